@@ -1,0 +1,206 @@
+"""Wiring: settings to a Faust app with everything in its place.
+
+Owns who knows whom, and the timers. The only place where the parts of a worker meet. Called by `agents.cli worker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import sys
+import time
+from typing import Any
+
+import structlog
+
+import faust
+from agents.clock import BrokerClock
+from agents.committer import Committer
+from agents.consumer import BatchConsumer, BatchTransport, Records
+from agents.outbox import Outbox
+from agents.processor import TOPICS, Processor
+from agents.settings import Settings
+from agents.store import EngineStore, EngineTable
+from agents.telemetry import Telemetry
+from agents.watchdog import Watchdog
+from agents.web import WebServer
+from faust.types import TP
+from schemas.topics import LARGEST_RECORD, changelog
+from stream.plan import Plan
+
+log = structlog.get_logger()
+
+TABLE = "accounts"
+BATCH_BYTES = 512 * 1024
+EXIT_FATAL = 71
+
+
+class Worker:
+    """One worker: a Faust app and the parts it drives."""
+
+    def __init__(self, settings: Settings, plan: Plan) -> None:
+        """Wire everything; nothing starts yet."""
+        self.settings = settings
+        self.telemetry = Telemetry()
+        self.telemetry.describe(plan.label)
+        self.clock = BrokerClock()
+        self.outbox = Outbox(self._producer, self.telemetry, self.clock.learn)
+        self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock)
+        self.changelog = changelog(settings.group).name
+        self.committer = Committer(
+            self.processor, self.outbox, self.telemetry, self.changelog, lambda at: self._consumer().commit_offsets(at)
+        )
+        self.watchdog = Watchdog(settings.watchdog_s)
+        self.web = WebServer(
+            settings.web_host,
+            settings.web_port,
+            self.telemetry.registry,
+            self._refresh,
+            self.health_problems,
+            self.ready_problems,
+        )
+        self.app = self._app()
+        self.processor.highwater = self._highwater
+        self._beat = time.monotonic()
+
+    # -- what the parts ask for ---------------------------------------------------------------------------------------
+
+    def _producer(self) -> Any:  # noqa: ANN401 -- aiokafka's producer behind Faust's
+        return self.app.producer._ensure_producer()  # noqa: SLF001 -- prepared batches are not on Faust's own surface
+
+    def _consumer(self) -> BatchConsumer:
+        consumer = self.app.consumer
+        assert isinstance(consumer, BatchConsumer)
+        return consumer
+
+    def _highwater(self, tp: TP) -> int | None:
+        try:
+            return self._consumer().highwater(tp)
+        except Exception:  # noqa: BLE001 -- aiokafka raises its own kinds while a partition is being taken away
+            return None
+
+    # Handover, for the consumer
+
+    def full(self) -> set[TP]:
+        """Partitions of which enough waits."""
+        return self.processor.full()
+
+    def interrupt(self) -> None:
+        """The flow stops."""
+        self.processor.interrupt()
+
+    async def commit(self) -> bool:
+        """Secure all progress."""
+        return await self.committer.commit()
+
+    # -- the app ------------------------------------------------------------------------------------------------------
+
+    def _app(self) -> faust.App:
+        settings = self.settings
+        heartbeat = settings.session_timeout_s / 4
+        app = faust.App(
+            settings.group,
+            broker=[f"kafka://{server}" for server in settings.bootstrap_servers()],
+            broker_credentials=settings.faust_credentials(),
+            store="memory://",
+            Table=EngineTable,
+            autodiscover=False,
+            web_enabled=False,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=settings.instance,
+            broker_commit_interval=settings.commit_interval_s,
+            broker_session_timeout=settings.session_timeout_s,
+            broker_heartbeat_interval=heartbeat,
+            broker_request_timeout=max(30.0, settings.session_timeout_s + 10),
+            broker_rebalance_timeout=max(30.0, settings.session_timeout_s * 3),
+            broker_max_poll_interval=600.0,
+            table_standby_replicas=0,
+            topic_partitions=settings.partitions,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            producer_acks=-1,
+            producer_linger=0,
+            producer_max_batch_size=BATCH_BYTES,
+            producer_max_request_size=2 * LARGEST_RECORD,
+            producer_request_timeout=30.0,
+            stream_wait_empty=True,
+            stream_recovery_delay=0.0,
+            stream_buffer_maxsize=64,
+        )
+        transport = BatchTransport(app.conf.broker_consumer, app)
+        app.transport = transport
+        BatchTransport.Consumer.handover = self
+        table = app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=settings.partitions)
+        EngineStore.processor = self.processor
+        EngineStore.on_fatal = staticmethod(self.fatal)
+        EngineStore.changelog = self.changelog
+        self.table = table
+        app.agent(app.topic(*TOPICS, key_serializer="raw", value_serializer="raw"), name="sources")(self._sources)
+        app.task()(self._started)
+        app.timer(1.0)(self._tick)
+        return app
+
+    async def _sources(self, stream: Any) -> None:  # noqa: ANN401 -- a Faust stream
+        """The agent: every event is a batch of one partition of one source."""
+        async for event in stream.events():
+            fetched = event.message.value
+            if not isinstance(fetched, Records) or fetched.epoch != self._consumer().epoch:
+                continue
+            try:
+                await self.processor.take(fetched)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- Faust would acknowledge the batch and lose it
+                self.fatal(error)
+
+    async def _started(self) -> None:
+        await self.web.start()
+        self.watchdog.start()
+        # The many long-lived objects of start-up make every collection costly; new garbage is found without them.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
+
+    async def _tick(self) -> None:
+        self.watchdog.alive()
+        self._beat = time.monotonic()
+        processor = self.processor
+        applied = max((lane.applied_at for lane in processor.lanes.values()), default=self._beat)
+        if not any(lane.merge for lane in processor.lanes.values()) or self._beat - applied < 1 or self.outbox.failing:
+            self.watchdog.progress()
+        try:
+            await processor.tick()
+        except Exception as error:  # noqa: BLE001 -- a timer's exception is only logged by Faust
+            self.fatal(error)
+
+    def fatal(self, error: BaseException) -> None:
+        """End at once: going on could lose or double events, and what is committed is safe."""
+        log.critical("fatal", error=f"{type(error).__name__}: {error}", exc_info=error, then="exit, nothing was committed")
+        sys.stderr.flush()
+        os._exit(EXIT_FATAL)
+
+    # -- what people ask for ------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        self.processor.measure()
+        with contextlib.suppress(Exception):
+            self.telemetry.restore_remaining.set(max(0, self.app.tables.recovery.active_remaining_total()))
+
+    def health_problems(self) -> list[str]:
+        """Why the process should be restarted."""
+        stuck = self.watchdog.stuck(time.monotonic())
+        return [stuck] if stuck else []
+
+    def ready_problems(self) -> list[str]:
+        """Why the worker is not at work."""
+        problems = self.health_problems()
+        if not self.app.tables.actives_ready:
+            problems.append("state is being recovered, or partitions are being assigned")
+        if self.outbox.failing:
+            problems.append("the broker refuses writes")
+        limit = max(10.0, self.settings.commit_interval_s * 5)
+        if not problems and time.monotonic() - self.committer.last_commit > limit:
+            problems.append("no commit went through lately")
+        return problems

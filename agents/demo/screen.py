@@ -1,0 +1,221 @@
+"""The demo's screen: one live table on a terminal, plain lines elsewhere.
+
+Owns how things look. Must not know where the numbers come from: it is handed a `View` and a `Standing`. Called by
+`agents.demo.run`. Everything fits 80 columns, and no meaning hangs on colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from agents.demo.standing import Move, Standing
+from schemas.outputs import Alert
+from schemas.topics import DAY_MS
+
+WIDTH = 80
+BAR_CELLS = 34
+MOVES_SHOWN = 5
+ALERTS_SHOWN = 6
+NAME_CELLS = 22
+PLAIN_EVERY_S = 1.0
+_BEST, _MIDDLE, _WORST = "green", "yellow", "red"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment of the demo, but for the scores."""
+
+    phase: str
+    hint: str
+    """What the person watching can do; may be empty."""
+    sent: int
+    settled: int
+    events_per_second: float
+    lag: int
+    kills: int
+    start_ms: int
+    end_ms: int
+    time_ms: int | None
+    """Event time that the sending has reached, epoch milliseconds."""
+
+
+class Screen:
+    """`with Screen(console, names) as screen:` and `show` as often as there is something new.
+
+    On a terminal the picture is replaced in place; elsewhere there is at most one line a second.
+    """
+
+    def __init__(self, console: Console, names: Mapping[str, str]) -> None:
+        self._console = console
+        self._names = names
+        self._live: Live | None = None
+        self._next_line_s = 0.0
+        if console.is_terminal:
+            self._live = Live(console=console, auto_refresh=False, transient=False)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, view: View, standing: Standing, now_s: float) -> None:
+        """Show this moment; `now_s` is any steady clock in seconds."""
+        if self._live is not None:
+            self._live.update(picture(view, standing, self._names, ascii_only=self._ascii), refresh=True)
+        elif now_s >= self._next_line_s:
+            self._next_line_s = now_s + PLAIN_EVERY_S
+            self.say(plain_line(view, standing))
+
+    def say(self, line: str) -> None:
+        """Print a line for good, above the picture if there is one."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def _ascii(self) -> bool:
+        return self._console.options.ascii_only
+
+
+def plain_line(view: View, standing: Standing) -> str:
+    """The moment in one line, for logs and pipes."""
+    bands = " ".join(f"{band} {count}" for band, count in standing.bands().items()) or "none yet"
+    return (
+        f"{view.phase}: sent {view.sent:,}, settled {view.settled:,} ({view.events_per_second:,.0f}/s), "
+        f"{standing.accounts} accounts: {bands}; {standing.changes:,} changes, {standing.firing} alerts firing"
+    )
+
+
+def picture(view: View, standing: Standing, names: Mapping[str, str], *, ascii_only: bool = False) -> RenderableType:
+    """The moment as a picture of at most 80 columns."""
+    parts: list[RenderableType] = [_title(view), _figures(view, standing), Text()]
+    parts += [_heading(f"Accounts by band: {standing.accounts:,}", ascii_only), _bands(standing, ascii_only), Text()]
+    parts += [_heading("Biggest moves of the last 7 days", ascii_only), _moves(standing, names), Text()]
+    fired = f"Alerts: {standing.firing:,} firing, {standing.alerts_fired:,} so far"
+    parts += [_heading(fired, ascii_only), _alerts(standing, names)]
+    if view.hint:
+        parts += [Text(), Text(view.hint, style="dim")]
+    frame = Table.grid(expand=False)
+    frame.add_column(width=WIDTH - 1, no_wrap=True)
+    frame.add_row(Group(*parts))
+    return frame
+
+
+def _title(view: View) -> Text:
+    days = (view.end_ms - view.start_ms) // DAY_MS
+    if view.time_ms is None:
+        when = f"{days} days to play"
+    else:
+        day = min(days, (view.time_ms - view.start_ms) // DAY_MS + 1)
+        when = f"day {day} of {days}, {_instant(view.time_ms)} UTC"
+    text = Text("account-vitals demo", style="bold")
+    text.append(f"  {view.phase}", style="not bold")
+    if view.kills:
+        text.append(f", killed {view.kills} x")
+    return _apart(text, Text(when))
+
+
+def _figures(view: View, standing: Standing) -> Text:
+    left = Text(f"{view.events_per_second:>9,.0f} events/s   lag {view.lag:,}")
+    return _apart(left, Text(f"sent {view.sent:,}  settled {view.settled:,}  changes {standing.changes:,}"))
+
+
+def _apart(left: Text, right: Text) -> Text:
+    gap = max(2, WIDTH - 1 - left.cell_len - right.cell_len)
+    line = left + Text(" " * gap) + right
+    line.truncate(WIDTH - 1)
+    return line
+
+
+def _heading(words: str, ascii_only: bool) -> Rule:  # noqa: FBT001  private, always named by its variable
+    return Rule(Text(words, style="bold"), align="left", style="dim", characters="-" if ascii_only else "─")
+
+
+def _bands(standing: Standing, ascii_only: bool) -> RenderableType:  # noqa: FBT001  as above
+    bands = standing.bands()
+    if not bands:
+        return Text("No scores yet.", style="dim")
+    table = Table.grid(padding=(0, 1))
+    most = max(1, *bands.values())
+    for rank, (band, count) in enumerate(bands.items()):
+        colour, shape = _look(rank, len(bands), ascii_only)
+        cells = round(BAR_CELLS * count / most) or (1 if count else 0)
+        bar = Text(("#" if ascii_only else "█") * cells, style=colour)
+        share = count / max(1, standing.accounts)
+        table.add_row(Text(shape, style=colour), f"{band[:NAME_CELLS]:<14}", f"{count:>7,}", f"{share:>5.0%}", bar)
+    return table
+
+
+def _look(rank: int, bands: int, ascii_only: bool) -> tuple[str, str]:  # noqa: FBT001  as above
+    """Colour and shape of a band, by its place from the best one."""
+    if rank == 0:
+        return _BEST, "+" if ascii_only else "●"
+    if rank == bands - 1:
+        return _WORST, "!" if ascii_only else "■"
+    return _MIDDLE, "~" if ascii_only else "▲"
+
+
+def _moves(standing: Standing, names: Mapping[str, str]) -> RenderableType:
+    moves = standing.biggest_moves(MOVES_SHOWN)
+    if not moves:
+        return Text("None yet.", style="dim")
+    table = Table.grid(padding=(0, 1))
+    for move in moves:
+        table.add_row(*_move_cells(move, names))
+    return table
+
+
+def _move_cells(move: Move, names: Mapping[str, str]) -> tuple[RenderableType, ...]:
+    measure, points = move.main_reason()
+    arrow = Text(f"{move.delta:>+6.1f}", style="green" if move.delta > 0 else "red")
+    reason = f"{_words(measure)} {points:+.1f}" if measure else ""
+    return _name(move.account_id, names), arrow, f"to {move.score:>5.1f}", f"{move.band[:10]:<10}", _short(reason, 27)
+
+
+def _alerts(standing: Standing, names: Mapping[str, str]) -> RenderableType:
+    newest = list(standing.alerts)[-ALERTS_SHOWN:]
+    if not newest:
+        return Text("None yet.", style="dim")
+    table = Table.grid(padding=(0, 1))
+    for alert in reversed(newest):
+        table.add_row(*_alert_cells(alert, names))
+    return table
+
+
+def _alert_cells(alert: Alert, names: Mapping[str, str]) -> tuple[RenderableType, ...]:
+    firing = alert.status == "firing"
+    style = ("red" if alert.severity == "critical" else "yellow") if firing else "green"
+    when = alert.starts_at if firing or alert.ends_at is None else alert.ends_at
+    what = f"{alert.severity} {alert.status}" if firing else "resolved"
+    where = f"{alert.band} at {alert.score:.1f}"
+    return _instant(when), Text(f"{what[:18]:<18}", style=style), _name(alert.account_id, names), _short(where, 24)
+
+
+def _name(account_id: str, names: Mapping[str, str]) -> str:
+    return f"{_short(names.get(account_id, account_id), NAME_CELLS):<{NAME_CELLS}}"
+
+
+def _short(words: str, cells: int) -> str:
+    return words if len(words) <= cells else words[: cells - 1] + "."
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")
+
+
+def _instant(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%m-%d %H:%M")

@@ -1,0 +1,217 @@
+"""One run of the demo, from the worker's start to the last score shown.
+
+Owns the order of things: what waits for what, when it is over. Must not know how anything looks, how processes are
+started or how scores come about. Called by `agents.demo.run`, which has the broker, the topics and all the parts ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from agents.demo.company import Company
+from agents.demo.feed import Feed
+from agents.demo.play import Player
+from agents.demo.progress import SHORTEST_PLAY_S, Progress, may_kill, pace
+from agents.demo.screen import Screen, View
+from agents.demo.worker import DemoWorker
+from schemas.events import SOURCES
+
+READY_PATIENCE_S = 90.0
+PROGRESS_PATIENCE_S = 90.0
+KILL_AFTER_S = (1.5, 4.0)
+"""A worker that is ready lives at least and at most so long before it is killed."""
+LOOK_EVERY_S = 0.25
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class DemoError(RuntimeError):
+    """The demo can't go on; the message tells the person who started it why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person who started the demo asked for."""
+
+    deadline_s: float | None
+    """By when it should be over, on the clock of `time.monotonic`."""
+    kill: bool
+    unhurried: bool
+    """The story takes its time: somebody watches."""
+    stays: bool
+    """The picture stays until somebody ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a session directs, connected but idle."""
+
+    company: Company
+    player: Player
+    worker: DemoWorker
+    feed: Feed
+    screen: Screen
+    progress: Progress
+
+
+class Session:
+    """Plays a company to a worker and watches both. `run` once, on the main thread."""
+
+    def __init__(self, parts: Parts, wishes: Wishes) -> None:
+        self.finished = False
+        """Whether everything sent was settled and shown; False after Ctrl-C."""
+        self._parts = parts
+        self._wishes = wishes
+        self._phase = "starting the worker"
+        self._hint = ""
+        self._played_from_s = 0.0
+        self._played_to_s = 0.0
+        self._stopped = asyncio.Event()
+
+    @property
+    def sent(self) -> int:
+        """Events that the broker has acknowledged."""
+        return self._parts.player.sent.total()
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every event was settled, and none twice."""
+        return self._parts.progress.backlog(self.sent) == 0
+
+    async def run(self) -> None:
+        """Return when it is over; raises `DemoError` when the worker fails, and what the broker's clients raise."""
+        loop = asyncio.get_running_loop()
+        for number in END_SIGNALS:
+            loop.add_signal_handler(number, self._end)
+        work = [
+            asyncio.create_task(self._direct()),
+            asyncio.create_task(self._parts.feed.run()),
+            asyncio.create_task(self._watch()),
+            asyncio.create_task(self._stopped.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            self._phase, self._hint = "done" if self.finished else "stopped", ""
+            self._show()
+
+    def result(self) -> dict[str, Any]:
+        """What `--json` prints; see the contract in `docs/`."""
+        progress, standing = self._parts.progress, self._parts.feed.standing
+        duration_s = self._played_to_s - self._played_from_s
+        return {
+            "events": self.sent,
+            "applied": progress.outcomes.get("applied", 0),
+            "score_changes": standing.changes,
+            "alerts": standing.alerts_fired,
+            "accounts": standing.accounts,
+            "bands": standing.bands(),
+            "events_per_second": round(progress.settled / duration_s) if duration_s > 0 else 0,
+            "settled": dict(progress.outcomes),
+            "kills": self._parts.worker.kills,
+        }
+
+    def _end(self) -> None:
+        """Somebody pressed Ctrl-C or sent a signal; the second one is for the impatient."""
+        if self._stopped.is_set():
+            self._parts.worker.crash()
+        self._stopped.set()
+
+    async def _direct(self) -> None:
+        parts, wishes = self._parts, self._wishes
+        parts.worker.start()
+        await self._until(parts.worker.is_ready, READY_PATIENCE_S, "is not ready")
+        self._phase = "playing"
+        self._played_from_s = time.monotonic()
+        unhurried = wishes.unhurried or wishes.kill
+        parts.player.events_per_second = pace(
+            parts.company.expected_events, self._played_from_s, wishes.deadline_s, unhurried=unhurried
+        )
+        killer = asyncio.create_task(self._kill_now_and_then()) if wishes.kill else None
+        try:
+            await parts.player.run()
+        finally:
+            if killer is not None:
+                killer.cancel()
+        self._phase = "applying the rest"
+        await self._settled()
+        self._played_to_s = time.monotonic()
+        parts.feed.expect_more()
+        await self._until(lambda: parts.feed.is_quiet, PROGRESS_PATIENCE_S, "never stops publishing")
+        self.finished = True
+        if wishes.stays:
+            self._phase, self._hint = "all applied", "Ctrl-C ends the demo."
+            await self._stopped.wait()
+
+    async def _kill_now_and_then(self) -> None:
+        random = Random()  # another run, other moments
+        while True:
+            await asyncio.sleep(random.uniform(*KILL_AFTER_S))
+            if not may_kill(self._parts.worker.kills, time.monotonic(), self._wishes.deadline_s):
+                return
+            self._parts.worker.crash()
+            self._parts.worker.start()  # with no await between: nobody sees it dead
+            await self._until(self._parts.worker.is_ready, READY_PATIENCE_S, "is not ready again")
+
+    async def _settled(self) -> None:
+        """Wait until the backlog is gone, as long as it shrinks now and then."""
+        progress = self._parts.progress
+        patience_from_s = time.monotonic()
+        while progress.backlog(self.sent) > 0:
+            await asyncio.sleep(LOOK_EVERY_S)
+            moved_s = max(patience_from_s, progress.moved_s or 0.0)
+            if time.monotonic() - moved_s > PROGRESS_PATIENCE_S:
+                left = progress.backlog(self.sent)
+                raise DemoError(self._blame(f"has settled nothing for {PROGRESS_PATIENCE_S:g} s; {left:,} are left"))
+
+    async def _until(self, condition: Callable[[], bool], patience_s: float, complaint: str) -> None:
+        until_s = time.monotonic() + patience_s
+        while not await asyncio.to_thread(condition):
+            if time.monotonic() > until_s:
+                raise DemoError(self._blame(f"{complaint} after {patience_s:g} s"))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _blame(self, what: str) -> str:
+        return f"The worker {what}. Its last lines:\n{self._parts.worker.last_words()}"
+
+    async def _watch(self) -> None:
+        """Read the worker's count, see to the deadline, and show it all, again and again."""
+        parts = self._parts
+        while True:
+            if parts.worker.exit_code is not None:
+                raise DemoError(self._blame(f"ended with code {parts.worker.exit_code}"))
+            settled = await asyncio.to_thread(parts.worker.settled, frozenset(SOURCES))
+            now_s = time.monotonic()
+            if settled is not None:
+                parts.progress.update(settled, now_s)
+            has_played = self._played_from_s > 0 and now_s - self._played_from_s >= SHORTEST_PLAY_S
+            if has_played and parts.progress.leaves_no_more_time(self.sent, now_s, self._wishes.deadline_s):
+                parts.player.stop()
+            self._show()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _show(self) -> None:
+        parts, now_s = self._parts, time.monotonic()
+        view = View(
+            phase=self._phase,
+            hint=self._hint,
+            sent=self.sent,
+            settled=parts.progress.settled,
+            events_per_second=parts.progress.events_per_second(),
+            lag=max(0, parts.progress.backlog(self.sent)),
+            kills=parts.worker.kills,
+            start_ms=parts.company.start_ms,
+            end_ms=parts.company.end_ms,
+            time_ms=parts.player.time_ms,
+        )
+        parts.screen.show(view, parts.feed.standing, now_s)

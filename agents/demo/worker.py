@@ -1,0 +1,88 @@
+"""The demo's worker: the real `vitals worker` in a process of its own.
+
+Owns its life (and its killing), and reading its own count of events. Must not know which settings it gets, or why.
+Called by `agents.demo.run`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from agents.demo.processes import Child, free_port
+
+COMMAND = (sys.executable, "-m", "agents", "worker")
+STOP_PATIENCE_S = 20.0
+HTTP_PATIENCE_S = 2.0
+SETTLED = "vitals_events_settled"
+
+
+class DemoWorker:
+    """Runs `vitals worker` with the given `VITALS_` settings on top of the environment; its log goes to `log`."""
+
+    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+        self.kills = 0
+        self._port = free_port()
+        self._env = {**os.environ, **settings, "VITALS_WEB_PORT": str(self._port)}
+        self._log = log
+        self._child: Child | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, or before its start."""
+        return None if self._child is None else self._child.exit_code
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        self._child = Child(COMMAND, self._log, self._env)
+
+    def crash(self) -> None:
+        """SIGKILL it."""
+        if self._child is not None:
+            self._child.kill()
+            self.kills += 1
+
+    def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """SIGTERM it, and SIGKILL it when that does not help in time."""
+        if self._child is not None:
+            self._child.stop(signal.SIGTERM, patience_s)
+
+    def last_words(self) -> str:
+        """The last lines of its log."""
+        return "" if self._child is None else self._child.last_words()
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` says so."""
+        status, _ = self._get("/readyz")
+        return status == http.client.OK
+
+    def settled(self, topics: frozenset[str]) -> Mapping[str, int] | None:
+        """Outcome to events of those topics that the worker is done with; restarts do not reset it. None: no answer."""
+        status, text = self._get("/metrics")
+        if status != http.client.OK:
+            return None
+        outcomes: Counter[str] = Counter()
+        for family in text_string_to_metric_families(text):
+            if family.name == SETTLED:
+                for sample in family.samples:
+                    if sample.labels["topic"] in topics:
+                        outcomes[sample.labels["outcome"]] += int(sample.value)
+        return outcomes
+
+    def _get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=HTTP_PATIENCE_S)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except (OSError, http.client.HTTPException):
+            return 0, ""
+        finally:
+            connection.close()

@@ -1,0 +1,122 @@
+"""The same engine over JSON Lines files: `vitals score` and `vitals explain`.
+
+Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a file
+`<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from schemas.codecs import decode, times_ms
+from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, SOURCES, Event
+from stream.batch import Batch
+from stream.effects import Effects
+from stream.engine import Engine, Mode
+from stream.plan import Plan
+
+STEP_EVENTS = 5_000
+
+
+class _Tagged(msgspec.Struct):
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no event: where, and why."""
+
+    file: str
+    line: int
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Replay:
+    """What files gave: the engine after the last event, the changes on the way, and what could not be used."""
+
+    engine: Engine
+    bad: list[BadLine] = field(default_factory=list)
+    changes: list[bytes] = field(default_factory=list)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None) -> Replay:
+    """Apply every event of the files up to `as_of_ms` (None: all), borders exact; then let time pass up to `as_of_ms`.
+
+    Raises OSError naming the file when one can not be read.
+    """
+    replay = Replay(Engine(plan, dedup_ids=50_000_000))
+    tagged = list(_read(paths, replay.bad))
+    order: list[tuple[int, int, str, Event]] = []
+    for source in SOURCES:
+        events = [event for origin, event in tagged if origin == source]
+        times = times_ms(events).tolist()
+        order += [(time, len(order) + at, source, event) for at, (time, event) in enumerate(zip(times, events, strict=True))]
+    if as_of_ms is not None:
+        order = [part for part in order if part[0] <= as_of_ms or part[2] == PROFILE_SOURCE]
+    # Profiles hold for the whole of a file: what is known of an account is known when its events come.
+    order.sort(key=lambda part: (part[2] != PROFILE_SOURCE, part[0], part[1]))
+    offsets = Counter[str]()
+    for start in range(0, len(order), STEP_EVENTS):
+        _note(replay, replay.engine.step(_batches(order[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
+    if as_of_ms is not None and replay.engine.as_of is not None:
+        _note(replay, replay.engine.settle(as_of_ms))
+    return replay
+
+
+def _note(replay: Replay, effects: Effects) -> None:
+    replay.changes.extend(message.value for message in effects.changes)
+    replay.outcomes.update(effects.outcomes)
+    replay.bad.extend(BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead)
+
+
+def _batches(part: Sequence[tuple[int, int, str, Event]], offsets: Counter[str]) -> list[Batch]:
+    batches = []
+    for source in (*METRIC_SOURCES, PROFILE_SOURCE):
+        chosen = [(at, event) for at, (_, _, origin, event) in enumerate(part) if origin == source]
+        if chosen:
+            first = offsets[source]
+            offsets[source] += len(chosen)
+            # The place in the merged order serves as record time.
+            stamps = np.array([at for at, _ in chosen], dtype=np.int64)
+            numbers = np.arange(first, offsets[source], dtype=np.int64)
+            batches.append(Batch(source, numbers, stamps, [event for _, event in chosen], offsets[source]))
+    return batches
+
+
+def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Event]]:
+    tag = msgspec.json.Decoder(_Tagged)
+    for path in paths:
+        lines = path.read_bytes().splitlines()
+        by_name = path.stem if path.stem in SOURCES else None
+        groups: dict[str, list[tuple[int, bytes]]] = {}
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            source = by_name
+            if source is None:
+                try:
+                    source = tag.decode(line).topic
+                except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+                    bad.append(BadLine(str(path), number, "malformed_json", str(error)))
+                    continue
+            if source not in SOURCES:
+                allowed = ", ".join(SOURCES)
+                message = f"topic {source!r} is none of {allowed}; name it in the line's `topic` or call the file <topic>.jsonl"
+                bad.append(BadLine(str(path), number, "unknown_topic", message))
+                continue
+            groups.setdefault(source, []).append((number, line))
+        for source, part in groups.items():
+            decoded = decode(source, [line for _, line in part])
+            for index, reason, message in decoded.rejects:
+                bad.append(BadLine(str(path), part[index][0], reason, message))
+            for event in decoded.events:
+                yield source, event

@@ -1,0 +1,191 @@
+"""The outbox: everything a worker writes to Kafka, in order, until the broker has it.
+
+Owns one line of records a topic partition. A line sends what has gathered as one flight and waits for its acknowledgement
+before the next, so that order holds and batches grow by themselves under load. A flight that fails is sent again with a pause
+until it is taken: nothing is dropped, `failing` says so, and commits wait (`drained`). Used by `agents.processor` (outputs, dead
+letters, forwards) and `agents.committer` (changelog).
+
+Few records go by plain sends, many as prepared batches: one awaited send costs about 15 microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from agents.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+FEW = 64
+FLIGHT_RECORDS = 20_000
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+_LOG_APPEND_TIME = 1
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Outgoing(NamedTuple):
+    """One record to write; `timestamp_ms` None lets the producer stamp it."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp_ms: int | None = None
+
+
+class Line:
+    """What waits for one topic partition."""
+
+    def __init__(self, topic: str, partition: int) -> None:
+        """Nothing waits."""
+        self.topic = topic
+        self.partition = partition
+        self.waiting: list[Outgoing] = []
+        self.put = 0
+        self.acknowledged = 0
+        self.task: asyncio.Task[None] | None = None
+        self.barriers: list[tuple[int, asyncio.Future[None]]] = []
+        self.one_by_one = False
+
+    def __len__(self) -> int:
+        """Records not acknowledged yet."""
+        return self.put - self.acknowledged
+
+    def acknowledge(self, count: int) -> None:
+        """Count a flight as taken by the broker; wake those who waited for it."""
+        self.acknowledged += count
+        while self.barriers and self.barriers[0][0] <= self.acknowledged:
+            future = self.barriers.pop(0)[1]
+            if not future.done():
+                future.set_result(None)
+
+
+class Outbox:
+    """All lines of a worker."""
+
+    def __init__(
+        self, producer: Callable[[], AIOKafkaProducer], telemetry: Telemetry, on_append_ms: Callable[[int], None]
+    ) -> None:
+        """`producer` gives the started producer; `on_append_ms` is told the broker's time where a topic shows it."""
+        self._producer = producer
+        self._telemetry = telemetry
+        self._on_append_ms = on_append_ms
+        self._lines: dict[tuple[str, int], Line] = {}
+        self._failing: set[Line] = set()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the broker refuses something at the moment."""
+        return bool(self._failing)
+
+    def __len__(self) -> int:
+        """Records not acknowledged yet, of all lines."""
+        return sum(map(len, self._lines.values()))
+
+    def put(self, topic: str, partition: int, records: Iterable[Outgoing]) -> None:
+        """Add records to a line; they are on their way when this returns."""
+        line = self._lines.get((topic, partition))
+        if line is None:
+            line = self._lines[topic, partition] = Line(topic, partition)
+        before = len(line.waiting)
+        line.waiting.extend(records)
+        line.put += len(line.waiting) - before
+        if line.waiting and line.task is None:
+            line.task = asyncio.get_running_loop().create_task(self._run(line))
+
+    async def drained(self, topics: Callable[[str], bool]) -> None:
+        """Wait until every record of these topics that was put before this call is acknowledged."""
+        barriers = []
+        for (topic, _), line in self._lines.items():
+            if topics(topic) and len(line):
+                barrier = asyncio.get_running_loop().create_future()
+                line.barriers.append((line.put, barrier))
+                barriers.append(barrier)
+        if barriers:
+            await asyncio.gather(*barriers)
+
+    def drop(self, topic: str, partition: int) -> None:
+        """Forget what waits for a partition that belongs to another worker now."""
+        line = self._lines.pop((topic, partition), None)
+        if line is None:
+            return
+        if line.task is not None:
+            line.task.cancel()
+        self._failing.discard(line)
+        for _, barrier in line.barriers:
+            if not barrier.done():
+                barrier.set_result(None)
+
+    async def _run(self, line: Line) -> None:
+        pause = FIRST_PAUSE_S
+        try:
+            while line.waiting:
+                flight, line.waiting = line.waiting[:FLIGHT_RECORDS], line.waiting[FLIGHT_RECORDS:]
+                while True:
+                    try:
+                        await self._fly(line, flight)
+                    except (KafkaError, OSError) as error:
+                        self._fail(line, error)
+                        await asyncio.sleep(pause)
+                        pause = min(pause * 2, LONGEST_PAUSE_S)
+                    else:
+                        self._failing.discard(line)
+                        pause = FIRST_PAUSE_S
+                        line.acknowledge(len(flight))
+                        break
+        finally:
+            line.task = None
+
+    def _fail(self, line: Line, error: BaseException) -> None:
+        self._telemetry.send_errors.inc()
+        if isinstance(error, MessageSizeTooLargeError):
+            line.one_by_one = True
+        if line not in self._failing:
+            log.error("send_failed", topic=line.topic, partition=line.partition, error=str(error), will="retry")
+        self._failing.add(line)
+
+    async def _fly(self, line: Line, flight: list[Outgoing]) -> None:
+        producer = self._producer()
+        plain = len(flight) <= FEW or line.one_by_one or any(record.headers for record in flight[:1])
+        futures: list[asyncio.Future[Any]] = []
+        if plain:
+            for record in flight:
+                futures.append(
+                    await producer.send(
+                        line.topic,
+                        value=record.value,
+                        key=record.key,
+                        partition=line.partition,
+                        timestamp_ms=record.timestamp_ms,
+                        headers=list(record.headers),
+                    )
+                )
+                if line.one_by_one:
+                    await futures[-1]  # the topic takes small batches only: one record at a time
+        else:
+            at = 0
+            while at < len(flight):
+                batch = producer.create_batch()
+                first = at
+                while at < len(flight):
+                    record = flight[at]
+                    if batch.append(key=record.key, value=record.value, timestamp=record.timestamp_ms) is None:
+                        break
+                    at += 1
+                if at == first:  # larger than a batch: it travels alone
+                    record = flight[at]
+                    futures.append(await producer.send(line.topic, record.value, record.key, line.partition))
+                    at += 1
+                    continue
+                futures.append(await producer.send_batch(batch, line.topic, partition=line.partition))
+        results = await asyncio.gather(*futures)
+        if results and results[-1] is not None and results[-1].timestamp_type == _LOG_APPEND_TIME:
+            self._on_append_ms(results[-1].timestamp)
+        self._telemetry.flush_records.inc(len(flight))

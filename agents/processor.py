@@ -1,0 +1,346 @@
+"""The processor: fetched records in, engine steps, effects out.
+
+Owns the lanes (one engine and one waiting line a partition number), the choice between the head and catching up, and what is done with
+the engine's effects. Knows Faust only as the giver of `Records`. Called by the agent and timers in `agents.bootstrap`, and
+by `agents.committer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import structlog
+from aiokafka.partitioner import murmur2
+
+from agents.clock import BrokerClock
+from agents.consumer import Records
+from agents.outbox import Outbox, Outgoing
+from agents.settings import Settings
+from agents.telemetry import Telemetry
+from faust.types import TP
+from schemas.codecs import Reject, decode, is_profile_tombstone
+from schemas.events import METRIC_SOURCES, SOURCES, Event, ProfileEvent
+from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, ERROR_HEADER, INBOX, ORIGIN_HEADER, SCORES
+from stream import changelog
+from stream.accounts import FENCES
+from stream.batch import INBOX as INBOX_FENCE
+from stream.batch import Batch
+from stream.effects import Effects, Message
+from stream.engine import Engine, Mode
+from stream.merge import Fetch, Merge
+from stream.plan import Plan
+
+log = structlog.get_logger()
+
+TOPICS = (*SOURCES, INBOX)
+"""Topic of each fence, in the order of `FENCES`."""
+WAITING_LIMIT = 20_000
+UNACKNOWLEDGED_LIMIT = 100_000
+IDLE_S = 5.0
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Kafka's default partition of a key (murmur2, as Java, kafka-python and aiokafka have it)."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+@dataclass(slots=True)
+class Lane:
+    """One partition number: its engine, what waits for it, and how far behind it is."""
+
+    partition: int
+    engine: Engine
+    merge: Merge = field(default_factory=Merge)
+    mode: Mode = Mode.HEAD
+    fetched: dict[int, int] = field(default_factory=dict)
+    """Offset after the last record fetched, by fence."""
+    blocked_since: dict[int, float] = field(default_factory=dict)
+    given_up: set[int] = field(default_factory=set)
+    applied_at: float = field(default_factory=time.monotonic)
+    changed: bool = False
+    """Whether something happened since the last commit."""
+
+
+class Processor:
+    """All lanes of one worker."""
+
+    def __init__(
+        self, plan: Plan, settings: Settings, outbox: Outbox, telemetry: Telemetry, clock: BrokerClock
+    ) -> None:
+        """No lanes yet: they open when recovery gives their state."""
+        self.plan = plan
+        self.lanes: dict[int, Lane] = {}
+        self.highwater: Callable[[TP], int | None] = lambda _tp: None
+        self._settings = settings
+        self._outbox = outbox
+        self._telemetry = telemetry
+        self._clock = clock
+        self._first = True
+
+    # -- lanes --------------------------------------------------------------------------------------------------------
+
+    def open(self, partition: int, records: dict[bytes, bytes]) -> None:
+        """Start a lane from what its changelog holds. Raises `stream.accounts.LayoutError`."""
+        partitions = self._settings.partitions
+        engine = Engine(
+            self.plan,
+            owns=lambda account: partition_of(account.encode(), partitions) == partition,
+            dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
+        )
+        changelog.restore(engine, records)
+        self.lanes[partition] = Lane(partition, engine)
+
+    def close(self, partition: int) -> None:
+        """Drop a lane that belongs to another worker now."""
+        self.lanes.pop(partition, None)
+
+    def interrupt(self) -> None:
+        """Forget what waits: it will be fetched again from the committed offsets."""
+        for lane in self.lanes.values():
+            lane.merge = Merge()
+            lane.fetched.clear()
+            lane.blocked_since.clear()
+            lane.given_up.clear()
+
+    def full(self) -> set[TP]:
+        """Source partitions of which enough waits."""
+        return {
+            TP(TOPICS[fence], partition)
+            for partition, lane in self.lanes.items()
+            for fence, count in enumerate(lane.merge.waiting)
+            if count >= WAITING_LIMIT
+        }
+
+    # -- records in ---------------------------------------------------------------------------------------------------
+
+    async def take(self, fetched: Records) -> None:
+        """Apply fetched records, as far as the other sources allow."""
+        lane = self.lanes.get(fetched.tp.partition)
+        if lane is None:
+            return
+        if self._first:
+            self._first = False
+            log.info("first_batch", at_ms=time.time_ns() // 1_000_000, topic=fetched.tp.topic)
+        fetch = self._fetch(fetched)
+        lane.merge.add(fetch)
+        lane.fetched[fetch.fence] = fetch.end
+        lane.given_up.discard(fetch.fence)
+        await self.run(lane)
+
+    def _fetch(self, fetched: Records) -> Fetch:
+        """Decode one fetch."""
+        records, topic = fetched.records, fetched.tp.topic
+        fence = TOPICS.index(topic)
+        offsets = np.array([record.offset for record in records], dtype=np.int64)
+        stamps = np.array([record.timestamp for record in records], dtype=np.int64)
+        end = int(offsets[-1]) + 1
+        if fence != INBOX_FENCE:
+            batches = [self._batch(topic, records, offsets, stamps, end)]
+            return Fetch(fence, batches, offsets, stamps, end)
+        batches = []
+        origins = [_origin(record) for record in records]
+        for source in dict.fromkeys(origins):
+            chosen = np.array([at for at, origin in enumerate(origins) if origin == source], dtype=np.int64)
+            part = [records[at] for at in chosen.tolist()]
+            batches.append(self._batch(source, part, offsets[chosen], stamps[chosen], end, inbox=True))
+        return Fetch(fence, batches, offsets, stamps, end)
+
+    @staticmethod
+    def _batch(
+        source: str, records: list[Any], offsets: Any, stamps: Any, end: int, *, inbox: bool = False  # noqa: ANN401 -- arrays
+    ) -> Batch:
+        values = [record.value for record in records]
+        decoded = decode(source, values)
+        events, kept, rejects = decoded.events, decoded.kept, decoded.rejects
+        if rejects and source == "accounts":
+            events, kept, rejects = _with_tombstones(records, events, kept, rejects)
+        if kept is not None:
+            rejects = [Reject(int(offsets[index]), reason, message) for index, reason, message in rejects]
+            all_offsets, offsets, stamps = offsets, offsets[kept], stamps[kept]
+            return Batch(source, offsets, stamps, events, end, rejects, inbox, (records, all_offsets))
+        return Batch(source, offsets, stamps, events, end, [], inbox, (records, offsets))
+
+    async def run(self, lane: Lane) -> None:
+        """Apply what may be applied now."""
+        while batches := lane.merge.release(lambda fence: self._lags(lane, fence)):
+            self._enter(lane)
+            oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
+            effects = lane.engine.step(batches, lane.mode, self._clock.now_ms())
+            self._carry_out(lane, effects, batches)
+            if effects.scores and lane.mode is Mode.HEAD:
+                self._telemetry.latency.observe(max(0.0, (self._clock.now_ms() - oldest) / 1000))
+            self._leave(lane)
+            lane.applied_at = time.monotonic()
+            lane.changed = True
+            self._telemetry.last_progress.set_to_current_time()
+            while len(self._outbox) > UNACKNOWLEDGED_LIMIT:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
+            if self.lanes.get(lane.partition) is not lane:
+                return
+
+    # -- how far behind -----------------------------------------------------------------------------------------------
+
+    def _end(self, lane: Lane, fence: int) -> int | None:
+        return self.highwater(TP(TOPICS[fence], lane.partition))
+
+    def _lags(self, lane: Lane, fence: int) -> bool:
+        """Whether the merge should wait for more of this source: it is on the broker, and was not waited for too long."""
+        end = self._end(lane, fence)
+        more = end is None or max(lane.fetched.get(fence, 0), lane.engine.position[FENCES[fence]]) < end
+        if not more or lane.merge.waiting[fence]:
+            lane.blocked_since.pop(fence, None)
+            return more
+        since = lane.blocked_since.setdefault(fence, time.monotonic())
+        if time.monotonic() - since > self._settings.merge_wait_s:
+            lane.given_up.add(fence)
+        return fence not in lane.given_up
+
+    def lag(self, lane: Lane) -> dict[str, int]:
+        """Records on the broker that are not applied, by topic."""
+        return {
+            TOPICS[fence]: max(0, (self._end(lane, fence) or 0) - lane.engine.position[name])
+            for fence, name in enumerate(FENCES)
+        }
+
+    def _enter(self, lane: Lane) -> None:
+        if lane.mode is Mode.HEAD and sum(self.lag(lane).values()) > self._settings.catch_up_lag:
+            lane.mode = Mode.EXACT if self._settings.catch_up == "exact" else Mode.CONFLATED
+            log.info("catching_up", partition=lane.partition, mode=lane.mode.value, lag=sum(self.lag(lane).values()))
+
+    def _leave(self, lane: Lane) -> None:
+        if lane.mode is Mode.HEAD or sum(self.lag(lane).values()) > self._settings.catch_up_lag // 10:
+            return
+        if lane.mode is Mode.CONFLATED:
+            self._carry_out(lane, lane.engine.flush(Mode.CONFLATED), ())
+            effects = lane.engine.arrive()
+        else:
+            effects = lane.engine.flush(Mode.HEAD)
+        lane.mode = Mode.HEAD
+        self._carry_out(lane, effects, ())
+        log.info("caught_up", partition=lane.partition)
+
+    async def tick(self) -> None:
+        """Once a second: let go of sources waited for too long, and let idle lanes age by the clock."""
+        for lane in list(self.lanes.values()):
+            if lane.merge:
+                await self.run(lane)
+            idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge
+            if self._settings.time == "live" and idle and lane.mode is Mode.HEAD and not any(self.lag(lane).values()):
+                effects = lane.engine.tick(self._clock.now_ms())
+                lane.changed |= bool(effects.scores or effects.changes)
+                self._carry_out(lane, effects, ())
+
+    def flush(self, lane: Lane) -> None:
+        """Publish what conflation holds back; called before a lane's state is saved."""
+        self._carry_out(lane, lane.engine.flush(lane.mode), ())
+
+    # -- effects out --------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, lane: Lane, effects: Effects, batches: Sequence[Batch]) -> None:
+        telemetry, partition = self._telemetry, lane.partition
+        self._outbox.put(SCORES, partition, _records(effects.scores))
+        self._outbox.put(CHANGES, partition, _records(effects.changes))
+        self._outbox.put(ALERTS, partition, _records(effects.alerts))
+        for letter in effects.dead:
+            batch = batches[letter.batch]
+            topic = INBOX if batch.inbox else batch.source
+            self._outbox.put(
+                batch.source + DLQ_SUFFIX,
+                partition,
+                [_dead_letter(_raw(batch, letter.offset), topic, letter.reason, letter.message)],
+            )
+            telemetry.dead_letters.labels(batch.source, letter.reason).inc()
+        for forward in effects.forwards:
+            batch = batches[forward.batch]
+            key = forward.account.encode()
+            record = _raw(batch, forward.offset)
+            headers = [*(head for head in record.headers if head[0] != ORIGIN_HEADER), (ORIGIN_HEADER, batch.source.encode())]
+            target = partition_of(key, self._settings.partitions)
+            self._outbox.put(INBOX, target, [Outgoing(key, record.value, headers, record.timestamp)])
+        for (source, outcome), count in effects.outcomes.items():
+            if count:
+                telemetry.events.labels(source, outcome).inc(count)
+        for cause, count in effects.causes.items():
+            telemetry.changes.labels(self.plan.policy.score.name, cause).inc(count)
+        for (rule, status), count in effects.alerted.items():
+            telemetry.alerts.labels(rule, status).inc(count)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        telemetry, score = self._telemetry, self.plan.policy.score
+        bands = np.zeros(len(score.bands), dtype=np.int64)
+        settled: dict[tuple[str, str], int] = {}
+        horizon: dict[str, int] = {}
+        for lane in self.lanes.values():
+            bands += lane.engine.bands()
+            for topic, count in self.lag(lane).items():
+                telemetry.lag.labels(topic, str(lane.partition)).set(count)
+            for key, count in lane.engine.settled.items():
+                settled[key] = settled.get(key, 0) + count
+            for source, seen in lane.engine.seen.items():
+                if seen.horizon_ms is not None:
+                    horizon[source] = max(horizon.get(source, 0), seen.horizon_ms)
+        for band, count in zip(score.bands, bands.tolist(), strict=True):
+            telemetry.accounts.labels(score.name, band.name).set(count)
+        for (source, outcome), count in settled.items():
+            telemetry.settled.labels(source, outcome).set(count)
+        for source, since in horizon.items():
+            telemetry.dedup_horizon.labels(source).set(since / 1000)
+        for source in METRIC_SOURCES:
+            newest = [lane.engine.watermarks[source] for lane in self.lanes.values() if source in lane.engine.watermarks]
+            if newest:
+                telemetry.watermark.labels(source).set(max(newest) / 1000)
+        telemetry.state_rows.set(sum(len(lane.engine.accounts) for lane in self.lanes.values()))
+        telemetry.state_bytes.set(sum(lane.engine.nbytes() for lane in self.lanes.values()))
+
+
+def _records(messages: Sequence[Message]) -> Iterator[Outgoing]:
+    return (Outgoing(message.key, message.value) for message in messages)
+
+
+def _origin(record: Any) -> str:  # noqa: ANN401 -- an aiokafka record
+    """The source a forwarded record came from; one without a header is read as usage, and dead-lettered if it is not."""
+    for name, value in record.headers:
+        if name == ORIGIN_HEADER and value is not None:
+            source = cast("bytes", value).decode(errors="replace")
+            if source in SOURCES:
+                return source
+    return SOURCES[0]
+
+
+def _with_tombstones(
+    records: list[Any], events: list[Event], kept: Any, rejects: list[Reject]  # noqa: ANN401 -- arrays
+) -> tuple[list[Event], Any, list[Reject]]:
+    """A profile record without a value says that the profile is gone: it becomes an empty profile of that moment."""
+    found = dict(zip(kept.tolist(), events, strict=True))
+    others = []
+    for reject in rejects:
+        record = records[reject.index]
+        try:
+            account = (record.key or b"").decode()
+        except UnicodeDecodeError:
+            account = ""
+        if account and is_profile_tombstone("accounts", record.value):
+            found[reject.index] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
+        else:
+            others.append(reject)
+    order = sorted(found)
+    return [found[at] for at in order], np.array(order, dtype=np.int64), others
+
+
+def _raw(batch: Batch, offset: int) -> Any:  # noqa: ANN401 -- an aiokafka record
+    records, offsets = cast("tuple[list[Any], np.ndarray[Any, Any]]", batch.origin)
+    return records[int(np.searchsorted(offsets, offset))]
+
+
+def _dead_letter(record: Any, topic: str, reason: str, message: str) -> Outgoing:  # noqa: ANN401 -- an aiokafka record
+    """The record byte for byte, with headers that say why it is here."""
+    why = {"reason": reason, "message": message, "topic": topic, "partition": record.partition, "offset": record.offset}
+    headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]
+    return Outgoing(record.key, record.value, headers)

@@ -1,0 +1,92 @@
+"""The table: a real Faust table whose store is the engine's columns.
+
+Owns recovery: changelog records are gathered by key while Faust replays them, and become a lane's engine when it says that recovery
+is complete; lanes of revoked partitions are closed. Writing the changelog is `agents.committer`'s work, not the table's: a commit
+writes whole rows at once. Wired by `agents.bootstrap`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+import faust
+from agents.consumer import Records
+from agents.processor import Processor
+from faust.stores import memory
+from faust.types import TP, EventT
+
+log = structlog.get_logger()
+
+
+class EngineStore(memory.Store):
+    """Changelog records in, lanes out."""
+
+    processor: Processor
+    on_fatal: Callable[[BaseException], None]
+    changelog: str
+
+    def __post_init__(self) -> None:
+        """Start with nothing recovered."""
+        super().__post_init__()
+        self._recovered: dict[int, dict[bytes, bytes]] = {}
+        self._since = time.monotonic()
+
+    def apply_changelog_batch(
+        self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
+        """Keep the newest value of each key of partitions that are being recovered."""
+        del to_key, to_value
+        for event in batch:
+            fetched = event.message.value
+            if not isinstance(fetched, Records) or fetched.tp.partition in self.processor.lanes:
+                continue  # our own lane is ahead of what it wrote
+            kept = self._recovered.setdefault(fetched.tp.partition, {})
+            for record in fetched.records:
+                if record.value is None:
+                    kept.pop(record.key, None)
+                else:
+                    kept[record.key] = record.value
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Close the lanes of partitions that are no longer ours."""
+        del assigned, newly_assigned, generation_id
+        self._since = time.monotonic()
+        for tp in revoked:
+            if tp.topic == self.changelog:
+                self.processor.close(tp.partition)
+                self._recovered.pop(tp.partition, None)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Open a lane for every partition that has none yet."""
+        del standby_tps
+        try:
+            opened = 0
+            for tp in sorted(active_tps):
+                if tp.topic == self.changelog and tp.partition not in self.processor.lanes:
+                    self.processor.open(tp.partition, self._recovered.pop(tp.partition, {}))
+                    opened += len(self.processor.lanes[tp.partition].engine.accounts)
+            seconds = time.monotonic() - self._since
+            log.info("restored", accounts=opened, seconds=round(seconds, 3), partitions=sorted(self.processor.lanes))
+        except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state
+            self.on_fatal(error)
+
+
+class EngineTable(faust.Table):
+    """A Faust table of raw rows in an `EngineStore`."""
+
+    def _new_store(self) -> EngineStore:
+        return EngineStore(
+            "memory://",
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=self.key_type,
+            value_type=self.value_type,
+            loop=self.loop,
+        )

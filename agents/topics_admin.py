@@ -1,0 +1,106 @@
+"""Topics on a broker: what is there, what lacks, whether it fits; creating what lacks.
+
+Owns the talk with the broker's admin protocol (kafka-python). What topics should be like is data in `schemas.topics`.
+Called by `vitals topics`, `vitals check`, `vitals demo` and by a worker before it starts.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from agents.settings import Settings, load_settings
+from schemas.topics import Topic, all_topics
+
+
+class BrokerError(RuntimeError):
+    """The broker can not be used as it is; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it should be, how many partitions it has (None: it is not there), and what does not fit."""
+
+    topic: Topic
+    partitions: int | None
+    problem: str | None
+
+
+def _connect(settings: Settings) -> KafkaAdminClient:
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    servers = ", ".join(settings.bootstrap_servers())
+    try:
+        return KafkaAdminClient(**settings.kafka_python(), client_id="vitals-admin", request_timeout_ms=15_000)
+    except (KafkaError, OSError, ValueError) as error:
+        msg = (
+            f"no Kafka broker at {servers} ({settings.security_protocol}): {type(error).__name__} {error}. "
+            "Check broker, security_protocol and credentials; `vitals demo` brings its own broker."
+        )
+        raise BrokerError(msg) from error
+
+
+def describe_topics(settings: Settings) -> list[TopicState]:
+    """Every topic of the deployment and how it stands on the broker. Raises `BrokerError`."""
+    admin = _connect(settings)
+    try:
+        return _describe(admin, settings)
+    except KafkaError as error:
+        msg = f"the broker did not answer: {type(error).__name__} {error}"
+        raise BrokerError(msg) from error
+    finally:
+        admin.close()
+
+
+def _describe(admin: KafkaAdminClient, settings: Settings) -> list[TopicState]:
+    wanted = all_topics(settings.group)
+    there = set(admin.list_topics())
+    names = [topic.name for topic in wanted if topic.name in there]
+    described = admin.describe_topics(names) if names else []
+    counts = {str(part.get("name") or part.get("topic")): len(part["partitions"]) for part in described}
+    return [
+        TopicState(topic, counts.get(topic.name), _problem(topic, counts.get(topic.name), settings)) for topic in wanted
+    ]
+
+
+def _problem(topic: Topic, partitions: int | None, settings: Settings) -> str | None:
+    if partitions is None:
+        return "missing: run `vitals topics --create`"
+    if topic.role in {"input", "internal"} and partitions != settings.partitions:
+        return (
+            f"has {partitions} partitions, the setting `partitions` says {settings.partitions}: an account's events must "
+            "share one partition number in all input and internal topics"
+        )
+    return None
+
+
+def create_missing(settings: Settings) -> list[str]:
+    """Create the topics that lack and return their names. Raises `BrokerError`."""
+    admin = _connect(settings)
+    try:
+        lacking = [state.topic for state in _describe(admin, settings) if state.partitions is None]
+        for topic in lacking:
+            new = NewTopic(
+                topic.name,
+                num_partitions=settings.partitions,
+                replication_factor=settings.replication,
+                topic_configs=topic.config(),
+            )
+            try:
+                admin.create_topics([new])
+            except TopicAlreadyExistsError:
+                continue  # another worker was faster
+        return [topic.name for topic in lacking]
+    except KafkaError as error:
+        msg = f"topics could not be created: {type(error).__name__} {error}. Create them by hand: `vitals topics` lists them."
+        raise BrokerError(msg) from error
+    finally:
+        admin.close()
+
+
+def create_topics(broker: str, partitions: int, group: str = "account-vitals") -> list[str]:
+    """Create all topics of a group on a broker without credentials; returns the names that were missing."""
+    return create_missing(load_settings(broker=broker, partitions=partitions, group=group))

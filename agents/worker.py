@@ -1,0 +1,65 @@
+"""Running a worker process from start to end: checks first, then Faust's own loop, then the exit status.
+
+Owns what happens before and after; what runs in between is wired by `agents.bootstrap`. Called by `vitals worker`.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+import faust
+from agents.bootstrap import Worker
+from agents.settings import Settings
+from agents.topics_admin import BrokerError, create_missing, describe_topics
+from stream.plan import Plan
+
+log = structlog.get_logger()
+
+BROKER_PATIENCE_S = 60.0
+_PAUSE_S = 1.0
+
+
+def run_worker(settings: Settings, plan: Plan) -> int:
+    """Run until a signal ends it; returns the exit status. Raises `BrokerError` when the topics can not be used."""
+    _prepare_topics(settings)
+    worker = Worker(settings, plan)
+    log.info("starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port)
+    runner = faust.Worker(
+        worker.app,
+        loglevel="WARNING",
+        quiet=True,
+        redirect_stdouts=False,
+        override_logging=False,
+        debug=False,
+    )
+    try:
+        runner.execute_from_commandline()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    else:
+        code = 0
+    finally:
+        worker.watchdog.stop()
+    log.info("stopped", status=code)
+    return code
+
+
+def _prepare_topics(settings: Settings) -> None:
+    """Wait for the broker a while, create what lacks if allowed, and refuse what does not fit."""
+    deadline = time.monotonic() + BROKER_PATIENCE_S
+    while True:
+        try:
+            if settings.create_topics:
+                create_missing(settings)
+            states = describe_topics(settings)
+            break
+        except BrokerError as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("broker_not_ready", error=str(error), will="retry")
+            time.sleep(_PAUSE_S)
+    problems = [f"{state.topic.name}: {state.problem}" for state in states if state.problem and state.topic.role != "output"]
+    if problems:
+        raise BrokerError("; ".join(problems))

@@ -1,0 +1,164 @@
+"""The seven input topics as typed events, in their native JSON form.
+
+Owns the shape of every event and which numbers it may hold. Knows nothing of Kafka, policies or accounts' state.
+Called by `schemas.codecs`, which decodes whole batches into these structs.
+
+Ranges are part of the type, so that a bad value is refused by the decoder with the path of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+NUMBER_LIMIT = 1e12
+"""Numbers beyond +-1e12 are refused: sums in millionths must stay exact in a float64."""
+
+Text = Annotated[str, Meta(min_length=1)]
+Number = Annotated[float, Meta(ge=-NUMBER_LIMIT, le=NUMBER_LIMIT)]
+Amount = Annotated[float, Meta(ge=0, le=NUMBER_LIMIT)]
+Instant = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[datetime, Meta(tz=True)]
+"""RFC 3339 with an offset, or integer epoch milliseconds."""
+
+
+class UsageEvent(Struct, gc=False):
+    """A user did something in the product."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    user_id: str | None = None
+    feature: str | None = None
+    action: str | None = None
+    count: Amount | None = 1.0
+    duration_s: Amount | None = 0.0
+
+
+class TicketEvent(Struct, gc=False):
+    """A support ticket changed state."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    ticket_id: Text
+    status: Literal["opened", "updated", "solved", "reopened"]
+    priority: Literal["low", "normal", "high", "urgent"] | None = "normal"
+    kind: str | None = None
+    first_response_s: Amount | None = None
+    resolution_s: Amount | None = None
+
+
+class SurveyEvent(Struct, gc=False):
+    """A survey was answered."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    kind: Literal["nps", "csat", "ces"]
+    score: Number
+    user_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a score outside the scale of its kind."""
+        low, high = SURVEY_SCALES[self.kind]
+        if not low <= self.score <= high:
+            msg = f"score {self.score:g} is outside {low:g}..{high:g} of {self.kind}"
+            raise ValueError(msg)
+
+
+SURVEY_SCALES: Mapping[str, tuple[float, float]] = MappingProxyType({"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)})
+
+
+class BillingEvent(Struct, gc=False):
+    """Money moved, or failed to."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    kind: Literal["invoice_paid", "invoice_overdue", "payment_failed", "renewed", "upgraded", "downgraded", "cancelled"]
+    amount: Number | None = 0.0
+    currency: str | None = None
+    days_late: Amount | None = 0.0
+
+
+class EngagementEvent(Struct, gc=False):
+    """A person of the account took part: webinar, community, meeting, review, training, ..."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    kind: Text
+    user_id: str | None = None
+    role: str | None = None
+
+
+class ProfileEvent(Struct, gc=False, omit_defaults=True):
+    """What is known of an account; the latest by `time` wins whole."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    name: str | None = None
+    tier: str | None = None
+    plan: str | None = None
+    segment: str | None = None
+    persona: str | None = None
+    started_at: Instant | None = None
+    renewal_at: Instant | None = None
+    arr: Number | None = None
+    parent_id: str | None = None
+    owner: str | None = None
+
+
+class ControlEvent(Struct, gc=False):
+    """A person's word: a pulse, an override with an end, or the wish to erase an account."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    kind: Literal["pulse", "override", "clear_override", "erase"]
+    value: Annotated[float, Meta(ge=0, le=100)] | None = None
+    score: Annotated[float, Meta(ge=0, le=100)] | None = None
+    band: str | None = None
+    reason: str | None = None
+    expires_at: Instant | None = None
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a control that lacks what its kind needs."""
+        if self.kind == "pulse" and self.value is None:
+            msg = "a pulse needs value, 0..100"
+            raise ValueError(msg)
+        if self.kind == "override" and (
+            (self.score is None) == (self.band is None) or not self.reason or self.expires_at is None
+        ):
+            msg = "an override needs score or band (one of them), reason and expires_at"
+            raise ValueError(msg)
+
+
+MetricEvent = UsageEvent | TicketEvent | SurveyEvent | BillingEvent | EngagementEvent
+Event = MetricEvent | ProfileEvent | ControlEvent
+
+EVENT_TYPES: Mapping[str, type[Event]] = MappingProxyType(
+    {
+        "product-usage": UsageEvent,
+        "support-tickets": TicketEvent,
+        "surveys": SurveyEvent,
+        "billing": BillingEvent,
+        "engagement": EngagementEvent,
+        "accounts": ProfileEvent,
+        "controls": ControlEvent,
+    }
+)
+"""Source name (the contract's default topic name) to its event type."""
+
+METRIC_SOURCES: tuple[str, ...] = ("product-usage", "support-tickets", "surveys", "billing", "engagement")
+"""Sources whose events feed measures, in the order that breaks ties of record time."""
+
+PROFILE_SOURCE = "accounts"
+SOURCES: tuple[str, ...] = (*METRIC_SOURCES, PROFILE_SOURCE)
+"""Everything a worker reads today; a row keeps one fence for each, in this order, and one for the inbox."""

@@ -1,0 +1,31 @@
+"""Fields of each event source that a policy may name, as data.
+
+Owns the two tables below, in the order of docs/POLICIES.md. Knows nothing of policies, decoding or topics' real names:
+a key here is the source's own name. Read by the policy parser to check a file and by the engine to lay out its columns.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+TEXT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "product-usage": ("user_id", "feature", "action"),
+        "support-tickets": ("ticket_id", "status", "priority", "kind"),
+        "surveys": ("kind", "user_id"),
+        "billing": ("kind", "currency"),
+        "engagement": ("kind", "user_id", "role"),
+    }
+)
+"""Source -> its text fields: what `where`, `of` and `weights` may name."""
+
+NUMBER_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "product-usage": ("count", "duration_s"),
+        "support-tickets": ("first_response_s", "resolution_s"),
+        "surveys": ("score",),
+        "billing": ("amount", "days_late"),
+        "engagement": (),
+    }
+)
+"""Source -> its number fields: what `field` may name."""

@@ -1,0 +1,88 @@
+"""What goes out: the messages of `health.scores`, `health.score-changes` and `health.alerts`.
+
+Owns their shape only. Times are epoch milliseconds, UTC; points and scores are 0..100.
+Built by `stream.publishing`, read back by `vitals explain` and the demo's screen.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+Cause = Literal["event", "window", "late", "policy"]
+
+
+class Factor(Struct, gc=False):
+    """One measure's part in a score: `contribution = weight * points`; both null when the measure has no value."""
+
+    measure: str
+    value: float | None
+    points: float | None
+    weight: float
+    contribution: float
+
+
+class ScoreValue(Struct, gc=False):
+    """A score, its band and what it is made of; contributions sum to `value`."""
+
+    value: float
+    band: str
+    factors: list[Factor]
+
+
+class ScoreMessage(Struct, omit_defaults=True, gc=False):
+    """`health.scores`: the latest of one account. `as_of` is the last event or pane border that could move it."""
+
+    account_id: str
+    as_of: int
+    revision: int
+    policy: str
+    segment: str | None
+    scores: dict[str, ScoreValue]
+    catching_up: bool = False
+
+
+class FactorChange(Struct, gc=False):
+    """One measure's part in a change, in points of the score; `delta = after - before`."""
+
+    measure: str
+    before: float
+    after: float
+    delta: float
+
+
+class ScoreChange(Struct, omit_defaults=True, gc=False):
+    """`health.score-changes`: deltas sum to `to - from`. An account's first has `from` 0 and no `band_from`."""
+
+    id: str
+    account_id: str
+    time: int
+    score: str
+    from_: float = field(name="from")
+    to: float
+    band_from: str | None
+    band_to: str
+    cause: Cause
+    factors: list[FactorChange]
+    policy: str
+    revision: int
+    catching_up: bool = False
+
+
+class Alert(Struct, omit_defaults=True, gc=False):
+    """`health.alerts`: an account entered (firing) or left (resolved) a band that the policy marks."""
+
+    id: str
+    fingerprint: str
+    account_id: str
+    rule: str
+    severity: str
+    status: Literal["firing", "resolved"]
+    starts_at: int
+    score: float
+    band: str
+    summary: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    ends_at: int | None = None

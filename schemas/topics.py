@@ -1,0 +1,69 @@
+"""Topics as data: names, keys, retention, compaction.
+
+Owns what each topic should look like. Knows no client; `agents.topics_admin` compares this with a broker and creates what lacks.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from schemas.events import EVENT_TYPES, PROFILE_SOURCE
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+SCORES = "health.scores"
+CHANGES = "health.score-changes"
+ALERTS = "health.alerts"
+INBOX = "vitals-inbox"
+DLQ_SUFFIX = ".dlq"
+ORIGIN_HEADER = "vitals.origin"
+"""Header of an inbox record: the source its event came from."""
+ERROR_HEADER = "vitals.error."
+LARGEST_RECORD = 20 * 1024 * 1024
+
+
+class Topic(NamedTuple):
+    """One topic: `cleanup` and `retention_ms` as Kafka means them; -1 keeps for ever."""
+
+    name: str
+    role: Literal["input", "output", "dead letters", "internal"]
+    key: str
+    cleanup: Literal["delete", "compact"]
+    retention_ms: int
+    max_message_bytes: int = 1_048_588
+    stamped_by_broker: bool = False
+
+    def config(self) -> dict[str, str]:
+        """The topic's settings as Kafka's admin protocol takes them."""
+        settings = {"cleanup.policy": self.cleanup, "max.message.bytes": str(self.max_message_bytes)}
+        if self.stamped_by_broker:
+            settings["message.timestamp.type"] = "LogAppendTime"
+        if self.cleanup == "delete":
+            settings["retention.ms"] = str(self.retention_ms)
+        return settings
+
+
+def changelog(group: str) -> Topic:
+    """The table's changelog of a consumer group."""
+    name = f"{group}-accounts-changelog"
+    return Topic(name, "internal", "row key", "compact", -1, 8 * 1024 * 1024, stamped_by_broker=True)
+
+
+def all_topics(group: str) -> tuple[Topic, ...]:
+    """Every topic of a deployment, inputs first."""
+    inputs = [
+        Topic(name, "input", "account id", "compact" if name == PROFILE_SOURCE else "delete", 90 * DAY_MS)
+        for name in EVENT_TYPES
+    ]
+    outputs = [
+        Topic(SCORES, "output", "account id", "compact", -1),
+        Topic(CHANGES, "output", "account id", "delete", 90 * DAY_MS),
+        Topic(ALERTS, "output", "account id", "delete", 90 * DAY_MS),
+    ]
+    letters = [
+        Topic(name + DLQ_SUFFIX, "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
+        for name in EVENT_TYPES
+    ]
+    inbox = Topic(INBOX, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
+    return (*inputs, *outputs, *letters, inbox, changelog(group))

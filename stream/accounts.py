@@ -1,0 +1,233 @@
+"""The accounts of one partition: row numbers, fences, baselines, and their form in the changelog.
+
+Owns what every account has whatever the policy: position in the log (fences, events applied), what was last published, band and
+alert state, profile. Columns of the policy are beside it, in `stream.columns`. Called by `stream.engine`.
+
+A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON. The layout itself is
+a record too, so that rows of another policy or version are read by field name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from schemas.codecs import encode
+from schemas.events import SOURCES, ProfileEvent
+from stream.columns import NEVER, LatestColumn, PaneColumn, Rows
+from stream.measures.base import AnyColumn
+
+VERSION = 1
+FENCES = (*SOURCES, "inbox")
+NO_BAND = -1
+_HEADER = 9
+
+
+class Layout(NamedTuple):
+    """The fixed part of a changelog row: a packed dtype, the bands its indexes mean, and the hash that names both."""
+
+    dtype: np.dtype[np.void]
+    bands: tuple[str, ...]
+    digest: bytes
+
+    def describe(self) -> bytes:
+        """The layout as a changelog record."""
+        return _describe(self.dtype, self.bands).encode()
+
+    @classmethod
+    def of(cls, fields: Sequence[Sequence[Any]], bands: Sequence[str]) -> Layout:
+        """A layout of (field, dtype) or (field, dtype, shape) as `numpy.dtype.descr` has them."""
+        dtype = np.dtype([(part[0], part[1], *map(tuple, part[2:])) for part in fields])
+        return cls(dtype, tuple(bands), xxhash.xxh3_64_digest(_describe(dtype, bands).encode()))
+
+    @classmethod
+    def read(cls, record: bytes) -> Layout:
+        """The layout that a changelog record describes."""
+        described = json.loads(record)
+        return cls.of(described["fields"], described["bands"])
+
+
+def _describe(dtype: np.dtype[np.void], bands: Sequence[str]) -> str:
+    return json.dumps({"fields": dtype.descr, "bands": list(bands)})
+
+
+class AccountIndex(dict[str, int]):
+    """Account id to row; an id seen for the first time gets the next row, or -1 when it belongs to another partition."""
+
+    def __init__(self, owns: Callable[[str], bool]) -> None:
+        """`owns` tells whether an account's key hashes to this partition."""
+        super().__init__()
+        self.names: list[str] = []
+        self._owns = owns
+
+    def __missing__(self, account: str) -> int:
+        """Give a row."""
+        if not self._owns(account):
+            return -1
+        row = len(self.names)
+        self[account] = row
+        self.names.append(account)
+        return row
+
+    def rows(self, accounts: Sequence[str]) -> Rows:
+        """Row of each account, int64 (len(accounts),)."""
+        return np.fromiter(map(self.__getitem__, accounts), dtype=np.int64, count=len(accounts))
+
+
+class Accounts:
+    """One array a field, one row an account."""
+
+    def __init__(
+        self,
+        measures: Sequence[str],
+        bands: Sequence[str],
+        columns: Sequence[AnyColumn],
+        owns: Callable[[str], bool],
+    ) -> None:
+        """Empty; `measures`, `bands` and `columns` are the policy's, in order."""
+        self.index = AccountIndex(owns)
+        self.profiles: dict[int, ProfileEvent] = {}
+        self._columns = columns
+        self._capacity = 0
+        count = len(measures)
+        self.applied = np.zeros(0, dtype=np.int64)
+        self.last_ms = np.full(0, NEVER, dtype=np.int64)
+        self.fence = np.full((0, len(FENCES)), -1, dtype=np.int64)
+        self.base_score = np.zeros(0)
+        self.base_parts = np.zeros((0, count))
+        self.base_band = np.full(0, NO_BAND, dtype=np.int8)
+        self.alert_band = np.full(0, NO_BAND, dtype=np.int8)
+        self.alert_ms = np.zeros(0, dtype=np.int64)
+        # Known from the columns: computed anew after recovery, never saved.
+        self.values = np.full((0, count), np.nan)
+        self.score = np.zeros(0)
+        self.band = np.full(0, NO_BAND, dtype=np.int8)
+        self.dirty = np.zeros(0, dtype=bool)
+        self.unsent = np.zeros(0, dtype=bool)
+        self.on_time = np.zeros(0, dtype=bool)
+        self.touched = np.zeros(0, dtype=bool)
+        self.recast = np.zeros(0, dtype=bool)
+        self.measures = tuple(measures)
+        self._bands = tuple(bands)
+
+    def layout(self) -> Layout:
+        """The layout of a row written now; it changes when a column widens."""
+        fixed: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
+        fixed += [("last_ms", "<i8"), ("base_score", "<f8"), ("base_band", "|i1"), ("alert_band", "|i1")]
+        fixed += [("alert_ms", "<i8")]
+        fixed += [(f"fence/{name}", "<i8") for name in FENCES]
+        fixed += [(f"base/{name}", "<f8") for name in self.measures]
+        for column in self._columns:
+            if isinstance(column, PaneColumn | LatestColumn):
+                fixed += [(name, dtype.str, shape) for name, dtype, shape in column.fields()]
+        return Layout.of(fixed, self._bands)
+
+    def __len__(self) -> int:
+        """Rows given so far."""
+        return len(self.index.names)
+
+    def alive(self) -> Rows:
+        """Rows of accounts that have at least one applied event."""
+        return np.flatnonzero(self.applied[: len(self)] > 0)
+
+    def reserve(self) -> None:
+        """Make room for every row that has been given."""
+        if len(self) <= self._capacity:
+            return
+        capacity = max(64, len(self), self._capacity * 3 // 2)
+        for name in _ARRAYS:
+            old = getattr(self, name)
+            fresh = np.zeros((capacity, *old.shape[1:]), dtype=old.dtype)
+            fresh[...] = _FILL.get(name, 0)
+            fresh[: len(old)] = old
+            setattr(self, name, fresh)
+        for column in self._columns:
+            column.grow(capacity)
+        self._capacity = capacity
+
+    def nbytes(self) -> int:
+        """Bytes of memory the arrays hold, columns included; names and profiles are estimated."""
+        arrays = sum(int(getattr(self, name).nbytes) for name in _ARRAYS)
+        names = len(self) * 160 + len(self.profiles) * 600
+        return arrays + names + sum(column.nbytes() for column in self._columns)
+
+    def save(self, rows: Rows, as_of_ms: int, layout: Layout) -> list[bytes]:
+        """Changelog values of rows, in order."""
+        record = np.zeros(len(rows), dtype=layout.dtype)
+        record["version"] = VERSION
+        record["layout"] = np.void(layout.digest)
+        record["as_of"] = as_of_ms
+        for name in _SAVED:
+            record[name] = getattr(self, name)[rows]
+        for at, name in enumerate(FENCES):
+            record[f"fence/{name}"] = self.fence[rows, at]
+        for at, name in enumerate(self.measures):
+            record[f"base/{name}"] = self.base_parts[rows, at]
+        for column in self._columns:
+            if isinstance(column, PaneColumn | LatestColumn):
+                column.save(rows, record)
+        blob, width = record.tobytes(), layout.dtype.itemsize
+        values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
+        if self.profiles:
+            for at, row in enumerate(rows.tolist()):
+                if row in self.profiles:
+                    values[at] += encode(self.profiles[row])
+        return values
+
+    def load(self, rows: Rows, record: NDArray[np.void], layout: Layout) -> None:
+        """Take rows of any known layout, field by field; what the record lacks keeps its empty value."""
+        names = set(layout.dtype.names or ())
+        for name in _SAVED:
+            if name in names:
+                getattr(self, name)[rows] = record[name]
+        for at, name in enumerate(FENCES):
+            if f"fence/{name}" in names:
+                self.fence[rows, at] = record[f"fence/{name}"]
+        for at, name in enumerate(self.measures):
+            if f"base/{name}" in names:
+                self.base_parts[rows, at] = record[f"base/{name}"]
+        for column in self._columns:
+            if isinstance(column, PaneColumn | LatestColumn):
+                column.load(rows, record, record["as_of"])
+        if layout.bands != self._bands:
+            mine = {name: at for at, name in enumerate(self._bands)}
+            table = np.array([*(mine.get(name, NO_BAND) for name in layout.bands), NO_BAND], dtype=np.int8)
+            self.base_band[rows] = table[self.base_band[rows]]
+            self.alert_band[rows] = table[self.alert_band[rows]]
+
+
+_SAVED = ("applied", "last_ms", "base_score", "base_band", "alert_band", "alert_ms")
+_ARRAYS = (*_SAVED, "fence", "base_parts", "values", "score", "band", "dirty", "unsent", "on_time", "touched", "recast")
+_FILL: dict[str, float] = {
+    "last_ms": NEVER,
+    "fence": -1,
+    "base_band": NO_BAND,
+    "alert_band": NO_BAND,
+    "band": NO_BAND,
+    "values": np.nan,
+}
+
+
+def split_row(value: bytes, layouts: dict[bytes, Layout]) -> tuple[Layout, bytes, bytes]:
+    """A changelog value's layout, fixed part and profile part.
+
+    Raises `LayoutError` when the version or layout is not known.
+    """
+    if len(value) < _HEADER or value[0] != VERSION:
+        msg = f"row version {value[0] if value else 'none'}, this worker reads {VERSION}"
+        raise LayoutError(msg)
+    layout = layouts.get(value[1:_HEADER])
+    if layout is None:
+        msg = f"row layout {value[1:_HEADER].hex()} is not described in the changelog"
+        raise LayoutError(msg)
+    width = layout.dtype.itemsize
+    return layout, value[:width], value[width:]
+
+
+class LayoutError(ValueError):
+    """A changelog row that can not be read."""

@@ -1,0 +1,28 @@
+"""Bands: which named range a score falls in.
+
+Owns the one comparison that decides it. Must not know how scores come about or what a change of band causes. Called by
+scoring on whole columns and by explanations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from stream.policy_score import Band
+
+
+def band_index(scores: NDArray[np.float64], bands: Sequence[Band]) -> NDArray[np.int8]:
+    """Index into `bands` (ascending by `from_`) of the highest band that begins at or below each score; same shape.
+
+    -1 where there is no such band: for NaN, and below the first band, which a valid policy has at 0.
+    """
+    starts = np.array([band.from_ for band in bands], dtype=np.float64)
+    index = np.searchsorted(starts, scores, side="right") - 1
+    return np.where(np.isnan(scores), -1, index).astype(np.int8)

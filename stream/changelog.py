@@ -1,0 +1,149 @@
+"""The engine's state as changelog records, and back.
+
+Owns keys and the order of records. A snapshot is written in this order: layout, member pages, rows, state, ids. Every prefix of it is
+safe to recover from: members are idempotent, a row carries its own fence, the state says how far records are settled, and ids
+come last because an id without its row would lose the event. Pure; called by `agents.store` and `agents.committer`.
+
+Keys begin with a tag byte: l layout (hash), p page (column hash, page number, account), r row (account), s state, i ids (source,
+generation, segment).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+import xxhash
+
+from schemas.events import ProfileEvent
+from stream.accounts import Layout, LayoutError, split_row
+from stream.engine import Engine
+from stream.members import Members
+from stream.seen import Segment
+
+STATE_KEY = b"s"
+_PAGE_KEY = struct.Struct(">8sI")
+_SEGMENT_KEY = struct.Struct(">II")
+
+
+def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
+    """Records to write, in order (a None value deletes), for all that changed since the last snapshot.
+
+    The engine counts them as written from now on: who takes them must write them or drop the engine.
+    """
+    accounts = engine.accounts
+    names = accounts.index.names
+    rows = np.flatnonzero(accounts.dirty)
+    accounts.dirty[rows] = False
+    layout = accounts.layout()
+    records: list[tuple[bytes, bytes | None]] = [(b"l" + layout.digest, layout.describe())]
+    for column in engine.members():
+        tag = _column_tag(column)
+        for page in column.save():
+            records.append((b"p" + _PAGE_KEY.pack(tag, page.number) + names[page.row].encode(), page.value))
+    values = accounts.save(rows, engine.as_of or 0, layout)
+    records += [(b"r" + names[row].encode(), value) for row, value in zip(rows.tolist(), values, strict=True)]
+    records.append((STATE_KEY, _describe_state(engine)))
+    for source, seen in engine.seen.items():
+        head = b"i" + source.encode() + b"\0"
+        records += [(head + _SEGMENT_KEY.pack(part.generation, part.number), part.value) for part in seen.save()]
+    return records
+
+
+def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
+    """Fill an empty engine from the latest value of every changelog key.
+
+    Raises `LayoutError`, naming the key, when a record can not be read: an account must never come back silently empty.
+    """
+    state = json.loads(records[STATE_KEY]) if STATE_KEY in records else {}
+    layouts = {key[1:]: Layout.read(value) for key, value in records.items() if key[:1] == b"l"}
+    rows = _read_rows(records, layouts)
+    moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
+    as_of = max([*moments, state.get("as_of") or 0])
+    if as_of:
+        engine.restart(as_of)
+    accounts = engine.accounts
+    for layout, (names, record, profiles) in rows.items():
+        places = accounts.index.rows(names)
+        accounts.reserve()
+        accounts.load(places, record, layouts[layout])
+        for row, profile in zip(places.tolist(), profiles, strict=True):
+            if profile:
+                accounts.profiles[row] = msgspec.json.decode(profile, type=ProfileEvent)
+    _load_pages(engine, records)
+    _load_ids(engine, records)
+    engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})
+    engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
+    engine.recast()
+    if rows and state.get("policy", engine.plan.label) != engine.plan.label:
+        alive = accounts.alive()
+        for flags in (accounts.recast, accounts.touched, accounts.unsent, accounts.dirty):
+            flags[alive] = True
+
+
+def _describe_state(engine: Engine) -> bytes:
+    settled = [[source, outcome, count] for (source, outcome), count in sorted(engine.settled.items())]
+    state = {"as_of": engine.as_of, "policy": engine.plan.label, "position": engine.position, "settled": settled}
+    return json.dumps(state).encode()
+
+
+Rows = dict[bytes, tuple[list[str], "np.ndarray[tuple[int], np.dtype[np.void]]", list[bytes]]]
+
+
+def _read_rows(records: Mapping[bytes, bytes], layouts: dict[bytes, Layout]) -> Rows:
+    """Rows by layout: account ids, fixed parts as one structured array, profile parts."""
+    parts: dict[bytes, tuple[list[str], list[bytes], list[bytes]]] = {}
+    for key, value in records.items():
+        if key[:1] != b"r":
+            continue
+        account = key[1:].decode()
+        try:
+            layout, fixed, profile = split_row(value, layouts)
+        except LayoutError as error:
+            msg = f"changelog row of account {account!r}: {error}"
+            raise LayoutError(msg) from error
+        names, bodies, profiles = parts.setdefault(layout.digest, ([], [], []))
+        names.append(account)
+        bodies.append(fixed)
+        profiles.append(profile)
+    return {
+        digest: (names, np.frombuffer(b"".join(bodies), dtype=layouts[digest].dtype), profiles)
+        for digest, (names, bodies, profiles) in parts.items()
+    }
+
+
+def _column_tag(column: Members) -> bytes:
+    return xxhash.xxh3_64_digest(column.name.encode())
+
+
+def _load_pages(engine: Engine, records: Mapping[bytes, bytes]) -> None:
+    columns = {_column_tag(column): column for column in engine.members()}
+    found: dict[bytes, tuple[list[str], list[int], list[bytes]]] = {tag: ([], [], []) for tag in columns}
+    for key, value in records.items():
+        if key[:1] != b"p":
+            continue
+        tag, number = _PAGE_KEY.unpack_from(key, 1)
+        if tag in found:
+            names, numbers, values = found[tag]
+            names.append(key[1 + _PAGE_KEY.size :].decode())
+            numbers.append(number)
+            values.append(value)
+    for tag, (names, numbers, values) in found.items():
+        if names:
+            rows = engine.accounts.index.rows(names)
+            engine.accounts.reserve()
+            columns[tag].load(rows, np.array(numbers, dtype=np.int64), values)
+
+
+def _load_ids(engine: Engine, records: Mapping[bytes, bytes]) -> None:
+    found: dict[str, list[Segment]] = {}
+    for key, value in records.items():
+        if key[:1] == b"i":
+            source, _, rest = key[1:].partition(b"\0")
+            found.setdefault(source.decode(), []).append(Segment(*_SEGMENT_KEY.unpack(rest), value))
+    for source, segments in found.items():
+        if source in engine.seen:
+            engine.seen[source].load(segments)

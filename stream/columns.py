@@ -1,0 +1,248 @@
+"""Columns: what the engine keeps of events, one numpy array a column, one row an account.
+
+Owns the kinds of columns, how events fold into them and how a window is read out of them. A column knows its ring of
+panes and nothing of policies, points or Kafka. Called by `stream.engine` (fold, advance) and `stream.measures` (read).
+
+Every fold is order-independent: counts and sums are integers (sums in millionths, exact in float64 to 9e9 units), extremes
+are min and max, the latest value is decided by (time, value).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.panes import UNIT_MS, Unit, panes_in_slots, slots_passed, window_slots
+
+Rows = NDArray[np.int64]
+MILLIONTHS = 1e6
+NEVER = np.iinfo(np.int64).min
+_WIDTHS: list[Any] = [np.int8, np.int16, np.int32, np.int64, np.float64]
+_DIVISORS = (1_000_000, 500_000, 250_000, 100_000, 50_000, 10_000, 1_000, 100, 10, 1)
+
+
+class Column(Protocol):
+    """What the engine asks of every kind of column."""
+
+    name: str
+
+    def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+        """What a changelog row holds of this column: (field name, dtype, shape of one row)."""
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+
+    def advance(self, as_of_ms: int) -> None:
+        """Forget panes that no window reaches any more."""
+
+    def fold(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
+        """Take in events that pass the column's filter: row, time (ms) and amount of each, shape (k,)."""
+
+    def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
+        """Take what a changelog record holds of this column; `as_of_ms` is each row's own, at most the engine's."""
+
+    def save(self, rows: Rows, record: NDArray[np.void]) -> None:
+        """Copy rows into changelog records."""
+
+    def clear(self, rows: Rows) -> None:
+        """Forget these rows."""
+
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+
+
+class PaneColumn:
+    """A ring of panes a row, folded by addition, minimum or maximum.
+
+    Counts and sums are whole numbers of `divisor` millionths, in the narrowest integers that hold them: a year of panes of an ordinary
+    account takes 2 bytes a pane. They widen, and the divisor becomes finer, as soon as an event needs it.
+    """
+
+    def __init__(self, name: str, unit: Unit, panes: int, how: str) -> None:
+        """`how` is count, sum (both integers), min or max (float64)."""
+        self.name = name
+        self.unit: Unit = unit
+        self.panes = panes
+        self.how = how
+        self.divisor = 1 if how == "count" else int(MILLIONTHS)
+        self.adds = how in {"count", "sum"}
+        self.empty = {"min": np.inf, "max": -np.inf}.get(how, 0)
+        self.newest: int | None = None
+        self.values: NDArray[Any] = np.full((0, panes), self.empty, dtype=_WIDTHS[0] if self.adds else np.float64)
+
+    def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+        """One field: the ring. The name carries the divisor, which gives the numbers their meaning."""
+        return [(f"{self.name}#{self.divisor}", self.values.dtype, (self.panes,))]
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        grown = np.full((capacity, self.panes), self.empty, dtype=self.values.dtype)
+        grown[: len(self.values)] = self.values
+        self.values = grown
+
+    def advance(self, as_of_ms: int) -> None:
+        """Clear the slots that new panes take over."""
+        pane = as_of_ms // UNIT_MS[self.unit]
+        if self.newest is not None and pane > self.newest:
+            self.values[:, slots_passed(self.newest, pane, self.panes)] = self.empty
+        self.newest = pane if self.newest is None else max(pane, self.newest)
+
+    def fold(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
+        """Add events to their panes; those behind the ring fall away. Amounts of a sum are whole millionths."""
+        assert self.newest is not None, "advance comes before fold"
+        panes = times // UNIT_MS[self.unit]
+        if panes.size and int(panes.min()) <= self.newest - self.panes:
+            inside = panes > self.newest - self.panes
+            rows, panes = rows[inside], panes[inside]
+            amounts = None if amounts is None else amounts[inside]
+        flat = rows * self.panes + panes % self.panes
+        if self.adds:
+            self._add(flat, amounts)
+        elif self.how == "min":
+            np.minimum.at(self.values.reshape(-1), flat, amounts)
+        else:
+            np.maximum.at(self.values.reshape(-1), flat, amounts)
+
+    def _add(self, flat: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
+        if amounts is None:
+            self._widen(len(flat))
+            np.add.at(self.values.reshape(-1), flat, self.values.dtype.type(1))
+            return
+        if self.divisor > 1 and (amounts % self.divisor).any():
+            self._refine(amounts)
+        amounts = amounts / self.divisor
+        self._widen(float(np.abs(amounts).sum()))
+        np.add.at(self.values.reshape(-1), flat, amounts.astype(self.values.dtype))
+
+    def _widen(self, more: float) -> None:
+        """Choose a width in which no pane can overflow when `more` is added to it."""
+        if self.values.dtype == np.float64 or more + self._largest <= np.iinfo(self.values.dtype).max:
+            self._largest += more
+            return
+        self._largest = float(np.abs(self.values.astype(np.float64)).max(initial=0)) + more
+        for width in _WIDTHS[_WIDTHS.index(self.values.dtype.type) :]:
+            if width is np.float64 or self._largest <= np.iinfo(width).max:
+                self.values = self.values.astype(width)
+                return
+
+    _largest = 0.0
+
+    def _refine(self, amounts: NDArray[np.float64]) -> None:
+        """Make the divisor fine enough for these amounts."""
+        finer = next(divisor for divisor in _DIVISORS if divisor < self.divisor and not (amounts % divisor).any())
+        factor = self.divisor // finer
+        largest = float(np.abs(self.values.astype(np.float64)).max(initial=0)) * factor
+        self._largest, self.divisor = 0.0, finer
+        self._widen(largest)
+        self.values *= self.values.dtype.type(factor)
+
+    def read(self, rows: Rows, window: int) -> NDArray[np.float64]:
+        """The window's total (count or millionths), minimum or maximum of each row, float64 (k,); empty: 0, inf, -inf."""
+        assert self.newest is not None
+        values = self.values[rows]
+        if window < self.panes:
+            values = values[:, window_slots(self.newest, self.panes, window)]
+        if self.adds:
+            total = values.sum(axis=1, dtype=np.float64)
+            return np.asarray(total if self.divisor == 1 else total * self.divisor, dtype=np.float64)
+        return np.asarray(values.min(axis=1) if self.how == "min" else values.max(axis=1), dtype=np.float64)
+
+    def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
+        """Place saved rings of any length and width into this one by pane number; panes that have passed are dropped."""
+        assert self.newest is not None
+        field = next((name for name in record.dtype.names or () if name.rpartition("#")[0] == self.name), None)
+        if field is None:
+            return
+        saved, divisor = record[field], int(field.rpartition("#")[2])
+        if self.adds:
+            if divisor < self.divisor:
+                self._refine(np.array([float(divisor)]))
+            saved = saved.astype(np.float64) * (divisor // self.divisor)
+            self._widen(float(np.abs(saved).max(initial=0)))
+        panes = panes_in_slots(as_of_ms // UNIT_MS[self.unit], saved.shape[1])
+        self.values[rows] = self.empty
+        which, slot = np.nonzero(panes > self.newest - self.panes)
+        self.values[rows[which], panes[which, slot] % self.panes] = saved[which, slot]
+
+    def save(self, rows: Rows, record: NDArray[np.void]) -> None:
+        """Copy rings as they lie."""
+        record[self.fields()[0][0]] = self.values[rows]
+
+    def clear(self, rows: Rows) -> None:
+        """Empty the rings."""
+        self.values[rows] = self.empty
+
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        return int(self.values.nbytes)
+
+
+class LatestColumn:
+    """The latest event of a row: its time and, where asked, a number of it."""
+
+    def __init__(self, name: str, unit: Unit) -> None:
+        """`unit` is the unit of the windows that read it."""
+        self.name = name
+        self.unit: Unit = unit
+        self.newest: int | None = None
+        self.times = np.full(0, NEVER, dtype=np.int64)
+        self.values = np.zeros(0)
+
+    def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+        """Time and value."""
+        return [(self.name + "/time", np.dtype(np.int64), ()), (self.name + "/value", np.dtype(np.float64), ())]
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        times = np.full(capacity, NEVER, dtype=np.int64)
+        values = np.zeros(capacity)
+        times[: len(self.times)] = self.times
+        values[: len(self.values)] = self.values
+        self.times, self.values = times, values
+
+    def advance(self, as_of_ms: int) -> None:
+        """Remember the pane that windows end in."""
+        pane = as_of_ms // UNIT_MS[self.unit]
+        self.newest = pane if self.newest is None else max(pane, self.newest)
+
+    def fold(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
+        """Keep the event with the largest (time, amount) of each row."""
+        given = np.zeros(len(rows)) if amounts is None else amounts
+        order = np.lexsort((given, times, rows))
+        last = np.append(rows[order][1:] != rows[order][:-1], True) if len(rows) else np.zeros(0, dtype=bool)
+        rows, times, given = rows[order][last], times[order][last], given[order][last]
+        newer = (times > self.times[rows]) | ((times == self.times[rows]) & (given > self.values[rows]))
+        self.times[rows[newer]] = times[newer]
+        self.values[rows[newer]] = given[newer]
+
+    def read(self, rows: Rows, window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Age in panes and value of each row's latest event, NaN when it is not in the window; two arrays (k,)."""
+        assert self.newest is not None
+        times = self.times[rows]
+        ages = self.newest - times // UNIT_MS[self.unit]
+        inside = (times != NEVER) & (ages < window)
+        return np.where(inside, ages, np.nan), np.where(inside, self.values[rows], np.nan)
+
+    def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
+        """Take saved times and values."""
+        del as_of_ms
+        if self.name + "/time" not in (record.dtype.names or ()):
+            return
+        self.times[rows] = record[self.name + "/time"]
+        self.values[rows] = record[self.name + "/value"]
+
+    def save(self, rows: Rows, record: NDArray[np.void]) -> None:
+        """Copy times and values."""
+        record[self.name + "/time"] = self.times[rows]
+        record[self.name + "/value"] = self.values[rows]
+
+    def clear(self, rows: Rows) -> None:
+        """Forget the latest events."""
+        self.times[rows] = NEVER
+        self.values[rows] = 0.0
+
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        return int(self.times.nbytes + self.values.nbytes)

@@ -1,0 +1,51 @@
+"""What the engine causes: messages to publish, records to dead-letter or forward, counts. Data only.
+
+Returned by `stream.engine`, carried out by `agents.processor`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """One output record: the account id's bytes and JSON."""
+
+    key: bytes
+    value: bytes
+
+
+class DeadLetter(NamedTuple):
+    """A record that can not be used: the batch it came in, its offset there, one of `schemas.codecs.REASONS`, words."""
+
+    batch: int
+    offset: int
+    reason: str
+    message: str
+
+
+class Forward(NamedTuple):
+    """A record that belongs to another partition: the batch it came in, its offset there, the account it is of."""
+
+    batch: int
+    offset: int
+    account: str
+
+
+@dataclass(slots=True)
+class Effects:
+    """Everything one call of the engine causes, in order."""
+
+    scores: list[Message] = field(default_factory=list)
+    changes: list[Message] = field(default_factory=list)
+    alerts: list[Message] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(source, outcome) of every record given, `replayed` ones too."""
+    causes: Counter[str] = field(default_factory=Counter)
+    """Score changes by cause."""
+    alerted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Alerts by (rule, status)."""

@@ -1,0 +1,359 @@
+"""The engine of one partition: batches of events in, effects out, state in between.
+
+Owns the order of things: what counts, when panes turn, when accounts are scored, when scores are published. Synchronous; it
+knows no broker, no clock and no policy text: time is an argument, effects are returned. One engine serves one partition number of
+every source. Called by `agents.processor` (live) and `agents.files` (files).
+
+Definitions (the contract's "Time and windows" and DESIGN 4): `as_of` is the largest event time applied, or the last border
+passed by the clock. A border is a multiple of the finest pane in use. At the head, and in `exact` catch-up, a step is cut at every
+border it crosses and all accounts are scored there; in conflated catch-up they are scored when `flush` is called.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.codecs import instant_ms
+from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, ProfileEvent
+from stream.accounts import FENCES, Accounts
+from stream.batch import Batch, Candidates, sort_out
+from stream.columns import NEVER, Rows
+from stream.effects import Effects
+from stream.members import Members
+from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
+from stream.plan import Intake, Plan, Taken
+from stream.publishing import Publisher
+from stream.scoring import Scored, measure_values, score_values
+from stream.seen import SeenIds
+
+
+class Mode(Enum):
+    """How a step is published."""
+
+    HEAD = "head"
+    """Cut at borders, publish at once, alerts fire."""
+    EXACT = "exact"
+    """Catching up with borders kept: changes and alerts as at the head, scores conflated until `flush`."""
+    CONFLATED = "conflated"
+    """Catching up: nothing is published until `flush`, alerts are held."""
+
+
+@dataclass(slots=True)
+class Fold:
+    """What one part of a step adds: its events that count, which are timely, their segments, what columns take of them."""
+
+    part: Candidates
+    timely: NDArray[np.bool_]
+    segments: NDArray[np.int64]
+    taken: list[Taken]
+    done: int = 0
+
+
+class Engine:
+    """All accounts of one partition number."""
+
+    def __init__(
+        self, plan: Plan, *, owns: Callable[[str], bool] | None = None, dedup_ids: int | None = 200_000
+    ) -> None:
+        """Empty. `owns` tells which account ids hash here (None: all); `dedup_ids` None turns deduplication off."""
+        self.plan = plan
+        self.columns = [column.build() for column in plan.columns]
+        bands = [band.name for band in plan.policy.score.bands]
+        names = [part.measure.name for part in plan.measures]
+        self.accounts = Accounts(names, bands, self.columns, owns or (lambda _account: True))
+        self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
+        self.as_of: int | None = None
+        self.position = dict.fromkeys(FENCES, 0)
+        """Offset from which each source has not been settled yet."""
+        self.settled: Counter[tuple[str, str]] = Counter()
+        """Outcomes by (source, outcome), each record once, across restarts."""
+        self.watermarks: dict[str, int] = {}
+        """Largest event time applied (ms) by source."""
+        self._intakes = {source: Intake(plan, source) for source in METRIC_SOURCES}
+        self._publisher = Publisher(plan, self.accounts)
+        self._swept = NEVER
+        self._stale = False
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _unit_ms(self) -> int:
+        return UNIT_MS[self.plan.border_unit]
+
+    def _advance(self, as_of_ms: int) -> None:
+        """Move the moment of scores forward; never back."""
+        if self.as_of is not None and as_of_ms <= self.as_of:
+            return
+        if self.as_of is None or pane_of(as_of_ms, self.plan.border_unit) > pane_of(self.as_of, self.plan.border_unit):
+            for column in self.columns:
+                column.advance(as_of_ms)
+            self._stale = True
+        self.as_of = as_of_ms
+
+    def _sweep_until(self, border: int, mode: Mode, effects: Effects) -> None:
+        """Score all accounts at every border up to and including number `border`."""
+        if self.as_of is None:
+            return
+        first = max(self._swept + 1, segment_of(self.as_of, self.plan.border_unit))
+        # When the longest window has passed with no event, every pane is empty and later borders change nothing.
+        spent = first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self._unit_ms + 1
+        for number in range(first, min(border, spent) + 1):
+            self._advance(number * self._unit_ms)
+            self._publish(self.accounts.alive(), mode, effects, swept=True)
+            self._stale = False
+        if border >= first:
+            self._advance(border * self._unit_ms)
+            self._swept = border
+
+    def tick(self, now_ms: int) -> Effects:
+        """Let the clock pass every border up to `now_ms`, for a partition that is idle in live use."""
+        effects = Effects()
+        self._sweep_until(now_ms // self._unit_ms, Mode.HEAD, effects)
+        return effects
+
+    def settle(self, as_of_ms: int) -> Effects:
+        """Let time pass up to a moment that need not be a border, and score every account there."""
+        effects = Effects()
+        self._sweep_until(as_of_ms // self._unit_ms, Mode.HEAD, effects)
+        self._advance(as_of_ms)
+        self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True)
+        return effects
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def step(self, batches: Sequence[Batch], mode: Mode, now_ms: int | None) -> Effects:
+        """Take in batches that belong together (see `stream.merge`), publish what `mode` says.
+
+        `now_ms` is the clock that tells future events; None lets every time pass.
+        """
+        effects = Effects()
+        before = effects.outcomes
+        parts: list[Candidates] = []
+        for at, batch in enumerate(batches):
+            position = self.position[FENCES[batch.fence]]
+            seen = self.seen.get(batch.source)
+            found = sort_out(batch, at, self.accounts, position, seen, now_ms, effects)
+            if batch.source == PROFILE_SOURCE:
+                self._profiles(found, position, effects)
+            elif len(found.rows):
+                parts.append(found)
+        if parts:
+            self._apply(parts, mode, effects)
+        self._count(before, effects)
+        for batch in batches:
+            name = FENCES[batch.fence]
+            self.position[name] = max(self.position[name], batch.end)
+        return effects
+
+    def _count(self, outcomes: Counter[tuple[str, str]], effects: Effects) -> None:
+        for (source, outcome), count in outcomes.items():
+            if outcome != "replayed":
+                self.settled[source, "applied" if outcome == "fenced" else outcome] += count
+        for source in METRIC_SOURCES:
+            # A fenced record is new to the tally but not to the row: to the outside it is a replay.
+            count = effects.outcomes.pop((source, "fenced"), 0)
+            if count:
+                effects.outcomes[source, "replayed"] += count
+
+    def _profiles(self, found: Candidates, position: int, effects: Effects) -> None:
+        accounts = self.accounts
+        for row, offset, event in zip(found.rows.tolist(), found.offsets.tolist(), found.events(), strict=True):
+            if offset < position:
+                effects.outcomes[PROFILE_SOURCE, "replayed"] += 1
+                continue
+            effects.outcomes[PROFILE_SOURCE, "applied"] += 1
+            assert isinstance(event, ProfileEvent)
+            known = accounts.profiles.get(row)
+            if known is None or _profile_rank(event) > _profile_rank(known):
+                accounts.profiles[row] = event
+                accounts.dirty[row] = True
+                if accounts.applied[row] and (known is None or known.segment != event.segment):
+                    accounts.unsent[row] = True
+
+    def _apply(self, parts: list[Candidates], mode: Mode, effects: Effects) -> None:
+        order, running = self._merge(parts)
+        late = self._too_late(np.concatenate([part.times for part in parts])[order], running)
+        segments = segments_of(running, self.plan.border_unit)
+        # Back from merged order to each part's own.
+        inverse = np.empty_like(order)
+        inverse[order] = np.arange(len(order))
+        sizes = np.cumsum([len(part.rows) for part in parts])[:-1]
+        folds = []
+        for part, places in zip(parts, np.split(inverse, sizes), strict=True):
+            self._tally(part, late[places], effects)
+            folds.append(self._prepare(part, late[places], running[places], segments[places]))
+        numbers = [int(segments[-1])] if mode is Mode.CONFLATED else np.unique(segments).tolist()
+        for number in numbers:
+            if mode is not Mode.CONFLATED:
+                self._sweep_until(number - 1, mode, effects)
+            self._advance(int(running[np.searchsorted(segments, number, side="right") - 1]))
+            touched = [rows for fold in folds if len(rows := self._fold(fold, number))]
+            if mode is not Mode.CONFLATED and touched:
+                self._publish(np.unique(np.concatenate(touched)), mode, effects, swept=False)
+
+    def _merge(self, parts: list[Candidates]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Merged order of all candidates, and the running maximum of their times in that order."""
+        times = np.concatenate([part.times for part in parts])
+        if len(parts) == 1:
+            order = np.arange(len(times))
+        else:
+            stamps = np.concatenate([np.maximum.accumulate(part.stamps) for part in parts])
+            ranks = np.concatenate([np.full(len(part.rows), part.batch.fence) for part in parts])
+            order = np.lexsort((ranks, stamps))
+        running = np.maximum.accumulate(times[order])
+        if self.as_of is not None:
+            running = np.maximum(running, self.as_of)
+        return order, running
+
+    def _too_late(self, times: NDArray[np.int64], running: NDArray[np.int64]) -> NDArray[np.bool_]:
+        late = np.ones(len(times), dtype=bool)
+        for unit, panes in self.plan.longest.items():
+            late &= times // UNIT_MS[unit] <= running // UNIT_MS[unit] - panes
+        return late
+
+    def _tally(self, part: Candidates, late: NDArray[np.bool_], effects: Effects) -> None:
+        source, outcomes = part.batch.source, effects.outcomes
+        settled = part.offsets < self.position[FENCES[part.batch.fence]]
+        outcomes[source, "replayed"] += int(settled.sum())
+        outcomes[source, "late"] += int((late & ~settled).sum())
+        outcomes[source, "fenced"] += int((part.fenced & ~settled & ~late).sum())
+        outcomes[source, "applied"] += int((~part.fenced & ~late).sum())
+
+    def _prepare(
+        self, part: Candidates, late: NDArray[np.bool_], running: NDArray[np.int64], segments: NDArray[np.int64]
+    ) -> Fold:
+        """What a part adds to the columns, once late and fenced events are out."""
+        good = ~(late | part.fenced)
+        if not good.all():
+            part, running, segments = part.pick(good), running[good], segments[good]
+        if len(part.times):
+            source = part.batch.source
+            self.watermarks[source] = max(self.watermarks.get(source, 0), int(part.times.max()))
+        timely = part.times // self._unit_ms >= running // self._unit_ms
+        return Fold(part, timely, segments, self._intakes[part.batch.source].take(part.events()))
+
+    def _fold(self, fold: Fold, number: int) -> Rows:
+        """Fold the next events of a part, up to segment `number`, into the columns; returns their rows."""
+        part = fold.part
+        piece = slice(fold.done, int(np.searchsorted(fold.segments, number, side="right")))
+        fold.done = piece.stop
+        rows, times = part.rows[piece], part.times[piece]
+        if not len(rows):
+            return rows
+        for taken in fold.taken:
+            column = self.columns[taken.column]
+            amounts = None if taken.amounts is None else taken.amounts[piece]
+            if taken.mask is None:
+                column.fold(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
+                continue
+            mask = taken.mask[piece]
+            if mask.any():
+                column.fold(rows[mask], times[mask], None if amounts is None else amounts[mask])  # type: ignore[arg-type]
+        accounts = self.accounts
+        np.add.at(accounts.applied, rows, 1)
+        np.maximum.at(accounts.last_ms, rows, times)
+        np.maximum.at(accounts.fence[:, part.batch.fence], rows, part.offsets[piece])
+        accounts.on_time[rows[fold.timely[piece]]] = True
+        accounts.dirty[rows] = True
+        accounts.touched[rows] = True
+        return rows
+
+    # -- scores -------------------------------------------------------------------------------------------------------
+
+    def score(self, rows: Rows) -> Scored:
+        """Scores of rows as of now."""
+        return score_values(self.plan, measure_values(self.plan, self.columns, rows))
+
+    def _publish(self, rows: Rows, mode: Mode, effects: Effects, *, swept: bool) -> None:
+        if not len(rows):
+            return
+        assert self.as_of is not None
+        accounts = self.accounts
+        scored = self.score(rows)
+        self._publisher.note(rows, scored)
+        self._publisher.changes(
+            rows,
+            scored,
+            self.as_of,
+            effects,
+            swept=swept,
+            catching_up=mode is not Mode.HEAD,
+            alerts=mode is not Mode.CONFLATED,
+        )
+        if mode is not Mode.EXACT:
+            unsent = accounts.unsent[rows]
+            if unsent.any():
+                part = Scored(*(field[unsent] for field in scored))
+                self._publisher.scores(rows[unsent], part, self.as_of, effects, catching_up=mode is not Mode.HEAD)
+        accounts.on_time[rows] = False
+        accounts.touched[rows] = False
+
+    def flush(self, mode: Mode) -> Effects:
+        """Publish what conflation has held back: one change and one score an account. Called before every save."""
+        effects = Effects()
+        if self.as_of is None:
+            return effects
+        accounts = self.accounts
+        told = Mode.HEAD if mode is Mode.HEAD else Mode.CONFLATED
+        waiting = accounts.touched | accounts.unsent
+        if mode is Mode.CONFLATED and self._stale:
+            alive = accounts.alive()
+            self._publish(alive[~waiting[alive]], told, effects, swept=True)
+            self._stale = False
+        rows = np.flatnonzero(waiting & (accounts.applied > 0))
+        self._publish(rows, told, effects, swept=False)
+        return effects
+
+    def arrive(self) -> Effects:
+        """One exact sweep on reaching the head: held alerts fire if they are still true."""
+        effects = Effects()
+        if self.as_of is not None:
+            self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True)
+            self._stale = False
+            self._swept = max(self._swept, self.as_of // self._unit_ms)
+        return effects
+
+    def restart(self, as_of_ms: int) -> None:
+        """Set the moment of an empty engine, so that rows can be loaded."""
+        assert not len(self.accounts), "only an empty engine restarts"
+        self._advance(as_of_ms)
+
+    def current(self) -> Effects:
+        """The score message of every account as of now, whether it was sent before or not."""
+        effects = Effects()
+        alive = self.accounts.alive()
+        if self.as_of is not None and len(alive):
+            self._publisher.scores(alive, self.score(alive), self.as_of, effects, catching_up=False)
+        return effects
+
+    def recast(self) -> None:
+        """Score every account anew without publishing, after rows were loaded."""
+        if self.as_of is not None:
+            alive = self.accounts.alive()
+            self._publisher.note(alive, self.score(alive))
+            self.accounts.unsent[:] = False
+            self._stale = False
+
+    def bands(self) -> NDArray[np.int64]:
+        """How many accounts are in each band, ascending bands, int64 (bands,)."""
+        alive = self.accounts.alive()
+        known = self.accounts.band[alive]
+        return np.bincount(known[known >= 0], minlength=len(self.plan.policy.score.bands))
+
+    def nbytes(self) -> int:
+        """Bytes of memory the state holds."""
+        return self.accounts.nbytes() + sum(seen.nbytes() for seen in self.seen.values())
+
+    def members(self) -> list[Members]:
+        """The columns saved in pages of their own."""
+        return [column for column in self.columns if isinstance(column, Members)]
+
+
+def _profile_rank(event: ProfileEvent) -> tuple[int, str]:
+    return instant_ms(event.time), event.id

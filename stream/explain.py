@@ -1,0 +1,93 @@
+"""Why a score is what it is, and what would change it, in words and numbers.
+
+Owns the reading of a score message: which factors cost most, and the smallest change of each that alone would lift the account a
+band. Pure; called by `vitals explain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from schemas.outputs import Factor, ScoreMessage, ScoreValue
+from stream.normalisers import Linear, Threshold, Tiers
+from stream.policy import Measure, Policy
+
+_FULL = 100.0
+_CLOSE = 1e-9
+
+
+class Lift(Struct):
+    """A change of one measure that alone lifts the score into `band`: its value now and the value needed."""
+
+    measure: str
+    value: float | None
+    needed: float
+    points: float
+
+
+class Explanation(Struct):
+    """One account: score, band, factors by what they cost, and ways up."""
+
+    account_id: str
+    score: str
+    value: float
+    band: str
+    as_of: int
+    factors: list[Factor]
+    next_band: str | None
+    missing_points: float
+    lifts: list[Lift]
+
+
+def explain(message: ScoreMessage, policy: Policy) -> Explanation:
+    """Take a score apart. The policy must be the one the message was scored by."""
+    name, score = next(iter(message.scores.items()))
+    factors = sorted(score.factors, key=lambda factor: (-_cost(factor), factor.measure))
+    higher = [band for band in policy.score.bands if band.from_ > score.value]
+    return Explanation(
+        account_id=message.account_id,
+        score=name,
+        value=score.value,
+        band=score.band,
+        as_of=message.as_of,
+        factors=factors,
+        next_band=higher[0].name if higher else None,
+        missing_points=higher[0].from_ - score.value if higher else 0.0,
+        lifts=_lifts(score, policy.measures, higher[0].from_) if higher else [],
+    )
+
+
+def _cost(factor: Factor) -> float:
+    """Points of the score that this factor leaves on the table."""
+    return factor.weight * (_FULL - (factor.points or 0.0)) if factor.points is not None else 0.0
+
+
+def _lifts(score: ScoreValue, measures: Sequence[Measure], target: float) -> list[Lift]:
+    by_name = {measure.name: measure for measure in measures}
+    lifts = []
+    for factor in score.factors:
+        if factor.points is None or factor.weight <= 0 or factor.measure not in by_name:
+            continue
+        wanted = factor.points + (target - score.value) / factor.weight
+        needed = _value_for(by_name[factor.measure], wanted)
+        if needed is not None:
+            lifts.append(Lift(factor.measure, factor.value, needed, wanted))
+    return sorted(lifts, key=lambda lift: (lift.points, lift.measure))
+
+
+def _value_for(measure: Measure, points: float) -> float | None:
+    """The value nearest to now that gives at least these points, or None when no value does."""
+    if points > _FULL + _CLOSE:
+        return None
+    normaliser = measure.normaliser
+    if isinstance(normaliser, Linear):
+        return normaliser.invert(min(points, _FULL))
+    if isinstance(normaliser, Tiers):
+        candidates = [start for start, _ in normaliser.steps]
+    elif isinstance(normaliser, Threshold):
+        candidates = [normaliser.average, normaliser.good]
+    enough = [value for value in candidates if normaliser.points(np.array([value]))[0] >= points - _CLOSE]
+    return enough[0] if enough else None

@@ -1,0 +1,30 @@
+"""Smallest and largest value of a number field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns import Rows
+from stream.measures.base import AnyColumn, Need, pane_column
+from stream.policy import Measure
+
+
+class Extreme:
+    """Minimum or maximum over the window; no events, no value."""
+
+    def __init__(self, which: Literal["min", "max"]) -> None:
+        """Choose the end."""
+        self.which = which
+
+    def needs(self, measure: Measure) -> list[Need]:
+        """A ring of extremes."""
+        return [Need(self.which, measure.field, measure.where)]
+
+    def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The window's extreme, NaN without events."""
+        value = pane_column(columns[0]).read(rows, measure.window.panes)
+        return np.where(np.isfinite(value), value, np.nan)

@@ -1,0 +1,37 @@
+"""How much: sum and mean of a number field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns import MILLIONTHS, Rows
+from stream.measures.base import AnyColumn, Need, pane_column
+from stream.policy import Measure
+
+
+class Sum:
+    """Sum of a field over the window."""
+
+    def needs(self, measure: Measure) -> list[Need]:
+        """A sum."""
+        return [Need("sum", measure.field, measure.where)]
+
+    def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The window's total, in the field's unit."""
+        return pane_column(columns[0]).read(rows, measure.window.panes) / MILLIONTHS
+
+
+class Mean:
+    """Mean of a field over the events that have it; none, no value."""
+
+    def needs(self, measure: Measure) -> list[Need]:
+        """Sum, then how many events have the field."""
+        return [Need("sum", measure.field, measure.where), Need("count", measure.field, measure.where)]
+
+    def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The window's mean, NaN without events."""
+        total, count = (pane_column(column).read(rows, measure.window.panes) for column in columns)
+        return np.divide(total / MILLIONTHS, count, out=np.full(len(rows), np.nan), where=count > 0)

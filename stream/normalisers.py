@@ -1,0 +1,99 @@
+"""Normalisers: turn a measure's values into points from 0 to 100.
+
+Owns the three kinds of docs/POLICIES.md and nothing else; must not know of measures, weights or accounts. Parameters
+are checked where they come in, by the policy parser. Called by scoring on whole columns and by explanations to work
+backwards.
+
+Shapes: `points` takes a float64 array of any shape, in the measure's unit, and gives a new one of that shape in points.
+NaN (no value) stays NaN: what a missing value is worth is for the policy to say, not for a normaliser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FULL_POINTS = 100.0
+THRESHOLD_POINTS = (100.0, 50.0, 0.0)
+"""Good, average, poor, when a policy does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A straight line from 0 points at `zero_at` to 100 at `hundred_at`, clamped; falling when `hundred_at < zero_at`.
+
+    The two differ (as in Natero's "0 at / 100 at").
+    """
+
+    zero_at: float
+    hundred_at: float
+
+    def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of each value."""
+        # The order of operations is part of the promise: dividing first would give 80.00000000000001 for 8 of 0..10.
+        with np.errstate(over="ignore"):  # an overflow is an infinity, and that clamps to the right end
+            raw = 100.0 * (values - self.zero_at) / (self.hundred_at - self.zero_at)
+        return np.asarray(np.clip(raw, 0.0, FULL_POINTS) + 0.0)  # + 0.0 makes the -0.0 of a falling line a plain 0.0
+
+    def invert(self, points: float) -> float:
+        """Value that gives these points; 0 and 100 give the very ends of the line. ValueError outside 0..100."""
+        if not 0.0 <= points <= FULL_POINTS:
+            message = f"no value gives {points} points: ask for 0 to 100"
+            raise ValueError(message)
+        if points == FULL_POINTS:
+            return self.hundred_at  # exactly, where the formula below could miss by a rounding
+        return self.zero_at + points * (self.hundred_at - self.zero_at) / 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """Steps: the points of the last step whose `from` is not above the value (as in Totango's 100/60/0).
+
+    `steps` holds (from, points) with `from` ascending, at least one; a value below the first gets the first's points.
+    """
+
+    steps: tuple[tuple[float, float], ...]
+
+    def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of each value."""
+        starts = np.array([start for start, _ in self.steps], dtype=np.float64)
+        gained = np.array([points for _, points in self.steps], dtype=np.float64)
+        step = np.maximum(np.searchsorted(starts, values, side="right") - 1, 0)
+        return np.where(np.isnan(values), np.nan, gained[step])
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Threshold:
+    """Good, average or poor, with points for each of the three (`levels`, in that order).
+
+    When `good > average` a value is good from `good` up and average from `average` up; when `good < average`, from
+    there down. The two differ.
+    """
+
+    good: float
+    average: float
+    levels: tuple[float, float, float]
+
+    # Written out because the policy's word for the three is `points`, and so is the method's: a field cannot be both.
+    def __init__(self, good: float, average: float, points: tuple[float, float, float] = THRESHOLD_POINTS) -> None:
+        object.__setattr__(self, "good", good)
+        object.__setattr__(self, "average", average)
+        object.__setattr__(self, "levels", points)
+
+    def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of each value."""
+        good, average, poor = self.levels
+        if self.good > self.average:
+            is_good, is_average = values >= self.good, values >= self.average
+        else:
+            is_good, is_average = values <= self.good, values <= self.average
+        level = np.where(is_good, good, np.where(is_average, average, poor))
+        return np.where(np.isnan(values), np.nan, level)
+
+
+Normaliser: TypeAlias = Linear | Tiers | Threshold

@@ -1,0 +1,239 @@
+"""What to say and when: score messages, score changes, alerts, for accounts that have just been scored.
+
+Owns the thresholds of publishing and the identity of messages. It updates the baselines in `Accounts` (what was last said) and
+nothing else. Called by `stream.engine`.
+
+A message's id is a hash of the account and of everything its content follows from: fences, events applied, border, baseline. So an
+id never names two contents, also when a replay groups changes otherwise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from schemas.codecs import encode
+from schemas.outputs import Cause, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue
+from stream.accounts import FENCES, NO_BAND, Accounts
+from stream.alerts import Moment, band_alert, wanted_alerts
+from stream.columns import Rows
+from stream.effects import Effects, Message
+from stream.panes import UNIT_MS
+from stream.plan import Plan
+from stream.scoring import Scored
+
+RESIDUE = "previous policy"
+"""Factor that holds the part of an old baseline whose measures the policy no longer has."""
+_TELLING = 0.05
+"""Smaller deltas would read as 0.0."""
+_TOLD = 3
+
+
+class Publisher:
+    """Turns scored rows into messages."""
+
+    def __init__(self, plan: Plan, accounts: Accounts) -> None:
+        """Bind to one policy and one partition's accounts."""
+        self._plan = plan
+        self._accounts = accounts
+        self._score = plan.policy.score
+        self._unit_ms = UNIT_MS[plan.border_unit]
+        self._measures = [part.measure.name for part in plan.measures]
+        self._state_dtype = np.dtype(
+            [
+                ("fence", "<i8", (len(FENCES),)),
+                ("applied", "<i8"),
+                ("border", "<i8"),
+                ("score", "<f8"),
+                ("parts", "<f8", (len(self._measures),)),
+                ("band", "|i1"),
+                ("alert", "|i1"),
+            ]
+        )
+
+    def note(self, rows: Rows, scored: Scored) -> None:
+        """Remember new scores; mark the rows whose `health.scores` record no longer says the truth."""
+        accounts = self._accounts
+        before = accounts.values[rows]
+        same = (before == scored.values) | (np.isnan(before) & np.isnan(scored.values))
+        changed = ~same.all(axis=1) | (accounts.band[rows] == NO_BAND)
+        accounts.unsent[rows[changed]] = True
+        accounts.values[rows] = scored.values
+        accounts.score[rows] = scored.scores
+        accounts.band[rows] = scored.bands
+
+    def changes(
+        self,
+        rows: Rows,
+        scored: Scored,
+        as_of_ms: int,
+        effects: Effects,
+        *,
+        swept: bool,
+        catching_up: bool,
+        alerts: bool,
+    ) -> None:
+        """Publish the changes of rows that moved enough or changed band, and their alerts unless held."""
+        accounts = self._accounts
+        moved = np.abs(scored.scores - accounts.base_score[rows]) >= self._score.min_change
+        moved |= scored.bands != accounts.base_band[rows]
+        wanted = wanted_alerts(scored.bands, self._score.bands)
+        turned = wanted != accounts.alert_band[rows] if alerts else np.zeros(len(rows), dtype=bool)
+        chosen = np.flatnonzero(moved | turned)
+        if not chosen.size:
+            return
+        at_rows = rows[chosen]
+        for row, part, one, score, band, turn, move, moment, revision, state in zip(
+            at_rows.tolist(),
+            accounts.base_parts[at_rows].tolist(),
+            scored.contributions[chosen].tolist(),
+            scored.scores[chosen].tolist(),
+            scored.bands[chosen].tolist(),
+            turned[chosen].tolist(),
+            moved[chosen].tolist(),
+            self._moments(at_rows, as_of_ms).tolist(),
+            self._revisions(at_rows, as_of_ms).tolist(),
+            self._states(at_rows, as_of_ms),
+            strict=True,
+        ):
+            moment_of = Moment(row, accounts.index.names[row], score, band, moment, revision, _identity(state))
+            factors = self._deltas(row, part, one)
+            if turn:
+                self._alert(moment_of, factors, effects)
+            if move:
+                cause: Cause = "window" if swept else "event" if accounts.on_time[row] else "late"
+                self._change(moment_of, factors, cause, effects, catching_up=catching_up)
+        told = at_rows[moved[chosen]]
+        accounts.base_score[told] = scored.scores[chosen][moved[chosen]]
+        accounts.base_parts[told] = scored.contributions[chosen][moved[chosen]]
+        accounts.base_band[told] = scored.bands[chosen][moved[chosen]]
+        accounts.recast[told] = False
+        accounts.dirty[at_rows] = True
+
+    def scores(self, rows: Rows, scored: Scored, as_of_ms: int, effects: Effects, *, catching_up: bool) -> None:
+        """Publish the latest score of every given row."""
+        accounts = self._accounts
+        names, label, score_name = accounts.index.names, self._plan.label, self._score.name
+        bands = [band.name for band in self._score.bands]
+        nothing = np.isnan(scored.values)
+        pointless = np.isnan(scored.points)
+        moments = self._moments(rows, as_of_ms).tolist()
+        revisions = self._revisions(rows, as_of_ms).tolist()
+        for at, (row, values, points, weights, parts, value, band) in enumerate(
+            zip(
+                rows.tolist(),
+                np.where(nothing, None, scored.values).tolist(),  # type: ignore[call-overload]
+                np.where(pointless, None, scored.points).tolist(),  # type: ignore[call-overload]
+                scored.weights.tolist(),
+                scored.contributions.tolist(),
+                scored.scores.tolist(),
+                scored.bands.tolist(),
+                strict=True,
+            )
+        ):
+            profile = accounts.profiles.get(row)
+            factors = list(map(Factor, self._measures, values, points, weights, parts))
+            message = ScoreMessage(
+                names[row],
+                moments[at],
+                revisions[at],
+                label,
+                profile.segment if profile else None,
+                {score_name: ScoreValue(value, bands[band], factors)},
+                catching_up,
+            )
+            effects.scores.append(Message(names[row].encode(), encode(message)))
+        accounts.unsent[rows] = False
+
+    def _moments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
+        """Since when each row's score holds: its last event or the last border, whichever is later."""
+        border = as_of_ms // self._unit_ms * self._unit_ms
+        return np.maximum(self._accounts.last_ms[rows], border)
+
+    def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
+        """Grows with every event applied and every border passed."""
+        return self._accounts.applied[rows] + as_of_ms // self._unit_ms
+
+    def _states(self, rows: Rows, as_of_ms: int) -> list[bytes]:
+        """What each row's next message follows from, as bytes: account, position in the log, border, baseline, policy."""
+        accounts = self._accounts
+        record = np.empty(len(rows), dtype=self._state_dtype)
+        record["fence"] = accounts.fence[rows]
+        record["applied"] = accounts.applied[rows]
+        record["border"] = as_of_ms // self._unit_ms
+        record["score"] = accounts.base_score[rows]
+        record["parts"] = accounts.base_parts[rows]
+        record["band"] = accounts.base_band[rows]
+        record["alert"] = accounts.alert_band[rows]
+        blob, width = record.tobytes(), self._state_dtype.itemsize
+        tail = self._plan.label.encode()
+        names = accounts.index.names
+        return [
+            blob[at * width : (at + 1) * width] + names[row].encode() + b"|" + tail
+            for at, row in enumerate(rows.tolist())
+        ]
+
+    def _deltas(self, row: int, before: list[float], after: list[float]) -> list[FactorChange]:
+        factors = [
+            FactorChange(name, old, new, new - old)
+            for name, old, new in zip(self._measures, before, after, strict=True)
+        ]
+        if self._accounts.recast[row]:
+            residue = float(self._accounts.base_score[row]) - sum(before)
+            factors.append(FactorChange(RESIDUE, residue, 0.0, -residue))
+        return factors
+
+    def _change(
+        self, now: Moment, factors: list[FactorChange], cause: Cause, effects: Effects, *, catching_up: bool
+    ) -> None:
+        accounts, bands = self._accounts, self._score.bands
+        base = int(accounts.base_band[now.row])
+        cause = "policy" if accounts.recast[now.row] else cause
+        message = ScoreChange(
+            id=now.identity,
+            account_id=now.account,
+            time=now.time_ms,
+            score=self._score.name,
+            from_=float(accounts.base_score[now.row]),
+            to=now.score,
+            band_from=None if base == NO_BAND else bands[base].name,
+            band_to=bands[now.band].name,
+            cause=cause,
+            factors=factors,
+            policy=self._plan.label,
+            revision=now.revision,
+            catching_up=catching_up,
+        )
+        effects.changes.append(Message(now.account.encode(), encode(message)))
+        effects.causes[cause] += 1
+
+    def _alert(self, now: Moment, factors: list[FactorChange], effects: Effects) -> None:
+        accounts, bands = self._accounts, self._score.bands
+        profile = accounts.profiles.get(now.row)
+        name = profile.name if profile and profile.name else now.account
+        band = bands[now.band]
+        old, new = int(accounts.alert_band[now.row]), NO_BAND if band.alert is None else now.band
+        reason = _reason(factors)
+        messages = []
+        if old != NO_BAND:
+            starts = int(accounts.alert_ms[now.row])
+            messages.append(band_alert("r" + now.identity, now, name, bands[old], band, starts, reason))
+        if new != NO_BAND:
+            messages.append(band_alert("f" + now.identity, now, name, bands[new], band, None, reason))
+            accounts.alert_ms[now.row] = now.time_ms
+        for message in messages:
+            effects.alerts.append(Message(now.account.encode(), encode(message)))
+            effects.alerted[message.rule, message.status] += 1
+        accounts.alert_band[now.row] = new
+
+
+def _identity(state: bytes) -> str:
+    return str(xxhash.xxh3_128_hexdigest(state))
+
+
+def _reason(factors: list[FactorChange]) -> str:
+    """The few factors that moved a score most, in words: "support tickets -14.0, nps -2.5"."""
+    telling = [factor for factor in factors if abs(factor.delta) >= _TELLING]
+    telling.sort(key=lambda factor: -abs(factor.delta))
+    return ", ".join(f"{factor.measure.replace('_', ' ')} {factor.delta:+.1f}" for factor in telling[:_TOLD])

@@ -1,0 +1,69 @@
+"""Values to points to score, for many accounts at once.
+
+Owns the formula: `score = sum(weight * points) / sum(weight)` over the measures that are not missing, and the contributions
+that sum to it. Pure; called by `stream.engine` and nobody else. Source: docs/POLICIES.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.bands import band_index
+from stream.columns import Rows
+from stream.measures import STATS
+from stream.measures.base import AnyColumn
+from stream.plan import Plan
+
+Matrix = NDArray[np.float64]
+
+
+class Scored(NamedTuple):
+    """Scores of k accounts over m measures; `values` and `points` are NaN where a measure is missing."""
+
+    values: Matrix
+    points: Matrix
+    weights: Matrix
+    contributions: Matrix
+    scores: NDArray[np.float64]
+    bands: NDArray[np.int8]
+
+    def row(self, at: int) -> Scored:
+        """One account's part."""
+        return Scored(*(field[at] for field in self))
+
+
+def measure_values(plan: Plan, columns: Sequence[AnyColumn], rows: Rows) -> Matrix:
+    """The value of every measure, (k, m)."""
+    values = np.empty((len(rows), len(plan.measures)))
+    for at, (measure, positions) in enumerate((part.measure, part.columns) for part in plan.measures):
+        values[:, at] = STATS[measure.stat].read(measure, [columns[position] for position in positions], rows)
+    return values
+
+
+def score_values(plan: Plan, values: Matrix) -> Scored:
+    """Points, effective weights (they sum to 1), contributions, scores and bands of measure values (k, m)."""
+    points = np.empty_like(values)
+    for at, part in enumerate(plan.measures):
+        column = part.measure.normaliser.points(values[:, at])
+        if part.measure.missing is not None:
+            column = np.where(np.isnan(values[:, at]), part.measure.missing, column)
+        points[:, at] = column
+    absent = np.isnan(points)
+    weights = np.where(absent, 0.0, np.array([part.measure.weight for part in plan.measures]))
+    total = weights.sum(axis=1)
+    weighted = np.where(absent, 0.0, points) * weights
+    known = total > 0
+    divisor = np.where(known, total, 1.0)
+    scores = weighted.sum(axis=1) / divisor
+    return Scored(
+        values,
+        points,
+        weights / divisor[:, None],
+        weighted / divisor[:, None],
+        scores,
+        band_index(scores, plan.policy.score.bands),
+    )

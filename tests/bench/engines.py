@@ -1,0 +1,209 @@
+"""What is measured: how each engine is started, where it publishes, and how to read a score from what it published.
+
+Owns command lines and record formats of the engines. Must not know how speed is measured. Called by the measurements.
+An engine gets a consumer group of its own for every run, so that it starts from nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.bench.streams_build import MAIN_CLASS, build_streams
+from tests.bench.workload import PARTITIONS
+from tests.broker.child import ChildProcess
+from tests.broker.jars import REPOSITORY, tool
+from tests.broker.kafka_server import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.broker.kafka_server import KafkaServer
+
+POLICY = Path(__file__).with_name("policy.toml")
+USAGE_TOPIC = "product-usage"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One start of one engine."""
+
+    kafka: KafkaServer
+    group: str
+    input_topic: str
+    folder: Path  # for logs and whatever the engine keeps
+
+
+class Engine(ABC):
+    """A program that reads usage events and publishes scores."""
+
+    name: str  # its key in the JSON line
+    label: str  # its row in the table
+    publishes = True
+
+    @abstractmethod
+    def command(self, run: Run) -> list[str]:
+        """The command line."""
+
+    def environment(self, run: Run) -> Mapping[str, str]:  # noqa: ARG002  an engine may need what the run says
+        """Variables beside the ones of this process."""
+        return {}
+
+    def scores_topic(self, run: Run) -> str:
+        """The topic with the scores, created before the start."""
+        return f"{run.group}-scores"
+
+    def changelog_topic(self, run: Run) -> str:
+        """The topic that the engine restores its accounts from."""
+        return f"{run.group}-accounts-changelog"
+
+    @abstractmethod
+    def read_score(self, value: bytes) -> float:
+        """The score in one published record."""
+
+    def start(self, run: Run) -> ChildProcess:
+        """Start the process; its stdout and stderr go to `<folder>/<group>.log`."""
+        return ChildProcess(
+            self.command(run),
+            log=run.folder / f"{run.group}.log",
+            env={**os.environ, **self.environment(run)},
+            cwd=REPOSITORY,
+        )
+
+
+class _ToScore(msgspec.Struct):
+    to: float
+
+
+@dataclass
+class KafkaStreams(Engine):
+    """Kafka Streams 4.1: Processor API, in-memory store with cache and changelog, two threads."""
+
+    name: str = "kafka_streams"
+    label: str = "Kafka Streams 4.1, a change an account and second"
+    publishing: str = "CONFLATED"
+    settings: tuple[str, ...] = ()
+
+    def command(self, run: Run) -> list[str]:
+        """Java with 1 GiB of heap."""
+        java = [tool("java"), "-Xms1g", "-Xmx1g", "-XX:+UseParallelGC", "-Dlog4j2.level=WARN", "-cp", build_streams()]
+        arguments = [run.kafka.bootstrap, run.group, run.input_topic, self.scores_topic(run), self.publishing]
+        return [*java, MAIN_CLASS, *arguments, str(run.folder / "streams-state"), *self.settings]
+
+    def read_score(self, value: bytes) -> float:
+        """Where the change goes to."""
+        return msgspec.json.decode(value, type=_ToScore).to
+
+
+@dataclass
+class FaustDocumented(Engine):
+    """Faust as its documentation writes it."""
+
+    name: str = "faust"
+    label: str = "Faust 0.15 as documented"
+
+    def command(self, run: Run) -> list[str]:
+        """A Faust worker."""
+        arguments = [run.kafka.url, run.group, run.input_topic, self.scores_topic(run)]
+        return [sys.executable, "-m", "tests.bench.faust_documented", *arguments]
+
+    def read_score(self, value: bytes) -> float:
+        """Where the change goes to."""
+        return msgspec.json.decode(value, type=_ToScore).to
+
+
+@dataclass
+class Floor(Engine):
+    """A consumer loop with parsing, nothing else."""
+
+    name: str = "floor"
+    label: str = "a bare consumer loop that parses"
+    publishes = False
+
+    def command(self, run: Run) -> list[str]:
+        """The loop."""
+        return [sys.executable, "-m", "tests.bench.floor", run.kafka.bootstrap, run.group, run.input_topic]
+
+    def read_score(self, value: bytes) -> float:
+        """It publishes nothing."""
+        raise NotImplementedError
+
+
+class _Health(msgspec.Struct):
+    value: float
+
+
+class _HealthScores(msgspec.Struct):
+    scores: dict[str, _Health]
+
+
+@dataclass
+class Vitals(Engine):
+    """Our own worker, as an operator starts it."""
+
+    name: str = "ours"
+    label: str = "account-vitals"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    policy: Path | None = POLICY
+    web_port: int = field(default_factory=free_port)
+
+    def command(self, run: Run) -> list[str]:  # noqa: ARG002  everything is said in the environment
+        """The worker."""
+        return [sys.executable, "-m", "agents", "worker"]
+
+    def environment(self, run: Run) -> Mapping[str, str]:
+        """Settings, as an operator would give them."""
+        return {
+            "VITALS_BROKER": run.kafka.url,
+            "VITALS_GROUP": run.group,
+            "VITALS_PARTITIONS": str(PARTITIONS),
+            "VITALS_WEB_PORT": str(self.web_port),
+            "VITALS_COMMIT_INTERVAL_S": "1.0",
+            **({} if self.policy is None else {"VITALS_POLICY": str(self.policy)}),
+            **self.settings,
+        }
+
+    def scores_topic(self, run: Run) -> str:  # noqa: ARG002  the name is part of the contract
+        """The compacted topic of latest scores."""
+        return "health.scores"
+
+    def read_score(self, value: bytes) -> float:
+        """The value of the policy's one score."""
+        return msgspec.json.decode(value, type=_HealthScores).scores["health"].value
+
+
+_EVENT_TIME = {"VITALS_TIME": "event", "VITALS_CATCH_UP": "conflate", "VITALS_DEDUP": "false"}
+EVERY_CHANGE = "every change published"
+
+THROUGHPUT: tuple[Engine, ...] = (
+    Vitals("ours", "account-vitals", _EVENT_TIME),
+    Vitals("ours_dedup", "account-vitals, deduplicating by id", {**_EVENT_TIME, "VITALS_DEDUP": "true"}),
+    KafkaStreams(),
+    KafkaStreams(
+        "kafka_streams_exactly_once",
+        "Kafka Streams 4.1, the same exactly-once",
+        settings=("processing.guarantee=exactly_once_v2",),
+    ),
+    Vitals("ours_exact", "account-vitals, exact at every day", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}),
+    KafkaStreams("kafka_streams_exact", "Kafka Streams 4.1, exact at every day", "EACH"),
+    FaustDocumented(),
+    Floor(),
+)
+
+
+def last_log_event(run: Run, event: str) -> dict[str, object] | None:
+    """The last JSON line of a run's log whose `event` is this one."""
+    found = None
+    for line in (run.folder / f"{run.group}.log").read_text("utf-8", "replace").splitlines():
+        if line.startswith("{") and f'"{event}"' in line:
+            fields = json.loads(line)
+            if fields.get("event") == event:
+                found = fields
+    return found

@@ -1,0 +1,163 @@
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.KeyValue;
+import org.apache.kafka.streams.processor.PunctuationType;
+import org.apache.kafka.streams.processor.api.Processor;
+import org.apache.kafka.streams.processor.api.ProcessorContext;
+import org.apache.kafka.streams.processor.api.Record;
+import org.apache.kafka.streams.state.KeyValueIterator;
+import org.apache.kafka.streams.state.KeyValueStore;
+
+/**
+ * Adds usage events to their account's row and forwards the changes of scores by at least a point.
+ *
+ * <p>Two ways to publish. EACH: after every event, and all rows are looked at whenever the day changes, so that a silent
+ * account's score falls when it should. CONFLATED: once a second, at most one change an account; days that passed in between
+ * are looked at once. Both end with the same scores.
+ */
+final class ScoreProcessor implements Processor<Bytes, byte[], Bytes, byte[]> {
+  enum Publishing { EACH, CONFLATED }
+
+  static final String STORE = "accounts";
+  private static final double MIN_CHANGE = 1.0;
+  private static final JsonFactory JSON = new JsonFactory();
+
+  private final Publishing publishing;
+  private final RestoreReport restoreReport;
+  private final Set<Bytes> dirty = new HashSet<>();
+  private ProcessorContext<Bytes, byte[]> context;
+  private KeyValueStore<Bytes, byte[]> store;
+  private int day;
+  private int sweptDay;
+  private long time;
+  private long eventTime;
+  private int eventCount;
+
+  ScoreProcessor(Publishing publishing, RestoreReport restoreReport) {
+    this.publishing = publishing;
+    this.restoreReport = restoreReport;
+  }
+
+  @Override
+  public void init(ProcessorContext<Bytes, byte[]> context) {
+    this.context = context;
+    store = context.getStateStore(STORE);
+    // What was not yet published before a crash is found here, because a row knows what was.
+    int accounts = 0;
+    try (KeyValueIterator<Bytes, byte[]> rows = store.all()) {
+      while (rows.hasNext()) {
+        KeyValue<Bytes, byte[]> row = rows.next();
+        day = Math.max(day, Row.copyOf(row.value).newestDay());
+        dirty.add(row.key);
+        accounts++;
+      }
+    }
+    time = day * Row.DAY_MS;
+    restoreReport.restored(accounts);
+    if (publishing == Publishing.CONFLATED) {
+      context.schedule(Duration.ofSeconds(1), PunctuationType.WALL_CLOCK_TIME, now -> publishAndCommit());
+    }
+  }
+
+  @Override
+  public void process(Record<Bytes, byte[]> record) {
+    parse(record.value());
+    int eventDay = (int) Math.floorDiv(eventTime, Row.DAY_MS);
+    time = Math.max(time, eventTime);
+    if (eventDay > day) {
+      day = eventDay;
+      if (publishing == Publishing.EACH) {
+        sweep();
+      }
+    }
+    byte[] stored = store.get(record.key());
+    Row row = stored == null ? Row.fresh(day) : Row.copyOf(stored);
+    row.advanceTo(day);
+    if (!row.add(eventDay, eventCount)) {
+      return;
+    }
+    if (publishing == Publishing.EACH) {
+      publishIfMoved(record.key(), row);
+    } else {
+      dirty.add(record.key());
+    }
+    store.put(record.key(), row.toBytes());
+  }
+
+  private void parse(byte[] json) {
+    eventCount = 1;
+    try (JsonParser parser = JSON.createParser(json)) {
+      parser.nextToken();
+      while (parser.nextToken() == JsonToken.FIELD_NAME) {
+        String field = parser.currentName();
+        parser.nextToken();
+        if ("time".equals(field)) {
+          eventTime = parser.getLongValue();
+        } else if ("count".equals(field)) {
+          eventCount = parser.getIntValue();
+        } else {
+          parser.skipChildren();
+        }
+      }
+    } catch (IOException error) {
+      throw new UncheckedIOException(error);
+    }
+  }
+
+  /** Asks for the commit itself, so that offsets never say more than was published. */
+  private void publishAndCommit() {
+    if (day > sweptDay) {
+      sweep();
+    } else {
+      for (Bytes account : dirty) {
+        look(account, store.get(account));
+      }
+    }
+    dirty.clear();
+    context.commit();
+  }
+
+  private void sweep() {
+    sweptDay = day;
+    List<KeyValue<Bytes, byte[]>> rows = new ArrayList<>();
+    try (KeyValueIterator<Bytes, byte[]> all = store.all()) {
+      all.forEachRemaining(rows::add);
+    }
+    for (KeyValue<Bytes, byte[]> row : rows) {
+      look(row.key, row.value);
+    }
+  }
+
+  private void look(Bytes account, byte[] stored) {
+    Row row = Row.copyOf(stored);
+    row.advanceTo(day);
+    if (publishIfMoved(account, row)) {
+      store.put(account, row.toBytes());
+    }
+  }
+
+  private boolean publishIfMoved(Bytes account, Row row) {
+    double score = row.score();
+    double published = row.published();
+    if (Math.abs(score - published) < MIN_CHANGE) {
+      return false;
+    }
+    String from = Double.isNaN(published) ? "null" : Double.toString(published);
+    String id = new String(account.get(), StandardCharsets.UTF_8);
+    String change = "{\"account_id\":\"" + id + "\",\"time\":" + time + ",\"score\":\"health\",\"from\":" + from
+        + ",\"to\":" + score + "}";
+    context.forward(new Record<>(account, change.getBytes(StandardCharsets.UTF_8), time));
+    row.setPublished(score);
+    return true;
+  }
+}

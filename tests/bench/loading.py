@@ -1,0 +1,107 @@
+"""Writes the benchmark's events to a topic, and reads back what engines published.
+
+Owns batching towards Kafka. Must not know engines or timing. Called by the three measurements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from kafka.partitioner.default import murmur2
+
+from tests.bench.workload import PARTITIONS, Workload, account_id, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from tests.broker.kafka_server import KafkaServer
+
+# Record times are event times, months ago: Kafka's default retention would delete them within minutes.
+KEEP = {"retention.ms": "-1"}
+_BATCH_BYTES = 128 * 1024
+_POSITIVE = 0x7FFFFFFF
+
+
+def partition_of(key: bytes) -> int:
+    """The partition that Kafka's Java client gives a key."""
+    return int((murmur2(key) & _POSITIVE) % PARTITIONS)
+
+
+def partitions_of_accounts(accounts: int) -> NDArray[np.int64]:
+    """The partition of every account, by number."""
+    return np.array([partition_of(account_id(number).encode()) for number in range(accounts)], dtype=np.int64)
+
+
+async def load(kafka: KafkaServer, topic: str, workload: Workload) -> None:
+    """Append all events in order, keyed by account, stamped with their event time, and wait for the broker to have them."""
+    size = int(workload.account.max()) + 1
+    partitions = partitions_of_accounts(size).tolist()
+    keys = [account_id(number).encode() for number in range(size)]
+    rows = zip(workload.account.tolist(), workload.time_ms.tolist(), values(workload), strict=True)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, max_batch_size=_BATCH_BYTES, acks="all")
+    await producer.start()
+    try:
+        batches = [producer.create_batch() for _ in range(PARTITIONS)]
+        sent = []
+        for account, time_ms, value in rows:
+            partition = partitions[account]
+            if batches[partition].append(key=keys[account], value=value, timestamp=time_ms) is None:
+                sent.append(await producer.send_batch(batches[partition], topic, partition=partition))
+                batches[partition] = producer.create_batch()
+                batches[partition].append(key=keys[account], value=value, timestamp=time_ms)
+        for partition, batch in enumerate(batches):
+            if batch.record_count():
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+def end_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
+    """The offset after the last record of each partition."""
+    return asyncio.run(_end_offsets(kafka, topic))
+
+
+async def _end_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
+    finally:
+        await consumer.stop()
+    return {found.partition: offset for found, offset in ends.items()}
+
+
+async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> list[tuple[bytes, bytes | None, int]]:
+    """Read a topic from the offsets `start` to its end.
+
+    Returns:
+        Key, value and timestamp in milliseconds of every record, each partition in order.
+
+    """
+    found: list[tuple[bytes, bytes | None, int]] = []
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, max_partition_fetch_bytes=4 * 1024 * 1024)
+    await consumer.start()
+    try:
+        sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+        ends = await consumer.end_offsets(sources)
+        consumer.assign(sources)
+        for source in sources:
+            consumer.seek(source, start.get(source.partition, 0))
+        for source in sources:
+            while await consumer.position(source) < ends[source]:
+                found.extend(_rows(await consumer.getmany(source, timeout_ms=1000)))
+    finally:
+        await consumer.stop()
+    return found
+
+
+def _rows(fetched: dict[TopicPartition, list[object]]) -> Iterator[tuple[bytes, bytes | None, int]]:
+    for records in fetched.values():
+        for record in records:
+            yield record.key, record.value, record.timestamp  # type: ignore[attr-defined]

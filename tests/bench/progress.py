@@ -1,0 +1,68 @@
+"""Reads how far an engine is from outside: the offsets its consumer group has committed.
+
+Owns waiting for progress. Must not know which engine it is. Called by the three measurements.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kafka import TopicPartition
+
+from tests.bench.workload import PARTITIONS
+
+if TYPE_CHECKING:
+    from kafka import KafkaAdminClient
+
+    from tests.broker.child import ChildProcess
+
+_POLL_S = 0.05
+
+
+class EngineError(RuntimeError):
+    """An engine ended, stood still or gave a wrong result; the message ends with its log."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Records committed, over all partitions, at a time of the monotonic clock in seconds."""
+
+    at_s: float
+    committed: int
+
+
+def read_progress(admin: KafkaAdminClient, group: str, topic: str) -> Progress:
+    """Ask the broker once."""
+    sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    offsets = admin.list_group_offsets({group: sources})[group]
+    return Progress(time.monotonic(), sum(max(found.offset, 0) for found in offsets.values()))
+
+
+def wait_for(
+    admin: KafkaAdminClient, process: ChildProcess, group: str, topic: str, *, records: int, stalled_s: float = 60.0
+) -> Progress:
+    """Ask every 50 ms until at least so many records are committed.
+
+    Raises:
+        EngineError: the process ended, or committed nothing new for `stalled_s` seconds.
+
+    """
+    last = read_progress(admin, group, topic)
+    while True:
+        now = read_progress(admin, group, topic)
+        if now.committed >= records:
+            return now
+        if now.committed > last.committed:
+            last = now
+        # Waiting for the process to end is the pause between two questions.
+        code = process.wait(_POLL_S)
+        if code is not None:
+            message = (
+                f"{group} ended with exit code {code} at {now.committed} of {records} records:\n{process.log_tail()}"
+            )
+            raise EngineError(message)
+        if now.at_s - last.at_s > stalled_s:
+            message = f"{group} stands still at {now.committed} of {records} records:\n{process.log_tail()}"
+            raise EngineError(message)

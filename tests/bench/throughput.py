@@ -1,0 +1,153 @@
+"""Measures events per second of every engine on the same events, the same broker and the same machine.
+
+Owns the method. Every engine starts from nothing on a topic that is loaded beforehand and reads to its end. The first sixth of the
+events is for warming up (the JVM compiles, the group forms, Python imports) and is not timed: the clock starts when
+an outside process first sees at least that much committed, and stops when it sees everything committed. What lies
+between is divided by the time. All engines commit once a second, so each time holds up to one second of waiting for the last
+commit, which costs the fastest most. Results are then read from the engine's output and compared with `workload.final_scores`:
+a published score may differ from it by less than the point that makes a change.
+
+Repeats are interleaved (all engines, then all again), so that what disturbs the machine disturbs all; the median counts.
+Must not know how engines work. Called by `__main__`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.bench.engines import USAGE_TOPIC, Engine, FaustDocumented, Run, Vitals
+from tests.bench.loading import KEEP, end_offsets, load, partitions_of_accounts, read_all
+from tests.bench.progress import EngineError, read_progress, wait_for
+from tests.bench.topics import create_our_topics
+from tests.bench.workload import ACCOUNTS, MIN_CHANGE, PARTITIONS, Workload, final_scores, make_workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.broker.kafka_server import KafkaServer
+
+FAUST_EVENTS = 60_000
+_FAUST_TOPIC = "product-usage-prefix"
+_WARM_UP_SHARE = 5  # one fifth more than is timed
+_STOP_WITHIN_S = 30.0
+_ROUNDING = 1e-9
+
+
+@dataclass
+class Measured:
+    """What the repeats of one engine gave."""
+
+    label: str
+    events: int
+    events_per_s: list[float] = field(default_factory=list)
+    changes: int = 0
+    changelog_bytes_per_event: float = 0.0
+
+    @property
+    def median(self) -> float:
+        """Events per second."""
+        return statistics.median(self.events_per_s)
+
+
+@dataclass(frozen=True)
+class _Input:
+    topic: str
+    workload: Workload
+    timed: int
+    expected: dict[str, float]
+
+
+def measure_throughput(
+    kafka: KafkaServer,
+    engines: Sequence[Engine],
+    *,
+    events: int,
+    repeats: int,
+    folder: Path,
+    tell: Callable[[str], None],
+) -> dict[str, Measured]:
+    """Run every engine `repeats` times.
+
+    Args:
+        kafka: an empty broker.
+        engines: what to run.
+        events: how many events are timed; the slow Faust rival gets the first 60,000 at most.
+        repeats: how many times.
+        folder: for logs.
+        tell: is told what happens now, for the terminal.
+
+    Raises:
+        EngineError: an engine failed or its result is wrong.
+
+    """
+    tell(f"loading {events:,} events")
+    full = _load(kafka, USAGE_TOPIC, make_workload(events + events // _WARM_UP_SHARE), events)
+    inputs = dict.fromkeys((engine.name for engine in engines), full)
+    if any(isinstance(engine, FaustDocumented) for engine in engines):
+        timed = min(events, FAUST_EVENTS)
+        prefix = _load(kafka, _FAUST_TOPIC, full.workload.prefix(timed + timed // _WARM_UP_SHARE), timed)
+        inputs |= {engine.name: prefix for engine in engines if isinstance(engine, FaustDocumented)}
+    if any(isinstance(engine, Vitals) for engine in engines):
+        create_our_topics(kafka)
+    results = {engine.name: Measured(engine.label, inputs[engine.name].timed) for engine in engines}
+    for repeat in range(1, repeats + 1):
+        for engine in engines:
+            tell(f"{engine.label}, run {repeat} of {repeats}")
+            _run_once(kafka, engine, inputs[engine.name], folder, results[engine.name])
+    return results
+
+
+def _load(kafka: KafkaServer, topic: str, workload: Workload, timed: int) -> _Input:
+    kafka.create_topics({topic: {"partitions": PARTITIONS, "config": KEEP}})
+    asyncio.run(load(kafka, topic, workload))
+    return _Input(topic, workload, timed, final_scores(workload, partitions_of_accounts(ACCOUNTS)))
+
+
+def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, result: Measured) -> None:
+    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", given.topic, folder)
+    scores = engine.scores_topic(run)
+    if engine.publishes and scores.startswith(run.group):
+        kafka.create_topics({scores: {"partitions": PARTITIONS, "config": KEEP}})
+    before = end_offsets(kafka, scores) if engine.publishes else {}
+    total = len(given.workload)
+    with kafka.admin() as admin:
+        read_progress(admin, run.group, given.topic)
+        process = engine.start(run)
+        try:
+            first = wait_for(admin, process, run.group, given.topic, records=total - given.timed)
+            last = wait_for(admin, process, run.group, given.topic, records=total)
+        finally:
+            process.terminate(_STOP_WITHIN_S)
+    timed = last.committed - first.committed
+    if timed < given.timed / 2:
+        message = f"{engine.name} committed too few times to be timed: ask for more than {given.timed:,} --events"
+        raise EngineError(message)
+    if engine.publishes:
+        result.changes = asyncio.run(_check(engine, run, before, given.expected))
+        result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
+    result.events_per_s.append(timed / (last.at_s - first.at_s))
+
+
+async def _check(engine: Engine, run: Run, before: dict[int, int], expected: dict[str, float]) -> int:
+    """Compare the last published score of every account with the expected one; return how many records were published."""
+    records = await read_all(run.kafka, engine.scores_topic(run), before)
+    last = {key: value for key, value, _ in records}
+    published = {key.decode(): engine.read_score(value) for key, value in last.items() if value is not None}
+    wrong = [
+        f"{account}: published {published.get(account)}, expected {value}"
+        for account, value in expected.items()
+        if abs(published.get(account, float("inf")) - value) > MIN_CHANGE - _ROUNDING
+    ]
+    if wrong or len(published) != len(expected):
+        shown = "\n".join(wrong[:5])
+        message = (
+            f"{engine.name} is wrong for {len(wrong)} of {len(expected)} accounts and published {len(published)}, "
+            f"so its speed means nothing:\n{shown}"
+        )
+        raise EngineError(message)
+    return len(records)

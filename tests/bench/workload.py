@@ -1,0 +1,110 @@
+"""The events of the benchmark and, computed directly with numpy, the scores that every engine must end with.
+
+Owns the data, the seed and the work: two measures over 30 daily panes, a score of both, a change published when it moved by
+a point. Must not know any engine or Kafka. Called by the loaders, the checks and, for the constants, by the Faust rival.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+DAY_MS = 86_400_000
+START_MS = 20_089 * DAY_MS  # 2025-01-01T00:00:00Z
+DAYS = 90
+WINDOW_DAYS = 30
+ACCOUNTS = 10_000
+PARTITIONS = 4
+SEED = 20250101
+
+# The two normalisers and the rule of publishing, as in policy.toml.
+EVENTS_HUNDRED_AT = 80
+VOLUME_HUNDRED_AT = 160
+MIN_CHANGE = 1.0
+
+_MAX_COUNT = 3
+_USERS_PER_ACCOUNT = 12
+_FEATURES = ("reports", "dashboard", "export", "billing", "sharing", "search", "import", "settings")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Events in time order, as columns of equal length."""
+
+    account: NDArray[np.int64]  # 0-based number of the account
+    time_ms: NDArray[np.int64]  # ascending, epoch milliseconds
+    user: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    count: NDArray[np.int64]  # 1..3
+
+    def __len__(self) -> int:
+        return len(self.account)
+
+    def prefix(self, events: int) -> Workload:
+        """The first `events` events."""
+        return Workload(
+            self.account[:events], self.time_ms[:events], self.user[:events], self.feature[:events], self.count[:events]
+        )
+
+
+def account_id(number: int) -> str:
+    """The id, and record key, of an account."""
+    return f"account-{number:06d}"
+
+
+def make_workload(events: int, accounts: int = ACCOUNTS) -> Workload:
+    """Draw events evenly over 90 days and all accounts; the same for the same arguments, always."""
+    random = np.random.default_rng(SEED)
+    time_ms = START_MS + np.sort(random.integers(0, DAYS * DAY_MS, events))
+    return Workload(
+        account=random.integers(0, accounts, events),
+        time_ms=time_ms,
+        user=random.integers(0, _USERS_PER_ACCOUNT, events),
+        feature=random.integers(0, len(_FEATURES), events),
+        count=random.integers(1, _MAX_COUNT + 1, events),
+    )
+
+
+def values(workload: Workload) -> Iterator[bytes]:
+    """The JSON of each event, about 130 bytes."""
+    columns = (workload.account, workload.time_ms, workload.user, workload.feature, workload.count)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for number, (account, time_ms, user, feature, count) in enumerate(rows):
+        yield (
+            f'{{"id":"{number:012x}","account_id":"{account_id(account)}","time":{time_ms},'
+            f'"user_id":"user-{account:06d}-{user:02d}","feature":"{_FEATURES[feature]}","count":{count}}}'
+        ).encode()
+
+
+def final_scores(workload: Workload, partition_of: NDArray[np.int64]) -> dict[str, float]:
+    """The score of every account with an event, as of the last event of its partition.
+
+    Args:
+        workload: all events.
+        partition_of: the partition of each account, by number.
+
+    """
+    day = workload.time_ms // DAY_MS
+    partition = partition_of[workload.account]
+    last_day = np.zeros(partition_of.max() + 1, dtype=np.int64)
+    np.maximum.at(last_day, partition, day)
+    inside = day > last_day[partition] - WINDOW_DAYS
+    size = len(partition_of)
+    events = np.bincount(workload.account[inside], minlength=size)
+    volume = np.bincount(workload.account[inside], weights=workload.count[inside], minlength=size)
+    scores = score(events, volume)
+    return {account_id(number): float(scores[number]) for number in np.unique(workload.account).tolist()}
+
+
+def score(events: NDArray[np.int64], volume: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the points of both measures, 0..100."""
+    event_points = np.minimum(100.0, 100.0 * events / EVENTS_HUNDRED_AT)
+    volume_points = np.minimum(100.0, 100.0 * volume / VOLUME_HUNDRED_AT)
+    return np.asarray((event_points + volume_points) / 2)

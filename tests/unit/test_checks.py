@@ -1,0 +1,89 @@
+"""Each command of `make check` fails on a deliberate violation, under the project's own settings."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("agents", "schemas", "stream")
+
+
+def run(command: str, *arguments: str, folder: Path, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of the virtualenv these tests run in."""
+    executable = str(Path(sys.executable).with_name(command))
+    return subprocess.run(
+        [executable, *arguments], cwd=folder, input=given, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the packages and their settings, free to be broken."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_lint_imports_passes_on_the_copy_as_it_is(copy: Path) -> None:
+    done = run("lint-imports", "--no-cache", folder=copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "statement", "shown"),
+    [
+        ("schemas", "import stream", "schemas.violation -> stream"),
+        ("stream", "from agents import violated", "stream.violation -> agents.violated"),
+        ("schemas", "import aiokafka", "schemas.violation -> aiokafka"),
+        ("stream", "import asyncio", "stream.violation -> asyncio"),
+        ("stream", "from http import client", "stream.violation -> http"),
+        ("stream", "import time", "stream.violation -> time"),
+    ],
+)
+def test_lint_imports_fails_on_a_forbidden_import(copy: Path, package: str, statement: str, shown: str) -> None:
+    (copy / "agents" / "violated.py").write_text("")
+    (copy / package / "violation.py").write_text(f"{statement}\n")
+    done = run("lint-imports", "--no-cache", folder=copy)
+    assert done.returncode == 1, done.stderr
+    assert shown in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("import os\n", "F401"),
+        ("def late(x=[]):\n    return x\n", "B006"),
+        ("def undocumented() -> None:\n    return\n", "D103"),
+    ],
+)
+def test_ruff_check_fails(text: str, shown: str) -> None:
+    done = run("ruff", "check", "--no-cache", "--stdin-filename", "stream/violation.py", "-", folder=ROOT, given=text)
+    assert done.returncode == 1, done.stderr
+    assert shown in done.stdout
+
+
+def test_ruff_format_fails() -> None:
+    done = run("ruff", "format", "--check", "--stdin-filename", "violation.py", "-", folder=ROOT, given="x  = 1\n")
+    assert done.returncode == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("def untyped(x):\n    return x\n", "no-untyped-def"),
+        ("def wrong() -> int:\n    return 'one'\n", "return-value"),
+        ("x: int = 1  # type: ignore\n", "unused-ignore"),
+    ],
+)
+def test_mypy_fails(tmp_path: Path, text: str, shown: str) -> None:
+    (tmp_path / "violation.py").write_text(text)
+    settings = ("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path / "cache"))
+    done = run("mypy", *settings, "violation.py", folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert shown in done.stdout
