@@ -10,7 +10,9 @@ import contextlib
 import gc
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -107,6 +109,7 @@ class Worker:
             store="memory://",
             Table=EngineTable,
             autodiscover=False,
+            datadir=str(Path(tempfile.gettempdir()) / f"vitals-{settings.group}"),
             web_enabled=False,
             consumer_auto_offset_reset="earliest",
             consumer_group_instance_id=settings.instance,

@@ -63,6 +63,7 @@ class AccountIndex(dict[str, int]):
         """`owns` tells whether an account's key hashes to this partition."""
         super().__init__()
         self.names: list[str] = []
+        self._keys: list[bytes] = []
         self._owns = owns
 
     def __missing__(self, account: str) -> int:
@@ -72,7 +73,12 @@ class AccountIndex(dict[str, int]):
         row = len(self.names)
         self[account] = row
         self.names.append(account)
+        self._keys.append(account.encode())
         return row
+
+    def keys_of(self, rows: Rows) -> list[bytes]:
+        """Record key (the id's bytes) of each row."""
+        return list(map(self._keys.__getitem__, rows.tolist()))
 
     def rows(self, accounts: Sequence[str]) -> Rows:
         """Row of each account, int64 (len(accounts),)."""

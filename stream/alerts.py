@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from schemas.outputs import Alert
+from schemas.outputs import Alert, FactorChange
 from stream.policy import Band
 
 NO_BAND = -1
@@ -31,14 +31,22 @@ def fingerprint(account: str, rule: str) -> str:
 
 
 class Moment(NamedTuple):
-    """An account's new score: row, id, score, index of its band, since when (ms), revision, and the identity of what is said of it."""
+    """What there is to say of an account whose score was computed: what was said last, what is true now, and why.
+
+    `band_from` is -1 when nothing was said yet; `time_ms` is since when the score holds; `identity` is a hash of all that the message
+    follows from.
+    """
 
     row: int
     account: str
+    key: bytes
+    from_: float
     score: float
+    band_from: int
     band: int
     time_ms: int
     revision: int
+    factors: list[FactorChange]
     identity: str
 
 

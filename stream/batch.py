@@ -137,7 +137,7 @@ def sort_out(  # noqa: PLR0913 -- one call, one place; a bundle would only renam
     fenced = settled.copy()
     fenced[keep] |= offsets[keep] <= accounts.fence[rows[keep], batch.fence]
     if seen is not None:
-        ids = hash_ids((event.id for event in events), len(events))
+        ids = hash_ids([event.id for event in events])
         # A settled record's id is made known again: the crash may have come between its row and its id.
         fresh = np.zeros(len(events), dtype=bool)
         fresh[keep] = seen.add(ids[keep], int(stamps[0]) if len(stamps) else 0)

@@ -45,7 +45,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
         for page in column.save():
             records.append((b"p" + _PAGE_KEY.pack(tag, page.number) + names[page.row].encode(), page.value))
     values = accounts.save(rows, engine.as_of or 0, layout)
-    records += [(b"r" + names[row].encode(), value) for row, value in zip(rows.tolist(), values, strict=True)]
+    records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
     records.append((STATE_KEY, _describe_state(engine)))
     for source, seen in engine.seen.items():
         head = b"i" + source.encode() + b"\0"

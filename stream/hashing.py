@@ -6,7 +6,7 @@ callers map it away (`stable_hash` does). Called by `stream.members` and `stream
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 import xxhash
@@ -22,9 +22,12 @@ def stable_hash(text: str) -> int:
     return int(xxhash.xxh3_64_intdigest(text.encode())) or 1
 
 
-def hash_ids(texts: Iterable[str], count: int) -> Hashes:
-    """Stable hashes of texts that do not repeat, uint64 (count,)."""
-    return np.fromiter(map(stable_hash, texts), dtype=np.uint64, count=count)
+def hash_ids(texts: Sequence[str]) -> Hashes:
+    """Stable hashes of texts that do not repeat, uint64 (len(texts),)."""
+    digest = xxhash.xxh3_64_intdigest
+    hashes = np.array([digest(text.encode()) for text in texts], dtype=np.uint64)
+    hashes[hashes == 0] = 1
+    return hashes
 
 
 class HashCache(dict[str | None, int]):

@@ -40,8 +40,12 @@ class Publisher:
         self._score = plan.policy.score
         self._unit_ms = UNIT_MS[plan.border_unit]
         self._measures = [part.measure.name for part in plan.measures]
+        self._bands = [band.name for band in self._score.bands]
+        self._label = plan.label
+        self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
         self._state_dtype = np.dtype(
             [
+                ("policy", "<u8"),
                 ("fence", "<i8", (len(FENCES),)),
                 ("applied", "<i8"),
                 ("border", "<i8"),
@@ -83,39 +87,60 @@ class Publisher:
         chosen = np.flatnonzero(moved | turned)
         if not chosen.size:
             return
-        at_rows = rows[chosen]
-        for row, part, one, score, band, turn, move, moment, revision, state in zip(
-            at_rows.tolist(),
-            accounts.base_parts[at_rows].tolist(),
-            scored.contributions[chosen].tolist(),
-            scored.scores[chosen].tolist(),
-            scored.bands[chosen].tolist(),
-            turned[chosen].tolist(),
-            moved[chosen].tolist(),
-            self._moments(at_rows, as_of_ms).tolist(),
-            self._revisions(at_rows, as_of_ms).tolist(),
-            self._states(at_rows, as_of_ms),
-            strict=True,
-        ):
-            moment_of = Moment(row, accounts.index.names[row], score, band, moment, revision, _identity(state))
-            factors = self._deltas(row, part, one)
-            if turn:
-                self._alert(moment_of, factors, effects)
-            if move:
-                cause: Cause = "window" if swept else "event" if accounts.on_time[row] else "late"
-                self._change(moment_of, factors, cause, effects, catching_up=catching_up)
-        told = at_rows[moved[chosen]]
-        accounts.base_score[told] = scored.scores[chosen][moved[chosen]]
-        accounts.base_parts[told] = scored.contributions[chosen][moved[chosen]]
-        accounts.base_band[told] = scored.bands[chosen][moved[chosen]]
-        accounts.recast[told] = False
-        accounts.dirty[at_rows] = True
+        some = rows[chosen]
+        said = self._told(some, Scored(*(field[chosen] for field in scored)), as_of_ms)
+        if turned.any():
+            for at in np.flatnonzero(turned[chosen]).tolist():
+                self._alert(said[at], effects)
+        tell = moved[chosen]
+        if not tell.all():
+            said = [one for one, told in zip(said, tell.tolist(), strict=True) if told]
+        causes: list[Cause] = ["window"] * len(said)
+        if not swept:
+            causes = ["event" if timely else "late" for timely in accounts.on_time[some[tell]].tolist()]
+        recast = accounts.recast[some[tell]]
+        for at in np.flatnonzero(recast).tolist():
+            causes[at] = "policy"
+            residue = said[at].from_ - sum(factor.before for factor in said[at].factors)
+            said[at].factors.append(FactorChange(RESIDUE, residue, 0.0, -residue))
+        self._change(said, causes, effects, catching_up=catching_up)
+        told_rows, told = some[tell], chosen[tell]
+        accounts.base_score[told_rows] = scored.scores[told]
+        accounts.base_parts[told_rows] = scored.contributions[told]
+        accounts.base_band[told_rows] = scored.bands[told]
+        accounts.recast[told_rows] = False
+        accounts.dirty[some] = True
+
+    def _told(self, rows: Rows, scored: Scored, as_of_ms: int) -> list[Moment]:
+        """What there is to say of each row: its new score beside what was said last."""
+        accounts, measures = self._accounts, self._measures
+        before = accounts.base_parts[rows]
+        after = scored.contributions
+        return [
+            Moment(row, accounts.index.names[row], key, *numbers, list(map(FactorChange, measures, *parts)), identity)
+            for row, key, numbers, parts, identity in zip(
+                rows.tolist(),
+                accounts.index.keys_of(rows),
+                zip(
+                    accounts.base_score[rows].tolist(),
+                    scored.scores.tolist(),
+                    accounts.base_band[rows].tolist(),
+                    scored.bands.tolist(),
+                    self._moments(rows, as_of_ms).tolist(),
+                    self._revisions(rows, as_of_ms).tolist(),
+                    strict=True,
+                ),
+                zip(before.tolist(), after.tolist(), (after - before).tolist(), strict=True),
+                map(xxhash.xxh3_128_hexdigest, self._states(rows, as_of_ms)),
+                strict=True,
+            )
+        ]
 
     def scores(self, rows: Rows, scored: Scored, as_of_ms: int, effects: Effects, *, catching_up: bool) -> None:
         """Publish the latest score of every given row."""
         accounts = self._accounts
-        names, label, score_name = accounts.index.names, self._plan.label, self._score.name
-        bands = [band.name for band in self._score.bands]
+        names, label, score_name, bands = accounts.index.names, self._label, self._score.name, self._bands
+        keys = accounts.index.keys_of(rows)
         nothing = np.isnan(scored.values)
         pointless = np.isnan(scored.points)
         moments = self._moments(rows, as_of_ms).tolist()
@@ -143,7 +168,7 @@ class Publisher:
                 {score_name: ScoreValue(value, bands[band], factors)},
                 catching_up,
             )
-            effects.scores.append(Message(names[row].encode(), encode(message)))
+            effects.scores.append(Message(keys[at], encode(message)))
         accounts.unsent[rows] = False
 
     def _moments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
@@ -159,6 +184,7 @@ class Publisher:
         """What each row's next message follows from, as bytes: account, position in the log, border, baseline, policy."""
         accounts = self._accounts
         record = np.empty(len(rows), dtype=self._state_dtype)
+        record["policy"] = self._policy_hash
         record["fence"] = accounts.fence[rows]
         record["applied"] = accounts.applied[rows]
         record["border"] = as_of_ms // self._unit_ms
@@ -167,54 +193,37 @@ class Publisher:
         record["band"] = accounts.base_band[rows]
         record["alert"] = accounts.alert_band[rows]
         blob, width = record.tobytes(), self._state_dtype.itemsize
-        tail = self._plan.label.encode()
-        names = accounts.index.names
-        return [
-            blob[at * width : (at + 1) * width] + names[row].encode() + b"|" + tail
-            for at, row in enumerate(rows.tolist())
-        ]
+        starts = range(0, len(blob), width)
+        return [blob[start : start + width] + key for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)]
 
-    def _deltas(self, row: int, before: list[float], after: list[float]) -> list[FactorChange]:
-        factors = [
-            FactorChange(name, old, new, new - old)
-            for name, old, new in zip(self._measures, before, after, strict=True)
-        ]
-        if self._accounts.recast[row]:
-            residue = float(self._accounts.base_score[row]) - sum(before)
-            factors.append(FactorChange(RESIDUE, residue, 0.0, -residue))
-        return factors
+    def _change(self, said: list[Moment], causes: list[Cause], effects: Effects, *, catching_up: bool) -> None:
+        names, label, score_name = [*self._bands, None], self._label, self._score.name
+        for now, cause in zip(said, causes, strict=True):
+            message = ScoreChange(
+                now.identity,
+                now.account,
+                now.time_ms,
+                score_name,
+                now.from_,
+                now.score,
+                names[now.band_from],
+                self._bands[now.band],
+                cause,
+                now.factors,
+                label,
+                now.revision,
+                catching_up,
+            )
+            effects.changes.append(Message(now.key, encode(message)))
+        effects.causes.update(causes)
 
-    def _change(
-        self, now: Moment, factors: list[FactorChange], cause: Cause, effects: Effects, *, catching_up: bool
-    ) -> None:
-        accounts, bands = self._accounts, self._score.bands
-        base = int(accounts.base_band[now.row])
-        cause = "policy" if accounts.recast[now.row] else cause
-        message = ScoreChange(
-            id=now.identity,
-            account_id=now.account,
-            time=now.time_ms,
-            score=self._score.name,
-            from_=float(accounts.base_score[now.row]),
-            to=now.score,
-            band_from=None if base == NO_BAND else bands[base].name,
-            band_to=bands[now.band].name,
-            cause=cause,
-            factors=factors,
-            policy=self._plan.label,
-            revision=now.revision,
-            catching_up=catching_up,
-        )
-        effects.changes.append(Message(now.account.encode(), encode(message)))
-        effects.causes[cause] += 1
-
-    def _alert(self, now: Moment, factors: list[FactorChange], effects: Effects) -> None:
+    def _alert(self, now: Moment, effects: Effects) -> None:
         accounts, bands = self._accounts, self._score.bands
         profile = accounts.profiles.get(now.row)
         name = profile.name if profile and profile.name else now.account
         band = bands[now.band]
         old, new = int(accounts.alert_band[now.row]), NO_BAND if band.alert is None else now.band
-        reason = _reason(factors)
+        reason = _reason(now.factors)
         messages = []
         if old != NO_BAND:
             starts = int(accounts.alert_ms[now.row])
@@ -223,13 +232,9 @@ class Publisher:
             messages.append(band_alert("f" + now.identity, now, name, bands[new], band, None, reason))
             accounts.alert_ms[now.row] = now.time_ms
         for message in messages:
-            effects.alerts.append(Message(now.account.encode(), encode(message)))
+            effects.alerts.append(Message(now.key, encode(message)))
             effects.alerted[message.rule, message.status] += 1
         accounts.alert_band[now.row] = new
-
-
-def _identity(state: bytes) -> str:
-    return str(xxhash.xxh3_128_hexdigest(state))
 
 
 def _reason(factors: list[FactorChange]) -> str:

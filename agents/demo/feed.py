@@ -28,17 +28,17 @@ QUIET_FETCHES = 4
 class Feed:
     """Follows the outputs; `connect`, then `run` until cancelled, then `close`. `standing` is up to date all the while.
 
-    `from_end` leaves out what other runs have published before; without it everything is read.
+    `connection`: the broker and the credentials, as aiokafka's clients take them. `from_end` leaves out what other runs
+    have published before; without it everything is read.
     """
 
-    def __init__(self, servers: str, *, from_end: bool, client_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, connection: Mapping[str, Any], *, from_end: bool) -> None:
         self.standing = Standing()
         self.unreadable = 0
         """Records that are not what this version publishes."""
         self._from_end = from_end
         self._options = dict(
-            client_options or {},
-            bootstrap_servers=servers,
+            connection,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=LONGEST_FETCH_MS,

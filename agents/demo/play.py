@@ -32,18 +32,18 @@ LONGEST_WAIT_S = 0.25
 class Player:
     """Sends events in the order given; `connect`, then `run` once, then `close`.
 
-    `events_per_second` may be changed while it runs; None is as fast as possible. Any error of the broker is raised by
-    `run`: an event is counted in `sent` only when the broker has acknowledged it.
+    `connection`: the broker and the credentials, as aiokafka's clients take them. `events_per_second` may be changed
+    while it runs; None is as fast as possible. Any error of the broker is raised by `run`: an event counts as `sent`
+    only when the broker has acknowledged it.
     """
 
     def __init__(
         self,
         events: Iterable[Event],
-        servers: str,
+        connection: Mapping[str, Any],
         *,
         idempotent: bool,
         events_per_second: float | None = None,
-        client_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.events_per_second = events_per_second
         self.sent: Counter[str] = Counter()
@@ -52,8 +52,7 @@ class Player:
         """Event time reached, epoch milliseconds."""
         self._events = iter(events)
         self._options = dict(
-            client_options or {},
-            bootstrap_servers=servers,
+            connection,
             acks="all",
             enable_idempotence=idempotent,
             max_batch_size=LARGEST_BATCH,

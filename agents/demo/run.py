@@ -12,12 +12,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 from uuid import uuid4
 
 from aiokafka.errors import KafkaError
@@ -27,26 +26,21 @@ from agents.demo import broker as embedded
 from agents.demo.company import Company
 from agents.demo.feed import OUTPUTS, Feed
 from agents.demo.play import Player
+from agents.demo.processes import free_port
 from agents.demo.progress import Progress
 from agents.demo.screen import Screen
 from agents.demo.session import DemoError, Parts, Session, Wishes
 from agents.demo.worker import DemoWorker
-from agents.topics_admin import create_topics
+from agents.settings import Settings, SettingsError, child_environment, load_settings
+from agents.topics_admin import BrokerError, create_missing
 from schemas.events import SOURCES
 
 PARTITIONS = 4
+CHOSEN = (
+    "broker", "group", "partitions", "replication", "time", "catch_up", "session_timeout_s", "security_protocol"
+)  # fmt: skip
+"""Settings that the worker gets from here, and nowhere else."""
 FAILED, UNUSABLE = 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A broker to play on."""
-
-    url: str
-    servers: str
-    """As aiokafka takes them."""
-    is_embedded: bool
-    client_options: Mapping[str, Any]
 
 
 def run_demo(
@@ -58,15 +52,13 @@ def run_demo(
     accounts: int = 500,
     days: int = 120,
     seed: int = 7,
-    client_options: Mapping[str, Any] | None = None,
 ) -> int:
-    """Run the demo and return the exit code: 0 all right, 1 failed or counts that do not add up, 2 no embedded broker.
+    """Run the demo and return the exit code: 0 done, 1 failed or counts that do not add up, 2 not set up for it.
 
     `seconds`: send only as much as can be applied and shown in about that time from now; None plays everything and
-    then, on a terminal, leaves the picture until Ctrl-C. `broker`: a real Kafka (`kafka://host:port`, several with
-    commas or semicolons); None embeds one. `kill`: SIGKILL the worker every few seconds and compare the counts at the
-    end. `as_json`: progress goes to stderr, and the last line of stdout is one JSON object. `client_options` go to the
-    aiokafka clients, for a secured broker. Call it from the main thread.
+    then, on a terminal, leaves the picture until Ctrl-C. `broker`: a real Kafka, its credentials in the `VITALS_`
+    settings; None embeds one. `kill`: SIGKILL the worker every few seconds and compare the counts at the end.
+    `as_json`: progress goes to stderr, and the last line of stdout is one JSON object. Call it from the main thread.
     """
     deadline_s = None if seconds is None else time.monotonic() + seconds
     console = Console(stderr=as_json)
@@ -75,18 +67,19 @@ def run_demo(
     with ExitStack() as stack:
         try:
             stack.enter_context(_interruptible())
-            place = _place(stack, broker, client_options or {}, console)
-            create_topics(place.url, PARTITIONS)
+            settings = _settings(stack, broker, console)
+            create_missing(settings)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitals-demo-", ignore_cleanup_errors=True))
             company = Company(accounts, days, seed, end_ms=int(time.time() * 1000))
-            session = asyncio.run(_run(place, company, wishes, Path(folder) / "worker.log", console))
-        except embedded.BrokerUnavailableError as error:
-            _complain(console, str(error))
-            return UNUSABLE
+            place = _Place(settings, Path(folder) / "worker.log", is_embedded=broker is None)
+            session = asyncio.run(_run(place, company, wishes, console))
         except KeyboardInterrupt:
             _complain(console, "Stopped before it began; nothing is left running.")
             return FAILED if kill else 0
-        except (DemoError, KafkaError) as error:
+        except (embedded.BrokerUnavailableError, SettingsError) as error:
+            _complain(console, str(error))
+            return UNUSABLE
+        except (BrokerError, DemoError, KafkaError) as error:
             _complain(console, str(error))
             return FAILED
     return _report(session, wishes, console, as_json=as_json)
@@ -108,23 +101,42 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _place(stack: ExitStack, broker: str | None, client_options: Mapping[str, Any], console: Console) -> _Place:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run happens."""
+
+    settings: Settings
+    worker_log: Path
+    is_embedded: bool
+
+
+def _settings(stack: ExitStack, broker: str | None, console: Console) -> Settings:
+    """The settings of the run; starts the embedded broker, which ends with the stack, when no broker is named."""
+    group = f"vitals-demo-{uuid4().hex[:8]}"  # a run knows nothing of earlier ones
     if broker is not None:
-        addresses = [address.split("://")[-1] for address in broker.replace(";", ",").split(",")]
-        return _Place(broker, ",".join(addresses), is_embedded=False, client_options=client_options)
+        return load_settings(broker=broker, group=group, time="event", catch_up="exact")
     started = stack.enter_context(embedded.EmbeddedBroker())
     console.print(f"Embedded broker at {started.address}. {embedded.NOTICE}", highlight=False)
-    return _Place(f"kafka://{started.address}", started.address, is_embedded=True, client_options={})
+    return load_settings(
+        broker=f"kafka://{started.address}",
+        group=group,
+        partitions=PARTITIONS,
+        replication=1,
+        time="event",
+        catch_up="exact",
+        session_timeout_s=embedded.SESSION_TIMEOUT_S,
+        security_protocol="PLAINTEXT",
+    )
 
 
-async def _run(place: _Place, company: Company, wishes: Wishes, log: Path, console: Console) -> Session:
+async def _run(place: _Place, company: Company, wishes: Wishes, console: Console) -> Session:
     """Connect everything, let the session run, and take it all down, whatever happens."""
+    connection = place.settings.kafka_python()  # aiokafka's clients take the same options
     async with AsyncExitStack() as stack:
-        idempotent = embedded.IDEMPOTENT if place.is_embedded else True
-        player = Player(company, place.servers, idempotent=idempotent, client_options=place.client_options)
+        player = Player(company, connection, idempotent=embedded.IDEMPOTENT if place.is_embedded else True)
         stack.push_async_callback(player.close)
         partitions = await player.connect([*SOURCES, *OUTPUTS])
-        feed = Feed(place.servers, from_end=not place.is_embedded, client_options=place.client_options)
+        feed = Feed(connection, from_end=not place.is_embedded)
         stack.push_async_callback(feed.close)
         await feed.connect(partitions)
         already_there = 0 if place.is_embedded else await feed.stored({topic: partitions[topic] for topic in SOURCES})
@@ -132,7 +144,8 @@ async def _run(place: _Place, company: Company, wishes: Wishes, log: Path, conso
             console.print(
                 f"The topics already hold {already_there:,} events; they are scored as well.", highlight=False
             )
-        worker = DemoWorker(_settings(place, partitions, kill=wishes.kill), log)
+        port = free_port()
+        worker = DemoWorker(_environment(place.settings, port, kill=wishes.kill), port, place.worker_log)
         stack.push_async_callback(asyncio.to_thread, worker.stop)
         screen = stack.enter_context(Screen(console, company.names()))
         session = Session(Parts(company, player, worker, feed, screen, Progress(already_there)), wishes)
@@ -140,20 +153,12 @@ async def _run(place: _Place, company: Company, wishes: Wishes, log: Path, conso
     return session
 
 
-def _settings(place: _Place, partitions: Mapping[str, int], *, kill: bool) -> dict[str, str]:
-    """The worker's settings, on top of the environment's own `VITALS_` variables."""
-    settings = {
-        "VITALS_BROKER": place.url,
-        "VITALS_GROUP": f"vitals-demo-{uuid4().hex[:8]}",  # a run knows nothing of earlier ones
-        "VITALS_PARTITIONS": str(partitions[SOURCES[0]]),
-        "VITALS_TIME": "event",
-        "VITALS_CATCH_UP": "exact",
-    }
-    if place.is_embedded:
-        settings["VITALS_SESSION_TIMEOUT_S"] = str(embedded.SESSION_TIMEOUT_S)
+def _environment(settings: Settings, web_port: int, *, kill: bool) -> dict[str, str]:
+    """The worker's environment: ours, and on top of it the settings that the demo has chosen."""
+    chosen = settings.model_dump(include=set(CHOSEN))
     if kill:
-        settings["VITALS_INSTANCE"] = "vitals-demo"  # a killed worker gets its partitions back at once
-    return settings
+        chosen["instance"] = "vitals-demo"  # a killed worker gets its partitions back at once
+    return child_environment(**chosen, web_host="127.0.0.1", web_port=web_port)
 
 
 def _complain(console: Console, message: str) -> None:

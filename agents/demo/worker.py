@@ -7,7 +7,6 @@ Called by `agents.demo.run`.
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import sys
 from collections import Counter
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.demo.processes import Child, free_port
+from agents.demo.processes import Child
 
 COMMAND = (sys.executable, "-m", "agents", "worker")
 STOP_PATIENCE_S = 20.0
@@ -25,12 +24,12 @@ SETTLED = "vitals_events_settled"
 
 
 class DemoWorker:
-    """Runs `vitals worker` with the given `VITALS_` settings on top of the environment; its log goes to `log`."""
+    """Runs `vitals worker` in that environment, which gives it that web port; its log goes to `log`."""
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], web_port: int, log: Path) -> None:
         self.kills = 0
-        self._port = free_port()
-        self._env = {**os.environ, **settings, "VITALS_WEB_PORT": str(self._port)}
+        self._environment = environment
+        self._port = web_port
         self._log = log
         self._child: Child | None = None
 
@@ -41,7 +40,7 @@ class DemoWorker:
 
     def start(self) -> None:
         """Start it, or start it again."""
-        self._child = Child(COMMAND, self._log, self._env)
+        self._child = Child(COMMAND, self._log, self._environment)
 
     def crash(self) -> None:
         """SIGKILL it."""

@@ -333,7 +333,7 @@ def test_time_limits(time: object, outcome: str) -> None:
 
 
 def test_both_ways_to_write_a_time_mean_the_same() -> None:
-    records = log(usage("2024-10-04T02:00:00.250+02:00", count=1), usage(DAY + 250, count=2))
+    records = log(usage("2024-10-04T02:00:00.25+02:00", count=1), usage(DAY + 250, count=2))
     assert final_scores(records, policy(f'{COUNTED}window = "1h"'), NOW, DAY + 249) == {}
     assert final_scores(records, policy(f'{COUNTED}window = "1h"'), NOW, DAY + 250)["a"].value == 3
 
@@ -450,6 +450,11 @@ def test_borders_are_days_without_an_hour_window_and_each_partition_has_its_own(
     borders = border_scores(records, policy(f'{COUNTED}window = "1d"'), NOW)
     assert sorted(borders) == [(0, DAY + DAY_MS), (1, DAY + 2 * DAY_MS)]
     assert [list(scores) for scores in borders.values()] == [["a"], ["b"]]
+
+
+def test_one_hour_window_makes_every_border_an_hour() -> None:
+    borders = border_scores(log(usage(DAY + 1), usage(DAY + 2 * HOUR_MS + 1)), BOTH_WINDOWS, NOW)
+    assert list(borders) == [(0, DAY + HOUR_MS), (0, DAY + 2 * HOUR_MS)]
 
 
 def test_one_segment_has_no_border() -> None:
