@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 import faust
+import structlog
+from faust.types import TP
+
 from agents.clock import BrokerClock
 from agents.committer import Committer
 from agents.consumer import BatchConsumer, BatchTransport, Records
@@ -28,7 +29,6 @@ from agents.store import EngineStore, EngineTable
 from agents.telemetry import Telemetry
 from agents.watchdog import Watchdog
 from agents.web import WebServer
-from faust.types import TP
 from schemas.topics import LARGEST_RECORD, changelog
 from stream.plan import Plan
 
@@ -59,9 +59,9 @@ class Worker:
             settings.web_host,
             settings.web_port,
             self.telemetry.registry,
-            self._refresh,
-            self.health_problems,
-            self.ready_problems,
+            refresh=self._refresh,
+            health=self.health_problems,
+            ready=self.ready_problems,
         )
         self.app = self._app()
         self.processor.highwater = self._highwater
@@ -69,8 +69,9 @@ class Worker:
 
     # -- what the parts ask for ---------------------------------------------------------------------------------------
 
-    def _producer(self) -> Any:  # noqa: ANN401 -- aiokafka's producer behind Faust's
-        return self.app.producer._ensure_producer()  # noqa: SLF001 -- prepared batches are not on Faust's own surface
+    def _producer(self) -> Any:
+        producer: Any = self.app.producer
+        return producer._ensure_producer()
 
     def _consumer(self) -> BatchConsumer:
         consumer = self.app.consumer
@@ -145,7 +146,7 @@ class Worker:
         app.timer(1.0)(self._tick)
         return app
 
-    async def _sources(self, stream: Any) -> None:  # noqa: ANN401 -- a Faust stream
+    async def _sources(self, stream: Any) -> None:
         """The agent: every event is a batch of one partition of one source."""
         async for event in stream.events():
             fetched = event.message.value
@@ -180,7 +181,9 @@ class Worker:
 
     def fatal(self, error: BaseException) -> None:
         """End at once: going on could lose or double events, and what is committed is safe."""
-        log.critical("fatal", error=f"{type(error).__name__}: {error}", exc_info=error, then="exit, nothing was committed")
+        log.critical(
+            "fatal", error=f"{type(error).__name__}: {error}", exc_info=error, then="exit, nothing was committed"
+        )
         sys.stderr.flush()
         os._exit(EXIT_FATAL)
 
@@ -188,8 +191,9 @@ class Worker:
 
     def _refresh(self) -> None:
         self.processor.measure()
+        tables: Any = self.app.tables
         with contextlib.suppress(Exception):
-            self.telemetry.restore_remaining.set(max(0, self.app.tables.recovery.active_remaining_total()))
+            self.telemetry.restore_remaining.set(max(0, tables.recovery.active_remaining_total()))
 
     def health_problems(self) -> list[str]:
         """Why the process should be restarted."""

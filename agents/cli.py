@@ -1,14 +1,14 @@
 """The command `vitals`.
 
-Owns arguments, exit statuses (0 done, 1 failed, 2 bad usage or configuration) and what is printed. The work is elsewhere; modules
-that take long to import are imported by the command that needs them.
+Owns arguments, exit statuses (0 done, 1 failed, 2 bad usage or configuration) and what is printed. The work is
+elsewhere; modules that take long to import are imported by the command that needs them.
 """
 
 # ruff: noqa: PLC0415 -- a command imports what it needs, so that `vitals --help` is instant
+# ruff: noqa: PLR0917 -- the parameters of a command are its options
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -42,11 +42,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def _fail(status: int, *lines: str) -> NoReturn:
     for line in lines:
-        print(line, file=sys.stderr)
+        typer.echo(line, err=True)
     raise typer.Exit(status)
 
 
-def _settings(file: Path | None, **given: Any) -> Settings:  # noqa: ANN401 -- any setting's type
+def _settings(file: Path | None, **given: Any) -> Settings:
     from agents.settings import SettingsError, load_settings
 
     try:
@@ -81,7 +81,10 @@ def _moment(text: str | None) -> int | None:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        _fail(MISUSED, f"--as-of {text!r}: expected RFC 3339 (2026-01-31T12:00:00Z), a date (2026-01-31) or epoch milliseconds")
+        _fail(
+            MISUSED,
+            f"--as-of {text!r}: expected RFC 3339 (2026-01-31T12:00:00Z), a date (2026-01-31) or epoch milliseconds",
+        )
     if len(text) == len("2026-01-31"):
         when = when.replace(hour=23, minute=59, second=59, microsecond=999_000, tzinfo=UTC)
     if when.tzinfo is None:
@@ -136,7 +139,7 @@ def topics(
         for state in states
     ]
     if as_json:
-        print(msgspec.json.encode(rows).decode())
+        typer.echo(msgspec.json.encode(rows).decode())
     else:
         table = Table("topic", "role", "partitions", "cleanup", "kept", "state")
         for row, state in zip(rows, states, strict=True):
@@ -170,7 +173,7 @@ def check(
             problems = [f"{state.topic.name}: {state.problem}" for state in describe_topics(loaded) if state.problem]
         except BrokerError as error:
             problems = [str(error)]
-    longest = {unit: panes for unit, panes in plan.longest.items()}
+    longest = dict(plan.longest)
     report = {
         "policy": plan.label,
         "measures": [part.measure.name for part in plan.measures],
@@ -179,30 +182,36 @@ def check(
         "problems": problems,
     }
     if as_json:
-        print(msgspec.json.encode(report).decode())
+        typer.echo(msgspec.json.encode(report).decode())
     else:
         spans = ", ".join(f"{panes} {unit}s" for unit, panes in longest.items())
-        print(f"policy {plan.label}: {len(plan.measures)} measures on {len(plan.columns)} columns, longest window {spans}")
-        print("\n".join(problems) if problems else "settings and broker: ok" if not offline else "settings: ok")
+        typer.echo(
+            f"policy {plan.label}: {len(plan.measures)} measures on {len(plan.columns)} columns, longest window {spans}"
+        )
+        typer.echo("\n".join(problems) if problems else "settings and broker: ok" if not offline else "settings: ok")
     raise typer.Exit(FAILED if problems else DONE)
 
 
 @app.command()
 def score(
-    files: Annotated[list[Path], typer.Argument(help="JSON Lines: `topic` in each line, or one file <topic>.jsonl a topic.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON Lines: `topic` in each line, or one file <topic>.jsonl a topic.")
+    ],
     policy: PolicyPath = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Moment of the score; default: the last event.")] = None,
 ) -> None:
     """Score the accounts of event files; one JSON line an account, sorted by account."""
     messages, bad = _score_files(files, policy, _moment(as_of))[:2]
     for line in bad:
-        print(line, file=sys.stderr)
+        typer.echo(line, err=True)
     for message in messages:
-        print(msgspec.json.encode(message).decode())
+        typer.echo(msgspec.json.encode(message).decode())
     raise typer.Exit(FAILED if bad else DONE)
 
 
-def _score_files(files: list[Path], policy: Path | None, as_of_ms: int | None) -> tuple[list[ScoreMessage], list[str], Policy]:
+def _score_files(
+    files: list[Path], policy: Path | None, as_of_ms: int | None
+) -> tuple[list[ScoreMessage], list[str], Policy]:
     from agents.files import replay_files
     from agents.settings import default_policy
     from schemas.outputs import ScoreMessage
@@ -247,13 +256,16 @@ def explain(
         _fail(FAILED, f"no score for account {account!r}: it has no event yet, or its id is spelt otherwise")
     label = f"{chosen.name}@{chosen.digest}"
     if message.policy != label:
-        print(f"note: scored by policy {message.policy}, explained by {label}; name the right one with --policy", file=sys.stderr)
+        typer.echo(
+            f"note: scored by policy {message.policy}, explained by {label}; name the right one with --policy",
+            err=True,
+        )
     told = reading.explain(message, chosen)
     if as_json:
-        print(msgspec.json.encode(told).decode())
+        typer.echo(msgspec.json.encode(told).decode())
         return
     when = datetime.fromtimestamp(told.as_of / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    print(f"{told.account_id}: {told.score} {told.value:.1f}, {told.band} (as of {when})")
+    typer.echo(f"{told.account_id}: {told.score} {told.value:.1f}, {told.band} (as of {when})")
     table = Table("measure", "value", "points", "weight", "gives", "costs")
     for factor in told.factors:
         known = factor.points is not None
@@ -267,14 +279,14 @@ def explain(
         )
     Console().print(table)
     if told.next_band is None:
-        print(f"It is in the best band, {told.band}.")
+        typer.echo(f"It is in the best band, {told.band}.")
     else:
-        print(f"{told.missing_points:.1f} points are missing to {told.next_band}. Any one of these would do:")
+        typer.echo(f"{told.missing_points:.1f} points are missing to {told.next_band}. Any one of these would do:")
         for lift in told.lifts:
             now = "no data" if lift.value is None else f"{lift.value:.4g}"
-            print(f"  {lift.measure.replace('_', ' ')}: {now} -> {lift.needed:.4g}")
+            typer.echo(f"  {lift.measure.replace('_', ' ')}: {now} -> {lift.needed:.4g}")
         if not told.lifts:
-            print("  no single measure is enough: more than one has to improve")
+            typer.echo("  no single measure is enough: more than one has to improve")
 
 
 @app.command()
@@ -282,7 +294,9 @@ def demo(
     seconds: Annotated[float | None, typer.Option(min=5, help="End by itself after about this long.")] = None,
     as_json: AsJson = False,
     broker: BrokerUrl = None,
-    kill: Annotated[bool, typer.Option("--kill", help="Kill the worker now and then; the counts still add up.")] = False,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="Kill the worker now and then; the counts still add up.")
+    ] = False,
 ) -> None:
     """Play a company of 500 accounts over 120 days through a real worker and watch its scores."""
     from agents.demo.run import run_demo

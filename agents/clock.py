@@ -1,8 +1,8 @@
 """The broker's clock, as near as a client can know it.
 
-Owns the offset between this machine's clock and the broker's, learned from the timestamps the broker puts on records of a topic
-with `message.timestamp.type=LogAppendTime` (the changelog). Only this decides what lies in the future and when an idle partition
-ages, so that a worker whose own clock is an hour off dead-letters nothing and ages nobody.
+Owns the offset between this machine's clock and the broker's, learned from the timestamps the broker puts on records
+of a topic with `message.timestamp.type=LogAppendTime` (the changelog). Only this decides what lies in the future and
+when an idle partition ages, so that a worker whose own clock is an hour off dead-letters nothing and ages nobody.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The commit barrier: outputs, then state, then offsets, each acknowledged before the next.
 
-Owns the order that makes a crash at any moment harmless. Outputs come first, so that no row says "told" of what was never told; the
-changelog next (members, rows, state, ids: see `stream.changelog`); source offsets last. Called through
-`agents.consumer.BatchConsumer.force_commit`: by the timer, before partitions go, and at the end.
+Owns the order that makes a crash at any moment harmless. Outputs come first, so that no row says "told" of what was
+never told; the changelog next (members, rows, state, ids: see `stream.changelog`); source offsets last. Called
+through `agents.consumer.BatchConsumer.force_commit`: by the timer, before partitions go, and at the end.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from faust.types import TP
+
 from agents.outbox import Outbox, Outgoing
 from agents.processor import TOPICS, Lane, Processor
 from agents.telemetry import Telemetry
-from faust.types import TP
 from stream import changelog
 from stream.accounts import FENCES
 
@@ -25,7 +26,12 @@ class Committer:
     """Commits the progress of all lanes."""
 
     def __init__(
-        self, processor: Processor, outbox: Outbox, telemetry: Telemetry, changelog_topic: str, commit_offsets: CommitOffsets
+        self,
+        processor: Processor,
+        outbox: Outbox,
+        telemetry: Telemetry,
+        changelog_topic: str,
+        commit_offsets: CommitOffsets,
     ) -> None:
         """`commit_offsets` commits positions to the consumer group."""
         self._processor = processor

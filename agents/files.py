@@ -1,7 +1,7 @@
 """The same engine over JSON Lines files: `vitals score` and `vitals explain`.
 
-Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a file
-`<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock.
+Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a
+file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None)
     for source in SOURCES:
         events = [event for origin, event in tagged if origin == source]
         times = times_ms(events).tolist()
-        order += [(time, len(order) + at, source, event) for at, (time, event) in enumerate(zip(times, events, strict=True))]
+        order += [
+            (time, len(order) + at, source, event) for at, (time, event) in enumerate(zip(times, events, strict=True))
+        ]
     if as_of_ms is not None:
         order = [part for part in order if part[0] <= as_of_ms or part[2] == PROFILE_SOURCE]
     # Profiles hold for the whole of a file: what is known of an account is known when its events come.
@@ -110,7 +112,7 @@ def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Even
                     continue
             if source not in SOURCES:
                 allowed = ", ".join(SOURCES)
-                message = f"topic {source!r} is none of {allowed}; name it in the line's `topic` or call the file <topic>.jsonl"
+                message = f"topic {source!r} is none of {allowed}; name it in the line, or the file <topic>.jsonl"
                 bad.append(BadLine(str(path), number, "unknown_topic", message))
                 continue
             groups.setdefault(source, []).append((number, line))

@@ -10,6 +10,9 @@ import sys
 
 import structlog
 
+_SERVICE_CHATTER = "[^"
+"""How Faust's services begin their lines about starting and stopping."""
+
 
 def configure_logging(level: str) -> None:
     """Send everything at `level` and above to standard error as JSON lines; libraries speak from warning up."""
@@ -28,10 +31,14 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
         )
     )
+    handler.addFilter(lambda record: record.levelno > logging.INFO or not str(record.msg).startswith(_SERVICE_CHATTER))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.INFO))

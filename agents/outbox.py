@@ -1,9 +1,9 @@
 """The outbox: everything a worker writes to Kafka, in order, until the broker has it.
 
-Owns one line of records a topic partition. A line sends what has gathered as one flight and waits for its acknowledgement
-before the next, so that order holds and batches grow by themselves under load. A flight that fails is sent again with a pause
-until it is taken: nothing is dropped, `failing` says so, and commits wait (`drained`). Used by `agents.processor` (outputs, dead
-letters, forwards) and `agents.committer` (changelog).
+Owns one line of records a topic partition. A line sends what has gathered as one flight and waits for its
+acknowledgement before the next, so that order holds and batches grow by themselves under load. A flight that fails is
+sent again with a pause until it is taken: nothing is dropped, `failing` says so, and commits wait (`drained`). Used
+by `agents.processor` (outputs, dead letters, forwards) and `agents.committer` (changelog).
 
 Few records go by plain sends, many as prepared batches: one awaited send costs about 15 microseconds.
 """
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 FEW = 64
 FLIGHT_RECORDS = 20_000
+UNACKNOWLEDGED_LIMIT = 100_000
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 _LOG_APPEND_TIME = 1
@@ -79,6 +80,9 @@ class Outbox:
         self._on_append_ms = on_append_ms
         self._lines: dict[tuple[str, int], Line] = {}
         self._failing: set[Line] = set()
+        self._unacknowledged = 0
+        self._room = asyncio.Event()
+        self._room.set()
 
     @property
     def failing(self) -> bool:
@@ -87,7 +91,18 @@ class Outbox:
 
     def __len__(self) -> int:
         """Records not acknowledged yet, of all lines."""
-        return sum(map(len, self._lines.values()))
+        return self._unacknowledged
+
+    async def room(self) -> None:
+        """Wait until not too much is unacknowledged."""
+        await self._room.wait()
+
+    def _count(self, records: int) -> None:
+        self._unacknowledged += records
+        if self._unacknowledged > UNACKNOWLEDGED_LIMIT:
+            self._room.clear()
+        else:
+            self._room.set()
 
     def put(self, topic: str, partition: int, records: Iterable[Outgoing]) -> None:
         """Add records to a line; they are on their way when this returns."""
@@ -97,6 +112,7 @@ class Outbox:
         before = len(line.waiting)
         line.waiting.extend(records)
         line.put += len(line.waiting) - before
+        self._count(len(line.waiting) - before)
         if line.waiting and line.task is None:
             line.task = asyncio.get_running_loop().create_task(self._run(line))
 
@@ -119,6 +135,7 @@ class Outbox:
         if line.task is not None:
             line.task.cancel()
         self._failing.discard(line)
+        self._count(-len(line))
         for _, barrier in line.barriers:
             if not barrier.done():
                 barrier.set_result(None)
@@ -139,6 +156,7 @@ class Outbox:
                         self._failing.discard(line)
                         pause = FIRST_PAUSE_S
                         line.acknowledge(len(flight))
+                        self._count(-len(flight))
                         break
         finally:
             line.task = None

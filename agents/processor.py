@@ -1,14 +1,15 @@
 """The processor: fetched records in, engine steps, effects out.
 
-Owns the lanes (one engine and one waiting line a partition number), the choice between the head and catching up, and what is done with
-the engine's effects. Knows Faust only as the giver of `Records`. Called by the agent and timers in `agents.bootstrap`, and
-by `agents.committer`.
+Owns the lanes (one engine and one waiting line a partition number), the choice between the head and catching up, and
+what is done with the engine's effects. Knows Faust only as the giver of `Records`. Called by the agent and timers in
+`agents.bootstrap`, and by `agents.committer`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,13 +17,13 @@ from typing import Any, cast
 import numpy as np
 import structlog
 from aiokafka.partitioner import murmur2
+from faust.types import TP
 
 from agents.clock import BrokerClock
 from agents.consumer import Records
 from agents.outbox import Outbox, Outgoing
 from agents.settings import Settings
 from agents.telemetry import Telemetry
-from faust.types import TP
 from schemas.codecs import Reject, decode, is_profile_tombstone
 from schemas.events import METRIC_SOURCES, SOURCES, Event, ProfileEvent
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, ERROR_HEADER, INBOX, ORIGIN_HEADER, SCORES
@@ -40,13 +41,12 @@ log = structlog.get_logger()
 TOPICS = (*SOURCES, INBOX)
 """Topic of each fence, in the order of `FENCES`."""
 WAITING_LIMIT = 20_000
-UNACKNOWLEDGED_LIMIT = 100_000
 IDLE_S = 5.0
 
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Kafka's default partition of a key (murmur2, as Java, kafka-python and aiokafka have it)."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 @dataclass(slots=True)
@@ -152,7 +152,13 @@ class Processor:
 
     @staticmethod
     def _batch(
-        source: str, records: list[Any], offsets: Any, stamps: Any, end: int, *, inbox: bool = False  # noqa: ANN401 -- arrays
+        source: str,
+        records: list[Any],
+        offsets: Any,
+        stamps: Any,
+        end: int,
+        *,
+        inbox: bool = False,
     ) -> Batch:
         values = [record.value for record in records]
         decoded = decode(source, values)
@@ -178,8 +184,7 @@ class Processor:
             lane.applied_at = time.monotonic()
             lane.changed = True
             self._telemetry.last_progress.set_to_current_time()
-            while len(self._outbox) > UNACKNOWLEDGED_LIMIT:
-                await asyncio.sleep(0.01)
+            await self._outbox.room()
             await asyncio.sleep(0)
             if self.lanes.get(lane.partition) is not lane:
                 return
@@ -190,7 +195,7 @@ class Processor:
         return self.highwater(TP(TOPICS[fence], lane.partition))
 
     def _lags(self, lane: Lane, fence: int) -> bool:
-        """Whether the merge should wait for more of this source: it is on the broker, and was not waited for too long."""
+        """Whether the merge should wait for more of this source: more is there, and the wait is not too long."""
         end = self._end(lane, fence)
         more = end is None or max(lane.fetched.get(fence, 0), lane.engine.position[FENCES[fence]]) < end
         if not more or lane.merge.waiting[fence]:
@@ -260,7 +265,10 @@ class Processor:
             batch = batches[forward.batch]
             key = forward.account.encode()
             record = _raw(batch, forward.offset)
-            headers = [*(head for head in record.headers if head[0] != ORIGIN_HEADER), (ORIGIN_HEADER, batch.source.encode())]
+            headers = [
+                *(head for head in record.headers if head[0] != ORIGIN_HEADER),
+                (ORIGIN_HEADER, batch.source.encode()),
+            ]
             target = partition_of(key, self._settings.partitions)
             self._outbox.put(INBOX, target, [Outgoing(key, record.value, headers, record.timestamp)])
         for (source, outcome), count in effects.outcomes.items():
@@ -274,38 +282,33 @@ class Processor:
     def measure(self) -> None:
         """Bring the gauges up to date."""
         telemetry, score = self._telemetry, self.plan.policy.score
-        bands = np.zeros(len(score.bands), dtype=np.int64)
-        settled: dict[tuple[str, str], int] = {}
-        horizon: dict[str, int] = {}
+        engines = [lane.engine for lane in self.lanes.values()]
         for lane in self.lanes.values():
-            bands += lane.engine.bands()
             for topic, count in self.lag(lane).items():
                 telemetry.lag.labels(topic, str(lane.partition)).set(count)
-            for key, count in lane.engine.settled.items():
-                settled[key] = settled.get(key, 0) + count
-            for source, seen in lane.engine.seen.items():
-                if seen.horizon_ms is not None:
-                    horizon[source] = max(horizon.get(source, 0), seen.horizon_ms)
+        bands = sum((engine.bands() for engine in engines), np.zeros(len(score.bands), dtype=np.int64))
         for band, count in zip(score.bands, bands.tolist(), strict=True):
             telemetry.accounts.labels(score.name, band.name).set(count)
-        for (source, outcome), count in settled.items():
+        for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
             telemetry.settled.labels(source, outcome).set(count)
-        for source, since in horizon.items():
-            telemetry.dedup_horizon.labels(source).set(since / 1000)
         for source in METRIC_SOURCES:
-            newest = [lane.engine.watermarks[source] for lane in self.lanes.values() if source in lane.engine.watermarks]
+            newest = [engine.watermarks[source] for engine in engines if source in engine.watermarks]
             if newest:
                 telemetry.watermark.labels(source).set(max(newest) / 1000)
-        telemetry.state_rows.set(sum(len(lane.engine.accounts) for lane in self.lanes.values()))
-        telemetry.state_bytes.set(sum(lane.engine.nbytes() for lane in self.lanes.values()))
+            seen = [engine.seen[source].horizon_ms for engine in engines if source in engine.seen]
+            horizons = [horizon for horizon in seen if horizon is not None]
+            if horizons:
+                telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)
+        telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
+        telemetry.state_bytes.set(sum(engine.nbytes() for engine in engines))
 
 
 def _records(messages: Sequence[Message]) -> Iterator[Outgoing]:
     return (Outgoing(message.key, message.value) for message in messages)
 
 
-def _origin(record: Any) -> str:  # noqa: ANN401 -- an aiokafka record
-    """The source a forwarded record came from; one without a header is read as usage, and dead-lettered if it is not."""
+def _origin(record: Any) -> str:
+    """The source a forwarded record came from; without a header it is read as usage, and refused if it is none."""
     for name, value in record.headers:
         if name == ORIGIN_HEADER and value is not None:
             source = cast("bytes", value).decode(errors="replace")
@@ -315,31 +318,34 @@ def _origin(record: Any) -> str:  # noqa: ANN401 -- an aiokafka record
 
 
 def _with_tombstones(
-    records: list[Any], events: list[Event], kept: Any, rejects: list[Reject]  # noqa: ANN401 -- arrays
+    records: list[Any],
+    events: list[Event],
+    kept: Any,
+    rejects: list[Reject],
 ) -> tuple[list[Event], Any, list[Reject]]:
     """A profile record without a value says that the profile is gone: it becomes an empty profile of that moment."""
     found = dict(zip(kept.tolist(), events, strict=True))
     others = []
     for reject in rejects:
-        record = records[reject.index]
+        record = records[reject.place]
         try:
             account = (record.key or b"").decode()
         except UnicodeDecodeError:
             account = ""
         if account and is_profile_tombstone("accounts", record.value):
-            found[reject.index] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
+            found[reject.place] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
         else:
             others.append(reject)
     order = sorted(found)
     return [found[at] for at in order], np.array(order, dtype=np.int64), others
 
 
-def _raw(batch: Batch, offset: int) -> Any:  # noqa: ANN401 -- an aiokafka record
+def _raw(batch: Batch, offset: int) -> Any:
     records, offsets = cast("tuple[list[Any], np.ndarray[Any, Any]]", batch.origin)
     return records[int(np.searchsorted(offsets, offset))]
 
 
-def _dead_letter(record: Any, topic: str, reason: str, message: str) -> Outgoing:  # noqa: ANN401 -- an aiokafka record
+def _dead_letter(record: Any, topic: str, reason: str, message: str) -> Outgoing:
     """The record byte for byte, with headers that say why it is here."""
     why = {"reason": reason, "message": message, "topic": topic, "partition": record.partition, "offset": record.offset}
     headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]

@@ -1,7 +1,7 @@
 """Settings: the one place that reads the environment and the settings file.
 
-Owns names, defaults and limits of everything that can be set. Read once by `agents.cli`; objects get what they need as arguments.
-Secrets are `SecretStr`: they are never printed or logged.
+Owns names, defaults and limits of everything that can be set. Read once by `agents.cli`; objects get what they need
+as arguments. Secrets are `SecretStr`: they are never printed or logged.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         return [part.removeprefix("kafka://") for part in re.split("[,;]", self.broker)]
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context, or None where the protocol has no TLS. Raises `SettingsError` when a file can not be used."""
+        """The TLS context, or None where the protocol has no TLS. Raises `SettingsError` for a bad file."""
         if not self.security_protocol.endswith("SSL"):
             return None
         try:
@@ -153,7 +153,7 @@ class _Given(PydanticBaseSettingsSource):
         super().__init__(settings_cls)
         self._given = given
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401 -- pydantic's own signature
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         del field
         return self._given.get(field_name), field_name, False
 
@@ -175,7 +175,7 @@ def child_environment(**settings: object) -> dict[str, str]:
     return {**os.environ, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
-def load_settings(settings_file: Path | None = None, **given: Any) -> Settings:  # noqa: ANN401 -- any setting's type
+def load_settings(settings_file: Path | None = None, **given: Any) -> Settings:
     """Settings from arguments, environment and file, in this order. Raises `SettingsError`.
 
     The file is the argument's, else the one that `VITALS_SETTINGS` names.
@@ -187,7 +187,7 @@ def load_settings(settings_file: Path | None = None, **given: Any) -> Settings: 
         raise SettingsError([f"{settings_file}: no such settings file"])
     where = f" (argument, VITALS_ variable or {settings_file})" if settings_file else " (argument or VITALS_ variable)"
     try:
-        return Settings(**given, **({"settings_file": settings_file} if settings_file else {}))
+        return Settings(**given, settings_file=settings_file)  # type: ignore[call-arg]  # not a field: see the sources
     except ValidationError as error:
         problems = []
         for part in error.errors(include_url=False, include_input=False):

@@ -1,8 +1,8 @@
 """The table: a real Faust table whose store is the engine's columns.
 
-Owns recovery: changelog records are gathered by key while Faust replays them, and become a lane's engine when it says that recovery
-is complete; lanes of revoked partitions are closed. Writing the changelog is `agents.committer`'s work, not the table's: a commit
-writes whole rows at once. Wired by `agents.bootstrap`.
+Owns recovery: changelog records are gathered by key while Faust replays them, and become a lane's engine when it says
+that recovery is complete; lanes of revoked partitions are closed. Writing the changelog is `agents.committer`'s work,
+not the table's: a commit writes whole rows at once. Wired by `agents.bootstrap`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import structlog
-
 import faust
-from agents.consumer import Records
-from agents.processor import Processor
+import structlog
 from faust.stores import memory
 from faust.types import TP, EventT
+
+from agents.consumer import Records
+from agents.processor import Processor
 
 log = structlog.get_logger()
 
 
-class EngineStore(memory.Store):
+class EngineStore(memory.Store[Any, Any]):
     """Changelog records in, lanes out."""
 
     processor: Processor
@@ -36,7 +36,7 @@ class EngineStore(memory.Store):
         self._since = time.monotonic()
 
     def apply_changelog_batch(
-        self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+        self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
         """Keep the newest value of each key of partitions that are being recovered."""
         del to_key, to_value
@@ -77,7 +77,7 @@ class EngineStore(memory.Store):
             self.on_fatal(error)
 
 
-class EngineTable(faust.Table):
+class EngineTable(faust.Table[Any, Any]):
     """A Faust table of raw rows in an `EngineStore`."""
 
     def _new_store(self) -> EngineStore:

@@ -71,8 +71,8 @@ def _problem(topic: Topic, partitions: int | None, settings: Settings) -> str | 
         return "missing: run `vitals topics --create`"
     if topic.role in {"input", "internal"} and partitions != settings.partitions:
         return (
-            f"has {partitions} partitions, the setting `partitions` says {settings.partitions}: an account's events must "
-            "share one partition number in all input and internal topics"
+            f"has {partitions} partitions, the setting `partitions` says {settings.partitions}: "
+            "an account's events must share one partition number in all input and internal topics"
         )
     return None
 
@@ -95,7 +95,7 @@ def create_missing(settings: Settings) -> list[str]:
                 continue  # another worker was faster
         return [topic.name for topic in lacking]
     except KafkaError as error:
-        msg = f"topics could not be created: {type(error).__name__} {error}. Create them by hand: `vitals topics` lists them."
+        msg = f"topics could not be created: {type(error).__name__} {error}. `vitals topics` lists them."
         raise BrokerError(msg) from error
     finally:
         admin.close()

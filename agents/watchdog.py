@@ -1,7 +1,8 @@
 """The watchdog: a thread that ends the process when the worker no longer gets anything done.
 
-Owns only the judgement of "stuck": the event loop has not turned, or records wait and none were applied, for longer than the limit.
-Known hangs of stream frameworks only log; a process that has ended is started again by whoever supervises it.
+Owns only the judgement of "stuck": the event loop has not turned, or records wait and none were applied, for longer
+than the limit. Known hangs of stream frameworks only log; a process that has ended is started again by whoever
+supervises it.
 """
 
 from __future__ import annotations

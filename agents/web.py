@@ -5,7 +5,7 @@ Owns the answers, not the numbers. Faust's own web server stays off: it shows ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -17,7 +17,14 @@ class WebServer:
     """Serves a registry and two lists of problems."""
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, refresh: Callable[[], None], health: Problems, ready: Problems
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        *,
+        refresh: Callable[[], None],
+        health: Problems,
+        ready: Problems,
     ) -> None:
         """`refresh` brings gauges up to date; `health` and `ready` tell what is wrong, nothing when all is well."""
         self._host, self._port = host, port
@@ -50,10 +57,10 @@ class WebServer:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @staticmethod
-    def _answer(problems: Problems) -> Callable[[web.Request], web.StreamResponse]:
-        async def answer(request: web.Request) -> web.Response:
+    def _answer(problems: Problems) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answer(request: web.Request) -> web.StreamResponse:
             del request
             found = problems()
             return web.json_response({"ok": not found, "problems": found}, status=503 if found else 200)
 
-        return answer  # type: ignore[return-value]
+        return answer

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 
+import faust
 import structlog
 
-import faust
 from agents.bootstrap import Worker
 from agents.settings import Settings
 from agents.topics_admin import BrokerError, create_missing, describe_topics
@@ -25,7 +25,9 @@ def run_worker(settings: Settings, plan: Plan) -> int:
     """Run until a signal ends it; returns the exit status. Raises `BrokerError` when the topics can not be used."""
     _prepare_topics(settings)
     worker = Worker(settings, plan)
-    log.info("starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port)
+    log.info(
+        "starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port
+    )
     runner = faust.Worker(
         worker.app,
         loglevel="WARNING",
@@ -53,13 +55,17 @@ def _prepare_topics(settings: Settings) -> None:
         try:
             if settings.create_topics:
                 create_missing(settings)
-            states = describe_topics(settings)
-            break
+            problems = [
+                f"{state.topic.name}: {state.problem}"
+                for state in describe_topics(settings)
+                if state.problem and state.topic.role != "output"
+            ]
         except BrokerError as error:
             if time.monotonic() > deadline:
                 raise
             log.warning("broker_not_ready", error=str(error), will="retry")
             time.sleep(_PAUSE_S)
-    problems = [f"{state.topic.name}: {state.problem}" for state in states if state.problem and state.topic.role != "output"]
-    if problems:
-        raise BrokerError("; ".join(problems))
+        else:
+            if problems:
+                raise BrokerError("; ".join(problems))
+            return

@@ -34,9 +34,9 @@ EARLIEST_MS = 946_684_800_000
 
 
 class Reject(NamedTuple):
-    """A record that can not be used: its index in the batch, one of `REASONS`, and words for a person."""
+    """A record that can not be used: its place (index or offset), one of `REASONS`, words for a person."""
 
-    index: int
+    place: int
     reason: str
     message: str
 
@@ -61,9 +61,10 @@ def encode(message: msgspec.Struct) -> bytes:
 def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
     """Decode the record values of one source.
 
-    All values are joined by newlines and decoded in one call. That is only sound when every line is one record, so it is
-    done when no value holds a newline and every value starts with `{` and ends with `}`: then no record can lean on its
-    neighbour. Anything else, and any error, falls back to one decode a record, so that only the bad one is refused.
+    All values are joined by newlines and decoded in one call. That is only sound when every line is one record, so it
+    is done when no value holds a newline and every value starts with `{` and ends with `}`: then no record can lean
+    on its neighbour. Anything else, and any error, falls back to one decode a record, so that only the bad one is
+    refused.
     """
     decoder = _DECODERS[source]
     count = len(values)

@@ -1,6 +1,7 @@
 """Topics as data: names, keys, retention, compaction.
 
-Owns what each topic should look like. Knows no client; `agents.topics_admin` compares this with a broker and creates what lacks.
+Owns what each topic should look like. Knows no client; `agents.topics_admin` compares this with a broker and creates
+what lacks.
 """
 
 from __future__ import annotations

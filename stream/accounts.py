@@ -1,10 +1,11 @@
 """The accounts of one partition: row numbers, fences, baselines, and their form in the changelog.
 
-Owns what every account has whatever the policy: position in the log (fences, events applied), what was last published, band and
-alert state, profile. Columns of the policy are beside it, in `stream.columns`. Called by `stream.engine`.
+Owns what every account has whatever the policy: position in the log (fences, events applied), what was last
+published, band and alert state, profile. Columns of the policy are beside it, in `stream.columns`. Called by
+`stream.engine`.
 
-A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON. The layout itself is
-a record too, so that rows of another policy or version are read by field name.
+A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON. The
+layout itself is a record too, so that rows of another policy or version are read by field name.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _describe(dtype: np.dtype[np.void], bands: Sequence[str]) -> str:
 
 
 class AccountIndex(dict[str, int]):
-    """Account id to row; an id seen for the first time gets the next row, or -1 when it belongs to another partition."""
+    """Account id to row; a new id gets the next row, or -1 when it belongs to another partition."""
 
     def __init__(self, owns: Callable[[str], bool]) -> None:
         """`owns` tells whether an account's key hashes to this partition."""

@@ -1,7 +1,7 @@
 """Band alerts: one open episode an account, from entering a marked band to leaving it.
 
-Owns the transition and the message. Episodes survive restarts because the engine keeps `alert_band` and `alert_ms` in the account's
-row. Pure; called by `stream.publishing`.
+Owns the transition and the message. Episodes survive restarts because the engine keeps `alert_band` and `alert_ms` in
+the account's row. Pure; called by `stream.publishing`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def fingerprint(account: str, rule: str) -> str:
 class Moment(NamedTuple):
     """What there is to say of an account whose score was computed: what was said last, what is true now, and why.
 
-    `band_from` is -1 when nothing was said yet; `time_ms` is since when the score holds; `identity` is a hash of all that the message
-    follows from.
+    `band_from` is -1 when nothing was said yet; `time_ms` is since when the score holds; `identity` is a hash of all
+    that the message follows from.
     """
 
     row: int
@@ -50,8 +50,8 @@ class Moment(NamedTuple):
     identity: str
 
 
-def band_alert(  # noqa: PLR0913 -- the parts of one message
-    identity: str, now: Moment, name: str, of: Band, band: Band, started_ms: int | None, reason: str
+def band_alert(
+    identity: str, now: Moment, name: str, *, of: Band, band: Band, started_ms: int | None, reason: str
 ) -> Alert:
     """The message that fires (`started_ms` None: it starts now) or resolves the alert of band `of`.
 

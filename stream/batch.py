@@ -1,7 +1,7 @@
 """What the engine is given: the decoded records of one source partition, in offset order.
 
-Owns the step from events to arrays and the first sorting-out: times no clock could have shown, accounts of other partitions, records
-already counted, ids already seen. Called by `stream.engine`.
+Owns the step from events to arrays and the first sorting-out: times no clock could have shown, accounts of other
+partitions, records already counted, ids already seen. Called by `stream.engine`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ INBOX = FENCES.index("inbox")
 class Batch:
     """Records of one source partition.
 
-    `offsets` and `stamps` (record time, ms) have one entry an event of `events`; `rejects` carry offsets as their index;
-    `end` is the offset after the last record of the batch, whatever became of it. `inbox` tells that the records were read from
-    the inbox topic, so that their offsets are the inbox's; the inbox's records come as one batch a source.
+    `offsets` and `stamps` (record time, ms) have one entry an event of `events`; `rejects` carry offsets as their
+    index; `end` is the offset after the last record of the batch, whatever became of it. `inbox` tells that the
+    records were read from the inbox topic, so that their offsets are the inbox's; the inbox's records come as one
+    batch a source.
     """
 
     source: str
@@ -49,7 +50,7 @@ class Batch:
     def before(self, offset: int) -> Batch:
         """The part with smaller offsets."""
         count = int(np.searchsorted(self.offsets, offset))
-        rejects = [reject for reject in self.rejects if reject.index < offset]
+        rejects = [reject for reject in self.rejects if reject.place < offset]
         return replace(
             self,
             offsets=self.offsets[:count],
@@ -62,7 +63,7 @@ class Batch:
     def since(self, offset: int) -> Batch:
         """The part from this offset on."""
         count = int(np.searchsorted(self.offsets, offset))
-        rejects = [reject for reject in self.rejects if reject.index >= offset]
+        rejects = [reject for reject in self.rejects if reject.place >= offset]
         return replace(
             self, offsets=self.offsets[count:], stamps=self.stamps[count:], events=self.events[count:], rejects=rejects
         )
@@ -98,9 +99,10 @@ class Candidates:
         return events if len(self.chosen) == len(events) else [events[at] for at in self.chosen.tolist()]
 
 
-def sort_out(  # noqa: PLR0913 -- one call, one place; a bundle would only rename them
+def sort_out(
     batch: Batch,
     at: int,
+    *,
     accounts: Accounts,
     position: int,
     seen: SeenIds | None,
@@ -109,18 +111,18 @@ def sort_out(  # noqa: PLR0913 -- one call, one place; a bundle would only renam
 ) -> Candidates:
     """The candidates of a batch; everything else is counted, dead-lettered or forwarded in `effects`.
 
-    `at` is the batch's number in its step, `position` the offset from which records have not been settled yet, `now_ms` the clock
-    that decides what lies in the future (None: files, where nothing does). Fenced candidates are already in their row; they
-    stay, because their time moves the watermark and their id must be known.
+    `at` is the batch's number in its step, `position` the offset from which records have not been settled yet,
+    `now_ms` the clock that decides what lies in the future (None: files, where nothing does). Fenced candidates are
+    already in their row; they stay, because their time moves the watermark and their id must be known.
     """
     source, outcomes = batch.source, effects.outcomes
     offsets, stamps = batch.offsets, batch.stamps
     for reject in batch.rejects:
-        if reject.index >= position:
-            effects.dead.append(DeadLetter(at, reject.index, reject.reason, reject.message))
-        outcomes[source, "rejected" if reject.index >= position else "replayed"] += 1
+        if reject.place >= position:
+            effects.dead.append(DeadLetter(at, reject.place, reject.reason, reject.message))
+        outcomes[source, "rejected" if reject.place >= position else "replayed"] += 1
     times = times_ms(batch.events)
-    good = _plausible(batch, at, times, position, now_ms, effects)
+    good = _plausible(batch, at, times, position=position, now_ms=now_ms, effects=effects)
     chosen = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
     events = batch.events if good is None else [batch.events[index] for index in chosen.tolist()]
     if good is not None:
@@ -149,7 +151,7 @@ def sort_out(  # noqa: PLR0913 -- one call, one place; a bundle would only renam
 
 
 def _plausible(
-    batch: Batch, at: int, times: NDArray[np.int64], position: int, now_ms: int | None, effects: Effects
+    batch: Batch, at: int, times: NDArray[np.int64], *, position: int, now_ms: int | None, effects: Effects
 ) -> NDArray[np.bool_] | None:
     """Which times can be true; None when all can."""
     latest = np.iinfo(np.int64).max if now_ms is None else now_ms + FUTURE_TOLERANCE_MS

@@ -1,11 +1,12 @@
 """The engine's state as changelog records, and back.
 
-Owns keys and the order of records. A snapshot is written in this order: layout, member pages, rows, state, ids. Every prefix of it is
-safe to recover from: members are idempotent, a row carries its own fence, the state says how far records are settled, and ids
-come last because an id without its row would lose the event. Pure; called by `agents.store` and `agents.committer`.
+Owns keys and the order of records. A snapshot is written in this order: layout, member pages, rows, state, ids. Every
+prefix of it is safe to recover from: members are idempotent, a row carries its own fence, the state says how far
+records are settled, and ids come last because an id without its row would lose the event. Pure; called by
+`agents.store` and `agents.committer`.
 
-Keys begin with a tag byte: l layout (hash), p page (column hash, page number, account), r row (account), s state, i ids (source,
-generation, segment).
+Keys begin with a tag byte: l layout (hash), p page (column hash, page number, account), r row (account), s state, i
+ids (source, generation, segment).
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     records: list[tuple[bytes, bytes | None]] = [(b"l" + layout.digest, layout.describe())]
     for column in engine.members():
         tag = _column_tag(column)
-        for page in column.save():
-            records.append((b"p" + _PAGE_KEY.pack(tag, page.number) + names[page.row].encode(), page.value))
+        records += [
+            (b"p" + _PAGE_KEY.pack(tag, page.number) + names[page.row].encode(), page.value) for page in column.save()
+        ]
     values = accounts.save(rows, engine.as_of or 0, layout)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
     records.append((STATE_KEY, _describe_state(engine)))
@@ -143,7 +145,8 @@ def _load_ids(engine: Engine, records: Mapping[bytes, bytes]) -> None:
     for key, value in records.items():
         if key[:1] == b"i":
             source, _, rest = key[1:].partition(b"\0")
-            found.setdefault(source.decode(), []).append(Segment(*_SEGMENT_KEY.unpack(rest), value))
-    for source, segments in found.items():
-        if source in engine.seen:
-            engine.seen[source].load(segments)
+            generation, number = _SEGMENT_KEY.unpack(rest)
+            found.setdefault(source.decode(), []).append(Segment(generation, number, value))
+    for name, segments in found.items():
+        if name in engine.seen:
+            engine.seen[name].load(segments)

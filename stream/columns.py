@@ -3,8 +3,8 @@
 Owns the kinds of columns, how events fold into them and how a window is read out of them. A column knows its ring of
 panes and nothing of policies, points or Kafka. Called by `stream.engine` (fold, advance) and `stream.measures` (read).
 
-Every fold is order-independent: counts and sums are integers (sums in millionths, exact in float64 to 9e9 units), extremes
-are min and max, the latest value is decided by (time, value).
+Every fold is order-independent: counts and sums are integers (sums in millionths, exact in float64 to 9e9 units),
+extremes are min and max, the latest value is decided by (time, value).
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class Column(Protocol):
 class PaneColumn:
     """A ring of panes a row, folded by addition, minimum or maximum.
 
-    Counts and sums are whole numbers of `divisor` millionths, in the narrowest integers that hold them: a year of panes of an ordinary
-    account takes 2 bytes a pane. They widen, and the divisor becomes finer, as soon as an event needs it.
+    Counts and sums are whole numbers of `divisor` millionths, in the narrowest integers that hold them: a year of
+    panes of an ordinary account takes 2 bytes a pane. They widen, and the divisor becomes finer, as soon as an event
+    needs it.
     """
 
     def __init__(self, name: str, unit: Unit, panes: int, how: str) -> None:
@@ -100,7 +101,9 @@ class PaneColumn:
         flat = rows * self.panes + panes % self.panes
         if self.adds:
             self._add(flat, amounts)
-        elif self.how == "min":
+            return
+        assert amounts is not None, "an extreme is of a field"
+        if self.how == "min":
             np.minimum.at(self.values.reshape(-1), flat, amounts)
         else:
             np.maximum.at(self.values.reshape(-1), flat, amounts)
@@ -139,7 +142,7 @@ class PaneColumn:
         self.values *= self.values.dtype.type(factor)
 
     def read(self, rows: Rows, window: int) -> NDArray[np.float64]:
-        """The window's total (count or millionths), minimum or maximum of each row, float64 (k,); empty: 0, inf, -inf."""
+        """Total (count or millionths), minimum or maximum of each row, float64 (k,); empty: 0, inf, -inf."""
         assert self.newest is not None
         values = self.values[rows]
         if window < self.panes:
@@ -150,7 +153,7 @@ class PaneColumn:
         return np.asarray(values.min(axis=1) if self.how == "min" else values.max(axis=1), dtype=np.float64)
 
     def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
-        """Place saved rings of any length and width into this one by pane number; panes that have passed are dropped."""
+        """Place saved rings of any length and width into this one by pane number; panes long past are dropped."""
         assert self.newest is not None
         field = next((name for name in record.dtype.names or () if name.rpartition("#")[0] == self.name), None)
         if field is None:

@@ -1,12 +1,13 @@
 """The engine of one partition: batches of events in, effects out, state in between.
 
-Owns the order of things: what counts, when panes turn, when accounts are scored, when scores are published. Synchronous; it
-knows no broker, no clock and no policy text: time is an argument, effects are returned. One engine serves one partition number of
-every source. Called by `agents.processor` (live) and `agents.files` (files).
+Owns the order of things: what counts, when panes turn, when accounts are scored, when scores are published.
+Synchronous; it knows no broker, no clock and no policy text: time is an argument, effects are returned. One engine
+serves one partition number of every source. Called by `agents.processor` (live) and `agents.files` (files).
 
-Definitions (the contract's "Time and windows" and DESIGN 4): `as_of` is the largest event time applied, or the last border
-passed by the clock. A border is a multiple of the finest pane in use. At the head, and in `exact` catch-up, a step is cut at every
-border it crosses and all accounts are scored there; in conflated catch-up they are scored when `flush` is called.
+Definitions (the contract's "Time and windows" and DESIGN 4): `as_of` is the largest event time applied, or the last
+border passed by the clock. A border is a multiple of the finest pane in use. At the head, and in `exact` catch-up, a
+step is cut at every border it crosses and all accounts are scored there; in conflated catch-up they are scored when
+`flush` is called.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Mode(Enum):
 
 @dataclass(slots=True)
 class Fold:
-    """What one part of a step adds: its events that count, which are timely, their segments, what columns take of them."""
+    """What one part of a step adds: its events that count, their segments, what columns take of them."""
 
     part: Candidates
     timely: NDArray[np.bool_]
@@ -138,7 +139,9 @@ class Engine:
         for at, batch in enumerate(batches):
             position = self.position[FENCES[batch.fence]]
             seen = self.seen.get(batch.source)
-            found = sort_out(batch, at, self.accounts, position, seen, now_ms, effects)
+            found = sort_out(
+                batch, at, accounts=self.accounts, position=position, seen=seen, now_ms=now_ms, effects=effects
+            )
             if batch.source == PROFILE_SOURCE:
                 self._profiles(found, position, effects)
             elif len(found.rows):
@@ -289,8 +292,9 @@ class Engine:
         if mode is not Mode.EXACT:
             unsent = accounts.unsent[rows]
             if unsent.any():
-                part = Scored(*(field[unsent] for field in scored))
-                self._publisher.scores(rows[unsent], part, self.as_of, effects, catching_up=mode is not Mode.HEAD)
+                self._publisher.scores(
+                    rows[unsent], scored.pick(unsent), self.as_of, effects, catching_up=mode is not Mode.HEAD
+                )
         accounts.on_time[rows] = False
         accounts.touched[rows] = False
 

@@ -1,7 +1,7 @@
 """Why a score is what it is, and what would change it, in words and numbers.
 
-Owns the reading of a score message: which factors cost most, and the smallest change of each that alone would lift the account a
-band. Pure; called by `vitals explain`.
+Owns the reading of a score message: which factors cost most, and the smallest change of each that alone would lift
+the account a band. Pure; called by `vitals explain`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A vectorised hash index: 64-bit keys to dense positions, whole arrays at once.
 
-Owns open addressing with linear probing in numpy. Keys must already be well mixed 64-bit hashes; 0 is taken for "empty", so
-callers map it away (`stable_hash` does). Called by `stream.members` and `stream.seen`.
+Owns open addressing with linear probing in numpy. Keys must already be well mixed 64-bit hashes; 0 is taken for
+"empty", so callers map it away (`stable_hash` does). Called by `stream.members` and `stream.seen`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Distinct users or features of an account, exactly, in O(1) an event.
 
-Owns, for every (account, member), the newest pane it was seen in, and for every account a ring that counts members by that
-pane. The number of distinct members in a window is a sum over the ring. Order-independent: a member's pane only grows.
-Only hashes of names are kept. Saved in pages of 512 members so that an account of a million users stays under a broker's
-record limit. Called by `stream.engine` and `stream.measures`.
+Owns, for every (account, member), the newest pane it was seen in, and for every account a ring that counts members by
+that pane. The number of distinct members in a window is a sum over the ring. Order-independent: a member's pane only
+grows. Only hashes of names are kept. Saved in pages of 512 members so that an account of a million users stays under
+a broker's record limit. Called by `stream.engine` and `stream.measures`.
 """
 
 from __future__ import annotations
@@ -219,4 +219,5 @@ def _page_keys(rows: Rows, first: NDArray[np.int64], end: NDArray[np.int64]) -> 
     """Keys of pages first..end-1 of each row."""
     sizes = np.maximum(end - first, 0)
     numbers = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(first, sizes)
-    return np.repeat(rows, sizes) << 16 | numbers
+    keys: NDArray[np.int64] = np.repeat(rows, sizes) << 16 | numbers
+    return keys

@@ -1,11 +1,11 @@
 """Sources of one partition advance together: records are released in record-time order across topics.
 
-Owns the waiting line of fetched records and the rule of release (Kafka Streams' rule, KIP-695): wait for a source that has nothing
-here only while its lag says that more is there, and not for ever. Pure: what lags and what is not waited for any more are
-arguments. Called by `agents.processor`.
+Owns the waiting line of fetched records and the rule of release (Kafka Streams' rule, KIP-695): wait for a source
+that has nothing here only while its lag says that more is there, and not for ever. Pure: what lags and what is not
+waited for any more are arguments. Called by `agents.processor`.
 
-Order within a partition number: by record time (the running maximum within a source, so that offsets keep their order), then by
-source in the order of `FENCES`.
+Order within a partition number: by record time (the running maximum within a source, so that offsets keep their
+order), then by source in the order of `FENCES`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.batch import Batch
 
 @dataclass(slots=True)
 class Fetch:
-    """Records fetched together from one source partition: the batches they decoded to, and all their offsets and stamps."""
+    """Records fetched together from one source partition: decoded batches, all offsets, all stamps."""
 
     fence: int
     batches: list[Batch]

@@ -1,7 +1,7 @@
 """Pane arithmetic: which pane an instant lies in, which slot of a ring holds it, which panes a window covers.
 
-A ring of `n` slots holds the newest `n` panes; pane `p` lies in slot `p % n`. Owns no state. Called by `stream.columns`,
-`stream.members` and `stream.engine`. Source of the definitions: the contract's "Time and windows".
+A ring of `n` slots holds the newest `n` panes; pane `p` lies in slot `p % n`. Owns no state. Called by
+`stream.columns`, `stream.members` and `stream.engine`. Source of the definitions: the contract's "Time and windows".
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ Owns the step from words to arrays. Knows no events and no state. Called by `str
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -98,9 +100,8 @@ def compile_plan(policy: Policy) -> Plan:
 
 
 def _column_name(source: str, need: Need, unit: Unit) -> str:
-    where = "&".join(f"{field}={'|'.join(sorted(set(values)))}" for field, values in need.where)
-    weights = "" if need.weights is None else ";".join(f"{text}:{weight!r}" for text, weight in need.weights)
-    return f"{source}/{need.kind}({need.field or ''}){weights and '*' + weights}[{where}]/{unit}"
+    """What a column takes in, as text in which no two columns can look alike (the texts of a policy are free)."""
+    return json.dumps([source, need.kind, need.field, need.where, need.weights, unit], separators=(",", ":"))
 
 
 class Intake:
@@ -143,13 +144,13 @@ class Intake:
             amounts: Amounts | Hashes | None = None
             if need.kind == "members":
                 field = cast("str", need.field)
-                texts = cast("Hashes", _once(cache, "hash " + field, lambda f=field: self._hash(events, f)))
+                texts = cast("Hashes", _once(cache, "hash " + field, partial(self._hash, events, field)))
                 amounts = texts
             elif need.weights is not None:
                 weights = self._vocabularies[cast("str", need.field)].weights(need.weights)
                 amounts = weights[codes(cast("str", need.field))]
             elif need.field is not None:
-                numbers = cast("Amounts", _once(cache, need.field, lambda f=need.field: _numbers(events, f)))
+                numbers = cast("Amounts", _once(cache, need.field, partial(_numbers, events, need.field)))
                 absent = np.isnan(numbers)
                 if absent.any():
                     mask = ~absent if mask is None else mask & ~absent

@@ -1,13 +1,15 @@
 """What to say and when: score messages, score changes, alerts, for accounts that have just been scored.
 
-Owns the thresholds of publishing and the identity of messages. It updates the baselines in `Accounts` (what was last said) and
-nothing else. Called by `stream.engine`.
+Owns the thresholds of publishing and the identity of messages. It updates the baselines in `Accounts` (what was last
+said) and nothing else. Called by `stream.engine`.
 
-A message's id is a hash of the account and of everything its content follows from: fences, events applied, border, baseline. So an
-id never names two contents, also when a replay groups changes otherwise.
+A message's id is a hash of the account and of everything its content follows from: fences, events applied, border,
+baseline. So an id never names two contents, also when a replay groups changes otherwise.
 """
 
 from __future__ import annotations
+
+from itertools import starmap
 
 import numpy as np
 import xxhash
@@ -88,7 +90,7 @@ class Publisher:
         if not chosen.size:
             return
         some = rows[chosen]
-        said = self._told(some, Scored(*(field[chosen] for field in scored)), as_of_ms)
+        said = self._told(some, scored.pick(chosen), as_of_ms)
         if turned.any():
             for at in np.flatnonzero(turned[chosen]).tolist():
                 self._alert(said[at], effects)
@@ -116,25 +118,24 @@ class Publisher:
         accounts, measures = self._accounts, self._measures
         before = accounts.base_parts[rows]
         after = scored.contributions
-        return [
-            Moment(row, accounts.index.names[row], key, *numbers, list(map(FactorChange, measures, *parts)), identity)
-            for row, key, numbers, parts, identity in zip(
-                rows.tolist(),
-                accounts.index.keys_of(rows),
-                zip(
-                    accounts.base_score[rows].tolist(),
-                    scored.scores.tolist(),
-                    accounts.base_band[rows].tolist(),
-                    scored.bands.tolist(),
-                    self._moments(rows, as_of_ms).tolist(),
-                    self._revisions(rows, as_of_ms).tolist(),
-                    strict=True,
-                ),
-                zip(before.tolist(), after.tolist(), (after - before).tolist(), strict=True),
-                map(xxhash.xxh3_128_hexdigest, self._states(rows, as_of_ms)),
-                strict=True,
-            )
-        ]
+        told = zip(
+            rows.tolist(),
+            map(accounts.index.names.__getitem__, rows.tolist()),
+            accounts.index.keys_of(rows),
+            accounts.base_score[rows].tolist(),
+            scored.scores.tolist(),
+            accounts.base_band[rows].tolist(),
+            scored.bands.tolist(),
+            self._moments(rows, as_of_ms).tolist(),
+            self._revisions(rows, as_of_ms).tolist(),
+            (
+                list(map(FactorChange, measures, *parts))
+                for parts in zip(before.tolist(), after.tolist(), (after - before).tolist(), strict=True)
+            ),
+            map(xxhash.xxh3_128_hexdigest, self._states(rows, as_of_ms)),
+            strict=True,
+        )
+        return list(starmap(Moment, told))
 
     def scores(self, rows: Rows, scored: Scored, as_of_ms: int, effects: Effects, *, catching_up: bool) -> None:
         """Publish the latest score of every given row."""
@@ -181,7 +182,7 @@ class Publisher:
         return self._accounts.applied[rows] + as_of_ms // self._unit_ms
 
     def _states(self, rows: Rows, as_of_ms: int) -> list[bytes]:
-        """What each row's next message follows from, as bytes: account, position in the log, border, baseline, policy."""
+        """What each row's next message follows from, as bytes: account, position, border, baseline, policy."""
         accounts = self._accounts
         record = np.empty(len(rows), dtype=self._state_dtype)
         record["policy"] = self._policy_hash
@@ -194,7 +195,9 @@ class Publisher:
         record["alert"] = accounts.alert_band[rows]
         blob, width = record.tobytes(), self._state_dtype.itemsize
         starts = range(0, len(blob), width)
-        return [blob[start : start + width] + key for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)]
+        return [
+            blob[start : start + width] + key for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
+        ]
 
     def _change(self, said: list[Moment], causes: list[Cause], effects: Effects, *, catching_up: bool) -> None:
         names, label, score_name = [*self._bands, None], self._label, self._score.name
@@ -227,9 +230,13 @@ class Publisher:
         messages = []
         if old != NO_BAND:
             starts = int(accounts.alert_ms[now.row])
-            messages.append(band_alert("r" + now.identity, now, name, bands[old], band, starts, reason))
+            messages.append(
+                band_alert("r" + now.identity, now, name, of=bands[old], band=band, started_ms=starts, reason=reason)
+            )
         if new != NO_BAND:
-            messages.append(band_alert("f" + now.identity, now, name, bands[new], band, None, reason))
+            messages.append(
+                band_alert("f" + now.identity, now, name, of=bands[new], band=band, started_ms=None, reason=reason)
+            )
             accounts.alert_ms[now.row] = now.time_ms
         for message in messages:
             effects.alerts.append(Message(now.key, encode(message)))

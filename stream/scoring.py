@@ -1,7 +1,7 @@
 """Values to points to score, for many accounts at once.
 
-Owns the formula: `score = sum(weight * points) / sum(weight)` over the measures that are not missing, and the contributions
-that sum to it. Pure; called by `stream.engine` and nobody else. Source: docs/POLICIES.md.
+Owns the formula: `score = sum(weight * points) / sum(weight)` over the measures that are not missing, and the
+contributions that sum to it. Pure; called by `stream.engine` and nobody else. Source: docs/POLICIES.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from stream.measures.base import AnyColumn
 from stream.plan import Plan
 
 Matrix = NDArray[np.float64]
+_BAND_DECIMALS = 9
+"""A score of 69.99999999999999 is 70 to a band: sums of floats must not decide it."""
 
 
 class Scored(NamedTuple):
@@ -31,9 +33,16 @@ class Scored(NamedTuple):
     scores: NDArray[np.float64]
     bands: NDArray[np.int8]
 
-    def row(self, at: int) -> Scored:
-        """One account's part."""
-        return Scored(*(field[at] for field in self))
+    def pick(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Scored:
+        """Only some of the accounts."""
+        return Scored(
+            self.values[chosen],
+            self.points[chosen],
+            self.weights[chosen],
+            self.contributions[chosen],
+            self.scores[chosen],
+            self.bands[chosen],
+        )
 
 
 def measure_values(plan: Plan, columns: Sequence[AnyColumn], rows: Rows) -> Matrix:
@@ -65,5 +74,5 @@ def score_values(plan: Plan, values: Matrix) -> Scored:
         weights / divisor[:, None],
         weighted / divisor[:, None],
         scores,
-        band_index(scores, plan.policy.score.bands),
+        band_index(np.round(scores, _BAND_DECIMALS), plan.policy.score.bands),
     )

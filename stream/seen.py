@@ -1,7 +1,7 @@
 """Which event ids have been seen: bounded, exact within its horizon, saved in small segments.
 
-Owns two generations of id hashes of one source: when the current one is full it becomes the previous one and a new one begins,
-so that between `capacity` and twice as many of the latest ids are known. Called by `stream.engine`.
+Owns two generations of id hashes of one source: when the current one is full it becomes the previous one and a new
+one begins, so that between `capacity` and twice as many of the latest ids are known. Called by `stream.engine`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ AnyColumn = PaneColumn | LatestColumn | Members
 
 
 class Need(NamedTuple):
-    """One column: its kind, the number or text field it takes (None: the event itself), its filter and weights by text."""
+    """One column: its kind, the field it takes (None: the event itself), its filter and weights by text."""
 
     kind: Kind
     field: str | None

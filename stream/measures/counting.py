@@ -18,8 +18,7 @@ class Count:
 
     def needs(self, measure: Measure) -> list[Need]:
         """A count of events, or a sum of the field."""
-        kind = "count" if measure.field is None else "sum"
-        return [Need(kind, measure.field, measure.where)]
+        return [Need("count" if measure.field is None else "sum", measure.field, measure.where)]
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The window's total."""
@@ -33,8 +32,10 @@ class Rate(Count):
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """Events per hour, day or week."""
         assert measure.per_hours is not None
-        hours = measure.window.panes * UNIT_MS[measure.window.unit] / UNIT_MS["hour"]
-        return super().read(measure, columns, rows) / (hours / measure.per_hours)
+        hours = measure.window.panes * UNIT_MS[measure.window.unit] // UNIT_MS["hour"]
+        total = pane_column(columns[0]).read(rows, measure.window.panes)
+        # One division of whole numbers, so that a rate of exactly 0.1 is 0.1 to a tier.
+        return total * measure.per_hours / (hours if measure.field is None else hours * MILLIONTHS)
 
 
 class Share:
@@ -47,7 +48,8 @@ class Share:
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """0..1, NaN without events."""
         part, whole = (pane_column(column).read(rows, measure.window.panes) for column in columns)
-        return np.divide(part, whole, out=np.full(len(rows), np.nan), where=whole > 0)
+        share: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(rows), np.nan), where=whole > 0)
+        return share
 
 
 class WeightedCount:

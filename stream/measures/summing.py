@@ -34,4 +34,7 @@ class Mean:
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The window's mean, NaN without events."""
         total, count = (pane_column(column).read(rows, measure.window.panes) for column in columns)
-        return np.divide(total / MILLIONTHS, count, out=np.full(len(rows), np.nan), where=count > 0)
+        mean: NDArray[np.float64] = np.divide(
+            total, count * MILLIONTHS, out=np.full(len(rows), np.nan), where=count > 0
+        )
+        return mean

@@ -66,6 +66,7 @@ def test_natero_rounds_it_to_48() -> None:
 def test_linear_is_exact_where_people_look() -> None:
     assert one(Linear(0.0, 10.0), 8.0) == 80.0
     assert [one(Linear(0.0, 10.0), float(value)) for value in range(11)] == [10.0 * value for value in range(11)]
+    assert [one(Linear(0.0, 100.0), float(value)) for value in range(101)] == [float(value) for value in range(101)]
 
 
 @pytest.mark.parametrize(("value", "points"), [(0.0, 100.0), (3.0, 70.0), (10.0, 0.0), (12.0, 0.0), (-1.0, 100.0)])

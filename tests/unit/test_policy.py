@@ -190,6 +190,11 @@ def test_the_digest_is_of_what_a_policy_means(old: str, new: str) -> None:
     assert parse_policy(changed(old, new)) == parse_policy(VALID)
 
 
+def test_bands_ascend_by_their_start_whatever_their_names() -> None:
+    bands = parse_policy(changed('name = "healthy"', 'name = "all good"')).score.bands
+    assert [band.name for band in bands] == ["at-risk", "attention", "all good"]
+
+
 def test_the_order_of_bands_means_nothing() -> None:
     healthy = '  { name = "healthy", from = 70 },\n'
     lowest = '  { name = "at-risk", from = 0, alert = "critical" },\n'

