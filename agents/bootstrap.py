@@ -37,6 +37,7 @@ log = structlog.get_logger()
 TABLE = "accounts"
 BATCH_BYTES = 512 * 1024
 EXIT_FATAL = 71
+LAST_COMMIT_S = 20.0
 
 
 class Worker:
@@ -94,9 +95,15 @@ class Worker:
         """The flow stops."""
         self.processor.interrupt()
 
-    async def commit(self) -> bool:
-        """Secure all progress."""
-        return await self.committer.commit()
+    async def commit(self, *, periodic: bool) -> bool:
+        """Secure all progress; at the end within bounds, since what is not committed is only done again."""
+        if not self.app.should_stop:
+            return await self.committer.commit(periodic=periodic)
+        try:
+            return await asyncio.wait_for(self.committer.commit(periodic=False), LAST_COMMIT_S)
+        except TimeoutError:
+            log.error("last_commit_failed", within_s=LAST_COMMIT_S, then="the next worker replays from the last commit")
+            return False
 
     # -- the app ------------------------------------------------------------------------------------------------------
 
@@ -171,8 +178,10 @@ class Worker:
         self.watchdog.alive()
         self._beat = time.monotonic()
         processor = self.processor
-        applied = max((lane.applied_at for lane in processor.lanes.values()), default=self._beat)
-        if not any(lane.merge for lane in processor.lanes.values()) or self._beat - applied < 1 or self.outbox.failing:
+        lanes = processor.lanes.values()
+        applied = max((lane.applied_at for lane in lanes), default=self._beat)
+        waits = any(lane.merge or any(processor.lag(lane).values()) for lane in lanes)
+        if not waits or self._beat - applied < 1 or self.outbox.failing:
             self.watchdog.progress()
         try:
             await processor.tick()

@@ -18,6 +18,7 @@ from agents.processor import TOPICS, Lane, Processor
 from agents.telemetry import Telemetry
 from stream import changelog
 from stream.accounts import FENCES
+from stream.engine import Mode
 
 CommitOffsets = Callable[[Mapping[TP, int]], Awaitable[bool]]
 
@@ -32,19 +33,27 @@ class Committer:
         telemetry: Telemetry,
         changelog_topic: str,
         commit_offsets: CommitOffsets,
+        rarely_s: float,
     ) -> None:
-        """`commit_offsets` commits positions to the consumer group."""
+        """`commit_offsets` commits positions to the group; `rarely_s` is the pause between commits while catching up."""
         self._processor = processor
         self._outbox = outbox
         self._telemetry = telemetry
         self._changelog = changelog_topic
         self._commit_offsets = commit_offsets
+        self._rarely_s = rarely_s
         self._one_at_a_time = asyncio.Lock()
         self.last_commit = 0.0
         """Monotonic time of the last commit that went through; 0 before the first."""
 
-    async def commit(self) -> bool:
-        """Commit everything applied so far; True when offsets were committed."""
+    async def commit(self, *, periodic: bool) -> bool:
+        """Commit everything applied so far; True when offsets were committed.
+
+        While lanes catch up, periodic commits come more rarely: every account moves between two of them.
+        """
+        catching_up = any(lane.mode is not Mode.HEAD for lane in self._processor.lanes.values())
+        if periodic and catching_up and time.monotonic() - self.last_commit < self._rarely_s:
+            return False
         async with self._one_at_a_time:
             started = time.monotonic()
             lanes = [lane for lane in self._processor.lanes.values() if lane.changed]

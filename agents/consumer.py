@@ -38,8 +38,8 @@ class Handover(Protocol):
     def full(self) -> set[TP]:
         """Partitions of which so much waits that no more should be fetched."""
 
-    async def commit(self) -> bool:
-        """Secure all progress and commit its offsets."""
+    async def commit(self, *, periodic: bool) -> bool:
+        """Secure all progress and commit its offsets; a periodic commit may be put off."""
 
 
 class BatchConsumer(driver.Consumer):
@@ -61,13 +61,13 @@ class BatchConsumer(driver.Consumer):
         stopping: bool = self.should_stop
         if stopping or not records:
             return
-        generation = self.app.consumer_generation_id
+        epoch, generation = self.epoch, self.app.consumer_generation_id
         if not self.flow_active:
             # As the base class does: what was fetched while the flow stopped will be fetched again.
             await self.perform_seek()
             return
         for tp, batch in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+            if self.epoch != epoch or self.app.consumer_generation_id != generation:
                 break
             if batch and (not active or tp in active or tp in self._buffered_partitions):
                 yield tp, self._bundle(TP(*tp), batch)
@@ -113,8 +113,9 @@ class BatchConsumer(driver.Consumer):
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 -- Faust's signature
         """Commit through the barrier, whoever asks: the timer, a rebalance, the end."""
-        del topics, start_new_transaction
-        return await self.handover.commit()
+        del topics
+        # Faust passes False for the commit that ends something: a rebalance, or the worker.
+        return await self.handover.commit(periodic=start_new_transaction)
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours."""

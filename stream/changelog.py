@@ -67,6 +67,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
     as_of = max([*moments, state.get("as_of") or 0])
     if as_of:
         engine.restart(as_of)
+    engine.judged_ms = state.get("judged")
     accounts = engine.accounts
     for layout, (names, record, profiles) in rows.items():
         places = accounts.index.rows(names)
@@ -88,7 +89,13 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
 
 def _describe_state(engine: Engine) -> bytes:
     settled = [[source, outcome, count] for (source, outcome), count in sorted(engine.settled.items())]
-    state = {"as_of": engine.as_of, "policy": engine.plan.label, "position": engine.position, "settled": settled}
+    state = {
+        "as_of": engine.as_of,
+        "judged": engine.judged_ms,
+        "policy": engine.plan.label,
+        "position": engine.position,
+        "settled": settled,
+    }
     return json.dumps(state).encode()
 
 

@@ -133,13 +133,14 @@ class PaneColumn:
     _largest = 0.0
 
     def _refine(self, amounts: NDArray[np.float64]) -> None:
-        """Make the divisor fine enough for these amounts."""
-        finer = next(divisor for divisor in _DIVISORS if divisor < self.divisor and not (amounts % divisor).any())
+        """Make the divisor fine enough for these amounts, and still a divisor of what the panes hold."""
+        finer = next(finer for finer in _DIVISORS if not self.divisor % finer and not (amounts % finer).any())
         factor = self.divisor // finer
-        largest = float(np.abs(self.values.astype(np.float64)).max(initial=0)) * factor
+        largest = float(np.abs(self.values.astype(np.float64)).max(initial=0))
         self._largest, self.divisor = 0.0, finer
-        self._widen(largest)
-        self.values *= self.values.dtype.type(factor)
+        if largest:  # else the narrow zeros stay, though the factor itself might not fit their width
+            self._widen(largest * factor)
+            self.values *= self.values.dtype.type(factor)
 
     def read(self, rows: Rows, window: int) -> NDArray[np.float64]:
         """Total (count or millionths), minimum or maximum of each row, float64 (k,); empty: 0, inf, -inf."""
@@ -154,13 +155,14 @@ class PaneColumn:
 
     def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
         """Place saved rings of any length and width into this one by pane number; panes long past are dropped."""
-        assert self.newest is not None
+        if self.newest is None:
+            return  # a partition that has had no event yet
         field = next((name for name in record.dtype.names or () if name.rpartition("#")[0] == self.name), None)
         if field is None:
             return
         saved, divisor = record[field], int(field.rpartition("#")[2])
         if self.adds:
-            if divisor < self.divisor:
+            if divisor % self.divisor:
                 self._refine(np.array([float(divisor)]))
             saved = saved.astype(np.float64) * (divisor // self.divisor)
             self._widen(float(np.abs(saved).max(initial=0)))

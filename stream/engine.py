@@ -70,6 +70,9 @@ class Engine:
         self.accounts = Accounts(names, bands, self.columns, owns or (lambda _account: True))
         self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
         self.as_of: int | None = None
+        self.judged_ms: int | None = None
+        """Newest time by which events are judged late. After a crash in mid-commit `as_of` may be ahead of it, as rows
+        were; what is replayed is still judged as it was the first time."""
         self.position = dict.fromkeys(FENCES, 0)
         """Offset from which each source has not been settled yet."""
         self.settled: Counter[tuple[str, str]] = Counter()
@@ -116,6 +119,7 @@ class Engine:
         """Let the clock pass every border up to `now_ms`, for a partition that is idle in live use."""
         effects = Effects()
         self._sweep_until(now_ms // self._unit_ms, Mode.HEAD, effects)
+        self.judged_ms = self.as_of
         return effects
 
     def settle(self, as_of_ms: int) -> Effects:
@@ -123,6 +127,7 @@ class Engine:
         effects = Effects()
         self._sweep_until(as_of_ms // self._unit_ms, Mode.HEAD, effects)
         self._advance(as_of_ms)
+        self.judged_ms = self.as_of
         self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True)
         return effects
 
@@ -181,7 +186,11 @@ class Engine:
 
     def _apply(self, parts: list[Candidates], mode: Mode, effects: Effects) -> None:
         order, running = self._merge(parts)
-        late = self._too_late(np.concatenate([part.times for part in parts])[order], running)
+        judged = running if self.judged_ms is None else np.maximum(running, self.judged_ms)
+        late = self._too_late(np.concatenate([part.times for part in parts])[order], judged)
+        self.judged_ms = int(judged[-1])
+        if self.as_of is not None:
+            running = np.maximum(running, self.as_of)
         segments = segments_of(running, self.plan.border_unit)
         # Back from merged order to each part's own.
         inverse = np.empty_like(order)
@@ -208,11 +217,9 @@ class Engine:
         else:
             stamps = np.concatenate([np.maximum.accumulate(part.stamps) for part in parts])
             ranks = np.concatenate([np.full(len(part.rows), part.batch.fence) for part in parts])
-            order = np.lexsort((ranks, stamps))
-        running = np.maximum.accumulate(times[order])
-        if self.as_of is not None:
-            running = np.maximum(running, self.as_of)
-        return order, running
+            offsets = np.concatenate([part.offsets for part in parts])
+            order = np.lexsort((offsets, ranks, stamps))
+        return order, np.maximum.accumulate(times[order])
 
     def _too_late(self, times: NDArray[np.int64], running: NDArray[np.int64]) -> NDArray[np.bool_]:
         late = np.ones(len(times), dtype=bool)

@@ -45,7 +45,6 @@ class Members:
         self._taken = np.zeros(0, dtype=np.int64)
         self._reset()
         self._dirty: list[NDArray[np.int64]] = []
-        self._gone: list[NDArray[np.int64]] = []
 
     def _reset(self) -> None:
         self._index = HashIndex()
@@ -140,6 +139,7 @@ class Members:
     def save(self) -> list[Page]:
         """Pages that changed since the last call, each row's in ascending order, then those that are gone."""
         result: list[Page] = []
+        gone: list[Page] = []
         if self._dirty:
             dirty = np.unique(np.concatenate(self._dirty))
             mine = np.zeros(len(self.ring), dtype=bool)
@@ -156,24 +156,28 @@ class Members:
             starts = np.searchsorted(keys, dirty, side="left").tolist()
             ends = np.searchsorted(keys, dirty, side="right").tolist()
             for key, start, end in zip(dirty.tolist(), starts, ends, strict=True):
-                result.append(Page(key >> 16, key & 0xFFFF, blob[start * width : end * width] or None))
-        for gone in self._gone:
-            result.extend(Page(key >> 16, key & 0xFFFF, None) for key in gone.tolist())
+                page = Page(key >> 16, key & 0xFFFF, blob[start * width : end * width] or None)
+                (result if page.value else gone).append(page)
         self._dirty.clear()
-        self._gone.clear()
-        return result
+        return result + gone
 
     def load(self, rows: Rows, numbers: NDArray[np.int64], values: list[bytes]) -> None:
         """Take pages from a changelog: row and page number of each, and its bytes."""
-        assert self.newest is not None
-        if not values:
-            return
+        if self.newest is None or not values:
+            return  # without a moment, no row was ever written: the events of these pages come again
         entries = np.frombuffer(b"".join(values), dtype=PAGE_ENTRY)
         sizes = np.array([len(value) // PAGE_ENTRY.itemsize for value in values], dtype=np.int64)
         owners, pages = np.repeat(rows, sizes), np.repeat(numbers, sizes)
         np.maximum.at(self._taken, rows, numbers * PAGE_MEMBERS + sizes)
-        alive = entries["pane"] > self.newest - self.panes
-        self._see(owners[alive], entries["hash"][alive], entries["pane"][alive], pages[alive].astype(np.uint16))
+        # A crash between pages and rows leaves panes that the state has not reached: their events come again.
+        panes = np.minimum(entries["pane"], self.newest).astype(np.int32)
+        alive = panes > self.newest - self.panes
+        # In the order of pages, so that tidying moves members to lower pages only: those are written first.
+        chosen = np.flatnonzero(alive)[np.lexsort((pages[alive], owners[alive]))]
+        self._see(owners[chosen], entries["hash"][chosen], panes[chosen], pages[chosen].astype(np.uint16))
+        filled = np.zeros(len(values), dtype=bool)
+        filled[np.repeat(np.arange(len(values)), sizes)[alive]] = True
+        self._dirty.append(rows[~filled] << 16 | numbers[~filled])
 
     def _tidy(self) -> None:
         """Drop members no window reaches; rows that lost some are laid out anew and written again."""
@@ -192,8 +196,8 @@ class Members:
         self._taken[lost] = 0
         np.maximum.at(self._taken, owner[moving].astype(np.int64), slots + 1)
         pages_after = -(-self._taken[lost] // PAGE_MEMBERS)
-        self._dirty.append(_page_keys(lost, np.zeros_like(pages_after), pages_after))
-        self._gone.append(_page_keys(lost, pages_after, pages_before))
+        # Pages left empty are dirty too: they are deleted, unless new members have come into them by the next save.
+        self._dirty.append(_page_keys(lost, np.zeros_like(pages_before), np.maximum(pages_before, pages_after)))
         self._index = HashIndex.of(mix(owner.astype(np.int64), hashes))
         self._owner, self._hash, self._pane, self._page = owner, hashes, pane, page
 

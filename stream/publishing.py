@@ -4,7 +4,7 @@ Owns the thresholds of publishing and the identity of messages. It updates the b
 said) and nothing else. Called by `stream.engine`.
 
 A message's id is a hash of the account and of everything its content follows from: fences, events applied, border,
-baseline. So an id never names two contents, also when a replay groups changes otherwise.
+baseline, new score. So an id never names two contents, also when a replay groups changes otherwise.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from stream.scoring import Scored
 
 RESIDUE = "previous policy"
 """Factor that holds the part of an old baseline whose measures the policy no longer has."""
+_RESIDUE_FROM = 1e-9
+_SHIFT_DECIMALS = 9
 _TELLING = 0.05
 """Smaller deltas would read as 0.0."""
 _TOLD = 3
@@ -55,6 +57,10 @@ class Publisher:
                 ("parts", "<f8", (len(self._measures),)),
                 ("band", "|i1"),
                 ("alert", "|i1"),
+                ("alert_ms", "<i8"),
+                ("to", "<f8"),
+                ("contributions", "<f8", (len(self._measures),)),
+                ("flags", "|b1", (4,)),
             ]
         )
 
@@ -82,7 +88,9 @@ class Publisher:
     ) -> None:
         """Publish the changes of rows that moved enough or changed band, and their alerts unless held."""
         accounts = self._accounts
-        moved = np.abs(scored.scores - accounts.base_score[rows]) >= self._score.min_change
+        # Rounded, so that a step from 59.1 to 60.1 is one of 1; no step at all is no change, even where 0 is enough.
+        shift = np.abs(np.round(scored.scores - accounts.base_score[rows], _SHIFT_DECIMALS))
+        moved = (shift >= self._score.min_change) & (shift > 0)
         moved |= scored.bands != accounts.base_band[rows]
         wanted = wanted_alerts(scored.bands, self._score.bands)
         turned = wanted != accounts.alert_band[rows] if alerts else np.zeros(len(rows), dtype=bool)
@@ -90,7 +98,7 @@ class Publisher:
         if not chosen.size:
             return
         some = rows[chosen]
-        said = self._told(some, scored.pick(chosen), as_of_ms)
+        said = self._told(some, scored.pick(chosen), as_of_ms, swept=swept, catching_up=catching_up)
         if turned.any():
             for at in np.flatnonzero(turned[chosen]).tolist():
                 self._alert(said[at], effects)
@@ -103,6 +111,9 @@ class Publisher:
         recast = accounts.recast[some[tell]]
         for at in np.flatnonzero(recast).tolist():
             causes[at] = "policy"
+        # Not only where a policy is new: a baseline keeps its gone measures until the account's next change.
+        residues = accounts.base_score[some[tell]] - accounts.base_parts[some[tell]].sum(axis=1)
+        for at in np.flatnonzero(np.abs(residues) > _RESIDUE_FROM).tolist():
             residue = said[at].from_ - sum(factor.before for factor in said[at].factors)
             said[at].factors.append(FactorChange(RESIDUE, residue, 0.0, -residue))
         self._change(said, causes, effects, catching_up=catching_up)
@@ -113,7 +124,9 @@ class Publisher:
         accounts.recast[told_rows] = False
         accounts.dirty[some] = True
 
-    def _told(self, rows: Rows, scored: Scored, as_of_ms: int) -> list[Moment]:
+    def _told(
+        self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool
+    ) -> list[Moment]:
         """What there is to say of each row: its new score beside what was said last."""
         accounts, measures = self._accounts, self._measures
         before = accounts.base_parts[rows]
@@ -132,7 +145,7 @@ class Publisher:
                 list(map(FactorChange, measures, *parts))
                 for parts in zip(before.tolist(), after.tolist(), (after - before).tolist(), strict=True)
             ),
-            map(xxhash.xxh3_128_hexdigest, self._states(rows, as_of_ms)),
+            map(xxhash.xxh3_128_hexdigest, self._states(rows, scored, as_of_ms, swept=swept, catching_up=catching_up)),
             strict=True,
         )
         return list(starmap(Moment, told))
@@ -181,8 +194,13 @@ class Publisher:
         """Grows with every event applied and every border passed."""
         return self._accounts.applied[rows] + as_of_ms // self._unit_ms
 
-    def _states(self, rows: Rows, as_of_ms: int) -> list[bytes]:
-        """What each row's next message follows from, as bytes: account, position, border, baseline, policy."""
+    def _states(
+        self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool
+    ) -> list[bytes]:
+        """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
+
+        The score is there because a crash between member pages and rows lets a replay see members early.
+        """
         accounts = self._accounts
         record = np.empty(len(rows), dtype=self._state_dtype)
         record["policy"] = self._policy_hash
@@ -193,6 +211,13 @@ class Publisher:
         record["parts"] = accounts.base_parts[rows]
         record["band"] = accounts.base_band[rows]
         record["alert"] = accounts.alert_band[rows]
+        record["alert_ms"] = accounts.alert_ms[rows]
+        record["to"] = scored.scores
+        record["contributions"] = scored.contributions
+        record["flags"][:, 0] = accounts.on_time[rows] & (not swept)
+        record["flags"][:, 1] = accounts.recast[rows]
+        record["flags"][:, 2] = swept
+        record["flags"][:, 3] = catching_up
         blob, width = record.tobytes(), self._state_dtype.itemsize
         starts = range(0, len(blob), width)
         return [
@@ -227,15 +252,17 @@ class Publisher:
         band = bands[now.band]
         old, new = int(accounts.alert_band[now.row]), NO_BAND if band.alert is None else now.band
         reason = _reason(now.factors)
+        # A name is no part of the row's state: the same alert under another name is another content.
+        identity = now.identity if name == now.account else xxhash.xxh3_128_hexdigest((now.identity + name).encode())
         messages = []
         if old != NO_BAND:
             starts = int(accounts.alert_ms[now.row])
             messages.append(
-                band_alert("r" + now.identity, now, name, of=bands[old], band=band, started_ms=starts, reason=reason)
+                band_alert("r" + identity, now, name, of=bands[old], band=band, started_ms=starts, reason=reason)
             )
         if new != NO_BAND:
             messages.append(
-                band_alert("f" + now.identity, now, name, of=bands[new], band=band, started_ms=None, reason=reason)
+                band_alert("f" + identity, now, name, of=bands[new], band=band, started_ms=None, reason=reason)
             )
             accounts.alert_ms[now.row] = now.time_ms
         for message in messages:

@@ -123,7 +123,7 @@ FIELDS: dict[str, dict[str, Text | Number | Time]] = {
 }
 
 RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII
 )
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 

@@ -76,20 +76,20 @@ class Player:
     async def run(self) -> None:
         """Send until the events end or `stop` is called, and until everything sent is acknowledged."""
         in_flight: list[asyncio.Future[Any]] = []
-        unacknowledged: Counter[str] = Counter()
         pace = _Pace()
         while not self._stopping:
             size = pace.due(self.events_per_second)
             chunk = list(islice(self._events, size))
             if size and not chunk:
                 break
-            in_flight += await self._send(chunk, unacknowledged)
+            in_flight += await self._send(chunk)
             if len(in_flight) >= BATCHES_IN_FLIGHT or size < LARGEST_CHUNK:
-                await self._acknowledged(in_flight, unacknowledged)
+                await asyncio.gather(*in_flight)
+                in_flight.clear()
             if chunk:
                 self.time_ms = chunk[-1][2]
             await asyncio.sleep(0 if size == LARGEST_CHUNK else TICK_S)
-        await self._acknowledged(in_flight, unacknowledged)
+        await asyncio.gather(*in_flight)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -97,13 +97,7 @@ class Player:
             await self._producer.stop()
             self._producer = None
 
-    async def _acknowledged(self, in_flight: list[asyncio.Future[Any]], unacknowledged: Counter[str]) -> None:
-        await asyncio.gather(*in_flight)
-        in_flight.clear()
-        self.sent.update(unacknowledged)
-        unacknowledged.clear()
-
-    async def _send(self, chunk: list[Event], unacknowledged: Counter[str]) -> list[asyncio.Future[Any]]:
+    async def _send(self, chunk: list[Event]) -> list[asyncio.Future[Any]]:
         batches: dict[tuple[str, int], Any] = {}
         futures: list[asyncio.Future[Any]] = []
         for topic, account, time_ms, value in chunk:
@@ -116,15 +110,21 @@ class Player:
                 futures.append(await self._send_batch(place, batch))
                 batch = batches[place] = self._producer.create_batch()
                 batch.append(timestamp=time_ms, key=key, value=value)
-            unacknowledged[topic] += 1
         for place, batch in batches.items():
             futures.append(await self._send_batch(place, batch))
         return futures
 
     async def _send_batch(self, place: tuple[str, int], batch: Any) -> asyncio.Future[Any]:
+        topic, number = place
+        count = batch.record_count()
         batch.close()
-        future: asyncio.Future[Any] = await self._producer.send_batch(batch, place[0], partition=place[1])
+        future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=number)
+        future.add_done_callback(lambda done: self._acknowledge(done, topic, count))
         return future
+
+    def _acknowledge(self, future: asyncio.Future[Any], topic: str, count: int) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self.sent[topic] += count
 
     def _learn(self, account: str) -> tuple[bytes, int]:
         key = account.encode()

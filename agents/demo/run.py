@@ -41,6 +41,10 @@ CHOSEN = (
 )  # fmt: skip
 """Settings that the worker gets from here, and nowhere else."""
 FAILED, UNUSABLE = 1, 2
+LONG_PATIENCE_S = 30.0
+"""A worker may take so long to secure its progress and leave its group."""
+SHORT_PATIENCE_S = 5.0
+"""On a broker that keeps nothing there is nothing to secure."""
 
 
 def run_demo(
@@ -71,7 +75,7 @@ def run_demo(
             create_missing(settings)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitals-demo-", ignore_cleanup_errors=True))
             company = Company(accounts, days, seed, end_ms=int(time.time() * 1000))
-            place = _Place(settings, Path(folder) / "worker.log", is_embedded=broker is None)
+            place = _Place(settings, Path(folder), is_embedded=broker is None)
             session = asyncio.run(_run(place, company, wishes, console))
         except KeyboardInterrupt:
             _complain(console, "Stopped before it began; nothing is left running.")
@@ -106,7 +110,8 @@ class _Place:
     """Where a run happens."""
 
     settings: Settings
-    worker_log: Path
+    folder: Path
+    """For files that vanish with the run."""
     is_embedded: bool
 
 
@@ -145,20 +150,22 @@ async def _run(place: _Place, company: Company, wishes: Wishes, console: Console
                 f"The topics already hold {already_there:,} events; they are scored as well.", highlight=False
             )
         port = free_port()
-        worker = DemoWorker(_environment(place.settings, port, kill=wishes.kill), port, place.worker_log)
-        stack.push_async_callback(asyncio.to_thread, worker.stop)
+        worker = DemoWorker(_environment(place, port, kill=wishes.kill), port, place.folder / "worker.log")
+        patience_s = SHORT_PATIENCE_S if place.is_embedded else LONG_PATIENCE_S
+        stack.push_async_callback(asyncio.to_thread, worker.stop, patience_s)
         screen = stack.enter_context(Screen(console, company.names()))
         session = Session(Parts(company, player, worker, feed, screen, Progress(already_there)), wishes)
         await session.run()
     return session
 
 
-def _environment(settings: Settings, web_port: int, *, kill: bool) -> dict[str, str]:
+def _environment(place: _Place, web_port: int, *, kill: bool) -> dict[str, str]:
     """The worker's environment: ours, and on top of it the settings that the demo has chosen."""
-    chosen = settings.model_dump(include=set(CHOSEN))
+    chosen = place.settings.model_dump(include=set(CHOSEN))
     if kill:
         chosen["instance"] = "vitals-demo"  # a killed worker gets its partitions back at once
-    return child_environment(**chosen, web_host="127.0.0.1", web_port=web_port)
+    ours = child_environment(**chosen, web_host="127.0.0.1", web_port=web_port)
+    return {**ours, "TMPDIR": str(place.folder)}
 
 
 def _complain(console: Console, message: str) -> None:

@@ -18,7 +18,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from agents.demo.processes import Child
 
 COMMAND = (sys.executable, "-m", "agents", "worker")
-STOP_PATIENCE_S = 20.0
 HTTP_PATIENCE_S = 2.0
 SETTLED = "vitals_events_settled"
 
@@ -48,7 +47,7 @@ class DemoWorker:
             self._child.kill()
             self.kills += 1
 
-    def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
+    def stop(self, patience_s: float) -> None:
         """SIGTERM it, and SIGKILL it when that does not help in time."""
         if self._child is not None:
             self._child.stop(signal.SIGTERM, patience_s)

@@ -40,6 +40,11 @@ class Run:
     input_topic: str
     folder: Path  # for logs and whatever the engine keeps
 
+    @property
+    def log(self) -> Path:
+        """What the engine printed, stdout and stderr."""
+        return self.folder / f"{self.group}.log"
+
 
 class Engine(ABC):
     """A program that reads usage events and publishes scores."""
@@ -72,7 +77,7 @@ class Engine(ABC):
         """Start the process; its stdout and stderr go to `<folder>/<group>.log`."""
         return ChildProcess(
             self.command(run),
-            log=run.folder / f"{run.group}.log",
+            log=run.log,
             env={**os.environ, **self.environment(run)},
             cwd=REPOSITORY,
         )
@@ -111,7 +116,7 @@ class FaustDocumented(Engine):
 
     def command(self, run: Run) -> list[str]:
         """A Faust worker."""
-        arguments = [run.kafka.url, run.group, run.input_topic, self.scores_topic(run)]
+        arguments = [run.kafka.url, run.group, run.input_topic, self.scores_topic(run), str(run.folder / "faust")]
         return [sys.executable, "-m", "tests.bench.faust_documented", *arguments]
 
     def read_score(self, value: bytes) -> float:
@@ -180,7 +185,6 @@ class Vitals(Engine):
 
 
 _EVENT_TIME = {"VITALS_TIME": "event", "VITALS_CATCH_UP": "conflate", "VITALS_DEDUP": "false"}
-EVERY_CHANGE = "every change published"
 
 THROUGHPUT: tuple[Engine, ...] = (
     Vitals("ours", "account-vitals", _EVENT_TIME),
@@ -197,11 +201,20 @@ THROUGHPUT: tuple[Engine, ...] = (
     Floor(),
 )
 
+LATENCY: tuple[Engine, ...] = (
+    Vitals("ours", "account-vitals", {"VITALS_TIME": "live", "VITALS_DEDUP": "true"}),
+    KafkaStreams("kafka_streams", "Kafka Streams 4.1", "EACH", settings=("producer.linger.ms=1",)),
+)
+RESTORE: tuple[Engine, ...] = (
+    Vitals("ours", "account-vitals, default policy", _EVENT_TIME, policy=None),
+    KafkaStreams("kafka_streams", "Kafka Streams 4.1, two measures", "EACH"),
+)
+
 
 def last_log_event(run: Run, event: str) -> dict[str, object] | None:
     """The last JSON line of a run's log whose `event` is this one."""
     found = None
-    for line in (run.folder / f"{run.group}.log").read_text("utf-8", "replace").splitlines():
+    for line in run.log.read_text("utf-8", "replace").splitlines():
         if line.startswith("{") and f'"{event}"' in line:
             fields = json.loads(line)
             if fields.get("event") == event:

@@ -1,7 +1,7 @@
 """The benchmark's work in Faust as its documentation writes it: one agent, one model, one table, one write an event.
 
 Owns the Faust rival. Must not know how it is measured. Started by `engines` as
-`python -m tests.bench.faust_documented BROKER_URL APP_ID INPUT OUTPUT`.
+`python -m tests.bench.faust_documented BROKER_URL APP_ID INPUT OUTPUT DATA_FOLDER`.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def _add(row: dict[str, Any], event: UsageEvent) -> None:
 
 
 def _score(row: dict[str, Any]) -> float:
-    event_points = min(100.0, 100.0 * sum(row["events"]) / EVENTS_HUNDRED_AT)
-    volume_points = min(100.0, 100.0 * sum(row["volume"]) / VOLUME_HUNDRED_AT)
+    event_points: float = min(100.0, 100.0 * sum(row["events"]) / EVENTS_HUNDRED_AT)
+    volume_points: float = min(100.0, 100.0 * sum(row["volume"]) / VOLUME_HUNDRED_AT)
     return (event_points + volume_points) / 2
 
 
-def build_app(broker: str, app_id: str, source: str, output: str) -> faust.App:
+def build_app(broker: str, app_id: str, source: str, output: str, folder: str) -> faust.App:
     """The Faust program; nothing runs yet."""
     app = faust.App(
         app_id,
@@ -72,6 +72,7 @@ def build_app(broker: str, app_id: str, source: str, output: str) -> faust.App:
         topic_partitions=PARTITIONS,
         broker_commit_interval=1.0,
         web_enabled=False,
+        datadir=folder,
     )
     usage = app.topic(source, value_type=UsageEvent)
     changes = app.topic(output, value_type=ScoreChange)
@@ -96,6 +97,6 @@ def build_app(broker: str, app_id: str, source: str, output: str) -> faust.App:
 
 
 if __name__ == "__main__":
-    built = build_app(*sys.argv[1:5])
+    built = build_app(*sys.argv[1:6])
     built.worker_init()
     faust.Worker(built, loglevel="WARN").execute_from_commandline()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KEEP = {"retention.ms": "-1"}
 _BATCH_BYTES = 128 * 1024
 _POSITIVE = 0x7FFFFFFF
+_WITHIN_S = 600.0  # the clients would ask a broker that has died for ever
 
 
 def partition_of(key: bytes) -> int:
@@ -37,15 +38,14 @@ def partitions_of_accounts(accounts: int) -> NDArray[np.int64]:
     return np.array([partition_of(account_id(number).encode()) for number in range(accounts)], dtype=np.int64)
 
 
-async def load(kafka: KafkaServer, topic: str, workload: Workload) -> None:
-    """Append all events in order, keyed by account, stamped with their event time, and wait for the broker to have them."""
+async def load(kafka: KafkaServer, topic: str, workload: Workload, first_id: int = 0) -> None:
+    """Append all events in order, keyed by account, stamped with their event time; return when the broker has them."""
     size = int(workload.account.max()) + 1
     partitions = partitions_of_accounts(size).tolist()
     keys = [account_id(number).encode() for number in range(size)]
-    rows = zip(workload.account.tolist(), workload.time_ms.tolist(), values(workload), strict=True)
+    rows = zip(workload.account.tolist(), workload.time_ms.tolist(), values(workload, first_id), strict=True)
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, max_batch_size=_BATCH_BYTES, acks="all")
-    await producer.start()
-    try:
+    async with asyncio.timeout(_WITHIN_S), producer:
         batches = [producer.create_batch() for _ in range(PARTITIONS)]
         sent = []
         for account, time_ms, value in rows:
@@ -58,8 +58,6 @@ async def load(kafka: KafkaServer, topic: str, workload: Workload) -> None:
             if batch.record_count():
                 sent.append(await producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*sent)
-    finally:
-        await producer.stop()
 
 
 def end_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
@@ -69,11 +67,8 @@ def end_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
 
 async def _end_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap)
-    await consumer.start()
-    try:
+    async with asyncio.timeout(_WITHIN_S), consumer:
         ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
-    finally:
-        await consumer.stop()
     return {found.partition: offset for found, offset in ends.items()}
 
 
@@ -86,8 +81,7 @@ async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> lis
     """
     found: list[tuple[bytes, bytes | None, int]] = []
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, max_partition_fetch_bytes=4 * 1024 * 1024)
-    await consumer.start()
-    try:
+    async with asyncio.timeout(_WITHIN_S), consumer:
         sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
         ends = await consumer.end_offsets(sources)
         consumer.assign(sources)
@@ -96,8 +90,6 @@ async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> lis
         for source in sources:
             while await consumer.position(source) < ends[source]:
                 found.extend(_rows(await consumer.getmany(source, timeout_ms=1000)))
-    finally:
-        await consumer.stop()
     return found
 
 

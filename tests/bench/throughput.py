@@ -1,13 +1,15 @@
 """Measures events per second of every engine on the same events, the same broker and the same machine.
 
-Owns the method. Every engine starts from nothing on a topic that is loaded beforehand and reads to its end. The first sixth of the
-events is for warming up (the JVM compiles, the group forms, Python imports) and is not timed: the clock starts when
-an outside process first sees at least that much committed, and stops when it sees everything committed. What lies
-between is divided by the time. All engines commit once a second, so each time holds up to one second of waiting for the last
-commit, which costs the fastest most. Results are then read from the engine's output and compared with `workload.final_scores`:
-a published score may differ from it by less than the point that makes a change.
+Owns the method. Every engine starts from nothing on a topic that is loaded beforehand and reads to its end. The first
+sixth of the events is for warming up (the JVM compiles, the group forms, Python imports) and is not timed: the clock
+starts when an outside process first sees at least that much committed, and stops when it sees everything committed.
+What was committed in between is divided by the time. All engines commit once a second, so each time holds up to one
+second of waiting for the last commit, which costs the fastest most.
 
-Repeats are interleaved (all engines, then all again), so that what disturbs the machine disturbs all; the median counts.
+Results are then read from the engine's output and compared with `workload.final_scores`: a published score may differ
+from it by less than the point that makes a change. Repeats are interleaved (all engines, then all again), so that what
+disturbs the machine disturbs all; the median counts.
+
 Must not know how engines work. Called by `__main__`.
 """
 
@@ -19,10 +21,10 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.bench.engines import USAGE_TOPIC, Engine, FaustDocumented, Run, Vitals
+from tests.bench.cpu import between, read_cpu
+from tests.bench.engines import USAGE_TOPIC, Engine, FaustDocumented, Run
 from tests.bench.loading import KEEP, end_offsets, load, partitions_of_accounts, read_all
-from tests.bench.progress import EngineError, read_progress, wait_for
-from tests.bench.topics import create_our_topics
+from tests.bench.progress import EngineError, wait_for
 from tests.bench.workload import ACCOUNTS, MIN_CHANGE, PARTITIONS, Workload, final_scores, make_workload
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Measured:
     label: str
     events: int
     events_per_s: list[float] = field(default_factory=list)
+    cpu_us_per_event: list[float] = field(default_factory=list)  # of the engine's process, all its threads
+    others: list[float] = field(default_factory=list)  # share of the machine that went to anything else, 0..1
     changes: int = 0
     changelog_bytes_per_event: float = 0.0
 
@@ -92,8 +96,6 @@ def measure_throughput(
         timed = min(events, FAUST_EVENTS)
         prefix = _load(kafka, _FAUST_TOPIC, full.workload.prefix(timed + timed // _WARM_UP_SHARE), timed)
         inputs |= {engine.name: prefix for engine in engines if isinstance(engine, FaustDocumented)}
-    if any(isinstance(engine, Vitals) for engine in engines):
-        create_our_topics(kafka)
     results = {engine.name: Measured(engine.label, inputs[engine.name].timed) for engine in engines}
     for repeat in range(1, repeats + 1):
         for engine in engines:
@@ -111,16 +113,17 @@ def _load(kafka: KafkaServer, topic: str, workload: Workload, timed: int) -> _In
 def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, result: Measured) -> None:
     run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", given.topic, folder)
     scores = engine.scores_topic(run)
-    if engine.publishes and scores.startswith(run.group):
-        kafka.create_topics({scores: {"partitions": PARTITIONS, "config": KEEP}})
-    before = end_offsets(kafka, scores) if engine.publishes else {}
     total = len(given.workload)
     with kafka.admin() as admin:
-        read_progress(admin, run.group, given.topic)
+        if engine.publishes and scores not in admin.list_topics():
+            kafka.create_topics({scores: {"partitions": PARTITIONS, "config": KEEP}})
+        before = end_offsets(kafka, scores) if engine.publishes else {}
         process = engine.start(run)
         try:
             first = wait_for(admin, process, run.group, given.topic, records=total - given.timed)
+            cpu = read_cpu(process.pid, kafka.pid)
             last = wait_for(admin, process, run.group, given.topic, records=total)
+            share = between(cpu, read_cpu(process.pid, kafka.pid))
         finally:
             process.terminate(_STOP_WITHIN_S)
     timed = last.committed - first.committed
@@ -131,10 +134,12 @@ def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, r
         result.changes = asyncio.run(_check(engine, run, before, given.expected))
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
     result.events_per_s.append(timed / (last.at_s - first.at_s))
+    result.cpu_us_per_event.append(share.engine_s / timed * 1e6)
+    result.others.append(share.others)
 
 
 async def _check(engine: Engine, run: Run, before: dict[int, int], expected: dict[str, float]) -> int:
-    """Compare the last published score of every account with the expected one; return how many records were published."""
+    """Compare every account's last published score with the expected one; return how many records were published."""
     records = await read_all(run.kafka, engine.scores_topic(run), before)
     last = {key: value for key, value, _ in records}
     published = {key.decode(): engine.read_score(value) for key, value in last.items() if value is not None}

@@ -1,7 +1,8 @@
 """The events of the benchmark and, computed directly with numpy, the scores that every engine must end with.
 
-Owns the data, the seed and the work: two measures over 30 daily panes, a score of both, a change published when it moved by
-a point. Must not know any engine or Kafka. Called by the loaders, the checks and, for the constants, by the Faust rival.
+Owns the data, the seed and the work: two measures over 30 daily panes, a score of both, a change published when it
+moved by a point. Must not know any engine or Kafka. Called by the loaders, the checks and, for the constants, by the
+Faust rival.
 """
 
 from __future__ import annotations
@@ -72,11 +73,23 @@ def make_workload(events: int, accounts: int = ACCOUNTS) -> Workload:
     )
 
 
-def values(workload: Workload) -> Iterator[bytes]:
-    """The JSON of each event, about 130 bytes."""
+def first_events(accounts: int, *, each: int = 1, until_ms: int = START_MS + DAYS * DAY_MS - 1) -> Workload:
+    """Events for every account in turn, `each` times round, a tenth of a second apart, the last one at `until_ms`."""
+    turn = np.arange(accounts * each, dtype=np.int64)
+    return Workload(
+        account=turn % accounts,
+        time_ms=until_ms - 100 * turn[::-1],
+        user=turn % _USERS_PER_ACCOUNT,
+        feature=turn % len(_FEATURES),
+        count=turn % _MAX_COUNT + 1,
+    )
+
+
+def values(workload: Workload, first_id: int = 0) -> Iterator[bytes]:
+    """The JSON of each event, about 130 bytes; ids count from `first_id`."""
     columns = (workload.account, workload.time_ms, workload.user, workload.feature, workload.count)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    for number, (account, time_ms, user, feature, count) in enumerate(rows):
+    for number, (account, time_ms, user, feature, count) in enumerate(rows, first_id):
         yield (
             f'{{"id":"{number:012x}","account_id":"{account_id(account)}","time":{time_ms},'
             f'"user_id":"user-{account:06d}-{user:02d}","feature":"{_FEATURES[feature]}","count":{count}}}'
@@ -99,11 +112,11 @@ def final_scores(workload: Workload, partition_of: NDArray[np.int64]) -> dict[st
     size = len(partition_of)
     events = np.bincount(workload.account[inside], minlength=size)
     volume = np.bincount(workload.account[inside], weights=workload.count[inside], minlength=size)
-    scores = score(events, volume)
+    scores = score(events.astype(np.float64), volume.astype(np.float64))
     return {account_id(number): float(scores[number]) for number in np.unique(workload.account).tolist()}
 
 
-def score(events: NDArray[np.int64], volume: NDArray[np.float64]) -> NDArray[np.float64]:
+def score(events: NDArray[np.float64], volume: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of the points of both measures, 0..100."""
     event_points = np.minimum(100.0, 100.0 * events / EVENTS_HUNDRED_AT)
     volume_points = np.minimum(100.0, 100.0 * volume / VOLUME_HUNDRED_AT)

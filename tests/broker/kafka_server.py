@@ -284,7 +284,7 @@ class KafkaServer:
 
 
 def _serves(admin: KafkaAdminClient) -> bool:
-    # The first question about a group makes the broker create its topic for offsets; until that is there, clients get errors.
+    # The first question about a group makes the broker create its topic for offsets; until then clients get errors.
     admin.list_group_offsets({"ready": None})
     if not admin.describe_cluster()["brokers"]:
         return False

@@ -162,8 +162,9 @@ def test_the_default_policy_sees_the_journeys(company: Company, events: list[Eve
     assert typical[Journey.GROWING] > 20
     assert typical[Journey.RECOVERING] > 40
     assert abs(typical[Journey.STEADY]) < 5
-    storms = [account for account, journey in company.journey_of().items() if journey is Journey.TICKET_STORM]
-    lowest = [scores_after(events, company, day) for day in (50, 65, 80)]
+    storms = {account for account, journey in company.journey_of().items() if journey is Journey.TICKET_STORM}
+    stormy = [event for event in events if event[1] in storms]
+    lowest = [scores_after(stormy, company, day) for day in (50, 65, 80)]
     dips = [early[account].value - min(scores[account].value for scores in lowest) for account in storms]
     assert median(dips) > 8
     new = [account for account, journey in company.journey_of().items() if journey is Journey.ONBOARDING]

@@ -1,0 +1,81 @@
+"""`python -m tests.bench`: account-vitals beside what else a user could pick, on one machine and one real Kafka.
+
+Owns the options and the order. Throughput, latency and restart each get a broker of their own. The last line of stdout
+is JSON. Exit code 1 when an engine fails or its result is wrong: no figure is shown for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
+from tests.bench.latency import measure_latency
+from tests.bench.progress import EngineError
+from tests.bench.report import Results, as_json, show
+from tests.bench.restore import measure_restore
+from tests.bench.throughput import measure_throughput
+from tests.broker.jars import FetchError, MissingToolError
+from tests.broker.kafka_server import KafkaServer, KafkaServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore")
+_HEAP_MB = 1024
+_KEEP_OLD_RECORDS = {"log.retention.ms": "-1"}
+
+
+def run(
+    events: Annotated[int, typer.Option(min=1000, help="Events that are timed.")] = 1_000_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of every engine; the median counts.")] = 3,
+    only: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(_NAMES)}.")] = ",".join(_NAMES),
+) -> None:
+    """Measure, show tables, and end with one JSON line."""
+    chosen = only.split(",")
+    unknown = set(chosen) - set(_NAMES)
+    if unknown:
+        message = f"--only does not know {', '.join(sorted(unknown))}; it knows {', '.join(_NAMES)}"
+        raise typer.BadParameter(message)
+    progress = Console(stderr=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="vitals-bench-") as folder, progress.status("starting Kafka") as status:
+            results = _measure(chosen, events, repeats, Path(folder), status.update)
+    except (EngineError, FetchError, KafkaServerError, MissingToolError) as error:
+        progress.print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+    show(Console(), results)
+    sys.stdout.write(json.dumps(as_json(results)) + "\n")
+
+
+def _measure(chosen: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]) -> Results:
+    results = Results()
+    engines = [engine for engine in THROUGHPUT if engine.name in chosen]
+    if engines:
+        with _broker() as kafka:
+            results.throughput = measure_throughput(
+                kafka, engines, events=events, repeats=repeats, folder=folder, tell=tell
+            )
+    if "latency" in chosen:
+        for engine in LATENCY:
+            with _broker() as kafka:
+                results.latency[engine.name] = measure_latency(kafka, engine, folder=folder, tell=tell)
+    if "restore" in chosen:
+        for engine in RESTORE:
+            with _broker() as kafka:
+                results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
+    return results
+
+
+def _broker() -> KafkaServer:
+    return KafkaServer(heap_mb=_HEAP_MB, settings=_KEEP_OLD_RECORDS)
+
+
+if __name__ == "__main__":
+    typer.run(run)

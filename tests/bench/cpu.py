@@ -1,0 +1,52 @@
+"""Reads processor time: what an engine took, and what others on the machine took meanwhile.
+
+Owns the arithmetic on counters. Must not know engines. Called by `throughput`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True)
+class CpuUse:
+    """Processor seconds up to a moment."""
+
+    at_s: float
+    engine_s: float
+    ours_s: float  # engine, broker and this process
+    machine_s: float  # everything that was not idle, all cores
+
+
+@dataclass(frozen=True)
+class CpuShare:
+    """What happened between two moments."""
+
+    engine_s: float
+    others: float  # share of all cores that went to processes which are no part of the benchmark, 0..1
+
+
+def read_cpu(engine_pid: int, broker_pid: int) -> CpuUse:
+    """Read the counters once."""
+    engine = _process_s(psutil.Process(engine_pid))
+    rest = _process_s(psutil.Process(broker_pid)) + _process_s(psutil.Process())
+    total = psutil.cpu_times()
+    waiting = total.idle + getattr(total, "iowait", 0.0)
+    # Linux counts guests in user and nice as well.
+    guests = getattr(total, "guest", 0.0) + getattr(total, "guest_nice", 0.0)
+    return CpuUse(time.monotonic(), engine, engine + rest, sum(total) - waiting - guests)
+
+
+def between(first: CpuUse, last: CpuUse) -> CpuShare:
+    """Compare two readings."""
+    cores = psutil.cpu_count() or 1
+    others_s = (last.machine_s - first.machine_s) - (last.ours_s - first.ours_s)
+    return CpuShare(last.engine_s - first.engine_s, max(0.0, others_s / (cores * (last.at_s - first.at_s))))
+
+
+def _process_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -1,0 +1,104 @@
+"""Measures how long after an event its account's new score is in Kafka, at a steady 10,000 events a second.
+
+Owns the method. Both times are the broker's own: input and output topic stamp records as they append them, so no clock
+of a client and no reader is in the figure. Each hundredth event belongs to an account never seen before, so the first
+score of that account answers that event and no other. The first seconds are left out.
+Must not know how engines work. Called by `__main__`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tests.bench.engines import USAGE_TOPIC, Engine, Run
+from tests.bench.loading import end_offsets, load, read_all
+from tests.bench.pacer import PROBE
+from tests.bench.progress import EngineError, wait_for
+from tests.bench.workload import ACCOUNTS, PARTITIONS, first_events
+from tests.broker.jars import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.broker.kafka_server import KafkaServer
+
+RATE = 10_000
+SECONDS = 20.0
+_SETTLE_S = 5.0
+_REACHED_SHARE = 0.95
+_STOP_WITHIN_S = 30.0
+_BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime"}
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from the append of an event to the append of its score."""
+
+    label: str
+    p50: float
+    p99: float
+    samples: int
+    rate: float
+
+
+def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: Callable[[str], None]) -> Latency:
+    """Start the engine on an empty broker, let it see every account once, then send at the rate for 5 + 20 s.
+
+    Raises:
+        EngineError: the engine failed, the sender could not hold the rate, or probes were not answered.
+
+    """
+    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder)
+    scores = engine.scores_topic(run)
+    kafka.create_topics({name: {"partitions": PARTITIONS, "config": _BY_THE_BROKER} for name in (USAGE_TOPIC, scores)})
+    known = first_events(ACCOUNTS, until_ms=time.time_ns() // 1_000_000)
+    asyncio.run(load(kafka, USAGE_TOPIC, known))
+    tell(f"{engine.label}: {RATE:,} events/s for {_SETTLE_S + SECONDS:.0f} s")
+    with kafka.admin() as admin:
+        process = engine.start(run)
+        try:
+            wait_for(admin, process, run.group, USAGE_TOPIC, records=len(known))
+            reached = _pace(kafka)
+            wait_for(admin, process, run.group, USAGE_TOPIC, records=sum(end_offsets(kafka, USAGE_TOPIC).values()))
+        finally:
+            process.terminate(_STOP_WITHIN_S)
+    waited = _latencies(asyncio.run(read_all(kafka, USAGE_TOPIC, {})), asyncio.run(read_all(kafka, scores, {})))
+    p50, p99 = np.percentile(waited, [50, 99])
+    return Latency(engine.label, float(p50), float(p99), len(waited), reached)
+
+
+def _pace(kafka: KafkaServer) -> float:
+    command = [sys.executable, "-m", "tests.bench.pacer", kafka.bootstrap, USAGE_TOPIC, str(RATE)]
+    seconds = _SETTLE_S + SECONDS
+    done = subprocess.run(
+        [*command, str(seconds)], cwd=REPOSITORY, capture_output=True, text=True, timeout=seconds * 5, check=True
+    )
+    reached = float(done.stdout)
+    if reached < RATE * _REACHED_SHARE:
+        message = f"only {reached:,.0f} of {RATE:,} events/s could be sent: leave the machine alone while this runs"
+        raise EngineError(message)
+    return reached
+
+
+def _latencies(
+    events: list[tuple[bytes, bytes | None, int]], scores: list[tuple[bytes, bytes | None, int]]
+) -> list[int]:
+    asked = {key: at_ms for key, _, at_ms in events if key.startswith(PROBE)}
+    begin = min(asked.values()) + _SETTLE_S * 1000
+    answered: dict[bytes, int] = {}
+    for key, _, at_ms in scores:
+        answered.setdefault(key, at_ms)
+    missing = asked.keys() - answered.keys()
+    if missing:
+        message = f"{len(missing)} of {len(asked)} new accounts never got a score, such as {min(missing)!r}"
+        raise EngineError(message)
+    return [answered[key] - at_ms for key, at_ms in asked.items() if at_ms >= begin]

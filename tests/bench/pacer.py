@@ -1,0 +1,60 @@
+"""Sends usage events at a steady rate, each hundredth for an account never seen before: its first score answers it.
+
+Owns the pace. Must not know who reads. Started by `latency` as
+`python -m tests.bench.pacer BOOTSTRAP TOPIC RATE SECONDS`; prints the rate that it reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from aiokafka import AIOKafkaProducer
+
+from tests.bench.loading import partition_of
+from tests.bench.workload import ACCOUNTS, account_id
+
+PROBE_EVERY = 100
+PROBE = b"probe-"
+_TICK_S = 0.001
+_LINGER_MS = 1
+
+
+def _event(number: int, account: str) -> bytes:
+    now_ms = time.time_ns() // 1_000_000
+    return (
+        f'{{"id":"paced-{number:09x}","account_id":"{account}","time":{now_ms},'
+        f'"user_id":"{account}-{number % 12:02d}","feature":"reports","count":2}}'
+    ).encode()
+
+
+async def pace(bootstrap: str, topic: str, rate: int, seconds: float) -> float:
+    """Send `rate` events a second for so long; return the events a second that were really sent."""
+    ids = [account_id(number) for number in range(ACCOUNTS)]
+    homes = [(name, name.encode(), partition_of(name.encode())) for name in ids]
+    total = int(rate * seconds)
+    loop = asyncio.get_running_loop()
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=_LINGER_MS, acks="all") as producer:
+        await producer.partitions_for(topic)
+        started = loop.time()
+        sent = 0
+        while sent < total:
+            due = min(total, int((loop.time() - started) * rate))
+            for number in range(sent, due):
+                if number % PROBE_EVERY == 0:
+                    key = PROBE + b"%07d" % number
+                    account, partition = key.decode(), partition_of(key)
+                else:
+                    # A step that shares no factor with their number visits all accounts in turn.
+                    account, key, partition = homes[number * 7919 % ACCOUNTS]
+                await producer.send(topic, key=key, value=_event(number, account), partition=partition)
+            sent = due
+            await asyncio.sleep(_TICK_S)
+        reached = total / (loop.time() - started)
+        await producer.flush()
+    return reached
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{asyncio.run(pace(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))}\n")

@@ -1,0 +1,95 @@
+"""Measures a restart: how fast accounts come back from the changelog, and how much memory each one takes.
+
+Owns the method. The engine learns 100 accounts and is started again, then learns 100,000 and is started again. The
+second restart gives the speed, by the engine's own log line `restored` (from its first changelog record to ready rows);
+the difference in resident memory of the two restarted processes, divided by the accounts, is what an account takes.
+Must not know how engines work. Called by `__main__`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.bench.engines import USAGE_TOPIC, Engine, Run, last_log_event
+from tests.bench.loading import KEEP, load
+from tests.bench.progress import EngineError, wait_for
+from tests.bench.workload import PARTITIONS, first_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.broker.child import ChildProcess
+    from tests.broker.kafka_server import KafkaServer
+
+FEW, MANY = 100, 100_000
+_EVENTS_PER_ACCOUNT = 3
+_WITHIN_S = 120.0
+_STOP_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restart showed."""
+
+    label: str
+    accounts_per_s: float
+    bytes_per_account: float
+    changelog_bytes: int
+
+
+def measure_restore(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: Callable[[str], None]) -> Restored:
+    """Restart the engine twice on an empty broker.
+
+    Raises:
+        EngineError: it failed, or never said that it had restored.
+
+    """
+    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder)
+    topics = (USAGE_TOPIC, engine.scores_topic(run))
+    kafka.create_topics({name: {"partitions": PARTITIONS, "config": KEEP} for name in topics})
+    loaded = 0
+    seconds, resident = 0.0, {}
+    for accounts in (FEW, MANY):
+        tell(f"{engine.label}: restart with {accounts:,} accounts")
+        events = first_events(accounts, each=_EVENTS_PER_ACCOUNT)
+        asyncio.run(load(kafka, USAGE_TOPIC, events, first_id=loaded))
+        loaded += len(events)
+        with kafka.admin() as admin:
+            process = engine.start(run)
+            try:
+                wait_for(admin, process, run.group, USAGE_TOPIC, records=loaded)
+            finally:
+                process.terminate(_STOP_WITHIN_S)
+        run.log.unlink()
+        process = engine.start(run)
+        try:
+            seconds = _wait_restored(process, run, accounts)
+            resident[accounts] = psutil.Process(process.pid).memory_info().rss
+        finally:
+            process.terminate(_STOP_WITHIN_S)
+    return Restored(
+        engine.label,
+        MANY / seconds,
+        (resident[MANY] - resident[FEW]) / (MANY - FEW),
+        kafka.log_bytes(engine.changelog_topic(run)),
+    )
+
+
+def _wait_restored(process: ChildProcess, run: Run, accounts: int) -> float:
+    """Wait for the log line; return its seconds."""
+    deadline = time.monotonic() + _WITHIN_S
+    while time.monotonic() < deadline:
+        line = last_log_event(run, "restored")
+        if line is not None and int(str(line["accounts"])) >= accounts:
+            return float(str(line["seconds"]))
+        if process.wait(0.1) is not None:
+            break
+    message = f"{run.group} did not log that it restored {accounts:,} accounts:\n{process.log_tail()}"
+    raise EngineError(message)

@@ -1,0 +1,155 @@
+"""`vitals demo` for real: counts that add up, on either broker, through SIGKILL too, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.broker.kafka_server import KafkaServer
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 180
+
+
+@contextmanager
+def demo(folder: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A running demo; it and its children have their temporary files in `folder`, by which they are found."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agents", "demo", "--json", *options],
+        cwd=ROOT,
+        env={**os.environ, **environment, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
+    """The last line of stdout as an object, and all of stderr, when the demo has ended well."""
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result, errors
+
+
+def still_running(folder: Path) -> list[str]:
+    """Command lines of live processes whose temporary files are within `folder`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("TMPDIR", "").startswith(str(folder))
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:  # gone meanwhile, or not ours to look at
+            continue
+    return found
+
+
+def assert_nothing_is_left(folder: Path) -> None:
+    assert still_running(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+def assert_adds_up(result: dict[str, Any]) -> None:
+    assert result["events"] == result["applied"] == sum(result["settled"].values()) > 0
+    assert result["accounts"] == sum(result["bands"].values()) > 0
+    assert set(result["bands"]) <= {"healthy", "attention", "at-risk"}
+    assert result["score_changes"] >= result["alerts"] > 0
+    assert result["events_per_second"] > 0
+
+
+def wait_for(process: subprocess.Popen[str], words: str) -> str:
+    """Read stderr until a line has these words; returns that line."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            return line
+    raise AssertionError(f"the demo ended without {words!r}")
+
+
+def test_every_event_is_applied_and_nothing_is_left(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "20") as process:
+        result, errors = finish(process)
+    assert_adds_up(result)
+    assert "keeps nothing" in errors
+    assert "every event counted once" in errors
+    assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.timeout(PATIENCE_S + 60)
+def test_counts_add_up_although_the_worker_is_killed(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "45", "--kill") as process:
+        result, errors = finish(process)
+    assert_adds_up(result)
+    assert result["kills"] >= 1
+    assert f"The worker was killed {result['kills']} times" in errors
+    assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(PATIENCE_S + 60)
+def test_a_real_kafka_does_as_well(tmp_path: Path) -> None:
+    with KafkaServer() as server:
+        with demo(tmp_path, "--seconds", "20", "--broker", f"kafka://{server.bootstrap}") as process:
+            result, errors = finish(process)
+        assert_adds_up(result)
+        assert "Embedded broker" not in errors
+        assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("starting the worker", signal.SIGTERM), ("playing", signal.SIGTERM), ("playing", signal.SIGINT)],
+)
+def test_a_signal_ends_it_cleanly_at_any_time(tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    with demo(tmp_path) as process:
+        wait_for(process, moment)
+        assert len(still_running(tmp_path)) == 3  # the demo, its broker, its worker
+        process.send_signal(number)
+        result, errors = finish(process)
+    assert "nothing is left running" in errors
+    assert result["events"] >= result["applied"]
+    assert_nothing_is_left(tmp_path)
+
+
+def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        wait_for(process, "starting the worker")
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_worker_that_fails_is_quoted(tmp_path: Path) -> None:
+    with demo(tmp_path, VITALS_POLICY="/nowhere/policy.toml") as process:
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "The worker ended with code 2" in errors
+    assert "/nowhere/policy.toml" in errors
+    assert_nothing_is_left(tmp_path)
+
+
+def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with demo(tmp_path, "--broker", "kafka://127.0.0.1:1") as process:
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "127.0.0.1:1" in errors
+    assert_nothing_is_left(tmp_path)

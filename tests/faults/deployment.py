@@ -1,0 +1,264 @@
+"""A whole deployment for one test: a Kafka of its own, workers that come and go, and the verdict in the end.
+
+Owns starting, killing, waiting and the final comparison. Must not know which fault is injected: that is the tests' part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Self
+
+from kafka.errors import KafkaError
+
+from agents.topics_admin import create_topics
+from tests import oracle
+from tests.broker.kafka_server import KafkaServer, free_port
+from tests.faults import topic_log, verdict
+from tests.faults.events import TEMPLATE
+from tests.faults.worker_process import LAG, WORKER, WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from tests.faults.topic_log import Codec, Message
+
+GROUP = "faults"
+PATIENCE_S = 120.0
+_PAUSE_S = 0.05
+# Records are as old as their events, which is older than the topics keep them: the broker must not get round to cleaning.
+_BROKER = {"log.initial.task.delay.ms": "86400000"}
+SLOWLY = {"fetch.max.bytes": "65536"}
+"""A broker that hands out a few hundred records at a time, so that a kill finds the worker half way."""
+
+
+class Deployment:
+    """One broker with the product's topics, and workers of one group. Leaving it ends them all."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        policy: str = TEMPLATE,
+        broker: Mapping[str, str] | None = None,
+        topics: bool = True,
+        **settings: object,
+    ) -> None:
+        """`folder` keeps logs and policy; `settings` are the workers', beside those that make runs repeatable."""
+        self.folder = folder
+        self.policy = policy
+        self.kafka = KafkaServer(settings={**_BROKER, **(broker or {})})
+        self.workers: list[WorkerProcess] = []
+        self.kills = 0
+        self._topics = topics
+        self._settings = {
+            "group": GROUP,
+            "time": "event",
+            "partitions": topic_log.PARTITIONS,
+            "commit_interval_s": 0.2,
+            "session_timeout_s": 6,
+            # All records are there before a worker starts: waiting for one is always worth it.
+            "merge_wait_s": 60,
+            **settings,
+        }
+
+    def __enter__(self) -> Self:
+        """Start the broker and create the topics."""
+        self.kafka.start()
+        policy = self.folder / "policy.toml"
+        policy.write_text(self.policy, "utf-8")
+        self._settings |= {"broker": self.kafka.url, "policy": policy}
+        if self._topics:
+            create_topics(self.kafka.bootstrap, topic_log.PARTITIONS, GROUP)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers, then the broker."""
+        for worker in self.workers:
+            worker.kill()
+        self.kafka.kill()
+        self.kafka.stop()
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Settings that a worker gets."""
+        return dict(self._settings)
+
+    def send(self, messages: Iterable[Message], codec: Codec | None = None) -> int:
+        """Write messages and return how many; every one is acknowledged."""
+        return topic_log.send(self.kafka.bootstrap, messages, codec)
+
+    def start(
+        self,
+        instance: str = "one",
+        *,
+        entry: Sequence[str] = WORKER,
+        variables: Mapping[str, str] | None = None,
+        **settings: object,
+    ) -> WorkerProcess:
+        """Start a worker that keeps its membership when it comes back under the same `instance`."""
+        worker = WorkerProcess(
+            {**self._settings, "instance": instance, **settings},
+            web_port=free_port(),
+            log=self.folder / f"{instance}.log",
+            entry=entry,
+            variables=variables,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def kill(self, worker: WorkerProcess) -> None:
+        """SIGKILL."""
+        assert worker.is_running, f"it ended before it could be killed:\n{worker.last_words()}"
+        worker.kill()
+        self.workers.remove(worker)
+        self.kills += 1
+
+    def stop(self, worker: WorkerProcess) -> int:
+        """SIGTERM; returns the exit status."""
+        self.workers.remove(worker)
+        return worker.stop()
+
+    def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> float:
+        """Wait until something holds; returns the seconds it took. Fails when a worker ends meanwhile."""
+        started = time.monotonic()
+        while not holds():
+            waited = time.monotonic() - started
+            assert waited < patience_s, f"not within {patience_s:.0f} s: {what}\n{self._last_words()}"
+            for worker in self.workers:
+                status = worker.wait(_PAUSE_S)
+                assert status is None, f"a worker ended with {status} before: {what}\n{worker.last_words()}"
+        return time.monotonic() - started
+
+    def _last_words(self) -> str:
+        told = []
+        for worker in self.workers:
+            lag = {place: int(count) for place, count in worker.samples().get(LAG, {}).items() if count}
+            told.append(f"{worker.last_words()}\nsettled {dict(worker.settled())}\nlag {lag}")
+        return "\n".join(told)
+
+    def settled(self) -> Counter[tuple[str, str]]:
+        """Return records settled by (topic, outcome), over the workers that run."""
+        return sum((worker.settled() for worker in self.workers), Counter[tuple[str, str]]())
+
+    def until_settled(self, records: float) -> None:
+        """Wait until the workers have settled so many records."""
+        self.until(lambda: self.settled().total() >= records, f"{records:.0f} records settled")
+
+    def until_done(self, patience_s: float = PATIENCE_S) -> float:
+        """Wait until all records are applied and committed; returns the seconds it took.
+
+        The workers' own word comes first (no lag, and as many settled as there are), the group's offsets last.
+        """
+        return self.until(self._is_done, "all records applied and committed", patience_s)
+
+    def _is_done(self) -> bool:
+        lags = [value for worker in self.workers for value in worker.samples().get(LAG, {}).values()]
+        if not lags or any(lags):
+            return False
+        with contextlib.suppress(KafkaError, OSError):
+            ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
+            return self.settled().total() == sum(ends.values()) and not self.group_lag()
+        return False
+
+    def group_lag(self) -> int:
+        """Return how many records of the input the group has not committed."""
+        ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
+        with self.kafka.admin() as admin:
+            (offsets,) = admin.list_group_offsets({GROUP: None}).values()
+        found = {(place.topic, place.partition): meta.offset for place, meta in offsets.items()}
+        return sum(end - max(0, found.get(place, 0)) for place, end in ends.items())
+
+    def input_log(self, now_ms: int = verdict.FAR_FUTURE_MS) -> verdict.InputLog:
+        """Read the whole input."""
+        return verdict.InputLog(topic_log.read(self.kafka.bootstrap, verdict.INPUTS), now_ms)
+
+    def scores(self) -> dict[str, dict]:
+        """Read the last score message of each account."""
+        records = topic_log.read(self.kafka.bootstrap, [verdict.SCORES])[verdict.SCORES]
+        return verdict.latest_scores(records)
+
+    def documents(self, topic: str) -> list[dict]:
+        """Read a topic of JSON messages."""
+        return verdict.documents(topic_log.read(self.kafka.bootstrap, [topic])[topic])
+
+    def judge(
+        self, log: verdict.InputLog | None = None, *, as_of_ms: int | None = None, episodes: bool = False
+    ) -> dict[str, int]:
+        """Fail unless everything is as the oracle says; returns the counts of the run.
+
+        `as_of_ms` is the moment of scores where the clock has moved it on; `episodes` asks for every alert transition
+        at borders, which holds when nothing was conflated.
+        """
+        log = log or self.input_log()
+        counts = self._judge_counts(log)
+        expected = log.scores(self.policy, as_of_ms)
+        found = self.scores()
+        differences = verdict.score_differences(expected, found)
+        assert not differences, _few(differences)
+        changes = self.documents(verdict.CHANGES)
+        differences = verdict.change_differences(changes, expected, self._min_change())
+        assert not differences, _few(differences)
+        letters = topic_log.read(self.kafka.bootstrap, verdict.LETTERS)
+        differences = verdict.letter_differences(
+            log.rejected, [one for topic in letters.values() for one in topic], once=not self.kills
+        )
+        assert not differences, _few(differences)
+        alerts = self._judge_alerts(expected)
+        if episodes:
+            counts["episodes"] = self._judge_episodes(log, alerts)
+        replayed = sum(
+            int(count)
+            for worker in self.workers
+            for (outcome, _), count in worker.samples().get("vitals_events_total", {}).items()
+            if outcome == "replayed"
+        )
+        return counts | {
+            "replayed": replayed,
+            "kills": self.kills,
+            "accounts": len(expected),
+            "changes": len(changes),
+            "alerts": len(alerts),
+        }
+
+    def _judge_counts(self, log: verdict.InputLog) -> dict[str, int]:
+        settled = Counter[str]()
+        for (_, outcome), count in self.settled().items():
+            settled[outcome] += count
+        expected = log.outcomes(self.policy)
+        assert +settled == expected, f"settled {dict(+settled)}, the oracle says {dict(expected)}"
+        assert settled.total() == log.sent + log.inbox
+        # A worker killed between forwarding and its commit forwards twice: the second one is a duplicate.
+        assert log.inbox >= expected["forwarded"]
+        assert self.kills or log.inbox == expected["forwarded"]
+        return {"sent": log.sent, **expected}
+
+    def _judge_alerts(self, expected: Mapping[str, oracle.AccountScore]) -> list[dict]:
+        alerts = self.documents(verdict.ALERTS)
+        differences = verdict.twice_named(alerts)
+        assert not differences, _few(differences)
+        firing = {(account, f"band:{score.band}") for account, score in expected.items() if score.alert}
+        missed, stale = firing - verdict.open_alerts(alerts), verdict.open_alerts(alerts) - firing
+        assert not missed, f"never fired: {missed}"
+        assert not stale, f"fired and never resolved: {stale}"
+        return alerts
+
+    def _judge_episodes(self, log: verdict.InputLog, alerts: Sequence[Mapping]) -> int:
+        borders = oracle.border_scores(log.records, self.policy, log.now_ms)
+        transitions = oracle.band_episodes(borders)
+        assert transitions, "the input has to make alerts fire"
+        unit_ms = oracle.border_unit_ms(oracle.read_policy(self.policy))
+        missing = verdict.missing_episodes(alerts, transitions, unit_ms)
+        assert not missing, _few(missing)
+        return len(transitions)
+
+    def _min_change(self) -> float:
+        (line,) = (line for line in self.policy.splitlines() if line.startswith("min_change"))
+        return float(line.partition("=")[2])
+
+
+def _few(differences: Sequence[str]) -> str:
+    more = f"\n… {len(differences)} in all" if len(differences) > 10 else ""
+    return "\n".join(differences[:10]) + more

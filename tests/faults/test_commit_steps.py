@@ -1,0 +1,130 @@
+"""Row 2: the worker dies at each step of a commit, and nothing counts twice or is lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults import verdict
+from tests.faults.deployment import SLOWLY, Deployment
+from tests.faults.events import DAY_MS, END_MS, HOUR_MS, MOOD, SHORT, SURVEYS, USAGE, accounts_of, company, event
+from tests.faults.worker_that_dies import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.topic_log import Message
+
+DYING = Path(__file__).with_name("worker_that_dies.py")
+BROKEN = Path(__file__).with_name("worker_without_fence.py")
+
+
+def dies_at(deployment: Deployment, step: str, commit: int) -> None:
+    """Run a worker until it has killed itself at a step of its `commit`-th commit."""
+    worker = deployment.start(entry=[str(DYING), step, str(commit)])
+    deployment.workers.remove(worker)
+    status = worker.wait(60)
+    assert status == -signal.SIGKILL, f"{step}: ended with {status}\n{worker.last_words()}"
+    deployment.kills += 1
+
+
+@pytest.mark.broker
+def test_dying_at_every_step_in_turn_changes_nothing(tmp_path: Path, fault: Callable) -> None:
+    with Deployment(tmp_path, policy=SHORT, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:
+        deployment.send(company(60, 40))
+        for step in STEPS:
+            dies_at(deployment, step, 1)
+        deployment.start()
+        deployment.until_done()
+        figures = deployment.judge(episodes=True)
+        assert figures["late"] == 0
+    fault("2 kill at each step of the commit, in turn", figures)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("commit", [1, 4])
+@pytest.mark.parametrize("step", STEPS)
+def test_dying_at_a_step_changes_nothing(tmp_path: Path, fault: Callable, step: str, commit: int) -> None:
+    with Deployment(tmp_path, policy=SHORT, broker=SLOWLY, catch_up="conflate", catch_up_lag=100) as deployment:
+        deployment.send(company(60, 40))
+        dies_at(deployment, step, commit)
+        deployment.start()
+        deployment.until_done()
+        figures = deployment.judge()
+    fault(f"2 kill at commit {commit} after {step}", figures)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("step", ["half the rows", "rows", "one partition"])
+def test_an_account_that_went_silent_is_not_lost_by_a_half_written_commit(
+    tmp_path: Path, fault: Callable, step: str
+) -> None:
+    """Weeks pass within one commit: rows of its end are written, and what they owe to its beginning is read again."""
+    with Deployment(tmp_path, policy=SHORT, commit_interval_s=2) as deployment:
+        sent = [
+            event(USAGE, f"u{place}", account, END_MS - 60 * DAY_MS + place * HOUR_MS, user_id=f"p{place % 7}")
+            for place, account in enumerate(
+                account for turn in range(150) for account in accounts_of(0, 4, prefix=f"gone{turn}")
+            )
+        ]
+        deployment.send(sent)
+        dies_at(deployment, step, 1)
+        deployment.start()
+        deployment.until_done()
+        figures = deployment.judge()
+    fault(f"2 kill in a commit of 25 days after {step}", figures)
+
+
+@pytest.mark.broker
+def test_a_score_that_was_told_before_a_crash_does_not_stand_when_it_no_longer_holds(
+    tmp_path: Path, fault: Callable
+) -> None:
+    """Told but not committed: what comes after may undo it, and then the last word has to be the truth all the same."""
+    account = "acct-1"
+
+    def survey(number: int, score: int) -> Message:
+        return event(SURVEYS, f"s{number}", account, END_MS - DAY_MS + number * 1000, kind="nps", score=score)
+
+    with Deployment(tmp_path, policy=MOOD, commit_interval_s=1) as deployment:
+        deployment.send([survey(0, 8)])
+        worker = deployment.start()
+        deployment.until_done()
+        deployment.stop(worker)
+        worker = deployment.start(commit_interval_s=300)
+        deployment.until(lambda: worker.settled().total() == 1, "the first answer is remembered")
+        deployment.send([survey(1, 2)])
+
+        def told() -> float:
+            return deployment.scores()[account]["scores"]["health"]["value"]
+
+        deployment.until(lambda: told() == 20, "the second answer is told")
+        deployment.until(lambda: bool(deployment.documents(verdict.ALERTS)), "the alert fires")
+        deployment.kill(worker)
+        deployment.send([survey(2, 8)])
+        deployment.start()
+        deployment.until_done()
+        figures = deployment.judge()
+    fault("2 kill between telling and committing", figures)
+
+
+@pytest.mark.broker
+def test_the_oracle_sees_a_broken_fence(tmp_path: Path, fault: Callable) -> None:
+    """Without a fence the same kill counts events twice, and the comparison that all these tests rest on fails."""
+    with Deployment(tmp_path, broker=SLOWLY, dedup="false") as deployment:
+        sent = deployment.send(company(60, 40))
+        dies_at(deployment, "state", 2)
+        deployment.start(entry=[str(BROKEN)])
+        deployment.until(lambda: deployment.settled().total() >= sent, "all records settled once")
+        started = time.monotonic()
+        while deployment.group_lag():
+            assert time.monotonic() - started < 60, "the rest is not committed"
+        log = deployment.input_log()
+        differences = verdict.score_differences(log.scores(deployment.policy), deployment.scores())
+        assert differences
+        with pytest.raises(AssertionError):
+            deployment.judge(log)
+    fault("0 a fence broken on purpose is seen", {"sent": sent, "wrong": len(differences), "kills": 1})

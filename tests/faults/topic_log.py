@@ -1,0 +1,149 @@
+"""Records into Kafka and back: what a test sends, and what the topics hold in the end.
+
+Owns writing with every detail of a record chosen (partition, time, headers, codec) and reading whole topics. Must not know
+what the records mean. Called by `tests.faults.deployment` and by tests with records of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from kafka.partitioner.default import murmur2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PARTITIONS = 4
+BATCH_RECORDS = 100
+"""Small batches, so that a broker told to hand out little at a time can do so."""
+LARGEST_BYTES = 21 * 1024 * 1024
+
+Codec = Literal["gzip", "snappy", "lz4", "zstd"]
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class Message(NamedTuple):
+    """One record to send; `partition` None means the one that Kafka's default partitioner takes for the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+    headers: Headers = ()
+    partition: int | None = None
+
+
+class Stored(NamedTuple):
+    """One record as the broker keeps it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def partition_of(key: bytes) -> int:
+    """Return the partition of a key by kafka-python's murmur2; the product uses another implementation."""
+    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
+
+
+def send(bootstrap: str, messages: Iterable[Message], codec: Codec | None = None) -> int:
+    """Write messages, in order within each partition, and return how many the broker has acknowledged: all.
+
+    Raises:
+        aiokafka.errors.KafkaError: one was refused.
+
+    """
+    gathered: dict[tuple[str, int], list[Message]] = defaultdict(list)
+    count = 0
+    for message in messages:
+        partition = message.partition
+        if partition is None:
+            assert message.key is not None, "a message without a key has to name its partition"
+            partition = partition_of(message.key)
+        gathered[message.topic, partition].append(message)
+        count += 1
+    asyncio.run(_send(bootstrap, gathered, codec))
+    return count
+
+
+async def _send(bootstrap: str, gathered: dict[tuple[str, int], list[Message]], codec: Codec | None) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        acks="all",
+        compression_type=codec,
+        max_batch_size=LARGEST_BYTES,
+        max_request_size=2 * LARGEST_BYTES,
+    )
+    await producer.start()
+    try:
+        acknowledged: list[Any] = []
+        for (topic, partition), messages in gathered.items():
+            for first in range(0, len(messages), BATCH_RECORDS):
+                batch = producer.create_batch()
+                for key, value, timestamp_ms, headers in (
+                    (part.key, part.value, part.timestamp_ms, part.headers)
+                    for part in messages[first : first + BATCH_RECORDS]
+                ):
+                    fits = batch.append(key=key, value=value, timestamp=timestamp_ms, headers=list(headers))
+                    assert fits is not None, "100 records have to fit a batch"
+                acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*acknowledged)
+    finally:
+        await producer.stop()
+
+
+def read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]]:
+    """Return all records of topics as they stand now: by topic, sorted by partition and offset."""
+    return asyncio.run(_read(bootstrap, topics))
+
+
+async def _read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=LARGEST_BYTES,
+    )
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        left = {place for place in places if await consumer.position(place) < ends[place]}
+        found: dict[str, list[Stored]] = {topic: [] for topic in topics}
+        while left:
+            for place, records in (await consumer.getmany(timeout_ms=500)).items():
+                for one in records:
+                    stored = Stored(
+                        one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers)
+                    )
+                    found[place.topic].append(stored)
+            left = {place for place in left if await consumer.position(place) < ends[place]}
+    finally:
+        await consumer.stop()
+    for records in found.values():
+        records.sort(key=lambda one: (one.partition, one.offset))
+    return found
+
+
+async def _ends(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+        ends = await consumer.end_offsets(places)
+    finally:
+        await consumer.stop()
+    return {(place.topic, place.partition): end for place, end in ends.items()}
+
+
+def ends(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+    """Return the offset after the last record of every (topic, partition)."""
+    return asyncio.run(_ends(bootstrap, topics))

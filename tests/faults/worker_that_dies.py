@@ -1,0 +1,93 @@
+"""A worker that kills itself at a chosen step of a commit: `python tests/faults/worker_that_dies.py STEP COMMIT`.
+
+STEP is one of `STEPS`, COMMIT the number of the commit (of those that write state, counted from 1) in which it dies. What
+comes before the step is really acknowledged by the broker; nothing after it is sent. Everything else is the product's
+worker with the settings of its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from agents.cli import app
+from agents.committer import Committer
+
+if TYPE_CHECKING:
+    from agents.outbox import Outgoing
+    from agents.processor import Lane
+
+CUTS = {
+    "layout": b"l",
+    "pages": b"lp",
+    "half the rows": b"lp",
+    "rows": b"lpr",
+    "state": b"lprs",
+    "half the ids": b"lprs",
+    "ids": b"lprsi",
+}
+"""What of each partition's snapshot is written before the end, by the tag bytes of the keys."""
+STEPS = ("outputs", *CUTS, "one partition", "offsets")
+"""After what it dies: `one partition` has written the whole snapshot of one partition and nothing of the others."""
+_HALVES = {"half the rows": b"r", "half the ids": b"i"}
+
+Snapshots = list[tuple["Lane", list["Outgoing"]]]
+
+
+def die() -> None:
+    """End at once."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def cut(step: str, records: list[Outgoing]) -> list[Outgoing]:
+    """Return the first part of a snapshot, up to the step."""
+    tags = [(record.key or b"")[:1] for record in records]
+    kept = [record for record, tag in zip(records, tags, strict=True) if tag in CUTS[step]]
+    if step in _HALVES:
+        some = [record for record, tag in zip(records, tags, strict=True) if tag == _HALVES[step]]
+        kept += some[: (len(some) + 1) // 2]
+    return kept
+
+
+def arrange(step: str, commit: int) -> None:
+    """Make the committer die at the step of that commit."""
+    write_state, seen = Committer._state, []
+    commit_offsets_of = Committer.__init__
+
+    async def state(self: Committer, snapshots: Snapshots) -> None:
+        if any(records for _, records in snapshots):
+            seen.append(step)
+        if len(seen) != commit or step == "offsets":
+            await write_state(self, snapshots)
+            return
+        if step == "one partition":
+            await write_state(self, snapshots[:1])
+        elif step != "outputs":
+            await write_state(self, [(lane, cut(step, records)) for lane, records in snapshots])
+        die()
+
+    def build(self: Committer, *parts: object, **named: object) -> None:
+        commit_offsets_of(self, *parts, **named)  # type: ignore[arg-type]  # handed on as they come
+        commit_offsets = self._commit_offsets
+
+        async def commit_and_die(positions: dict) -> bool:
+            done = await commit_offsets(positions)
+            if step == "offsets" and len(seen) == commit:
+                die()
+            return done
+
+        self._commit_offsets = commit_and_die
+
+    Committer._state = state  # type: ignore[method-assign]
+    Committer.__init__ = build  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    arrange(sys.argv[1], int(sys.argv[2]))
+    app(["worker"], prog_name="vitals")

@@ -1,0 +1,38 @@
+"""A worker whose fence is broken on purpose: what it reads twice, it counts twice. `python tests/faults/worker_without_fence.py`.
+
+Everything else is the product's worker with the settings of its environment. The tests see that the oracle catches it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from agents.cli import app
+from stream import engine
+
+if TYPE_CHECKING:
+    from stream.batch import Batch, Candidates
+
+
+def unfence() -> None:
+    """Take every record for a new one, wherever it lies."""
+    sort_out = engine.sort_out
+
+    def blind(batch: Batch, at: int, **named: Any) -> Candidates:
+        found = sort_out(batch, at, **{**named, "position": 0, "seen": None})
+        return replace(found, fenced=np.zeros(len(found.offsets), dtype=bool))
+
+    engine.sort_out = blind  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    unfence()
+    app(["worker"], prog_name="vitals")

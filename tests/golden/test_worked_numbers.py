@@ -1,0 +1,90 @@
+"""Numbers that other products publish in their documentation, through a whole policy and real events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agents.files import replay_files
+from schemas.outputs import ScoreMessage, ScoreValue
+from stream.plan import compile_plan
+from stream.policy import parse_policy
+
+TIME_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
+
+
+def scored(folder: Path, policy: str, *events: dict) -> ScoreValue:
+    """The score of the one account whose events these are."""
+    lines = [
+        json.dumps({"id": str(at), "account_id": "a", "time": TIME_MS, **event}) for at, event in enumerate(events)
+    ]
+    file = folder / "events.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    replay = replay_files([file], compile_plan(parse_policy(policy, "policy.toml")))
+    assert not replay.bad
+    (sent,) = replay.engine.current().scores
+    (score,) = msgspec.json.decode(sent.value, type=ScoreMessage).scores.values()
+    return score
+
+
+def measure(name: str, weight: float, rest: str) -> str:
+    return f'[measures.{name}]\nsource = "billing"\nwindow = "30d"\nweight = {weight}\n{rest}\n'
+
+
+def amount(value: float, **fields: object) -> dict:
+    return {"topic": "billing", "kind": "invoice_paid", "amount": value, "days_late": 0, **fields}
+
+
+ONE_BAND = '[scores.health]\nmin_change = 1\nbands = [{ name = "all", from = 0 }]\n'
+LAST = 'stat = "last"\nfield = "amount"\n'
+
+
+@pytest.mark.parametrize(("value", "points"), [(18, 100 * 11 / 23), (5, 0), (35, 100), (7, 0), (30, 100)])
+def test_natero_linear(tmp_path: Path, value: float, points: float) -> None:
+    line = LAST + 'normalise = { kind = "linear", zero_at = 7, hundred_at = 30 }'
+    score = scored(tmp_path, 'name = "natero"\n' + measure("m", 1, line) + ONE_BAND, amount(value))
+    assert score.value == pytest.approx(points, abs=1e-9)
+    assert round(score.value) == {18: 48}.get(value, points)
+
+
+def test_vitally_thirds(tmp_path: Path) -> None:
+    rule = 'normalise = { kind = "threshold", good = 10, average = 5 }'
+    parts = [
+        measure(name, 1, f'stat = "sum"\nfield = "amount"\nwhere = {{ currency = ["{name}"] }}\n{rule}')
+        for name in ("EUR", "USD", "GBP")
+    ]
+    paid = [amount(value, currency=currency) for value, currency in ((12, "EUR"), (10, "USD"), (4, "GBP"))]
+    score = scored(tmp_path, 'name = "vitally"\n' + "".join(parts) + ONE_BAND, *paid)
+    assert score.value == pytest.approx(200 / 3, abs=1e-9)
+    assert round(score.value / 10, 2) == 6.67
+
+
+@pytest.mark.parametrize(
+    ("value", "band"),
+    [(0, "red"), (50, "red"), (50.5, "red"), (51, "yellow"), (75, "yellow"), (76, "green"), (100, "green")],
+)
+def test_gainsight_bands(tmp_path: Path, value: float, band: str) -> None:
+    line = LAST + 'normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }'
+    bands = (
+        '[scores.health]\nmin_change = 1\nbands = [{ name = "green", from = 76 }, '
+        '{ name = "yellow", from = 51 }, { name = "red", from = 0 }]\n'
+    )
+    score = scored(tmp_path, 'name = "gainsight"\n' + measure("m", 1, line) + bands, amount(value))
+    assert (score.value, score.band) == (pytest.approx(value), band)
+
+
+@pytest.mark.parametrize(("pulse", "weights"), [(True, (20, 16, 16, 16, 12, 20)), (False, (25, 20, 20, 20, 15, 0))])
+def test_zudo_redistribution(tmp_path: Path, pulse: bool, weights: tuple[int, ...]) -> None:
+    line = LAST + 'normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }\nmissing = "redistribute"'
+    names = ("first", "second", "third", "fourth", "fifth", "pulse")
+    parts = [
+        measure(name, weight, f'{line}\nwhere = {{ currency = ["{name}"] }}')
+        for name, weight in zip(names, (20, 16, 16, 16, 12, 20), strict=True)
+    ]
+    given = [amount(50, currency=name) for name in names if pulse or name != "pulse"]
+    score = scored(tmp_path, 'name = "zudo"\n' + "".join(parts) + ONE_BAND, *given)
+    assert [factor.weight * 100 for factor in score.factors] == pytest.approx(list(weights), abs=1e-12)
+    assert score.value == pytest.approx(50)

@@ -1,0 +1,215 @@
+"""A crash at any moment, in the middle of a commit too: what is restored and replayed ends where the oracle ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.outputs import ScoreChange
+from stream import changelog
+from stream.accounts import FENCES
+from stream.engine import Engine, Mode
+from stream.plan import Plan
+from tests.driving import Cut, Drive, assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
+from tests.oracle import Record, final_scores, outcomes
+from tests.strategies import NOW_MS, policies
+
+SOURCE_OF = {name: "vitals-inbox" if name == "inbox" else name for name in FENCES}
+
+
+@dataclass
+class Crashing:
+    """A worker of one partition whose changelog and committed offsets outlive it."""
+
+    plan: Plan
+    records: list[Record]
+    """In merged order."""
+    dedup: bool = True
+    keys: dict[bytes, bytes] = field(default_factory=dict)
+    committed: dict[str, int] = field(default_factory=dict)
+    said: list[bytes] = field(default_factory=list)
+    drive: Drive = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
+        changelog.restore(engine, self.keys)
+        self.drive = Drive(engine)
+
+    def commit(self, written: int | None = None) -> None:
+        """Write the snapshot's first `written` records (None: all, and then the offsets), as the committer does."""
+        self.drive.flush()
+        snapshot = changelog.snapshot(self.drive.engine)
+        for key, value in snapshot[:written]:
+            if value is None:
+                self.keys.pop(key, None)
+            else:
+                self.keys[key] = value
+        if written is None:
+            position = self.drive.engine.position
+            self.committed = {SOURCE_OF[name]: at for name, at in position.items()}
+
+    def crash(self) -> None:
+        self.said += self.drive.raw
+        self.start()
+
+    def pending(self) -> list[Record]:
+        """What is fetched again after a start."""
+        return [record for record in self.records if record.offset >= self.committed.get(record.source, 0)]
+
+
+def live_through(data: st.DataObject, worker: Crashing, modes: tuple[Mode, ...], crashes: int = 3) -> None:
+    """Let a worker live, commit and crash at chance, then finish."""
+    for _ in range(data.draw(st.integers(1, crashes))):
+        steps: list[Cut] = data.draw(cuts(worker.pending(), modes))
+        for step in steps[: data.draw(st.integers(0, len(steps)))]:
+            worker.drive.turn_to(step.mode)
+            worker.drive.take(step.records)
+            if step.flush:
+                worker.commit()
+        worker.commit(data.draw(st.one_of(st.integers(0, 12), st.none())))
+        worker.crash()
+    for step in data.draw(cuts(worker.pending(), modes)):
+        worker.drive.turn_to(step.mode)
+        worker.drive.take(step.records)
+    worker.drive.turn_to(Mode.HEAD)
+    worker.drive.flush()
+    worker.said += worker.drive.raw
+
+
+
+@given(
+    st.data(),
+    plausible_logs(partitions=1, backdated=False),
+    policies(),
+    st.sampled_from(((Mode.HEAD,), (Mode.HEAD, Mode.CONFLATED), (Mode.EXACT,))),
+)
+def test_nothing_is_lost_or_counted_twice(
+    data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]
+) -> None:
+    (records,) = partitions(log).values()
+    worker = Crashing(plan_of(policy_text), records)
+    live_through(data, worker, modes)
+    assert_same(scores_of(worker.drive.engine), final_scores(log, policy_text, NOW_MS))
+    assert +worker.drive.engine.settled == outcomes(log, policy_text, NOW_MS)
+    assert_ids_are_unique(worker.said)
+
+
+def assert_ids_are_unique(said: list[bytes]) -> None:
+    """The same id never names two contents."""
+    contents: dict[str, bytes] = {}
+    for message in said:
+        identity = msgspec.json.decode(message)["id"]
+        assert contents.setdefault(identity, message) == message
+
+
+@given(st.data(), plausible_logs(partitions=1, backdated=False, duplicates=False), policies())
+def test_without_deduplication_the_fences_are_enough(data: st.DataObject, log: list[Record], policy_text: str) -> None:
+    (records,) = partitions(log).values()
+    worker = Crashing(plan_of(policy_text), records, dedup=False)
+    live_through(data, worker, (Mode.HEAD, Mode.CONFLATED))
+    assert_same(scores_of(worker.drive.engine), final_scores(log, policy_text, NOW_MS))
+
+
+POLICY = """
+name = "p"
+[measures.m]
+source = "product-usage"
+stat = "count"
+window = "30d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }
+weight = 1
+[scores.health]
+min_change = 1
+bands = [{ name = "all", from = 0 }]
+"""
+
+
+def usage(*ids: str, first: int = 0) -> list[Record]:
+    return [
+        Record(
+            "product-usage",
+            0,
+            offset,
+            NOW_MS,
+            b"a",
+            b'{"id": "%s", "account_id": "a", "time": %d}' % (one.encode(), NOW_MS),
+        )
+        for offset, one in enumerate(ids, first)
+    ]
+
+
+@pytest.mark.parametrize("fences", [True, False])
+def test_without_fences_the_oracle_sees_events_counted_twice(fences: bool) -> None:
+    log = usage("1", "2", "3")
+    worker = Crashing(plan_of(POLICY), log, dedup=False)
+    worker.drive.take(log)
+    worker.commit(2)  # the layout and the row, but neither the state nor the offsets
+    worker.crash()
+    if not fences:
+        worker.drive.engine.accounts.fence[:] = -1
+    worker.drive.take(worker.pending())
+    found, expected = scores_of(worker.drive.engine), final_scores(log, POLICY, NOW_MS)
+    if fences:
+        assert_same(found, expected)
+    else:
+        assert found["a"].value == pytest.approx(2 * expected["a"].value)
+
+
+def test_a_partition_that_has_only_profiles_comes_back() -> None:
+    profile = Record("accounts", 0, 0, NOW_MS, b"a", b'{"id": "1", "account_id": "a", "time": %d}' % NOW_MS)
+    worker = Crashing(plan_of(POLICY), [profile, *usage("1")])
+    worker.drive.take([profile])
+    worker.commit()
+    worker.crash()
+    worker.drive.take(worker.pending())
+    assert scores_of(worker.drive.engine)["a"].value == 1.0
+    assert set(worker.drive.engine.accounts.profiles) == {0}
+
+
+@given(st.data(), plausible_logs(partitions=1, backdated=False), policies(), st.sampled_from(tuple(Mode)))
+def test_changes_are_chained_and_explained(
+    data: st.DataObject, log: list[Record], policy_text: str, mode: Mode
+) -> None:
+    (records,) = partitions(log).values()
+    plan = plan_of(policy_text)
+    worker = Crashing(plan, records)
+    modes = (Mode.HEAD, mode)
+    for step in data.draw(cuts(records, modes)):
+        worker.drive.turn_to(step.mode)
+        worker.drive.take(step.records)
+        if step.flush:
+            worker.commit()
+            said = worker.drive
+            worker.start()
+            worker.drive.changes, worker.drive.alerts, worker.drive.raw = said.changes, said.alerts, said.raw
+            worker.drive.mode = step.mode
+    worker.drive.turn_to(Mode.HEAD)
+    worker.drive.flush()
+    assert_chained(worker.drive.changes, plan.policy.score.min_change)
+    final = scores_of(worker.drive.engine)
+    last = {change.account_id: change for change in worker.drive.changes}
+    assert last.keys() == final.keys()
+    for account, change in last.items():
+        assert change.band_to == final[account].band
+        assert abs(change.to - final[account].value) <= plan.policy.score.min_change + 1e-9
+    assert_ids_are_unique(worker.drive.raw)
+
+
+def assert_chained(changes: list[ScoreChange], min_change: float) -> None:
+    told: dict[str, ScoreChange] = {}
+    for change in changes:
+        before = told.get(change.account_id)
+        assert change.from_ == (before.to if before else 0)
+        assert change.band_from == (before.band_to if before else None)
+        assert abs(sum(factor.delta for factor in change.factors) - (change.to - change.from_)) <= 1e-9
+        assert abs(sum(factor.after for factor in change.factors) - change.to) <= 1e-9
+        moved = abs(change.to - change.from_)
+        assert (moved >= min_change - 1e-9 and moved > 0) or change.band_from != change.band_to
+        told[change.account_id] = change

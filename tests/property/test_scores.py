@@ -1,0 +1,30 @@
+"""Whatever arrives, however it is cut and in whatever mode it is taken: the end is what the oracle says."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.engine import Mode
+from tests.driving import CATCHING_UP, assert_same, cuts, driven, partitions, plan_of, plausible_logs, scores_of
+from tests.oracle import Record, final_scores, outcomes
+from tests.strategies import NOW_MS, policies
+
+
+@given(st.data(), plausible_logs(), policies(), st.sampled_from(CATCHING_UP))
+def test_final_scores_and_outcomes_are_the_oracles(
+    data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
+) -> None:
+    plan = plan_of(policy_text)
+    found = {}
+    counted: Counter[tuple[str, str]] = Counter()
+    for records in partitions(log).values():
+        drive = driven(data.draw(cuts(records, (Mode.HEAD, catching_up))), plan)
+        found |= scores_of(drive.engine)
+        counted += drive.outcomes
+        assert +drive.outcomes == +drive.engine.settled
+    assert_same(found, final_scores(log, policy_text, NOW_MS))
+    assert counted == outcomes(log, policy_text, NOW_MS)
+    assert counted.total() == len(log)
