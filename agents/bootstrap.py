@@ -38,6 +38,8 @@ TABLE = "accounts"
 BATCH_BYTES = 512 * 1024
 EXIT_FATAL = 71
 LAST_COMMIT_S = 20.0
+CATCH_UP_COMMITS = 5
+"""While catching up, every fifth periodic commit is made."""
 
 
 class Worker:
@@ -49,11 +51,23 @@ class Worker:
         self.telemetry = Telemetry()
         self.telemetry.describe(plan.label)
         self.clock = BrokerClock()
-        self.outbox = Outbox(self._producer, self.telemetry, self.clock.learn)
+        self.outbox = Outbox(
+            self._producer,
+            self.telemetry,
+            on_append_ms=self.clock.learn,
+            may_write=lambda: self._consumer().holds(),
+            on_fatal=self.fatal,
+        )
         self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock)
         self.changelog = changelog(settings.group).name
         self.committer = Committer(
-            self.processor, self.outbox, self.telemetry, self.changelog, lambda at: self._consumer().commit_offsets(at)
+            self.processor,
+            self.outbox,
+            self.telemetry,
+            changelog_topic=self.changelog,
+            commit_offsets=lambda at: self._consumer().commit_offsets(at),
+            on_fatal=self.fatal,
+            rarely_s=settings.commit_interval_s * CATCH_UP_COMMITS,
         )
         self.watchdog = Watchdog(settings.watchdog_s)
         self.web = WebServer(
@@ -97,12 +111,21 @@ class Worker:
 
     async def commit(self, *, periodic: bool) -> bool:
         """Secure all progress; at the end within bounds, since what is not committed is only done again."""
+        if not self._consumer().holds():
+            if not periodic:
+                # The group has given us up: what is not committed is another worker's work now.
+                log.warning("session_lost", then="partitions are dropped, state is read again when they come back")
+                for partition in list(self.processor.lanes):
+                    self.processor.close(partition)
+            return False
         if not self.app.should_stop:
             return await self.committer.commit(periodic=periodic)
         try:
             return await asyncio.wait_for(self.committer.commit(periodic=False), LAST_COMMIT_S)
         except TimeoutError:
-            log.error("last_commit_failed", within_s=LAST_COMMIT_S, then="the next worker replays from the last commit")
+            log.critical(
+                "last_commit_failed", within_s=LAST_COMMIT_S, then="the next worker replays from the last commit"
+            )
             return False
 
     # -- the app ------------------------------------------------------------------------------------------------------
@@ -200,6 +223,7 @@ class Worker:
 
     def _refresh(self) -> None:
         self.processor.measure()
+        self.telemetry.ready.set(0 if self.ready_problems() else 1)
         tables: Any = self.app.tables
         with contextlib.suppress(Exception):
             self.telemetry.restore_remaining.set(max(0, tables.recovery.active_remaining_total()))

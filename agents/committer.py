@@ -31,16 +31,19 @@ class Committer:
         processor: Processor,
         outbox: Outbox,
         telemetry: Telemetry,
+        *,
         changelog_topic: str,
         commit_offsets: CommitOffsets,
+        on_fatal: Callable[[BaseException], None],
         rarely_s: float,
     ) -> None:
-        """`commit_offsets` commits positions to the group; `rarely_s` is the pause between commits while catching up."""
+        """Commit offsets by `commit_offsets`; while catching up leave `rarely_s` between commits."""
         self._processor = processor
         self._outbox = outbox
         self._telemetry = telemetry
         self._changelog = changelog_topic
         self._commit_offsets = commit_offsets
+        self._on_fatal = on_fatal
         self._rarely_s = rarely_s
         self._one_at_a_time = asyncio.Lock()
         self.last_commit = 0.0
@@ -54,24 +57,41 @@ class Committer:
         catching_up = any(lane.mode is not Mode.HEAD for lane in self._processor.lanes.values())
         if periodic and catching_up and time.monotonic() - self.last_commit < self._rarely_s:
             return False
+        # Whoever waits for the commit may be cancelled, but not the commit: it holds copies of what is no longer dirty.
+        return await asyncio.shield(asyncio.ensure_future(self._guarded()))
+
+    async def _guarded(self) -> bool:
+        try:
+            return await self._commit()
+        except Exception as error:  # noqa: BLE001 -- the copies are lost with it: going on would commit offsets without them
+            self._on_fatal(error)
+            return False
+
+    async def _commit(self) -> bool:
         async with self._one_at_a_time:
             started = time.monotonic()
             lanes = [lane for lane in self._processor.lanes.values() if lane.changed]
             snapshots = [(lane, self._take(lane)) for lane in lanes]
-            positions = {
-                TP(topic, lane.partition): lane.engine.position[name]
-                for lane in lanes
-                for topic, name in zip(TOPICS, FENCES, strict=True)
-                if lane.engine.position[name]
-            }
+            positions = {lane.partition: dict(lane.engine.position) for lane in lanes}
             await self._outputs()
             await self._state(snapshots)
-            done = bool(positions) and await self._commit_offsets(positions)
+            kept = [lane for lane in lanes if self._processor.lanes.get(lane.partition) is lane]
+            offsets = {
+                TP(topic, lane.partition): positions[lane.partition][name]
+                for lane in kept
+                for topic, name in zip(TOPICS, FENCES, strict=True)
+                if positions[lane.partition][name]
+            }
+            done = not offsets or await self._commit_offsets(offsets)
+            if not done:
+                for lane in kept:
+                    lane.changed = True  # the offsets are tried again with the next commit
+                return False
             self.last_commit = time.monotonic()
             if lanes:
                 self._telemetry.flush_seconds.observe(self.last_commit - started)
                 self._telemetry.last_progress.set_to_current_time()
-            return done
+            return bool(offsets)
 
     def _take(self, lane: Lane) -> list[Outgoing]:
         """A copy of what changed, made without a pause: the engine goes on while it is written."""

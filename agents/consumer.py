@@ -10,6 +10,7 @@ records it is all.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -48,6 +49,24 @@ class BatchConsumer(driver.Consumer):
     handover: Handover
     """Set once by `agents.bootstrap` before the app starts."""
     epoch = 0
+    held_until = 0.0
+    """Monotonic time until which the group counts on us: the last heartbeat it answered, and a session more."""
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return LeasedThread(self, loop=self.loop, beacon=self.beacon)
+
+    def renew(self, since: float) -> None:
+        """The group knew us at `since` (monotonic)."""
+        self.held_until = since + self.app.conf.broker_session_timeout
+
+    def holds(self) -> bool:
+        """Whether no other worker can have our partitions: one that was frozen or cut off must not write."""
+        return time.monotonic() < self.held_until
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Note that the group counts on us from now on."""
+        self.renew(time.monotonic())
+        await super().on_partitions_assigned(assigned, generation_id)
 
     def stop_flow(self) -> None:
         """Stop handing out records, and make those on their way void."""
@@ -57,11 +76,12 @@ class BatchConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 -- Faust's signature
         """Fetch, and yield one message a partition whose value is a `Records`."""
+        # Read before the fetch: what was on its way while the flow stopped is void.
+        epoch, generation = self.epoch, self.app.consumer_generation_id
         records, active = await self._wait_next_records(timeout)
         stopping: bool = self.should_stop
         if stopping or not records:
             return
-        epoch, generation = self.epoch, self.app.consumer_generation_id
         if not self.flow_active:
             # As the base class does: what was fetched while the flow stopped will be fetched again.
             await self.perform_seek()
@@ -70,9 +90,9 @@ class BatchConsumer(driver.Consumer):
             if self.epoch != epoch or self.app.consumer_generation_id != generation:
                 break
             if batch and (not active or tp in active or tp in self._buffered_partitions):
-                yield tp, self._bundle(TP(*tp), batch)
+                yield tp, self._bundle(TP(*tp), batch, epoch)
 
-    def _bundle(self, tp: TP, records: list[Any]) -> ConsumerMessage:
+    def _bundle(self, tp: TP, records: list[Any], epoch: int) -> ConsumerMessage:
         last = records[-1]
         return ConsumerMessage(
             last.topic,
@@ -82,7 +102,7 @@ class BatchConsumer(driver.Consumer):
             last.timestamp_type,
             [],
             b"",
-            Records(tp, records, self.epoch),  # type: ignore[arg-type]  # Faust hands a value on as it is
+            Records(tp, records, epoch),  # type: ignore[arg-type]  # Faust hands a value on as it is
             None,
             0,
             0,
@@ -126,6 +146,27 @@ class BatchConsumer(driver.Consumer):
         if done:
             self._committed_offset.update(mine)
         return done
+
+
+class LeasedThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread; every heartbeat that the group answers renews the lease."""
+
+    async def on_start(self) -> None:
+        """Start, and listen in on the heartbeats."""
+        await super().on_start()
+        coordinator: Any = self._ensure_consumer()._coordinator
+        heartbeat = coordinator._do_heartbeat
+        parent = self.consumer
+        assert isinstance(parent, BatchConsumer)
+
+        async def observed() -> bool:
+            sent = time.monotonic()
+            answered = bool(await heartbeat())
+            if answered:
+                parent.renew(sent)
+            return answered
+
+        coordinator._do_heartbeat = observed
 
 
 class BatchTransport(driver.Transport):

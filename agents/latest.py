@@ -34,7 +34,7 @@ def latest_score(settings: Settings, account: str) -> ScoreMessage | None:
         if not partitions:
             msg = f"the broker has no topic {SCORES}; run a worker first (`vitals worker`)"
             raise BrokerError(msg)
-        place = TopicPartition(SCORES, partition_of(key, len(partitions)))
+        place = TopicPartition(SCORES, partition_of(key, min(settings.partitions, len(partitions))))
         consumer.assign([place])
         consumer.seek_to_beginning(place)
         end = consumer.end_offsets([place])[place]

@@ -72,9 +72,20 @@ class Outbox:
     """All lines of a worker."""
 
     def __init__(
-        self, producer: Callable[[], AIOKafkaProducer], telemetry: Telemetry, on_append_ms: Callable[[int], None]
+        self,
+        producer: Callable[[], AIOKafkaProducer],
+        telemetry: Telemetry,
+        *,
+        on_append_ms: Callable[[int], None],
+        may_write: Callable[[], bool],
+        on_fatal: Callable[[BaseException], None],
     ) -> None:
-        """`producer` gives the started producer; `on_append_ms` is told the broker's time where a topic shows it."""
+        """`producer` gives the started producer; `on_append_ms` is told the broker's time where a topic shows it.
+
+        Nothing is sent while `may_write` says no; `on_fatal` is told of errors that no second try can mend.
+        """
+        self._may_write = may_write
+        self._on_fatal = on_fatal
         self._producer = producer
         self._telemetry = telemetry
         self._on_append_ms = on_append_ms
@@ -127,11 +138,12 @@ class Outbox:
         if barriers:
             await asyncio.gather(*barriers)
 
-    def drop(self, topic: str, partition: int) -> None:
-        """Forget what waits for a partition that belongs to another worker now."""
-        line = self._lines.pop((topic, partition), None)
-        if line is None:
-            return
+    def drop(self, partition: int) -> None:
+        """Forget what waits for a partition number that belongs to another worker now: that worker does it again."""
+        for place in [place for place in self._lines if place[1] == partition]:
+            self._drop(self._lines.pop(place))
+
+    def _drop(self, line: Line) -> None:
         if line.task is not None:
             line.task.cancel()
         self._failing.discard(line)
@@ -146,12 +158,17 @@ class Outbox:
             while line.waiting:
                 flight, line.waiting = line.waiting[:FLIGHT_RECORDS], line.waiting[FLIGHT_RECORDS:]
                 while True:
+                    while not self._may_write():  # noqa: ASYNC110 -- time alone decides it: there is no event to wait for
+                        await asyncio.sleep(FIRST_PAUSE_S)
                     try:
                         await self._fly(line, flight)
                     except (KafkaError, OSError) as error:
                         self._fail(line, error)
                         await asyncio.sleep(pause)
                         pause = min(pause * 2, LONGEST_PAUSE_S)
+                    except Exception as error:  # noqa: BLE001 -- a flight must not be lost with its task
+                        self._on_fatal(error)
+                        return
                     else:
                         self._failing.discard(line)
                         pause = FIRST_PAUSE_S

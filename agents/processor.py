@@ -96,8 +96,9 @@ class Processor:
         self.lanes[partition] = Lane(partition, engine)
 
     def close(self, partition: int) -> None:
-        """Drop a lane that belongs to another worker now."""
-        self.lanes.pop(partition, None)
+        """Drop a lane that belongs to another worker now, and what it has not written yet."""
+        if self.lanes.pop(partition, None) is not None:
+            self._outbox.drop(partition)
 
     def interrupt(self) -> None:
         """Forget what waits: it will be fetched again from the committed offsets."""

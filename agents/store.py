@@ -18,6 +18,7 @@ from faust.types import TP, EventT
 
 from agents.consumer import Records
 from agents.processor import Processor
+from stream import changelog
 
 log = structlog.get_logger()
 
@@ -46,20 +47,22 @@ class EngineStore(memory.Store[Any, Any]):
                 continue  # our own lane is ahead of what it wrote
             kept = self._recovered.setdefault(fetched.tp.partition, {})
             for record in fetched.records:
-                if record.value is None:
-                    kept.pop(record.key, None)
-                else:
-                    kept[record.key] = record.value
+                changelog.keep_newer(kept, record.key, record.value)
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
         """Close the lanes of partitions that are no longer ours."""
-        del assigned, newly_assigned, generation_id
+        del newly_assigned, generation_id
+        tables: Any = self.app.tables
         self._since = time.monotonic()
         for tp in revoked:
             if tp.topic == self.changelog:
                 self.processor.close(tp.partition)
+        for tp in assigned:
+            if tp.topic == self.changelog and tp.partition not in self.processor.lanes:
+                # Ours, but without a lane: read from the start, also where Faust thinks that it has read before.
+                tables.recovery.revoke(tp)
                 self._recovered.pop(tp.partition, None)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:

@@ -60,6 +60,7 @@ class Telemetry:
         self.flush_records = counter("flush_records_total", "Records written and acknowledged.")
         self.send_errors = counter("send_errors_total", "Writes the broker refused; each is tried again.")
         self.restore_remaining = gauge("restore_records_remaining", "Changelog records still to be read.")
+        self.ready = gauge("ready", "1 while /readyz says ready, else 0.")
         self.last_progress = gauge("last_progress_timestamp_seconds", "When the worker last got something done.")
         build = gauge("build_info", "What runs.", "version", "policy")
         self._build = build

@@ -7,6 +7,7 @@ Called by `vitals topics`, `vitals check`, `vitals demo` and by a worker before 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 
 from kafka import KafkaAdminClient
@@ -15,6 +16,9 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from agents.settings import Settings, load_settings
 from schemas.topics import Topic, all_topics
+
+_METADATA_S = 30.0
+_METADATA_PAUSE_S = 0.1
 
 
 class BrokerError(RuntimeError):
@@ -74,6 +78,8 @@ def _problem(topic: Topic, partitions: int | None, settings: Settings) -> str | 
             f"has {partitions} partitions, the setting `partitions` says {settings.partitions}: "
             "an account's events must share one partition number in all input and internal topics"
         )
+    if partitions < settings.partitions:
+        return f"has {partitions} partitions, fewer than the setting `partitions` ({settings.partitions}): add some"
     return None
 
 
@@ -93,12 +99,27 @@ def create_missing(settings: Settings) -> list[str]:
                 admin.create_topics([new])
             except TopicAlreadyExistsError:
                 continue  # another worker was faster
+        _wait_for(admin, lacking, settings)
         return [topic.name for topic in lacking]
     except KafkaError as error:
         msg = f"topics could not be created: {type(error).__name__} {error}. `vitals topics` lists them."
         raise BrokerError(msg) from error
     finally:
         admin.close()
+
+
+def _wait_for(admin: KafkaAdminClient, topics: list[Topic], settings: Settings) -> None:
+    """Wait until the broker shows topics that it has just created: its metadata follows a moment later."""
+    names = {topic.name for topic in topics}
+    deadline = time.monotonic() + _METADATA_S
+    while names:
+        missing = {state.topic.name for state in _describe(admin, settings) if state.partitions is None} & names
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            msg = f"created, but not shown by the broker after {_METADATA_S:.0f} s: {', '.join(sorted(missing))}"
+            raise BrokerError(msg)
+        time.sleep(_METADATA_PAUSE_S)
 
 
 def create_topics(broker: str, partitions: int, group: str = "account-vitals") -> list[str]:

@@ -55,11 +55,7 @@ def _prepare_topics(settings: Settings) -> None:
         try:
             if settings.create_topics:
                 create_missing(settings)
-            problems = [
-                f"{state.topic.name}: {state.problem}"
-                for state in describe_topics(settings)
-                if state.problem and state.topic.role != "output"
-            ]
+            problems = [f"{state.topic.name}: {state.problem}" for state in describe_topics(settings) if state.problem]
         except BrokerError as error:
             if time.monotonic() > deadline:
                 raise

@@ -54,7 +54,7 @@ def changelog(group: str) -> Topic:
 def all_topics(group: str) -> tuple[Topic, ...]:
     """Every topic of a deployment, inputs first."""
     inputs = [
-        Topic(name, "input", "account id", "compact" if name == PROFILE_SOURCE else "delete", 90 * DAY_MS)
+        Topic(name, "input", "account id", "compact" if name == PROFILE_SOURCE else "delete", 400 * DAY_MS)
         for name in EVENT_TYPES
     ]
     outputs = [

@@ -11,6 +11,7 @@ layout itself is a record too, so that rows of another policy or version are rea
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ VERSION = 1
 FENCES = (*SOURCES, "inbox")
 NO_BAND = -1
 _HEADER = 9
+_APPLIED = struct.Struct("<q")
 
 
 class Layout(NamedTuple):
@@ -234,6 +236,11 @@ def split_row(value: bytes, layouts: dict[bytes, Layout]) -> tuple[Layout, bytes
         raise LayoutError(msg)
     width = layout.dtype.itemsize
     return layout, value[:width], value[width:]
+
+
+def row_age(value: bytes) -> int:
+    """Events applied in a changelog row: the third field of every layout; -1 for a row too short to have one."""
+    return _APPLIED.unpack_from(value, _HEADER + 8)[0] if len(value) >= _HEADER + 16 else -1
 
 
 class LayoutError(ValueError):

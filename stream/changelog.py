@@ -20,7 +20,7 @@ import numpy as np
 import xxhash
 
 from schemas.events import ProfileEvent
-from stream.accounts import Layout, LayoutError, split_row
+from stream.accounts import Layout, LayoutError, row_age, split_row
 from stream.engine import Engine
 from stream.members import Members
 from stream.seen import Segment
@@ -28,6 +28,8 @@ from stream.seen import Segment
 STATE_KEY = b"s"
 _PAGE_KEY = struct.Struct(">8sI")
 _SEGMENT_KEY = struct.Struct(">II")
+_AGE = struct.Struct("<q")
+"""Events applied to the account when a page was written."""
 
 
 def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
@@ -44,7 +46,11 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     for column in engine.members():
         tag = _column_tag(column)
         records += [
-            (b"p" + _PAGE_KEY.pack(tag, page.number) + names[page.row].encode(), page.value) for page in column.save()
+            (
+                b"p" + _PAGE_KEY.pack(tag, page.number) + names[page.row].encode(),
+                None if page.value is None else _AGE.pack(accounts.applied[page.row]) + page.value,
+            )
+            for page in column.save()
         ]
     values = accounts.save(rows, engine.as_of or 0, layout)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
@@ -53,6 +59,32 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
         head = b"i" + source.encode() + b"\0"
         records += [(head + _SEGMENT_KEY.pack(part.generation, part.number), part.value) for part in seen.save()]
     return records
+
+
+def keep_newer(kept: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
+    """Take one changelog record, in the order of the log, into the newest value of each key.
+
+    The last record is not always the newest: a worker that was frozen past its session may still have written once
+    before it learned that its partitions had gone. Rows and pages carry how many events they hold, ids only grow, the
+    state says how far it has settled; the one that holds more stays.
+    """
+    if value is None:
+        kept.pop(key, None)
+        return
+    known = kept.get(key)
+    if known is None or _age(key, value) >= _age(key, known):
+        kept[key] = value
+
+
+def _age(key: bytes, value: bytes) -> int:
+    tag = key[:1]
+    if tag == b"r":
+        return row_age(value)
+    if tag == b"p":
+        return int(_AGE.unpack_from(value)[0])
+    if tag == b"s":
+        return sum(json.loads(value)["position"].values())
+    return len(value) if tag == b"i" else 0
 
 
 def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
@@ -139,7 +171,7 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes]) -> None:
             names, numbers, values = found[tag]
             names.append(key[1 + _PAGE_KEY.size :].decode())
             numbers.append(number)
-            values.append(value)
+            values.append(value[_AGE.size :])
     for tag, (names, numbers, values) in found.items():
         if names:
             rows = engine.accounts.index.rows(names)

@@ -124,9 +124,7 @@ class Publisher:
         accounts.recast[told_rows] = False
         accounts.dirty[some] = True
 
-    def _told(
-        self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool
-    ) -> list[Moment]:
+    def _told(self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool) -> list[Moment]:
         """What there is to say of each row: its new score beside what was said last."""
         accounts, measures = self._accounts, self._measures
         before = accounts.base_parts[rows]
@@ -194,9 +192,7 @@ class Publisher:
         """Grows with every event applied and every border passed."""
         return self._accounts.applied[rows] + as_of_ms // self._unit_ms
 
-    def _states(
-        self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool
-    ) -> list[bytes]:
+    def _states(self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
 
         The score is there because a crash between member pages and rows lets a replay see members early.

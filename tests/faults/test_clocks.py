@@ -1,0 +1,125 @@
+"""Row 12: times that can't be true, and a worker whose clock is wrong. Nobody may age by either."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults import topic_log, verdict
+from tests.faults.deployment import Deployment
+from tests.faults.events import DAY_MS, END_MS, HOUR_MS, HOURLY, SHORT, SURVEYS, USAGE, accounts_of, company, event
+from tests.faults.worker_process import wrong_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.broker
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.mark.parametrize("clock", ["event", "live"])
+def test_times_that_cannot_be_true_age_nobody(tmp_path: Path, fault: Callable, clock: str) -> None:
+    # By the clock, the history would be over; its last day is today then.
+    end_ms = END_MS if clock == "event" else now_ms()
+    events = company(40, 20, end_ms=end_ms)
+    now = now_ms()
+    wrong = {
+        "in a year": now + 365 * DAY_MS,
+        "in six minutes": now + 6 * 60_000 + 30_000,
+        "epoch 0": 0,
+        "seconds": end_ms // 1000,
+        "before the epoch": -1000,
+        "1999": 946_684_799_999,
+    }
+    stamp = events[len(events) // 2].timestamp_ms
+    bad = [
+        event(topic, f"{name} {number}", f"acct-{number}", time_ms, timestamp_ms=stamp, kind="nps", score=1)
+        for name, time_ms in wrong.items()
+        for number in range(8)
+        for topic in (USAGE, SURVEYS)
+    ]
+    with Deployment(tmp_path, policy=SHORT, time=clock) as deployment:
+        deployment.send(sorted([*events, *bad], key=lambda message: message.timestamp_ms))
+        deployment.start()
+        deployment.until_done()
+        # The oracle judges by this moment what lies ahead: before the worker did, and far from the limits of both.
+        log = deployment.input_log(now)
+        assert len(log.rejected) == len(bad)
+        if clock == "live":
+            hour = until_aged(deployment, {message.key.decode() for message in events if message.key})
+            figures = deployment.judge(log, as_of_ms=hour)
+        else:
+            figures = deployment.judge(log)
+        assert figures["rejected"] == len(bad)
+        letters = topic_log.read(deployment.kafka.bootstrap, [f"{USAGE}.dlq"])[f"{USAGE}.dlq"]
+        reasons = sorted(dict(letter.headers)["vitals.error.reason"] or b"" for letter in letters)
+        assert reasons == [b"implausible_time"] * 32 + [b"in_the_future"] * 16
+    fault(f"12 +1 year, epoch 0, seconds; VITALS_TIME={clock}", figures)
+
+
+def until_aged(deployment: Deployment, accounts: set[str]) -> int:
+    """Wait until the clock has brought idle accounts to the hour that it is; returns that hour's border in ms."""
+
+    def aged() -> bool:
+        log = deployment.input_log(now_ms())
+        border = now_ms() // HOUR_MS * HOUR_MS
+        return not verdict.score_differences(log.scores(deployment.policy, border), deployment.scores())
+
+    assert accounts
+    deployment.until(aged, "idle accounts have the scores of this hour", 60)
+    return now_ms() // HOUR_MS * HOUR_MS
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+def test_a_wrong_clock_of_the_worker_ages_nobody_and_refuses_nothing(
+    tmp_path: Path, fault: Callable, offset: str
+) -> None:
+    """Idle accounts fall silent at the right hour, events of this minute are applied, those far ahead are not."""
+    start = now_ms()
+    idle = [
+        event(USAGE, f"i{number}", account, start - (number % 12) * HOUR_MS - 3 * HOUR_MS - number)
+        for partition in range(topic_log.PARTITIONS)
+        for number, account in enumerate(accounts_of(partition, 5) * 24)
+    ]
+    idle = [message._replace(value=message.value) for message in idle]
+    names = [f"{message.key!r}{message.timestamp_ms}" for message in idle]
+    assert len(names) == len(set(names)), "every event has an id of its own"
+    with Deployment(tmp_path, policy=HOURLY, time="live", dedup="false") as deployment:
+        deployment.send(idle)
+        worker = deployment.start(variables=wrong_clock(offset))
+        deployment.until_done()
+        moment = now_ms()
+        live = [event(USAGE, f"l{number}", f"live-{number}", moment) for number in range(40)]
+        ahead = [event(USAGE, f"a{number}", f"live-{number}", moment + 30 * 60_000) for number in range(40)]
+        deployment.send([message._replace(timestamp_ms=moment) for message in (*live, *ahead)])
+        deployment.until_done()
+        hour = until_aged(deployment, {"any"})
+        log = deployment.input_log(now_ms())
+        figures = deployment.judge(log, as_of_ms=hour if offset == "none" else max(hour, moment))
+        assert figures["applied"] == len(idle) + len(live)
+        assert figures["rejected"] == len(ahead)
+        assert max(score["as_of"] for score in deployment.scores().values()) <= now_ms()
+        assert worker.is_running
+    fault(f"12 worker clock {offset}", figures)
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+def test_a_wrong_clock_is_known_before_the_first_event_is_judged(tmp_path: Path, fault: Callable, offset: str) -> None:
+    """A worker that starts with a wrong clock finds events of this very minute, and some half an hour ahead."""
+    moment = now_ms()
+    live = [event(USAGE, f"l{number}", f"live-{number}", moment) for number in range(40)]
+    ahead = [event(USAGE, f"a{number}", f"live-{number}", moment + 30 * 60_000) for number in range(40)]
+    with Deployment(tmp_path, policy=HOURLY, time="live") as deployment:
+        deployment.send([message._replace(timestamp_ms=moment) for message in (*live, *ahead)])
+        deployment.start(variables=wrong_clock(offset))
+        deployment.until_done()
+        figures = deployment.judge(deployment.input_log(now_ms()))
+        assert figures["applied"] == len(live)
+        assert figures["rejected"] == len(ahead)
+    fault(f"12 worker clock {offset} from the first event on", figures)
