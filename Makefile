@@ -85,7 +85,7 @@ check: setup ## Format, lint, types and layers
 # The benchmark compiles its rival, which wants a whole JDK.
 bench: PARTS += javac=default-jdk-headless
 bench: system setup ## Measure speed (minutes; leave the machine alone)
-	$(BIN)/python -m pytest -m bench -s tests/bench $(ARGS)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 # An empty -m runs the quick faults of CI too, so that the table is whole.
 faults: system setup ## Inject every fault, the long ones too (hours)

@@ -65,6 +65,10 @@ class Engine(ABC):
         """The topic with the scores, created before the start."""
         return f"{run.group}-scores"
 
+    def changes_topic(self, run: Run) -> str:
+        """The topic with one record for every change, to count them."""
+        return self.scores_topic(run)
+
     def changelog_topic(self, run: Run) -> str:
         """The topic that the engine restores its accounts from."""
         return f"{run.group}-accounts-changelog"
@@ -178,6 +182,10 @@ class Vitals(Engine):
     def scores_topic(self, run: Run) -> str:  # noqa: ARG002  the name is part of the contract
         """The compacted topic of latest scores."""
         return "health.scores"
+
+    def changes_topic(self, run: Run) -> str:  # noqa: ARG002  the name is part of the contract
+        """The topic of explained changes."""
+        return "health.score-changes"
 
     def read_score(self, value: bytes) -> float:
         """The value of the policy's one score."""

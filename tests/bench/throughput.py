@@ -112,12 +112,13 @@ def _load(kafka: KafkaServer, topic: str, workload: Workload, timed: int) -> _In
 
 def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, result: Measured) -> None:
     run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", given.topic, folder)
-    scores = engine.scores_topic(run)
     total = len(given.workload)
     with kafka.admin() as admin:
-        if engine.publishes and scores not in admin.list_topics():
-            kafka.create_topics({scores: {"partitions": PARTITIONS, "config": KEEP}})
-        before = end_offsets(kafka, scores) if engine.publishes else {}
+        outputs = {engine.scores_topic(run), engine.changes_topic(run)} if engine.publishes else set()
+        new = outputs.difference(admin.list_topics())
+        if new:
+            kafka.create_topics({name: {"partitions": PARTITIONS, "config": KEEP} for name in new})
+        before = {name: end_offsets(kafka, name) for name in outputs}
         process = engine.start(run)
         try:
             first = wait_for(admin, process, run.group, given.topic, records=total - given.timed)
@@ -131,15 +132,17 @@ def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, r
         message = f"{engine.name} committed too few times to be timed: ask for more than {given.timed:,} --events"
         raise EngineError(message)
     if engine.publishes:
-        result.changes = asyncio.run(_check(engine, run, before, given.expected))
+        scores, changes = engine.scores_topic(run), engine.changes_topic(run)
+        asyncio.run(_check(engine, run, before[scores], given.expected))
+        result.changes = sum(end_offsets(kafka, changes).values()) - sum(before[changes].values())
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
     result.events_per_s.append(timed / (last.at_s - first.at_s))
     result.cpu_us_per_event.append(share.engine_s / timed * 1e6)
     result.others.append(share.others)
 
 
-async def _check(engine: Engine, run: Run, before: dict[int, int], expected: dict[str, float]) -> int:
-    """Compare every account's last published score with the expected one; return how many records were published."""
+async def _check(engine: Engine, run: Run, before: dict[int, int], expected: dict[str, float]) -> None:
+    """Compare every account's last published score with the expected one."""
     records = await read_all(run.kafka, engine.scores_topic(run), before)
     last = {key: value for key, value, _ in records}
     published = {key.decode(): engine.read_score(value) for key, value in last.items() if value is not None}
@@ -155,4 +158,3 @@ async def _check(engine: Engine, run: Run, before: dict[int, int], expected: dic
             f"so its speed means nothing:\n{shown}"
         )
         raise EngineError(message)
-    return len(records)

@@ -1,0 +1,102 @@
+"""Decoding whole batches gives what decoding record by record gives, whatever the bytes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.codecs import REASONS, decode, times_ms
+from tests.oracle_events import RejectedError, read_event
+from tests.strategies import NOW_MS, SOURCES, encoded, events, invalid_values, times_ms as moments
+
+GOOD = b'{"id": "1", "account_id": "a", "time": 1700000000000, "kind": "webinar"}'
+PIECES = st.sampled_from((GOOD, b"{", b"}", b"}\n{", b"\n", b'"', b'{"id": ', GOOD[:20], GOOD[20:], b"[", b"]", b" ", b"\xff"))
+WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIECES, max_size=5).map(b"".join))
+
+
+@settings(max_examples=300)
+@given(st.lists(WILD, max_size=6))
+def test_a_batch_is_its_records(values: list[bytes | None]) -> None:
+    together = decode("engagement", values)
+    kept = list(range(len(values))) if together.kept is None else together.kept.tolist()
+    assert len(kept) == len(together.events)
+    found = dict(zip(kept, together.events, strict=True)) | {one.place: one[1:] for one in together.rejects}
+    assert sorted(found) == list(range(len(values)))
+    for place, value in enumerate(values):
+        alone = decode("engagement", [value])
+        assert found[place] == (alone.events[0] if alone.events else alone.rejects[0][1:])
+    assert all(one.reason in REASONS for one in together.rejects)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_what_is_refused_is_what_the_oracle_refuses(source: str, data: st.DataObject) -> None:
+    valid = moments().flatmap(lambda time_ms: events(source, "acme", time_ms, "1").flatmap(encoded))
+    values = data.draw(st.lists(st.one_of(valid, valid, invalid_values(source)), max_size=5))
+    decoded = decode(source, values)
+    kept = range(len(values)) if decoded.kept is None else decoded.kept.tolist()
+    times = dict(zip(kept, times_ms(decoded.events).tolist(), strict=True))
+    for place, value in enumerate(values):
+        try:
+            wanted = read_event(source, value, NOW_MS).time_ms
+        except RejectedError as error:
+            # What lies in the future, or before 2000, is for the engine to refuse: it has the clock.
+            assert place not in times or "time" in str(error) or "future" in str(error)
+        else:
+            assert times[place] == wanted
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (b'{"id": "1", "account_id": "a",', b'"time": 1700000000000, "kind": "x"}'),
+        (GOOD + b"\n" + GOOD, b""),
+        (GOOD + b"\n" + GOOD[:10], GOOD[10:]),
+        (b'{"id": "1", "account_id": "a}', b'{", "time": 1700000000000, "kind": "x"}'),
+        (b'{"x": [{}', b'{}], "id": "1", "account_id": "a", "time": 1700000000000, "kind": "x"}'),
+    ],
+)
+def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, ...]) -> None:
+    decoded = decode("engagement", [*values, GOOD])
+    assert len(decoded.rejects) == 2
+    assert len(decoded.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "null_value"),
+        (GOOD[:-1] + b', "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "too_deep"),
+        (GOOD.replace(b"1700000000000", b"NaN"), "malformed_json"),
+        (GOOD.replace(b"webinar", b"\xff"), "bad_utf8"),
+        (GOOD.replace(b"webinar", b"a\nb"), "malformed_json"),
+        (GOOD.replace(b"1700000000000", b'"2024-11-13T10:00:00"'), "invalid_field"),
+        (GOOD.replace(b"webinar", b""), "invalid_field"),
+        (GOOD.replace(b"1700000000000", b"17000000000000000000000"), "invalid_field"),
+        (b"", "malformed_json"),
+        (GOOD + b"x", "malformed_json"),
+    ],
+)
+def test_the_reason_is_named_and_neighbours_live(value: bytes | None, reason: str) -> None:
+    decoded = decode("engagement", [GOOD, value, GOOD])
+    assert [(one.place, one.reason) for one in decoded.rejects] == [(1, reason)]
+    assert decoded.kept is not None
+    assert decoded.kept.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e13", "-1", "NaN", '"1"', "true"])
+def test_numbers_outside_their_range_are_refused(number: str) -> None:
+    event = json.dumps({"id": "1", "account_id": "a", "time": 1_700_000_000_000, "count": "@"})
+    (reject,) = decode("product-usage", [event.replace('"@"', number).encode()]).rejects
+    assert reject.reason in {"invalid_field", "malformed_json"}
+
+
+def test_a_value_over_several_lines_is_one_event() -> None:
+    pretty = json.dumps(json.loads(GOOD), indent=2).encode()
+    decoded = decode("engagement", [pretty, GOOD, pretty])
+    assert len(decoded.events) == 3
+    assert not decoded.rejects

@@ -1,0 +1,154 @@
+"""State saved under one policy and read under another: what is kept is found by name, and every change still adds up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream import changelog
+from stream.engine import Engine, Mode
+from stream.publishing import RESIDUE
+from tests.driving import Drive, assert_same, driven, open_episodes, cuts, partitions, plan_of, plausible_logs, scores_of
+from tests.oracle import Record, final_scores
+from tests.strategies import DAY_MS, NOW_MS, policies
+
+DAYS = ("1d", "2d", "7d", "30d")
+LINE = 'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'
+COUNT = f'source = "product-usage"\nstat = "count"\n{LINE}'
+USERS = f'source = "product-usage"\nstat = "distinct_users"\n{LINE}'
+SPENT = f'source = "product-usage"\nstat = "sum"\nfield = "duration_s"\n{LINE}'
+BANDS = '[{ name = "good", from = 50 }, { name = "poor", from = 0, alert = "critical" }]'
+
+
+def policy(*measures: tuple[str, str, str, float], bands: str = BANDS, min_change: float = 1) -> str:
+    tables = [f'[measures.{name}]\n{what}\nwindow = "{window}"\nweight = {weight}\n' for name, what, window, weight in measures]
+    return 'name = "p"\n' + "".join(tables) + f"[scores.health]\nmin_change = {min_change}\nbands = {bands}\n"
+
+
+def usage(*ages: float, first: int = 0) -> list[Record]:
+    """An event so many days old each, of a user and a fraction of a second of its own."""
+    records = []
+    for offset, age in enumerate(ages, first):
+        event = {
+            "id": str(offset),
+            "account_id": "a",
+            "time": NOW_MS - round(age * DAY_MS),
+            "user_id": f"u{offset}",
+            "duration_s": offset + 0.25,
+        }
+        records.append(Record("product-usage", 0, offset, NOW_MS, b"a", json.dumps(event).encode()))
+    return records
+
+
+def restarted(drive: Drive, policy_text: str) -> Drive:
+    drive.flush()
+    records = {key: value for key, value in changelog.snapshot(drive.engine) if value is not None}
+    engine = Engine(plan_of(policy_text))
+    changelog.restore(engine, records)
+    return Drive(engine)
+
+
+def drive_of(policy_text: str, records: list[Record]) -> Drive:
+    drive = Drive(Engine(plan_of(policy_text)))
+    drive.take(records)
+    return drive
+
+
+AGES = (9, 5.5, 3, 2, 1, 0.5, 0)
+
+
+@pytest.mark.parametrize("what", [COUNT, USERS, SPENT])
+@pytest.mark.parametrize(("before", "after"), [("10d", "3d"), ("10d", "30d"), ("10d", "10d"), ("30d", "1d")])
+def test_a_window_that_grows_or_shrinks_keeps_what_is_in_it(what: str, before: str, after: str) -> None:
+    log = usage(*AGES)
+    old, new = policy(("m", what, before, 1)), policy(("m", what, after, 1))
+    drive = restarted(drive_of(old, log), new)
+    assert_same(scores_of(drive.engine), final_scores(log, new, NOW_MS))
+    more = usage(0, first=len(log))
+    drive.take(more)
+    assert_same(scores_of(drive.engine), final_scores(log + more, new, NOW_MS))
+
+
+def test_a_measure_that_is_new_starts_empty_and_the_others_go_on() -> None:
+    log = usage(*AGES)
+    old = policy(("m", COUNT, "10d", 1))
+    new = policy(("first", SPENT, "10d", 1), ("m", COUNT, "10d", 1), ("n", USERS, "10d", 2))
+    drive = restarted(drive_of(old, log), new)
+    assert [factor[1] for factor in scores_of(drive.engine)["a"].factors] == [0, len(AGES), 0]
+
+
+def test_a_measure_that_is_gone_is_told_as_a_part_of_its_own_even_after_another_restart() -> None:
+    log = usage(*AGES)
+    old = policy(("m", COUNT, "10d", 1), ("n", USERS, "10d", 2), min_change=50)
+    new = policy(("m", COUNT, "10d", 1), min_change=5)
+    first = drive_of(old, log)
+    # The score stays as it is, so nothing is published, and the worker starts again before the next event.
+    drive = restarted(restarted(first, new), new)
+    assert not drive.changes
+    drive.take(usage(0, 0, 0, first=len(log)))
+    (change,) = drive.changes
+    assert change.from_ == pytest.approx(first.changes[-1].to)
+    assert change.factors[-1].measure == RESIDUE
+    assert sum(factor.delta for factor in change.factors) == pytest.approx(change.to - change.from_, abs=1e-9)
+
+
+def test_bands_are_known_by_name() -> None:
+    log = usage(0)
+    old = policy(("m", COUNT, "10d", 1))
+    new = policy(
+        ("m", COUNT, "10d", 1),
+        bands='[{ name = "best", from = 90 }, { name = "good", from = 50 }, { name = "fair", from = 20 }, '
+        '{ name = "poor", from = 0, alert = "critical" }]',
+    )
+    first = drive_of(old, log)
+    assert [alert.status for alert in first.alerts] == ["firing"]
+    drive = restarted(first, new)
+    assert open_episodes(drive.engine) == {("a", "band:poor")}
+    drive.take(usage(0, 0, first=1))
+    assert [(alert.rule, alert.status, alert.band) for alert in drive.alerts] == [("band:poor", "resolved", "fair")]
+    assert drive.alerts[0].starts_at == first.alerts[0].starts_at
+
+
+def test_alerts_are_held_while_catching_up_and_only_what_is_still_true_fires() -> None:
+    policy_text = policy(("m", COUNT, "10d", 1))
+    drive = Drive(Engine(plan_of(policy_text)), mode=Mode.CONFLATED)
+    for record in usage(0, 0, 0, 0, 0, 0):
+        drive.take([record])
+        drive.flush()
+        assert not drive.alerts
+    assert all(change.catching_up for change in drive.changes)
+    drive.turn_to(Mode.HEAD)
+    assert not drive.alerts  # it was poor, but is good now
+    poor = Drive(Engine(plan_of(policy_text)), mode=Mode.CONFLATED)
+    poor.take(usage(0))
+    poor.flush()
+    poor.turn_to(Mode.HEAD)
+    assert [(alert.rule, alert.status) for alert in poor.alerts] == [("band:poor", "firing")]
+    again = restarted(poor, policy_text)
+    again.flush()
+    assert not again.alerts
+    assert open_episodes(again.engine) == {("a", "band:poor")}
+
+
+@given(st.data(), plausible_logs(partitions=1, backdated=False), policies(windows=DAYS), policies(windows=DAYS))
+def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old: str, new: str) -> None:
+    (records,) = partitions(log).values()
+    half = data.draw(st.integers(0, len(records)))
+    first = driven(data.draw(cuts(records[:half])), plan_of(old))
+    drive = restarted(first, new)
+    for step in data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))):
+        drive.turn_to(step.mode)
+        drive.take(step.records)
+    drive.turn_to(Mode.HEAD)
+    drive.flush()
+    told = {change.account_id: change.to for change in first.changes}
+    for change in drive.changes:
+        assert change.from_ == told.get(change.account_id, 0)
+        assert sum(factor.delta for factor in change.factors) == pytest.approx(change.to - change.from_, abs=1e-9)
+        told[change.account_id] = change.to
+    # Restored once more, nothing has moved.
+    before = scores_of(drive.engine)
+    assert_same(scores_of(restarted(drive, new).engine), before)
