@@ -118,6 +118,7 @@ def topics(
 ) -> None:
     """Show each topic's partitions, retention and fit; create what lacks."""
     from agents.topics_admin import BrokerError, create_missing, describe_topics
+    from schemas.topics import DAY_MS
 
     loaded = _settings(settings, broker=broker)
     try:
@@ -143,12 +144,14 @@ def topics(
     else:
         table = Table("topic", "role", "partitions", "cleanup", "kept", "state")
         for row, state in zip(rows, states, strict=True):
-            days = f"{state.topic.retention_ms // 86_400_000} days" if state.topic.cleanup == "delete" else "latest"
-            note = state.problem or ("created" if row["created"] else "ok")
-            table.add_row(
-                state.topic.name, state.topic.role, str(state.partitions or "-"), state.topic.cleanup, days, note
-            )
+            topic = state.topic
+            kept = f"{topic.retention_ms // DAY_MS} days" if topic.cleanup == "delete" else "latest"
+            note = "see below" if state.problem else "created" if row["created"] else "ok"
+            table.add_row(topic.name, topic.role, str(state.partitions or "-"), topic.cleanup, kept, note)
         Console().print(table)
+        for state in states:
+            if state.problem:
+                typer.echo(f"{state.topic.name}: {state.problem}")
     raise typer.Exit(FAILED if any(state.problem for state in states) else DONE)
 
 
@@ -161,12 +164,16 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate settings, policy and, unless --offline, the broker's topics; exit 2 names the field."""
+    from agents.settings import SettingsError
     from agents.topics_admin import BrokerError, describe_topics
     from stream.plan import compile_plan
 
     loaded = _settings(settings, broker=broker, policy=policy)
     plan = compile_plan(_policy(loaded.policy))
-    loaded.ssl_context()
+    try:
+        loaded.ssl_context()
+    except SettingsError as error:
+        _fail(MISUSED, *error.problems)
     problems: list[str] = []
     if not offline:
         try:

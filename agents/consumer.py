@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.tuples import Message
@@ -95,8 +97,8 @@ class BatchConsumer(driver.Consumer):
     def _bundle(self, tp: TP, records: list[Any], epoch: int) -> ConsumerMessage:
         last = records[-1]
         return ConsumerMessage(
-            last.topic,
-            last.partition,
+            tp.topic,
+            tp.partition,
             last.offset,
             last.timestamp / 1000.0 if last.timestamp is not None else 0.0,
             last.timestamp_type,
@@ -148,11 +150,41 @@ class BatchConsumer(driver.Consumer):
         return done
 
 
+class WholeBatches(fetcher.PartitionRecords):
+    """Records of one fetch, unpacked at once and left as aiokafka's C code made them.
+
+    The base class makes one more Python object of each record, in a generator: a third of all the time a worker spent.
+    Used by `FetchResult.getall`, which takes everything.
+    """
+
+    next_fetch_offset: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """Every record from the wanted offset on."""
+        return iter(self._drain())
+
+    def _drain(self) -> list[Any]:
+        kept: list[Any] = []
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                msg = f"invalid CRC in {self._tp}"
+                raise CorruptRecordException(msg)
+            if not batch.is_control_batch:
+                records = list(batch)
+                if records and records[0].offset < self.next_fetch_offset:
+                    records = [record for record in records if record.offset >= self.next_fetch_offset]
+                kept += records
+            self.next_fetch_offset = batch.next_offset
+        return kept
+
+
 class LeasedThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread; every heartbeat that the group answers renews the lease."""
 
     async def on_start(self) -> None:
-        """Start, and listen in on the heartbeats."""
+        """Start, unpack fetches whole, and listen in on the heartbeats."""
+        fetcher.PartitionRecords = WholeBatches
         await super().on_start()
         coordinator: Any = self._ensure_consumer()._coordinator
         heartbeat = coordinator._do_heartbeat

@@ -259,7 +259,7 @@ class Processor:
             self._outbox.put(
                 batch.source + DLQ_SUFFIX,
                 partition,
-                [_dead_letter(_raw(batch, letter.offset), topic, letter.reason, letter.message)],
+                [_dead_letter(_raw(batch, letter.offset), TP(topic, partition), letter.reason, letter.message)],
             )
             telemetry.dead_letters.labels(batch.source, letter.reason).inc()
         for forward in effects.forwards:
@@ -346,8 +346,8 @@ def _raw(batch: Batch, offset: int) -> Any:
     return records[int(np.searchsorted(offsets, offset))]
 
 
-def _dead_letter(record: Any, topic: str, reason: str, message: str) -> Outgoing:
+def _dead_letter(record: Any, tp: TP, reason: str, message: str) -> Outgoing:
     """The record byte for byte, with headers that say why it is here."""
-    why = {"reason": reason, "message": message, "topic": topic, "partition": record.partition, "offset": record.offset}
+    why = {"reason": reason, "message": message, "topic": tp.topic, "partition": tp.partition, "offset": record.offset}
     headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]
     return Outgoing(record.key, record.value, headers)

@@ -72,13 +72,13 @@ def _lifts(score: ScoreValue, measures: Sequence[Measure], target: float) -> lis
         if factor.points is None or factor.weight <= 0 or factor.measure not in by_name:
             continue
         wanted = factor.points + (target - score.value) / factor.weight
-        needed = _value_for(by_name[factor.measure], wanted)
+        needed = _value_for(by_name[factor.measure], wanted, factor.value)
         if needed is not None:
             lifts.append(Lift(factor.measure, factor.value, needed, wanted))
     return sorted(lifts, key=lambda lift: (lift.points, lift.measure))
 
 
-def _value_for(measure: Measure, points: float) -> float | None:
+def _value_for(measure: Measure, points: float, now: float | None) -> float | None:
     """The value nearest to now that gives at least these points, or None when no value does."""
     if points > _FULL + _CLOSE:
         return None
@@ -90,4 +90,6 @@ def _value_for(measure: Measure, points: float) -> float | None:
     elif isinstance(normaliser, Threshold):
         candidates = [normaliser.average, normaliser.good]
     enough = [value for value in candidates if normaliser.points(np.array([value]))[0] >= points - _CLOSE]
-    return enough[0] if enough else None
+    if now is None:
+        return enough[0] if enough else None
+    return min(enough, key=lambda value: abs(value - now), default=None)

@@ -12,13 +12,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from faust.types import TP
 from hypothesis import strategies as st
 
 from agents.consumer import Records
 from agents.processor import Processor
-from faust.types import TP
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ORIGIN_HEADER
+from stream import changelog
 from stream.engine import Engine, Mode
 from stream.merge import Fetch, Merge
 from stream.plan import Plan, compile_plan
@@ -133,6 +134,8 @@ class Drive:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     raw: list[bytes] = field(default_factory=list)
     """Changes and alerts as they were sent."""
+    topic: dict[bytes, bytes] = field(default_factory=dict)
+    """The changelog, compacted."""
 
     def note(self, effects: Effects) -> None:
         self.scores += [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in effects.scores]
@@ -159,6 +162,15 @@ class Drive:
 
     def flush(self) -> None:
         self.note(self.engine.flush(self.mode))
+
+    def save(self) -> None:
+        """Commit the state."""
+        self.flush()
+        for key, value in changelog.snapshot(self.engine):
+            if value is None:
+                self.topic.pop(key, None)
+            else:
+                self.topic[key] = value
 
 
 @dataclass(frozen=True)

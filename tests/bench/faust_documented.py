@@ -42,22 +42,25 @@ class ScoreChange(faust.Record, serializer="json"):
     to: float
 
 
-def _new_row() -> dict[str, Any]:
+def new_row() -> dict[str, Any]:
+    """An account without events."""
     return {"day": 0, "published": None, "events": [0] * WINDOW_DAYS, "volume": [0] * WINDOW_DAYS}
 
 
-def _add(row: dict[str, Any], event: UsageEvent) -> None:
-    day = event.time // DAY_MS
+def add(row: dict[str, Any], time_ms: int, count: int) -> None:
+    """Add an event to its day, and empty the days that the window has left."""
+    day = time_ms // DAY_MS
     for past in range(max(row["day"] + 1, day - WINDOW_DAYS + 1), day + 1):
         row["events"][past % WINDOW_DAYS] = 0
         row["volume"][past % WINDOW_DAYS] = 0
     row["day"] = max(row["day"], day)
     if day > row["day"] - WINDOW_DAYS:
         row["events"][day % WINDOW_DAYS] += 1
-        row["volume"][day % WINDOW_DAYS] += event.count
+        row["volume"][day % WINDOW_DAYS] += count
 
 
-def _score(row: dict[str, Any]) -> float:
+def score(row: dict[str, Any]) -> float:
+    """The mean of the points of both measures, 0..100."""
     event_points: float = min(100.0, 100.0 * sum(row["events"]) / EVENTS_HUNDRED_AT)
     volume_points: float = min(100.0, 100.0 * sum(row["volume"]) / VOLUME_HUNDRED_AT)
     return (event_points + volume_points) / 2
@@ -76,18 +79,18 @@ def build_app(broker: str, app_id: str, source: str, output: str, folder: str) -
     )
     usage = app.topic(source, value_type=UsageEvent)
     changes = app.topic(output, value_type=ScoreChange)
-    accounts = app.Table("accounts", default=_new_row, partitions=PARTITIONS)
+    accounts = app.Table("accounts", default=new_row, partitions=PARTITIONS)
 
     async def count_usage(events: faust.StreamT[UsageEvent]) -> None:
         async for event in events:
             row = accounts[event.account_id]
-            _add(row, event)
-            score = _score(row)
+            add(row, event.time, event.count)
+            current = score(row)
             published = row["published"]
-            if published is None or abs(score - published) >= MIN_CHANGE:
-                row["published"] = score
+            if published is None or abs(current - published) >= MIN_CHANGE:
+                row["published"] = current
                 change = ScoreChange(
-                    account_id=event.account_id, time=event.time, score="health", from_score=published, to=score
+                    account_id=event.account_id, time=event.time, score="health", from_score=published, to=current
                 )
                 await changes.send(key=event.account_id, value=change)
             accounts[event.account_id] = row

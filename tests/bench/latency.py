@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.bench.loading import Rows
     from tests.broker.kafka_server import KafkaServer
 
 RATE = 10_000
@@ -71,7 +72,7 @@ def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
             wait_for(admin, process, run.group, USAGE_TOPIC, records=sum(end_offsets(kafka, USAGE_TOPIC).values()))
         finally:
             process.terminate(_STOP_WITHIN_S)
-    waited = _latencies(asyncio.run(read_all(kafka, USAGE_TOPIC, {})), asyncio.run(read_all(kafka, scores, {})))
+    waited = answer_times(asyncio.run(read_all(kafka, USAGE_TOPIC, {})), asyncio.run(read_all(kafka, scores, {})))
     p50, p99 = np.percentile(waited, [50, 99])
     return Latency(engine.label, float(p50), float(p99), len(waited), reached)
 
@@ -89,9 +90,17 @@ def _pace(kafka: KafkaServer) -> float:
     return reached
 
 
-def _latencies(
-    events: list[tuple[bytes, bytes | None, int]], scores: list[tuple[bytes, bytes | None, int]]
-) -> list[int]:
+def answer_times(events: Rows, scores: Rows) -> list[int]:
+    """Milliseconds from each probe, after the first seconds, to the first score of its account.
+
+    Args:
+        events: all input records, stamped with their append times.
+        scores: all published scores, likewise, each account's in order.
+
+    Raises:
+        EngineError: a probe has no score.
+
+    """
     asked = {key: at_ms for key, _, at_ms in events if key.startswith(PROBE)}
     begin = min(asked.values()) + _SETTLE_S * 1000
     answered: dict[bytes, int] = {}

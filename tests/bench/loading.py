@@ -15,11 +15,14 @@ from kafka.partitioner.default import murmur2
 from tests.bench.workload import PARTITIONS, Workload, account_id, values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from tests.broker.kafka_server import KafkaServer
+
+    Row = tuple[bytes, bytes | None, int]  # key, value and timestamp in milliseconds of a record
+    Rows = Sequence[Row]
 
 # Record times are event times, months ago: Kafka's default retention would delete them within minutes.
 KEEP = {"retention.ms": "-1"}
@@ -72,14 +75,9 @@ async def _end_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
     return {found.partition: offset for found, offset in ends.items()}
 
 
-async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> list[tuple[bytes, bytes | None, int]]:
-    """Read a topic from the offsets `start` to its end.
-
-    Returns:
-        Key, value and timestamp in milliseconds of every record, each partition in order.
-
-    """
-    found: list[tuple[bytes, bytes | None, int]] = []
+async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> Rows:
+    """Read a topic from the offsets `start` to its end, each partition in order."""
+    found: list[Row] = []
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, max_partition_fetch_bytes=4 * 1024 * 1024)
     async with asyncio.timeout(_WITHIN_S), consumer:
         sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
@@ -93,7 +91,7 @@ async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> lis
     return found
 
 
-def _rows(fetched: dict[TopicPartition, list[object]]) -> Iterator[tuple[bytes, bytes | None, int]]:
+def _rows(fetched: dict[TopicPartition, list[object]]) -> Iterator[Row]:
     for records in fetched.values():
         for record in records:
             yield record.key, record.value, record.timestamp  # type: ignore[attr-defined]

@@ -133,7 +133,7 @@ def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, r
         raise EngineError(message)
     if engine.publishes:
         scores, changes = engine.scores_topic(run), engine.changes_topic(run)
-        asyncio.run(_check(engine, run, before[scores], given.expected))
+        check_scores(engine.name, _last_scores(engine, run, before[scores]), given.expected)
         result.changes = sum(end_offsets(kafka, changes).values()) - sum(before[changes].values())
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
     result.events_per_s.append(timed / (last.at_s - first.at_s))
@@ -141,11 +141,20 @@ def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, r
     result.others.append(share.others)
 
 
-async def _check(engine: Engine, run: Run, before: dict[int, int], expected: dict[str, float]) -> None:
-    """Compare every account's last published score with the expected one."""
-    records = await read_all(run.kafka, engine.scores_topic(run), before)
+def _last_scores(engine: Engine, run: Run, before: dict[int, int]) -> dict[str, float]:
+    """Every account's last published score."""
+    records = asyncio.run(read_all(run.kafka, engine.scores_topic(run), before))
     last = {key: value for key, value, _ in records}
-    published = {key.decode(): engine.read_score(value) for key, value in last.items() if value is not None}
+    return {key.decode(): engine.read_score(value) for key, value in last.items() if value is not None}
+
+
+def check_scores(name: str, published: dict[str, float], expected: dict[str, float]) -> None:
+    """Compare every account's last published score with the expected one.
+
+    Raises:
+        EngineError: one differs by a point or more, is missing, or is of an account without events.
+
+    """
     wrong = [
         f"{account}: published {published.get(account)}, expected {value}"
         for account, value in expected.items()
@@ -154,7 +163,7 @@ async def _check(engine: Engine, run: Run, before: dict[int, int], expected: dic
     if wrong or len(published) != len(expected):
         shown = "\n".join(wrong[:5])
         message = (
-            f"{engine.name} is wrong for {len(wrong)} of {len(expected)} accounts and published {len(published)}, "
+            f"{name} is wrong for {len(wrong)} of {len(expected)} accounts and published {len(published)}, "
             f"so its speed means nothing:\n{shown}"
         )
         raise EngineError(message)

@@ -233,7 +233,8 @@ class Deployment:
         # A worker killed between forwarding and its commit forwards twice: the second one is a duplicate.
         assert log.inbox >= expected["forwarded"]
         assert self.kills or log.inbox == expected["forwarded"]
-        return {"sent": log.sent, **expected}
+        outcomes = ("applied", "late", "rejected", "duplicate", "forwarded")
+        return {"sent": log.sent, **{outcome: expected[outcome] for outcome in outcomes}}
 
     def _judge_alerts(self, expected: Mapping[str, oracle.AccountScore]) -> list[dict]:
         alerts = self.documents(verdict.ALERTS)

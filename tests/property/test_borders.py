@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schemas.outputs import Alert
 from stream.engine import Mode
 from tests.driving import Watched, assert_same, cuts, driven, open_episodes, partitions, plan_of, plausible_logs
-from tests.oracle import Borders, Record, band_episodes, border_scores
+from tests.oracle import AccountScore, Borders, Record, band_episodes, border_scores
 from tests.strategies import NOW_MS, policies
 
 DAYS = ("1d", "2d", "7d", "30d", "45d")
@@ -16,7 +16,7 @@ DAYS = ("1d", "2d", "7d", "30d", "45d")
 
 def assert_borders(engine: Watched, expected: Borders, partition: int) -> None:
     """Every border is as the oracle says; those the engine leaves out, as nothing could change any more, repeat it."""
-    last = {}
+    last: dict[str, AccountScore] = {}
     for (at, border_ms), scores in sorted(expected.items()):
         if at == partition:
             last = engine.borders.get(border_ms, last)

@@ -15,7 +15,7 @@ from tests.strategies import NOW_MS, policies
 DAYS = ("1d", "7d", "30d")
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.data(), plausible_logs(partitions=1), policies(windows=DAYS))
 def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.outputs import ScoreChange
@@ -81,7 +81,6 @@ def live_through(data: st.DataObject, worker: Crashing, modes: tuple[Mode, ...],
     worker.drive.turn_to(Mode.HEAD)
     worker.drive.flush()
     worker.said += worker.drive.raw
-
 
 
 @given(

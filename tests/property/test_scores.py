@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.engine import Mode
 from tests.driving import CATCHING_UP, assert_same, cuts, driven, partitions, plan_of, plausible_logs, scores_of
-from tests.oracle import Record, final_scores, outcomes
+from tests.oracle import AccountScore, Record, final_scores, outcomes
 from tests.strategies import NOW_MS, policies
 
 
@@ -18,7 +18,7 @@ def test_final_scores_and_outcomes_are_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
 ) -> None:
     plan = plan_of(policy_text)
-    found = {}
+    found: dict[str, AccountScore] = {}
     counted: Counter[tuple[str, str]] = Counter()
     for records in partitions(log).values():
         drive = driven(data.draw(cuts(records, (Mode.HEAD, catching_up))), plan)

@@ -1,0 +1,134 @@
+"""The benchmark compares like with like only if policy, rivals and check mean the same, so that is tested."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiokafka.partitioner import DefaultPartitioner
+
+from tests.bench import faust_documented, workload
+from tests.bench.engines import POLICY
+from tests.bench.latency import answer_times
+from tests.bench.loading import partition_of, partitions_of_accounts
+from tests.bench.progress import EngineError
+from tests.bench.report import Results, as_json
+from tests.bench.throughput import Measured, check_scores
+
+ACCOUNTS = 50
+
+
+def naive_scores(events: workload.Workload) -> dict[str, float]:
+    """Scores by plain loops over the JSON."""
+    parsed = [json.loads(value) for value in workload.values(events)]
+    last_day: dict[int, int] = defaultdict(int)
+    for event in parsed:
+        home = partition_of(event["account_id"].encode())
+        last_day[home] = max(last_day[home], event["time"] // workload.DAY_MS)
+    found = {}
+    for account in {event["account_id"] for event in parsed}:
+        as_of = last_day[partition_of(account.encode())]
+        inside = [
+            event
+            for event in parsed
+            if event["account_id"] == account and as_of - 30 < event["time"] // workload.DAY_MS <= as_of
+        ]
+        volume = sum(event["count"] for event in inside)
+        found[account] = (min(100, 100 * len(inside) / 80) + min(100, 100 * volume / 160)) / 2
+    return found
+
+
+def test_expected_scores_equal_plain_loops_over_the_events() -> None:
+    events = workload.make_workload(5_000, ACCOUNTS)
+    expected = workload.final_scores(events, partitions_of_accounts(ACCOUNTS))
+    assert expected == pytest.approx(naive_scores(events))
+    assert len(set(expected.values())) > ACCOUNTS / 2
+
+
+def test_faust_rival_gives_the_same_scores() -> None:
+    events = workload.make_workload(4_000, ACCOUNTS)
+    rows = {account: faust_documented.new_row() for account in range(ACCOUNTS)}
+    for account, time_ms, count in zip(events.account, events.time_ms, events.count, strict=True):
+        faust_documented.add(rows[int(account)], int(time_ms), int(count))
+    last_day = int(events.time_ms[-1]) // workload.DAY_MS
+    expected = workload.final_scores(events, np.zeros(ACCOUNTS, dtype=np.int64))
+    current = [account for account, row in rows.items() if row["day"] == last_day]
+    assert len(current) > ACCOUNTS / 3
+    for account in current:
+        assert faust_documented.score(rows[account]) == pytest.approx(expected[workload.account_id(account)])
+
+
+def test_policy_and_java_have_the_constants_of_the_workload() -> None:
+    policy = tomllib.loads(POLICY.read_text("utf-8"))
+    hundred_at = {name: measure["normalise"]["hundred_at"] for name, measure in policy["measures"].items()}
+    assert hundred_at == {"events": workload.EVENTS_HUNDRED_AT, "volume": workload.VOLUME_HUNDRED_AT}
+    assert {measure["window"] for measure in policy["measures"].values()} == {f"{workload.WINDOW_DAYS}d"}
+    assert policy["scores"]["health"]["min_change"] == workload.MIN_CHANGE
+    sources = "".join(
+        path.read_text("utf-8") for path in (Path(__file__).parent / "kafka_streams" / "src").glob("*.java")
+    )
+    for name in ("WINDOW_DAYS", "EVENTS_HUNDRED_AT", "VOLUME_HUNDRED_AT", "MIN_CHANGE"):
+        written = re.search(rf"{name} = ([\d.]+);", sources)
+        assert written is not None
+        assert float(written[1]) == getattr(workload, name)
+
+
+def test_events_are_repeatable_in_time_order_and_about_130_bytes() -> None:
+    first, again = workload.make_workload(3_000), workload.make_workload(3_000)
+    lines = list(workload.values(first))
+    assert lines == list(workload.values(again))
+    assert np.all(np.diff(first.time_ms) >= 0)
+    assert 120 < np.mean([len(line) for line in lines]) < 140
+    assert len({json.loads(line)["id"] for line in lines}) == 3_000
+    assert first.time_ms[-1] < workload.START_MS + workload.DAYS * workload.DAY_MS
+
+
+def test_first_events_reach_every_account_and_end_when_told() -> None:
+    events = workload.first_events(7, each=2, until_ms=1_000_000)
+    assert np.bincount(events.account).tolist() == [2] * 7
+    assert events.time_ms[-1] == 1_000_000
+    assert np.all(np.diff(events.time_ms) > 0)
+
+
+def test_partitions_are_the_ones_of_the_default_partitioner() -> None:
+    homes = list(range(workload.PARTITIONS))
+    for number in range(200):
+        key = workload.account_id(number).encode()
+        assert partition_of(key) == DefaultPartitioner()(key, homes, homes)
+
+
+def test_a_wrong_or_missing_score_is_caught() -> None:
+    check_scores("right", {"a": 50.9, "b": 1.0}, {"a": 50.0, "b": 1.0})
+    with pytest.raises(EngineError, match="1 of 2 accounts"):
+        check_scores("wrong", {"a": 51.0, "b": 1.0}, {"a": 50.0, "b": 1.0})
+    with pytest.raises(EngineError, match="b: published None"):
+        check_scores("short", {"a": 50.0}, {"a": 50.0, "b": 1.0})
+    with pytest.raises(EngineError, match="published 2"):
+        check_scores("invents", {"a": 50.0, "c": 9.0}, {"a": 50.0})
+
+
+def test_latency_is_from_a_probe_to_its_first_score() -> None:
+    events = [(b"probe-1", b"", 1_000), (b"probe-2", b"", 7_000), (b"account-1", b"", 7_001)]
+    scores = [(b"probe-1", b"", 1_500), (b"account-1", b"", 7_003), (b"probe-2", b"", 7_004), (b"probe-2", b"", 9_000)]
+    assert answer_times(events, scores) == [4]
+    with pytest.raises(EngineError, match="1 of 2 new accounts"):
+        answer_times(events, scores[:2])
+
+
+def test_json_holds_what_was_measured_and_nothing_else() -> None:
+    results = Results(
+        throughput={
+            "ours": Measured("us", 10, [300.0, 100.0, 200.0], changelog_bytes_per_event=12.34),
+            "kafka_streams": Measured("them", 10, [100.0]),
+        }
+    )
+    assert as_json(results) == {
+        "events_per_s": {"ours": 200, "kafka_streams": 100},
+        "ratio": {"ours/kafka_streams": 2.0},
+        "changelog_bytes_per_event": 12.3,
+    }
