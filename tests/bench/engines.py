@@ -96,7 +96,7 @@ class KafkaStreams(Engine):
     """Kafka Streams 4.1: Processor API, in-memory store with cache and changelog, two threads."""
 
     name: str = "kafka_streams"
-    label: str = "Kafka Streams 4.1, a change an account and second"
+    label: str = "Kafka Streams"
     publishing: str = "CONFLATED"
     settings: tuple[str, ...] = ()
 
@@ -116,7 +116,7 @@ class FaustDocumented(Engine):
     """Faust as its documentation writes it."""
 
     name: str = "faust"
-    label: str = "Faust 0.15 as documented"
+    label: str = "Faust as documented"
 
     def command(self, run: Run) -> list[str]:
         """A Faust worker."""
@@ -133,7 +133,7 @@ class Floor(Engine):
     """A consumer loop with parsing, nothing else."""
 
     name: str = "floor"
-    label: str = "a bare consumer loop that parses"
+    label: str = "bare consumer loop"
     publishes = False
 
     def command(self, run: Run) -> list[str]:
@@ -196,26 +196,26 @@ _EVENT_TIME = {"VITALS_TIME": "event", "VITALS_CATCH_UP": "conflate", "VITALS_DE
 
 THROUGHPUT: tuple[Engine, ...] = (
     Vitals("ours", "account-vitals", _EVENT_TIME),
-    Vitals("ours_dedup", "account-vitals, deduplicating by id", {**_EVENT_TIME, "VITALS_DEDUP": "true"}),
+    Vitals("ours_dedup", "account-vitals, dedup", {**_EVENT_TIME, "VITALS_DEDUP": "true"}),
     KafkaStreams(),
     KafkaStreams(
         "kafka_streams_exactly_once",
-        "Kafka Streams 4.1, the same exactly-once",
+        "Kafka Streams, EOS",
         settings=("processing.guarantee=exactly_once_v2",),
     ),
-    Vitals("ours_exact", "account-vitals, exact at every day", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}),
-    KafkaStreams("kafka_streams_exact", "Kafka Streams 4.1, exact at every day", "EACH"),
+    Vitals("ours_exact", "account-vitals, exact", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}),
+    KafkaStreams("kafka_streams_exact", "Kafka Streams, exact", "EACH"),
     FaustDocumented(),
     Floor(),
 )
 
 LATENCY: tuple[Engine, ...] = (
     Vitals("ours", "account-vitals", {"VITALS_TIME": "live", "VITALS_DEDUP": "true"}),
-    KafkaStreams("kafka_streams", "Kafka Streams 4.1", "EACH", settings=("producer.linger.ms=1",)),
+    KafkaStreams("kafka_streams", "Kafka Streams", "EACH", settings=("producer.linger.ms=1",)),
 )
 RESTORE: tuple[Engine, ...] = (
     Vitals("ours", "account-vitals, default policy", _EVENT_TIME, policy=None),
-    KafkaStreams("kafka_streams", "Kafka Streams 4.1, two measures", "EACH"),
+    KafkaStreams("kafka_streams", "Kafka Streams, two measures", "EACH"),
 )
 
 

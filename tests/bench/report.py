@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+
+from tests.bench.restore import MANY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,33 +82,36 @@ def show(console: Console, results: Results) -> None:
         console.print(_restore_table(results.restore))
 
 
+def _table(title: str, *figures: str) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    table.add_column("engine", no_wrap=True)
+    for heading in figures:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
 def _throughput_table(measured: dict[str, Measured]) -> Table:
-    table = Table(title="Events per second, median of the runs", title_justify="left")
-    table.add_column("engine")
-    for heading in ("events/s", "lowest", "highest", "CPU µs/event", "published", "log B/event"):
-        table.add_column(heading, justify="right")
+    table = _table("Events per second, median of the runs", "events/s", "range, k", "CPU µs", "changes", "log B")
+    table.caption = (
+        "exact: every change, and every account at each day's border; else one change an account and second. EOS: "
+        "exactly-once transactions. CPU and changelog are per event. Faust: a prefix of the same events."
+    )
     for row in measured.values():
-        lowest, highest = min(row.events_per_s), max(row.events_per_s)
-        figures = (f"{row.median:,.0f}", f"{lowest:,.0f}", f"{highest:,.0f}", f"{median(row.cpu_us_per_event):.1f}")
+        span = f"{min(row.events_per_s) / 1e3:.1f}-{max(row.events_per_s) / 1e3:.1f}"
+        figures = (f"{row.median:,.0f}", span, f"{median(row.cpu_us_per_event):.1f}")
         table.add_row(row.label, *figures, f"{row.changes:,}", f"{row.changelog_bytes_per_event:,.0f}")
     return table
 
 
 def _latency_table(measured: dict[str, Latency]) -> Table:
-    table = Table(title="Milliseconds from event to score, both in Kafka", title_justify="left")
-    table.add_column("engine")
-    for heading in ("events/s", "p50", "p99", "samples"):
-        table.add_column(heading, justify="right")
+    table = _table("Milliseconds from event to score, both in Kafka", "events/s", "p50", "p99", "samples")
     for row in measured.values():
         table.add_row(row.label, f"{row.rate:,.0f}", f"{row.p50:,.0f}", f"{row.p99:,.0f}", f"{row.samples:,}")
     return table
 
 
 def _restore_table(measured: dict[str, Restored]) -> Table:
-    table = Table(title="Restart with 100,000 accounts", title_justify="left")
-    table.add_column("engine")
-    for heading in ("accounts/s", "RSS B/account", "changelog MB"):
-        table.add_column(heading, justify="right")
+    table = _table(f"Restart with {MANY:,} accounts", "accounts/s", "RSS B/account", "changelog MB")
     for row in measured.values():
         megabytes = row.changelog_bytes / 1e6
         table.add_row(row.label, f"{row.accounts_per_s:,.0f}", f"{row.bytes_per_account:,.0f}", f"{megabytes:,.1f}")
