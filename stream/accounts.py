@@ -83,6 +83,14 @@ class AccountIndex(dict[str, int]):
         """Record key (the id's bytes) of each row."""
         return list(map(self._keys.__getitem__, rows.tolist()))
 
+    def adopt(self, accounts: Sequence[str]) -> Rows:
+        """Row of each account that is known to be ours, int64 (len(accounts),)."""
+        owns, self._owns = self._owns, lambda _account: True
+        try:
+            return self.rows(accounts)
+        finally:
+            self._owns = owns
+
     def rows(self, accounts: Sequence[str]) -> Rows:
         """Row of each account, int64 (len(accounts),)."""
         return np.fromiter(map(self.__getitem__, accounts), dtype=np.int64, count=len(accounts))

@@ -102,7 +102,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
     engine.judged_ms = state.get("judged")
     accounts = engine.accounts
     for layout, (names, record, profiles) in rows.items():
-        places = accounts.index.rows(names)
+        places = accounts.index.adopt(names)
         accounts.reserve()
         accounts.load(places, record, layouts[layout])
         for row, profile in zip(places.tolist(), profiles, strict=True):
@@ -174,7 +174,7 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes]) -> None:
             values.append(value[_AGE.size :])
     for tag, (names, numbers, values) in found.items():
         if names:
-            rows = engine.accounts.index.rows(names)
+            rows = engine.accounts.index.adopt(names)
             engine.accounts.reserve()
             columns[tag].load(rows, np.array(numbers, dtype=np.int64), values)
 

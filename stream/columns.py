@@ -164,9 +164,17 @@ class PaneColumn:
         if self.adds:
             if divisor % self.divisor:
                 self._refine(np.array([float(divisor)]))
-            saved = saved.astype(np.float64) * (divisor // self.divisor)
-            self._widen(float(np.abs(saved).max(initial=0)))
-        panes = panes_in_slots(as_of_ms // UNIT_MS[self.unit], saved.shape[1])
+            if divisor != self.divisor:
+                saved = saved.astype(np.float64) * (divisor // self.divisor)
+            self._widen(max(float(saved.max(initial=0)), -float(saved.min(initial=0))))
+        newest = as_of_ms // UNIT_MS[self.unit]
+        if saved.shape[1] == self.panes:
+            self.values[rows] = saved
+            for pane in np.unique(newest[newest < self.newest]).tolist():
+                behind = rows[newest == pane]
+                self.values[np.ix_(behind, slots_passed(pane, self.newest, self.panes))] = self.empty
+            return
+        panes = panes_in_slots(newest, saved.shape[1])
         self.values[rows] = self.empty
         which, slot = np.nonzero(panes > self.newest - self.panes)
         self.values[rows[which], panes[which, slot] % self.panes] = saved[which, slot]
