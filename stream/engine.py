@@ -349,8 +349,8 @@ class Engine:
             alive = self.accounts.alive()
             self._publisher.note(alive, self.score(alive))
             self.accounts.unsent[:] = False
-            # A worker that crashed may have told more than it saved: what stands in `health.scores` is not known, so that
-            # the first score of every account is sent, whatever it is.
+            # A worker that crashed may have told more than it saved: what stands in `health.scores` is not known, so
+            # that the first score of every account is sent, whatever it is.
             self.accounts.values[alive] = np.inf
             self._stale = False
 
