@@ -80,7 +80,9 @@ class Worker:
         )
         self.app = self._app()
         self.processor.highwater = self._highwater
+        self.processor.on_caught_up = self._commit_soon
         self._beat = time.monotonic()
+        self._soon: asyncio.Task[bool] | None = None
 
     # -- what the parts ask for ---------------------------------------------------------------------------------------
 
@@ -98,6 +100,10 @@ class Worker:
             return self._consumer().highwater(tp)
         except Exception:  # noqa: BLE001 -- aiokafka raises its own kinds while a partition is being taken away
             return None
+
+    def _commit_soon(self) -> None:
+        if self._consumer().holds():
+            self._soon = asyncio.get_running_loop().create_task(self.committer.commit(periodic=False))
 
     # Handover, for the consumer
 
@@ -169,6 +175,7 @@ class Worker:
         table = app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=settings.partitions)
         EngineStore.processor = self.processor
         EngineStore.on_fatal = staticmethod(self.fatal)
+        EngineStore.introduce = staticmethod(self.committer.introduce)
         EngineStore.changelog = self.changelog
         self.table = table
         app.agent(app.topic(*TOPICS, key_serializer="raw", value_serializer="raw"), name="sources")(self._sources)

@@ -93,6 +93,12 @@ class Committer:
                 self._telemetry.last_progress.set_to_current_time()
             return bool(offsets)
 
+    async def introduce(self) -> None:
+        """Write every lane's layout before its first event is judged: the answer tells the broker's clock."""
+        for lane in self._processor.lanes.values():
+            self._outbox.put(self._changelog, lane.partition, [Outgoing(*changelog.layout_record(lane.engine))])
+        await self._outbox.drained(lambda topic: topic == self._changelog)
+
     def _take(self, lane: Lane) -> list[Outgoing]:
         """A copy of what changed, made without a pause: the engine goes on while it is written."""
         self._processor.flush(lane)

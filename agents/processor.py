@@ -62,6 +62,8 @@ class Lane:
     blocked_since: dict[int, float] = field(default_factory=dict)
     given_up: set[int] = field(default_factory=set)
     applied_at: float = field(default_factory=time.monotonic)
+    hurry: bool = False
+    """Whether to commit as soon as nothing lags: catching up is over, and a crash now would do much of it again."""
     changed: bool = False
     """Whether something happened since the last commit."""
 
@@ -76,6 +78,7 @@ class Processor:
         self.plan = plan
         self.lanes: dict[int, Lane] = {}
         self.highwater: Callable[[TP], int | None] = lambda _tp: None
+        self.on_caught_up: Callable[[], None] = lambda: None
         self._settings = settings
         self._outbox = outbox
         self._telemetry = telemetry
@@ -184,6 +187,9 @@ class Processor:
             self._leave(lane)
             lane.applied_at = time.monotonic()
             lane.changed = True
+            if lane.hurry and not any(self.lag(lane).values()):
+                lane.hurry = False
+                self.on_caught_up()
             self._telemetry.last_progress.set_to_current_time()
             await self._outbox.room()
             await asyncio.sleep(0)
@@ -228,6 +234,7 @@ class Processor:
         else:
             effects = lane.engine.flush(Mode.HEAD)
         lane.mode = Mode.HEAD
+        lane.hurry = True
         self._carry_out(lane, effects, ())
         log.info("caught_up", partition=lane.partition)
 

@@ -8,7 +8,7 @@ not the table's: a commit writes whole rows at once. Wired by `agents.bootstrap`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import faust
@@ -28,6 +28,7 @@ class EngineStore(memory.Store[Any, Any]):
 
     processor: Processor
     on_fatal: Callable[[BaseException], None]
+    introduce: Callable[[], Awaitable[None]]
     changelog: str
 
     def __post_init__(self) -> None:
@@ -74,6 +75,7 @@ class EngineStore(memory.Store[Any, Any]):
                 if tp.topic == self.changelog and tp.partition not in self.processor.lanes:
                     self.processor.open(tp.partition, self._recovered.pop(tp.partition, {}))
                     opened += len(self.processor.lanes[tp.partition].engine.accounts)
+            await self.introduce()
             seconds = time.monotonic() - self._since
             log.info("restored", accounts=opened, seconds=round(seconds, 3), partitions=sorted(self.processor.lanes))
         except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state

@@ -32,6 +32,12 @@ _AGE = struct.Struct("<q")
 """Events applied to the account when a page was written."""
 
 
+def layout_record(engine: Engine) -> tuple[bytes, bytes]:
+    """What rows written now look like; the same record as long as no column widens."""
+    layout = engine.accounts.layout()
+    return b"l" + layout.digest, layout.describe()
+
+
 def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     """Records to write, in order (a None value deletes), for all that changed since the last snapshot.
 
@@ -42,7 +48,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     rows = np.flatnonzero(accounts.dirty)
     accounts.dirty[rows] = False
     layout = accounts.layout()
-    records: list[tuple[bytes, bytes | None]] = [(b"l" + layout.digest, layout.describe())]
+    records: list[tuple[bytes, bytes | None]] = [layout_record(engine)]
     for column in engine.members():
         tag = _column_tag(column)
         records += [

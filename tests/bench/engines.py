@@ -93,7 +93,7 @@ class _ToScore(msgspec.Struct):
 
 @dataclass
 class KafkaStreams(Engine):
-    """Kafka Streams 4.1: Processor API, in-memory store with cache and changelog, two threads."""
+    """Kafka Streams 4.1: Processor API, in-memory store with cache and changelog, a thread for each partition."""
 
     name: str = "kafka_streams"
     label: str = "Kafka Streams"

@@ -1,6 +1,6 @@
 """A whole deployment for one test: a Kafka of its own, workers that come and go, and the verdict in the end.
 
-Owns starting, killing, waiting and the final comparison. Must not know which fault is injected: that is the tests' part.
+Owns starting, killing, waiting and the final comparison. Must not know which fault is injected: that is for the tests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 GROUP = "faults"
 PATIENCE_S = 120.0
 _PAUSE_S = 0.05
-# Records are as old as their events, which is older than the topics keep them: the broker must not get round to cleaning.
+# Records are as old as their events, older than the topics keep them: the broker must not get round to cleaning.
 _BROKER = {"log.initial.task.delay.ms": "86400000"}
 SLOWLY = {"fetch.max.bytes": "65536"}
 """A broker that hands out a few hundred records at a time, so that a kill finds the worker half way."""

@@ -48,7 +48,7 @@ POLICIES: list[tuple[str, str, list[str]]] = [
 ]
 SETTINGS_FILES: list[tuple[str, list[str]]] = [
     ("partition = 4\n", ["partition"]),
-    ("partitions = 4\nbroker = 9092\n", ["broker"]),
+    ('partitions = 4\ncommit_interval_s = "soon"\n', ["commit_interval_s"]),
     ("partitions = \n", []),
 ]
 
@@ -104,7 +104,7 @@ def test_a_bad_settings_file_is_named(
 
 @pytest.mark.parametrize(("right", "wrong", "words"), POLICIES)
 def test_a_bad_policy_is_named_with_file_line_and_field(
-    kafka: KafkaServer, tmp_path: Path, fault: Callable, right: str, wrong: str, words: list[str]
+    kafka: KafkaServer, tmp_path: Path, fault: Callable, *, right: str, wrong: str, words: list[str]
 ) -> None:
     assert right in TEMPLATE
     text = TEMPLATE.replace(right, wrong, 1)

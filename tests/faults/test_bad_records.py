@@ -35,7 +35,8 @@ def broken(identity: str, fields: str) -> bytes:
 BAD: dict[str, tuple[str, bytes | None]] = {
     "bad UTF-8": (USAGE, b'{"id":"b1","account_id":"acct-1","time":%d,"feature":"\xff\xfe"}' % TIME_MS),
     "truncated JSON": (USAGE, broken("b2", '"count":1')[:-9]),
-    "nested 10,000 deep": (USAGE, broken("b3", '"feature":' + "[" * 10_000 + "]" * 10_000)),
+    "nested 10,000 deep": (USAGE, broken("b3", '"extra":' + "[" * 10_000 + "]" * 10_000)),
+    "nested 10,000 deep for a text": (USAGE, broken("b19", '"feature":' + '{"a":' * 10_000 + "1" + "}" * 10_000)),
     "NaN": (USAGE, broken("b4", '"count":NaN')),
     "1e400": (USAGE, broken("b5", '"count":1e400')),
     "text for a number": (USAGE, broken("b6", '"count":"7"')),

@@ -52,8 +52,7 @@ def test_times_that_cannot_be_true_age_nobody(tmp_path: Path, fault: Callable, c
         log = deployment.input_log(now)
         assert len(log.rejected) == len(bad)
         if clock == "live":
-            hour = until_aged(deployment, {message.key.decode() for message in events if message.key})
-            figures = deployment.judge(log, as_of_ms=hour)
+            figures = deployment.judge(log, as_of_ms=until_aged(deployment))
         else:
             figures = deployment.judge(log)
         assert figures["rejected"] == len(bad)
@@ -63,17 +62,16 @@ def test_times_that_cannot_be_true_age_nobody(tmp_path: Path, fault: Callable, c
     fault(f"12 +1 year, epoch 0, seconds; VITALS_TIME={clock}", figures)
 
 
-def until_aged(deployment: Deployment, accounts: set[str]) -> int:
-    """Wait until the clock has brought idle accounts to the hour that it is; returns that hour's border in ms."""
+def until_aged(deployment: Deployment) -> int:
+    """Wait until the clock has brought idle accounts to the hour that it is; returns the moment."""
 
     def aged() -> bool:
+        # Between two borders nothing ages: any moment of this hour does, from the last event on.
         log = deployment.input_log(now_ms())
-        border = now_ms() // HOUR_MS * HOUR_MS
-        return not verdict.score_differences(log.scores(deployment.policy, border), deployment.scores())
+        return not verdict.score_differences(log.scores(deployment.policy, now_ms()), deployment.scores())
 
-    assert accounts
     deployment.until(aged, "idle accounts have the scores of this hour", 60)
-    return now_ms() // HOUR_MS * HOUR_MS
+    return now_ms()
 
 
 @pytest.mark.parametrize("offset", ["+1h", "-1h"])
@@ -83,28 +81,25 @@ def test_a_wrong_clock_of_the_worker_ages_nobody_and_refuses_nothing(
     """Idle accounts fall silent at the right hour, events of this minute are applied, those far ahead are not."""
     start = now_ms()
     idle = [
-        event(USAGE, f"i{number}", account, start - (number % 12) * HOUR_MS - 3 * HOUR_MS - number)
+        event(USAGE, f"{partition}-{number}", account, start - 5 * HOUR_MS + number * 60_000)
         for partition in range(topic_log.PARTITIONS)
         for number, account in enumerate(accounts_of(partition, 5) * 24)
     ]
-    idle = [message._replace(value=message.value) for message in idle]
-    names = [f"{message.key!r}{message.timestamp_ms}" for message in idle]
-    assert len(names) == len(set(names)), "every event has an id of its own"
-    with Deployment(tmp_path, policy=HOURLY, time="live", dedup="false") as deployment:
+    with Deployment(tmp_path, policy=HOURLY, time="live") as deployment:
         deployment.send(idle)
         worker = deployment.start(variables=wrong_clock(offset))
         deployment.until_done()
+        deployment.judge(as_of_ms=until_aged(deployment))
         moment = now_ms()
         live = [event(USAGE, f"l{number}", f"live-{number}", moment) for number in range(40)]
         ahead = [event(USAGE, f"a{number}", f"live-{number}", moment + 30 * 60_000) for number in range(40)]
         deployment.send([message._replace(timestamp_ms=moment) for message in (*live, *ahead)])
         deployment.until_done()
-        hour = until_aged(deployment, {"any"})
-        log = deployment.input_log(now_ms())
-        figures = deployment.judge(log, as_of_ms=hour if offset == "none" else max(hour, moment))
+        now = until_aged(deployment)
+        figures = deployment.judge(deployment.input_log(now), as_of_ms=now)
         assert figures["applied"] == len(idle) + len(live)
         assert figures["rejected"] == len(ahead)
-        assert max(score["as_of"] for score in deployment.scores().values()) <= now_ms()
+        assert max(score["as_of"] for score in deployment.scores().values()) <= now
         assert worker.is_running
     fault(f"12 worker clock {offset}", figures)
 

@@ -35,7 +35,7 @@ def dies_at(deployment: Deployment, step: str, commit: int) -> None:
 @pytest.mark.broker
 def test_dying_at_every_step_in_turn_changes_nothing(tmp_path: Path, fault: Callable) -> None:
     with Deployment(tmp_path, policy=SHORT, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:
-        deployment.send(company(60, 40))
+        deployment.send(company(40, 25))
         for step in STEPS:
             dies_at(deployment, step, 1)
         deployment.start()
@@ -98,7 +98,7 @@ def test_a_score_that_was_told_before_a_crash_does_not_stand_when_it_no_longer_h
         deployment.send([survey(1, 2)])
 
         def told() -> float:
-            return deployment.scores()[account]["scores"]["health"]["value"]
+            return float(deployment.scores()[account]["scores"]["health"]["value"])
 
         deployment.until(lambda: told() == 20, "the second answer is told")
         deployment.kill(worker)

@@ -28,7 +28,7 @@ def test_duplicates_change_no_score(tmp_path: Path, fault: Callable) -> None:
     copies = 0
     with Deployment(tmp_path) as deployment:
         worker = deployment.start()
-        parts = (events[:half], events[half:], [])
+        parts: list[list[Message]] = [events[:half], events[half:], []]
         for number, part in enumerate(parts):
             again = chance.sample(metric[: half if number == 0 else len(metric)], len(metric) // 10)
             copies += len(again)

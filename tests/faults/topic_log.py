@@ -1,7 +1,7 @@
 """Records into Kafka and back: what a test sends, and what the topics hold in the end.
 
-Owns writing with every detail of a record chosen (partition, time, headers, codec) and reading whole topics. Must not know
-what the records mean. Called by `tests.faults.deployment` and by tests with records of their own.
+Owns writing with every detail of a record chosen (partition, time, headers, codec) and reading whole topics. Must not
+know what the records mean. Called by `tests.faults.deployment` and by tests with records of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The verdict: what the topics hold against what the oracle makes of the input.
 
-Owns the comparison of scores, counts, dead letters, changes and alerts. Must not know how records came to be or what was
-done to the workers, nor use the product's code. Called by `tests.faults.deployment`.
+Owns the comparison of scores, counts, dead letters, changes and alerts. Must not know how records came to be or what
+was done to the workers, nor use the product's code. Called by `tests.faults.deployment`.
 """
 
 from __future__ import annotations
@@ -83,10 +83,8 @@ def latest_scores(records: Iterable[Stored]) -> dict[str, dict[str, Any]]:
     return latest
 
 
-def score_differences(
-    expected: Mapping[str, oracle.AccountScore], found: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    """Return in words where scores are not the oracle's: value, band, and value, points and contribution of each factor."""
+def score_differences(expected: Mapping[str, oracle.AccountScore], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return in words where scores are not the oracle's: value, band, value, points and contribution of factors."""
     wrong = [f"{account}: no score" for account in sorted(expected.keys() - found.keys())]
     wrong += [f"{account}: a score of nothing" for account in sorted(found.keys() - expected.keys())]
     for account in sorted(expected.keys() & found.keys()):
@@ -193,8 +191,10 @@ def letter_differences(rejected: Iterable[Stored], letters: Iterable[Stored], *,
         copies = found.pop((record.topic, record.partition, record.offset), [])
         if not copies or (once and len(copies) > 1):
             wrong.append(f"{record.topic} {record.partition}@{record.offset}: {len(copies)} letters")
-        for copy in copies:
-            if (copy.key, copy.value, copy.headers[:-5]) != (record.key, record.value, record.headers):
-                wrong.append(f"{record.topic} {record.partition}@{record.offset}: not byte for byte")
+        wrong += [
+            f"{record.topic} {record.partition}@{record.offset}: not byte for byte"
+            for copy in copies
+            if (copy.key, copy.value, copy.headers[:-5]) != (record.key, record.value, record.headers)
+        ]
     wrong += [f"a letter for {place}, which was not rejected" for place in found]
     return wrong

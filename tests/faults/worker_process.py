@@ -112,7 +112,7 @@ class WorkerProcess:
             return None
 
     def samples(self) -> Samples:
-        """Return its metrics as name -> values of the labels, in the order of their names -> value; {} without an answer."""
+        """Return its metrics: name -> values of the labels, sorted by label -> value. Empty without an answer."""
         answer = self.ask("/metrics")
         found: Samples = {}
         if answer is None:

@@ -1,8 +1,8 @@
 """A worker that kills itself at a chosen step of a commit: `python tests/faults/worker_that_dies.py STEP COMMIT`.
 
-STEP is one of `STEPS`, COMMIT the number of the commit (of those that write state, counted from 1) in which it dies. What
-comes before the step is really acknowledged by the broker; nothing after it is sent. Everything else is the product's
-worker with the settings of its environment.
+STEP is one of `STEPS`, COMMIT the number of the commit (of those that write state, counted from 1) in which it dies.
+What comes before the step is really acknowledged by the broker; nothing after it is sent. Everything else is the
+product's worker with the settings of its environment.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from agents.cli import app
 from agents.committer import Committer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from faust.types import TP
+
     from agents.outbox import Outgoing
     from agents.processor import Lane
 
@@ -57,8 +61,7 @@ def cut(step: str, records: list[Outgoing]) -> list[Outgoing]:
 
 def arrange(step: str, commit: int) -> None:
     """Make the committer die at the step of that commit."""
-    write_state, seen = Committer._state, []
-    commit_offsets_of = Committer.__init__
+    write_state, begin, seen = Committer._state, Committer.__init__, []
 
     async def state(self: Committer, snapshots: Snapshots) -> None:
         if any(records for _, records in snapshots):
@@ -73,10 +76,10 @@ def arrange(step: str, commit: int) -> None:
         die()
 
     def build(self: Committer, *parts: object, **named: object) -> None:
-        commit_offsets_of(self, *parts, **named)  # type: ignore[arg-type]  # handed on as they come
+        begin(self, *parts, **named)  # type: ignore[arg-type]  # handed on as they come
         commit_offsets = self._commit_offsets
 
-        async def commit_and_die(positions: dict) -> bool:
+        async def commit_and_die(positions: Mapping[TP, int]) -> bool:
             done = await commit_offsets(positions)
             if step == "offsets" and len(seen) == commit:
                 die()

@@ -1,6 +1,7 @@
-"""A worker whose fence is broken on purpose: what it reads twice, it counts twice. `python tests/faults/worker_without_fence.py`.
+"""A worker whose fence is broken on purpose: what it reads twice, it counts twice.
 
-Everything else is the product's worker with the settings of its environment. The tests see that the oracle catches it.
+Run as `python tests/faults/worker_without_fence.py`. Everything else is the product's worker with the settings of its
+environment. The tests see that the oracle catches it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from agents.cli import app
-from stream import engine
+from stream import batch, engine
 
 if TYPE_CHECKING:
     from stream.batch import Batch, Candidates
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 def unfence() -> None:
     """Take every record for a new one, wherever it lies."""
-    sort_out = engine.sort_out
+    sort_out = batch.sort_out
 
-    def blind(batch: Batch, at: int, **named: Any) -> Candidates:
-        found = sort_out(batch, at, **{**named, "position": 0, "seen": None})
+    def blind(records: Batch, at: int, **named: Any) -> Candidates:
+        found = sort_out(records, at, **{**named, "position": 0, "seen": None})
         return replace(found, fenced=np.zeros(len(found.offsets), dtype=bool))
 
-    engine.sort_out = blind  # type: ignore[assignment]
+    vars(engine)["sort_out"] = blind
 
 
 if __name__ == "__main__":

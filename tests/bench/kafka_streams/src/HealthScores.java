@@ -43,10 +43,9 @@ public final class HealthScores {
     settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, args[0]);
     settings.put(StreamsConfig.APPLICATION_ID_CONFIG, args[1]);
     settings.put(StreamsConfig.STATE_DIR_CONFIG, args[5]);
-    // CONFLATED asks for its commits, once a second too. A commit that one partition asks for takes the thread's others with
-    // it, published or not, so each of the four has a thread of its own.
-    boolean asks = args[4].equals("CONFLATED");
-    settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, asks ? 600_000 : 1000);
+    // The processors ask for commits. A commit that one partition asks for takes the thread's others with it, published or
+    // not, so each of the four has a thread of its own.
+    settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 600_000);
     settings.put(StreamsConfig.producerPrefix(ProducerConfig.TRANSACTION_TIMEOUT_CONFIG), 900_000);
     settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 4);
     settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 64L * 1024 * 1024);
