@@ -130,6 +130,13 @@ class Processor:
         if self._first:
             self._first = False
             log.info("first_batch", at_ms=time.time_ns() // 1_000_000, topic=fetched.tp.topic)
+        fence = TOPICS.index(fetched.tp.topic)
+        known = lane.fetched.get(fence, 0)
+        if fetched.records[0].offset < known:
+            # Faust seeks back to the committed offsets when streams resume; a fetch may have come before that.
+            fetched = fetched._replace(records=[record for record in fetched.records if record.offset >= known])
+            if not fetched.records:
+                return
         fetch = self._fetch(fetched)
         lane.merge.add(fetch)
         lane.fetched[fetch.fence] = fetch.end

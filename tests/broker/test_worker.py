@@ -78,9 +78,9 @@ def test_explain_tells_what_the_last_score_says(settled: Deployment) -> None:
     explained = json.loads(told.stdout)
     score = message["scores"]["health"]
     assert explained["value"] == score["value"]
-    assert [factor["contribution"] for factor in explained["factors"]] == [
-        factor["contribution"] for factor in score["factors"]
-    ]
+    assert {factor["measure"]: factor["contribution"] for factor in explained["factors"]} == {
+        factor["measure"]: factor["contribution"] for factor in score["factors"]
+    }
     assert account in vitals(settled, "explain", account).stdout
     unknown = vitals(settled, "explain", "nobody")
     assert (unknown.returncode, "nobody" in unknown.stderr) == (1, True)
@@ -186,7 +186,8 @@ def test_a_worker_waits_for_a_broker_that_comes_later(tmp_path: Path) -> None:
     with Deployment(tmp_path) as deployment:
         deployment.kafka.kill()
         worker = deployment.start()
-        deployment.until(lambda: "broker_not_ready" in worker.log_text(), "it says what it waits for", 30)
+        # Connecting is given up after a while only: the first warning takes its time.
+        deployment.until(lambda: "broker_not_ready" in worker.log_text(), "it says what it waits for", 50)
         deployment.kafka.restart()
         deployment.send([event(USAGE, "1", "acct-1", END_MS - HOUR_MS)])
         deployment.until_done()

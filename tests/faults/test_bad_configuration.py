@@ -43,8 +43,8 @@ POLICIES: list[tuple[str, str, list[str]]] = [
     ('window = "180d"', 'window = "999d"', ["window", "365"]),
     ('source = "surveys"', 'source = "polls"', ["source", "polls"]),
     ("from = 70", "from = 170", ["bands"]),
-    ('{ name = "at-risk", from = 0,', '{ name = "at-risk", from = 10,', ["bands", "0"]),
-    ("min_change = 1.0", "min_change = ", ["line"]),
+    ("bands = [", 'bands = [{ name = "best", from = 70 },', ["bands", "70"]),
+    ("min_change = 1.0", "min_change = much", ["TOML"]),
 ]
 SETTINGS_FILES: list[tuple[str, list[str]]] = [
     ("partition = 4\n", ["partition"]),

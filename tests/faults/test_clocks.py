@@ -51,10 +51,7 @@ def test_times_that_cannot_be_true_age_nobody(tmp_path: Path, fault: Callable, c
         # The oracle judges by this moment what lies ahead: before the worker did, and far from the limits of both.
         log = deployment.input_log(now)
         assert len(log.rejected) == len(bad)
-        if clock == "live":
-            figures = deployment.judge(log, as_of_ms=until_aged(deployment))
-        else:
-            figures = deployment.judge(log)
+        figures = deployment.judge(log, as_of_ms=until_aged(deployment) if clock == "live" else None)
         assert figures["rejected"] == len(bad)
         letters = topic_log.read(deployment.kafka.bootstrap, [f"{USAGE}.dlq"])[f"{USAGE}.dlq"]
         reasons = sorted(dict(letter.headers)["vitals.error.reason"] or b"" for letter in letters)
