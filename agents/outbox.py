@@ -22,7 +22,7 @@ from agents.telemetry import Telemetry
 
 log = structlog.get_logger()
 
-FEW = 64
+FEW = 8
 FLIGHT_RECORDS = 20_000
 UNACKNOWLEDGED_LIMIT = 100_000
 FIRST_PAUSE_S = 0.1

@@ -4,8 +4,7 @@ Owns the method. Every engine starts from nothing on a topic that is loaded befo
 starts when an outside process first sees something committed: by then the group has formed, Python has imported and the
 JVM has compiled. It stops when it sees everything committed; what was committed in between is divided by the time. A
 fifth more than `events` is loaded for what comes before the clock. account-vitals and Kafka Streams commit every five
-seconds while they have more to read and every second when they have not, so each time holds up to one second of waiting
-for the last commit, which costs the fastest most.
+seconds while they have more to read, and soon after they have not.
 
 Results are then read from the engine's output and compared with `workload.final_scores`: a published score may differ
 from it by less than the point that makes a change. Repeats are interleaved (all engines, then all again), so that what

@@ -180,15 +180,3 @@ def test_a_worker_whose_loop_stands_still_ends_itself(tmp_path: Path) -> None:
         deployment.start()
         deployment.until_done()
         assert deployment.judge()["applied"] == 1
-
-
-def test_a_worker_waits_for_a_broker_that_comes_later(tmp_path: Path) -> None:
-    with Deployment(tmp_path) as deployment:
-        deployment.kafka.kill()
-        worker = deployment.start()
-        # Connecting is given up after a while only: the first warning takes its time.
-        deployment.until(lambda: "broker_not_ready" in worker.log_text(), "it says what it waits for", 50)
-        deployment.kafka.restart()
-        deployment.send([event(USAGE, "1", "acct-1", END_MS - HOUR_MS)])
-        deployment.until_done()
-        assert deployment.judge()["applied"] == 1

@@ -43,7 +43,7 @@ POLICIES: list[tuple[str, str, list[str]]] = [
     ('window = "180d"', 'window = "999d"', ["window", "365"]),
     ('source = "surveys"', 'source = "polls"', ["source", "polls"]),
     ("from = 70", "from = 170", ["bands"]),
-    ("bands = [", 'bands = [{ name = "best", from = 70 },', ["bands", "70"]),
+    ('alert = "warning"', 'alert = "loud"', ["alert", "loud"]),
     ("min_change = 1.0", "min_change = much", ["TOML"]),
 ]
 SETTINGS_FILES: list[tuple[str, list[str]]] = [

@@ -58,7 +58,14 @@ def test_dying_at_a_step_changes_nothing(tmp_path: Path, fault: Callable, step: 
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("step", ["half the rows", "rows", "one partition"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "rows",
+        pytest.param("half the rows", marks=pytest.mark.faults),
+        pytest.param("one partition", marks=pytest.mark.faults),
+    ],
+)
 def test_an_account_that_went_silent_is_not_lost_by_a_half_written_commit(
     tmp_path: Path, fault: Callable, step: str
 ) -> None:

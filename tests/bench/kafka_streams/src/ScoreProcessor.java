@@ -25,8 +25,8 @@ import org.apache.kafka.streams.state.KeyValueStore;
  * account's score falls when it should. CONFLATED: with every commit, at most one change an account; days that passed in
  * between are looked at once. Both end with the same scores.
  *
- * <p>Commits are asked for here, so that offsets never say more than was published: every second when events came slowly
- * enough to be waited for, else every five seconds; account-vitals does the same. The first one comes after two seconds,
+ * <p>Commits are asked for here, so that offsets never say more than was published: at once when no event has come for
+ * a tenth of a second, else every five seconds; account-vitals does the same. The first one comes after two seconds,
  * because the benchmark's clock starts with it and the JVM should have compiled its code by then.
  */
 final class ScoreProcessor implements Processor<Bytes, byte[], Bytes, byte[]> {
@@ -34,7 +34,7 @@ final class ScoreProcessor implements Processor<Bytes, byte[], Bytes, byte[]> {
 
   static final String STORE = "accounts";
   private static final double MIN_CHANGE = 1.0;
-  private static final Duration TICK = Duration.ofSeconds(1);
+  private static final Duration TICK = Duration.ofMillis(200);
   private static final long IDLE_MS = 100;
   private static final long FIRST_COMMIT_MS = 2_000;
   private static final long COMMIT_MS = 5_000;
