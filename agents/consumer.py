@@ -21,6 +21,7 @@ from faust.types import TP, ConsumerMessage
 from faust.types.tuples import Message
 
 IDLE_S = 0.05
+FETCH_WAIT_MS = 20
 
 
 class Records(NamedTuple):
@@ -186,7 +187,11 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         """Start, unpack fetches whole, and listen in on the heartbeats."""
         fetcher.PartitionRecords = WholeBatches
         await super().on_start()
-        coordinator: Any = self._ensure_consumer()._coordinator
+        consumer: Any = self._ensure_consumer()
+        # One request at a time goes to a broker, without the partitions whose records still lie here. Faust lets it wait
+        # 1.5 s for others that are idle, and all that time the busy ones are not asked for.
+        consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 -- Faust has no setting for it
+        coordinator = consumer._coordinator  # noqa: SLF001 -- aiokafka has no hook for heartbeats
         heartbeat = coordinator._do_heartbeat
         parent = self.consumer
         assert isinstance(parent, BatchConsumer)
