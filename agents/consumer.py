@@ -188,10 +188,10 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         fetcher.PartitionRecords = WholeBatches
         await super().on_start()
         consumer: Any = self._ensure_consumer()
-        # One request at a time goes to a broker, without the partitions whose records still lie here. Faust lets it wait
-        # 1.5 s for others that are idle, and all that time the busy ones are not asked for.
-        consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 -- Faust has no setting for it
-        coordinator = consumer._coordinator  # noqa: SLF001 -- aiokafka has no hook for heartbeats
+        # One request at a time goes to a broker, without the partitions whose records still lie here. Faust lets it
+        # wait 1.5 s for others that are idle, and all that time the busy ones are not asked for.
+        consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
+        coordinator = consumer._coordinator
         heartbeat = coordinator._do_heartbeat
         parent = self.consumer
         assert isinstance(parent, BatchConsumer)
