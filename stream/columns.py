@@ -9,7 +9,7 @@ extremes are min and max, the latest value is decided by (time, value).
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +21,6 @@ MILLIONTHS = 1e6
 NEVER = np.iinfo(np.int64).min
 _WIDTHS: list[Any] = [np.int8, np.int16, np.int32, np.int64, np.float64]
 _DIVISORS = (1_000_000, 500_000, 250_000, 100_000, 50_000, 10_000, 1_000, 100, 10, 1)
-
-
-class Column(Protocol):
-    """What the engine asks of every kind of column."""
-
-    name: str
-
-    def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
-        """What a changelog row holds of this column: (field name, dtype, shape of one row)."""
-
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` rows."""
-
-    def advance(self, as_of_ms: int) -> None:
-        """Forget panes that no window reaches any more."""
-
-    def fold(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
-        """Take in events that pass the column's filter: row, time (ms) and amount of each, shape (k,)."""
-
-    def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
-        """Take what a changelog record holds of this column; `as_of_ms` is each row's own, at most the engine's."""
-
-    def save(self, rows: Rows, record: NDArray[np.void]) -> None:
-        """Copy rows into changelog records."""
-
-    def clear(self, rows: Rows) -> None:
-        """Forget these rows."""
-
-    def nbytes(self) -> int:
-        """Bytes of memory held."""
 
 
 class PaneColumn:
@@ -183,10 +153,6 @@ class PaneColumn:
         """Copy rings as they lie."""
         record[self.fields()[0][0]] = self.values[rows]
 
-    def clear(self, rows: Rows) -> None:
-        """Empty the rings."""
-        self.values[rows] = self.empty
-
     def nbytes(self) -> int:
         """Bytes of memory held."""
         return int(self.values.nbytes)
@@ -250,11 +216,6 @@ class LatestColumn:
         """Copy times and values."""
         record[self.name + "/time"] = self.times[rows]
         record[self.name + "/value"] = self.values[rows]
-
-    def clear(self, rows: Rows) -> None:
-        """Forget the latest events."""
-        self.times[rows] = NEVER
-        self.values[rows] = 0.0
 
     def nbytes(self) -> int:
         """Bytes of memory held."""

@@ -62,10 +62,6 @@ class Merge:
         """Whether anything waits."""
         return any(self.waiting)
 
-    def blocked_by(self, lags: Callable[[int], bool]) -> list[int]:
-        """Sources with nothing here although more is there."""
-        return [fence for fence, line in enumerate(self._lines) if not line and lags(fence)]
-
     def release(self, lags: Callable[[int], bool]) -> list[Batch]:
         """Batches that no later record can precede, to be applied together.
 
