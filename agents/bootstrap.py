@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class Worker:
         )
         self.app = self._app()
         self.processor.highwater = self._highwater
+        self.processor.source = self
         self.processor.on_caught_up = self._commit_soon
         self._beat = time.monotonic()
         self._soon: asyncio.Task[bool] | None = None
@@ -105,15 +107,23 @@ class Worker:
         if self._consumer().holds():
             self._soon = asyncio.get_running_loop().create_task(self.committer.commit(periodic=False))
 
+    # Source, for the processor
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on."""
+        await self._consumer().rewind(tp, offset)
+
+    async def earliest(self, tp: TP) -> int:
+        """The first offset that the broker still has."""
+        return await self._consumer().earliest(tp)
+
     # Handover, for the consumer
+
+    sources: Sequence[str] = TOPICS
 
     def full(self) -> set[TP]:
         """Partitions of which enough waits."""
         return self.processor.full()
-
-    def interrupt(self) -> None:
-        """The flow stops."""
-        self.processor.interrupt()
 
     async def commit(self, *, periodic: bool) -> bool:
         """Secure all progress; at the end within bounds, since what is not committed is only done again."""
@@ -187,10 +197,12 @@ class Worker:
         """The agent: every event is a batch of one partition of one source."""
         async for event in stream.events():
             fetched = event.message.value
-            if not isinstance(fetched, Records) or fetched.epoch != self._consumer().epoch:
-                continue
             try:
-                await self.processor.take(fetched)
+                if isinstance(fetched, Records):
+                    await self.processor.take(fetched)
+                # Steps cost by their number: what has come meanwhile goes into one.
+                if stream.channel.empty() or self.processor.full():
+                    await self.processor.work()
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 -- Faust would acknowledge the batch and lose it

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from faust.types import TP
 
-from agents.outbox import Outbox, Outgoing
+from agents.outbox import Outbox, Record
 from agents.processor import TOPICS, Lane, Processor
 from agents.telemetry import Telemetry
 from stream import changelog
 from stream.accounts import FENCES
+from stream.effects import Message
 from stream.engine import Mode
 
 CommitOffsets = Callable[[Mapping[TP, int]], Awaitable[bool]]
@@ -96,19 +97,19 @@ class Committer:
     async def introduce(self) -> None:
         """Write every lane's layout before its first event is judged: the answer tells the broker's clock."""
         for lane in self._processor.lanes.values():
-            self._outbox.put(self._changelog, lane.partition, [Outgoing(*changelog.layout_record(lane.engine))])
+            self._outbox.put(self._changelog, lane.partition, [Message(*changelog.layout_record(lane.engine))])
         await self._outbox.drained(lambda topic: topic == self._changelog)
 
-    def _take(self, lane: Lane) -> list[Outgoing]:
+    def _take(self, lane: Lane) -> list[Record]:
         """A copy of what changed, made without a pause: the engine goes on while it is written."""
         self._processor.flush(lane)
         lane.changed = False
-        return [Outgoing(key, value) for key, value in changelog.snapshot(lane.engine)]
+        return [Message(key, value) for key, value in changelog.snapshot(lane.engine)]
 
     async def _outputs(self) -> None:
         await self._outbox.drained(lambda topic: topic != self._changelog)
 
-    async def _state(self, snapshots: list[tuple[Lane, list[Outgoing]]]) -> None:
+    async def _state(self, snapshots: list[tuple[Lane, list[Record]]]) -> None:
         for lane, records in snapshots:
             if self._processor.lanes.get(lane.partition) is lane:
                 self._outbox.put(self._changelog, lane.partition, records)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka.consumer import fetcher
@@ -25,19 +25,25 @@ FETCH_WAIT_MS = 20
 
 
 class Records(NamedTuple):
-    """The value of a batch event: consecutive records of one partition, as aiokafka gave them."""
+    """The value of a batch event: consecutive records of one partition, as aiokafka gave them.
+
+    Who takes it must check that `start` connects to what was taken before. While the flow stops and goes on, while
+    partitions come and go, what is on its way may get lost, come twice, or come out of turn; offsets alone tell.
+    """
 
     tp: TP
     records: list[Any]
-    epoch: int
-    """Counts interruptions of the flow: records fetched before one will be fetched again, and must not be used."""
+    start: int
+    """Offset that was asked for: none of the log's records lies between it and the first of these."""
+    end: int
+    """Offset to ask for next: beyond the last record, and beyond markers of transactions behind it."""
 
 
 class Handover(Protocol):
     """What the consumer asks of the worker."""
 
-    def interrupt(self) -> None:
-        """The flow stops: what waits will be fetched again from the committed offsets."""
+    sources: Sequence[str]
+    """Topics of events; any other is a changelog."""
 
     def full(self) -> set[TP]:
         """Partitions of which so much waits that no more should be fetched."""
@@ -51,7 +57,7 @@ class BatchConsumer(driver.Consumer):
 
     handover: Handover
     """Set once by `agents.bootstrap` before the app starts."""
-    epoch = 0
+    _epoch = 0
     held_until = 0.0
     """Monotonic time until which the group counts on us: the last heartbeat it answered, and a session more."""
 
@@ -72,40 +78,62 @@ class BatchConsumer(driver.Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
     def stop_flow(self) -> None:
-        """Stop handing out records, and make those on their way void."""
+        """Stop handing out records, and make those of changelogs that are on their way void."""
         super().stop_flow()
-        self.epoch += 1
-        self.handover.interrupt()
+        self._epoch += 1
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 -- Faust's signature
         """Fetch, and yield one message a partition whose value is a `Records`."""
-        # Read before the fetch: what was on its way while the flow stopped is void.
-        epoch, generation = self.epoch, self.app.consumer_generation_id
-        records, active = await self._wait_next_records(timeout)
+        epoch, generation = self._epoch, self.app.consumer_generation_id
+        fetched, active = await self._wait_next_records(timeout)
+        records = fetched or {}
         stopping: bool = self.should_stop
-        if stopping or not records:
+        if stopping:
             return
-        if not self.flow_active:
+        if records and not self.flow_active:
             # As the base class does: what was fetched while the flow stopped will be fetched again.
             await self.perform_seek()
             return
-        for tp, batch in records.items():
-            if self.epoch != epoch or self.app.consumer_generation_id != generation:
-                break
-            if batch and (not active or tp in active or tp in self._buffered_partitions):
-                yield tp, self._bundle(TP(*tp), batch, epoch)
+        spans = self._leased().spans
+        for place in [place for place, span in spans.items() if span.empty or place in records]:
+            tp, span = TP(*place), spans.pop(place)
+            if tp.topic not in self.handover.sources:
+                if self._epoch != epoch or self.app.consumer_generation_id != generation:
+                    await self._leased().give_back(tp, span)
+                    continue
+                if span.empty:
+                    continue
+            elif active and tp not in active and tp not in self._buffered_partitions:
+                continue
+            # Faust drops what it takes for read already, and it takes for read what it gave up on in a rebalance.
+            self._read_offset[tp] = None
+            yield tp, self._bundle(Records(tp, records.get(place, []), span.start, span.end))
 
-    def _bundle(self, tp: TP, records: list[Any], epoch: int) -> ConsumerMessage:
-        last = records[-1]
+    def _leased(self) -> LeasedThread:
+        thread = self._thread
+        assert isinstance(thread, LeasedThread)
+        return thread
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on, if the partition is ours."""
+        await self._leased().rewind(tp, offset)
+
+    async def earliest(self, tp: TP) -> int:
+        """The first offset that the broker still has."""
+        return int((await self._leased().earliest_offsets(tp))[tp])
+
+    def _bundle(self, fetched: Records) -> ConsumerMessage:
+        tp = fetched.tp
+        stamp, kind = (fetched.records[-1].timestamp, fetched.records[-1].timestamp_type) if fetched.records else (0, 0)
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
-            last.timestamp / 1000.0 if last.timestamp is not None else 0.0,
-            last.timestamp_type,
+            fetched.end - 1,
+            (stamp or 0) / 1000.0,
+            kind,
             [],
             b"",
-            Records(tp, records, epoch),  # type: ignore[arg-type]  # Faust hands a value on as it is
+            fetched,  # type: ignore[arg-type]  # Faust hands a value on as it is
             None,
             0,
             0,
@@ -151,6 +179,14 @@ class BatchConsumer(driver.Consumer):
         return done
 
 
+class Span(NamedTuple):
+    """Offsets that a fetch went through: from `start` up to before `end`; `empty` when no record was among them."""
+
+    start: int
+    end: int
+    empty: bool
+
+
 class WholeBatches(fetcher.PartitionRecords):
     """Records of one fetch, unpacked at once and left as aiokafka's C code made them.
 
@@ -159,10 +195,18 @@ class WholeBatches(fetcher.PartitionRecords):
     """
 
     next_fetch_offset: int
+    spans: dict[Any, Span]
+    """Last span of each partition that nobody has asked for; set by the thread."""
 
     def __iter__(self) -> Iterator[Any]:
         """Every record from the wanted offset on."""
-        return iter(self._drain())
+        start = self.next_fetch_offset
+        kept = self._drain()
+        before = self.spans.get(self._tp)
+        if before is not None and before.empty and before.end == start:
+            start = before.start
+        self.spans[self._tp] = Span(start, self.next_fetch_offset, not kept)
+        return iter(kept)
 
     def _drain(self) -> list[Any]:
         kept: list[Any] = []
@@ -185,6 +229,8 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         """Start, unpack fetches whole, and listen in on the heartbeats."""
+        self.spans: dict[Any, Span] = {}
+        WholeBatches.spans = self.spans
         fetcher.PartitionRecords = WholeBatches
         await super().on_start()
         consumer: Any = self._ensure_consumer()
@@ -204,6 +250,19 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             return answered
 
         coordinator._do_heartbeat = observed
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on, if the partition is ours."""
+        await self.call_thread(self._seek_if, tp, offset, None)
+
+    async def give_back(self, tp: TP, span: Span) -> None:
+        """Fetch a span again, unless somebody has sought another place since."""
+        await self.call_thread(self._seek_if, tp, span.start, span.end)
+
+    async def _seek_if(self, tp: TP, offset: int, position: int | None) -> None:
+        consumer: Any = self._ensure_consumer()
+        if tp in consumer.assignment() and (position is None or await consumer.position(tp) == position):
+            consumer.seek(tp, offset)
 
 
 class BatchTransport(driver.Transport):

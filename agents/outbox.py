@@ -11,14 +11,15 @@ Few records go by plain sends, many as prepared batches: one awaited send costs 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from agents.telemetry import Telemetry
+from stream.effects import Message
 
 log = structlog.get_logger()
 
@@ -29,16 +30,7 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 _LOG_APPEND_TIME = 1
 
-Headers = Sequence[tuple[str, bytes]]
-
-
-class Outgoing(NamedTuple):
-    """One record to write; `timestamp_ms` None lets the producer stamp it."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
-    timestamp_ms: int | None = None
+Record: TypeAlias = Message[bytes | None]
 
 
 class Line:
@@ -48,7 +40,7 @@ class Line:
         """Nothing waits."""
         self.topic = topic
         self.partition = partition
-        self.waiting: list[Outgoing] = []
+        self.waiting: list[Record] = []
         self.put = 0
         self.acknowledged = 0
         self.task: asyncio.Task[None] | None = None
@@ -115,7 +107,7 @@ class Outbox:
         else:
             self._room.set()
 
-    def put(self, topic: str, partition: int, records: Iterable[Outgoing]) -> None:
+    def put(self, topic: str, partition: int, records: Iterable[Record]) -> None:
         """Add records to a line; they are on their way when this returns."""
         line = self._lines.get((topic, partition))
         if line is None:
@@ -186,7 +178,7 @@ class Outbox:
             log.error("send_failed", topic=line.topic, partition=line.partition, error=str(error), will="retry")
         self._failing.add(line)
 
-    async def _fly(self, line: Line, flight: list[Outgoing]) -> None:
+    async def _fly(self, line: Line, flight: list[Record]) -> None:
         producer = self._producer()
         plain = len(flight) <= FEW or line.one_by_one or any(record.headers for record in flight[:1])
         futures: list[asyncio.Future[Any]] = []

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import structlog
@@ -21,7 +21,7 @@ from faust.types import TP
 
 from agents.clock import BrokerClock
 from agents.consumer import Records
-from agents.outbox import Outbox, Outgoing
+from agents.outbox import Outbox, Record
 from agents.settings import Settings
 from agents.telemetry import Telemetry
 from schemas.codecs import Reject, decode, is_profile_tombstone
@@ -55,10 +55,12 @@ class Lane:
 
     partition: int
     engine: Engine
+    arrived: dict[int, list[Any]] = field(default_factory=dict)
+    """Records taken and not decoded yet, by fence."""
     merge: Merge = field(default_factory=Merge)
     mode: Mode = Mode.HEAD
     fetched: dict[int, int] = field(default_factory=dict)
-    """Offset after the last record fetched, by fence."""
+    """Offset after the last record taken, by fence."""
     blocked_since: dict[int, float] = field(default_factory=dict)
     given_up: set[int] = field(default_factory=set)
     applied_at: float = field(default_factory=time.monotonic)
@@ -66,6 +68,20 @@ class Lane:
     """Whether to commit as soon as nothing lags: catching up is over, and a crash now would do much of it again."""
     changed: bool = False
     """Whether something happened since the last commit."""
+
+    def reached(self, fence: int) -> int:
+        """Offset up to which a source has been taken."""
+        return self.fetched.get(fence, self.engine.position[FENCES[fence]])
+
+
+class Source(Protocol):
+    """What the processor asks of the consumer."""
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on."""
+
+    async def earliest(self, tp: TP) -> int:
+        """The first offset that the broker still has."""
 
 
 class Processor:
@@ -78,6 +94,8 @@ class Processor:
         self.plan = plan
         self.lanes: dict[int, Lane] = {}
         self.highwater: Callable[[TP], int | None] = lambda _tp: None
+        self.source: Source
+        """Where records come from; set once by `agents.bootstrap`."""
         self.on_caught_up: Callable[[], None] = lambda: None
         self._settings = settings
         self._outbox = outbox
@@ -103,53 +121,76 @@ class Processor:
         if self.lanes.pop(partition, None) is not None:
             self._outbox.drop(partition)
 
-    def interrupt(self) -> None:
-        """Forget what waits: it will be fetched again from the committed offsets."""
-        for lane in self.lanes.values():
-            lane.merge = Merge()
-            lane.fetched.clear()
-            lane.blocked_since.clear()
-            lane.given_up.clear()
-
     def full(self) -> set[TP]:
         """Source partitions of which enough waits."""
         return {
             TP(TOPICS[fence], partition)
             for partition, lane in self.lanes.items()
             for fence, count in enumerate(lane.merge.waiting)
-            if count >= WAITING_LIMIT
+            if count + len(lane.arrived.get(fence, ())) >= WAITING_LIMIT
         }
 
     # -- records in ---------------------------------------------------------------------------------------------------
 
     async def take(self, fetched: Records) -> None:
-        """Apply fetched records, as far as the other sources allow."""
-        lane = self.lanes.get(fetched.tp.partition)
+        """Put fetched records in their lane, if they connect to those before; `work` applies them."""
+        tp, fence = fetched.tp, TOPICS.index(fetched.tp.topic)
+        lane = self.lanes.get(tp.partition)
         if lane is None:
             return
         if self._first:
             self._first = False
-            log.info("first_batch", at_ms=time.time_ns() // 1_000_000, topic=fetched.tp.topic)
-        fence = TOPICS.index(fetched.tp.topic)
+            log.info("first_batch", at_ms=time.time_ns() // 1_000_000, topic=tp.topic)
+        if fetched.start > lane.reached(fence) and not await self._bridge(lane, fence, fetched):
+            return
+        # A lane that has taken nothing yet lets pass what its state holds already: ids may have to be learned again.
         known = lane.fetched.get(fence, 0)
-        if fetched.records[0].offset < known:
-            # Faust seeks back to the committed offsets when streams resume; a fetch may have come before that.
-            fetched = fetched._replace(records=[record for record in fetched.records if record.offset >= known])
-            if not fetched.records:
-                return
-        fetch = self._fetch(fetched)
-        lane.merge.add(fetch)
-        lane.fetched[fetch.fence] = fetch.end
-        lane.given_up.discard(fetch.fence)
-        await self.run(lane)
+        records = fetched.records
+        if records and records[0].offset < known:
+            records = [record for record in records if record.offset >= known]
+        if records:
+            lane.arrived.setdefault(fence, []).extend(records)
+        lane.fetched[fence] = max(known, fetched.end)
+        lane.given_up.discard(fence)
 
-    def _fetch(self, fetched: Records) -> Fetch:
-        """Decode one fetch."""
-        records, topic = fetched.records, fetched.tp.topic
+    async def _bridge(self, lane: Lane, fence: int, fetched: Records) -> bool:
+        """Deal with a gap before fetched records; whether they may be taken.
+
+        Either a fetch was lost on its way while partitions moved: then it is done again, and these records with it.
+        Or the broker has removed the records (retention): they can only be counted.
+        """
+        tp, begin = fetched.tp, lane.reached(fence)
+        earliest = await self.source.earliest(tp)
+        if earliest > begin:
+            if begin:
+                log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
+                self._telemetry.removed.labels(tp.topic).inc(earliest - begin)
+            lane.fetched[fence] = begin = earliest
+        if fetched.start <= begin:
+            return True
+        log.info("fetch_again", topic=tp.topic, partition=tp.partition, first=begin, before=fetched.start)
+        await self.source.rewind(tp, begin)
+        return False
+
+    async def work(self) -> None:
+        """Apply all that was taken, as far as the other sources of each lane allow."""
+        for lane in list(self.lanes.values()):
+            arrived, lane.arrived = lane.arrived, {}
+            for fence, records in arrived.items():
+                lane.merge.add(self._fetch(TOPICS[fence], records, lane.fetched[fence]))
+            for fence, end in lane.fetched.items():
+                name = FENCES[fence]
+                if not lane.merge.waiting[fence] and end > lane.engine.position[name]:
+                    lane.engine.position[name] = end  # markers of transactions lie before it, and no record
+                    lane.changed = True
+            if arrived or lane.merge:
+                await self.run(lane)
+
+    def _fetch(self, topic: str, records: list[Any], end: int) -> Fetch:
+        """Decode the next records of a source; `end` is the offset where the next ones will begin."""
         fence = TOPICS.index(topic)
         offsets = np.array([record.offset for record in records], dtype=np.int64)
         stamps = np.array([record.timestamp for record in records], dtype=np.int64)
-        end = int(offsets[-1]) + 1
         if fence != INBOX_FENCE:
             batches = [self._batch(topic, records, offsets, stamps, end)]
             return Fetch(fence, batches, offsets, stamps, end)
@@ -211,7 +252,7 @@ class Processor:
     def _lags(self, lane: Lane, fence: int) -> bool:
         """Whether the merge should wait for more of this source: more is there, and the wait is not too long."""
         end = self._end(lane, fence)
-        more = end is None or max(lane.fetched.get(fence, 0), lane.engine.position[FENCES[fence]]) < end
+        more = end is None or max(lane.reached(fence), lane.engine.position[FENCES[fence]]) < end
         if not more or lane.merge.waiting[fence]:
             lane.blocked_since.pop(fence, None)
             return more
@@ -264,9 +305,9 @@ class Processor:
 
     def _carry_out(self, lane: Lane, effects: Effects, batches: Sequence[Batch]) -> None:
         telemetry, partition = self._telemetry, lane.partition
-        self._outbox.put(SCORES, partition, _records(effects.scores))
-        self._outbox.put(CHANGES, partition, _records(effects.changes))
-        self._outbox.put(ALERTS, partition, _records(effects.alerts))
+        self._outbox.put(SCORES, partition, effects.scores)
+        self._outbox.put(CHANGES, partition, effects.changes)
+        self._outbox.put(ALERTS, partition, effects.alerts)
         for letter in effects.dead:
             batch = batches[letter.batch]
             topic = INBOX if batch.inbox else batch.source
@@ -285,7 +326,7 @@ class Processor:
                 (ORIGIN_HEADER, batch.source.encode()),
             ]
             target = partition_of(key, self._settings.partitions)
-            self._outbox.put(INBOX, target, [Outgoing(key, record.value, headers, record.timestamp)])
+            self._outbox.put(INBOX, target, [Message(key, record.value, headers, record.timestamp)])
         for (source, outcome), count in effects.outcomes.items():
             if count:
                 telemetry.events.labels(source, outcome).inc(count)
@@ -298,12 +339,14 @@ class Processor:
         """Bring the gauges up to date."""
         telemetry, score = self._telemetry, self.plan.policy.score
         engines = [lane.engine for lane in self.lanes.values()]
+        telemetry.lag.clear()
         for lane in self.lanes.values():
             for topic, count in self.lag(lane).items():
                 telemetry.lag.labels(topic, str(lane.partition)).set(count)
         bands = sum((engine.bands() for engine in engines), np.zeros(len(score.bands), dtype=np.int64))
         for band, count in zip(score.bands, bands.tolist(), strict=True):
             telemetry.accounts.labels(score.name, band.name).set(count)
+        telemetry.settled.clear()
         for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
             telemetry.settled.labels(source, outcome).set(count)
         for source in METRIC_SOURCES:
@@ -316,10 +359,6 @@ class Processor:
                 telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)
         telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
         telemetry.state_bytes.set(sum(engine.nbytes() for engine in engines))
-
-
-def _records(messages: Sequence[Message]) -> Iterator[Outgoing]:
-    return (Outgoing(message.key, message.value) for message in messages)
 
 
 def _origin(record: Any) -> str:
@@ -360,8 +399,8 @@ def _raw(batch: Batch, offset: int) -> Any:
     return records[int(np.searchsorted(offsets, offset))]
 
 
-def _dead_letter(record: Any, tp: TP, reason: str, message: str) -> Outgoing:
+def _dead_letter(record: Any, tp: TP, reason: str, message: str) -> Record:
     """The record byte for byte, with headers that say why it is here."""
     why = {"reason": reason, "message": message, "topic": tp.topic, "partition": tp.partition, "offset": record.offset}
     headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]
-    return Outgoing(record.key, record.value, headers)
+    return Message(record.key, record.value, headers)

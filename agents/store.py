@@ -35,6 +35,7 @@ class EngineStore(memory.Store[Any, Any]):
         """Start with nothing recovered."""
         super().__post_init__()
         self._recovered: dict[int, dict[bytes, bytes]] = {}
+        self._reached: dict[int, int] = {}
         self._since = time.monotonic()
 
     def apply_changelog_batch(
@@ -47,6 +48,10 @@ class EngineStore(memory.Store[Any, Any]):
             if not isinstance(fetched, Records) or fetched.tp.partition in self.processor.lanes:
                 continue  # our own lane is ahead of what it wrote
             kept = self._recovered.setdefault(fetched.tp.partition, {})
+            if fetched.start > self._reached.get(fetched.tp.partition, fetched.start):
+                message = f"changelog partition {fetched.tp.partition}: records before {fetched.start} did not come"
+                self.on_fatal(RuntimeError(message))
+            self._reached[fetched.tp.partition] = fetched.end
             for record in fetched.records:
                 changelog.keep_newer(kept, record.key, record.value)
 
@@ -65,6 +70,7 @@ class EngineStore(memory.Store[Any, Any]):
                 # Ours, but without a lane: read from the start, also where Faust thinks that it has read before.
                 tables.recovery.revoke(tp)
                 self._recovered.pop(tp.partition, None)
+                self._reached.pop(tp.partition, None)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Open a lane for every partition that has none yet."""

@@ -34,6 +34,9 @@ class Telemetry:
             return Gauge(f"vitals_{name}", text, labels, registry=registry)
 
         self.events = counter("events_total", "Input records by what became of them.", "topic", "outcome")
+        self.removed = counter(
+            "removed_records_total", "Input records the broker removed (retention) before they were read.", "topic"
+        )
         self.settled = gauge(
             "events_settled", "Input records by outcome, each once, across restarts of the state.", "topic", "outcome"
         )

@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from schemas.outputs import Alert, FactorChange
+from schemas.outputs import Alert
 from stream.policy import Band
 
 NO_BAND = -1
@@ -30,48 +30,34 @@ def fingerprint(account: str, rule: str) -> str:
     return xxhash.xxh3_64_hexdigest(f"{len(account)}:{account}{rule}".encode())
 
 
-class Moment(NamedTuple):
-    """What there is to say of an account whose score was computed: what was said last, what is true now, and why.
+class Turn(NamedTuple):
+    """An account whose alert turns: who it is (`name` is what people call it), its new score, and why it moved."""
 
-    `band_from` is -1 when nothing was said yet; `time_ms` is since when the score holds; `identity` is a hash of all
-    that the message follows from.
-    """
-
-    row: int
     account: str
-    key: bytes
-    from_: float
+    name: str
     score: float
-    band_from: int
-    band: int
+    band: Band
     time_ms: int
-    revision: int
-    factors: list[FactorChange]
-    identity: str
+    reason: str
 
 
-def band_alert(
-    identity: str, now: Moment, name: str, *, of: Band, band: Band, started_ms: int | None, reason: str
-) -> Alert:
-    """The message that fires (`started_ms` None: it starts now) or resolves the alert of band `of`.
-
-    `name` is what people call the account, `band` the one it is in now, `reason` what moved it, in words.
-    """
+def band_alert(identity: str, turn: Turn, *, of: Band, started_ms: int | None) -> Alert:
+    """The message that fires (`started_ms` None: it starts now) or resolves the alert of band `of`."""
     rule, severity = f"band:{of.name}", of.alert or "info"
     fires = started_ms is None
-    what = f"is {band.name}" if fires else f"left {of.name}, is {band.name}"
+    what = f"is {turn.band.name}" if fires else f"left {of.name}, is {turn.band.name}"
     return Alert(
         id=identity,
-        fingerprint=fingerprint(now.account, rule),
-        account_id=now.account,
+        fingerprint=fingerprint(turn.account, rule),
+        account_id=turn.account,
         rule=rule,
         severity=severity,
         status="firing" if fires else "resolved",
-        starts_at=now.time_ms if started_ms is None else started_ms,
-        score=now.score,
-        band=band.name,
-        summary=f"{name} {what}: health {now.score:.1f}" + (f" ({reason})" if reason else ""),
-        labels={"account_id": now.account, "rule": rule, "severity": severity, "band": band.name},
-        annotations={"reason": reason, "account": name},
-        ends_at=None if fires else now.time_ms,
+        starts_at=turn.time_ms if started_ms is None else started_ms,
+        score=turn.score,
+        band=turn.band.name,
+        summary=f"{turn.name} {what}: health {turn.score:.1f}" + (f" ({turn.reason})" if turn.reason else ""),
+        labels={"account_id": turn.account, "rule": rule, "severity": severity, "band": turn.band.name},
+        annotations={"reason": turn.reason, "account": turn.name},
+        ends_at=None if fires else turn.time_ms,
     )

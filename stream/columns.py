@@ -19,6 +19,7 @@ from stream.panes import UNIT_MS, Unit, panes_in_slots, slots_passed, window_slo
 Rows = NDArray[np.int64]
 MILLIONTHS = 1e6
 NEVER = np.iinfo(np.int64).min
+_LARGEST = {np.dtype(width): int(np.iinfo(width).max) for width in (np.int8, np.int16, np.int32, np.int64)}
 _WIDTHS: list[Any] = [np.int8, np.int16, np.int32, np.int64, np.float64]
 _DIVISORS = (1_000_000, 500_000, 250_000, 100_000, 50_000, 10_000, 1_000, 100, 10, 1)
 

@@ -6,15 +6,20 @@ Returned by `stream.engine`, carried out by `agents.processor`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
+
+B_co = TypeVar("B_co", bound=bytes | None, covariant=True)
 
 
-class Message(NamedTuple):
-    """One output record: the account id's bytes and JSON."""
+class Message(NamedTuple, Generic[B_co]):
+    """One record to write: key and value, both always there (`bytes`) or not; None lets the producer stamp it."""
 
-    key: bytes
-    value: bytes
+    key: B_co
+    value: B_co
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_ms: int | None = None
 
 
 class DeadLetter(NamedTuple):
@@ -38,9 +43,9 @@ class Forward(NamedTuple):
 class Effects:
     """Everything one call of the engine causes, in order."""
 
-    scores: list[Message] = field(default_factory=list)
-    changes: list[Message] = field(default_factory=list)
-    alerts: list[Message] = field(default_factory=list)
+    scores: list[Message[bytes]] = field(default_factory=list)
+    changes: list[Message[bytes]] = field(default_factory=list)
+    alerts: list[Message[bytes]] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -200,7 +200,8 @@ class Engine:
         for part, places in zip(parts, np.split(inverse, sizes), strict=True):
             self._tally(part, late[places], effects)
             folds.append(self._prepare(part, late[places], running[places], segments[places]))
-        numbers = [int(segments[-1])] if mode is Mode.CONFLATED else np.unique(segments).tolist()
+        one = mode is Mode.CONFLATED or segments[0] == segments[-1]
+        numbers = [int(segments[-1])] if one else np.unique(segments).tolist()
         for number in numbers:
             if mode is not Mode.CONFLATED:
                 self._sweep_until(number - 1, mode, effects)

@@ -1,7 +1,7 @@
 """What to say and when: score messages, score changes, alerts, for accounts that have just been scored.
 
 Owns the thresholds of publishing and the identity of messages. It updates the baselines in `Accounts` (what was last
-said) and nothing else. Called by `stream.engine`.
+said) and nothing else; how it is said is for `stream.writing`. Called by `stream.engine`.
 
 A message's id is a hash of the account and of everything its content follows from: fences, events applied, border,
 baseline, new score. So an id never names two contents, also when a replay groups changes otherwise.
@@ -9,25 +9,21 @@ baseline, new score. So an id never names two contents, also when a replay group
 
 from __future__ import annotations
 
-from itertools import starmap
-
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from schemas.codecs import encode
-from schemas.outputs import Cause, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue
+from schemas.outputs import Cause
 from stream.accounts import FENCES, NO_BAND, Accounts
-from stream.alerts import Moment, band_alert, wanted_alerts
+from stream.alerts import Turn, band_alert, wanted_alerts
 from stream.columns import Rows
 from stream.effects import Effects, Message
 from stream.panes import UNIT_MS
 from stream.plan import Plan
 from stream.scoring import Scored
+from stream.writing import Said, Writer
 
-RESIDUE = "previous policy"
-"""Factor that holds the part of an old baseline whose measures the policy no longer has."""
-_RESIDUE_FROM = 1e-9
 _SHIFT_DECIMALS = 9
 _TELLING = 0.05
 """Smaller deltas would read as 0.0."""
@@ -44,8 +40,7 @@ class Publisher:
         self._score = plan.policy.score
         self._unit_ms = UNIT_MS[plan.border_unit]
         self._measures = [part.measure.name for part in plan.measures]
-        self._bands = [band.name for band in self._score.bands]
-        self._label = plan.label
+        self._writer = Writer(plan, accounts)
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
         self._state_dtype = np.dtype(
             [
@@ -97,91 +92,40 @@ class Publisher:
         chosen = np.flatnonzero(moved | turned)
         if not chosen.size:
             return
-        some = rows[chosen]
-        said = self._told(some, scored.pick(chosen), as_of_ms, swept=swept, catching_up=catching_up)
-        if turned.any():
-            for at in np.flatnonzero(turned[chosen]).tolist():
-                self._alert(said[at], effects)
-        tell = moved[chosen]
-        if not tell.all():
-            said = [one for one, told in zip(said, tell.tolist(), strict=True) if told]
-        causes: list[Cause] = ["window"] * len(said)
-        if not swept:
-            causes = ["event" if timely else "late" for timely in accounts.on_time[some[tell]].tolist()]
-        recast = accounts.recast[some[tell]]
-        for at in np.flatnonzero(recast).tolist():
-            causes[at] = "policy"
-        # Not only where a policy is new: a baseline keeps its gone measures until the account's next change.
-        residues = accounts.base_score[some[tell]] - accounts.base_parts[some[tell]].sum(axis=1)
-        for at in np.flatnonzero(np.abs(residues) > _RESIDUE_FROM).tolist():
-            residue = said[at].from_ - sum(factor.before for factor in said[at].factors)
-            said[at].factors.append(FactorChange(RESIDUE, residue, 0.0, -residue))
-        self._change(said, causes, effects, catching_up=catching_up)
-        told_rows, told = some[tell], chosen[tell]
-        accounts.base_score[told_rows] = scored.scores[told]
-        accounts.base_parts[told_rows] = scored.contributions[told]
-        accounts.base_band[told_rows] = scored.bands[told]
-        accounts.recast[told_rows] = False
-        accounts.dirty[some] = True
+        said = self._said(rows[chosen], scored.pick(chosen), as_of_ms, catching_up=catching_up)
+        states = self._states(said, as_of_ms, swept=swept)
+        identities = list(map(xxhash.xxh3_128_hexdigest, states))
+        for at in np.flatnonzero(turned[chosen]).tolist():
+            self._alert(said, at, identities[at], effects)
+        accounts.dirty[said.rows] = True
+        told = np.flatnonzero(moved[chosen])
+        if len(told) < len(chosen):
+            said, identities = said.pick(told), [identities[at] for at in told.tolist()]
+        self._change(said, identities, effects, swept=swept)
 
-    def _told(self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool) -> list[Moment]:
-        """What there is to say of each row: its new score beside what was said last."""
-        accounts, measures = self._accounts, self._measures
-        before = accounts.base_parts[rows]
-        after = scored.contributions
-        told = zip(
-            rows.tolist(),
-            map(accounts.index.names.__getitem__, rows.tolist()),
-            accounts.index.keys_of(rows),
-            accounts.base_score[rows].tolist(),
-            scored.scores.tolist(),
-            accounts.base_band[rows].tolist(),
-            scored.bands.tolist(),
-            self._moments(rows, as_of_ms).tolist(),
-            self._revisions(rows, as_of_ms).tolist(),
-            (
-                list(map(FactorChange, measures, *parts))
-                for parts in zip(before.tolist(), after.tolist(), (after - before).tolist(), strict=True)
-            ),
-            map(xxhash.xxh3_128_hexdigest, self._states(rows, scored, as_of_ms, swept=swept, catching_up=catching_up)),
-            strict=True,
-        )
-        return list(starmap(Moment, told))
+    def _change(self, said: Said, identities: list[str], effects: Effects, *, swept: bool) -> None:
+        rows, accounts = said.rows, self._accounts
+        causes: list[Cause] = ["window"] * len(rows)
+        if not swept:
+            causes = ["event" if timely else "late" for timely in accounts.on_time[rows].tolist()]
+        for at in np.flatnonzero(accounts.recast[rows]).tolist():
+            causes[at] = "policy"
+        values = self._writer.changes(said, identities, causes)
+        effects.changes.extend(map(Message, accounts.index.keys_of(rows), values))
+        effects.causes.update(causes)
+        accounts.base_score[rows] = said.scored.scores
+        accounts.base_parts[rows] = said.scored.contributions
+        accounts.base_band[rows] = said.scored.bands
+        accounts.recast[rows] = False
 
     def scores(self, rows: Rows, scored: Scored, as_of_ms: int, effects: Effects, *, catching_up: bool) -> None:
         """Publish the latest score of every given row."""
-        accounts = self._accounts
-        names, label, score_name, bands = accounts.index.names, self._label, self._score.name, self._bands
-        keys = accounts.index.keys_of(rows)
-        nothing = np.isnan(scored.values)
-        pointless = np.isnan(scored.points)
-        moments = self._moments(rows, as_of_ms).tolist()
-        revisions = self._revisions(rows, as_of_ms).tolist()
-        for at, (row, values, points, weights, parts, value, band) in enumerate(
-            zip(
-                rows.tolist(),
-                np.where(nothing, None, scored.values).tolist(),  # type: ignore[call-overload]
-                np.where(pointless, None, scored.points).tolist(),  # type: ignore[call-overload]
-                scored.weights.tolist(),
-                scored.contributions.tolist(),
-                scored.scores.tolist(),
-                scored.bands.tolist(),
-                strict=True,
-            )
-        ):
-            profile = accounts.profiles.get(row)
-            factors = list(map(Factor, self._measures, values, points, weights, parts))
-            message = ScoreMessage(
-                names[row],
-                moments[at],
-                revisions[at],
-                label,
-                profile.segment if profile else None,
-                {score_name: ScoreValue(value, bands[band], factors)},
-                catching_up,
-            )
-            effects.scores.append(Message(keys[at], encode(message)))
-        accounts.unsent[rows] = False
+        values = self._writer.scores(self._said(rows, scored, as_of_ms, catching_up=catching_up))
+        effects.scores.extend(map(Message, self._accounts.index.keys_of(rows), values))
+        self._accounts.unsent[rows] = False
+
+    def _said(self, rows: Rows, scored: Scored, as_of_ms: int, *, catching_up: bool) -> Said:
+        return Said(rows, scored, self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms), catching_up)
 
     def _moments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
         """Since when each row's score holds: its last event or the last border, whichever is later."""
@@ -192,12 +136,12 @@ class Publisher:
         """Grows with every event applied and every border passed."""
         return self._accounts.applied[rows] + as_of_ms // self._unit_ms
 
-    def _states(self, rows: Rows, scored: Scored, as_of_ms: int, *, swept: bool, catching_up: bool) -> list[bytes]:
+    def _states(self, said: Said, as_of_ms: int, *, swept: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
 
         The score is there because a crash between member pages and rows lets a replay see members early.
         """
-        accounts = self._accounts
+        accounts, rows, scored = self._accounts, said.rows, said.scored
         record = np.empty(len(rows), dtype=self._state_dtype)
         record["policy"] = self._policy_hash
         record["fence"] = accounts.fence[rows]
@@ -213,62 +157,38 @@ class Publisher:
         record["flags"][:, 0] = accounts.on_time[rows] & (not swept)
         record["flags"][:, 1] = accounts.recast[rows]
         record["flags"][:, 2] = swept
-        record["flags"][:, 3] = catching_up
+        record["flags"][:, 3] = said.catching_up
         blob, width = record.tobytes(), self._state_dtype.itemsize
         starts = range(0, len(blob), width)
         return [
             blob[start : start + width] + key for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
         ]
 
-    def _change(self, said: list[Moment], causes: list[Cause], effects: Effects, *, catching_up: bool) -> None:
-        names, label, score_name = [*self._bands, None], self._label, self._score.name
-        for now, cause in zip(said, causes, strict=True):
-            message = ScoreChange(
-                now.identity,
-                now.account,
-                now.time_ms,
-                score_name,
-                now.from_,
-                now.score,
-                names[now.band_from],
-                self._bands[now.band],
-                cause,
-                now.factors,
-                label,
-                now.revision,
-                catching_up,
-            )
-            effects.changes.append(Message(now.key, encode(message)))
-        effects.causes.update(causes)
-
-    def _alert(self, now: Moment, effects: Effects) -> None:
-        accounts, bands = self._accounts, self._score.bands
-        profile = accounts.profiles.get(now.row)
-        name = profile.name if profile and profile.name else now.account
-        band = bands[now.band]
-        old, new = int(accounts.alert_band[now.row]), NO_BAND if band.alert is None else now.band
-        reason = _reason(now.factors)
-        # A name is no part of the row's state: the same alert under another name is another content.
-        identity = now.identity if name == now.account else xxhash.xxh3_128_hexdigest((now.identity + name).encode())
+    def _alert(self, said: Said, at: int, identity: str, effects: Effects) -> None:
+        accounts, bands, row = self._accounts, self._score.bands, int(said.rows[at])
+        account = accounts.index.names[row]
+        profile = accounts.profiles.get(row)
+        name = profile.name if profile and profile.name else account
+        if name != account:
+            # A name is no part of the row's state: the same alert under another name is another content.
+            identity = xxhash.xxh3_128_hexdigest((identity + name).encode())
+        band, time_ms = int(said.scored.bands[at]), int(said.moments[at])
+        deltas = (said.scored.contributions[at] - accounts.base_parts[row]).tolist()
+        turn = Turn(account, name, float(said.scored.scores[at]), bands[band], time_ms, self._reason(deltas))
+        old, new = int(accounts.alert_band[row]), NO_BAND if bands[band].alert is None else band
         messages = []
         if old != NO_BAND:
-            starts = int(accounts.alert_ms[now.row])
-            messages.append(
-                band_alert("r" + identity, now, name, of=bands[old], band=band, started_ms=starts, reason=reason)
-            )
+            messages.append(band_alert("r" + identity, turn, of=bands[old], started_ms=int(accounts.alert_ms[row])))
         if new != NO_BAND:
-            messages.append(
-                band_alert("f" + identity, now, name, of=bands[new], band=band, started_ms=None, reason=reason)
-            )
-            accounts.alert_ms[now.row] = now.time_ms
+            messages.append(band_alert("f" + identity, turn, of=bands[new], started_ms=None))
+            accounts.alert_ms[row] = time_ms
         for message in messages:
-            effects.alerts.append(Message(now.key, encode(message)))
+            effects.alerts.append(Message(account.encode(), encode(message)))
             effects.alerted[message.rule, message.status] += 1
-        accounts.alert_band[now.row] = new
+        accounts.alert_band[row] = new
 
-
-def _reason(factors: list[FactorChange]) -> str:
-    """The few factors that moved a score most, in words: "support tickets -14.0, nps -2.5"."""
-    telling = [factor for factor in factors if abs(factor.delta) >= _TELLING]
-    telling.sort(key=lambda factor: -abs(factor.delta))
-    return ", ".join(f"{factor.measure.replace('_', ' ')} {factor.delta:+.1f}" for factor in telling[:_TOLD])
+    def _reason(self, deltas: list[float]) -> str:
+        """The few factors that moved a score most, in words: "support tickets -14.0, nps -2.5"."""
+        telling = [pair for pair in zip(self._measures, deltas, strict=True) if abs(pair[1]) >= _TELLING]
+        telling.sort(key=lambda pair: -abs(pair[1]))
+        return ", ".join(f"{measure.replace('_', ' ')} {delta:+.1f}" for measure, delta in telling[:_TOLD])

@@ -12,10 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from faust.types import TP
 from hypothesis import strategies as st
 
-from agents.consumer import Records
 from agents.processor import Processor
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ORIGIN_HEADER
@@ -57,7 +55,7 @@ def fetch_of(records: Sequence[Record]) -> Fetch:
         )
         for record in records
     ]
-    return _READER._fetch(Records(TP(records[0].source, records[0].partition), fetched, 0))
+    return _READER._fetch(records[0].source, fetched, fetched[-1].offset + 1)
 
 
 def fetches_of(records: Sequence[Record]) -> list[Fetch]:

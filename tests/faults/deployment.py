@@ -137,6 +137,9 @@ class Deployment:
         for worker in self.workers:
             lag = {place: int(count) for place, count in worker.samples().get(LAG, {}).items() if count}
             told.append(f"{worker.last_words()}\nsettled {dict(worker.settled())}\nlag {lag}")
+        with contextlib.suppress(KafkaError, OSError):
+            records = sum(topic_log.ends(self.kafka.bootstrap, verdict.INPUTS).values())
+            told.append(f"{records} records, {self.settled().total()} settled, not committed {self.not_committed()}")
         return "\n".join(told)
 
     def settled(self) -> Counter[tuple[str, str]]:
@@ -160,16 +163,17 @@ class Deployment:
             return False
         with contextlib.suppress(KafkaError, OSError):
             ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
-            return self.settled().total() == sum(ends.values()) and not self.group_lag()
+            return self.settled().total() == sum(ends.values()) and not self.not_committed()
         return False
 
-    def group_lag(self) -> int:
-        """Return how many records of the input the group has not committed."""
+    def not_committed(self) -> dict[tuple[str, int], int]:
+        """Return how many records of the input the group has not committed, by topic and partition."""
         ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
         with self.kafka.admin() as admin:
             (offsets,) = admin.list_group_offsets({GROUP: None}).values()
         found = {(place.topic, place.partition): meta.offset for place, meta in offsets.items()}
-        return sum(end - max(0, found.get(place, 0)) for place, end in ends.items())
+        lags = {place: end - max(0, found.get(place, 0)) for place, end in ends.items()}
+        return {place: lag for place, lag in lags.items() if lag}
 
     def input_log(self, now_ms: int = verdict.FAR_FUTURE_MS) -> verdict.InputLog:
         """Read the whole input."""

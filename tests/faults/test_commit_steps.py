@@ -129,7 +129,7 @@ def test_the_oracle_sees_a_broken_fence(tmp_path: Path, fault: Callable) -> None
         deployment.start(entry=[str(BROKEN)])
         deployment.until(lambda: deployment.settled().total() >= sent, "all records settled once")
         started = time.monotonic()
-        while deployment.group_lag():
+        while deployment.not_committed():
             assert time.monotonic() - started < 60, "the rest is not committed"
         log = deployment.input_log()
         differences = verdict.score_differences(log.scores(deployment.policy), deployment.scores())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
-    from agents.outbox import Outgoing
+    from agents.outbox import Record
     from agents.processor import Lane
 
 CUTS = {
@@ -41,7 +41,7 @@ STEPS = ("outputs", *CUTS, "one partition", "offsets")
 """After what it dies: `one partition` has written the whole snapshot of one partition and nothing of the others."""
 _HALVES = {"half the rows": b"r", "half the ids": b"i"}
 
-Snapshots = list[tuple["Lane", list["Outgoing"]]]
+Snapshots = list[tuple["Lane", list["Record"]]]
 
 
 def die() -> None:
@@ -49,7 +49,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def cut(step: str, records: list[Outgoing]) -> list[Outgoing]:
+def cut(step: str, records: list[Record]) -> list[Record]:
     """Return the first part of a snapshot, up to the step."""
     tags = [(record.key or b"")[:1] for record in records]
     kept = [record for record, tag in zip(records, tags, strict=True) if tag in CUTS[step]]

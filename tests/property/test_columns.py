@@ -116,9 +116,9 @@ def test_a_count_grows_past_its_width(limit: int) -> None:
 KEYS = st.one_of(st.integers(1, 6), st.integers(1, 2**64 - 1), st.integers(1, 40).map(lambda number: number << 32))
 
 
-@given(st.lists(st.lists(KEYS, max_size=40), max_size=12))
-def test_a_hash_index_is_a_dictionary(calls: list[list[int]]) -> None:
-    index, model = HashIndex(), dict[int, int]()
+@given(st.lists(st.lists(KEYS, max_size=40), max_size=12), st.sampled_from((0, 10, 1000)))
+def test_a_hash_index_is_a_dictionary(calls: list[list[int]], few: int) -> None:
+    index, model = HashIndex(few), dict[int, int]()
     for keys in calls:
         given_keys = np.array(keys, dtype=np.uint64)
         assert index.contains(given_keys).tolist() == [key in model for key in keys]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream import changelog
 from stream.engine import Engine, Mode
-from stream.publishing import RESIDUE
+from stream.writing import RESIDUE
 from tests.driving import (
     Drive,
     assert_same,
