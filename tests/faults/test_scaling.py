@@ -64,9 +64,10 @@ def test_two_workers_killed_in_turn_change_nothing(tmp_path: Path, fault: Callab
 
 def test_idle_accounts_age_wherever_they_are(tmp_path: Path, fault: Callable) -> None:
     """Accounts without an event go on to age, after their worker was killed and after they moved to another one."""
-    start = time.time_ns() // 1_000_000
+    # In the last pane but six: busy as of the last event, silent as of this hour.
+    six_hours_ago = (time.time_ns() // 1_000_000 // HOUR_MS - 6) * HOUR_MS
     events = [
-        event(USAGE, f"{partition}-{number}", account, start - 5 * HOUR_MS - number * 1000)
+        event(USAGE, f"{partition}-{number}", account, six_hours_ago + number * 1000)
         for partition in range(topic_log.PARTITIONS)
         for number, account in enumerate(accounts_of(partition, 5) * 8)
     ]
@@ -82,10 +83,8 @@ def test_idle_accounts_age_wherever_they_are(tmp_path: Path, fault: Callable) ->
         deployment.until_done()
 
         def aged() -> bool:
-            border = time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS
-            return all(score["as_of"] == border for score in deployment.scores().values())
+            return all(score["scores"]["health"]["value"] == 0.0 for score in deployment.scores().values())
 
-        # As of the last event every account is busy, as of this hour the window has nearly passed.
         deployment.until(aged, "every account has the score of this hour", 60)
         figures = deployment.judge(as_of_ms=time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS)
     fault("4 idle accounts age after a kill and a move", figures)
