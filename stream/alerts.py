@@ -19,10 +19,9 @@ from stream.policy import Band
 NO_BAND = -1
 
 
-def wanted_alerts(bands: NDArray[np.int8], policy_bands: Sequence[Band]) -> NDArray[np.int8]:
-    """The band whose alert should be firing for accounts in `bands`, or -1; int8, same shape."""
-    table = np.array([at if band.alert else NO_BAND for at, band in enumerate(policy_bands)], dtype=np.int8)
-    return table[bands]
+def alert_table(bands: Sequence[Band]) -> NDArray[np.int8]:
+    """By band of a score: the band whose alert should be firing then, or -1; int8 (bands,)."""
+    return np.array([at if band.alert else NO_BAND for at, band in enumerate(bands)], dtype=np.int8)
 
 
 def fingerprint(account: str, rule: str) -> str:

@@ -129,6 +129,18 @@ def sort_out(
         times, offsets, stamps = times[good], offsets[good], stamps[good]
     rows = accounts.index.rows([event.account_id for event in events])
     accounts.reserve()
+    if len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
+        # The ordinary case: all ours, no replay.
+        found = Candidates(
+            batch, chosen, rows, times, offsets, stamps, offsets <= accounts.fence[rows, batch.fence]
+        )
+        if seen is None:
+            return found
+        fresh = seen.add(hash_ids([event.id for event in events]), int(stamps[0]))
+        if fresh.all():
+            return found
+        outcomes[source, "duplicate"] += int((~fresh).sum())
+        return found.pick(fresh)
     settled = offsets < position
     if (rows < 0).any():
         for index in np.flatnonzero((rows < 0) & ~settled).tolist():

@@ -92,7 +92,7 @@ class PaneColumn:
 
     def _widen(self, more: float) -> None:
         """Choose a width in which no pane can overflow when `more` is added to it."""
-        if self.values.dtype == np.float64 or more + self._largest <= np.iinfo(self.values.dtype).max:
+        if self.values.dtype == np.float64 or more + self._largest <= _LARGEST[self.values.dtype]:
             self._largest += more
             return
         self._largest = float(np.abs(self.values.astype(np.float64)).max(initial=0)) + more

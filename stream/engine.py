@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,19 +186,16 @@ class Engine:
                     accounts.unsent[row] = True
 
     def _apply(self, parts: list[Candidates], mode: Mode, effects: Effects) -> None:
-        order, running = self._merge(parts)
+        order, times = self._merge(parts)
+        running = np.maximum.accumulate(times)
         judged = running if self.judged_ms is None else np.maximum(running, self.judged_ms)
-        late = self._too_late(np.concatenate([part.times for part in parts])[order], judged)
+        late = self._too_late(times, judged)
         self.judged_ms = int(judged[-1])
         if self.as_of is not None:
             running = np.maximum(running, self.as_of)
         segments = segments_of(running, self.plan.border_unit)
-        # Back from merged order to each part's own.
-        inverse = np.empty_like(order)
-        inverse[order] = np.arange(len(order))
-        sizes = np.cumsum([len(part.rows) for part in parts])[:-1]
         folds = []
-        for part, places in zip(parts, np.split(inverse, sizes), strict=True):
+        for part, places in zip(parts, self._places(parts, order), strict=True):
             self._tally(part, late[places], effects)
             folds.append(self._prepare(part, late[places], running[places], segments[places]))
         one = mode is Mode.CONFLATED or segments[0] == segments[-1]
@@ -208,28 +206,45 @@ class Engine:
             self._advance(int(running[np.searchsorted(segments, number, side="right") - 1]))
             touched = [rows for fold in folds if len(rows := self._fold(fold, number))]
             if mode is not Mode.CONFLATED and touched:
-                self._publish(np.unique(np.concatenate(touched)), mode, effects, swept=False)
+                rows = touched[0] if len(touched) == 1 else np.concatenate(touched)
+                self._publish(np.unique(rows), mode, effects, swept=False)
 
-    def _merge(self, parts: list[Candidates]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Merged order of all candidates, and the running maximum of their times in that order."""
-        times = np.concatenate([part.times for part in parts])
+    @staticmethod
+    def _merge(parts: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+        """Merged order of all candidates (None: as they are), and their times in that order."""
         if len(parts) == 1:
-            order = np.arange(len(times))
-        else:
-            stamps = np.concatenate([np.maximum.accumulate(part.stamps) for part in parts])
-            ranks = np.concatenate([np.full(len(part.rows), part.batch.fence) for part in parts])
-            offsets = np.concatenate([part.offsets for part in parts])
-            order = np.lexsort((offsets, ranks, stamps))
-        return order, np.maximum.accumulate(times[order])
+            return None, parts[0].times
+        times = np.concatenate([part.times for part in parts])
+        stamps = np.concatenate([np.maximum.accumulate(part.stamps) for part in parts])
+        ranks = np.concatenate([np.full(len(part.rows), part.batch.fence) for part in parts])
+        offsets = np.concatenate([part.offsets for part in parts])
+        order = np.lexsort((offsets, ranks, stamps))
+        return order, times[order]
+
+    @staticmethod
+    def _places(parts: list[Candidates], order: NDArray[np.int64] | None) -> list[Any]:
+        """Where the candidates of each part, in its own order, lie in the merged order."""
+        if order is None:
+            return [slice(None)]
+        inverse = np.empty_like(order)
+        inverse[order] = np.arange(len(order))
+        return np.split(inverse, np.cumsum([len(part.rows) for part in parts])[:-1])
 
     def _too_late(self, times: NDArray[np.int64], running: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which lie before every window, judged by the largest time up to them."""
+        earliest, latest = int(times.min()), int(running[-1])
         late = np.ones(len(times), dtype=bool)
         for unit, panes in self.plan.longest.items():
+            if pane_of(earliest, unit) > pane_of(latest, unit) - panes:
+                return np.zeros(len(times), dtype=bool)
             late &= times // UNIT_MS[unit] <= running // UNIT_MS[unit] - panes
         return late
 
     def _tally(self, part: Candidates, late: NDArray[np.bool_], effects: Effects) -> None:
         source, outcomes = part.batch.source, effects.outcomes
+        if part.offsets[0] >= self.position[FENCES[part.batch.fence]] and not (late.any() or part.fenced.any()):
+            outcomes[source, "applied"] += len(late)
+            return
         settled = part.offsets < self.position[FENCES[part.batch.fence]]
         outcomes[source, "replayed"] += int(settled.sum())
         outcomes[source, "late"] += int((late & ~settled).sum())
@@ -297,14 +312,14 @@ class Engine:
             catching_up=mode is not Mode.HEAD,
             alerts=mode is not Mode.CONFLATED,
         )
-        if mode is not Mode.EXACT:
-            unsent = accounts.unsent[rows]
-            if unsent.any():
-                self._publisher.scores(
-                    rows[unsent], scored.pick(unsent), self.as_of, effects, catching_up=mode is not Mode.HEAD
-                )
         accounts.on_time[rows] = False
         accounts.touched[rows] = False
+        if mode is not Mode.EXACT:
+            unsent = accounts.unsent[rows]
+            if not unsent.all():
+                rows, scored = rows[unsent], scored.pick(unsent)
+            if len(rows):
+                self._publisher.scores(rows, scored, self.as_of, effects, catching_up=mode is not Mode.HEAD)
 
     def flush(self, mode: Mode) -> Effects:
         """Publish what conflation has held back: one change and one score an account. Called before every save."""

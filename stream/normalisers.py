@@ -38,7 +38,8 @@ class Linear:
         # The order of operations is part of the promise: dividing first would give 7.000000000000001 for 7 of 0..100.
         with np.errstate(over="ignore"):  # an overflow is an infinity, and that clamps to the right end
             raw = 100.0 * (values - self.zero_at) / (self.hundred_at - self.zero_at)
-        return np.asarray(np.clip(raw, 0.0, FULL_POINTS) + 0.0)  # + 0.0 makes the -0.0 of a falling line a plain 0.0
+        # + 0.0 makes the -0.0 of a falling line a plain 0.0
+        return np.asarray(np.minimum(np.maximum(raw, 0.0), FULL_POINTS) + 0.0)
 
     def invert(self, points: float) -> float:
         """Value that gives these points; 0 and 100 give the very ends of the line. ValueError outside 0..100."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 import numpy as np
@@ -56,7 +56,7 @@ class MeasurePlan:
     columns: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Everything the engine needs to know of a policy."""
 
@@ -65,6 +65,11 @@ class Plan:
     measures: tuple[MeasurePlan, ...]
     longest: dict[Unit, int]
     """Longest window by unit, in panes; a unit no measure uses is absent."""
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weight of each measure, float64 (m,)."""
+        return np.array([part.measure.weight for part in self.measures])
 
     @property
     def border_unit(self) -> Unit:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.codecs import encode
 from schemas.outputs import Cause
 from stream.accounts import FENCES, NO_BAND, Accounts
-from stream.alerts import Turn, band_alert, wanted_alerts
+from stream.alerts import Turn, alert_table, band_alert
 from stream.columns import Rows
 from stream.effects import Effects, Message
 from stream.panes import UNIT_MS
@@ -41,6 +41,7 @@ class Publisher:
         self._unit_ms = UNIT_MS[plan.border_unit]
         self._measures = [part.measure.name for part in plan.measures]
         self._writer = Writer(plan, accounts)
+        self._alert_table = alert_table(self._score.bands)
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
         self._state_dtype = np.dtype(
             [
@@ -64,8 +65,7 @@ class Publisher:
         accounts = self._accounts
         before = accounts.values[rows]
         same = (before == scored.values) | (np.isnan(before) & np.isnan(scored.values))
-        changed = ~same.all(axis=1) | (accounts.band[rows] == NO_BAND)
-        accounts.unsent[rows[changed]] = True
+        accounts.unsent[rows] |= ~same.all(axis=1) | (accounts.band[rows] == NO_BAND)
         accounts.values[rows] = scored.values
         accounts.score[rows] = scored.scores
         accounts.band[rows] = scored.bands
@@ -87,12 +87,15 @@ class Publisher:
         shift = np.abs(np.round(scored.scores - accounts.base_score[rows], _SHIFT_DECIMALS))
         moved = (shift >= self._score.min_change) & (shift > 0)
         moved |= scored.bands != accounts.base_band[rows]
-        wanted = wanted_alerts(scored.bands, self._score.bands)
-        turned = wanted != accounts.alert_band[rows] if alerts else np.zeros(len(rows), dtype=bool)
+        turned = np.zeros(len(rows), dtype=bool)
+        if alerts:
+            turned = self._alert_table[scored.bands] != accounts.alert_band[rows]
         chosen = np.flatnonzero(moved | turned)
         if not chosen.size:
             return
-        said = self._said(rows[chosen], scored.pick(chosen), as_of_ms, catching_up=catching_up)
+        said = self._said(rows, scored, as_of_ms, catching_up=catching_up)
+        if len(chosen) < len(rows):
+            said = said.pick(chosen)
         states = self._states(said, as_of_ms, swept=swept)
         identities = list(map(xxhash.xxh3_128_hexdigest, states))
         for at in np.flatnonzero(turned[chosen]).tolist():

@@ -57,22 +57,21 @@ def score_values(plan: Plan, values: Matrix) -> Scored:
     """Points, effective weights (they sum to 1), contributions, scores and bands of measure values (k, m)."""
     points = np.empty_like(values)
     for at, part in enumerate(plan.measures):
-        column = part.measure.normaliser.points(values[:, at])
+        points[:, at] = part.measure.normaliser.points(values[:, at])
         if part.measure.missing is not None:
-            column = np.where(np.isnan(values[:, at]), part.measure.missing, column)
-        points[:, at] = column
+            points[np.isnan(values[:, at]), at] = part.measure.missing
     absent = np.isnan(points)
-    weights = np.where(absent, 0.0, np.array([part.measure.weight for part in plan.measures]))
+    weights = np.where(absent, 0.0, plan.weights)
     total = weights.sum(axis=1)
     weighted = np.where(absent, 0.0, points) * weights
-    known = total > 0
-    divisor = np.where(known, total, 1.0)
+    divisor = np.where(total > 0, total, 1.0)
+    shares = divisor[:, None]
     scores = weighted.sum(axis=1) / divisor
     return Scored(
         values,
         points,
-        weights / divisor[:, None],
-        weighted / divisor[:, None],
+        weights / shares,
+        weighted / shares,
         scores,
         band_index(np.round(scores, _BAND_DECIMALS), plan.policy.score.bands),
     )

@@ -99,14 +99,9 @@ class Writer:
             known = map(profiles.get, rows.tolist())
             segments = [_encode(profile.segment if profile else None) for profile in known]
         parts = np.stack((scored.values, scored.points, scored.weights, scored.contributions), axis=2)
-        columns = [
-            self._names(rows),
-            *numbers(said.moments, said.revisions),
-            segments,
-            *numbers(scored.scores),
-            [self._bands[band] for band in scored.bands.tolist()],
-            *numbers(*parts.reshape(len(rows), -1).T),
-        ]
+        value, *factors = numbers(scored.scores, *parts.reshape(len(rows), -1).T)
+        bands = list(map(self._bands.__getitem__, scored.bands.tolist()))
+        columns = [self._names(rows), *numbers(said.moments, said.revisions), segments, value, bands, *factors]
         return self._score[said.catching_up].fill(columns)
 
     def changes(self, said: Said, identities: Sequence[str], causes: Sequence[Cause]) -> list[bytes]:
@@ -115,21 +110,25 @@ class Writer:
             return []
         rows, scored, accounts = said.rows, said.scored, self._accounts
         before, after = accounts.base_parts[rows], scored.contributions
+        from_ = accounts.base_score[rows]
         parts = np.stack((before, after, after - before), axis=2)
+        moments, revisions = numbers(said.moments, said.revisions)
+        left, value, *factors = numbers(from_, scored.scores, *parts.reshape(len(rows), -1).T)
         columns = [
             [b'"%b"' % identity.encode() for identity in identities],
             self._names(rows),
-            *numbers(said.moments),
-            *numbers(accounts.base_score[rows], scored.scores),
-            [self._bands[band] for band in accounts.base_band[rows].tolist()],
-            [self._bands[band] for band in scored.bands.tolist()],
+            moments,
+            left,
+            value,
+            list(map(self._bands.__getitem__, accounts.base_band[rows].tolist())),
+            list(map(self._bands.__getitem__, scored.bands.tolist())),
             [b'"%b"' % cause.encode() for cause in causes],
-            *numbers(*parts.reshape(len(rows), -1).T),
-            *numbers(said.revisions),
+            *factors,
+            revisions,
         ]
         values = self._change[said.catching_up].fill(columns)
         # Not only where a policy is new: a baseline keeps its gone measures until the account's next change.
-        residues = accounts.base_score[rows] - before.sum(axis=1)
+        residues = from_ - before.sum(axis=1)
         chosen = np.flatnonzero(np.abs(residues) > _RESIDUE_FROM)
         if chosen.size:
             some = [[column[at] for at in chosen.tolist()] for column in columns]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore")
-_HEAP_MB = 1024
+_HEAP_MB = 4096
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
 _KEEP_RECORDS = {"log.retention.ms": "-1", "log.cleaner.min.compaction.lag.ms": str(10 * 365 * 86_400_000)}

@@ -17,8 +17,9 @@ from tests.bench.workload import ACCOUNTS, account_id
 
 PROBE_EVERY = 100
 PROBE = b"probe-"
-_TICK_S = 0.001
-_LINGER_MS = 1
+_TICK_S = 0.005
+_LINGER_MS = 5
+"""The default of Kafka 4's own producer."""
 
 
 def _event(number: int, account: str) -> bytes:
