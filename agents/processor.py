@@ -42,6 +42,8 @@ TOPICS = (*SOURCES, INBOX)
 """Topic of each fence, in the order of `FENCES`."""
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
+_TURNS = 4
+"""Turns of the event loop that it takes a step's outputs to get on their way: before the next step, not behind it."""
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -240,7 +242,8 @@ class Processor:
                 self.on_caught_up()
             self._telemetry.last_progress.set_to_current_time()
             await self._outbox.room()
-            await asyncio.sleep(0)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             if self.lanes.get(lane.partition) is not lane:
                 return
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RATE = 10_000
 SECONDS = 20.0
-_SETTLE_S = 20.0
+_SETTLE_S = 30.0
 _REACHED_SHARE = 0.95
 _STOP_WITHIN_S = 30.0
 _BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime"}
@@ -52,7 +52,7 @@ class Latency:
 
 
 def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: Callable[[str], None]) -> Latency:
-    """Start the engine on an empty broker, let it see every account once, then send at the rate for 20 + 20 s.
+    """Start the engine on an empty broker, let it see every account once, then send at the rate for 30 + 20 s.
 
     Raises:
         EngineError: the engine failed, the sender could not hold the rate, or probes were not answered.
