@@ -24,7 +24,8 @@ from agents.clock import BrokerClock
 from agents.committer import Committer
 from agents.consumer import BatchConsumer, BatchTransport, Records
 from agents.outbox import Outbox
-from agents.processor import TOPICS, Processor
+from agents.processor import Processor
+from agents.records import TOPICS
 from agents.settings import Settings
 from agents.store import EngineStore, EngineTable
 from agents.telemetry import Telemetry
@@ -185,7 +186,10 @@ class Worker:
         transport = BatchTransport(app.conf.broker_consumer, app)
         app.transport = transport
         BatchTransport.Consumer.handover = self
-        table = app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=settings.partitions)
+        # Every fetch is taken in at once, while the next one is on its way.
+        table = app.Table(
+            TABLE, key_type=bytes, value_type=bytes, partitions=settings.partitions, recovery_buffer_size=1
+        )
         EngineStore.processor = self.processor
         EngineStore.on_fatal = staticmethod(self.fatal)
         EngineStore.introduce = staticmethod(self.committer.introduce)

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from faust.types import TP
 
 from agents.outbox import Outbox, Record
-from agents.processor import TOPICS, Lane, Processor
+from agents.processor import Lane, Processor
+from agents.records import TOPICS
 from agents.telemetry import Telemetry
 from stream import changelog
 from stream.accounts import FENCES

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
@@ -21,25 +21,22 @@ from faust.types import TP
 
 from agents.clock import BrokerClock
 from agents.consumer import Records
-from agents.outbox import Outbox, Record
+from agents.outbox import Outbox
+from agents.records import TOPICS, dead_letter, forwarded, read
 from agents.settings import Settings
 from agents.telemetry import Telemetry
-from schemas.codecs import Reject, decode, is_profile_tombstone
-from schemas.events import METRIC_SOURCES, SOURCES, Event, ProfileEvent
-from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, ERROR_HEADER, INBOX, ORIGIN_HEADER, SCORES
+from schemas.events import METRIC_SOURCES
+from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, SCORES
 from stream import changelog
 from stream.accounts import FENCES
-from stream.batch import INBOX as INBOX_FENCE
 from stream.batch import Batch
-from stream.effects import Effects, Message
+from stream.effects import Effects
 from stream.engine import Engine, Mode
-from stream.merge import Fetch, Merge
+from stream.merge import Merge
 from stream.plan import Plan
 
 log = structlog.get_logger()
 
-TOPICS = (*SOURCES, INBOX)
-"""Topic of each fence, in the order of `FENCES`."""
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
 _TURNS = 4
@@ -179,7 +176,7 @@ class Processor:
         for lane in list(self.lanes.values()):
             arrived, lane.arrived = lane.arrived, {}
             for fence, records in arrived.items():
-                lane.merge.add(self._fetch(TOPICS[fence], records, lane.fetched[fence]))
+                lane.merge.add(read(TOPICS[fence], records, lane.fetched[fence]))
             for fence, end in lane.fetched.items():
                 name = FENCES[fence]
                 if not lane.merge.waiting[fence] and end > lane.engine.position[name]:
@@ -187,43 +184,6 @@ class Processor:
                     lane.changed = True
             if arrived or lane.merge:
                 await self.run(lane)
-
-    def _fetch(self, topic: str, records: list[Any], end: int) -> Fetch:
-        """Decode the next records of a source; `end` is the offset where the next ones will begin."""
-        fence = TOPICS.index(topic)
-        offsets = np.array([record.offset for record in records], dtype=np.int64)
-        stamps = np.array([record.timestamp for record in records], dtype=np.int64)
-        if fence != INBOX_FENCE:
-            batches = [self._batch(topic, records, offsets, stamps, end)]
-            return Fetch(fence, batches, offsets, stamps, end)
-        batches = []
-        origins = [_origin(record) for record in records]
-        for source in dict.fromkeys(origins):
-            chosen = np.array([at for at, origin in enumerate(origins) if origin == source], dtype=np.int64)
-            part = [records[at] for at in chosen.tolist()]
-            batches.append(self._batch(source, part, offsets[chosen], stamps[chosen], end, inbox=True))
-        return Fetch(fence, batches, offsets, stamps, end)
-
-    @staticmethod
-    def _batch(
-        source: str,
-        records: list[Any],
-        offsets: Any,
-        stamps: Any,
-        end: int,
-        *,
-        inbox: bool = False,
-    ) -> Batch:
-        values = [record.value for record in records]
-        decoded = decode(source, values)
-        events, kept, rejects = decoded.events, decoded.kept, decoded.rejects
-        if rejects and source == "accounts":
-            events, kept, rejects = _with_tombstones(records, events, kept, rejects)
-        if kept is not None:
-            rejects = [Reject(int(offsets[index]), reason, message) for index, reason, message in rejects]
-            all_offsets, offsets, stamps = offsets, offsets[kept], stamps[kept]
-            return Batch(source, offsets, stamps, events, end, rejects, inbox, (records, all_offsets))
-        return Batch(source, offsets, stamps, events, end, [], inbox, (records, offsets))
 
     async def run(self, lane: Lane) -> None:
         """Apply what may be applied now."""
@@ -313,23 +273,11 @@ class Processor:
         self._outbox.put(ALERTS, partition, effects.alerts)
         for letter in effects.dead:
             batch = batches[letter.batch]
-            topic = INBOX if batch.inbox else batch.source
-            self._outbox.put(
-                batch.source + DLQ_SUFFIX,
-                partition,
-                [_dead_letter(_raw(batch, letter.offset), TP(topic, partition), letter.reason, letter.message)],
-            )
+            self._outbox.put(batch.source + DLQ_SUFFIX, partition, [dead_letter(batch, partition, letter)])
             telemetry.dead_letters.labels(batch.source, letter.reason).inc()
         for forward in effects.forwards:
-            batch = batches[forward.batch]
-            key = forward.account.encode()
-            record = _raw(batch, forward.offset)
-            headers = [
-                *(head for head in record.headers if head[0] != ORIGIN_HEADER),
-                (ORIGIN_HEADER, batch.source.encode()),
-            ]
-            target = partition_of(key, self._settings.partitions)
-            self._outbox.put(INBOX, target, [Message(key, record.value, headers, record.timestamp)])
+            target = partition_of(forward.account.encode(), self._settings.partitions)
+            self._outbox.put(INBOX, target, [forwarded(batches[forward.batch], forward)])
         for (source, outcome), count in effects.outcomes.items():
             if count:
                 telemetry.events.labels(source, outcome).inc(count)
@@ -362,48 +310,3 @@ class Processor:
                 telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)
         telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
         telemetry.state_bytes.set(sum(engine.nbytes() for engine in engines))
-
-
-def _origin(record: Any) -> str:
-    """The source a forwarded record came from; without a header it is read as usage, and refused if it is none."""
-    for name, value in record.headers:
-        if name == ORIGIN_HEADER and value is not None:
-            source = cast("bytes", value).decode(errors="replace")
-            if source in SOURCES:
-                return source
-    return SOURCES[0]
-
-
-def _with_tombstones(
-    records: list[Any],
-    events: list[Event],
-    kept: Any,
-    rejects: list[Reject],
-) -> tuple[list[Event], Any, list[Reject]]:
-    """A profile record without a value says that the profile is gone: it becomes an empty profile of that moment."""
-    found = dict(zip(kept.tolist(), events, strict=True))
-    others = []
-    for reject in rejects:
-        record = records[reject.place]
-        try:
-            account = (record.key or b"").decode()
-        except UnicodeDecodeError:
-            account = ""
-        if account and is_profile_tombstone("accounts", record.value):
-            found[reject.place] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
-        else:
-            others.append(reject)
-    order = sorted(found)
-    return [found[at] for at in order], np.array(order, dtype=np.int64), others
-
-
-def _raw(batch: Batch, offset: int) -> Any:
-    records, offsets = cast("tuple[list[Any], np.ndarray[Any, Any]]", batch.origin)
-    return records[int(np.searchsorted(offsets, offset))]
-
-
-def _dead_letter(record: Any, tp: TP, reason: str, message: str) -> Record:
-    """The record byte for byte, with headers that say why it is here."""
-    why = {"reason": reason, "message": message, "topic": tp.topic, "partition": tp.partition, "offset": record.offset}
-    headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]
-    return Message(record.key, record.value, headers)

@@ -9,6 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.codecs import REASONS
+from schemas.events import SOURCES
+from schemas.topics import INBOX
+
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
@@ -65,6 +69,12 @@ class Telemetry:
         self.restore_remaining = gauge("restore_records_remaining", "Changelog records still to be read.")
         self.ready = gauge("ready", "1 while /readyz says ready, else 0.")
         self.last_progress = gauge("last_progress_timestamp_seconds", "When the worker last got something done.")
+        # A counter that begins with its first count never shows an increase: what alerts watch begins at 0.
+        for topic in (*SOURCES, INBOX):
+            self.removed.labels(topic)
+        for topic in SOURCES:
+            for reason in REASONS:
+                self.dead_letters.labels(topic, reason)
         build = gauge("build_info", "What runs.", "version", "policy")
         self._build = build
 

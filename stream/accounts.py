@@ -83,13 +83,15 @@ class AccountIndex(dict[str, int]):
         """Record key (the id's bytes) of each row."""
         return list(map(self._keys.__getitem__, rows.tolist()))
 
-    def adopt(self, accounts: Sequence[str]) -> Rows:
-        """Row of each account that is known to be ours, int64 (len(accounts),)."""
-        owns, self._owns = self._owns, lambda _account: True
-        try:
-            return self.rows(accounts)
-        finally:
-            self._owns = owns
+    def adopt(self, keys: Sequence[bytes]) -> Rows:
+        """Row of each account, by record keys of accounts that are known to be ours, int64 (len(keys),)."""
+        accounts = list(map(bytes.decode, keys))
+        fresh = {account: key for account, key in zip(accounts, keys, strict=True) if account not in self}
+        first = len(self.names)
+        self.update(zip(fresh, range(first, first + len(fresh)), strict=True))
+        self.names.extend(fresh)
+        self._keys.extend(fresh.values())
+        return self.rows(accounts)
 
     def rows(self, accounts: Sequence[str]) -> Rows:
         """Row of each account, int64 (len(accounts),)."""
@@ -230,20 +232,24 @@ _FILL: dict[str, float] = {
 }
 
 
-def split_row(value: bytes, layouts: dict[bytes, Layout]) -> tuple[Layout, bytes, bytes]:
-    """A changelog value's layout, fixed part and profile part.
+def header_of(value: bytes) -> bytes:
+    """What a changelog row begins with: version and layout."""
+    return value[:_HEADER]
+
+
+def layout_of(header: bytes, layouts: dict[bytes, Layout]) -> Layout:
+    """The layout that a row's header names.
 
     Raises `LayoutError` when the version or layout is not known.
     """
-    if len(value) < _HEADER or value[0] != VERSION:
-        msg = f"row version {value[0] if value else 'none'}, this worker reads {VERSION}"
+    if len(header) < _HEADER or header[0] != VERSION:
+        msg = f"row version {header[0] if header else 'none'}, this worker reads {VERSION}"
         raise LayoutError(msg)
-    layout = layouts.get(value[1:_HEADER])
+    layout = layouts.get(header[1:])
     if layout is None:
-        msg = f"row layout {value[1:_HEADER].hex()} is not described in the changelog"
+        msg = f"row layout {header[1:].hex()} is not described in the changelog"
         raise LayoutError(msg)
-    width = layout.dtype.itemsize
-    return layout, value[:width], value[width:]
+    return layout
 
 
 def row_age(value: bytes) -> int:

@@ -131,9 +131,7 @@ def sort_out(
     accounts.reserve()
     if len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
         # The ordinary case: all ours, no replay.
-        found = Candidates(
-            batch, chosen, rows, times, offsets, stamps, offsets <= accounts.fence[rows, batch.fence]
-        )
+        found = Candidates(batch, chosen, rows, times, offsets, stamps, offsets <= accounts.fence[rows, batch.fence])
         if seen is None:
             return found
         fresh = seen.add(hash_ids([event.id for event in events]), int(stamps[0]))

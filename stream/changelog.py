@@ -20,13 +20,14 @@ import numpy as np
 import xxhash
 
 from schemas.events import ProfileEvent
-from stream.accounts import Layout, LayoutError, row_age, split_row
+from stream.accounts import Layout, LayoutError, header_of, layout_of, row_age
 from stream.engine import Engine
 from stream.members import Members
 from stream.seen import Segment
 
 STATE_KEY = b"s"
 _PAGE_KEY = struct.Struct(">8sI")
+_PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
 _SEGMENT_KEY = struct.Struct(">II")
 _AGE = struct.Struct("<q")
 """Events applied to the account when a page was written."""
@@ -99,23 +100,25 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
     Raises `LayoutError`, naming the key, when a record can not be read: an account must never come back silently empty.
     """
     state = json.loads(records[STATE_KEY]) if STATE_KEY in records else {}
-    layouts = {key[1:]: Layout.read(value) for key, value in records.items() if key[:1] == b"l"}
-    rows = _read_rows(records, layouts)
+    keys: dict[int, list[bytes]] = {}
+    for key in records:
+        keys.setdefault(key[0], []).append(key)
+    layouts = {key[1:]: Layout.read(records[key]) for key in keys.get(ord("l"), ())}
+    rows = _read_rows(records, keys.get(ord("r"), []), layouts)
     moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
     as_of = max([*moments, state.get("as_of") or 0])
     if as_of:
         engine.restart(as_of)
     engine.judged_ms = state.get("judged")
     accounts = engine.accounts
-    for layout, (names, record, profiles) in rows.items():
-        places = accounts.index.adopt(names)
+    for digest, (owners, record, profiles) in rows.items():
+        places = accounts.index.adopt(owners)
         accounts.reserve()
-        accounts.load(places, record, layouts[layout])
-        for row, profile in zip(places.tolist(), profiles, strict=True):
-            if profile:
-                accounts.profiles[row] = msgspec.json.decode(profile, type=ProfileEvent)
-    _load_pages(engine, records)
-    _load_ids(engine, records)
+        accounts.load(places, record, layouts[digest])
+        for at, profile in profiles.items():
+            accounts.profiles[int(places[at])] = msgspec.json.decode(profile, type=ProfileEvent)
+    _load_pages(engine, records, keys.get(ord("p"), []))
+    _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})
     engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
     engine.recast()
@@ -137,61 +140,51 @@ def _describe_state(engine: Engine) -> bytes:
     return json.dumps(state).encode()
 
 
-Rows = dict[bytes, tuple[list[str], "np.ndarray[tuple[int], np.dtype[np.void]]", list[bytes]]]
+Rows = dict[bytes, tuple[list[bytes], "np.ndarray[tuple[int], np.dtype[np.void]]", dict[int, bytes]]]
 
 
-def _read_rows(records: Mapping[bytes, bytes], layouts: dict[bytes, Layout]) -> Rows:
-    """Rows by layout: account ids, fixed parts as one structured array, profile parts."""
-    parts: dict[bytes, tuple[list[str], list[bytes], list[bytes]]] = {}
-    for key, value in records.items():
-        if key[:1] != b"r":
-            continue
-        account = key[1:].decode()
+def _read_rows(records: Mapping[bytes, bytes], keys: list[bytes], layouts: dict[bytes, Layout]) -> Rows:
+    """Rows by layout digest: account keys, fixed parts as one structured array, profile parts by place in it."""
+    by_header: dict[bytes, list[bytes]] = {}
+    for key in keys:
+        by_header.setdefault(header_of(records[key]), []).append(key)
+    rows: Rows = {}
+    for header, some in by_header.items():
         try:
-            layout, fixed, profile = split_row(value, layouts)
+            layout = layout_of(header, layouts)
         except LayoutError as error:
-            msg = f"changelog row of account {account!r}: {error}"
+            msg = f"changelog row of account {some[0][1:].decode()!r}: {error}"
             raise LayoutError(msg) from error
-        names, bodies, profiles = parts.setdefault(layout.digest, ([], [], []))
-        names.append(account)
-        bodies.append(fixed)
-        profiles.append(profile)
-    return {
-        digest: (names, np.frombuffer(b"".join(bodies), dtype=layouts[digest].dtype), profiles)
-        for digest, (names, bodies, profiles) in parts.items()
-    }
+        values = list(map(records.__getitem__, some))
+        width = layout.dtype.itemsize
+        profiles = {at: value[width:] for at, value in enumerate(values) if len(value) > width}
+        if profiles:
+            values = [value[:width] for value in values]
+        rows[layout.digest] = ([key[1:] for key in some], np.frombuffer(b"".join(values), layout.dtype), profiles)
+    return rows
 
 
 def _column_tag(column: Members) -> bytes:
     return xxhash.xxh3_64_digest(column.name.encode())
 
 
-def _load_pages(engine: Engine, records: Mapping[bytes, bytes]) -> None:
-    columns = {_column_tag(column): column for column in engine.members()}
-    found: dict[bytes, tuple[list[str], list[int], list[bytes]]] = {tag: ([], [], []) for tag in columns}
-    for key, value in records.items():
-        if key[:1] != b"p":
-            continue
-        tag, number = _PAGE_KEY.unpack_from(key, 1)
-        if tag in found:
-            names, numbers, values = found[tag]
-            names.append(key[1 + _PAGE_KEY.size :].decode())
-            numbers.append(number)
-            values.append(value[_AGE.size :])
-    for tag, (names, numbers, values) in found.items():
-        if names:
-            rows = engine.accounts.index.adopt(names)
+def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
+    for column in engine.members():
+        tag = b"p" + _column_tag(column)
+        some = [key for key in keys if key.startswith(tag)]
+        if some:
+            heads = np.frombuffer(b"".join([key[: 1 + _PAGE_KEY.size] for key in some]), dtype=_PAGE_HEAD)
+            rows = engine.accounts.index.adopt([key[1 + _PAGE_KEY.size :] for key in some])
             engine.accounts.reserve()
-            columns[tag].load(rows, np.array(numbers, dtype=np.int64), values)
+            column.load(rows, heads["number"].astype(np.int64), [records[key][_AGE.size :] for key in some])
 
 
-def _load_ids(engine: Engine, records: Mapping[bytes, bytes]) -> None:
+def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
     found: dict[str, list[Segment]] = {}
-    for key, value in records.items():
-        if key[:1] == b"i":
-            source, _, rest = key[1:].partition(b"\0")
-            generation, number = _SEGMENT_KEY.unpack(rest)
-            found.setdefault(source.decode(), []).append(Segment(generation, number, value))
+    for key in keys:
+        source, _, rest = key[1:].partition(b"\0")
+        generation, number = _SEGMENT_KEY.unpack(rest)
+        found.setdefault(source.decode(), []).append(Segment(generation, number, records[key]))
     for name, segments in found.items():
         if name in engine.seen:
             engine.seen[name].load(segments)

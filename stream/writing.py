@@ -133,8 +133,8 @@ class Writer:
         if chosen.size:
             some = [[column[at] for at in chosen.tolist()] for column in columns]
             some[-1:-1] = numbers(residues[chosen], -residues[chosen])
-            for at, value in zip(chosen.tolist(), self._change_residue[said.catching_up].fill(some), strict=True):
-                values[at] = value
+            for at, whole in zip(chosen.tolist(), self._change_residue[said.catching_up].fill(some), strict=True):
+                values[at] = whole
         return values
 
     def _names(self, rows: Rows) -> list[bytes]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from hypothesis import strategies as st
 
-from agents.processor import Processor
+from agents.records import read
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ORIGIN_HEADER
 from stream import changelog
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 CATCHING_UP = (Mode.EXACT, Mode.CONFLATED)
 CLOSE = 1e-9
 
-_READER = object.__new__(Processor)  # only its way from fetched records to batches is used, which needs no worker
-
 
 def plan_of(policy_text: str) -> Plan:
     return compile_plan(parse_policy(policy_text, "policy.toml"))
@@ -55,7 +53,7 @@ def fetch_of(records: Sequence[Record]) -> Fetch:
         )
         for record in records
     ]
-    return _READER._fetch(records[0].source, fetched, fetched[-1].offset + 1)
+    return read(records[0].source, fetched, fetched[-1].offset + 1)
 
 
 def fetches_of(records: Sequence[Record]) -> list[Fetch]:
