@@ -93,15 +93,25 @@ def _moment(text: str | None) -> int | None:
 
 
 @app.command()
-def worker(settings: SettingsFile = None, broker: BrokerUrl = None, policy: PolicyPath = None) -> None:
+def worker(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    policy: PolicyPath = None,
+    processes: Annotated[int, typer.Option(min=1, help="Worker processes; one keeps about one core busy.")] = 1,
+) -> None:
     """Run a worker; start as many as there are partitions."""
     from agents.logs import configure_logging
+    from agents.pool import run_pool
     from agents.topics_admin import BrokerError
     from agents.worker import run_worker
 
     loaded = _settings(settings, broker=broker, policy=policy)
     plan = _plan(loaded)
     configure_logging(loaded.log_level)
+    if processes > 1:
+        given = {"--settings": settings, "--broker": broker, "--policy": policy}
+        options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+        raise typer.Exit(run_pool(loaded, processes, options))
     try:
         status = run_worker(loaded, plan)
     except BrokerError as error:

@@ -6,16 +6,14 @@ Owns starting, watching and ending one process. Must not know what runs in it. C
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from agents.pool import dying_with_parent
+
 LAST_LINES = 15
 
 
@@ -25,21 +23,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _dying_with_parent() -> Callable[[], None] | None:
-    """What a new process runs before its program, so that the kernel ends it when we end (Linux only)."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # loaded here: after the fork only calls are safe
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # we ended before the line above
-            os._exit(1)
-
-    return die_with_parent
 
 
 class Child:
@@ -55,7 +38,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
                 start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
-                preexec_fn=_dying_with_parent(),  # noqa: PLW1509  one system call, prepared before the fork
+                preexec_fn=dying_with_parent(),  # noqa: PLW1509  one system call, prepared before the fork
             )
 
     @property

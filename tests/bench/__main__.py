@@ -31,7 +31,12 @@ _NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore")
 _HEAP_MB = 4096
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
-_KEEP_RECORDS = {"log.retention.ms": "-1", "log.cleaner.min.compaction.lag.ms": str(10 * 365 * 86_400_000)}
+_SETTINGS = {
+    "log.retention.ms": "-1",
+    "log.cleaner.min.compaction.lag.ms": str(10 * 365 * 86_400_000),
+    # As Kafka does by default, but shorter: members that start together share the partitions from the beginning.
+    "group.initial.rebalance.delay.ms": "1000",
+}
 
 
 def run(
@@ -76,7 +81,7 @@ def _measure(chosen: list[str], events: int, repeats: int, folder: Path, tell: C
 
 
 def _broker() -> KafkaServer:
-    return KafkaServer(heap_mb=_HEAP_MB, settings=_KEEP_RECORDS)
+    return KafkaServer(heap_mb=_HEAP_MB, settings=_SETTINGS)
 
 
 if __name__ == "__main__":

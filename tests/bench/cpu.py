@@ -29,15 +29,16 @@ class CpuShare:
     others: float  # share of all cores that went to processes which are no part of the benchmark, 0..1
 
 
-def read_cpu(engine_pid: int, broker_pid: int) -> CpuUse:
+def read_cpu(engine_pid: int) -> CpuUse:
     """Read the counters once."""
     engine = _process_s(psutil.Process(engine_pid))
-    rest = _process_s(psutil.Process(broker_pid)) + _process_s(psutil.Process())
+    # The engine and the broker are children of this process.
+    ours = _process_s(psutil.Process())
     total = psutil.cpu_times()
     waiting = total.idle + getattr(total, "iowait", 0.0)
     # Linux counts guests in user and nice as well.
     guests = getattr(total, "guest", 0.0) + getattr(total, "guest_nice", 0.0)
-    return CpuUse(time.monotonic(), engine, engine + rest, sum(total) - waiting - guests)
+    return CpuUse(time.monotonic(), engine, ours, sum(total) - waiting - guests)
 
 
 def between(first: CpuUse, last: CpuUse) -> CpuShare:
@@ -48,5 +49,6 @@ def between(first: CpuUse, last: CpuUse) -> CpuShare:
 
 
 def _process_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    """Of a process and its running children."""
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return float(sum(part.user + part.system for part in times))

@@ -20,7 +20,6 @@ from tests.bench.streams_build import MAIN_CLASS, build_streams
 from tests.bench.workload import PARTITIONS
 from tests.broker.child import ChildProcess
 from tests.broker.jars import REPOSITORY, tool
-from tests.broker.kafka_server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,11 +160,11 @@ class Vitals(Engine):
     label: str = "account-vitals"
     settings: Mapping[str, str] = field(default_factory=dict)
     policy: Path | None = POLICY
-    web_port: int = field(default_factory=free_port)
+    processes: int = 1
 
-    def command(self, run: Run) -> list[str]:  # noqa: ARG002  everything is said in the environment
+    def command(self, run: Run) -> list[str]:  # noqa: ARG002  everything else is said in the environment
         """The worker."""
-        return [sys.executable, "-m", "agents", "worker"]
+        return [sys.executable, "-m", "agents", "worker", "--processes", str(self.processes)]
 
     def environment(self, run: Run) -> Mapping[str, str]:
         """Settings, as an operator would give them."""
@@ -173,7 +172,7 @@ class Vitals(Engine):
             "VITALS_BROKER": run.kafka.url,
             "VITALS_GROUP": run.group,
             "VITALS_PARTITIONS": str(PARTITIONS),
-            "VITALS_WEB_PORT": str(self.web_port),
+            "VITALS_WEB_PORT": "0",
             "VITALS_COMMIT_INTERVAL_S": "1.0",
             **({} if self.policy is None else {"VITALS_POLICY": str(self.policy)}),
             **self.settings,
@@ -192,25 +191,28 @@ class Vitals(Engine):
         return msgspec.json.decode(value, type=_HealthScores).scores["health"].value
 
 
+CORES = min(PARTITIONS, os.cpu_count() or 1)
+"""A Python process uses one core, so as many workers as there are; Kafka Streams has a thread for each partition."""
 _EVENT_TIME = {"VITALS_TIME": "event", "VITALS_CATCH_UP": "conflate", "VITALS_DEDUP": "false"}
 
 THROUGHPUT: tuple[Engine, ...] = (
-    Vitals("ours", "account-vitals", _EVENT_TIME),
-    Vitals("ours_dedup", "account-vitals, dedup", {**_EVENT_TIME, "VITALS_DEDUP": "true"}),
+    Vitals("ours", "account-vitals", _EVENT_TIME, processes=CORES),
+    Vitals("ours_dedup", "account-vitals, dedup", {**_EVENT_TIME, "VITALS_DEDUP": "true"}, processes=CORES),
+    Vitals("ours_one", "account-vitals, one process", _EVENT_TIME),
     KafkaStreams(),
     KafkaStreams(
         "kafka_streams_exactly_once",
         "Kafka Streams, EOS",
         settings=("processing.guarantee=exactly_once_v2",),
     ),
-    Vitals("ours_exact", "account-vitals, exact", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}),
+    Vitals("ours_exact", "account-vitals, exact", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}, processes=CORES),
     KafkaStreams("kafka_streams_exact", "Kafka Streams, exact", "EACH"),
     FaustDocumented(),
     Floor(),
 )
 
 LATENCY: tuple[Engine, ...] = (
-    Vitals("ours", "account-vitals", {"VITALS_TIME": "live", "VITALS_DEDUP": "true"}),
+    Vitals("ours", "account-vitals", {"VITALS_TIME": "live", "VITALS_DEDUP": "true"}, processes=CORES),
     KafkaStreams("kafka_streams", "Kafka Streams", "EACH", settings=("producer.linger.ms=1",)),
 )
 RESTORE: tuple[Engine, ...] = (

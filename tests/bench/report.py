@@ -27,7 +27,9 @@ _BUSY = 0.1
 _RATIOS = (
     ("ours", "kafka_streams"),
     ("ours", "kafka_streams_exactly_once"),
+    ("ours_dedup", "kafka_streams"),
     ("ours_dedup", "kafka_streams_exactly_once"),
+    ("ours_one", "kafka_streams"),
     ("ours_exact", "kafka_streams_exact"),
     ("ours", "faust"),
     ("ours", "floor"),

@@ -47,7 +47,7 @@ class Measured:
     label: str
     events: int
     events_per_s: list[float] = field(default_factory=list)
-    cpu_us_per_event: list[float] = field(default_factory=list)  # of the engine's process, all its threads
+    cpu_us_per_event: list[float] = field(default_factory=list)  # of the engine, all its processes and threads
     others: list[float] = field(default_factory=list)  # share of the machine that went to anything else, 0..1
     changes: int = 0
     changelog_bytes_per_event: float = 0.0
@@ -122,9 +122,9 @@ def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, r
         process = engine.start(run)
         try:
             first = wait_for(admin, process, run.group, given.topic, records=1)
-            cpu = read_cpu(process.pid, kafka.pid)
+            cpu = read_cpu(process.pid)
             last = wait_for(admin, process, run.group, given.topic, records=total)
-            share = between(cpu, read_cpu(process.pid, kafka.pid))
+            share = between(cpu, read_cpu(process.pid))
         finally:
             process.terminate(_STOP_WITHIN_S)
     timed = last.committed - first.committed

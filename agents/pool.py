@@ -1,0 +1,81 @@
+"""Several worker processes under one command: Python uses one core a process.
+
+Owns the children: starts them, passes signals on, and ends them all when one ends. Must not know what a worker does.
+Called by `vitals worker --processes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from agents.settings import Settings
+
+log = structlog.get_logger()
+
+_PR_SET_PDEATHSIG = 1
+
+
+def run_pool(settings: Settings, processes: int, options: Sequence[str]) -> int:
+    """Run so many workers until a signal or one's end ends them all; returns the first bad exit status, or 0.
+
+    Each child gets `options`, a membership and a web port of its own: `instance` with its number behind it, and
+    `web_port` and those that follow.
+    """
+    return asyncio.run(_run(settings, processes, options))
+
+
+def dying_with_parent() -> Callable[[], None] | None:
+    """What a new process runs before its program, so that the kernel ends it when we end (Linux only)."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl  # loaded here: after the fork only calls are safe
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # we ended before the line above
+            os._exit(1)
+
+    return die_with_parent
+
+
+async def _run(settings: Settings, processes: int, options: Sequence[str]) -> int:
+    children = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agents", "worker", *options),
+            env={**os.environ, **_own(settings, number)},
+            start_new_session=True,  # Ctrl-C in the terminal is ours to pass on
+            preexec_fn=dying_with_parent(),
+        )
+        for number in range(processes)
+    ]
+
+    def stop() -> None:
+        for child in children:
+            if child.returncode is None:
+                child.terminate()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    ends = [asyncio.create_task(child.wait()) for child in children]
+    done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for end in done:
+        if end.result():
+            log.error("worker_ended", status=end.result(), then="the others are stopped, so that all start again")
+    stop()
+    return next((status for status in await asyncio.gather(*ends) if status), 0)
+
+
+def _own(settings: Settings, number: int) -> dict[str, str]:
+    own = {"VITALS_WEB_PORT": str(settings.web_port + number if settings.web_port else 0)}
+    if settings.instance:
+        own["VITALS_INSTANCE"] = f"{settings.instance}-{number}"
+    return own
