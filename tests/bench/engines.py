@@ -216,17 +216,14 @@ LATENCY: tuple[Engine, ...] = (
     KafkaStreams("kafka_streams", "Kafka Streams", "EACH", settings=("producer.linger.ms=1",)),
 )
 RESTORE: tuple[Engine, ...] = (
-    Vitals("ours", "account-vitals, default policy", _EVENT_TIME, policy=None),
+    Vitals("ours", "account-vitals, default policy", _EVENT_TIME, policy=None, processes=CORES),
     KafkaStreams("kafka_streams", "Kafka Streams, two measures", "EACH"),
 )
 
 
-def last_log_event(run: Run, event: str) -> dict[str, object] | None:
-    """The last JSON line of a run's log whose `event` is this one."""
-    found = None
-    for line in run.log.read_text("utf-8", "replace").splitlines():
-        if line.startswith("{") and f'"{event}"' in line:
-            fields = json.loads(line)
-            if fields.get("event") == event:
-                found = fields
-    return found
+def log_events(run: Run, event: str) -> list[dict[str, object]]:
+    """The whole JSON lines of a run's log whose `event` is this one."""
+    text = run.log.read_text("utf-8", "replace") if run.log.exists() else ""
+    lines = [line[line.index("{") :] for line in text.splitlines(keepends=True) if "{" in line and line.endswith("\n")]
+    found = [json.loads(line) for line in lines if f'"{event}"' in line]
+    return [fields for fields in found if fields.get("event") == event]

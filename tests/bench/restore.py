@@ -2,7 +2,7 @@
 
 Owns the method. The engine learns 100 accounts and is started again, then learns 100,000 and is started again. The
 second restart gives the speed, by the engine's own log line `restored` (from its first changelog record to ready rows);
-the difference in resident memory of the two restarted processes, divided by the accounts, is what an account takes.
+the difference in resident memory of the two restarts, divided by the accounts, is what an account takes.
 Must not know how engines work. Called by `__main__`.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.bench.engines import USAGE_TOPIC, Engine, Run, last_log_event
+from tests.bench.engines import USAGE_TOPIC, Engine, Run, log_events
 from tests.bench.loading import KEEP, load
 from tests.bench.progress import EngineError, wait_for
 from tests.bench.workload import PARTITIONS, first_events
@@ -71,7 +71,7 @@ def measure_restore(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
         process = engine.start(run)
         try:
             seconds = _wait_restored(process, run, accounts)
-            resident[accounts] = psutil.Process(process.pid).memory_info().rss
+            resident[accounts] = _resident(psutil.Process(process.pid))
         finally:
             process.terminate(_STOP_WITHIN_S)
     return Restored(
@@ -82,13 +82,17 @@ def measure_restore(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
     )
 
 
+def _resident(process: psutil.Process) -> int:
+    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+
+
 def _wait_restored(process: ChildProcess, run: Run, accounts: int) -> float:
-    """Wait for the log line; return its seconds."""
+    """Wait for the log lines of all processes; return the seconds of the slowest."""
     deadline = time.monotonic() + _WITHIN_S
     while time.monotonic() < deadline:
-        line = last_log_event(run, "restored")
-        if line is not None and int(str(line["accounts"])) >= accounts:
-            return float(str(line["seconds"]))
+        lines = log_events(run, "restored")
+        if sum(int(str(line["accounts"])) for line in lines) >= accounts:
+            return max(float(str(line["seconds"])) for line in lines)
         if process.wait(0.1) is not None:
             break
     message = f"{run.group} did not log that it restored {accounts:,} accounts:\n{process.log_tail()}"
