@@ -186,9 +186,9 @@ class Worker:
         transport = BatchTransport(app.conf.broker_consumer, app)
         app.transport = transport
         BatchTransport.Consumer.handover = self
-        # Every fetch is taken in at once, while the next one is on its way.
+        # Fetches are taken in while the next ones are on their way. Not 1: that means something else to Faust.
         table = app.Table(
-            TABLE, key_type=bytes, value_type=bytes, partitions=settings.partitions, recovery_buffer_size=1
+            TABLE, key_type=bytes, value_type=bytes, partitions=settings.partitions, recovery_buffer_size=2
         )
         EngineStore.processor = self.processor
         EngineStore.on_fatal = staticmethod(self.fatal)

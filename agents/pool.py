@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from agents.settings import Settings
+from agents.settings import Settings, child_environment
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ async def _run(settings: Settings, processes: int, options: Sequence[str]) -> in
     children = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "agents", "worker", *options),
-            env={**os.environ, **_own(settings, number)},
+            env=child_environment(**_own(settings, number)),
             start_new_session=True,  # Ctrl-C in the terminal is ours to pass on
             preexec_fn=dying_with_parent(),
         )
@@ -74,8 +74,6 @@ async def _run(settings: Settings, processes: int, options: Sequence[str]) -> in
     return next((status for status in await asyncio.gather(*ends) if status), 0)
 
 
-def _own(settings: Settings, number: int) -> dict[str, str]:
-    own = {"VITALS_WEB_PORT": str(settings.web_port + number if settings.web_port else 0)}
-    if settings.instance:
-        own["VITALS_INSTANCE"] = f"{settings.instance}-{number}"
-    return own
+def _own(settings: Settings, number: int) -> dict[str, object]:
+    own: dict[str, object] = {"web_port": settings.web_port + number if settings.web_port else 0}
+    return {**own, "instance": f"{settings.instance}-{number}"} if settings.instance else own

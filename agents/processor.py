@@ -39,6 +39,7 @@ log = structlog.get_logger()
 
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
+STALLED_S = 5.0
 _TURNS = 4
 """Turns of the event loop that it takes a step's outputs to get on their way: before the next step, not behind it."""
 
@@ -60,6 +61,8 @@ class Lane:
     mode: Mode = Mode.HEAD
     fetched: dict[int, int] = field(default_factory=dict)
     """Offset after the last record taken, by fence."""
+    taken_at: dict[int, float] = field(default_factory=dict)
+    """Monotonic time of the last records taken, or asked for again, by fence."""
     blocked_since: dict[int, float] = field(default_factory=dict)
     given_up: set[int] = field(default_factory=set)
     applied_at: float = field(default_factory=time.monotonic)
@@ -150,6 +153,7 @@ class Processor:
         if records:
             lane.arrived.setdefault(fence, []).extend(records)
         lane.fetched[fence] = max(known, fetched.end)
+        lane.taken_at[fence] = time.monotonic()
         lane.given_up.discard(fence)
 
     async def _bridge(self, lane: Lane, fence: int, fetched: Records) -> bool:
@@ -254,11 +258,23 @@ class Processor:
         for lane in list(self.lanes.values()):
             if lane.merge:
                 await self.run(lane)
+            await self._ask_again(lane)
             idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge
             if self._settings.time == "live" and idle and lane.mode is Mode.HEAD and not any(self.lag(lane).values()):
                 effects = lane.engine.tick(self._clock.now_ms())
                 lane.changed |= bool(effects.scores or effects.changes)
                 self._carry_out(lane, effects, ())
+
+    async def _ask_again(self, lane: Lane) -> None:
+        """Fetch again what does not come though it is there: Faust drops a message it holds while partitions move."""
+        full = self.full()
+        for fence, topic in enumerate(TOPICS):
+            tp, begin, now = TP(topic, lane.partition), lane.reached(fence), time.monotonic()
+            waited = now - lane.taken_at.setdefault(fence, now)
+            if waited > STALLED_S and tp not in full and begin < (self._end(lane, fence) or 0):
+                log.info("fetch_again", topic=topic, partition=lane.partition, first=begin, waited_s=round(waited))
+                lane.taken_at[fence] = now
+                await self.source.rewind(tp, begin)
 
     def flush(self, lane: Lane) -> None:
         """Publish what conflation holds back; called before a lane's state is saved."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import cast
 
@@ -48,12 +48,19 @@ class ColumnPlan:
         return PaneColumn(self.name, self.unit, self.panes, self.need.kind)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MeasurePlan:
     """A measure and the positions of the columns it reads."""
 
     measure: Measure
     columns: tuple[int, ...]
+
+    @cached_property
+    def whole(self) -> Measure | None:
+        """The same measure over its window and the one before it, where the two are compared."""
+        if self.measure.compare is None:
+            return None
+        return replace(self.measure, window=replace(self.measure.window, panes=self.measure.reach))
 
 
 @dataclass(frozen=True)
@@ -90,15 +97,15 @@ def compile_plan(policy: Policy) -> Plan:
     longest: dict[Unit, int] = {}
     for measure in policy.measures:
         unit: Unit = measure.window.unit
-        longest[unit] = max(longest.get(unit, 0), measure.window.panes)
+        longest[unit] = max(longest.get(unit, 0), measure.reach)
         positions = []
         for need in STATS[measure.stat].needs(measure):
             name = _column_name(measure.source, need, unit)
             position = order.setdefault(name, len(plans))
             if position == len(plans):
-                plans.append(ColumnPlan(name, measure.source, need, unit, measure.window.panes))
-            elif plans[position].panes < measure.window.panes:
-                plans[position] = ColumnPlan(name, measure.source, need, unit, measure.window.panes)
+                plans.append(ColumnPlan(name, measure.source, need, unit, measure.reach))
+            elif plans[position].panes < measure.reach:
+                plans[position] = ColumnPlan(name, measure.source, need, unit, measure.reach)
             positions.append(position)
         measures.append(MeasurePlan(measure, tuple(positions)))
     return Plan(policy, tuple(plans), tuple(measures), longest)

@@ -21,7 +21,20 @@ if TYPE_CHECKING:
     from stream.normalisers import Normaliser
     from stream.policy_table import Table
 
-MEASURE_KEYS = ("source", "stat", "field", "where", "of", "weights", "per", "window", "normalise", "weight", "missing")
+MEASURE_KEYS = (
+    "source",
+    "stat",
+    "field",
+    "where",
+    "of",
+    "weights",
+    "per",
+    "window",
+    "compare",
+    "normalise",
+    "weight",
+    "missing",
+)
 STATS = (
     "count",
     "sum",
@@ -40,6 +53,7 @@ LONGEST_WINDOW = {"hour": 72, "day": 365}  # in panes
 
 _SOURCES = tuple(TEXT_FIELDS)
 _NUMBER_STATS = frozenset({"sum", "mean", "min", "max", "last"})
+_COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COUNTING_STATS = frozenset({"count", "rate"})
 _ONLY_FOR = {"of": "share", "weights": "weighted_count", "per": "rate"}
 _DISTINCT = {"distinct_users": "user_id", "distinct_features": "feature"}
@@ -70,7 +84,7 @@ class Measure:
 
     `where` empty means every event; `of` is for `share`, `weights` for `weighted_count` and `per_hours` (1, 24 or
     168) for `rate` only; `weight` is on the policy's own scale; `missing` is in points, None to redistribute the
-    weight.
+    weight; with `compare` the value is the change against the window before, in percent.
     """
 
     name: str
@@ -85,6 +99,12 @@ class Measure:
     normaliser: Normaliser
     weight: float
     missing: float | None
+    compare: Literal["previous"] | None = None
+
+    @property
+    def reach(self) -> int:
+        """Panes that events count in: the window, and the one before it where the two are compared."""
+        return self.window.panes * (2 if self.compare else 1)
 
 
 def read_measures(root: Table) -> tuple[Measure, ...]:
@@ -120,6 +140,7 @@ def _read_one(name: str, table: Table) -> Measure | None:
     weights = _read_weights(table, stat, source)
     per = table.choice("per", tuple(_PER_HOURS)) if "per" in table else "day"
     window = _read_window(table, stat)
+    compare = _read_compare(table, stat, window) if "compare" in table else None
     normaliser = read_normaliser(table)
     weight = table.number("weight", "a number of 0 or more", 0.0)
     missing = _read_missing(table)
@@ -138,6 +159,7 @@ def _read_one(name: str, table: Table) -> Measure | None:
         normaliser=normaliser,
         weight=weight,
         missing=missing,
+        compare=compare,
     )
 
 
@@ -262,6 +284,20 @@ def _read_window(table: Table, stat: str | None) -> Window | None:
         table.wrong("window", _SPANS, in_days)
         return None
     return Window(panes, unit)
+
+
+def _read_compare(table: Table, stat: str | None, window: Window | None) -> Literal["previous"] | None:
+    """What the window is compared with."""
+    chosen = table.choice("compare", ("previous",))
+    if stat is not None and stat not in _COMPARABLE_STATS:
+        able = listed(_COMPARABLE_STATS)
+        table.problem("compare", f'stat "{stat}" can not be compared with the window before; stats that can: {able}')
+        return None
+    if window is not None and 2 * window.panes > LONGEST_WINDOW[window.unit]:
+        most = f"{LONGEST_WINDOW[window.unit] // 2}{window.unit[0]}"
+        table.wrong("window", f'at most "{most}" where it is compared with the one before')
+        return None
+    return None if chosen is None else "previous"
 
 
 def _read_missing(table: Table) -> float | None:

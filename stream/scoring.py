@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.bands import band_index
-from stream.columns import Rows
+from stream.columns import MILLIONTHS, Rows
 from stream.measures import STATS
 from stream.measures.base import AnyColumn
 from stream.plan import Plan
@@ -48,9 +48,25 @@ class Scored(NamedTuple):
 def measure_values(plan: Plan, columns: Sequence[AnyColumn], rows: Rows) -> Matrix:
     """The value of every measure, (k, m)."""
     values = np.empty((len(rows), len(plan.measures)))
-    for at, (measure, positions) in enumerate((part.measure, part.columns) for part in plan.measures):
-        values[:, at] = STATS[measure.stat].read(measure, [columns[position] for position in positions], rows)
+    for at, part in enumerate(plan.measures):
+        stat, read = STATS[part.measure.stat], [columns[position] for position in part.columns]
+        values[:, at] = stat.read(part.measure, read, rows)
+        if part.whole is not None:
+            values[:, at] = _change_in_percent(values[:, at], stat.read(part.whole, read, rows))
     return values
+
+
+def _change_in_percent(now: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From the window before to this one; NaN where nothing was before. `whole` is the total of both.
+
+    In whole millionths and with one division, so that -20 % is exactly -20 to a threshold.
+    """
+    now, whole = np.rint(now * MILLIONTHS), np.rint(whole * MILLIONTHS)
+    before = whole - now
+    change: NDArray[np.float64] = np.divide(
+        100.0 * (now - before), before, out=np.full(len(now), np.nan), where=before > 0
+    )
+    return change
 
 
 def score_values(plan: Plan, values: Matrix) -> Scored:

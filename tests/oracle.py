@@ -54,6 +54,11 @@ class Measure:
     weight: Fraction
     settings: dict[str, Any]
 
+    @property
+    def reach(self) -> int:
+        """Panes that events count in: its own, and as many before where it is compared with those."""
+        return self.panes * (2 if "compare" in self.settings else 1)
+
 
 @dataclass(frozen=True)
 class Band:
@@ -94,7 +99,7 @@ def border_unit_ms(policy: Policy) -> int:
 def is_late(time_ms: int, newest_ms: int, policy: Policy) -> bool:
     """Say whether an event is outside every measure's window, counted back from the newest event's pane."""
     return all(
-        time_ms // measure.pane_ms <= newest_ms // measure.pane_ms - measure.panes for measure in policy.measures
+        time_ms // measure.pane_ms <= newest_ms // measure.pane_ms - measure.reach for measure in policy.measures
     )
 
 
@@ -191,16 +196,24 @@ STATISTICS: dict[str, Callable[[Measure, Sequence[Event]], Fraction | None]] = {
 }
 
 
+def _counted(measure: Measure, events: Sequence[Event], first_ms: int, last_ms: int) -> list[Event]:
+    """Return the measure's events of a span, both ends in it."""
+    span = events[bisect_left(events, first_ms, key=_time_ms) : bisect_right(events, last_ms, key=_time_ms)]
+    condition = measure.settings.get("where", {})
+    return [event for event in span if event.source == measure.source and _passes(event, condition)]
+
+
 def measure_value(measure: Measure, events: Sequence[Event], as_of_ms: int) -> Fraction | None:
     """Return a measure's value; None when it is missing. `events` are one account's, sorted by time."""
     window_starts_ms = (as_of_ms // measure.pane_ms - measure.panes + 1) * measure.pane_ms
-    counted = [
-        event
-        for event in events[
-            bisect_left(events, window_starts_ms, key=_time_ms) : bisect_right(events, as_of_ms, key=_time_ms)
-        ]
-        if event.source == measure.source and _passes(event, measure.settings.get("where", {}))
-    ]
+    if "compare" in measure.settings:
+        before_starts_ms = window_starts_ms - measure.panes * measure.pane_ms
+        now = STATISTICS[measure.stat](measure, _counted(measure, events, window_starts_ms, as_of_ms))
+        before = STATISTICS[measure.stat](measure, _counted(measure, events, before_starts_ms, window_starts_ms - 1))
+        assert now is not None
+        assert before is not None
+        return (now - before) / before * 100 if before > 0 else None
+    counted = _counted(measure, events, window_starts_ms, as_of_ms)
     if measure.stat == "days_since_last":
         return Fraction(as_of_ms // DAY_MS - counted[-1].time_ms // DAY_MS) if counted else None
     return STATISTICS[measure.stat](measure, counted)

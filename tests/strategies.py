@@ -258,6 +258,8 @@ def measures(draw: DrawFn, windows: Sequence[str] = HOURS + DAYS) -> dict[str, A
         table["weights"] = {field: {value: draw(amounts(0, 5)) for value in values}}
     if draw(st.integers(0, 2)) == 0:
         table["where"] = draw(_conditions(source))
+    if stat in ("count", "sum", "weighted_count") and window not in ("72h", "365d") and draw(st.booleans()):
+        table["compare"] = "previous"
     table["normalise"] = draw(normalisers())
     table["weight"] = draw(st.one_of(st.integers(1, 100), amounts(1, 10)))
     missing = draw(st.one_of(st.none(), st.just("redistribute"), amounts(0, 100)))

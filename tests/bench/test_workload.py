@@ -113,8 +113,13 @@ def test_a_wrong_or_missing_score_is_caught() -> None:
 
 
 def test_latency_is_from_a_probe_to_its_first_score() -> None:
-    events = [(b"probe-1", b"", 1_000), (b"probe-2", b"", 7_000), (b"account-1", b"", 7_001)]
-    scores = [(b"probe-1", b"", 1_500), (b"account-1", b"", 7_003), (b"probe-2", b"", 7_004), (b"probe-2", b"", 9_000)]
+    events = [(b"probe-1", b"", 1_000), (b"probe-2", b"", 37_000), (b"account-1", b"", 37_001)]
+    scores = [
+        (b"probe-1", b"", 1_500),
+        (b"account-1", b"", 37_003),
+        (b"probe-2", b"", 37_004),
+        (b"probe-2", b"", 39_000),
+    ]
     assert answer_times(events, scores) == [4]
     with pytest.raises(EngineError, match="1 of 2 new accounts"):
         answer_times(events, scores[:2])

@@ -74,7 +74,12 @@ class KafkaServer:
     """One broker. As a context manager it starts on entry, and on exit is killed and its temporary data removed."""
 
     def __init__(
-        self, data_dir: Path | None = None, *, heap_mb: int = 512, settings: Mapping[str, str] | None = None
+        self,
+        data_dir: Path | None = None,
+        *,
+        heap_mb: int = 512,
+        settings: Mapping[str, str] | None = None,
+        listeners: Mapping[str, int] | None = None,
     ) -> None:
         """Prepare; nothing runs before `start`.
 
@@ -82,11 +87,13 @@ class KafkaServer:
             data_dir: where logs live; by default a temporary folder that `stop` removes.
             heap_mb: heap of the JVM in MiB.
             settings: broker properties that replace or extend the ones here.
+            listeners: ports of more listeners by security protocol, such as SASL_SSL.
 
         """
         self._given_dir = data_dir
         self._heap_mb = heap_mb
         self._settings = dict(settings or {})
+        self._listeners = dict(listeners or {})
         self._home: Path | None = None
         self._process: ChildProcess | None = None
         self._port = 0
@@ -219,13 +226,16 @@ class KafkaServer:
         return self._process
 
     def _properties(self) -> dict[str, str]:
+        ports = {"PLAINTEXT": self._port, **self._listeners}
+        clients = ",".join(f"{protocol}://127.0.0.1:{port}" for protocol, port in ports.items())
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._port}",
+            "listener.security.protocol.map": ",".join(f"{name}:{name}" for name in ports) + ",CONTROLLER:PLAINTEXT",
+            "listeners": f"{clients},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": clients,
             "log.dirs": str(self.home / "data"),
             "auto.create.topics.enable": "false",
             "num.partitions": "4",

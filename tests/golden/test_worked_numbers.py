@@ -89,3 +89,26 @@ def test_zudo_redistribution(tmp_path: Path, pulse: bool, weights: tuple[int, ..
     score = scored(tmp_path, 'name = "zudo"\n' + "".join(parts) + ONE_BAND, *given)
     assert [factor.weight * 100 for factor in score.factors] == pytest.approx(list(weights), abs=1e-12)
     assert score.value == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "points"),
+    [(40, -60.0, 0.0), (80, -20.0, 50.0), (70, -30.0, 50.0), (100, 0.0, 100.0), (150, 50.0, 100.0)],
+)
+def test_custify_trend_against_the_window_before(tmp_path: Path, now: int, change: float, points: float) -> None:
+    rule = 'normalise = { kind = "threshold", good = 0, average = -30 }'
+    line = f'stat = "sum"\nfield = "amount"\ncompare = "previous"\n{rule}'
+    before_ms = TIME_MS - 30 * 86_400_000
+    paid = [amount(60, time=before_ms), amount(40, time=before_ms - 86_400_000), amount(now)]
+    score = scored(tmp_path, 'name = "custify"\n' + measure("m", 1, line) + ONE_BAND, *paid)
+    assert (score.factors[0].value, score.value) == (change, points)
+
+
+def test_a_trend_without_a_window_before_is_missing(tmp_path: Path) -> None:
+    rule = 'normalise = { kind = "threshold", good = 0, average = -30 }\nmissing = 50'
+    line = f'stat = "sum"\nfield = "amount"\ncompare = "previous"\n{rule}'
+    too_early_ms = TIME_MS - 60 * 86_400_000
+    score = scored(
+        tmp_path, 'name = "custify"\n' + measure("m", 1, line) + ONE_BAND, amount(9, time=too_early_ms), amount(7)
+    )
+    assert (score.factors[0].value, score.value) == (None, 50.0)
