@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from agents.watchdog import EXIT_STUCK
@@ -14,7 +15,7 @@ from tests.broker.jars import tool
 from tests.faults import verdict
 from tests.faults.deployment import GROUP, Deployment
 from tests.faults.events import END_MS, HOUR_MS, USAGE, company, event
-from tests.faults.worker_process import ROOT, clean_environment
+from tests.faults.worker_process import ROOT, WORKER, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,6 +159,27 @@ def test_a_killed_worker_that_returns_does_not_wait_for_its_session_to_end(tmp_p
         # The session would last five minutes; the patience here is less.
         deployment.until_done(patience_s=120)
         deployment.judge()
+
+
+@pytest.mark.parametrize("end", ["signal", "death of one"])
+def test_several_processes_share_the_work_and_end_together(tmp_path: Path, end: str) -> None:
+    with Deployment(tmp_path) as deployment:
+        sent = deployment.send(company(40, 20))
+        worker = deployment.start(entry=[*WORKER, "--processes", "2"])
+        deployment.until(lambda: not deployment.not_committed(), "all committed")
+        first = worker.settled().total()
+        worker.web_port += 1
+        assert (first > 0, first + worker.settled().total()) == (True, sent)
+        children = psutil.Process(worker.pid).children()
+        assert len(children) == 2
+        if end == "signal":
+            assert deployment.stop(worker) == 0
+        else:
+            children[0].kill()
+            deployment.workers.remove(worker)
+            assert worker.wait(60) not in (0, None)
+        gone, alive = psutil.wait_procs(children, timeout=10)
+        assert (len(gone), alive) == (2, [])
 
 
 def test_a_worker_whose_loop_stands_still_ends_itself(tmp_path: Path) -> None:

@@ -70,6 +70,11 @@ class WorkerProcess:
         )
 
     @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._child.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether the process is there."""
         return self._child.poll() is None
