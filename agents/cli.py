@@ -174,7 +174,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate settings, policy and, unless --offline, the broker's topics; exit 2 names the field."""
-    from agents.settings import SettingsError
+    from agents.settings import SettingsError, unknown_variables
     from agents.topics_admin import BrokerError, describe_topics
     from stream.plan import compile_plan
 
@@ -184,12 +184,12 @@ def check(
         loaded.ssl_context()
     except SettingsError as error:
         _fail(MISUSED, *error.problems)
-    problems: list[str] = []
+    problems = unknown_variables()
     if not offline:
         try:
-            problems = [f"{state.topic.name}: {state.problem}" for state in describe_topics(loaded) if state.problem]
+            problems += [f"{state.topic.name}: {state.problem}" for state in describe_topics(loaded) if state.problem]
         except BrokerError as error:
-            problems = [str(error)]
+            problems.append(str(error))
     longest = dict(plan.longest)
     report = {
         "policy": plan.label,

@@ -16,6 +16,8 @@ import faust
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from stream.policy_errors import did_you_mean
+
 PACKAGED = Path(__file__).parent / "policies"
 CHECKOUT = Path(__file__).parent.parent / "deploy" / "policies"
 
@@ -168,6 +170,18 @@ class SettingsError(ValueError):
         """Keep the problems."""
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like settings and are none, each with what may have been meant."""
+    known = [*Settings.model_fields, "settings"]
+    given = sorted(name for name in os.environ if name.startswith("VITALS_"))
+    words = {name: name.removeprefix("VITALS_").lower() for name in given}
+    return [
+        f"{name}: there is no setting {word}{did_you_mean(word, known)}"
+        for name, word in words.items()
+        if word not in known
+    ]
 
 
 def child_environment(**settings: object) -> dict[str, str]:

@@ -122,6 +122,13 @@ def test_check_names_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ca.pem" in done.stderr
 
 
+def test_check_names_a_variable_that_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITALS_BROKR", "kafka://127.0.0.1:9092")
+    done = vitals("check", "--offline")
+    assert done.exit_code == 1
+    assert 'VITALS_BROKR: there is no setting brokr; did you mean "broker"?' in done.stdout
+
+
 def test_check_fails_when_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_answer(settings: Settings) -> NoReturn:
         raise BrokerError(f"{settings.broker}: no broker answers")
