@@ -178,20 +178,27 @@ class Processor:
     async def work(self) -> None:
         """Apply all that was taken, as far as the other sources of each lane allow."""
         for lane in list(self.lanes.values()):
-            arrived, lane.arrived = lane.arrived, {}
-            for fence, records in arrived.items():
-                lane.merge.add(read(TOPICS[fence], records, lane.fetched[fence]))
-            for fence, end in lane.fetched.items():
-                name = FENCES[fence]
-                if not lane.merge.waiting[fence] and end > lane.engine.position[name]:
-                    lane.engine.position[name] = end  # markers of transactions lie before it, and no record
-                    lane.changed = True
-            if arrived or lane.merge:
-                await self.run(lane)
+            await self.run(lane)
+
+    @staticmethod
+    def _absorb(lane: Lane) -> None:
+        """Decode what was taken and put it in line: what is not there yet would look to others as if it did not lag."""
+        arrived, lane.arrived = lane.arrived, {}
+        for fence, records in arrived.items():
+            lane.merge.add(read(TOPICS[fence], records, lane.fetched[fence]))
+        for fence, end in lane.fetched.items():
+            name = FENCES[fence]
+            if not lane.merge.waiting[fence] and end > lane.engine.position[name]:
+                lane.engine.position[name] = end  # markers of transactions lie before it, and no record
+                lane.changed = True
+
+    def _release(self, lane: Lane) -> list[Batch]:
+        self._absorb(lane)
+        return lane.merge.release(lambda fence: self._lags(lane, fence))
 
     async def run(self, lane: Lane) -> None:
         """Apply what may be applied now."""
-        while batches := lane.merge.release(lambda fence: self._lags(lane, fence)):
+        while batches := self._release(lane):
             self._enter(lane)
             oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
             effects = lane.engine.step(batches, lane.mode, self._clock.now_ms())
@@ -256,7 +263,7 @@ class Processor:
     async def tick(self) -> None:
         """Once a second: let go of sources waited for too long, and let idle lanes age by the clock."""
         for lane in list(self.lanes.values()):
-            if lane.merge:
+            if lane.merge or lane.arrived:
                 await self.run(lane)
             await self._ask_again(lane)
             idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge
