@@ -132,6 +132,8 @@ def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
 def test_a_child_ends_with_its_parent(death: signal.Signals, tmp_path: Path) -> None:
     program = (
+        # A shell that runs the tests in the background has Ctrl-C ignored, and that is inherited.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "import pathlib, sys; from tests.broker.child import ChildProcess; "
         "child = ChildProcess(['sleep', '600'], log=pathlib.Path(sys.argv[1]) / 'log'); "
         "print(child.pid, flush=True); child.wait(600)"
