@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
@@ -195,7 +195,7 @@ class WholeBatches(fetcher.PartitionRecords):
     """
 
     next_fetch_offset: int
-    spans: dict[Any, Span]
+    spans: ClassVar[dict[Any, Span]] = {}
     """Last span of each partition that nobody has asked for; set by the thread."""
 
     def __iter__(self) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from agents.settings import Settings, load_settings
 from schemas.topics import Topic, all_topics
 
+_BOOTSTRAP_MS = 10_000
 _METADATA_S = 30.0
 _METADATA_PAUSE_S = 0.1
 
@@ -38,7 +39,12 @@ def _connect(settings: Settings) -> KafkaAdminClient:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     servers = ", ".join(settings.bootstrap_servers())
     try:
-        return KafkaAdminClient(**settings.kafka_python(), client_id="vitals-admin", request_timeout_ms=15_000)
+        return KafkaAdminClient(
+            **settings.kafka_python(),
+            client_id="vitals-admin",
+            request_timeout_ms=15_000,
+            bootstrap_timeout_ms=_BOOTSTRAP_MS,
+        )
     except (KafkaError, OSError, ValueError) as error:
         msg = (
             f"no Kafka broker at {servers} ({settings.security_protocol}): {type(error).__name__} {error}. "

@@ -156,6 +156,7 @@ def test_events_in_the_wrong_partition_are_forwarded_and_counted_once(tmp_path: 
     fault("10 null keys and another partitioner", figures)
 
 
+@pytest.mark.faults
 def test_forwarding_survives_kills(tmp_path: Path, fault: Callable) -> None:
     events = [
         misplaced(event(USAGE, f"m{number}", f"acct-{number % 90}", TIME_MS - number * 100, user_id=f"u{number % 9}"))

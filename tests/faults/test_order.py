@@ -100,6 +100,7 @@ def test_what_is_older_than_the_window_is_counted_as_late_and_changes_nothing(tm
     fault("9 input shuffled beyond the longest window", figures)
 
 
+@pytest.mark.faults
 def test_half_a_commit_of_shuffled_input_counts_late_once(tmp_path: Path, fault: Callable) -> None:
     """Killed while late events are on their way: what was applied stays applied, what was late stays late."""
     events = shuffled(company(40, 40), 6 * DAY_MS, seed=11)
