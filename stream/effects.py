@@ -14,7 +14,7 @@ B_co = TypeVar("B_co", bound=bytes | None, covariant=True)
 
 
 class Message(NamedTuple, Generic[B_co]):
-    """One record to write: key and value, both always there (`bytes`) or not; None lets the producer stamp it."""
+    """One record to write: key and value, both always there (`bytes`) or not; `timestamp_ms` None: now."""
 
     key: B_co
     value: B_co
