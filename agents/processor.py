@@ -304,22 +304,24 @@ class Processor:
         for (source, outcome), count in effects.outcomes.items():
             if count:
                 telemetry.events.labels(source, outcome).inc(count)
-        for cause, count in effects.causes.items():
-            telemetry.changes.labels(self.plan.policy.score.name, cause).inc(count)
+        for (score, cause), count in effects.causes.items():
+            telemetry.changes.labels(score, cause).inc(count)
         for (rule, status), count in effects.alerted.items():
             telemetry.alerts.labels(rule, status).inc(count)
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
-        telemetry, score = self._telemetry, self.plan.policy.score
+        telemetry = self._telemetry
         engines = [lane.engine for lane in self.lanes.values()]
         telemetry.lag.clear()
         for lane in self.lanes.values():
             for topic, count in self.lag(lane).items():
                 telemetry.lag.labels(topic, str(lane.partition)).set(count)
-        bands = sum((engine.bands() for engine in engines), np.zeros(len(score.bands), dtype=np.int64))
-        for band, count in zip(score.bands, bands.tolist(), strict=True):
-            telemetry.accounts.labels(score.name, band.name).set(count)
+        held = [engine.bands() for engine in engines]
+        for at, score in enumerate(self.plan.policy.scores):
+            bands = sum((found[at] for found in held), np.zeros(len(score.bands), dtype=np.int64))
+            for band, count in zip(score.bands, bands.tolist(), strict=True):
+                telemetry.accounts.labels(score.name, band.name).set(count)
         telemetry.settled.clear()
         for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
             telemetry.settled.labels(source, outcome).set(count)

@@ -138,10 +138,23 @@ class ControlEvent(Struct, gc=False):
         ):
             msg = "an override needs score or band (one of them), reason and expires_at"
             raise ValueError(msg)
+        if self.kind == "erase":
+            msg = "erasing an account is not supported yet"
+            raise ValueError(msg)
 
 
-MetricEvent = UsageEvent | TicketEvent | SurveyEvent | BillingEvent | EngagementEvent
-Event = MetricEvent | ProfileEvent | ControlEvent
+class SignalEvent(Struct, gc=False):
+    """Anything else that is a number with a name: a credit rating, a partner's grade, a count of another system."""
+
+    id: Text
+    account_id: Text
+    time: Instant
+    name: Text
+    value: Number
+
+
+MetricEvent = UsageEvent | TicketEvent | SurveyEvent | BillingEvent | EngagementEvent | ControlEvent | SignalEvent
+Event = MetricEvent | ProfileEvent
 
 EVENT_TYPES: Mapping[str, type[Event]] = MappingProxyType(
     {
@@ -150,13 +163,14 @@ EVENT_TYPES: Mapping[str, type[Event]] = MappingProxyType(
         "surveys": SurveyEvent,
         "billing": BillingEvent,
         "engagement": EngagementEvent,
-        "accounts": ProfileEvent,
         "controls": ControlEvent,
+        "signals": SignalEvent,
+        "accounts": ProfileEvent,
     }
 )
 """Source name (the contract's default topic name) to its event type."""
 
-METRIC_SOURCES: tuple[str, ...] = ("product-usage", "support-tickets", "surveys", "billing", "engagement")
+METRIC_SOURCES: tuple[str, ...] = tuple(name for name, kind in EVENT_TYPES.items() if kind is not ProfileEvent)
 """Sources whose events feed measures, in the order that breaks ties of record time."""
 
 PROFILE_SOURCE = "accounts"

@@ -15,6 +15,8 @@ TEXT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "surveys": ("kind", "user_id"),
         "billing": ("kind", "currency"),
         "engagement": ("kind", "user_id", "role"),
+        "controls": ("kind", "by"),
+        "signals": ("name",),
     }
 )
 """Source -> its text fields: what `where`, `of` and `weights` may name."""
@@ -26,6 +28,11 @@ NUMBER_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "surveys": ("score",),
         "billing": ("amount", "days_late"),
         "engagement": (),
+        "controls": ("value",),
+        "signals": ("value",),
     }
 )
 """Source -> its number fields: what `field` may name."""
+
+PROFILE_FACTS: Final[tuple[str, ...]] = ("started_at", "renewal_at", "arr")
+"""Fields of an account's profile that a measure may read."""

@@ -10,11 +10,15 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Cause = Literal["event", "window", "late", "policy"]
+Cause = Literal["event", "window", "late", "pulse", "segment", "policy"]
 
 
 class Factor(Struct, gc=False):
-    """One measure's part in a score: `contribution = weight * points`; both null when the measure has no value."""
+    """One measure's part in a score: `contribution = weight * points`; both null when the measure has no value.
+
+    An additive score's factors have no points and impacts for weights. Factors that are no measures (base, clamping,
+    exception) have neither value nor points, and weight 0.
+    """
 
     measure: str
     value: float | None
@@ -23,16 +27,23 @@ class Factor(Struct, gc=False):
     contribution: float
 
 
-class ScoreValue(Struct, gc=False):
-    """A score, its band and what it is made of; contributions sum to `value`."""
+class ScoreValue(Struct, omit_defaults=True, gc=False):
+    """A score, its band and what it is made of; contributions sum to `value`.
+
+    `exceptions` names the measures whose exceptions hold, in a score that has exceptions.
+    """
 
     value: float
     band: str
     factors: list[Factor]
+    exceptions: list[str] | None = None
 
 
 class ScoreMessage(Struct, omit_defaults=True, gc=False):
-    """`health.scores`: the latest of one account. `as_of` is the last event or pane border that could move it."""
+    """`health.scores`: the latest of one account. `as_of` is the last event or pane border that could move it.
+
+    `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
+    """
 
     account_id: str
     as_of: int

@@ -19,10 +19,12 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from schemas.codecs import encode
+from schemas.codecs import encode, instant_ms
 from schemas.events import SOURCES, ProfileEvent
-from stream.columns import NEVER, LatestColumn, PaneColumn, Rows
+from stream.columns import NEVER, FactColumn, LatestColumn, PaneColumn, Rows
 from stream.measures.base import AnyColumn
+from stream.models import ScorePlan
+from stream.segmenting import Segmenter, fact
 
 VERSION = 1
 FENCES = (*SOURCES, "inbox")
@@ -31,11 +33,14 @@ _HEADER = 9
 _APPLIED = struct.Struct("<q")
 
 
+Bands = dict[str, list[str]]
+
+
 class Layout(NamedTuple):
-    """The fixed part of a changelog row: a packed dtype, the bands its indexes mean, and the hash that names both."""
+    """The fixed part of a changelog row: a packed dtype, the bands (by score) that its indexes mean, a hash of both."""
 
     dtype: np.dtype[np.void]
-    bands: tuple[str, ...]
+    bands: Bands
     digest: bytes
 
     def describe(self) -> bytes:
@@ -43,10 +48,10 @@ class Layout(NamedTuple):
         return _describe(self.dtype, self.bands).encode()
 
     @classmethod
-    def of(cls, fields: Sequence[Sequence[Any]], bands: Sequence[str]) -> Layout:
+    def of(cls, fields: Sequence[Sequence[Any]], bands: Bands) -> Layout:
         """A layout of (field, dtype) or (field, dtype, shape) as `numpy.dtype.descr` has them."""
         dtype = np.dtype([(part[0], part[1], *map(tuple, part[2:])) for part in fields])
-        return cls(dtype, tuple(bands), xxhash.xxh3_64_digest(_describe(dtype, bands).encode()))
+        return cls(dtype, bands, xxhash.xxh3_64_digest(_describe(dtype, bands).encode()))
 
     @classmethod
     def read(cls, record: bytes) -> Layout:
@@ -55,8 +60,8 @@ class Layout(NamedTuple):
         return cls.of(described["fields"], described["bands"])
 
 
-def _describe(dtype: np.dtype[np.void], bands: Sequence[str]) -> str:
-    return json.dumps({"fields": dtype.descr, "bands": list(bands)})
+def _describe(dtype: np.dtype[np.void], bands: Bands) -> str:
+    return json.dumps({"fields": dtype.descr, "bands": bands})
 
 
 class AccountIndex(dict[str, int]):
@@ -103,44 +108,65 @@ class Accounts:
 
     def __init__(
         self,
-        measures: Sequence[str],
-        bands: Sequence[str],
+        measures: int,
+        scores: Sequence[ScorePlan],
         columns: Sequence[AnyColumn],
         owns: Callable[[str], bool],
+        segmenter: Segmenter | None = None,
     ) -> None:
-        """Empty; `measures`, `bands` and `columns` are the policy's, in order."""
+        """Empty; `scores` and `columns` are the policy's, in order, `measures` is how many it has."""
         self.index = AccountIndex(owns)
         self.profiles: dict[int, ProfileEvent] = {}
+        self.segmenter = segmenter
         self._columns = columns
+        self._facts = [column for column in columns if isinstance(column, FactColumn)]
         self._capacity = 0
-        count = len(measures)
+        count = len(scores)
         self.applied = np.zeros(0, dtype=np.int64)
         self.last_ms = np.full(0, NEVER, dtype=np.int64)
         self.fence = np.full((0, len(FENCES)), -1, dtype=np.int64)
-        self.base_score = np.zeros(0)
-        self.base_parts = np.zeros((0, count))
-        self.base_band = np.full(0, NO_BAND, dtype=np.int8)
-        self.alert_band = np.full(0, NO_BAND, dtype=np.int8)
-        self.alert_ms = np.zeros(0, dtype=np.int64)
+        # What was last said, a column a score; what it was made of, side by side (`parts_of` tells whose is where).
+        self.base_score = np.zeros((0, count))
+        self.base_band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.alert_band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.alert_ms = np.zeros((0, count), dtype=np.int64)
+        self.base_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
         # Known from the columns: computed anew after recovery, never saved.
-        self.values = np.full((0, count), np.nan)
-        self.score = np.zeros(0)
-        self.band = np.full(0, NO_BAND, dtype=np.int8)
+        self.values = np.full((0, measures), np.nan)
+        self.score = np.zeros((0, count))
+        self.band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.segment = np.full(0, NO_BAND, dtype=np.int8)
         self.dirty = np.zeros(0, dtype=bool)
         self.unsent = np.zeros(0, dtype=bool)
         self.on_time = np.zeros(0, dtype=bool)
         self.touched = np.zeros(0, dtype=bool)
-        self.recast = np.zeros(0, dtype=bool)
-        self.measures = tuple(measures)
-        self._bands = tuple(bands)
+        self.pulse = np.zeros(0, dtype=bool)
+        self.recast = np.zeros((0, count), dtype=bool)
+        self.scores = tuple(scores)
+        self._bands = {part.score.name: [band.name for band in part.score.bands] for part in scores}
+        ends = np.cumsum([len(part.parts) for part in scores]).tolist()
+        self.parts_of = [slice(end - len(part.parts), end) for part, end in zip(scores, ends, strict=True)]
+        """Which columns of `base_parts` are a score's."""
+
+    def _by_score(self) -> list[tuple[str, str, int, str]]:
+        """Field of a row, array, column of the array and type, of everything kept for each score."""
+        found = []
+        for at, part in enumerate(self.scores):
+            name = part.score.name
+            found += [(f"{array}/{name}", array, at, kind) for array, kind in _SAVED_BY_SCORE.items()]
+            start = self.parts_of[at].start
+            found += [
+                (f"base_parts/{name}/{label}", "base_parts", start + place, "<f8")
+                for place, label in enumerate(part.parts)
+            ]
+        return found
 
     def layout(self) -> Layout:
         """The layout of a row written now; it changes when a column widens."""
         fixed: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
-        fixed += [("last_ms", "<i8"), ("base_score", "<f8"), ("base_band", "|i1"), ("alert_band", "|i1")]
-        fixed += [("alert_ms", "<i8")]
+        fixed += [("last_ms", "<i8")]
         fixed += [(f"fence/{name}", "<i8") for name in FENCES]
-        fixed += [(f"base/{name}", "<f8") for name in self.measures]
+        fixed += [(field, kind) for field, _, _, kind in self._by_score()]
         for column in self._columns:
             if isinstance(column, PaneColumn | LatestColumn):
                 fixed += [(name, dtype.str, shape) for name, dtype, shape in column.fields()]
@@ -167,7 +193,28 @@ class Accounts:
             setattr(self, name, fresh)
         for column in self._columns:
             column.grow(capacity)
+        if self.segmenter is not None:
+            self.segmenter.grow(capacity)
         self._capacity = capacity
+
+    def learn(self, row: int, profile: ProfileEvent) -> bool:
+        """Take a profile unless one with a later (time, id) is known; returns whether it was taken."""
+        known = self.profiles.get(row)
+        if known is not None and _rank(profile) <= _rank(known):
+            return False
+        self.know(row, profile)
+        self.dirty[row] = True
+        if self.applied[row] and (known is None or known.segment != profile.segment):
+            self.unsent[row] = True
+        return True
+
+    def know(self, row: int, profile: ProfileEvent) -> None:
+        """Take a profile as the one that holds for a row."""
+        self.profiles[row] = profile
+        if self.segmenter is not None:
+            self.segmenter.note(row, profile)
+        for column in self._facts:
+            column.values[row] = fact(profile, column.name)
 
     def nbytes(self) -> int:
         """Bytes of memory the arrays hold, columns included; names and profiles are estimated."""
@@ -185,8 +232,8 @@ class Accounts:
             record[name] = getattr(self, name)[rows]
         for at, name in enumerate(FENCES):
             record[f"fence/{name}"] = self.fence[rows, at]
-        for at, name in enumerate(self.measures):
-            record[f"base/{name}"] = self.base_parts[rows, at]
+        for field, array, place, _ in self._by_score():
+            record[field] = getattr(self, array)[rows, place]
         for column in self._columns:
             if isinstance(column, PaneColumn | LatestColumn):
                 column.save(rows, record)
@@ -207,29 +254,42 @@ class Accounts:
         for at, name in enumerate(FENCES):
             if f"fence/{name}" in names:
                 self.fence[rows, at] = record[f"fence/{name}"]
-        for at, name in enumerate(self.measures):
-            if f"base/{name}" in names:
-                self.base_parts[rows, at] = record[f"base/{name}"]
+        for field, array, place, _ in self._by_score():
+            if field in names:
+                getattr(self, array)[rows, place] = record[field]
         for column in self._columns:
             if isinstance(column, PaneColumn | LatestColumn):
                 column.load(rows, record, record["as_of"])
-        if layout.bands != self._bands:
-            mine = {name: at for at, name in enumerate(self._bands)}
-            table = np.array([*(mine.get(name, NO_BAND) for name in layout.bands), NO_BAND], dtype=np.int8)
-            self.base_band[rows] = table[self.base_band[rows]]
-            self.alert_band[rows] = table[self.alert_band[rows]]
+        self._rename_bands(rows, layout.bands)
+
+    def _rename_bands(self, rows: Rows, theirs: Bands) -> None:
+        """Turn loaded band numbers of other bands into those of the same names here."""
+        for at, part in enumerate(self.scores):
+            saved, mine = theirs.get(part.score.name, []), self._bands[part.score.name]
+            if saved != mine:
+                order = {name: place for place, name in enumerate(mine)}
+                table = np.array([*(order.get(name, NO_BAND) for name in saved), NO_BAND], dtype=np.int8)
+                self.base_band[rows, at] = table[self.base_band[rows, at]]
+                self.alert_band[rows, at] = table[self.alert_band[rows, at]]
 
 
-_SAVED = ("applied", "last_ms", "base_score", "base_band", "alert_band", "alert_ms")
-_ARRAYS = (*_SAVED, "fence", "base_parts", "values", "score", "band", "dirty", "unsent", "on_time", "touched", "recast")
+_SAVED = ("applied", "last_ms")
+_SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1", "alert_band": "|i1", "alert_ms": "<i8"}
+_FLAGS = ("dirty", "unsent", "on_time", "touched", "pulse", "recast")
+_ARRAYS = (*_SAVED, *_SAVED_BY_SCORE, "fence", "base_parts", "values", "score", "band", "segment", *_FLAGS)
 _FILL: dict[str, float] = {
     "last_ms": NEVER,
     "fence": -1,
     "base_band": NO_BAND,
     "alert_band": NO_BAND,
     "band": NO_BAND,
+    "segment": NO_BAND,
     "values": np.nan,
 }
+
+
+def _rank(profile: ProfileEvent) -> tuple[int, str]:
+    return instant_ms(profile.time), profile.id
 
 
 def header_of(value: bytes) -> bytes:

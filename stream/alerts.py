@@ -30,10 +30,11 @@ def fingerprint(account: str, rule: str) -> str:
 
 
 class Turn(NamedTuple):
-    """An account whose alert turns: who it is (`name` is what people call it), its new score, and why it moved."""
+    """An account whose alert turns: who it is (`name` is what people call it), the score that turns it, and why."""
 
     account: str
     name: str
+    of_score: str
     score: float
     band: Band
     time_ms: int
@@ -42,7 +43,7 @@ class Turn(NamedTuple):
 
 def band_alert(identity: str, turn: Turn, *, of: Band, started_ms: int | None) -> Alert:
     """The message that fires (`started_ms` None: it starts now) or resolves the alert of band `of`."""
-    rule, severity = f"band:{of.name}", of.alert or "info"
+    rule, severity = f"band:{turn.of_score}:{of.name}", of.alert or "info"
     fires = started_ms is None
     what = f"is {turn.band.name}" if fires else f"left {of.name}, is {turn.band.name}"
     return Alert(
@@ -55,8 +56,20 @@ def band_alert(identity: str, turn: Turn, *, of: Band, started_ms: int | None) -
         starts_at=turn.time_ms if started_ms is None else started_ms,
         score=turn.score,
         band=turn.band.name,
-        summary=f"{turn.name} {what}: health {turn.score:.1f}" + (f" ({turn.reason})" if turn.reason else ""),
-        labels={"account_id": turn.account, "rule": rule, "severity": severity, "band": turn.band.name},
-        annotations={"reason": turn.reason, "account": turn.name},
+        summary=f"{turn.name} {what}: {turn.of_score} {turn.score:.1f}" + (f" ({turn.reason})" if turn.reason else ""),
+        labels={
+            "account_id": turn.account,
+            "rule": rule,
+            "severity": severity,
+            "score": turn.of_score,
+            "band": turn.band.name,
+        },
+        annotations={"reason": turn.reason, "account": turn.name, **_playbook(of)},
         ends_at=None if fires else turn.time_ms,
     )
+
+
+def _playbook(band: Band) -> dict[str, str]:
+    """Who does what about a band, where the policy says so."""
+    found = {"actions": "; ".join(band.actions), "owner": band.owner or ""}
+    return {name: text for name, text in found.items() if text}

@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from stream.policy_score import Band
 
-
-def band_index(scores: NDArray[np.float64], bands: Sequence[Band]) -> NDArray[np.int8]:
-    """Index into `bands` (ascending by `from_`) of the highest band that begins at or below each score; same shape.
+def band_index(scores: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Index of the highest band that begins at or below each score, by the bands' ascending starts; same shape.
 
     -1 where there is no such band: for NaN, and below the first band, which a valid policy has at 0.
     """
-    starts = np.array([band.from_ for band in bands], dtype=np.float64)
     index = np.searchsorted(starts, scores, side="right") - 1
     return np.where(np.isnan(scores), -1, index).astype(np.int8)

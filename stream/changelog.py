@@ -116,7 +116,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
         accounts.reserve()
         accounts.load(places, record, layouts[digest])
         for at, profile in profiles.items():
-            accounts.profiles[int(places[at])] = msgspec.json.decode(profile, type=ProfileEvent)
+            accounts.know(int(places[at]), msgspec.json.decode(profile, type=ProfileEvent))
     _load_pages(engine, records, keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})

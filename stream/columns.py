@@ -124,6 +124,29 @@ class PaneColumn:
             return np.asarray(total if self.divisor == 1 else total * self.divisor, dtype=np.float64)
         return np.asarray(values.min(axis=1) if self.how == "min" else values.max(axis=1), dtype=np.float64)
 
+    def read_blocks(self, rows: Rows, window: int, blocks: int) -> NDArray[np.float64]:
+        """Totals of this window and of `blocks` windows before it, newest first, float64 (k, blocks + 1)."""
+        assert self.newest is not None
+        values = self.values[rows][:, window_slots(self.newest, self.panes, window * (blocks + 1))]
+        totals = values.reshape(len(rows), blocks + 1, window).sum(axis=2, dtype=np.float64)[:, ::-1]
+        return np.asarray(totals * self.divisor, dtype=np.float64)
+
+    def last_pane(self, rows: Rows, window: int, reach: int) -> NDArray[np.int64]:
+        """How many panes ago the newest one that holds something lies, int64 (k,).
+
+        Only those before the window's, up to `reach` of all, are looked at; -1 where these are empty.
+        """
+        assert self.newest is not None
+        older = self.values[rows][:, window_slots(self.newest - window, self.panes, reach - window)[::-1]]
+        filled = older != self.empty
+        return np.where(filled.any(axis=1), filled.argmax(axis=1) + window, -1)
+
+    def read_pane(self, rows: Rows, ago: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What one pane of each row holds, `ago` panes before the newest: count, millionths or extreme, (k,)."""
+        assert self.newest is not None
+        values = self.values[rows, (self.newest - ago) % self.panes].astype(np.float64)
+        return values * self.divisor if self.adds else values
+
     def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
         """Place saved rings of any length and width into this one by pane number; panes long past are dropped."""
         if self.newest is None:
@@ -153,6 +176,31 @@ class PaneColumn:
     def save(self, rows: Rows, record: NDArray[np.void]) -> None:
         """Copy rings as they lie."""
         record[self.fields()[0][0]] = self.values[rows]
+
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        return int(self.values.nbytes)
+
+
+class FactColumn:
+    """A number of each row's profile; it is set, not folded, and the profile itself is what is saved."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the field of the profile."""
+        self.name = name
+        self.unit: Unit = "day"
+        self.newest: int | None = None
+        self.values = np.full(0, np.nan)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        values = np.full(capacity, np.nan)
+        values[: len(self.values)] = self.values
+        self.values = values
+
+    def advance(self, as_of_ms: int) -> None:
+        """Remember the day of scores."""
+        self.newest = as_of_ms // UNIT_MS["day"]
 
     def nbytes(self) -> int:
         """Bytes of memory held."""

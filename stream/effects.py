@@ -50,7 +50,7 @@ class Effects:
     forwards: list[Forward] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(source, outcome) of every record given, `replayed` ones too."""
-    causes: Counter[str] = field(default_factory=Counter)
-    """Score changes by cause."""
+    causes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Score changes by (score, cause)."""
     alerted: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Alerts by (rule, status)."""

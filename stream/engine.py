@@ -14,25 +14,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import instant_ms
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, ProfileEvent
 from stream.accounts import FENCES, Accounts
 from stream.batch import Batch, Candidates, sort_out
-from stream.columns import NEVER, Rows
+from stream.columns import NEVER, FactColumn, Rows
 from stream.effects import Effects
+from stream.folding import Fold, Learning, merge_order, places
 from stream.members import Members
 from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
-from stream.plan import Intake, Plan, Taken
+from stream.plan import Intake, Plan
 from stream.publishing import Publisher
 from stream.scoring import Scored, measure_values, score_values
 from stream.seen import SeenIds
+from stream.segmenting import Segmenter
 
 
 class Mode(Enum):
@@ -46,17 +46,6 @@ class Mode(Enum):
     """Catching up: nothing is published until `flush`, alerts are held."""
 
 
-@dataclass(slots=True)
-class Fold:
-    """What one part of a step adds: its events that count, their segments, what columns take of them."""
-
-    part: Candidates
-    timely: NDArray[np.bool_]
-    segments: NDArray[np.int64]
-    taken: list[Taken]
-    done: int = 0
-
-
 class Engine:
     """All accounts of one partition number."""
 
@@ -66,9 +55,14 @@ class Engine:
         """Empty. `owns` tells which account ids hash here (None: all); `dedup_ids` None turns deduplication off."""
         self.plan = plan
         self.columns = [column.build() for column in plan.columns]
-        bands = [band.name for band in plan.policy.score.bands]
-        names = [part.measure.name for part in plan.measures]
-        self.accounts = Accounts(names, bands, self.columns, owns or (lambda _account: True))
+        segments = plan.policy.segments
+        self.accounts = Accounts(
+            len(plan.measures),
+            plan.scores,
+            self.columns,
+            owns or (lambda _account: True),
+            Segmenter(segments) if segments else None,
+        )
         self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
         self.as_of: int | None = None
         self.judged_ms: int | None = None
@@ -108,7 +102,7 @@ class Engine:
         first = max(self._swept + 1, segment_of(self.as_of, self.plan.border_unit))
         # When the longest window has passed with no event, every pane is empty and later borders change nothing.
         spent = first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self._unit_ms + 1
-        for number in range(first, min(border, spent) + 1):
+        for number in range(first, (border if self.plan.clocked else min(border, spent)) + 1):
             self._advance(number * self._unit_ms)
             self._publish(self.accounts.alive(), mode, effects, swept=True)
             self._stale = False
@@ -142,6 +136,7 @@ class Engine:
         effects = Effects()
         before = effects.outcomes
         parts: list[Candidates] = []
+        profiles: list[Candidates] = []
         for at, batch in enumerate(batches):
             position = self.position[FENCES[batch.fence]]
             seen = self.seen.get(batch.source)
@@ -149,11 +144,13 @@ class Engine:
                 batch, at, accounts=self.accounts, position=position, seen=seen, now_ms=now_ms, effects=effects
             )
             if batch.source == PROFILE_SOURCE:
-                self._profiles(found, position, effects)
+                profiles.append(self._fresh_profiles(found, position, effects))
             elif len(found.rows):
                 parts.append(found)
         if parts:
-            self._apply(parts, mode, effects)
+            self._apply(parts, profiles, mode, effects)
+        else:
+            self._learn_alone(profiles, mode, effects)
         self._count(before, effects)
         for batch in batches:
             name = FENCES[batch.fence]
@@ -170,34 +167,55 @@ class Engine:
             if count:
                 effects.outcomes[source, "replayed"] += count
 
-    def _profiles(self, found: Candidates, position: int, effects: Effects) -> None:
-        accounts = self.accounts
-        for row, offset, event in zip(found.rows.tolist(), found.offsets.tolist(), found.events(), strict=True):
-            if offset < position:
-                effects.outcomes[PROFILE_SOURCE, "replayed"] += 1
-                continue
-            effects.outcomes[PROFILE_SOURCE, "applied"] += 1
-            assert isinstance(event, ProfileEvent)
-            known = accounts.profiles.get(row)
-            if known is None or _profile_rank(event) > _profile_rank(known):
-                accounts.profiles[row] = event
-                accounts.dirty[row] = True
-                if accounts.applied[row] and (known is None or known.segment != event.segment):
-                    accounts.unsent[row] = True
+    @staticmethod
+    def _fresh_profiles(found: Candidates, position: int, effects: Effects) -> Candidates:
+        """The profiles that have not been settled yet; they hold from where they are in the log."""
+        fresh = found.offsets >= position
+        effects.outcomes[PROFILE_SOURCE, "applied"] += int(fresh.sum())
+        effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~fresh).sum())
+        return replace(found.pick(fresh), times=np.full(int(fresh.sum()), NEVER))
 
-    def _apply(self, parts: list[Candidates], mode: Mode, effects: Effects) -> None:
-        order, times = self._merge(parts)
+    def _learn(self, profiles: Candidates, piece: slice) -> Rows:
+        """Let some profiles hold where they are the latest of their account; returns rows whose score may change."""
+        accounts, changed = self.accounts, []
+        events = profiles.batch.events
+        for row, place in zip(profiles.rows[piece].tolist(), profiles.chosen[piece].tolist(), strict=True):
+            event = events[place]
+            assert isinstance(event, ProfileEvent)
+            if not accounts.learn(row, event) or not accounts.applied[row]:
+                continue
+            if self.plan.reads_profiles:
+                accounts.on_time[row] = accounts.touched[row] = True
+                changed.append(row)
+        return np.array(changed, dtype=np.int64)
+
+    def _learn_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
+        """Profiles in a step without events."""
+        for part in profiles:
+            rows = np.unique(self._learn(part, slice(None)))
+            if len(rows) and mode is not Mode.CONFLATED and self.as_of is not None:
+                self._publish(rows, mode, effects, swept=False)
+
+    def _apply(self, parts: list[Candidates], profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
+        profiles = [part for part in profiles if len(part.rows)]
+        order, times = merge_order([*parts, *profiles])
         running = np.maximum.accumulate(times)
+        if profiles:
+            # A profile moves no clock; what stands before every event is taken with the first.
+            running = np.maximum(running, times[times != NEVER][0])
+            times = np.where(times == NEVER, running, times)
         judged = running if self.judged_ms is None else np.maximum(running, self.judged_ms)
         late = self._too_late(times, judged)
         self.judged_ms = int(judged[-1])
         if self.as_of is not None:
             running = np.maximum(running, self.as_of)
         segments = segments_of(running, self.plan.border_unit)
+        at_places = places([*parts, *profiles], order)
         folds = []
-        for part, places in zip(parts, self._places(parts, order), strict=True):
-            self._tally(part, late[places], effects)
-            folds.append(self._prepare(part, late[places], running[places], segments[places]))
+        for part, at in zip(parts, at_places, strict=False):
+            self._tally(part, late[at], effects)
+            folds.append(self._prepare(part, late[at], running[at], segments[at]))
+        learned = [Learning(part, segments[at]) for part, at in zip(profiles, at_places[len(parts) :], strict=True)]
         one = mode is Mode.CONFLATED or segments[0] == segments[-1]
         numbers = [int(segments[-1])] if one else np.unique(segments).tolist()
         for number in numbers:
@@ -205,30 +223,10 @@ class Engine:
                 self._sweep_until(number - 1, mode, effects)
             self._advance(int(running[np.searchsorted(segments, number, side="right") - 1]))
             touched = [rows for fold in folds if len(rows := self._fold(fold, number))]
+            touched += [rows for part in learned if len(rows := self._learn(part.profiles, part.until(number)))]
             if mode is not Mode.CONFLATED and touched:
                 rows = touched[0] if len(touched) == 1 else np.concatenate(touched)
                 self._publish(np.unique(rows), mode, effects, swept=False)
-
-    @staticmethod
-    def _merge(parts: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
-        """Merged order of all candidates (None: as they are), and their times in that order."""
-        if len(parts) == 1:
-            return None, parts[0].times
-        times = np.concatenate([part.times for part in parts])
-        stamps = np.concatenate([np.maximum.accumulate(part.stamps) for part in parts])
-        ranks = np.concatenate([np.full(len(part.rows), part.batch.fence) for part in parts])
-        offsets = np.concatenate([part.offsets for part in parts])
-        order = np.lexsort((offsets, ranks, stamps))
-        return order, times[order]
-
-    @staticmethod
-    def _places(parts: list[Candidates], order: NDArray[np.int64] | None) -> list[Any]:
-        """Where the candidates of each part, in its own order, lie in the merged order."""
-        if order is None:
-            return [slice(None)]
-        inverse = np.empty_like(order)
-        inverse[order] = np.arange(len(order))
-        return np.split(inverse, np.cumsum([len(part.rows) for part in parts])[:-1])
 
     def _too_late(self, times: NDArray[np.int64], running: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which lie before every window, judged by the largest time up to them."""
@@ -274,6 +272,7 @@ class Engine:
             return rows
         for taken in fold.taken:
             column = self.columns[taken.column]
+            assert not isinstance(column, FactColumn), "facts come from profiles"
             amounts = None if taken.amounts is None else taken.amounts[piece]
             if taken.mask is None:
                 column.fold(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
@@ -286,6 +285,8 @@ class Engine:
         np.maximum.at(accounts.last_ms, rows, times)
         np.maximum.at(accounts.fence[:, part.batch.fence], rows, part.offsets[piece])
         accounts.on_time[rows[fold.timely[piece]]] = True
+        if part.batch.source == "controls":
+            accounts.pulse[rows] = True
         accounts.dirty[rows] = True
         accounts.touched[rows] = True
         return rows
@@ -294,7 +295,12 @@ class Engine:
 
     def score(self, rows: Rows) -> Scored:
         """Scores of rows as of now."""
-        return score_values(self.plan, measure_values(self.plan, self.columns, rows))
+        segmenter = self.accounts.segmenter
+        segments = None
+        if segmenter is not None:
+            assert self.as_of is not None
+            segments = segmenter.of(rows, self.as_of)
+        return score_values(self.plan, measure_values(self.plan, self.columns, rows), segments)
 
     def _publish(self, rows: Rows, mode: Mode, effects: Effects, *, swept: bool) -> None:
         if not len(rows):
@@ -302,18 +308,20 @@ class Engine:
         assert self.as_of is not None
         accounts = self.accounts
         scored = self.score(rows)
-        self._publisher.note(rows, scored)
+        moved = self._publisher.note(rows, scored)
         self._publisher.changes(
             rows,
             scored,
             self.as_of,
             effects,
+            moved=moved,
             swept=swept,
             catching_up=mode is not Mode.HEAD,
             alerts=mode is not Mode.CONFLATED,
         )
         accounts.on_time[rows] = False
         accounts.touched[rows] = False
+        accounts.pulse[rows] = False
         if mode is not Mode.EXACT:
             unsent = accounts.unsent[rows]
             if not unsent.all():
@@ -370,11 +378,13 @@ class Engine:
             self.accounts.values[alive] = np.inf
             self._stale = False
 
-    def bands(self) -> NDArray[np.int64]:
-        """How many accounts are in each band, ascending bands, int64 (bands,)."""
-        alive = self.accounts.alive()
-        known = self.accounts.band[alive]
-        return np.bincount(known[known >= 0], minlength=len(self.plan.policy.score.bands))
+    def bands(self) -> list[NDArray[np.int64]]:
+        """For each score how many accounts are in each band, ascending bands, int64 (bands,)."""
+        known = self.accounts.band[self.accounts.alive()]
+        return [
+            np.bincount(column[column >= 0], minlength=len(part.score.bands))
+            for part, column in zip(self.plan.scores, known.T, strict=True)
+        ]
 
     def nbytes(self) -> int:
         """Bytes of memory the state holds."""
@@ -383,7 +393,3 @@ class Engine:
     def members(self) -> list[Members]:
         """The columns saved in pages of their own."""
         return [column for column in self.columns if isinstance(column, Members)]
-
-
-def _profile_rank(event: ProfileEvent) -> tuple[int, str]:
-    return instant_ms(event.time), event.id

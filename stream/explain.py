@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
-from stream.normalisers import Linear, Threshold, Tiers
+from stream.normalisers import Decay, Linear, Threshold, Tiers
 from stream.policy import Measure, Policy
 
 _FULL = 100.0
@@ -83,8 +83,13 @@ def _value_for(measure: Measure, points: float, now: float | None) -> float | No
     if points > _FULL + _CLOSE:
         return None
     normaliser = measure.normaliser
+    candidates: list[float] = []
+    if normaliser is None:
+        return None
     if isinstance(normaliser, Linear):
         return normaliser.invert(min(points, _FULL))
+    if isinstance(normaliser, Decay):
+        return normaliser.invert(points) if points > 0 else now
     if isinstance(normaliser, Tiers):
         candidates = [start for start, _ in normaliser.steps]
     elif isinstance(normaliser, Threshold):

@@ -1,6 +1,6 @@
 """Normalisers: turn a measure's values into points from 0 to 100.
 
-Owns the three kinds of docs/POLICIES.md and nothing else; must not know of measures, weights or accounts. Parameters
+Owns the kinds of docs/POLICIES.md and nothing else; must not know of measures, weights or accounts. Parameters
 are checked where they come in, by the policy parser. Called by scoring on whole columns and by explanations to work
 backwards.
 
@@ -10,6 +10,7 @@ NaN (no value) stays NaN: what a missing value is worth is for the policy to say
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -97,4 +98,20 @@ class Threshold:
         return np.where(np.isnan(values), np.nan, level)
 
 
-Normaliser: TypeAlias = Linear | Tiers | Threshold
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """Half of the points are gone at `half_life` (above 0), half of the rest at twice that; below 0 all are there."""
+
+    half_life: float
+
+    def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of each value."""
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(FULL_POINTS * np.exp2(-np.maximum(values, 0.0) / self.half_life))
+
+    def invert(self, points: float) -> float:
+        """Value that gives these points, above 0 to 100."""
+        return self.half_life * math.log2(FULL_POINTS / min(points, FULL_POINTS))
+
+
+Normaliser: TypeAlias = Linear | Tiers | Threshold | Decay

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import Event
-from stream.columns import MILLIONTHS, LatestColumn, PaneColumn
+from stream.columns import MILLIONTHS, FactColumn, LatestColumn, PaneColumn
 from stream.hashing import HashCache, Hashes
 from stream.measures import STATS, Need
 from stream.measures.base import AnyColumn
 from stream.members import Members
+from stream.models import ScorePlan, plan_score
+from stream.normalisers import Normaliser
 from stream.panes import Unit
 from stream.policy import Measure, Policy
 
@@ -45,20 +47,23 @@ class ColumnPlan:
             return Members(self.name, self.unit, self.panes)
         if self.need.kind == "latest":
             return LatestColumn(self.name, self.unit)
+        if self.need.kind == "fact":
+            return FactColumn(cast("str", self.need.field))
         return PaneColumn(self.name, self.unit, self.panes, self.need.kind)
 
 
 @dataclass(frozen=True)
 class MeasurePlan:
-    """A measure and the positions of the columns it reads."""
+    """A measure, the positions of the columns it reads, and the normalisers of segments that have their own."""
 
     measure: Measure
     columns: tuple[int, ...]
+    by_segment: tuple[tuple[int, Normaliser], ...]
 
     @cached_property
     def whole(self) -> Measure | None:
         """The same measure over its window and the one before it, where the two are compared."""
-        if self.measure.compare is None:
+        if self.measure.compare != "previous":
             return None
         return replace(self.measure, window=replace(self.measure.window, panes=self.measure.reach))
 
@@ -73,10 +78,18 @@ class Plan:
     longest: dict[Unit, int]
     """Longest window by unit, in panes; a unit no measure uses is absent."""
 
+    scores: tuple[ScorePlan, ...]
+
     @cached_property
-    def weights(self) -> NDArray[np.float64]:
-        """Weight of each measure, float64 (m,)."""
-        return np.array([part.measure.weight for part in self.measures])
+    def clocked(self) -> bool:
+        """Whether scores may change with the days alone, long after the last event has left every window."""
+        by_day = any(bound.field != "arr" for segment in self.policy.segments for bound in segment.ranges)
+        return by_day or any(column.need.kind == "fact" for column in self.columns)
+
+    @cached_property
+    def reads_profiles(self) -> bool:
+        """Whether scores depend on profiles."""
+        return bool(self.policy.segments) or any(column.need.kind == "fact" for column in self.columns)
 
     @property
     def border_unit(self) -> Unit:
@@ -95,9 +108,11 @@ def compile_plan(policy: Policy) -> Plan:
     plans: list[ColumnPlan] = []
     measures: list[MeasurePlan] = []
     longest: dict[Unit, int] = {}
+    segments = [segment.name for segment in policy.segments]
     for measure in policy.measures:
         unit: Unit = measure.window.unit
-        longest[unit] = max(longest.get(unit, 0), measure.reach)
+        if measure.reach:
+            longest[unit] = max(longest.get(unit, 0), measure.reach)
         positions = []
         for need in STATS[measure.stat].needs(measure):
             name = _column_name(measure.source, need, unit)
@@ -107,8 +122,10 @@ def compile_plan(policy: Policy) -> Plan:
             elif plans[position].panes < measure.reach:
                 plans[position] = ColumnPlan(name, measure.source, need, unit, measure.reach)
             positions.append(position)
-        measures.append(MeasurePlan(measure, tuple(positions)))
-    return Plan(policy, tuple(plans), tuple(measures), longest)
+        by_segment = tuple((segments.index(name), normaliser) for name, normaliser in measure.by_segment)
+        measures.append(MeasurePlan(measure, tuple(positions), by_segment))
+    scores = tuple(plan_score(policy, score) for score in policy.scores)
+    return Plan(policy, tuple(plans), tuple(measures), longest, scores)
 
 
 def _column_name(source: str, need: Need, unit: Unit) -> str:

@@ -4,8 +4,7 @@ Owns `Policy` and the one way to make it, from the text of a TOML file: every mi
 and a `Policy` that exists is valid. Must not know where the text comes from, nor of events and accounts. Called by
 the commands that check or load a policy; the engine compiles what it gives.
 
-The parts of a file have a module each (`policy_measure`, `policy_normalise`, `policy_score`); the names others need
-are here.
+The parts of a file have modules of their own (`policy_measure` and the rest); the names others need are here.
 """
 
 from __future__ import annotations
@@ -18,11 +17,14 @@ from dataclasses import asdict, dataclass
 
 from stream.policy_errors import Findings, PolicyError, Problem
 from stream.policy_lines import key_lines
-from stream.policy_measure import Measure, Window, read_measures
-from stream.policy_score import Band, Score, read_score
+from stream.policy_measure import Measure, read_measures
+from stream.policy_score import Band, Score, read_scores
+from stream.policy_segments import Segment, read_segments, segment_names
 from stream.policy_table import Table
+from stream.policy_use import check_use
+from stream.policy_window import Window
 
-__all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Window", "parse_policy"]
+__all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Segment", "Window", "parse_policy"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _DIGEST_LENGTH = 16
@@ -42,7 +44,7 @@ _LONGEST_SEARCHED = 1000  # lines of a file that is searched for what was left o
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A valid policy: measures in the order of the file, and the score they make.
+    """A valid policy: measures, scores and segments in the order of the file.
 
     `digest` is 16 hexadecimal digits of what the policy means: comments, spacing, the order of keys and bands, and
     defaults written out make no difference to it.
@@ -50,8 +52,14 @@ class Policy:
 
     name: str
     measures: tuple[Measure, ...]
-    score: Score
+    scores: tuple[Score, ...]
+    segments: tuple[Segment, ...]
     digest: str
+
+    @property
+    def score(self) -> Score:
+        """The first score: the one that is meant where nobody names one."""
+        return self.scores[0]
 
 
 def parse_policy(text: str, file: str = "policy.toml") -> Policy:
@@ -68,13 +76,16 @@ def _read(text: str, file: str) -> Policy:
     except ValueError as error:
         raise PolicyError([_syntax_problem(text, file, error)]) from error
     findings = Findings()
-    root = Table(document, (), findings, ("name", "measures", "scores"))
+    root = Table(document, (), findings, ("name", "segments", "measures", "scores"))
     name = _read_name(root)
-    measures = read_measures(root)
-    score = read_score(root)
-    if findings or name is None or score is None:
+    segments = read_segments(root)
+    measures = read_measures(root, segment_names(root))
+    given = root.value("measures")
+    scores = read_scores(root, tuple(given) if isinstance(given, dict) else (), segment_names(root))
+    check_use(root, findings, measures, scores)
+    if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
-    return Policy(name, measures, score, _digest(name, measures, score))
+    return Policy(name, measures, scores, segments, _digest(name, measures, scores, segments))
 
 
 def _read_name(root: Table) -> str | None:
@@ -86,13 +97,18 @@ def _read_name(root: Table) -> str | None:
     return name
 
 
-def _digest(name: str, measures: tuple[Measure, ...], score: Score) -> str:
+def _digest(name: str, measures: tuple[Measure, ...], scores: tuple[Score, ...], segments: tuple[Segment, ...]) -> str:
     # What is not set is left out, so that a setting added to the language changes no digest of a policy without it.
+    found = [asdict(score, dict_factory=_set_values) for score in scores]
     content = {
         "name": name,
         "measures": [asdict(measure, dict_factory=_set_values) for measure in measures],
-        "score": asdict(score, dict_factory=_set_values),
+        "score": found[0],
     }
+    if found[1:]:
+        content["more_scores"] = found[1:]
+    if segments:
+        content["segments"] = [asdict(segment, dict_factory=_set_values) for segment in segments]
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_LENGTH]
 

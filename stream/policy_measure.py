@@ -6,18 +6,19 @@ scores and bands. Called by the policy parser; the engine reads what it makes.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from schemas.events import NUMBER_LIMIT
-from schemas.fields import NUMBER_FIELDS, TEXT_FIELDS
+from schemas.fields import NUMBER_FIELDS, PROFILE_FACTS, TEXT_FIELDS
 from stream.normalisers import FULL_POINTS
 from stream.policy_errors import did_you_mean, listed, shown
+from stream.policy_filter import Filter, Weights, read_of, read_weights, read_where
 from stream.policy_normalise import read_normaliser
-from stream.policy_table import finite
+from stream.policy_window import Comparison, Window, read_compare, read_hold, read_window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stream.normalisers import Normaliser
     from stream.policy_table import Table
 
@@ -31,9 +32,12 @@ MEASURE_KEYS = (
     "per",
     "window",
     "compare",
+    "history",
     "normalise",
     "weight",
     "missing",
+    "stale_after",
+    "segments",
 )
 STATS = (
     "count",
@@ -45,46 +49,37 @@ STATS = (
     "days_since_last",
     "distinct_users",
     "distinct_features",
+    "distinct_roles",
     "rate",
     "share",
     "weighted_count",
 )
-LONGEST_WINDOW = {"hour": 72, "day": 365}  # in panes
+FACT_STATS = {"days_since": ("started_at", "renewal_at"), "days_until": ("started_at", "renewal_at"), "value": ("arr",)}
+"""Statistics of the profile, and the fields each can take."""
+FACTS_SOURCE = "accounts"
 
-_SOURCES = tuple(TEXT_FIELDS)
+_SOURCES = (*TEXT_FIELDS, FACTS_SOURCE)
+_POINTS_OF = {"neutral": FULL_POINTS / 2, "zero": 0.0}
+_FACT_KEYS = ("source", "stat", "field", "normalise", "weight", "missing", "segments")
 _NUMBER_STATS = frozenset({"sum", "mean", "min", "max", "last"})
-_COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COUNTING_STATS = frozenset({"count", "rate"})
 _ONLY_FOR = {"of": "share", "weights": "weighted_count", "per": "rate"}
-_DISTINCT = {"distinct_users": "user_id", "distinct_features": "feature"}
+_DISTINCT = {"distinct_users": "user_id", "distinct_features": "feature", "distinct_roles": "role"}
 _PER_HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0}
 
-_WINDOW = re.compile(r"(?P<panes>[0-9]{1,9})(?P<unit>[hd])")
-_DAYS = f'days from "1d" to "{LONGEST_WINDOW["day"]}d"'
-_COUNTS_FOR = "a table of at least one value and what it counts for, such as { low = 0.5, urgent = 4 }"
-_SPANS = f'hours from "1h" to "{LONGEST_WINDOW["hour"]}h" or {_DAYS}'
 
-Filter = tuple[tuple[str, tuple[str, ...]], ...]
-"""Fields with the values allowed in each, both sorted; an event passes when every field has one of its values."""
-Weights = tuple[str, tuple[tuple[str, float], ...]]
-"""A field and, by value, what an event with it counts for; sorted by value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How far back: a number of panes, each a UTC hour or a UTC day."""
-
-    panes: int
-    unit: Literal["hour", "day"]
+WEIGHT = "a number of 0 or more"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number computed from one source's events, and how it becomes points.
+    """A number computed from one source's events, or from the profile, and how it becomes points.
 
     `where` empty means every event; `of` is for `share`, `weights` for `weighted_count` and `per_hours` (1, 24 or
-    168) for `rate` only; `weight` is on the policy's own scale; `missing` is in points, None to redistribute the
-    weight; with `compare` the value is the change against the window before, in percent.
+    168) for `rate` only; `weight` is on the policy's own scale, None where only scores that name it use it; `missing`
+    is in points, None to redistribute the weight; `stale_after` (panes) holds the last value for so long before that;
+    `compare` sees the window against the one before or against those in `history` (panes); `by_segment` has the
+    normalisers of segments that have their own. A fact of the profile has a window of 0 panes.
     """
 
     name: str
@@ -96,18 +91,28 @@ class Measure:
     weights: Weights | None
     per_hours: float | None
     window: Window
-    normaliser: Normaliser
-    weight: float
+    normaliser: Normaliser | None
+    weight: float | None
     missing: float | None
-    compare: Literal["previous"] | None = None
+    compare: Comparison | None = None
+    history: int | None = None
+    stale_after: int | None = None
+    by_segment: tuple[tuple[str, Normaliser], ...] = ()
+
+    @property
+    def blocks(self) -> int:
+        """Windows before this one that it is seen against."""
+        if self.compare is None:
+            return 0
+        return 1 if self.history is None else self.history // self.window.panes
 
     @property
     def reach(self) -> int:
-        """Panes that events count in: the window, and the one before it where the two are compared."""
-        return self.window.panes * (2 if self.compare else 1)
+        """Panes that events count in: the window, those it is compared with, and those whose value is held."""
+        return self.stale_after or self.window.panes * (1 + self.blocks)
 
 
-def read_measures(root: Table) -> tuple[Measure, ...]:
+def read_measures(root: Table, segments: Sequence[str]) -> tuple[Measure, ...]:
     """The measures of a policy in the order of the file, less those with something wrong, which is noted."""
     measures = root.table("measures", "at least one table, such as [measures.usage]", None)
     if measures is None:
@@ -116,35 +121,28 @@ def read_measures(root: Table) -> tuple[Measure, ...]:
         root.problem("measures", "must hold at least one table, such as [measures.usage]; it is empty")
     expected = "a table [measures.NAME] with a source, a stat and so on"
     tables = [(name, measures.named(name, expected, MEASURE_KEYS)) for name in measures]
-    _check_total(root, [None if table is None else finite(table.value("weight")) for _, table in tables])
-    found = [None if table is None else _read_one(name, table) for name, table in tables]
+    found = [None if table is None else _read_one(name, table, segments) for name, table in tables]
     return tuple(measure for measure in found if measure is not None)
 
 
-def _check_total(root: Table, weights: list[float | None]) -> None:
-    known = [weight for weight in weights if weight is not None and weight >= 0.0]
-    # A score multiplies weights by points before it divides by their sum.
-    if finite(sum(known) * FULL_POINTS) is None:
-        root.problem("measures", "the weights are too large to add up; use a smaller scale")
-    elif known and len(known) == len(weights) and not any(known):
-        root.problem("measures", "the weights add up to 0; at least one measure needs a weight above 0")
-
-
-def _read_one(name: str, table: Table) -> Measure | None:
+def _read_one(name: str, table: Table, segments: Sequence[str]) -> Measure | None:
     source = table.choice("source", _SOURCES)
+    if source == FACTS_SOURCE:
+        return _read_fact(name, table, segments)
     stat = table.choice("stat", STATS)
     _check_stat(table, stat, source)
     field = _read_field(table, stat, source)
-    where = _read_where(table, source)
-    of = _read_of(table, stat, source)
-    weights = _read_weights(table, stat, source)
+    where = read_where(table, source)
+    of = read_of(table, stat, source)
+    weights = read_weights(table, stat, source)
     per = table.choice("per", tuple(_PER_HOURS)) if "per" in table else "day"
-    window = _read_window(table, stat)
-    compare = _read_compare(table, stat, window) if "compare" in table else None
-    normaliser = read_normaliser(table)
-    weight = table.number("weight", "a number of 0 or more", 0.0)
+    window = read_window(table, stat)
+    compare, history = read_compare(table, stat, window)
+    normaliser, by_segment = _read_normalisers(table, segments)
+    weight = _read_weight(table)
     missing = _read_missing(table)
-    if source is None or stat is None or window is None or normaliser is None or weight is None:
+    stale_after = read_hold(table, stat, window, compare)
+    if source is None or stat is None or window is None:
         return None
     return Measure(
         name=name,
@@ -160,7 +158,66 @@ def _read_one(name: str, table: Table) -> Measure | None:
         weight=weight,
         missing=missing,
         compare=compare,
+        history=history,
+        stale_after=stale_after,
+        by_segment=by_segment,
     )
+
+
+def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | None:
+    for key in table:
+        if key in MEASURE_KEYS and key not in _FACT_KEYS:
+            able = listed(_FACT_KEYS)
+            table.problem(key, f"a fact of the profile (source {FACTS_SOURCE}) takes no {key}; it takes {able}")
+    stat = table.choice("stat", tuple(FACT_STATS))
+    field = table.choice("field", FACT_STATS.get(stat or "", PROFILE_FACTS))
+    normaliser, by_segment = _read_normalisers(table, segments)
+    weight, missing = _read_weight(table), _read_missing(table)
+    if table.value("missing") == "hold":
+        table.problem("missing", "a fact of the profile does not slide out of a window: there is nothing to hold")
+    if stat is None or field is None:
+        return None
+    return Measure(
+        name=name,
+        source=FACTS_SOURCE,
+        stat=stat,
+        field=field,
+        where=(),
+        of=(),
+        weights=None,
+        per_hours=None,
+        window=Window(0, "day"),
+        normaliser=normaliser,
+        weight=weight,
+        missing=missing,
+        by_segment=by_segment,
+    )
+
+
+def _read_normalisers(
+    table: Table, segments: Sequence[str]
+) -> tuple[Normaliser | None, tuple[tuple[str, Normaliser], ...]]:
+    """The measure's own, and those of segments."""
+    own = read_normaliser(table) if "normalise" in table else None
+    if "segments" not in table:
+        return own, ()
+    tables = table.table("segments", "tables such as [measures.NAME.segments.SEGMENT] with a normalise", None)
+    found = []
+    for name in tables or ():
+        assert tables is not None
+        if name not in segments:
+            guess = did_you_mean(name, segments) or ";"
+            there = f"there are: {listed(segments)}" if segments else "there is none"
+            tables.problem(name, f"{shown(name)} is no segment of this policy{guess} {there}")
+        part = tables.table(name, "a table with a normalise", ("normalise",))
+        normaliser = None if part is None else read_normaliser(part)
+        if normaliser is not None:
+            found.append((name, normaliser))
+    return own, tuple(found)
+
+
+def _read_weight(table: Table) -> float | None:
+    return table.number("weight", WEIGHT, 0.0) if "weight" in table else None
 
 
 def _check_stat(table: Table, stat: str | None, source: str | None) -> None:
@@ -202,107 +259,17 @@ def _read_field(table: Table, stat: str | None, source: str | None) -> str | Non
     return None
 
 
-def _read_where(table: Table, source: str | None) -> Filter:
-    return _read_filter(table, "where", source) if "where" in table else ()
-
-
-def _read_of(table: Table, stat: str | None, source: str | None) -> Filter:
-    if "of" not in table and stat != "share":
-        return ()
-    found = _read_filter(table, "of", source)
-    if table.value("of") == {}:
-        table.wrong("of", "a table of at least one text field: which events to count among all")
-    return found
-
-
-def _read_filter(table: Table, key: str, source: str | None) -> Filter:
-    """A table of text fields with lists of values; what is wrong is noted and left out."""
-    fields = table.table(key, 'a table of text fields with lists of values, such as { kind = ["…"] }', None)
-    found: list[tuple[str, tuple[str, ...]]] = []
-    if fields is None:
-        return ()
-    for field in fields:
-        _check_text_field(fields, field, source)
-        values = fields.value(field)
-        texts = [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
-        if isinstance(values, list) and 0 < len(values) == len(texts):
-            found.append((field, tuple(sorted(set(texts)))))
-        else:
-            hint = f"; write [{shown(values)}]" if isinstance(values, str) else ""
-            fields.wrong(field, "a list of at least one string", hint)
-    return tuple(sorted(found))
-
-
-def _check_text_field(table: Table, field: str, source: str | None) -> None:
-    if source is None or field in TEXT_FIELDS[source]:
-        return
-    allowed = TEXT_FIELDS[source]
-    if field in NUMBER_FIELDS[source]:
-        table.problem(field, f"{shown(field)} is a number field of {source}; text fields: {listed(allowed)}")
-    else:
-        guess = did_you_mean(field, allowed) or ";"
-        table.problem(field, f"{shown(field)} is not a text field of {source}{guess} allowed: {listed(allowed)}")
-
-
-def _read_weights(table: Table, stat: str | None, source: str | None) -> Weights | None:
-    if "weights" not in table and stat != "weighted_count":
-        return None
-    expected = "a table of one text field, such as { priority = { low = 0.5, urgent = 4 } }"
-    fields = table.table("weights", expected, None)
-    if fields is None:
-        return None
-    if len(list(fields)) != 1:
-        table.wrong("weights", expected)
-    found: list[Weights] = []
-    for field in fields:
-        _check_text_field(fields, field, source)
-        values = fields.table(field, _COUNTS_FOR, None)
-        if values is None:
-            continue
-        if not list(values):
-            fields.wrong(field, _COUNTS_FOR)
-        limits = f"a number from {-NUMBER_LIMIT:g} to {NUMBER_LIMIT:g}: what an event counts for"
-        numbers = [(value, values.number(value, limits, -NUMBER_LIMIT, NUMBER_LIMIT)) for value in values]
-        found.append((field, tuple(sorted((value, number) for value, number in numbers if number is not None))))
-    return found[0] if found else None
-
-
-def _read_window(table: Table, stat: str | None) -> Window | None:
-    given = table.value("window")
-    found = _WINDOW.fullmatch(given) if isinstance(given, str) else None
-    if found is None:
-        table.wrong("window", _SPANS)
-        return None
-    panes = int(found["panes"])
-    unit: Literal["hour", "day"] = "hour" if found["unit"] == "h" else "day"
-    days = max(1, min(panes // 24, LONGEST_WINDOW["day"]))
-    in_days = f'; did you mean "{days}d"?' if unit == "hour" and panes else ""
-    if unit == "hour" and stat == "days_since_last":
-        table.wrong("window", f'{_DAYS} for stat "days_since_last"', in_days)
-        return None
-    if not 1 <= panes <= LONGEST_WINDOW[unit]:
-        table.wrong("window", _SPANS, in_days)
-        return None
-    return Window(panes, unit)
-
-
-def _read_compare(table: Table, stat: str | None, window: Window | None) -> Literal["previous"] | None:
-    """What the window is compared with."""
-    chosen = table.choice("compare", ("previous",))
-    if stat is not None and stat not in _COMPARABLE_STATS:
-        able = listed(_COMPARABLE_STATS)
-        table.problem("compare", f'stat "{stat}" can not be compared with the window before; stats that can: {able}')
-        return None
-    if window is not None and 2 * window.panes > LONGEST_WINDOW[window.unit]:
-        most = f"{LONGEST_WINDOW[window.unit] // 2}{window.unit[0]}"
-        table.wrong("window", f'at most "{most}" where it is compared with the one before')
-        return None
-    return None if chosen is None else "previous"
-
-
 def _read_missing(table: Table) -> float | None:
     given = table.value("missing")
-    if given is None or given == "redistribute":
+    if given is None or given in ("redistribute", "hold"):
         return None
-    hint = did_you_mean(given, ("redistribute",))
-    return table.number("missing", 'a number of points from 0 to 100, or "redistribute"', 0.0, FULL_POINTS, hint)
+    if isinstance(given, str) and given in _POINTS_OF:
+        return _POINTS_OF[given]
+    words = ("redistribute", "hold", *_POINTS_OF)
+    hint = did_you_mean(given, words)
+    return table.number("missing", f"a number of points from 0 to 100, or {_either(words)}", 0.0, FULL_POINTS, hint)
+
+
+def _either(words: Sequence[str]) -> str:
+    *first, last = map(shown, words)
+    return f"{', '.join(first)} or {last}"

@@ -10,14 +10,19 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from stream.normalisers import FULL_POINTS, THRESHOLD_POINTS, Linear, Normaliser, Threshold, Tiers
+from stream.normalisers import FULL_POINTS, THRESHOLD_POINTS, Decay, Linear, Normaliser, Threshold, Tiers
 from stream.policy_errors import closest, listed
 from stream.policy_table import finite
 
 if TYPE_CHECKING:
     from stream.policy_table import Table
 
-_KEYS = {"linear": ("zero_at", "hundred_at"), "tiers": ("tiers",), "threshold": ("good", "average", "points")}
+_KEYS = {
+    "linear": ("zero_at", "hundred_at"),
+    "tiers": ("tiers",),
+    "threshold": ("good", "average", "points"),
+    "decay": ("half_life",),
+}
 _KINDS = tuple(_KEYS)
 _POINTS = "a number of points from 0 to 100"
 
@@ -31,7 +36,9 @@ def read_normaliser(measure: Table) -> Normaliser | None:
         return None
     kind = table.choice("kind", _KINDS)
     if kind == "linear":
-        return _linear(table)
+        return read_line(table)
+    if kind == "decay":
+        return _decay(table)
     if kind == "tiers":
         return _tiers(table)
     return _threshold(table) if kind == "threshold" else None
@@ -47,7 +54,17 @@ def _allowed_keys(given: object) -> tuple[str, ...]:
     return ("kind", *(key for keys in _KEYS.values() for key in keys))
 
 
-def _linear(table: Table) -> Linear | None:
+def _decay(table: Table) -> Decay | None:
+    expected = "a number above 0: the value at which half of the points are left"
+    half_life = table.number("half_life", expected, 0.0)
+    if half_life == 0.0:
+        table.wrong("half_life", expected)
+        return None
+    return None if half_life is None else Decay(half_life)
+
+
+def read_line(table: Table) -> Linear | None:
+    """A straight line by its two ends, or None with what is wrong noted."""
     zero_at = table.number("zero_at", "a number: the value that gives 0 points")
     hundred_at = table.number("hundred_at", "a number: the value that gives 100 points")
     if zero_at is None or hundred_at is None:

@@ -1,79 +1,306 @@
-"""Read the score of a policy and its bands.
+"""Read the scores of a policy: what each is made of, its bands and exceptions.
 
-Owns `Score` and `Band` and their rules. Must not know of measures. Called by the policy parser.
+Owns `Score` and its parts and their rules. Of measures it knows the names only. Called by the policy parser; what a
+score's make-up has to say of measures is checked by `stream.policy_use`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
-from stream.policy_errors import listed, shown
+from stream.normalisers import FULL_POINTS
+from stream.policy_errors import did_you_mean, listed, shown
+from stream.policy_normalise import read_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream.normalisers import Linear
     from stream.policy_table import Table
 
 SEVERITIES = ("info", "warning", "critical")
+MODELS = ("weighted", "additive")
 MOST_BANDS = 100  # an account's band is kept in a signed byte
 
-_SCORE_KEYS = ("min_change", "bands")
-_BAND_KEYS = ("name", "from", "alert")
+_MAKE_UP_KEYS = ("weights", "groups", "impacts")
+_SCORE_KEYS = ("min_change", "bands", "model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
+_SEGMENT_KEYS = (*_MAKE_UP_KEYS, "bands", "use")
+_BAND_KEYS = ("name", "from", "alert", "actions", "owner")
+_EXCEPTION_KEYS = ("measure", "points_below", "cap", "band")
+
+Weights = tuple[tuple[str, float], ...]
+"""Measure (or band) names with a number each, in the order of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A named range of the score from `from_` (0 to 100) up to the next band; `alert` is a severity, or None."""
+    """A named range of the score from `from_` up to the next band; `alert` is a severity, or None.
+
+    `actions` (what to do) and `owner` (who) go with its alerts.
+    """
 
     name: str
     from_: float
     alert: str | None
+    actions: tuple[str, ...] = ()
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Measures that are weighed among themselves first, and the weight of all of them together."""
+
+    name: str
+    weight: float
+    measures: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class MakeUp:
+    """What a score is made of: one of the three, or nothing for all measures that have a weight of their own."""
+
+    weights: Weights = ()
+    groups: tuple[Group, ...] = ()
+    impacts: Weights = ()
+
+    def __bool__(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.weights or self.groups or self.impacts)
+
+    def names(self) -> list[str]:
+        """The measures it names, in its order."""
+        pairs = [*self.weights, *self.impacts, *(pair for group in self.groups for pair in group.measures)]
+        return [name for name, _ in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An exception: while `measure` has fewer than `points_below` points, the score or the band is limited."""
+
+    measure: str
+    points_below: float
+    cap: float | None
+    band: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentScore:
+    """What differs in a segment: another make-up or another score's, other starts of bands by name."""
+
+    segment: str
+    make_up: MakeUp
+    use: str | None
+    starts: Weights
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The score's name, the change in points that is worth publishing, and the bands, ascending, the first from 0."""
+    """A score: the change in points that is worth publishing, bands ascending, and what it is made of.
+
+    `model` None is the weighted mean; `line` puts an additive score on 0 to 100.
+    """
 
     name: str
     min_change: float
     bands: tuple[Band, ...]
+    model: Literal["additive"] | None = None
+    make_up: MakeUp | None = None
+    line: Linear | None = None
+    exceptions: tuple[Limit, ...] = ()
+    segments: tuple[SegmentScore, ...] = ()
+
+    def made_in(self, segment: str, others: dict[str, Score]) -> tuple[MakeUp | None, tuple[Limit, ...], Weights]:
+        """Make-up, exceptions and changed starts of bands in a segment; "" is no segment."""
+        here = next((part for part in self.segments if part.segment == segment), None)
+        if here is None:
+            return self.make_up, self.exceptions, ()
+        if here.use is not None:
+            other = others[here.use]
+            return other.make_up, other.exceptions, here.starts
+        return here.make_up or self.make_up, self.exceptions, here.starts
 
 
-def read_score(root: Table) -> Score | None:
-    """The one score of a policy, or None with what is wrong noted."""
-    expected = "a table: a policy has one score, such as [scores.health]"
-    scores = root.table("scores", expected, None)
+def read_scores(root: Table, measures: Sequence[str], segments: Sequence[str]) -> tuple[Score, ...]:
+    """The scores of a policy in the order of the file, less those with something wrong, which is noted."""
+    scores = root.table("scores", "a table such as [scores.health]", None)
     if scores is None:
-        return None
-    names = list(scores)
-    if not names:
-        root.problem("scores", "must hold one score, such as [scores.health]; it is empty")
-    for name in names[1:]:
-        scores.problem(name, f"a policy has one score; {shown(names[0])} is there already")
-    found = [_read_one(scores, name) for name in names]
-    return found[0] if found else None
+        return ()
+    if not list(scores):
+        root.problem("scores", "must hold at least one score, such as [scores.health]; it is empty")
+    found = [_Reader(scores, name, measures, segments).read() for name in scores]
+    return tuple(score for score in found if score is not None)
 
 
-def _read_one(scores: Table, name: str) -> Score | None:
-    score = scores.named(name, f"a table [scores.NAME] with {listed(_SCORE_KEYS)}", _SCORE_KEYS)
-    if score is None:
-        return None
-    min_change = score.number("min_change", "a number of points of 0 or more", 0.0)
-    bands = _read_bands(score)
-    return None if min_change is None or bands is None else Score(name, min_change, bands)
+class _Reader:
+    """Reads one score; `measures` and `segments` are the names there are."""
+
+    def __init__(self, scores: Table, name: str, measures: Sequence[str], segments: Sequence[str]) -> None:
+        self._name = name
+        self._measures, self._segments, self._others = measures, segments, tuple(scores)
+        self._table = scores.named(name, f"a table [scores.NAME] with {listed(_SCORE_KEYS)}", _SCORE_KEYS)
+        self._additive = False
+
+    def read(self) -> Score | None:
+        table = self._table
+        if table is None:
+            return None
+        model = table.choice("model", MODELS) if "model" in table else "weighted"
+        self._additive = model == "additive"
+        min_change = table.number("min_change", "a number of points of 0 or more", 0.0)
+        make_up = self._make_up(table)
+        if self._additive and "impacts" not in table:
+            table.wrong("impacts", "a table of measures and what one of each adds, such as { referral = 10 }")
+        line = self._line(table)
+        bands = _read_bands(table, bounded=not self._additive or line is not None)
+        limits = self._exceptions(table, [band.name for band in bands or ()])
+        segments = self._by_segment(table, bands or ())
+        if min_change is None or bands is None:
+            return None
+        kind: Literal["additive"] | None = "additive" if self._additive else None
+        return Score(self._name, min_change, bands, kind, make_up or None, line, limits, segments)
+
+    def _make_up(self, table: Table) -> MakeUp:
+        wrong = ("weights", "groups") if self._additive else ("impacts",)
+        model = "additive" if self._additive else "weighted"
+        for key in wrong:
+            if key in table:
+                other = "weighted" if self._additive else "additive"
+                table.problem(key, f'only model "{other}" takes {key}, and the model is "{model}"')
+        if self._additive:
+            return MakeUp(impacts=self._named(table, "impacts", None)) if "impacts" in table else MakeUp()
+        if "weights" in table and "groups" in table:
+            table.problem("groups", "a score takes weights or groups, not both")
+        weights = self._named(table, "weights", 0.0) if "weights" in table else ()
+        return MakeUp(weights=weights, groups=self._groups(table) if "groups" in table else ())
+
+    def _named(self, table: Table, key: str, lowest: float | None) -> Weights:
+        """A table of measures with a number each."""
+        example = "{ logins = 2, nps = 1 }"
+        values = table.table(key, f"a table of measures with a number each, such as {example}", None)
+        if values is None:
+            return ()
+        if not list(values):
+            table.wrong(key, f"a table of at least one measure with a number, such as {example}")
+        found = []
+        for name in values:
+            self._check_name(values, name, name, self._measures, "measure")
+            number = (
+                values.number(name, "a number")
+                if lowest is None
+                else values.number(name, f"a number of {lowest:g} or more", lowest)
+            )
+            if number is not None:
+                found.append((name, number))
+        if lowest is not None and found and len(found) == len(list(values)) and not any(n for _, n in found):
+            table.problem(key, "the weights add up to 0; at least one needs a weight above 0")
+        return tuple(found)
+
+    @staticmethod
+    def _check_name(table: Table, key: str, given: object, known: Sequence[str], what: str) -> None:
+        if given not in known:
+            guess = did_you_mean(given, known) or ";"
+            there = f" there are: {listed(known)}" if known else " there is none"
+            table.problem(key, f"{shown(given)} is no {what} of this policy{guess}{there}")
+
+    def _groups(self, table: Table) -> tuple[Group, ...]:
+        groups = table.table("groups", "tables such as [scores.health.groups.product]", None)
+        found: list[Group] = []
+        owner: dict[str, str] = {}
+        for name in groups or ():
+            assert groups is not None
+            group = groups.named(name, "a table with a weight and measures", ("weight", "measures"))
+            if group is None:
+                continue
+            weight = group.number("weight", "a number of 0 or more", 0.0)
+            measures = self._named(group, "measures", 0.0)
+            for measure, _ in measures:
+                if measure in owner:
+                    group.problem("measures", f"{shown(measure)} is in group {owner[measure]} already")
+                owner.setdefault(measure, name)
+            if weight is not None and measures:
+                found.append(Group(name, weight, measures))
+        if groups is not None and not list(groups):
+            table.problem("groups", "must hold at least one group, such as [scores.health.groups.product]")
+        if found and not any(group.weight for group in found):
+            table.problem("groups", "the weights add up to 0; at least one group needs a weight above 0")
+        return tuple(found)
+
+    def _line(self, table: Table) -> Linear | None:
+        if "map" not in table:
+            return None
+        if not self._additive:
+            table.problem("map", 'only model "additive" takes map, and the model is "weighted"')
+            return None
+        line = table.table("map", "a table such as { zero_at = -50, hundred_at = 150 }", ("zero_at", "hundred_at"))
+        return None if line is None else read_line(line)
+
+    def _exceptions(self, table: Table, bands: Sequence[str]) -> tuple[Limit, ...]:
+        if "exceptions" not in table:
+            return ()
+        if self._additive:
+            table.problem("exceptions", 'only model "weighted" takes exceptions: they look at points')
+            return ()
+        expected = 'a list such as [{ measure = "nps", points_below = 50, cap = 40 }]'
+        rows = table.tables("exceptions", expected, _EXCEPTION_KEYS) or []
+        found = [self._exception(row, bands) for row in rows]
+        return tuple(limit for limit in found if limit is not None)
+
+    def _exception(self, row: Table, bands: Sequence[str]) -> Limit | None:
+        measure = row.text("measure", "a string: the measure that overrules")
+        if measure is not None:
+            self._check_name(row, "measure", measure, self._measures, "measure")
+        below = row.number("points_below", "a number of points above 0, up to 100", 0.0, FULL_POINTS)
+        if below == 0.0:
+            row.wrong("points_below", "a number of points above 0, up to 100")
+        if ("cap" in row) == ("band" in row):
+            row.problem("cap", "an exception has a cap (points) or a band, one of the two")
+            return None
+        cap = row.number("cap", "a number of points from 0 to 100", 0.0, FULL_POINTS) if "cap" in row else None
+        band = row.choice("band", tuple(bands)) if "band" in row and bands else None
+        if measure is None or below is None or (cap is None and band is None):
+            return None
+        return Limit(measure, below, cap, band)
+
+    def _by_segment(self, table: Table, bands: Sequence[Band]) -> tuple[SegmentScore, ...]:
+        if "segments" not in table:
+            return ()
+        tables = table.table("segments", f"tables such as [scores.{self._name}.segments.enterprise]", None)
+        found = []
+        for name in tables or ():
+            assert tables is not None
+            self._check_name(tables, name, name, self._segments, "segment")
+            part = tables.table(name, f"a table with {listed(_SEGMENT_KEYS)}", _SEGMENT_KEYS)
+            if part is not None:
+                use = self._use(part)
+                found.append(SegmentScore(name, self._make_up(part), use, _read_starts(part, bands)))
+        return tuple(found)
+
+    def _use(self, part: Table) -> str | None:
+        if "use" not in part:
+            return None
+        use = part.choice("use", tuple(name for name in self._others if name != self._name))
+        for key in _MAKE_UP_KEYS:
+            if key in part:
+                part.problem(key, "use takes all of this from the other score: remove one of the two")
+        return use
 
 
-def _read_bands(score: Table) -> tuple[Band, ...] | None:
+def _read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...] | None:
     rows = score.tables("bands", 'a list of at least one band, such as { name = "healthy", from = 0 }', _BAND_KEYS)
     if rows is None:
         return None
-    starts = [
-        row.number("from", "a number from 0 to 100: the score at which the band begins", 0.0, 100.0) for row in rows
-    ]
+    if bounded:
+        expected, low, high = "a number from 0 to 100: the score at which the band begins", 0.0, FULL_POINTS
+        starts = [row.number("from", expected, low, high) for row in rows]
+    else:
+        starts = [row.number("from", "a number: the score at which the band begins") for row in rows]
     bands = [_read_band(row, start) for row, start in zip(rows, starts, strict=True)]
     _check_unique(rows, "name")
     _check_unique(rows, "from")
     known = [start for start in starts if start is not None]
-    if known and len(known) == len(starts) and min(known) > 0.0:
+    if bounded and known and len(known) == len(starts) and min(known) > 0.0:
         score.problem("bands", f"one band must have from = 0; the lowest is {min(known):g}")
     if len(rows) > MOST_BANDS:
         score.problem("bands", f"must be at most {MOST_BANDS} bands, not {len(rows)}")
@@ -83,7 +310,32 @@ def _read_bands(score: Table) -> tuple[Band, ...] | None:
 def _read_band(row: Table, start: float | None) -> Band | None:
     name = row.text("name", "a string: the name of the band")
     alert = row.choice("alert", SEVERITIES) if "alert" in row else None
-    return None if name is None or start is None else Band(name, start, alert)
+    owner = row.text("owner", "a string: who acts on it") if "owner" in row else None
+    actions: tuple[str, ...] = ()
+    if "actions" in row:
+        given = row.value("actions")
+        actions = tuple(text for text in given if isinstance(text, str)) if isinstance(given, list) else ()
+        if not isinstance(given, list) or not 0 < len(given) == len(actions):
+            row.wrong("actions", 'a list of at least one string, such as ["call the sponsor"]')
+    return None if name is None or start is None else Band(name, start, alert, actions, owner)
+
+
+def _read_starts(part: Table, bands: Sequence[Band]) -> Weights:
+    """Other starts of bands; the bands' order stays."""
+    if "bands" not in part:
+        return ()
+    names = tuple(band.name for band in bands)
+    table = part.table("bands", "a table of bands and where they begin, such as { healthy = 80 }", names or None)
+    if table is None:
+        return ()
+    given = {name: table.number(name, "a number: the score at which the band begins") for name in table}
+    starts = [given.get(band.name, band.from_) for band in bands]
+    known = [start for start in starts if start is not None]
+    if len(known) == len(starts) and any(after <= before for before, after in pairwise(known)):
+        part.problem("bands", f"the order of bands must stay: {listed(names)} must ascend")
+    elif bands and starts[0] is not None and starts[0] != bands[0].from_:
+        part.problem("bands", f"{shown(names[0])} is the lowest band and begins at {bands[0].from_:g} everywhere")
+    return tuple((name, start) for name, start in given.items() if start is not None and name in names)
 
 
 def _check_unique(rows: list[Table], key: str) -> None:

@@ -9,6 +9,9 @@ baseline, new score. So an id never names two contents, also when a replay group
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import get_args
+
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -24,6 +27,7 @@ from stream.plan import Plan
 from stream.scoring import Scored
 from stream.writing import Said, Writer
 
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 _SHIFT_DECIMALS = 9
 _TELLING = 0.05
 """Smaller deltas would read as 0.0."""
@@ -37,38 +41,32 @@ class Publisher:
         """Bind to one policy and one partition's accounts."""
         self._plan = plan
         self._accounts = accounts
-        self._score = plan.policy.score
         self._unit_ms = UNIT_MS[plan.border_unit]
-        self._measures = [part.measure.name for part in plan.measures]
         self._writer = Writer(plan, accounts)
-        self._alert_table = alert_table(self._score.bands)
+        self._alert_tables = [alert_table(part.score.bands) for part in plan.scores]
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
-        self._state_dtype = np.dtype(
-            [
-                ("policy", "<u8"),
-                ("fence", "<i8", (len(FENCES),)),
-                ("applied", "<i8"),
-                ("border", "<i8"),
-                ("score", "<f8"),
-                ("parts", "<f8", (len(self._measures),)),
-                ("band", "|i1"),
-                ("alert", "|i1"),
-                ("alert_ms", "<i8"),
-                ("to", "<f8"),
-                ("contributions", "<f8", (len(self._measures),)),
-                ("flags", "|b1", (4,)),
-            ]
-        )
+        self._state_dtypes = [_state_dtype(len(part.parts)) for part in plan.scores]
 
-    def note(self, rows: Rows, scored: Scored) -> None:
-        """Remember new scores; mark the rows whose `health.scores` record no longer says the truth."""
+    def note(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
+        """Remember new scores; mark the rows whose `health.scores` record no longer says the truth.
+
+        Returns which rows have come into another segment since they were scored last; None when the policy has none.
+        """
         accounts = self._accounts
         before = accounts.values[rows]
         same = (before == scored.values) | (np.isnan(before) & np.isnan(scored.values))
-        accounts.unsent[rows] |= ~same.all(axis=1) | (accounts.band[rows] == NO_BAND)
+        fresh = accounts.band[rows, 0] == NO_BAND
+        accounts.unsent[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
-        accounts.score[rows] = scored.scores
-        accounts.band[rows] = scored.bands
+        for at, one in enumerate(scored.scores):
+            accounts.score[rows, at] = one.values
+            accounts.band[rows, at] = one.bands
+        if scored.segments is None:
+            return None
+        moved: NDArray[np.bool_] = accounts.segment[rows] != scored.segments
+        accounts.unsent[rows] |= moved
+        accounts.segment[rows] = scored.segments
+        return np.asarray(moved & ~fresh, dtype=np.bool_)
 
     def changes(
         self,
@@ -77,49 +75,77 @@ class Publisher:
         as_of_ms: int,
         effects: Effects,
         *,
+        moved: NDArray[np.bool_] | None,
         swept: bool,
         catching_up: bool,
         alerts: bool,
     ) -> None:
-        """Publish the changes of rows that moved enough or changed band, and their alerts unless held."""
+        """Publish the changes of rows that moved enough or changed band, and their alerts unless held.
+
+        `moved` tells which rows came into another segment, as `note` returned it.
+        """
+        said = self._said(rows, scored, as_of_ms, catching_up=catching_up)
+        causes = self._causes(rows, moved, swept=swept)
+        for at in range(len(self._plan.scores)):
+            self._change(said, at, causes, as_of_ms, effects, swept=swept, alerts=alerts)
+
+    def _causes(self, rows: Rows, moved: NDArray[np.bool_] | None, *, swept: bool) -> NDArray[np.int8]:
+        """What made each row's scores change, as index into `CAUSES`."""
         accounts = self._accounts
+        if swept:
+            causes = np.full(len(rows), CAUSES.index("window"), dtype=np.int8)
+        else:
+            causes = np.where(accounts.on_time[rows], CAUSES.index("event"), CAUSES.index("late")).astype(np.int8)
+            causes[accounts.pulse[rows]] = CAUSES.index("pulse")
+        if moved is not None:
+            causes[moved] = CAUSES.index("segment")
+        return causes
+
+    def _change(
+        self,
+        said: Said,
+        at: int,
+        given: NDArray[np.int8],
+        as_of_ms: int,
+        effects: Effects,
+        *,
+        swept: bool,
+        alerts: bool,
+    ) -> None:
+        """The changes and alerts of score `at`."""
+        accounts, rows, one = self._accounts, said.rows, said.scored.scores[at]
         # Rounded, so that a step from 59.1 to 60.1 is one of 1; no step at all is no change, even where 0 is enough.
-        shift = np.abs(np.round(scored.scores - accounts.base_score[rows], _SHIFT_DECIMALS))
-        moved = (shift >= self._score.min_change) & (shift > 0)
-        moved |= scored.bands != accounts.base_band[rows]
+        shift = np.abs(np.round(one.values - accounts.base_score[rows, at], _SHIFT_DECIMALS))
+        told = (shift >= self._plan.scores[at].score.min_change) & (shift > 0)
+        told |= one.bands != accounts.base_band[rows, at]
         turned = np.zeros(len(rows), dtype=bool)
         if alerts:
-            turned = self._alert_table[scored.bands] != accounts.alert_band[rows]
-        chosen = np.flatnonzero(moved | turned)
+            turned = self._alert_tables[at][one.bands] != accounts.alert_band[rows, at]
+        chosen = np.flatnonzero(told | turned)
         if not chosen.size:
             return
-        said = self._said(rows, scored, as_of_ms, catching_up=catching_up)
         if len(chosen) < len(rows):
-            said = said.pick(chosen)
-        states = self._states(said, as_of_ms, swept=swept)
+            said, given = said.pick(chosen), given[chosen]
+        states = self._states(said, at, given, as_of_ms, swept=swept)
         identities = list(map(xxhash.xxh3_128_hexdigest, states))
-        for at in np.flatnonzero(turned[chosen]).tolist():
-            self._alert(said, at, identities[at], effects)
+        for place in np.flatnonzero(turned[chosen]).tolist():
+            self._alert(said, at, place, identities[place], effects)
         accounts.dirty[said.rows] = True
-        told = np.flatnonzero(moved[chosen])
-        if len(told) < len(chosen):
-            said, identities = said.pick(told), [identities[at] for at in told.tolist()]
-        self._change(said, identities, effects, swept=swept)
-
-    def _change(self, said: Said, identities: list[str], effects: Effects, *, swept: bool) -> None:
-        rows, accounts = said.rows, self._accounts
-        causes: list[Cause] = ["window"] * len(rows)
-        if not swept:
-            causes = ["event" if timely else "late" for timely in accounts.on_time[rows].tolist()]
-        for at in np.flatnonzero(accounts.recast[rows]).tolist():
-            causes[at] = "policy"
-        values = self._writer.changes(said, identities, causes)
+        changed = np.flatnonzero(told[chosen])
+        if len(changed) < len(chosen):
+            said, given = said.pick(changed), given[changed]
+            identities = [identities[place] for place in changed.tolist()]
+        rows, one = said.rows, said.scored.scores[at]
+        causes = [CAUSES[cause] for cause in given.tolist()]
+        for place in np.flatnonzero(accounts.recast[rows, at]).tolist():
+            causes[place] = "policy"
+        values = self._writer.changes(said, at, identities, causes)
         effects.changes.extend(map(Message, accounts.index.keys_of(rows), values))
-        effects.causes.update(causes)
-        accounts.base_score[rows] = said.scored.scores
-        accounts.base_parts[rows] = said.scored.contributions
-        accounts.base_band[rows] = said.scored.bands
-        accounts.recast[rows] = False
+        effects.causes.update((self._plan.scores[at].score.name, cause) for cause in causes)
+        accounts.base_score[rows, at] = one.values
+        accounts.base_parts[rows, accounts.parts_of[at]] = one.parts
+        accounts.base_band[rows, at] = one.bands
+        accounts.recast[rows, at] = False
 
     def scores(self, rows: Rows, scored: Scored, as_of_ms: int, effects: Effects, *, catching_up: bool) -> None:
         """Publish the latest score of every given row."""
@@ -139,59 +165,88 @@ class Publisher:
         """Grows with every event applied and every border passed."""
         return self._accounts.applied[rows] + as_of_ms // self._unit_ms
 
-    def _states(self, said: Said, as_of_ms: int, *, swept: bool) -> list[bytes]:
+    def _states(self, said: Said, at: int, causes: NDArray[np.int8], as_of_ms: int, *, swept: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
 
-        The score is there because a crash between member pages and rows lets a replay see members early.
+        The score is there because a crash between member pages and rows lets a replay see members early, and because
+        of several scores each has messages of its own.
         """
-        accounts, rows, scored = self._accounts, said.rows, said.scored
-        record = np.empty(len(rows), dtype=self._state_dtype)
+        accounts, rows, one, dtype = self._accounts, said.rows, said.scored.scores[at], self._state_dtypes[at]
+        record = np.empty(len(rows), dtype=dtype)
         record["policy"] = self._policy_hash
+        record["which"] = at
         record["fence"] = accounts.fence[rows]
         record["applied"] = accounts.applied[rows]
         record["border"] = as_of_ms // self._unit_ms
-        record["score"] = accounts.base_score[rows]
-        record["parts"] = accounts.base_parts[rows]
-        record["band"] = accounts.base_band[rows]
-        record["alert"] = accounts.alert_band[rows]
-        record["alert_ms"] = accounts.alert_ms[rows]
-        record["to"] = scored.scores
-        record["contributions"] = scored.contributions
-        record["flags"][:, 0] = accounts.on_time[rows] & (not swept)
-        record["flags"][:, 1] = accounts.recast[rows]
-        record["flags"][:, 2] = swept
-        record["flags"][:, 3] = said.catching_up
-        blob, width = record.tobytes(), self._state_dtype.itemsize
+        record["score"] = accounts.base_score[rows, at]
+        record["parts"] = accounts.base_parts[rows, accounts.parts_of[at]]
+        record["band"] = accounts.base_band[rows, at]
+        record["alert"] = accounts.alert_band[rows, at]
+        record["alert_ms"] = accounts.alert_ms[rows, at]
+        record["to"] = one.values
+        record["to_parts"] = one.parts
+        record["to_band"] = one.bands
+        record["cause"] = causes
+        record["flags"][:, 0] = accounts.recast[rows, at]
+        record["flags"][:, 1] = swept
+        record["flags"][:, 2] = said.catching_up
+        blob, width = record.tobytes(), dtype.itemsize
         starts = range(0, len(blob), width)
         return [
             blob[start : start + width] + key for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
         ]
 
-    def _alert(self, said: Said, at: int, identity: str, effects: Effects) -> None:
-        accounts, bands, row = self._accounts, self._score.bands, int(said.rows[at])
+    def _alert(self, said: Said, at: int, place: int, identity: str, effects: Effects) -> None:
+        accounts, part, row = self._accounts, self._plan.scores[at], int(said.rows[place])
+        bands, one = part.score.bands, said.scored.scores[at]
         account = accounts.index.names[row]
         profile = accounts.profiles.get(row)
         name = profile.name if profile and profile.name else account
         if name != account:
             # A name is no part of the row's state: the same alert under another name is another content.
             identity = xxhash.xxh3_128_hexdigest((identity + name).encode())
-        band, time_ms = int(said.scored.bands[at]), int(said.moments[at])
-        deltas = (said.scored.contributions[at] - accounts.base_parts[row]).tolist()
-        turn = Turn(account, name, float(said.scored.scores[at]), bands[band], time_ms, self._reason(deltas))
-        old, new = int(accounts.alert_band[row]), NO_BAND if bands[band].alert is None else band
+        band, time_ms = int(one.bands[place]), int(said.moments[place])
+        deltas = (one.parts[place] - accounts.base_parts[row, accounts.parts_of[at]]).tolist()
+        reason = _reason(part.parts, deltas)
+        turn = Turn(account, name, part.score.name, float(one.values[place]), bands[band], time_ms, reason)
+        old, new = int(accounts.alert_band[row, at]), NO_BAND if bands[band].alert is None else band
         messages = []
         if old != NO_BAND:
-            messages.append(band_alert("r" + identity, turn, of=bands[old], started_ms=int(accounts.alert_ms[row])))
+            since = int(accounts.alert_ms[row, at])
+            messages.append(band_alert("r" + identity, turn, of=bands[old], started_ms=since))
         if new != NO_BAND:
             messages.append(band_alert("f" + identity, turn, of=bands[new], started_ms=None))
-            accounts.alert_ms[row] = time_ms
+            accounts.alert_ms[row, at] = time_ms
         for message in messages:
             effects.alerts.append(Message(account.encode(), encode(message)))
             effects.alerted[message.rule, message.status] += 1
-        accounts.alert_band[row] = new
+        accounts.alert_band[row, at] = new
 
-    def _reason(self, deltas: list[float]) -> str:
-        """The few factors that moved a score most, in words: "support tickets -14.0, nps -2.5"."""
-        telling = [pair for pair in zip(self._measures, deltas, strict=True) if abs(pair[1]) >= _TELLING]
-        telling.sort(key=lambda pair: -abs(pair[1]))
-        return ", ".join(f"{measure.replace('_', ' ')} {delta:+.1f}" for measure, delta in telling[:_TOLD])
+
+def _state_dtype(parts: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("policy", "<u8"),
+            ("which", "<i4"),
+            ("fence", "<i8", (len(FENCES),)),
+            ("applied", "<i8"),
+            ("border", "<i8"),
+            ("score", "<f8"),
+            ("parts", "<f8", (parts,)),
+            ("band", "|i1"),
+            ("alert", "|i1"),
+            ("alert_ms", "<i8"),
+            ("to", "<f8"),
+            ("to_parts", "<f8", (parts,)),
+            ("to_band", "|i1"),
+            ("cause", "|i1"),
+            ("flags", "|b1", (3,)),
+        ]
+    )
+
+
+def _reason(names: Sequence[str], deltas: Sequence[float]) -> str:
+    """The few factors that moved a score most, in words: "support tickets -14.0, nps -2.5"."""
+    telling = [pair for pair in zip(names, deltas, strict=True) if abs(pair[1]) >= _TELLING]
+    telling.sort(key=lambda pair: -abs(pair[1]))
+    return ", ".join(f"{name.replace('_', ' ')} {delta:+.1f}" for name, delta in telling[:_TOLD])

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from schemas.outputs import Cause, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue
 from stream.accounts import Accounts
 from stream.columns import Rows
+from stream.models import ScorePlan
 from stream.plan import Plan
-from stream.scoring import Scored
+from stream.scoring import Scored, ScoreOf
 
 RESIDUE = "previous policy"
 """Factor that holds the part of an old baseline whose measures the policy no longer has."""
@@ -70,72 +71,120 @@ class Writer:
     def __init__(self, plan: Plan, accounts: Accounts) -> None:
         """Make the templates."""
         self._accounts = accounts
-        names = [part.measure.name for part in plan.measures]
-        label, score = plan.label, plan.policy.score
-        self._bands = [_encode(name) for name in (*(band.name for band in score.bands), None)]
-        factors = [Factor(name, GAP, GAP, GAP, GAP) for name in names]
-        shifts = [FactorChange(name, GAP, GAP, GAP) for name in names]
-        residue = FactorChange(RESIDUE, GAP, 0.0, GAP)
+        self._plan = plan
+        self._segments = [_encode(segment.name) for segment in plan.policy.segments] + [b"null"]
+        label = plan.label
 
         def scores(*, catching_up: bool) -> Template:
-            value = {score.name: ScoreValue(GAP, GAP, factors)}
-            return Template(ScoreMessage(GAP, GAP, GAP, label, GAP, value, catching_up))
-
-        def change(factors: list[FactorChange], *, catching_up: bool) -> Template:
-            fixed = (score.name, GAP, GAP, GAP, GAP, GAP)
-            return Template(ScoreChange(GAP, GAP, GAP, *fixed, factors, label, GAP, catching_up))
+            found = {part.score.name: _score_value(part) for part in plan.scores}
+            return Template(ScoreMessage(GAP, GAP, GAP, label, GAP, found, catching_up))
 
         self._score = [scores(catching_up=catching_up) for catching_up in (False, True)]
-        self._change = [change(shifts, catching_up=catching_up) for catching_up in (False, True)]
-        self._change_residue = [change([*shifts, residue], catching_up=catching_up) for catching_up in (False, True)]
+        self._bands = [_encoded(*(band.name for band in part.score.bands), None) for part in plan.scores]
+        self._changes = [_ChangeTemplates(part, label) for part in plan.scores]
+        self._limits = [
+            [[_encode(limit.name) for limit in model.limits] for model in part.models] for part in plan.scores
+        ]
 
     def scores(self, said: Said) -> list[bytes]:
         """Messages of `health.scores`."""
         if not len(said.rows):
             return []
-        rows, scored, profiles = said.rows, said.scored, self._accounts.profiles
-        segments = [b"null"] * len(rows)
-        if profiles:
-            known = map(profiles.get, rows.tolist())
-            segments = [_encode(profile.segment if profile else None) for profile in known]
-        parts = np.stack((scored.values, scored.points, scored.weights, scored.contributions), axis=2)
-        value, *factors = numbers(scored.scores, *parts.reshape(len(rows), -1).T)
-        bands = list(map(self._bands.__getitem__, scored.bands.tolist()))
-        columns = [self._names(rows), *numbers(said.moments, said.revisions), segments, value, bands, *factors]
+        rows, scored = said.rows, said.scored
+        columns = [self._names(rows), *numbers(said.moments, said.revisions), self._segment_names(said)]
+        for at, (part, one) in enumerate(zip(self._plan.scores, scored.scores, strict=True)):
+            places = part.places
+            measures = len(places)
+            points = np.full((len(rows), measures), np.nan) if part.additive else scored.points[:, places]
+            gains = one.contributions[:, :measures]
+            factors = np.stack((scored.values[:, places], points, one.weights, gains), axis=2)
+            value, *texts = numbers(one.values, *factors.reshape(len(rows), -1).T, *one.contributions[:, measures:].T)
+            columns += [value, list(map(self._bands[at].__getitem__, one.bands.tolist())), *texts]
+            if one.limited is not None:
+                columns.append(self._exceptions(at, said, one))
         return self._score[said.catching_up].fill(columns)
 
-    def changes(self, said: Said, identities: Sequence[str], causes: Sequence[Cause]) -> list[bytes]:
-        """Messages of `health.score-changes`: from what was said last, which `Accounts` still holds."""
+    def changes(self, said: Said, at: int, identities: Sequence[str], causes: Sequence[Cause]) -> list[bytes]:
+        """Messages of `health.score-changes` of score `at`: from what was said last, which `Accounts` still holds."""
         if not len(said.rows):
             return []
-        rows, scored, accounts = said.rows, said.scored, self._accounts
-        before, after = accounts.base_parts[rows], scored.contributions
-        from_ = accounts.base_score[rows]
+        rows, one, accounts, bands = said.rows, said.scored.scores[at], self._accounts, self._bands[at]
+        before, after = accounts.base_parts[rows, accounts.parts_of[at]], one.parts
+        from_ = accounts.base_score[rows, at]
         parts = np.stack((before, after, after - before), axis=2)
         moments, revisions = numbers(said.moments, said.revisions)
-        left, value, *factors = numbers(from_, scored.scores, *parts.reshape(len(rows), -1).T)
+        left, value, *factors = numbers(from_, one.values, *parts.reshape(len(rows), -1).T)
         columns = [
             [b'"%b"' % identity.encode() for identity in identities],
             self._names(rows),
             moments,
             left,
             value,
-            list(map(self._bands.__getitem__, accounts.base_band[rows].tolist())),
-            list(map(self._bands.__getitem__, scored.bands.tolist())),
+            list(map(bands.__getitem__, accounts.base_band[rows, at].tolist())),
+            list(map(bands.__getitem__, one.bands.tolist())),
             [b'"%b"' % cause.encode() for cause in causes],
             *factors,
             revisions,
         ]
-        values = self._change[said.catching_up].fill(columns)
+        templates = self._changes[at]
+        values = templates.plain[said.catching_up].fill(columns)
         # Not only where a policy is new: a baseline keeps its gone measures until the account's next change.
         residues = from_ - before.sum(axis=1)
         chosen = np.flatnonzero(np.abs(residues) > _RESIDUE_FROM)
         if chosen.size:
-            some = [[column[at] for at in chosen.tolist()] for column in columns]
+            some = [[column[place] for place in chosen.tolist()] for column in columns]
             some[-1:-1] = numbers(residues[chosen], -residues[chosen])
-            for at, whole in zip(chosen.tolist(), self._change_residue[said.catching_up].fill(some), strict=True):
-                values[at] = whole
+            for place, whole in zip(chosen.tolist(), templates.residue[said.catching_up].fill(some), strict=True):
+                values[place] = whole
         return values
+
+    def _segment_names(self, said: Said) -> list[bytes]:
+        """The policy's segment of each row, or the profile's where the policy has none."""
+        if said.scored.segments is not None:
+            return list(map(self._segments.__getitem__, said.scored.segments.tolist()))
+        profiles = self._accounts.profiles
+        if not profiles:
+            return [b"null"] * len(said.rows)
+        known = map(profiles.get, said.rows.tolist())
+        return [_encode(profile.segment if profile else None) for profile in known]
+
+    def _exceptions(self, at: int, said: Said, one: ScoreOf) -> list[bytes]:
+        """JSON list of the measures whose exceptions hold, each once."""
+        assert one.limited is not None
+        segments = said.scored.segments
+        models = [0] * len(said.rows) if segments is None else (segments + 1).tolist()
+        texts = [b"[]"] * len(said.rows)
+        for row in np.flatnonzero(one.limited.any(axis=1)).tolist():
+            names = self._limits[at][models[row]]
+            held = [name for name, holds in zip(names, one.limited[row].tolist(), strict=False) if holds]
+            texts[row] = b"[" + b",".join(dict.fromkeys(held)) + b"]"
+        return texts
 
     def _names(self, rows: Rows) -> list[bytes]:
         return list(map(_encode, map(self._accounts.index.names.__getitem__, rows.tolist())))
+
+
+class _ChangeTemplates:
+    """The change messages of one score, by whether it is catching up: as usual, and with a residue."""
+
+    def __init__(self, part: ScorePlan, label: str) -> None:
+        shifts = [FactorChange(name, GAP, GAP, GAP) for name in part.parts]
+        residue = FactorChange(RESIDUE, GAP, 0.0, GAP)
+
+        def change(factors: list[FactorChange], *, catching_up: bool) -> Template:
+            fixed = (part.score.name, GAP, GAP, GAP, GAP, GAP)
+            return Template(ScoreChange(GAP, GAP, GAP, *fixed, factors, label, GAP, catching_up))
+
+        self.plain = [change(shifts, catching_up=catching_up) for catching_up in (False, True)]
+        self.residue = [change([*shifts, residue], catching_up=catching_up) for catching_up in (False, True)]
+
+
+def _score_value(part: ScorePlan) -> ScoreValue:
+    factors = [Factor(name, GAP, GAP, GAP, GAP) for name in part.measures]
+    factors += [Factor(name, None, None, 0.0, GAP) for name in part.extras]
+    limits = any(model.limits for model in part.models)
+    return ScoreValue(GAP, GAP, factors, GAP if limits else None)
+
+
+def _encoded(*values: str | None) -> list[bytes]:
+    return list(map(_encode, values))

@@ -83,8 +83,8 @@ class Watched(Engine):
 def open_episodes(engine: Engine) -> set[tuple[str, str]]:
     """(account, rule) of every alert that is firing, as the engine's rows have it."""
     accounts, bands = engine.accounts, engine.plan.policy.score.bands
-    open_in = [(row, int(accounts.alert_band[row])) for row in range(len(accounts))]
-    return {(accounts.index.names[row], f"band:{bands[band].name}") for row, band in open_in if band >= 0}
+    open_in = [(row, int(accounts.alert_band[row, 0])) for row in range(len(accounts))]
+    return {(accounts.index.names[row], f"band:health:{bands[band].name}") for row, band in open_in if band >= 0}
 
 
 def scores_of(engine: Engine) -> dict[str, AccountScore]:

@@ -385,7 +385,7 @@ def band_episodes(borders: Borders) -> list[tuple[str, str, Status, int]]:
     transitions: list[tuple[str, str, Status, int]] = []
     for (_, border_ms), scores in sorted(borders.items(), key=lambda item: (item[0][1], item[0][0])):
         for account_id, score in sorted(scores.items()):
-            rule = f"band:{score.band}" if score.alert is not None else None
+            rule = f"band:health:{score.band}" if score.alert is not None else None
             fired = firing.get(account_id)
             if rule == fired:
                 continue

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from stream.measures.base import Need, Stat
+from stream.measures.base import HeldStat, Need, Stat
 from stream.measures.counting import Count, Rate, Share, WeightedCount
 from stream.measures.distinct import Distinct
 from stream.measures.extremes import Extreme
+from stream.measures.facts import Fact
 from stream.measures.latest import DaysSinceLast, Last
 from stream.measures.summing import Mean, Sum
 
@@ -28,10 +29,14 @@ STATS: Mapping[str, Stat] = MappingProxyType(
         "days_since_last": DaysSinceLast(),
         "distinct_users": Distinct("user_id"),
         "distinct_features": Distinct("feature"),
+        "distinct_roles": Distinct("role"),
         "rate": Rate(),
         "share": Share(),
         "weighted_count": WeightedCount(),
+        "days_since": Fact(1),
+        "days_until": Fact(-1),
+        "value": Fact(),
     }
 )
 
-__all__ = ["STATS", "Need", "Stat"]
+__all__ = ["STATS", "HeldStat", "Need", "Stat"]

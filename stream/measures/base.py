@@ -8,13 +8,13 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import LatestColumn, PaneColumn, Rows
+from stream.columns import FactColumn, LatestColumn, PaneColumn, Rows
 from stream.members import Members
 from stream.policy import Measure
 
-Kind = Literal["count", "sum", "min", "max", "latest", "members"]
+Kind = Literal["count", "sum", "min", "max", "latest", "members", "fact"]
 Where = tuple[tuple[str, tuple[str, ...]], ...]
-AnyColumn = PaneColumn | LatestColumn | Members
+AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
 
 
 class Need(NamedTuple):
@@ -34,6 +34,13 @@ class Stat(Protocol):
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The measure's value of each row over its window, float64 (k,); NaN where there is none."""
+
+
+class HeldStat(Stat, Protocol):
+    """A statistic whose value can outlast its window."""
+
+    def held(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The value over the newest pane between the window and `stale_after` that has one, float64 (k,), or NaN."""
 
 
 def pane_column(column: AnyColumn) -> PaneColumn:

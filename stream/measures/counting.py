@@ -48,8 +48,18 @@ class Share:
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """0..1, NaN without events."""
         part, whole = (pane_column(column).read(rows, measure.window.panes) for column in columns)
-        share: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(rows), np.nan), where=whole > 0)
-        return share
+        return _ratio(part, whole)
+
+    def held(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The share in the last pane with events."""
+        part, whole = map(pane_column, columns)
+        ago = whole.last_pane(rows, measure.window.panes, measure.reach)
+        return np.where(ago < 0, np.nan, _ratio(part.read_pane(rows, ago), whole.read_pane(rows, ago)))
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return ratio
 
 
 class WeightedCount:

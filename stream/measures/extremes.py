@@ -28,3 +28,9 @@ class Extreme:
         """The window's extreme, NaN without events."""
         value = pane_column(columns[0]).read(rows, measure.window.panes)
         return np.where(np.isfinite(value), value, np.nan)
+
+    def held(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The extreme of the last pane with events."""
+        column = pane_column(columns[0])
+        ago = column.last_pane(rows, measure.window.panes, measure.reach)
+        return np.where(ago < 0, np.nan, column.read_pane(rows, ago))

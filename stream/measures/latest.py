@@ -25,6 +25,12 @@ class Last:
         assert isinstance(column, LatestColumn)
         return column.read(rows, measure.window.panes)[1]
 
+    def held(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The value of the latest event, also of one before the window."""
+        column = columns[0]
+        assert isinstance(column, LatestColumn)
+        return column.read(rows, measure.reach)[1]
+
 
 class DaysSinceLast:
     """UTC days from the latest event to the moment of the score."""

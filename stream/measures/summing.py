@@ -34,7 +34,15 @@ class Mean:
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The window's mean, NaN without events."""
         total, count = (pane_column(column).read(rows, measure.window.panes) for column in columns)
-        mean: NDArray[np.float64] = np.divide(
-            total, count * MILLIONTHS, out=np.full(len(rows), np.nan), where=count > 0
-        )
-        return mean
+        return _mean(total, count)
+
+    def held(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The mean of the last pane with events."""
+        total, count = map(pane_column, columns)
+        ago = count.last_pane(rows, measure.window.panes, measure.reach)
+        return np.where(ago < 0, np.nan, _mean(total.read_pane(rows, ago), count.read_pane(rows, ago)))
+
+
+def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = np.divide(total, count * MILLIONTHS, out=np.full(len(total), np.nan), where=count > 0)
+    return mean

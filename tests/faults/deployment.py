@@ -245,7 +245,7 @@ class Deployment:
         alerts = self.documents(verdict.ALERTS)
         differences = verdict.twice_named(alerts)
         assert not differences, _few(differences)
-        firing = {(account, f"band:{score.band}") for account, score in expected.items() if score.alert}
+        firing = {(account, f"band:health:{score.band}") for account, score in expected.items() if score.alert}
         missed, stale = firing - verdict.open_alerts(alerts), verdict.open_alerts(alerts) - firing
         assert not missed, f"never fired: {missed}"
         assert not stale, f"fired and never resolved: {stale}"

@@ -120,9 +120,11 @@ def test_bands_are_known_by_name() -> None:
     first = drive_of(old, log)
     assert [alert.status for alert in first.alerts] == ["firing"]
     drive = restarted(first, new)
-    assert open_episodes(drive.engine) == {("a", "band:poor")}
+    assert open_episodes(drive.engine) == {("a", "band:health:poor")}
     drive.take(usage(0, 0, first=1))
-    assert [(alert.rule, alert.status, alert.band) for alert in drive.alerts] == [("band:poor", "resolved", "fair")]
+    assert [(alert.rule, alert.status, alert.band) for alert in drive.alerts] == [
+        ("band:health:poor", "resolved", "fair")
+    ]
     assert drive.alerts[0].starts_at == first.alerts[0].starts_at
 
 
@@ -140,11 +142,11 @@ def test_alerts_are_held_while_catching_up_and_only_what_is_still_true_fires() -
     poor.take(usage(0))
     poor.flush()
     poor.turn_to(Mode.HEAD)
-    assert [(alert.rule, alert.status) for alert in poor.alerts] == [("band:poor", "firing")]
+    assert [(alert.rule, alert.status) for alert in poor.alerts] == [("band:health:poor", "firing")]
     again = restarted(poor, policy_text)
     again.flush()
     assert not again.alerts
-    assert open_episodes(again.engine) == {("a", "band:poor")}
+    assert open_episodes(again.engine) == {("a", "band:health:poor")}
 
 
 @given(st.data(), plausible_logs(partitions=1, backdated=False), policies(windows=DAYS), policies(windows=DAYS))

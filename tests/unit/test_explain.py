@@ -44,10 +44,11 @@ def policy() -> Policy:
 
 
 def message(policy: Policy, *parts: tuple[float | None, float | None]) -> ScoreMessage:
-    known = [measure.weight for measure, (_, points) in zip(policy.measures, parts, strict=True) if points is not None]
+    given = [measure.weight or 0.0 for measure in policy.measures]
+    total = sum(weight for weight, (_, points) in zip(given, parts, strict=True) if points is not None)
     factors = []
-    for measure, (value, points) in zip(policy.measures, parts, strict=True):
-        weight = 0.0 if points is None else measure.weight / sum(known)
+    for measure, own, (value, points) in zip(policy.measures, given, parts, strict=True):
+        weight = 0.0 if points is None else own / total
         factors.append(Factor(measure.name, value, points, weight, weight * (points or 0.0)))
     score = sum(factor.contribution for factor in factors)
     band = max((band for band in policy.score.bands if band.from_ <= score), key=lambda band: band.from_)
@@ -73,7 +74,9 @@ def test_each_lift_is_enough_and_the_nearest(policy: Policy) -> None:
     for factor in told.factors:
         if factor.measure in lifts:
             needed = np.array([lifts[factor.measure].needed])
-            (points,) = by_name[factor.measure].normaliser.points(needed)
+            normaliser = by_name[factor.measure].normaliser
+            assert normaliser is not None
+            (points,) = normaliser.points(needed)
             assert told.value + factor.weight * (points - factor.points) >= 40 - 1e-9
 
 

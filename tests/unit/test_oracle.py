@@ -432,12 +432,12 @@ def test_borders_between_the_first_and_the_last_event() -> None:
         4: {"a": 45, "b": 25},
     }
     assert [(account, rule, status, (at - DAY) // HOUR_MS) for account, rule, status, at in band_episodes(borders)] == [
-        ("a", "band:poor", "firing", 2),
-        ("b", "band:fair", "firing", 2),
-        ("a", "band:poor", "resolved", 4),
-        ("a", "band:fair", "firing", 4),
-        ("b", "band:fair", "resolved", 4),
-        ("b", "band:poor", "firing", 4),
+        ("a", "band:health:poor", "firing", 2),
+        ("b", "band:health:fair", "firing", 2),
+        ("a", "band:health:poor", "resolved", 4),
+        ("a", "band:health:fair", "firing", 4),
+        ("b", "band:health:fair", "resolved", 4),
+        ("b", "band:health:poor", "firing", 4),
     ]
 
 
@@ -467,6 +467,6 @@ def test_an_alert_resolves_when_its_band_is_left_for_a_silent_one() -> None:
     text = policy(f'{COUNTED}window = "1h"', bands=THREE_BANDS)
     records = log(usage(DAY, count=5), usage(DAY + HOUR_MS, count=90), usage(DAY + 2 * HOUR_MS))
     assert band_episodes(border_scores(records, text, NOW)) == [
-        ("a", "band:poor", "firing", DAY),
-        ("a", "band:poor", "resolved", DAY + HOUR_MS),
+        ("a", "band:health:poor", "firing", DAY),
+        ("a", "band:health:poor", "resolved", DAY + HOUR_MS),
     ]

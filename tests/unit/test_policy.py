@@ -144,13 +144,14 @@ def test_the_template_scores_77() -> None:
     policy = parse_policy(TEMPLATE)
     values = dict(zip([measure.name for measure in policy.measures], (8.0, 3.0, 3.0, 6.0, 7.5), strict=True))
     assert list(values) == ["product_usage", "support_tickets", "payment_history", "engagement", "nps"]
-    assert [measure.weight for measure in policy.measures] == [30.0, 20.0, 25.0, 15.0, 10.0]
-    points = [float(measure.normaliser.points(np.array(values[measure.name]))) for measure in policy.measures]
+    weights = [measure.weight or 0.0 for measure in policy.measures]
+    assert weights == [30.0, 20.0, 25.0, 15.0, 10.0]
+    rules = [(measure.normaliser, values[measure.name]) for measure in policy.measures]
+    points = [float(rule.points(np.array(value))) for rule, value in rules if rule is not None]
     assert points == [80.0, 70.0, 90.0, 60.0, 75.0]
-    weighed = [measure.weight * gained for measure, gained in zip(policy.measures, points, strict=True)]
-    score = sum(weighed) / sum(measure.weight for measure in policy.measures)
+    score = sum(weight * gained for weight, gained in zip(weights, points, strict=True)) / sum(weights)
     assert score == 77.0
-    assert policy.score.bands[int(band_index(np.array(score), policy.score.bands))].name == "healthy"
+    assert policy.score.bands[int(band_index(np.array(score), np.array([0.0, 40.0, 70.0])))].name == "healthy"
 
 
 def test_the_template_says_in_a_comment_what_it_does() -> None:

@@ -1,0 +1,120 @@
+"""Read the spans of a measure: its window, what it is compared with, how long its last value is held.
+
+Owns `Window` and the limits of spans. Must not know of fields and points. Called by the reader of measures.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from stream.policy_errors import listed
+
+if TYPE_CHECKING:
+    from stream.policy_table import Table
+
+LONGEST_WINDOW = {"hour": 72, "day": 365}  # in panes
+
+_COMPARABLE_STATS = ("count", "sum", "weighted_count")
+_COMPARISONS = ("previous", "percentile", "z")
+_HELD_STATS = ("mean", "min", "max", "last", "share")
+
+_WINDOW = re.compile(r"(?P<panes>[0-9]{1,9})(?P<unit>[hd])")
+_DAYS = f'days from "1d" to "{LONGEST_WINDOW["day"]}d"'
+_SPANS = f'hours from "1h" to "{LONGEST_WINDOW["hour"]}h" or {_DAYS}'
+
+Comparison = Literal["previous", "percentile", "z"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far back: a number of panes, each a UTC hour or a UTC day."""
+
+    panes: int
+    unit: Literal["hour", "day"]
+
+
+def _read_panes(table: Table, key: str, expected: str) -> Window | None:
+    """A span written as a window."""
+    given = table.value(key)
+    found = _WINDOW.fullmatch(given) if isinstance(given, str) else None
+    if found is None:
+        table.wrong(key, expected)
+        return None
+    unit: Literal["hour", "day"] = "hour" if found["unit"] == "h" else "day"
+    return Window(int(found["panes"]), unit)
+
+
+def read_window(table: Table, stat: str | None) -> Window | None:
+    """The window of a measure."""
+    window = _read_panes(table, "window", _SPANS)
+    if window is None:
+        return None
+    panes, unit = window.panes, window.unit
+    days = max(1, min(panes // 24, LONGEST_WINDOW["day"]))
+    in_days = f'; did you mean "{days}d"?' if unit == "hour" and panes else ""
+    if unit == "hour" and stat == "days_since_last":
+        table.wrong("window", f'{_DAYS} for stat "days_since_last"', in_days)
+        return None
+    if not 1 <= panes <= LONGEST_WINDOW[unit]:
+        table.wrong("window", _SPANS, in_days)
+        return None
+    return window
+
+
+def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple[Comparison | None, int | None]:
+    """What the window is compared with, and over how many panes before it."""
+    chosen = table.choice("compare", _COMPARISONS) if "compare" in table else None
+    if "history" in table and chosen in (None, "previous"):
+        table.problem("history", 'only compare = "percentile" and "z" take a history')
+    if "compare" not in table:
+        return None, None
+    if stat is not None and stat not in _COMPARABLE_STATS:
+        able = listed(_COMPARABLE_STATS)
+        table.problem("compare", f'stat "{stat}" can not be compared with the window before; stats that can: {able}')
+        return None, None
+    if chosen == "previous":
+        if window is not None and 2 * window.panes > LONGEST_WINDOW[window.unit]:
+            most = f"{LONGEST_WINDOW[window.unit] // 2}{window.unit[0]}"
+            table.wrong("window", f'at most "{most}" where it is compared with the one before')
+            return None, None
+        return "previous", None
+    if chosen is None:
+        return None, None
+    history = _read_history(table, window)
+    comparison: Comparison = "percentile" if chosen == "percentile" else "z"
+    return (None, None) if history is None else (comparison, history)
+
+
+def _read_history(table: Table, window: Window | None) -> int | None:
+    expected = "a span in the unit of the window, at least twice as long as it"
+    history = _read_panes(table, "history", expected)
+    if history is None or window is None:
+        return None
+    most = LONGEST_WINDOW[window.unit] - window.panes
+    if history.unit != window.unit or not 2 * window.panes <= history.panes <= most:
+        table.wrong("history", f'{expected} and at most "{most}{window.unit[0]}"')
+        return None
+    return history.panes
+
+
+def read_hold(table: Table, stat: str | None, window: Window | None, compare: str | None) -> int | None:
+    """For how many panes the last value stands in for a missing one."""
+    if table.value("missing") != "hold":
+        if "stale_after" in table:
+            table.problem("stale_after", 'only missing = "hold" takes stale_after')
+        return None
+    if compare is not None or (stat is not None and stat not in _HELD_STATS):
+        what = f'stat "{stat}"' + (f' with compare = "{compare}"' if compare else "")
+        table.problem("missing", f"{what} has nothing to hold; stats that have: {listed(_HELD_STATS)}")
+        return None
+    if window is None or "stale_after" not in table:
+        return None if window is None else LONGEST_WINDOW[window.unit]
+    expected = "a span in the unit of the window, longer than it"
+    span = _read_panes(table, "stale_after", expected)
+    most = LONGEST_WINDOW[window.unit]
+    if span is not None and (span.unit != window.unit or not window.panes < span.panes <= most):
+        table.wrong("stale_after", f'{expected} and at most "{most}{window.unit[0]}"')
+        return None
+    return None if span is None else span.panes
