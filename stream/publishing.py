@@ -10,14 +10,12 @@ baseline, new score. So an id never names two contents, also when a replay group
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from schemas.codecs import encode
-from schemas.outputs import Cause
 from stream.accounts import FENCES, NO_BAND, Accounts
 from stream.alerts import Turn, alert_table, band_alert
 from stream.columns import Rows
@@ -25,9 +23,8 @@ from stream.effects import Effects, Message
 from stream.panes import UNIT_MS
 from stream.plan import Plan
 from stream.scoring import Scored
-from stream.writing import Said, Writer
+from stream.writing import CAUSES, Said, Writer
 
-CAUSES: tuple[Cause, ...] = get_args(Cause)
 _SHIFT_DECIMALS = 9
 _TELLING = 0.05
 """Smaller deltas would read as 0.0."""
@@ -136,12 +133,12 @@ class Publisher:
             said, given = said.pick(changed), given[changed]
             identities = [identities[place] for place in changed.tolist()]
         rows, one = said.rows, said.scored.scores[at]
-        causes = [CAUSES[cause] for cause in given.tolist()]
-        for place in np.flatnonzero(accounts.recast[rows, at]).tolist():
-            causes[place] = "policy"
+        causes = np.where(accounts.recast[rows, at], CAUSES.index("policy"), given)
         values = self._writer.changes(said, at, identities, causes)
         effects.changes.extend(map(Message, accounts.index.keys_of(rows), values))
-        effects.causes.update((self._plan.scores[at].score.name, cause) for cause in causes)
+        for cause, count in enumerate(np.bincount(causes, minlength=len(CAUSES)).tolist()):
+            if count:
+                effects.causes[self._plan.scores[at].score.name, CAUSES[cause]] += count
         accounts.base_score[rows, at] = one.values
         accounts.base_parts[rows, accounts.parts_of[at]] = one.parts
         accounts.base_band[rows, at] = one.bands

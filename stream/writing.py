@@ -8,7 +8,7 @@ of building and encoding an object a message. Called by `stream.publishing`, whi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -27,7 +27,10 @@ _RESIDUE_FROM = 1e-9
 GAP: Any = msgspec.Raw(b"\0")
 """Stands for a value in a template. JSON escapes this character, so no text of a message holds it."""
 
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+
 _encode = msgspec.json.Encoder().encode
+_CAUSES = [_encode(cause) for cause in CAUSES]
 
 
 class Said(NamedTuple):
@@ -104,8 +107,11 @@ class Writer:
                 columns.append(self._exceptions(at, said, one))
         return self._score[said.catching_up].fill(columns)
 
-    def changes(self, said: Said, at: int, identities: Sequence[str], causes: Sequence[Cause]) -> list[bytes]:
-        """Messages of `health.score-changes` of score `at`: from what was said last, which `Accounts` still holds."""
+    def changes(self, said: Said, at: int, identities: Sequence[str], causes: NDArray[np.int8]) -> list[bytes]:
+        """Messages of `health.score-changes` of score `at`: from what was said last, which `Accounts` still holds.
+
+        `identities` are hexadecimal, `causes` (k,) index into `CAUSES`.
+        """
         if not len(said.rows):
             return []
         rows, one, accounts, bands = said.rows, said.scored.scores[at], self._accounts, self._bands[at]
@@ -115,14 +121,14 @@ class Writer:
         moments, revisions = numbers(said.moments, said.revisions)
         left, value, *factors = numbers(from_, one.values, *parts.reshape(len(rows), -1).T)
         columns = [
-            [b'"%b"' % identity.encode() for identity in identities],
+            _encode(identities)[1:-1].split(b","),
             self._names(rows),
             moments,
             left,
             value,
             list(map(bands.__getitem__, accounts.base_band[rows, at].tolist())),
             list(map(bands.__getitem__, one.bands.tolist())),
-            [b'"%b"' % cause.encode() for cause in causes],
+            list(map(_CAUSES.__getitem__, causes.tolist())),
             *factors,
             revisions,
         ]
