@@ -174,5 +174,6 @@ METRIC_SOURCES: tuple[str, ...] = tuple(name for name, kind in EVENT_TYPES.items
 """Sources whose events feed measures, in the order that breaks ties of record time."""
 
 PROFILE_SOURCE = "accounts"
+CONTROL_SOURCE = "controls"
 SOURCES: tuple[str, ...] = (*METRIC_SOURCES, PROFILE_SOURCE)
 """Everything a worker reads today; a row keeps one fence for each, in this order, and one for the inbox."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Cause = Literal["event", "window", "late", "pulse", "segment", "policy"]
+Cause = Literal["event", "window", "late", "pulse", "override", "segment", "policy"]
 
 
 class Factor(Struct, gc=False):
@@ -39,6 +39,17 @@ class ScoreValue(Struct, omit_defaults=True, gc=False):
     exceptions: list[str] | None = None
 
 
+class Override(Struct, omit_defaults=True, gc=False):
+    """A person's word on an account until `expires_at`: a score or a band. It stands beside what is computed."""
+
+    reason: str
+    since: int
+    expires_at: int
+    score: float | None = None
+    band: str | None = None
+    by: str | None = None
+
+
 class ScoreMessage(Struct, omit_defaults=True, gc=False):
     """`health.scores`: the latest of one account. `as_of` is the last event or pane border that could move it.
 
@@ -52,6 +63,7 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     segment: str | None
     scores: dict[str, ScoreValue]
     catching_up: bool = False
+    override: Override | None = None
 
 
 class FactorChange(Struct, gc=False):
@@ -64,7 +76,10 @@ class FactorChange(Struct, gc=False):
 
 
 class ScoreChange(Struct, omit_defaults=True, gc=False):
-    """`health.score-changes`: deltas sum to `to - from`. An account's first has `from` 0 and no `band_from`."""
+    """`health.score-changes`: deltas sum to `to - from`. An account's first has `from` 0 and no `band_from`.
+
+    One of cause `override` moves nothing: an override began (`override` has it) or ended.
+    """
 
     id: str
     account_id: str
@@ -79,6 +94,7 @@ class ScoreChange(Struct, omit_defaults=True, gc=False):
     policy: str
     revision: int
     catching_up: bool = False
+    override: Override | None = None
 
 
 class Alert(Struct, omit_defaults=True, gc=False):

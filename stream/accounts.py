@@ -4,8 +4,9 @@ Owns what every account has whatever the policy: position in the log (fences, ev
 published, band and alert state, profile. Columns of the policy are beside it, in `stream.columns`. Called by
 `stream.engine`.
 
-A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON. The
-layout itself is a record too, so that rows of another policy or version are read by field name.
+A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON, and after a
+newline the override. The layout itself is a record too, so that rows of another policy or version are read by field
+name.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from schemas.codecs import encode, instant_ms
-from schemas.events import SOURCES, ProfileEvent
+from schemas.events import SOURCES, ControlEvent, ProfileEvent
 from stream.columns import NEVER, FactColumn, LatestColumn, PaneColumn, Rows
 from stream.measures.base import AnyColumn
 from stream.models import ScorePlan
@@ -30,6 +32,7 @@ VERSION = 1
 FENCES = (*SOURCES, "inbox")
 NO_BAND = -1
 _HEADER = 9
+_BETWEEN = b"\n"  # JSON without spaces has none
 _APPLIED = struct.Struct("<q")
 
 
@@ -117,6 +120,8 @@ class Accounts:
         """Empty; `scores` and `columns` are the policy's, in order, `measures` is how many it has."""
         self.index = AccountIndex(owns)
         self.profiles: dict[int, ProfileEvent] = {}
+        self.overrides: dict[int, ControlEvent] = {}
+        """The latest override, or its end, of the accounts that ever had one."""
         self.segmenter = segmenter
         self._columns = columns
         self._facts = [column for column in columns if isinstance(column, FactColumn)]
@@ -125,6 +130,7 @@ class Accounts:
         self.applied = np.zeros(0, dtype=np.int64)
         self.last_ms = np.full(0, NEVER, dtype=np.int64)
         self.fence = np.full((0, len(FENCES)), -1, dtype=np.int64)
+        self.override_told = np.zeros(0, dtype=np.uint64)
         # What was last said, a column a score; what it was made of, side by side (`parts_of` tells whose is where).
         self.base_score = np.zeros((0, count))
         self.base_band = np.full((0, count), NO_BAND, dtype=np.int8)
@@ -164,7 +170,7 @@ class Accounts:
     def layout(self) -> Layout:
         """The layout of a row written now; it changes when a column widens."""
         fixed: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
-        fixed += [("last_ms", "<i8")]
+        fixed += [("last_ms", "<i8"), ("override_told", "<u8")]
         fixed += [(f"fence/{name}", "<i8") for name in FENCES]
         fixed += [(field, kind) for field, _, _, kind in self._by_score()]
         for column in self._columns:
@@ -208,6 +214,12 @@ class Accounts:
             self.unsent[row] = True
         return True
 
+    def rule(self, row: int, control: ControlEvent) -> None:
+        """Take an override, or its end, unless one with a later (time, id) is known."""
+        known = self.overrides.get(row)
+        if known is None or _rank(control) > _rank(known):
+            self.overrides[row] = control
+
     def know(self, row: int, profile: ProfileEvent) -> None:
         """Take a profile as the one that holds for a row."""
         self.profiles[row] = profile
@@ -239,11 +251,21 @@ class Accounts:
                 column.save(rows, record)
         blob, width = record.tobytes(), layout.dtype.itemsize
         values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
-        if self.profiles:
+        if self.profiles or self.overrides:
             for at, row in enumerate(rows.tolist()):
                 if row in self.profiles:
                     values[at] += encode(self.profiles[row])
+                if row in self.overrides:
+                    values[at] += _BETWEEN + encode(self.overrides[row])
         return values
+
+    def load_texts(self, row: int, texts: bytes) -> None:
+        """Take what `save` put after the fixed part: the profile, the override, or both."""
+        profile, _, control = texts.partition(_BETWEEN)
+        if profile:
+            self.know(row, msgspec.json.decode(profile, type=ProfileEvent))
+        if control:
+            self.overrides[row] = msgspec.json.decode(control, type=ControlEvent)
 
     def load(self, rows: Rows, record: NDArray[np.void], layout: Layout) -> None:
         """Take rows of any known layout, field by field; what the record lacks keeps its empty value."""
@@ -273,7 +295,7 @@ class Accounts:
                 self.alert_band[rows, at] = table[self.alert_band[rows, at]]
 
 
-_SAVED = ("applied", "last_ms")
+_SAVED = ("applied", "last_ms", "override_told")
 _SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1", "alert_band": "|i1", "alert_ms": "<i8"}
 _FLAGS = ("dirty", "unsent", "on_time", "touched", "pulse", "recast")
 _ARRAYS = (*_SAVED, *_SAVED_BY_SCORE, "fence", "base_parts", "values", "score", "band", "segment", *_FLAGS)
@@ -288,8 +310,8 @@ _FILL: dict[str, float] = {
 }
 
 
-def _rank(profile: ProfileEvent) -> tuple[int, str]:
-    return instant_ms(profile.time), profile.id
+def _rank(event: ProfileEvent | ControlEvent) -> tuple[int, str]:
+    return instant_ms(event.time), event.id
 
 
 def header_of(value: bytes) -> bytes:

@@ -15,11 +15,9 @@ import json
 import struct
 from collections.abc import Mapping
 
-import msgspec
 import numpy as np
 import xxhash
 
-from schemas.events import ProfileEvent
 from stream.accounts import Layout, LayoutError, header_of, layout_of, row_age
 from stream.engine import Engine
 from stream.members import Members
@@ -116,7 +114,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
         accounts.reserve()
         accounts.load(places, record, layouts[digest])
         for at, profile in profiles.items():
-            accounts.know(int(places[at]), msgspec.json.decode(profile, type=ProfileEvent))
+            accounts.load_texts(int(places[at]), profile)
     _load_pages(engine, records, keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})

@@ -20,7 +20,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, ProfileEvent
+from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE, ControlEvent, ProfileEvent
 from stream.accounts import FENCES, Accounts
 from stream.batch import Batch, Candidates, sort_out
 from stream.columns import NEVER, FactColumn, Rows
@@ -85,6 +85,11 @@ class Engine:
     def _unit_ms(self) -> int:
         return UNIT_MS[self.plan.border_unit]
 
+    @property
+    def _clocked(self) -> bool:
+        """Whether days alone may change what is said of an account."""
+        return self.plan.clocked or bool(self.accounts.overrides)
+
     def _advance(self, as_of_ms: int) -> None:
         """Move the moment of scores forward; never back."""
         if self.as_of is not None and as_of_ms <= self.as_of:
@@ -102,7 +107,7 @@ class Engine:
         first = max(self._swept + 1, segment_of(self.as_of, self.plan.border_unit))
         # When the longest window has passed with no event, every pane is empty and later borders change nothing.
         spent = first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self._unit_ms + 1
-        for number in range(first, (border if self.plan.clocked else min(border, spent)) + 1):
+        for number in range(first, (border if self._clocked else min(border, spent)) + 1):
             self._advance(number * self._unit_ms)
             self._publish(self.accounts.alive(), mode, effects, swept=True)
             self._stale = False
@@ -285,11 +290,20 @@ class Engine:
         np.maximum.at(accounts.last_ms, rows, times)
         np.maximum.at(accounts.fence[:, part.batch.fence], rows, part.offsets[piece])
         accounts.on_time[rows[fold.timely[piece]]] = True
-        if part.batch.source == "controls":
-            accounts.pulse[rows] = True
+        if part.batch.source == CONTROL_SOURCE:
+            self._take_controls(part, piece)
         accounts.dirty[rows] = True
         accounts.touched[rows] = True
         return rows
+
+    def _take_controls(self, part: Candidates, piece: slice) -> None:
+        for row, place in zip(part.rows[piece].tolist(), part.chosen[piece].tolist(), strict=True):
+            control = part.batch.events[place]
+            assert isinstance(control, ControlEvent)
+            if control.kind == "pulse":
+                self.accounts.pulse[row] = True
+            else:
+                self.accounts.rule(row, control)
 
     # -- scores -------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from stream.accounts import FENCES, NO_BAND, Accounts
 from stream.alerts import Turn, alert_table, band_alert
 from stream.columns import Rows
 from stream.effects import Effects, Message
+from stream.overriding import overruled
 from stream.panes import UNIT_MS
 from stream.plan import Plan
 from stream.scoring import Scored
@@ -81,10 +82,16 @@ class Publisher:
 
         `moved` tells which rows came into another segment, as `note` returned it.
         """
+        accounts = self._accounts
         said = self._said(rows, scored, as_of_ms, catching_up=catching_up)
         causes = self._causes(rows, moved, swept=swept)
         for at in range(len(self._plan.scores)):
             self._change(said, at, causes, as_of_ms, effects, swept=swept, alerts=alerts)
+        if accounts.overrides:
+            changed = overruled(rows, accounts, as_of_ms)
+            values = self._writer.overrides(said.pick(changed), as_of_ms)
+            effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
+            effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
 
     def _causes(self, rows: Rows, moved: NDArray[np.bool_] | None, *, swept: bool) -> NDArray[np.int8]:
         """What made each row's scores change, as index into `CAUSES`."""
@@ -146,7 +153,8 @@ class Publisher:
 
     def scores(self, rows: Rows, scored: Scored, as_of_ms: int, effects: Effects, *, catching_up: bool) -> None:
         """Publish the latest score of every given row."""
-        values = self._writer.scores(self._said(rows, scored, as_of_ms, catching_up=catching_up))
+        said = self._said(rows, scored, as_of_ms, catching_up=catching_up)
+        values = self._writer.scores(said, as_of_ms)
         effects.scores.extend(map(Message, self._accounts.index.keys_of(rows), values))
         self._accounts.unsent[rows] = False
 

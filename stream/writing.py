@@ -12,12 +12,14 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from schemas.outputs import Cause, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue
 from stream.accounts import Accounts
 from stream.columns import Rows
 from stream.models import ScorePlan
+from stream.overriding import override_of
 from stream.plan import Plan
 from stream.scoring import Scored, ScoreOf
 
@@ -89,7 +91,7 @@ class Writer:
             [[_encode(limit.name) for limit in model.limits] for model in part.models] for part in plan.scores
         ]
 
-    def scores(self, said: Said) -> list[bytes]:
+    def scores(self, said: Said, as_of_ms: int) -> list[bytes]:
         """Messages of `health.scores`."""
         if not len(said.rows):
             return []
@@ -105,7 +107,40 @@ class Writer:
             columns += [value, list(map(self._bands[at].__getitem__, one.bands.tolist())), *texts]
             if one.limited is not None:
                 columns.append(self._exceptions(at, said, one))
-        return self._score[said.catching_up].fill(columns)
+        values = self._score[said.catching_up].fill(columns)
+        if self._accounts.overrides:
+            for place, row in enumerate(rows.tolist()):
+                override = override_of(self._accounts.overrides.get(row), as_of_ms)
+                if override is not None:
+                    values[place] = b'%b,"override":%b}' % (values[place][:-1], _encode(override))
+        return values
+
+    def overrides(self, said: Said, as_of_ms: int) -> list[bytes]:
+        """Messages of `health.score-changes` that tell the beginning or end of an override; the score stays."""
+        accounts, part, found = self._accounts, self._plan.scores[0], []
+        for place, row in enumerate(said.rows.tolist()):
+            override = override_of(accounts.overrides.get(row), as_of_ms)
+            score = float(accounts.base_score[row, 0])
+            band = part.score.bands[accounts.base_band[row, 0]].name
+            change = ScoreChange(
+                "",
+                accounts.index.names[row],
+                int(said.moments[place]),
+                part.score.name,
+                score,
+                score,
+                band,
+                band,
+                "override",
+                [],
+                self._plan.label,
+                int(said.revisions[place]),
+                said.catching_up,
+                override,
+            )
+            identity = xxhash.xxh3_128_hexdigest(_encode(change))
+            found.append(_encode(msgspec.structs.replace(change, id=identity)))
+        return found
 
     def changes(self, said: Said, at: int, identities: Sequence[str], causes: NDArray[np.int8]) -> list[bytes]:
         """Messages of `health.score-changes` of score `at`: from what was said last, which `Accounts` still holds.
