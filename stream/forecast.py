@@ -1,0 +1,119 @@
+"""What becomes of scores when nothing happens: no event comes, and panes leave their windows one by one.
+
+Owns the way ahead: which moments count, the score at each, and the first change of band. It is exact, not a guess: the
+panes say when every event leaves. Works on copies of columns, so that the engine's own state is not touched. Pure;
+called by `vitals explain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from msgspec import Struct
+
+from schemas.outputs import FactorChange
+from stream.chosen import Chosen, read_score
+from stream.columns import Rows
+from stream.engine import Engine
+from stream.panes import UNIT_MS
+from stream.plan import Plan
+from stream.scoring import Scored
+
+HORIZON_MS = 90 * UNIT_MS["day"]
+_DECIMALS = 9
+"""Steps smaller than this come from the order in which floats are added."""
+
+
+class Step(Struct):
+    """From `at` (epoch ms) on, the score and its band are these."""
+
+    at: int
+    score: float
+    band: str
+
+
+class Turn(Struct):
+    """The first change of band: when, into which, at which score, and what each measure loses or gains until then."""
+
+    at: int
+    band: str
+    score: float
+    factors: list[FactorChange]
+
+
+class Forecast(Struct):
+    """One account with no more events.
+
+    `line` begins with now and has a step for each moment at which the score becomes another; `until` (epoch ms) is how
+    far it was looked. `final` tells that nothing at all changes after that: every window is empty.
+    """
+
+    until: int
+    final: bool
+    turn: Turn | None
+    line: list[Step]
+
+
+def borders_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
+    """Moments (epoch ms, ascending) after `as_of_ms`, up to the horizon, at which a score can change by itself.
+
+    They are the borders of each unit in use, as long as its longest window still holds a pane of `as_of_ms` or before.
+    """
+    found: set[int] = set()
+    for unit, panes in plan.longest.items():
+        step = UNIT_MS[unit]
+        pane = as_of_ms // step
+        last = min(pane + panes, (as_of_ms + horizon_ms) // step)
+        found.update(range((pane + 1) * step, last * step + 1, step))
+    return sorted(found)
+
+
+def scores_ahead(
+    engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZON_MS
+) -> Iterator[tuple[int, Scored]]:
+    """The moment and the scores of rows (k) now, then at each of `borders_ahead`, as if no event came any more."""
+    if engine.as_of is None:
+        return
+    columns = [column.excerpt(rows) for column in engine.columns]
+    mine = np.arange(len(rows), dtype=np.int64)
+    yield engine.as_of, read_score(engine.plan, chosen, columns, mine)
+    for border in borders_ahead(engine.plan, engine.as_of, horizon_ms):
+        for column in columns:
+            column.advance(border)
+        yield border, read_score(engine.plan, chosen, columns, mine)
+
+
+def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZON_MS) -> list[Forecast]:
+    """The forecast of each row, in order; `horizon_ms` counts from the engine's `as_of`."""
+    if engine.as_of is None or not len(rows):
+        return []
+    natural = max(
+        (engine.as_of // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in engine.plan.longest.items()
+    )
+    until = min(natural, engine.as_of + horizon_ms)
+    found = [Forecast(until, natural == until, None, []) for _ in range(len(rows))]
+    ahead = scores_ahead(engine, rows, chosen, horizon_ms)
+    at_ms, now = next(ahead)
+    for at, one in enumerate(found):
+        one.line.append(_step(at_ms, now, at, chosen))
+    before = now
+    for border, scored in ahead:
+        moved = np.round(scored.scores, _DECIMALS) != np.round(before.scores, _DECIMALS)
+        for at in np.flatnonzero(moved).tolist():
+            found[at].line.append(_step(border, scored, at, chosen))
+        for at in np.flatnonzero(moved & (scored.bands != now.bands)).tolist():
+            if found[at].turn is None:
+                found[at].turn = _turn(border, now, scored, at, chosen)
+        before = scored
+    return found
+
+
+def _step(at_ms: int, scored: Scored, at: int, chosen: Chosen) -> Step:
+    return Step(at_ms, float(scored.scores[at]), chosen.bands[int(scored.bands[at])].name)
+
+
+def _turn(border: int, now: Scored, then: Scored, at: int, chosen: Chosen) -> Turn:
+    pairs = zip(chosen.measures, now.contributions[at].tolist(), then.contributions[at].tolist(), strict=True)
+    factors = [FactorChange(measure.name, before, after, after - before) for measure, before, after in pairs]
+    return Turn(border, chosen.bands[int(then.bands[at])].name, float(then.scores[at]), factors)
