@@ -6,14 +6,19 @@ the account a band. Pure; called by `vitals explain`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from msgspec import Struct
 
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
+from stream.chosen import Chosen, UnknownScoreError
+from stream.forecast import Forecast
 from stream.normalisers import Linear, Threshold, Tiers
-from stream.policy import Measure, Policy
+from stream.policy import Measure
+from stream.scoring import BAND_DECIMALS
+from stream.since import Since
+from stream.wording import factor_words
 
 _FULL = 100.0
 _CLOSE = 1e-9
@@ -29,7 +34,10 @@ class Lift(Struct):
 
 
 class Explanation(Struct):
-    """One account: score, band, factors by what they cost, and ways up."""
+    """One account: score, band, factors by what they cost, the same in words, and ways up.
+
+    `since` and `ahead` need events; `needs_files` names what is missing where only the score message was at hand.
+    """
 
     account_id: str
     score: str
@@ -40,23 +48,40 @@ class Explanation(Struct):
     next_band: str | None
     missing_points: float
     lifts: list[Lift]
+    policy: str
+    words: list[str]
+    since: Since | None = None
+    ahead: Forecast | None = None
+    needs_files: list[str] = []
 
 
-def explain(message: ScoreMessage, policy: Policy) -> Explanation:
-    """Take a score apart. The policy must be the one the message was scored by."""
-    name, score = next(iter(message.scores.items()))
+def value_of(message: ScoreMessage, chosen: Chosen) -> ScoreValue:
+    """The chosen score of a message. Raises `UnknownScoreError` when the message was made by a policy without it."""
+    if chosen.name not in message.scores:
+        held = ", ".join(message.scores)
+        raise UnknownScoreError(f"{message.account_id} was scored by {message.policy}, which has only {held}")
+    return message.scores[chosen.name]
+
+
+def explain(message: ScoreMessage, chosen: Chosen) -> Explanation:
+    """Take a score apart. `chosen` must be of the policy that the message was scored by."""
+    score = value_of(message, chosen)
+    by_name = {measure.name: measure for measure in chosen.measures}
     factors = sorted(score.factors, key=lambda factor: (-_cost(factor), factor.measure))
-    higher = [band for band in policy.score.bands if band.from_ > score.value]
+    # Rounded as the band itself is: 69.99999999999999 is not below 70.
+    higher = [band for band in chosen.bands if band.from_ > round(score.value, BAND_DECIMALS)]
     return Explanation(
         account_id=message.account_id,
-        score=name,
+        score=chosen.name,
         value=score.value,
         band=score.band,
         as_of=message.as_of,
         factors=factors,
         next_band=higher[0].name if higher else None,
         missing_points=higher[0].from_ - score.value if higher else 0.0,
-        lifts=_lifts(score, policy.measures, higher[0].from_) if higher else [],
+        lifts=_lifts(score, by_name, higher[0].from_) if higher else [],
+        policy=message.policy,
+        words=[factor_words(factor, by_name.get(factor.measure)) for factor in factors],
     )
 
 
@@ -65,8 +90,7 @@ def _cost(factor: Factor) -> float:
     return factor.weight * (_FULL - (factor.points or 0.0)) if factor.points is not None else 0.0
 
 
-def _lifts(score: ScoreValue, measures: Sequence[Measure], target: float) -> list[Lift]:
-    by_name = {measure.name: measure for measure in measures}
+def _lifts(score: ScoreValue, by_name: Mapping[str, Measure], target: float) -> list[Lift]:
     lifts = []
     for factor in score.factors:
         if factor.points is None or factor.weight <= 0 or factor.measure not in by_name:

@@ -18,11 +18,9 @@ from stream.columns import Rows
 from stream.engine import Engine
 from stream.panes import UNIT_MS
 from stream.plan import Plan
-from stream.scoring import Scored
+from stream.scoring import BAND_DECIMALS, Scored
 
 HORIZON_MS = 90 * UNIT_MS["day"]
-_DECIMALS = 9
-"""Steps smaller than this come from the order in which floats are added."""
 
 
 class Step(Struct):
@@ -99,7 +97,8 @@ def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZ
         one.line.append(_step(at_ms, now, at, chosen))
     before = now
     for border, scored in ahead:
-        moved = np.round(scored.scores, _DECIMALS) != np.round(before.scores, _DECIMALS)
+        # Smaller steps come from the order in which floats are added.
+        moved = np.round(scored.scores, BAND_DECIMALS) != np.round(before.scores, BAND_DECIMALS)
         for at in np.flatnonzero(moved).tolist():
             found[at].line.append(_step(border, scored, at, chosen))
         for at in np.flatnonzero(moved & (scored.bands != now.bands)).tolist():

@@ -19,7 +19,7 @@ from stream.measures.base import AnyColumn
 from stream.plan import Plan
 
 Matrix = NDArray[np.float64]
-_BAND_DECIMALS = 9
+BAND_DECIMALS = 9
 """A score of 69.99999999999999 is 70 to a band: sums of floats must not decide it."""
 
 
@@ -89,5 +89,5 @@ def score_values(plan: Plan, values: Matrix) -> Scored:
         weights / shares,
         weighted / shares,
         scores,
-        band_index(np.round(scores, _BAND_DECIMALS), plan.policy.score.bands),
+        band_index(np.round(scores, BAND_DECIMALS), plan.policy.score.bands),
     )

@@ -1,0 +1,104 @@
+"""A factor of a score in words that can be read aloud.
+
+Owns the sentences: what a measure counts, its points, its weight, what it gives. Numbers come from the factor, meanings
+from the policy's measure. Pure; called by `stream.explain`.
+"""
+
+from __future__ import annotations
+
+from schemas.outputs import Factor
+from stream.policy import Measure
+
+_NOUNS = {
+    "product-usage": "usage events",
+    "support-tickets": "ticket events",
+    "surveys": "survey answers",
+    "billing": "billing events",
+    "engagement": "engagement events",
+}
+_EXTREMES = {"mean": "average", "min": "lowest", "max": "highest", "last": "latest"}
+_PERIODS = {1.0: "hour", 24.0: "day", 168.0: "week"}
+_FULL = 100.0
+
+
+def number(value: float) -> str:
+    """A number for people: two decimals at most, four digits where it is small; 1234.5 is 1,234.5."""
+    if value and abs(value) < 1:
+        return f"{value:.4g}"
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def spoken(name: str) -> str:
+    """The name of a measure as people say it."""
+    return name.replace("_", " ")
+
+
+def factor_words(factor: Factor, measure: Measure | None) -> str:
+    """One sentence: value, points, weight, what the factor gives and costs. `measure` None: not in this policy."""
+    begins = f"{spoken(factor.measure)}: {_finding(factor, measure)}"
+    if factor.points is None:
+        return f"{begins}; its weight is shared among the others."
+    gives = f"{factor.points:.1f} of 100 points, weight {factor.weight:.0%}: gives {factor.contribution:.1f}"
+    return f"{begins}; {gives}, costs {factor.weight * _FULL - factor.contribution:.1f}."
+
+
+def _finding(factor: Factor, measure: Measure | None) -> str:
+    if measure is None:
+        return "no value" if factor.value is None else f"the value is {number(factor.value)}"
+    span = _span(measure)
+    if factor.value is None:
+        if measure.compare is not None:
+            return f"nothing to compare with before {span}"
+        return f"no value in {span}"
+    if measure.compare is not None:
+        change = f"{'+' if factor.value > 0 else ''}{number(factor.value)} %"
+        return f"{_subject(measure)} in {span}: {change} against the {_length(measure)} before"
+    return f"{_amount(measure, factor.value)} in {span}"
+
+
+def _amount(measure: Measure, value: float) -> str:
+    told, events = number(value), _events(measure)
+    if measure.stat == "rate":
+        period = _PERIODS.get(measure.per_hours or 0.0, "period")
+        what = events if measure.field is None else f"{spoken(measure.field)} of {events}"
+        return f"{told} a {period} ({what})"
+    if measure.stat == "share":
+        return f"{number(value * 100)} % of {events} have {_condition(measure.of)}"
+    if measure.stat in _EXTREMES and measure.field is not None:
+        return f"{_EXTREMES[measure.stat]} {spoken(measure.field)} of {events} is {told}"
+    if measure.stat == "days_since_last":
+        return f"{told} days since the latest of {events}"
+    if measure.stat in {"distinct_users", "distinct_features"}:
+        what = measure.stat.removeprefix("distinct_")
+        return f"{told} different {what}" + (f" ({_condition(measure.where)})" if measure.where else "")
+    if measure.stat == "count" and measure.field is None:
+        return f"{told} {events}"
+    return f"{_subject(measure)} {'is' if measure.stat == 'sum' else 'come to'} {told}"
+
+
+def _subject(measure: Measure) -> str:
+    """What is counted, as the beginning of a sentence."""
+    events = _events(measure)
+    if measure.weights is not None:
+        return f"{events}, weighted by {measure.weights[0]},"
+    if measure.field is not None:
+        return f"total {spoken(measure.field)} of {events}"
+    return events
+
+
+def _events(measure: Measure) -> str:
+    events = _NOUNS.get(measure.source, f"{measure.source} events")
+    return f"{events} ({_condition(measure.where)})" if measure.where else events
+
+
+def _condition(where: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    return ", ".join(f"{spoken(field)} {' or '.join(values)}" for field, values in where)
+
+
+def _length(measure: Measure) -> str:
+    panes, unit = measure.window.panes, measure.window.unit
+    return unit if panes == 1 else f"{panes} {unit}s"
+
+
+def _span(measure: Measure) -> str:
+    return f"the last {_length(measure)}"
