@@ -52,6 +52,11 @@ class Replay:
     changes: list[Message[bytes]] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    def changes_of(self, account: str) -> list[Message[bytes]]:
+        """One account's changes, in order."""
+        key = account.encode()
+        return [message for message in self.changes if message.key == key]
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:

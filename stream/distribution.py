@@ -32,7 +32,7 @@ class Quartiles(Struct):
     max: float
 
 
-class Bin(Struct):
+class Bin(Struct, rename={"from_": "from"}):
     """Accounts with a score from `from_` up to `to`; the last bin holds `to` too."""
 
     from_: int
@@ -63,7 +63,7 @@ class MeasureSpread(Struct):
 
 
 class Spread(Struct):
-    """One score over the accounts of some events; `bands` come best first. `scores` is null when there is no account."""
+    """One score over accounts; `bands` come best first. `scores` is null when there is no account."""
 
     score: str
     accounts: int
@@ -81,7 +81,7 @@ def spread_of(chosen: Chosen, scored: Scored) -> Spread:
     held, _ = np.histogram(scores, bins=np.arange(0, FULL_POINTS + 1, _BIN))
     by_band = np.bincount(scored.bands, minlength=len(chosen.bands)).tolist()
     bands = [
-        BandCount(band.name, number, number / max(count, 1)) for band, number in zip(chosen.bands, by_band, strict=True)
+        BandCount(band.name, inside, inside / max(count, 1)) for band, inside in zip(chosen.bands, by_band, strict=True)
     ]
     measures = [
         _measure_spread(measure, scored.values[:, at], _own_points(measure, scored.values[:, at]))
@@ -91,7 +91,7 @@ def spread_of(chosen: Chosen, scored: Scored) -> Spread:
         score=chosen.name,
         accounts=count,
         scores=_quartiles(scores),
-        histogram=[Bin(start * _BIN, (start + 1) * _BIN, number) for start, number in enumerate(held.tolist())],
+        histogram=[Bin(at * _BIN, (at + 1) * _BIN, inside) for at, inside in enumerate(held.tolist())],
         bands=bands[::-1],
         measures=measures,
         warnings=list(_warnings(chosen, scored, bands, measures)),
@@ -145,8 +145,9 @@ def _measure_warnings(measure: Measure, spread: MeasureSpread, points: Column) -
         yield f"{name}: gives every account {number(points[0])} points, whatever its value"
         return
     if isinstance(measure.normaliser, Linear):
-        ends = ((spread.at_zero, "zero_at", measure.normaliser.zero_at, 0),)
-        ends += ((spread.at_hundred, "hundred_at", measure.normaliser.hundred_at, 100),)
-        for share, key, value, gained in ends:
+        line = measure.normaliser
+        ends = [(spread.at_zero, 0, "zero_at", line.zero_at), (spread.at_hundred, 100, "hundred_at", line.hundred_at)]
+        for share, gained, key, value in ends:
             if share > _HALF:
-                yield f"{name}: clamped to {gained} points for {share:.0%} of the accounts; {key} is {number(value)}"
+                who = f"{share:.0%} of the accounts with a value"
+                yield f"{name}: clamped to {gained} points for {who}; {key} is {number(value)}"

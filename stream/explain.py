@@ -63,7 +63,7 @@ def value_of(message: ScoreMessage, chosen: Chosen) -> ScoreValue:
     return message.scores[chosen.name]
 
 
-def explain(message: ScoreMessage, chosen: Chosen) -> Explanation:
+def explain_message(message: ScoreMessage, chosen: Chosen) -> Explanation:
     """Take a score apart. `chosen` must be of the policy that the message was scored by."""
     score = value_of(message, chosen)
     by_name = {measure.name: measure for measure in chosen.measures}

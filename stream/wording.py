@@ -57,32 +57,32 @@ def _finding(factor: Factor, measure: Measure | None) -> str:
 
 
 def _amount(measure: Measure, value: float) -> str:
-    told, events = number(value), _events(measure)
-    if measure.stat == "rate":
-        period = _PERIODS.get(measure.per_hours or 0.0, "period")
-        what = events if measure.field is None else f"{spoken(measure.field)} of {events}"
-        return f"{told} a {period} ({what})"
-    if measure.stat == "share":
-        return f"{number(value * 100)} % of {events} have {_condition(measure.of)}"
-    if measure.stat in _EXTREMES and measure.field is not None:
-        return f"{_EXTREMES[measure.stat]} {spoken(measure.field)} of {events} is {told}"
-    if measure.stat == "days_since_last":
-        return f"{told} days since the latest of {events}"
-    if measure.stat in {"distinct_users", "distinct_features"}:
-        what = measure.stat.removeprefix("distinct_")
-        return f"{told} different {what}" + (f" ({_condition(measure.where)})" if measure.where else "")
-    if measure.stat == "count" and measure.field is None:
-        return f"{told} {events}"
-    return f"{_subject(measure)} {'is' if measure.stat == 'sum' else 'come to'} {told}"
+    told, events, stat = number(value), _events(measure), measure.stat
+    if stat in _EXTREMES and measure.field is not None:
+        return f"{_EXTREMES[stat]} {spoken(measure.field)} of {events} is {told}"
+    if stat in {"distinct_users", "distinct_features"}:
+        condition = f" ({_condition(measure.where)})" if measure.where else ""
+        return f"{told} different {stat.removeprefix('distinct_')}{condition}"
+    words = {
+        "count": f"{told} {events}",
+        "rate": f"{told} {events} a {_PERIODS.get(measure.per_hours or 0.0, 'period')}",
+        "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
+        "days_since_last": f"{told} days since the latest of {events}",
+    }
+    if stat in words and measure.field is None:
+        return words[stat]
+    return f"{_subject(measure)} comes to {told}" + (
+        f" a {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
+    )
 
 
 def _subject(measure: Measure) -> str:
     """What is counted, as the beginning of a sentence."""
     events = _events(measure)
     if measure.weights is not None:
-        return f"{events}, weighted by {measure.weights[0]},"
+        return f"the sum of {events}, weighted by {spoken(measure.weights[0])},"
     if measure.field is not None:
-        return f"total {spoken(measure.field)} of {events}"
+        return f"the total {spoken(measure.field)} of {events}"
     return events
 
 
