@@ -42,7 +42,7 @@ def explanation_page(told: Explanation, need_files: Mapping[str, str]) -> str:
         lines += [*_since(told.since, told), ""]
     lines += list(_lifts(told))
     if told.ahead is not None:
-        lines += ["", *_ahead(told.ahead, told)]
+        lines += ["", *_ahead(told.ahead)]
     if told.needs_files:
         lines += ["", "Not known from the latest score alone; give the event files after the account to see:"]
         lines += [f"  {need_files[part]}" for part in told.needs_files]
@@ -89,15 +89,16 @@ def _lifts(told: Explanation) -> Iterator[str]:
         yield "  no single measure is enough: more than one has to improve"
 
 
-def _ahead(ahead: Forecast, told: Explanation) -> Iterator[str]:
+def _ahead(ahead: Forecast) -> Iterator[str]:
     now = ahead.line[0]
     yield "If nothing happens:"
     if ahead.turn is not None:
         turn = ahead.turn
-        when = f"{_minute(turn.at)} ({_days(turn.at - told.as_of)} ahead)"
+        when = f"{_minute(turn.at)} ({_days(turn.at - now.at)} ahead)"
         yield f"  It becomes {turn.band} at {when}, with {turn.score:.1f}: {_reasons(turn.factors)}."
     elif ahead.final:
-        yield f"  It stays {now.band} for good: after {_minute(ahead.until)} no event is in any window."
+        when = f"from {_minute(ahead.until)} on" if ahead.until > now.at else "already"
+        yield f"  It stays {now.band} for good: {when} no event is in any window."
     else:
         yield f"  It stays {now.band} until {_minute(ahead.until)} at least."
     steps = ahead.line[1:]

@@ -44,7 +44,8 @@ class Forecast(Struct):
     """One account with no more events.
 
     `line` begins with now and has a step for each moment at which the score becomes another; `until` (epoch ms) is how
-    far it was looked. `final` tells that nothing at all changes after that: every window is empty.
+    far it was looked, or when its last event has left every window; `final` tells that this is so, and that nothing at
+    all changes after it.
     """
 
     until: int
@@ -86,11 +87,11 @@ def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZ
     """The forecast of each row, in order; `horizon_ms` counts from the engine's `as_of`."""
     if engine.as_of is None or not len(rows):
         return []
-    natural = max(
-        (engine.as_of // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in engine.plan.longest.items()
-    )
-    until = min(natural, engine.as_of + horizon_ms)
-    found = [Forecast(until, natural == until, None, []) for _ in range(len(rows))]
+    horizon = engine.as_of + horizon_ms
+    found = []
+    for last_ms in engine.accounts.last_ms[rows].tolist():
+        spent = max(engine.as_of, _spent(engine.plan, last_ms))
+        found.append(Forecast(min(spent, horizon), spent <= horizon, None, []))
     ahead = scores_ahead(engine, rows, chosen, horizon_ms)
     at_ms, now = next(ahead)
     for at, one in enumerate(found):
@@ -106,6 +107,11 @@ def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZ
                 found[at].turn = _turn(border, now, scored, at, chosen)
         before = scored
     return found
+
+
+def _spent(plan: Plan, last_ms: int) -> int:
+    """When the last event has left every window, epoch ms."""
+    return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest.items())
 
 
 def _step(at_ms: int, scored: Scored, at: int, chosen: Chosen) -> Step:

@@ -17,7 +17,7 @@ _NOUNS = {
     "engagement": "engagement events",
 }
 _EXTREMES = {"mean": "average", "min": "lowest", "max": "highest", "last": "latest"}
-_PERIODS = {1.0: "hour", 24.0: "day", 168.0: "week"}
+_PERIODS = {1.0: "an hour", 24.0: "a day", 168.0: "a week"}
 _FULL = 100.0
 
 
@@ -25,7 +25,7 @@ def number(value: float) -> str:
     """A number for people: two decimals at most, four digits where it is small; 1234.5 is 1,234.5."""
     if value and abs(value) < 1:
         return f"{value:.4g}"
-    return f"{value:,.2f}".rstrip("0").rstrip(".")
+    return f"{value + 0.0:,.2f}".rstrip("0").rstrip(".")
 
 
 def spoken(name: str) -> str:
@@ -39,7 +39,7 @@ def factor_words(factor: Factor, measure: Measure | None) -> str:
     if factor.points is None:
         return f"{begins}; its weight is shared among the others."
     gives = f"{factor.points:.1f} of 100 points, weight {factor.weight:.0%}: gives {factor.contribution:.1f}"
-    return f"{begins}; {gives}, costs {factor.weight * _FULL - factor.contribution:.1f}."
+    return f"{begins}; {gives}, costs {max(factor.weight * _FULL - factor.contribution, 0.0):.1f}."
 
 
 def _finding(factor: Factor, measure: Measure | None) -> str:
@@ -65,14 +65,14 @@ def _amount(measure: Measure, value: float) -> str:
         return f"{told} different {stat.removeprefix('distinct_')}{condition}"
     words = {
         "count": f"{told} {events}",
-        "rate": f"{told} {events} a {_PERIODS.get(measure.per_hours or 0.0, 'period')}",
+        "rate": f"{told} {events} {_PERIODS.get(measure.per_hours or 0.0, '')}",
         "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
         "days_since_last": f"{told} days since the latest of {events}",
     }
     if stat in words and measure.field is None:
         return words[stat]
     return f"{_subject(measure)} comes to {told}" + (
-        f" a {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
+        f" {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
     )
 
 
