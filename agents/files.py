@@ -1,4 +1,4 @@
-"""The same engine over JSON Lines files: `vitals score` and `vitals explain`.
+"""The same engine over JSON Lines files: `vitals score`, `vitals explain` and `vitals check --against`.
 
 Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a
 file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock.
@@ -6,10 +6,12 @@ file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no c
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -17,11 +19,14 @@ import numpy as np
 from schemas.codecs import decode, times_ms
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, SOURCES, Event
 from stream.batch import Batch
-from stream.effects import Effects
+from stream.effects import Effects, Message
 from stream.engine import Engine, Mode
 from stream.plan import Plan
 
 STEP_EVENTS = 5_000
+
+_Placed: TypeAlias = tuple[int, int, str, Event]
+"""An event with its time, its place in the files and its source."""
 
 
 class _Tagged(msgspec.Struct):
@@ -44,43 +49,84 @@ class Replay:
 
     engine: Engine
     bad: list[BadLine] = field(default_factory=list)
-    changes: list[bytes] = field(default_factory=list)
+    changes: list[Message[bytes]] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    def changes_of(self, account: str) -> list[Message[bytes]]:
+        """One account's changes, in order."""
+        key = account.encode()
+        return [message for message in self.changes if message.key == key]
 
-def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None) -> Replay:
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Moments to stop at on the way, and what to do there.
+
+    `moments` gets the time of the first event and of the end (epoch ms) and gives moments, ascending; those after the
+    end are left out. `look` gets the engine as of each: with all events up to it, and time passed up to it. Before the
+    first event the engine is empty and has no `as_of`.
+    """
+
+    moments: Callable[[int, int], Iterable[int]]
+    look: Callable[[int, Engine], None]
+
+
+def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None, watch: Watch | None = None) -> Replay:
     """Apply every event of the files up to `as_of_ms` (None: all), borders exact; then let time pass up to `as_of_ms`.
 
     Raises OSError naming the file when one can not be read.
     """
     replay = Replay(Engine(plan, dedup_ids=50_000_000))
-    tagged = list(_read(paths, replay.bad))
-    order: list[tuple[int, int, str, Event]] = []
+    profiles, events = _in_order(list(_read(paths, replay.bad)), as_of_ms)
+    offsets = Counter[str]()
+    # Profiles hold for the whole of a file: what is known of an account is known when its events come.
+    _take(replay, profiles, offsets)
+    done = 0
+    if watch is not None and events:
+        times = [time for time, _, _, _ in events]
+        end_ms = times[-1] if as_of_ms is None else as_of_ms
+        for moment in watch.moments(times[0], end_ms):
+            if moment > end_ms:
+                break
+            upto = bisect_right(times, moment)
+            _take(replay, events[done:upto], offsets)
+            done = upto
+            if replay.engine.as_of is not None:
+                _note(replay, replay.engine.settle(moment))
+            watch.look(moment, replay.engine)
+    _take(replay, events[done:], offsets)
+    if as_of_ms is not None and replay.engine.as_of is not None:
+        _note(replay, replay.engine.settle(as_of_ms))
+    return replay
+
+
+def _in_order(tagged: list[tuple[str, Event]], as_of_ms: int | None) -> tuple[list[_Placed], list[_Placed]]:
+    """Profiles, then the events up to `as_of_ms`, each by time."""
+    order: list[_Placed] = []
     for source in SOURCES:
         events = [event for origin, event in tagged if origin == source]
         times = times_ms(events).tolist()
         order += [
             (time, len(order) + at, source, event) for at, (time, event) in enumerate(zip(times, events, strict=True))
         ]
-    if as_of_ms is not None:
-        order = [part for part in order if part[0] <= as_of_ms or part[2] == PROFILE_SOURCE]
-    # Profiles hold for the whole of a file: what is known of an account is known when its events come.
-    order.sort(key=lambda part: (part[2] != PROFILE_SOURCE, part[0], part[1]))
-    offsets = Counter[str]()
+    order.sort(key=lambda part: part[:2])
+    profiles = [part for part in order if part[2] == PROFILE_SOURCE]
+    rest = [part for part in order if part[2] != PROFILE_SOURCE and (as_of_ms is None or part[0] <= as_of_ms)]
+    return profiles, rest
+
+
+def _take(replay: Replay, order: list[_Placed], offsets: Counter[str]) -> None:
     for start in range(0, len(order), STEP_EVENTS):
         _note(replay, replay.engine.step(_batches(order[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
-    if as_of_ms is not None and replay.engine.as_of is not None:
-        _note(replay, replay.engine.settle(as_of_ms))
-    return replay
 
 
 def _note(replay: Replay, effects: Effects) -> None:
-    replay.changes.extend(message.value for message in effects.changes)
+    replay.changes.extend(effects.changes)
     replay.outcomes.update(effects.outcomes)
     replay.bad.extend(BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead)
 
 
-def _batches(part: Sequence[tuple[int, int, str, Event]], offsets: Counter[str]) -> list[Batch]:
+def _batches(part: Sequence[_Placed], offsets: Counter[str]) -> list[Batch]:
     batches = []
     for source in (*METRIC_SOURCES, PROFILE_SOURCE):
         chosen = [(at, event) for at, (_, _, origin, event) in enumerate(part) if origin == source]

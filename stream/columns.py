@@ -177,6 +177,12 @@ class PaneColumn:
         """Copy rings as they lie."""
         record[self.fields()[0][0]] = self.values[rows]
 
+    def excerpt(self, rows: Rows) -> PaneColumn:
+        """A copy of some rows, numbered anew from 0, to advance and read without touching this column."""
+        part = PaneColumn(self.name, self.unit, self.panes, self.how)
+        part.newest, part.divisor, part.values = self.newest, self.divisor, self.values[rows]
+        return part
+
     def nbytes(self) -> int:
         """Bytes of memory held."""
         return int(self.values.nbytes)
@@ -201,6 +207,12 @@ class FactColumn:
     def advance(self, as_of_ms: int) -> None:
         """Remember the day of scores."""
         self.newest = as_of_ms // UNIT_MS["day"]
+
+    def excerpt(self, rows: Rows) -> FactColumn:
+        """A copy of some rows, in that order, numbered from 0."""
+        copy = FactColumn(self.name)
+        copy.newest, copy.values = self.newest, self.values[rows]
+        return copy
 
     def nbytes(self) -> int:
         """Bytes of memory held."""
@@ -265,6 +277,12 @@ class LatestColumn:
         """Copy times and values."""
         record[self.name + "/time"] = self.times[rows]
         record[self.name + "/value"] = self.values[rows]
+
+    def excerpt(self, rows: Rows) -> LatestColumn:
+        """A copy of some rows, numbered anew from 0, to advance and read without touching this column."""
+        part = LatestColumn(self.name, self.unit)
+        part.newest, part.times, part.values = self.newest, self.times[rows], self.values[rows]
+        return part
 
     def nbytes(self) -> int:
         """Bytes of memory held."""

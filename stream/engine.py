@@ -309,12 +309,12 @@ class Engine:
 
     def score(self, rows: Rows) -> Scored:
         """Scores of rows as of now."""
-        segmenter = self.accounts.segmenter
-        segments = None
-        if segmenter is not None:
-            assert self.as_of is not None
-            segments = segmenter.of(rows, self.as_of)
-        return score_values(self.plan, measure_values(self.plan, self.columns, rows), segments)
+        return score_values(self.plan, measure_values(self.plan, self.columns, rows), self.segments(rows))
+
+    def segments(self, rows: Rows, as_of_ms: int | None = None) -> NDArray[np.int8] | None:
+        """The policy's segments of rows at a moment (None: as of now); None when the policy has none."""
+        segmenter, moment = self.accounts.segmenter, as_of_ms or self.as_of
+        return None if segmenter is None or moment is None else segmenter.of(rows, moment)
 
     def _publish(self, rows: Rows, mode: Mode, effects: Effects, *, swept: bool) -> None:
         if not len(rows):

@@ -6,30 +6,38 @@ the account a band. Pure; called by `vitals explain`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from msgspec import Struct
 
-from schemas.outputs import Factor, ScoreMessage, ScoreValue
-from stream.normalisers import Decay, Linear, Threshold, Tiers
-from stream.policy import Measure, Policy
+from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
+from stream.chosen import Chosen, UnknownScoreError, normaliser_in
+from stream.forecast import Forecast
+from stream.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
+from stream.scoring import BAND_DECIMALS
+from stream.since import Since
+from stream.wording import factor_words
 
 _FULL = 100.0
 _CLOSE = 1e-9
 
 
 class Lift(Struct):
-    """A change of one measure that alone lifts the score into `band`: its value now and the value needed."""
+    """A change of one measure that alone lifts the score a band: its value now, the value needed, and its points.
+
+    `points` is null for an additive score, which has none.
+    """
 
     measure: str
     value: float | None
     needed: float
-    points: float
+    points: float | None
 
 
 class Explanation(Struct):
-    """One account: score, band, factors by what they cost, and ways up."""
+    """One account: score, band, factors by what they cost, the same in words, and ways up.
+
+    `since` and `ahead` need events; `needs_files` names what is missing where only the score message was at hand.
+    """
 
     account_id: str
     score: str
@@ -40,23 +48,47 @@ class Explanation(Struct):
     next_band: str | None
     missing_points: float
     lifts: list[Lift]
+    policy: str
+    words: list[str]
+    since: Since | None = None
+    ahead: Forecast | None = None
+    needs_files: list[str] = []
+    segment: str | None = None
+    exceptions: list[str] = []
+    override: Override | None = None
 
 
-def explain(message: ScoreMessage, policy: Policy) -> Explanation:
-    """Take a score apart. The policy must be the one the message was scored by."""
-    name, score = next(iter(message.scores.items()))
+def value_of(message: ScoreMessage, chosen: Chosen) -> ScoreValue:
+    """The chosen score of a message. Raises `UnknownScoreError` when the message was made by a policy without it."""
+    if chosen.name not in message.scores:
+        held = ", ".join(message.scores)
+        raise UnknownScoreError(f"{message.account_id} was scored by {message.policy}, which has only {held}")
+    return message.scores[chosen.name]
+
+
+def explain_message(message: ScoreMessage, chosen: Chosen) -> Explanation:
+    """Take a score apart. `chosen` must be of the policy that the message was scored by."""
+    score = value_of(message, chosen)
+    by_name = {measure.name: measure for measure in chosen.measures}
+    bands = chosen.bands_in(message.segment)
     factors = sorted(score.factors, key=lambda factor: (-_cost(factor), factor.measure))
-    higher = [band for band in policy.score.bands if band.from_ > score.value]
+    # Rounded as the band itself is: 69.99999999999999 is not below 70.
+    higher = [band for band in bands if band.from_ > round(score.value, BAND_DECIMALS)]
     return Explanation(
         account_id=message.account_id,
-        score=name,
+        score=chosen.name,
         value=score.value,
         band=score.band,
         as_of=message.as_of,
         factors=factors,
         next_band=higher[0].name if higher else None,
         missing_points=higher[0].from_ - score.value if higher else 0.0,
-        lifts=_lifts(score, policy.measures, higher[0].from_) if higher else [],
+        lifts=_lifts(score, chosen, message.segment, higher[0].from_) if higher else [],
+        policy=message.policy,
+        words=[factor_words(factor, by_name.get(factor.measure)) for factor in factors],
+        segment=message.segment if chosen.score.segments else None,
+        exceptions=score.exceptions or [],
+        override=message.override,
     )
 
 
@@ -65,27 +97,31 @@ def _cost(factor: Factor) -> float:
     return factor.weight * (_FULL - (factor.points or 0.0)) if factor.points is not None else 0.0
 
 
-def _lifts(score: ScoreValue, measures: Sequence[Measure], target: float) -> list[Lift]:
-    by_name = {measure.name: measure for measure in measures}
+def _lifts(score: ScoreValue, chosen: Chosen, segment: str | None, target: float) -> list[Lift]:
+    if score.exceptions:
+        return []  # what limits the score has to go first
+    by_name = {measure.name: measure for measure in chosen.measures}
     lifts = []
     for factor in score.factors:
-        if factor.points is None or factor.weight <= 0 or factor.measure not in by_name:
+        measure = by_name.get(factor.measure)
+        if measure is None or not factor.weight:
             continue
-        wanted = factor.points + (target - score.value) / factor.weight
-        needed = _value_for(by_name[factor.measure], wanted, factor.value)
-        if needed is not None:
-            lifts.append(Lift(factor.measure, factor.value, needed, wanted))
-    return sorted(lifts, key=lambda lift: (lift.points, lift.measure))
+        if chosen.scale is not None:
+            now = factor.value or 0.0
+            lifts.append(Lift(factor.measure, now, now + (target - score.value) / (factor.weight * chosen.scale), None))
+        elif factor.points is not None:
+            wanted = factor.points + (target - score.value) / factor.weight
+            needed = _value_for(normaliser_in(measure, segment), wanted, factor.value)
+            if needed is not None:
+                lifts.append(Lift(factor.measure, factor.value, needed, wanted))
+    return sorted(lifts, key=lambda lift: (lift.points or 0.0, lift.measure))
 
 
-def _value_for(measure: Measure, points: float, now: float | None) -> float | None:
+def _value_for(normaliser: Normaliser | None, points: float, now: float | None) -> float | None:
     """The value nearest to now that gives at least these points, or None when no value does."""
-    if points > _FULL + _CLOSE:
+    if normaliser is None or points > _FULL + _CLOSE:
         return None
-    normaliser = measure.normaliser
     candidates: list[float] = []
-    if normaliser is None:
-        return None
     if isinstance(normaliser, Linear):
         return normaliser.invert(min(points, _FULL))
     if isinstance(normaliser, Decay):

@@ -88,6 +88,12 @@ class Members:
             counts = counts[:, window_slots(self.newest, self.panes, window)]
         return np.asarray(counts.sum(axis=1), dtype=np.float64)
 
+    def excerpt(self, rows: Rows) -> Members:
+        """A copy of some rows' counts, numbered anew from 0, to advance and read; it knows no member by name."""
+        part = Members(self.name, self.unit, self.panes)
+        part.newest, part.ring = self.newest, self.ring[rows]
+        return part
+
     def fold(self, rows: Rows, times: NDArray[np.int64], hashes: Hashes) -> None:
         """Take in sightings: row, time (ms) and member hash of each, shape (k,); a hash of 0 is nobody."""
         assert self.newest is not None, "advance comes before fold"

@@ -22,7 +22,7 @@ from stream.plan import MeasurePlan, Plan
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 Chosen = NDArray[np.intp] | NDArray[np.bool_]
-_BAND_DECIMALS = 9
+BAND_DECIMALS = 9
 """A score of 69.99999999999999 is 70 to a band: sums of floats must not decide it."""
 _Z_DECIMALS = 6
 
@@ -171,7 +171,7 @@ def _apply(part: ScorePlan, model: Model, values: Matrix, points: Matrix) -> Sco
     if part.redistributes:
         nominal = np.nan_to_num(points[:, part.places]) * model.shares
         parts = np.column_stack((nominal, scores - nominal.sum(axis=1)))
-    bands = band_index(np.round(scores, _BAND_DECIMALS), model.starts)
+    bands = band_index(np.round(scores, BAND_DECIMALS), model.starts)
     if not model.limits and not part.extras:
         return ScoreOf(weights, contributions, parts, scores, bands, None)
     return _limit(part, model, points, ScoreOf(weights, contributions, parts, scores, bands, None))
@@ -214,7 +214,7 @@ def _limit(part: ScorePlan, model: Model, points: Matrix, free: ScoreOf) -> Scor
         limited[:, at] = holds
         if limit.cap is not None:
             scores = np.where(holds, np.minimum(scores, limit.cap), scores)
-    bands = band_index(np.round(scores, _BAND_DECIMALS), model.starts)
+    bands = band_index(np.round(scores, BAND_DECIMALS), model.starts)
     for at, limit in enumerate(model.limits):
         if limit.band is not None:
             bands = np.where(limited[:, at], np.minimum(bands, limit.band), bands).astype(np.int8)
@@ -241,5 +241,5 @@ def _sum(part: ScorePlan, model: Model, values: Matrix) -> ScoreOf:
         scores = np.clip(free, 0.0, 100.0) + 0.0
         base = np.full(len(scores), -line.zero_at * scale + 0.0)
         contributions = np.column_stack((added, base, scores - free))
-    bands = np.maximum(band_index(np.round(scores, _BAND_DECIMALS), model.starts), 0)
+    bands = np.maximum(band_index(np.round(scores, BAND_DECIMALS), model.starts), 0)
     return ScoreOf(weights, contributions, contributions, scores, bands.astype(np.int8), None)

@@ -1,0 +1,97 @@
+"""With no more events, the score at every border ahead is the oracle's, and looking ahead leaves no trace."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.chosen import choose
+from stream.engine import Mode
+from stream.forecast import Forecast, Step, forecast, scores_ahead
+from stream.panes import UNIT_MS
+from tests.driving import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
+from tests.oracle import DAY_MS, AccountScore, Record, border_unit_ms, final_scores, read_policy
+from tests.strategies import NOW_MS, policies
+
+
+def step_at(found: Forecast, moment_ms: int) -> Step:
+    return [step for step in found.line if step.at <= moment_ms][-1]
+
+
+def is_as(step: Step, expected: AccountScore) -> bool:
+    return abs(step.score - expected.value) <= CLOSE and step.band == expected.band
+
+
+@settings(max_examples=60)
+@given(
+    st.data(),
+    plausible_logs(max_events=25),
+    policies(max_measures=3),
+    st.sampled_from(tuple(Mode)),
+    st.sampled_from((2, 50, 400)),
+)
+def test_every_border_ahead_is_the_oracles(
+    data: st.DataObject, log: list[Record], policy_text: str, mode: Mode, days: int
+) -> None:
+    plan, unit_ms = plan_of(policy_text), border_unit_ms(read_policy(policy_text))
+    chosen = choose(plan.policy)
+    for records in partitions(log).values():
+        engine = driven(data.draw(cuts(records, (mode,))), plan).engine
+        if engine.as_of is None:
+            continue
+        rows = engine.accounts.alive()
+        names = [engine.accounts.index.names[row] for row in rows.tolist()]
+        found = dict(zip(names, forecast(engine, rows, chosen, days * DAY_MS), strict=True))
+        first = engine.as_of // unit_ms + 1
+        last = (engine.as_of + days * DAY_MS) // unit_ms
+        looked = [first, last, *data.draw(st.lists(st.integers(first, last), max_size=4))]
+        turns = [one.turn.at // unit_ms for one in found.values() if one.turn is not None]
+        looked += [border + shift for border in turns for shift in (-1, 0)]
+        for border_ms in {border * unit_ms for border in looked} | {engine.as_of}:
+            expected = final_scores(records, policy_text, NOW_MS, max(border_ms, engine.as_of))
+            assert expected.keys() == found.keys()
+            for account, one in found.items():
+                assert is_as(step_at(one, max(border_ms, engine.as_of)), expected[account]), (account, border_ms)
+        for one in found.values():
+            others = [step for step in one.line if step.band != one.line[0].band]
+            assert (one.turn.at if one.turn else None) == (others[0].at if others else None)
+            if one.turn:
+                deltas = sum(factor.delta for factor in one.turn.factors)
+                assert abs(deltas - (one.turn.score - one.line[0].score)) <= CLOSE
+
+
+@settings(max_examples=30)
+@given(plausible_logs(max_events=25), policies(max_measures=3))
+def test_after_the_end_nothing_changes(log: list[Record], policy_text: str) -> None:
+    plan = plan_of(policy_text)
+    for records in partitions(log).values():
+        engine = driven([Cut(records, Mode.HEAD, flush=True)], plan).engine
+        for one in forecast(engine, engine.accounts.alive(), choose(plan.policy), 400 * DAY_MS):
+            assert one.final
+            assert one.line[-1].at <= one.until
+        if engine.as_of is not None:
+            *_, (end_ms, scored) = scores_ahead(engine, engine.accounts.alive(), choose(plan.policy), 400 * DAY_MS)
+            later = final_scores(records, policy_text, NOW_MS, end_ms + 1000 * DAY_MS)
+            assert sorted(later[name].band for name in later) == sorted(
+                plan.policy.score.bands[band].name for band in scored.bands.tolist()
+            )
+
+
+@settings(max_examples=40)
+@given(plausible_logs(max_events=25), policies(max_measures=3), st.integers(0, 25))
+def test_looking_ahead_leaves_no_trace(log: list[Record], policy_text: str, part: int) -> None:
+    plan = plan_of(policy_text)
+    for records in partitions(log).values():
+        halves = [Cut(half, Mode.HEAD, flush=True) for half in (records[:part], records[part:]) if half]
+        plain, looking = driven(halves[:1], plan), driven(halves[:1], plan)
+        engine = looking.engine
+        before = engine.current().scores
+        forecast(engine, engine.accounts.alive(), choose(plan.policy), 400 * DAY_MS)
+        assert engine.current().scores == before
+        for drive in (plain, looking):
+            for half in halves[1:]:
+                drive.take(half.records)
+            drive.note(drive.engine.tick(NOW_MS + 2 * UNIT_MS["day"]))
+            drive.save()
+        assert looking.raw == plain.raw
+        assert looking.topic == plain.topic

@@ -1,0 +1,70 @@
+"""The history of files is the oracle's, at every day's end and at the last moment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.files import replay_files
+from agents.history import DayScore, score_history
+from stream.chosen import choose
+from tests.driving import CLOSE, plan_of
+from tests.oracle import DAY_MS, AccountScore, Record, border_scores, final_scores
+from tests.strategies import NOW_MS, logs, policies
+
+
+def written(log: list[Record], folder: str) -> list[Path]:
+    """The log as files, one a topic; a record is one line."""
+    lines: dict[str, list[str]] = {}
+    for record in log:
+        if record.value is not None:
+            lines.setdefault(record.source, []).append(json.dumps(json.loads(record.value)) + "\n")
+    files = []
+    for source, part in lines.items():
+        files.append(Path(folder, f"{source}.jsonl"))
+        files[-1].write_text("".join(part), encoding="utf-8")
+    return files
+
+
+def assert_day(found: dict[str, DayScore], expected: dict[str, AccountScore]) -> None:
+    assert found.keys() == expected.keys()
+    for account, score in expected.items():
+        assert abs(found[account].score - score.value) <= CLOSE
+        assert found[account].band == score.band
+
+
+@settings(max_examples=40)
+@given(
+    logs(partitions=1, delays_ms=(0,), backdated=False, invalid=False, max_events=25),
+    policies(max_measures=3),
+    st.sampled_from((None, 0, 3 * DAY_MS + 1)),
+)
+def test_every_day_is_the_oracles(log: list[Record], policy_text: str, silence_ms: int | None) -> None:
+    plan = plan_of(policy_text)
+    with TemporaryDirectory() as folder:
+        files = written(log, folder)
+        newest_ms = replay_files(files, plan).engine.as_of
+        as_of_ms = None if silence_ms is None or newest_ms is None else newest_ms + silence_ms
+        days, replay = score_history(files, plan, choose(plan.policy), as_of_ms=as_of_ms)
+        plain = replay_files(files, plan, as_of_ms)
+    assert sorted(replay.engine.current().scores) == sorted(plain.engine.current().scores)
+    assert replay.outcomes == plain.outcomes
+    assert [day.as_of for day in days] == sorted(day.as_of for day in days)
+    if newest_ms is None:
+        assert days == []
+        return
+    by_moment: dict[int, dict[str, DayScore]] = {}
+    for day in days:
+        by_moment.setdefault(day.as_of, {})[day.account_id] = day
+    end_ms = newest_ms if as_of_ms is None else as_of_ms
+    borders = {end_ms: final_scores(log, policy_text, NOW_MS, end_ms)}
+    borders |= {at: scores for (_, at), scores in border_scores(log, policy_text, NOW_MS).items() if not at % DAY_MS}
+    for at in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
+        borders[at] = final_scores(log, policy_text, NOW_MS, at)
+    assert by_moment.keys() == borders.keys()
+    for at, expected in borders.items():
+        assert_day(by_moment[at], expected)
