@@ -210,7 +210,7 @@ def _limit(part: ScorePlan, model: Model, points: Matrix, free: ScoreOf) -> Scor
     scores, bands = free.values, free.bands
     limited = np.zeros((len(scores), len(model.limits)), dtype=bool)
     for at, limit in enumerate(model.limits):
-        holds = points[:, limit.measure] < limit.points_below
+        holds = np.round(points[:, limit.measure], BAND_DECIMALS) < limit.points_below
         limited[:, at] = holds
         if limit.cap is not None:
             scores = np.where(holds, np.minimum(scores, limit.cap), scores)

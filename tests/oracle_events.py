@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -40,7 +40,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Event:
-    """An accepted event: `texts` and `numbers` (in millionths) hold the fields it has, defaults filled in."""
+    """An accepted event or profile: `texts`, `numbers` (in millionths) and `times_ms` hold the fields it has.
+
+    Defaults are filled in.
+    """
 
     source: str
     event_id: str
@@ -48,6 +51,7 @@ class Event:
     time_ms: int
     texts: dict[str, str]
     numbers: dict[str, int]
+    times_ms: dict[str, int] = field(default_factory=dict)
 
 
 class RejectedError(ValueError):
@@ -66,11 +70,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """A number field, from `least` to 10**12."""
+    """A number field, from `least` to `most`."""
 
     required: bool = False
     default: int | None = None
     least: int = -LARGEST
+    most: int = LARGEST
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Time:
 STATUSES = ("opened", "updated", "solved", "reopened")
 PRIORITIES = ("low", "normal", "high", "urgent")
 INVOICES = ("invoice_paid", "invoice_overdue", "payment_failed", "renewed", "upgraded", "downgraded", "cancelled")
+CONTROLS = ("pulse", "override", "clear_override")  # `erase` is refused as long as nothing erases
 SURVEY_SCORES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
 
 FIELDS: dict[str, dict[str, Text | Number | Time]] = {
@@ -114,6 +120,16 @@ FIELDS: dict[str, dict[str, Text | Number | Time]] = {
         "days_late": Number(default=0, least=0),
     },
     "engagement": {"kind": Text(required=True, may_be_empty=False), "user_id": Text(), "role": Text()},
+    "controls": {
+        "kind": Text(required=True, among=CONTROLS),
+        "value": Number(least=0, most=100),
+        "score": Number(least=0, most=100),
+        "band": Text(),
+        "reason": Text(),
+        "expires_at": Time(),
+        "by": Text(),
+    },
+    "signals": {"name": Text(required=True, may_be_empty=False), "value": Number(required=True)},
     ACCOUNTS: {
         **{name: Text() for name in ("name", "tier", "plan", "segment", "persona", "parent_id", "owner")},
         "started_at": Time(),
@@ -176,8 +192,8 @@ def read_text(name: str, rule: Text, raw: object) -> str:
 def read_number(name: str, rule: Number, raw: object) -> float:
     """Return the number of a field that is present. Raises RejectedError."""
     # Infinity and NaN fail the comparison.
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not rule.least <= raw <= LARGEST:
-        raise RejectedError(f"{name} is not a number from {rule.least} to {LARGEST}")
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not rule.least <= raw <= rule.most:
+        raise RejectedError(f"{name} is not a number from {rule.least} to {rule.most}")
     return raw
 
 
@@ -207,9 +223,10 @@ def _read_object(value: bytes) -> dict[str, Any]:
     return document
 
 
-def _read_fields(source: str, document: dict[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
+def _read_fields(source: str, document: dict[str, Any]) -> tuple[dict[str, str], dict[str, int], dict[str, int]]:
     texts: dict[str, str] = {}
     numbers: dict[str, int] = {}
+    times_ms: dict[str, int] = {}
     for name, rule in FIELDS[source].items():
         raw = document.get(name)
         if raw is None:
@@ -218,12 +235,24 @@ def _read_fields(source: str, document: dict[str, Any]) -> tuple[dict[str, str],
             if rule.required:
                 raise RejectedError(f"{name} is missing")
         elif isinstance(rule, Time):
-            read_time_ms(raw)
+            times_ms[name] = read_time_ms(raw)
         elif isinstance(rule, Text):
             texts[name] = read_text(name, rule, raw)
         else:
             numbers[name] = millionths(read_number(name, rule, raw))
-    return texts, numbers
+    return texts, numbers, times_ms
+
+
+def _check_control(control: Event) -> None:
+    """Refuse a pulse without a value, and an override that says nothing, too much, not why or not until when."""
+    kind = control.texts["kind"]
+    if kind == "pulse" and "value" not in control.numbers:
+        raise RejectedError("a pulse has no value")
+    if kind == "override":
+        if ("score" in control.numbers) == ("band" in control.texts):
+            raise RejectedError("an override has one of score and band")
+        if not control.texts.get("reason") or "expires_at" not in control.times_ms:
+            raise RejectedError("an override has a reason and an end")
 
 
 def read_event(source: str, value: bytes | None, now_ms: int) -> Event:
@@ -239,9 +268,11 @@ def read_event(source: str, value: bytes | None, now_ms: int) -> Event:
         raise RejectedError("implausible_time")
     if time_ms > now_ms + FUTURE_MS:
         raise RejectedError("in_the_future")
-    texts, numbers = _read_fields(source, document)
+    event = Event(source, event_id, account_id, time_ms, *_read_fields(source, document))
     if source == "surveys":
-        lowest, highest = SURVEY_SCORES[texts["kind"]]
+        lowest, highest = SURVEY_SCORES[event.texts["kind"]]
         if not lowest <= document["score"] <= highest:
             raise RejectedError("score is outside its scale")
-    return Event(source, event_id, account_id, time_ms, texts, numbers)
+    if source == "controls":
+        _check_control(event)
+    return event

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.oracle_events import Record
 from tests.strategies_events import (
     ACCOUNTS,
+    ALL_SOURCES,
     DAY_MS,
     HOUR_MS,
     LATEST_MS,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCOUNTS",
+    "ALL_SOURCES",
     "DAY_MS",
     "HOUR_MS",
     "LATEST_MS",
@@ -108,7 +110,8 @@ class Disturbances:
 
     `delays_ms` are the possible bounds, one for a whole log, of how long an event takes to arrive: a long one shuffles
     the log and makes events late. `duplicates` repeat a record byte for byte, later. `backdated` records bear a
-    timestamp from before they arrived. `invalid` values must be refused. `profiles` are records of `accounts`.
+    timestamp from before they arrived. `invalid` values must be refused. `profiles` are records of `accounts`;
+    `many_profiles` makes them frequent, and deletions of them rare.
     """
 
     partitions: int = 2
@@ -119,6 +122,7 @@ class Disturbances:
     backdated: bool = True
     invalid: bool = True
     profiles: bool = True
+    many_profiles: bool = False
 
 
 @st.composite
@@ -131,9 +135,10 @@ def _arrivals(draw: DrawFn, span_ms: int, delay_ms: int, accounts: Sequence[str]
     value: bytes | None
     if fate >= 18 and plan.invalid:
         value = draw(invalid_values(source, account_id, PLACE))
-    elif fate == 17 and plan.profiles:
+    elif plan.profiles and (fate == 17 or (fate >= 13 and plan.many_profiles)):
         source = "accounts"
-        value = draw(st.one_of(st.none(), profiles(account_id, time_ms, PLACE).flatmap(encoded)))
+        known = profiles(account_id, time_ms, PLACE).flatmap(encoded)
+        value = draw(known if plan.many_profiles and fate != 17 else st.one_of(st.none(), known))
     else:
         value = draw(events(source, account_id, time_ms, PLACE).flatmap(encoded))
     arrives_ms = time_ms + draw(st.integers(0, delay_ms))
@@ -180,6 +185,10 @@ def rearranged(draw: DrawFn, sent: Sequence[Sent], copies: int = 3) -> list[Reco
     return log_of([Sent(one.source, one.partition, place, one.key, one.value) for place, one in enumerate(shuffled)])
 
 
+RICH: dict[str, Any] = {"sources": ("product-usage", *ALL_SOURCES), "many_profiles": True}
+"""Disturbances of logs that go with `tests.strategies_rich.rich_policies`: every source, and profiles that change."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Policies
 
@@ -206,8 +215,9 @@ def amounts(lowest: int, highest: int) -> SearchStrategy[int | Decimal]:
 
 
 @st.composite
-def _conditions(draw: DrawFn, source: str) -> dict[str, list[str]]:
-    count = draw(st.sampled_from((1, 1, 2)))
+def conditions(draw: DrawFn, source: str) -> dict[str, list[str]]:
+    """Draw what `where` and `of` may say about a source: one or two fields, two or three values each."""
+    count = min(draw(st.sampled_from((1, 1, 2))), len(TEXTS[source]))
     chosen = draw(st.lists(st.sampled_from(list(TEXTS[source])), min_size=count, max_size=count, unique=True))
     return {
         field: draw(st.lists(st.sampled_from(TEXTS[source][field]), min_size=2, max_size=3, unique=True))
@@ -216,16 +226,19 @@ def _conditions(draw: DrawFn, source: str) -> dict[str, list[str]]:
 
 
 @st.composite
-def normalisers(draw: DrawFn) -> dict[str, Any]:
-    """Draw a normaliser of any kind."""
-    kind = draw(st.sampled_from(("linear", "tiers", "threshold")))
+def normalisers(draw: DrawFn, span: tuple[int, int] | None = None, *, decay: bool = False) -> dict[str, Any]:
+    """Draw a normaliser of any kind (`decay` only when asked for), for values in a span (None: small ones)."""
+    kind = draw(st.sampled_from(("linear", "tiers", "threshold", *(("decay",) if decay else ()))))
+    if kind == "decay":
+        return {"kind": kind, "half_life": draw(amounts(1, max(span or (0, 20))))}
     if kind == "linear":
-        ends = draw(st.lists(amounts(-2, 12), min_size=2, max_size=2, unique=True))
+        ends = draw(st.lists(amounts(*(span or (-2, 12))), min_size=2, max_size=2, unique=True))
         return {"kind": kind, "zero_at": ends[0], "hundred_at": ends[1]}
+    span = span or (-2, 20)
     if kind == "tiers":
-        starts = sorted(draw(st.lists(amounts(-2, 20), min_size=1, max_size=4, unique=True)))
+        starts = sorted(draw(st.lists(amounts(*span), min_size=1, max_size=4, unique=True)))
         return {"kind": kind, "tiers": [{"from": start, "points": draw(amounts(0, 100))} for start in starts]}
-    good, average = draw(st.lists(amounts(-2, 20), min_size=2, max_size=2, unique=True))
+    good, average = draw(st.lists(amounts(*span), min_size=2, max_size=2, unique=True))
     rule: dict[str, Any] = {"kind": kind, "good": good, "average": average}
     if draw(st.booleans()):
         rule["points"] = sorted(draw(st.lists(amounts(0, 100), min_size=3, max_size=3)), reverse=True)
@@ -233,9 +246,11 @@ def normalisers(draw: DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def measures(draw: DrawFn, windows: Sequence[str] = HOURS + DAYS) -> dict[str, Any]:
-    """Draw a measure of any source and any statistic that the source and its window allow."""
-    source = draw(st.sampled_from(("product-usage", *SOURCES)))
+def measures(
+    draw: DrawFn, windows: Sequence[str] = HOURS + DAYS, sources: Sequence[str] = ("product-usage", *SOURCES)
+) -> dict[str, Any]:
+    """Draw a measure of one of the sources and any statistic that the source and its window allow."""
+    source = draw(st.sampled_from(tuple(sources)))
     window = draw(st.sampled_from(tuple(windows)))
     stats = ["count", "rate", "share", "weighted_count"]
     stats += FIELD_STATS if NUMBERS[source] else []
@@ -251,13 +266,13 @@ def measures(draw: DrawFn, windows: Sequence[str] = HOURS + DAYS) -> dict[str, A
     if stat == "rate" and draw(st.booleans()):
         table["per"] = draw(st.sampled_from(("hour", "day", "week")))
     if stat == "share":
-        table["of"] = draw(_conditions(source))
+        table["of"] = draw(conditions(source))
     if stat == "weighted_count":
         field = draw(st.sampled_from(list(TEXTS[source])))
         values = draw(st.lists(st.sampled_from(TEXTS[source][field]), min_size=1, max_size=3, unique=True))
         table["weights"] = {field: {value: draw(amounts(0, 5)) for value in values}}
     if draw(st.integers(0, 2)) == 0:
-        table["where"] = draw(_conditions(source))
+        table["where"] = draw(conditions(source))
     if stat in ("count", "sum", "weighted_count") and window not in ("72h", "365d") and draw(st.booleans()):
         table["compare"] = "previous"
     table["normalise"] = draw(normalisers())
@@ -267,8 +282,25 @@ def measures(draw: DrawFn, windows: Sequence[str] = HOURS + DAYS) -> dict[str, A
 
 
 @st.composite
+def bands_of(draw: DrawFn) -> list[dict[str, Any]]:
+    """Draw bands over 0 to 100, highest first; the lowest is always `at-risk`, from 0."""
+    names = ("healthy", "steady", "attention", "at-risk")
+    starts = draw(st.lists(amounts(1, 99), max_size=len(names) - 1, unique=True))
+    bands = []
+    for name, start in zip(names[-len(starts) - 1 :], [*sorted(starts, reverse=True), 0], strict=True):
+        alert = draw(st.sampled_from((None, "warning", "critical")))
+        bands.append({"name": name, "from": start} | ({} if alert is None else {"alert": alert}))
+    return bands
+
+
+@st.composite
 def policies(
-    draw: DrawFn, *, windows: Sequence[str] | None = None, max_measures: int = 5, never_late: bool = False
+    draw: DrawFn,
+    *,
+    windows: Sequence[str] | None = None,
+    max_measures: int = 5,
+    never_late: bool = False,
+    sources: Sequence[str] = ("product-usage", *SOURCES),
 ) -> str:
     """Draw a valid policy as TOML text, its windows among `windows` (None: all, or only short or only long ones).
 
@@ -276,15 +308,10 @@ def policies(
     """
     if windows is None:
         windows = draw(st.sampled_from((HOURS + DAYS, HOURS, HOURS[:3], DAYS, DAYS[:3])))
-    tables = draw(st.lists(measures(windows), min_size=1, max_size=max_measures))
+    tables = draw(st.lists(measures(windows, sources), min_size=1, max_size=max_measures))
     if never_late:
-        tables.append(draw(measures(("45d", "60d"))))
-    names = ("healthy", "steady", "attention", "at-risk")
-    starts = draw(st.lists(amounts(1, 99), max_size=len(names) - 1, unique=True))
-    bands = []
-    for name, start in zip(names[-len(starts) - 1 :], [*sorted(starts, reverse=True), 0], strict=True):
-        alert = draw(st.sampled_from((None, "warning", "critical")))
-        bands.append({"name": name, "from": start} | ({} if alert is None else {"alert": alert}))
+        tables.append(draw(measures(("45d", "60d"), sources)))
+    bands = draw(bands_of())
     lines = ['name = "drawn"']
     for number, table in enumerate(tables):
         lines += ["", f"[measures.m{number}]", *(f"{key} = {toml_value(value)}" for key, value in table.items())]

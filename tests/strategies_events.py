@@ -26,6 +26,7 @@ LATEST_MS = NOW_MS + 300_000
 ACCOUNTS = ("acme", "birch", "cedar", "dörfler", "東京")
 USERS = ("ann", "bob", "cem", "dua", "eve")
 SOURCES = ("product-usage", "support-tickets", "surveys", "billing", "engagement")
+ALL_SOURCES = (*SOURCES, "controls", "signals")
 
 TEXTS: dict[str, dict[str, tuple[str, ...]]] = {
     "product-usage": {"user_id": USERS, "feature": ("search", "export", "login"), "action": ("open", "run")},
@@ -49,6 +50,8 @@ TEXTS: dict[str, dict[str, tuple[str, ...]]] = {
         "currency": ("EUR", "USD"),
     },
     "engagement": {"kind": ("webinar", "meeting", "reference"), "user_id": USERS, "role": ("admin", "sponsor")},
+    "controls": {"kind": ("pulse", "pulse", "override", "clear_override"), "by": USERS},
+    "signals": {"name": ("credit", "grade", "seats")},
 }
 NUMBERS: dict[str, dict[str, tuple[int, int]]] = {
     "product-usage": {"count": (0, 20), "duration_s": (0, 600)},
@@ -56,6 +59,8 @@ NUMBERS: dict[str, dict[str, tuple[int, int]]] = {
     "surveys": {"score": (1, 5)},
     "billing": {"amount": (-500, 500), "days_late": (0, 60)},
     "engagement": {},
+    "controls": {"value": (0, 100)},
+    "signals": {"value": (-50, 50)},
 }
 REQUIRED: dict[str, tuple[str, ...]] = {
     "product-usage": (),
@@ -63,6 +68,8 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "surveys": ("kind", "score"),
     "billing": ("kind",),
     "engagement": ("kind",),
+    "controls": ("kind", "value"),
+    "signals": ("name", "value"),
 }
 SURVEY_SCORES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
 PROFILE_TEXTS = ("name", "tier", "plan", "segment", "persona", "parent_id", "owner")
@@ -104,6 +111,13 @@ def numbers(lowest: int, highest: int) -> SearchStrategy[int | float]:
     return st.one_of(st.integers(lowest, highest), st.integers(lowest, highest), quarters, thousandths)
 
 
+def _overrides(time_ms: int) -> SearchStrategy[dict[str, Any]]:
+    """Return what an override has: a score or a band, why, and until when."""
+    aims = st.one_of(st.fixed_dictionaries({"score": numbers(0, 100)}), st.just({"band": "attention"}))
+    ends = written_times(time_ms + 30 * DAY_MS)
+    return st.builds(lambda aim, end: {**aim, "reason": "they called", "expires_at": end}, aims, ends)
+
+
 @st.composite
 def events(
     draw: DrawFn, source: str, account_id: str, time_ms: int, event_id: str, *, sparse: bool = True
@@ -118,8 +132,12 @@ def events(
         event["score"] = draw(numbers(*SURVEY_SCORES[event["kind"]]))
     if source == "engagement" and draw(st.integers(0, 9)) == 0:
         event["kind"] = "espresso-with-the-founders"
+    if source == "controls" and event["kind"] != "pulse":
+        del event["value"]
+    if source == "controls" and event["kind"] == "override":
+        event |= draw(_overrides(time_ms))
     optional = [field for field in [*TEXTS[source], *NUMBERS[source]] if field not in REQUIRED[source]]
-    if sparse:
+    if sparse and optional:
         for field in draw(st.lists(st.sampled_from(optional), max_size=2, unique=True)):
             event[field] = None
         event.pop(draw(st.sampled_from(("", *optional))), None)
@@ -130,13 +148,16 @@ def events(
 
 @st.composite
 def profiles(draw: DrawFn, account_id: str, time_ms: int, event_id: str) -> dict[str, Any]:
-    """Draw a valid record of the `accounts` source."""
+    """Draw a valid record of the `accounts` source: started within a year, renewed about now or within months."""
     profile: dict[str, Any] = {"id": event_id, "account_id": account_id, "time": draw(written_times(time_ms))}
     for field in PROFILE_TEXTS:
         if draw(st.booleans()):
-            profile[field] = draw(st.sampled_from(("one", "two", None)))
+            profile[field] = draw(st.sampled_from(("one", "two", "one", "two", None)))
     if draw(st.booleans()):
-        profile["renewal_at"] = draw(written_times(time_ms + 90 * DAY_MS))
+        profile["started_at"] = draw(written_times(time_ms - draw(st.integers(0, 400)) * DAY_MS))
+    if draw(st.booleans()):
+        profile["renewal_at"] = draw(written_times(time_ms + draw(st.sampled_from((90, 30, 10, 1, 0, -5))) * DAY_MS))
+    if draw(st.booleans()):
         profile["arr"] = draw(numbers(0, 100_000))
     return profile
 
@@ -193,7 +214,13 @@ BAD_TIMES: tuple[object, ...] = (
 BAD_TEXTS: tuple[object, ...] = (1, 0.5, True, [], {}, ["text"])
 BAD_NUMBERS: tuple[object, ...] = ("1", "", True, [], {}, 10**12 + 1, -(10**12) - 1, 1e300, 10**30)
 BELOW_ZERO = ("count", "duration_s", "days_late", "first_response_s", "resolution_s")
-LISTED = {("support-tickets", "status"), ("support-tickets", "priority"), ("surveys", "kind"), ("billing", "kind")}
+LISTED = {
+    ("support-tickets", "status"),
+    ("support-tickets", "priority"),
+    ("surveys", "kind"),
+    ("billing", "kind"),
+    ("controls", "kind"),
+}
 ABSENT = object()
 NO_NUMBERS = (b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"01", b"0x1", b".5")
 
@@ -202,17 +229,40 @@ def _bad_numbers(source: str, event: dict[str, Any], field: str) -> tuple[object
     if source == "surveys":
         lowest, highest = SURVEY_SCORES[event["kind"]]
         return (*BAD_NUMBERS, lowest - 1, lowest - 0.25, highest + 1, highest + 0.001)
+    if source == "controls":
+        return (*BAD_NUMBERS, -0.001, 100.001)
     return (*BAD_NUMBERS, -1, -0.5) if field in BELOW_ZERO else BAD_NUMBERS
+
+
+def _bad_controls(event: dict[str, Any]) -> list[tuple[str, tuple[object, ...]]]:
+    """List what spoils a control beyond what spoils any event; `erase` is refused too, for now."""
+    faults: list[tuple[str, tuple[object, ...]]] = [("kind", ("erase", "Pulse")), ("score", (-0.001, 100.001, "50"))]
+    if event["kind"] == "pulse":
+        faults.append(("value", (None, ABSENT)))
+    if event["kind"] == "override":
+        aim, other = ("score", "band") if "score" in event else ("band", "score")
+        faults += [(aim, (None, ABSENT)), (other, ("attention" if other == "band" else 50,))]
+        faults += [("reason", (None, ABSENT, "")), ("expires_at", (None, ABSENT, "tomorrow", True))]
+    return faults
 
 
 def _faults(source: str, event: dict[str, Any]) -> list[tuple[str, tuple[object, ...]]]:
     """List every (field, values) of which each single value spoils a valid event of the source."""
     faults = [("id", ("", *BAD_TEXTS)), ("account_id", ("", *BAD_TEXTS)), ("time", BAD_TIMES)]
-    faults += [(field, (None, ABSENT)) for field in ("id", "account_id", "time", *REQUIRED[source])]
+    faults += [(field, (None, ABSENT)) for field in ("id", "account_id", "time", *_required(source))]
     faults += [(field, BAD_TEXTS) for field in TEXTS[source]]
     faults += [(field, ("", "Opened", "other")) for field in TEXTS[source] if (source, field) in LISTED]
     faults += [(field, _bad_numbers(source, event, field)) for field in NUMBERS[source]]
+    if source == "controls":
+        faults += _bad_controls(event)
+    if source == "signals":
+        faults.append(("name", ("",)))
     return faults
+
+
+def _required(source: str) -> tuple[str, ...]:
+    # Only a pulse needs the value of a control.
+    return ("kind",) if source == "controls" else REQUIRED[source]
 
 
 @st.composite

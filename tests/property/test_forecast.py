@@ -10,8 +10,8 @@ from stream.engine import Mode
 from stream.forecast import Forecast, Step, forecast, scores_ahead
 from stream.panes import UNIT_MS
 from tests.driving import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
-from tests.oracle import DAY_MS, AccountScore, Record, border_unit_ms, final_scores, read_policy
-from tests.strategies import NOW_MS, policies
+from tests.oracle import AccountScore, Record, border_unit_ms, final_scores, read_policy
+from tests.strategies import DAY_MS, NOW_MS, policies
 
 
 def step_at(found: Forecast, moment_ms: int) -> Step:

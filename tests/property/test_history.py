@@ -13,8 +13,8 @@ from agents.files import replay_files
 from agents.history import DayScore, score_history
 from stream.chosen import choose
 from tests.driving import CLOSE, plan_of
-from tests.oracle import DAY_MS, AccountScore, Record, border_scores, final_scores
-from tests.strategies import NOW_MS, logs, policies
+from tests.oracle import AccountScore, Record, border_scores, final_scores
+from tests.strategies import DAY_MS, NOW_MS, logs, policies
 
 
 def written(log: list[Record], folder: str) -> list[Path]:

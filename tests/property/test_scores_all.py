@@ -1,0 +1,253 @@
+"""Policies that use all of the language: every score of every account is the oracle's, however it came about."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.engine import Engine, Mode
+from tests.driving import CATCHING_UP, Cut, Drive, cuts, driven, partitions, plan_of, plausible_logs
+from tests.driving_scores import (
+    Message,
+    WatchedScores,
+    assert_nominal,
+    assert_same_scores,
+    assert_told,
+    messages_of,
+    restarted,
+)
+from tests.oracle import AccountScores, Record, border_scores_all, final_scores_all, outcomes
+from tests.strategies import (
+    DAY_MS,
+    LATEST_MS,
+    NOW_MS,
+    RICH,
+    Sent,
+    amounts,
+    log_of,
+    normalisers,
+    rearranged,
+    sent_records,
+    toml_value,
+)
+from tests.strategies_rich import rich_policies
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn
+
+DAYS = ("1d", "2d", "7d", "30d", "45d")
+
+
+@given(st.data(), plausible_logs(**RICH), rich_policies(), st.sampled_from(CATCHING_UP))
+def test_final_scores_and_outcomes_are_the_oracles(
+    data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
+) -> None:
+    plan = plan_of(policy_text)
+    found: dict[str, Message] = {}
+    counted: Counter[tuple[str, str]] = Counter()
+    for records in partitions(log).values():
+        drive = driven(data.draw(cuts(records, (Mode.HEAD, catching_up))), plan)
+        found |= messages_of(drive.engine)
+        counted += drive.outcomes
+    assert_same_scores(found, final_scores_all(log, policy_text, NOW_MS), policy_text)
+    assert counted == outcomes(log, policy_text, NOW_MS)
+
+
+@settings(max_examples=40)
+@given(
+    st.data(),
+    plausible_logs(**RICH),
+    st.one_of(rich_policies(windows=DAYS), rich_policies(windows=DAYS), rich_policies(max_measures=2)),
+    st.sampled_from((Mode.HEAD, Mode.EXACT)),
+)
+def test_scores_at_every_border(data: st.DataObject, log: list[Record], policy_text: str, mode: Mode) -> None:
+    plan = plan_of(policy_text)
+    expected = border_scores_all(log, policy_text, NOW_MS)
+    for partition, records in partitions(log).items():
+        engine = driven(data.draw(cuts(records, (mode,))), plan, kind=WatchedScores).engine
+        assert isinstance(engine, WatchedScores)
+        last: dict[str, Message] = {}
+        for (at, border_ms), scores in sorted(expected.items()):
+            if at == partition:
+                # Borders that the engine leaves out, as nothing could change any more, repeat the last one.
+                last = engine.messages.get(border_ms, last)
+                assert_same_scores(last, scores, policy_text, border_ms)
+
+
+@given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), st.sampled_from(tuple(Mode)), st.booleans())
+def test_changes_are_chained_and_explained_across_restarts(
+    data: st.DataObject, log: list[Record], policy_text: str, mode: Mode, restarts: bool
+) -> None:
+    (records,) = partitions(log).values()
+    drive = Drive(Engine(plan_of(policy_text)))
+    for step in data.draw(cuts(records, (Mode.HEAD, mode))):
+        drive.turn_to(step.mode)
+        drive.take(step.records)
+        if step.flush:
+            before = messages_of(drive.engine)
+            drive = restarted(drive, policy_text) if restarts else drive
+            drive.flush()
+            assert messages_of(drive.engine) == before
+    drive.turn_to(Mode.HEAD)
+    drive.flush()
+    final = messages_of(drive.engine)
+    assert_same_scores(final, final_scores_all(log, policy_text, NOW_MS), policy_text)
+    told = assert_told(drive.changes)
+    assert told.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
+    for (account, name), change in told.items():
+        assert change.band_to == final[account]["scores"][name]["band"]
+    contents: dict[str, bytes] = {}
+    for sent in drive.raw:
+        assert contents.setdefault(msgspec.json.decode(sent)["id"], sent) == sent
+
+
+@given(plausible_logs(partitions=1, **RICH), rich_policies())
+def test_a_change_tells_contributions_at_nominal_weights(log: list[Record], policy_text: str) -> None:
+    (records,) = partitions(log).values()
+    drive = driven([Cut(records, Mode.CONFLATED, flush=False)], plan_of(policy_text))
+    expected = final_scores_all(log, policy_text, NOW_MS)
+    assert len(drive.changes) == sum(len(account.scores) for account in expected.values())
+    for (account_id, name), change in assert_told(drive.changes).items():
+        assert_nominal(change, expected[account_id].scores[name])
+
+
+def is_plausible(one: Sent) -> bool:
+    """Deletions of profiles from the future are refused, like any record from the future."""
+    stamp_ms = one.arrives_ms if one.timestamp_ms is None else one.timestamp_ms
+    return one.source != "accounts" or one.value is not None or stamp_ms <= LATEST_MS
+
+
+@given(st.data(), sent_records(partitions=1, **RICH), rich_policies(never_late=True))
+def test_neither_order_nor_duplicates_matter_while_nothing_is_late(
+    data: st.DataObject, sent: list[Sent], policy_text: str
+) -> None:
+    sent = [one for one in sent if is_plausible(one)]
+    expected = final_scores_all(log_of(sent), policy_text, NOW_MS)
+    for log in (log_of(sent), data.draw(rearranged(sent))):
+        for records in partitions(log).values():
+            drive = driven(data.draw(cuts(records)), plan_of(policy_text))
+            assert_same_scores(messages_of(drive.engine), expected, policy_text)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Losing data
+
+ANCHOR = {"id": "anchor", "account_id": "acme", "time": LATEST_MS}
+VALUES = (("surveys", "score"), ("billing", "amount"), ("controls", "value"), ("signals", "value"))
+
+
+@st.composite
+def zero_when_missing(draw: DrawFn) -> str:
+    """Draw a policy in which every measure is missing without events, and gives 0 points then."""
+    lines = ['name = "zero"']
+    for number in range(draw(st.integers(1, 4))):
+        source, field = draw(st.sampled_from(VALUES))
+        table: dict[str, Any] = {
+            "source": source,
+            "field": field,
+            "stat": draw(st.sampled_from(("mean", "min", "max", "last"))),
+            "window": draw(st.sampled_from(DAYS)),
+            "normalise": draw(normalisers((-20, 60), decay=True)),
+            "weight": draw(amounts(1, 10)),
+            "missing": "zero",
+        }
+        lines += [f"[measures.m{number}]", *(f"{key} = {toml_value(value)}" for key, value in table.items())]
+    return "\n".join([*lines, "[scores.health]", "min_change = 1", 'bands = [{ name = "all", from = 0 }]', ""])
+
+
+@given(
+    sent_records(partitions=1, delays_ms=(0,), backdated=False, invalid=False, profiles=False, sources=RICH["sources"]),
+    zero_when_missing(),
+    st.sampled_from([source for source, _ in VALUES]),
+)
+def test_losing_a_source_never_helps_when_missing_is_zero(sent: list[Sent], policy_text: str, lost: str) -> None:
+    anchor = Sent("product-usage", 0, LATEST_MS + DAY_MS, b"acme", json.dumps(ANCHOR).encode())
+    scores: list[dict[str, Message]] = []
+    for kept in ([*sent, anchor], [*(one for one in sent if one.source != lost), anchor]):
+        drive = Drive(Engine(plan_of(policy_text)))
+        drive.take(log_of(kept))
+        drive.flush()
+        scores.append(messages_of(drive.engine))
+    whole, less = scores
+    for account, message in less.items():
+        assert message["scores"]["health"]["value"] <= whole[account]["scores"]["health"]["value"] + 1e-9
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Moving between segments
+
+MOVING = """
+name = "moving"
+[segments.onboarding]
+when = { days_since_start = { below = 90 } }
+[segments.enterprise]
+when = { tier = ["enterprise"] }
+[measures.usage]
+source = "product-usage"
+stat = "count"
+window = "30d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }
+weight = 1
+[measures.usage.segments.onboarding]
+normalise = { kind = "linear", zero_at = 0, hundred_at = 5 }
+[measures.usage.segments.enterprise]
+normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }
+[scores.health]
+min_change = 1
+bands = [{ name = "all", from = 0 }]
+"""
+MIDNIGHT = NOW_MS // DAY_MS * DAY_MS
+
+
+def arriving(*events: tuple[str, dict[str, Any]]) -> list[Record]:
+    sent = [
+        Sent(
+            source,
+            0,
+            MIDNIGHT - DAY_MS + place,
+            b"a",
+            json.dumps({"id": str(place), "account_id": "a"} | event).encode(),
+        )
+        for place, (source, event) in enumerate(events)
+    ]
+    return log_of(sent)
+
+
+def values_of(expected: dict[str, AccountScores]) -> dict[str, float]:
+    return {account: found.scores["health"].value for account, found in expected.items()}
+
+
+def test_an_account_grows_out_of_a_segment_at_midnight() -> None:
+    started = MIDNIGHT - 90 * DAY_MS
+    log = arriving(
+        ("accounts", {"time": MIDNIGHT - 9 * DAY_MS, "started_at": started}),
+        ("product-usage", {"time": MIDNIGHT - 3}),
+        ("product-usage", {"time": MIDNIGHT - 2}),
+        ("product-usage", {"time": MIDNIGHT + 5, "account_id": "b"}),
+    )
+    drive = driven([Cut(log, Mode.HEAD, flush=True)], plan_of(MOVING))
+    mine = [change for change in drive.changes if change.account_id == "a"]
+    assert [(change.to, change.time - MIDNIGHT, change.cause) for change in mine[-2:]] == [
+        (40, -2, "event"),
+        (20, 0, "segment"),
+    ]
+    assert values_of(final_scores_all(log, MOVING, NOW_MS)) == {"a": 20, "b": 10}
+
+
+def test_a_profile_moves_its_account_when_it_is_read() -> None:
+    log = arriving(
+        ("product-usage", {"time": MIDNIGHT}),
+        ("accounts", {"time": MIDNIGHT - 300 * DAY_MS, "tier": "enterprise"}),
+    )
+    drive = driven([Cut([record], Mode.HEAD, flush=True) for record in partitions(log)[0]], plan_of(MOVING))
+    assert [(change.from_, change.to, change.cause) for change in drive.changes] == [
+        (0, 10, "event"),
+        (10, 1, "segment"),
+    ]
+    assert messages_of(drive.engine)["a"]["segment"] == "enterprise"
+    assert_same_scores(messages_of(drive.engine), final_scores_all(log, MOVING, NOW_MS), MOVING)
