@@ -62,6 +62,10 @@ class Findings:
         """Whether anything is wrong."""
         return bool(self._found)
 
+    def any(self, of: Callable[[Path], bool]) -> bool:
+        """Whether anything is wrong at a path that `of` is true of."""
+        return any(of(path) for path, _ in self._found)
+
     def add(self, path: Path, message: str) -> None:
         """Note that what stands (or is missing) at `path` is wrong."""
         self._found.append((path, message))
