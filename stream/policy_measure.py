@@ -175,7 +175,8 @@ def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | No
             able = listed(_FACT_KEYS)
             table.problem(key, f"a fact of the profile (source {FACTS_SOURCE}) takes no {key}; it takes {able}")
     stat = table.choice("stat", tuple(FACT_STATS))
-    field = table.choice("field", FACT_STATS.get(stat or "", PROFILE_FACTS))
+    fields = FACT_STATS.get(stat or "", PROFILE_FACTS)
+    field = table.choice("field", fields, f'a field for stat "{stat}": {listed(fields)}' if stat else None)
     normaliser, by_segment = _read_normalisers(table, segments)
     weight, missing = _read_weight(table), _read_missing(table)
     if table.value("missing") == "hold":

@@ -88,7 +88,7 @@ class _Check:
 
     def borrowed(self) -> None:
         """A score lends its make-up and exceptions to scores of its own model that have the bands these name."""
-        others = {score.name: score for score in self._scores}
+        others = {score.name: score for score in self._scores if self._clear}
         for score in self._scores:
             for part in score.segments:
                 other = others.get(part.use or "")

@@ -89,7 +89,7 @@ def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple
 
 
 def _read_history(table: Table, window: Window | None) -> int | None:
-    expected = 'a span such as "84d", in the unit of the window and at least twice as long as it'
+    expected = 'a span such as "84d", in the unit of the window, at least twice as long as it'
     if window is not None and 3 * window.panes > LONGEST_WINDOW[window.unit]:
         longest = f"{LONGEST_WINDOW[window.unit] // 3}{window.unit[0]}"
         table.wrong("window", f'at most "{longest}" where it is compared with a history of at least two windows')
@@ -117,7 +117,7 @@ def read_hold(table: Table, stat: str | None, window: Window | None, compare: st
         return None
     if window is None or "stale_after" not in table:
         return None if window is None else LONGEST_WINDOW[window.unit]
-    expected = 'a span such as "180d", in the unit of the window and longer than it'
+    expected = 'a span such as "180d", in the unit of the window, longer than it'
     span = _read_panes(table, "stale_after", expected)
     most = LONGEST_WINDOW[window.unit]
     if span is not None and (span.unit != window.unit or not window.panes < span.panes <= most):
