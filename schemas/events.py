@@ -1,4 +1,4 @@
-"""The seven input topics as typed events, in their native JSON form.
+"""The eight input topics as typed events, in their native JSON form.
 
 Owns the shape of every event and which numbers it may hold. Knows nothing of Kafka, policies or accounts' state.
 Called by `schemas.codecs`, which decodes whole batches into these structs.

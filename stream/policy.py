@@ -15,11 +15,11 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass
 
-from stream.policy_errors import Findings, PolicyError, Problem
+from stream.policy_errors import Findings, PolicyError, Problem, closest
 from stream.policy_lines import key_lines
 from stream.policy_measure import Measure, read_measures
 from stream.policy_score import Band, Score, read_scores
-from stream.policy_segments import Segment, read_segments, segment_names
+from stream.policy_segments import Segment, read_segments
 from stream.policy_table import Table
 from stream.policy_use import check_use
 from stream.policy_window import Window
@@ -79,13 +79,19 @@ def _read(text: str, file: str) -> Policy:
     root = Table(document, (), findings, ("name", "segments", "measures", "scores"))
     name = _read_name(root)
     segments = read_segments(root)
-    measures = read_measures(root, segment_names(root))
-    given = root.value("measures")
-    scores = read_scores(root, tuple(given) if isinstance(given, dict) else (), segment_names(root))
+    names = _names(root, "segments")
+    measures = read_measures(root, names)
+    scores = read_scores(root, _names(root, "measures"), names)
     check_use(root, findings, measures, scores)
     if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
     return Policy(name, measures, scores, segments, _digest(name, measures, scores, segments))
+
+
+def _names(root: Table, key: str) -> tuple[str, ...]:
+    """Names that segments or measures have in the file, right or wrong, also those under a key that is nearly right."""
+    tables = [root.value(given) for given in root if closest(given, (key,))]
+    return tuple(name for table in tables if isinstance(table, dict) for name in table)
 
 
 def _read_name(root: Table) -> str | None:

@@ -62,6 +62,10 @@ class Findings:
         """Whether anything is wrong."""
         return bool(self._found)
 
+    def any(self, of: Callable[[Path], bool]) -> bool:
+        """Whether anything is wrong at a path that `of` is true of."""
+        return any(of(path) for path, _ in self._found)
+
     def add(self, path: Path, message: str) -> None:
         """Note that what stands (or is missing) at `path` is wrong."""
         self._found.append((path, message))
@@ -121,8 +125,11 @@ def listed(names: Iterable[str], show: Callable[[str], str] = str) -> str:
 
 
 def closest(given: str, allowed: Iterable[str]) -> str | None:
-    """What was probably meant, if anything is near enough."""
-    return next(iter(difflib.get_close_matches(given.lower(), list(allowed), n=1)), None)
+    """What was probably meant, if anything is near enough: it looks alike, or it alone has the given word in it."""
+    names = list(allowed)
+    near = difflib.get_close_matches(given.lower(), names, n=1)
+    having = [name for name in names if given.lower() in name.split("_")]
+    return near[0] if near else having[0] if len(having) == 1 else None
 
 
 def did_you_mean(given: object, allowed: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from stream.normalisers import FULL_POINTS
 from stream.policy_errors import did_you_mean, listed, shown
 from stream.policy_filter import Filter, Weights, read_of, read_weights, read_where
 from stream.policy_normalise import read_normaliser
-from stream.policy_window import Comparison, Window, read_compare, read_hold, read_window
+from stream.policy_window import MISSING_WORDS, Comparison, Window, read_compare, read_hold, read_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,8 @@ STATS = (
 FACT_STATS = {"days_since": ("started_at", "renewal_at"), "days_until": ("started_at", "renewal_at"), "value": ("arr",)}
 """Statistics of the profile, and the fields each can take."""
 FACTS_SOURCE = "accounts"
+NOT_MEASURES = ("base", "clamping", "exception", "redistribution", "previous policy")
+"""Factors of a score, or of a change of it, that are no measures: no measure may be called so."""
 
 _SOURCES = (*TEXT_FIELDS, FACTS_SOURCE)
 _POINTS_OF = {"neutral": FULL_POINTS / 2, "zero": 0.0}
@@ -120,6 +122,9 @@ def read_measures(root: Table, segments: Sequence[str]) -> tuple[Measure, ...]:
     if not list(measures):
         root.problem("measures", "must hold at least one table, such as [measures.usage]; it is empty")
     expected = "a table [measures.NAME] with a source, a stat and so on"
+    for name in measures:
+        if name in NOT_MEASURES:
+            measures.problem(name, f"{shown(name)} is what a part of scores is called that is no measure: rename it")
     tables = [(name, measures.named(name, expected, MEASURE_KEYS)) for name in measures]
     found = [None if table is None else _read_one(name, table, segments) for name, table in tables]
     return tuple(measure for measure in found if measure is not None)
@@ -170,7 +175,8 @@ def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | No
             able = listed(_FACT_KEYS)
             table.problem(key, f"a fact of the profile (source {FACTS_SOURCE}) takes no {key}; it takes {able}")
     stat = table.choice("stat", tuple(FACT_STATS))
-    field = table.choice("field", FACT_STATS.get(stat or "", PROFILE_FACTS))
+    fields = FACT_STATS.get(stat or "", PROFILE_FACTS)
+    field = table.choice("field", fields, f'a field for stat "{stat}": {listed(fields)}' if stat else None)
     normaliser, by_segment = _read_normalisers(table, segments)
     weight, missing = _read_weight(table), _read_missing(table)
     if table.value("missing") == "hold":
@@ -213,7 +219,7 @@ def _read_normalisers(
         normaliser = None if part is None else read_normaliser(part)
         if normaliser is not None:
             found.append((name, normaliser))
-    return own, tuple(found)
+    return own, tuple(sorted(found, key=lambda pair: pair[0]))
 
 
 def _read_weight(table: Table) -> float | None:
@@ -265,9 +271,9 @@ def _read_missing(table: Table) -> float | None:
         return None
     if isinstance(given, str) and given in _POINTS_OF:
         return _POINTS_OF[given]
-    words = ("redistribute", "hold", *_POINTS_OF)
-    hint = did_you_mean(given, words)
-    return table.number("missing", f"a number of points from 0 to 100, or {_either(words)}", 0.0, FULL_POINTS, hint)
+    hint = did_you_mean(given, MISSING_WORDS)
+    expected = f"a number of points from 0 to 100, or {_either(MISSING_WORDS)}"
+    return table.number("missing", expected, 0.0, FULL_POINTS, hint)
 
 
 def _either(words: Sequence[str]) -> str:

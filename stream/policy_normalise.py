@@ -24,14 +24,15 @@ _KEYS = {
     "decay": ("half_life",),
 }
 _KINDS = tuple(_KEYS)
+A_NORMALISER = f'a table with a kind ({listed(_KINDS)}), such as {{ kind = "linear", zero_at = 0, hundred_at = 10 }}'
+"""What `normalise` must be, in a message."""
 _POINTS = "a number of points from 0 to 100"
 
 
 def read_normaliser(measure: Table) -> Normaliser | None:
     """The normaliser of a measure's table, or None with what is wrong noted."""
-    expected = f'a table with a kind ({listed(_KINDS)}), such as {{ kind = "linear", zero_at = 0, hundred_at = 10 }}'
     keys = _allowed_keys(measure.value("normalise"))
-    table = measure.table("normalise", expected, keys)
+    table = measure.table("normalise", A_NORMALISER, keys)
     if table is None:
         return None
     kind = table.choice("kind", _KINDS)

@@ -6,13 +6,16 @@ score's make-up has to say of measures is checked by `stream.policy_use`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from schemas.events import NUMBER_LIMIT
 from stream.normalisers import FULL_POINTS
 from stream.policy_errors import did_you_mean, listed, shown
 from stream.policy_normalise import read_line
+from stream.policy_table import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +32,10 @@ _SCORE_KEYS = ("min_change", "bands", "model", *_MAKE_UP_KEYS, "map", "exception
 _SEGMENT_KEYS = (*_MAKE_UP_KEYS, "bands", "use")
 _BAND_KEYS = ("name", "from", "alert", "actions", "owner")
 _EXCEPTION_KEYS = ("measure", "points_below", "cap", "band")
+_WEIGHTS = "a table of at least one measure with a number, such as { logins = 2, nps = 1 }"
+_IMPACTS = "a table of measures and what one of each adds, such as { referral = 10 }"
+_STEEPEST = 1e-6  # between the ends of a line: values are exact to as much
+_SEPARATORS = frozenset("/:")  # they separate a score's name from others in rows and rules
 
 Weights = tuple[tuple[str, float], ...]
 """Measure (or band) names with a number each, in the order of the file."""
@@ -123,8 +130,11 @@ class Score:
 
 
 def read_scores(root: Table, measures: Sequence[str], segments: Sequence[str]) -> tuple[Score, ...]:
-    """The scores of a policy in the order of the file, less those with something wrong, which is noted."""
-    scores = root.table("scores", "a table such as [scores.health]", None)
+    """The scores of a policy in the order of the file, less those that are no tables; what is wrong is noted.
+
+    Of a score with something wrong, what could be read is there, so that measures can be checked against it.
+    """
+    scores = root.table("scores", "at least one table, such as [scores.health]", None)
     if scores is None:
         return ()
     if not list(scores):
@@ -139,27 +149,36 @@ class _Reader:
     def __init__(self, scores: Table, name: str, measures: Sequence[str], segments: Sequence[str]) -> None:
         self._name = name
         self._measures, self._segments, self._others = measures, segments, tuple(scores)
-        self._table = scores.named(name, f"a table [scores.NAME] with {listed(_SCORE_KEYS)}", _SCORE_KEYS)
+        self._table = scores.named(name, "a table [scores.NAME] with min_change, bands and so on", _SCORE_KEYS)
+        if self._table is not None and not _SEPARATORS.isdisjoint(name):
+            scores.problem(name, "the name of a score holds no / and no :")
         self._additive = False
 
     def read(self) -> Score | None:
         table = self._table
         if table is None:
             return None
-        model = table.choice("model", MODELS) if "model" in table else "weighted"
-        self._additive = model == "additive"
+        self._additive = self._read_model(table) == "additive"
         min_change = table.number("min_change", "a number of points of 0 or more", 0.0)
         make_up = self._make_up(table)
-        if self._additive and "impacts" not in table:
-            table.wrong("impacts", "a table of measures and what one of each adds, such as { referral = 10 }")
+        if self._additive and not any(key in table for key in _MAKE_UP_KEYS):
+            table.wrong("impacts", _IMPACTS)
         line = self._line(table)
         bands = _read_bands(table, bounded=not self._additive or line is not None)
         limits = self._exceptions(table, [band.name for band in bands or ()])
-        segments = self._by_segment(table, bands or ())
-        if min_change is None or bands is None:
-            return None
+        segments = self._by_segment(table, bands or (), bounded=not self._additive or line is not None)
         kind: Literal["additive"] | None = "additive" if self._additive else None
-        return Score(self._name, min_change, bands, kind, make_up or None, line, limits, segments)
+        return Score(self._name, min_change or 0.0, bands or (), kind, make_up or None, line, limits, segments)
+
+    @staticmethod
+    def _read_model(table: Table) -> str:
+        """The model; where it is missing or no word at all, what the other keys suggest."""
+        meant = "additive" if "impacts" in table and "weights" not in table and "groups" not in table else "weighted"
+        if "model" in table:
+            return table.choice("model", MODELS) or meant
+        if meant == "additive":
+            table.problem("impacts", 'only model "additive" takes impacts: write model = "additive" above')
+        return meant
 
     def _make_up(self, table: Table) -> MakeUp:
         wrong = ("weights", "groups") if self._additive else ("impacts",)
@@ -167,35 +186,40 @@ class _Reader:
         for key in wrong:
             if key in table:
                 other = "weighted" if self._additive else "additive"
-                table.problem(key, f'only model "{other}" takes {key}, and the model is "{model}"')
+                able = "impacts" if self._additive else "weights or groups"
+                message = f'only model "{other}" takes {key}, and the model is "{model}", which takes {able}'
+                table.problem(key, message)
         if self._additive:
-            return MakeUp(impacts=self._named(table, "impacts", None)) if "impacts" in table else MakeUp()
+            return MakeUp(impacts=self._impacts(table)) if "impacts" in table else MakeUp()
         if "weights" in table and "groups" in table:
             table.problem("groups", "a score takes weights or groups, not both")
-        weights = self._named(table, "weights", 0.0) if "weights" in table else ()
+        weights = self._weights(table, "weights") if "weights" in table else ()
         return MakeUp(weights=weights, groups=self._groups(table) if "groups" in table else ())
 
-    def _named(self, table: Table, key: str, lowest: float | None) -> Weights:
-        """A table of measures with a number each."""
-        example = "{ logins = 2, nps = 1 }"
-        values = table.table(key, f"a table of measures with a number each, such as {example}", None)
+    def _weights(self, table: Table, key: str) -> Weights:
+        """Measures and what each weighs."""
+        found = self._named(table, key, _WEIGHTS, "a number of 0 or more", (0.0, math.inf))
+        given = table.value(key)
+        if found and isinstance(given, dict) and len(found) == len(given) and not any(weight for _, weight in found):
+            table.problem(key, "the weights add up to 0; at least one needs a weight above 0")
+        return found
+
+    def _impacts(self, table: Table) -> Weights:
+        """Measures and what one of each adds."""
+        limits = f"a number from {-NUMBER_LIMIT:g} to {NUMBER_LIMIT:g}: what one adds to the score"
+        return self._named(table, "impacts", _IMPACTS, limits, (-NUMBER_LIMIT, NUMBER_LIMIT))
+
+    def _named(self, table: Table, key: str, expected: str, of_each: str, limits: tuple[float, float]) -> Weights:
+        """A table of measures with a number each, sorted by name: their order in the file means nothing."""
+        values = table.table(key, expected, None)
         if values is None:
             return ()
         if not list(values):
-            table.wrong(key, f"a table of at least one measure with a number, such as {example}")
-        found = []
+            table.wrong(key, expected)
         for name in values:
             self._check_name(values, name, name, self._measures, "measure")
-            number = (
-                values.number(name, "a number")
-                if lowest is None
-                else values.number(name, f"a number of {lowest:g} or more", lowest)
-            )
-            if number is not None:
-                found.append((name, number))
-        if lowest is not None and found and len(found) == len(list(values)) and not any(n for _, n in found):
-            table.problem(key, "the weights add up to 0; at least one needs a weight above 0")
-        return tuple(found)
+        found = [(name, values.number(name, of_each, *limits)) for name in values]
+        return tuple(sorted((name, number) for name, number in found if number is not None))
 
     @staticmethod
     def _check_name(table: Table, key: str, given: object, known: Sequence[str], what: str) -> None:
@@ -214,7 +238,7 @@ class _Reader:
             if group is None:
                 continue
             weight = group.number("weight", "a number of 0 or more", 0.0)
-            measures = self._named(group, "measures", 0.0)
+            measures = self._weights(group, "measures")
             for measure, _ in measures:
                 if measure in owner:
                     group.problem("measures", f"{shown(measure)} is in group {owner[measure]} already")
@@ -223,9 +247,9 @@ class _Reader:
                 found.append(Group(name, weight, measures))
         if groups is not None and not list(groups):
             table.problem("groups", "must hold at least one group, such as [scores.health.groups.product]")
-        if found and not any(group.weight for group in found):
+        if groups is not None and 0 < len(found) == len(list(groups)) and not any(group.weight for group in found):
             table.problem("groups", "the weights add up to 0; at least one group needs a weight above 0")
-        return tuple(found)
+        return tuple(sorted(found, key=lambda group: group.name))
 
     def _line(self, table: Table) -> Linear | None:
         if "map" not in table:
@@ -233,8 +257,11 @@ class _Reader:
         if not self._additive:
             table.problem("map", 'only model "additive" takes map, and the model is "weighted"')
             return None
-        line = table.table("map", "a table such as { zero_at = -50, hundred_at = 150 }", ("zero_at", "hundred_at"))
-        return None if line is None else read_line(line)
+        ends = table.table("map", "a table such as { zero_at = -50, hundred_at = 150 }", ("zero_at", "hundred_at"))
+        line = None if ends is None else read_line(ends)
+        if ends is not None and line is not None and abs(line.hundred_at - line.zero_at) < _STEEPEST:
+            ends.wrong("hundred_at", f"further from zero_at, which is {line.zero_at:g}")
+        return line
 
     def _exceptions(self, table: Table, bands: Sequence[str]) -> tuple[Limit, ...]:
         if "exceptions" not in table:
@@ -254,8 +281,11 @@ class _Reader:
         below = row.number("points_below", "a number of points above 0, up to 100", 0.0, FULL_POINTS)
         if below == 0.0:
             row.wrong("points_below", "a number of points above 0, up to 100")
-        if ("cap" in row) == ("band" in row):
-            row.problem("cap", "an exception has a cap (points) or a band, one of the two")
+        if "cap" in row and "band" in row:
+            row.problem("cap", "an exception has a cap or a band, not both; for both, write two exceptions")
+            return None
+        if "cap" not in row and "band" not in row:
+            row.problem("cap", "missing: an exception has a cap (a number of points) or a band")
             return None
         cap = row.number("cap", "a number of points from 0 to 100", 0.0, FULL_POINTS) if "cap" in row else None
         band = row.choice("band", tuple(bands)) if "band" in row and bands else None
@@ -263,7 +293,7 @@ class _Reader:
             return None
         return Limit(measure, below, cap, band)
 
-    def _by_segment(self, table: Table, bands: Sequence[Band]) -> tuple[SegmentScore, ...]:
+    def _by_segment(self, table: Table, bands: Sequence[Band], *, bounded: bool) -> tuple[SegmentScore, ...]:
         if "segments" not in table:
             return ()
         tables = table.table("segments", f"tables such as [scores.{self._name}.segments.enterprise]", None)
@@ -273,14 +303,21 @@ class _Reader:
             self._check_name(tables, name, name, self._segments, "segment")
             part = tables.table(name, f"a table with {listed(_SEGMENT_KEYS)}", _SEGMENT_KEYS)
             if part is not None:
-                use = self._use(part)
-                found.append(SegmentScore(name, self._make_up(part), use, _read_starts(part, bands)))
-        return tuple(found)
+                use, starts = self._use(part), _read_starts(part, bands, bounded=bounded)
+                found.append(SegmentScore(name, self._make_up(part), use, starts))
+        return tuple(sorted(found, key=lambda part: part.segment))
 
     def _use(self, part: Table) -> str | None:
         if "use" not in part:
             return None
-        use = part.choice("use", tuple(name for name in self._others if name != self._name))
+        others = tuple(name for name in self._others if name != self._name)
+        use = None
+        if part.value("use") == self._name:
+            part.problem("use", f"{shown(self._name)} is this score itself: name another one, or remove use")
+        elif not others:
+            part.problem("use", "names another score whose weights stand in here, and this policy has one score only")
+        else:
+            use = part.choice("use", others)
         for key in _MAKE_UP_KEYS:
             if key in part:
                 part.problem(key, "use takes all of this from the other score: remove one of the two")
@@ -291,11 +328,7 @@ def _read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...] | None:
     rows = score.tables("bands", 'a list of at least one band, such as { name = "healthy", from = 0 }', _BAND_KEYS)
     if rows is None:
         return None
-    if bounded:
-        expected, low, high = "a number from 0 to 100: the score at which the band begins", 0.0, FULL_POINTS
-        starts = [row.number("from", expected, low, high) for row in rows]
-    else:
-        starts = [row.number("from", "a number: the score at which the band begins") for row in rows]
+    starts = [_read_start(row, "from", bounded=bounded) for row in rows]
     bands = [_read_band(row, start) for row, start in zip(rows, starts, strict=True)]
     _check_unique(rows, "name")
     _check_unique(rows, "from")
@@ -314,13 +347,15 @@ def _read_band(row: Table, start: float | None) -> Band | None:
     actions: tuple[str, ...] = ()
     if "actions" in row:
         given = row.value("actions")
-        actions = tuple(text for text in given if isinstance(text, str)) if isinstance(given, list) else ()
-        if not isinstance(given, list) or not 0 < len(given) == len(actions):
-            row.wrong("actions", 'a list of at least one string, such as ["call the sponsor"]')
+        texts = given if isinstance(given, list) else []
+        actions = tuple(text for text in texts if isinstance(text, str) and is_name(text))
+        if not 0 < len(actions) == len(texts):
+            hint = f"; write [{shown(given)}]" if isinstance(given, str) else ""
+            row.wrong("actions", 'a list of at least one string, such as ["call the sponsor"]', hint)
     return None if name is None or start is None else Band(name, start, alert, actions, owner)
 
 
-def _read_starts(part: Table, bands: Sequence[Band]) -> Weights:
+def _read_starts(part: Table, bands: Sequence[Band], *, bounded: bool) -> Weights:
     """Other starts of bands; the bands' order stays."""
     if "bands" not in part:
         return ()
@@ -328,14 +363,22 @@ def _read_starts(part: Table, bands: Sequence[Band]) -> Weights:
     table = part.table("bands", "a table of bands and where they begin, such as { healthy = 80 }", names or None)
     if table is None:
         return ()
-    given = {name: table.number(name, "a number: the score at which the band begins") for name in table}
+    given = {name: _read_start(table, name, bounded=bounded) for name in table}
     starts = [given.get(band.name, band.from_) for band in bands]
     known = [start for start in starts if start is not None]
     if len(known) == len(starts) and any(after <= before for before, after in pairwise(known)):
-        part.problem("bands", f"the order of bands must stay: {listed(names)} must ascend")
+        begin = listed(f"{name} {start:g}" for name, start in zip(names, known, strict=True))
+        part.problem("bands", f"the order of bands must stay, and here they begin at: {begin}")
     elif bands and starts[0] is not None and starts[0] != bands[0].from_:
         part.problem("bands", f"{shown(names[0])} is the lowest band and begins at {bands[0].from_:g} everywhere")
-    return tuple((name, start) for name, start in given.items() if start is not None and name in names)
+    return tuple(sorted((name, start) for name, start in given.items() if start is not None and name in names))
+
+
+def _read_start(table: Table, key: str, *, bounded: bool) -> float | None:
+    if bounded:
+        expected = "a number from 0 to 100: the score at which the band begins"
+        return table.number(key, expected, 0.0, FULL_POINTS)
+    return table.number(key, "a number: the score at which the band begins")
 
 
 def _check_unique(rows: list[Table], key: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stream.policy_errors import listed, shown
+from stream.policy_errors import shown
 
 if TYPE_CHECKING:
     from stream.policy_table import Table
@@ -21,6 +21,7 @@ RANGES = ("arr", "days_since_start", "days_to_renewal")
 MOST_SEGMENTS = 60  # which of them fit an account is kept in the bits of one integer
 
 _RANGE_KEYS = ("from", "below")
+_RANGE = "a table such as { from = 30, below = 90 }, or with one of the two"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,6 @@ def read_segments(root: Table) -> tuple[Segment, ...]:
     return tuple(segment for segment in found if segment is not None)
 
 
-def segment_names(root: Table) -> tuple[str, ...]:
-    """Names that segments have in the file, right or wrong."""
-    given = root.value("segments")
-    return tuple(given) if isinstance(given, dict) else ()
-
-
 def _read_one(tables: Table, name: str) -> Segment | None:
     table = tables.named(name, "a table [segments.NAME] with a when", ("when",))
     if table is None:
@@ -71,13 +66,18 @@ def _read_one(tables: Table, name: str) -> Segment | None:
         return None
     if not list(when):
         table.wrong("when", expected)
-    texts = [(field, _read_texts(when, field)) for field in TEXTS if field in when]
-    ranges = [_read_range(when, field) for field in RANGES if field in when]
+    texts = [(field, _read_texts(when, field)) for field in TEXTS if _has(when, field, list)]
+    ranges = [_read_range(when, field) for field in RANGES if _has(when, field, dict)]
     return Segment(
         name,
         tuple((field, values) for field, values in texts if values),
         tuple(found for found in ranges if found is not None),
     )
+
+
+def _has(when: Table, field: str, kind: type) -> bool:
+    """Whether a field is there; under a misspelled key only where the value looks like it."""
+    return field in when and (when.at(field)[-1] == field or isinstance(when.value(field), kind))
 
 
 def _read_texts(when: Table, field: str) -> tuple[str, ...]:
@@ -90,11 +90,11 @@ def _read_texts(when: Table, field: str) -> tuple[str, ...]:
 
 
 def _read_range(when: Table, field: str) -> Range | None:
-    table = when.table(field, f"a table with {listed(_RANGE_KEYS, shown)} or one of them", _RANGE_KEYS)
+    table = when.table(field, _RANGE, _RANGE_KEYS)
     if table is None:
         return None
     if not list(table):
-        when.wrong(field, f"a table with {listed(_RANGE_KEYS, shown)} or one of them")
+        when.wrong(field, _RANGE)
     from_, below = (table.number(key, "a number") if key in table else None for key in _RANGE_KEYS)
     if from_ is not None and below is not None and below <= from_:
         table.problem("below", f"must be above from, which is {from_:g}, not {below:g}: nothing would fit")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from stream.policy_errors import Findings, Path, closest, did_you_mean, listed, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Table:
@@ -28,18 +28,12 @@ class Table:
         self.path = path
         self._values = values
         self._findings = findings
-        self._spelled: dict[str, str] = {}  # allowed key -> the misspelled one that stands for it
+        self._spelled = {} if keys is None else misspelled(values, keys)
         if keys is not None:
             for key in values:
                 if key not in keys:
-                    self._unknown(key, keys)
-
-    def _unknown(self, key: str, keys: tuple[str, ...]) -> None:
-        guess = did_you_mean(key, keys)
-        meant = closest(key, keys)
-        if meant is not None and meant not in self:
-            self._spelled[meant] = key
-        self.problem(key, f"unknown key {shown(key)}{guess or ';'} allowed here: {listed(keys)}")
+                    guess = did_you_mean(key, keys) or ";"
+                    self.problem(key, f"unknown key {shown(key)}{guess} allowed here: {listed(keys)}")
 
     def __contains__(self, key: str) -> bool:
         """Whether the file has the key, right or wrong."""
@@ -71,7 +65,7 @@ class Table:
     def text(self, key: str, expected: str) -> str | None:
         """A string that is not blank and can be printed."""
         value = self.value(key)
-        if isinstance(value, str) and _is_name(value):
+        if isinstance(value, str) and is_name(value):
             return value
         self.wrong(key, expected)
         return None
@@ -104,7 +98,7 @@ class Table:
 
     def named(self, name: str, expected: str, keys: tuple[str, ...]) -> Table | None:
         """The table under a key that is itself a name, which people will read."""
-        if not _is_name(name):
+        if not is_name(name):
             self.problem(name, "the name must be printable and not blank")
         return self.table(name, expected, keys)
 
@@ -124,8 +118,19 @@ class Table:
         return found
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Whether people can read it: printable and not blank."""
     return bool(text.strip()) and text.isprintable()
+
+
+def misspelled(values: Mapping[str, object], keys: Sequence[str]) -> dict[str, str]:
+    """Allowed keys that are absent, each with the unknown key that was probably meant to be it."""
+    found: dict[str, str] = {}
+    for key in values:
+        meant = None if key in keys else closest(key, keys)
+        if meant is not None and meant not in values:
+            found.setdefault(meant, key)
+    return found
 
 
 def finite(value: object) -> float | None:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from stream.policy_errors import listed
+from stream.policy_errors import closest, listed
 
 if TYPE_CHECKING:
     from stream.policy_table import Table
@@ -18,6 +18,7 @@ LONGEST_WINDOW = {"hour": 72, "day": 365}  # in panes
 
 _COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z")
+MISSING_WORDS = ("redistribute", "hold", "neutral", "zero")
 _HELD_STATS = ("mean", "min", "max", "last", "share")
 
 _WINDOW = re.compile(r"(?P<panes>[0-9]{1,9})(?P<unit>[hd])")
@@ -66,7 +67,7 @@ def read_window(table: Table, stat: str | None) -> Window | None:
 def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple[Comparison | None, int | None]:
     """What the window is compared with, and over how many panes before it."""
     chosen = table.choice("compare", _COMPARISONS) if "compare" in table else None
-    if "history" in table and chosen in (None, "previous"):
+    if "history" in table and (chosen == "previous" or "compare" not in table):
         table.problem("history", 'only compare = "percentile" and "z" take a history')
     if "compare" not in table:
         return None, None
@@ -88,7 +89,11 @@ def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple
 
 
 def _read_history(table: Table, window: Window | None) -> int | None:
-    expected = "a span in the unit of the window, at least twice as long as it"
+    expected = 'a span such as "84d", in the unit of the window, at least twice as long as it'
+    if window is not None and 3 * window.panes > LONGEST_WINDOW[window.unit]:
+        longest = f"{LONGEST_WINDOW[window.unit] // 3}{window.unit[0]}"
+        table.wrong("window", f'at most "{longest}" where it is compared with a history of at least two windows')
+        return None
     history = _read_panes(table, "history", expected)
     if history is None or window is None:
         return None
@@ -101,8 +106,9 @@ def _read_history(table: Table, window: Window | None) -> int | None:
 
 def read_hold(table: Table, stat: str | None, window: Window | None, compare: str | None) -> int | None:
     """For how many panes the last value stands in for a missing one."""
-    if table.value("missing") != "hold":
-        if "stale_after" in table:
+    given = table.value("missing")
+    if given != "hold":
+        if "stale_after" in table and not (isinstance(given, str) and closest(given, MISSING_WORDS) == "hold"):
             table.problem("stale_after", 'only missing = "hold" takes stale_after')
         return None
     if compare is not None or (stat is not None and stat not in _HELD_STATS):
@@ -111,7 +117,7 @@ def read_hold(table: Table, stat: str | None, window: Window | None, compare: st
         return None
     if window is None or "stale_after" not in table:
         return None if window is None else LONGEST_WINDOW[window.unit]
-    expected = "a span in the unit of the window, longer than it"
+    expected = 'a span such as "180d", in the unit of the window, longer than it'
     span = _read_panes(table, "stale_after", expected)
     most = LONGEST_WINDOW[window.unit]
     if span is not None and (span.unit != window.unit or not window.panes < span.panes <= most):

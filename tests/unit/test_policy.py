@@ -1,6 +1,6 @@
 """Policies are read as docs/POLICIES.md says, and every mistake in one is named with its line, its key and a remedy.
 
-The mistakes are rows of `policies/mistakes.txt`, each made in `policies/valid.toml`.
+The mistakes are rows of `policies/*_mistakes.txt`, each made in the file whose name theirs begins with.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from tests.strategies import policies
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "policies"
-VALID = (HERE / "valid.toml").read_text(encoding="utf-8")
+FILES = {name: (HERE / f"{name}.toml").read_text(encoding="utf-8") for name in ("valid", "scores")}
+VALID = FILES["valid"]
 TEMPLATE = (ROOT / "deploy/policies/template.toml").read_text(encoding="utf-8")
 
 
 class Mistake(NamedTuple):
-    """A row: the lines to replace and what by, then where the one problem must be and what it must say."""
+    """A row: the lines of `file` to replace and what by, then where the one problem must be and what it must say."""
 
+    file: str
     lines: str
     text: str
     place: str
@@ -38,14 +40,14 @@ class Mistake(NamedTuple):
 
     def made(self) -> str:
         first, _, last = self.lines.partition("-")
-        lines = VALID.split("\n")
+        lines = FILES[self.file].split("\n")
         lines[int(first) - 1 : int(last or first)] = self.text.split("⏎")
         return "\n".join(lines)
 
 
 def mistakes() -> list[Mistake]:
-    rows = (HERE / "mistakes.txt").read_text(encoding="utf-8").splitlines()
-    return [Mistake(*map(str.strip, row.split(" | "))) for row in rows if row and not row.startswith("#")]
+    rows = [(name, row) for name in FILES for row in (HERE / f"{name}_mistakes.txt").read_text("utf-8").splitlines()]
+    return [Mistake(name, *map(str.strip, row.split(" | "))) for name, row in rows if row and row[0] != "#"]
 
 
 def problems_of(text: str) -> tuple[Problem, ...]:
@@ -231,7 +233,7 @@ def test_the_digest_changes_with_the_meaning(old: str, new: str) -> None:
 # Mistakes
 
 
-@pytest.mark.parametrize("mistake", mistakes(), ids=lambda mistake: f"{mistake.lines}: {mistake.text}")
+@pytest.mark.parametrize("mistake", mistakes(), ids=lambda mistake: f"{mistake.file} {mistake.lines}: {mistake.text}")
 def test_a_mistake_is_named(mistake: Mistake) -> None:
     found = problems_of(mistake.made())
     assert len(found) == 1, "\n".join(map(str, found))
@@ -240,7 +242,7 @@ def test_a_mistake_is_named(mistake: Mistake) -> None:
 
 
 def test_the_table_has_mistakes() -> None:
-    assert len(mistakes()) > 100
+    assert len(mistakes()) > 250
 
 
 def test_all_mistakes_are_named_at_once_in_the_order_of_lines() -> None:

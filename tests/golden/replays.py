@@ -1,0 +1,102 @@
+"""Policies played over made-up events through the engine, as `vitals score` does it.
+
+Owns how a test writes events down: by account, days before the moment of the score, and what differs from an ordinary
+event. Must not know any expected number. Called by the golden tests.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from agents.files import replay_files
+from schemas.outputs import ScoreChange, ScoreMessage, ScoreValue
+from stream.plan import compile_plan
+from stream.policy import parse_policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AS_OF_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
+DAY_MS = 86_400_000
+PLAIN: dict[str, dict[str, Any]] = {
+    "product-usage": {"user_id": "u", "feature": "f"},
+    "support-tickets": {"ticket_id": "t", "status": "opened"},
+    "surveys": {"kind": "nps"},
+    "billing": {"kind": "invoice_paid"},
+    "engagement": {"kind": "meeting"},
+    "controls": {"kind": "pulse"},
+    "signals": {},
+    "accounts": {},
+}
+"""What an event of a topic is unless a test says otherwise."""
+
+
+@dataclass
+class Log:
+    """Events to play, in any order."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, topic: str, account: str, days_ago: int = 0, times: int = 1, **fields: Any) -> Log:
+        """`times` events of an account, at noon of the UTC day that was `days_ago`."""
+        for _ in range(times):
+            event = {"id": str(len(self.lines)), "account_id": account, "time": day_ms(days_ago), "topic": topic}
+            self.lines.append(json.dumps({**event, **PLAIN[topic], **fields}))
+        return self
+
+    def users(self, account: str, count: int, days_ago: int = 0, **fields: Any) -> Log:
+        """`count` users, each once."""
+        for number in range(count):
+            self.add("product-usage", account, days_ago, user_id=f"u{number}", **fields)
+        return self
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came out: the last message of every account, and all changes on the way."""
+
+    accounts: dict[str, ScoreMessage]
+    changes: list[ScoreChange]
+
+    def score(self, account: str, name: str | None = None) -> ScoreValue:
+        """A score of an account; without a name its only one."""
+        scores = self.accounts[account].scores
+        if name is None:
+            (name,) = scores
+        return scores[name]
+
+
+def day_ms(days_ago: int) -> int:
+    """Noon of the UTC day that was so many days before the moment of the scores."""
+    return AS_OF_MS - days_ago * DAY_MS
+
+
+def play(folder: Path, policy: str, log: Log, days_later: int = 0) -> Played:
+    """Score the log at noon of its last day, or some days later."""
+    file = folder / "events.jsonl"
+    file.write_text("\n".join(log.lines), encoding="utf-8")
+    replay = replay_files([file], compile_plan(parse_policy(policy, "policy.toml")), day_ms(-days_later))
+    assert not replay.bad
+    messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
+    changes = [msgspec.json.decode(value, type=ScoreChange) for value in replay.changes]
+    return Played({message.account_id: message for message in messages}, changes)
+
+
+def gives(score: ScoreValue) -> dict[str, float]:
+    """What every factor contributes, by name."""
+    return {factor.measure: factor.contribution for factor in score.factors}
+
+
+def values(score: ScoreValue) -> dict[str, float | None]:
+    """The value of every factor, by name."""
+    return {factor.measure: factor.value for factor in score.factors}
+
+
+def near(expected: Any) -> Any:
+    """Equal but for the rounding of floats: a number, or a dict of them."""
+    return pytest.approx(expected, abs=1e-9)

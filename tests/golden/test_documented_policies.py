@@ -1,0 +1,313 @@
+"""Every policy that docs/POLICIES.md shows, played over a small log; the numbers are worked out by hand beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stream.policy import parse_policy
+from tests.golden.replays import Log, day_ms, gives, near, play, values
+
+PAGE = (Path(__file__).parents[2] / "docs/POLICIES.md").read_text(encoding="utf-8")
+SHOWN: dict[str, str] = {
+    parse_policy(text).name: text for text in re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+}
+
+
+def changed(name: str, old: str, new: str) -> str:
+    assert SHOWN[name].count(old) == 1
+    return SHOWN[name].replace(old, new)
+
+
+def test_every_policy_shown_is_played_below() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert len(SHOWN) == len(re.findall(r"^```toml$", PAGE, re.MULTILINE))
+    assert [name for name in SHOWN if f'"{name}"' not in text] == []
+
+
+def test_the_first_example(tmp_path: Path) -> None:
+    # a: 8 users are 80 points; 1 of 4 opened tickets is urgent, 0.25 is in the tier from 0.1: 50 points.
+    #    (30 x 80 + 20 x 50) / 50 = 68: attention.
+    # b: 3 users are 30 points; no ticket, no share, so the weight of users is all there is: 30, at risk.
+    log = Log().users("a", 8, days_ago=29).users("a", 9, days_ago=30).users("b", 3)
+    log.add("support-tickets", "a", 3, times=3).add("support-tickets", "a", 2, priority="urgent")
+    log.add("support-tickets", "a", 1, status="solved", priority="urgent")
+    played = play(tmp_path, SHOWN["example"], log)
+    a, b = played.score("a"), played.score("b")
+    assert values(a) == {"active_users": 8, "urgent_share": 0.25}
+    assert gives(a) == near({"active_users": 48, "urgent_share": 20})
+    assert (a.value, a.band) == (near(68), "attention")
+    assert values(b) == {"active_users": 3, "urgent_share": None}
+    assert (b.value, b.band) == (30, "at-risk")
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "points", "band"),
+    [(8, -20, 50, "steady"), (12, 20, 100, "growing"), (6, -40, 0, "fading"), (7, -30, 50, "steady")],
+)
+def test_trend(tmp_path: Path, now: int, change: float, points: float, band: str) -> None:
+    # 10 in the 30 days before, on their first and their last day; 60 days ago is too early.
+    log = Log().add("product-usage", "a", 29, times=now).add("product-usage", "a", 30, times=9)
+    log.add("product-usage", "a", 59).add("product-usage", "a", 60, times=5)
+    score = play(tmp_path, SHOWN["trend"], log).score("a")
+    assert values(score) == {"usage_trend": change}
+    assert (score.value, score.band) == (points, band)
+
+
+def test_a_trend_of_a_new_customer_is_missing(tmp_path: Path) -> None:
+    score = play(tmp_path, SHOWN["trend"], Log().add("product-usage", "a", 3, times=5)).score("a")
+    assert values(score) == {"usage_trend": None}
+    assert (score.value, score.band) == (50, "steady")
+
+
+def weeks(*counts: int) -> Log:
+    """So many events in this week, in the one before and so on, on the first or the last day of each."""
+    log = Log()
+    for week, count in enumerate(counts):
+        log.add("product-usage", "a", 7 * week + (6 if week % 2 else 0), times=count)
+    return log
+
+
+def test_percentile_among_the_weeks_before(tmp_path: Path) -> None:
+    # 3 now; before: 6 weeks with 1, 2 weeks with 3, 4 weeks with 5: (6 + 2 / 2) / 12 = 58.33 %, above 50: 100 points.
+    score = play(tmp_path, SHOWN["own-history"], weeks(3, *([1] * 6), *([3] * 2), *([5] * 4))).score("a")
+    assert values(score) == {"usage": near(700 / 12)}
+    assert (score.value, score.band) == (100, "as usual")
+    # 2 now; before: 9 weeks with 4, one with 2, two with nothing: (2 + 1 / 2) / 12 = 20.83 %: 41.67 points.
+    score = play(tmp_path, SHOWN["own-history"], weeks(2, *([4] * 9), 2, 0, 0)).score("a")
+    assert values(score) == {"usage": near(250 / 12)}
+    assert (score.value, score.band) == (near(500 / 12), "quiet")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "z"),
+    [
+        (5, [2, 4] * 6, 2.0),  # mean 3, standard deviation 1
+        (2, [2, 4] * 6, -1.0),
+        (3, [3] * 12, 0.0),
+        (4, [3] * 12, None),
+        (1, [0] * 11 + [12], 0.0),  # mean 1
+        (3, [0] * 11 + [12], 0.603023),  # deviation: sqrt((11 x 1 + 121) / 12) = sqrt(11); 2 / sqrt(11)
+    ],
+)
+def test_z_against_the_weeks_before(tmp_path: Path, now: int, before: list[int], z: float | None) -> None:
+    score = play(tmp_path, changed("own-history", '"percentile"', '"z"'), weeks(now, *before)).score("a")
+    assert values(score) == {"usage": z}
+
+
+def two_scores() -> Log:
+    log = Log()
+    for feature in range(4):
+        for account in "ab":
+            log.add("product-usage", account, feature, feature=f"f{feature}", user_id=f"u{feature}")
+    for account in "ab":
+        log.users(account, 6, days_ago=1, feature="f0")
+    # Surveys before the window: the newest day that has one holds.
+    log.add("surveys", "a", 200, score=8).add("surveys", "a", 200, score=10).add("surveys", "a", 201, score=0)
+    return log.add("engagement", "a", 364, kind="referral").add("engagement", "a", 1, kind="webinar")
+
+
+def test_groups_and_a_held_value(tmp_path: Path) -> None:
+    # a: 6 users 60, 4 features 80: (2 x 60 + 80) / 3 = 66.67 in the group; nps (8 + 10) / 2 = 9, held: 90.
+    #    (3 x 66.67 + 90) / 4 = 72.5. Effective weights: 2/3 x 3/4, 1/3 x 3/4, 1/4.
+    # b: never asked: the group of usage alone, 66.67.
+    played = play(tmp_path, SHOWN["two-scores"], two_scores())
+    a, b = played.score("a", "churn"), played.score("b", "churn")
+    assert values(a) == {"logins": 6, "depth": 4, "nps": 9}
+    assert [factor.weight for factor in a.factors] == near([0.5, 0.25, 0.25])
+    assert gives(a) == near({"logins": 30, "depth": 20, "nps": 22.5})
+    assert (a.value, a.band) == (near(72.5), "safe")
+    assert values(b) == {"logins": 6, "depth": 4, "nps": None}
+    assert [factor.weight for factor in b.factors] == near([2 / 3, 1 / 3, 0])
+    assert b.value == near(200 / 3)
+
+
+@pytest.mark.parametrize(("days_ago", "nps"), [(179, 7), (180, 7), (359, 7), (360, None)])
+def test_a_value_is_held_until_it_is_stale(tmp_path: Path, days_ago: int, nps: float | None) -> None:
+    log = Log().add("surveys", "a", days_ago, score=7).add("product-usage", "a")
+    assert values(play(tmp_path, SHOWN["two-scores"], log).score("a", "churn"))["nps"] == nps
+
+
+def test_additive_on_a_line(tmp_path: Path) -> None:
+    # a: 4 features x 10 + 1 referral x 25 = 65 of 0..100: ready. b: 40.
+    played = play(tmp_path, SHOWN["two-scores"], two_scores())
+    a, b = played.score("a", "upsell"), played.score("b", "upsell")
+    assert gives(a) == near({"depth": 40, "referrals": 25, "base": 0, "clamping": 0})
+    assert (a.value, a.band) == (near(65), "ready")
+    assert (b.value, b.band) == (near(40), "not yet")
+
+
+def test_additive_with_a_base_and_clamped(tmp_path: Path) -> None:
+    # On -50..150: 100 / 200 points for one: 40 -> 20, 25 -> 12.5, base 50 x 100 / 200 = 25: 57.5.
+    policy = changed(
+        "two-scores", "map = { zero_at = 0, hundred_at = 100 }", "map = { zero_at = -50, hundred_at = 150 }"
+    )
+    a = play(tmp_path, policy, two_scores()).score("a", "upsell")
+    assert gives(a) == near({"depth": 20, "referrals": 12.5, "base": 25, "clamping": 0})
+    assert (a.value, a.band) == (near(57.5), "not yet")
+    # 5 more referrals: 40 + 150 = 190 on 0..100: 90 too many.
+    log = two_scores().add("engagement", "a", times=2, kind="reference").add("engagement", "a", times=3, kind="review")
+    a = play(tmp_path, SHOWN["two-scores"], log).score("a", "upsell")
+    assert gives(a) == near({"depth": 40, "referrals": 150, "base": 0, "clamping": -90})
+    assert (a.value, a.band) == (100, "ready")
+
+
+def test_additive_without_a_line(tmp_path: Path) -> None:
+    # 4 x -10 + 25 = -15: below the lowest band, which takes everything below it.
+    policy = changed("two-scores", "map = { zero_at = 0, hundred_at = 100 }\n", "").replace("depth = 10", "depth = -10")
+    a = play(tmp_path, policy, two_scores()).score("a", "upsell")
+    assert gives(a) == {"depth": -40, "referrals": 25}
+    assert (a.value, a.band) == (-15, "not yet")
+
+
+@pytest.mark.parametrize(
+    ("failed", "usage", "expected", "held"),
+    [
+        (0, 20, (100, 0, "healthy"), []),
+        (1, 20, (60, -35, "attention"), ["payments"]),  # 0.1 x 50 + 0.9 x 100 = 95, not above 60
+        (2, 20, (60, -30, "at-risk"), ["payments"]),  # 90, not above 60, and in the lowest band
+        (1, 4, (23, 0, "at-risk"), ["payments"]),  # 0.1 x 50 + 0.9 x 20 is below 60 anyway
+    ],
+)
+def test_exceptions(
+    tmp_path: Path, failed: int, usage: int, expected: tuple[float, float, str], held: list[str]
+) -> None:
+    log = Log().add("product-usage", "a", 2, times=usage).add("billing", "a", 1, times=failed, kind="payment_failed")
+    found = play(tmp_path, SHOWN["exceptions"], log).score("a")
+    score, taken, band = expected
+    assert (found.value, gives(found)["exception"]) == (near(score), near(taken))
+    assert (found.band, found.exceptions) == (band, held)
+
+
+def by_segment() -> Log:
+    log = Log()
+    for account, users, trainings in (("new", 9, 1), ("old", 4, 1), ("big", 40, 2), ("big-new", 40, 2), ("none", 4, 1)):
+        log.users(account, users).add("engagement", account, times=trainings, kind="training")
+    log.add("accounts", "new", started_at=day_ms(89), tier="pro", arr=5)
+    log.add("accounts", "old", started_at=day_ms(90), tier="enterprise", arr=99_999)
+    log.add("accounts", "big", started_at=day_ms(400), tier="enterprise", arr=100_000)
+    return log.add("accounts", "big-new", started_at=day_ms(10), tier="enterprise", arr=100_000)
+
+
+@pytest.mark.parametrize(
+    ("account", "segment", "score", "band"),
+    [
+        ("new", "onboarding", 190 / 3, "healthy"),  # (1 x 90 + 2 x 50) / 3, healthy from 60 there
+        ("old", None, 130 / 3, "attention"),  # day 90, and not large enough: (2 x 40 + 50) / 3
+        ("big", "enterprise", 60, "attention"),  # 40 of 100 people: (2 x 40 + 100) / 3
+        ("big-new", "onboarding", 100, "healthy"),  # the first segment that fits
+        ("none", None, 130 / 3, "attention"),  # no profile fits nothing
+    ],
+)
+def test_segments(tmp_path: Path, account: str, segment: str | None, score: float, band: str) -> None:
+    played = play(tmp_path, SHOWN["by-segment"], by_segment())
+    assert played.accounts[account].segment == segment
+    found = played.score(account)
+    assert (found.value, found.band) == (near(score), band)
+
+
+def test_a_move_between_segments_is_a_cause(tmp_path: Path) -> None:
+    # The next day is day 90: (2 x 90 + 1 x 50) / 3 = 76.67 with the policy's own weights.
+    played = play(tmp_path, SHOWN["by-segment"], by_segment(), days_later=1)
+    assert played.accounts["new"].segment is None
+    (change,) = [change for change in played.changes if change.account_id == "new" and change.cause == "segment"]
+    assert (change.from_, change.to) == (near(190 / 3), near(230 / 3))
+    # Logins from a third of 90 to two thirds, training from two thirds of 50 to one.
+    assert {part.measure: part.delta for part in change.factors} == near({"logins": 30, "training": -50 / 3})
+
+
+@pytest.mark.parametrize(("days_later", "score"), [(0, 20), (87, 20), (88, 50)])
+def test_pulse(tmp_path: Path, days_later: int, score: float) -> None:
+    # The later one counts; on the 90th day after it there is none left, and none is neutral.
+    log = Log().add("controls", "a", 5, value=80, by="ann").add("controls", "a", 2, value=20, by="bob")
+    played = play(tmp_path, SHOWN["pulse"], log, days_later)
+    found = played.score("a")
+    assert (found.value, found.band) == (score, "good" if score >= 50 else "poor")
+    assert [change.cause for change in played.changes][:2] == ["pulse", "pulse"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the page says without a whole policy
+
+HEALTH = '[scores.health]\nmin_change = 1\nbands = [{ name = "all", from = 0 }]\n'
+
+
+def one_measure(lines: str) -> str:
+    return f'name = "one"\n[measures.m]\n{lines}\nweight = 1\n{HEALTH}'
+
+
+@pytest.mark.parametrize(
+    ("days", "points"), [(0, 100), (15, 50 * 2**0.5), (30, 50), (60, 25), (89, 12.5 * 2 ** (1 / 30))]
+)
+def test_what_happened_fades_by_half_every_half_life(tmp_path: Path, days: int, points: float) -> None:
+    lines = 'source = "engagement"\nstat = "days_since_last"\nwindow = "90d"\n'
+    policy = one_measure(lines + 'normalise = { kind = "decay", half_life = 30 }\nmissing = "zero"')
+    log = Log().add("engagement", "a", days)
+    assert play(tmp_path, policy, log).score("a").value == near(points)
+
+
+@pytest.mark.parametrize(("missing", "score"), [('"zero"', 30), ('"neutral"', 55), ("90", 75), ('"redistribute"', 60)])
+def test_what_a_missing_value_gives(tmp_path: Path, missing: str, score: float) -> None:
+    # nps has half the weight: (60 + 0) / 2, (60 + 50) / 2, (60 + 90) / 2; or the other one, 60, has all of it.
+    policy = one_measure(
+        'source = "product-usage"\nstat = "distinct_users"\nwindow = "30d"\n'
+        'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'
+    ).replace(
+        HEALTH,
+        '[measures.nps]\nsource = "surveys"\nstat = "mean"\nfield = "score"\nwindow = "30d"\nweight = 1\n'
+        f'normalise = {{ kind = "linear", zero_at = 0, hundred_at = 10 }}\nmissing = {missing}\n{HEALTH}',
+    )
+    assert play(tmp_path, policy, Log().users("a", 6)).score("a").value == near(score)
+
+
+def test_facts_of_the_profile(tmp_path: Path) -> None:
+    facts = {"tenure": ("days_since", "started_at"), "renewal": ("days_until", "renewal_at"), "arr": ("value", "arr")}
+    policy = 'name = "facts"\n' + "".join(
+        f'[measures.{name}]\nsource = "accounts"\nstat = "{stat}"\nfield = "{field}"\n'
+        for name, (stat, field) in facts.items()
+    )
+    policy += '[measures.meetings]\nsource = "engagement"\nstat = "count"\nwindow = "30d"\n'
+    policy += HEALTH + 'model = "additive"\nimpacts = { tenure = 1, renewal = 2, arr = 0.001, meetings = 5 }\n'
+    log = Log().add("engagement", "a").add("engagement", "b")
+    log.add("accounts", "a", started_at=day_ms(100), renewal_at=day_ms(-30), arr=12_000)
+    # 100 + 2 x 30 + 12 + 5 = 177; ten days later the tenure is 110 and the renewal 20 days away: 167.
+    a = play(tmp_path, policy, log).score("a")
+    assert values(a) == {"tenure": 100, "renewal": 30, "arr": 12_000, "meetings": 1}
+    assert a.value == near(177)
+    played = play(tmp_path, policy, log, days_later=10)
+    assert played.score("a").value == near(167)
+    assert values(played.score("b")) == {"tenure": None, "renewal": None, "arr": None, "meetings": 1}
+    assert played.score("b").value == 5
+
+
+def test_another_score_stands_in_for_a_segment(tmp_path: Path) -> None:
+    # The weights and the exception of `strict` (nps counts alone, not above 40) with the bands of `health`.
+    scores = """
+[scores.strict]
+min_change = 1
+weights = { nps = 1 }
+exceptions = [{ measure = "logins", points_below = 50, cap = 40 }]
+bands = [{ name = "all", from = 0 }]
+[scores.health.segments.enterprise]
+use = "strict"
+"""
+    policy = (
+        'name = "stands-in"\n[segments.enterprise]\nwhen = { tier = ["enterprise"] }\n'
+        '[measures.logins]\nsource = "product-usage"\nstat = "distinct_users"\nwindow = "30d"\n'
+        'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }\nweight = 3\n'
+        '[measures.nps]\nsource = "surveys"\nstat = "mean"\nfield = "score"\nwindow = "30d"\nweight = 1\n'
+        'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }\n[scores.health]\nmin_change = 1\n'
+        'bands = [{ name = "high", from = 35 }, { name = "low", from = 0 }]\n'
+    ) + scores
+    log = Log().add("accounts", "big", tier="enterprise").add("accounts", "small", tier="free")
+    for account in ("big", "small"):
+        log.users(account, 2).add("surveys", account, score=9)
+    played = play(tmp_path, policy, log)
+    big, small = played.score("big", "health"), played.score("small", "health")
+    assert gives(big) == near({"logins": 0, "nps": 90, "exception": -50})
+    assert (big.value, big.band, big.exceptions) == (40, "high", ["logins"])
+    # (3 x 20 + 90) / 4 = 37.5
+    assert gives(small) == near({"logins": 15, "nps": 22.5, "exception": 0})
+    assert (small.value, small.band, small.exceptions) == (near(37.5), "high", [])
