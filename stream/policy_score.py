@@ -369,7 +369,7 @@ def _read_starts(part: Table, bands: Sequence[Band], *, bounded: bool) -> Weight
     if len(known) == len(starts) and any(after <= before for before, after in pairwise(known)):
         begin = listed(f"{name} {start:g}" for name, start in zip(names, known, strict=True))
         part.problem("bands", f"the order of bands must stay, and here they begin at: {begin}")
-    elif bands and starts[0] is not None and starts[0] != bands[0].from_:
+    elif bounded and bands and starts[0] is not None and starts[0] != bands[0].from_:
         part.problem("bands", f"{shown(names[0])} is the lowest band and begins at {bands[0].from_:g} everywhere")
     return tuple(sorted((name, start) for name, start in given.items() if start is not None and name in names))
 

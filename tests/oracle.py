@@ -125,8 +125,8 @@ def _judge(
 ) -> Iterator[tuple[Record, Outcome, Event | None, int | None]]:
     """Yield each record of one partition with its outcome, its event or profile, and the newest event time so far.
 
-    A record is judged in this order: rejected, duplicate, late, applied. Of what is not applied there is no event, nor
-    of a profile that is deleted: that counts as applied and erases nothing.
+    A record is judged in this order: rejected, duplicate, late, applied. Of what is not applied there is no event. A
+    profile that is deleted is an empty one of the record's time.
     """
     seen: set[tuple[str, str]] = set()
     newest_ms: int | None = None
@@ -135,7 +135,8 @@ def _judge(
         if source is None:
             raise ValueError(f"the record at offset {record.offset} of {INBOX} names no origin")
         if source == ACCOUNTS and record.value is None and record.key:
-            yield record, "applied", None, newest_ms
+            gone = Event(ACCOUNTS, f"tombstone-{record.offset}", record.key.decode(), record.timestamp_ms, {}, {})
+            yield record, "applied", gone, newest_ms
             continue
         try:
             event = read_event(source, record.value, now_ms)
