@@ -1,7 +1,8 @@
 """The same engine over JSON Lines files: `vitals score` and `vitals explain`.
 
 Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a
-file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock.
+file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock. `agents.backtest` replays what is
+read here in its own way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +24,7 @@ from stream.engine import Engine, Mode
 from stream.plan import Plan
 
 STEP_EVENTS = 5_000
+DEDUP_IDS = 50_000_000
 
 
 class _Tagged(msgspec.Struct):
@@ -36,6 +39,14 @@ class BadLine:
     line: int
     reason: str
     message: str
+
+
+class TimedEvent(NamedTuple):
+    """An event with its time (epoch ms) and its source."""
+
+    time_ms: int
+    source: str
+    event: Event
 
 
 @dataclass(slots=True)
@@ -53,25 +64,33 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None)
 
     Raises OSError naming the file when one can not be read.
     """
-    replay = Replay(Engine(plan, dedup_ids=50_000_000))
-    tagged = list(_read(paths, replay.bad))
-    order: list[tuple[int, int, str, Event]] = []
-    for source in SOURCES:
-        events = [event for origin, event in tagged if origin == source]
-        times = times_ms(events).tolist()
-        order += [
-            (time, len(order) + at, source, event) for at, (time, event) in enumerate(zip(times, events, strict=True))
-        ]
+    replay = Replay(Engine(plan, dedup_ids=DEDUP_IDS))
+    order = read_events(paths, replay.bad)
     if as_of_ms is not None:
-        order = [part for part in order if part[0] <= as_of_ms or part[2] == PROFILE_SOURCE]
+        order = [part for part in order if part.time_ms <= as_of_ms or part.source == PROFILE_SOURCE]
     # Profiles hold for the whole of a file: what is known of an account is known when its events come.
-    order.sort(key=lambda part: (part[2] != PROFILE_SOURCE, part[0], part[1]))
+    order.sort(key=lambda part: part.source != PROFILE_SOURCE)
     offsets = Counter[str]()
     for start in range(0, len(order), STEP_EVENTS):
-        _note(replay, replay.engine.step(_batches(order[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
+        _note(replay, replay.engine.step(batches_of(order[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
     if as_of_ms is not None and replay.engine.as_of is not None:
         _note(replay, replay.engine.settle(as_of_ms))
     return replay
+
+
+def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
+    """Every event of the files in order of time, ties in the order of `SOURCES`, then of the lines.
+
+    Lines that are no event are appended to `bad`. Raises OSError naming the file when one can not be read.
+    """
+    tagged = list(_read(paths, bad))
+    order: list[TimedEvent] = []
+    for source in SOURCES:
+        events = [event for origin, event in tagged if origin == source]
+        times = times_ms(events).tolist()
+        order += [TimedEvent(time, source, event) for time, event in zip(times, events, strict=True)]
+    order.sort(key=lambda part: part.time_ms)
+    return order
 
 
 def _note(replay: Replay, effects: Effects) -> None:
@@ -80,10 +99,11 @@ def _note(replay: Replay, effects: Effects) -> None:
     replay.bad.extend(BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead)
 
 
-def _batches(part: Sequence[tuple[int, int, str, Event]], offsets: Counter[str]) -> list[Batch]:
+def batches_of(part: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:
+    """Consecutive events as one batch a source; `offsets` holds the next offset of each source and is moved on."""
     batches = []
     for source in (*METRIC_SOURCES, PROFILE_SOURCE):
-        chosen = [(at, event) for at, (_, _, origin, event) in enumerate(part) if origin == source]
+        chosen = [(at, timed.event) for at, timed in enumerate(part) if timed.source == source]
         if chosen:
             first = offsets[source]
             offsets[source] += len(chosen)
