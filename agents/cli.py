@@ -307,6 +307,41 @@ def explain(
 
 
 @app.command()
+def backtest(
+    files: Annotated[list[Path], typer.Argument(help="Event files, as for `vitals score`.")],
+    outcomes: Annotated[
+        Path, typer.Option("--outcomes", help="CSV: account_id and any of churned_at, renewed_at, expanded_at.")
+    ],
+    policy: Annotated[
+        list[Path] | None, typer.Option("--policy", help="Policy file; a second one is compared.")
+    ] = None,
+    lead: Annotated[str, typer.Option("--lead", help="Lead times in days.")] = "7,30,60,90",
+    every: Annotated[int, typer.Option("--every", min=1, help="Days from one cutoff to the next.")] = 7,
+    score: Annotated[str | None, typer.Option("--score", help="Which score; default: the first.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="First cutoff; default: the first event.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Outcomes are known until then; default: the last event or outcome.")
+    ] = None,
+    fit: Annotated[Path | None, typer.Option("--fit", help="Write the policy with weights fitted to the data.")] = None,
+    fit_lead: Annotated[int | None, typer.Option("--fit-lead", min=1, help="Lead time to fit; default: 30.")] = None,
+    as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one page.")] = None,
+) -> None:
+    """Tell how well a policy would have foretold churn, from events and outcomes of the past."""
+    from agents.backtest.command import Asked, BadUsageError, answer
+    from agents.settings import default_policy
+
+    chosen = [(path, _policy(path)) for path in policy or [default_policy()]]
+    asked = Asked(files, outcomes, chosen, lead, every, score, since, until, fit, fit_lead, html)
+    try:
+        problem = answer(asked, as_json=as_json)
+    except BadUsageError as error:
+        _fail(MISUSED, str(error))
+    if problem:
+        _fail(FAILED, problem)
+
+
+@app.command()
 def demo(
     seconds: Annotated[float | None, typer.Option(min=5, help="End by itself after about this long.")] = None,
     as_json: AsJson = False,
