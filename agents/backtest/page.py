@@ -70,8 +70,8 @@ def _read(report: Report) -> str:
     return (
         f'<ul class="notes">{policies}</ul><p class="soft">{data.events:,} events of {data.accounts:,} accounts, '
         f"{data.first_event[:10]} to {data.last_event[:10]}; {data.cutoffs:,} cutoffs, one every "
-        f"{data.every_days} days; outcomes known until {data.known_until[:10]}. Recency, the baseline, is days since the last event of any "
-        "source.</p>"
+        f"{data.every_days} days; outcomes known until {data.known_until[:10]}. Recency, the baseline, is days since "
+        "the last event of any source.</p>"
     )
 
 
@@ -141,12 +141,12 @@ def _leads(report: Report) -> str:
 
 def _growth(report: Report, policies: Sequence[str]) -> str:
     """AUC of expansion and renewal, where there were any."""
-    columns = [
-        (f"{what}, policy {key}", values)
+    every = [
+        (f"{what}, policy {key}", [getattr(lead, field)[key] for lead in report.leads])
         for what, field in (("expanded", "expanded_auc"), ("renewed", "renewed_auc"))
         for key in policies
-        if any(value is not None for value in (values := [getattr(lead, field)[key] for lead in report.leads]))
     ]
+    columns = [(name, values) for name, values in every if any(value is not None for value in values)]
     if not columns:
         return ""
     rows = [
