@@ -27,21 +27,30 @@ def with_weights(text: str, weights: Sequence[FittedWeight]) -> str:
 
 
 def _put(document: TOMLDocument, fitted: FittedWeight) -> None:
+    import tomlkit  # noqa: PLC0415  as above
     from tomlkit.items import InlineTable  # noqa: PLC0415  as above
 
     holder: Any = document
-    commented: Any = None
+    inline: Any = None
     for key in ("measures", fitted.measure):
         holder = holder[key]
-        if commented is None and isinstance(holder, InlineTable):
-            commented = holder  # no comment can stand inside a { table }, so it goes behind it
-    old = holder["weight"]
-    number = int(fitted.after) if fitted.after == int(fitted.after) else fitted.after
-    holder["weight"] = number
-    new = commented if commented is not None else holder["weight"]
-    words = f"{f'{fitted.measure}: ' if commented is not None else ''}was {fitted.before:g}; {fitted.reason}"
-    earlier = (commented if commented is not None else old).trivia.comment.lstrip("# ").rstrip()
-    new.comment(f"{earlier}; {words}" if earlier else words)
+        if inline is None and isinstance(holder, InlineTable):
+            inline = holder  # no comment can stand inside a { table }, so it goes behind it
+    weight = tomlkit.item(int(fitted.after) if fitted.after.is_integer() else fitted.after)
+    words = f"was {fitted.before:g}; {fitted.reason}"
+    if inline is None:
+        # Made before it is put in its place: of dotted keys tomlkit hands out copies.
+        weight.comment(_after(holder["weight"], words))
+        holder["weight"] = weight
+    else:
+        holder["weight"] = weight
+        inline.comment(_after(inline, f"{fitted.measure}: {words}"))
+
+
+def _after(item: Any, words: str) -> str:
+    """The comment that stands behind an item already, and the new one."""
+    earlier = item.trivia.comment.lstrip("# ").rstrip()
+    return f"{earlier}; {words}" if earlier else words
 
 
 def header(fit: Fit, origin: str) -> str:
