@@ -1,9 +1,9 @@
-"""A made-up company whose churn follows a known law: each week an account churns with a probability that is a logistic
-function of the points of five measures.
+"""A made-up company whose churn follows a known law.
 
-Owns that law, the events that give exactly these points, and a policy whose weights are wrong. Must not know how a
-back-test works. Called by the tests of the back-test, and by hand: `python -m tests.known_truth FOLDER` writes
-`events.jsonl`, `outcomes.csv`, `equal.toml` and `truth.toml`.
+Each week an account churns with a probability that is a logistic function of the points of five measures. Owns that
+law, the events that give exactly these points, and a policy whose weights are wrong. Must not know how a back-test
+works. Called by the tests of the back-test, and by hand: `python -m tests.known_truth FOLDER` writes `events.jsonl`,
+`outcomes.csv`, `equal.toml` and `truth.toml`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,38 @@ TRUE_WEIGHTS = {"usage": 40.0, "support": 20.0, "payment": 30.0, "nps": 10.0, "c
 """What each measure is worth: the log odds of churning in a week fall by a tenth of this for 100 points."""
 INTERCEPT = 2.4
 
+_RISING = "{ kind = 'linear', zero_at = 0, hundred_at = 10 }"
+_SINKING = "{ kind = 'linear', zero_at = 10, hundred_at = 0 }"
+
+
+class _Measure(NamedTuple):
+    event: str
+    """How an event that sets its value begins."""
+    field: str
+    source: str
+    normalise: str
+    where: str = ""
+
+
 _MEASURES = {
-    "usage": ('{"topic":"product-usage","feature":"reports","count":%g', 'source = "product-usage"\nfield = "count"\n'
-              'where = { feature = ["reports"] }\nnormalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'),
-    "support": ('{"topic":"support-tickets","ticket_id":"t","status":"solved","resolution_s":%g',
-                'source = "support-tickets"\nfield = "resolution_s"\n'
-                'normalise = { kind = "linear", zero_at = 10, hundred_at = 0 }'),
-    "payment": ('{"topic":"billing","kind":"invoice_paid","days_late":%g', 'source = "billing"\nfield = "days_late"\n'
-                'normalise = { kind = "linear", zero_at = 10, hundred_at = 0 }'),
-    "nps": ('{"topic":"surveys","kind":"nps","score":%g', 'source = "surveys"\nfield = "score"\n'
-            'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'),
-    "colour": ('{"topic":"product-usage","feature":"colours","count":%g', 'source = "product-usage"\nfield = "count"\n'
-               'where = { feature = ["colours"] }\nnormalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'),
+    "usage": _Measure(
+        '{"topic":"product-usage","feature":"reports","count":%g',
+        "count", "product-usage", _RISING, 'where = { feature = ["reports"] }\n',
+    ),
+    "support": _Measure(
+        '{"topic":"support-tickets","ticket_id":"t","status":"solved","resolution_s":%g',
+        "resolution_s", "support-tickets", _SINKING,
+    ),
+    "payment": _Measure(
+        '{"topic":"billing","kind":"invoice_paid","days_late":%g', "days_late", "billing", _SINKING
+    ),
+    "nps": _Measure('{"topic":"surveys","kind":"nps","score":%g', "score", "surveys", _RISING),
+    "colour": _Measure(
+        '{"topic":"product-usage","feature":"colours","count":%g',
+        "count", "product-usage", _RISING, 'where = { feature = ["colours"] }\n',
+    ),
 }  # fmt: skip
-_FALLING = np.array([name in {"support", "payment"} for name in _MEASURES])
+_FALLING = np.array([measure.normalise == _SINKING for measure in _MEASURES.values()])
 """Measures whose value is best at 0."""
 
 
@@ -52,8 +70,11 @@ class Company(NamedTuple):
 def policy(weights: dict[str, float], name: str = "made-up") -> str:
     """The policy with these weights."""
     parts = [f'name = "{name}"\n']
-    for measure, (_, words) in _MEASURES.items():
-        parts.append(f'[measures.{measure}]\nstat = "last"\nwindow = "365d"\n{words}\nweight = {weights[measure]:g}\n')
+    for key, measure in _MEASURES.items():
+        parts.append(
+            f'[measures.{key}]\nsource = "{measure.source}"\nstat = "last"\nfield = "{measure.field}"\n{measure.where}'
+            f'window = "365d"\nnormalise = {measure.normalise}\nweight = {weights[key]:g}\n'
+        )
     bands = ('{ name = "healthy", from = 60 }', '{ name = "attention", from = 45, alert = "warning" }',
              '{ name = "at-risk", from = 0, alert = "critical" }')  # fmt: skip
     parts.append(f"[scores.health]\nmin_change = 1\nbands = [\n  {', '.join(bands)},\n]\n")
@@ -91,12 +112,13 @@ def company(accounts: int = 1200, weeks: int = 52, seed: int = 1) -> Company:
 
 
 def _lines(week: int, heard: NDArray[np.bool_], shown: NDArray[np.float64], times: NDArray[np.int64]) -> list[str]:
-    heads = [head for head, _ in _MEASURES.values()]
+    heads = [measure.event for measure in _MEASURES.values()]
     values = np.where(_FALLING, 10 - shown, shown)
     accounts, measures = np.nonzero(heard)
     columns = (accounts, measures, values[heard], times[heard])
     return [
-        f'{heads[measure] % round(value, 1)},"id":"{week}-{account}-{measure}","account_id":"account-{account}","time":{time}}}'
+        f'{heads[measure] % round(value, 1)},"id":"{week}-{account}-{measure}",'
+        f'"account_id":"account-{account}","time":{time}}}'
         for account, measure, value, time in zip(*(column.tolist() for column in columns), strict=True)
     ]
 

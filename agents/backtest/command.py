@@ -74,6 +74,9 @@ def _request(asked: Asked) -> Request:
         raise BadUsageError(f"--policy: one or two policies are compared, not {len(asked.policies)}")
     if asked.fit is not None and any(_same(asked.fit, path) for path, _ in asked.policies):
         raise BadUsageError(f"--fit {asked.fit}: is the policy itself; name another file, it keeps the original")
+    for option, target in (("--fit", asked.fit), ("--html", asked.html)):
+        if target is not None and not target.parent.is_dir():
+            raise BadUsageError(f"{option} {target}: there is no folder {target.parent}")
     return Request(
         files=asked.files,
         outcomes=asked.outcomes,

@@ -127,9 +127,7 @@ def episodes_by_walk(days: list[bool]) -> list[tuple[int, int]]:
 @given(
     st.integers(1, 12).flatmap(
         lambda days: st.lists(
-            st.tuples(
-                st.lists(st.booleans(), min_size=days, max_size=days), st.none() | st.integers(1, 20 * DAY_MS)
-            ),
+            st.tuples(st.lists(st.booleans(), min_size=days, max_size=days), st.none() | st.integers(1, 20 * DAY_MS)),
             max_size=5,
         )
     ),

@@ -35,11 +35,15 @@ def histories(draw: DrawFn) -> list[TimedEvent]:
         if draw(st.integers(0, 4)) == 0:
             time_ms = time_ms // DAY_MS * DAY_MS  # exactly on a border
         name = str(draw(st.integers(0, number)))
-        event = draw(profiles(account, time_ms, name) if source == "accounts" else events(source, account, time_ms, name))
+        event = draw(
+            profiles(account, time_ms, name) if source == "accounts" else events(source, account, time_ms, name)
+        )
         decoded = decode(source, [json.dumps(event).encode()]).events
         found += [TimedEvent(int(times_ms(decoded)[0]), source, decoded[0])]
     metric = [part for part in found if part.source != "accounts"]
-    anchor = decode("engagement", [b'{"id":"first","account_id":"acme","time":%d,"kind":"x"}' % (NOW_MS - SPAN_MS)]).events
+    anchor = decode(
+        "engagement", [b'{"id":"first","account_id":"acme","time":%d,"kind":"x"}' % (NOW_MS - SPAN_MS)]
+    ).events
     last = decode("engagement", [b'{"id":"last","account_id":"birch","time":%d,"kind":"x"}' % NOW_MS]).events
     if not metric or draw(st.booleans()):
         found += [TimedEvent(NOW_MS - SPAN_MS, "engagement", anchor[0]), TimedEvent(NOW_MS, "engagement", last[0])]
@@ -91,15 +95,13 @@ def test_a_score_is_that_of_an_engine_that_was_given_no_more(history: list[Timed
         return
     track = replay(history, plan, plan.policy.score.name, grid)
     for place, border in enumerate(grid.borders.tolist()):
-        assert_border([part for part in history if part.time_ms <= border], border, plan, grid, track, place)
+        assert_border([part for part in history if part.time_ms <= border], plan, grid, track, place)
 
 
-def assert_border(
-    known: list[TimedEvent], border: int, plan: Plan, grid: Grid, track: Track, place: int
-) -> None:
+def assert_border(known: list[TimedEvent], plan: Plan, grid: Grid, track: Track, place: int) -> None:
     engine = Engine(plan)
     engine.step(batches_of(known, Counter()), Mode.HEAD, None)
-    engine.settle(border)
+    engine.settle(int(grid.borders[place]))
     rows = engine.accounts.alive()
     seen = look(engine, rows, plan.policy.score.name)
     names = [engine.accounts.index.names[row] for row in rows.tolist()]

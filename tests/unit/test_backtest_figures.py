@@ -36,7 +36,8 @@ def test_one_score_for_all_lifts_nothing() -> None:
 
 def test_calibration_by_hand() -> None:
     found = figures.calibration(np.array([0, 9.99, 10, 100]), np.array([True, False, False, True]))
-    assert found[0] == (0, 10, 2, pytest.approx(4.995), 0.5)
+    assert found[0][:3] == (0, 10, 2)
+    assert found[0][3:] == pytest.approx((4.995, 0.5))
     assert found[1] == (10, 20, 1, 10.0, 0.0)
     assert found[9] == (90, 100, 1, 100.0, 1.0)
     assert found[5] == (50, 60, 0, None, None)
@@ -66,7 +67,10 @@ def test_repeating_every_sample_does_not_narrow_the_interval() -> None:
 
 def test_no_interval_of_nothing() -> None:
     assert figures.interval(np.full(3, np.nan)) is None
-    assert figures.resampled_aucs([np.zeros(0)], np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64), 2).shape == (2, 1)
+    assert figures.resampled_aucs([np.zeros(0)], np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64), 2).shape == (
+        2,
+        1,
+    )
 
 
 def test_an_account_by_hand() -> None:

@@ -35,27 +35,35 @@ def test_only_the_lines_of_weights_change() -> None:
     assert [measure.weight for measure in parse_policy(found).measures] == [0.5, 1.5, 2.5, 3.5, 4.5]
 
 
+INLINE = f"""[measures]
+a = {{ source = "billing", stat = "count", window = "1d", normalise = {NORMALISE}, weight = 5 }}
+"""
+TABLE = f"""[measures.a]
+source = "billing"
+stat = "count"
+window = "1d"
+normalise = {NORMALISE}
+weight = 5 # ours
+"""
+DOTTED = f"""measures.a.source = "billing"
+measures.a.stat = "count"
+measures.a.window = "1d"
+measures.a.normalise = {NORMALISE}
+measures.a.weight = 5
+"""
+
+
 @pytest.mark.parametrize(
     ("measure", "line"),
     [
-        (
-            f'[measures]\na = {{ source = "billing", stat = "count", window = "1d", normalise = {NORMALISE}, weight = 5 }}',
-            "weight = 2.5 } # a: was 5; a reason",
-        ),
-        (
-            f'[measures.a]\nsource = "billing"\nstat = "count"\nwindow = "1d"\nnormalise = {NORMALISE}\nweight = 5 # ours',
-            "weight = 2.5 # ours; was 5; a reason",
-        ),
-        (
-            f'measures.a.source = "billing"\nmeasures.a.stat = "count"\nmeasures.a.window = "1d"\n'
-            f"measures.a.normalise = {NORMALISE}\nmeasures.a.weight = 5",
-            "measures.a.weight = 2.5 # was 5; a reason",
-        ),
+        (INLINE, "weight = 2.5 } # a: was 5; a reason"),
+        (TABLE, "weight = 2.5 # ours; was 5; a reason"),
+        (DOTTED, "measures.a.weight = 2.5 # was 5; a reason"),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_weights_are_found_in_every_form_of_a_table(measure: str, line: str, end: str) -> None:
-    text = f'name = "p"\n{measure}\n{SCORES}'.replace("\n", end)
+    text = f'name = "p"\n{measure}{SCORES}'.replace("\n", end)
     found = with_weights(text, [FittedWeight("a", 5, 2.5, "a reason")])
     assert line in found
     assert parse_policy(found).measures[0].weight == 2.5
@@ -63,6 +71,5 @@ def test_weights_are_found_in_every_form_of_a_table(measure: str, line: str, end
 
 
 def test_a_whole_weight_has_no_decimals() -> None:
-    text = f'name = "p"\n[measures.a]\nsource = "billing"\nstat = "count"\nwindow = "1d"\nnormalise = {NORMALISE}\n'
-    found = with_weights(f"{text}weight = 5\n{SCORES}", [FittedWeight("a", 5, 3.0, "r")])
-    assert "weight = 3 # was 5; r\n" in found
+    found = with_weights(f'name = "p"\n{TABLE}{SCORES}', [FittedWeight("a", 5, 3.0, "r")])
+    assert "weight = 3 # ours; was 5; r\n" in found

@@ -94,7 +94,8 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     assert (report.data.first_cutoff, report.data.last_cutoff) == (day(1), day(57))
     assert (report.data.cutoffs, report.data.accounts, report.data.churned) == (9, 2, 1)
     week, fortnight = report.leads
-    # Cutoffs 1, 8, ... 50 have a week known after them by day 62.5 (57 has not): 8 for the one, 6 (up to 36) for the other.
+    # Cutoffs 1, 8, ... 50 have a week known after them by day 62.5 (57 has not): 8 for the one that stays, 6 (up to
+    # 36) for the other.
     assert (week.cutoffs, week.samples, week.churned_samples, week.base_rate) == (8, 14, 1, 1 / 14)
     assert (fortnight.cutoffs, fortnight.samples, fortnight.churned_samples) == (7, 13, 2)
     # At cutoff 36 the one that goes has had nothing in seven days: 12.5, the lowest of all samples.
