@@ -85,7 +85,7 @@ EQUAL = policy(dict.fromkeys(TRUE_WEIGHTS, 20.0))
 TRUTH = policy(TRUE_WEIGHTS)
 
 
-def company(accounts: int = 1200, weeks: int = 52, seed: int = 1) -> Company:
+def company(accounts: int = 700, weeks: int = 36, seed: int = 1) -> Company:
     """Events and outcomes of a company; the same arguments give the same bytes."""
     generator = np.random.default_rng(seed)
     slopes = np.array(list(TRUE_WEIGHTS.values())) / 10

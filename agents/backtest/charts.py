@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-WIDTH = 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 8, 40
+WIDTH = 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 10, 8, 40
 _TICKS = 5
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -139,7 +139,7 @@ def lines(
 
 def spans(title: str, groups: Sequence[tuple[str, Sequence[Span]]], guess: tuple[float, str]) -> str:
     """Values between 0 and 1 with their intervals, one row each, in named groups; `guess` is marked by a line."""
-    row, gap, left = 20, 12, 120
+    row, gap, left = 20, 12, 112
     known = [
         edge for _, group in groups for span in group for edge in (span.value, span.low, span.high) if edge is not None
     ]

@@ -6,7 +6,7 @@ from. Called by `agents.backtest.command`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -34,7 +34,8 @@ STYLE_SHEET = Path(__file__).with_name("page.css")
 
 def page(report: Report) -> str:
     """The whole page."""
-    title = f"Back-test of {' and '.join(policy.name for policy in report.policies)}"
+    names = dict.fromkeys(policy.name for policy in report.policies)
+    title = f"Back-test of {' and '.join(names)}"
     body = "\n".join(_sections(report, title))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -76,20 +77,25 @@ def _read(report: Report) -> str:
 
 
 def _tiles(report: Report, lead: Lead | None) -> str:
-    tiles = [(f"{report.data.churned:,}", "accounts churned")]
-    for policy in report.policies:
-        alarms = report.alarms[policy.key]
-        name = f", policy {policy.key}" if len(report.policies) > 1 else ""
-        if lead is not None:
-            tiles.append((number(lead.auc[policy.key].value, 3), f"AUC, lead {lead.days} days{name}"))
-        tiles.append((number(alarms.median_warning_days, 0), f"days of warning, median{name}"))
-        tiles.append((number(alarms.false_alarms_per_account_year, 2), f"false alarms an account-year{name}"))
+    alarms = report.alarms
+    tiles = [("accounts churned", {"": f"{report.data.churned:,}"})]
+    if lead is not None:
+        tiles.append((f"AUC, lead {lead.days} days", {key: number(lead.auc[key].value, 3) for key in alarms}))
+    tiles.append(("days of warning, median", {key: number(one.median_warning_days, 0) for key, one in alarms.items()}))
+    rates = {key: number(one.false_alarms_per_account_year, 2) for key, one in alarms.items()}
+    tiles.append(("false alarms an account-year", rates))
     cards = "".join(
-        f'<div class="card"><div class="big">{value}</div><div class="soft">{words}</div></div>'
-        for value, words in tiles
+        f'<div class="card"><div class="big">{_by_policy(values)}</div><div class="soft">{words}</div></div>'
+        for words, values in tiles
     )
     told = "".join(f"<p>{escape(line)}.</p>" for line in (verdicts(lead) if lead is not None else ()))
     return f'<div class="tiles">{cards}</div>{told}'
+
+
+def _by_policy(values: Mapping[str, str]) -> str:
+    if len(values) == 1:
+        return "".join(values.values())
+    return " ".join(f'<span class="key">{key}</span> {value}' for key, value in values.items())
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], lefts: Sequence[int] = ()) -> str:

@@ -99,7 +99,9 @@ def run_backtest(request: Request) -> Result:
     if request.until_ms is not None:
         events = [part for part in events if part.time_ms <= request.until_ms]
     grid = lay_out(events, request.every, request.since_ms)
-    until_ms = request.until_ms or max(events[-1].time_ms, outcomes.last_ms or 0)
+    until_ms = request.until_ms
+    if until_ms is None:
+        until_ms = max(events[-1].time_ms, outcomes.last_ms or 0)
     material = _Material(events, grid, outcomes, known_of(grid, outcomes, until_ms), score)
     asked = asked_for(grid, material.known)
     plans = [compile_plan(policy) for _, policy in request.policies]

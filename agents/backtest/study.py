@@ -224,7 +224,8 @@ def asked_for(grid: Grid, known: Known) -> dict[int, set[int]]:
 def study_reviews(grid: Grid, known: Known, policies: Sequence[Said], longest_days: int) -> list[Review]:
     """The last 90 days of every account that churned while there were events, in order of the churn."""
     names = {at: name for name, at in grid.accounts.items()}
-    chosen = np.flatnonzero(known.churn_ms < alarm.NEVER_MS)
+    watched = watched_days(grid, known, policies[0].track).any(axis=0)
+    chosen = np.flatnonzero(watched & (known.churn_ms < alarm.NEVER_MS))
     reviews = {
         int(account): Review(names[int(account)], rfc3339(int(known.churn_ms[account])), {})
         for account in chosen[np.argsort(known.churn_ms[chosen], kind="stable")]

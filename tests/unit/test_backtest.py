@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -10,10 +11,12 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from agents.backtest.page import page
 from agents.backtest.report import Report
+from agents.backtest.tables import show
 from agents.cli import app
 from stream.policy import parse_policy
 from tests.known_truth import EQUAL, TRUE_WEIGHTS, TRUTH, company, policy, write
@@ -28,7 +31,7 @@ def vitals(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("company")
-    write(made, company(accounts=700, weeks=36))
+    write(made, company())
     return made
 
 
@@ -233,3 +236,22 @@ def test_too_short_a_history_fails_and_says_so(tmp_path: Path) -> None:
 def test_the_made_up_policies_differ_in_weights_only() -> None:
     assert policy(TRUE_WEIGHTS) == TRUTH
     assert re.sub(r"weight = .*", "", TRUTH) == re.sub(r"weight = .*", "", EQUAL)
+
+
+def test_the_example_of_the_docs_is_what_the_command_prints(report: Report) -> None:
+    """Line by line, but for the digits: resampling and fitting may differ in the last ones from version to version."""
+
+    def without_digits(text: str) -> list[str]:
+        return [re.sub(r"\d+", "0", line.rstrip()) for line in text.splitlines()]
+
+    text = (Path(__file__).parents[2] / "docs" / "BACKTEST.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 3
+    copy = msgspec.json.decode(msgspec.json.encode(report), type=Report)
+    assert copy.fit is not None
+    copy.fit.file = "fitted.toml"
+    printed = io.StringIO()
+    show(copy, Console(file=printed, width=80))
+    lines = without_digits(printed.getvalue())
+    for block in shown:
+        assert [line for line in without_digits(block) if line not in lines] == []

@@ -90,6 +90,8 @@ def test_no_training_label_looks_into_what_is_held_out() -> None:
     assert cutoffs[split.holdout].min() == split.holdout_from_ms
     assert split.train_until_ms == 455 * DAY_MS  # 455 + 30 <= 490 < 462 + 30
     assert not (split.train & split.holdout).any()
+    # A label may look up to the first cutoff held out, and no further: 462 + 28 = 490.
+    assert split_by_time(cutoffs, 28 * DAY_MS, accounts, churned).train_until_ms == 462 * DAY_MS
 
 
 @pytest.mark.parametrize(("late", "named"), [(False, "0 churned accounts to hold out"), (True, "to train on")])

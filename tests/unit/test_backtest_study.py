@@ -76,6 +76,8 @@ def test_labels_and_censoring() -> None:
     assert samples_of(7) == [*expected, (7, 0, True), (7, 1, False), (7, 2, False), (14, 1, False), (14, 2, False)]
     # Fourteen days from day 14 on are not known by day 24, so that the third cutoff is out.
     assert samples_of(14) == [(0, 0, True), (0, 1, False), (0, 3, True), (7, 0, True), (7, 1, False), (7, 2, False)]
+    # Ten days from day 14 on just are.
+    assert samples_of(10)[-2:] == [(14, 1, False), (14, 2, False)]
     assert samples_of(25) == []
 
 
@@ -121,6 +123,14 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     alarms = report.alarms["A"]
     assert (alarms.churned, alarms.warned, alarms.median_warning_days) == (1, 1, 10.0)
     assert report.data.outcomes_without_events == 1
+
+
+def test_an_account_that_churned_before_its_first_event_is_left_out(tmp_path: Path) -> None:
+    lines = [line("a", at, f"a{at}") for at in range(40)] + [line("back", at, f"b{at}") for at in range(20, 40)]
+    report = report_of(tmp_path, lines, f"account_id,churned_at\nback,{day(10)}\na,{day(30)}\n")
+    assert [review.account_id for review in report.reviews] == ["a"]
+    assert report.data.churned == report.alarms["A"].churned == 1
+    assert report.leads[0].accounts == 1
 
 
 def test_what_could_not_be_read_is_counted_by_reason(tmp_path: Path) -> None:
