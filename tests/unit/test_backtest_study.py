@@ -103,7 +103,9 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     # At cutoff 36 the one that goes has had nothing in seven days: 12.5, the lowest of all samples.
     assert week.auc["A"].value == 1.0
     assert week.auc["recency"].value == 1.0
-    assert week.expanded_auc["A"] is not None
+    # The expansion is in the week after cutoff 43, where the score is 87.5. Of the 13 other samples nine have it too;
+    # both at cutoff 1 (31.25) and the one that goes at 29 (three events, 68.75) and 36 have less: (4 + 9 / 2) / 13.
+    assert week.expanded_auc["A"] == pytest.approx(8.5 / 13)
     assert week.renewed_auc == {"A": None, "recency": None}
     poor, fine = week.bands["A"]
     assert (poor.band, poor.alerting, poor.churned, fine.churned) == ("poor", True, 1, 0)
@@ -122,6 +124,11 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     ]
     alarms = report.alarms["A"]
     assert (alarms.churned, alarms.warned, alarms.median_warning_days) == (1, 1, 10.0)
+    # Both begin with too few events for two days, and nothing comes of it. A fortnight is known after days up to 48:
+    # 48 of the one that stays, 41 of the one that is gone on day 42.
+    assert (alarms.episodes, alarms.followed_by_churn, alarms.false_alarms, alarms.undecided) == (3, 1, 2, 0)
+    assert alarms.false_alarms_per_account_year == pytest.approx(2 / (89 / 365.25))
+    assert (alarms.flaps, alarms.flaps_per_account_year) == (0, 0.0)
     assert report.data.outcomes_without_events == 1
 
 
