@@ -5,10 +5,12 @@ what they share in `agents.cli_base`. The work is elsewhere; what takes long to 
 needs it.
 """
 
+# ruff: noqa: PLR0917 -- the parameters of a command are its options
 # ruff: noqa: PLC0415 -- a command imports what it needs, so that `vitals --help` is instant
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -19,6 +21,7 @@ from rich.table import Table
 from agents.cli_base import (
     DONE,
     FAILED,
+    MISUSED,
     AsJson,
     BrokerUrl,
     PolicyPath,
@@ -26,6 +29,7 @@ from agents.cli_base import (
     app,
     fail,
     plan_of,
+    policy_of,
     settings_of,
 )
 from agents.cli_files import check, explain, score
@@ -108,6 +112,41 @@ def topics(
 
 for command in (check, score, explain):
     app.command()(command)
+
+
+@app.command()
+def backtest(
+    files: Annotated[list[Path], typer.Argument(help="Event files, as for `vitals score`.")],
+    outcomes: Annotated[
+        Path, typer.Option("--outcomes", help="CSV: account_id and any of churned_at, renewed_at, expanded_at.")
+    ],
+    policy: Annotated[
+        list[Path] | None, typer.Option("--policy", help="Policy file; a second one is compared.")
+    ] = None,
+    lead: Annotated[str, typer.Option("--lead", help="Lead times in days.")] = "7,30,60,90",
+    every: Annotated[int, typer.Option("--every", min=1, help="Days from one cutoff to the next.")] = 7,
+    score: Annotated[str | None, typer.Option("--score", help="Which score; default: the first.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="First cutoff; default: the first event.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Outcomes are known until then; default: the last event or outcome.")
+    ] = None,
+    fit: Annotated[Path | None, typer.Option("--fit", help="Write the policy with weights fitted to the data.")] = None,
+    fit_lead: Annotated[int | None, typer.Option("--fit-lead", min=1, help="Lead time to fit; default: 30.")] = None,
+    as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one page.")] = None,
+) -> None:
+    """Tell how well a policy would have foretold churn, from events and outcomes of the past."""
+    from agents.backtest.command import Asked, BadUsageError, answer
+    from agents.settings import default_policy
+
+    chosen = [(path, policy_of(path)) for path in policy or [default_policy()]]
+    asked = Asked(files, outcomes, chosen, lead, every, score, since, until, fit, fit_lead, html)
+    try:
+        problem = answer(asked, as_json=as_json)
+    except BadUsageError as error:
+        fail(MISUSED, str(error))
+    if problem:
+        fail(FAILED, problem)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """The same engine over JSON Lines files: `vitals score`, `vitals explain` and `vitals check --against`.
 
 Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a
-file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock.
+file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock. `agents.backtest` replays what is
+read here in its own way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,9 +25,7 @@ from stream.engine import Engine, Mode
 from stream.plan import Plan
 
 STEP_EVENTS = 5_000
-
-_Placed: TypeAlias = tuple[int, int, str, Event]
-"""An event with its time, its place in the files and its source."""
+DEDUP_IDS = 50_000_000
 
 
 class _Tagged(msgspec.Struct):
@@ -41,6 +40,14 @@ class BadLine:
     line: int
     reason: str
     message: str
+
+
+class TimedEvent(NamedTuple):
+    """An event with its time (epoch ms) and its source."""
+
+    time_ms: int
+    source: str
+    event: Event
 
 
 @dataclass(slots=True)
@@ -76,14 +83,18 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None,
 
     Raises OSError naming the file when one can not be read.
     """
-    replay = Replay(Engine(plan, dedup_ids=50_000_000))
-    profiles, events = _in_order(list(_read(paths, replay.bad)), as_of_ms)
+    replay = Replay(Engine(plan, dedup_ids=DEDUP_IDS))
+    order = read_events(paths, replay.bad)
+    profiles = [part for part in order if part.source == PROFILE_SOURCE]
+    events = [
+        part for part in order if part.source != PROFILE_SOURCE and (as_of_ms is None or part.time_ms <= as_of_ms)
+    ]
     offsets = Counter[str]()
     # Profiles hold for the whole of a file: what is known of an account is known when its events come.
     _take(replay, profiles, offsets)
     done = 0
     if watch is not None and events:
-        times = [time for time, _, _, _ in events]
+        times = [part.time_ms for part in events]
         end_ms = times[-1] if as_of_ms is None else as_of_ms
         for moment in watch.moments(times[0], end_ms):
             if moment > end_ms:
@@ -100,24 +111,24 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None,
     return replay
 
 
-def _in_order(tagged: list[tuple[str, Event]], as_of_ms: int | None) -> tuple[list[_Placed], list[_Placed]]:
-    """Profiles, then the events up to `as_of_ms`, each by time."""
-    order: list[_Placed] = []
+def _take(replay: Replay, order: list[TimedEvent], offsets: Counter[str]) -> None:
+    for start in range(0, len(order), STEP_EVENTS):
+        _note(replay, replay.engine.step(batches_of(order[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
+
+
+def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
+    """Every event of the files in order of time, ties in the order of `SOURCES`, then of the lines.
+
+    Lines that are no event are appended to `bad`. Raises OSError naming the file when one can not be read.
+    """
+    tagged = list(_read(paths, bad))
+    order: list[TimedEvent] = []
     for source in SOURCES:
         events = [event for origin, event in tagged if origin == source]
         times = times_ms(events).tolist()
-        order += [
-            (time, len(order) + at, source, event) for at, (time, event) in enumerate(zip(times, events, strict=True))
-        ]
-    order.sort(key=lambda part: part[:2])
-    profiles = [part for part in order if part[2] == PROFILE_SOURCE]
-    rest = [part for part in order if part[2] != PROFILE_SOURCE and (as_of_ms is None or part[0] <= as_of_ms)]
-    return profiles, rest
-
-
-def _take(replay: Replay, order: list[_Placed], offsets: Counter[str]) -> None:
-    for start in range(0, len(order), STEP_EVENTS):
-        _note(replay, replay.engine.step(_batches(order[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
+        order += [TimedEvent(time, source, event) for time, event in zip(times, events, strict=True)]
+    order.sort(key=lambda part: part.time_ms)
+    return order
 
 
 def _note(replay: Replay, effects: Effects) -> None:
@@ -126,10 +137,11 @@ def _note(replay: Replay, effects: Effects) -> None:
     replay.bad.extend(BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead)
 
 
-def _batches(part: Sequence[_Placed], offsets: Counter[str]) -> list[Batch]:
+def batches_of(part: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:
+    """Consecutive events as one batch a source; `offsets` holds the next offset of each source and is moved on."""
     batches = []
     for source in (*METRIC_SOURCES, PROFILE_SOURCE):
-        chosen = [(at, event) for at, (_, _, origin, event) in enumerate(part) if origin == source]
+        chosen = [(at, timed.event) for at, timed in enumerate(part) if timed.source == source]
         if chosen:
             first = offsets[source]
             offsets[source] += len(chosen)

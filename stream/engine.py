@@ -206,8 +206,8 @@ class Engine:
         order, times = merge_order([*parts, *profiles])
         running = np.maximum.accumulate(times)
         if profiles:
-            # A profile moves no clock; what stands before every event is taken with the first.
-            running = np.maximum(running, times[times != NEVER][0])
+            # A profile moves no clock. One before every event of the step holds now, or else with the first event.
+            running[running == NEVER] = times[times != NEVER][0] if self.as_of is None else self.as_of
             times = np.where(times == NEVER, running, times)
         judged = running if self.judged_ms is None else np.maximum(running, self.judged_ms)
         late = self._too_late(times, judged)

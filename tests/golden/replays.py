@@ -83,7 +83,7 @@ def play(folder: Path, policy: str, log: Log, days_later: int = 0) -> Played:
     replay = replay_files([file], compile_plan(parse_policy(policy, "policy.toml")), day_ms(-days_later))
     assert not replay.bad
     messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
-    changes = [msgspec.json.decode(value, type=ScoreChange) for value in replay.changes]
+    changes = [msgspec.json.decode(value.value, type=ScoreChange) for value in replay.changes]
     return Played({message.account_id: message for message in messages}, changes)
 
 

@@ -152,7 +152,7 @@ def check_scores(log: Path, plan: Plan) -> None:
             assert close(sum(given_), found.value, given_)
             assert found.band in {band.name for band in score.bands}
             assert len({factor.measure for factor in found.factors}) == len(found.factors)
-    for change in (msgspec.json.decode(value, type=ScoreChange) for value in replay.changes):
+    for change in (msgspec.json.decode(value.value, type=ScoreChange) for value in replay.changes):
         deltas = [factor.delta for factor in change.factors]
         assert close(sum(deltas), change.to - change.from_, [*deltas, change.to, change.from_])
     engine = replay.engine

@@ -56,6 +56,12 @@ def test_every_module_is_in_the_wheel(installed: Path, package: str) -> None:
     assert there == here
 
 
+def test_what_lies_beside_the_modules_is_in_the_wheel(installed: Path) -> None:
+    beside = [path.relative_to(ROOT) for path in (ROOT / "agents").rglob("*.css")]
+    assert beside
+    assert [path for path in beside if not (installed / path).exists()] == []
+
+
 def test_the_policies_are_in_the_wheel_as_they_are_here(installed: Path) -> None:
     here = {path.name: path.read_bytes() for path in (ROOT / "deploy" / "policies").glob("*.toml")}
     there = {path.name: path.read_bytes() for path in (installed / "agents" / "policies").glob("*.toml")}

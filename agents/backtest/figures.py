@@ -1,0 +1,160 @@
+"""Figures of how well low scores tell churn: AUC, bands, lift, calibration.
+
+Owns their definitions, on plain arrays: one entry a sample (an account at a cutoff), its score, and whether the account
+churned within the lead time. Must not know accounts, times or policies; touches nothing. Called by
+`agents.backtest.study`. Where a figure has no meaning (no churn, or nothing else) it is None.
+
+Sources: the AUC is the Mann-Whitney U statistic over the number of pairs (Hanley and McNeil, 1982); its interval is a
+bootstrap over accounts, since samples of one account are not independent (Field and Welsh, 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+DECILES = 10
+BIN_POINTS = 10
+FULL = 100
+_SEED = 7
+_INTERVAL = (2.5, 97.5)
+
+
+class BandCount(NamedTuple):
+    """Samples in a band, how many of them churned, and both for this band and all worse ones."""
+
+    samples: int
+    churned: int
+    samples_to_here: int
+    churned_to_here: int
+
+
+class Decile(NamedTuple):
+    """A tenth of the samples, lowest scores first: its churn rate, over the base rate, and the churn caught so far."""
+
+    rate: float
+    lift: float
+    caught: float
+
+
+class Bin(NamedTuple):
+    """Samples with scores from `low` to below `high` (the last bin holds 100): mean score and churn rate."""
+
+    low: int
+    high: int
+    samples: int
+    mean_score: float | None
+    rate: float | None
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """`part / whole`, None when there is no whole."""
+    return float(part / whole) if whole else None
+
+
+def auc(scores: Floats, churned: Flags) -> float | None:
+    """How often a sample that churned has a lower score than one that did not; equal scores count half."""
+    found = _auc(_Ranks.of(scores), churned, np.ones(len(scores)))
+    return None if np.isnan(found) else found
+
+
+def resampled_aucs(predictors: Sequence[Floats], churned: Flags, accounts: NDArray[np.int64], draws: int) -> Floats:
+    """AUC of each predictor in each of `draws` bootstrap resamples of whole accounts, float64 (draws, predictors).
+
+    `accounts` numbers the account of each sample. A resample is the same for all predictors, so that differences
+    between columns are paired. NaN where a resample holds no churn, or nothing else. The draws are repeatable.
+    """
+    generator = np.random.default_rng(_SEED)
+    ranks = [_Ranks.of(scores) for scores in predictors]
+    _, places = np.unique(accounts, return_inverse=True)
+    count = int(places.max()) + 1 if len(places) else 0
+    found = np.full((draws, len(ranks)), np.nan)
+    if count:
+        for draw in range(draws):
+            weights = generator.multinomial(count, np.full(count, 1 / count))[places].astype(np.float64)
+            found[draw] = [_auc(rank, churned, weights) for rank in ranks]
+    return found
+
+
+def interval(draws: Floats) -> tuple[float, float] | None:
+    """The middle 95 % of resampled figures, None when there are none."""
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return None
+    low, high = np.percentile(known, _INTERVAL)
+    return float(low), float(high)
+
+
+class _Ranks(NamedTuple):
+    places: NDArray[np.intp]
+    distinct: int
+
+    @classmethod
+    def of(cls, scores: Floats) -> _Ranks:
+        distinct, places = np.unique(scores, return_inverse=True)
+        return cls(places, len(distinct))
+
+
+def _auc(ranks: _Ranks, churned: Flags, weights: Floats) -> float:
+    gone = np.bincount(ranks.places, weights * churned, ranks.distinct)
+    stayed = np.bincount(ranks.places, weights * ~churned, ranks.distinct)
+    pairs = gone.sum() * stayed.sum()
+    if not pairs:
+        return float("nan")
+    higher = stayed.sum() - np.cumsum(stayed)
+    return float((gone * (higher + stayed / 2)).sum() / pairs)
+
+
+def band_counts(bands: NDArray[np.int8], churned: Flags, count: int) -> list[BandCount]:
+    """One entry a band, the lowest first; `bands` holds each sample's band as a number below `count`."""
+    samples = np.bincount(bands, minlength=count)
+    gone = np.bincount(bands[churned], minlength=count)
+    columns = (samples, gone, np.cumsum(samples), np.cumsum(gone))
+    return [BandCount(*map(int, row)) for row in zip(*columns, strict=True)]
+
+
+def lift_by_decile(scores: Floats, churned: Flags) -> list[Decile]:
+    """Ten entries, the lowest scores first; empty when nothing churned.
+
+    Samples of equal scores share their churn evenly, also when they fall into two deciles; so neither the order of
+    the samples nor a number that ten does not divide makes a difference.
+    """
+    total = int(churned.sum())
+    if not total:
+        return []
+    ranks = _Ranks.of(scores)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(ranks.places, minlength=ranks.distinct))])
+    caught = np.concatenate([[0], np.cumsum(np.bincount(ranks.places, churned, ranks.distinct))])
+    size = len(scores) / DECILES
+    at_edges = np.interp(np.arange(DECILES + 1) * size, ends, caught)
+    base = total / len(scores)
+    rates = np.diff(at_edges) / size
+    return [
+        Decile(float(rate), float(rate / base), float(edge / total))
+        for rate, edge in zip(rates, at_edges[1:], strict=True)
+    ]
+
+
+def calibration(scores: Floats, churned: Flags) -> list[Bin]:
+    """Churn rate by score, in bins of ten points from 0 to 100."""
+    count = FULL // BIN_POINTS
+    places = np.clip((scores // BIN_POINTS).astype(np.int64), 0, count - 1)
+    samples = np.bincount(places, minlength=count)
+    sums = np.bincount(places, scores, count)
+    gone = np.bincount(places, churned, count)
+    return [
+        Bin(
+            at * BIN_POINTS,
+            (at + 1) * BIN_POINTS,
+            int(samples[at]),
+            ratio(float(sums[at]), int(samples[at])),
+            ratio(float(gone[at]), int(samples[at])),
+        )
+        for at in range(count)
+    ]

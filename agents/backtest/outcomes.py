@@ -1,0 +1,113 @@
+"""Outcomes: which accounts churned, renewed or expanded, and when.
+
+Owns the form of `outcomes.csv`: a header with `account_id` and any of `churned_at`, `renewed_at`, `expanded_at`; other
+columns are left alone, an account may have several rows. Must not know events or scores. Called by
+`agents.backtest.run`.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agents.files import BadLine
+from schemas.topics import DAY_MS
+
+ACCOUNT = "account_id"
+CHURNED, RENEWED, EXPANDED = "churned_at", "renewed_at", "expanded_at"
+COLUMNS = (CHURNED, RENEWED, EXPANDED)
+_DATE_LENGTH = len("2026-01-31")
+
+
+class OutcomesError(ValueError):
+    """A file that holds no outcomes at all; the message says what is expected."""
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What became of accounts: epoch milliseconds by account id, ascending; `bad` are the rows that were ignored."""
+
+    churned: dict[str, int] = field(default_factory=dict)
+    """The first churn of each account."""
+    renewed: dict[str, list[int]] = field(default_factory=dict)
+    expanded: dict[str, list[int]] = field(default_factory=dict)
+    accounts: set[str] = field(default_factory=set)
+    last_ms: int | None = None
+    bad: list[BadLine] = field(default_factory=list)
+
+
+def instant_ms(text: str, *, end: bool = False) -> int:
+    """Epoch milliseconds of RFC 3339 with an offset, or of a date: its beginning in UTC, or its last millisecond.
+
+    Raises ValueError for anything else.
+    """
+    when = datetime.fromisoformat(text)
+    if len(text) == _DATE_LENGTH:
+        moment = round(when.replace(tzinfo=UTC).timestamp() * 1000)
+        return moment + DAY_MS - 1 if end else moment
+    if when.tzinfo is None:
+        raise ValueError(f"{text!r}: a time needs an offset, such as Z or +02:00")
+    return round(when.timestamp() * 1000)
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """The outcomes a file holds; a row with a bad date or no account is ignored whole and noted in `bad`.
+
+    Raises OSError when the file can not be read, OutcomesError when its header is not one of outcomes.
+    """
+    outcomes = Outcomes()
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        try:
+            rows = csv.DictReader(lines, restval="", skipinitialspace=True)
+            names = [name.strip() for name in rows.fieldnames or ()]
+            rows.fieldnames = names
+            _check_header(path, names)
+            for row in rows:
+                _note(outcomes, path, rows.line_num, row)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise OutcomesError(f"{path}: no CSV in UTF-8: {error}") from error
+    for several in (outcomes.renewed, outcomes.expanded):
+        for times in several.values():
+            times.sort()
+    return outcomes
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    if ACCOUNT not in names or not set(COLUMNS) & set(names):
+        found = ", ".join(names) or "nothing"
+        raise OutcomesError(
+            f"{path}: the first line must name the columns {ACCOUNT} and at least one of {', '.join(COLUMNS)}; "
+            f"it names {found}"
+        )
+    if len(set(names)) < len(names):
+        raise OutcomesError(f"{path}: the first line names a column twice: {', '.join(names)}")
+
+
+def _note(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> None:
+    account = row[ACCOUNT].strip()
+    if not account:
+        outcomes.bad.append(BadLine(str(path), line, "no_account", f"{ACCOUNT} is empty"))
+        return
+    times: dict[str, int] = {}
+    for column in COLUMNS:
+        text = (row.get(column) or "").strip()
+        if not text:
+            continue
+        try:
+            times[column] = instant_ms(text)
+        except ValueError:
+            message = (
+                f"{column} {text!r}: expected a date (2026-01-31) or RFC 3339 with an offset (2026-01-31T12:00:00Z)"
+            )
+            outcomes.bad.append(BadLine(str(path), line, "invalid_time", message))
+            return
+    outcomes.accounts.add(account)
+    if CHURNED in times:
+        outcomes.churned[account] = min(times[CHURNED], outcomes.churned.get(account, times[CHURNED]))
+    for column, several in ((RENEWED, outcomes.renewed), (EXPANDED, outcomes.expanded)):
+        if column in times:
+            several.setdefault(account, []).append(times[column])
+    if times:
+        outcomes.last_ms = max(*times.values(), outcomes.last_ms or 0)

@@ -1,0 +1,292 @@
+"""The report of a back-test as one HTML page: no script, nothing from elsewhere, light and dark.
+
+Owns the order and words of the page. Every name that came from a file is escaped. Must not know where figures come
+from. Called by `agents.backtest.command`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from agents.backtest import charts
+from agents.backtest.report import RECENCY, Fit, Lead, Report
+from agents.backtest.tables import (
+    ALARM_ROWS,
+    alarm_cell,
+    by_surprise,
+    dragged,
+    fit_heading,
+    main_lead,
+    number,
+    percent,
+    predictor,
+    verdicts,
+    warned,
+)
+
+REVIEWS_SHOWN = 100
+STYLES = {"A": 0, "B": 1, RECENCY: 2}
+"""How each predictor is drawn, on every chart."""
+STYLE_SHEET = Path(__file__).with_name("page.css")
+
+
+def page(report: Report) -> str:
+    """The whole page."""
+    names = dict.fromkeys(policy.name for policy in report.policies)
+    title = f"Back-test of {' and '.join(names)}"
+    body = "\n".join(_sections(report, title))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE_SHEET.read_text(encoding='utf-8')}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _sections(report: Report, title: str) -> Iterator[str]:
+    lead = main_lead(report)
+    yield f"<h1>{escape(title)}</h1>"
+    yield _read(report)
+    yield _tiles(report, lead)
+    yield _leads(report)
+    if lead is not None:
+        yield _ranking(report, lead)
+        yield from (_bands(report, one) for one in report.leads if one.churned_samples)
+    yield _alarms(report)
+    if report.fit is not None:
+        yield _fit(report.fit)
+    yield _reviews(report)
+    yield _remarks(report)
+
+
+def _read(report: Report) -> str:
+    data = report.data
+    policies = "".join(
+        f"<li><strong>{policy.key}</strong>: {escape(policy.name)}@{policy.digest}, score {escape(policy.score)}; "
+        f"alerting: {escape(', '.join(policy.alerting) or 'no band')}</li>"
+        for policy in report.policies
+    )
+    return (
+        f'<ul class="notes">{policies}</ul><p class="soft">{data.events:,} events of {data.accounts:,} accounts, '
+        f"{data.first_event[:10]} to {data.last_event[:10]}; {data.cutoffs:,} cutoffs, one every "
+        f"{data.every_days} days; outcomes known until {data.known_until[:10]}. Recency, the baseline, is days since "
+        "the last event of any source.</p>"
+    )
+
+
+def _tiles(report: Report, lead: Lead | None) -> str:
+    alarms = report.alarms
+    tiles = [("accounts churned", {"": f"{report.data.churned:,}"})]
+    if lead is not None:
+        tiles.append((f"AUC, lead {lead.days} days", {key: number(lead.auc[key].value, 3) for key in alarms}))
+    tiles.append(("days of warning, median", {key: number(one.median_warning_days, 0) for key, one in alarms.items()}))
+    rates = {key: number(one.false_alarms_per_account_year, 2) for key, one in alarms.items()}
+    tiles.append(("false alarms an account-year", rates))
+    cards = "".join(
+        f'<div class="card"><div class="big">{_by_policy(values)}</div><div class="soft">{words}</div></div>'
+        for words, values in tiles
+    )
+    told = "".join(f"<p>{escape(line)}.</p>" for line in (verdicts(lead) if lead is not None else ()))
+    return f'<div class="tiles">{cards}</div>{told}'
+
+
+def _by_policy(values: Mapping[str, str]) -> str:
+    if len(values) == 1:
+        return "".join(values.values())
+    return " ".join(f'<span class="key">{key}</span> {value}' for key, value in values.items())
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], lefts: Sequence[int] = ()) -> str:
+    """A table of cells that are HTML already; the first of each row is its heading."""
+    left = ["" if at not in lefts else ' class="left"' for at in range(len(heads))]
+    head = "".join(f'<th scope="col"{left[at]}>{words}</th>' for at, words in enumerate(heads))
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>'
+        + "".join(f"<td{left[at]}>{cell}</td>" for at, cell in enumerate(row[1:], 1))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _named(keys: Iterable[str]) -> list[tuple[str, int]]:
+    """Names of predictors, and the style in which each is always drawn."""
+    return [(predictor(key), STYLES[key]) for key in keys]
+
+
+def _leads(report: Report) -> str:
+    keys = list(report.leads[0].auc)
+    names, policies = [predictor(key) for key in keys], [policy.key for policy in report.policies]
+    groups = []
+    for lead in report.leads:
+        known = [(key, auc.value, auc) for key, auc in lead.auc.items() if auc.value is not None]
+        if known:
+            spans = [charts.Span(predictor(key), STYLES[key], value, auc.low, auc.high) for key, value, auc in known]
+            groups.append((f"{lead.days} days", spans))
+    rows = [
+        [
+            f"{lead.days} days",
+            percent(lead.base_rate),
+            f"{lead.churned_accounts:,}",
+            f"{lead.samples:,}",
+            *(number(lead.auc[key].value, 3) for key in keys),
+        ]
+        for lead in report.leads
+    ]
+    chart = charts.spans("AUC by lead time, with 95% intervals", groups, (0.5, "chance")) if groups else ""
+    table = _table(["lead", "base rate", "churned", "samples", *names], rows)
+    return (
+        "<h2>Does a low score tell churn?</h2><p>AUC: how often an account that churns within the lead time has a "
+        "lower score than one that does not. 1 is always, 0.5 is chance.</p>"
+        f'{charts.legend(_named(keys))}<div class="grid2"><div class="card">{chart}</div>'
+        f'<div class="card">{table}{_growth(report, policies)}</div></div>'
+    )
+
+
+def _growth(report: Report, policies: Sequence[str]) -> str:
+    """AUC of expansion and renewal, where there were any."""
+    every = [
+        (f"{what}, policy {key}", [getattr(lead, field)[key] for lead in report.leads])
+        for what, field in (("expanded", "expanded_auc"), ("renewed", "renewed_auc"))
+        for key in policies
+    ]
+    columns = [(name, values) for name, values in every if any(value is not None for value in values)]
+    if not columns:
+        return ""
+    rows = [
+        [f"{lead.days} days", *(number(values[at], 3) for _, values in columns)] for at, lead in enumerate(report.leads)
+    ]
+    words = "How often an account that expanded or renewed has the higher score:"
+    return f"<p>{words}</p>{_table(['lead', *(name for name, _ in columns)], rows)}"
+
+
+def _ranking(report: Report, lead: Lead) -> str:
+    keys, policies = list(lead.deciles), [policy.key for policy in report.policies]
+    tenths = [charts.Series(*style, [row.lift for row in lead.deciles[key]]) for key, style in _styled(keys)]
+    caught = [charts.Series(*style, [0.0, *(row.caught for row in lead.deciles[key])]) for key, style in _styled(keys)]
+    rates = [
+        charts.Series(*style, [row.churn_rate for row in lead.calibration[key]]) for key, style in _styled(policies)
+    ]
+    middles = [(row.low + row.high) / 2 for row in lead.calibration[policies[0]]]
+    base = (lead.base_rate or 0.0, f"base rate {percent(lead.base_rate)}")
+    numbers = [str(at) for at in range(1, 11)]
+    pictures = {
+        "Lift: churn of each tenth over the base rate": charts.bars(
+            "Lift by tenths of the accounts", numbers, tenths, "tenth, lowest scores first", (1.0, "base")
+        ),
+        "Churn caught by the lowest scores": charts.lines(
+            "Churn caught", [at * 10.0 for at in range(11)], caught, "% of accounts, lowest scores first"
+        ),
+        "Churn rate by score": charts.lines("Churn rate by score", middles, rates, "score", base),
+    }
+    cards = "".join(f'<div class="card"><h3>{words}</h3>{chart}</div>' for words, chart in pictures.items())
+    return (
+        f"<h2>Who churns within {lead.days} days?</h2>{charts.legend(_named(keys))}"
+        f'<div class="grid2">{cards}<div class="card"><h3>The same in figures</h3>{_ranking_figures(lead)}</div></div>'
+    )
+
+
+def _styled(keys: Sequence[str]) -> list[tuple[str, tuple[str, int]]]:
+    return list(zip(keys, _named(keys), strict=True))
+
+
+def _ranking_figures(lead: Lead) -> str:
+    tenths = [
+        [str(rows[0].decile), *(f"{row.lift:.2f} ({percent(row.caught)})" for row in rows)]
+        for rows in zip(*lead.deciles.values(), strict=True)
+    ]
+    scores = [
+        [f"{rows[0].low} to {rows[0].high}"]
+        + [cell for row in rows for cell in (f"{row.samples:,}", percent(row.churn_rate))]
+        for rows in zip(*lead.calibration.values(), strict=True)
+    ]
+    heads = ["score", *(words for key in lead.calibration for words in (f"{predictor(key)}: samples", "churned"))]
+    return (
+        f"<details><summary>Lift and churn caught, by tenth</summary>"
+        f"{_table(['tenth', *map(predictor, lead.deciles)], tenths)}</details>"
+        f"<details><summary>Churn rate by score</summary>{_table(heads, scores)}</details>"
+    )
+
+
+def _bands(report: Report, lead: Lead) -> str:
+    rows = []
+    for key, bands in lead.bands.items():
+        for band in bands:
+            name = escape(band.band) + (" (alerts)" if band.alerting else "")
+            shares = (band.precision, band.recall, band.precision_to_here, band.recall_to_here)
+            rows.append(
+                [f"{key}: {name}" if len(report.policies) > 1 else name, f"{band.samples:,}", f"{band.churned:,}"]
+                + [percent(share) for share in shares]
+            )
+    heads = [
+        "band",
+        "samples",
+        "churned",
+        "precision",
+        "recall",
+        "precision with worse bands",
+        "recall with worse bands",
+    ]
+    return f"<h2>Bands, lead {lead.days} days</h2>{_table(heads, rows)}"
+
+
+def _alarms(report: Report) -> str:
+    longest = max((lead.days for lead in report.leads), default=0)
+    rows = [
+        [words, *(alarm_cell(alarms, field, digits) for alarms in report.alarms.values())]
+        for words, field, digits in ALARM_ROWS
+    ]
+    return (
+        "<h2>Alarms</h2><p>An episode is a stretch of days in alerting bands. It is a false alarm when no churn comes "
+        f"while it lasts or within {longest} days; a flap begins within a week of the one before.</p>"
+        f"{_table(['', *map(predictor, report.alarms)], rows)}"
+    )
+
+
+def _fit(fit: Fit) -> str:
+    rows = [
+        [escape(one.measure.replace("_", " ")), f"{one.before:g}", f"{one.after:g}", escape(one.reason)]
+        for one in fit.weights
+    ]
+    notes = "".join(f"<p><strong>Beware:</strong> {escape(note)}.</p>" for note in fit.notes)
+    return (
+        f"<h2>Fitted weights</h2><p>{escape(fit_heading(fit))}. Trained on cutoffs {fit.train_from[:10]} to "
+        f"{fit.train_until[:10]}, held out {fit.holdout_from[:10]} to {fit.holdout_until[:10]}.</p>{notes}"
+        f"{_table(['measure', 'before', 'after', 'why'], rows, lefts=(3,))}"
+    )
+
+
+def _reviews(report: Report) -> str:
+    shown = by_surprise(report)[:REVIEWS_SHOWN]
+    if not shown:
+        return ""
+    days = list(next(iter(shown[0].policies.values())).scores)
+    several = len(report.policies) > 1
+    rows = []
+    for review in shown:
+        for key, one in review.policies.items():
+            name = escape(review.account_id)
+            values = list(one.scores.values())
+            rows.append(
+                [f"{key}: {name}" if several else name, review.churned_at[:10]]
+                + [charts.spark(f"Scores of {review.account_id}, policy {key}", values)]
+                + [number(value, 0) for value in values]
+                + [escape(warned(one)), escape(dragged(one))]
+            )
+    heads = ["account", "churned", "scores", *(f"{day} days before" if day == days[0] else day for day in days)]
+    return (
+        f"<h2>Accounts that churned</h2><p>Least expected first, {len(shown)} of {len(report.reviews)}: scores by days "
+        "before the churn, days of warning, and the points of the score that measures cost in the end.</p>"
+        f"{_table([*heads, 'warned', 'lost'], rows, lefts=(2, 4 + len(days)))}"
+    )
+
+
+def _remarks(report: Report) -> str:
+    ignored = [f"ignored: {one.count:,} {one.reason}, such as {one.example}" for one in report.data.ignored]
+    remarks = [*report.notes, *ignored]
+    if not remarks:
+        return ""
+    items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
+    return f'<h2>About the data</h2><ul class="notes">{items}</ul>'
