@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from agents.cli import app
 from stream.policy import parse_policy
 from tests.golden.replays import Log, day_ms, gives, near, play, values
 
@@ -265,3 +268,28 @@ def test_nicereply_asks_little_of_who_pays_nothing(tmp_path: Path) -> None:
     assert gives(score) == near(
         {**dict.fromkeys(("nps", "csat", "ces", "tickets", "outlook"), 0), "usage": 15, "engagement": 25}
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Through the command
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "expected"),
+    [
+        ("impact", impact_example(), {"health": (79, "healthy")}),
+        ("guide", guide_example(), {"churn": (67.5, "yellow"), "upsell": (70, "green")}),
+        ("predictive", predictive_example(), {"health": (65, "average")}),
+        ("nicereply", nicereply_example(7), {"health": (69.25, "Ok")}),
+    ],
+)
+def test_the_command_scores_by_it(tmp_path: Path, name: str, log: Log, expected: dict[str, tuple[float, str]]) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(log.lines), encoding="utf-8")
+    arguments = ["score", str(file), "--policy", str(FOLDER / f"{name}.toml"), "--as-of", "2026-03-27T12:00:00Z"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    scores = json.loads(done.stdout)["scores"]
+    assert {name: (score["value"], score["band"]) for name, score in scores.items()} == {
+        name: (near(value), band) for name, (value, band) in expected.items()
+    }
