@@ -1,0 +1,185 @@
+"""Policies broken at random are refused in words, or they are policies that score.
+
+Owns the ways in which a valid policy is broken: values, keys and whole tables are replaced, removed, renamed, copied
+from one place or policy to another. What a policy means is for other tests; here it only has to make sense.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import event as seen
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from agents.files import replay_files
+from schemas.outputs import ScoreChange, ScoreMessage
+from stream.plan import Plan, compile_plan
+from stream.policy import Policy, PolicyError, Problem, parse_policy
+
+ROOT = Path(__file__).parents[2]
+START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
+HOUR_MS = 3_600_000
+FENCED = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def texts() -> list[str]:
+    files = [*(ROOT / "deploy/policies").glob("*.toml"), *(ROOT / "tests/unit/policies").glob("*.toml")]
+    return [
+        *(file.read_text(encoding="utf-8") for file in sorted(files)),
+        *FENCED.findall((ROOT / "docs/POLICIES.md").read_text(encoding="utf-8")),
+    ]
+
+
+VALID = [tomllib.loads(text) for text in texts()]
+Path_ = tuple[str | int, ...]
+
+
+def places(value: Any, path: Path_ = ()) -> list[Path_]:
+    """Where a document has values: every key of every table, every position of every list."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, part in inner for place in ((*path, key), *places(part, (*path, key)))]
+
+
+def at(document: Any, path: Path_) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+PARTS = [at(document, path) for document in VALID for path in places(document)]
+KEYS = sorted({key for document in VALID for path in places(document) for key in path if isinstance(key, str)})
+ODD_KEYS = ["", "a.b", "a/b", "health/logins", "base", "redistribution", "ä", '"', "\\", "%s", "\x1f", "\U0001f600"]
+NUMBERS = [0, -1, 0.5, 1e308, -1e308, 1e12, 1e-320, math.nan, math.inf, 10**400, 100, 101, True]
+ANY_KEY = st.sampled_from(KEYS) | st.sampled_from(ODD_KEYS)
+ANY_VALUE = (
+    st.sampled_from(PARTS)
+    | st.sampled_from(NUMBERS)
+    | st.sampled_from(["", " ", "hold", "z", "1h", "72h", "1d", "365d", "accounts", "days_until", "arr", "additive"])
+    | ANY_KEY
+    | st.sampled_from([[], {}, [[]], [{}], {"": {}}])
+)
+
+
+def written(value: Any) -> str:
+    """A value as TOML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(written, value)) + "]"
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def like(key: str | int, value: Any) -> st.SearchStrategy[Any]:
+    """What stands at such a place in some policy, or any number for a number: often it still makes sense."""
+    if isinstance(value, int | float):
+        return st.sampled_from(NUMBERS) | st.floats() | st.integers(-10, 1000)
+    known = [at(document, path) for document in VALID for path in places(document) if path[-1] == key]
+    return st.sampled_from(known) if known else ANY_VALUE
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> str:
+    document = copy.deepcopy(draw(st.sampled_from(VALID)))
+    for _ in range(draw(st.integers(1, 3))):
+        all_places = places(document)
+        if not all_places:
+            break
+        path = draw(st.sampled_from(all_places))
+        parent, key = at(document, path[:-1]), path[-1]
+        what = draw(st.sampled_from(("like", "like", "like", "replace", "remove", "rename", "add")))
+        if what == "like":
+            parent[key] = copy.deepcopy(draw(like(key, parent[key])))
+        elif what == "replace":
+            parent[key] = copy.deepcopy(draw(ANY_VALUE))
+        elif what == "remove":
+            del parent[key]
+        elif isinstance(parent, dict):
+            value = parent.pop(key) if what == "rename" else copy.deepcopy(draw(ANY_VALUE))
+            parent[draw(ANY_KEY)] = value
+    return "\n".join(f"{json.dumps(key)} = {written(value)}" for key, value in document.items())
+
+
+def event(number: int, topic: str, account: str = "a", **fields: object) -> str:
+    time_ms = START_MS + number * 2 * HOUR_MS
+    return json.dumps({"id": f"e{number}", "account_id": account, "time": time_ms, "topic": topic, **fields})
+
+
+EVENTS = [
+    event(0, "accounts", tier="enterprise", arr=250_000, started_at=START_MS - 30 * 24 * HOUR_MS, name="A"),
+    event(1, "product-usage", user_id="u1", feature="f", action="login", count=3),
+    event(2, "support-tickets", ticket_id="t", status="opened", priority="urgent", first_response_s=60),
+    event(3, "surveys", kind="nps", score=9, user_id="u1"),
+    event(4, "billing", kind="payment_failed", amount=-5e11, days_late=1e12, currency="EUR"),
+    event(5, "engagement", kind="referral", user_id="u2", role="champion"),
+    event(6, "controls", kind="pulse", value=80, by="ann"),
+    event(7, "signals", name="rating", value=1e12),
+    event(8, "product-usage", account="b", user_id="u1", count=1e12),
+    event(20, "billing", account="b", kind="invoice_paid", amount=1e12),
+]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("fuzz") / "log.jsonl"
+    file.write_text("\n".join(EVENTS), encoding="utf-8")
+    return file
+
+
+def close(left: float, right: float, parts: list[float]) -> bool:
+    return abs(left - right) <= 1e-9 * (1 + max(map(abs, parts), default=0.0))
+
+
+def check_scores(log: Path, plan: Plan) -> None:
+    """Score some events: every number is one, contributions and deltas add up, a row can be written."""
+    replay = replay_files([log], plan)
+    assert not replay.bad
+    messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
+    assert {message.account_id for message in messages} == {"a", "b"}
+    for message in messages:
+        assert list(message.scores) == [score.name for score in plan.policy.scores]
+        for score, found in zip(plan.policy.scores, message.scores.values(), strict=True):
+            given_ = [factor.contribution for factor in found.factors]
+            assert math.isfinite(found.value)
+            assert close(sum(given_), found.value, given_)
+            assert found.band in {band.name for band in score.bands}
+            assert len({factor.measure for factor in found.factors}) == len(found.factors)
+    for change in (msgspec.json.decode(value, type=ScoreChange) for value in replay.changes):
+        deltas = [factor.delta for factor in change.factors]
+        assert close(sum(deltas), change.to - change.from_, [*deltas, change.to, change.from_])
+    engine = replay.engine
+    assert engine.as_of is not None
+    assert len(engine.accounts.save(engine.accounts.alive(), engine.as_of, engine.accounts.layout())) == len(messages)
+
+
+def read(text: str) -> tuple[Policy | None, tuple[Problem, ...]]:
+    try:
+        return parse_policy(text), ()
+    except PolicyError as error:
+        return None, error.problems
+
+
+@given(text=broken())
+@example(text=texts()[0])
+@settings(max_examples=5000)
+def test_a_broken_policy_is_refused_in_words_or_scores(log: Path, text: str) -> None:
+    policy, problems = read(text)
+    seen("valid" if policy else "refused")
+    if policy is not None:
+        check_scores(log, compile_plan(policy))
+    else:
+        assert problems
+        assert all(problem.key and problem.message for problem in problems)
+
+
+@pytest.mark.parametrize("text", texts())
+def test_every_policy_at_hand_scores(log: Path, text: str) -> None:
+    check_scores(log, compile_plan(parse_policy(text)))
