@@ -25,7 +25,7 @@ from stream.accounts import FENCES, Accounts
 from stream.batch import Batch, Candidates, sort_out
 from stream.columns import NEVER, FactColumn, Rows
 from stream.effects import Effects
-from stream.folding import Fold, Learning, merge_order, places
+from stream.folding import Fold, Learning, merge_order, places, too_late
 from stream.members import Members
 from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
 from stream.plan import Intake, Plan
@@ -210,7 +210,7 @@ class Engine:
             running[running == NEVER] = times[times != NEVER][0] if self.as_of is None else self.as_of
             times = np.where(times == NEVER, running, times)
         judged = running if self.judged_ms is None else np.maximum(running, self.judged_ms)
-        late = self._too_late(times, judged)
+        late = too_late(self.plan.longest, times, judged)
         self.judged_ms = int(judged[-1])
         if self.as_of is not None:
             running = np.maximum(running, self.as_of)
@@ -232,16 +232,6 @@ class Engine:
             if mode is not Mode.CONFLATED and touched:
                 rows = touched[0] if len(touched) == 1 else np.concatenate(touched)
                 self._publish(np.unique(rows), mode, effects, swept=False)
-
-    def _too_late(self, times: NDArray[np.int64], running: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which lie before every window, judged by the largest time up to them."""
-        earliest, latest = int(times.min()), int(running[-1])
-        late = np.ones(len(times), dtype=bool)
-        for unit, panes in self.plan.longest.items():
-            if pane_of(earliest, unit) > pane_of(latest, unit) - panes:
-                return np.zeros(len(times), dtype=bool)
-            late &= times // UNIT_MS[unit] <= running // UNIT_MS[unit] - panes
-        return late
 
     def _tally(self, part: Candidates, late: NDArray[np.bool_], effects: Effects) -> None:
         source, outcomes = part.batch.source, effects.outcomes

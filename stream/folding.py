@@ -6,6 +6,7 @@ source, then by offset (docs/ARCHITECTURE.md). Called by `stream.engine`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.batch import Candidates
+from stream.panes import UNIT_MS, Unit, pane_of
 from stream.plan import Taken
 
 
@@ -61,3 +63,14 @@ def places(parts: list[Candidates], order: NDArray[np.int64] | None) -> list[Any
     inverse = np.empty_like(order)
     inverse[order] = np.arange(len(order))
     return np.split(inverse, np.cumsum([len(part.rows) for part in parts])[:-1])
+
+
+def too_late(longest: Mapping[Unit, int], times: NDArray[np.int64], running: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which events lie before every window, judged by the largest time up to them."""
+    earliest, latest = int(times.min()), int(running[-1])
+    late = np.ones(len(times), dtype=bool)
+    for unit, panes in longest.items():
+        if pane_of(earliest, unit) > pane_of(latest, unit) - panes:
+            return np.zeros(len(times), dtype=bool)
+        late &= times // UNIT_MS[unit] <= running // UNIT_MS[unit] - panes
+    return late

@@ -15,10 +15,11 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass
 
+from stream.policy_bands import Band
 from stream.policy_errors import Findings, PolicyError, Problem, closest
 from stream.policy_lines import key_lines
 from stream.policy_measure import Measure, read_measures
-from stream.policy_score import Band, Score, read_scores
+from stream.policy_score import Score, read_scores
 from stream.policy_segments import Segment, read_segments
 from stream.policy_table import Table
 from stream.policy_use import check_use

@@ -125,10 +125,16 @@ def listed(names: Iterable[str], show: Callable[[str], str] = str) -> str:
 
 
 def closest(given: str, allowed: Iterable[str]) -> str | None:
-    """What was probably meant, if anything is near enough: it looks alike, or it alone has the given word in it."""
+    """What was probably meant, if anything is near enough: it looks alike, or it alone has the given word in it.
+
+    Letters in another order are nearest of all.
+    """
     names = list(allowed)
-    near = difflib.get_close_matches(given.lower(), names, n=1)
+    near = difflib.get_close_matches(given.lower(), names)
+    swapped = [name for name in near if sorted(name) == sorted(given.lower())]
     having = [name for name in names if given.lower() in name.split("_")]
+    if swapped:
+        return swapped[0]
     return near[0] if near else having[0] if len(having) == 1 else None
 
 

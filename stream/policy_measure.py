@@ -132,7 +132,7 @@ def read_measures(root: Table, segments: Sequence[str]) -> tuple[Measure, ...]:
 
 def _read_one(name: str, table: Table, segments: Sequence[str]) -> Measure | None:
     source = table.choice("source", _SOURCES)
-    if source == FACTS_SOURCE:
+    if source == FACTS_SOURCE or (source is None and table.value("stat") in tuple(FACT_STATS)):
         return _read_fact(name, table, segments)
     stat = table.choice("stat", STATS)
     _check_stat(table, stat, source)

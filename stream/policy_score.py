@@ -1,4 +1,4 @@
-"""Read the scores of a policy: what each is made of, its bands and exceptions.
+"""Read the scores of a policy: what each is made of, its exceptions, what differs in segments.
 
 Owns `Score` and its parts and their rules. Of measures it knows the names only. Called by the policy parser; what a
 score's make-up has to say of measures is checked by `stream.policy_use`.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from schemas.events import NUMBER_LIMIT
 from stream.normalisers import FULL_POINTS
+from stream.policy_bands import Band, Weights, read_bands, read_starts
 from stream.policy_errors import did_you_mean, listed, shown
 from stream.policy_normalise import read_line
-from stream.policy_table import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,36 +22,16 @@ if TYPE_CHECKING:
     from stream.normalisers import Linear
     from stream.policy_table import Table
 
-SEVERITIES = ("info", "warning", "critical")
 MODELS = ("weighted", "additive")
-MOST_BANDS = 100  # an account's band is kept in a signed byte
 
 _MAKE_UP_KEYS = ("weights", "groups", "impacts")
 _SCORE_KEYS = ("min_change", "bands", "model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
 _SEGMENT_KEYS = (*_MAKE_UP_KEYS, "bands", "use")
-_BAND_KEYS = ("name", "from", "alert", "actions", "owner")
 _EXCEPTION_KEYS = ("measure", "points_below", "cap", "band")
 _WEIGHTS = "a table of at least one measure with a number, such as { logins = 2, nps = 1 }"
 _IMPACTS = "a table of measures and what one of each adds, such as { referral = 10 }"
 _STEEPEST = 1e-6  # between the ends of a line: values are exact to as much
 _SEPARATORS = frozenset("/:")  # they separate a score's name from others in rows and rules
-
-Weights = tuple[tuple[str, float], ...]
-"""Measure (or band) names with a number each, in the order of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """A named range of the score from `from_` up to the next band; `alert` is a severity, or None.
-
-    `actions` (what to do) and `owner` (who) go with its alerts.
-    """
-
-    name: str
-    from_: float
-    alert: str | None
-    actions: tuple[str, ...] = ()
-    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +143,12 @@ class _Reader:
         if self._additive and not any(key in table for key in _MAKE_UP_KEYS):
             table.wrong("impacts", _IMPACTS)
         line = self._line(table)
-        bands = _read_bands(table, bounded=not self._additive or line is not None)
-        limits = self._exceptions(table, [band.name for band in bands or ()])
-        segments = self._by_segment(table, bands or (), bounded=not self._additive or line is not None)
+        bounded = not self._additive or line is not None
+        bands = read_bands(table, bounded=bounded)
+        limits = self._exceptions(table, [band.name for band in bands])
+        segments = self._by_segment(table, bands, bounded=bounded)
         kind: Literal["additive"] | None = "additive" if self._additive else None
-        return Score(self._name, min_change or 0.0, bands or (), kind, make_up or None, line, limits, segments)
+        return Score(self._name, min_change or 0.0, bands, kind, make_up or None, line, limits, segments)
 
     @staticmethod
     def _read_model(table: Table) -> str:
@@ -216,7 +196,7 @@ class _Reader:
             return ()
         if not list(values):
             table.wrong(key, expected)
-        for name in values:
+        for name in values if self._measures else ():  # that there is none at all has been noted
             self._check_name(values, name, name, self._measures, "measure")
         found = [(name, values.number(name, of_each, *limits)) for name in values]
         return tuple(sorted((name, number) for name, number in found if number is not None))
@@ -234,6 +214,10 @@ class _Reader:
         owner: dict[str, str] = {}
         for name in groups or ():
             assert groups is not None
+            given = groups.value(name)
+            if isinstance(given, dict) and given and all(key in self._measures for key in given):
+                groups.problem(name, f"must be a table such as {{ weight = 1, measures = {shown(given)} }}")
+                continue
             group = groups.named(name, "a table with a weight and measures", ("weight", "measures"))
             if group is None:
                 continue
@@ -276,7 +260,7 @@ class _Reader:
 
     def _exception(self, row: Table, bands: Sequence[str]) -> Limit | None:
         measure = row.text("measure", "a string: the measure that overrules")
-        if measure is not None:
+        if measure is not None and self._measures:
             self._check_name(row, "measure", measure, self._measures, "measure")
         below = row.number("points_below", "a number of points above 0, up to 100", 0.0, FULL_POINTS)
         if below == 0.0:
@@ -303,7 +287,7 @@ class _Reader:
             self._check_name(tables, name, name, self._segments, "segment")
             part = tables.table(name, f"a table with {listed(_SEGMENT_KEYS)}", _SEGMENT_KEYS)
             if part is not None:
-                use, starts = self._use(part), _read_starts(part, bands, bounded=bounded)
+                use, starts = self._use(part), read_starts(part, bands, bounded=bounded)
                 found.append(SegmentScore(name, self._make_up(part), use, starts))
         return tuple(sorted(found, key=lambda part: part.segment))
 
@@ -322,71 +306,3 @@ class _Reader:
             if key in part:
                 part.problem(key, "use takes all of this from the other score: remove one of the two")
         return use
-
-
-def _read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...] | None:
-    rows = score.tables("bands", 'a list of at least one band, such as { name = "healthy", from = 0 }', _BAND_KEYS)
-    if rows is None:
-        return None
-    starts = [_read_start(row, "from", bounded=bounded) for row in rows]
-    bands = [_read_band(row, start) for row, start in zip(rows, starts, strict=True)]
-    _check_unique(rows, "name")
-    _check_unique(rows, "from")
-    known = [start for start in starts if start is not None]
-    if bounded and known and len(known) == len(starts) and min(known) > 0.0:
-        score.problem("bands", f"one band must have from = 0; the lowest is {min(known):g}")
-    if len(rows) > MOST_BANDS:
-        score.problem("bands", f"must be at most {MOST_BANDS} bands, not {len(rows)}")
-    return tuple(sorted((band for band in bands if band is not None), key=lambda band: band.from_))
-
-
-def _read_band(row: Table, start: float | None) -> Band | None:
-    name = row.text("name", "a string: the name of the band")
-    alert = row.choice("alert", SEVERITIES) if "alert" in row else None
-    owner = row.text("owner", "a string: who acts on it") if "owner" in row else None
-    actions: tuple[str, ...] = ()
-    if "actions" in row:
-        given = row.value("actions")
-        texts = given if isinstance(given, list) else []
-        actions = tuple(text for text in texts if isinstance(text, str) and is_name(text))
-        if not 0 < len(actions) == len(texts):
-            hint = f"; write [{shown(given)}]" if isinstance(given, str) else ""
-            row.wrong("actions", 'a list of at least one string, such as ["call the sponsor"]', hint)
-    return None if name is None or start is None else Band(name, start, alert, actions, owner)
-
-
-def _read_starts(part: Table, bands: Sequence[Band], *, bounded: bool) -> Weights:
-    """Other starts of bands; the bands' order stays."""
-    if "bands" not in part:
-        return ()
-    names = tuple(band.name for band in bands)
-    table = part.table("bands", "a table of bands and where they begin, such as { healthy = 80 }", names or None)
-    if table is None:
-        return ()
-    given = {name: _read_start(table, name, bounded=bounded) for name in table}
-    starts = [given.get(band.name, band.from_) for band in bands]
-    known = [start for start in starts if start is not None]
-    if len(known) == len(starts) and any(after <= before for before, after in pairwise(known)):
-        begin = listed(f"{name} {start:g}" for name, start in zip(names, known, strict=True))
-        part.problem("bands", f"the order of bands must stay, and here they begin at: {begin}")
-    elif bounded and bands and starts[0] is not None and starts[0] != bands[0].from_:
-        part.problem("bands", f"{shown(names[0])} is the lowest band and begins at {bands[0].from_:g} everywhere")
-    return tuple(sorted((name, start) for name, start in given.items() if start is not None and name in names))
-
-
-def _read_start(table: Table, key: str, *, bounded: bool) -> float | None:
-    if bounded:
-        expected = "a number from 0 to 100: the score at which the band begins"
-        return table.number(key, expected, 0.0, FULL_POINTS)
-    return table.number(key, "a number: the score at which the band begins")
-
-
-def _check_unique(rows: list[Table], key: str) -> None:
-    seen: set[object] = set()
-    for row in rows:
-        value = row.value(key)
-        if not isinstance(value, str | int | float) or isinstance(value, bool):
-            continue  # noted as wrong where the band was read
-        if value in seen:
-            row.problem(key, f"{shown(value)} is the {key} of an earlier band; every band needs its own")
-        seen.add(value)

@@ -57,6 +57,11 @@ def read_segments(root: Table) -> tuple[Segment, ...]:
 
 
 def _read_one(tables: Table, name: str) -> Segment | None:
+    given = tables.value(name)
+    bare = [key for key in given if key in (*TEXTS, *RANGES)] if isinstance(given, dict) else []
+    if bare and isinstance(given, dict) and "when" not in given:
+        tables.problem(name, f"what the profile must be stands in a when: write when = {{ {bare[0]} = … }}")
+        return None
     table = tables.named(name, "a table [segments.NAME] with a when", ("when",))
     if table is None:
         return None

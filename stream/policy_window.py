@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from stream.policy_errors import closest, listed
+from stream.normalisers import FULL_POINTS
+from stream.policy_errors import listed
+from stream.policy_table import finite
 
 if TYPE_CHECKING:
     from stream.policy_table import Table
@@ -108,7 +110,9 @@ def read_hold(table: Table, stat: str | None, window: Window | None, compare: st
     """For how many panes the last value stands in for a missing one."""
     given = table.value("missing")
     if given != "hold":
-        if "stale_after" in table and not (isinstance(given, str) and closest(given, MISSING_WORDS) == "hold"):
+        points = finite(given)
+        valid = given is None or given in MISSING_WORDS or (points is not None and 0.0 <= points <= FULL_POINTS)
+        if "stale_after" in table and valid:
             table.problem("stale_after", 'only missing = "hold" takes stale_after')
         return None
     if compare is not None or (stat is not None and stat not in _HELD_STATS):

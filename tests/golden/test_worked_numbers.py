@@ -112,3 +112,57 @@ def test_a_trend_without_a_window_before_is_missing(tmp_path: Path) -> None:
         tmp_path, 'name = "custify"\n' + measure("m", 1, line) + ONE_BAND, amount(9, time=too_early_ms), amount(7)
     )
     assert (score.factors[0].value, score.value) == (None, 50.0)
+
+
+def test_a_sum_of_actions_and_impacts(tmp_path: Path) -> None:
+    # "Multiplying the number of times a customer completed each action by the action's impact score and adding all":
+    # 3 renewals x 12 + 2 upgrades x 7.5 + 4 failed payments x -6 = 36 + 15 - 24 = 27.
+    impacts = {"renewed": 12, "upgraded": 7.5, "payment_failed": -6}
+    parts = [
+        f'[measures.{kind}]\nsource = "billing"\nstat = "count"\nwindow = "30d"\nwhere = {{ kind = ["{kind}"] }}\n'
+        for kind in impacts
+    ]
+    table = ", ".join(f"{kind} = {impact}" for kind, impact in impacts.items())
+    score = f'{ONE_BAND}model = "additive"\nimpacts = {{ {table} }}\n'
+    done = [*["renewed"] * 3, *["upgraded"] * 2, *["payment_failed"] * 4]
+    found = scored(tmp_path, 'name = "sum"\n' + "".join(parts) + score, *(amount(1, kind=kind) for kind in done))
+    assert [factor.contribution for factor in found.factors] == [36, 15, -24]
+    assert [factor.points for factor in found.factors] == [None, None, None]
+    assert found.value == 27
+
+
+@pytest.mark.parametrize("missing", ["pulse", "third"])
+def test_zudo_redistribution_in_groups(tmp_path: Path, missing: str) -> None:
+    # Within its group first: without the third, 64 / 80 of the group are left, and the group keeps its 80 %. Then among
+    # groups: without a pulse the other group has everything, and its parts are 25/20/20/20/15.
+    weights = {"first": 20, "second": 16, "third": 16, "fourth": 16, "fifth": 12}
+    line = f'{LAST}normalise = {{ kind = "linear", zero_at = 0, hundred_at = 100 }}'
+    parts = [
+        f'[measures.{name}]\nsource = "billing"\nwindow = "30d"\n{line}\nwhere = {{ currency = ["{name}"] }}\n'
+        for name in (*weights, "pulse")
+    ]
+    table = ", ".join(f"{name} = {weight}" for name, weight in weights.items())
+    groups = f"[scores.health.groups.measured]\nweight = 80\nmeasures = {{ {table} }}\n"
+    groups += "[scores.health.groups.felt]\nweight = 20\nmeasures = { pulse = 1 }\n"
+    given = [amount(50, currency=name) for name in (*weights, "pulse") if name != missing]
+    score = scored(tmp_path, 'name = "zudo"\n' + "".join(parts) + ONE_BAND + groups, *given)
+    expected = [25, 20, 20, 20, 15, 0] if missing == "pulse" else [25, 20, 0, 20, 15, 20]
+    assert [factor.weight * 100 for factor in score.factors] == pytest.approx(expected, abs=1e-12)
+    assert score.value == pytest.approx(50)
+
+
+def test_gainsight_one_measure_forces_red(tmp_path: Path) -> None:
+    # Nine tenths of the weight are at 100 points; the one that is at 0 puts the account into the lowest band.
+    line = f'{LAST}normalise = {{ kind = "linear", zero_at = 0, hundred_at = 100 }}'
+    parts = [
+        measure(name, weight, f'{line}\nwhere = {{ currency = ["{name}"] }}')
+        for name, weight in (("rest", 9), ("one", 1))
+    ]
+    bands = 'bands = [{ name = "green", from = 76 }, { name = "yellow", from = 51 }, { name = "red", from = 0 }]\n'
+    forced = f'{bands}exceptions = [{{ measure = "one", points_below = 25, band = "red" }}]\n'
+    policy = 'name = "forced"\n' + "".join(parts) + "[scores.health]\nmin_change = 1\n" + forced
+    given = amount(100, currency="rest")
+    assert scored(tmp_path, policy, given, amount(30, currency="one")).band == "green"
+    red = scored(tmp_path, policy, given, amount(20, currency="one"))
+    assert red.value == pytest.approx(92.0)
+    assert (red.band, red.exceptions) == ("red", ["one"])
