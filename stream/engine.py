@@ -105,9 +105,11 @@ class Engine:
         if self.as_of is None:
             return
         first = max(self._swept + 1, segment_of(self.as_of, self.plan.border_unit))
-        # When the longest window has passed with no event, every pane is empty and later borders change nothing.
+        # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
         spent = first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self._unit_ms + 1
         for number in range(first, (border if self._clocked else min(border, spent)) + 1):
+            if number > spent and number * self._unit_ms % UNIT_MS["day"]:
+                continue
             self._advance(number * self._unit_ms)
             self._publish(self.accounts.alive(), mode, effects, swept=True)
             self._stale = False

@@ -215,7 +215,7 @@ class _Reader:
         for name in groups or ():
             assert groups is not None
             given = groups.value(name)
-            if isinstance(given, dict) and given and all(key in self._measures for key in given):
+            if isinstance(given, dict) and given and "measures" not in given and set(given) <= set(self._measures):
                 groups.problem(name, f"must be a table such as {{ weight = 1, measures = {shown(given)} }}")
                 continue
             group = groups.named(name, "a table with a weight and measures", ("weight", "measures"))

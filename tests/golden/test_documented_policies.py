@@ -218,6 +218,24 @@ def test_a_move_between_segments_is_a_cause(tmp_path: Path) -> None:
     assert {part.measure: part.delta for part in change.factors} == near({"logins": 30, "training": -50 / 3})
 
 
+def test_days_pass_by_segments_long_after_the_last_event_also_where_windows_are_hours(tmp_path: Path) -> None:
+    # The 90th day is 60 days after the only event, whose 24 hours are long over: no points before and after, but the
+    # band begins elsewhere.
+    policy = (
+        'name = "hours"\n[segments.new]\nwhen = { days_since_start = { below = 90 } }\n[measures.m]\n'
+        'source = "engagement"\nstat = "count"\nwindow = "24h"\nweight = 1\n'
+        'normalise = { kind = "threshold", good = 1, average = 0 }\n[scores.health]\nmin_change = 1\n'
+        'bands = [{ name = "high", from = 60 }, { name = "low", from = 0 }]\n'
+        "[scores.health.segments.new]\nbands = { high = 40 }\n"
+    )
+    log = Log().add("engagement", "a").add("accounts", "a", started_at=day_ms(30))
+    played = play(tmp_path, policy, log, days_later=70)
+    assert (played.score("a").value, played.score("a").band) == (50, "low")
+    last = played.changes[-1]
+    assert (last.cause, last.band_from, last.band_to) == ("segment", "high", "low")
+    assert last.time == day_ms(-60) - 12 * 3_600_000  # midnight
+
+
 @pytest.mark.parametrize(("days_later", "score"), [(0, 20), (87, 20), (88, 50)])
 def test_pulse(tmp_path: Path, days_later: int, score: float) -> None:
     # The later one counts; on the 90th day after it there is none left, and none is neutral.
