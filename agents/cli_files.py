@@ -303,7 +303,7 @@ def _topic_problems(settings: Settings) -> list[str]:
 
 
 def _spread(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Spread, bool]:
-    from stream.chosen import read_score
+    from stream.chosen import reading
     from stream.distribution import spread_of
 
     chosen = _chosen(plan.policy, score)
@@ -312,5 +312,4 @@ def _spread(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | No
     engine = replay.engine
     if engine.as_of is None:
         fail(FAILED, "the files hold no event that counts: there is no account to try the policy on")
-    alive = engine.accounts.alive()
-    return spread_of(chosen, read_score(plan, chosen, engine.columns, alive, engine.segments(alive))), bad
+    return spread_of(chosen, reading(plan, chosen, engine.score(engine.accounts.alive()))), bad

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from agents.files import Replay, Watch, replay_files
-from stream.chosen import Chosen, read_score
+from stream.chosen import Chosen, reading
 from stream.engine import Engine
 from stream.panes import UNIT_MS, segment_of
 from stream.plan import Plan
@@ -63,8 +63,7 @@ def _scores(engine: Engine, chosen: Chosen, as_of_ms: int, account: str | None) 
         rows = [row for row in rows if names[row] == account]
     if not rows:
         return
-    chosen_rows = np.array(rows, dtype=np.int64)
-    scored = read_score(engine.plan, chosen, engine.columns, chosen_rows, engine.segments(chosen_rows))
+    scored = reading(engine.plan, chosen, engine.score(np.array(rows, dtype=np.int64)))
     # The end of a day is the first moment of the next: the day it ends is the one before.
     day = datetime.fromtimestamp((as_of_ms - 1) // 1000, UTC).date().isoformat()
     for row, score, band in zip(rows, scored.scores.tolist(), scored.bands.tolist(), strict=True):

@@ -136,6 +136,9 @@ class Accounts:
         self.base_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.alert_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.alert_ms = np.zeros((0, count), dtype=np.int64)
+        # What policies with memory hold to (see `stream.holding`).
+        self.held_band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.due_since = np.full((0, count), -1, dtype=np.int32)
         self.base_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
         # Known from the columns: computed anew after recovery, never saved.
         self.values = np.full((0, measures), np.nan)
@@ -160,6 +163,8 @@ class Accounts:
         for at, part in enumerate(self.scores):
             name = part.score.name
             found += [(f"{array}/{name}", array, at, kind) for array, kind in _SAVED_BY_SCORE.items()]
+            if part.remembers:
+                found += [(f"held_band/{name}", "held_band", at, "|i1"), (f"due_since/{name}", "due_since", at, "<i4")]
             start = self.parts_of[at].start
             found += [
                 (f"base_parts/{name}/{label}", "base_parts", start + place, "<f8")
@@ -293,17 +298,32 @@ class Accounts:
                 table = np.array([*(order.get(name, NO_BAND) for name in saved), NO_BAND], dtype=np.int8)
                 self.base_band[rows, at] = table[self.base_band[rows, at]]
                 self.alert_band[rows, at] = table[self.alert_band[rows, at]]
+                self.held_band[rows, at] = table[self.held_band[rows, at]]
 
 
 _SAVED = ("applied", "last_ms", "override_told")
 _SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1", "alert_band": "|i1", "alert_ms": "<i8"}
 _FLAGS = ("dirty", "unsent", "on_time", "touched", "pulse", "recast")
-_ARRAYS = (*_SAVED, *_SAVED_BY_SCORE, "fence", "base_parts", "values", "score", "band", "segment", *_FLAGS)
+_ARRAYS = (
+    *_SAVED,
+    *_SAVED_BY_SCORE,
+    "held_band",
+    "due_since",
+    "fence",
+    "base_parts",
+    "values",
+    "score",
+    "band",
+    "segment",
+    *_FLAGS,
+)
 _FILL: dict[str, float] = {
     "last_ms": NEVER,
     "fence": -1,
     "base_band": NO_BAND,
     "alert_band": NO_BAND,
+    "held_band": NO_BAND,
+    "due_since": -1,
     "band": NO_BAND,
     "segment": NO_BAND,
     "values": np.nan,

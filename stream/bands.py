@@ -1,6 +1,6 @@
 """Bands: which named range a score falls in.
 
-Owns the one comparison that decides it. Must not know how scores come about or what a change of band causes. Called by
+Owns the comparisons that decide it. Must not know how scores come about or what a change of band causes. Called by
 scoring on whole columns and by explanations.
 """
 
@@ -21,3 +21,13 @@ def band_index(scores: NDArray[np.float64], starts: NDArray[np.float64]) -> NDAr
     """
     index = np.searchsorted(starts, scores, side="right") - 1
     return np.where(np.isnan(scores), -1, index).astype(np.int8)
+
+
+def due_band(
+    scores: NDArray[np.float64], starts: NDArray[np.float64], leaves: NDArray[np.float64], held: NDArray[np.int8]
+) -> NDArray[np.int8]:
+    """`band_index` where the band that is held (-1: none), and those below it, begin at their `leaves`; int8 (k,)."""
+    due = np.full(len(scores), -1, dtype=np.int8)
+    for band, (start, leave) in enumerate(zip(starts.tolist(), leaves.tolist(), strict=True)):
+        due[scores >= np.where(held >= band, leave, start)] = band
+    return due

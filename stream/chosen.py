@@ -7,20 +7,17 @@ at what the columns say of it; none of them asks the policy or the engine itself
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Rows
-from stream.measures.base import AnyColumn
 from stream.models import plan_score
 from stream.normalisers import Normaliser
 from stream.plan import Plan
 from stream.policy import Band, Measure, Policy, Score
-from stream.scoring import Scored, measure_values, score_values
+from stream.scoring import Scored
 
 Matrix = NDArray[np.float64]
 
@@ -83,13 +80,6 @@ def choose(policy: Policy, name: str | None = None) -> Chosen:
 def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
     """What turns a measure's value into points in a segment of the policy."""
     return dict(measure.by_segment).get(segment or "", measure.normaliser)
-
-
-def read_score(
-    plan: Plan, chosen: Chosen, columns: Sequence[AnyColumn], rows: Rows, segments: NDArray[np.int8] | None
-) -> Reading:
-    """What the columns say of the chosen score, for k rows in these segments (None: the policy has none)."""
-    return reading(plan, chosen, score_values(plan, measure_values(plan, columns, rows), segments))
 
 
 def reading(plan: Plan, chosen: Chosen, scored: Scored) -> Reading:

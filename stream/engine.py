@@ -20,15 +20,16 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE, ControlEvent, ProfileEvent
+from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
 from stream.accounts import FENCES, Accounts
 from stream.batch import Batch, Candidates, sort_out
-from stream.columns import NEVER, FactColumn, Rows
+from stream.columns import NEVER, Rows
 from stream.effects import Effects
-from stream.folding import Fold, Learning, merge_order, places, too_late
+from stream.folding import Folder, Learning, merge_order, places, too_late
+from stream.holding import Memory, pass_border, shown
 from stream.members import Members
 from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
-from stream.plan import Intake, Plan
+from stream.plan import Plan
 from stream.publishing import Publisher
 from stream.scoring import Scored, measure_values, score_values
 from stream.seen import SeenIds
@@ -72,9 +73,8 @@ class Engine:
         """Offset from which each source has not been settled yet."""
         self.settled: Counter[tuple[str, str]] = Counter()
         """Outcomes by (source, outcome), each record once, across restarts."""
-        self.watermarks: dict[str, int] = {}
-        """Largest event time applied (ms) by source."""
-        self._intakes = {source: Intake(plan, source) for source in METRIC_SOURCES}
+        self._folder = Folder(plan, self.accounts, self.columns)
+        self.watermarks = self._folder.watermarks
         self._publisher = Publisher(plan, self.accounts)
         self._swept = NEVER
         self._stale = False
@@ -88,7 +88,7 @@ class Engine:
     @property
     def _clocked(self) -> bool:
         """Whether days alone may change what is said of an account."""
-        return self.plan.clocked or bool(self.accounts.overrides)
+        return self.plan.clocked or self.plan.remembers or bool(self.accounts.overrides)
 
     def _advance(self, as_of_ms: int) -> None:
         """Move the moment of scores forward; never back."""
@@ -108,11 +108,14 @@ class Engine:
         # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
         spent = first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self._unit_ms + 1
         for number in range(first, (border if self._clocked else min(border, spent)) + 1):
-            if number > spent and number * self._unit_ms % UNIT_MS["day"]:
+            if number > spent and not self.plan.remembers and number * self._unit_ms % UNIT_MS["day"]:
                 continue
             self._advance(number * self._unit_ms)
-            self._publish(self.accounts.alive(), mode, effects, swept=True)
-            self._stale = False
+            if self.plan.remembers:
+                self._hold_to(number)
+            if mode is not Mode.CONFLATED:
+                self._publish(self.accounts.alive(), mode, effects, swept=True)
+                self._stale = False
         if border >= first:
             self._advance(border * self._unit_ms)
             self._swept = border
@@ -182,24 +185,10 @@ class Engine:
         effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~fresh).sum())
         return replace(found.pick(fresh), times=np.full(int(fresh.sum()), NEVER))
 
-    def _learn(self, profiles: Candidates, piece: slice) -> Rows:
-        """Let some profiles hold where they are the latest of their account; returns rows whose score may change."""
-        accounts, changed = self.accounts, []
-        events = profiles.batch.events
-        for row, place in zip(profiles.rows[piece].tolist(), profiles.chosen[piece].tolist(), strict=True):
-            event = events[place]
-            assert isinstance(event, ProfileEvent)
-            if not accounts.learn(row, event) or not accounts.applied[row]:
-                continue
-            if self.plan.reads_profiles:
-                accounts.on_time[row] = accounts.touched[row] = True
-                changed.append(row)
-        return np.array(changed, dtype=np.int64)
-
     def _learn_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Profiles in a step without events."""
         for part in profiles:
-            rows = np.unique(self._learn(part, slice(None)))
+            rows = np.unique(self._folder.learn(part, slice(None)))
             if len(rows) and mode is not Mode.CONFLATED and self.as_of is not None:
                 self._publish(rows, mode, effects, swept=False)
 
@@ -220,88 +209,40 @@ class Engine:
         at_places = places([*parts, *profiles], order)
         folds = []
         for part, at in zip(parts, at_places, strict=False):
-            self._tally(part, late[at], effects)
-            folds.append(self._prepare(part, late[at], running[at], segments[at]))
+            self._folder.tally(part, late[at], self.position[FENCES[part.batch.fence]], effects)
+            folds.append(self._folder.prepare(part, late[at], running[at], segments[at]))
         learned = [Learning(part, segments[at]) for part, at in zip(profiles, at_places[len(parts) :], strict=True)]
-        one = mode is Mode.CONFLATED or segments[0] == segments[-1]
+        cut = mode is not Mode.CONFLATED or self.plan.remembers
+        one = not cut or segments[0] == segments[-1]
         numbers = [int(segments[-1])] if one else np.unique(segments).tolist()
         for number in numbers:
-            if mode is not Mode.CONFLATED:
+            if cut:
                 self._sweep_until(number - 1, mode, effects)
             self._advance(int(running[np.searchsorted(segments, number, side="right") - 1]))
-            touched = [rows for fold in folds if len(rows := self._fold(fold, number))]
-            touched += [rows for part in learned if len(rows := self._learn(part.profiles, part.until(number)))]
+            touched = [rows for fold in folds if len(rows := self._folder.fold(fold, number))]
+            touched += [rows for part in learned if len(rows := self._folder.learn(part.profiles, part.until(number)))]
             if mode is not Mode.CONFLATED and touched:
                 rows = touched[0] if len(touched) == 1 else np.concatenate(touched)
                 self._publish(np.unique(rows), mode, effects, swept=False)
-
-    def _tally(self, part: Candidates, late: NDArray[np.bool_], effects: Effects) -> None:
-        source, outcomes = part.batch.source, effects.outcomes
-        if part.offsets[0] >= self.position[FENCES[part.batch.fence]] and not (late.any() or part.fenced.any()):
-            outcomes[source, "applied"] += len(late)
-            return
-        settled = part.offsets < self.position[FENCES[part.batch.fence]]
-        outcomes[source, "replayed"] += int(settled.sum())
-        outcomes[source, "late"] += int((late & ~settled).sum())
-        outcomes[source, "fenced"] += int((part.fenced & ~settled & ~late).sum())
-        outcomes[source, "applied"] += int((~part.fenced & ~late).sum())
-
-    def _prepare(
-        self, part: Candidates, late: NDArray[np.bool_], running: NDArray[np.int64], segments: NDArray[np.int64]
-    ) -> Fold:
-        """What a part adds to the columns, once late and fenced events are out."""
-        good = ~(late | part.fenced)
-        if not good.all():
-            part, running, segments = part.pick(good), running[good], segments[good]
-        if len(part.times):
-            source = part.batch.source
-            self.watermarks[source] = max(self.watermarks.get(source, 0), int(part.times.max()))
-        timely = part.times // self._unit_ms >= running // self._unit_ms
-        return Fold(part, timely, segments, self._intakes[part.batch.source].take(part.events()))
-
-    def _fold(self, fold: Fold, number: int) -> Rows:
-        """Fold the next events of a part, up to segment `number`, into the columns; returns their rows."""
-        part = fold.part
-        piece = slice(fold.done, int(np.searchsorted(fold.segments, number, side="right")))
-        fold.done = piece.stop
-        rows, times = part.rows[piece], part.times[piece]
-        if not len(rows):
-            return rows
-        for taken in fold.taken:
-            column = self.columns[taken.column]
-            assert not isinstance(column, FactColumn), "facts come from profiles"
-            amounts = None if taken.amounts is None else taken.amounts[piece]
-            if taken.mask is None:
-                column.fold(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
-                continue
-            mask = taken.mask[piece]
-            if mask.any():
-                column.fold(rows[mask], times[mask], None if amounts is None else amounts[mask])  # type: ignore[arg-type]
-        accounts = self.accounts
-        np.add.at(accounts.applied, rows, 1)
-        np.maximum.at(accounts.last_ms, rows, times)
-        np.maximum.at(accounts.fence[:, part.batch.fence], rows, part.offsets[piece])
-        accounts.on_time[rows[fold.timely[piece]]] = True
-        if part.batch.source == CONTROL_SOURCE:
-            self._take_controls(part, piece)
-        accounts.dirty[rows] = True
-        accounts.touched[rows] = True
-        return rows
-
-    def _take_controls(self, part: Candidates, piece: slice) -> None:
-        for row, place in zip(part.rows[piece].tolist(), part.chosen[piece].tolist(), strict=True):
-            control = part.batch.events[place]
-            assert isinstance(control, ControlEvent)
-            if control.kind == "pulse":
-                self.accounts.pulse[row] = True
-            else:
-                self.accounts.rule(row, control)
 
     # -- scores -------------------------------------------------------------------------------------------------------
 
     def score(self, rows: Rows) -> Scored:
         """Scores of rows as of now."""
-        return score_values(self.plan, measure_values(self.plan, self.columns, rows), self.segments(rows))
+        due = self._due(rows)
+        return shown(self.plan, due, self.accounts.held_band[rows]) if self.plan.remembers else due
+
+    def _due(self, rows: Rows) -> Scored:
+        """Scores as of now with the bands that are due, which policies with memory may not show yet."""
+        held = self.accounts.held_band[rows] if self.plan.remembers else None
+        return score_values(self.plan, measure_values(self.plan, self.columns, rows), self.segments(rows), held)
+
+    def _hold_to(self, border: int) -> None:
+        accounts, rows = self.accounts, self.accounts.alive()
+        memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
+        changed = pass_border(self.plan, self._due(rows), memory, border)
+        accounts.held_band[rows], accounts.due_since[rows] = memory
+        accounts.dirty[rows[changed]] = True
 
     def segments(self, rows: Rows, as_of_ms: int | None = None) -> NDArray[np.int8] | None:
         """The policy's segments of rows at a moment (None: as of now); None when the policy has none."""

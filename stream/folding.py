@@ -1,4 +1,4 @@
-"""A step taken apart: its events and profiles in merged order, and what is to be folded of each.
+"""A step taken apart: its events and profiles in merged order, and folded into columns and accounts.
 
 Owns the order of records that were read together: by the newest record time of their source partition so far, then by
 source, then by offset (docs/ARCHITECTURE.md). Called by `stream.engine`.
@@ -6,16 +6,21 @@ source, then by offset (docs/ARCHITECTURE.md). Called by `stream.engine`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, ControlEvent, ProfileEvent
+from stream.accounts import Accounts
 from stream.batch import Candidates
+from stream.columns import FactColumn, Rows
+from stream.effects import Effects
+from stream.measures.base import AnyColumn
 from stream.panes import UNIT_MS, Unit, pane_of
-from stream.plan import Taken
+from stream.plan import Intake, Plan, Taken
 
 
 @dataclass(slots=True)
@@ -42,6 +47,94 @@ class Fold:
     segments: NDArray[np.int64]
     taken: list[Taken]
     done: int = 0
+
+
+class Folder:
+    """Folds the events of steps into the columns and accounts of one partition."""
+
+    def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn]) -> None:
+        """Bind to one policy and one partition."""
+        self._plan, self._accounts, self._columns = plan, accounts, columns
+        self._intakes = {source: Intake(plan, source) for source in METRIC_SOURCES}
+        self.watermarks: dict[str, int] = {}
+        """Largest event time applied (ms) by source."""
+
+    def learn(self, profiles: Candidates, piece: slice) -> Rows:
+        """Let some profiles hold where they are the latest of their account; returns rows whose score may change."""
+        accounts, changed = self._accounts, []
+        events = profiles.batch.events
+        for row, place in zip(profiles.rows[piece].tolist(), profiles.chosen[piece].tolist(), strict=True):
+            event = events[place]
+            assert isinstance(event, ProfileEvent)
+            if not accounts.learn(row, event) or not accounts.applied[row]:
+                continue
+            if self._plan.reads_profiles:
+                accounts.on_time[row] = accounts.touched[row] = True
+                changed.append(row)
+        return np.array(changed, dtype=np.int64)
+
+    def tally(self, part: Candidates, late: NDArray[np.bool_], position: int, effects: Effects) -> None:
+        """Count the outcomes of a part; records before `position` have been settled already."""
+        source, outcomes = part.batch.source, effects.outcomes
+        if part.offsets[0] >= position and not (late.any() or part.fenced.any()):
+            outcomes[source, "applied"] += len(late)
+            return
+        settled = part.offsets < position
+        outcomes[source, "replayed"] += int(settled.sum())
+        outcomes[source, "late"] += int((late & ~settled).sum())
+        outcomes[source, "fenced"] += int((part.fenced & ~settled & ~late).sum())
+        outcomes[source, "applied"] += int((~part.fenced & ~late).sum())
+
+    def prepare(
+        self, part: Candidates, late: NDArray[np.bool_], running: NDArray[np.int64], segments: NDArray[np.int64]
+    ) -> Fold:
+        """What a part adds to the columns, once late and fenced events are out."""
+        good = ~(late | part.fenced)
+        if not good.all():
+            part, running, segments = part.pick(good), running[good], segments[good]
+        if len(part.times):
+            source = part.batch.source
+            self.watermarks[source] = max(self.watermarks.get(source, 0), int(part.times.max()))
+        timely = part.times // self._plan.border_ms >= running // self._plan.border_ms
+        return Fold(part, timely, segments, self._intakes[part.batch.source].take(part.events()))
+
+    def fold(self, fold: Fold, number: int) -> Rows:
+        """Fold the next events of a part, up to segment `number`, into the columns; returns their rows."""
+        part = fold.part
+        piece = slice(fold.done, int(np.searchsorted(fold.segments, number, side="right")))
+        fold.done = piece.stop
+        rows, times = part.rows[piece], part.times[piece]
+        if not len(rows):
+            return rows
+        for taken in fold.taken:
+            column = self._columns[taken.column]
+            assert not isinstance(column, FactColumn), "facts come from profiles"
+            amounts = None if taken.amounts is None else taken.amounts[piece]
+            if taken.mask is None:
+                column.fold(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
+                continue
+            mask = taken.mask[piece]
+            if mask.any():
+                column.fold(rows[mask], times[mask], None if amounts is None else amounts[mask])  # type: ignore[arg-type]
+        accounts = self._accounts
+        np.add.at(accounts.applied, rows, 1)
+        np.maximum.at(accounts.last_ms, rows, times)
+        np.maximum.at(accounts.fence[:, part.batch.fence], rows, part.offsets[piece])
+        accounts.on_time[rows[fold.timely[piece]]] = True
+        if part.batch.source == CONTROL_SOURCE:
+            self._take_controls(part, piece)
+        accounts.dirty[rows] = True
+        accounts.touched[rows] = True
+        return rows
+
+    def _take_controls(self, part: Candidates, piece: slice) -> None:
+        for row, place in zip(part.rows[piece].tolist(), part.chosen[piece].tolist(), strict=True):
+            control = part.batch.events[place]
+            assert isinstance(control, ControlEvent)
+            if control.kind == "pulse":
+                self._accounts.pulse[row] = True
+            else:
+                self._accounts.rule(row, control)
 
 
 def merge_order(parts: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:

@@ -13,12 +13,13 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.outputs import FactorChange
-from stream.chosen import Chosen, Reading, read_score
+from stream.chosen import Chosen, Reading, reading
 from stream.columns import Rows
 from stream.engine import Engine
+from stream.holding import Memory, pass_border, shown
 from stream.panes import UNIT_MS
 from stream.plan import Plan
-from stream.scoring import BAND_DECIMALS
+from stream.scoring import BAND_DECIMALS, measure_values, score_values
 
 HORIZON_MS = 90 * UNIT_MS["day"]
 
@@ -58,9 +59,12 @@ def borders_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     """Moments (epoch ms, ascending) after `as_of_ms`, up to the horizon, at which a score can change by itself.
 
     They are the borders of each unit in use, as long as its longest window still holds a pane of `as_of_ms` or before,
-    and every day's where days alone change scores.
+    every day's where days alone change scores, and all where bands depend on those held at borders before.
     """
     found: set[int] = set()
+    if plan.remembers:
+        first = (as_of_ms // plan.border_ms + 1) * plan.border_ms
+        return list(range(first, as_of_ms + horizon_ms + 1, plan.border_ms))
     if plan.clocked:
         day = UNIT_MS["day"]
         found.update(range((as_of_ms // day + 1) * day, as_of_ms + horizon_ms + 1, day))
@@ -78,13 +82,21 @@ def scores_ahead(
     """The moment and the scores of rows (k) now, then at each of `borders_ahead`, as if no event came any more."""
     if engine.as_of is None:
         return
+    plan, accounts = engine.plan, engine.accounts
     columns = [column.excerpt(rows) for column in engine.columns]
+    memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
     mine = np.arange(len(rows), dtype=np.int64)
-    yield engine.as_of, read_score(engine.plan, chosen, columns, mine, engine.segments(rows))
-    for border in borders_ahead(engine.plan, engine.as_of, horizon_ms):
+    yield engine.as_of, reading(plan, chosen, engine.score(rows))
+    for border in borders_ahead(plan, engine.as_of, horizon_ms):
         for column in columns:
             column.advance(border)
-        yield border, read_score(engine.plan, chosen, columns, mine, engine.segments(rows, border))
+        values, segments = measure_values(plan, columns, mine), engine.segments(rows, border)
+        if not plan.remembers:
+            yield border, reading(plan, chosen, score_values(plan, values, segments))
+            continue
+        pass_border(plan, score_values(plan, values, segments, memory.held), memory, border // plan.border_ms)
+        due = score_values(plan, values, segments, memory.held)
+        yield border, reading(plan, chosen, shown(plan, due, memory.held))
 
 
 def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZON_MS) -> list[Forecast]:
@@ -95,7 +107,11 @@ def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZ
     found = []
     for last_ms in engine.accounts.last_ms[rows].tolist():
         spent = max(engine.as_of, _spent(engine.plan, last_ms))
-        found.append(Forecast(min(spent, horizon), spent <= horizon and not engine.plan.clocked, None, []))
+        found.append(
+            Forecast(
+                min(spent, horizon), spent <= horizon and not (engine.plan.clocked or engine.plan.remembers), None, []
+            )
+        )
     ahead = scores_ahead(engine, rows, chosen, horizon_ms)
     at_ms, now = next(ahead)
     for at, one in enumerate(found):
@@ -104,6 +120,7 @@ def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZ
     for border, scored in ahead:
         # Smaller steps come from the order in which floats are added.
         moved = np.round(scored.scores, BAND_DECIMALS) != np.round(before.scores, BAND_DECIMALS)
+        moved |= scored.bands != before.bands
         for at in np.flatnonzero(moved).tolist():
             found[at].line.append(_step(border, scored, at, chosen))
         for at in np.flatnonzero(moved & (scored.bands != now.bands)).tolist():

@@ -48,7 +48,7 @@ class Model:
     """One way to make a score, over its F factors.
 
     `weights` (F,) are as the policy has them, `shares` (F,) are nominal and sum to 1; an additive model has impacts for
-    weights. `starts` (bands,) are where bands begin.
+    weights. `starts` (bands,) are where bands begin, `leaves` (bands,) where they are left, None for the same.
     """
 
     weights: Vector
@@ -56,6 +56,7 @@ class Model:
     groups: tuple[GroupModel, ...]
     limits: tuple[LimitModel, ...]
     starts: Vector
+    leaves: Vector | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class ScorePlan:
     def parts(self) -> tuple[str, ...]:
         """What a change is made of, in order."""
         return (*self.measures, *self.extras, *((REDISTRIBUTION,) if self.redistributes else ()))
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its bands depend on those of earlier borders."""
+        return self.score.dwell_ms is not None or any(band.leave is not None for band in self.score.bands)
 
     @property
     def additive(self) -> bool:
@@ -113,6 +119,7 @@ def plan_score(policy: Policy, score: Score) -> ScorePlan:
                 groups,
                 tuple(_limit(limit, order, bands) for limit in limits),
                 np.array([changed.get(band.name, band.from_) for band in score.bands]),
+                _leaves(score, changed),
             )
         )
     return ScorePlan(
@@ -123,6 +130,19 @@ def plan_score(policy: Policy, score: Score) -> ScorePlan:
         score.model is None and any(map(_can_be_missing, used)),
         tuple(models),
     )
+
+
+def _leaves(score: Score, changed: dict[str, float]) -> Vector | None:
+    """Where bands are left; in a segment that begins them elsewhere it keeps its distance to that."""
+    if all(band.leave is None for band in score.bands):
+        return None
+    bounded = score.model is None or score.line is not None
+    found = []
+    for band in score.bands:
+        start = changed.get(band.name, band.from_)
+        leave = start if band.leave is None else start - (band.from_ - band.leave)
+        found.append(max(leave, 0.0) if bounded else leave)
+    return np.array(found)
 
 
 def _own_weights(policy: Policy) -> MakeUp:

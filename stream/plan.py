@@ -22,7 +22,7 @@ from stream.measures.base import AnyColumn
 from stream.members import Members
 from stream.models import ScorePlan, plan_score
 from stream.normalisers import Normaliser
-from stream.panes import Unit
+from stream.panes import UNIT_MS, Unit
 from stream.policy import Measure, Policy
 
 NULL_NUMBERS = {"count": 1.0, "duration_s": 0.0, "amount": 0.0, "days_late": 0.0}
@@ -85,6 +85,16 @@ class Plan:
         """Whether scores may change with the days alone, long after the last event has left every window."""
         by_day = any(bound.field != "arr" for segment in self.policy.segments for bound in segment.ranges)
         return by_day or any(column.need.kind == "fact" for column in self.columns)
+
+    @cached_property
+    def remembers(self) -> bool:
+        """Whether bands depend on those of earlier borders: then every border is minded, also while catching up."""
+        return any(part.remembers for part in self.scores)
+
+    @property
+    def border_ms(self) -> int:
+        """Milliseconds from border to border."""
+        return UNIT_MS[self.border_unit]
 
     @cached_property
     def reads_profiles(self) -> bool:

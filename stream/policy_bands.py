@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SEVERITIES = ("info", "warning", "critical")
 MOST_BANDS = 100  # an account's band is kept in a signed byte
 
-_BAND_KEYS = ("name", "from", "alert", "actions", "owner")
+_BAND_KEYS = ("name", "from", "leave", "alert", "actions", "owner")
 
 Weights = tuple[tuple[str, float], ...]
 """Names of measures or bands with a number each."""
@@ -31,7 +31,7 @@ Weights = tuple[tuple[str, float], ...]
 class Band:
     """A named range of the score from `from_` up to the next band; `alert` is a severity, or None.
 
-    `actions` (what to do) and `owner` (who) go with its alerts.
+    `actions` (what to do) and `owner` (who) go with its alerts. Who is in it stays until the score is below `leave`.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Band:
     alert: str | None
     actions: tuple[str, ...] = ()
     owner: str | None = None
+    leave: float | None = None
 
 
 def read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...]:
@@ -59,6 +60,10 @@ def read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...]:
     if bounded and isinstance(given, list) and len(begun) == len(given) and min(begun) > 0.0:
         score.problem("bands", f"one band must have from = 0; the lowest is {min(begun):g}")
         return ()
+    lowest = min((start for start in starts if start is not None), default=None)
+    for row, start in zip(rows, starts, strict=True):
+        if start is not None and start == lowest and "leave" in row:
+            row.problem("leave", "the lowest band is never left downwards: remove leave")
     if len(rows) > MOST_BANDS:
         score.problem("bands", f"must be at most {MOST_BANDS} bands, not {len(rows)}")
     return tuple(known) if whole else ()
@@ -68,6 +73,7 @@ def _read_band(row: Table, start: float | None) -> Band | None:
     name = row.text("name", "a string: the name of the band")
     alert = row.choice("alert", SEVERITIES) if "alert" in row else None
     owner = row.text("owner", "a string: who acts on it") if "owner" in row else None
+    leave = _read_leave(row, start) if "leave" in row else None
     actions: tuple[str, ...] = ()
     if "actions" in row:
         given = row.value("actions")
@@ -76,7 +82,14 @@ def _read_band(row: Table, start: float | None) -> Band | None:
         if not 0 < len(actions) == len(texts):
             hint = f"; write [{shown(given)}]" if isinstance(given, str) else ""
             row.wrong("actions", 'a list of at least one string, such as ["call the sponsor"]', hint)
-    return None if name is None or start is None else Band(name, start, alert, actions, owner)
+    return None if name is None or start is None else Band(name, start, alert, actions, owner, leave)
+
+
+def _read_leave(row: Table, start: float | None) -> float | None:
+    if start is None:
+        return None
+    expected = f"a number of at most {start:g}, where the band begins: below it an account leaves the band"
+    return row.number("leave", expected, high=start)
 
 
 def read_starts(part: Table, bands: Sequence[Band], *, bounded: bool) -> Weights:

@@ -15,6 +15,7 @@ from stream.normalisers import FULL_POINTS
 from stream.policy_bands import Band, Weights, read_bands, read_starts
 from stream.policy_errors import did_you_mean, listed, shown
 from stream.policy_normalise import read_line
+from stream.policy_window import read_dwell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 MODELS = ("weighted", "additive")
 
 _MAKE_UP_KEYS = ("weights", "groups", "impacts")
-_SCORE_KEYS = ("min_change", "bands", "model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
+_SCORE_KEYS = ("min_change", "bands", "dwell", "model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
 _SEGMENT_KEYS = (*_MAKE_UP_KEYS, "bands", "use")
 _EXCEPTION_KEYS = ("measure", "points_below", "cap", "band")
 _WEIGHTS = "a table of at least one measure with a number, such as { logins = 2, nps = 1 }"
@@ -96,6 +97,7 @@ class Score:
     line: Linear | None = None
     exceptions: tuple[Limit, ...] = ()
     segments: tuple[SegmentScore, ...] = ()
+    dwell_ms: int | None = None
 
     def made_in(self, segment: str, others: dict[str, Score]) -> tuple[MakeUp | None, tuple[Limit, ...], Weights]:
         """Make-up, exceptions and changed starts of bands in a segment; "" is no segment."""
@@ -139,6 +141,7 @@ class _Reader:
             return None
         self._additive = self._read_model(table) == "additive"
         min_change = table.number("min_change", "a number of points of 0 or more", 0.0)
+        dwell = read_dwell(table) if "dwell" in table else None
         make_up = self._make_up(table)
         if self._additive and not any(key in table for key in _MAKE_UP_KEYS):
             table.wrong("impacts", _IMPACTS)
@@ -148,7 +151,7 @@ class _Reader:
         limits = self._exceptions(table, [band.name for band in bands])
         segments = self._by_segment(table, bands, bounded=bounded)
         kind: Literal["additive"] | None = "additive" if self._additive else None
-        return Score(self._name, min_change or 0.0, bands, kind, make_up or None, line, limits, segments)
+        return Score(self._name, min_change or 0.0, bands, kind, make_up or None, line, limits, segments, dwell)
 
     @staticmethod
     def _read_model(table: Table) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from stream.normalisers import FULL_POINTS
+from stream.panes import UNIT_MS
 from stream.policy_errors import listed
 from stream.policy_table import finite
 
@@ -47,6 +48,16 @@ def _read_panes(table: Table, key: str, expected: str) -> Window | None:
         return None
     unit: Literal["hour", "day"] = "hour" if found["unit"] == "h" else "day"
     return Window(int(found["panes"]), unit)
+
+
+def read_dwell(table: Table) -> int | None:
+    """For how long another band has to be due before an account changes to it, in milliseconds."""
+    expected = 'hours or days, such as "12h" or "3d"'
+    span = _read_panes(table, "dwell", expected)
+    if span is None or span.panes:
+        return None if span is None else span.panes * UNIT_MS[span.unit]
+    table.wrong("dwell", expected)
+    return None
 
 
 def read_window(table: Table, stat: str | None) -> Window | None:

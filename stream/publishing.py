@@ -57,6 +57,8 @@ class Publisher:
         accounts.unsent[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
         for at, one in enumerate(scored.scores):
+            if self._plan.remembers:
+                accounts.unsent[rows] |= accounts.band[rows, at] != one.bands
             accounts.score[rows, at] = one.values
             accounts.band[rows, at] = one.bands
         if scored.segments is None:

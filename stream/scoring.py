@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.bands import band_index
+from stream.bands import band_index, due_band
 from stream.columns import MILLIONTHS, Rows
 from stream.measures import STATS, HeldStat
 from stream.measures.base import AnyColumn, pane_column
@@ -121,8 +121,13 @@ def _z(totals: Matrix) -> Vector:
     return np.where(alike, np.where(now == before[:, 0], 0.0, np.nan), score) + 0.0
 
 
-def score_values(plan: Plan, values: Matrix, segments: NDArray[np.int8] | None = None) -> Scored:
-    """Points, contributions, scores and bands of measure values (k, m) of accounts in `segments` (k,)."""
+def score_values(
+    plan: Plan, values: Matrix, segments: NDArray[np.int8] | None = None, held: NDArray[np.int8] | None = None
+) -> Scored:
+    """Points, contributions, scores and bands of measure values (k, m) of accounts in `segments` (k,).
+
+    `held` (k, S) are the bands that accounts hold to, for policies that remember them; the bands are then those due.
+    """
     points = np.empty_like(values)
     for at, part in enumerate(plan.measures):
         measure = part.measure
@@ -136,12 +141,22 @@ def score_values(plan: Plan, values: Matrix, segments: NDArray[np.int8] | None =
                 points[inside, at] = normaliser.points(values[inside, at])
         if measure.missing is not None:
             points[np.isnan(values[:, at]), at] = measure.missing
-    return Scored(values, points, segments, tuple(_score(part, values, points, segments) for part in plan.scores))
+    return Scored(
+        values,
+        points,
+        segments,
+        tuple(
+            _score(part, values, points, segments, None if held is None else held[:, at])
+            for at, part in enumerate(plan.scores)
+        ),
+    )
 
 
-def _score(part: ScorePlan, values: Matrix, points: Matrix, segments: NDArray[np.int8] | None) -> ScoreOf:
+def _score(
+    part: ScorePlan, values: Matrix, points: Matrix, segments: NDArray[np.int8] | None, held: NDArray[np.int8] | None
+) -> ScoreOf:
     if segments is None or all(model is part.models[0] for model in part.models):
-        return _apply(part, part.models[0], values, points)
+        return _apply(part, part.models[0], values, points, held)
     count, factors = len(values), len(part.measures)
     most = max(len(model.limits) for model in part.models)
     whole = ScoreOf(
@@ -154,7 +169,9 @@ def _score(part: ScorePlan, values: Matrix, points: Matrix, segments: NDArray[np
     )
     for segment in np.unique(segments).tolist():
         inside = np.flatnonzero(segments == segment)
-        some = _apply(part, part.models[segment + 1], values[inside], points[inside])
+        some = _apply(
+            part, part.models[segment + 1], values[inside], points[inside], None if held is None else held[inside]
+        )
         arrays: tuple[tuple[NDArray[Any], NDArray[Any]], ...] = tuple(zip(whole[:5], some[:5], strict=True))
         for kept, found in arrays:
             kept[inside] = found
@@ -163,18 +180,25 @@ def _score(part: ScorePlan, values: Matrix, points: Matrix, segments: NDArray[np
     return whole
 
 
-def _apply(part: ScorePlan, model: Model, values: Matrix, points: Matrix) -> ScoreOf:
+def _apply(part: ScorePlan, model: Model, values: Matrix, points: Matrix, held: NDArray[np.int8] | None) -> ScoreOf:
     if part.additive:
-        return _sum(part, model, values[:, part.places])
+        return _sum(part, model, values[:, part.places], held)
     weights, contributions, scores = _mean(model, points[:, part.places])
     parts = contributions
     if part.redistributes:
         nominal = np.nan_to_num(points[:, part.places]) * model.shares
         parts = np.column_stack((nominal, scores - nominal.sum(axis=1)))
-    bands = band_index(np.round(scores, BAND_DECIMALS), model.starts)
+    bands = _bands(model, scores, held)
     if not model.limits and not part.extras:
         return ScoreOf(weights, contributions, parts, scores, bands, None)
-    return _limit(part, model, points, ScoreOf(weights, contributions, parts, scores, bands, None))
+    return _limit(part, model, points, ScoreOf(weights, contributions, parts, scores, bands, None), held)
+
+
+def _bands(model: Model, scores: Vector, held: NDArray[np.int8] | None) -> NDArray[np.int8]:
+    rounded = np.round(scores, BAND_DECIMALS)
+    if held is None or model.leaves is None:
+        return band_index(rounded, model.starts)
+    return due_band(rounded, model.starts, model.leaves, held)
 
 
 def _mean(model: Model, points: Matrix) -> tuple[Matrix, Matrix, Vector]:
@@ -205,16 +229,16 @@ def _group_weights(model: Model, absent: NDArray[np.bool_]) -> Matrix:
     return weights / np.where(total > 0, total, 1.0)[:, None]
 
 
-def _limit(part: ScorePlan, model: Model, points: Matrix, free: ScoreOf) -> ScoreOf:
+def _limit(part: ScorePlan, model: Model, points: Matrix, free: ScoreOf, held: NDArray[np.int8] | None) -> ScoreOf:
     """The score with its exceptions: what caps take is a factor of its own."""
-    scores, bands = free.values, free.bands
+    scores = free.values
     limited = np.zeros((len(scores), len(model.limits)), dtype=bool)
     for at, limit in enumerate(model.limits):
         holds = np.round(points[:, limit.measure], BAND_DECIMALS) < limit.points_below
         limited[:, at] = holds
         if limit.cap is not None:
             scores = np.where(holds, np.minimum(scores, limit.cap), scores)
-    bands = band_index(np.round(scores, BAND_DECIMALS), model.starts)
+    bands = _bands(model, scores, held)
     for at, limit in enumerate(model.limits):
         if limit.band is not None:
             bands = np.where(limited[:, at], np.minimum(bands, limit.band), bands).astype(np.int8)
@@ -226,7 +250,7 @@ def _limit(part: ScorePlan, model: Model, points: Matrix, free: ScoreOf) -> Scor
     return ScoreOf(free.weights, contributions, parts, scores, bands, limited)
 
 
-def _sum(part: ScorePlan, model: Model, values: Matrix) -> ScoreOf:
+def _sum(part: ScorePlan, model: Model, values: Matrix, held: NDArray[np.int8] | None) -> ScoreOf:
     """The additive score: values times impacts, on the policy's line where it has one."""
     counted = np.nan_to_num(values)
     weights = np.broadcast_to(model.weights, counted.shape)
@@ -241,5 +265,5 @@ def _sum(part: ScorePlan, model: Model, values: Matrix) -> ScoreOf:
         scores = np.clip(free, 0.0, 100.0) + 0.0
         base = np.full(len(scores), -line.zero_at * scale + 0.0)
         contributions = np.column_stack((added, base, scores - free))
-    bands = np.maximum(band_index(np.round(scores, BAND_DECIMALS), model.starts), 0)
+    bands = np.maximum(_bands(model, scores, held), 0)
     return ScoreOf(weights, contributions, contributions, scores, bands.astype(np.int8), None)

@@ -97,6 +97,34 @@ def test_z_against_the_weeks_before(tmp_path: Path, now: int, before: list[int],
     assert values(score) == {"usage": z}
 
 
+def test_who_holds_to_a_band_leaves_it_lower(tmp_path: Path) -> None:
+    # a: 5 events 8 days ago and 67 six days ago: 72 at the borders of five to two days ago, which is long enough, then
+    #    67, which is not below 65.
+    # b: 67 all along was never above 70.
+    log = Log().add("product-usage", "a", 8, 5).add("product-usage", "a", 6, 67).add("product-usage", "b", 6, 67)
+    played = play(tmp_path, SHOWN["steady-bands"], log)
+    assert [(played.score(account).value, played.score(account).band) for account in "ab"] == [
+        (67, "healthy"),
+        (67, "attention"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("days_later", "score", "band"), [(0, 100, "attention"), (1, 80, "attention"), (2, 80, "healthy")]
+)
+def test_a_band_changes_when_another_has_been_due_for_so_long(
+    tmp_path: Path, days_later: int, score: float, band: str
+) -> None:
+    # 50 events six days ago: attention. 80 more yesterday: healthy is due at midnight, and changes two days after it.
+    log = Log().add("product-usage", "a", 6, 50).add("product-usage", "a", 1, 80)
+    played = play(tmp_path, SHOWN["steady-bands"], log, days_later)
+    assert (played.score("a").value, played.score("a").band) == (score, band)
+    # The band alone is a change too: it is told by itself once the score has been told before.
+    told = [(change.to, change.band_to) for change in played.changes]
+    assert told[0] == (1, "poor") or told[0] == (50, "attention")
+    assert told[-1] == (score, band)
+
+
 def two_scores() -> Log:
     log = Log()
     for feature in range(4):
