@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.broker.kafka_server import KafkaServer
 
 POLICY = Path(__file__).with_name("policy.toml")
+EVERYTHING = Path(__file__).with_name("everything.toml")
 USAGE_TOPIC = "product-usage"
 
 
@@ -187,7 +188,7 @@ class Vitals(Engine):
         return "health.score-changes"
 
     def read_score(self, value: bytes) -> float:
-        """The value of the policy's one score."""
+        """The value of the score that all engines compute."""
         return msgspec.json.decode(value, type=_HealthScores).scores["health"].value
 
 
@@ -207,6 +208,7 @@ THROUGHPUT: tuple[Engine, ...] = (
     ),
     Vitals("ours_exact", "account-vitals, exact", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}, processes=CORES),
     KafkaStreams("kafka_streams_exact", "Kafka Streams, exact", "EACH"),
+    Vitals("ours_everything", "account-vitals, all features", _EVENT_TIME, policy=EVERYTHING, processes=CORES),
     FaustDocumented(),
     Floor(),
 )

@@ -8,12 +8,17 @@ import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
+from agents.files import replay_files
+from schemas.outputs import ScoreMessage
+from stream.plan import compile_plan
+from stream.policy import parse_policy
 from tests.bench import faust_documented, workload
-from tests.bench.engines import POLICY
+from tests.bench.engines import EVERYTHING, POLICY
 from tests.bench.latency import answer_times
 from tests.bench.loading import partition_of, partitions_of_accounts
 from tests.bench.progress import EngineError
@@ -137,3 +142,15 @@ def test_json_holds_what_was_measured_and_nothing_else() -> None:
         "ratio": {"ours/kafka_streams": 2.0},
         "changelog_bytes_per_event": 12.3,
     }
+
+
+@pytest.mark.parametrize("policy", [POLICY, EVERYTHING])
+def test_our_policies_give_the_same_scores(policy: Path, tmp_path: Path) -> None:
+    events = workload.make_workload(2_000, ACCOUNTS)
+    file = tmp_path / "product-usage.jsonl"
+    file.write_bytes(b"\n".join(workload.values(events)))
+    replay = replay_files([file], compile_plan(parse_policy(policy.read_text("utf-8"))))
+    assert not replay.bad
+    messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
+    expected = workload.final_scores(events, np.zeros(ACCOUNTS, dtype=np.int64))
+    assert {one.account_id: one.scores["health"].value for one in messages} == pytest.approx(expected)
