@@ -115,6 +115,26 @@ for command in (check, score, explain):
 
 
 @app.command()
+def rollup(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    once: Annotated[bool, typer.Option("--once", help="Bring health.rollups up to date and end.")] = False,
+) -> None:
+    """Keep the scores of parent accounts (health.rollups) up to date with those of their children."""
+    from agents.logs import configure_logging
+    from agents.rollup import run_rollup
+    from agents.topics_admin import BrokerError
+
+    loaded = settings_of(settings, broker=broker)
+    configure_logging(loaded.log_level)
+    try:
+        written = run_rollup(loaded, once=once)
+    except BrokerError as error:
+        fail(FAILED, str(error))
+    typer.echo(f"{written} records written to health.rollups")
+
+
+@app.command()
 def backtest(
     files: Annotated[list[Path], typer.Argument(help="Event files, as for `vitals score`.")],
     outcomes: Annotated[

@@ -54,6 +54,7 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     """`health.scores`: the latest of one account. `as_of` is the last event or pane border that could move it.
 
     `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
+    `parent_id` and `arr` are the profile's, of accounts that have a parent.
     """
 
     account_id: str
@@ -64,6 +65,29 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     scores: dict[str, ScoreValue]
     catching_up: bool = False
     override: Override | None = None
+    parent_id: str | None = None
+    arr: float | None = None
+
+
+class RolledScore(Struct, gc=False):
+    """One score over a parent's children: plain mean, mean weighted by ARR (null without any), the worst and whose."""
+
+    mean: float
+    worst: float
+    worst_account: str
+    worst_band: str
+    weighted: float | None
+    children: int
+    bands: dict[str, int]
+
+
+class RollupMessage(Struct, gc=False):
+    """`health.rollups`: the scores of one parent's children; `as_of` is the newest of theirs."""
+
+    account_id: str
+    as_of: int
+    children: int
+    scores: dict[str, RolledScore]
 
 
 class FactorChange(Struct, gc=False):

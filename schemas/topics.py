@@ -16,6 +16,7 @@ DAY_MS = 24 * HOUR_MS
 SCORES = "health.scores"
 CHANGES = "health.score-changes"
 ALERTS = "health.alerts"
+ROLLUPS = "health.rollups"
 INBOX = "vitals-inbox"
 DLQ_SUFFIX = ".dlq"
 ORIGIN_HEADER = "vitals.origin"
@@ -61,6 +62,7 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         Topic(SCORES, "output", "account id", "compact", -1),
         Topic(CHANGES, "output", "account id", "delete", 90 * DAY_MS),
         Topic(ALERTS, "output", "account id", "delete", 90 * DAY_MS),
+        Topic(ROLLUPS, "output", "parent account id", "compact", -1),
     ]
     letters = [
         Topic(name + DLQ_SUFFIX, "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)

@@ -120,6 +120,8 @@ class Accounts:
         """Empty; `scores` and `columns` are the policy's, in order, `measures` is how many it has."""
         self.index = AccountIndex(owns)
         self.profiles: dict[int, ProfileEvent] = {}
+        self.children: set[int] = set()
+        """Accounts that have a parent."""
         self.overrides: dict[int, ControlEvent] = {}
         """The latest override, or its end, of the accounts that ever had one."""
         self.segmenter = segmenter
@@ -215,7 +217,7 @@ class Accounts:
             return False
         self.know(row, profile)
         self.dirty[row] = True
-        if self.applied[row] and (known is None or known.segment != profile.segment):
+        if self.applied[row] and (known is None or _shown(known) != _shown(profile)):
             self.unsent[row] = True
         return True
 
@@ -228,6 +230,10 @@ class Accounts:
     def know(self, row: int, profile: ProfileEvent) -> None:
         """Take a profile as the one that holds for a row."""
         self.profiles[row] = profile
+        if profile.parent_id is None:
+            self.children.discard(row)
+        else:
+            self.children.add(row)
         if self.segmenter is not None:
             self.segmenter.note(row, profile)
         for column in self._facts:
@@ -328,6 +334,11 @@ _FILL: dict[str, float] = {
     "segment": NO_BAND,
     "values": np.nan,
 }
+
+
+def _shown(profile: ProfileEvent) -> tuple[str | None, str | None, float | None]:
+    """What of a profile is told with every score."""
+    return profile.segment, profile.parent_id, profile.arr if profile.parent_id else None
 
 
 def _rank(event: ProfileEvent | ControlEvent) -> tuple[int, str]:

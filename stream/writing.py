@@ -108,12 +108,22 @@ class Writer:
             if one.limited is not None:
                 columns.append(self._exceptions(at, said, one))
         values = self._score[said.catching_up].fill(columns)
-        if self._accounts.overrides:
+        if self._accounts.overrides or self._accounts.children:
             for place, row in enumerate(rows.tolist()):
-                override = override_of(self._accounts.overrides.get(row), as_of_ms)
-                if override is not None:
-                    values[place] = b'%b,"override":%b}' % (values[place][:-1], _encode(override))
+                values[place] = self._with_others(values[place], row, as_of_ms)
         return values
+
+    def _with_others(self, value: bytes, row: int, as_of_ms: int) -> bytes:
+        """A score message with what few accounts have: an override, a parent."""
+        override = override_of(self._accounts.overrides.get(row), as_of_ms)
+        if override is not None:
+            value = b'%b,"override":%b}' % (value[:-1], _encode(override))
+        if row in self._accounts.children:
+            profile = self._accounts.profiles[row]
+            value = b'%b,"parent_id":%b}' % (value[:-1], _encode(profile.parent_id))
+            if profile.arr is not None:
+                value = b'%b,"arr":%b}' % (value[:-1], _encode(profile.arr))
+        return value
 
     def overrides(self, said: Said, as_of_ms: int) -> list[bytes]:
         """Messages of `health.score-changes` that tell the beginning or end of an override; the score stays."""

@@ -1,0 +1,88 @@
+"""Roll-ups: whatever order children come, move and go in, a parent's record is that of its children as they are."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.outputs import RollupMessage, ScoreMessage, ScoreValue
+from stream.rollup import Rollup
+
+ACCOUNTS = ("a", "b", "c", "d")
+PARENTS = (None, "p", "q", "a")
+
+
+def message(
+    account: str, parent: str | None, value: float, band: str = "good", arr: float | None = None
+) -> ScoreMessage:
+    scores = {"health": ScoreValue(value, band, [])}
+    return ScoreMessage(account, int(value), 1, "p@1", None, scores, parent_id=parent, arr=arr)
+
+
+def from_scratch(latest: dict[str, ScoreMessage | None], parent: str) -> tuple[float, float, str, float | None] | None:
+    """Mean, worst, whose, and mean by ARR, exactly, by looking at every account."""
+    held = sorted((one.account_id, one) for one in latest.values() if one is not None and one.parent_id == parent)
+    held = [(name, one) for name, one in held if name != parent]
+    if not held:
+        return None
+    values = {name: Fraction(one.scores["health"].value) for name, one in held}
+    weights = {name: max(Fraction(one.arr or 0), Fraction(0)) for name, one in held}
+    total = sum(weights.values())
+    weighted = float(sum(values[name] * weights[name] for name in values) / total) if total else None
+    worst = min(values, key=lambda name: (values[name], name))
+    return float(sum(values.values()) / len(values)), float(values[worst]), worst, weighted
+
+
+def told(found: RollupMessage | None) -> tuple[float, float, str, float | None] | None:
+    if found is None:
+        return None
+    score = found.scores["health"]
+    return score.mean, score.worst, score.worst_account, score.weighted
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(ACCOUNTS),
+        st.sampled_from(PARENTS),
+        st.floats(0, 100, allow_subnormal=False),
+        st.sampled_from((None, 0.0, 10.0, 2.5, -1.0)),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+
+
+@given(STEPS)
+def test_a_parent_is_as_its_children_are(steps: list[tuple[str, str | None, float, float | None, bool]]) -> None:
+    rollup, latest, said = Rollup(), dict[str, ScoreMessage | None](), dict[str, RollupMessage | None]()
+    for account, parent, value, arr, gone in steps:
+        latest[account] = None if gone else message(account, parent, value, arr=arr)
+        for changed in rollup.take(account, latest[account]):
+            said[changed] = rollup.message_of(changed)
+    for parent in ("p", "q", "a"):
+        expected = from_scratch(latest, parent)
+        found = told(said.get(parent))
+        assert found == told(rollup.message_of(parent))
+        assert (expected is None) == (found is None)
+        if expected is not None and found is not None:
+            assert found[1:3] == expected[1:3]
+            assert found[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-9)
+            assert found[3] == (None if expected[3] is None else pytest.approx(expected[3], rel=1e-12, abs=1e-9))
+
+
+def test_mean_worst_and_weighted_worked_by_hand() -> None:
+    # 90 with ARR 1,000, 30 with 3,000, 60 without: mean 60; (90 x 1 + 30 x 3) / 4 = 45.
+    rollup = Rollup()
+    for account, value, band, arr in (("a", 90, "good", 1000), ("b", 30, "poor", 3000), ("c", 60, "good", None)):
+        assert rollup.take(account, message(account, "p", value, band, arr)) == {"p"}
+    found = rollup.message_of("p")
+    assert found is not None
+    score = found.scores["health"]
+    assert (score.mean, score.weighted, score.worst, score.worst_account, score.worst_band) == (60, 45, 30, "b", "poor")
+    assert (found.children, score.children, score.bands, found.as_of) == (3, 3, {"good": 2, "poor": 1}, 90)
+    assert rollup.take("b", message("b", "q", 30)) == {"p", "q"}
+    assert rollup.take("b", None) == {"q"}
+    assert rollup.message_of("q") is None
