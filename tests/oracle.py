@@ -1,9 +1,9 @@
 """The oracle: outcomes, scores and alert episodes of a whole log, computed from scratch, slowly and exactly.
 
 Owns a second reading of docs/POLICIES.md, to judge the engine by: integers of milliseconds, integers of millionths and
-fractions; a float only where a result leaves. It keeps no state from one answer to the next. This module owns order
-and outcomes; beside it, `tests.oracle_policy` reads policies, `tests.oracle_measures` and `tests.oracle_scores` score
-one account.
+fractions; a float only where a result leaves. It keeps no state from one answer to the next. This module owns order,
+outcomes and what accounts hold to at borders; beside it, `tests.oracle_policy` reads policies, `tests.oracle_measures`,
+`tests.oracle_scores` and `tests.oracle_bands` score one account.
 Must not know the product's own code: it imports nothing from `schemas`, `stream` or `agents`.
 Called by the tests, with the full log of every input topic.
 """
@@ -21,7 +21,9 @@ from tests.oracle_policy import Policy, border_unit_ms, is_late, read_policy
 from tests.oracle_scores import AccountScores, ScoreOf, score_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tests.oracle_bands import Held
 
 __all__ = [
     "AccountScore",
@@ -45,6 +47,8 @@ Status = Literal["firing", "resolved"]
 Factor = tuple[str, float | None, float | None, float]
 Borders = dict[tuple[int, int], dict[str, "AccountScore"]]
 AllBorders = dict[tuple[int, int], dict[str, AccountScores]]
+Step = tuple[int | None, Event]
+"""An event or profile, and the number of the first border at which it has been read; None is before every event."""
 
 INBOX = "vitals-inbox"
 SOURCE_ORDER = (
@@ -97,10 +101,14 @@ def merged(log: Iterable[Record]) -> dict[int, list[Record]]:
 
 @dataclass
 class Book:
-    """What one partition knows of its accounts: events that count, sorted by time, and the profiles that hold."""
+    """What one partition knows of its accounts.
+
+    Events that count, sorted by time; the profiles that hold; the bands that accounts hold to, by score.
+    """
 
     events: dict[str, list[Event]] = field(default_factory=dict)
     profiles: dict[str, Event] = field(default_factory=dict)
+    held: dict[str, dict[str, Held]] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
         """Enter an event, or a profile, of which the latest by (time, id) holds; of equal ones the first that came."""
@@ -111,13 +119,27 @@ class Book:
         if known is None or (event.time_ms, event.event_id) > (known.time_ms, known.event_id):
             self.profiles[event.account_id] = event
 
-    def scores(self, policy: Policy, as_of_ms: int) -> dict[str, AccountScores]:
+    def scores(self, policy: Policy, as_of_ms: int, *, at_border: bool = False) -> dict[str, AccountScores]:
         """Score every account that has an event not after the moment."""
         return {
-            account_id: score_all(events, policy, as_of_ms, self.profiles.get(account_id))
+            account_id: score_all(
+                events,
+                policy,
+                as_of_ms,
+                self.profiles.get(account_id),
+                self.held.get(account_id),
+                at_border=at_border,
+            )
             for account_id, events in self.events.items()
             if events[0].time_ms <= as_of_ms
         }
+
+    def pass_border(self, policy: Policy, border_ms: int) -> dict[str, AccountScores]:
+        """Score every account at a border, and keep the bands that they hold to from there on."""
+        found = self.scores(policy, border_ms, at_border=True)
+        for account_id, account in found.items():
+            self.held[account_id] = {name: score.held for name, score in account.scores.items() if score.held}
+        return found
 
 
 def _judge(
@@ -165,28 +187,65 @@ def outcomes(log: Iterable[Record], policy_text: str, now_ms: int) -> Counter[tu
     )
 
 
+def _steps(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[list[Step], int | None]:
+    """Return what of one partition's records counts, in order, and the newest event time."""
+    unit_ms = border_unit_ms(policy)
+    steps: list[Step] = []
+    newest_ms: int | None = None
+    for _, _, event, newest_ms in _judge(records, policy, now_ms):
+        if event is not None:
+            steps.append((None if newest_ms is None else -(-newest_ms // unit_ms), event))
+    return steps, newest_ms
+
+
+def _pass_borders(
+    book: Book, steps: Sequence[Step], policy: Policy, until_ms: int | None
+) -> Iterator[tuple[int, dict[str, AccountScores]]]:
+    """Yield each border's time and scores, from the first event on; then take what no border saw into the book.
+
+    The borders are those before the last event (`until_ms` None), or those up to `until_ms`, that one included. What
+    was read up to the last record at which the newest event time had not passed a border counts there: a profile holds
+    from where it stands in the log.
+    """
+    unit_ms = border_unit_ms(policy)
+    numbers = [number for number, event in steps if number is not None and event.source != ACCOUNTS]
+    taken = 0
+    if numbers:
+        for border in range(numbers[0], numbers[-1] if until_ms is None else until_ms // unit_ms + 1):
+            while taken < len(steps) and ((number := steps[taken][0]) is None or number <= border):
+                book.take(steps[taken][1])
+                taken += 1
+            yield border * unit_ms, book.pass_border(policy, border * unit_ms)
+    for _, event in steps[taken:]:
+        book.take(event)
+
+
 def final_scores_all(
     log: Iterable[Record], policy_text: str, now_ms: int, as_of_ms: int | None = None
 ) -> dict[str, AccountScores]:
     """Return every score of every account after the whole log.
 
-    `as_of_ms` None means the newest event time of the account's partition. An account is known from its first applied
-    event that is not after `as_of_ms`. Raises ValueError when one account's events lie in two partitions.
+    `as_of_ms` None means the newest event time of the account's partition; a border at that very time has not passed.
+    A given `as_of_ms` is the clock's: borders up to it have passed, with events or without. An account is known from
+    its first applied event that is not after `as_of_ms`. Raises ValueError when one account's events lie in two
+    partitions.
     """
     policy = read_policy(policy_text)
     scores: dict[str, AccountScores] = {}
     homes: dict[str, int] = {}
     for partition, records in merged(log).items():
         book = Book()
-        moment_ms = as_of_ms
-        for _, _, event, newest_ms in _judge(records, policy, now_ms):
-            if as_of_ms is None:
-                moment_ms = newest_ms
-            if event is not None:
+        steps, newest_ms = _steps(records, policy, now_ms)
+        if policy.holds_bands:
+            for _ in _pass_borders(book, steps, policy, as_of_ms):
+                pass
+        else:
+            for _, event in steps:
                 book.take(event)
         for account_id in book.events:
             if homes.setdefault(account_id, partition) != partition:
                 raise ValueError(f"account {account_id!r} has events in partition {partition} and in an earlier one")
+        moment_ms = newest_ms if as_of_ms is None else as_of_ms
         if moment_ms is not None:
             scores |= book.scores(policy, moment_ms)
     return scores
@@ -203,30 +262,14 @@ def final_scores(
 def border_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) -> AllBorders:
     """Return every score of every account at every border crossed between a partition's first and last event.
 
-    Keys are (partition, border in epoch ms). The scores at a border are those of the log up to the last record at which
-    the newest event time had not passed the border: a profile holds from where it stands in the log.
+    Keys are (partition, border in epoch ms). The band is the one held from that border on.
     """
     policy = read_policy(policy_text)
-    unit_ms = border_unit_ms(policy)
-    scores: AllBorders = {}
-    for partition, records in merged(log).items():
-        # From which border on each event or profile has been read; profiles before the first event come with it.
-        steps = [
-            (None if newest_ms is None else -(-newest_ms // unit_ms), event)
-            for _, _, event, newest_ms in _judge(records, policy, now_ms)
-            if event is not None
-        ]
-        numbers = [number for number, event in steps if number is not None and event.source != ACCOUNTS]
-        if not numbers:
-            continue
-        book = Book()
-        taken = 0
-        for border in range(numbers[0], numbers[-1]):
-            while (number := steps[taken][0]) is None or number <= border:
-                book.take(steps[taken][1])
-                taken += 1
-            scores[partition, border * unit_ms] = book.scores(policy, border * unit_ms)
-    return scores
+    return {
+        (partition, border_ms): scores
+        for partition, records in merged(log).items()
+        for border_ms, scores in _pass_borders(Book(), _steps(records, policy, now_ms)[0], policy, None)
+    }
 
 
 def border_scores(log: Iterable[Record], policy_text: str, now_ms: int) -> Borders:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 HOUR_MS = 3_600_000
@@ -73,11 +74,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Band:
-    """A band; `alert` is the severity that entering it fires, or None."""
+    """A band; `alert` is the severity that entering it fires, or None.
+
+    Who holds to it, or to a higher one, is in it from `leave` on: `lowest` when the policy says nothing.
+    """
 
     name: str
     lowest: Fraction
     alert: str | None
+    leave: Fraction
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Score:
     """What a score is made of: `groups` of measures when it is weighted, `impacts` when it is additive.
 
     A weighted score without groups is one with a single group. `line` is (zero_at, hundred_at) of an additive score's
-    map. `may_except` says that the score has exceptions, in some segment at least.
+    map. `may_except` says that the score has exceptions, in some segment at least. `dwell_ms` is 0 without dwell.
     """
 
     name: str
@@ -114,6 +119,12 @@ class Score:
     line: tuple[Fraction, Fraction] | None
     exceptions: tuple[Limit, ...]
     may_except: bool
+    dwell_ms: int
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it never leaves 0 to 100."""
+        return not self.additive or self.line is not None
 
 
 @dataclass(frozen=True)
@@ -124,7 +135,7 @@ class Segment:
     when: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Policy:
     """Measures, segments and scores in the file's order; `tables` are the scores as the file says them."""
 
@@ -137,9 +148,16 @@ class Policy:
         """The measures that read events."""
         return tuple(measure for measure in self.measures if not measure.is_fact)
 
+    @property
+    def holds_bands(self) -> bool:
+        """Whether some score's band depends on the band held before."""
+        return any(
+            "dwell" in table or any("leave" in band for band in table["bands"]) for table in self.tables.values()
+        )
+
     def scores_in(self, segment: str | None) -> list[Score]:
         """Return the scores as they are for accounts of a segment (None: of no segment)."""
-        return [_score_in(self, name, segment) for name in self.tables]
+        return _scores_in(self, segment)
 
 
 def read_policy(policy_text: str) -> Policy:
@@ -179,6 +197,17 @@ def _limit(table: dict[str, Any]) -> Limit:
     return Limit(table["measure"], Fraction(table["points_below"]), cap, table.get("band"))
 
 
+def _band(table: dict[str, Any]) -> Band:
+    lowest = Fraction(table["from"])
+    return Band(table["name"], lowest, table.get("alert"), Fraction(table.get("leave", lowest)))
+
+
+def _moved(band: Band, lowest: Fraction, *, bounded: bool) -> Band:
+    """Return the band with another start: `leave` keeps its distance, but is not below 0 for a bounded score."""
+    leave = lowest - (band.lowest - band.leave)
+    return replace(band, lowest=lowest, leave=max(leave, Fraction(0)) if bounded else leave)
+
+
 def _groups(policy: Policy, table: dict[str, Any]) -> tuple[Group, ...]:
     if "groups" in table:
         groups = table["groups"].values()
@@ -191,21 +220,27 @@ def _groups(policy: Policy, table: dict[str, Any]) -> tuple[Group, ...]:
 def _plain(policy: Policy, name: str) -> Score:
     """Return a score as its own table says it, without segments."""
     table = policy.tables[name]
-    bands = [Band(band["name"], Fraction(band["from"]), band.get("alert")) for band in table["bands"]]
+    dwell = table.get("dwell", "0h")
     additive = table.get("model") == "additive"
     line = (Fraction(table["map"]["zero_at"]), Fraction(table["map"]["hundred_at"])) if "map" in table else None
     exceptions = tuple(_limit(one) for one in table.get("exceptions", ()))
     used = [other["use"] for other in table.get("segments", {}).values() if "use" in other]
     return Score(
         name,
-        tuple(bands),
+        tuple(_band(band) for band in table["bands"]),
         additive,
         () if additive else _groups(policy, table),
         _fractions(table["impacts"]) if additive else {},
         line,
         exceptions,
         any(policy.tables[one].get("exceptions") for one in (name, *used)),
+        panes_of(dwell) * PANE_MS[dwell[-1]],
     )
+
+
+@lru_cache(maxsize=16)
+def _scores_in(policy: Policy, segment: str | None) -> list[Score]:
+    return [_score_in(policy, name, segment) for name in policy.tables]
 
 
 def _score_in(policy: Policy, name: str, segment: str | None) -> Score:
@@ -219,5 +254,8 @@ def _score_in(policy: Policy, name: str, segment: str | None) -> Score:
     if "impacts" in other:
         score = replace(score, impacts=_fractions(other["impacts"]))
     starts = other.get("bands", {})
-    bands = [replace(band, lowest=Fraction(starts.get(band.name, band.lowest))) for band in score.bands]
+    bands = [
+        _moved(band, Fraction(starts[band.name]), bounded=score.is_bounded) if band.name in starts else band
+        for band in score.bands
+    ]
     return replace(score, bands=tuple(bands))

@@ -1,28 +1,29 @@
 """The oracle's scores: what one account's events and profile make of a policy at one moment.
 
-Owns a second reading of docs/POLICIES.md for segments, groups, sharing of weights, additive scores, exceptions and
-bands; fractions up to the end, floats in what is returned.
+Owns a second reading of docs/POLICIES.md for segments, groups, sharing of weights, additive scores and exceptions;
+fractions up to the end, floats in what is returned.
 Must not know logs, order or the product's own code. Called by `tests.oracle`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tests.oracle_bands import DECIMALS, Held, shown_and_held
 from tests.oracle_events import MILLION, Event
 from tests.oracle_measures import measure_points, measure_value
 from tests.oracle_policy import DAY_MS, Band, Policy, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-DECIMALS = 9
-"""Scores are banded, and points compared with an exception's limit, as rounded to so many decimals."""
+    from collections.abc import Mapping, Sequence
 
 Factor = tuple[str, float | None, float | None, float, float]
-Rated = dict[str, tuple[Fraction | None, Fraction | None]]
+Rating = tuple[Fraction | None, Fraction | None]
+"""The value and the points of a measure."""
+Rated = dict[str, Rating]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ScoreOf:
     `clamping`, `exception`: those that the policy's score can have) sum to `value`. `nominal` are the contributions
     as if nothing were missing; with `redistribution` and `extras` they sum to `value` too. `exceptions` are the
     measures whose exceptions hold, one for each exception. `alert` is the severity that the band fires with, or None.
+    `held` is the band that the account holds to after this (None: to nothing yet); not compared.
     """
 
     value: float
@@ -43,6 +45,7 @@ class ScoreOf:
     redistribution: float = 0.0
     exceptions: list[str] = field(default_factory=list)
     alert: str | None = None
+    held: Held | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,47 @@ def _lies_in(number: Fraction, span: dict[str, Any]) -> bool:
     return span.get("from", number) <= number and ("below" not in span or number < span["below"])
 
 
-def score_all(events: Sequence[Event], policy: Policy, as_of_ms: int, profile: Event | None = None) -> AccountScores:
-    """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count."""
+def score_all(
+    events: Sequence[Event],
+    policy: Policy,
+    as_of_ms: int,
+    profile: Event | None = None,
+    held: Mapping[str, Held] | None = None,
+    *,
+    at_border: bool = False,
+) -> AccountScores:
+    """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count.
+
+    `held` is the band it holds to, by score; `at_border` says that the moment is a border that passes.
+    """
     segment = segment_of(policy, profile, as_of_ms)
     rated: Rated = {}
     for measure in policy.measures:
         value = measure_value(measure, events, as_of_ms, profile)
         rated[measure.name] = (value, measure_points(measure, value, segment))
-    scores = policy.scores_in(segment)
-    return AccountScores(
-        segment, {score.name: (_additive if score.additive else _weighted)(score, rated) for score in scores}
-    )
+    scores = {}
+    for one in _unbanded(policy, segment, tuple(rated.items())):
+        before = None if held is None else held.get(one.score.name)
+        band, after = shown_and_held(one.score, one.total, one.limits, before, as_of_ms if at_border else None)
+        scores[one.score.name] = replace(one.result, band=band.name, alert=band.alert, held=after)
+    return AccountScores(segment, scores)
+
+
+@dataclass(frozen=True)
+class Unbanded:
+    """A score whose `result` has no band yet: its exact value, and the bands that exceptions limit it to."""
+
+    score: Score
+    total: Fraction
+    limits: tuple[Band, ...]
+    result: ScoreOf
+
+
+@lru_cache(maxsize=64)
+def _unbanded(policy: Policy, segment: str | None, rated: tuple[tuple[str, Rating], ...]) -> list[Unbanded]:
+    """Score what was rated; cached, as from border to border little changes."""
+    by_name = dict(rated)
+    return [(_additive if score.additive else _weighted)(score, by_name) for score in policy.scores_in(segment)]
 
 
 def _shares(score: Score, rated: Rated, *, nominal: bool) -> dict[str, Fraction]:
@@ -105,7 +138,7 @@ def _shares(score: Score, rated: Rated, *, nominal: bool) -> dict[str, Fraction]
     return {name: part / sum_ * weight / whole for weight, parts, sum_ in weighing for name, part in parts.items()}
 
 
-def _weighted(score: Score, rated: Rated) -> ScoreOf:
+def _weighted(score: Score, rated: Rated) -> Unbanded:
     shares, nominal_shares = _shares(score, rated, nominal=False), _shares(score, rated, nominal=True)
     parts: dict[str, Fraction] = {}
     nominal: dict[str, Fraction] = {}
@@ -117,11 +150,10 @@ def _weighted(score: Score, rated: Rated) -> ScoreOf:
     average = sum(parts.values(), Fraction(0))
     holding = [one for one in score.exceptions if _is_below(rated[one.measure][1], one.points_below)]
     total = min([average, *(one.cap for one in holding if one.cap is not None)])
-    allowed = [band for band in score.bands for one in holding if one.band == band.name]
-    band = min([_band_of(total, score.bands), *allowed], key=lambda band: band.lowest)
-    return ScoreOf(
+    limits = tuple(band for band in score.bands for one in holding if one.band == band.name)
+    result = ScoreOf(
         float(total),
-        band.name,
+        "",
         [
             (name, _float(rated[name][0]), _float(rated[name][1]), float(shares.get(name, 0)), float(parts[name]))
             for name in rated
@@ -131,15 +163,15 @@ def _weighted(score: Score, rated: Rated) -> ScoreOf:
         {name: float(nominal[name]) for name in rated if name in nominal},
         float(average - sum(nominal.values(), Fraction(0))),
         [one.measure for one in holding],
-        band.alert,
     )
+    return Unbanded(score, total, limits, result)
 
 
 def _is_below(points: Fraction | None, limit: Fraction) -> bool:
     return points is not None and round(points, DECIMALS) < limit
 
 
-def _additive(score: Score, rated: Rated) -> ScoreOf:
+def _additive(score: Score, rated: Rated) -> Unbanded:
     """Score by impacts; a factor has no points, and its weight is what its value is multiplied by."""
     zero_at, hundred_at = score.line or (Fraction(0), Fraction(100))
     steepness = 100 / (hundred_at - zero_at)
@@ -149,21 +181,14 @@ def _additive(score: Score, rated: Rated) -> ScoreOf:
     total = bare = base + sum(parts.values(), Fraction(0))
     if score.line is not None:
         total = min(max(bare, Fraction(0)), Fraction(100))
-    band = _band_of(total, score.bands)
-    return ScoreOf(
+    result = ScoreOf(
         float(total),
-        band.name,
+        "",
         [(name, _float(rated[name][0]), None, float(weight), float(parts[name])) for name, weight in weights.items()],
         {} if score.line is None else {"base": float(base), "clamping": float(total - bare)},
         {name: float(part) for name, part in parts.items()},
-        alert=band.alert,
     )
-
-
-def _band_of(total: Fraction, bands: tuple[Band, ...]) -> Band:
-    """Return the highest band that begins at or below the score, and the lowest one for what is below all."""
-    reached = [band for band in bands if band.lowest <= round(total, DECIMALS)]
-    return max(reached, key=lambda band: band.lowest) if reached else min(bands, key=lambda band: band.lowest)
+    return Unbanded(score, total, (), result)
 
 
 def _float(number: Fraction | None) -> float | None:

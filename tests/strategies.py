@@ -178,11 +178,26 @@ def logs(**disturbances: Any) -> SearchStrategy[list[Record]]:
 
 @st.composite
 def rearranged(draw: DrawFn, sent: Sequence[Sent], copies: int = 3) -> list[Record]:
-    """Draw the same records in another order of arrival, some valid ones sent again. Nothing keeps its timestamp."""
+    """Draw the same records in another order of arrival, some valid ones sent again.
+
+    Nothing keeps its timestamp, except deletions of profiles, whose time it is.
+    """
     again = [one for one in sent if one.source != "accounts" and one.value is not None]
     doubled = [*sent, *(draw(st.lists(st.sampled_from(again), max_size=copies)) if again else [])]
     shuffled = draw(st.permutations(doubled))
-    return log_of([Sent(one.source, one.partition, place, one.key, one.value) for place, one in enumerate(shuffled)])
+    return log_of(
+        [
+            Sent(one.source, one.partition, place, one.key, one.value, _own_time_ms(one))
+            for place, one in enumerate(shuffled)
+        ]
+    )
+
+
+def _own_time_ms(one: Sent) -> int | None:
+    """Return the timestamp of a deletion of a profile; None for what tells its time itself."""
+    if one.source != "accounts" or one.value is not None:
+        return None
+    return one.arrives_ms if one.timestamp_ms is None else one.timestamp_ms
 
 
 RICH: dict[str, Any] = {"sources": ("product-usage", *ALL_SOURCES), "many_profiles": True}

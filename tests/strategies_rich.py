@@ -39,6 +39,7 @@ FACTS = {"days_since": (-10, 400), "days_until": (-100, 400), "value": (0, 100_0
 SEGMENTS = ("onboarding", "enterprise", "rest")
 SCORES = ("health", "churn", "upsell")
 GROUPS = ("product", "voice", "money")
+DWELLS = ("1h", "5h", "30h", "1d", "2d", "7d")
 
 
 @dataclass
@@ -268,6 +269,20 @@ def _scores(draw: DrawFn, draft: Draft) -> None:
 
 
 @st.composite
+def _kept(draw: DrawFn, draft: Draft) -> None:
+    """Draw what keeps bands from changing to and fro into a draft: `leave` of some bands, `dwell` of some scores."""
+    for table in draft.scores.values():
+        way = draw(st.sampled_from(("neither", "neither", "leave", "dwell", "both")))
+        bounded = "model" not in table or "map" in table
+        for band in table["bands"][:-1] if way in ("leave", "both") else ():
+            if draw(st.integers(0, 3)) > 0:
+                leave = band["from"] - draw(amounts(0, 40))
+                band["leave"] = max(leave, 0) if bounded else leave
+        if way in ("dwell", "both"):
+            table["dwell"] = draw(st.sampled_from(DWELLS))
+
+
+@st.composite
 def _segmented(draw: DrawFn, draft: Draft) -> None:
     """Draw what segments change into a draft. A score that another one uses in a segment is as usual there."""
     weighted = draft.weighted()
@@ -305,11 +320,17 @@ def written(path: str, table: Table) -> list[str]:
 
 @st.composite
 def rich_policies(
-    draw: DrawFn, *, windows: Sequence[str] | None = None, max_measures: int = 5, never_late: bool = False
+    draw: DrawFn,
+    *,
+    windows: Sequence[str] | None = None,
+    max_measures: int = 5,
+    never_late: bool = False,
+    kept_bands: bool = True,
 ) -> str:
     """Draw a valid policy as TOML text that uses any feature, its windows among `windows` (None: all, or a kind).
 
-    With `never_late`, one window is longer than SPAN_MS, so nothing is late.
+    With `never_late`, one window is longer than SPAN_MS, so nothing is late. Without `kept_bands` there is no `leave`
+    and no `dwell`: bands follow from the scores of one moment, in whatever order events came.
     """
     if windows is None:
         windows = draw(st.sampled_from((HOURS + DAYS, HOURS, HOURS[:3], DAYS, DAYS[:3])))
@@ -324,6 +345,8 @@ def rich_policies(
         draft.segments[name] = {"when": draw(whens())}
     draw(_scores(draft))
     draw(_segmented(draft))
+    if kept_bands:
+        draw(_kept(draft))
     lines = ['name = "drawn"']
     for kind, tables in (("segments", draft.segments), ("measures", draft.measures), ("scores", draft.scores)):
         for name, table in tables.items():

@@ -123,7 +123,7 @@ def is_plausible(one: Sent) -> bool:
     return one.source != "accounts" or one.value is not None or stamp_ms <= LATEST_MS
 
 
-@given(st.data(), sent_records(partitions=1, **RICH), rich_policies(never_late=True))
+@given(st.data(), sent_records(partitions=1, **RICH), rich_policies(never_late=True, kept_bands=False))
 def test_neither_order_nor_duplicates_matter_while_nothing_is_late(
     data: st.DataObject, sent: list[Sent], policy_text: str
 ) -> None:

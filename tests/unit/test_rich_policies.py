@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,8 +68,12 @@ def test_what_is_drawn_is_whole(policy_text: str) -> None:
                 assert all("normalise" in measures[name] for name in named_by(table, measures))
             assert named_by(table, measures) <= set(measures)
         assert set(score.get("segments", {})) <= set(document.get("segments", {}))
-        lowest = min(band["from"] for band in score["bands"])
-        assert lowest == 0 or ("model" in score and "map" not in score)
+        bare = "model" in score and "map" not in score
+        *others, lowest = score["bands"]
+        assert lowest["from"] == 0 or bare
+        assert "leave" not in lowest
+        assert all(bare or band.get("leave", 0) >= 0 for band in others)
+        assert all(band.get("leave", band["from"]) <= band["from"] for band in others)
 
 
 @QUICK
@@ -92,6 +98,19 @@ def test_scores_are_the_sum_of_what_they_are_made_of(log: list[Record], policy_t
     assert counted.total() == len(log)
 
 
+@QUICK
+@given(logs(**RICH), rich_policies())
+def test_what_keeps_bands_changes_nothing_else(log: list[Record], policy_text: str) -> None:
+    plain_text = re.sub(r', "leave" = [^ ,}]+|\ndwell = .*', "", policy_text)
+    assert "leave" not in plain_text
+    assert "dwell" not in plain_text
+    plain = final_scores_all(log, plain_text, NOW_MS)
+    for account_id, account in final_scores_all(log, policy_text, NOW_MS).items():
+        for name, score in account.scores.items():
+            usual = plain[account_id].scores[name]
+            assert replace(score, band=usual.band, alert=usual.alert) == usual
+
+
 @settings(max_examples=10, deadline=None)
 @given(logs(partitions=1, max_events=15, **RICH), rich_policies(max_measures=2))
 def test_borders_are_scored(log: list[Record], policy_text: str) -> None:
@@ -101,7 +120,7 @@ def test_borders_are_scored(log: list[Record], policy_text: str) -> None:
 
 
 @QUICK
-@given(st.data(), sent_records(partitions=1, **RICH), rich_policies(never_late=True))
+@given(st.data(), sent_records(partitions=1, **RICH), rich_policies(never_late=True, kept_bands=False))
 def test_neither_order_nor_duplicates_matter_while_nothing_is_late(
     data: st.DataObject, sent: list[Sent], policy_text: str
 ) -> None:
@@ -109,6 +128,15 @@ def test_neither_order_nor_duplicates_matter_while_nothing_is_late(
     expected = final_scores_all(log_of(sent), policy_text, NOW_MS)
     assert final_scores_all(again, policy_text, NOW_MS) == expected
     assert not any(outcome == "late" for _, outcome in outcomes(again, policy_text, NOW_MS))
+
+
+@QUICK
+@given(st.data())
+def test_only_deletions_keep_their_timestamp_when_rearranged(data: st.DataObject) -> None:
+    deletions = [Sent("accounts", 0, 9_000, b"a", None, 5_000), Sent("accounts", 0, 8_000, b"b", None)]
+    found = data.draw(rearranged([*deletions, Sent("billing", 0, 7_000, b"a", b"{}", 3_000)]))
+    assert {record.key: record.timestamp_ms for record in found if record.value is None} == {b"a": 5_000, b"b": 8_000}
+    assert all(record.timestamp_ms < len(found) for record in found if record.value is not None)
 
 
 @QUICK
