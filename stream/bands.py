@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+BAND_DECIMALS = 9
+"""A score of 69.99999999999999 is 70 to a band: sums of floats must not decide it. Scores are rounded to so many."""
+
+
 def band_index(scores: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray[np.int8]:
     """Index of the highest band that begins at or below each score, by the bands' ascending starts; same shape.
 

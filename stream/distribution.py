@@ -11,10 +11,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from stream.bands import BAND_DECIMALS
 from stream.chosen import Chosen, Reading
 from stream.normalisers import FULL_POINTS, Linear
 from stream.policy import Measure
-from stream.scoring import BAND_DECIMALS
 from stream.wording import number, spoken
 
 Column = NDArray[np.float64]

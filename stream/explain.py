@@ -10,10 +10,10 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
+from stream.bands import BAND_DECIMALS
 from stream.chosen import Chosen, UnknownScoreError, normaliser_in
 from stream.forecast import Forecast
 from stream.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
-from stream.scoring import BAND_DECIMALS
 from stream.since import Since
 from stream.wording import factor_words
 

@@ -13,13 +13,14 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.outputs import FactorChange
+from stream.bands import BAND_DECIMALS
 from stream.chosen import Chosen, Reading, reading
 from stream.columns import Rows
 from stream.engine import Engine
 from stream.holding import Memory, pass_border, shown
 from stream.panes import UNIT_MS
 from stream.plan import Plan
-from stream.scoring import BAND_DECIMALS, measure_values, score_values
+from stream.scoring import measure_values, score_values
 
 HORIZON_MS = 90 * UNIT_MS["day"]
 

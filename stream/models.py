@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.bands import BAND_DECIMALS
 from stream.policy import Measure, Policy, Score
 from stream.policy_score import Limit, MakeUp
 
@@ -141,6 +142,7 @@ def _leaves(score: Score, changed: dict[str, float]) -> Vector | None:
     for band in score.bands:
         start = changed.get(band.name, band.from_)
         leave = start if band.leave is None else start - (band.from_ - band.leave)
+        leave = round(leave, BAND_DECIMALS)
         found.append(max(leave, 0.0) if bounded else leave)
     return np.array(found)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.bands import band_index, due_band
+from stream.bands import BAND_DECIMALS, band_index, due_band
 from stream.columns import MILLIONTHS, Rows
 from stream.measures import STATS, HeldStat
 from stream.measures.base import AnyColumn, pane_column
@@ -22,8 +22,6 @@ from stream.plan import MeasurePlan, Plan
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 Chosen = NDArray[np.intp] | NDArray[np.bool_]
-BAND_DECIMALS = 9
-"""A score of 69.99999999999999 is 70 to a band: sums of floats must not decide it."""
 _Z_DECIMALS = 6
 
 
