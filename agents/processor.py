@@ -115,7 +115,8 @@ class Processor:
             owns=lambda account: partition_of(account.encode(), partitions) == partition,
             dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
         )
-        changelog.restore(engine, records)
+        for measure, lacks in changelog.restore(engine, records).items():
+            log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks)
         self.lanes[partition] = Lane(partition, engine)
 
     def close(self, partition: int) -> None:

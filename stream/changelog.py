@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import xxhash
 
 from stream.accounts import Layout, LayoutError, header_of, layout_of, row_age
+from stream.columns import FactColumn, PaneColumn
 from stream.engine import Engine
 from stream.members import Members
 from stream.seen import Segment
@@ -92,9 +93,10 @@ def _age(key: bytes, value: bytes) -> int:
     return len(value) if tag == b"i" else 0
 
 
-def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
+def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     """Fill an empty engine from the latest value of every changelog key.
 
+    Returns, where rows were written under another policy, the measures whose history they do not hold, and what lacks.
     Raises `LayoutError`, naming the key, when a record can not be read: an account must never come back silently empty.
     """
     state = json.loads(records[STATE_KEY]) if STATE_KEY in records else {}
@@ -124,6 +126,36 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> None:
         alive = accounts.alive()
         for flags in (accounts.recast, accounts.touched, accounts.unsent, accounts.dirty):
             flags[alive] = True
+        return _lacking(engine, layouts.values(), keys.get(ord("p"), []))
+    return {}
+
+
+def _lacking(engine: Engine, layouts: Iterable[Layout], pages: list[bytes]) -> dict[str, str]:
+    """Measures that need events from before the policy changed which no row has kept."""
+    kept: dict[str, int] = {}
+    for layout in layouts:
+        for field in layout.dtype.names or ():
+            shape = layout.dtype[field].shape
+            name = field.rpartition("#")[0] if shape else field.removesuffix("/time")
+            kept[name] = max(kept.get(name, 0), *shape, 1)
+    tags = {key[1:9] for key in pages}
+    found = {}
+    for part in engine.plan.measures:
+        for place in part.columns:
+            column = engine.columns[place]
+            if isinstance(column, FactColumn):
+                continue
+            if isinstance(column, Members):
+                empty, panes = _column_tag(column) not in tags, column.panes
+            else:
+                empty, panes = column.name not in kept, kept.get(column.name, 0)
+            if empty:
+                found[part.measure.name] = "starts empty: nothing of what it reads was kept"
+            elif isinstance(column, PaneColumn) and panes < part.measure.reach:
+                found[part.measure.name] = (
+                    f"has {panes} of the {part.measure.reach} {column.unit}s it looks back: older events were not kept"
+                )
+    return found
 
 
 def _describe_state(engine: Engine) -> bytes:

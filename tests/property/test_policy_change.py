@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,27 @@ def test_a_measure_that_is_new_starts_empty_and_the_others_go_on() -> None:
     new = policy(("first", SPENT, "10d", 1), ("m", COUNT, "10d", 1), ("n", USERS, "10d", 2))
     drive = restarted(drive_of(old, log), new)
     assert [factor[1] for factor in scores_of(drive.engine)["a"].factors] == [0, len(AGES), 0]
+
+
+@pytest.mark.parametrize(
+    ("new", "lacking"),
+    [
+        ((("m", COUNT, "10d", 1), ("u", USERS, "10d", 1)), {}),
+        ((("m", COUNT, "3d", 2), ("renamed", USERS, "10d", 1)), {}),
+        ((("m", COUNT, "30d", 1),), {"m": "has 10 of the 30 days it looks back: older events were not kept"}),
+        ((("s", SPENT, "5d", 1),), {"s": "starts empty: nothing of what it reads was kept"}),
+        ((("h", COUNT, "24h", 1),), {"h": "starts empty: nothing of what it reads was kept"}),
+    ],
+)
+def test_measures_that_lack_history_are_named(new: tuple[Any, ...], lacking: dict[str, str]) -> None:
+    drive = drive_of(policy(("m", COUNT, "10d", 1), ("u", USERS, "10d", 1)), usage(*AGES))
+    drive.save()
+    text = policy(*new)
+    assert changelog.restore(Engine(plan_of(text)), drive.topic) == lacking
+    # Once it has been said, the policy is the one that rows are written under.
+    again = restarted(drive, text)
+    again.save()
+    assert changelog.restore(Engine(plan_of(text)), again.topic) == {}
 
 
 def test_a_measure_that_is_gone_is_told_as_a_part_of_its_own_even_after_another_restart() -> None:
