@@ -19,6 +19,7 @@ from agents.settings import Settings, child_environment
 
 log = structlog.get_logger()
 
+COMMAND = (sys.executable, "-m", "agents", "worker")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -49,7 +50,7 @@ def dying_with_parent() -> Callable[[], None] | None:
 async def _run(settings: Settings, processes: int, options: Sequence[str]) -> int:
     children = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "agents", "worker", *options),
+            *(*COMMAND, *options),
             env=child_environment(**_own(settings, number)),
             start_new_session=True,  # Ctrl-C in the terminal is ours to pass on
             preexec_fn=dying_with_parent(),
@@ -57,9 +58,13 @@ async def _run(settings: Settings, processes: int, options: Sequence[str]) -> in
         for number in range(processes)
     ]
 
+    asked: set[int] = set()
+
     def stop() -> None:
+        # Once each: a second signal would end a worker on the spot that is still putting things in order.
         for child in children:
-            if child.returncode is None:
+            if child.returncode is None and child.pid not in asked:
+                asked.add(child.pid)
                 child.terminate()
 
     loop = asyncio.get_running_loop()

@@ -91,6 +91,7 @@ def test_every_event_is_applied_and_nothing_is_left(tmp_path: Path) -> None:
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(PATIENCE_S + 60)
 def test_counts_add_up_although_the_worker_is_killed(tmp_path: Path) -> None:
     with demo(tmp_path, "--seconds", "45", "--kill") as process:

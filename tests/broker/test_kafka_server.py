@@ -82,6 +82,7 @@ def test_record_size_is_the_topics_choice(kafka: KafkaServer, topic_prefix: str)
     producer.close()
 
 
+@pytest.mark.faults
 def test_kill_and_restart_keep_what_was_acknowledged(tmp_path: Path) -> None:
     with KafkaServer(tmp_path / "kafka", heap_mb=512) as server:
         address, first_pid = server.bootstrap, server.pid
@@ -98,6 +99,7 @@ def test_kill_and_restart_keep_what_was_acknowledged(tmp_path: Path) -> None:
     assert (tmp_path / "kafka" / "data" / "kept-0").is_dir()
 
 
+@pytest.mark.faults
 def test_suspended_broker_serves_again_after_resume(tmp_path: Path) -> None:
     with KafkaServer(tmp_path / "kafka") as server:
         server.create_topics({"paused": {"partitions": 1}})

@@ -61,7 +61,7 @@ def test_dying_at_a_step_changes_nothing(tmp_path: Path, fault: Callable, step: 
 @pytest.mark.parametrize(
     "step",
     [
-        "rows",
+        pytest.param("rows", marks=pytest.mark.faults),
         pytest.param("half the rows", marks=pytest.mark.faults),
         pytest.param("one partition", marks=pytest.mark.faults),
     ],

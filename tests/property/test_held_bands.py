@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.oracle import Record
 
 
+@settings(max_examples=30)
 @given(
     st.data(),
     plausible_logs(partitions=1, **RESTLESS),

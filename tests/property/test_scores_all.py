@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 DAYS = ("1d", "2d", "7d", "30d", "45d")
 
 
+@settings(max_examples=30)
 @given(st.data(), plausible_logs(**RICH), rich_policies(), st.sampled_from(CATCHING_UP))
 def test_final_scores_and_outcomes_are_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
@@ -79,6 +80,7 @@ def test_scores_at_every_border(data: st.DataObject, log: list[Record], policy_t
                 assert_same_scores(last, scores, policy_text, border_ms)
 
 
+@settings(max_examples=30)
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), st.sampled_from(tuple(Mode)), st.booleans())
 def test_changes_are_chained_and_explained_across_restarts(
     data: st.DataObject, log: list[Record], policy_text: str, mode: Mode, restarts: bool
