@@ -48,7 +48,7 @@ packages=$$(missing)
 [ -z "$$packages" ] || { echo "Still lacking after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
 endef
 
-.PHONY: help setup demo test check system bench faults clean
+.PHONY: help setup demo test search check system bench faults clean
 
 help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ demo: setup ## Run it all here: broker, made-up company, worker, table
 test: system setup check ## Everything CI runs: check, then tests, with a real Kafka
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/property tests/golden tests/bench $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/broker tests/faults $(ARGS) || [ $$? -eq 5 ]
+
+search: setup ## Look for new failures of the properties, by other examples each time
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/property $(ARGS)
 
 check: setup ## Format, lint, types and layers
 	$(BIN)/ruff format --check .

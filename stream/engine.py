@@ -298,7 +298,8 @@ class Engine:
         if self.as_of is not None:
             self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True)
             self._stale = False
-            self._swept = max(self._swept, self.as_of // self._unit_ms)
+            # A border at this very moment has not passed yet: events of the same time may still come.
+            self._swept = max(self._swept, segment_of(self.as_of, self.plan.border_unit) - 1)
         return effects
 
     def restart(self, as_of_ms: int) -> None:
