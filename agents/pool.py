@@ -19,7 +19,6 @@ from agents.settings import Settings, child_environment
 
 log = structlog.get_logger()
 
-COMMAND = (sys.executable, "-m", "agents", "worker")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -50,7 +49,7 @@ def dying_with_parent() -> Callable[[], None] | None:
 async def _run(settings: Settings, processes: int, options: Sequence[str]) -> int:
     children = [
         await asyncio.create_subprocess_exec(
-            *(*COMMAND, *options),
+            *(sys.executable, "-m", "agents", "worker", *options),
             env=child_environment(**_own(settings, number)),
             start_new_session=True,  # Ctrl-C in the terminal is ours to pass on
             preexec_fn=dying_with_parent(),

@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-import sys
-import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agents import pool
 from agents.settings import load_settings
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-# What a worker does: the first signal begins the end, during which the next one is deadly. The second worker is slow.
-CHILD = """
-import os, pathlib, signal, sys, time
-slow = os.environ["VITALS_WEB_PORT"].endswith("1")
-def end(*_):
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    deadline = time.monotonic() + (1.0 if slow else 0.0)
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, end)
-pathlib.Path(sys.argv[1], "slow" if slow else "fast").touch()
-signal.pause()
-"""
+class Child:
+    """A worker that ends when it is asked to, at once or after the loop has turned for a while."""
+
+    def __init__(self, pid: int, *, turns: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.asked = 0
+        self._turns = turns
+        self._ending = asyncio.Event()
+
+    def terminate(self) -> None:
+        self.asked += 1
+        self._ending.set()
+
+    async def wait(self) -> int:
+        await self._ending.wait()
+        for _ in range(self._turns):
+            await asyncio.sleep(0)
+        self.returncode = 0
+        return 0
 
 
-def test_a_worker_that_ends_slowly_is_not_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "child.py"
-    script.write_text(CHILD, "utf-8")
-    monkeypatch.setattr(pool, "COMMAND", (sys.executable, str(script)))
-    ready = threading.Event()
+def test_a_worker_that_ends_slowly_is_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[Child] = []
 
-    def ask() -> None:
-        while not ready.wait(0.05):
-            if {"slow", "fast"} <= {path.name for path in tmp_path.iterdir()}:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+    async def start(*_: object, **__: object) -> Child:
+        children.append(Child(1 + len(children), turns=100 * len(children)))
+        if len(children) == 2:
+            # The pool listens for signals before it next waits.
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        return children[-1]
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        assert pool.run_pool(load_settings(web_port=7000), 2, [str(tmp_path)]) == 0
-    finally:
-        ready.set()
-        asking.join()
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    assert pool.run_pool(load_settings(web_port=7000), 2, []) == 0
+    assert [child.asked for child in children] == [1, 1]
