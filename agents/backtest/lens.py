@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.chosen import UnknownScoreError, choose, reading
+from stream.chosen import Chosen, UnknownScoreError, choose, reading
 from stream.columns import Rows
 from stream.engine import Engine
 from stream.policy import Band, Policy, Score
 
-__all__ = ["Look", "UnknownScoreError", "bands_of", "look", "measures_of", "score_of", "stands_in_score", "weights_of"]
+__all__ = ["Look", "UnknownScoreError", "bands_of", "choose", "look", "score_of", "stands_in_score", "weights_of"]
 
 _FULL = 100.0
 
@@ -34,9 +34,8 @@ class Look(NamedTuple):
     costs: NDArray[np.float64]
 
 
-def look(engine: Engine, rows: Rows, name: str) -> Look:
+def look(engine: Engine, rows: Rows, chosen: Chosen) -> Look:
     """What a score says of these rows now."""
-    chosen = choose(engine.plan.policy, name)
     scored = engine.score(rows)
     one = scored.scores[chosen.place]
     found = reading(engine.plan, chosen, scored)
@@ -55,11 +54,6 @@ def score_of(policy: Policy, name: str | None) -> Score:
 def bands_of(policy: Policy, name: str) -> tuple[Band, ...]:
     """The bands of a score, the lowest first."""
     return score_of(policy, name).bands
-
-
-def measures_of(policy: Policy, name: str) -> tuple[str, ...]:
-    """The measures of a score, in the order of the columns of `Look.points`."""
-    return tuple(measure.name for measure in choose(policy, name).measures)
 
 
 def weights_of(policy: Policy, name: str) -> dict[str, float] | None:

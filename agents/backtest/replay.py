@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.backtest.lens import look, measures_of
+from agents.backtest.lens import choose, look
 from agents.files import DEDUP_IDS, STEP_EVENTS, TimedEvent, batches_of
 from schemas.codecs import EARLIEST_MS
 from schemas.events import PROFILE_SOURCE
@@ -102,7 +102,8 @@ def replay(
 
     `asked` names, by number of a border, the accounts whose costs are kept.
     """
-    measures = measures_of(plan.policy, score)
+    chosen = choose(plan.policy, score)
+    measures = tuple(measure.name for measure in chosen.measures)
     count, borders = len(grid.accounts), len(grid.borders)
     track = Track(
         np.full((borders, count), np.nan),
@@ -127,7 +128,7 @@ def replay(
         rows, places = columns.alive()
         if not len(rows):
             continue
-        seen = look(engine, rows, score)
+        seen = look(engine, rows, chosen)
         track.scores[at, places], track.bands[at, places] = seen.scores, seen.bands
         if at % grid.every == 0:
             track.points[at // grid.every, places] = seen.points

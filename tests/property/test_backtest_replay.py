@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from agents.backtest.lens import look
+from agents.backtest.lens import choose, look
 from agents.backtest.replay import Grid, TooShortError, Track, lay_out, replay
 from agents.files import TimedEvent, batches_of
 from schemas.codecs import decode, times_ms
@@ -103,7 +103,7 @@ def assert_border(known: list[TimedEvent], plan: Plan, grid: Grid, track: Track,
     engine.step(batches_of(known, Counter()), Mode.HEAD, None)
     engine.settle(int(grid.borders[place]))
     rows = engine.accounts.alive()
-    seen = look(engine, rows, plan.policy.score.name)
+    seen = look(engine, rows, choose(plan.policy))
     names = [engine.accounts.index.names[row] for row in rows.tolist()]
     columns = [grid.accounts[name] for name in names]
     rest = sorted(set(range(len(grid.accounts))) - set(columns))
