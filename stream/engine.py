@@ -82,10 +82,6 @@ class Engine:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     @property
-    def _unit_ms(self) -> int:
-        return UNIT_MS[self.plan.border_unit]
-
-    @property
     def _clocked(self) -> bool:
         """Whether days alone may change what is said of an account."""
         return self.plan.clocked or self.plan.remembers or bool(self.accounts.overrides)
@@ -106,31 +102,33 @@ class Engine:
             return
         first = max(self._swept + 1, segment_of(self.as_of, self.plan.border_unit))
         # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
-        spent = first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self._unit_ms + 1
+        spent = (
+            first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self.plan.border_ms + 1
+        )
         for number in range(first, (border if self._clocked else min(border, spent)) + 1):
-            if number > spent and not self.plan.remembers and number * self._unit_ms % UNIT_MS["day"]:
+            if number > spent and not self.plan.remembers and number * self.plan.border_ms % UNIT_MS["day"]:
                 continue
-            self._advance(number * self._unit_ms)
+            self._advance(number * self.plan.border_ms)
             if self.plan.remembers:
                 self._hold_to(number)
             if mode is not Mode.CONFLATED:
                 self._publish(self.accounts.alive(), mode, effects, swept=True)
                 self._stale = False
         if border >= first:
-            self._advance(border * self._unit_ms)
+            self._advance(border * self.plan.border_ms)
             self._swept = border
 
     def tick(self, now_ms: int) -> Effects:
         """Let the clock pass every border up to `now_ms`, for a partition that is idle in live use."""
         effects = Effects()
-        self._sweep_until(now_ms // self._unit_ms, Mode.HEAD, effects)
+        self._sweep_until(now_ms // self.plan.border_ms, Mode.HEAD, effects)
         self.judged_ms = self.as_of
         return effects
 
     def settle(self, as_of_ms: int) -> Effects:
         """Let time pass up to a moment that need not be a border, and score every account there."""
         effects = Effects()
-        self._sweep_until(as_of_ms // self._unit_ms, Mode.HEAD, effects)
+        self._sweep_until(as_of_ms // self.plan.border_ms, Mode.HEAD, effects)
         self._advance(as_of_ms)
         self.judged_ms = self.as_of
         self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True)
@@ -256,25 +254,15 @@ class Engine:
         accounts = self.accounts
         scored = self.score(rows)
         moved = self._publisher.note(rows, scored)
-        self._publisher.changes(
-            rows,
-            scored,
-            self.as_of,
-            effects,
-            moved=moved,
-            swept=swept,
-            catching_up=mode is not Mode.HEAD,
-            alerts=mode is not Mode.CONFLATED,
-        )
+        said = self._publisher.said(rows, scored, self.as_of, catching_up=mode is not Mode.HEAD)
+        self._publisher.changes(said, effects, moved=moved, swept=swept, alerts=mode is not Mode.CONFLATED)
         accounts.on_time[rows] = False
         accounts.touched[rows] = False
         accounts.pulse[rows] = False
         if mode is not Mode.EXACT:
             unsent = accounts.unsent[rows]
-            if not unsent.all():
-                rows, scored = rows[unsent], scored.pick(unsent)
-            if len(rows):
-                self._publisher.scores(rows, scored, self.as_of, effects, catching_up=mode is not Mode.HEAD)
+            if unsent.any():
+                self._publisher.scores(said if unsent.all() else said.pick(unsent), effects)
 
     def flush(self, mode: Mode) -> Effects:
         """Publish what conflation has held back: one change and one score an account. Called before every save."""
@@ -312,7 +300,8 @@ class Engine:
         effects = Effects()
         alive = self.accounts.alive()
         if self.as_of is not None and len(alive):
-            self._publisher.scores(alive, self.score(alive), self.as_of, effects, catching_up=False)
+            said = self._publisher.said(alive, self.score(alive), self.as_of, catching_up=False)
+            self._publisher.scores(said, effects)
         return effects
 
     def recast(self) -> None:

@@ -21,7 +21,6 @@ from stream.alerts import Turn, alert_table, band_alert
 from stream.columns import Rows
 from stream.effects import Effects, Message
 from stream.overriding import overruled
-from stream.panes import UNIT_MS
 from stream.plan import Plan
 from stream.scoring import Scored
 from stream.writing import CAUSES, Said, Writer
@@ -39,7 +38,7 @@ class Publisher:
         """Bind to one policy and one partition's accounts."""
         self._plan = plan
         self._accounts = accounts
-        self._unit_ms = UNIT_MS[plan.border_unit]
+        self._unit_ms = plan.border_ms
         self._writer = Writer(plan, accounts)
         self._alert_tables = [alert_table(part.score.bands) for part in plan.scores]
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
@@ -68,30 +67,25 @@ class Publisher:
         accounts.segment[rows] = scored.segments
         return np.asarray(moved & ~fresh, dtype=np.bool_)
 
+    def said(self, rows: Rows, scored: Scored, as_of_ms: int, *, catching_up: bool) -> Said:
+        """What there is to say of rows, for `changes` and `scores`."""
+        moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
+        return Said(as_of_ms, rows, scored, moments, revisions, catching_up)
+
     def changes(
-        self,
-        rows: Rows,
-        scored: Scored,
-        as_of_ms: int,
-        effects: Effects,
-        *,
-        moved: NDArray[np.bool_] | None,
-        swept: bool,
-        catching_up: bool,
-        alerts: bool,
+        self, said: Said, effects: Effects, *, moved: NDArray[np.bool_] | None, swept: bool, alerts: bool
     ) -> None:
         """Publish the changes of rows that moved enough or changed band, and their alerts unless held.
 
         `moved` tells which rows came into another segment, as `note` returned it.
         """
-        accounts = self._accounts
-        said = self._said(rows, scored, as_of_ms, catching_up=catching_up)
+        accounts, rows = self._accounts, said.rows
         causes = self._causes(rows, moved, swept=swept)
         for at in range(len(self._plan.scores)):
-            self._change(said, at, causes, as_of_ms, effects, swept=swept, alerts=alerts)
+            self._change(said, at, causes, effects, swept=swept, alerts=alerts)
         if accounts.overrides:
-            changed = overruled(rows, accounts, as_of_ms)
-            values = self._writer.overrides(said.pick(changed), as_of_ms)
+            changed = overruled(rows, accounts, said.as_of_ms)
+            values = self._writer.overrides(said.pick(changed))
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
 
@@ -108,15 +102,7 @@ class Publisher:
         return causes
 
     def _change(
-        self,
-        said: Said,
-        at: int,
-        given: NDArray[np.int8],
-        as_of_ms: int,
-        effects: Effects,
-        *,
-        swept: bool,
-        alerts: bool,
+        self, said: Said, at: int, given: NDArray[np.int8], effects: Effects, *, swept: bool, alerts: bool
     ) -> None:
         """The changes and alerts of score `at`."""
         accounts, rows, one = self._accounts, said.rows, said.scored.scores[at]
@@ -132,7 +118,7 @@ class Publisher:
             return
         if len(chosen) < len(rows):
             said, given = said.pick(chosen), given[chosen]
-        states = self._states(said, at, given, as_of_ms, swept=swept)
+        states = self._states(said, at, given, swept=swept)
         identities = list(map(xxhash.xxh3_128_hexdigest, states))
         for place in np.flatnonzero(turned[chosen]).tolist():
             self._alert(said, at, place, identities[place], effects)
@@ -153,15 +139,11 @@ class Publisher:
         accounts.base_band[rows, at] = one.bands
         accounts.recast[rows, at] = False
 
-    def scores(self, rows: Rows, scored: Scored, as_of_ms: int, effects: Effects, *, catching_up: bool) -> None:
+    def scores(self, said: Said, effects: Effects) -> None:
         """Publish the latest score of every given row."""
-        said = self._said(rows, scored, as_of_ms, catching_up=catching_up)
-        values = self._writer.scores(said, as_of_ms)
-        effects.scores.extend(map(Message, self._accounts.index.keys_of(rows), values))
-        self._accounts.unsent[rows] = False
-
-    def _said(self, rows: Rows, scored: Scored, as_of_ms: int, *, catching_up: bool) -> Said:
-        return Said(rows, scored, self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms), catching_up)
+        values = self._writer.scores(said)
+        effects.scores.extend(map(Message, self._accounts.index.keys_of(said.rows), values))
+        self._accounts.unsent[said.rows] = False
 
     def _moments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
         """Since when each row's score holds: its last event or the last border, whichever is later."""
@@ -172,7 +154,7 @@ class Publisher:
         """Grows with every event applied and every border passed."""
         return self._accounts.applied[rows] + as_of_ms // self._unit_ms
 
-    def _states(self, said: Said, at: int, causes: NDArray[np.int8], as_of_ms: int, *, swept: bool) -> list[bytes]:
+    def _states(self, said: Said, at: int, causes: NDArray[np.int8], *, swept: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
 
         The score is there because a crash between member pages and rows lets a replay see members early, and because
@@ -184,7 +166,7 @@ class Publisher:
         record["which"] = at
         record["fence"] = accounts.fence[rows]
         record["applied"] = accounts.applied[rows]
-        record["border"] = as_of_ms // self._unit_ms
+        record["border"] = said.as_of_ms // self._unit_ms
         record["score"] = accounts.base_score[rows, at]
         record["parts"] = accounts.base_parts[rows, accounts.parts_of[at]]
         record["band"] = accounts.base_band[rows, at]

@@ -36,18 +36,22 @@ _CAUSES = [_encode(cause) for cause in CAUSES]
 
 
 class Said(NamedTuple):
-    """What is said of k accounts: their scores, since when (ms) and as which revision these hold; arrays of (k,)."""
+    """What is said of k accounts as of a moment: scores, since when (ms) and as which revision they hold, (k,) each."""
 
+    as_of_ms: int
     rows: Rows
     scored: Scored
     moments: NDArray[np.int64]
     revisions: NDArray[np.int64]
     catching_up: bool
 
-    def pick(self, chosen: NDArray[np.intp]) -> Said:
+    def pick(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Said:
         """Only some of the accounts."""
-        return Said(
-            self.rows[chosen], self.scored.pick(chosen), self.moments[chosen], self.revisions[chosen], self.catching_up
+        return self._replace(
+            rows=self.rows[chosen],
+            scored=self.scored.pick(chosen),
+            moments=self.moments[chosen],
+            revisions=self.revisions[chosen],
         )
 
 
@@ -91,7 +95,7 @@ class Writer:
             [[_encode(limit.name) for limit in model.limits] for model in part.models] for part in plan.scores
         ]
 
-    def scores(self, said: Said, as_of_ms: int) -> list[bytes]:
+    def scores(self, said: Said) -> list[bytes]:
         """Messages of `health.scores`."""
         if not len(said.rows):
             return []
@@ -110,7 +114,7 @@ class Writer:
         values = self._score[said.catching_up].fill(columns)
         if self._accounts.overrides or self._accounts.children:
             for place, row in enumerate(rows.tolist()):
-                values[place] = self._with_others(values[place], row, as_of_ms)
+                values[place] = self._with_others(values[place], row, said.as_of_ms)
         return values
 
     def _with_others(self, value: bytes, row: int, as_of_ms: int) -> bytes:
@@ -125,11 +129,11 @@ class Writer:
                 value = b'%b,"arr":%b}' % (value[:-1], _encode(profile.arr))
         return value
 
-    def overrides(self, said: Said, as_of_ms: int) -> list[bytes]:
+    def overrides(self, said: Said) -> list[bytes]:
         """Messages of `health.score-changes` that tell the beginning or end of an override; the score stays."""
         accounts, part, found = self._accounts, self._plan.scores[0], []
         for place, row in enumerate(said.rows.tolist()):
-            override = override_of(accounts.overrides.get(row), as_of_ms)
+            override = override_of(accounts.overrides.get(row), said.as_of_ms)
             score = float(accounts.base_score[row, 0])
             band = part.score.bands[accounts.base_band[row, 0]].name
             change = ScoreChange(

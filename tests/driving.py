@@ -75,7 +75,7 @@ class Watched(Engine):
     def _publish(self, rows: Rows, mode: Mode, effects: Effects, *, swept: bool) -> None:
         super()._publish(rows, mode, effects, swept=swept)
         assert self.as_of is not None
-        if swept and mode is not Mode.CONFLATED and self.as_of % self._unit_ms == 0:
+        if swept and mode is not Mode.CONFLATED and self.as_of % self.plan.border_ms == 0:
             self.borders[self.as_of] = scores_of(self)
             self.open_at[self.as_of] = open_episodes(self)
 

@@ -52,7 +52,7 @@ class WatchedScores(Watched):
         # Not Watched's own, which knows one score only.
         Engine._publish(self, rows, mode, effects, swept=swept)
         assert self.as_of is not None
-        if swept and mode is not Mode.CONFLATED and self.as_of % self._unit_ms == 0:
+        if swept and mode is not Mode.CONFLATED and self.as_of % self.plan.border_ms == 0:
             self.messages[self.as_of] = messages_of(self)
 
 
