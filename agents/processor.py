@@ -114,6 +114,7 @@ class Processor:
             self.plan,
             owns=lambda account: partition_of(account.encode(), partitions) == partition,
             dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
+            partition=partition,
         )
         for measure, lacks in changelog.restore(engine, records).items():
             log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks)
@@ -309,6 +310,15 @@ class Processor:
             telemetry.changes.labels(score, cause).inc(count)
         for (rule, status), count in effects.alerted.items():
             telemetry.alerts.labels(rule, status).inc(count)
+        for rule, count in effects.flaps.items():
+            telemetry.flaps.labels(rule).inc(count)
+
+    def _measure_bands(self, engines: Sequence[Engine]) -> None:
+        held = [engine.bands() for engine in engines]
+        for at, score in enumerate(self.plan.policy.scores):
+            bands = sum((found[at] for found in held), np.zeros(len(score.bands), dtype=np.int64))
+            for band, count in zip(score.bands, bands.tolist(), strict=True):
+                self._telemetry.accounts.labels(score.name, band.name).set(count)
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -318,14 +328,15 @@ class Processor:
         for lane in self.lanes.values():
             for topic, count in self.lag(lane).items():
                 telemetry.lag.labels(topic, str(lane.partition)).set(count)
-        held = [engine.bands() for engine in engines]
-        for at, score in enumerate(self.plan.policy.scores):
-            bands = sum((found[at] for found in held), np.zeros(len(score.bands), dtype=np.int64))
-            for band, count in zip(score.bands, bands.tolist(), strict=True):
-                telemetry.accounts.labels(score.name, band.name).set(count)
+        self._measure_bands(engines)
         telemetry.settled.clear()
         for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
             telemetry.settled.labels(source, outcome).set(count)
+        telemetry.stalled.clear()
+        for lane in self.lanes.values():
+            for source in lane.engine.stalls.clocks:
+                stalled = source in lane.engine.stalls.told
+                telemetry.stalled.labels(source, str(lane.partition)).set(stalled)
         for source in METRIC_SOURCES:
             newest = [engine.watermarks[source] for engine in engines if source in engine.watermarks]
             if newest:

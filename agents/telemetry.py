@@ -55,6 +55,8 @@ class Telemetry:
         self.accounts = gauge("accounts", "Accounts by band.", "score", "band")
         self.changes = counter("score_changes_total", "Score changes published.", "score", "cause")
         self.alerts = counter("alerts_total", "Alerts published.", "rule", "status")
+        self.flaps = counter("alert_flaps_total", "Alerts that fired within a day of their last end.", "rule")
+        self.stalled = gauge("source_stalled", "1 while a source has stalled in a partition.", "topic", "partition")
         self.dead_letters = counter("dead_letters_total", "Records dead-lettered.", "topic", "reason")
         self.state_rows = gauge("state_rows", "Accounts held.")
         self.state_bytes = gauge("state_bytes", "Memory the state holds.")

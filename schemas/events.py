@@ -115,18 +115,20 @@ class ProfileEvent(Struct, gc=False, omit_defaults=True):
 
 
 class ControlEvent(Struct, gc=False):
-    """A person's word: a pulse, an override with an end, or the wish to erase an account."""
+    """A person's word: a pulse, an override with an end, what to do with an alert, or the wish to erase an account."""
 
     id: Text
     account_id: Text
     time: Instant
-    kind: Literal["pulse", "override", "clear_override", "erase"]
+    kind: Literal["pulse", "override", "clear_override", "acknowledge", "snooze", "erase"]
     value: Annotated[float, Meta(ge=0, le=100)] | None = None
     score: Annotated[float, Meta(ge=0, le=100)] | None = None
     band: str | None = None
     reason: str | None = None
     expires_at: Instant | None = None
     by: str | None = None
+    rule: str | None = None
+    until: Instant | None = None
 
     def __post_init__(self) -> None:
         """Refuse a control that lacks what its kind needs."""
@@ -137,6 +139,12 @@ class ControlEvent(Struct, gc=False):
             (self.score is None) == (self.band is None) or not self.reason or self.expires_at is None
         ):
             msg = "an override needs score or band (one of them), reason and expires_at"
+            raise ValueError(msg)
+        if self.kind == "acknowledge" and not self.rule:
+            msg = "an acknowledgement needs rule: that of the alert"
+            raise ValueError(msg)
+        if self.kind == "snooze" and (not self.rule or self.until is None):
+            msg = "a snooze needs rule (that of the alert) and until"
             raise ValueError(msg)
         if self.kind == "erase":
             msg = "erasing an account is not supported yet"

@@ -30,13 +30,15 @@ class Factor(Struct, gc=False):
 class ScoreValue(Struct, omit_defaults=True, gc=False):
     """A score, its band and what it is made of; contributions sum to `value`.
 
-    `exceptions` names the measures whose exceptions hold, in a score that has exceptions.
+    `exceptions` names the measures whose exceptions hold, in a score that has exceptions. `confidence` is the share of
+    weight that does not rest on sources that have stalled, absent while none has.
     """
 
     value: float
     band: str
     factors: list[Factor]
     exceptions: list[str] | None = None
+    confidence: float | None = None
 
 
 class Override(Struct, omit_defaults=True, gc=False):
@@ -54,7 +56,8 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     """`health.scores`: the latest of one account. `as_of` is the last event or pane border that could move it.
 
     `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
-    `parent_id` and `arr` are the profile's, of accounts that have a parent.
+    `parent_id` and `arr` are the profile's, of accounts that have a parent. `stalled_sources` are those whose measures
+    are held because nothing comes from them any more.
     """
 
     account_id: str
@@ -67,6 +70,7 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     override: Override | None = None
     parent_id: str | None = None
     arr: float | None = None
+    stalled_sources: list[str] | None = None
 
 
 class RolledScore(Struct, gc=False):
@@ -122,7 +126,12 @@ class ScoreChange(Struct, omit_defaults=True, gc=False):
 
 
 class Alert(Struct, omit_defaults=True, gc=False):
-    """`health.alerts`: an account entered (firing) or left (resolved) a band that the policy marks."""
+    """`health.alerts`: an alert fires, is told again because a person spoke of it, or is resolved.
+
+    Alerts of no single account (`stalled:SOURCE`, `storm`) have an empty `account_id` and neither score nor band.
+    `flaps` counts how often in a row it fired less than a day after it was resolved; `digest` is the fingerprint of the
+    storm that speaks for it.
+    """
 
     id: str
     fingerprint: str
@@ -131,9 +140,14 @@ class Alert(Struct, omit_defaults=True, gc=False):
     severity: str
     status: Literal["firing", "resolved"]
     starts_at: int
-    score: float
-    band: str
+    score: float | None
+    band: str | None
     summary: str
     labels: dict[str, str]
     annotations: dict[str, str]
     ends_at: int | None = None
+    acknowledged_at: int | None = None
+    acknowledged_by: str | None = None
+    snoozed_until: int | None = None
+    flaps: int = 0
+    digest: str | None = None

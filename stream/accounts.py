@@ -4,16 +4,17 @@ Owns what every account has whatever the policy: position in the log (fences, ev
 published, band and alert state, profile. Columns of the policy are beside it, in `stream.columns`. Called by
 `stream.engine`.
 
-A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON, and after a
-newline the override. The layout itself is a record too, so that rows of another policy or version are read by field
-name.
+A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON, and after
+newlines the override and what people said of alerts. The layout itself is a record too, so that rows of another policy
+or version are read by field name.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,9 +24,12 @@ from numpy.typing import NDArray
 
 from schemas.codecs import encode, instant_ms
 from schemas.events import SOURCES, ControlEvent, ProfileEvent
+from stream.alert_state import AlertState
+from stream.alert_words import Words
 from stream.columns import NEVER, FactColumn, LatestColumn, PaneColumn, Rows
 from stream.measures.base import AnyColumn
 from stream.models import ScorePlan
+from stream.rules import RulePlan
 from stream.segmenting import Segmenter, fact
 
 VERSION = 1
@@ -116,8 +120,14 @@ class Accounts:
         columns: Sequence[AnyColumn],
         owns: Callable[[str], bool],
         segmenter: Segmenter | None = None,
+        *,
+        rules: Sequence[RulePlan] = (),
+        source_of: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
-        """Empty; `scores` and `columns` are the policy's, in order, `measures` is how many it has."""
+        """Empty; `measures` is how many the policy has, `source_of` has those columns' sources that can stall."""
+        self.alerts = AlertState(rules)
+        self.words = Words(part.name for part in rules)
+        self._source_of = source_of
         self.index = AccountIndex(owns)
         self.profiles: dict[int, ProfileEvent] = {}
         self.children: set[int] = set()
@@ -132,12 +142,13 @@ class Accounts:
         self.applied = np.zeros(0, dtype=np.int64)
         self.last_ms = np.full(0, NEVER, dtype=np.int64)
         self.fence = np.full((0, len(FENCES)), -1, dtype=np.int64)
+        self.learned = np.zeros(0, dtype=np.int64)
         self.override_told = np.zeros(0, dtype=np.uint64)
+        self.passed = np.full(0, -1, dtype=np.int64)
+        """The last border (ms) that each row's memory (`held_band`, held alerts) has taken in."""
         # What was last said, a column a score; what it was made of, side by side (`parts_of` tells whose is where).
         self.base_score = np.zeros((0, count))
         self.base_band = np.full((0, count), NO_BAND, dtype=np.int8)
-        self.alert_band = np.full((0, count), NO_BAND, dtype=np.int8)
-        self.alert_ms = np.zeros((0, count), dtype=np.int64)
         # What policies with memory hold to (see `stream.holding`).
         self.held_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.due_since = np.full((0, count), -1, dtype=np.int32)
@@ -177,9 +188,11 @@ class Accounts:
     def layout(self) -> Layout:
         """The layout of a row written now; it changes when a column widens."""
         fixed: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
-        fixed += [("last_ms", "<i8"), ("override_told", "<u8")]
+        fixed += [("last_ms", "<i8"), ("override_told", "<u8"), ("learned", "<i8"), ("passed", "<i8")]
         fixed += [(f"fence/{name}", "<i8") for name in FENCES]
+        fixed += [(f"clock/{source}", "<i8") for source in sorted(set(self._source_of.values()))]
         fixed += [(field, kind) for field, _, _, kind in self._by_score()]
+        fixed += self.alerts.fields()
         for column in self._columns:
             if isinstance(column, PaneColumn | LatestColumn):
                 fixed += [(name, dtype.str, shape) for name, dtype, shape in column.fields()]
@@ -206,6 +219,7 @@ class Accounts:
             setattr(self, name, fresh)
         for column in self._columns:
             column.grow(capacity)
+        self.alerts.grow(capacity)
         if self.segmenter is not None:
             self.segmenter.grow(capacity)
         self._capacity = capacity
@@ -216,6 +230,7 @@ class Accounts:
         if known is not None and _rank(profile) <= _rank(known):
             return False
         self.know(row, profile)
+        self.learned[row] += 1
         self.dirty[row] = True
         if self.applied[row] and (known is None or _shown(known) != _shown(profile)):
             self.unsent[row] = True
@@ -243,10 +258,10 @@ class Accounts:
         """Bytes of memory the arrays hold, columns included; names and profiles are estimated."""
         arrays = sum(int(getattr(self, name).nbytes) for name in _ARRAYS)
         names = len(self) * 160 + len(self.profiles) * 600
-        return arrays + names + sum(column.nbytes() for column in self._columns)
+        return arrays + names + self.alerts.nbytes() + sum(column.nbytes() for column in self._columns)
 
-    def save(self, rows: Rows, as_of_ms: int, layout: Layout) -> list[bytes]:
-        """Changelog values of rows, in order."""
+    def save(self, rows: Rows, as_of_ms: int, layout: Layout, clocks: Mapping[str, int]) -> list[bytes]:
+        """Changelog values of rows, in order; `clocks` (ms) are those of sources that can stall."""
         record = np.zeros(len(rows), dtype=layout.dtype)
         record["version"] = VERSION
         record["layout"] = np.void(layout.digest)
@@ -255,28 +270,37 @@ class Accounts:
             record[name] = getattr(self, name)[rows]
         for at, name in enumerate(FENCES):
             record[f"fence/{name}"] = self.fence[rows, at]
+        for source in set(self._source_of.values()):
+            record[f"clock/{source}"] = clocks[source]
         for field, array, place, _ in self._by_score():
             record[field] = getattr(self, array)[rows, place]
+        self.alerts.save(rows, record)
         for column in self._columns:
             if isinstance(column, PaneColumn | LatestColumn):
                 column.save(rows, record)
         blob, width = record.tobytes(), layout.dtype.itemsize
         values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
-        if self.profiles or self.overrides:
+        if self.profiles or self.overrides or self.words:
             for at, row in enumerate(rows.tolist()):
-                if row in self.profiles:
-                    values[at] += encode(self.profiles[row])
-                if row in self.overrides:
-                    values[at] += _BETWEEN + encode(self.overrides[row])
+                values[at] += self._texts(row)
         return values
 
+    def _texts(self, row: int) -> bytes:
+        """What follows the fixed part of a row: texts, the last of them not empty."""
+        profile = encode(self.profiles[row]) if row in self.profiles else b""
+        override = encode(self.overrides[row]) if row in self.overrides else b""
+        words = self.words.save(row) if row in self.words else b""
+        return _BETWEEN.join((profile, override, words)).rstrip(_BETWEEN)
+
     def load_texts(self, row: int, texts: bytes) -> None:
-        """Take what `save` put after the fixed part: the profile, the override, or both."""
-        profile, _, control = texts.partition(_BETWEEN)
+        """Take what `save` put after the fixed part: the profile, the override, what people said of alerts."""
+        profile, control, words, *_ = (*texts.split(_BETWEEN), b"", b"")
         if profile:
             self.know(row, msgspec.json.decode(profile, type=ProfileEvent))
         if control:
             self.overrides[row] = msgspec.json.decode(control, type=ControlEvent)
+        if words:
+            self.words.load(row, words)
 
     def load(self, rows: Rows, record: NDArray[np.void], layout: Layout) -> None:
         """Take rows of any known layout, field by field; what the record lacks keeps its empty value."""
@@ -290,9 +314,11 @@ class Accounts:
         for field, array, place, _ in self._by_score():
             if field in names:
                 getattr(self, array)[rows, place] = record[field]
-        for column in self._columns:
+        for at, column in enumerate(self._columns):
             if isinstance(column, PaneColumn | LatestColumn):
-                column.load(rows, record, record["as_of"])
+                clock = f"clock/{self._source_of.get(at)}"
+                column.load(rows, record, record[clock if clock in names else "as_of"])
+        self.alerts.load(rows, record, self.passed[rows], layout.bands)
         self._rename_bands(rows, layout.bands)
 
     def _rename_bands(self, rows: Rows, theirs: Bands) -> None:
@@ -303,12 +329,11 @@ class Accounts:
                 order = {name: place for place, name in enumerate(mine)}
                 table = np.array([*(order.get(name, NO_BAND) for name in saved), NO_BAND], dtype=np.int8)
                 self.base_band[rows, at] = table[self.base_band[rows, at]]
-                self.alert_band[rows, at] = table[self.alert_band[rows, at]]
                 self.held_band[rows, at] = table[self.held_band[rows, at]]
 
 
-_SAVED = ("applied", "last_ms", "override_told")
-_SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1", "alert_band": "|i1", "alert_ms": "<i8"}
+_SAVED = ("applied", "last_ms", "override_told", "learned", "passed")
+_SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1"}
 _FLAGS = ("dirty", "unsent", "on_time", "touched", "pulse", "recast")
 _ARRAYS = (
     *_SAVED,
@@ -327,7 +352,7 @@ _FILL: dict[str, float] = {
     "last_ms": NEVER,
     "fence": -1,
     "base_band": NO_BAND,
-    "alert_band": NO_BAND,
+    "passed": -1,
     "held_band": NO_BAND,
     "due_since": -1,
     "band": NO_BAND,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -58,7 +59,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
             )
             for page in column.save()
         ]
-    values = accounts.save(rows, engine.as_of or 0, layout)
+    values = accounts.save(rows, engine.as_of or 0, layout, engine.stalls.clocks)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
     records.append((STATE_KEY, _describe_state(engine)))
     for source, seen in engine.seen.items():
@@ -107,8 +108,15 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     rows = _read_rows(records, keys.get(ord("r"), []), layouts)
     moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
     as_of = max([*moments, state.get("as_of") or 0])
+    engine.watermarks.update(state.get("watermarks", {}))
+    engine.stalls.told.update(state.get("stalls", {}))
+    engine.alerter.storm.load(state.get("storm"))
     if as_of:
-        engine.restart(as_of)
+        found = [record for _, record, _ in rows.values() if len(record)]
+        engine.restart(as_of, _clocks(engine, found))
+        passed = [int(record["passed"].max()) for record in found if "passed" in (record.dtype.names or ())]
+        if max(passed, default=-1) >= 0:
+            engine.accounts.alerts.restart(max(passed))
     engine.judged_ms = state.get("judged")
     accounts = engine.accounts
     for digest, (owners, record, profiles) in rows.items():
@@ -128,6 +136,16 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
             flags[alive] = True
         return _lacking(engine, layouts.values(), keys.get(ord("p"), []))
     return {}
+
+
+def _clocks(engine: Engine, records: Iterable[np.ndarray[tuple[int], np.dtype[np.void]]]) -> dict[str, int]:
+    """How far the clocks of sources that can stall have come in any row (ms)."""
+    found: dict[str, int] = {}
+    for record in records:
+        for source in set(engine.plan.held_columns.values()):
+            if f"clock/{source}" in (record.dtype.names or ()):
+                found[source] = max(found.get(source, 0), int(record[f"clock/{source}"].max()))
+    return found
 
 
 def _lacking(engine: Engine, layouts: Iterable[Layout], pages: list[bytes]) -> dict[str, str]:
@@ -160,13 +178,18 @@ def _lacking(engine: Engine, layouts: Iterable[Layout], pages: list[bytes]) -> d
 
 def _describe_state(engine: Engine) -> bytes:
     settled = [[source, outcome, count] for (source, outcome), count in sorted(engine.settled.items())]
-    state = {
+    state: dict[str, Any] = {
         "as_of": engine.as_of,
         "judged": engine.judged_ms,
         "policy": engine.plan.label,
         "position": engine.position,
         "settled": settled,
+        "watermarks": engine.watermarks,
     }
+    if engine.stalls.told:
+        state["stalls"] = engine.stalls.told
+    if engine.alerter.storm.since:
+        state["storm"] = engine.alerter.storm.saved()
     return json.dumps(state).encode()
 
 

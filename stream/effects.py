@@ -54,3 +54,5 @@ class Effects:
     """Score changes by (score, cause)."""
     alerted: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Alerts by (rule, status)."""
+    flaps: Counter[str] = field(default_factory=Counter)
+    """Alerts that fired less than a day after they were resolved, by rule."""

@@ -13,7 +13,7 @@ step is cut at every border it crosses and all accounts are scored there; in con
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 
@@ -22,18 +22,20 @@ from numpy.typing import NDArray
 
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
 from stream.accounts import FENCES, Accounts
+from stream.alerting import Alerter
 from stream.batch import Batch, Candidates, sort_out
 from stream.columns import NEVER, Rows
 from stream.effects import Effects
 from stream.folding import Folder, Learning, merge_order, places, too_late
-from stream.holding import Memory, pass_border, shown
 from stream.members import Members
 from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
 from stream.plan import Plan
 from stream.publishing import Publisher
-from stream.scoring import Scored, measure_values, score_values
+from stream.scorer import Scorer
+from stream.scoring import Scored
 from stream.seen import SeenIds
 from stream.segmenting import Segmenter
+from stream.stalls import Stalls
 
 
 class Mode(Enum):
@@ -51,9 +53,17 @@ class Engine:
     """All accounts of one partition number."""
 
     def __init__(
-        self, plan: Plan, *, owns: Callable[[str], bool] | None = None, dedup_ids: int | None = 200_000
+        self,
+        plan: Plan,
+        *,
+        owns: Callable[[str], bool] | None = None,
+        dedup_ids: int | None = 200_000,
+        partition: int | None = None,
     ) -> None:
-        """Empty. `owns` tells which account ids hash here (None: all); `dedup_ids` None turns deduplication off."""
+        """Empty. `owns` tells which account ids hash here (None: all); `dedup_ids` None turns deduplication off.
+
+        `partition` is how alerts of no single account name the engine.
+        """
         self.plan = plan
         self.columns = [column.build() for column in plan.columns]
         segments = plan.policy.segments
@@ -63,6 +73,8 @@ class Engine:
             self.columns,
             owns or (lambda _account: True),
             Segmenter(segments) if segments else None,
+            rules=plan.rules,
+            source_of=plan.held_columns,
         )
         self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
         self.as_of: int | None = None
@@ -75,7 +87,12 @@ class Engine:
         """Outcomes by (source, outcome), each record once, across restarts."""
         self._folder = Folder(plan, self.accounts, self.columns)
         self.watermarks = self._folder.watermarks
+        self.stalls = Stalls(plan, self.watermarks, partition)
+        self.alerter = Alerter(plan, self.accounts, self.columns, partition)
+        self.scorer = Scorer(plan, self.accounts, self.columns, self.stalls)
         self._publisher = Publisher(plan, self.accounts)
+        self._stalled: tuple[str, ...] = ()
+        self._restate = False
         self._swept = NEVER
         self._stale = False
 
@@ -84,17 +101,34 @@ class Engine:
     @property
     def _clocked(self) -> bool:
         """Whether days alone may change what is said of an account."""
-        return self.plan.clocked or self.plan.remembers or bool(self.accounts.overrides)
+        accounts = self.accounts
+        return self.plan.clocked or self.plan.minds_borders or bool(accounts.overrides) or bool(accounts.words)
 
     def _advance(self, as_of_ms: int) -> None:
         """Move the moment of scores forward; never back."""
         if self.as_of is not None and as_of_ms <= self.as_of:
             return
         if self.as_of is None or pane_of(as_of_ms, self.plan.border_unit) > pane_of(self.as_of, self.plan.border_unit):
-            for column in self.columns:
-                column.advance(as_of_ms)
+            self.scorer.advance(as_of_ms)
             self._stale = True
+            if self.stalls:
+                self.as_of = as_of_ms
+                self._note_stalls(at_border=True)
         self.as_of = as_of_ms
+
+    def _note_stalls(self, *, at_border: bool) -> None:
+        """Learn which sources have stalled or come again; at a border all accounts are told anew of what changed.
+
+        Between borders not: what comes again brings what it missed, account by account, and old scores are better than
+        scores of accounts whose events are still to come.
+        """
+        assert self.as_of is not None
+        stalled = self.stalls.stalled(self.as_of)
+        self._restate |= stalled != self._stalled
+        self._stalled = stalled
+        if at_border and self._restate:
+            self._restate = False
+            self.accounts.unsent[self.accounts.alive()] = True
 
     def _sweep_until(self, border: int, mode: Mode, effects: Effects) -> None:
         """Score all accounts at every border up to and including number `border`."""
@@ -106,13 +140,13 @@ class Engine:
             first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self.plan.border_ms + 1
         )
         for number in range(first, (border if self._clocked else min(border, spent)) + 1):
-            if number > spent and not self.plan.remembers and number * self.plan.border_ms % UNIT_MS["day"]:
+            if number > spent and not self.plan.minds_borders and number * self.plan.border_ms % UNIT_MS["day"]:
                 continue
             self._advance(number * self.plan.border_ms)
-            if self.plan.remembers:
-                self._hold_to(number)
+            if self.plan.minds_borders:
+                self.scorer.pass_border(number * self.plan.border_ms, self._stalled)
             if mode is not Mode.CONFLATED:
-                self._publish(self.accounts.alive(), mode, effects, swept=True)
+                self._publish(self.accounts.alive(), mode, effects, swept=True, at_border=True)
                 self._stale = False
         if border >= first:
             self._advance(border * self.plan.border_ms)
@@ -210,13 +244,17 @@ class Engine:
             self._folder.tally(part, late[at], self.position[FENCES[part.batch.fence]], effects)
             folds.append(self._folder.prepare(part, late[at], running[at], segments[at]))
         learned = [Learning(part, segments[at]) for part, at in zip(profiles, at_places[len(parts) :], strict=True)]
-        cut = mode is not Mode.CONFLATED or self.plan.remembers
+        cut = mode is not Mode.CONFLATED or self.plan.minds_borders
         one = not cut or segments[0] == segments[-1]
         numbers = [int(segments[-1])] if one else np.unique(segments).tolist()
         for number in numbers:
             if cut:
                 self._sweep_until(number - 1, mode, effects)
             self._advance(int(running[np.searchsorted(segments, number, side="right") - 1]))
+            if self.stalls:
+                self._folder.watch(folds, number)
+                self.scorer.advance(self.as_of or 0)
+                self._note_stalls(at_border=False)
             touched = [rows for fold in folds if len(rows := self._folder.fold(fold, number))]
             touched += [rows for part in learned if len(rows := self._folder.learn(part.profiles, part.until(number)))]
             if mode is not Mode.CONFLATED and touched:
@@ -227,35 +265,36 @@ class Engine:
 
     def score(self, rows: Rows) -> Scored:
         """Scores of rows as of now."""
-        due = self._due(rows)
-        return shown(self.plan, due, self.accounts.held_band[rows]) if self.plan.remembers else due
+        assert self.as_of is not None
+        return self.scorer.score(rows, self.as_of)
 
-    def _due(self, rows: Rows) -> Scored:
-        """Scores as of now with the bands that are due, which policies with memory may not show yet."""
-        held = self.accounts.held_band[rows] if self.plan.remembers else None
-        return score_values(self.plan, measure_values(self.plan, self.columns, rows), self.segments(rows), held)
+    def ahead(self, rows: Rows, borders: Iterable[int]) -> Iterator[tuple[int, Scored]]:
+        """Scores of rows at `borders` (epoch ms, ascending) as if no event came any more."""
+        return self.scorer.ahead(rows, borders, self._stalled)
 
-    def _hold_to(self, border: int) -> None:
-        accounts, rows = self.accounts, self.accounts.alive()
-        memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
-        changed = pass_border(self.plan, self._due(rows), memory, border)
-        accounts.held_band[rows], accounts.due_since[rows] = memory
-        accounts.dirty[rows[changed]] = True
-
-    def segments(self, rows: Rows, as_of_ms: int | None = None) -> NDArray[np.int8] | None:
-        """The policy's segments of rows at a moment (None: as of now); None when the policy has none."""
-        segmenter, moment = self.accounts.segmenter, as_of_ms or self.as_of
-        return None if segmenter is None or moment is None else segmenter.of(rows, moment)
-
-    def _publish(self, rows: Rows, mode: Mode, effects: Effects, *, swept: bool) -> None:
+    def _publish(
+        self,
+        rows: Rows,
+        mode: Mode,
+        effects: Effects,
+        *,
+        swept: bool,
+        at_border: bool = False,
+        arriving: bool = False,
+    ) -> None:
         if not len(rows):
             return
         assert self.as_of is not None
         accounts = self.accounts
         scored = self.score(rows)
         moved = self._publisher.note(rows, scored)
-        said = self._publisher.said(rows, scored, self.as_of, catching_up=mode is not Mode.HEAD)
-        self._publisher.changes(said, effects, moved=moved, swept=swept, alerts=mode is not Mode.CONFLATED)
+        said = self._publisher.said(rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, stalled=self._stalled)
+        if mode is not Mode.CONFLATED:
+            # Before the changes, which make what is said now the baseline of the next.
+            self.alerter.tell(said, effects, at_border=at_border, arriving=arriving)
+            if self.stalls:
+                self.stalls.tell(self.as_of, effects)
+        self._publisher.changes(said, effects, moved=moved, swept=swept)
         accounts.on_time[rows] = False
         accounts.touched[rows] = False
         accounts.pulse[rows] = False
@@ -284,15 +323,16 @@ class Engine:
         """One exact sweep on reaching the head: held alerts fire if they are still true."""
         effects = Effects()
         if self.as_of is not None:
-            self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True)
+            self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True, arriving=True)
             self._stale = False
             # A border at this very moment has not passed yet: events of the same time may still come.
             self._swept = max(self._swept, segment_of(self.as_of, self.plan.border_unit) - 1)
         return effects
 
-    def restart(self, as_of_ms: int) -> None:
-        """Set the moment of an empty engine, so that rows can be loaded."""
+    def restart(self, as_of_ms: int, clocks: Mapping[str, int]) -> None:
+        """Set the moment of an empty engine, so that rows can be loaded; `clocks` (ms) of sources that can stall."""
         assert not len(self.accounts), "only an empty engine restarts"
+        self.stalls.clocks.update(clocks)
         self._advance(as_of_ms)
 
     def current(self) -> Effects:
@@ -300,7 +340,7 @@ class Engine:
         effects = Effects()
         alive = self.accounts.alive()
         if self.as_of is not None and len(alive):
-            said = self._publisher.said(alive, self.score(alive), self.as_of, catching_up=False)
+            said = self._publisher.said(alive, self.score(alive), self.as_of, catching_up=False, stalled=self._stalled)
             self._publisher.scores(said, effects)
         return effects
 

@@ -46,6 +46,8 @@ class Fold:
     timely: NDArray[np.bool_]
     segments: NDArray[np.int64]
     taken: list[Taken]
+    heard: tuple[NDArray[np.int64], NDArray[np.int64]] | None
+    """Times of all its events that are not late, fenced ones too, and their segments; only where sources can stall."""
     done: int = 0
 
 
@@ -90,13 +92,26 @@ class Folder:
     ) -> Fold:
         """What a part adds to the columns, once late and fenced events are out."""
         good = ~(late | part.fenced)
+        heard = (part.times[~late], segments[~late]) if self._plan.policy.stalls else None
         if not good.all():
             part, running, segments = part.pick(good), running[good], segments[good]
-        if len(part.times):
-            source = part.batch.source
-            self.watermarks[source] = max(self.watermarks.get(source, 0), int(part.times.max()))
+        if len(part.times) and heard is None:
+            self._hear(part.batch.source, part.times)
         timely = part.times // self._plan.border_ms >= running // self._plan.border_ms
-        return Fold(part, timely, segments, self._intakes[part.batch.source].take(part.events()))
+        return Fold(part, timely, segments, self._intakes[part.batch.source].take(part.events()), heard)
+
+    def _hear(self, source: str, times: NDArray[np.int64]) -> None:
+        self.watermarks[source] = max(self.watermarks.get(source, 0), int(times.max()))
+
+    def watch(self, folds: Sequence[Fold], number: int) -> None:
+        """Let the watermarks know of events up to segment `number`, before these are folded."""
+        for fold in folds:
+            if fold.heard is None:
+                continue
+            times, segments = fold.heard
+            inside = segments <= number
+            if inside.any():
+                self._hear(fold.part.batch.source, times[inside])
 
     def fold(self, fold: Fold, number: int) -> Rows:
         """Fold the next events of a part, up to segment `number`, into the columns; returns their rows."""
@@ -133,6 +148,8 @@ class Folder:
             assert isinstance(control, ControlEvent)
             if control.kind == "pulse":
                 self._accounts.pulse[row] = True
+            elif control.kind in {"acknowledge", "snooze"}:
+                self._accounts.words.take(row, control)
             else:
                 self._accounts.rule(row, control)
 

@@ -1,8 +1,7 @@
 """What becomes of scores when nothing happens: no event comes, and panes leave their windows one by one.
 
 Owns the way ahead: which moments count, the score at each, and the first change of band. It is exact, not a guess: the
-panes say when every event leaves. Works on copies of columns, so that the engine's own state is not touched. Pure;
-called by `vitals explain`.
+panes say when every event leaves. Pure; called by `vitals explain`.
 """
 
 from __future__ import annotations
@@ -17,10 +16,8 @@ from stream.bands import BAND_DECIMALS
 from stream.chosen import Chosen, Reading, reading
 from stream.columns import Rows
 from stream.engine import Engine
-from stream.holding import Memory, pass_border, shown
 from stream.panes import UNIT_MS
 from stream.plan import Plan
-from stream.scoring import measure_values, score_values
 
 HORIZON_MS = 90 * UNIT_MS["day"]
 
@@ -83,21 +80,10 @@ def scores_ahead(
     """The moment and the scores of rows (k) now, then at each of `borders_ahead`, as if no event came any more."""
     if engine.as_of is None:
         return
-    plan, accounts = engine.plan, engine.accounts
-    columns = [column.excerpt(rows) for column in engine.columns]
-    memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
-    mine = np.arange(len(rows), dtype=np.int64)
+    plan = engine.plan
     yield engine.as_of, reading(plan, chosen, engine.score(rows))
-    for border in borders_ahead(plan, engine.as_of, horizon_ms):
-        for column in columns:
-            column.advance(border)
-        values, segments = measure_values(plan, columns, mine), engine.segments(rows, border)
-        if not plan.remembers:
-            yield border, reading(plan, chosen, score_values(plan, values, segments))
-            continue
-        pass_border(plan, score_values(plan, values, segments, memory.held), memory, border // plan.border_ms)
-        due = score_values(plan, values, segments, memory.held)
-        yield border, reading(plan, chosen, shown(plan, due, memory.held))
+    for border, scored in engine.ahead(rows, borders_ahead(plan, engine.as_of, horizon_ms)):
+        yield border, reading(plan, chosen, scored)
 
 
 def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZON_MS) -> list[Forecast]:

@@ -59,6 +59,12 @@ class Model:
     starts: Vector
     leaves: Vector | None
 
+    def trusted(self, which: NDArray[np.bool_]) -> float:
+        """Share of the weight (of impacts: of their sizes) of some factors (F,), 0 to 1."""
+        sizes = np.abs(self.shares if self.shares.any() else self.weights)
+        total = float(sizes.sum())
+        return float(sizes[which].sum()) / total if total else 1.0
+
 
 @dataclass(frozen=True)
 class ScorePlan:

@@ -24,6 +24,7 @@ from stream.models import ScorePlan, plan_score
 from stream.normalisers import Normaliser
 from stream.panes import UNIT_MS, Unit
 from stream.policy import Measure, Policy
+from stream.rules import SILENCE, RulePlan, compile_rules, silent_sources
 
 NULL_NUMBERS = {"count": 1.0, "duration_s": 0.0, "amount": 0.0, "days_late": 0.0}
 """What an explicit null means for a field that has a default; any other field is then absent."""
@@ -79,19 +80,37 @@ class Plan:
     """Longest window by unit, in panes; a unit no measure uses is absent."""
 
     scores: tuple[ScorePlan, ...]
+    rules: tuple[RulePlan, ...]
 
     @cached_property
     def clocked(self) -> bool:
-        """Whether scores may change with the days alone, long after the last event has left every window."""
+        """Whether days alone may change what is said, long after the last event has left every window."""
         by_day = any(bound.field != "arr" for segment in self.policy.segments for bound in segment.ranges)
+        by_day |= any(part.rule.kind == "silent" for part in self.rules)
         return by_day or any(column.need.kind == "fact" for column in self.columns)
 
     @cached_property
+    def memories(self) -> tuple[RulePlan, ...]:
+        """The alert rules that remember borders."""
+        return tuple(part for part in self.rules if part.memory >= 0)
+
+    @cached_property
     def remembers(self) -> bool:
-        """Whether bands depend on those of earlier borders: then every border is minded, also while catching up."""
+        """Whether bands depend on those of earlier borders."""
         return any(part.remembers for part in self.scores)
 
+    @cached_property
+    def held_columns(self) -> dict[int, str]:
+        """Source of each column, by place, that stands still while its source has stalled."""
+        stalls = {stall.source for stall in self.policy.stalls}
+        return {at: column.source for at, column in enumerate(self.columns) if column.source in stalls}
+
     @property
+    def minds_borders(self) -> bool:
+        """Whether bands or alerts depend on borders before: then every border is minded, also while catching up."""
+        return self.remembers or bool(self.memories)
+
+    @cached_property
     def border_ms(self) -> int:
         """Milliseconds from border to border."""
         return UNIT_MS[self.border_unit]
@@ -101,10 +120,11 @@ class Plan:
         """Whether scores depend on profiles."""
         return bool(self.policy.segments) or any(column.need.kind == "fact" for column in self.columns)
 
-    @property
+    @cached_property
     def border_unit(self) -> Unit:
         """The finest pane in use: at its borders scores are exact."""
-        return "hour" if "hour" in self.longest else "day"
+        finer = any(part.rule.within and part.rule.within.unit == "hour" for part in self.rules)
+        return "hour" if finer or "hour" in self.longest else "day"
 
     @property
     def label(self) -> str:
@@ -135,7 +155,13 @@ def compile_plan(policy: Policy) -> Plan:
         by_segment = tuple((segments.index(name), normaliser) for name, normaliser in measure.by_segment)
         measures.append(MeasurePlan(measure, tuple(positions), by_segment))
     scores = tuple(plan_score(policy, score) for score in policy.scores)
-    return Plan(policy, tuple(plans), tuple(measures), longest, scores)
+    silence = {}
+    for source in silent_sources(policy):
+        name = _column_name(source, SILENCE, "day")
+        silence[source] = order.setdefault(name, len(plans))
+        if silence[source] == len(plans):
+            plans.append(ColumnPlan(name, source, SILENCE, "day", 0))
+    return Plan(policy, tuple(plans), tuple(measures), longest, scores, compile_rules(policy, scores, silence))
 
 
 def _column_name(source: str, need: Need, unit: Unit) -> str:

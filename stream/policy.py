@@ -13,8 +13,10 @@ import hashlib
 import json
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from stream.policy_alerts import AlertRule, Stall, Storms, read_alerts, read_stalls, read_storms
 from stream.policy_bands import Band
 from stream.policy_errors import Findings, PolicyError, Problem, closest
 from stream.policy_lines import key_lines
@@ -45,7 +47,7 @@ _LONGEST_SEARCHED = 1000  # lines of a file that is searched for what was left o
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A valid policy: measures, scores and segments in the order of the file.
+    """A valid policy: measures, scores and segments in the order of the file, alert rules by name.
 
     `digest` is 16 hexadecimal digits of what the policy means: comments, spacing, the order of keys and bands, and
     defaults written out make no difference to it.
@@ -56,6 +58,9 @@ class Policy:
     scores: tuple[Score, ...]
     segments: tuple[Segment, ...]
     digest: str
+    alerts: tuple[AlertRule, ...] = ()
+    storms: Storms = field(default_factory=Storms)
+    stalls: tuple[Stall, ...] = ()
 
     @property
     def score(self) -> Score:
@@ -77,16 +82,19 @@ def _read(text: str, file: str) -> Policy:
     except ValueError as error:
         raise PolicyError([_syntax_problem(text, file, error)]) from error
     findings = Findings()
-    root = Table(document, (), findings, ("name", "segments", "measures", "scores"))
+    root = Table(document, (), findings, ("name", "segments", "measures", "scores", "alerts", "storms", "sources"))
     name = _read_name(root)
     segments = read_segments(root)
     names = _names(root, "segments")
     measures = read_measures(root, names)
     scores = read_scores(root, _names(root, "measures"), names)
     check_use(root, findings, measures, scores)
+    alerts = read_alerts(root, scores, measures, names)
+    storms, stalls = read_storms(root), read_stalls(root)
     if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
-    return Policy(name, measures, scores, segments, _digest(name, measures, scores, segments))
+    digest = _digest(name, measures, scores, {"segments": segments, "alerts": alerts, "sources": stalls}, storms)
+    return Policy(name, measures, scores, segments, digest, alerts, storms or Storms(), stalls)
 
 
 def _names(root: Table, key: str) -> tuple[str, ...]:
@@ -104,18 +112,27 @@ def _read_name(root: Table) -> str | None:
     return name
 
 
-def _digest(name: str, measures: tuple[Measure, ...], scores: tuple[Score, ...], segments: tuple[Segment, ...]) -> str:
+def _digest(
+    name: str,
+    measures: tuple[Measure, ...],
+    scores: tuple[Score, ...],
+    others: dict[str, tuple[Any, ...]],
+    storms: Storms | None,
+) -> str:
     # What is not set is left out, so that a setting added to the language changes no digest of a policy without it.
     found = [asdict(score, dict_factory=_set_values) for score in scores]
-    content = {
+    content: dict[str, object] = {
         "name": name,
         "measures": [asdict(measure, dict_factory=_set_values) for measure in measures],
         "score": found[0],
     }
     if found[1:]:
         content["more_scores"] = found[1:]
-    if segments:
-        content["segments"] = [asdict(segment, dict_factory=_set_values) for segment in segments]
+    for key, parts in others.items():
+        if parts:
+            content[key] = [asdict(part, dict_factory=_set_values) for part in parts]
+    if storms is not None:
+        content["storms"] = asdict(storms)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_LENGTH]
 

@@ -39,7 +39,7 @@ class Window:
     unit: Literal["hour", "day"]
 
 
-def _read_panes(table: Table, key: str, expected: str) -> Window | None:
+def read_panes(table: Table, key: str, expected: str) -> Window | None:
     """A span written as a window."""
     given = table.value(key)
     found = _WINDOW.fullmatch(given) if isinstance(given, str) else None
@@ -53,7 +53,7 @@ def _read_panes(table: Table, key: str, expected: str) -> Window | None:
 def read_dwell(table: Table) -> int | None:
     """For how long another band has to be due before an account changes to it, in milliseconds."""
     expected = 'hours or days, such as "12h" or "3d"'
-    span = _read_panes(table, "dwell", expected)
+    span = read_panes(table, "dwell", expected)
     if span is None or span.panes:
         return None if span is None else span.panes * UNIT_MS[span.unit]
     table.wrong("dwell", expected)
@@ -62,7 +62,7 @@ def read_dwell(table: Table) -> int | None:
 
 def read_window(table: Table, stat: str | None) -> Window | None:
     """The window of a measure."""
-    window = _read_panes(table, "window", _SPANS)
+    window = read_panes(table, "window", _SPANS)
     if window is None:
         return None
     panes, unit = window.panes, window.unit
@@ -107,7 +107,7 @@ def _read_history(table: Table, window: Window | None) -> int | None:
         longest = f"{LONGEST_WINDOW[window.unit] // 3}{window.unit[0]}"
         table.wrong("window", f'at most "{longest}" where it is compared with a history of at least two windows')
         return None
-    history = _read_panes(table, "history", expected)
+    history = read_panes(table, "history", expected)
     if history is None or window is None:
         return None
     most = LONGEST_WINDOW[window.unit] - window.panes
@@ -133,7 +133,7 @@ def read_hold(table: Table, stat: str | None, window: Window | None, compare: st
     if window is None or "stale_after" not in table:
         return None if window is None else LONGEST_WINDOW[window.unit]
     expected = 'a span such as "180d", in the unit of the window, longer than it'
-    span = _read_panes(table, "stale_after", expected)
+    span = read_panes(table, "stale_after", expected)
     most = LONGEST_WINDOW[window.unit]
     if span is not None and (span.unit != window.unit or not window.panes < span.panes <= most):
         table.wrong("stale_after", f'{expected} and at most "{most}{window.unit[0]}"')

@@ -1,4 +1,4 @@
-"""What to say and when: score messages, score changes, alerts, for accounts that have just been scored.
+"""What to say and when: score messages and score changes, for accounts that have just been scored.
 
 Owns the thresholds of publishing and the identity of messages. It updates the baselines in `Accounts` (what was last
 said) and nothing else; how it is said is for `stream.writing`. Called by `stream.engine`.
@@ -9,15 +9,11 @@ baseline, new score. So an id never names two contents, also when a replay group
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from schemas.codecs import encode
 from stream.accounts import FENCES, NO_BAND, Accounts
-from stream.alerts import Turn, alert_table, band_alert
 from stream.columns import Rows
 from stream.effects import Effects, Message
 from stream.overriding import overruled
@@ -26,9 +22,6 @@ from stream.scoring import Scored
 from stream.writing import CAUSES, Said, Writer
 
 _SHIFT_DECIMALS = 9
-_TELLING = 0.05
-"""Smaller deltas would read as 0.0."""
-_TOLD = 3
 
 
 class Publisher:
@@ -40,7 +33,6 @@ class Publisher:
         self._accounts = accounts
         self._unit_ms = plan.border_ms
         self._writer = Writer(plan, accounts)
-        self._alert_tables = [alert_table(part.score.bands) for part in plan.scores]
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
         self._state_dtypes = [_state_dtype(len(part.parts)) for part in plan.scores]
 
@@ -67,22 +59,22 @@ class Publisher:
         accounts.segment[rows] = scored.segments
         return np.asarray(moved & ~fresh, dtype=np.bool_)
 
-    def said(self, rows: Rows, scored: Scored, as_of_ms: int, *, catching_up: bool) -> Said:
+    def said(
+        self, rows: Rows, scored: Scored, as_of_ms: int, *, catching_up: bool, stalled: tuple[str, ...] = ()
+    ) -> Said:
         """What there is to say of rows, for `changes` and `scores`."""
         moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
-        return Said(as_of_ms, rows, scored, moments, revisions, catching_up)
+        return Said(as_of_ms, rows, scored, moments, revisions, catching_up, stalled)
 
-    def changes(
-        self, said: Said, effects: Effects, *, moved: NDArray[np.bool_] | None, swept: bool, alerts: bool
-    ) -> None:
-        """Publish the changes of rows that moved enough or changed band, and their alerts unless held.
+    def changes(self, said: Said, effects: Effects, *, moved: NDArray[np.bool_] | None, swept: bool) -> None:
+        """Publish the changes of rows that moved enough or changed band.
 
         `moved` tells which rows came into another segment, as `note` returned it.
         """
         accounts, rows = self._accounts, said.rows
         causes = self._causes(rows, moved, swept=swept)
         for at in range(len(self._plan.scores)):
-            self._change(said, at, causes, effects, swept=swept, alerts=alerts)
+            self._change(said, at, causes, effects, swept=swept)
         if accounts.overrides:
             changed = overruled(rows, accounts, said.as_of_ms)
             values = self._writer.overrides(said.pick(changed))
@@ -101,32 +93,20 @@ class Publisher:
             causes[moved] = CAUSES.index("segment")
         return causes
 
-    def _change(
-        self, said: Said, at: int, given: NDArray[np.int8], effects: Effects, *, swept: bool, alerts: bool
-    ) -> None:
-        """The changes and alerts of score `at`."""
+    def _change(self, said: Said, at: int, given: NDArray[np.int8], effects: Effects, *, swept: bool) -> None:
+        """The changes of score `at`."""
         accounts, rows, one = self._accounts, said.rows, said.scored.scores[at]
         # Rounded, so that a step from 59.1 to 60.1 is one of 1; no step at all is no change, even where 0 is enough.
         shift = np.abs(np.round(one.values - accounts.base_score[rows, at], _SHIFT_DECIMALS))
         told = (shift >= self._plan.scores[at].score.min_change) & (shift > 0)
         told |= one.bands != accounts.base_band[rows, at]
-        turned = np.zeros(len(rows), dtype=bool)
-        if alerts:
-            turned = self._alert_tables[at][one.bands] != accounts.alert_band[rows, at]
-        chosen = np.flatnonzero(told | turned)
+        chosen = np.flatnonzero(told)
         if not chosen.size:
             return
         if len(chosen) < len(rows):
             said, given = said.pick(chosen), given[chosen]
-        states = self._states(said, at, given, swept=swept)
-        identities = list(map(xxhash.xxh3_128_hexdigest, states))
-        for place in np.flatnonzero(turned[chosen]).tolist():
-            self._alert(said, at, place, identities[place], effects)
+        identities = list(map(xxhash.xxh3_128_hexdigest, self._states(said, at, given, swept=swept)))
         accounts.dirty[said.rows] = True
-        changed = np.flatnonzero(told[chosen])
-        if len(changed) < len(chosen):
-            said, given = said.pick(changed), given[changed]
-            identities = [identities[place] for place in changed.tolist()]
         rows, one = said.rows, said.scored.scores[at]
         causes = np.where(accounts.recast[rows, at], CAUSES.index("policy"), given)
         values = self._writer.changes(said, at, identities, causes)
@@ -151,8 +131,8 @@ class Publisher:
         return np.maximum(self._accounts.last_ms[rows], border)
 
     def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
-        """Grows with every event applied and every border passed."""
-        return self._accounts.applied[rows] + as_of_ms // self._unit_ms
+        """Grows with every event applied, every profile taken and every border passed."""
+        return self._accounts.applied[rows] + self._accounts.learned[rows] + as_of_ms // self._unit_ms
 
     def _states(self, said: Said, at: int, causes: NDArray[np.int8], *, swept: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
@@ -170,8 +150,6 @@ class Publisher:
         record["score"] = accounts.base_score[rows, at]
         record["parts"] = accounts.base_parts[rows, accounts.parts_of[at]]
         record["band"] = accounts.base_band[rows, at]
-        record["alert"] = accounts.alert_band[rows, at]
-        record["alert_ms"] = accounts.alert_ms[rows, at]
         record["to"] = one.values
         record["to_parts"] = one.parts
         record["to_band"] = one.bands
@@ -185,32 +163,6 @@ class Publisher:
             blob[start : start + width] + key for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
         ]
 
-    def _alert(self, said: Said, at: int, place: int, identity: str, effects: Effects) -> None:
-        accounts, part, row = self._accounts, self._plan.scores[at], int(said.rows[place])
-        bands, one = part.score.bands, said.scored.scores[at]
-        account = accounts.index.names[row]
-        profile = accounts.profiles.get(row)
-        name = profile.name if profile and profile.name else account
-        if name != account:
-            # A name is no part of the row's state: the same alert under another name is another content.
-            identity = xxhash.xxh3_128_hexdigest((identity + name).encode())
-        band, time_ms = int(one.bands[place]), int(said.moments[place])
-        deltas = (one.parts[place] - accounts.base_parts[row, accounts.parts_of[at]]).tolist()
-        reason = _reason(part.parts, deltas)
-        turn = Turn(account, name, part.score.name, float(one.values[place]), bands[band], time_ms, reason)
-        old, new = int(accounts.alert_band[row, at]), NO_BAND if bands[band].alert is None else band
-        messages = []
-        if old != NO_BAND:
-            since = int(accounts.alert_ms[row, at])
-            messages.append(band_alert("r" + identity, turn, of=bands[old], started_ms=since))
-        if new != NO_BAND:
-            messages.append(band_alert("f" + identity, turn, of=bands[new], started_ms=None))
-            accounts.alert_ms[row, at] = time_ms
-        for message in messages:
-            effects.alerts.append(Message(account.encode(), encode(message)))
-            effects.alerted[message.rule, message.status] += 1
-        accounts.alert_band[row, at] = new
-
 
 def _state_dtype(parts: int) -> np.dtype[np.void]:
     return np.dtype(
@@ -223,8 +175,6 @@ def _state_dtype(parts: int) -> np.dtype[np.void]:
             ("score", "<f8"),
             ("parts", "<f8", (parts,)),
             ("band", "|i1"),
-            ("alert", "|i1"),
-            ("alert_ms", "<i8"),
             ("to", "<f8"),
             ("to_parts", "<f8", (parts,)),
             ("to_band", "|i1"),
@@ -232,10 +182,3 @@ def _state_dtype(parts: int) -> np.dtype[np.void]:
             ("flags", "|b1", (3,)),
         ]
     )
-
-
-def _reason(names: Sequence[str], deltas: Sequence[float]) -> str:
-    """The few factors that moved a score most, in words: "support tickets -14.0, nps -2.5"."""
-    telling = [pair for pair in zip(names, deltas, strict=True) if abs(pair[1]) >= _TELLING]
-    telling.sort(key=lambda pair: -abs(pair[1]))
-    return ", ".join(f"{name.replace('_', ' ')} {delta:+.1f}" for name, delta in telling[:_TOLD])

@@ -44,6 +44,8 @@ class Said(NamedTuple):
     moments: NDArray[np.int64]
     revisions: NDArray[np.int64]
     catching_up: bool
+    stalled: tuple[str, ...] = ()
+    """Sources that have stalled."""
 
     def pick(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Said:
         """Only some of the accounts."""
@@ -83,12 +85,7 @@ class Writer:
         self._plan = plan
         self._segments = [_encode(segment.name) for segment in plan.policy.segments] + [b"null"]
         label = plan.label
-
-        def scores(*, catching_up: bool) -> Template:
-            found = {part.score.name: _score_value(part) for part in plan.scores}
-            return Template(ScoreMessage(GAP, GAP, GAP, label, GAP, found, catching_up))
-
-        self._score = [scores(catching_up=catching_up) for catching_up in (False, True)]
+        self._score: dict[tuple[bool, tuple[str, ...]], Template] = {}
         self._bands = [_encoded(*(band.name for band in part.score.bands), None) for part in plan.scores]
         self._changes = [_ChangeTemplates(part, label) for part in plan.scores]
         self._limits = [
@@ -111,11 +108,31 @@ class Writer:
             columns += [value, list(map(self._bands[at].__getitem__, one.bands.tolist())), *texts]
             if one.limited is not None:
                 columns.append(self._exceptions(at, said, one))
-        values = self._score[said.catching_up].fill(columns)
+            if said.stalled:
+                columns += numbers(self._confidence(part, said))
+        values = self._template(said).fill(columns)
         if self._accounts.overrides or self._accounts.children:
             for place, row in enumerate(rows.tolist()):
                 values[place] = self._with_others(values[place], row, said.as_of_ms)
         return values
+
+    def _template(self, said: Said) -> Template:
+        """The form of score messages now."""
+        key = said.catching_up, said.stalled
+        if key not in self._score:
+            found = {part.score.name: _score_value(part, stalled=bool(said.stalled)) for part in self._plan.scores}
+            message = ScoreMessage(GAP, GAP, GAP, self._plan.label, GAP, found, said.catching_up)
+            message.stalled_sources = list(said.stalled) or None
+            self._score[key] = Template(message)
+        return self._score[key]
+
+    def _confidence(self, part: ScorePlan, said: Said) -> NDArray[np.float64]:
+        """Share of the nominal weight of a score that does not rest on sources that have stalled, (k,)."""
+        measures = [self._plan.measures[place].measure for place in part.places.tolist()]
+        stalled = np.array([measure.source in said.stalled for measure in measures], dtype=bool)
+        shares = np.array([model.trusted(~stalled) for model in part.models])
+        segments = said.scored.segments
+        return shares[np.zeros(len(said.rows), dtype=np.intp) if segments is None else segments + 1]
 
     def _with_others(self, value: bytes, row: int, as_of_ms: int) -> bytes:
         """A score message with what few accounts have: an override, a parent."""
@@ -234,11 +251,11 @@ class _ChangeTemplates:
         self.residue = [change([*shifts, residue], catching_up=catching_up) for catching_up in (False, True)]
 
 
-def _score_value(part: ScorePlan) -> ScoreValue:
+def _score_value(part: ScorePlan, *, stalled: bool) -> ScoreValue:
     factors = [Factor(name, GAP, GAP, GAP, GAP) for name in part.measures]
     factors += [Factor(name, None, None, 0.0, GAP) for name in part.extras]
     limits = any(model.limits for model in part.models)
-    return ScoreValue(GAP, GAP, factors, GAP if limits else None)
+    return ScoreValue(GAP, GAP, factors, GAP if limits else None, GAP if stalled else None)
 
 
 def _encoded(*values: str | None) -> list[bytes]:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 from hypothesis import strategies as st
 
 from agents.records import read
@@ -19,6 +20,7 @@ from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ORIGIN_HEADER
 from stream import changelog
 from stream.engine import Engine, Mode
+from stream.episodes import is_open
 from stream.merge import Fetch, Merge
 from stream.plan import Plan, compile_plan
 from stream.policy import parse_policy
@@ -72,8 +74,17 @@ class Watched(Engine):
         self.borders: dict[int, dict[str, AccountScore]] = {}
         self.open_at: dict[int, set[tuple[str, str]]] = {}
 
-    def _publish(self, rows: Rows, mode: Mode, effects: Effects, *, swept: bool) -> None:
-        super()._publish(rows, mode, effects, swept=swept)
+    def _publish(
+        self,
+        rows: Rows,
+        mode: Mode,
+        effects: Effects,
+        *,
+        swept: bool,
+        at_border: bool = False,
+        arriving: bool = False,
+    ) -> None:
+        super()._publish(rows, mode, effects, swept=swept, at_border=at_border, arriving=arriving)
         assert self.as_of is not None
         if swept and mode is not Mode.CONFLATED and self.as_of % self.plan.border_ms == 0:
             self.borders[self.as_of] = scores_of(self)
@@ -82,9 +93,10 @@ class Watched(Engine):
 
 def open_episodes(engine: Engine) -> set[tuple[str, str]]:
     """(account, rule) of every alert that is firing, as the engine's rows have it."""
-    accounts, bands = engine.accounts, engine.plan.policy.score.bands
-    open_in = [(row, int(accounts.alert_band[row, 0])) for row in range(len(accounts))]
-    return {(accounts.index.names[row], f"band:health:{bands[band].name}") for row, band in open_in if band >= 0}
+    accounts = engine.accounts
+    rows, rules = np.nonzero(is_open(accounts.alerts.phase[: len(accounts)]))
+    pairs = zip(rows.tolist(), rules.tolist(), strict=True)
+    return {(accounts.index.names[row], engine.plan.rules[rule].name) for row, rule in pairs}
 
 
 def scores_of(engine: Engine) -> dict[str, AccountScore]:

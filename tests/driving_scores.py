@@ -48,9 +48,18 @@ class WatchedScores(Watched):
         super().__init__(plan, dedup_ids=dedup_ids)
         self.messages: dict[int, dict[str, Message]] = {}
 
-    def _publish(self, rows: Rows, mode: Mode, effects: Effects, *, swept: bool) -> None:
+    def _publish(
+        self,
+        rows: Rows,
+        mode: Mode,
+        effects: Effects,
+        *,
+        swept: bool,
+        at_border: bool = False,
+        arriving: bool = False,
+    ) -> None:
         # Not Watched's own, which knows one score only.
-        Engine._publish(self, rows, mode, effects, swept=swept)
+        Engine._publish(self, rows, mode, effects, swept=swept, at_border=at_border, arriving=arriving)
         assert self.as_of is not None
         if swept and mode is not Mode.CONFLATED and self.as_of % self.plan.border_ms == 0:
             self.messages[self.as_of] = messages_of(self)

@@ -201,7 +201,7 @@ def _alert_cells(alert: Alert, names: Mapping[str, str]) -> tuple[RenderableType
     style = ("red" if alert.severity == "critical" else "yellow") if firing else "green"
     when = alert.starts_at if firing or alert.ends_at is None else alert.ends_at
     what = f"{alert.severity} {alert.status}" if firing else "resolved"
-    where = f"{alert.band} at {alert.score:.1f}"
+    where = alert.rule if alert.score is None else f"{alert.band} at {alert.score:.1f}"
     return _instant(when), Text(f"{what[:18]:<18}", style=style), _name(alert.account_id, names), _short(where, 24)
 
 

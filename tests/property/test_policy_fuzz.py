@@ -157,7 +157,8 @@ def check_scores(log: Path, plan: Plan) -> None:
         assert close(sum(deltas), change.to - change.from_, [*deltas, change.to, change.from_])
     engine = replay.engine
     assert engine.as_of is not None
-    assert len(engine.accounts.save(engine.accounts.alive(), engine.as_of, engine.accounts.layout())) == len(messages)
+    accounts = engine.accounts
+    assert len(accounts.save(accounts.alive(), engine.as_of, accounts.layout(), engine.stalls.clocks)) == len(messages)
 
 
 def read(text: str) -> tuple[Policy | None, tuple[Problem, ...]]:

@@ -1,0 +1,105 @@
+"""Scores of the accounts of one partition: now, at a border that is being passed, and ahead.
+
+Owns how columns, segments and what is remembered come together to scores, and lets columns and memories move on with
+time. It publishes nothing. Called by `stream.engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream import remembering
+from stream.accounts import Accounts
+from stream.columns import Rows
+from stream.holding import Memory, pass_border, shown
+from stream.measures.base import AnyColumn
+from stream.panes import UNIT_MS
+from stream.plan import Plan
+from stream.scoring import Scored, measure_values, score_values
+from stream.stalls import Stalls
+
+
+class Scorer:
+    """Scores one partition's accounts."""
+
+    def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn], stalls: Stalls) -> None:
+        """Bind to one policy and one partition."""
+        self._plan, self._accounts, self._columns, self._stalls = plan, accounts, columns, stalls
+
+    def advance(self, as_of_ms: int) -> None:
+        """Bring all columns to a moment, those of sources that can stall to their clocks."""
+        held = self._plan.held_columns
+        if held:
+            self._stalls.advance(as_of_ms)
+        for at, column in enumerate(self._columns):
+            column.advance(self._stalls.clocks[held[at]] if at in held else as_of_ms)
+
+    def score(self, rows: Rows, as_of_ms: int) -> Scored:
+        """Scores of rows as of a moment that the columns have been brought to."""
+        due = self._due(rows, as_of_ms)
+        return shown(self._plan, due, self._accounts.held_band[rows]) if self._plan.remembers else due
+
+    def _due(self, rows: Rows, as_of_ms: int) -> Scored:
+        """Scores with the bands that are due, which policies with memory may not show yet."""
+        held = self._accounts.held_band[rows] if self._plan.remembers else None
+        values = measure_values(self._plan, self._columns, rows)
+        return score_values(self._plan, values, self._segments(rows, as_of_ms), held)
+
+    def _segments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int8] | None:
+        segmenter = self._accounts.segmenter
+        return None if segmenter is None else segmenter.of(rows, as_of_ms)
+
+    def pass_border(self, border_ms: int, stalled: Sequence[str]) -> None:
+        """Let bands and alerts that remember borders take one in, but for rows that have done so before a crash."""
+        accounts, plan = self._accounts, self._plan
+        rows = accounts.alive()
+        rows = rows[accounts.passed[rows] < border_ms]
+        if plan.remembers:
+            memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
+            changed = pass_border(plan, self._due(rows, border_ms), memory, border_ms // plan.border_ms)
+            accounts.held_band[rows], accounts.due_since[rows] = memory
+            accounts.dirty[rows[changed]] = True
+        if plan.memories:
+            changed = remembering.pass_border(
+                plan,
+                rows,
+                self.score(rows, border_ms),
+                accounts.alerts,
+                columns=self._columns,
+                border_ms=border_ms,
+                look_ahead=lambda some, days: self._midnights_ahead(some, border_ms, days, stalled),
+            )
+            accounts.dirty[rows[changed]] = True
+        accounts.passed[rows] = border_ms
+
+    def _midnights_ahead(
+        self, rows: Rows, now_ms: int, days: int, stalled: Sequence[str]
+    ) -> Iterator[tuple[int, Scored]]:
+        day = UNIT_MS["day"]
+        every = self._plan.border_ms if self._plan.remembers else day
+        borders = range((now_ms // every + 1) * every, (now_ms // day + days) * day + 1, every)
+        return ((at_ms, scored) for at_ms, scored in self.ahead(rows, borders, stalled) if at_ms % day == 0)
+
+    def ahead(self, rows: Rows, borders: Iterable[int], stalled: Sequence[str]) -> Iterator[tuple[int, Scored]]:
+        """Scores of rows at `borders` (epoch ms, ascending) as if no event came: exact, since panes leave by the clock.
+
+        Sources that have `stalled` stay so, and no other does. Nothing but copies is touched.
+        """
+        accounts, plan = self._accounts, self._plan
+        still = {at for at, source in plan.held_columns.items() if source in stalled}
+        columns = [column.excerpt(rows) for column in self._columns]
+        memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
+        mine = np.arange(len(rows), dtype=np.int64)
+        for border in borders:
+            for at, column in enumerate(columns):
+                if at not in still:
+                    column.advance(border)
+            values, segments = measure_values(plan, columns, mine), self._segments(rows, border)
+            if not plan.remembers:
+                yield border, score_values(plan, values, segments)
+                continue
+            pass_border(plan, score_values(plan, values, segments, memory.held), memory, border // plan.border_ms)
+            yield border, shown(plan, score_values(plan, values, segments, memory.held), memory.held)
