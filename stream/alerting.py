@@ -58,8 +58,6 @@ class Alerter:
         """Tell what has changed of the alerts of rows; `arriving` after they were held, so that early ones may end."""
         state = self._accounts.alerts
         self.storm.pass_to(said.as_of_ms, effects)
-        if state.orphans:
-            self._end_orphans(said, effects)
         if not state.rules:
             return
         before = state.phase[said.rows]
@@ -112,8 +110,9 @@ class Alerter:
     def _listen(self, said: Said, before: NDArray[np.int8], turns: NDArray[np.int8]) -> Matrix:
         """Let words turn alerts, in place; which are to be told again though their state stays, (k, R)."""
         words, again = self._accounts.words, np.zeros(before.shape, dtype=bool)
-        for place, row in enumerate(said.rows.tolist()):
-            for rule, word in list(words.get(row, {}).items()):
+        spoken_of = np.flatnonzero(np.isin(said.rows, list(words)))
+        for place, row in zip(spoken_of.tolist(), said.rows[spoken_of].tolist(), strict=True):
+            for rule, word in list(words[row].items()):
                 at = next(part.place for part in self._plan.rules if part.name == rule)
                 again[place, at] = (row, rule) in words.fresh
                 words.fresh.discard((row, rule))
@@ -206,8 +205,8 @@ class Alerter:
             return float(silent_days(part, rows, self._columns)[0])
         return 0.0
 
-    def _end_orphans(self, said: Said, effects: Effects) -> None:
-        """Resolve what is open of rules that the policy does not have any more."""
+    def end_orphans(self, said: Said, effects: Effects) -> None:
+        """Resolve what is open of rules that the policy does not have any more, also while alerts are held."""
         orphans = self._accounts.alerts.orphans
         for place, row in enumerate(said.rows.tolist()):
             for orphan in orphans.pop(row, ()):

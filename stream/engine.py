@@ -289,6 +289,8 @@ class Engine:
         scored = self.score(rows)
         moved = self._publisher.note(rows, scored)
         said = self._publisher.said(rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, stalled=self._stalled)
+        if accounts.alerts.orphans:
+            self.alerter.end_orphans(said, effects)
         if mode is not Mode.CONFLATED:
             # Before the changes, which make what is said now the baseline of the next.
             self.alerter.tell(said, effects, at_border=at_border, arriving=arriving)
