@@ -27,11 +27,19 @@ class Factor(Struct, gc=False):
     contribution: float
 
 
+class Outlook(Struct, gc=False):
+    """The first change of band if no event comes: at which UTC midnight (epoch ms), and into which band."""
+
+    at: int
+    band: str
+
+
 class ScoreValue(Struct, omit_defaults=True, gc=False):
     """A score, its band and what it is made of; contributions sum to `value`.
 
     `exceptions` names the measures whose exceptions hold, in a score that has exceptions. `confidence` is the share of
-    weight that does not rest on sources that have stalled, absent while none has.
+    weight that does not rest on sources that have stalled, absent while none has. `outlook` is as of the last UTC
+    midnight, in a score whose policy asks for it; null: no change of band ahead.
     """
 
     value: float
@@ -39,6 +47,7 @@ class ScoreValue(Struct, omit_defaults=True, gc=False):
     factors: list[Factor]
     exceptions: list[str] | None = None
     confidence: float | None = None
+    outlook: Outlook | None = None
 
 
 class Override(Struct, omit_defaults=True, gc=False):

@@ -11,15 +11,11 @@ or version are read by field name.
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from schemas.codecs import encode, instant_ms
@@ -27,48 +23,15 @@ from schemas.events import SOURCES, ControlEvent, ProfileEvent
 from stream.alert_state import AlertState
 from stream.alert_words import Words
 from stream.columns import NEVER, FactColumn, LatestColumn, PaneColumn, Rows
+from stream.layout import VERSION, Bands, Layout
 from stream.measures.base import AnyColumn
 from stream.models import ScorePlan
 from stream.rules import RulePlan
 from stream.segmenting import Segmenter, fact
 
-VERSION = 1
 FENCES = (*SOURCES, "inbox")
 NO_BAND = -1
-_HEADER = 9
 _BETWEEN = b"\n"  # JSON without spaces has none
-_APPLIED = struct.Struct("<q")
-
-
-Bands = dict[str, list[str]]
-
-
-class Layout(NamedTuple):
-    """The fixed part of a changelog row: a packed dtype, the bands (by score) that its indexes mean, a hash of both."""
-
-    dtype: np.dtype[np.void]
-    bands: Bands
-    digest: bytes
-
-    def describe(self) -> bytes:
-        """The layout as a changelog record."""
-        return _describe(self.dtype, self.bands).encode()
-
-    @classmethod
-    def of(cls, fields: Sequence[Sequence[Any]], bands: Bands) -> Layout:
-        """A layout of (field, dtype) or (field, dtype, shape) as `numpy.dtype.descr` has them."""
-        dtype = np.dtype([(part[0], part[1], *map(tuple, part[2:])) for part in fields])
-        return cls(dtype, bands, xxhash.xxh3_64_digest(_describe(dtype, bands).encode()))
-
-    @classmethod
-    def read(cls, record: bytes) -> Layout:
-        """The layout that a changelog record describes."""
-        described = json.loads(record)
-        return cls.of(described["fields"], described["bands"])
-
-
-def _describe(dtype: np.dtype[np.void], bands: Bands) -> str:
-    return json.dumps({"fields": dtype.descr, "bands": bands})
 
 
 class AccountIndex(dict[str, int]):
@@ -152,6 +115,9 @@ class Accounts:
         # What policies with memory hold to (see `stream.holding`).
         self.held_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.due_since = np.full((0, count), -1, dtype=np.int32)
+        # The day of the next change of band as of the last midnight (0: none is ahead), and the band.
+        self.turn_day = np.zeros((0, count), dtype=np.int32)
+        self.turn_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.base_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
         # Known from the columns: computed anew after recovery, never saved.
         self.values = np.full((0, measures), np.nan)
@@ -178,6 +144,8 @@ class Accounts:
             found += [(f"{array}/{name}", array, at, kind) for array, kind in _SAVED_BY_SCORE.items()]
             if part.remembers:
                 found += [(f"held_band/{name}", "held_band", at, "|i1"), (f"due_since/{name}", "due_since", at, "<i4")]
+            if part.score.outlook_days:
+                found += [(f"turn_day/{name}", "turn_day", at, "<i4"), (f"turn_band/{name}", "turn_band", at, "|i1")]
             start = self.parts_of[at].start
             found += [
                 (f"base_parts/{name}/{label}", "base_parts", start + place, "<f8")
@@ -330,6 +298,7 @@ class Accounts:
                 table = np.array([*(order.get(name, NO_BAND) for name in saved), NO_BAND], dtype=np.int8)
                 self.base_band[rows, at] = table[self.base_band[rows, at]]
                 self.held_band[rows, at] = table[self.held_band[rows, at]]
+                self.turn_band[rows, at] = table[self.turn_band[rows, at]]
 
 
 _SAVED = ("applied", "last_ms", "override_told", "learned", "passed")
@@ -340,6 +309,8 @@ _ARRAYS = (
     *_SAVED_BY_SCORE,
     "held_band",
     "due_since",
+    "turn_day",
+    "turn_band",
     "fence",
     "base_parts",
     "values",
@@ -354,6 +325,7 @@ _FILL: dict[str, float] = {
     "base_band": NO_BAND,
     "passed": -1,
     "held_band": NO_BAND,
+    "turn_band": NO_BAND,
     "due_since": -1,
     "band": NO_BAND,
     "segment": NO_BAND,
@@ -368,32 +340,3 @@ def _shown(profile: ProfileEvent) -> tuple[str | None, str | None, float | None]
 
 def _rank(event: ProfileEvent | ControlEvent) -> tuple[int, str]:
     return instant_ms(event.time), event.id
-
-
-def header_of(value: bytes) -> bytes:
-    """What a changelog row begins with: version and layout."""
-    return value[:_HEADER]
-
-
-def layout_of(header: bytes, layouts: dict[bytes, Layout]) -> Layout:
-    """The layout that a row's header names.
-
-    Raises `LayoutError` when the version or layout is not known.
-    """
-    if len(header) < _HEADER or header[0] != VERSION:
-        msg = f"row version {header[0] if header else 'none'}, this worker reads {VERSION}"
-        raise LayoutError(msg)
-    layout = layouts.get(header[1:])
-    if layout is None:
-        msg = f"row layout {header[1:].hex()} is not described in the changelog"
-        raise LayoutError(msg)
-    return layout
-
-
-def row_age(value: bytes) -> int:
-    """Events applied in a changelog row: the third field of every layout; -1 for a row too short to have one."""
-    return _APPLIED.unpack_from(value, _HEADER + 8)[0] if len(value) >= _HEADER + 16 else -1
-
-
-class LayoutError(ValueError):
-    """A changelog row that can not be read."""

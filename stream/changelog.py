@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from stream.accounts import Layout, LayoutError, header_of, layout_of, row_age
 from stream.columns import FactColumn, PaneColumn
 from stream.engine import Engine
+from stream.layout import Layout, LayoutError, header_of, layout_of, row_age
 from stream.members import Members
 from stream.seen import Segment
 

@@ -107,8 +107,13 @@ class Plan:
 
     @property
     def minds_borders(self) -> bool:
-        """Whether bands or alerts depend on borders before: then every border is minded, also while catching up."""
-        return self.remembers or bool(self.memories)
+        """Whether bands, alerts or outlooks depend on borders before: then each is minded, also while catching up."""
+        return self.remembers or bool(self.memories) or self.outlook_days > 0
+
+    @cached_property
+    def outlook_days(self) -> int:
+        """How many days ahead changes of band are looked for, 0 for not at all."""
+        return max(part.score.outlook_days or 0 for part in self.scores)
 
     @cached_property
     def border_ms(self) -> int:

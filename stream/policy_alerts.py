@@ -17,7 +17,7 @@ from stream.panes import UNIT_MS
 from stream.policy_bands import SEVERITIES
 from stream.policy_errors import did_you_mean, listed, shown
 from stream.policy_table import is_name
-from stream.policy_window import LONGEST_WINDOW, Window, read_panes
+from stream.policy_window import LONGEST_OUTLOOK, LONGEST_WINDOW, Window, read_panes
 
 if TYPE_CHECKING:
     from stream.policy_measure import Measure
@@ -46,7 +46,6 @@ _MINUTE_MS = 60_000
 _MOST_MINUTES = 60
 _MOST_PER_DAY = 100
 MOST_RULES = 100
-LONGEST_FORECAST = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +277,7 @@ class _What:
         return name, level
 
     def _within(self, kind: str) -> Window | None:
-        most = LONGEST_FORECAST if kind == "forecast" else LONGEST_WINDOW["day"]
+        most = LONGEST_OUTLOOK if kind == "forecast" else LONGEST_WINDOW["day"]
         days_only = kind in {"forecast", "silent"}
         expected = f'days from "1d" to "{most}d"' if days_only else _SPAN
         window = read_panes(self._when, "within", expected)

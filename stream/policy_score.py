@@ -15,7 +15,7 @@ from stream.normalisers import FULL_POINTS
 from stream.policy_bands import Band, Weights, read_bands, read_starts
 from stream.policy_errors import did_you_mean, listed, shown
 from stream.policy_normalise import read_line
-from stream.policy_window import read_dwell
+from stream.policy_window import read_dwell, read_outlook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MODELS = ("weighted", "additive")
 
 _MAKE_UP_KEYS = ("weights", "groups", "impacts")
-_SCORE_KEYS = ("min_change", "bands", "dwell", "model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
+_SCORE_KEYS = ("min_change", "bands", "dwell", "outlook", "model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
 _SEGMENT_KEYS = (*_MAKE_UP_KEYS, "bands", "use")
 _EXCEPTION_KEYS = ("measure", "points_below", "cap", "band")
 _WEIGHTS = "a table of at least one measure with a number, such as { logins = 2, nps = 1 }"
@@ -86,7 +86,8 @@ class SegmentScore:
 class Score:
     """A score: the change in points that is worth publishing, bands ascending, and what it is made of.
 
-    `model` None is the weighted mean; `line` puts an additive score on 0 to 100.
+    `model` None is the weighted mean; `line` puts an additive score on 0 to 100. `outlook_days` is how far
+    ahead the next change of band is looked for.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Score:
     exceptions: tuple[Limit, ...] = ()
     segments: tuple[SegmentScore, ...] = ()
     dwell_ms: int | None = None
+    outlook_days: int | None = None
 
     def made_in(self, segment: str, others: dict[str, Score]) -> tuple[MakeUp | None, tuple[Limit, ...], Weights]:
         """Make-up, exceptions and changed starts of bands in a segment; "" is no segment."""
@@ -142,6 +144,7 @@ class _Reader:
         self._additive = self._read_model(table) == "additive"
         min_change = table.number("min_change", "a number of points of 0 or more", 0.0)
         dwell = read_dwell(table) if "dwell" in table else None
+        outlook = read_outlook(table) if "outlook" in table else None
         make_up = self._make_up(table)
         if self._additive and not any(key in table for key in _MAKE_UP_KEYS):
             table.wrong("impacts", _IMPACTS)
@@ -151,7 +154,9 @@ class _Reader:
         limits = self._exceptions(table, [band.name for band in bands])
         segments = self._by_segment(table, bands, bounded=bounded)
         kind: Literal["additive"] | None = "additive" if self._additive else None
-        return Score(self._name, min_change or 0.0, bands, kind, make_up or None, line, limits, segments, dwell)
+        return Score(
+            self._name, min_change or 0.0, bands, kind, make_up or None, line, limits, segments, dwell, outlook
+        )
 
     @staticmethod
     def _read_model(table: Table) -> str:

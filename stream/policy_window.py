@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stream.policy_table import Table
 
 LONGEST_WINDOW = {"hour": 72, "day": 365}  # in panes
+LONGEST_OUTLOOK = 90
 
 _COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z")
@@ -57,6 +58,16 @@ def read_dwell(table: Table) -> int | None:
     if span is None or span.panes:
         return None if span is None else span.panes * UNIT_MS[span.unit]
     table.wrong("dwell", expected)
+    return None
+
+
+def read_outlook(table: Table) -> int | None:
+    """How far ahead the next change of band is looked for, in days."""
+    expected = f'days from "1d" to "{LONGEST_OUTLOOK}d"'
+    span = read_panes(table, "outlook", expected)
+    if span is None or (span.unit == "day" and 1 <= span.panes <= LONGEST_OUTLOOK):
+        return None if span is None else span.panes
+    table.wrong("outlook", expected)
     return None
 
 

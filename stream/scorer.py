@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream import remembering
-from stream.accounts import Accounts
+from stream.accounts import NO_BAND, Accounts
 from stream.columns import Rows
 from stream.holding import Memory, pass_border, shown
 from stream.measures.base import AnyColumn
@@ -73,7 +73,25 @@ class Scorer:
                 look_ahead=lambda some, days: self._midnights_ahead(some, border_ms, days, stalled),
             )
             accounts.dirty[rows[changed]] = True
+        if plan.outlook_days and border_ms % UNIT_MS["day"] == 0:
+            self._look_ahead(rows, border_ms, stalled)
         accounts.passed[rows] = border_ms
+
+    def _look_ahead(self, rows: Rows, now_ms: int, stalled: Sequence[str]) -> None:
+        """Find the next change of band of each row, and note whose outlook has become another."""
+        accounts, plan = self._accounts, self._plan
+        now = self.score(rows, now_ms)
+        days = np.zeros((len(rows), len(plan.scores)), dtype=np.int32)
+        bands = np.full(days.shape, NO_BAND, dtype=np.int8)
+        for count, (at_ms, scored) in enumerate(self._midnights_ahead(rows, now_ms, plan.outlook_days, stalled), 1):
+            for at, part in enumerate(plan.scores):
+                if count <= (part.score.outlook_days or 0):
+                    ahead = scored.scores[at].bands
+                    turns = (ahead != now.scores[at].bands) & (days[:, at] == 0)
+                    days[turns, at], bands[turns, at] = at_ms // UNIT_MS["day"], ahead[turns]
+        changed = ((days != accounts.turn_day[rows]) | (bands != accounts.turn_band[rows])).any(axis=1)
+        accounts.turn_day[rows], accounts.turn_band[rows] = days, bands
+        accounts.unsent[rows[changed]] = accounts.dirty[rows[changed]] = True
 
     def _midnights_ahead(
         self, rows: Rows, now_ms: int, days: int, stalled: Sequence[str]

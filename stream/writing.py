@@ -20,6 +20,7 @@ from stream.accounts import Accounts
 from stream.columns import Rows
 from stream.models import ScorePlan
 from stream.overriding import override_of
+from stream.panes import UNIT_MS
 from stream.plan import Plan
 from stream.scoring import Scored, ScoreOf
 
@@ -110,6 +111,8 @@ class Writer:
                 columns.append(self._exceptions(at, said, one))
             if said.stalled:
                 columns += numbers(self._confidence(part, said))
+            if part.score.outlook_days:
+                columns.append(self._outlooks(at, rows))
         values = self._template(said).fill(columns)
         if self._accounts.overrides or self._accounts.children:
             for place, row in enumerate(rows.tolist()):
@@ -133,6 +136,15 @@ class Writer:
         shares = np.array([model.trusted(~stalled) for model in part.models])
         segments = said.scored.segments
         return shares[np.zeros(len(said.rows), dtype=np.intp) if segments is None else segments + 1]
+
+    def _outlooks(self, at: int, rows: Rows) -> list[bytes]:
+        """JSON of the next change of band of each row, null where none is ahead."""
+        accounts, bands = self._accounts, self._bands[at]
+        days, turns = accounts.turn_day[rows, at].tolist(), accounts.turn_band[rows, at].tolist()
+        return [
+            b'{"at":%d,"band":%b}' % (day * UNIT_MS["day"], bands[turn]) if day else b"null"
+            for day, turn in zip(days, turns, strict=True)
+        ]
 
     def _with_others(self, value: bytes, row: int, as_of_ms: int) -> bytes:
         """A score message with what few accounts have: an override, a parent."""
@@ -255,7 +267,8 @@ def _score_value(part: ScorePlan, *, stalled: bool) -> ScoreValue:
     factors = [Factor(name, GAP, GAP, GAP, GAP) for name in part.measures]
     factors += [Factor(name, None, None, 0.0, GAP) for name in part.extras]
     limits = any(model.limits for model in part.models)
-    return ScoreValue(GAP, GAP, factors, GAP if limits else None, GAP if stalled else None)
+    outlook = GAP if part.score.outlook_days else None
+    return ScoreValue(GAP, GAP, factors, GAP if limits else None, GAP if stalled else None, outlook)
 
 
 def _encoded(*values: str | None) -> list[bytes]:

@@ -45,8 +45,8 @@ bands = [{{ name = "good", from = 60 }}, {{ name = "fair", from = 30 }}, {{ name
 class Story:
     """An engine that is told events by day and hour, and what it says of alerts."""
 
-    def __init__(self, rules: str, *, window: str = "1d", partition: int | None = None) -> None:
-        self.plan = plan_of(POLICY.format(rules=rules, window=window))
+    def __init__(self, rules: str, *, window: str = "1d", partition: int | None = None, policy: str = POLICY) -> None:
+        self.plan = plan_of(policy.format(rules=rules, window=window))
         self.drive = Drive(Engine(self.plan, partition=partition))
         self._offsets: dict[str, int] = {}
 
@@ -334,6 +334,25 @@ def test_alerts_of_rules_that_a_new_policy_lacks_are_resolved() -> None:
     story.drive.flush()
     last = story.drive.alerts[-1]
     assert (last.status, last.rule, last.fingerprint) == ("resolved", "r", story.drive.alerts[0].fingerprint)
+
+
+def test_an_outlook_tells_the_next_change_of_band() -> None:
+    text = POLICY.replace("min_change = 1\n", 'min_change = 1\noutlook = "3d"\n')
+    story = Story("", window="5d", policy=text)
+    for day, count, expected in ((0, 4, None), (1, 2, (5.0, "poor")), (2, 2, (5.0, "fair"))):
+        # 40 stay so until the 4 of day 0 leave at midnight 5. As of midnight 1 that is too far; as of 2, 60 are good, and
+        # 20 at 5 are poor; as of 3, 80 are good, and 40 are fair.
+        story.drive.take([story.record(day + 0.5) for _ in range(count)])
+        story.pass_to(day + 1)
+        assert outlook_of(story) == expected
+    story.restart()
+    story.drive.note(story.drive.engine.current())
+    assert outlook_of(story) == (5.0, "fair")
+
+
+def outlook_of(story: Story) -> tuple[float, str] | None:
+    outlook = story.drive.scores[-1].scores["health"].outlook
+    return None if outlook is None else ((outlook.at - START) / DAY, outlook.band)
 
 
 def test_catching_up_is_not_news() -> None:
