@@ -340,8 +340,8 @@ def test_an_outlook_tells_the_next_change_of_band() -> None:
     text = POLICY.replace("min_change = 1\n", 'min_change = 1\noutlook = "3d"\n')
     story = Story("", window="5d", policy=text)
     for day, count, expected in ((0, 4, None), (1, 2, (5.0, "poor")), (2, 2, (5.0, "fair"))):
-        # 40 stay so until the 4 of day 0 leave at midnight 5. As of midnight 1 that is too far; as of 2, 60 are good, and
-        # 20 at 5 are poor; as of 3, 80 are good, and 40 are fair.
+        # 40 stay so until the 4 of day 0 leave at midnight 5. As of midnight 1 that is too far; as of 2, 60 are good,
+        # and 20 at 5 are poor; as of 3, 80 are good, and 40 are fair.
         story.drive.take([story.record(day + 0.5) for _ in range(count)])
         story.pass_to(day + 1)
         assert outlook_of(story) == expected
