@@ -33,6 +33,8 @@ from agents.cli_base import (
     settings_of,
 )
 from agents.cli_files import check, explain, score
+from agents.cli_redis import redis
+from agents.cli_sinks import sinks
 
 __all__ = ["app"]
 
@@ -112,6 +114,7 @@ def topics(
 
 for command in (check, score, explain):
     app.command()(command)
+sinks.command()(redis)
 
 
 @app.command()

@@ -65,6 +65,15 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     tls_key_password: SecretStr | None = None
 
+    redis_url: Annotated[str, Field(pattern=r"^rediss?://[^/@\s]+(/\d+)?$")] = "redis://127.0.0.1:6379"
+    redis_username: str | None = None
+    redis_password: SecretStr | None = None
+    redis_tls_ca: Path | None = None
+    redis_tls_cert: Path | None = None
+    redis_tls_key: Path | None = None
+    redis_tls_key_password: SecretStr | None = None
+    redis_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 6086
+
     @field_validator("broker")
     @classmethod
     def _broker(cls, value: str) -> str:
@@ -80,6 +89,12 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         if (self.tls_cert is None) != (self.tls_key is None):
             msg = "tls_cert and tls_key go together"
+            raise ValueError(msg)
+        if (self.redis_tls_cert is None) != (self.redis_tls_key is None):
+            msg = "redis_tls_cert and redis_tls_key go together"
+            raise ValueError(msg)
+        if self.redis_username and not self.redis_password:
+            msg = "redis_username needs redis_password"
             raise ValueError(msg)
         return self
 
@@ -109,15 +124,13 @@ class Settings(BaseSettings):
         """The TLS context, or None where the protocol has no TLS. Raises `SettingsError` for a bad file."""
         if not self.security_protocol.endswith("SSL"):
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.tls_ca)
-            if self.tls_cert:
-                password = self.tls_key_password.get_secret_value() if self.tls_key_password else None
-                context.load_cert_chain(self.tls_cert, self.tls_key, password)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(str(path) for path in (self.tls_ca, self.tls_cert, self.tls_key) if path)
-            raise SettingsError([f"tls files {files}: {error}"]) from error
-        return context
+        return _ssl_context(self.tls_ca, self.tls_cert, self.tls_key, self.tls_key_password)
+
+    def redis_ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context for Redis, or None where its URL has no TLS. Raises `SettingsError` for a bad file."""
+        if not self.redis_url.startswith("rediss://"):
+            return None
+        return _ssl_context(self.redis_tls_ca, self.redis_tls_cert, self.redis_tls_key, self.redis_tls_key_password)
 
     def faust_credentials(self) -> faust.auth.Credentials | None:
         """Credentials as Faust takes them."""
@@ -146,6 +159,17 @@ class Settings(BaseSettings):
             options["sasl_plain_username"] = self.sasl_username
             options["sasl_plain_password"] = self.sasl_password.get_secret_value()
         return options
+
+
+def _ssl_context(ca: Path | None, cert: Path | None, key: Path | None, secret: SecretStr | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert:
+            context.load_cert_chain(cert, key, secret.get_secret_value() if secret else None)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(str(path) for path in (ca, cert, key) if path)
+        raise SettingsError([f"tls files {files}: {error}"]) from error
+    return context
 
 
 class _Given(PydanticBaseSettingsSource):

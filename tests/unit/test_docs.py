@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.cli import app
+from agents.redis_sink.telemetry import RedisTelemetry
 from agents.settings import Settings
 from agents.telemetry import Telemetry
 from schemas.codecs import REASONS
@@ -59,7 +60,7 @@ def metrics_named(text: str) -> set[str]:
 
 
 def metrics_served() -> set[str]:
-    families = Telemetry().registry.collect()
+    families = [*Telemetry().registry.collect(), *RedisTelemetry().registry.collect()]
     return {family.name + ("_total" if family.type == "counter" else "") for family in families}
 
 

@@ -56,6 +56,8 @@ def test_argument_before_environment_before_file(tmp_path: Path, monkeypatch: py
         ("WEB_PORT", "65536"),
         ("LOG_LEVEL", "loud"),
         ("SASL_MECHANISM", "GSSAPI"),
+        ("REDIS_URL", "127.0.0.1:6379"),
+        ("REDIS_URL", "redis://user:secret@127.0.0.1:6379"),
     ],
 )
 def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -1,0 +1,233 @@
+"""Row 13: Redis is killed, slow, full and emptied while records come; a reader watches all the time.
+
+Real Kafka, real Redis, a real sink process. Records are made here, some of them older than what was said before, as a
+worker says them after a crash; workers know nothing of Redis.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+import urllib.request
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.topics import SCORES
+from tests.broker.child import ChildProcess
+from tests.broker.kafka_server import KafkaServer, free_port
+from tests.broker.redis_server import RedisServer
+from tests.faults import topic_log
+from tests.faults.topic_log import PARTITIONS, Message
+from tests.faults.worker_process import ROOT, clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.broker
+
+ACCOUNTS = [f"acct-{number}" for number in range(300)]
+MORTALS = [f"mortal-{number}" for number in range(20)]
+"""Accounts that come and go: their revisions begin anew."""
+RETURNS_WITHIN_S = 30.0
+TIME_MS = 1_750_000_000_000
+
+
+class Feeder:
+    """Says scores until it is told to stop, a few hundred records at a time; each account's revisions mostly grow."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._chance = random.Random(13)
+        self._revisions = dict.fromkeys([*ACCOUNTS, *MORTALS], 20_000)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.sent = 0
+
+    def __enter__(self) -> Self:
+        self.say(ACCOUNTS)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.2):
+            self.say(self._chance.choices(ACCOUNTS, k=100) + self._chance.choices(MORTALS, k=5))
+
+    def say(self, accounts: list[str]) -> None:
+        self.sent += topic_log.send(self._bootstrap, [self._message(account) for account in accounts])
+
+    def _message(self, account: str) -> Message:
+        if account in MORTALS and self._chance.random() < 0.4:
+            self._revisions[account] = 0
+            return Message(SCORES, account.encode(), None, TIME_MS)
+        self._revisions[account] += 1
+        revision = self._revisions[account] - self._chance.choice([0, 0, 0, 0, 3])
+        value = round(self._chance.uniform(0, 100), 3)
+        health = {"value": value, "band": "poor" if value < 40 else "good", "factors": [{"measure": "nps"}]}
+        record: dict[str, Any] = {"account_id": account, "as_of": TIME_MS + self.sent, "revision": revision}
+        record |= {"policy": "p@1", "segment": None, "scores": {"health": health}}
+        return Message(SCORES, account.encode(), json.dumps(record).encode(), TIME_MS)
+
+
+class Watcher:
+    """Reads all accounts again and again, and notes every revision that was smaller than one seen before."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._seen: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.dropped: list[tuple[str, int, int]] = []
+        self.looks = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.02):
+            try:
+                with self._server.client(socket_timeout=1) as client:
+                    self._watch(client)
+            except redis.RedisError:
+                continue
+
+    def _watch(self, client: Any) -> None:
+        while not self._stop.wait(0.02):
+            with client.pipeline(transaction=False) as pipe:
+                for account in ACCOUNTS:
+                    pipe.hget(f"vitals:account:{account}", "revision")
+                found = pipe.execute()
+            self.looks += 1
+            for account, revision in zip(ACCOUNTS, found, strict=True):
+                if revision is not None:
+                    before, now = self._seen.get(account, 0), int(revision)
+                    if now < before:
+                        self.dropped.append((account, before, now))
+                    self._seen[account] = max(before, now)
+
+
+class Sink:
+    """The sink's process and its metrics."""
+
+    def __init__(self, kafka: KafkaServer, url: str, log: Path) -> None:
+        self._port = free_port()
+        settings = {"broker": kafka.url, "redis_url": url, "redis_metrics_port": self._port}
+        command = [sys.executable, "-m", "agents", "sink", "redis"]
+        self.process = ChildProcess(command, log=log, env=clean_environment(settings), cwd=ROOT)
+
+    def samples(self) -> dict[str, int]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        named = [sample for family in families for sample in family.samples if not sample.name.endswith("_created")]
+        return {"/".join([one.name, *one.labels.values()]): int(one.value) for one in named}
+
+
+def expected(bootstrap: str) -> dict[str, tuple[int, int, float]]:
+    """Return revision, offset and score that hold by the topic: of each account the highest since it was deleted."""
+    held: dict[str, tuple[int, int, float]] = {}
+    for stored in topic_log.read(bootstrap, [SCORES])[SCORES]:
+        account = (stored.key or b"").decode()
+        if stored.value is None:
+            held.pop(account, None)
+            continue
+        record = json.loads(stored.value)
+        version = (record["revision"], stored.offset, record["scores"]["health"]["value"])
+        held[account] = max(held.get(account, (0, 0, 0.0)), version)
+    return held
+
+
+def found(client: Any) -> dict[str, tuple[int, int, float]]:
+    """Return the same as Redis has it; the sorted set has to say so too."""
+    keys = client.keys("vitals:account:*")
+    with client.pipeline(transaction=True) as pipe:
+        for key in keys:
+            pipe.hmget(key, "revision", "offset", "value:health")
+        pipe.zrange("vitals:score:health", 0, -1, withscores=True)
+        *hashes, ranked = pipe.execute()
+    values = [(int(revision), int(offset), float(value)) for revision, offset, value in hashes]
+    accounts = dict(zip((key.removeprefix("vitals:account:") for key in keys), values, strict=True))
+    assert dict(ranked) == {account: value for account, (_, _, value) in accounts.items()}
+    return accounts
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path, "--enable-debug-command", "yes") as started:
+        yield started
+
+
+def until(holds: Callable[[], bool], what: str, within_s: float = RETURNS_WITHIN_S) -> None:
+    pause = threading.Event()
+    for _ in range(int(within_s / 0.1)):
+        if holds():
+            return
+        pause.wait(0.1)
+    pytest.fail(f"not within {within_s:.0f} s: {what}")
+
+
+def test_redis_killed_slow_full_and_emptied(
+    kafka: KafkaServer, server: RedisServer, tmp_path: Path, fault: Callable
+) -> None:
+    kafka.create_topics({SCORES: {"partitions": PARTITIONS, "config": {"cleanup.policy": "compact"}}})
+    server.kill()  # away from the beginning
+    sink = Sink(kafka, server.url, tmp_path / "sink.log")
+    with server, Feeder(kafka.bootstrap) as feeder, Watcher(server) as watcher:
+
+        def catches_up(what: str) -> None:
+            """Whatever is in the topic by now gets into Redis, though more is said all the time."""
+            wanted = {account: revision for account, (revision, _, _) in expected(kafka.bootstrap).items()}
+
+            def there() -> bool:
+                with server.client() as client:
+                    has = {account: held[0] for account, held in found(client).items()}
+                return all(has.get(account, 0) >= wanted[account] for account in ACCOUNTS)
+
+            until(there, f"everything is back after Redis was {what}:\n{sink.process.log_tail()}")
+
+        catches_up("away at the start")
+        server.kill()
+        until(lambda: sink.samples()["vitals_redis_connected"] == 0, "the sink notices the kill")
+        server.start()
+        catches_up("killed")
+        with server.client(socket_timeout=None) as client:
+            client.execute_command("DEBUG", "SLEEP", "6.5")
+        until(lambda: sink.samples()["vitals_redis_errors_total/slow"] > 0, "the sink notices that Redis is slow")
+        catches_up("slow")
+        with server.client() as client:
+            client.config_set("maxmemory", 1)
+            until(lambda: sink.samples()["vitals_redis_errors_total/full"] > 0, "the sink notices that Redis is full")
+            client.config_set("maxmemory", 0)
+            catches_up("full")
+            client.flushall()
+            catches_up("emptied")
+            feeder.stop()
+            wanted = expected(kafka.bootstrap)
+            until(lambda: found(client) == wanted, "Redis equals the topic")
+            assert client.hget("vitals:epoch", "complete") == "1"
+        assert sink.process.poll() is None, sink.process.log_tail()
+        until(lambda: not any(count for name, count in sink.samples().items() if "lag" in name), "no lag is left")
+        figures = {name.removeprefix("vitals_redis_"): count for name, count in sink.samples().items()}
+    assert watcher.dropped == []
+    assert figures["rebuilds_total"] == 3, "at the start, after the kill and after FLUSHALL"
+    assert figures["records_total/stale"] > 0
+    assert sink.process.terminate(30) == 0, sink.process.log_tail()
+    counted = {name.partition("/")[2]: count for name, count in figures.items() if name.startswith("records")}
+    fault("13 Redis killed, slow, full, emptied", {"sent": feeder.sent, "looks": watcher.looks, **counted})
