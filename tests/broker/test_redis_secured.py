@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 OPERATING = Path(__file__).parents[2] / "docs" / "OPERATING.md"
 SECRET = "correct-horse-7319"
 ENDS = {0: 10}
+REFUSALS = ("no permissions", "script can't run this command")
 RECORD = {
     "account_id": "acme",
     "as_of": 1,
@@ -81,12 +82,20 @@ def test_the_documented_user_is_enough_and_not_more(guarded: RedisServer) -> Non
         # Each command of the list is needed: without it something that a sink does is refused.
         rules = documented_users()["vitals-sink"].split()
         for command in [rule for rule in rules if rule.startswith("+")]:
+            admin.flushall()
             admin.execute_command("ACL", "SETUSER", "narrow", "reset", *(rule for rule in rules if rule != command))
             narrow = load_settings(redis_url=f"{guarded.url}/3", redis_username="narrow", redis_password=SECRET)
-            with connect(narrow) as lesser, pytest.raises(redis.RedisError) as refused:
-                life_of_a_sink(lesser)
-            assert re.search("permissions|script can't run this command", str(refused.value)), command
-            admin.execute_command("ACL", "LOG", "RESET")
+            with connect(narrow) as lesser:
+                assert refusal(lesser) in REFUSALS, f"{command} is not needed"
+
+
+def refusal(client: redis.Redis) -> str | None:
+    """Return which of the ways of refusing stops the life of a sink, or nothing."""
+    try:
+        life_of_a_sink(client)
+    except redis.RedisError as error:
+        return next((words for words in REFUSALS if words in str(error)), str(error))
+    return None
 
 
 def test_the_documented_reader_reads_and_hears(guarded: RedisServer) -> None:

@@ -11,6 +11,7 @@ import random
 import sys
 import threading
 import urllib.request
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -71,7 +72,7 @@ class Feeder:
 
     def _message(self, account: str) -> Message:
         if account in MORTALS and self._chance.random() < 0.4:
-            self._revisions[account] = 0
+            self._revisions[account] = 10
             return Message(SCORES, account.encode(), None, TIME_MS)
         self._revisions[account] += 1
         revision = self._revisions[account] - self._chance.choice([0, 0, 0, 0, 3])
@@ -133,11 +134,21 @@ class Sink:
         command = [sys.executable, "-m", "agents", "sink", "redis"]
         self.process = ChildProcess(command, log=log, env=clean_environment(settings), cwd=ROOT)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+
     def samples(self) -> dict[str, int]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
+        """Return its metrics by name and labels; 0 for each while it has not begun to serve them."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+                families = text_string_to_metric_families(answer.read().decode())
+        except OSError:
+            return Counter()
         named = [sample for family in families for sample in family.samples if not sample.name.endswith("_created")]
-        return {"/".join([one.name, *one.labels.values()]): int(one.value) for one in named}
+        return Counter({"/".join([one.name, *one.labels.values()]): int(one.value) for one in named})
 
 
 def expected(bootstrap: str) -> dict[str, tuple[int, int, float]]:
@@ -155,22 +166,29 @@ def expected(bootstrap: str) -> dict[str, tuple[int, int, float]]:
 
 
 def found(client: Any) -> dict[str, tuple[int, int, float]]:
-    """Return the same as Redis has it; the sorted set has to say so too."""
+    """Return the same as Redis has it."""
     keys = client.keys("vitals:account:*")
-    with client.pipeline(transaction=True) as pipe:
+    with client.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.hmget(key, "revision", "offset", "value:health")
-        pipe.zrange("vitals:score:health", 0, -1, withscores=True)
-        *hashes, ranked = pipe.execute()
-    values = [(int(revision), int(offset), float(value)) for revision, offset, value in hashes]
-    accounts = dict(zip((key.removeprefix("vitals:account:") for key in keys), values, strict=True))
-    assert dict(ranked) == {account: value for account, (_, _, value) in accounts.items()}
-    return accounts
+        hashes = pipe.execute()
+    return {
+        key.removeprefix("vitals:account:"): (int(held[0]), int(held[1]), float(held[2]))
+        for key, held in zip(keys, hashes, strict=True)
+        if None not in held  # deleted since
+    }
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path, "--enable-debug-command", "yes") as started:
+        yield started
+
+
+@pytest.fixture
+def kafka() -> Iterator[KafkaServer]:
+    with KafkaServer() as started:
+        started.create_topics({SCORES: {"partitions": PARTITIONS, "config": {"cleanup.policy": "compact"}}})
         yield started
 
 
@@ -186,10 +204,12 @@ def until(holds: Callable[[], bool], what: str, within_s: float = RETURNS_WITHIN
 def test_redis_killed_slow_full_and_emptied(
     kafka: KafkaServer, server: RedisServer, tmp_path: Path, fault: Callable
 ) -> None:
-    kafka.create_topics({SCORES: {"partitions": PARTITIONS, "config": {"cleanup.policy": "compact"}}})
     server.kill()  # away from the beginning
-    sink = Sink(kafka, server.url, tmp_path / "sink.log")
-    with server, Feeder(kafka.bootstrap) as feeder, Watcher(server) as watcher:
+    with (
+        Sink(kafka, server.url, tmp_path / "sink.log") as sink,
+        Feeder(kafka.bootstrap) as feeder,
+        Watcher(server) as watcher,
+    ):
 
         def catches_up(what: str) -> None:
             """Whatever is in the topic by now gets into Redis, though more is said all the time."""
@@ -202,6 +222,8 @@ def test_redis_killed_slow_full_and_emptied(
 
             until(there, f"everything is back after Redis was {what}:\n{sink.process.log_tail()}")
 
+        until(lambda: sink.samples()["vitals_redis_errors_total/away"] > 0, "the sink notices that Redis is away")
+        server.start()
         catches_up("away at the start")
         server.kill()
         until(lambda: sink.samples()["vitals_redis_connected"] == 0, "the sink notices the kill")
@@ -221,13 +243,15 @@ def test_redis_killed_slow_full_and_emptied(
             feeder.stop()
             wanted = expected(kafka.bootstrap)
             until(lambda: found(client) == wanted, "Redis equals the topic")
+            ranked = dict(client.zrange("vitals:score:health", 0, -1, withscores=True))
+            assert ranked == {account: value for account, (_, _, value) in wanted.items()}
             assert client.hget("vitals:epoch", "complete") == "1"
         assert sink.process.poll() is None, sink.process.log_tail()
         until(lambda: not any(count for name, count in sink.samples().items() if "lag" in name), "no lag is left")
         figures = {name.removeprefix("vitals_redis_"): count for name, count in sink.samples().items()}
+        assert sink.process.terminate(30) == 0, sink.process.log_tail()
     assert watcher.dropped == []
     assert figures["rebuilds_total"] == 3, "at the start, after the kill and after FLUSHALL"
     assert figures["records_total/stale"] > 0
-    assert sink.process.terminate(30) == 0, sink.process.log_tail()
     counted = {name.partition("/")[2]: count for name, count in figures.items() if name.startswith("records")}
     fault("13 Redis killed, slow, full, emptied", {"sent": feeder.sent, "looks": watcher.looks, **counted})
