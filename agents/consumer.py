@@ -188,7 +188,7 @@ class Span(NamedTuple):
 
 
 class WholeBatches(fetcher.PartitionRecords):
-    """Records of one fetch, unpacked at once and left as aiokafka's C code made them.
+    """Records of one fetch, unpacked at once and left as aiokafka's C code made them; none of aborted transactions.
 
     The base class makes one more Python object of each record, in a generator: a third of all the time a worker spent.
     Used by `FetchResult.getall`, which takes everything.
@@ -215,13 +215,25 @@ class WholeBatches(fetcher.PartitionRecords):
             if self._check_crcs and not batch.validate_crc():
                 msg = f"invalid CRC in {self._tp}"
                 raise CorruptRecordException(msg)
-            if not batch.is_control_batch:
+            if not self._aborted(batch) and not batch.is_control_batch:
                 records = list(batch)
                 if records and records[0].offset < self.next_fetch_offset:
                     records = [record for record in records if record.offset >= self.next_fetch_offset]
                 kept += records
             self.next_fetch_offset = batch.next_offset
         return kept
+
+    def _aborted(self, batch: Any) -> bool:
+        """Whether a batch belongs to an aborted transaction. As the base class: asked once for each, in order.
+
+        The broker names with each fetch where aborted transactions begin; their ends are markers in the log.
+        """
+        if not batch.is_transactional:
+            return False
+        self._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch and self._contains_abort_marker(batch):
+            self._aborted_producers.discard(batch.producer_id)
+        return batch.producer_id in self._aborted_producers
 
 
 class LeasedThread(driver.AIOKafkaConsumerThread):
@@ -250,6 +262,18 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             return answered
 
         coordinator._do_heartbeat = observed
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        """Make Faust's consumer read what was committed; Faust itself would only with its own transactions on."""
+        consumer: Any = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    def highwater(self, tp: TP) -> int:
+        """The offset that can be read up to: what lies behind an open transaction is no lag yet."""
+        stable: int | None = self._ensure_consumer().last_stable_offset(tp)
+        # A broker without transactions says none, or -1.
+        return super().highwater(tp) if stable is None or stable < 0 else stable
 
     async def rewind(self, tp: TP, offset: int) -> None:
         """Fetch from this offset on, if the partition is ours."""

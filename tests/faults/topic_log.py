@@ -100,7 +100,7 @@ async def _send(bootstrap: str, gathered: dict[tuple[str, int], list[Message]], 
 
 
 def read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]]:
-    """Return all records of topics as they stand now: by topic, sorted by partition and offset."""
+    """Return all records of topics as they stand now, none of open or aborted transactions: by topic, in order."""
     return asyncio.run(_read(bootstrap, topics))
 
 
@@ -109,6 +109,7 @@ async def _read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level="read_committed",
         max_partition_fetch_bytes=LARGEST_BYTES,
     )
     await consumer.start()
