@@ -16,7 +16,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stream.policy_alerts import AlertRule, Stall, Storms, read_alerts, read_stalls, read_storms
+from stream.policy_alerts import AlertRule, Names, Stall, Storms, read_alerts, read_stalls, read_storms
 from stream.policy_bands import Band
 from stream.policy_errors import Findings, PolicyError, Problem, closest
 from stream.policy_lines import key_lines
@@ -30,6 +30,7 @@ from stream.policy_window import Window
 __all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Segment", "Window", "parse_policy"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_KEYS = ("name", "segments", "measures", "scores", "alerts", "storms", "sources")
 _DIGEST_LENGTH = 16
 _MARK = "\ufeff"  # some editors on Windows begin a file with it
 
@@ -82,12 +83,12 @@ def _read(text: str, file: str) -> Policy:
     except ValueError as error:
         raise PolicyError([_syntax_problem(text, file, error)]) from error
     findings = Findings()
-    root = Table(document, (), findings, ("name", "segments", "measures", "scores", "alerts", "storms", "sources"))
+    root = Table(document, (), findings, _KEYS)
     name = _read_name(root)
     segments = read_segments(root)
-    names = _names(root, "segments")
-    measures = read_measures(root, names)
-    scores = read_scores(root, _names(root, "measures"), names)
+    names = Names(_names(root, "measures"), _names(root, "segments"))
+    measures = read_measures(root, names.segments)
+    scores = read_scores(root, names.measures, names.segments)
     check_use(root, findings, measures, scores)
     alerts = read_alerts(root, scores, measures, names)
     storms, stalls = read_storms(root), read_stalls(root)
@@ -99,7 +100,7 @@ def _read(text: str, file: str) -> Policy:
 
 def _names(root: Table, key: str) -> tuple[str, ...]:
     """Names that segments or measures have in the file, right or wrong, also those under a key that is nearly right."""
-    tables = [root.value(given) for given in root if closest(given, (key,))]
+    tables = [root.value(given) for given in root if given == key or (given not in _KEYS and closest(given, (key,)))]
     return tuple(name for table in tables if isinstance(table, dict) for name in table)
 
 
@@ -131,7 +132,7 @@ def _digest(
     for key, parts in others.items():
         if parts:
             content[key] = [asdict(part, dict_factory=_set_values) for part in parts]
-    if storms is not None:
+    if storms is not None and storms != Storms():
         content["storms"] = asdict(storms)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_LENGTH]

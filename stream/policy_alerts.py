@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
-from schemas.events import METRIC_SOURCES
+from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
 from stream.normalisers import FULL_POINTS
 from stream.panes import UNIT_MS
 from stream.policy_bands import SEVERITIES
 from stream.policy_errors import did_you_mean, listed, shown
-from stream.policy_table import is_name
+from stream.policy_table import is_name, misspelled
 from stream.policy_window import LONGEST_OUTLOOK, LONGEST_WINDOW, Window, read_panes
 
 if TYPE_CHECKING:
@@ -37,14 +37,19 @@ _WHEN_KEYS = {
     "forecast": ("forecast", "within"),
     "silent": ("silent", "within"),
 }
-_WHEN = 'a table with one of: below = 40; band = "poor"; drop = 10, within = "7d"; and so on (docs/POLICIES.md)'
+_WHEN = (
+    'a table such as { below = 40 }, { band = "poor" }, { left = "healthy" }, { drop = 10, within = "7d" }, '
+    '{ measure = "nps", points_below = 30 }, { forecast = "poor", within = "7d" } or '
+    '{ silent = "product-usage", within = "14d" }'
+)
 _RULE_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_TAKEN = ("storm",)
+_STORM = "storm"
 _SPAN = f'hours from "1h" to "{LONGEST_WINDOW["hour"]}h" or days from "1d" to "{LONGEST_WINDOW["day"]}d"'
 _MINUTES = re.compile(r"(?P<count>[0-9]{1,2})m")
 _MINUTE_MS = 60_000
 _MOST_MINUTES = 60
 _MOST_PER_DAY = 100
+_PER_DAY = f"a whole number from 1 to {_MOST_PER_DAY}: how often it may fire for an account on one UTC day"
 MOST_RULES = 100
 
 
@@ -104,8 +109,9 @@ def read_stalls(root: Table) -> tuple[Stall, ...]:
     for name in tables or ():
         assert tables is not None
         if name not in METRIC_SOURCES:
-            guess = did_you_mean(name, METRIC_SOURCES) or ";"
-            tables.problem(name, f"{shown(name)} is no source of events{guess} there are: {listed(METRIC_SOURCES)}")
+            guess = did_you_mean(name, METRIC_SOURCES) if name != PROFILE_SOURCE else ""
+            message = f"{shown(name)} is no source of events{guess or ';'} there are: {listed(METRIC_SOURCES)}"
+            tables.problem(name, message)
             continue
         table = tables.table(name, 'a table with stall_after = "1d"', ("stall_after",))
         after_ms = None if table is None else _read_span(table, "stall_after")
@@ -131,9 +137,13 @@ def read_storms(root: Table) -> Storms | None:
 
 
 def read_alerts(
-    root: Table, scores: Sequence[Score], measures: Sequence[Measure], segments: Sequence[str]
+    root: Table, scores: Sequence[Score], measures: Sequence[Measure], names: Names
 ) -> tuple[AlertRule, ...]:
-    """The rules of a policy, sorted by name, less those with something wrong, which is noted."""
+    """The rules of a policy, sorted by name, less those with something wrong, which is noted.
+
+    `measures` are those that could be read, `names` all that the file has, so that a rule about a measure with a
+    mistake leads to no second message.
+    """
     if "alerts" not in root:
         return ()
     tables = root.table("alerts", "tables such as [alerts.sharp-drop]", None)
@@ -141,20 +151,42 @@ def read_alerts(
         return ()
     if len(list(tables)) > MOST_RULES:
         root.problem("alerts", f"must be at most {MOST_RULES} rules, not {len(list(tables))}")
-    found = [_Reader(tables, name, scores, measures, segments).read() for name in tables]
+    found = [_Reader(tables, name, scores, measures, names).read() for name in tables]
     return tuple(sorted((rule for rule in found if rule is not None), key=lambda rule: rule.name))
+
+
+class Names(NamedTuple):
+    """The names that measures and segments have in the file, right or wrong."""
+
+    measures: Sequence[str]
+    segments: Sequence[str]
+
+
+class _When(NamedTuple):
+    """What a rule looks at: the kind that is meant, and its table."""
+
+    kind: Kind
+    table: Table
 
 
 class _Reader:
     """Reads one rule."""
 
     def __init__(
-        self, tables: Table, name: str, scores: Sequence[Score], measures: Sequence[Measure], segments: Sequence[str]
+        self, tables: Table, name: str, scores: Sequence[Score], measures: Sequence[Measure], names: Names
     ) -> None:
-        self._name, self._scores, self._measures, self._segments = name, scores, measures, segments
-        self._table = tables.named(name, "a table [alerts.NAME] with a when", _KEYS)
-        if not _RULE_NAME.fullmatch(name) or name in _TAKEN:
-            tables.problem(name, "the name of a rule is letters, digits, - and _, and not storm")
+        self._name, self._scores, self._measures, self._names = name, scores, measures, names
+        if not _RULE_NAME.fullmatch(name):
+            tables.problem(name, "the name of a rule is letters (a to z, A to Z), digits, - and _")
+        elif name == _STORM:
+            tables.problem(name, f"{shown(_STORM)} is what alerts about storms are called: rename it")
+        given = tables.value(name)
+        bare = [key for key in _KINDS if isinstance(given, dict) and key in given and "when" not in given]
+        self._table = None
+        if bare:
+            tables.problem(name, f"what a rule looks at stands in a when: write when = {{ {bare[0]} = … }}")
+        else:
+            self._table = tables.table(name, "a table [alerts.NAME] with a when", _KEYS)
 
     def read(self) -> AlertRule | None:
         table = self._table
@@ -168,10 +200,10 @@ class _Reader:
         actions = _read_texts(table, "actions", 'such as ["call the sponsor"]') if "actions" in table else ()
         for_ms = _read_span(table, "for") if "for" in table else None
         cooldown_ms = _read_span(table, "cooldown") if "cooldown" in table else None
-        per_day = _read_count(table, "max_per_day", "a whole number from 1 to 100: firings an account", _MOST_PER_DAY)
+        per_day = _read_count(table, "max_per_day", _PER_DAY, _MOST_PER_DAY)
         if when is None or score is None or severity is None:
             return None
-        kind, level, target, within = _What(table, when, score, self._measures).read()
+        kind, level, target, within = _What(when, score, self._measures, self._names.measures).read()
         clear = _read_clear(table, kind, level) if "clear" in table else None
         if kind is None:
             return None
@@ -200,40 +232,46 @@ class _Reader:
         return next((score for score in self._scores if score.name == name), None)
 
     @staticmethod
-    def _when(table: Table) -> Table | None:
+    def _when(table: Table) -> _When | None:
         given = table.value("when")
-        kinds = [key for key in _KINDS if isinstance(given, dict) and key in given]
-        allowed = _WHEN_KEYS[kinds[0]] if len(kinds) == 1 else tuple(dict.fromkeys((*_KINDS, "within", "points_below")))
-        when = table.table("when", _WHEN, allowed)
-        if when is None:
+        keys = given if isinstance(given, dict) else {}
+        kinds = [kind for kind in _KINDS if kind in keys] or [
+            kind for kind in _KINDS if kind in misspelled(keys, _KINDS)
+        ]
+        if not kinds and "points_below" in keys:
+            kinds = ["measure"]
+        if not kinds:
+            table.wrong("when", _WHEN)
+            return None
+        if set(kinds) == {"below", "measure"}:
+            table.problem("when", 'the points of a measure are below a number by { measure = "…", points_below = … }')
             return None
         if len(kinds) > 1:
             table.problem("when", f"a rule looks at one thing, and here are {listed(kinds)}: write a rule for each")
             return None
-        return when
+        when = table.table("when", _WHEN, _WHEN_KEYS[kinds[0]])
+        assert when is not None, "a table, as its keys have been read"
+        return _When(cast("Kind", kinds[0]), when)
 
     def _read_segments(self, table: Table) -> tuple[str, ...]:
         names = _read_texts(table, "segments", 'such as ["enterprise"]')
         for name in names:
-            if name not in self._segments:
-                there = f" there are: {listed(self._segments)}" if self._segments else " there is none"
-                table.problem("segments", f"{shown(name)} is no segment of this policy;{there}")
+            if name not in self._names.segments:
+                guess = did_you_mean(name, self._names.segments) or ";"
+                there = f" there are: {listed(self._names.segments)}" if self._names.segments else " there is none"
+                table.problem("segments", f"{shown(name)} is no segment of this policy{guess}{there}")
         return tuple(sorted(set(names)))
 
 
 class _What:
     """Reads what a rule looks at."""
 
-    def __init__(self, table: Table, when: Table, score: Score, measures: Sequence[Measure]) -> None:
-        self._table, self._when, self._score, self._measures = table, when, score, measures
+    def __init__(self, when: _When, score: Score, measures: Sequence[Measure], names: Sequence[str]) -> None:
+        (self._kind, self._when), self._score, self._measures, self._names = when, score, measures, names
 
     def read(self) -> tuple[Kind | None, float | None, str | None, Window | None]:
         """Kind, level, target and window; no kind when something is wrong, which is noted."""
-        when = self._when
-        kind = next((kind for kind in _KINDS if kind in when), None)
-        if kind is None:
-            self._table.wrong("when", _WHEN)
-            return None, None, None, None
+        kind, when = self._kind, self._when
         level, target, within = None, None, None
         if kind == "below":
             level = when.number("below", "a number: alert while the score is below it")
@@ -253,7 +291,7 @@ class _What:
         read = {"below": (level,), "drop": (level, within), "measure": (level, target)}
         needed = read.get(kind, (target, within) if "within" in _WHEN_KEYS[kind] else (target,))
         whole = all(part is not None for part in needed)
-        return cast("Kind", kind) if whole else None, level, target, within
+        return kind if whole else None, level, target, within
 
     def _band(self, kind: str) -> str | None:
         bands = tuple(band.name for band in self._score.bands)
@@ -265,8 +303,7 @@ class _What:
         return name
 
     def _measure(self) -> tuple[str | None, float | None]:
-        names = tuple(measure.name for measure in self._measures)
-        name = self._when.choice("measure", names) if names else None
+        name = self._when.choice("measure", tuple(self._names)) if self._names else None
         expected = "a number of points above 0, up to 100"
         level = self._when.number("points_below", expected, 0.0, FULL_POINTS)
         if level == 0.0:
@@ -298,7 +335,8 @@ def _read_clear(table: Table, kind: Kind | None, level: float | None) -> float |
     if kind == "drop":
         return table.number("clear", f"a number of points from 0 to {level:g}: less is over", 0.0, level)
     most = FULL_POINTS if kind == "measure" else float("inf")
-    return table.number("clear", f"a number of at least {level:g}: from there on it is over", level, most)
+    range_ = f"from {level:g} to {most:g}" if kind == "measure" else f"of at least {level:g}"
+    return table.number("clear", f"a number {range_}: from there on it is over", level, most)
 
 
 def _read_span(table: Table, key: str) -> int | None:
