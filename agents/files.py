@@ -52,11 +52,12 @@ class TimedEvent(NamedTuple):
 
 @dataclass(slots=True)
 class Replay:
-    """What files gave: the engine after the last event, the changes on the way, and what could not be used."""
+    """What files gave: the engine after the last event, changes and alerts on the way, what could not be used."""
 
     engine: Engine
     bad: list[BadLine] = field(default_factory=list)
     changes: list[Message[bytes]] = field(default_factory=list)
+    alerts: list[Message[bytes]] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def changes_of(self, account: str) -> list[Message[bytes]]:
@@ -133,6 +134,7 @@ def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
 
 def _note(replay: Replay, effects: Effects) -> None:
     replay.changes.extend(effects.changes)
+    replay.alerts.extend(effects.alerts)
     replay.outcomes.update(effects.outcomes)
     replay.bad.extend(BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead)
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from agents.files import replay_files
-from schemas.outputs import ScoreChange, ScoreMessage, ScoreValue
+from schemas.outputs import Alert, ScoreChange, ScoreMessage, ScoreValue
 from stream.plan import compile_plan
 from stream.policy import parse_policy
 
@@ -58,10 +58,19 @@ class Log:
 
 @dataclass(frozen=True)
 class Played:
-    """What came out: the last message of every account, and all changes on the way."""
+    """What came out: the last message of every account, and all changes and alerts on the way."""
 
     accounts: dict[str, ScoreMessage]
     changes: list[ScoreChange]
+    alerts: list[Alert]
+
+    def told(self, *rules: str) -> list[tuple[str, str, str, int]]:
+        """What was told of some rules (none: of all), in order: status, rule, account, and when (ms)."""
+        return [
+            (alert.status, alert.rule, alert.account_id, alert.starts_at if alert.ends_at is None else alert.ends_at)
+            for alert in self.alerts
+            if not rules or alert.rule in rules
+        ]
 
     def score(self, account: str, name: str | None = None) -> ScoreValue:
         """A score of an account; without a name its only one."""
@@ -76,6 +85,11 @@ def day_ms(days_ago: int) -> int:
     return AS_OF_MS - days_ago * DAY_MS
 
 
+def midnight(days_ago: int) -> int:
+    """The beginning of the UTC day that was so many days before the moment of the scores."""
+    return day_ms(days_ago) - DAY_MS // 2
+
+
 def play(folder: Path, policy: str, log: Log, days_later: int = 0) -> Played:
     """Score the log at noon of its last day, or some days later."""
     file = folder / "events.jsonl"
@@ -84,7 +98,8 @@ def play(folder: Path, policy: str, log: Log, days_later: int = 0) -> Played:
     assert not replay.bad
     messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
     changes = [msgspec.json.decode(value.value, type=ScoreChange) for value in replay.changes]
-    return Played({message.account_id: message for message in messages}, changes)
+    alerts = [msgspec.json.decode(value.value, type=Alert) for value in replay.alerts]
+    return Played({message.account_id: message for message in messages}, changes, alerts)
 
 
 def gives(score: ScoreValue) -> dict[str, float]:

@@ -21,9 +21,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.files import replay_files
-from schemas.outputs import ScoreChange, ScoreMessage
+from schemas.outputs import Alert, ScoreChange, ScoreMessage
+from stream import changelog
+from stream.engine import Engine
 from stream.plan import Plan, compile_plan
 from stream.policy import Policy, PolicyError, Problem, parse_policy
+from tests.driving import open_episodes
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
@@ -59,11 +62,22 @@ PARTS = [at(document, path) for document in VALID for path in places(document)]
 KEYS = sorted({key for document in VALID for path in places(document) for key in path if isinstance(key, str)})
 ODD_KEYS = ["", "a.b", "a/b", "health/logins", "base", "redistribution", "ä", '"', "\\", "%s", "\x1f", "\U0001f600"]
 NUMBERS = [0, -1, 0.5, 1e308, -1e308, 1e12, 1e-320, math.nan, math.inf, 10**400, 100, 101, True]
+KINDS: dict[str, dict[str, Any]] = {
+    "below": {"below": 50},
+    "band": {},
+    "left": {},
+    "drop": {"drop": 1, "within": "6h"},
+    "measure": {"points_below": 60},
+    "forecast": {"within": "30d"},
+    "silent": {"silent": "surveys", "within": "1d"},
+}
+SETTINGS = {"for": "2h", "cooldown": "1d", "max_per_day": 1, "severity": "info", "owner": "csm", "actions": ["call"]}
 ANY_KEY = st.sampled_from(KEYS) | st.sampled_from(ODD_KEYS)
 ANY_VALUE = (
     st.sampled_from(PARTS)
     | st.sampled_from(NUMBERS)
     | st.sampled_from(["", " ", "hold", "z", "1h", "72h", "1d", "365d", "accounts", "days_until", "arr", "additive"])
+    | st.sampled_from(["1m", "60m", "critical", "poor", "healthy", "surveys", "storm", {"below": 50}, {"left": "poor"}])
     | ANY_KEY
     | st.sampled_from([[], {}, [[]], [{}], {"": {}}])
 )
@@ -87,9 +101,33 @@ def like(key: str | int, value: Any) -> st.SearchStrategy[Any]:
 
 
 @st.composite
+def grafted(draw: st.DrawFn) -> dict[str, Any]:
+    """A valid policy, now and then with rules that look at what it has, storms, and sources that stall."""
+    document: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(VALID)))
+    if draw(st.booleans()):
+        return document
+    score = draw(st.sampled_from(sorted(document["scores"])))
+    bands = [band["name"] for band in document["scores"][score]["bands"]]
+    for number, kind in enumerate(draw(st.lists(st.sampled_from(sorted(KINDS)), max_size=4))):
+        when = dict(KINDS[kind])
+        if kind in {"band", "left", "forecast"}:
+            when[kind] = draw(st.sampled_from(bands))
+        elif kind == "measure":
+            when[kind] = draw(st.sampled_from(sorted(document["measures"])))
+        given = draw(st.lists(st.sampled_from(sorted(SETTINGS)), unique=True, max_size=3))
+        rule = {"score": score, "when": when, **{key: SETTINGS[key] for key in given}}
+        document.setdefault("alerts", {})[f"r{number}"] = rule
+    if draw(st.booleans()):
+        document["storms"] = {"share": 0.5, "least": draw(st.integers(1, 2)), "within": "10m"}
+    for source in draw(st.lists(st.sampled_from(["product-usage", "surveys", "billing", "signals"]), unique=True)):
+        document.setdefault("sources", {})[source] = {"stall_after": draw(st.sampled_from(["1h", "6h", "2d"]))}
+    return document
+
+
+@st.composite
 def broken(draw: st.DrawFn) -> str:
-    document = copy.deepcopy(draw(st.sampled_from(VALID)))
-    for _ in range(draw(st.integers(1, 3))):
+    document = draw(grafted())
+    for _ in range(draw(st.integers(0, 3))):
         all_places = places(document)
         if not all_places:
             break
@@ -123,7 +161,10 @@ EVENTS = [
     event(6, "controls", kind="pulse", value=80, by="ann"),
     event(7, "signals", name="rating", value=1e12),
     event(8, "product-usage", account="b", user_id="u1", count=1e12),
+    event(9, "controls", kind="acknowledge", rule="low", by="ann"),
+    event(10, "controls", account="b", kind="snooze", rule="quiet", until=START_MS + 48 * HOUR_MS),
     event(20, "billing", account="b", kind="invoice_paid", amount=1e12),
+    event(100, "engagement", kind="meeting"),
 ]
 
 
@@ -155,10 +196,30 @@ def check_scores(log: Path, plan: Plan) -> None:
     for change in (msgspec.json.decode(value.value, type=ScoreChange) for value in replay.changes):
         deltas = [factor.delta for factor in change.factors]
         assert close(sum(deltas), change.to - change.from_, [*deltas, change.to, change.from_])
-    engine = replay.engine
-    assert engine.as_of is not None
-    accounts = engine.accounts
-    assert len(accounts.save(accounts.alive(), engine.as_of, accounts.layout(), engine.stalls.clocks)) == len(messages)
+    check_alerts([msgspec.json.decode(value.value, type=Alert) for value in replay.alerts], plan)
+    records = changelog.snapshot(replay.engine)
+    assert len([key for key, _ in records if key.startswith(b"r")]) == len(messages)
+    again = Engine(plan)
+    changelog.restore(again, {key: value for key, value in records if value is not None})
+    assert open_episodes(again) == open_episodes(replay.engine)
+    assert again.accounts.words == replay.engine.accounts.words
+
+
+def check_alerts(alerts: list[Alert], plan: Plan) -> None:
+    """Alerts are of rules there are, each id names one, and what is resolved was firing."""
+    rules = {part.name: part.rule.severity for part in plan.rules}
+    rules |= {"storm": "critical"} | {f"stalled:{stall.source}": "critical" for stall in plan.policy.stalls}
+    assert len({alert.id for alert in alerts}) == len(alerts)
+    open_now: dict[str, int] = {}
+    for alert in alerts:
+        assert alert.severity == rules[alert.rule]
+        assert alert.summary.isprintable()
+        if alert.status == "firing":
+            assert open_now.setdefault(alert.fingerprint, alert.starts_at) == alert.starts_at
+        else:
+            assert open_now.pop(alert.fingerprint) == alert.starts_at
+            assert alert.ends_at is not None
+            assert alert.ends_at >= alert.starts_at
 
 
 def read(text: str) -> tuple[Policy | None, tuple[Problem, ...]]:
