@@ -121,3 +121,12 @@ def test_too_many_rules_are_refused() -> None:
     rules = "".join(f"[alerts.r{number}]\nwhen = {{ below = 1 }}\n" for number in range(MOST_RULES))
     with pytest.raises(PolicyError, match="must be at most 100 rules, not 107"):
         parse_policy(TEXT + rules)
+
+
+def test_the_rules_of_the_template_need_only_be_switched_on() -> None:
+    template = (Path(__file__).parents[2] / "deploy/policies/template.toml").read_text(encoding="utf-8")
+    head, mark, rules = template.partition("# [alerts.")
+    assert not parse_policy(template).alerts
+    policy = parse_policy(head + (mark + rules).replace("\n# ", "\n").removeprefix("# "))
+    assert [rule.name for rule in policy.alerts] == ["gone-quiet", "sharp-drop", "soon-at-risk"]
+    assert policy.stalls == (Stall("product-usage", DAY_MS),)
