@@ -138,6 +138,32 @@ def rollup(
 
 
 @app.command()
+def peers(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    policy: PolicyPath = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Write the tables of the last midnight if they lack, and end.")
+    ] = False,
+) -> None:
+    """Keep the tables of peers (vitals-peers) that a policy with compare = "peers" goes by; one process is enough."""
+    from agents.logs import configure_logging
+    from agents.peers import run_peers
+    from agents.topics_admin import BrokerError
+
+    loaded = settings_of(settings, broker=broker, policy=policy)
+    plan = plan_of(loaded)
+    if not plan.peers:
+        fail(MISUSED, f'policy {plan.label} has no measure with compare = "peers": there is nothing to do')
+    configure_logging(loaded.log_level)
+    try:
+        written = run_peers(loaded, plan, once=once)
+    except BrokerError as error:
+        fail(FAILED, str(error))
+    typer.echo(f"{written} tables written to vitals-peers")
+
+
+@app.command()
 def backtest(
     files: Annotated[list[Path], typer.Argument(help="Event files, as for `vitals score`.")],
     outcomes: Annotated[

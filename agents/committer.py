@@ -18,7 +18,7 @@ from agents.processor import Lane, Processor
 from agents.records import TOPICS
 from agents.telemetry import Telemetry
 from stream import changelog
-from stream.accounts import FENCES
+from stream.batch import LINES
 from stream.effects import Message
 from stream.engine import Mode
 
@@ -81,7 +81,7 @@ class Committer:
             offsets = {
                 TP(topic, lane.partition): positions[lane.partition][name]
                 for lane in kept
-                for topic, name in zip(TOPICS, FENCES, strict=True)
+                for topic, name in zip(TOPICS, LINES, strict=True)
                 if positions[lane.partition][name]
             }
             done = not offsets or await self._commit_offsets(offsets)

@@ -34,6 +34,7 @@ _CAUSES = {
     "override": "an override began or ended",
     "segment": "the account came into another segment",
     "policy": "the policy changed",
+    "peers": "its peers changed",
 }
 
 
@@ -100,7 +101,8 @@ def _lifts(told: Explanation) -> Iterator[str]:
     yield f"{told.missing_points:.1f} points are missing to {told.next_band}. Any one of these would do:"
     for lift in told.lifts:
         now = "no value" if lift.value is None else f"{lift.value:.4g}"
-        yield f"  {spoken(lift.measure)}: {now} -> {lift.needed:.4g}"
+        unit = " % of its peers" if lift.of_peers else ""
+        yield f"  {spoken(lift.measure)}: {now} -> {lift.needed:.4g}{unit}"
     if told.exceptions and not told.lifts:
         yield "  first that which limits the score has to go"
     elif not told.lifts:

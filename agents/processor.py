@@ -28,8 +28,7 @@ from agents.telemetry import Telemetry
 from schemas.events import METRIC_SOURCES
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, SCORES
 from stream import changelog
-from stream.accounts import FENCES
-from stream.batch import Batch
+from stream.batch import LINES, Batch
 from stream.effects import Effects
 from stream.engine import Engine, Mode
 from stream.merge import Merge
@@ -73,7 +72,7 @@ class Lane:
 
     def reached(self, fence: int) -> int:
         """Offset up to which a source has been taken."""
-        return self.fetched.get(fence, self.engine.position[FENCES[fence]])
+        return self.fetched.get(fence, self.engine.position[LINES[fence]])
 
 
 class Source(Protocol):
@@ -189,7 +188,7 @@ class Processor:
         for fence, records in arrived.items():
             lane.merge.add(read(TOPICS[fence], records, lane.fetched[fence]))
         for fence, end in lane.fetched.items():
-            name = FENCES[fence]
+            name = LINES[fence]
             if not lane.merge.waiting[fence] and end > lane.engine.position[name]:
                 lane.engine.position[name] = end  # markers of transactions lie before it, and no record
                 lane.changed = True
@@ -228,7 +227,7 @@ class Processor:
     def _lags(self, lane: Lane, fence: int) -> bool:
         """Whether the merge should wait for more of this source: more is there, and the wait is not too long."""
         end = self._end(lane, fence)
-        more = end is None or max(lane.reached(fence), lane.engine.position[FENCES[fence]]) < end
+        more = end is None or max(lane.reached(fence), lane.engine.position[LINES[fence]]) < end
         if not more or lane.merge.waiting[fence]:
             lane.blocked_since.pop(fence, None)
             return more
@@ -241,7 +240,7 @@ class Processor:
         """Records on the broker that are not applied, by topic."""
         return {
             TOPICS[fence]: max(0, (self._end(lane, fence) or 0) - lane.engine.position[name])
-            for fence, name in enumerate(FENCES)
+            for fence, name in enumerate(LINES)
         }
 
     def _enter(self, lane: Lane) -> None:
@@ -328,6 +327,7 @@ class Processor:
         for lane in self.lanes.values():
             for topic, count in self.lag(lane).items():
                 telemetry.lag.labels(topic, str(lane.partition)).set(count)
+        self._measure_tables()
         self._measure_bands(engines)
         telemetry.settled.clear()
         for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
@@ -347,3 +347,9 @@ class Processor:
                 telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)
         telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
         telemetry.state_bytes.set(sum(engine.nbytes() for engine in engines))
+
+    def _measure_tables(self) -> None:
+        self._telemetry.peers.clear()
+        for lane in self.lanes.values():
+            if (table := lane.engine.peers.message) is not None:
+                self._telemetry.peers.labels(str(lane.partition)).set(table.as_of / 1000)

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import msgspec
 import numpy as np
+import structlog
 
 from agents.outbox import Record
 from schemas.codecs import Reject, decode, is_profile_tombstone
 from schemas.events import SOURCES, Event, ProfileEvent
-from schemas.topics import ERROR_HEADER, INBOX, ORIGIN_HEADER
+from schemas.peers import PeersMessage, read_message
+from schemas.topics import ERROR_HEADER, INBOX, ORIGIN_HEADER, PEERS
 from stream.batch import INBOX as INBOX_FENCE
+from stream.batch import PEERS as PEERS_LINE
 from stream.batch import Batch
 from stream.effects import DeadLetter, Forward, Message
 from stream.merge import Fetch
 
-TOPICS = (*SOURCES, INBOX)
-"""Topic of each fence, in the order of `FENCES`."""
+log = structlog.get_logger()
+
+TOPICS = (*SOURCES, INBOX, PEERS)
+"""Topic of each line, in the order of `LINES`."""
 
 
 def read(topic: str, records: list[Any], end: int) -> Fetch:
@@ -28,6 +34,8 @@ def read(topic: str, records: list[Any], end: int) -> Fetch:
     offsets = np.array([record.offset for record in records], dtype=np.int64)
     stamps = np.array([record.timestamp for record in records], dtype=np.int64)
     fence = TOPICS.index(topic)
+    if topic == PEERS:
+        return Fetch(fence, [_tables(records, offsets, stamps, end)], offsets, stamps, end)
     if fence != INBOX_FENCE:
         batches = [_batch(topic, records, offsets, stamps, end)]
         return Fetch(fence, batches, offsets, stamps, end)
@@ -51,6 +59,18 @@ def _batch(source: str, records: list[Any], offsets: Any, stamps: Any, end: int,
         all_offsets, offsets, stamps = offsets, offsets[kept], stamps[kept]
         return Batch(source, offsets, stamps, events, end, rejects, inbox, (records, all_offsets))
     return Batch(source, offsets, stamps, events, end, [], inbox, (records, offsets))
+
+
+def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
+    """Tables of peers; what is none is passed over, since nobody but `vitals peers` writes there."""
+    found: dict[int, PeersMessage] = {}
+    for at, record in enumerate(records):
+        try:
+            found[at] = read_message(record.value or b"")
+        except msgspec.DecodeError:
+            log.exception("table_of_peers_refused", offset=record.offset)
+    kept = np.fromiter(found, dtype=np.int64, count=len(found))
+    return Batch(PEERS_LINE, offsets[kept], stamps[kept], cast("list[Event]", list(found.values())), end)
 
 
 def _origin(record: Any) -> str:

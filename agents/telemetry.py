@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.codecs import REASONS
 from schemas.events import SOURCES
-from schemas.topics import INBOX
+from schemas.topics import INBOX, PEERS
 
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
@@ -63,6 +63,9 @@ class Telemetry:
         self.dedup_horizon = gauge(
             "dedup_horizon_timestamp_seconds", "Record time since which every id of a topic is known.", "topic"
         )
+        self.peers = gauge(
+            "peers_timestamp_seconds", "Day of the tables of peers in use; absent without any.", "partition"
+        )
         self.flush_seconds = Histogram(
             "vitals_flush_seconds", "Time of a commit: outputs, changelog, offsets.", registry=registry
         )
@@ -72,7 +75,7 @@ class Telemetry:
         self.ready = gauge("ready", "1 while /readyz says ready, else 0.")
         self.last_progress = gauge("last_progress_timestamp_seconds", "When the worker last got something done.")
         # A counter that begins with its first count never shows an increase: what alerts watch begins at 0.
-        for topic in (*SOURCES, INBOX):
+        for topic in (*SOURCES, INBOX, PEERS):
             self.removed.labels(topic)
         for topic in SOURCES:
             for reason in REASONS:

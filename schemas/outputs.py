@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Cause = Literal["event", "window", "late", "pulse", "override", "segment", "policy"]
+Cause = Literal["event", "window", "late", "pulse", "override", "segment", "policy", "peers"]
 
 
 class Factor(Struct, gc=False):
@@ -66,7 +66,8 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
 
     `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
     `parent_id` and `arr` are the profile's, of accounts that have a parent. `stalled_sources` are those whose measures
-    are held because nothing comes from them any more.
+    are held because nothing comes from them any more. `raw` has the values of measures that are seen among peers, whose
+    factors tell the percentile.
     """
 
     account_id: str
@@ -80,6 +81,7 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     parent_id: str | None = None
     arr: float | None = None
     stalled_sources: list[str] | None = None
+    raw: dict[str, float | None] | None = None
 
 
 class RolledScore(Struct, gc=False):

@@ -18,11 +18,13 @@ CHANGES = "health.score-changes"
 ALERTS = "health.alerts"
 ROLLUPS = "health.rollups"
 INBOX = "vitals-inbox"
+PEERS = "vitals-peers"
 DLQ_SUFFIX = ".dlq"
 ORIGIN_HEADER = "vitals.origin"
 """Header of an inbox record: the source its event came from."""
 ERROR_HEADER = "vitals.error."
 LARGEST_RECORD = 20 * 1024 * 1024
+LARGEST_TABLE = 8 * 1024 * 1024
 
 
 class Topic(NamedTuple):
@@ -49,7 +51,7 @@ class Topic(NamedTuple):
 def changelog(group: str) -> Topic:
     """The table's changelog of a consumer group."""
     name = f"{group}-accounts-changelog"
-    return Topic(name, "internal", "row key", "compact", -1, 8 * 1024 * 1024, stamped_by_broker=True)
+    return Topic(name, "internal", "row key", "compact", -1, LARGEST_TABLE, stamped_by_broker=True)
 
 
 def all_topics(group: str) -> tuple[Topic, ...]:
@@ -69,4 +71,6 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         for name in EVENT_TYPES
     ]
     inbox = Topic(INBOX, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
-    return (*inputs, *outputs, *letters, inbox, changelog(group))
+    # Kept for as long as the events, so that a replay meets the same tables at the same places.
+    peers = Topic(PEERS, "internal", "none", "delete", 400 * DAY_MS, LARGEST_TABLE, stamped_by_broker=True)
+    return (*inputs, *outputs, *letters, inbox, peers, changelog(group))

@@ -6,20 +6,26 @@ partitions, records already counted, ids already seen. Called by `stream.engine`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codecs import EARLIEST_MS, FUTURE_TOLERANCE_MS, IMPLAUSIBLE_TIME, IN_THE_FUTURE, Reject, times_ms
 from schemas.events import Event
+from schemas.peers import PeersMessage
 from stream.accounts import FENCES, Accounts
 from stream.columns import Rows
 from stream.effects import DeadLetter, Effects, Forward
 from stream.hashing import hash_ids
 from stream.seen import SeenIds
 
-INBOX = FENCES.index("inbox")
+PEERS = "peers"
+LINES = (*FENCES, PEERS)
+"""Everything a lane reads: what changes single accounts and has a fence in their rows, then the tables of peers."""
+INBOX = LINES.index("inbox")
 
 
 @dataclass(slots=True)
@@ -29,7 +35,7 @@ class Batch:
     `offsets` and `stamps` (record time, ms) have one entry an event of `events`; `rejects` carry offsets as their
     index; `end` is the offset after the last record of the batch, whatever became of it. `inbox` tells that the
     records were read from the inbox topic, so that their offsets are the inbox's; the inbox's records come as one
-    batch a source.
+    batch a source. The events of source `PEERS` are the messages of tables, cast.
     """
 
     source: str
@@ -45,7 +51,7 @@ class Batch:
     @property
     def fence(self) -> int:
         """Which fence of a row guards this batch."""
-        return INBOX if self.inbox else FENCES.index(self.source)
+        return INBOX if self.inbox else LINES.index(self.source)
 
     def before(self, offset: int) -> Batch:
         """The part with smaller offsets."""
@@ -67,6 +73,40 @@ class Batch:
         return replace(
             self, offsets=self.offsets[count:], stamps=self.stamps[count:], events=self.events[count:], rejects=rejects
         )
+
+
+class Turn(NamedTuple):
+    """Part of a step: batches with their numbers in the step, then the tables of peers that came after them."""
+
+    batches: list[tuple[int, Batch]]
+    table: PeersMessage | None
+    offset: int
+
+
+def in_turn(batches: Sequence[Batch]) -> list[Turn]:
+    """A step in the order of the log around tables of peers: nearly always one turn without a table.
+
+    At equal record times a table comes after events and profiles.
+    """
+    rest = [(at, batch) for at, batch in enumerate(batches) if batch.source != PEERS]
+    turns = []
+    for batch in batches if len(rest) < len(batches) else ():
+        tables = cast("list[PeersMessage]", batch.events) if batch.source == PEERS else []
+        for table, stamp, offset in zip(tables, batch.stamps.tolist(), batch.offsets.tolist(), strict=False):
+            now, later = [], []
+            for at, part in rest:
+                count = int(np.searchsorted(np.maximum.accumulate(part.stamps), stamp, side="right"))
+                if count == len(part.offsets):
+                    now.append((at, part))
+                elif count:
+                    cut = int(part.offsets[count])
+                    now.append((at, part.before(cut)))
+                    later.append((at, part.since(cut)))
+                else:
+                    later.append((at, part))
+            turns.append(Turn(now, table, offset))
+            rest = later
+    return [*turns, Turn(rest, None, 0)]
 
 
 @dataclass(slots=True)

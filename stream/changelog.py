@@ -5,8 +5,8 @@ prefix of it is safe to recover from: members are idempotent, a row carries its 
 records are settled, and ids come last because an id without its row would lose the event. Pure; called by
 `agents.store` and `agents.committer`.
 
-Keys begin with a tag byte: l layout (hash), p page (column hash, page number, account), r row (account), s state, i
-ids (source, generation, segment).
+Keys begin with a tag byte: l layout (hash), p page (column hash, page number, account), r row (account), t tables of
+peers (id), s state, i ids (source, generation, segment).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from schemas.codecs import encode
+from schemas.peers import read_message
 from stream.columns import FactColumn, PaneColumn
 from stream.engine import Engine
 from stream.layout import Layout, LayoutError, header_of, layout_of, row_age
@@ -61,7 +63,10 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
         ]
     values = accounts.save(rows, engine.as_of or 0, layout, engine.stalls.clocks)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
+    tables, gone = engine.peers.to_save()
+    records += [(_table_key(table.id), encode(table)) for table in tables]
     records.append((STATE_KEY, _describe_state(engine)))
+    records += [(_table_key(name), None) for name in gone]
     for source, seen in engine.seen.items():
         head = b"i" + source.encode() + b"\0"
         records += [(head + _SEGMENT_KEY.pack(part.generation, part.number), part.value) for part in seen.save()]
@@ -129,6 +134,13 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})
     engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
+    if engine.plan.peers and "peers" in state:
+        name, taken = state["peers"]
+        if _table_key(name) not in records:
+            msg = f"the tables of peers {name!r} that the state names are not in the changelog"
+            raise LayoutError(msg)
+        saved = [key[1:].decode() for key in keys.get(ord("t"), ())]
+        engine.peers.load(read_message(records[_table_key(name)]), taken, saved)
     engine.recast()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
         alive = accounts.alive()
@@ -146,6 +158,10 @@ def _clocks(engine: Engine, records: Iterable[np.ndarray[tuple[int], np.dtype[np
             if f"clock/{source}" in (record.dtype.names or ()):
                 found[source] = max(found.get(source, 0), int(record[f"clock/{source}"].max()))
     return found
+
+
+def _table_key(name: str) -> bytes:
+    return b"t" + name.encode()
 
 
 def _lacking(engine: Engine, layouts: Iterable[Layout], pages: list[bytes]) -> dict[str, str]:
@@ -186,6 +202,8 @@ def _describe_state(engine: Engine) -> bytes:
         "settled": settled,
         "watermarks": engine.watermarks,
     }
+    if engine.peers.message is not None:
+        state["peers"] = [engine.peers.message.id, engine.peers.taken]
     if engine.stalls.told:
         state["stalls"] = engine.stalls.told
     if engine.alerter.storm.since:

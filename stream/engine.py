@@ -21,14 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
-from stream.accounts import FENCES, Accounts
+from schemas.peers import PeersMessage
+from stream.accounts import Accounts
 from stream.alerting import Alerter
-from stream.batch import Batch, Candidates, sort_out
+from stream.batch import LINES, PEERS, Batch, Candidates, in_turn, sort_out
 from stream.columns import NEVER, Rows
 from stream.effects import Effects
 from stream.folding import Folder, Learning, merge_order, places, too_late
 from stream.members import Members
 from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
+from stream.peers import Peers
 from stream.plan import Plan
 from stream.publishing import Publisher
 from stream.scorer import Scorer
@@ -60,15 +62,16 @@ class Engine:
         dedup_ids: int | None = 200_000,
         partition: int | None = None,
     ) -> None:
-        """Empty. `owns` tells which account ids hash here (None: all); `dedup_ids` None turns deduplication off.
+        """Empty. `owns` tells which account ids hash here, `dedup_ids` None turns deduplication off.
 
+        Without `owns` all accounts are here: then tables of peers are made here too, at every UTC midnight.
         `partition` is how alerts of no single account name the engine.
         """
         self.plan = plan
         self.columns = [column.build() for column in plan.columns]
         segments = plan.policy.segments
         self.accounts = Accounts(
-            len(plan.measures),
+            len(plan.measures) + len(plan.peers),
             plan.scores,
             self.columns,
             owns or (lambda _account: True),
@@ -81,7 +84,7 @@ class Engine:
         self.judged_ms: int | None = None
         """Newest time by which events are judged late. After a crash in mid-commit `as_of` may be ahead of it, as rows
         were; what is replayed is still judged as it was the first time."""
-        self.position = dict.fromkeys(FENCES, 0)
+        self.position = dict.fromkeys(LINES, 0)
         """Offset from which each source has not been settled yet."""
         self.settled: Counter[tuple[str, str]] = Counter()
         """Outcomes by (source, outcome), each record once, across restarts."""
@@ -89,8 +92,10 @@ class Engine:
         self.watermarks = self._folder.watermarks
         self.stalls = Stalls(plan, self.watermarks, partition)
         self.alerter = Alerter(plan, self.accounts, self.columns, partition)
-        self.scorer = Scorer(plan, self.accounts, self.columns, self.stalls)
-        self._publisher = Publisher(plan, self.accounts)
+        self.peers = Peers(plan)
+        self._makes_tables = bool(plan.peers) and owns is None
+        self.scorer = Scorer(plan, self.accounts, self.columns, self.stalls, self.peers)
+        self._publisher = Publisher(plan, self.accounts, self.peers)
         self._stalled: tuple[str, ...] = ()
         self._restate = False
         self._swept = NEVER
@@ -148,6 +153,8 @@ class Engine:
             if mode is not Mode.CONFLATED:
                 self._publish(self.accounts.alive(), mode, effects, swept=True, at_border=True)
                 self._stale = False
+            if self._makes_tables and number * self.plan.border_ms % UNIT_MS["day"] == 0:
+                self._meet(self.scorer.table(number * self.plan.border_ms), mode, effects)
         if border >= first:
             self._advance(border * self.plan.border_ms)
             self._swept = border
@@ -176,11 +183,22 @@ class Engine:
         `now_ms` is the clock that tells future events; None lets every time pass.
         """
         effects = Effects()
-        before = effects.outcomes
+        for turn in in_turn(batches):
+            self._take_in(turn.batches, mode, now_ms, effects)
+            if turn.table is not None and turn.offset >= self.position[PEERS]:
+                self._meet(turn.table, mode, effects)
+        self._count(effects)
+        for batch in batches:
+            name = LINES[batch.fence]
+            self.position[name] = max(self.position[name], batch.end)
+        return effects
+
+    def _take_in(self, batches: Sequence[tuple[int, Batch]], mode: Mode, now_ms: int | None, effects: Effects) -> None:
+        """Take in batches with their numbers in the step."""
         parts: list[Candidates] = []
         profiles: list[Candidates] = []
-        for at, batch in enumerate(batches):
-            position = self.position[FENCES[batch.fence]]
+        for at, batch in batches:
+            position = self.position[LINES[batch.fence]]
             seen = self.seen.get(batch.source)
             found = sort_out(
                 batch, at, accounts=self.accounts, position=position, seen=seen, now_ms=now_ms, effects=effects
@@ -193,14 +211,20 @@ class Engine:
             self._apply(parts, profiles, mode, effects)
         else:
             self._learn_alone(profiles, mode, effects)
-        self._count(before, effects)
-        for batch in batches:
-            name = FENCES[batch.fence]
-            self.position[name] = max(self.position[name], batch.end)
-        return effects
 
-    def _count(self, outcomes: Counter[tuple[str, str]], effects: Effects) -> None:
-        for (source, outcome), count in outcomes.items():
+    def _meet(self, table: PeersMessage, mode: Mode, effects: Effects) -> None:
+        """Score all accounts by new tables of peers."""
+        if not self.peers.take(table):
+            return
+        if mode is Mode.CONFLATED:
+            self._stale = True
+            return
+        if self.as_of is not None:
+            self._publish(self.accounts.alive(), mode, effects, swept=True)
+        self._stale = self.peers.fresh = False
+
+    def _count(self, effects: Effects) -> None:
+        for (source, outcome), count in effects.outcomes.items():
             if outcome != "replayed":
                 self.settled[source, "applied" if outcome == "fenced" else outcome] += count
         for source in METRIC_SOURCES:
@@ -241,10 +265,10 @@ class Engine:
         at_places = places([*parts, *profiles], order)
         folds = []
         for part, at in zip(parts, at_places, strict=False):
-            self._folder.tally(part, late[at], self.position[FENCES[part.batch.fence]], effects)
+            self._folder.tally(part, late[at], self.position[LINES[part.batch.fence]], effects)
             folds.append(self._folder.prepare(part, late[at], running[at], segments[at]))
         learned = [Learning(part, segments[at]) for part, at in zip(profiles, at_places[len(parts) :], strict=True)]
-        cut = mode is not Mode.CONFLATED or self.plan.minds_borders
+        cut = mode is not Mode.CONFLATED or self.plan.minds_borders or self._makes_tables
         one = not cut or segments[0] == segments[-1]
         numbers = [int(segments[-1])] if one else np.unique(segments).tolist()
         for number in numbers:
@@ -316,7 +340,7 @@ class Engine:
         if mode is Mode.CONFLATED and self._stale:
             alive = accounts.alive()
             self._publish(alive[~waiting[alive]], told, effects, swept=True)
-            self._stale = False
+            self._stale = self.peers.fresh = False
         rows = np.flatnonzero(waiting & (accounts.applied > 0))
         self._publish(rows, told, effects, swept=False)
         return effects

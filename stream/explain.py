@@ -21,16 +21,17 @@ _FULL = 100.0
 _CLOSE = 1e-9
 
 
-class Lift(Struct):
+class Lift(Struct, omit_defaults=True):
     """A change of one measure that alone lifts the score a band: its value now, the value needed, and its points.
 
-    `points` is null for an additive score, which has none.
+    `points` is null for an additive score, which has none. With `of_peers` the values are percentiles among peers.
     """
 
     measure: str
     value: float | None
     needed: float
     points: float | None
+    of_peers: bool = False
 
 
 class Explanation(Struct):
@@ -68,7 +69,7 @@ def value_of(message: ScoreMessage, chosen: Chosen) -> ScoreValue:
 
 def explain_message(message: ScoreMessage, chosen: Chosen) -> Explanation:
     """Take a score apart. `chosen` must be of the policy that the message was scored by."""
-    score = value_of(message, chosen)
+    score, raw = value_of(message, chosen), message.raw or {}
     by_name = {measure.name: measure for measure in chosen.measures}
     bands = chosen.bands_in(message.segment)
     factors = sorted(score.factors, key=lambda factor: (-_cost(factor), factor.measure))
@@ -85,7 +86,7 @@ def explain_message(message: ScoreMessage, chosen: Chosen) -> Explanation:
         missing_points=higher[0].from_ - score.value if higher else 0.0,
         lifts=_lifts(score, chosen, message.segment, higher[0].from_) if higher else [],
         policy=message.policy,
-        words=[factor_words(factor, by_name.get(factor.measure)) for factor in factors],
+        words=[factor_words(factor, by_name.get(factor.measure), raw.get(factor.measure)) for factor in factors],
         segment=message.segment if chosen.score.segments else None,
         exceptions=score.exceptions or [],
         override=message.override,
@@ -106,14 +107,17 @@ def _lifts(score: ScoreValue, chosen: Chosen, segment: str | None, target: float
         measure = by_name.get(factor.measure)
         if measure is None or not factor.weight:
             continue
+        of_peers = measure.compare == "peers"
         if chosen.scale is not None:
             now = factor.value or 0.0
-            lifts.append(Lift(factor.measure, now, now + (target - score.value) / (factor.weight * chosen.scale), None))
+            needed = now + (target - score.value) / (factor.weight * chosen.scale)
+            if not of_peers or 0.0 <= needed <= _FULL:
+                lifts.append(Lift(factor.measure, now, needed, None, of_peers))
         elif factor.points is not None:
             wanted = factor.points + (target - score.value) / factor.weight
-            needed = _value_for(normaliser_in(measure, segment), wanted, factor.value)
-            if needed is not None:
-                lifts.append(Lift(factor.measure, factor.value, needed, wanted))
+            value = _value_for(normaliser_in(measure, segment), wanted, factor.value)
+            if value is not None and (not of_peers or 0.0 <= value <= _FULL):
+                lifts.append(Lift(factor.measure, factor.value, value, wanted, of_peers))
     return sorted(lifts, key=lambda lift: (lift.points or 0.0, lift.measure))
 
 

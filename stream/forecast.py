@@ -1,7 +1,7 @@
 """What becomes of scores when nothing happens: no event comes, and panes leave their windows one by one.
 
 Owns the way ahead: which moments count, the score at each, and the first change of band. It is exact, not a guess: the
-panes say when every event leaves. Pure; called by `vitals explain`.
+panes say when every event leaves; peers are taken to stay as they are. Pure; called by `vitals explain`.
 """
 
 from __future__ import annotations

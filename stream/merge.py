@@ -5,7 +5,7 @@ that has nothing here only while its lag says that more is there, and not for ev
 waited for any more are arguments. Called by `agents.processor`.
 
 Order within a partition number: by record time (the running maximum within a source, so that offsets keep their
-order), then by source in the order of `FENCES`.
+order), then by source in the order of `LINES`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.accounts import FENCES
-from stream.batch import Batch
+from stream.batch import LINES, Batch
 
 
 @dataclass(slots=True)
@@ -41,9 +40,9 @@ class Merge:
 
     def __init__(self) -> None:
         """Nothing waits."""
-        self._lines: list[deque[Fetch]] = [deque() for _ in FENCES]
-        self._reached = [np.iinfo(np.int64).min] * len(FENCES)
-        self.waiting = [0] * len(FENCES)
+        self._lines: list[deque[Fetch]] = [deque() for _ in LINES]
+        self._reached = [np.iinfo(np.int64).min] * len(LINES)
+        self.waiting = [0] * len(LINES)
         """Records that wait, by fence."""
 
     def add(self, fetch: Fetch) -> None:
@@ -67,7 +66,7 @@ class Merge:
 
         `lags(fence)` tells whether more records of that source are known to be on the broker and are to be waited for.
         """
-        bounds = [(self._reached[fence], fence) for fence in range(len(FENCES)) if lags(fence)]
+        bounds = [(self._reached[fence], fence) for fence in range(len(LINES)) if lags(fence)]
         bound = min(bounds, default=None)
         released: list[Batch] = []
         for fence, line in enumerate(self._lines):

@@ -87,7 +87,12 @@ class Plan:
         """Whether days alone may change what is said, long after the last event has left every window."""
         by_day = any(bound.field != "arr" for segment in self.policy.segments for bound in segment.ranges)
         by_day |= any(part.rule.kind == "silent" for part in self.rules)
-        return by_day or any(column.need.kind == "fact" for column in self.columns)
+        return by_day or bool(self.peers) or any(column.need.kind == "fact" for column in self.columns)
+
+    @cached_property
+    def peers(self) -> tuple[int, ...]:
+        """Places of the measures that are seen among an account's peers."""
+        return tuple(at for at, part in enumerate(self.measures) if part.measure.compare == "peers")
 
     @cached_property
     def memories(self) -> tuple[RulePlan, ...]:

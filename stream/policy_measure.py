@@ -14,7 +14,15 @@ from stream.normalisers import FULL_POINTS
 from stream.policy_errors import did_you_mean, listed, shown
 from stream.policy_filter import Filter, Weights, read_of, read_weights, read_where
 from stream.policy_normalise import read_normaliser
-from stream.policy_window import MISSING_WORDS, Comparison, Window, read_compare, read_hold, read_window
+from stream.policy_window import (
+    MISSING_WORDS,
+    Comparison,
+    Window,
+    read_compare,
+    read_hold,
+    read_least_peers,
+    read_window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +41,7 @@ MEASURE_KEYS = (
     "window",
     "compare",
     "history",
+    "least_peers",
     "normalise",
     "weight",
     "missing",
@@ -80,8 +89,9 @@ class Measure:
     `where` empty means every event; `of` is for `share`, `weights` for `weighted_count` and `per_hours` (1, 24 or
     168) for `rate` only; `weight` is on the policy's own scale, None where only scores that name it use it; `missing`
     is in points, None to redistribute the weight; `stale_after` (panes) holds the last value for so long before that;
-    `compare` sees the window against the one before or against those in `history` (panes); `by_segment` has the
-    normalisers of segments that have their own. A fact of the profile has a window of 0 panes.
+    `compare` sees the window against the one before, against those in `history` (panes), or the value among those of
+    other accounts, where a segment needs `least_peers`; `by_segment` has the normalisers of segments that have their
+    own. A fact of the profile has a window of 0 panes.
     """
 
     name: str
@@ -98,13 +108,14 @@ class Measure:
     missing: float | None
     compare: Comparison | None = None
     history: int | None = None
+    least_peers: int | None = None
     stale_after: int | None = None
     by_segment: tuple[tuple[str, Normaliser], ...] = ()
 
     @property
     def blocks(self) -> int:
         """Windows before this one that it is seen against."""
-        if self.compare is None:
+        if self.compare in (None, "peers"):
             return 0
         return 1 if self.history is None else self.history // self.window.panes
 
@@ -143,6 +154,7 @@ def _read_one(name: str, table: Table, segments: Sequence[str]) -> Measure | Non
     per = table.choice("per", tuple(_PER_HOURS)) if "per" in table else "day"
     window = read_window(table, stat)
     compare, history = read_compare(table, stat, window)
+    least_peers = read_least_peers(table, compare)
     normaliser, by_segment = _read_normalisers(table, segments)
     weight = _read_weight(table)
     missing = _read_missing(table)
@@ -164,6 +176,7 @@ def _read_one(name: str, table: Table, segments: Sequence[str]) -> Measure | Non
         missing=missing,
         compare=compare,
         history=history,
+        least_peers=least_peers,
         stale_after=stale_after,
         by_segment=by_segment,
     )

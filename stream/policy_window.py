@@ -21,15 +21,18 @@ LONGEST_WINDOW = {"hour": 72, "day": 365}  # in panes
 LONGEST_OUTLOOK = 90
 
 _COMPARABLE_STATS = ("count", "sum", "weighted_count")
-_COMPARISONS = ("previous", "percentile", "z")
+_COMPARISONS = ("previous", "percentile", "z", "peers")
 MISSING_WORDS = ("redistribute", "hold", "neutral", "zero")
 _HELD_STATS = ("mean", "min", "max", "last", "share")
+LEAST_PEERS = 20
+"""Peers that a segment needs, unless the policy says otherwise; with fewer an account is seen among all."""
+_MOST_PEERS = 1_000_000
 
 _WINDOW = re.compile(r"(?P<panes>[0-9]{1,9})(?P<unit>[hd])")
 _DAYS = f'days from "1d" to "{LONGEST_WINDOW["day"]}d"'
 _SPANS = f'hours from "1h" to "{LONGEST_WINDOW["hour"]}h" or {_DAYS}'
 
-Comparison = Literal["previous", "percentile", "z"]
+Comparison = Literal["previous", "percentile", "z", "peers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,17 @@ def read_window(table: Table, stat: str | None) -> Window | None:
 def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple[Comparison | None, int | None]:
     """What the window is compared with, and over how many panes before it."""
     chosen = table.choice("compare", _COMPARISONS) if "compare" in table else None
-    if "history" in table and (chosen == "previous" or "compare" not in table):
+    if "history" in table and (chosen in ("previous", "peers") or "compare" not in table):
         table.problem("history", 'only compare = "percentile" and "z" take a history')
+    if chosen == "peers":
+        return "peers", None
+    return _read_windows(table, stat, window, chosen)
+
+
+def _read_windows(
+    table: Table, stat: str | None, window: Window | None, chosen: str | None
+) -> tuple[Comparison | None, int | None]:
+    """A comparison with windows before this one."""
     if "compare" not in table:
         return None, None
     if stat is not None and stat not in _COMPARABLE_STATS:
@@ -110,6 +122,21 @@ def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple
     history = _read_history(table, window)
     comparison: Comparison = "percentile" if chosen == "percentile" else "z"
     return (None, None) if history is None else (comparison, history)
+
+
+def read_least_peers(table: Table, compare: Comparison | None) -> int | None:
+    """How many peers a segment needs, where a measure is compared with them."""
+    given = table.value("least_peers")
+    if compare != "peers":
+        if given is not None and (compare is not None or "compare" not in table):
+            table.problem("least_peers", 'only compare = "peers" takes least_peers')
+        return None
+    if given is None:
+        return LEAST_PEERS
+    if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= _MOST_PEERS:
+        return given
+    table.wrong("least_peers", f"a whole number of accounts from 1 to {_MOST_PEERS}")
+    return None
 
 
 def _read_history(table: Table, window: Window | None) -> int | None:
@@ -137,8 +164,9 @@ def read_hold(table: Table, stat: str | None, window: Window | None, compare: st
         if "stale_after" in table and valid:
             table.problem("stale_after", 'only missing = "hold" takes stale_after')
         return None
-    if compare is not None or (stat is not None and stat not in _HELD_STATS):
-        what = f'stat "{stat}"' + (f' with compare = "{compare}"' if compare else "")
+    compared = compare not in (None, "peers")
+    if compared or (stat is not None and stat not in _HELD_STATS):
+        what = f'stat "{stat}"' + (f' with compare = "{compare}"' if compared else "")
         table.problem("missing", f"{what} has nothing to hold; stats that have: {listed(_HELD_STATS)}")
         return None
     if window is None or "stale_after" not in table:

@@ -13,10 +13,12 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from schemas.outputs import Cause
 from stream.accounts import FENCES, NO_BAND, Accounts
 from stream.columns import Rows
 from stream.effects import Effects, Message
 from stream.overriding import overruled
+from stream.peers import Peers
 from stream.plan import Plan
 from stream.scoring import Scored
 from stream.writing import CAUSES, Said, Writer
@@ -27,9 +29,10 @@ _SHIFT_DECIMALS = 9
 class Publisher:
     """Turns scored rows into messages."""
 
-    def __init__(self, plan: Plan, accounts: Accounts) -> None:
-        """Bind to one policy and one partition's accounts."""
+    def __init__(self, plan: Plan, accounts: Accounts, peers: Peers) -> None:
+        """Bind to one policy, one partition's accounts and the tables they go by."""
         self._plan = plan
+        self._peers = peers
         self._accounts = accounts
         self._unit_ms = plan.border_ms
         self._writer = Writer(plan, accounts)
@@ -85,7 +88,8 @@ class Publisher:
         """What made each row's scores change, as index into `CAUSES`."""
         accounts = self._accounts
         if swept:
-            causes = np.full(len(rows), CAUSES.index("window"), dtype=np.int8)
+            cause: Cause = "peers" if self._peers.fresh else "window"
+            causes = np.full(len(rows), CAUSES.index(cause), dtype=np.int8)
         else:
             causes = np.where(accounts.on_time[rows], CAUSES.index("event"), CAUSES.index("late")).astype(np.int8)
             causes[accounts.pulse[rows]] = CAUSES.index("pulse")
@@ -131,8 +135,9 @@ class Publisher:
         return np.maximum(self._accounts.last_ms[rows], border)
 
     def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
-        """Grows with every event applied, every profile taken and every border passed."""
-        return self._accounts.applied[rows] + self._accounts.learned[rows] + as_of_ms // self._unit_ms
+        """Grows with every event applied, every profile taken, every border passed and every table of peers."""
+        borders = as_of_ms // self._unit_ms
+        return self._accounts.applied[rows] + self._accounts.learned[rows] + (borders + self._peers.taken)
 
     def _states(self, said: Said, at: int, causes: NDArray[np.int8], *, swept: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.

@@ -11,23 +11,33 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.peers import PeersMessage
 from stream import remembering
 from stream.accounts import NO_BAND, Accounts
 from stream.columns import Rows
 from stream.holding import Memory, pass_border, shown
 from stream.measures.base import AnyColumn
 from stream.panes import UNIT_MS
+from stream.peers import Peers, message_of
 from stream.plan import Plan
-from stream.scoring import Scored, measure_values, score_values
+from stream.scoring import Matrix, Scored, measure_values, score_values
 from stream.stalls import Stalls
 
 
 class Scorer:
     """Scores one partition's accounts."""
 
-    def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn], stalls: Stalls) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        accounts: Accounts,
+        columns: Sequence[AnyColumn],
+        stalls: Stalls,
+        peers: Peers,
+    ) -> None:
         """Bind to one policy and one partition."""
         self._plan, self._accounts, self._columns, self._stalls = plan, accounts, columns, stalls
+        self._peers = peers
 
     def advance(self, as_of_ms: int) -> None:
         """Bring all columns to a moment, those of sources that can stall to their clocks."""
@@ -45,8 +55,18 @@ class Scorer:
     def _due(self, rows: Rows, as_of_ms: int) -> Scored:
         """Scores with the bands that are due, which policies with memory may not show yet."""
         held = self._accounts.held_band[rows] if self._plan.remembers else None
-        values = measure_values(self._plan, self._columns, rows)
-        return score_values(self._plan, values, self._segments(rows, as_of_ms), held)
+        segments = self._segments(rows, as_of_ms)
+        return score_values(self._plan, self._values(self._columns, rows, segments), segments, held)
+
+    def _values(self, columns: Sequence[AnyColumn], rows: Rows, segments: NDArray[np.int8] | None) -> Matrix:
+        """The value of every measure, with percentiles among peers where the policy wants them (see `Scored`)."""
+        return self._peers.compared(measure_values(self._plan, columns, rows), segments)
+
+    def table(self, as_of_ms: int) -> PeersMessage:
+        """The tables of peers that these accounts make as of a moment that the columns have been brought to."""
+        rows = self._accounts.alive()
+        values = measure_values(self._plan, self._columns, rows)[:, list(self._plan.peers)]
+        return message_of(self._plan, as_of_ms, values, self._segments(rows, as_of_ms))
 
     def _segments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int8] | None:
         segmenter = self._accounts.segmenter
@@ -115,7 +135,8 @@ class Scorer:
             for at, column in enumerate(columns):
                 if at not in still:
                     column.advance(border)
-            values, segments = measure_values(plan, columns, mine), self._segments(rows, border)
+            segments = self._segments(rows, border)
+            values = self._values(columns, mine, segments)
             if not plan.remembers:
                 yield border, score_values(plan, values, segments)
                 continue

@@ -50,6 +50,7 @@ class ScoreOf(NamedTuple):
 class Scored(NamedTuple):
     """Scores of k accounts: `values` and `points` (k, m) are NaN where a measure is missing.
 
+    Behind the measures' values stand those that percentiles among peers were made from (see `stream.peers`).
     `segments` (k,) are the policy's segments, -1 for none; None when the policy has none.
     """
 
@@ -122,11 +123,11 @@ def _z(totals: Matrix) -> Vector:
 def score_values(
     plan: Plan, values: Matrix, segments: NDArray[np.int8] | None = None, held: NDArray[np.int8] | None = None
 ) -> Scored:
-    """Points, contributions, scores and bands of measure values (k, m) of accounts in `segments` (k,).
+    """Points, contributions, scores and bands of values (k, m or more) of accounts in `segments` (k,).
 
     `held` (k, S) are the bands that accounts hold to, for policies that remember them; the bands are then those due.
     """
-    points = np.empty_like(values)
+    points = np.empty((len(values), len(plan.measures)))
     for at, part in enumerate(plan.measures):
         measure = part.measure
         if measure.normaliser is None:

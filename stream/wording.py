@@ -42,17 +42,30 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def factor_words(factor: Factor, measure: Measure | None) -> str:
-    """One sentence: value, points, weight, what the factor gives and costs. `measure` None: not in this policy."""
+def factor_words(factor: Factor, measure: Measure | None, raw: float | None = None) -> str:
+    """One sentence: value, points, weight, what the factor gives and costs. `measure` None: not in this policy.
+
+    `raw` is the value before it was seen among peers, where the measure is.
+    """
     if measure is None and factor.measure in _OTHERS:
         return f"{_OTHERS[factor.measure]}: {factor.contribution:+.1f}."
-    begins = f"{spoken(factor.measure)}: {_finding(factor, measure)}"
+    finding = _finding(factor, measure)
+    if measure is not None and measure.compare == "peers":
+        finding = _among_peers(measure, factor.value, raw)
+    begins = f"{spoken(factor.measure)}: {finding}"
     if factor.points is None and factor.weight:
         return f"{begins}; each counts {number(factor.weight)}: gives {factor.contribution:+.1f}."
     if factor.points is None:
         return f"{begins}; its weight is shared among the others."
     gives = f"{factor.points:.1f} of 100 points, weight {factor.weight:.0%}: gives {factor.contribution:.1f}"
     return f"{begins}; {gives}, costs {max(factor.weight * _FULL - factor.contribution, 0.0):.1f}."
+
+
+def _among_peers(measure: Measure, percentile: float | None, raw: float | None) -> str:
+    if raw is None:
+        return f"no value in {_span(measure)}"
+    where = "its peers are not known yet" if percentile is None else f"above {number(percentile)} % of its peers"
+    return f"{_amount(measure, raw)} in {_span(measure)}, {where}"
 
 
 def _finding(factor: Factor, measure: Measure | None) -> str:

@@ -21,6 +21,7 @@ from stream.columns import Rows
 from stream.models import ScorePlan
 from stream.overriding import override_of
 from stream.panes import UNIT_MS
+from stream.peers import raw_names
 from stream.plan import Plan
 from stream.scoring import Scored, ScoreOf
 
@@ -113,6 +114,8 @@ class Writer:
                 columns += numbers(self._confidence(part, said))
             if part.score.outlook_days:
                 columns.append(self._outlooks(at, rows))
+        if self._plan.peers:
+            columns += numbers(*scored.values[:, len(self._plan.measures) :].T)
         values = self._template(said).fill(columns)
         if self._accounts.overrides or self._accounts.children:
             for place, row in enumerate(rows.tolist()):
@@ -126,6 +129,7 @@ class Writer:
             found = {part.score.name: _score_value(part, stalled=bool(said.stalled)) for part in self._plan.scores}
             message = ScoreMessage(GAP, GAP, GAP, self._plan.label, GAP, found, said.catching_up)
             message.stalled_sources = list(said.stalled) or None
+            message.raw = dict.fromkeys(raw_names(self._plan), GAP) or None
             self._score[key] = Template(message)
         return self._score[key]
 

@@ -97,6 +97,18 @@ def test_z_against_the_weeks_before(tmp_path: Path, now: int, before: list[int],
     assert values(score) == {"usage": z}
 
 
+def test_percentile_among_peers(tmp_path: Path) -> None:
+    # At midnight 2, 4, 4, 6 and 20 (enterprise, alone, so seen among all): (0.5, 2, 2, 3.5, 4.5) of 5.
+    log = Log().add("accounts", "e", tier="enterprise")
+    for account, count in (("a", 2), ("b", 4), ("c", 4), ("d", 6), ("e", 20)):
+        log.add("product-usage", account, 1, times=count)
+    played = play(tmp_path, SHOWN["among-peers"], log)
+    expected = {"a": 10, "b": 40, "c": 40, "d": 70, "e": 90}
+    assert {name: values(played.score(name))["usage"] for name in expected} == expected
+    assert {name: played.score(name).value for name in expected} == {"a": 20, "b": 80, "c": 80, "d": 100, "e": 100}
+    assert [(message.raw or {})["usage"] for _, message in sorted(played.accounts.items())] == [2, 4, 4, 6, 20]
+
+
 def test_who_holds_to_a_band_leaves_it_lower(tmp_path: Path) -> None:
     # a: 5 events 8 days ago and 67 six days ago: 72 at the borders of five to two days ago, which is long enough, then
     #    67, which is not below 65.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.accounts import FENCES
+from stream.batch import LINES
 from stream.engine import Mode
 from stream.merge import Merge
 from tests.driving import Drive, Watched, assert_same, fetch_of, partitions, plan_of, plausible_logs, scores_of
@@ -19,7 +19,7 @@ DAYS = ("1d", "7d", "30d")
 @given(st.data(), plausible_logs(partitions=1), policies(windows=DAYS))
 def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()
-    lines = {name: [record for record in records if record.source == name] for name in FENCES}
+    lines = {name: [record for record in records if record.source == name] for name in LINES}
     for line in lines.values():
         line.sort(key=lambda record: record.offset)
     place = {(record.source, record.offset): at for at, record in enumerate(records)}
@@ -31,7 +31,7 @@ def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], 
         count = data.draw(st.integers(1, len(lines[name])))
         drive.merge.add(fetch_of(lines[name][:count]))
         del lines[name][:count]
-        if not (batches := drive.merge.release(lambda fence: bool(lines[FENCES[fence]]))):
+        if not (batches := drive.merge.release(lambda fence: bool(lines[LINES[fence]]))):
             continue
         places = [
             place[batch.source, offset]
@@ -57,7 +57,7 @@ def record(source: str, offset: int, stamp_ms: int) -> Record:
 
 
 def released(merge: Merge, *lagging: str) -> list[tuple[str, int]]:
-    batches = merge.release(lambda fence: FENCES[fence] in lagging)
+    batches = merge.release(lambda fence: LINES[fence] in lagging)
     return [(batch.source, offset) for batch in batches for offset in batch.offsets.tolist()]
 
 
@@ -76,7 +76,7 @@ def test_a_source_that_lags_holds_back_what_is_newer_only() -> None:
     merge.add(fetch_of([record("engagement", at, stamp) for at, stamp in enumerate((3, 7, 8))]))
     # At equal times usage comes first, so engagement's record of 7 must wait for more usage.
     assert released(merge, "product-usage") == [("product-usage", 0), ("product-usage", 1), ("engagement", 0)]
-    assert merge.waiting[FENCES.index("engagement")] == 2
+    assert merge.waiting[LINES.index("engagement")] == 2
     merge.add(fetch_of([record("product-usage", 2, 8)]))
     assert released(merge, "product-usage") == [("product-usage", 2), ("engagement", 1)]
     assert released(merge) == [("engagement", 2)]

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from schemas.outputs import ScoreChange
 from stream import changelog
-from stream.accounts import FENCES
+from stream.batch import LINES
 from stream.engine import Engine, Mode
 from stream.plan import Plan
 from tests.driving import Cut, Drive, assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
 from tests.oracle import Record, final_scores, outcomes
 from tests.strategies import NOW_MS, policies
 
-SOURCE_OF = {name: "vitals-inbox" if name == "inbox" else name for name in FENCES}
+SOURCE_OF = {name: f"vitals-{name}" if name in {"inbox", "peers"} else name for name in LINES}
 
 
 @dataclass
