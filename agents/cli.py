@@ -32,6 +32,7 @@ from agents.cli_base import (
     policy_of,
     settings_of,
 )
+from agents.cli_board import board
 from agents.cli_files import check, explain, score
 from agents.cli_redis import redis
 from agents.cli_sinks import sinks
@@ -112,7 +113,7 @@ def topics(
     raise typer.Exit(FAILED if any(state.problem for state in states) else DONE)
 
 
-for command in (check, score, explain):
+for command in (check, score, explain, board):
     app.command()(command)
 sinks.command()(redis)
 

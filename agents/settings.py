@@ -6,6 +6,7 @@ as arguments. Secrets are `SecretStr`: they are never printed or logged.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
@@ -56,6 +57,13 @@ class Settings(BaseSettings):
     web_port: Annotated[int, Field(ge=0, le=65535)] = 6066
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    board_host: str = "127.0.0.1"
+    board_port: Annotated[int, Field(ge=0, le=65535)] = 6080
+    board_token: SecretStr | None = None
+    board_user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")] | None = None
+    board_proxies: str | None = None
+    board_hosts: str | None = None
+
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: SaslMechanism = "SCRAM-SHA-512"
     sasl_username: str | None = None
@@ -81,6 +89,14 @@ class Settings(BaseSettings):
             msg = "expected kafka://HOST:PORT, more hosts separated by ';'"
             raise ValueError(msg)
         return value if value.startswith("kafka://") else f"kafka://{value}"
+
+    @field_validator("board_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        for part in (value or "").split(","):
+            if value is not None:
+                ipaddress.ip_network(part.strip())  # raises ValueError with the part in it
+        return value
 
     @model_validator(mode="after")
     def _credentials(self) -> Settings:

@@ -84,6 +84,12 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     raw: dict[str, float | None] | None = None
 
 
+class ShadowMessage(ScoreMessage):
+    """`health.shadow`: what a candidate policy says of an account, and the rules that would have an alert open."""
+
+    alerts: list[str] = []
+
+
 class RolledScore(Struct, gc=False):
     """One score over a parent's children: plain mean, mean weighted by ARR (null without any), the worst and whose."""
 

@@ -1,0 +1,86 @@
+"""Running a board: broker or recording in, web server out.
+
+Owns what is put together and the web server's limits. Called by `vitals board`, which the demo starts as a process of
+its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from agents.board.app import build_app
+from agents.board.auth import Access
+from agents.board.board import Board
+from agents.board.controls import KafkaControls, NoControls
+from agents.board.inputs import KafkaInputs, NoInputs
+from agents.board.pages import Pages
+from agents.board.reader import Reader
+from agents.board.recorded import play
+from agents.settings import Settings
+from stream.plan import Plan
+
+_log = structlog.get_logger(__name__)
+
+GRACE_S = 2
+MOST_CONNECTIONS = 2_000
+KEEP_ALIVE_S = 20
+
+
+def serve(settings: Settings, plan: Plan | None) -> int:
+    """Read the topics and serve until a signal ends it. Raises `SettingsError` and, without a broker, `BrokerError`."""
+    Access.of(settings)  # before anything is connected
+    board = Board(plan)
+    reader = Reader(settings, board)
+    consumer = reader.connect()
+    app = build_app(
+        board,
+        settings,
+        controls=KafkaControls(settings),
+        inputs=KafkaInputs(settings),
+        pages=Pages(),
+        work=lambda: reader.run(consumer),
+    )
+    return _run(app, settings)
+
+
+def serve_recording(settings: Settings, plan: Plan | None, path: Path, *, follow: bool) -> int:
+    """Serve what a file holds. Raises `SettingsError` and `RecordingError`."""
+    board = Board(plan)
+    if not follow:
+        asyncio.run(play(path, board, follow=False))
+    work: Callable[[], Awaitable[None]] | None = (lambda: play(path, board, follow=True)) if follow else None
+    app = build_app(board, settings, controls=NoControls(), inputs=NoInputs(), pages=Pages(), work=work)
+    return _run(app, settings)
+
+
+def _run(app: ASGIApp, settings: Settings) -> int:
+    _log.info("serving", url=address(settings))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.board_host,
+            port=settings.board_port,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # whom to believe is for `agents.board.auth`
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            ws="none",
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+def address(settings: Settings) -> str:
+    """Where a browser finds the board."""
+    host = settings.board_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.board_port}/"
