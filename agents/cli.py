@@ -207,8 +207,9 @@ def demo(
     kill: Annotated[
         bool, typer.Option("--kill", help="Kill the worker now and then; the counts still add up.")
     ] = False,
+    board: Annotated[bool, typer.Option("--board/--no-board", help="Serve the board beside it.")] = True,
 ) -> None:
     """Play a company of 500 accounts over 120 days through a real worker and watch its scores."""
     from agents.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds=seconds, as_json=as_json, broker=broker, kill=kill))
+    raise typer.Exit(run_demo(seconds=seconds, as_json=as_json, broker=broker, kill=kill, board=board))

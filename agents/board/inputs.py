@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -23,9 +23,10 @@ from agents.settings import Settings
 from schemas.codecs import instant_ms
 from schemas.events import Instant
 
-BLOCK = 2_000
+FIRST_BLOCK, LARGEST_BLOCK = 500, 4_000
 MOST_SCANNED = 60_000
-PATIENCE_S = 2.5
+PATIENCE_S = 2.0
+BLOCK_PATIENCE_S = 5.0
 _WAIT_S = 1.0
 _POLL_MS = 200
 
@@ -112,38 +113,41 @@ class KafkaInputs:
             self._consumer = None
 
     def _find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
-        deadline_s = time.monotonic() + PATIENCE_S
-        key = account.encode()
         if self._consumer is None:
             self._consumer = KafkaConsumer(
                 **self._settings.kafka_python(),
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                max_poll_records=BLOCK,
+                max_poll_records=LARGEST_BLOCK,
             )
-        there = self._consumer.topics()
-        searches = [self._search(topic, key, places.get(topic)) for topic in topics if topic in there]
+        searches = self._searches(account.encode(), topics, places)
+        deadline_s = time.monotonic() + PATIENCE_S
         found: list[Raw] = []
-        scanned = 0
-        while left := [search for search in searches if search.left]:
-            search = max(left, key=lambda one: one.reached)
-            enough = sum(raw.time > search.reached for raw in found) >= limit
+        scanned, due = 0, [search for search in searches if search.left]
+        while due:
+            for search, records in _blocks(self._consumer, due).items():
+                scanned += len(records)
+                found += [raw for raw in search.take(records) if raw.time <= until]
+            left = [search for search in searches if search.left]
+            # The topic whose search stands latest in time goes on: what is found is about equally old.
+            due = [max(left, key=lambda one: one.reached)] if left else []
+            enough = due and sum(raw.time > due[0].reached for raw in found) >= limit
             if enough or scanned >= MOST_SCANNED or time.monotonic() > deadline_s:
                 break
-            records, looked = search.step(self._consumer, deadline_s)
-            found += [raw for raw in records if raw.time <= until]
-            scanned += looked
         horizon = max((search.reached for search in searches if search.left), default=0)
-        ends = {search.topic: search.end if search.left else 0 for search in searches}
+        ends = {search.place.topic: search.end if search.left else 0 for search in searches}
         return Found(found, {topic: ends.get(topic, 0) for topic in topics}, horizon, scanned)
 
-    def _search(self, topic: str, key: bytes, end: int | None) -> _Search:
-        partitions = self._consumer.partitions_for_topic(topic) or {0}
-        place = TopicPartition(topic, partition_of(key, min(self._settings.partitions, len(partitions))))
-        begin = self._consumer.beginning_offsets([place])[place]
-        if end is None:
-            end = _end_of(self._consumer, place)
-        return _Search(place, key, begin, max(end, begin))
+    def _searches(self, key: bytes, topics: Sequence[str], places: Mapping[str, int]) -> list[_Search]:
+        there = self._consumer.topics()
+        chosen = []
+        for topic in topics:
+            if topic in there:
+                partitions = len(self._consumer.partitions_for_topic(topic) or ())
+                number = partition_of(key, min(self._settings.partitions, max(partitions, 1)))
+                chosen.append(TopicPartition(topic, number))
+        begins, ends = self._consumer.beginning_offsets(chosen), self._consumer.end_offsets(chosen)
+        return [_Search(place, key, begins[place], ends[place], places.get(place.topic)) for place in chosen]
 
 
 class _Time(msgspec.Struct):
@@ -165,55 +169,55 @@ def _time_of(value: bytes | None) -> int | None:
 class _Search:
     """Backwards through one partition, from `end`."""
 
-    def __init__(self, place: TopicPartition, key: bytes, begin: int, end: int) -> None:
-        self.topic = place.topic
-        self.end = end
+    def __init__(self, place: TopicPartition, key: bytes, begin: int, end: int, given: int | None) -> None:
+        self.place = place
+        self.end = end if given is None else given
+        self.from_end = given is None
+        """Whether `end` is the broker's word, which may be too low (see `agents.demo.broker`): read on beyond it."""
         self.reached = 2**62
-        """Time of the event looked at last."""
-        self._place, self._key, self._begin = place, key, begin
+        """Time of the oldest event looked at."""
+        self._key, self._begin, self._block = key, begin, FIRST_BLOCK
 
     @property
     def left(self) -> bool:
         """Whether there are older records."""
         return self.end > self._begin
 
-    def step(self, consumer: Any, deadline_s: float) -> tuple[list[Raw], int]:
-        """The account's events of the next block, and how many records were looked at."""
-        first = max(self._begin, self.end - BLOCK)
-        found, looked, oldest = [], 0, None
-        for record in _read(consumer, self._place, first, self.end, deadline_s):
-            looked += 1
-            if oldest is None:
-                oldest = _time_of(record.value)
-            if record.key == self._key and (at := _time_of(record.value)) is not None:
-                found.append(Raw(self.topic, record.offset, at, record.value))
-        self.end = first
-        self.reached = min(self.reached, self.reached if oldest is None else oldest)
-        return found, looked
+    @property
+    def first(self) -> int:
+        """Where the next block begins."""
+        return max(self._begin, self.end - self._block)
+
+    def take(self, records: list[Any]) -> list[Raw]:
+        """The account's events of the next block."""
+        self.end, self.from_end = self.first, False
+        self._block = min(self._block * 2, LARGEST_BLOCK)
+        oldest = _time_of(records[0].value) if records else None
+        self.reached = self.reached if oldest is None else min(self.reached, oldest)
+        events = ((record, _time_of(record.value)) for record in records if record.key == self._key)
+        return [Raw(self.place.topic, record.offset, at, record.value) for record, at in events if at is not None]
 
 
-def _end_of(consumer: Any, place: TopicPartition) -> int:
-    """The end of a partition by a fetch, where the broker's own answer may be too low (see `agents.demo.broker`)."""
-    end = int(consumer.end_offsets([place])[place])
-    if end == 0:
-        return 0
-    consumer.assign([place])
-    consumer.seek(place, end - 1)
-    deadline_s = time.monotonic() + _WAIT_S
-    while time.monotonic() < deadline_s and consumer.highwater(place) is None:
-        consumer.poll(timeout_ms=_POLL_MS, max_records=1)
-    return max(int(consumer.highwater(place) or 0), end)
-
-
-def _read(consumer: Any, place: TopicPartition, first: int, end: int, deadline_s: float) -> Iterator[Any]:
-    """The records of `first` to `end`."""
-    consumer.assign([place])
-    consumer.seek(place, first)
-    while consumer.position(place) < end:
-        if time.monotonic() > deadline_s + PATIENCE_S:
+def _blocks(consumer: Any, searches: list[_Search]) -> dict[_Search, list[Any]]:
+    """The records of the next block of each search. Raises `ValueError` when the broker is too slow."""
+    by_place = {search.place: search for search in searches}
+    consumer.assign(list(by_place))
+    for place, search in by_place.items():
+        consumer.seek(place, search.first)
+    blocks: dict[_Search, list[Any]] = {search: [] for search in searches}
+    deadline_s = time.monotonic() + BLOCK_PATIENCE_S
+    while waiting := [place for place, search in by_place.items() if not _is_read(consumer, search)]:
+        if time.monotonic() > deadline_s:
             msg = "the broker is too slow"
             raise ValueError(msg)
-        for record in consumer.poll(timeout_ms=_POLL_MS).get(place, ()):
-            if record.offset >= end:
-                return
-            yield record
+        for place, records in consumer.poll(timeout_ms=_POLL_MS).items():
+            search = by_place[place]
+            blocks[search] += [record for record in records if search.from_end or record.offset < search.end]
+            if place in waiting and _is_read(consumer, search):
+                consumer.pause(place)
+    return blocks
+
+
+def _is_read(consumer: Any, search: _Search) -> bool:
+    end = consumer.highwater(search.place) if search.from_end else search.end
+    return end is not None and consumer.position(search.place) >= end

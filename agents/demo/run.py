@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from agents.demo import broker as embedded
+from agents.demo.board import DemoBoard
 from agents.demo.company import Company
 from agents.demo.feed import OUTPUTS, Feed
 from agents.demo.play import Player
@@ -53,6 +54,7 @@ def run_demo(
     broker: str | None,
     kill: bool,  # noqa: FBT001  as above
     *,
+    board: bool = True,
     accounts: int = 500,
     days: int = 120,
     seed: int = 7,
@@ -61,7 +63,8 @@ def run_demo(
 
     `seconds`: send only as much as can be applied and shown in about that time from now; None plays everything and
     then, on a terminal, leaves the picture until Ctrl-C. `broker`: a real Kafka, its credentials in the `VITALS_`
-    settings; None embeds one. `kill`: SIGKILL the worker every few seconds and compare the counts at the end.
+    settings; None embeds one. `board`: serve the page beside it. `kill`: SIGKILL the worker every few seconds and
+    compare the counts at the end.
     `as_json`: progress goes to stderr, and the last line of stdout is one JSON object. Call it from the main thread.
     """
     deadline_s = None if seconds is None else time.monotonic() + seconds
@@ -76,6 +79,8 @@ def run_demo(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitals-demo-", ignore_cleanup_errors=True))
             company = Company(accounts, days, seed, end_ms=int(time.time() * 1000))
             place = _Place(settings, Path(folder), is_embedded=broker is None)
+            if board:
+                _show_board(stack, place, console)
             session = asyncio.run(_run(place, company, wishes, console))
         except KeyboardInterrupt:
             _complain(console, "Stopped before it began; nothing is left running.")
@@ -166,6 +171,16 @@ def _environment(place: _Place, web_port: int, *, kill: bool) -> dict[str, str]:
         chosen["instance"] = "vitals-demo"  # a killed worker gets its partitions back at once
     ours = child_environment(**chosen, web_host="127.0.0.1", web_port=web_port)
     return {**ours, "TMPDIR": str(place.folder)}
+
+
+def _show_board(stack: ExitStack, place: _Place, console: Console) -> None:
+    """Start a board, which ends with the stack, and say where it is."""
+    port = free_port()
+    chosen = place.settings.model_dump(include=set(CHOSEN))
+    ours = child_environment(**chosen, board_host="127.0.0.1", board_port=port)
+    board = DemoBoard({**ours, "TMPDIR": str(place.folder)}, port, place.folder / "board.log")
+    stack.callback(board.stop)
+    console.print(f"The board is at {board.address}", highlight=False)
 
 
 def _complain(console: Console, message: str) -> None:

@@ -1,0 +1,29 @@
+"""The demo's board: the real `vitals board` in a process of its own, on a free port of this machine.
+
+Owns its life. Called by `agents.demo.run`; the demo goes on if it ends.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from agents.demo.processes import Child
+
+COMMAND = (sys.executable, "-m", "agents", "board")
+PATIENCE_S = 5.0
+
+
+class DemoBoard:
+    """Runs `vitals board` in that environment, which gives it that port; its log goes to `log`."""
+
+    def __init__(self, environment: Mapping[str, str], port: int, log: Path) -> None:
+        """Start it."""
+        self.address = f"http://127.0.0.1:{port}/"
+        self._child = Child(COMMAND, log, environment)
+
+    def stop(self) -> None:
+        """End it."""
+        self._child.stop(signal.SIGTERM, PATIENCE_S)
