@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from agents.board.answers import UnavailableError
 from agents.processor import partition_of
@@ -94,9 +94,9 @@ class KafkaInputs:
             raise UnavailableError(msg)
         try:
             return self._find(account, topics, places, until, limit)
-        except (KafkaError, OSError, ValueError, AssertionError) as error:
+        except (KafkaError, OSError) as error:
             self._drop()
-            msg = f"the input topics could not be read: {type(error).__name__}"
+            msg = f"the input topics could not be read: {type(error).__name__} {error}"
             raise UnavailableError(msg) from error
         finally:
             self._lock.release()
@@ -173,25 +173,32 @@ class _Search:
         self.place = place
         self.end = end if given is None else given
         self.from_end = given is None
-        """Whether `end` is the broker's word, which may be too low (see `agents.demo.broker`): read on beyond it."""
+        """Whether `end` is the broker's word, which may be too low (see `agents.demo.broker`); a fetch corrects it."""
         self.reached = 2**62
         """Time of the oldest event looked at."""
-        self._key, self._begin, self._block = key, begin, FIRST_BLOCK
+        self._key, self._begin, self._first, self._block = key, begin, begin, FIRST_BLOCK
 
     @property
     def left(self) -> bool:
         """Whether there are older records."""
         return self.end > self._begin
 
-    @property
-    def first(self) -> int:
+    def begin_block(self) -> int:
         """Where the next block begins."""
-        return max(self._begin, self.end - self._block)
+        self._first = max(self._begin, self.end - self._block)
+        self._block = min(self._block * 2, LARGEST_BLOCK)
+        return self._first
+
+    def is_read(self, consumer: Any) -> bool:
+        """Whether the block was read to its end."""
+        if self.from_end and (end := consumer.highwater(self.place)) is not None:
+            self.end, self.from_end = max(self.end, end), False
+        return not self.from_end and consumer.position(self.place) >= self.end
 
     def take(self, records: list[Any]) -> list[Raw]:
-        """The account's events of the next block."""
-        self.end, self.from_end = self.first, False
-        self._block = min(self._block * 2, LARGEST_BLOCK)
+        """The account's events of a block."""
+        records = [record for record in records if record.offset < self.end]
+        self.end = self._first
         oldest = _time_of(records[0].value) if records else None
         self.reached = self.reached if oldest is None else min(self.reached, oldest)
         events = ((record, _time_of(record.value)) for record in records if record.key == self._key)
@@ -199,25 +206,18 @@ class _Search:
 
 
 def _blocks(consumer: Any, searches: list[_Search]) -> dict[_Search, list[Any]]:
-    """The records of the next block of each search. Raises `ValueError` when the broker is too slow."""
+    """The records of the next block of each search, and maybe some beyond. Raises `KafkaTimeoutError`."""
+    blocks: dict[_Search, list[Any]] = {search: [] for search in searches}
     by_place = {search.place: search for search in searches}
     consumer.assign(list(by_place))
     for place, search in by_place.items():
-        consumer.seek(place, search.first)
-    blocks: dict[_Search, list[Any]] = {search: [] for search in searches}
+        consumer.seek(place, search.begin_block())
     deadline_s = time.monotonic() + BLOCK_PATIENCE_S
-    while waiting := [place for place, search in by_place.items() if not _is_read(consumer, search)]:
+    while waiting := [search for search in searches if not search.is_read(consumer)]:
         if time.monotonic() > deadline_s:
-            msg = "the broker is too slow"
-            raise ValueError(msg)
+            msg = f"reading {', '.join(search.place.topic for search in waiting)} takes too long"
+            raise KafkaTimeoutError(msg)
+        consumer.pause(*(search.place for search in searches if search not in waiting))
         for place, records in consumer.poll(timeout_ms=_POLL_MS).items():
-            search = by_place[place]
-            blocks[search] += [record for record in records if search.from_end or record.offset < search.end]
-            if place in waiting and _is_read(consumer, search):
-                consumer.pause(place)
+            blocks[by_place[place]] += records
     return blocks
-
-
-def _is_read(consumer: Any, search: _Search) -> bool:
-    end = consumer.highwater(search.place) if search.from_end else search.end
-    return end is not None and consumer.position(search.place) >= end
