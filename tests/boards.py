@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from agents.board.app import build_app
 from agents.board.board import Board, Record
-from agents.board.controls import AlertControl
-from agents.board.inputs import NoInputs
+from agents.board.controls import AlertControl, Controls
+from agents.board.inputs import Inputs, NoInputs
 from agents.board.pages import Pages
 from agents.settings import Settings, load_settings
 from schemas.outputs import Alert, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue, ShadowMessage
@@ -19,7 +19,6 @@ from schemas.topics import ALERTS, CHANGES, DAY_MS, SCORES, SHADOW
 NOON = 1_790_000_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
 """A noon; UTC."""
 POLICY = "p@1"
-ORIGIN = {"Origin": "http://testserver"}
 TOKEN = "a-token-of-24-characters"
 
 
@@ -30,7 +29,9 @@ def band_of(value: float) -> str:
 def score(account: str, value: float, as_of: int = NOON, **more: Any) -> Record:
     """A record of `health.scores` with one score, made of two measures."""
     factors = [Factor("usage", 3.0, value, 0.5, value / 2), Factor("tickets", 1.0, value, 0.5, value / 2)]
-    values = {"health": ScoreValue(value, more.pop("band", band_of(value)), factors, confidence=more.pop("confidence", None))}
+    values = {
+        "health": ScoreValue(value, more.pop("band", band_of(value)), factors, confidence=more.pop("confidence", None))
+    }
     message = ScoreMessage(account, as_of, more.pop("revision", 1), POLICY, more.pop("segment", None), values, **more)
     return Record(SCORES, account.encode(), msgspec.json.encode(message), as_of)
 
@@ -126,13 +127,19 @@ def settings(**given: Any) -> Settings:
     return load_settings(**given)
 
 
-def client_of(board: Board, controls: KeptControls | None = None, pages: Pages | None = None, **given: Any) -> TestClient:
+def client_of(
+    board: Board,
+    controls: Controls | None = None,
+    pages: Pages | None = None,
+    inputs: Inputs | None = None,
+    **given: Any,
+) -> TestClient:
     """A client of the whole application, as from another process of this machine."""
     app = build_app(
         board,
         settings(**given),
         controls=controls or KeptControls(),
-        inputs=NoInputs(),
+        inputs=inputs or NoInputs(),
         pages=pages or Pages(),
     )
     return TestClient(app, headers={"Host": "localhost"}, follow_redirects=False)

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -27,12 +27,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board import accounts as one_account
+from agents.board import timeline
 from agents.board.answers import BadRequestError, MissingError, UnavailableError, answer, failure, moment, one_of, whole
 from agents.board.auth import Access, Guard
 from agents.board.board import KEPT_S, Board
 from agents.board.controls import AlertControl, Controls
 from agents.board.episodes import urgency
-from agents.board.inputs import Inputs
+from agents.board.inputs import Found, Inputs
 from agents.board.listing import SORTS, CursorError, Wanted, page_of
 from agents.board.metrics import BoardMetrics
 from agents.board.openapi import document
@@ -42,7 +43,6 @@ from agents.board.shadow import shadow_of
 from agents.board.state import Account
 from agents.board.streaming import HEARTBEAT_S
 from agents.board.summary import filters_of
-from agents.board.timeline import KINDS, timeline_of
 from agents.board.views import Alerts, Health, Said, SessionView
 from agents.settings import Settings
 from schemas.topics import DAY_MS
@@ -52,6 +52,7 @@ MOST_STREAMED = 500
 LONGEST_ID = 1_000
 DIFF_MS = 7 * DAY_MS
 
+_Kind = TypeVar("_Kind")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -145,15 +146,21 @@ class Api:
         """The journey of an account, newest first."""
         account, query = self._account(request), request.query_params
         text = query.get("kinds")
-        kinds = frozenset(KINDS if text is None else text.split(","))
-        if not kinds <= frozenset(KINDS):
-            msg = f"kinds: expected some of {','.join(KINDS)}"
+        kinds = frozenset(timeline.KINDS if text is None else text.split(","))
+        if not kinds <= frozenset(timeline.KINDS):
+            msg = f"kinds: expected some of {','.join(timeline.KINDS)}"
             raise BadRequestError(msg)
-        before, limit = moment(query.get("before"), "before"), whole(query, "limit", 50, 200)
-        page = await timeline_of(
-            self._board.state, account, self._inputs, before, query.get("cursor"), limit=limit, kinds=kinds
-        )
-        return answer(page)
+        place = timeline.place_of(query.get("cursor"), moment(query.get("before"), "before"))
+        topics, limit = timeline.topics_of(kinds), whole(query, "limit", 50, 200)
+        problem = None
+        try:
+            found = await run_in_threadpool(
+                self._inputs.find, account.account_id, topics, place.places, place.until, limit
+            )
+        except UnavailableError as error:
+            problem, found = str(error), Found([], dict(place.places), 0, 0)
+        state = self._board.state
+        return answer(timeline.page_of(state, account, place, found, limit=limit, kinds=kinds, problem=problem))
 
     async def alerts(self, request: Request) -> Response:
         """Open or past alerts of all accounts."""
@@ -192,7 +199,7 @@ class Api:
     async def acknowledge(self, request: Request) -> Response:
         """Say that somebody takes care of an alert."""
         account, rule = self._account(request), _segment(request, "rule")
-        await _body(request)
+        await _body(request, dict[str, Any])
         if self._board.state.episodes.find(account.account_id, rule) is None:
             msg = f"{account.account_id} has no open alert {rule}"
             raise MissingError(msg)
@@ -203,11 +210,10 @@ class Api:
     async def snooze(self, request: Request) -> Response:
         """Mute an alert for a while, or no longer."""
         account, rule = self._account(request), _segment(request, "rule")
-        try:
-            body = msgspec.json.decode(await _body(request), type=Snooze)
-        except msgspec.MsgspecError as error:
-            msg = f'body: {error}; expected {{"until": epoch milliseconds, RFC 3339 or null}}'
-            raise BadRequestError(msg) from error
+        body = await _body(request, Snooze)
+        if body is None:
+            msg = 'body: expected {"until": epoch milliseconds, RFC 3339, or null to end a snooze}'
+            raise BadRequestError(msg)
         known = self._board.state.episodes
         rules = {alert.rule for alert in (*known.open_of(account.account_id), *known.past_of(account.account_id))}
         if rule not in rules:
@@ -267,12 +273,18 @@ def _segment(request: Request, name: str) -> str:
         raise BadRequestError(msg) from error
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, kind: type[_Kind]) -> _Kind | None:
+    """The body, None where there is none. Raises `BadRequestError`."""
     body = await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if body and kind != "application/json":
+    if not body:
+        return None
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "a body must be application/json")
-    return body
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        msg = f"body: {error}"
+        raise BadRequestError(msg) from error
 
 
 def _plainly(handler: Handler) -> Handler:

@@ -1,7 +1,7 @@
 """The 360-degree journey of one account: what moved its score, its alerts, what people said, and the events themselves.
 
-Owns how these are put in one order and turned in pages. Scores and alerts come from the state, the rest is read from
-the input topics when it is asked for. Called by `agents.board.app`.
+Owns how these are put in one order and cut in pages. Scores and alerts come from the state, the rest is what
+`agents.board.inputs` found when it was asked for. Pure. Called by `agents.board.app`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from typing import NamedTuple, get_args
 
 import msgspec
 from msgspec import Struct
-from starlette.concurrency import run_in_threadpool
 
 from agents.board.accounts import change_view
-from agents.board.answers import UnavailableError
-from agents.board.inputs import Found, Inputs, Raw
+from agents.board.inputs import Found, Raw
 from agents.board.listing import decode_cursor, encode_cursor
 from agents.board.rows import alert_view
 from agents.board.state import Account, State
@@ -43,42 +41,59 @@ class Place(Struct, array_like=True):
 
 
 class _Entry(NamedTuple):
-    """An item and its place: `raw` is the record that it was read from, of what is known there is none."""
+    """An item and its place in the order; `raw` is the record that it was read from, of what is known there is none.
 
-    time: int
+    `turn` is its time; of a record that came late, the time of what came before it: a topic is shown in the order of
+    its records.
+    """
+
+    turn: int
     identity: str
+    offset: int
     item: Item
     raw: Raw | None
 
+    def order(self) -> tuple[int, str, int]:
+        """Sort key: newest first."""
+        return -self.turn, self.identity, -self.offset
 
-async def timeline_of(
+
+def place_of(cursor: str | None, before: int | None) -> Place:
+    """Where a page begins: where the one before ended, else at a moment (epoch ms). Raises `CursorError`."""
+    if cursor is not None:
+        return decode_cursor(cursor, Place)
+    return Place(_EVER if before is None else before, None, {})
+
+
+def topics_of(kinds: frozenset[str]) -> list[str]:
+    """The input topics that hold these kinds of items."""
+    return [topic for kind, sources in _SOURCES.items() if kind in kinds for topic in sources]
+
+
+def page_of(
     state: State,
     account: Account,
-    inputs: Inputs,
-    before: int | None,
-    cursor: str | None,
+    place: Place,
+    found: Found,
     *,
     limit: int,
     kinds: frozenset[str],
+    problem: str | None = None,
 ) -> Timeline:
-    """A page of at most `limit` items, newest first; each item is on one page. Raises `CursorError`."""
-    place = Place(_EVER if before is None else before, None, {}) if cursor is None else decode_cursor(cursor, Place)
-    topics = [topic for kind, sources in _SOURCES.items() if kind in kinds for topic in sources]
-    problem = None
-    try:
-        found = await run_in_threadpool(inputs.find, account.account_id, topics, place.places, place.until, limit)
-    except UnavailableError as error:
-        problem, found = str(error), Found([], dict(place.places), 0, 0)
+    """A page of at most `limit` items, newest first; each item is on one page.
+
+    `found` are the inputs from `place` backwards; without them (`problem` says why) the places stay as they are.
+    """
     known = [entry for entry in _known(state, account, kinds) if _is_behind(entry, place)]
-    events = [_Entry(raw.time, f"{raw.topic}/{raw.offset}", _event_item(raw), raw) for raw in found.records]
-    # What is older than the horizon waits for the next page: the topics may hold more of that time.
-    ripe = sorted((entry for entry in (*known, *events) if entry.time > found.horizon), key=_newest_first)
-    shown = ripe[:limit]
+    events = list(_events(found.records))
+    # What is older than the horizon waits for the next page, since the topics may hold more of that time. Where nothing
+    # else is left to show, what was found is shown all the same: every page gets on.
+    ripe = [entry for entry in (*known, *events) if entry.turn >= found.horizon] or events
+    shown = sorted(ripe, key=_Entry.order)[:limit]
     after, places = _left(place, found, shown)
-    shown_known = {entry.identity for entry in shown if entry.raw is None}
-    more = any(places.values()) or any(entry.identity not in shown_known for entry in known)
+    more = any(places.values()) or len(known) > sum(entry.raw is None for entry in shown)
     return Timeline(
-        items=[entry.item for entry in shown],
+        items=sorted((entry.item for entry in shown), key=lambda item: -item.time),
         next=encode_cursor(Place(place.until, after, places)) if more else None,
         scanned=found.scanned,
         complete=len(ripe) >= limit or found.horizon == 0,
@@ -86,25 +101,29 @@ async def timeline_of(
     )
 
 
-def _newest_first(entry: _Entry) -> tuple[int, str]:
-    return -entry.time, entry.identity
-
-
 def _is_behind(entry: _Entry, place: Place) -> bool:
-    if entry.time > place.until:
+    if entry.turn > place.until:
         return False
-    return place.after is None or _newest_first(entry) > place.after
+    return place.after is None or (-entry.turn, entry.identity) > place.after
 
 
 def _left(place: Place, found: Found, shown: list[_Entry]) -> tuple[tuple[int, str] | None, dict[str, int]]:
     """Where the next page goes on: behind the last of what is known, and at the records that were not shown."""
-    behind = [_newest_first(entry) for entry in shown if entry.raw is None]
-    told = {entry.raw for entry in shown if entry.raw is not None}
+    behind = [(-entry.turn, entry.identity) for entry in shown if entry.raw is None]
+    told = {(entry.raw.topic, entry.raw.offset) for entry in shown if entry.raw is not None}
     places = dict(found.places)
     for raw in found.records:
-        if raw not in told:
+        if (raw.topic, raw.offset) not in told:
             places[raw.topic] = max(places.get(raw.topic, 0), raw.offset + 1)
     return behind[-1] if behind else place.after, places
+
+
+def _events(records: list[Raw]) -> Iterator[_Entry]:
+    """What was found, each with its turn."""
+    turns: dict[str, int] = {}
+    for raw in sorted(records, key=lambda raw: (raw.topic, raw.offset)):
+        turn = turns[raw.topic] = max(raw.time, turns.get(raw.topic, 0))
+        yield _Entry(turn, raw.topic, raw.offset, _event_item(raw), raw)
 
 
 def _known(state: State, account: Account, kinds: frozenset[str]) -> Iterator[_Entry]:
@@ -115,14 +134,14 @@ def _known(state: State, account: Account, kinds: frozenset[str]) -> Iterator[_E
             for step in trail.newest_first():
                 view = change_view(state, key, score, step)
                 title = f"{score} {view.words}"
-                yield _Entry(step.time, f"s{view.id}", Item(step.time, "score", CHANGES, title, view), None)
+                yield _Entry(step.time, f"s{view.id}", 0, Item(step.time, "score", CHANGES, title, view), None)
     if "alert" in kinds:
         for alert in (*state.episodes.open_of(key), *state.episodes.past_of(key)):
             shown = alert_view(state, alert)
             for time, what in _moments(alert):
                 identity = f"a{alert.fingerprint}{alert.starts_at}{what}"
                 title = f"{what}: {alert.summary}"
-                yield _Entry(time, identity, Item(time, "alert", ALERTS, title, shown), None)
+                yield _Entry(time, identity, 0, Item(time, "alert", ALERTS, title, shown), None)
 
 
 def _moments(alert: Alert) -> Iterator[tuple[int, str]]:

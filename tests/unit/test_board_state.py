@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agents.board.accounts import diff_of, page_of
 from agents.board.board import Record
 from agents.board.rows import row_of
@@ -58,7 +60,9 @@ def test_changes_may_come_before_the_score() -> None:
 
 
 def test_unreadable_records_are_counted_and_change_nothing() -> None:
-    board = board_of(Record(SCORES, b"a", b"{", NOON), Record(SCORES, b"\xff", b"{}", NOON), Record(ALERTS, b"a", b"[]", 1))
+    board = board_of(
+        Record(SCORES, b"a", b"{", NOON), Record(SCORES, b"\xff", b"{}", NOON), Record(ALERTS, b"a", b"[]", 1)
+    )
     assert board.state.unreadable == {SCORES: 2, ALERTS: 1}
     assert board.state.accounts == {}
 
@@ -91,8 +95,8 @@ def test_movers_are_the_largest_moves_of_each_span() -> None:
 
 
 def test_alerts_are_counted_by_rule_and_operational_ones_by_partition() -> None:
-    lane = {"labels": {"source": "billing", "partition": "1"}, "severity": "critical"}
-    other = {"labels": {"source": "billing", "partition": "2"}, "severity": "critical"}
+    lane: dict[str, Any] = {"labels": {"source": "billing", "partition": "1"}, "severity": "critical"}
+    other: dict[str, Any] = {"labels": {"source": "billing", "partition": "2"}, "severity": "critical"}
     board = board_of(
         score("a", 30.0),
         score("b", 30.0),
@@ -104,7 +108,10 @@ def test_alerts_are_counted_by_rule_and_operational_ones_by_partition() -> None:
         alert("", "stalled:billing", **lane, ends_at=NOON + 9),
     )
     alerts = board.summary().alerts
-    assert [(one.rule, one.open, one.acknowledged) for one in alerts.by_rule] == [("low", 2, 1), ("stalled:billing", 1, 0)]
+    assert [(one.rule, one.open, one.acknowledged) for one in alerts.by_rule] == [
+        ("low", 2, 1),
+        ("stalled:billing", 1, 0),
+    ]
     assert [one.labels["partition"] for one in alerts.operational] == ["2"]
 
 
