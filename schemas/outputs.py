@@ -27,11 +27,19 @@ class Factor(Struct, gc=False):
     contribution: float
 
 
-class Outlook(Struct, gc=False):
-    """The first change of band if no event comes: at which UTC midnight (epoch ms), and into which band."""
+class OutlookTurn(Struct, gc=False):
+    """A change of band ahead: at which UTC midnight (epoch ms) it is seen, into which band, at which score."""
 
     at: int
     band: str
+    score: float
+
+
+class Outlook(Struct, gc=False):
+    """The first change of band if no event comes, looked for up to the UTC midnight `until` (epoch ms); null: none."""
+
+    until: int
+    turn: OutlookTurn | None
 
 
 class ScoreValue(Struct, omit_defaults=True, gc=False):
@@ -39,7 +47,7 @@ class ScoreValue(Struct, omit_defaults=True, gc=False):
 
     `exceptions` names the measures whose exceptions hold, in a score that has exceptions. `confidence` is the share of
     weight that does not rest on sources that have stalled, absent while none has. `outlook` is as of the last UTC
-    midnight, in a score whose policy asks for it; null: no change of band ahead.
+    midnight, in a score whose policy asks for it; null before the first.
     """
 
     value: float

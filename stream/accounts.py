@@ -115,9 +115,10 @@ class Accounts:
         # What policies with memory hold to (see `stream.holding`).
         self.held_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.due_since = np.full((0, count), -1, dtype=np.int32)
-        # The day of the next change of band as of the last midnight (0: none is ahead), and the band.
+        # The day of the next change of band as of the last midnight (0: none is ahead), the band and score then.
         self.turn_day = np.zeros((0, count), dtype=np.int32)
         self.turn_band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.turn_score = np.zeros((0, count))
         self.base_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
         # Known from the columns: computed anew after recovery, never saved.
         self.values = np.full((0, measures), np.nan)
@@ -145,7 +146,7 @@ class Accounts:
             if part.remembers:
                 found += [(f"held_band/{name}", "held_band", at, "|i1"), (f"due_since/{name}", "due_since", at, "<i4")]
             if part.score.outlook_days:
-                found += [(f"turn_day/{name}", "turn_day", at, "<i4"), (f"turn_band/{name}", "turn_band", at, "|i1")]
+                found += [(f"{array}/{name}", array, at, kind) for array, kind in _OUTLOOK.items()]
             start = self.parts_of[at].start
             found += [
                 (f"base_parts/{name}/{label}", "base_parts", start + place, "<f8")
@@ -303,6 +304,7 @@ class Accounts:
 
 _SAVED = ("applied", "last_ms", "override_told", "learned", "passed")
 _SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1"}
+_OUTLOOK = {"turn_day": "<i4", "turn_band": "|i1", "turn_score": "<f8"}
 _FLAGS = ("dirty", "unsent", "on_time", "touched", "pulse", "recast")
 _ARRAYS = (
     *_SAVED,
@@ -311,6 +313,7 @@ _ARRAYS = (
     "due_since",
     "turn_day",
     "turn_band",
+    "turn_score",
     "fence",
     "base_parts",
     "values",

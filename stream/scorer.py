@@ -102,16 +102,18 @@ class Scorer:
         accounts, plan = self._accounts, self._plan
         now = self.score(rows, now_ms)
         days = np.zeros((len(rows), len(plan.scores)), dtype=np.int32)
-        bands = np.full(days.shape, NO_BAND, dtype=np.int8)
+        bands, values = np.full(days.shape, NO_BAND, dtype=np.int8), np.zeros(days.shape)
         for count, (at_ms, scored) in enumerate(self._midnights_ahead(rows, now_ms, plan.outlook_days, stalled), 1):
             for at, part in enumerate(plan.scores):
                 if count <= (part.score.outlook_days or 0):
                     ahead = scored.scores[at].bands
                     turns = (ahead != now.scores[at].bands) & (days[:, at] == 0)
                     days[turns, at], bands[turns, at] = at_ms // UNIT_MS["day"], ahead[turns]
+                    values[turns, at] = scored.scores[at].values[turns]
         changed = ((days != accounts.turn_day[rows]) | (bands != accounts.turn_band[rows])).any(axis=1)
-        accounts.turn_day[rows], accounts.turn_band[rows] = days, bands
-        accounts.unsent[rows[changed]] = accounts.dirty[rows[changed]] = True
+        accounts.turn_day[rows], accounts.turn_band[rows], accounts.turn_score[rows] = days, bands, values
+        accounts.dirty[rows[changed]] = True
+        accounts.unsent[rows] = True  # also where nothing changes: until when it was looked has moved on
 
     def _midnights_ahead(
         self, rows: Rows, now_ms: int, days: int, stalled: Sequence[str]

@@ -35,6 +35,8 @@ from schemas.events import Instant
 from schemas.outputs import Cause, ScoreMessage, ScoreValue
 from stream.chosen import choose
 from stream.explain import explain_message
+from stream.forecast import Forecast, Turn
+from stream.forecast import Step as ForecastStep
 from stream.plan import Plan
 
 CHANGES_SHOWN = 100
@@ -97,7 +99,20 @@ def _score(state: State, account: Account, message: ScoreMessage, name: str, pla
         history=_history(state, account, name, score),
         changes=[change_view(state, account.account_id, name, step) for step in steps],
         explanation=_explanation(message, name, plan),
+        forecast=_forecast(message, score),
     )
+
+
+def _forecast(message: ScoreMessage, score: ScoreValue) -> Forecast | None:
+    """What becomes of a score if nothing happens, as far as its outlook tells."""
+    outlook = score.outlook
+    if outlook is None:
+        return None
+    line, turn = [ForecastStep(message.as_of, score.value, score.band)], None
+    if outlook.turn is not None and outlook.turn.at > message.as_of and outlook.turn.band != score.band:
+        turn = Turn(outlook.turn.at, outlook.turn.band, outlook.turn.score, [])
+        line.append(ForecastStep(turn.at, turn.score, turn.band))
+    return Forecast(outlook.until, final=False, turn=turn, line=line)
 
 
 def _history(state: State, account: Account, name: str, now: ScoreValue) -> History:

@@ -1,3 +1,4 @@
+# long because: it is the API's one list of answers
 """What the board's API answers, as types: the OpenAPI document is made of them.
 
 Owns shapes only. Times are epoch milliseconds, UTC. What the topics say goes out in the types of `schemas.outputs`.
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from schemas.outputs import Cause, Factor, FactorChange, Override, RolledScore
 from stream.explain import Lift
+from stream.forecast import Forecast
 
 AlertState = Literal["firing", "acknowledged", "snoozed", "resolved"]
 ItemKind = Literal["score", "alert", "control", "profile", "event"]
@@ -175,7 +177,7 @@ class ExplanationView(Struct):
 
 
 class ScorePage(Struct):
-    """One score of an account's page. `forecast` is reserved."""
+    """One score of an account's page. `forecast` is the outlook of the last UTC midnight, if the policy has one."""
 
     value: float
     band: str
@@ -185,7 +187,7 @@ class ScorePage(Struct):
     history: History
     changes: list[ChangeView]
     explanation: ExplanationView | None
-    forecast: Raw | None = None
+    forecast: Forecast | None = None
 
 
 class ProfileView(Struct):

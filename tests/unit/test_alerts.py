@@ -339,7 +339,7 @@ def test_alerts_of_rules_that_a_new_policy_lacks_are_resolved() -> None:
 def test_an_outlook_tells_the_next_change_of_band() -> None:
     text = POLICY.replace("min_change = 1\n", 'min_change = 1\noutlook = "3d"\n')
     story = Story("", window="5d", policy=text)
-    for day, count, expected in ((0, 4, None), (1, 2, (5.0, "poor")), (2, 2, (5.0, "fair"))):
+    for day, count, expected in ((0, 4, None), (1, 2, (5.0, "poor", 20)), (2, 2, (5.0, "fair", 40))):
         # 40 stay so until the 4 of day 0 leave at midnight 5. As of midnight 1 that is too far; as of 2, 60 are good,
         # and 20 at 5 are poor; as of 3, 80 are good, and 40 are fair.
         story.drive.take([story.record(day + 0.5) for _ in range(count)])
@@ -347,12 +347,14 @@ def test_an_outlook_tells_the_next_change_of_band() -> None:
         assert outlook_of(story) == expected
     story.restart()
     story.drive.note(story.drive.engine.current())
-    assert outlook_of(story) == (5.0, "fair")
+    assert outlook_of(story) == (5.0, "fair", 40)
 
 
-def outlook_of(story: Story) -> tuple[float, str] | None:
+def outlook_of(story: Story) -> tuple[float, str, float] | None:
     outlook = story.drive.scores[-1].scores["health"].outlook
-    return None if outlook is None else ((outlook.at - START) / DAY, outlook.band)
+    assert outlook is not None
+    turn = outlook.turn
+    return None if turn is None else ((turn.at - START) / DAY, turn.band, turn.score)
 
 
 def test_catching_up_is_not_news() -> None:
