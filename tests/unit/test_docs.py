@@ -16,6 +16,7 @@ from agents.settings import Settings
 from agents.telemetry import Telemetry
 from schemas.codecs import REASONS
 from schemas.topics import all_topics
+from stream.engine import Engine
 from stream.plan import compile_plan
 from stream.policy import PolicyError, parse_policy
 
@@ -142,6 +143,15 @@ def test_every_policy_shown_is_valid() -> None:
         assert compile_plan(parse_policy(policy, "docs/POLICIES.md")).measures
         with pytest.raises(PolicyError):
             parse_policy(policy.replace("stat =", "statistic ="), "docs/POLICIES.md")
+
+
+def test_the_rows_of_architecture_have_the_layout_of_today() -> None:
+    plan = compile_plan(parse_policy(text_of(ROOT / "deploy/policies/template.toml")))
+    layout = Engine(plan).accounts.layout()
+    text = text_of(ARCHITECTURE)
+    assert f"| `l` + `{layout.digest.hex()}` | {len(layout.describe()):,} bytes of JSON" in text
+    assert f"The row is {layout.dtype.itemsize} fixed bytes" in text
+    assert plan.label in text
 
 
 def test_decisions_are_numbered_without_a_gap_and_have_their_four_parts() -> None:
