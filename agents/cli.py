@@ -33,6 +33,7 @@ from agents.cli_base import (
     settings_of,
 )
 from agents.cli_board import board
+from agents.cli_alerts import alertmanager, notify, webhook
 from agents.cli_files import check, explain, score
 from agents.cli_redis import redis
 from agents.cli_sinks import sinks
@@ -115,7 +116,8 @@ def topics(
 
 for command in (check, score, explain, board):
     app.command()(command)
-sinks.command()(redis)
+for command in (redis, alertmanager, webhook, notify):
+    sinks.command()(command)
 
 
 @app.command()

@@ -17,6 +17,7 @@ import faust
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from agents.settings_sinks import SinkSettings
 from stream.policy_errors import did_you_mean
 
 PACKAGED = Path(__file__).parent / "policies"
@@ -30,8 +31,8 @@ def default_policy() -> Path:
     return (PACKAGED if PACKAGED.is_dir() else CHECKOUT) / "template.toml"
 
 
-class Settings(BaseSettings):
-    """Settings of a worker; each can be set as `VITALS_<NAME>` or in the file named by `VITALS_SETTINGS` (TOML)."""
+class Settings(SinkSettings, BaseSettings):
+    """Settings of workers and sinks; each can be set as `VITALS_<NAME>` or in the file `VITALS_SETTINGS` names (TOML)."""
 
     model_config = SettingsConfigDict(env_prefix="VITALS_", extra="forbid", hide_input_in_errors=True)
 

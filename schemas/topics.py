@@ -21,6 +21,8 @@ SHADOW = "health.shadow"
 INBOX = "vitals-inbox"
 PEERS = "vitals-peers"
 DLQ_SUFFIX = ".dlq"
+WEBHOOK_DLQ = f"{ALERTS}.webhook{DLQ_SUFFIX}"
+"""Alerts that the webhook would not take."""
 ORIGIN_HEADER = "vitals.origin"
 """Header of an inbox record: the source its event came from."""
 ERROR_HEADER = "vitals.error."
@@ -71,6 +73,7 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         Topic(name + DLQ_SUFFIX, "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
         for name in EVENT_TYPES
     ]
+    letters.append(Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD))
     inbox = Topic(INBOX, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
     # Kept for as long as the events, so that a replay meets the same tables at the same places.
     peers = Topic(PEERS, "internal", "none", "delete", 400 * DAY_MS, LARGEST_TABLE, stamped_by_broker=True)

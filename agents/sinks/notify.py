@@ -1,0 +1,186 @@
+"""Alerts for people: chats and e-mail, by apprise (one URL a receiver: slack://, msteams://, mailto:// ...).
+
+Owns which alerts people get (severity, segment, nothing muted) and each receiver's line. What they read is in
+`agents.sinks.notices`. URLs hold secrets: none is logged, nor what apprise says of a failure before it is cleaned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apprise
+import structlog
+
+from agents.sinks.courier import Courier, Ended, Outcome
+from agents.sinks.notices import Notice, notice
+from agents.sinks.telemetry import SinkTelemetry
+from stream.delivery import News
+
+SEVERITIES = ("info", "warning", "critical")
+_SHORTEST_SECRET = 5
+_LONGEST_REASON = 300
+_KINDS = frozenset({"firing", "reminded", "resolved"})
+
+log = structlog.get_logger()
+
+
+class _Ear(logging.Handler):
+    """Hears what apprise says in each thread, instead of the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: dict[int, list[str]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.get(record.thread or 0, []).append(record.getMessage())
+
+
+_ear = _Ear()
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[list[str]]:
+    """What apprise says in this thread meanwhile."""
+    logger, thread = logging.getLogger("apprise"), threading.get_ident()
+    logger.propagate = False
+    logger.addHandler(_ear)  # once only: logging knows it
+    said = _ear.heard[thread] = []
+    try:
+        yield said
+    finally:
+        del _ear.heard[thread]
+
+
+class Receiver:
+    """One URL of apprise. Raises `ValueError`, without the URL in it, when apprise can not use it."""
+
+    def __init__(self, number: int, url: str) -> None:
+        """`number` (from 1) is how messages call it."""
+        self.name = f"{number} ({url.partition(':')[0]})"
+        asset = apprise.AppriseAsset(app_id="account-vitals", app_desc="account-vitals", app_url="", async_mode=False)
+        with _listening():
+            plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+        if plugin is None:
+            raise ValueError(f"number {self.name} is no URL that apprise can use: see https://appriseit.com/services/")
+        self._plugin = plugin
+        self._apprise = apprise.Apprise(asset=asset)
+        self._apprise.add(plugin)
+        self._secrets = sorted(set(re.findall(rf"[\w.~-]{{{_SHORTEST_SECRET},}}", url)), key=len, reverse=True)
+
+    def send(self, told: Notice, kind: apprise.NotifyType) -> str | None:
+        """Send a notice; returns why it failed, in words without secrets, or None."""
+        markdown = apprise.NotifyFormat.MARKDOWN
+        form = (
+            apprise.NotifyFormat.TEXT
+            if self._plugin.resolve_format(markdown) == apprise.NotifyFormat.TEXT
+            else markdown
+        )
+        body = told.markdown if form == markdown else told.text
+        with _listening() as said:
+            good = self._apprise.notify(body=body, title=told.title, body_format=form, notify_type=kind)
+        return None if good else self._clean(" ".join(said)) or "apprise gives no reason"
+
+    def _clean(self, words: str) -> str:
+        for secret in self._secrets:
+            words = words.replace(secret, "***")
+        return words[:_LONGEST_REASON]
+
+
+class Letter(NamedTuple):
+    """A notice for one receiver, and the record it came in."""
+
+    receiver: Receiver
+    told: Notice
+    kind: apprise.NotifyType
+    record: Any
+
+
+class NotifySink:
+    """Tells people. An alert below `severity`, or of an account in none of `segments` (if any), is not told."""
+
+    def __init__(
+        self,
+        receivers: Sequence[Receiver],
+        telemetry: SinkTelemetry,
+        *,
+        severity: str,
+        segments: Sequence[str],
+        give_up_s: float,
+        longest_pause_s: float,
+        board_url: str | None,
+    ) -> None:
+        """Nothing is under way."""
+        self._receivers = receivers
+        self._telemetry = telemetry
+        self._severities = SEVERITIES[SEVERITIES.index(severity) :]
+        self._segments = frozenset(segments)
+        self._board_url = board_url
+        self._left: dict[tuple[int, int], int] = {}
+        self._courier: Courier[Letter] = Courier(
+            _deliver, telemetry, threads=len(receivers), give_up_s=give_up_s, longest_pause_s=longest_pause_s
+        )
+
+    def offer(self, news: News, record: Any) -> bool:
+        """Take what is for people, once for each receiver."""
+        if not self._is_for_people(news):
+            return False
+        told, kind = notice(news, self._board_url), _kind(news)
+        self._left[record.partition, record.offset] = len(self._receivers)
+        for receiver in self._receivers:
+            self._courier.put(receiver.name, Letter(receiver, told, kind, record))
+        return True
+
+    def recall(self, news: News, stamp_ms: int) -> None:
+        """What was told was told."""
+
+    def step(self) -> list[Any]:
+        """Records that every receiver has, or will not get."""
+        return self._dealt_with(self._courier.step())
+
+    def wait_s(self) -> float | None:
+        """As the courier says."""
+        return self._courier.wait_s()
+
+    def stop(self) -> list[Any]:
+        """Wait for the messages under way."""
+        return self._dealt_with(self._courier.stop())
+
+    def _is_for_people(self, news: News) -> bool:
+        named = news.opened
+        if news.quiet or news.kind not in _KINDS or named.severity not in self._severities:
+            return False
+        return not (self._segments and named.account_id) or named.labels.get("segment") in self._segments
+
+    def _dealt_with(self, ended: list[Ended[Letter]]) -> list[Any]:
+        done = []
+        for letter, outcome in ended:
+            if outcome.status == "refused":
+                self._telemetry.dead_letters.inc()
+                log.error("notice_given_up", receiver=letter.receiver.name, error=outcome.message)
+            place = (letter.record.partition, letter.record.offset)
+            self._left[place] -= 1
+            if not self._left[place]:
+                del self._left[place]
+                done.append(letter.record)
+        return done
+
+
+def _deliver(letter: Letter) -> Outcome:
+    why = letter.receiver.send(letter.told, letter.kind)
+    if why is None:
+        return Outcome("taken")
+    log.warning("notice_failed", receiver=letter.receiver.name, error=why, will="retry")
+    return Outcome("again", "not_sent", why)
+
+
+def _kind(news: News) -> apprise.NotifyType:
+    """What apprise shows by colour or sign."""
+    if news.kind == "resolved":
+        return apprise.NotifyType.SUCCESS
+    kinds = {"critical": apprise.NotifyType.FAILURE, "warning": apprise.NotifyType.WARNING}
+    return kinds.get(news.alert.severity, apprise.NotifyType.INFO)

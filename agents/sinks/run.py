@@ -1,0 +1,119 @@
+"""Running one sink: built from the settings, fed until a signal ends it.
+
+Owns the wiring, the metrics' server and the signals. Called by `agents.cli_sinks`.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import structlog
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from prometheus_client import start_http_server
+from pydantic import SecretStr
+
+from agents.settings import Settings, SettingsError
+from agents.sinks.alertmanager import AlertmanagerSink
+from agents.sinks.feed import Feed, Sink
+from agents.sinks.guard import Guard
+from agents.sinks.posting import Poster, anything, refusal_of
+from agents.sinks.signing import parse_secret
+from agents.sinks.telemetry import SinkTelemetry
+from agents.sinks.webhook import WebhookSink
+from agents.topics_admin import BrokerError
+from schemas.topics import ALERTS, WEBHOOK_DLQ
+
+_ALERTS_PATH = "/api/v2/alerts"
+
+log = structlog.get_logger()
+Build = Callable[[Settings, SinkTelemetry], Sink]
+
+
+def _needed(value: SecretStr | None, name: str, example: str) -> str:
+    if value is None:
+        raise SettingsError([f"{name} is not set: set VITALS_{name.upper()}, such as {example}"])
+    return value.get_secret_value()
+
+
+def build_alertmanager(settings: Settings, telemetry: SinkTelemetry) -> Sink:
+    """The Alertmanager sink. Raises `SettingsError`."""
+    base = _needed(settings.alertmanager_url, "alertmanager_url", "http://127.0.0.1:9093")
+    url, poster = base.rstrip("/") + _ALERTS_PATH, Poster(anything, settings.sink_timeout_s)
+    return AlertmanagerSink(
+        lambda body: poster.post(url, body, {}),
+        telemetry,
+        resend_s=settings.alertmanager_resend_s,
+        longest_pause_s=settings.sink_longest_pause_s,
+        board_url=settings.board_url,
+    )
+
+
+def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
+    """The webhook sink. Raises `SettingsError`, also for a host that must not be posted to; `BrokerError`."""
+    url = _needed(settings.webhook_url, "webhook_url", "https://example.com/alerts")
+    words = _needed(settings.webhook_secret, "webhook_secret", "whsec_$(openssl rand -base64 32)")
+    refusal = Guard(settings.webhook_allow_private).refusal
+    if why := refusal_of(url, refusal):
+        raise SettingsError([f"webhook_url: {why}; if that is meant, allow it by webhook_allow_private"])
+    poster = Poster(refusal, settings.sink_timeout_s)
+    try:
+        producer = KafkaProducer(**settings.kafka_python(), acks="all", max_request_size=21 * 1024 * 1024)
+        if not producer.partitions_for(WEBHOOK_DLQ):
+            raise BrokerError(f"the broker has no topic {WEBHOOK_DLQ}; create it with `vitals topics --create`")
+    except (KafkaError, OSError, ValueError) as error:
+        servers = ", ".join(settings.bootstrap_servers())
+        raise BrokerError(f"no Kafka broker at {servers}: {type(error).__name__} {error}") from error
+    return WebhookSink(
+        lambda body, headers: poster.post(url, body, headers),
+        [parse_secret(word) for word in words.split()],
+        producer,
+        telemetry,
+        give_up_s=settings.sink_give_up_s,
+        longest_pause_s=settings.sink_longest_pause_s,
+        board_url=settings.board_url,
+    )
+
+
+def build_notify(settings: Settings, telemetry: SinkTelemetry) -> Sink:
+    """The sink for chats and e-mail. Raises `SettingsError`."""
+    from agents.sinks.notify import NotifySink, Receiver  # noqa: PLC0415 -- apprise takes long to import
+
+    urls = [url.get_secret_value() for url in settings.notify_urls or ()]
+    if not urls:
+        raise SettingsError(["notify_urls is not set: set VITALS_NOTIFY_URLS, URLs of apprise separated by spaces"])
+    try:
+        receivers = [Receiver(number, url) for number, url in enumerate(urls, start=1)]
+    except ValueError as error:
+        raise SettingsError([f"notify_urls: {error}"]) from None
+    return NotifySink(
+        receivers,
+        telemetry,
+        severity=settings.notify_severity,
+        segments=settings.notify_segments or (),
+        give_up_s=settings.sink_give_up_s,
+        longest_pause_s=settings.sink_longest_pause_s,
+        board_url=settings.board_url,
+    )
+
+
+def run_sink(settings: Settings, name: str, build: Build, port: int) -> None:
+    """Run until SIGTERM or SIGINT. Raises `SettingsError`, and `BrokerError` when it can not begin."""
+    telemetry = SinkTelemetry(name)
+    sink = build(settings, telemetry)
+    feed = Feed(settings, name, sink, telemetry)
+    signal.signal(signal.SIGTERM, feed.stop)
+    signal.signal(signal.SIGINT, feed.stop)
+    try:
+        server, thread = start_http_server(port, settings.web_host, telemetry.registry)
+    except OSError as error:
+        raise SettingsError([f"{name}_port: {settings.web_host}:{port} can not be listened on: {error}"]) from error
+    log.info("starting", sink=name, topic=ALERTS, metrics_port=server.server_port)
+    try:
+        feed.run()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    log.info("stopped", sink=name)

@@ -1,0 +1,39 @@
+"""The metrics of a sink's process, under names of their own so that workers and sinks can be told apart.
+
+Owns the registry. Written to by the feed and the sinks, served by `agents.sinks.run`. No label holds an account id.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+SINKS = ("alertmanager", "webhook", "notify")
+
+
+class SinkTelemetry:
+    """The metrics of one sink."""
+
+    def __init__(self, sink: str) -> None:
+        """Register everything in a registry of its own; counters begin at 0, so that their first count shows."""
+        registry = self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"vitals_sink_{name}", text, ("sink",), registry=registry).labels(sink)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"vitals_sink_{name}", text, ("sink",), registry=registry).labels(sink)
+
+        self.delivered = counter("delivered_total", "Alert records the receiver has taken.")
+        self.failed = counter("failed_total", "Tries that failed and are made again.")
+        self.dead_letters = counter("dead_letters_total", "Alert records that were given up.")
+        self.open_alerts = gauge("open_alerts", "Alerts that are firing.")
+        self.waiting = gauge("waiting_records", "Alert records read and not dealt with yet.")
+        self.disabled = gauge("disabled", "1 while the receiver has said that it is gone for good, else 0.")
+        self._last_success = gauge("last_success_timestamp_seconds", "When the receiver last took something.")
+
+    def succeeded(self, records: int) -> None:
+        """The receiver took so many records, or only what it had already (0)."""
+        self.delivered.inc(records)
+        self._last_success.set(time.time())
