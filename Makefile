@@ -7,7 +7,7 @@ ARGS ?=
 PYTHON ?= python3 python3.13 python3.12 python3.11
 
 # What the tests run beside Java 17, as command=package of Debian.
-PARTS := mvn=maven redis-server=redis-server promtool=prometheus kcat=kcat faketime=faketime
+PARTS := mvn=maven redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -40,7 +40,7 @@ apt-cache show openjdk-17-jre-headless >/dev/null 2>&1 || packages=$${packages/o
 apt-get install --yes -qq --no-install-recommends $$packages >/dev/null
 # The tests start their own, on free loopback ports; what Debian starts would listen on everything for ever.
 if [ -d /run/systemd/system ]; then
-  for service in redis-server prometheus; do
+  for service in redis-server prometheus prometheus-alertmanager; do
     case "$$packages " in *" $$service "*) systemctl disable --now "$$service" ;; esac
   done
 fi
@@ -97,7 +97,7 @@ faults: system setup ## Inject every fault, the long ones too (hours)
 	$(BIN)/python -m pytest -m "" -s tests/faults tests/broker $(ARGS)
 
 system: export LOOK_FOR_PARTS := $(LOOK_FOR_PARTS)
-system: ## Look for java, mvn, redis, promtool, kcat (root: install them)
+system: ## Look for java, mvn, redis, promtool, alertmanager, kcat (root: install them)
 	@PARTS="$(PARTS)" $(SHELL) -eu -o pipefail -c "$$LOOK_FOR_PARTS"
 
 clean: ## Remove all that make and the tests have made

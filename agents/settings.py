@@ -32,7 +32,7 @@ def default_policy() -> Path:
 
 
 class Settings(SinkSettings, BaseSettings):
-    """Settings of workers and sinks; each can be set as `VITALS_<NAME>` or in the file `VITALS_SETTINGS` names (TOML)."""
+    """Settings of workers and sinks; each can be set as `VITALS_<NAME>` or in the TOML file `VITALS_SETTINGS` names."""
 
     model_config = SettingsConfigDict(env_prefix="VITALS_", extra="forbid", hide_input_in_errors=True)
 

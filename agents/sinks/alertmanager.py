@@ -76,6 +76,7 @@ class AlertmanagerSink:
         self._standing: dict[str, Standing] = {}
         self._resend_at_s = clock_s()
         self._tries = 0
+        self._was_away = False
         self._not_before_s = clock_s()
 
     def offer(self, news: News, record: Any) -> bool:
@@ -109,6 +110,8 @@ class AlertmanagerSink:
         """Post what is new, then, once an interval, all that stands."""
         done: list[Any] = []
         if self._clock_s() < self._not_before_s:
+            return done
+        if self._was_away and not self._post_standing():
             return done
         ready = list(self._ready(self._clock_s()))
         for first in range(0, len(ready), _BATCH):
@@ -161,8 +164,12 @@ class AlertmanagerSink:
         else:
             before.news = news
 
-    def _post_standing(self) -> None:
-        """Post all that stands, and forget resolves that were posted for long enough."""
+    def _post_standing(self) -> bool:
+        """Post all that stands, and forget resolves that were posted for long enough; False when it failed.
+
+        Was Alertmanager away, it may have lost what it knew: what fires begins anew for it, and stands for an interval
+        before its resolve.
+        """
         now_s = self._clock_s()
         self._standing = {key: one for key, one in self._standing.items() if one.until_s is None or one.until_s > now_s}
         keys = list(self._standing)
@@ -170,13 +177,17 @@ class AlertmanagerSink:
             batch = keys[first : first + _BATCH]
             accepted = self._posted([self._standing[key].news for key in batch])
             if accepted is None:
-                return
+                return False
             for key, took in zip(batch, accepted, strict=True):
                 if not took:
                     del self._standing[key]
+                elif self._was_away:
+                    self._standing[key].since_s = self._clock_s()
+        self._was_away = False
         self._resend_at_s = now_s + self._resend_s
         if keys:
             self._telemetry.succeeded(0)
+        return True
 
     def _posted(self, news: Sequence[News]) -> list[bool] | None:
         """Post some alerts: which were taken, or None when all have to be posted again later.
@@ -214,6 +225,7 @@ class AlertmanagerSink:
                 return reply
             problem, after_s = f"status {reply.status}: {reply.text}", reply.retry_after_s or 0.0
         self._tries += 1
+        self._was_away = True
         pause = pause_s(self._tries, self._longest_pause_s, random.random())  # noqa: S311 -- spreads load
         self._not_before_s = self._clock_s() + max(pause, after_s)
         self._telemetry.failed.inc()

@@ -15,7 +15,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MAVEN_TIMEOUT_S = 900.0
-_DEBIAN_PACKAGES = {"java": "default-jre-headless", "javac": "default-jdk-headless", "mvn": "maven", "sh": "dash"}
+_DEBIAN_PACKAGES = {
+    "java": "default-jre-headless",
+    "javac": "default-jdk-headless",
+    "mvn": "maven",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "sh": "dash",
+}
 
 
 class MissingToolError(RuntimeError):
