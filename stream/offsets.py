@@ -33,7 +33,7 @@ class Progress:
     def restored(cls, committed: Position) -> Progress:
         """As `position` told it. A note that is none of ours says nothing: all from the offset on is to be done."""
         try:
-            last, _, steps = committed.note.partition(";")
+            last, steps = committed.note.split(";")
             next_offset, at = int(last), committed.offset
             waiting = [at := at + int(step) for step in steps.split(",") if step]
         except ValueError:

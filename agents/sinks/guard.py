@@ -1,7 +1,7 @@
 """Which addresses a webhook may connect to: none inside our own network unless the settings say so (SSRF).
 
 Owns the rule about an address; where names resolve to and when to ask is for `agents.sinks.posting`. The rule follows
-the registries of special-purpose addresses (IANA, as Python's `ipaddress` has them).
+the registries of special-purpose addresses (IANA), which older versions of Python's `ipaddress` know in part only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Allowed: TypeAlias = bool | tuple[Network, ...]
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_PUBLIC_V6 = IPv6Network("2000::/3")
+"""The only IPv6 addresses that are assigned to the public."""
+_NOT_PUBLIC = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")))
+_PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
 _METADATA = frozenset({ip_address("168.63.129.16")})
 """Where a cloud tells its machines secrets at an address that looks public (Azure); all others are link-local."""
 
@@ -37,17 +41,25 @@ class Guard:
     def refusal(self, text: str) -> str | None:
         """Why an address (as the resolver gives it) must not be connected to, or None when it may."""
         address = _inner(ip_address(text.partition("%")[0]))
-        if any(address.version == network.version and address in network for network in self._networks):
+        if _within(address, self._networks):
             return None
         if address.is_unspecified or address.is_multicast or address in _METADATA:
             return f"{text} is no address of a web server"
         if address.is_link_local:
             return f"{text} is link-local: metadata of a cloud is served there"
-        if address.is_global and not address.is_reserved:
+        if self._private and (address.is_loopback or _within(address, _PRIVATE)):
             return None
-        if self._private and (address.is_private or address.is_loopback) and not address.is_reserved:
-            return None
-        return f"{text} is not a public address"
+        return None if _is_public(address) else f"{text} is not a public address"
+
+
+def _is_public(address: Address) -> bool:
+    if _within(address, _NOT_PUBLIC) or (address.version == _PUBLIC_V6.version and address not in _PUBLIC_V6):
+        return False
+    return address.is_global and not address.is_reserved
+
+
+def _within(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
 
 
 def _inner(address: Address) -> Address:

@@ -11,7 +11,7 @@ import hmac
 import time
 import urllib.request
 from base64 import b64decode, b64encode
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,7 @@ class Bench:
         self.receiver = receiver
         self.sent: list[Alert] = []
         self.sinks: dict[str, ChildProcess] = {}
+        self.starts = 0
         self.ports = {name: free_port() for name in ("alertmanager", "webhook", "notify")}
         here = f"http://127.0.0.1:{receiver.port}"
         self._settings: dict[str, object] = {
@@ -121,12 +122,12 @@ class Bench:
 
     def start(self, *names: str) -> None:
         for name in names:
-            self.sinks[name] = start_sink(name, self._settings, self.folder / f"{name}.log")
+            self.starts += 1
+            self.sinks[name] = start_sink(name, self._settings, self.folder / f"{name}-{self.starts}.log")
         self.until(lambda: all(map(self._has_begun, names)), "what the topic keeps is read")
 
     def _has_begun(self, name: str) -> bool:
-        said = (self.folder / f"{name}.log").read_text("utf-8")
-        return "sink_started" in said[said.rfind('"starting"') :]
+        return "sink_started" in self.sinks[name].log.read_text("utf-8")
 
     def stop(self, name: str) -> int:
         return self.sinks.pop(name).terminate(20)
@@ -135,11 +136,12 @@ class Bench:
         self.sinks.pop(name).kill()
 
     def metrics(self, name: str) -> dict[str, float]:
+        """Give its metrics, -1 for each without an answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/metrics", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/metrics", timeout=5) as answer:
                 text = answer.read().decode()
         except OSError:
-            return {}
+            return defaultdict(lambda: -1)
         families = text_string_to_metric_families(text)
         return {sample.name: sample.value for family in families for sample in family.samples}
 
@@ -301,9 +303,9 @@ def test_what_a_webhook_refuses_lies_among_the_dead_letters_and_nothing_is_told_
             assert bench.stop("webhook") == 0
             before = len(receiver.got("/hook"))
             bench.start("webhook")
-            bench.send([firing("later", 2)])
-            bench.until(lambda: bench.metrics("webhook")["vitals_sink_delivered_total"] == 1, "the later one")
-            assert len(receiver.got("/hook")) == before + 1
+            bench.send([firing("later", 2), resolved("later", 2)])
+            bench.until(lambda: bench.metrics("webhook")["vitals_sink_delivered_total"] == 2, "the later ones")
+            assert len(receiver.got("/hook")) == before + 2
             assert not receiver.got("/elsewhere")
         finally:
             bench.end()
@@ -331,7 +333,7 @@ def test_a_webhook_that_is_gone_is_left_alone_and_what_waits_is_kept(deployment:
             bench.send([firing("second", 1)])
             bench.until(lambda: bench.metrics("webhook")["vitals_sink_waiting_records"] == 2, "both wait")
             assert bench.stop("webhook") == 0
-            assert "webhook_disabled" in (tmp_path / "webhook.log").read_text("utf-8")
+            assert "webhook_disabled" in (tmp_path / "webhook-1.log").read_text("utf-8")
             tried = len(receiver.got("/hook"))
             gone[0] = False
             bench.start("webhook")
