@@ -21,6 +21,8 @@ STORM = "storm"
 LONGEST_TITLE = 150
 _LONGEST_FIELD = 1_000
 _ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
+_NO_MARKUP = str.maketrans(dict.fromkeys("<>[]`*_~|\\", " "))
+"""Titles have one form, whatever shows them: what could be markup is left out."""
 _NO_CALL = "@\N{WORD JOINER}"
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode's categories of controls, formats (direction marks, zero width), and what is no character."""
@@ -75,7 +77,7 @@ def _title(news: News) -> str:
     alert = news.alert
     state = {"resolved": "resolved", "reminded": f"{alert.severity}, still open"}.get(news.kind, alert.severity)
     subject = alert.annotations.get("account") or alert.account_id or alert.labels.get("source", "")
-    of_whom = f": {plain(subject)}" if subject else ""
+    of_whom = f": {plain(subject).translate(_NO_MARKUP)}" if subject else ""
     name = "many accounts at once" if alert.rule == STORM else plain(alert.rule)
     return f"[{plain(state)}] {name}{of_whom}"[:LONGEST_TITLE]
 

@@ -6,11 +6,9 @@ Owns which alerts people get (severity, segment, nothing muted) and each receive
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import apprise
@@ -22,38 +20,12 @@ from agents.sinks.telemetry import SinkTelemetry
 from stream.delivery import News
 
 SEVERITIES = ("info", "warning", "critical")
+_TIMEOUT_S = 30.0
 _SHORTEST_SECRET = 5
 _LONGEST_REASON = 300
 _KINDS = frozenset({"firing", "reminded", "resolved"})
 
 log = structlog.get_logger()
-
-
-class _Ear(logging.Handler):
-    """Hears what apprise says in each thread, instead of the log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.heard: dict[int, list[str]] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.heard.get(record.thread or 0, []).append(record.getMessage())
-
-
-_ear = _Ear()
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[list[str]]:
-    """What apprise says in this thread meanwhile."""
-    logger, thread = logging.getLogger("apprise"), threading.get_ident()
-    logger.propagate = False
-    logger.addHandler(_ear)  # once only: logging knows it
-    said = _ear.heard[thread] = []
-    try:
-        yield said
-    finally:
-        del _ear.heard[thread]
 
 
 class Receiver:
@@ -63,8 +35,9 @@ class Receiver:
         """`number` (from 1) is how messages call it."""
         self.name = f"{number} ({url.partition(':')[0]})"
         asset = apprise.AppriseAsset(app_id="account-vitals", app_desc="account-vitals", app_url="", async_mode=False)
-        with _listening():
-            plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+        # What it says comes with each result: the log must not have it before it is cleaned.
+        logging.getLogger("apprise").propagate = False
+        plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if plugin is None:
             raise ValueError(f"number {self.name} is no URL that apprise can use: see https://appriseit.com/services/")
         self._plugin = plugin
@@ -81,9 +54,11 @@ class Receiver:
             else markdown
         )
         body = told.markdown if form == markdown else told.text
-        with _listening() as said:
-            good = self._apprise.notify(body=body, title=told.title, body_format=form, notify_type=kind)
-        return None if good else self._clean(" ".join(said)) or "apprise gives no reason"
+        result = self._apprise.notify(
+            body=body, title=told.title, body_format=form, notify_type=kind, timeout=_TIMEOUT_S
+        )
+        said = " ".join(entry.message for entry in result.logs())
+        return None if result else self._clean(said) or "apprise gives no reason"
 
     def _clean(self, words: str) -> str:
         for secret in self._secrets:
