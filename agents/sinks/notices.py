@@ -14,10 +14,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from schemas.outputs import Alert
+from stream.alerts import STORM
 from stream.delivery import News
 
-STORM = "storm"
-"""The rule of a digest."""
 LONGEST_TITLE = 150
 _LONGEST_FIELD = 1_000
 _ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})

@@ -13,6 +13,7 @@ import pytest
 from agents.cli import app
 from agents.redis_sink.telemetry import RedisTelemetry
 from agents.settings import Settings
+from agents.sinks.telemetry import SinkTelemetry
 from agents.telemetry import Telemetry
 from schemas.codecs import REASONS
 from schemas.topics import all_topics
@@ -61,13 +62,14 @@ def metrics_named(text: str) -> set[str]:
 
 
 def metrics_served() -> set[str]:
-    families = [*Telemetry().registry.collect(), *RedisTelemetry().registry.collect()]
+    registries = (Telemetry().registry, RedisTelemetry().registry, SinkTelemetry("webhook").registry)
+    families = [family for registry in registries for family in registry.collect()]
     return {family.name + ("_total" if family.type == "counter" else "") for family in families}
 
 
 def commands() -> set[str]:
     names = (command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands)
-    return {name for name in names if name}
+    return {name for name in names if name} | {group.name for group in app.registered_groups if group.name}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
