@@ -50,9 +50,10 @@ class SinkSettings(BaseModel):
     @field_validator("webhook_secret")
     @classmethod
     def _secret(cls, value: SecretStr | None) -> SecretStr | None:
-        for word in value.get_secret_value().split() if value else ():
+        words = value.get_secret_value().split() if value else []
+        for word in words:
             parse_secret(word)
-        return value
+        return value if words else None
 
     @field_validator("webhook_allow_private", mode="before")
     @classmethod

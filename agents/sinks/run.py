@@ -45,7 +45,7 @@ def build_alertmanager(settings: Settings, telemetry: SinkTelemetry) -> Sink:
         lambda body: poster.post(url, body, {}),
         telemetry,
         resend_s=settings.alertmanager_resend_s,
-        longest_pause_s=settings.sink_longest_pause_s,
+        longest_pause_s=min(settings.sink_longest_pause_s, settings.alertmanager_resend_s),
         board_url=settings.board_url,
     )
 

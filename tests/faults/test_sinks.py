@@ -360,3 +360,21 @@ def test_the_first_start_of_all_tells_what_is_open_then_and_nothing_older(
             assert "newcomer-over" not in {one.account_id for one in told_by_webhook(receiver)}
         finally:
             bench.end()
+
+
+def test_a_sink_outlives_the_broker(deployment: Deployment, tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        bench = Bench(deployment, tmp_path, "outage", receiver)
+        try:
+            bench.start("webhook", "notify")
+            bench.send([firing("outage", 1)])
+            bench.until(lambda: bool(told_by_webhook(receiver)), "the first")
+            deployment.kafka.kill()
+            deployment.kafka.restart()
+            bench.send([resolved("outage", 1)])
+            ids = {"f-outage-1", "r-outage-1"}
+            bench.until(lambda: ids <= {one.id for one in told_by_webhook(receiver)}, "the webhook has both")
+            bench.until(lambda: len(receiver.got("/people")) >= 2, "people have both")
+            assert [bench.stop(name) for name in ("webhook", "notify")] == [0, 0]
+        finally:
+            bench.end()

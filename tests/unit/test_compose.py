@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 
 from agents.settings import Settings
+from agents.sinks.telemetry import SinkTelemetry
 from agents.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +131,7 @@ def test_workers_differ_only_where_they_must(services: dict[str, Any]) -> None:
 
 
 def test_our_containers_may_do_nothing_but_work(services: dict[str, Any]) -> None:
-    for name in ("topics", *workers(services)):
+    for name in ("topics", "sink-alertmanager", *workers(services)):
         service = services[name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -208,10 +210,28 @@ def test_prometheus_scrapes_every_worker(services: dict[str, Any]) -> None:
     assert targets == expected
 
 
-def exported() -> dict[str, set[str]]:
-    """Every series a worker exports, by the name it has in a query, with its labels."""
+def test_prometheus_scrapes_every_sink(services: dict[str, Any]) -> None:
+    jobs = {job["job_name"]: job for job in read_yaml(PROMETHEUS)["scrape_configs"]}
+    targets = {target for static in jobs["vitals-sinks"]["static_configs"] for target in static["targets"]}
+    sinks = {name: service for name, service in services.items() if service.get("command", [""])[0] == "sink"}
+    assert sinks
+    assert targets == {
+        f"{name}:{service['environment']['VITALS_' + service['command'][1].upper() + '_PORT']}"
+        for name, service in sinks.items()
+    }
+
+
+def test_alertmanager_accepts_its_file() -> None:
+    program = shutil.which("amtool")
+    assert program, "amtool is missing: `make system` installs it (Debian's package prometheus-alertmanager)"
+    checked = run(program, "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def exported(registry: CollectorRegistry) -> dict[str, set[str]]:
+    """Every series of a registry, by the name it has in a query, with its labels."""
     series: dict[str, set[str]] = {}
-    for collector in Telemetry().registry._collector_to_names:
+    for collector in registry._collector_to_names:
         for metric in collector.describe():  # type: ignore[attr-defined]
             labels = set(collector._labelnames)  # type: ignore[attr-defined]
             endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(metric.type, [""])
@@ -228,8 +248,8 @@ def queries() -> Iterator[tuple[str, str]]:
         yield from ((rule["alert"], rule["expr"]) for rule in group["rules"])
 
 
-def test_queries_use_only_series_and_labels_that_workers_export() -> None:
-    series = exported()
+def test_queries_use_only_series_and_labels_that_workers_and_sinks_export() -> None:
+    series = exported(Telemetry().registry) | exported(SinkTelemetry("webhook").registry)
     assert len(list(queries())) > 20
     for where, query in queries():
         names = re.findall(r"\bvitals_\w+", query)
@@ -243,7 +263,7 @@ def test_queries_use_only_series_and_labels_that_workers_export() -> None:
 
 def test_what_workers_export_is_shown_somewhere() -> None:
     shown = {name for _, query in queries() for name in re.findall(r"\bvitals_\w+?(?:_bucket)?\b", query)}
-    families = {re.sub(r"_(sum|count)$", "_bucket", name) for name in exported()}
+    families = {re.sub(r"_(sum|count)$", "_bucket", name) for name in exported(Telemetry().registry)}
     kept_for_the_demo_and_tests = {"vitals_events_settled", "vitals_dedup_horizon_timestamp_seconds"}
     assert families - shown == kept_for_the_demo_and_tests
 

@@ -114,6 +114,7 @@ def test_secrets_are_never_shown() -> None:
         ("alertmanager", {}, "alertmanager_url is not set"),
         ("webhook", {}, "webhook_url is not set"),
         ("webhook", {"webhook_url": "https://example.com"}, "webhook_secret is not set"),
+        ("webhook", {"webhook_url": "https://example.com", "webhook_secret": " "}, "webhook_secret is not set"),
         ("webhook", {"webhook_url": f"http://127.0.0.1:1/{SECRET}", "webhook_secret": KEY}, "webhook_allow_private"),
         ("notify", {}, "notify_urls is not set"),
         ("notify", {"notify_urls": f"json://127.0.0.1 nosuch://{SECRET}"}, "number 2 (nosuch)"),
