@@ -30,6 +30,8 @@ MOST_WAITING = 10_000
 """Records read and not dealt with, from which on no more are read."""
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
+_COMMIT_AGAIN_S = 10.0
+_COMMIT_WITHIN_MS = 2_000
 
 log = structlog.get_logger()
 
@@ -221,8 +223,10 @@ class Feed:
             TopicPartition(ALERTS, number): OffsetAndMetadata(at.offset, at.note, -1) for number, at in moved.items()
         }
         try:
-            self._consumer.commit(offsets, timeout_ms=5_000)
+            self._consumer.commit(offsets, timeout_ms=_COMMIT_WITHIN_MS)
         except KafkaError as error:
+            # Trying takes time that deliveries need: they go on without the broker.
+            self._commit_at_s = time.monotonic() + _COMMIT_AGAIN_S
             log.warning("commit_failed", error=f"{type(error).__name__} {error}", will="retry")
         else:
             self._committed |= moved

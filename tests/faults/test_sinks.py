@@ -362,6 +362,7 @@ def test_the_first_start_of_all_tells_what_is_open_then_and_nothing_older(
             bench.end()
 
 
+@pytest.mark.faults
 def test_a_sink_outlives_the_broker(deployment: Deployment, tmp_path: Path) -> None:
     with Receiver() as receiver:
         bench = Bench(deployment, tmp_path, "outage", receiver)
