@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from agents.cli_alerts import alertmanager, notify, webhook
 from agents.cli_base import (
     DONE,
     FAILED,
@@ -116,8 +117,8 @@ def topics(
 
 for command in (check, score, explain, board):
     app.command()(command)
-for command in (redis, alertmanager, webhook, notify):
-    sinks.command()(command)
+for sink in (redis, alertmanager, webhook, notify):
+    sinks.command()(sink)
 
 
 @app.command()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agents.settings import Settings
     from agents.sinks.run import Build
 
+
 def alertmanager(settings: SettingsFile = None, broker: BrokerUrl = None) -> None:
     """Tell an Alertmanager what fires, again and again, and what has resolved."""
     from agents.sinks.run import build_alertmanager
