@@ -34,7 +34,6 @@ from agents.cli_base import (
     settings_of,
 )
 from agents.cli_board import board
-from agents.cli_alerts import alertmanager, notify, webhook
 from agents.cli_files import check, explain, score
 from agents.cli_redis import redis
 from agents.cli_sinks import sinks
