@@ -240,7 +240,7 @@ class Accounts:
         for at, name in enumerate(FENCES):
             record[f"fence/{name}"] = self.fence[rows, at]
         for source in set(self._source_of.values()):
-            record[f"clock/{source}"] = clocks[source]
+            record[f"clock/{source}"] = clocks.get(source, as_of_ms)
         for field, array, place, _ in self._by_score():
             record[field] = getattr(self, array)[rows, place]
         self.alerts.save(rows, record)

@@ -36,19 +36,28 @@ class Words(dict[int, dict[str, Word]]):
         """Empty; only of these `rules` something can be said."""
         super().__init__()
         self._rules = frozenset(rules)
-        self.fresh: set[tuple[int, str]] = set()
-        """(row, rule) of which something new was said that has not been told yet."""
+        self.fresh: dict[tuple[int, str], set[str]] = {}
+        """By (row, rule) the kinds of words that are new and have not been told yet."""
 
     def take(self, row: int, control: ControlEvent) -> None:
         """Take an acknowledgement or a snooze; of two snoozes the one with the later (time, id) holds."""
         if control.rule not in self._rules:
             return
-        self.fresh.add((row, control.rule))
         word = self.setdefault(row, {}).setdefault(control.rule, Word())
         if control.kind == "acknowledge":
             word.acknowledged = control
         elif word.snoozed is None or _rank(control) > _rank(word.snoozed):
             word.snoozed = control
+        else:
+            return
+        self.fresh.setdefault((row, control.rule), set()).add(control.kind)
+
+    def is_news(self, row: int, rule: str) -> bool:
+        """Whether something that still holds is new; asked once, as it is told then."""
+        kinds, word = self.fresh.pop((row, rule), set()), self[row][rule]
+        return ("acknowledge" in kinds and word.acknowledged is not None) or (
+            "snooze" in kinds and word.snoozed is not None
+        )
 
     def forget(self, row: int, rule: str) -> None:
         """Forget what was said of an alert."""

@@ -114,9 +114,8 @@ class Alerter:
         for place, row in zip(spoken_of.tolist(), said.rows[spoken_of].tolist(), strict=True):
             for rule, word in list(words[row].items()):
                 at = next(part.place for part in self._plan.rules if part.name == rule)
-                again[place, at] = (row, rule) in words.fresh
-                words.fresh.discard((row, rule))
                 turn = self._turn_of(word, said.as_of_ms, Phase(before[place, at]), due=turns[place, at] == Turn.DUE)
+                again[place, at] = words.is_news(row, rule)
                 if word.acknowledged is None and word.snoozed is None:
                     words.forget(row, rule)
                 turns[place, at] = turn

@@ -62,7 +62,7 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, detail: s
     what = detail if fires else f"{ending(rule)}, is {subject.band}"
     reason = f" ({subject.reason})" if subject.reason else ""
     word = episode.word or Word()
-    spoken = word.acknowledged if fires and episode.phase == Phase.ACKNOWLEDGED else None
+    spoken = word.acknowledged if fires else None
     snoozed = word.snoozed if fires and episode.phase == Phase.SNOOZED else None
     alert = Alert(
         id="",

@@ -274,9 +274,10 @@ class Engine:
         for number in numbers:
             if cut:
                 self._sweep_until(number - 1, mode, effects)
+            # Before time moves on: a source heard of for the first time must not lose its events to the moment.
+            self._folder.watch(folds, number)
             self._advance(int(running[np.searchsorted(segments, number, side="right") - 1]))
             if self.stalls:
-                self._folder.watch(folds, number)
                 self.scorer.advance(self.as_of or 0)
                 self._note_stalls(at_border=False)
             touched = [rows for fold in folds if len(rows := self._folder.fold(fold, number))]

@@ -119,8 +119,23 @@ class Book:
         if known is None or (event.time_ms, event.event_id) > (known.time_ms, known.event_id):
             self.profiles[event.account_id] = event
 
+    def clocks_ms(self, policy: Policy, as_of_ms: int) -> dict[str, int]:
+        """Return the clocks of sources that have stalled: their newest event and how long they may be silent."""
+        clocks: dict[str, int] = {}
+        for source, after_ms in policy.stall_after_ms.items():
+            known = [
+                event.time_ms
+                for events in self.events.values()
+                for event in events
+                if event.source == source and event.time_ms <= as_of_ms
+            ]
+            if known and as_of_ms > max(known) + after_ms:
+                clocks[source] = max(known) + after_ms
+        return clocks
+
     def scores(self, policy: Policy, as_of_ms: int, *, at_border: bool = False) -> dict[str, AccountScores]:
         """Score every account that has an event not after the moment."""
+        clocks_ms = self.clocks_ms(policy, as_of_ms)
         return {
             account_id: score_all(
                 events,
@@ -129,6 +144,7 @@ class Book:
                 self.profiles.get(account_id),
                 self.held.get(account_id),
                 at_border=at_border,
+                clocks_ms=clocks_ms,
             )
             for account_id, events in self.events.items()
             if events[0].time_ms <= as_of_ms
@@ -187,7 +203,7 @@ def outcomes(log: Iterable[Record], policy_text: str, now_ms: int) -> Counter[tu
     )
 
 
-def _steps(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[list[Step], int | None]:
+def steps_of(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[list[Step], int | None]:
     """Return what of one partition's records counts, in order, and the newest event time."""
     unit_ms = border_unit_ms(policy)
     steps: list[Step] = []
@@ -198,7 +214,7 @@ def _steps(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[list
     return steps, newest_ms
 
 
-def _pass_borders(
+def pass_borders(
     book: Book, steps: Sequence[Step], policy: Policy, until_ms: int | None
 ) -> Iterator[tuple[int, dict[str, AccountScores]]]:
     """Yield each border's time and scores, from the first event on; then take what no border saw into the book.
@@ -235,9 +251,9 @@ def final_scores_all(
     homes: dict[str, int] = {}
     for partition, records in merged(log).items():
         book = Book()
-        steps, newest_ms = _steps(records, policy, now_ms)
+        steps, newest_ms = steps_of(records, policy, now_ms)
         if policy.holds_bands:
-            for _ in _pass_borders(book, steps, policy, as_of_ms):
+            for _ in pass_borders(book, steps, policy, as_of_ms):
                 pass
         else:
             for _, event in steps:
@@ -268,7 +284,7 @@ def border_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) -> A
     return {
         (partition, border_ms): scores
         for partition, records in merged(log).items()
-        for border_ms, scores in _pass_borders(Book(), _steps(records, policy, now_ms)[0], policy, None)
+        for border_ms, scores in pass_borders(Book(), steps_of(records, policy, now_ms)[0], policy, None)
     }
 
 

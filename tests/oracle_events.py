@@ -89,7 +89,13 @@ class Time:
 STATUSES = ("opened", "updated", "solved", "reopened")
 PRIORITIES = ("low", "normal", "high", "urgent")
 INVOICES = ("invoice_paid", "invoice_overdue", "payment_failed", "renewed", "upgraded", "downgraded", "cancelled")
-CONTROLS = ("pulse", "override", "clear_override")  # `erase` is refused as long as nothing erases
+CONTROLS = (
+    "pulse",
+    "override",
+    "clear_override",
+    "acknowledge",
+    "snooze",
+)  # `erase` is refused as long as nothing erases
 SURVEY_SCORES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
 
 FIELDS: dict[str, dict[str, Text | Number | Time]] = {
@@ -127,6 +133,8 @@ FIELDS: dict[str, dict[str, Text | Number | Time]] = {
         "band": Text(),
         "reason": Text(),
         "expires_at": Time(),
+        "rule": Text(),
+        "until": Time(),
         "by": Text(),
     },
     "signals": {"name": Text(required=True, may_be_empty=False), "value": Number(required=True)},
@@ -244,7 +252,10 @@ def _read_fields(source: str, document: dict[str, Any]) -> tuple[dict[str, str],
 
 
 def _check_control(control: Event) -> None:
-    """Refuse a pulse without a value, and an override that says nothing, too much, not why or not until when."""
+    """Refuse a pulse without a value, and an override that says nothing, too much, not why or not until when.
+
+    An acknowledgement without a rule is refused too, and a snooze without a rule or without an end.
+    """
     kind = control.texts["kind"]
     if kind == "pulse" and "value" not in control.numbers:
         raise RejectedError("a pulse has no value")
@@ -253,6 +264,10 @@ def _check_control(control: Event) -> None:
             raise RejectedError("an override has one of score and band")
         if not control.texts.get("reason") or "expires_at" not in control.times_ms:
             raise RejectedError("an override has a reason and an end")
+    if kind in ("acknowledge", "snooze") and not control.texts.get("rule"):
+        raise RejectedError(f"{kind} names no rule")
+    if kind == "snooze" and "until" not in control.times_ms:
+        raise RejectedError("a snooze has no end")
 
 
 def read_event(source: str, value: bytes | None, now_ms: int) -> Event:

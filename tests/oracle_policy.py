@@ -24,6 +24,11 @@ def panes_of(length: str) -> int:
     return int(length[:-1])
 
 
+def length_ms(length: str) -> int:
+    """Return the milliseconds in a length such as `6h` or `30d`."""
+    return panes_of(length) * PANE_MS[length[-1]]
+
+
 @dataclass(frozen=True)
 class Measure:
     """A measure as its table says; `settings` is that table, its decimals as fractions.
@@ -137,11 +142,16 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """Measures, segments and scores in the file's order; `tables` are the scores as the file says them."""
+    """Measures, segments and scores in the file's order; `tables` are the scores as the file says them.
+
+    `alerts` are the rules as the file says them; `stall_after_ms` is how long a source may be silent, by source.
+    """
 
     measures: tuple[Measure, ...]
     segments: tuple[Segment, ...]
     tables: dict[str, dict[str, Any]]
+    alerts: dict[str, dict[str, Any]]
+    stall_after_ms: dict[str, int]
 
     @property
     def event_measures(self) -> tuple[Measure, ...]:
@@ -165,7 +175,12 @@ def read_policy(policy_text: str) -> Policy:
     document = tomllib.loads(policy_text, parse_float=Fraction)
     segments = [Segment(name, table["when"]) for name, table in document.get("segments", {}).items()]
     measures = [_measure(name, table) for name, table in document["measures"].items()]
-    return Policy(tuple(measures), tuple(segments), document["scores"])
+    stalls = {
+        name: length_ms(table["stall_after"])
+        for name, table in document.get("sources", {}).items()
+        if "stall_after" in table
+    }
+    return Policy(tuple(measures), tuple(segments), document["scores"], document.get("alerts", {}), stalls)
 
 
 def _measure(name: str, table: dict[str, Any]) -> Measure:
@@ -177,8 +192,9 @@ def _measure(name: str, table: dict[str, Any]) -> Measure:
 
 
 def border_unit_ms(policy: Policy) -> int:
-    """Milliseconds between two borders: an hour when any measure has an hour window, else a day."""
-    return min(measure.pane_ms for measure in policy.measures)
+    """Milliseconds between two borders: an hour when a measure or an alert rule has an hour window, else a day."""
+    within = [rule["when"]["within"] for rule in policy.alerts.values() if "within" in rule["when"]]
+    return min([measure.pane_ms for measure in policy.measures] + [PANE_MS[length[-1]] for length in within])
 
 
 def is_late(time_ms: int, newest_ms: int, policy: Policy) -> bool:
@@ -234,7 +250,7 @@ def _plain(policy: Policy, name: str) -> Score:
         line,
         exceptions,
         any(policy.tables[one].get("exceptions") for one in (name, *used)),
-        panes_of(dwell) * PANE_MS[dwell[-1]],
+        length_ms(dwell),
     )
 
 

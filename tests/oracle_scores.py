@@ -18,7 +18,7 @@ from tests.oracle_measures import measure_points, measure_value
 from tests.oracle_policy import DAY_MS, Band, Policy, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 Factor = tuple[str, float | None, float | None, float, float]
 Rating = tuple[Fraction | None, Fraction | None]
@@ -34,7 +34,8 @@ class ScoreOf:
     `clamping`, `exception`: those that the policy's score can have) sum to `value`. `nominal` are the contributions
     as if nothing were missing; with `redistribution` and `extras` they sum to `value` too. `exceptions` are the
     measures whose exceptions hold, one for each exception. `alert` is the severity that the band fires with, or None.
-    `held` is the band that the account holds to after this (None: to nothing yet); not compared.
+    `held` is the band that the account holds to after this (None: to nothing yet), `exact` the value as a fraction,
+    `weights` what the policy says each measure weighs (of an impact its size); these are not compared.
     """
 
     value: float
@@ -46,14 +47,25 @@ class ScoreOf:
     exceptions: list[str] = field(default_factory=list)
     alert: str | None = None
     held: Held | None = field(default=None, compare=False)
+    exact: Fraction = field(default=Fraction(0), compare=False)
+    weights: dict[str, Fraction] = field(default_factory=dict, compare=False)
+
+    def confidence(self, stalled: Container[str]) -> float:
+        """Return 1 less the share of weight that lies on stalled measures, given by name."""
+        lost = sum((weight for name, weight in self.weights.items() if name in stalled), Fraction(0))
+        return float(1 - lost / sum(self.weights.values()))
 
 
 @dataclass(frozen=True)
 class AccountScores:
-    """The scores of an account by name, and the policy's segment that it is in (None: in none)."""
+    """The scores of an account by name, and the policy's segment that it is in (None: in none).
+
+    `points` are those of every measure (None: it has none); not compared.
+    """
 
     segment: str | None
     scores: dict[str, ScoreOf]
+    points: dict[str, Fraction | None] = field(default_factory=dict, compare=False)
 
 
 def segment_of(policy: Policy, profile: Event | None, as_of_ms: int) -> str | None:
@@ -92,22 +104,24 @@ def score_all(
     held: Mapping[str, Held] | None = None,
     *,
     at_border: bool = False,
+    clocks_ms: Mapping[str, int] | None = None,
 ) -> AccountScores:
     """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count.
 
-    `held` is the band it holds to, by score; `at_border` says that the moment is a border that passes.
+    `held` is the band it holds to, by score; `at_border` says that the moment is a border that passes. Measures of a
+    source in `clocks_ms` are read as of that moment.
     """
     segment = segment_of(policy, profile, as_of_ms)
     rated: Rated = {}
     for measure in policy.measures:
-        value = measure_value(measure, events, as_of_ms, profile)
+        value = measure_value(measure, events, (clocks_ms or {}).get(measure.source, as_of_ms), profile)
         rated[measure.name] = (value, measure_points(measure, value, segment))
     scores = {}
     for one in _unbanded(policy, segment, tuple(rated.items())):
         before = None if held is None else held.get(one.score.name)
         band, after = shown_and_held(one.score, one.total, one.limits, before, as_of_ms if at_border else None)
         scores[one.score.name] = replace(one.result, band=band.name, alert=band.alert, held=after)
-    return AccountScores(segment, scores)
+    return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()})
 
 
 @dataclass(frozen=True)
@@ -163,6 +177,8 @@ def _weighted(score: Score, rated: Rated) -> Unbanded:
         {name: float(nominal[name]) for name in rated if name in nominal},
         float(average - sum(nominal.values(), Fraction(0))),
         [one.measure for one in holding],
+        exact=total,
+        weights=nominal_shares,
     )
     return Unbanded(score, total, limits, result)
 
@@ -187,6 +203,8 @@ def _additive(score: Score, rated: Rated) -> Unbanded:
         [(name, _float(rated[name][0]), None, float(weight), float(parts[name])) for name, weight in weights.items()],
         {} if score.line is None else {"base": float(base), "clamping": float(total - bare)},
         {name: float(part) for name, part in parts.items()},
+        exact=total,
+        weights={name: abs(impact) for name, impact in score.impacts.items()},
     )
     return Unbanded(score, total, (), result)
 

@@ -310,7 +310,7 @@ def _segmented(draw: DrawFn, draft: Draft) -> None:
 
 def written(path: str, table: Table) -> list[str]:
     """Write a table as TOML; groups and segments get tables of their own."""
-    inner = {name: table[name] for name in ("groups", "segments") if name in table}
+    inner = {name: table[name] for name in ("groups", "segments") if isinstance(table.get(name), dict)}
     lines = ["", f"[{path}]", *(f"{name} = {toml_value(value)}" for name, value in table.items() if name not in inner)]
     for name, tables in inner.items():
         for one, below in tables.items():

@@ -268,7 +268,7 @@ def test_acknowledged_and_snoozed_alerts() -> None:
     assert told == [
         ("firing", None, None),
         ("firing", "ann", None),
-        ("firing", None, 3.0),
+        ("firing", "ann", 3.0),
         ("firing", "ann", None),  # the snooze is over, the acknowledgement stands
     ]
     assert len({alert.fingerprint for alert in story.drive.alerts}) == 1

@@ -1,0 +1,87 @@
+"""A worker that crashes at any moment, also in the middle of a commit, and what outlives it.
+
+Owns what is kept of a commit that was cut short, and what is fetched again. Must not know any expected value. Called by
+the property tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+
+from stream import changelog
+from stream.batch import LINES
+from stream.engine import Engine, Mode
+from tests.driving import Cut, Drive, cuts
+
+if TYPE_CHECKING:
+    from stream.plan import Plan
+    from tests.oracle import Record
+
+SOURCE_OF = {name: f"vitals-{name}" if name in {"inbox", "peers"} else name for name in LINES}
+
+
+@dataclass
+class Crashing:
+    """A worker of one partition whose changelog and committed offsets outlive it."""
+
+    plan: Plan
+    records: list[Record]
+    """In merged order."""
+    dedup: bool = True
+    keys: dict[bytes, bytes] = field(default_factory=dict)
+    committed: dict[str, int] = field(default_factory=dict)
+    said: list[bytes] = field(default_factory=list)
+    drive: Drive = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin a life with what the changelog holds."""
+        engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
+        changelog.restore(engine, self.keys)
+        self.drive = Drive(engine)
+
+    def commit(self, written: int | None = None) -> None:
+        """Write the snapshot's first `written` records (None: all, and then the offsets), as the committer does."""
+        self.drive.flush()
+        snapshot = changelog.snapshot(self.drive.engine)
+        for key, value in snapshot[:written]:
+            if value is None:
+                self.keys.pop(key, None)
+            else:
+                self.keys[key] = value
+        if written is None:
+            position = self.drive.engine.position
+            self.committed = {SOURCE_OF[name]: at for name, at in position.items()}
+
+    def crash(self) -> None:
+        """End this life, and begin the next one."""
+        self.said += self.drive.raw
+        self.start()
+
+    def pending(self) -> list[Record]:
+        """What is fetched again after a start."""
+        return [record for record in self.records if record.offset >= self.committed.get(record.source, 0)]
+
+
+def live_through(data: st.DataObject, worker: Crashing, modes: tuple[Mode, ...], crashes: int = 3) -> None:
+    """Let a worker live, commit and crash at chance, then finish."""
+    for _ in range(data.draw(st.integers(1, crashes))):
+        steps: list[Cut] = data.draw(cuts(worker.pending(), modes))
+        for step in steps[: data.draw(st.integers(0, len(steps)))]:
+            worker.drive.turn_to(step.mode)
+            worker.drive.take(step.records)
+            if step.flush:
+                worker.commit()
+        worker.commit(data.draw(st.one_of(st.integers(0, 12), st.none())))
+        worker.crash()
+    for step in data.draw(cuts(worker.pending(), modes)):
+        worker.drive.turn_to(step.mode)
+        worker.drive.take(step.records)
+    worker.drive.turn_to(Mode.HEAD)
+    worker.drive.flush()
+    worker.said += worker.drive.raw

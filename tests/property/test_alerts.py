@@ -1,0 +1,139 @@
+"""The alerts that are open at every border are the oracle's: in every mode, across restarts and after crashes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.engine import Mode
+from tests.crashing import Crashing, live_through
+from tests.driving import Cut, cuts, partitions, plan_of
+from tests.driving_alerts import Observed, Reader, WatchedAlerts, alerts_in, assert_open_at_borders
+from tests.oracle_alerts import alerts_at_borders, alerts_on_arrival, snoozed_at
+from tests.strategies import DAY_MS, HOUR_MS, NOW_MS
+from tests.strategies_alerts import alerting_cases
+
+if TYPE_CHECKING:
+    from tests.oracle import Record
+
+Case = tuple[str, list["Record"]]
+
+MODES = ((Mode.HEAD,), (Mode.EXACT,), (Mode.HEAD, Mode.CONFLATED), tuple(Mode))
+LATER_MS = (HOUR_MS, 5 * HOUR_MS, DAY_MS, 3 * DAY_MS, 10 * DAY_MS)
+
+
+def observed(text: str, steps: list[Cut], *, restarts: bool = False) -> Observed:
+    """Take all steps and arrive at the head; with `restarts`, restart where a step says that it flushes."""
+    drive = Observed(WatchedAlerts(plan_of(text)))
+    for step in steps:
+        drive.turn_to(step.mode)
+        drive.take(step.records)
+        if step.flush:
+            drive = drive.restarted() if restarts else drive
+            drive.flush()
+    drive.turn_to(Mode.HEAD)
+    drive.flush()
+    return drive
+
+
+def assert_all_borders(data: st.DataObject, drive: Observed, case: Case) -> None:
+    """Let the clock pass some borders more, and compare what was open at all of them."""
+    text, log = case
+    if drive.engine.as_of is None:
+        return
+    later_ms = drive.engine.as_of + data.draw(st.sampled_from(LATER_MS))
+    for now_ms in data.draw(st.sampled_from(([later_ms], range(drive.engine.as_of, later_ms, HOUR_MS * 7)))):
+        drive.tick(now_ms)
+    assert_open_at_borders(drive.engine, alerts_at_borders(log, text, NOW_MS, drive.engine.as_of))
+
+
+@settings(max_examples=100)
+@given(st.data(), alerting_cases(), st.sampled_from(MODES), st.booleans())
+def test_open_at_every_border(data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool) -> None:
+    text, log = case
+    for records in partitions(log).values():
+        assert_all_borders(data, observed(text, data.draw(cuts(records, modes)), restarts=restarts), case)
+
+
+@settings(max_examples=60)
+@given(st.data(), alerting_cases(), st.booleans())
+def test_what_still_holds_is_told_on_arrival(data: st.DataObject, case: Case, restarts: bool) -> None:
+    text, log = case
+    expected = alerts_on_arrival(log, text, NOW_MS)
+    for partition, records in partitions(log).items():
+        drive = observed(text, data.draw(cuts(records, (Mode.CONFLATED,))), restarts=restarts)
+        assert drive.engine.reader.episodes() == expected.get(partition, frozenset())
+        assert len(drive.engine.reader.contents) == len(drive.engine.reader.open)
+
+
+@settings(max_examples=60)
+@given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
+def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
+    text, log = case
+    for records in partitions(log).values():
+        worker = Crashing(plan_of(text), records)
+        live_through(data, worker, modes)
+        engine = worker.drive.engine
+        if engine.as_of is None:
+            continue
+        border_ms = (engine.as_of // engine.plan.border_ms + 1) * engine.plan.border_ms
+        after = engine.tick(border_ms)
+        reader = Reader(repeats=True)
+        reader.read([*alerts_in(worker.said), *(sent.value for sent in after.alerts)])
+        assert reader.episodes() == alerts_at_borders(log, text, NOW_MS, border_ms)[0, border_ms]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What people say of alerts
+
+
+@settings(max_examples=60)
+@given(st.data(), alerting_cases(words=True, in_order=True), st.sampled_from(MODES), st.booleans())
+def test_a_snooze_is_told_at_every_border(
+    data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool
+) -> None:
+    text, log = case
+    for records in partitions(log).values():
+        drive = observed(text, data.draw(cuts(records, modes)), restarts=restarts)
+        assert_all_borders(data, drive, case)
+        for border_ms, told in drive.engine.open_at.items():
+            snoozed = snoozed_at(records, text, NOW_MS, border_ms)
+            assert {key: told[key].get("snoozed_until") for key in told if key[0]} == {
+                key: snoozed.get(key) for key in told if key[0]
+            }, border_ms
+
+
+@settings(max_examples=60)
+@given(st.data(), alerting_cases(words=True, in_order=True), st.booleans())
+def test_an_acknowledgement_is_of_one_episode(data: st.DataObject, case: Case, restarts: bool) -> None:
+    text, log = case
+    for records in partitions(log).values():
+        drive = Observed(WatchedAlerts(plan_of(text)))
+        for record in records:
+            before = dict(drive.engine.reader.open)
+            drive.take([record])
+            if restarts and data.draw(st.booleans()):
+                drive = drive.restarted()
+            for key, told in drive.engine.reader.open.items():
+                known = before.get(key)
+                if known is None or known["starts_at"] != told["starts_at"]:
+                    continue
+                word = acknowledged(record)
+                if word is not None and word[:2] == key:
+                    assert told["acknowledged_by"] == word[2]
+                    assert told["acknowledged_at"] == word[3]
+                else:
+                    assert told.get("acknowledged_by") == known.get("acknowledged_by")
+                    assert told.get("acknowledged_at") == known.get("acknowledged_at")
+
+
+def acknowledged(record: Record) -> tuple[str, str, str, int] | None:
+    """Account, rule, who and when, of an acknowledgement."""
+    assert record.value is not None
+    document = json.loads(record.value)
+    if record.source != "controls" or document["kind"] != "acknowledge":
+        return None
+    return document["account_id"], document["rule"], document["by"], document["time"]

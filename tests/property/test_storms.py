@@ -1,0 +1,119 @@
+"""A storm begins when enough accounts begin to alert, has a digest for what fires in it, and ends when no more do."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.driving import partitions, plan_of
+from tests.driving_alerts import Observed, WatchedAlerts
+from tests.strategies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, Sent, log_of, times_ms
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn
+
+    from tests.oracle import Record
+
+WITHIN_MS = 7 * 60_000
+POLICY = """
+name = "stormy"
+[storms]
+share = {share}
+least = {least}
+within = "7m"
+[measures.level]
+source = "signals"
+stat = "last"
+field = "value"
+window = "{window}"
+missing = 0
+normalise = {{ kind = "linear", zero_at = 0, hundred_at = 100 }}
+weight = 1
+[scores.health]
+min_change = 1
+bands = [{{ name = "good", from = 50 }}, {{ name = "poor", from = 0, alert = "critical" }}]
+[alerts.low]
+when = {{ below = 30 }}
+[alerts.long]
+when = {{ below = 60 }}
+for = "2h"
+"""
+
+
+@st.composite
+def signals(draw: DrawFn) -> list[Record]:
+    """Draw signals of five accounts in order of time, in bursts of minutes."""
+    burst_ms = draw(st.lists(times_ms(NOW_MS - 2 * DAY_MS, NOW_MS - HOUR_MS), min_size=1, max_size=4))
+    sent = []
+    for place in range(draw(st.integers(5, 30))):
+        time_ms = draw(st.sampled_from(burst_ms)) + draw(st.integers(0, 12 * 60_000))
+        account, value = draw(st.sampled_from(ACCOUNTS)), draw(st.sampled_from((10, 40, 80)))
+        document = {"id": f"e-{place}", "account_id": account, "time": time_ms, "name": "level", "value": value}
+        sent.append(Sent("signals", 0, time_ms, account.encode(), json.dumps(document).encode()))
+    return log_of(sent)
+
+
+class Storms:
+    """What has fired so far, and whether there is a storm."""
+
+    def __init__(self, share: Fraction, least: int) -> None:
+        self.share, self.least = share, least
+        self.begun_ms: dict[str, int] = {}
+        self.storm: dict[str, Any] | None = None
+
+    def after(self, told: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
+        """Judge what was told at one moment."""
+        fired = [one for one in told if one["account_id"] and one["status"] == "firing"]
+        about = [one for one in told if one["rule"] == "storm"]
+        self.begun_ms |= {one["account_id"]: one["starts_at"] for one in fired}
+        lately = sum(begun_ms > now_ms - WITHIN_MS for begun_ms in self.begun_ms.values())
+        enough = lately >= self.least and lately >= self.share * accounts
+        if self.storm is None:
+            assert [one["status"] for one in about] == (["firing"] if fired and enough else []), (now_ms, lately)
+            self.storm = about[0] if about else None
+        elif lately == 0:
+            assert [one["status"] for one in about] == ["resolved"], now_ms
+            self.storm = None
+        else:
+            assert not about, now_ms
+            assert {one.get("digest") for one in fired} <= {self.storm["fingerprint"]}, fired
+        if self.storm is None:
+            assert not any("digest" in one for one in fired)
+
+
+@settings(max_examples=60)
+@given(
+    signals(),
+    st.sampled_from((Fraction(1, 5), Fraction(2, 5), Fraction(1))),
+    st.integers(1, 4),
+    st.sampled_from(("1h", "6h")),
+)
+def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> None:
+    text = POLICY.format(share=float(share), least=least, window=window)
+    for records in partitions(log).values():
+        drive = Observed(WatchedAlerts(plan_of(text)))
+        storms = Storms(share, least)
+        last_ms = None
+        for record in records:
+            assert record.value is not None
+            time_ms = json.loads(record.value)["time"]
+            for border_ms in range((last_ms or time_ms) // HOUR_MS * HOUR_MS + HOUR_MS, time_ms + 1, HOUR_MS):
+                _judge(storms, drive, [], border_ms)
+            _judge(storms, drive, [record], None)
+            last_ms = time_ms
+
+
+def _judge(storms: Storms, drive: Observed, records: list[Record], border_ms: int | None) -> None:
+    """Take records, or let a border pass, and judge what was told."""
+    known = len(drive.raw)
+    if border_ms is None:
+        drive.take(records)
+    else:
+        drive.tick(border_ms)
+    told = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
+    assert drive.engine.as_of is not None
+    storms.after(told, drive.engine.as_of, len(drive.engine.accounts.alive()))
