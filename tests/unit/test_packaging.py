@@ -57,8 +57,9 @@ def test_every_module_is_in_the_wheel(installed: Path, package: str) -> None:
 
 
 def test_what_lies_beside_the_modules_is_in_the_wheel(installed: Path) -> None:
-    beside = [path.relative_to(ROOT) for path in (ROOT / "agents").rglob("*.css")]
-    assert beside
+    kinds = {".css", ".html", ".js", ".svg", ".LICENSE"}
+    beside = [path.relative_to(ROOT) for path in (ROOT / "agents").rglob("*") if path.suffix in kinds]
+    assert {path.suffix for path in beside} == kinds
     assert [path for path in beside if not (installed / path).exists()] == []
 
 

@@ -1,0 +1,224 @@
+// The table of accounts: pages of rows, patched where they stand. Owns loading, order and the note that the order has
+// changed; a row's look is row.js, what is asked is ranking.js. Called by overview.js.
+
+import { api } from "./api.js";
+import { calmly, h, put, setAttr, setText } from "./dom.js";
+import { counted } from "./format.js";
+import { askedOf, compare, matches, standsRight } from "./ranking.js";
+import { columnsOf, rowView } from "./row.js";
+import { Rows } from "./rows.js";
+
+const PAGE = 100;
+const LARGEST_PAGE = 500;
+/** The table sorts itself again when nobody has touched the page for so long. */
+const CALM_MS = 30_000;
+const TOUCHES = ["pointermove", "pointerdown", "keydown", "scroll", "focusin"];
+const keyOf = (row) => row.account_id;
+
+export class Accounts {
+  /** `context` as of a view; `ask(change)` is called when a heading asks for another order. */
+  constructor({ live }, question, score, bands, ask) {
+    Object.assign(this, { live, question, score, bands });
+    this.columns = columnsOf(question);
+    this.heads = this.columns.map((column) => this.heading(column, ask));
+    this.body = h("tbody");
+    this.table = h("table", { class: "accounts fades", "aria-label": "Accounts", role: "table" },
+      h("colgroup", {}, this.columns.map((column) => h("col", { class: `c-${column.key}` }))),
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, this.heads.map((head) => head.element))),
+      this.body);
+    setAttr(this.body, "role", "rowgroup");
+    this.total = h("p", { class: "soft num", role: "status" });
+    this.again = h("button", { class: "button", type: "button", hidden: true, on: { click: () => this.sortAgain() } }, "Order has changed: sort again");
+    this.foot = h("div");
+    this.element = h("div", {}, this.table, this.foot);
+    this.rows = new Rows(this.body, this.columns.length, () => rowView(this.columns, this.score, this.bands, () => this.question.span), () => this.more());
+    this.items = [];
+    this.calm = calmly(CALM_MS, () => this.whenCalm());
+    for (const name of TOUCHES) addEventListener(name, this.calm, { passive: true });
+  }
+
+  end() {
+    this.ended = true;
+    this.rows.end();
+    for (const name of TOUCHES) removeEventListener(name, this.calm);
+  }
+
+  heading(column, ask) {
+    const element = h("th", { scope: "col", role: "columnheader", class: `c-${column.key} ${column.right ? "right" : ""}` });
+    if (!column.sort) {
+      element.append(column.words);
+      return { element, patch() {} };
+    }
+    const words = h("span");
+    const arrow = h("span", { class: "arrow", "aria-hidden": "true" });
+    let now = column;
+    const press = () => {
+      const { sort, order } = this.question;
+      const turned = order === "asc" ? "desc" : "asc";
+      ask({ sort: now.sort, order: sort === now.sort ? turned : (now.first ?? "asc") });
+    };
+    element.append(h("button", { type: "button", on: { click: press } }, words, arrow));
+    const patch = (changed) => {
+      now = changed;
+      const { sort, order } = this.question;
+      const isSorted = now.sort === sort;
+      setText(words, now.words);
+      setText(arrow, isSorted ? (order === "asc" ? "\u2191" : "\u2193") : "");
+      setAttr(element, "aria-sort", isSorted ? `${order}ending` : null);
+    };
+    patch(column);
+    return { element, patch };
+  }
+
+  /** Answer another question: the rows of the one before stay until the answer is there. */
+  async look(question) {
+    this.question = question;
+    columnsOf(question).forEach((column, index) => this.heads[index].patch(column));
+    setAttr(this.table, "aria-busy", "true");
+    await this.load(PAGE);
+  }
+
+  skeleton() {
+    const bone = (width) => h("span", { class: "bone", style: { width } });
+    put(this.body, Array.from({ length: 12 }, () => h("tr", { role: "row" }, this.columns.map((column) =>
+      h("td", { role: "cell", class: `c-${column.key}` }, bone(column.key === "who" || column.key === "why" ? "80%" : "60%"))))));
+    setAttr(this.table, "aria-busy", "true");
+  }
+
+  /** Load the first page, or what was there before (`kept` of an earlier `state()`). */
+  async start(kept) {
+    if (kept) {
+      Object.assign(this, { next: kept.next, count: kept.count });
+      this.show(kept.items);
+      this.changed();
+      return;
+    }
+    this.skeleton();
+    await this.load(PAGE);
+  }
+
+  state() {
+    return { items: this.items, next: this.next, count: this.count };
+  }
+
+  async load(limit) {
+    const started = Date.now();
+    const question = this.question;
+    try {
+      const { items, total, next } = await api.accounts({ ...askedOf(question), limit });
+      if (this.ended || question !== this.question) return;
+      Object.assign(this, { next, count: total });
+      this.show(this.freshest(items, started));
+    } catch (error) {
+      if (!this.ended) this.failed(error, () => this.start());
+    }
+  }
+
+  freshest(items, started) {
+    return items.map((row) => this.live.newer(row.account_id, started) ?? row);
+  }
+
+  show(items) {
+    this.items = items;
+    this.again.hidden = true;
+    setAttr(this.table, "aria-busy", null);
+    setText(this.total, counted(this.count, "account"));
+    setAttr(this.table, "aria-rowcount", this.count + 1);
+    this.table.hidden = items.length === 0;
+    if (this.body.firstElementChild !== this.rows.above) put(this.body, this.rows.above, this.rows.below);
+    this.rows.set(items, keyOf);
+    put(this.foot, items.length === 0 && this.nothing());
+  }
+
+  nothing() {
+    const q = this.question;
+    const filtered = q.q || q.alerts || q.band.length || q.segment.length || q.owner.length || q.tier.length;
+    if (filtered) {
+      return h("div", { class: "empty" }, h("strong", {}, "No account fits."), "Take a filter away, or ",
+        h("a", { href: "/" }, "show all accounts"), ".");
+    }
+    return h("div", { class: "empty" }, h("strong", {}, "No account has a score yet."),
+      "Scores appear as soon as a worker publishes the first ones; the page need not be loaded again.");
+  }
+
+  failed(error, retry) {
+    if (this.items.length === 0) put(this.body);
+    setAttr(this.table, "aria-busy", null);
+    put(this.foot, h("div", { class: "empty", role: "alert" }, h("strong", {}, "The accounts could not be loaded."), h("p", {}, error.message),
+      h("button", { class: "button", type: "button", on: { click: () => { put(this.foot); retry(); } } }, "Try again")));
+  }
+
+  async more() {
+    if (!this.next || this.loading) return;
+    this.loading = true;
+    const started = Date.now();
+    const { question, next: cursor } = this;
+    try {
+      const { items, total, next } = await api.accounts({ ...askedOf(question), limit: PAGE, cursor });
+      if (this.ended || question !== this.question || cursor !== this.next) return;
+      // An account that has moved meanwhile may come a second time.
+      const known = new Set(this.items.map(keyOf));
+      const added = this.freshest(items.filter((row) => !known.has(keyOf(row))), started);
+      Object.assign(this, { next, count: total });
+      this.items = [...this.items, ...added];
+      setText(this.total, counted(total, "account"));
+      this.rows.set(this.items, keyOf);
+    } catch (error) {
+      if (!this.ended) this.failed(error, () => this.more());
+    } finally {
+      this.loading = false;
+    }
+    if (!this.ended) this.rows.soon();
+  }
+
+  /** News of one account. */
+  patch(row) {
+    const place = this.rows.places?.get(row.account_id);
+    if (place === undefined) {
+      const last = this.items.at(-1);
+      const belongs = matches(row, this.question, this.score) && (!last || !this.next || compare(row, last, this.question, this.score) < 0);
+      if (!belongs) return;
+      if (this.items.length === 0) return this.sortAgain();
+      return this.changed();
+    }
+    this.rows.patch(row);
+    if (!standsRight(this.items, place, this.question, this.score)) this.changed();
+  }
+
+  gone({ account_id: id }) {
+    if (this.rows.places?.has(id)) this.changed();
+  }
+
+  changed() {
+    this.again.hidden = false;
+  }
+
+  async sortAgain() {
+    if (this.sorting) return;
+    this.sorting = true;
+    const focused = document.activeElement?.closest?.("tr")?.dataset.id;
+    await this.load(Math.max(PAGE, Math.min(this.items.length, LARGEST_PAGE)));
+    this.sorting = false;
+    if (focused) this.rows.views.get(focused)?.element.querySelector("a")?.focus({ preventScroll: true });
+  }
+
+  whenCalm() {
+    const inUse = this.element.contains(document.activeElement) || this.table.matches(":hover");
+    if (!this.ended && !this.again.hidden && !inUse && scrollY === 0) this.sortAgain();
+  }
+
+  /** Move the focus to the next (+1) or previous (-1) row. */
+  step(by) {
+    const now = document.activeElement?.closest?.("tr")?.dataset.id;
+    const at = now === undefined ? (by > 0 ? 0 : -1) : this.rows.places.get(now) + by;
+    const row = this.items[at];
+    if (!row) return;
+    const find = () => this.rows.views.get(keyOf(row))?.element.querySelector("a");
+    if (!find()) {
+      scrollBy(0, by * this.rows.height * 3);
+      this.rows.render();
+    }
+    find()?.focus({ preventScroll: true });
+    find()?.scrollIntoView({ block: "nearest" });
+  }
+}

@@ -1,0 +1,62 @@
+// Asks the board's API. Owns addresses, errors and what a refused sign-in leads to; knows no view.
+
+/** What went wrong, in a sentence that can be shown. `code` is the API's, `offline` when there was no answer. */
+export class ApiError extends Error {
+  constructor(code, message, status = 0) {
+    super(message);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+const base = "/api";
+const path = (id) => `${base}/accounts/${encodeURIComponent(id)}`;
+
+async function ask(address, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("offline", "The board does not answer. Is it running, and are you on its network?");
+  }
+  if (answer.status === 401) {
+    location.reload(); // the server answers a page without a session by the form to sign in
+    return new Promise(() => {});
+  }
+  const body = await answer.json().catch(() => null);
+  if (answer.ok) return body;
+  const told = body?.error ?? {};
+  throw new ApiError(told.code ?? "failed", told.message ?? `The board answered with status ${answer.status}.`, answer.status);
+}
+
+/** `?a=1&b=2&b=3` of an object; null, undefined and empty lists are left out. */
+export function query(values) {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined) search.append(name, one);
+    }
+  }
+  const text = search.toString();
+  return text ? `?${text}` : "";
+}
+
+const post = (address, body) =>
+  ask(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const api = {
+  session: () => ask(`${base}/session`),
+  summary: () => ask(`${base}/summary`),
+  filters: () => ask(`${base}/filters`),
+  accounts: (values, signal) => ask(`${base}/accounts${query(values)}`, { signal }),
+  account: (id) => ask(path(id)),
+  diff: (id, values, signal) => ask(`${path(id)}/diff${query(values)}`, { signal }),
+  timeline: (id, values, signal) => ask(`${path(id)}/timeline${query(values)}`, { signal }),
+  alerts: (values) => ask(`${base}/alerts${query(values)}`),
+  shadow: (values) => ask(`${base}/shadow${query(values)}`),
+  acknowledge: (id, rule) => post(`${path(id)}/alerts/${encodeURIComponent(rule)}/acknowledge`, {}),
+  snooze: (id, rule, until) => post(`${path(id)}/alerts/${encodeURIComponent(rule)}/snooze`, { until }),
+  streamAddress: (accounts, lastId) =>
+    `${base}/stream${query({ account: accounts?.length === 0 ? "" : accounts, last_event_id: lastId })}`,
+};

@@ -1,0 +1,157 @@
+// The page: starts the stream, keeps the latest summary, and shows the view that the address names.
+// Owns routing, focus and shortcuts. Views get { live, store, session, params, go, note } and give { title, end, summary?, ... }.
+
+import * as account from "./account.js";
+import * as alerts from "./alerts.js";
+import { ApiError, api } from "./api.js";
+import { h, put, setAttr } from "./dom.js";
+import { Live } from "./live.js";
+import * as overview from "./overview.js";
+import * as shadow from "./shadow.js";
+import * as strip from "./strip.js";
+
+const main = document.getElementById("main");
+const nav = document.getElementById("nav");
+const store = { summary: null };
+let view = null;
+let shown = 0;
+
+const ROUTES = [
+  [/^\/(?:accounts\/?)?$/, overview],
+  [/^\/accounts\/([^/]+)$/, account],
+  [/^\/alerts\/?$/, alerts],
+  [/^\/shadow\/?$/, shadow],
+  [/^\/processor\/?$/, strip],
+];
+
+/** Say something to screen readers, sparingly. */
+function say(words) {
+  document.getElementById("said").textContent = words;
+}
+
+/** Go to an address of ours. */
+function go(address) {
+  note(address);
+  return route({ fresh: true });
+}
+
+/** Put the state that a view is in into the address. `replace`: the way back skips the state before. */
+function note(address, { replace = false } = {}) {
+  if (replace) return history.replaceState(history.state, "", address);
+  history.replaceState({ scroll: scrollY }, "");
+  return history.pushState(null, "", address);
+}
+
+async function route({ fresh = false } = {}) {
+  const turn = ++shown;
+  const { pathname, search } = location;
+  view?.end();
+  view = null;
+  for (const link of nav.children) {
+    const home = link.getAttribute("href") === "/" && (pathname === "/" || pathname.startsWith("/accounts"));
+    setAttr(link, "aria-current", home || pathname === link.getAttribute("href") ? "page" : null);
+  }
+  const [pattern, module] = ROUTES.find(([one]) => one.test(pathname)) ?? [];
+  if (!module) return lost();
+  const [, id] = pattern.exec(pathname);
+  const context = { live, store, session, say, go, note, id: id && decodeURIComponent(id), params: new URLSearchParams(search), back: !fresh };
+  live.open(module.listens ? module.listens(context) : null);
+  main.setAttribute("aria-busy", "true");
+  try {
+    const next = await module.show(main, context);
+    if (turn !== shown) return next.end();
+    view = next;
+    document.title = `${view.title} · account-vitals`;
+    if (fresh) {
+      scrollTo(0, 0);
+      main.focus({ preventScroll: true });
+    } else if (history.state?.scroll) scrollTo(0, history.state.scroll);
+  } catch (error) {
+    if (turn === shown) fail(error);
+  } finally {
+    if (turn === shown) main.removeAttribute("aria-busy");
+  }
+}
+
+function lost() {
+  document.title = "Not found · account-vitals";
+  put(main, h("div", { class: "empty card" }, h("strong", {}, "There is no such page."), h("a", { href: "/" }, "Back to the accounts")));
+}
+
+function fail(error) {
+  if (!(error instanceof ApiError)) console.error(error);
+  document.title = "Error · account-vitals";
+  const gone = error.code === "not_found";
+  put(main, h("div", { class: "empty card", role: "alert" },
+    h("strong", {}, gone ? "Not found" : "This could not be shown."),
+    h("p", {}, error instanceof ApiError ? error.message : "The page has an error; the browser's console has more."),
+    gone ? h("a", { href: "/" }, "Back to the accounts") : h("button", { class: "button", type: "button", on: { click: () => start() } }, "Try again")));
+}
+
+function follow(event) {
+  const link = event.target.closest("a[href]");
+  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const address = new URL(link.href, location.href);
+  if (address.origin !== location.origin || link.target || address.hash) return;
+  event.preventDefault();
+  go(address.pathname + address.search);
+}
+
+/** `/` goes to the search, `?` shows the shortcuts; a view may know more (`keys`). None works while typing. */
+function press(event) {
+  if (event.metaKey || event.ctrlKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input:not([type=range]), select, textarea")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  const keys = { "?": help, ...view?.keys };
+  const call = keys[event.key];
+  if (!call) return;
+  event.preventDefault();
+  call();
+}
+
+function help() {
+  const rows = [["/", "search"], ["j  k", "next, previous account of the table"], ["Enter", "open it"], ["u", "from an account back to the table"], ["?", "this help"]];
+  const dialog = h("dialog", { "aria-labelledby": "keys" },
+    h("form", { method: "dialog" }, h("h2", { id: "keys" }, "Keys"),
+      h("table", {}, h("tbody", {}, rows.map(([key, words]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, words))))),
+      h("div", { class: "actions" }, h("button", { class: "button" }, "Close"))));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+let live;
+let session;
+let frame;
+
+async function start() {
+  try {
+    if (!session) {
+      session = await api.session();
+      live = new Live(session.heartbeat_s);
+      frame = new strip.Strip(document.getElementById("strip"), document.getElementById("banner"), live);
+      for (const name of ["account", "gone", "alert", "reset"]) {
+        live.addEventListener(name, ({ detail }) => view?.[name]?.(detail));
+      }
+      live.addEventListener("summary", ({ detail }) => news(detail));
+    }
+    news(await api.summary());
+  } catch (error) {
+    return fail(error);
+  }
+  return route();
+}
+
+function news(summary) {
+  store.summary = summary;
+  frame.set(summary);
+  view?.summary?.(summary);
+}
+
+history.scrollRestoration = "manual";
+addEventListener("popstate", () => route());
+document.addEventListener("click", follow);
+document.addEventListener("keydown", press);
+start();

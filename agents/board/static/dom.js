@@ -1,0 +1,66 @@
+// Builds elements. Text always goes in as text nodes: there is no way through here to parse a string as HTML.
+// Owns creation and small changes of elements; knows nothing of accounts. Called by every view.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An element. `props`: `class`, `data` (dataset), `on` (listeners by event), `style` (set property by property, which
+ * the content security policy allows), booleans as present or absent attributes, everything else as an attribute.
+ */
+export function h(tag, props = {}, ...children) {
+  return fill(dress(document.createElement(tag), props), children);
+}
+
+/** The same in the namespace of SVG. */
+export function svg(tag, props = {}, ...children) {
+  return fill(dress(document.createElementNS(SVG, tag), props), children);
+}
+
+function dress(element, props) {
+  for (const [name, value] of Object.entries(props ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") element.setAttribute("class", value);
+    else if (name === "data") for (const [key, text] of Object.entries(value)) element.dataset[key] = text;
+    else if (name === "on") for (const [event, call] of Object.entries(value)) element.addEventListener(event, call);
+    else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  return element;
+}
+
+function fill(element, children) {
+  for (const child of children.flat(3)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+  return element;
+}
+
+/** Set an element's text if it is another one; says whether it was. Untouched nodes keep selection and focus. */
+export function setText(element, text) {
+  const wanted = text === null || text === undefined ? "" : String(text);
+  if (element.textContent === wanted) return false;
+  element.textContent = wanted;
+  return true;
+}
+
+/** Set or remove an attribute if that changes it. */
+export function setAttr(element, name, value) {
+  if (value === null || value === undefined || value === false) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : String(value));
+}
+
+/** Replace all children. */
+export function put(element, ...children) {
+  element.replaceChildren();
+  return fill(element, children);
+}
+
+/** Wait with a call until none has come for `ms`. */
+export function calmly(ms, call) {
+  let timer = 0;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => call(...args), ms);
+  };
+}

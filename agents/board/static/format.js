@@ -1,0 +1,85 @@
+// Numbers, times and names as people read them. Owns wording of single values; pure. Called by every view.
+// All times are UTC, as everywhere in the product.
+
+export const MINUTE = 60_000;
+export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
+const MINUS = "\u2212";
+
+const one = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const short = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const UTC = { timeZone: "UTC", hourCycle: "h23" };
+const day = new Intl.DateTimeFormat("en-GB", { ...UTC, day: "numeric", month: "short" });
+const dayYear = new Intl.DateTimeFormat("en-GB", { ...UTC, day: "numeric", month: "short", year: "numeric" });
+const weekday = new Intl.DateTimeFormat("en-GB", { ...UTC, weekday: "long" });
+const clock = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit" });
+const seconds = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** A score or points: one decimal, a dash where there is none. */
+export const score = (value) => (isNumber(value) ? one.format(value).replace("-", MINUS) : "\u2013");
+
+/** A change: always with its sign, 0.0 without. */
+export function signed(value) {
+  if (!isNumber(value)) return "\u2013";
+  const text = one.format(Math.abs(value));
+  if (text === "0.0") return text;
+  return (value < 0 ? MINUS : "+") + text;
+}
+
+/** A value of a measure: two decimals at most. */
+export function number(value) {
+  if (!isNumber(value)) return "\u2013";
+  const text = value && Math.abs(value) < 1 ? String(Number(value.toPrecision(3))) : short.format(value);
+  return text.replace("-", MINUS);
+}
+
+/** A count: thousands apart. */
+export const count = (value) => (isNumber(value) ? whole.format(value) : "\u2013");
+
+/** `1 account`, `2 accounts`. */
+export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
+export const percent = (share) => (isNumber(share) ? `${whole.format(share * 100)}\u202f%` : "\u2013");
+
+/** `3 Mar`, with the year when it is not the present one. */
+export function date(ms, now = Date.now()) {
+  if (!isNumber(ms)) return "\u2013";
+  const same = new Date(ms).getUTCFullYear() === new Date(now).getUTCFullYear();
+  return (same ? day : dayYear).format(ms);
+}
+
+export const time = (ms) => (isNumber(ms) ? clock.format(ms) : "\u2013");
+export const timeExact = (ms) => (isNumber(ms) ? seconds.format(ms) : "\u2013");
+export const moment = (ms) => (isNumber(ms) ? `${date(ms)}, ${clock.format(ms)}` : "\u2013");
+export const longDay = (ms) => `${weekday.format(ms)}, ${date(ms)}`;
+export const iso = (ms) => new Date(ms).toISOString();
+
+/** How long: `12 s`, `5 min`, `3 h`, `2 days`. */
+export function span(ms) {
+  if (!isNumber(ms)) return "\u2013";
+  const size = Math.abs(ms);
+  if (size < 10_000) return `${one.format(size / 1000)} s`;
+  if (size < MINUTE) return `${whole.format(size / 1000)} s`;
+  if (size < HOUR) return `${whole.format(size / MINUTE)} min`;
+  if (size < 2 * DAY) return `${whole.format(size / HOUR)} h`;
+  return `${whole.format(size / DAY)} days`;
+}
+
+/** `just now`, `5 min ago`, then the day. */
+export function ago(ms, now = Date.now()) {
+  if (!isNumber(ms)) return "\u2013";
+  const since = now - ms;
+  if (since < MINUTE) return "just now";
+  return since < 14 * DAY ? `${span(since)} ago` : date(ms, now);
+}
+
+/** `product_usage` as people say it. */
+export const spoken = (name) => String(name ?? "").replaceAll("_", " ");
+
+/** First letter large. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+export function isNumber(value) {
+  return typeof value === "number" && Number.isFinite(value);
+}

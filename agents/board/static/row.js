@@ -1,0 +1,83 @@
+// One account as a row of the table. Owns its columns and its look; patches cells in place.
+
+import { mark, patchBand, patchMark, severityTone, toneOf } from "./bands.js";
+import { h, setAttr, setText } from "./dom.js";
+import { number, percent, score as points, sentence, signed } from "./format.js";
+import { patchSpark, spark } from "./spark.js";
+
+const SPAN_WORDS = { "1d": "1 day", "7d": "7 days", "30d": "30 days" };
+
+/** The columns for a question: { key, words, sort?, first?, right? }. */
+export function columnsOf({ span }) {
+  return [
+    { key: "who", words: "Account", sort: "name" },
+    { key: "band", words: "Band" },
+    { key: "score", words: "Score", sort: "score", right: true },
+    { key: "delta", words: SPAN_WORDS[span], sort: `change_${span}`, right: true },
+    { key: "line", words: "30 days" },
+    { key: "why", words: "Why" },
+    { key: "alerts", words: "Alerts", sort: "alerts", first: "desc" },
+    { key: "arr", words: "ARR", sort: "arr", first: "desc", right: true },
+  ];
+}
+
+/** What is unusual about a row's score, in few words; empty when nothing is. Pure. */
+export function caveat(row, score) {
+  const { confidence } = row.scores[score] ?? {};
+  if (row.override) return "overridden";
+  if (confidence !== undefined && confidence !== null && confidence < 0.9995) return `${percent(confidence)} known`;
+  return row.catching_up ? "catching up" : "";
+}
+
+/** { element, patch(row) }. `spanOf()` tells over which time the change is meant. */
+export function rowView(columns, score, bands, spanOf) {
+  const link = h("a");
+  const sub = h("div", { class: "sub" });
+  const band = mark("none", "", "band");
+  const value = h("div", { class: "value" });
+  const doubt = h("div", { class: "sub" });
+  const delta = h("span");
+  const line = spark();
+  const why = h("div");
+  const alerts = mark("none", "", "severity");
+  const arr = h("span");
+  const filled = { who: [link, sub], band: [band, doubt], score: value, delta, line, why, alerts, arr };
+  const element = h("tr", { role: "row" }, columns.map((column) =>
+    h("td", { role: "cell", class: `c-${column.key} ${column.key} ${column.right ? "right" : ""}` }, filled[column.key])));
+  element.addEventListener("click", (event) => {
+    if (!event.target.closest("a, button") && getSelection().isCollapsed) link.click();
+  });
+  let before = null;
+  const patch = (row) => {
+    const now = row.scores[score];
+    const name = row.name ?? row.account_id;
+    element.dataset.id = row.account_id;
+    setText(link, name);
+    setAttr(link, "href", `/accounts/${encodeURIComponent(row.account_id)}`);
+    setAttr(link, "title", name);
+    setText(sub, [row.segment, row.owner, row.tier].filter(Boolean).join(" \u00b7 "));
+    const tone = toneOf(bands, now?.band);
+    patchBand(band, bands, now?.band);
+    setText(doubt, caveat(row, score));
+    doubt.hidden = doubt.textContent === "";
+    const moved = setText(value, points(now?.value));
+    const change = now?.change?.[spanOf()];
+    setText(delta, signed(change));
+    setAttr(delta, "class", change < -0.05 ? "fall" : change > 0.05 ? "rise" : "soft");
+    patchSpark(line, now?.spark, tone);
+    setText(why, now?.reason ?? "");
+    setAttr(why, "title", now?.reason || null);
+    alerts.hidden = !row.alerts;
+    if (row.alerts) patchMark(alerts, severityTone(row.severity), row.alerts === 1 ? sentence(row.severity ?? "open") : `${row.alerts} ${row.severity ?? "open"}`);
+    setText(arr, row.arr === null || row.arr === undefined ? "" : number(Math.round(row.arr)));
+    if (moved && before !== null) glow(value);
+    before = now?.value ?? null;
+  };
+  return { element, patch };
+}
+
+function glow(element) {
+  element.classList.remove("changed");
+  void element.offsetWidth; // the animation starts anew
+  element.classList.add("changed");
+}

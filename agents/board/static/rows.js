@@ -1,0 +1,117 @@
+// A long table of which only the rows in sight exist, so that 10,000 accounts cost what 40 do.
+// Owns which rows are in the document and their order; what a row looks like is the caller's. Rows are of one height,
+// which is measured; a row that is patched keeps its element, its place and its focus.
+
+import { h } from "./dom.js";
+
+const AHEAD = 8;
+
+export class Rows {
+  /**
+   * `body`: a tbody. `make(item)` gives `{ element, patch(item) }` with `element` a tr. `more()` is called when the end
+   * of the loaded rows comes near. `columns`: for the spacers.
+   */
+  constructor(body, columns, make, more) {
+    this.items = [];
+    this.views = new Map();
+    this.height = 0;
+    this.body = body;
+    this.make = make;
+    this.more = more;
+    this.above = h("tr", { class: "spacer", "aria-hidden": "true" }, h("td", { colspan: columns }));
+    this.below = h("tr", { class: "spacer", "aria-hidden": "true" }, h("td", { colspan: columns }));
+    body.replaceChildren(this.above, this.below);
+    this.frame = 0;
+    this.listen = () => this.soon();
+    addEventListener("scroll", this.listen, { passive: true });
+    addEventListener("resize", this.listen);
+  }
+
+  end() {
+    cancelAnimationFrame(this.frame);
+    removeEventListener("scroll", this.listen);
+    removeEventListener("resize", this.listen);
+  }
+
+  /** Show other rows, or the same in another order. Elements of rows that stay are kept. */
+  set(items, keyOf) {
+    this.items = items;
+    this.keyOf = keyOf;
+    this.places = new Map(items.map((item, index) => [keyOf(item), index]));
+    this.render();
+  }
+
+  /** Change one row where it stands; says whether it is among those loaded. */
+  patch(item) {
+    const key = this.keyOf?.(item);
+    const place = this.places?.get(key);
+    if (place === undefined) return false;
+    this.items[place] = item;
+    this.views.get(key)?.patch(item);
+    return true;
+  }
+
+  soon() {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.render();
+    });
+  }
+
+  range() {
+    const height = this.height || 44;
+    const top = this.body.getBoundingClientRect().top;
+    const first = Math.max(0, Math.floor(-top / height) - AHEAD);
+    const last = Math.min(this.items.length, Math.ceil((innerHeight - top) / height) + AHEAD);
+    return [Math.min(first, this.items.length), Math.max(first, last)];
+  }
+
+  render() {
+    if (!this.keyOf) return;
+    let [first, last] = this.range();
+    this.place(first, last);
+    if (this.items.length > 0 && last > first) {
+      const measured = this.views.get(this.keyOf(this.items[first])).element.getBoundingClientRect().height;
+      if (measured > 0 && Math.abs(measured - this.height) > 0.5) {
+        this.height = measured;
+        [first, last] = this.range();
+        this.place(first, last);
+      }
+    }
+    this.space(this.above, first * this.height);
+    this.space(this.below, (this.items.length - last) * this.height);
+    if (last >= this.items.length - AHEAD) this.more();
+  }
+
+  place(first, last) {
+    const wanted = this.items.slice(first, last);
+    const keys = new Set(wanted.map(this.keyOf));
+    for (const [key, view] of this.views) {
+      if (keys.has(key)) continue;
+      view.element.remove();
+      this.views.delete(key);
+    }
+    let before = this.above;
+    wanted.forEach((item, index) => {
+      const key = this.keyOf(item);
+      let view = this.views.get(key);
+      if (!view) {
+        view = this.make(item);
+        view.patch(item);
+        this.views.set(key, view);
+      }
+      if (view.item !== item) view.patch(item);
+      view.item = item;
+      view.element.setAttribute("aria-rowindex", first + index + 2);
+      // A row that stands where it belongs is not touched: moving it would take the focus out of it.
+      if (before.nextSibling !== view.element) before.after(view.element);
+      before = view.element;
+    });
+  }
+
+  space(spacer, height) {
+    spacer.hidden = height <= 0;
+    spacer.firstElementChild.style.setProperty("height", `${height}px`);
+  }
+}

@@ -1,0 +1,46 @@
+// The way from one score to another, a step a measure. Owns where the bars stand; a table, so that it can be read aloud.
+
+import { h } from "./dom.js";
+import { score as points, signed, spoken } from "./format.js";
+
+const SPECIAL = {
+  "redistribution": "weight shared from missing measures",
+  "previous policy": "measures of the policy before",
+  "unpublished": "steps too small to publish",
+  "unknown": "not known: changes are missing",
+};
+
+/** Bars as shares of the width: [{ measure, delta, after, left, width }], the scale fits all of them. Pure. */
+export function steps(from, factors) {
+  let now = from;
+  const bars = factors.map(({ measure, delta }) => {
+    const before = now;
+    now += delta;
+    return { measure, delta, before, after: now };
+  });
+  const all = [from, ...bars.map((bar) => bar.after)];
+  const low = Math.min(...all);
+  const reach = Math.max(Math.max(...all) - low, 1e-9);
+  return bars.map((bar) => ({
+    ...bar,
+    left: (Math.min(bar.before, bar.after) - low) / reach,
+    width: Math.abs(bar.delta) / reach,
+  }));
+}
+
+export function waterfall({ from, to, factors }) {
+  if (factors.length === 0) return h("p", { class: "empty" }, h("strong", {}, "Nothing moved it."), "Both moments have the same score.");
+  const share = (part) => `${(part * 100).toFixed(2)}%`;
+  const total = (words, value) => h("tr", { class: "total" }, h("th", { scope: "row" }, words), h("td", { class: "track" }), h("td", { class: "right" }, points(value)), h("td"));
+  return h("table", { class: "waterfall" },
+    h("caption", { class: "unseen" }, "What each measure added to the score or took from it between the two moments"),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Measure"), h("th", { scope: "col", class: "track" }, h("span", { class: "unseen" }, "Bar")),
+      h("th", { scope: "col", class: "right" }, "Change"), h("th", { scope: "col", class: "right" }, "Score then"))),
+    h("tbody", {}, total("From", from.value ?? 0),
+      steps(from.value ?? 0, factors).map((bar) => h("tr", {},
+        h("th", { scope: "row" }, SPECIAL[bar.measure] ?? spoken(bar.measure)),
+        h("td", { class: "track" }, h("div", { class: "lane" }, h("span", { class: bar.delta < 0 ? "down" : "up", style: { left: share(bar.left), width: share(bar.width) } }))),
+        h("td", { class: `right ${bar.delta < 0 ? "fall" : "rise"}` }, signed(bar.delta)),
+        h("td", { class: "right soft" }, points(bar.after)))),
+      total("To", to.value)));
+}
