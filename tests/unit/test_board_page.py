@@ -1,4 +1,4 @@
-"""The board's page as files: nothing in it can turn text into markup, everything it names is there, licences stand beside.
+"""The board's page as files: nothing in it turns text into markup, what it names is there, licences stand beside.
 
 Owns what can be told without a browser; what the page does is for `tests/browser`.
 """
@@ -51,7 +51,7 @@ class Markup(HTMLParser):
         if self._in_script and data.strip():
             self.refused.append("<script> with text")
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, _tag: str) -> None:
         self._in_script = False
 
 

@@ -29,7 +29,7 @@ export async function show(main, context) {
 
   const head = h("div", { class: "account-head fades" });
   const notes = h("div", { class: "notes" });
-  const card = new ScoreCard(id, name, found, bandsOf(), state, keep);
+  const card = new ScoreCard(id, name, found, bandsOf(), state, keep, () => store.summary.time);
   const open = new AlertList(live, { withNames: false });
   const past = new AlertList(live, { withNames: false });
   const steady = new Steady(open.element, (alerts) => drawAlerts(alerts));

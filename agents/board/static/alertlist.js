@@ -4,7 +4,7 @@
 import { api } from "./api.js";
 import { severityMark, shape } from "./bands.js";
 import { h, put, setText } from "./dom.js";
-import { ago, DAY, HOUR, moment, spoken } from "./format.js";
+import { ago, DAY, HOUR, moment, spoken, typeset } from "./format.js";
 import { reconcile } from "./steady.js";
 
 /** One episode of one lane; operational alerts of several lanes share a fingerprint. */
@@ -36,7 +36,7 @@ export class AlertList {
     const why = h("p", { class: "why" });
     const told = h("p", { class: "told num" });
     const buttons = h("div", { class: "buttons" });
-    const element = h("li", {}, h("div", {}, what, why, told), buttons);
+    const element = h("li", {}, what, why, h("div", { class: "foot" }, told, buttons));
     let shown = "";
     const patch = (now) => {
       const key = `${now.id} ${now.state} ${now.name}`;
@@ -61,7 +61,7 @@ export class AlertList {
   reason(alert) {
     const todo = alert.annotations?.actions;
     const why = alert.account_id ? (alert.annotations?.reason || alert.summary) : alert.summary;
-    return todo ? `${why}. Do: ${todo}` : why;
+    return typeset(todo ? `${why}. Do: ${todo}` : why);
   }
 
   buttons(alert, told) {

@@ -5,6 +5,7 @@ import { h, setText } from "./dom.js";
 import { moment } from "./format.js";
 
 const uPlot = globalThis.uPlot;
+const LOWEST = 160;
 const FONT = "12px system-ui, sans-serif";
 const asUtc = (ms) => uPlot.tzDate(new Date(ms), "Etc/UTC");
 
@@ -33,11 +34,10 @@ const TIMES = [
   [1_000, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
 ];
 
-/** A chart in `place` that follows its width and the colour scheme. `options(width)` gives uPlot's options. */
+/** A chart that fills `place` and follows its size and the colour scheme. `options()` gives uPlot's options. */
 class Chart {
-  constructor(place, height, options, data) {
+  constructor(place, options, data) {
     this.place = place;
-    this.height = height;
     this.options = options;
     this.data = data;
     this.draw();
@@ -50,17 +50,20 @@ class Chart {
 
   draw() {
     this.plot?.destroy();
-    const width = Math.max(200, this.place.clientWidth);
     this.plot = new uPlot(
-      { width, height: this.height, ms: 1, tzDate: asUtc, legend: { show: false }, ...this.options() },
+      { ...this.size(), ms: 1, tzDate: asUtc, legend: { show: false }, ...this.options() },
       this.data,
       this.place,
     );
   }
 
+  size() {
+    return { width: Math.max(200, this.place.clientWidth), height: Math.max(LOWEST, this.place.clientHeight) };
+  }
+
   fit() {
-    const width = this.place.clientWidth;
-    if (width > 0 && width !== this.plot.width) this.plot.setSize({ width, height: this.height });
+    const { width, height } = this.size();
+    if (this.place.clientWidth > 0 && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
   }
 
   set(data) {
@@ -104,7 +107,7 @@ export function bandsChart(place, bands, times, counts, say) {
       }],
     },
   });
-  const chart = new Chart(place, 180, options, [times, ...draw(counts)]);
+  const chart = new Chart(place, options, [times, ...draw(counts)]);
   return {
     set: (newTimes, newCounts) => {
       shown = newCounts;
@@ -151,7 +154,7 @@ export function scoreChart(place, { line, zones, marks, picked, pick, say }) {
       })],
     },
   });
-  const chart = new Chart(place, 260, options, [line.times, line.values, line.ahead]);
+  const chart = new Chart(place, options, [line.times, line.values, line.ahead]);
   return {
     set: (newLine) => chart.set([newLine.times, newLine.values, newLine.ahead]),
     redraw: () => chart.plot.redraw(false),

@@ -10,8 +10,7 @@ const one = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFract
 const short = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const UTC = { timeZone: "UTC", hourCycle: "h23" };
-const day = new Intl.DateTimeFormat("en-GB", { ...UTC, day: "numeric", month: "short" });
-const dayYear = new Intl.DateTimeFormat("en-GB", { ...UTC, day: "numeric", month: "short", year: "numeric" });
+const month = new Intl.DateTimeFormat("en", { ...UTC, month: "short" });
 const weekday = new Intl.DateTimeFormat("en-GB", { ...UTC, weekday: "long" });
 const clock = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -45,8 +44,9 @@ export const percent = (share) => (isNumber(share) ? `${whole.format(share * 100
 /** `3 Mar`, with the year when it is not the present one. */
 export function date(ms, now = Date.now()) {
   if (!isNumber(ms)) return "\u2013";
-  const same = new Date(ms).getUTCFullYear() === new Date(now).getUTCFullYear();
-  return (same ? day : dayYear).format(ms);
+  const then = new Date(ms);
+  const year = then.getUTCFullYear();
+  return `${then.getUTCDate()} ${month.format(ms)}${year === new Date(now).getUTCFullYear() ? "" : ` ${year}`}`;
 }
 
 export const time = (ms) => (isNumber(ms) ? clock.format(ms) : "\u2013");
@@ -76,6 +76,12 @@ export function ago(ms, now = Date.now()) {
 
 /** `product_usage` as people say it. */
 export const spoken = (name) => String(name ?? "").replaceAll("_", " ");
+
+/** Words from the API: a hyphen before a number is a minus. */
+export const typeset = (text) => (text ?? "").replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
+
+/** The same where the number that begins a reason stands beside it already: "Since Tuesday: …". */
+export const withoutNumber = (text) => sentence(typeset((text ?? "").replace(/^[-+]?[\d.,]+ /, "")));
 
 /** First letter large. */
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

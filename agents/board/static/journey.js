@@ -4,10 +4,19 @@
 import { api } from "./api.js";
 import { severityTone, shape, toneOf } from "./bands.js";
 import { h, put } from "./dom.js";
-import { DAY, longDay, score as points, signed, time } from "./format.js";
+import { DAY, longDay, score as points, sentence, signed, spoken, time, typeset } from "./format.js";
 
 const KINDS = [["score", "Scores"], ["alert", "Alerts"], ["control", "People"], ["profile", "Profile"], ["event", "Events"]];
 const PAGE = 40;
+
+/** What a change says beside its number: the band when it is another, what moved most, and that nobody did anything. Pure. */
+export function moved({ factors, band_from: before, band_to: band, cause }) {
+  const parts = factors.filter((one) => Math.abs(one.delta) >= 0.05).sort((a, b) => Math.abs(b.delta) - Math.abs(a.delta))
+    .slice(0, 3).map((one) => `${spoken(one.measure)} ${signed(one.delta)}`);
+  const why = { window: "time passed", late: "a late event", policy: "another policy", override: "an override", segment: "another segment", pulse: "a pulse" }[cause];
+  const words = [parts.join(", "), why && `(${why})`].filter(Boolean).join(" ") || "nothing that shows";
+  return sentence(before === band ? words : `${before ? "became" : "began as"} ${spoken(band)}: ${words}`);
+}
 
 export class Journey {
   /** `kinds`: comma-separated or null for all; `keep(kinds)` puts them into the address. */
@@ -20,7 +29,7 @@ export class Journey {
     this.chips = KINDS.map(([kind, words]) => h("button", { class: "chip", type: "button", "aria-pressed": String(this.kinds.has(kind)),
       on: { click: (event) => this.toggle(kind, event.currentTarget) } }, words));
     this.element = h("section", { class: "card journey", "aria-label": "Journey" },
-      h("div", { class: "card-head" }, h("h2", {}, "Journey"), h("div", { class: "chips small", role: "group", "aria-label": "Show" }, this.chips)),
+      h("div", { class: "card-head" }, h("h2", {}, "Journey"), h("div", { class: "chips small toggles", role: "group", "aria-label": "Show" }, this.chips)),
       this.fresh, this.days, this.foot);
   }
 
@@ -82,10 +91,10 @@ export class Journey {
     const { kind, data, title } = item;
     if (kind === "score") {
       const delta = data.to - data.from;
-      return { tone: toneOf(this.bandsOf(), data.band_to), title: h("span", {}, `Score ${data.words ?? title}`),
+      return { tone: toneOf(this.bandsOf(), data.band_to), title: moved(data),
         detail: h("span", { class: `num ${delta < 0 ? "fall" : "rise"}` }, `${signed(delta)} to ${points(data.to)}`) };
     }
-    if (kind === "alert") return { tone: data.status === "resolved" ? "good" : severityTone(data.severity), title, detail: h("span", { class: "tag" }, data.status) };
+    if (kind === "alert") return { tone: data.status === "resolved" ? "good" : severityTone(data.severity), title: typeset(title), detail: h("span", { class: "tag" }, data.status) };
     return { tone: "none", title, detail: h("span", { class: "tag" }, item.topic ?? kind) };
   }
 

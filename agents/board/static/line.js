@@ -60,12 +60,12 @@ export function valueAt(history, time) {
 }
 
 export class ScoreCard {
-  /** `state`: { from, to } in ms or null (7 days ago, now); `keep(change)` puts them into the address. */
-  constructor(id, name, found, bands, state, keep) {
-    Object.assign(this, { id, name, bands, keep });
+  /** `state`: { from, to } in ms or null (lately, now); `keep(change)` puts them into the address; `nowOf()`: the data's now. */
+  constructor(id, name, found, bands, state, keep, nowOf) {
+    Object.assign(this, { id, name, bands, keep, nowOf });
     this.picked = { from: state.from, to: state.to };
     this.figure = figure(`Score ${spoken(name)} over time, with the bands behind it; the table below says the same`);
-    this.between = h("div", { "aria-live": "polite", "aria-atomic": "false" });
+    this.between = h("div", { class: "between", "aria-live": "polite", "aria-atomic": "false" });
     this.ends = { from: this.slider("From", "from"), to: this.slider("To", "to") };
     this.summary = h("p", {});
     this.element = h("div", { class: "stack" },
@@ -88,7 +88,7 @@ export class ScoreCard {
     this.history = found.scores[this.name]?.history ?? { times: [], values: [], bands: [], policies: [] };
     this.forecast = found.scores[this.name]?.forecast;
     this.marks = marksOf(this.history, found.alerts);
-    this.last = Math.max(found.account.as_of, this.history.times.at(-1) ?? 0);
+    this.last = Math.max(found.account.as_of, this.history.times.at(-1) ?? 0, this.nowOf());
     this.first = this.history.times[0] ?? this.last;
     this.line = lineOf(this.history, this.forecast);
     // What is compared with now is drawn up to now.
@@ -106,7 +106,14 @@ export class ScoreCard {
 
   span() {
     const to = Math.min(this.picked.to ?? this.last, this.last);
-    return [Math.min(this.picked.from ?? Math.max(this.first, to - 7 * DAY), to), to];
+    return [Math.min(this.picked.from ?? Math.max(this.first, to - this.lately() * DAY), to), to];
+  }
+
+  /** Days to look back when nobody has chosen: a week, or as long as it takes until something moved. */
+  lately() {
+    const now = this.history.values.at(-1);
+    const moved = (days) => Math.abs((valueAt(this.history, this.last - days * DAY) ?? now) - now) >= 0.05;
+    return [7, 30, 90].find(moved) ?? 30;
   }
 
   start() {

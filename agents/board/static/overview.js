@@ -7,13 +7,13 @@ import { api, query } from "./api.js";
 import { mark, patchMark, toneOf } from "./bands.js";
 import { bandsChart, figure } from "./chart.js";
 import { calmly, h, put, setAttr, setText } from "./dom.js";
-import { count, counted, date, percent, score as points, signed, spoken } from "./format.js";
+import { count, counted, date, percent, score as points, signed, spoken, withoutNumber } from "./format.js";
 import { addressOf, questionOf, SPANS } from "./ranking.js";
 import { reconcile, Steady } from "./steady.js";
 import { table } from "./strip.js";
 
-const FALLERS = 6;
-const ALERTS = 5;
+const FALLERS = 5;
+const ALERTS = 4;
 const SPAN_WORDS = { "1d": "Day", "7d": "Week", "30d": "Month" };
 /** What the table showed last, so that the way back from an account leads to the same place. */
 let left = null;
@@ -145,7 +145,7 @@ class BandsCard {
     this.question = question;
     this.ask = ask;
     this.chips = new Map();
-    this.list = h("div", { class: "chips", role: "group", "aria-label": "Filter by band" });
+    this.list = h("div", { class: "tiles", role: "group", "aria-label": "Filter by band" });
     this.figure = figure(`Accounts by band of ${spoken(name)} over the last days; the table below says the same`);
     this.element = h("section", { class: "card fades", "aria-label": "Accounts by band" },
       h("div", { class: "card-head" }, h("h2", {}, "Accounts by band"), this.total = h("span", { class: "soft num" })), this.list, this.figure.element);
@@ -169,7 +169,7 @@ class BandsCard {
     const number = h("b");
     const share = h("span", { class: "share" });
     const label = mark(toneOf(bands, name), spoken(name));
-    const element = h("button", { type: "button", class: "chip", on: { click: () => this.ask({ band: this.question.band.includes(name) ? [] : [name] }) } }, label, number, share);
+    const element = h("button", { type: "button", class: "chip tile", on: { click: () => this.ask({ band: this.question.band.includes(name) ? [] : [name] }) } }, label, h("span", {}, number, " ", share));
     let now = 0;
     return {
       element,
@@ -248,7 +248,7 @@ class Fallers {
           setText(link, now.name ?? now.account_id);
           patchMark(band, toneOf(this.bands(), now.band), `${points(now.value)} ${spoken(now.band)}`);
           setText(by, signed(now.delta));
-          setText(why, now.reason);
+          setText(why, withoutNumber(now.reason));
         },
       };
     });

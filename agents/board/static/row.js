@@ -2,7 +2,7 @@
 
 import { mark, patchBand, patchMark, severityTone, toneOf } from "./bands.js";
 import { h, setAttr, setText } from "./dom.js";
-import { number, percent, score as points, sentence, signed } from "./format.js";
+import { number, percent, score as points, sentence, signed, typeset } from "./format.js";
 import { patchSpark, spark } from "./spark.js";
 
 const SPAN_WORDS = { "1d": "1 day", "7d": "7 days", "30d": "30 days" };
@@ -65,8 +65,8 @@ export function rowView(columns, score, bands, spanOf) {
     setText(delta, signed(change));
     setAttr(delta, "class", change < -0.05 ? "fall" : change > 0.05 ? "rise" : "soft");
     patchSpark(line, now?.spark, tone);
-    setText(why, now?.reason ?? "");
-    setAttr(why, "title", now?.reason || null);
+    setText(why, typeset(now?.reason) || (now?.change?.["7d"] === 0 ? "Steady for 7 days" : ""));
+    setAttr(why, "title", why.textContent || null);
     alerts.hidden = !row.alerts;
     if (row.alerts) patchMark(alerts, severityTone(row.severity), row.alerts === 1 ? sentence(row.severity ?? "open") : `${row.alerts} ${row.severity ?? "open"}`);
     setText(arr, row.arr === null || row.arr === undefined ? "" : number(Math.round(row.arr)));

@@ -8,7 +8,7 @@ import { ago, count, counted, moment, timeExact } from "./format.js";
 /** What the strip says of a summary: [key, words, tone] where tone is "", "notice" or "alarm". Pure. */
 export function readings(summary, behind) {
   const all = summary.processor;
-  const letters = all.dead_letters.reduce((sum, topic) => sum + topic.records, 0);
+  const letters = all.dead_letters?.reduce((sum, topic) => sum + topic.records, 0) ?? null;
   const late = behind ?? all.topics.reduce((sum, topic) => sum + topic.behind, 0);
   const stalled = all.stalled_sources;
   const lag = all.lag_records;
@@ -18,7 +18,7 @@ export function readings(summary, behind) {
     late > 0 ? ["Board behind", counted(late, "record"), "notice"] : null,
     all.catching_up > 0 ? ["Catching up", counted(all.catching_up, "account"), "notice"] : null,
     ["Stalled", stalled.length ? stalled.map((one) => one.source).join(", ") : "none", stalled.length ? "alarm" : ""],
-    ["Dead letters", count(letters), letters ? "notice" : ""],
+    ["Dead letters", letters === null ? "not known" : count(letters), letters ? "notice" : ""],
   ].filter(Boolean);
 }
 
@@ -110,8 +110,8 @@ function cards(summary, live, session) {
       all.lag ? "None: every record is applied." : "Not known: the group could not be asked.")),
     card("Stalled sources", table(["Source", "Accounts that hold its last values"], all.stalled_sources.map((one) => [one.source, count(one.accounts)]),
       "None. A source has stalled when it is silent for all accounts; its measures are then held and no silence is alerted.")),
-    card("Dead letters", table(["Topic", "Records"], all.dead_letters.map((one) => [one.topic, count(one.records)]),
-      "None: every record could be read."), all.dead_letters.length > 0 && h("p", { class: "soft" },
+    card("Dead letters", table(["Topic", "Records"], (all.dead_letters ?? []).map((one) => [one.topic, count(one.records)]),
+      all.dead_letters ? "None: every record could be read." : "Not known: the broker could not be asked."), all.dead_letters?.length > 0 && h("p", { class: "soft" },
       "Records that could not be read, as they came. docs/OPERATING.md tells what each reason means and how to replay one.")),
   ];
 }

@@ -10,6 +10,9 @@ const SPECIAL = {
   "unknown": "not known: changes are missing",
 };
 
+/** Sums of floats leave crumbs. */
+const NOTHING = 1e-6;
+
 /** Bars as shares of the width: [{ measure, delta, after, left, width }], the scale fits all of them. Pure. */
 export function steps(from, factors) {
   let now = from;
@@ -28,7 +31,8 @@ export function steps(from, factors) {
   }));
 }
 
-export function waterfall({ from, to, factors }) {
+export function waterfall({ from, to, factors: all }) {
+  const factors = all.filter(({ delta }) => Math.abs(delta) >= NOTHING);
   if (factors.length === 0) return h("p", { class: "empty" }, h("strong", {}, "Nothing moved it."), "Both moments have the same score.");
   const share = (part) => `${(part * 100).toFixed(2)}%`;
   const total = (words, value) => h("tr", { class: "total" }, h("th", { scope: "row" }, words), h("td", { class: "track" }), h("td", { class: "right" }, points(value)), h("td"));
