@@ -36,7 +36,11 @@ class Board:
         self._child: ChildProcess | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +63,10 @@ class Board:
 
     def ask(self, path: str) -> Any:
         """What its API answers."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+        token = self._settings.get("board_token")
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"{self.url}{path}", headers=headers)  # noqa: S310  loopback, our own scheme
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
     def _is_ready(self) -> bool:

@@ -1,5 +1,5 @@
 // The page: starts the stream, keeps the latest summary, and shows the view that the address names.
-// Owns routing, focus and shortcuts. Views get { live, store, session, params, go, note } and give { title, end, summary?, ... }.
+// Owns routing, focus and shortcuts. Views get { live, store, session, params, go, note, again } and give { title, end, summary?, ... }.
 
 import * as account from "./account.js";
 import * as alerts from "./alerts.js";
@@ -54,7 +54,7 @@ async function route({ fresh = false } = {}) {
   const [pattern, module] = ROUTES.find(([one]) => one.test(pathname)) ?? [];
   if (!module) return lost();
   const [, id] = pattern.exec(pathname);
-  const context = { live, store, session, say, go, note, id: id && decodeURIComponent(id), params: new URLSearchParams(search), back: !fresh };
+  const context = { live, store, session, say, go, note, again: () => route(), id: id && decodeURIComponent(id), params: new URLSearchParams(search), back: !fresh };
   live.open(module.listens ? module.listens(context) : null);
   main.setAttribute("aria-busy", "true");
   try {

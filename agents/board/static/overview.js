@@ -19,12 +19,16 @@ const SPAN_WORDS = { "1d": "Day", "7d": "Week", "30d": "Month" };
 let left = null;
 
 export async function show(main, context) {
-  const { store, params, go, note, back } = context;
+  const { store, params, go, note, back, again } = context;
   let question = questionOf(params);
   const names = store.summary.scores.map((one) => one.name);
   const name = names.includes(question.score) ? question.score : names[0];
   const scoreNow = () => store.summary.scores.find((one) => one.name === name);
   const bands = scoreNow()?.bands ?? [];
+  // Another score or band, as when the first account comes, makes another view.
+  const scale = () => JSON.stringify(store.summary.scores.map((one) => [one.name, one.bands.map((band) => band.name)]));
+  const before = scale();
+  let stale = false;
   const address = (change) => `/${query(addressOf({ ...question, ...change }))}`;
   const ask = (change) => {
     question = { ...question, ...change };
@@ -57,7 +61,11 @@ export async function show(main, context) {
   return {
     title: "Who needs me now?",
     keys: { "/": () => filters.search.focus(), j: () => accounts.step(1), k: () => accounts.step(-1) },
-    summary: () => (sameBands(bands, scoreNow()?.bands) ? draw() : go(address())),
+    summary() {
+      if (before === scale()) return draw();
+      stale = true;
+      return again();
+    },
     account: (row) => accounts.patch(row),
     gone: (row) => accounts.gone(row),
     alert: () => alerts.soon(),
@@ -66,15 +74,13 @@ export async function show(main, context) {
       alerts.soon();
     },
     end() {
-      left = { key: address(), state: accounts.state() };
+      left = stale ? null : { key: address(), state: accounts.state() };
       accounts.end();
       alerts.end();
       bandsCard.end();
     },
   };
 }
-
-const sameBands = (before, now) => before.map((band) => band.name).join() === (now ?? []).map((band) => band.name).join();
 
 function scoreChoice(names, name, another) {
   if (names.length < 2) return null;

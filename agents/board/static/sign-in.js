@@ -1,4 +1,4 @@
-// Leads back to where somebody wanted to go; the server takes only paths of its own.
-if (location.pathname !== "/sign-in") {
-  document.querySelector("input[name=next]").value = location.pathname + location.search;
-}
+// Leads back to where somebody wanted to go, after a wrong token too. The server takes only paths of its own.
+const KEY = "vitals.next";
+if (location.pathname !== "/sign-in") sessionStorage.setItem(KEY, location.pathname + location.search);
+document.querySelector("input[name=next]").value = sessionStorage.getItem(KEY) ?? "/";

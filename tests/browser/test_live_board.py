@@ -1,0 +1,218 @@
+"""The page over a real Kafka, a real worker and a real board: it shows what the topics hold, soon, and comes back."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.board_process import Board
+from tests.faults.deployment import PATIENCE_S, Deployment
+from tests.faults.events import END_MS, TICKETS, company, event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import OpenPage
+    from tests.faults.topic_log import Codec, Message
+
+pytestmark = [pytest.mark.browser, pytest.mark.broker]
+
+ACCOUNTS = 60
+LIVE_MS = 2_000
+"""An event is to be seen within so long."""
+ROUNDED = 0.05 + 1e-9
+"""The page shows one decimal."""
+ROWS = """rows => rows.map(row => ({
+  id: row.dataset.id,
+  value: row.querySelector('.value').textContent,
+  band: row.querySelector('.band .word').textContent,
+}))"""
+
+
+Result = TypeVar("Result")
+
+
+class Elsewhere(Deployment):
+    """A deployment whose clients run in a thread of their own: the browser's client holds this one's event loop."""
+
+    def send(self, messages: Iterable[Message], codec: Codec | None = None) -> int:
+        return _in_a_thread(lambda: super(Elsewhere, self).send(messages, codec))
+
+    def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> float:
+        return _in_a_thread(lambda: super(Elsewhere, self).until(holds, what, patience_s))
+
+    def until_done(self, patience_s: float = PATIENCE_S) -> float:
+        return _in_a_thread(lambda: super(Elsewhere, self).until_done(patience_s))
+
+    def documents(self, topic: str) -> list[dict]:
+        return _in_a_thread(lambda: super(Elsewhere, self).documents(topic))
+
+    def scores(self) -> dict[str, dict]:
+        return _in_a_thread(super().scores)
+
+
+def _in_a_thread(call: Callable[[], Result]) -> Result:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A worker that has applied a company's months and waits for more; a source that is slow is not waited for."""
+    with Elsewhere(tmp_path_factory.mktemp("live"), merge_wait_s=0.2) as running:
+        running.send(company(ACCOUNTS, 40))
+        running.start()
+        running.until_done()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def board(deployment: Deployment) -> Iterator[Board]:
+    with Board(deployment.folder / "board.log", settings=deployment.settings) as running:
+        yield running
+
+
+def rows_of(page: Page, count: int) -> dict[str, tuple[float, str]]:
+    """Every row of the table as (value, band), by scrolling to the end of it."""
+    found: dict[str, tuple[float, str]] = {}
+    while len(found) < count:
+        for row in page.locator(".accounts tbody tr[data-id]").evaluate_all(ROWS):
+            found[row["id"]] = (float(row["value"]), row["band"])
+        page.mouse.wheel(0, 400)
+    return found
+
+
+def test_every_value_on_the_page_is_the_topics(deployment: Deployment, board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    expected = deployment.scores()
+    found = rows_of(page, len(expected))
+    assert found.keys() == expected.keys()
+    for account, message in expected.items():
+        score = message["scores"]["health"]
+        value, band = found[account]
+        assert abs(value - score["value"]) <= ROUNDED, account
+        assert band == score["band"], account
+    bands = [message["scores"]["health"]["band"] for message in expected.values()]
+    for band in set(bands):
+        expect(page.locator(".tile", has_text=band).locator("b")).to_have_text(str(bands.count(band)))
+
+
+def test_an_accounts_page_holds_its_factors_and_what_moved_it(
+    deployment: Deployment, board: Board, open_page: OpenPage
+) -> None:
+    account, message = min(deployment.scores().items(), key=lambda one: one[1]["scores"]["health"]["value"])
+    score = message["scores"]["health"]
+    page = open_page(f"{board.url}/accounts/{account}")
+    expect(page.locator(".big .value")).to_have_text(f"{score['value']:.1f}")
+    gives = page.locator(".factors tbody tr td:nth-child(5)").all_inner_texts()
+    assert len(gives) == len(score["factors"])
+    for text, factor in zip(gives, score["factors"], strict=True):
+        assert abs(float(text) - factor["contribution"]) <= ROUNDED, factor
+    changes = [one for one in deployment.documents("health.score-changes") if one["account_id"] == account]
+    page.locator(".quick button", has_text="90 days").click()
+    first = next(one for one in changes if one["from"] == 0)
+    expect(page.locator(".waterfall tbody tr").first).to_contain_text(f"{first['to']:.1f}")
+    expect(page.locator(".waterfall tbody tr").last).to_contain_text(f"{score['value']:.1f}")
+
+
+def ticket(number: int, account: str) -> Message:
+    return event(
+        TICKETS, f"live-{number}", account, END_MS + number, ticket_id=f"L{number}", status="opened", priority="urgent"
+    )
+
+
+def best_in_tickets(deployment: Deployment) -> str:
+    """An account that a further urgent ticket costs points."""
+    points = {
+        account: factor["points"]
+        for account, message in deployment.scores().items()
+        for factor in message["scores"]["health"]["factors"]
+        if factor["measure"] == "support_tickets"
+    }
+    return max(points, key=lambda account: points[account])
+
+
+def test_an_event_is_on_the_page_within_two_seconds(deployment: Deployment, board: Board, open_page: OpenPage) -> None:
+    account = best_in_tickets(deployment)
+    page = open_page(f"{board.url}/?q={account}")
+    value = page.locator(f"tr[data-id='{account}'] .value")
+    before = value.inner_text()
+    deployment.send([ticket(1, account)])
+    expect(value).not_to_have_text(before, timeout=LIVE_MS)
+    deployment.until_done()
+    assert abs(float(value.inner_text()) - deployment.scores()[account]["scores"]["health"]["value"]) <= ROUNDED
+    # An urgent ticket weighs 4 of 10, and tickets 20 of 100: it costs 8 points.
+    assert float(before) - float(value.inner_text()) == pytest.approx(8, abs=0.11)
+
+
+def test_an_accounts_own_page_follows_too(deployment: Deployment, board: Board, open_page: OpenPage) -> None:
+    account = best_in_tickets(deployment)
+    page = open_page(f"{board.url}/accounts/{account}")
+    value = page.locator(".big .value")
+    before = value.inner_text()
+    deployment.send([ticket(2, account)])
+    expect(value).not_to_have_text(before, timeout=LIVE_MS)
+    expect(page.locator(".waterfall tbody tr").last).to_contain_text(value.inner_text())
+
+
+def test_what_is_acknowledged_and_snoozed_goes_to_the_controls(
+    deployment: Deployment, board: Board, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/alerts")
+    first = page.locator(".alerts > li").first
+    href = first.locator("a.name").get_attribute("href")
+    assert href is not None
+    account = href.rpartition("/")[2]
+    first.get_by_role("button", name="Acknowledge").click()
+    expect(first).to_contain_text("a worker takes it up")
+    first.get_by_role("button", name="Snooze").click()
+    page.get_by_label("1 week").check()
+    page.get_by_role("dialog").get_by_role("button", name="Snooze").click()
+
+    def sent_controls() -> dict[str, dict]:
+        kinds = ("acknowledge", "snooze")
+        return {one["kind"]: one for one in deployment.documents("controls") if one["kind"] in kinds}
+
+    deployment.until(lambda: len(sent_controls()) == 2, "both are in the topic", patience_s=10)
+    sent = sent_controls()
+    assert {one["account_id"] for one in sent.values()} == {account}
+    week_ms = 7 * 86_400_000
+    assert sent["snooze"]["until"] - sent["snooze"]["time"] == pytest.approx(week_ms, abs=120_000)
+
+
+def test_the_page_says_when_it_is_not_live_and_comes_back_by_itself(
+    deployment: Deployment, board: Board, open_page: OpenPage, complaints: list[str]
+) -> None:
+    account = best_in_tickets(deployment)
+    page = open_page(f"{board.url}/?q={account}")
+    value = page.locator(f"tr[data-id='{account}'] .value")
+    expect(page.locator(".live")).to_have_text("Live")
+    before = value.inner_text()
+    board.kill()
+    expect(page.locator(".banner")).to_contain_text("Not live since")
+    expect(value).to_have_text(before)
+    deployment.send([ticket(3, account)])
+    deployment.until_done()
+    board.start()
+    expect(page.locator(".live")).to_have_text("Live", timeout=15_000)
+    expect(page.locator(".banner")).to_be_hidden()
+    expect(value).not_to_have_text(before, timeout=LIVE_MS)
+    assert abs(float(value.inner_text()) - deployment.scores()[account]["scores"]["health"]["value"]) <= ROUNDED
+    before = value.inner_text()
+    deployment.send([ticket(4, account)])
+    expect(value).not_to_have_text(before, timeout=LIVE_MS)
+    assert all("Failed to load resource" in complaint for complaint in complaints)
+    complaints.clear()
+
+
+def test_the_board_says_how_far_behind_the_workers_are(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/processor")
+    expect(page.locator(".strip")).to_contain_text("Lag")
+    expect(page.locator(".strip")).to_contain_text("0 records", timeout=30_000)
+    expect(page.locator("main")).to_contain_text(json.dumps(ACCOUNTS))

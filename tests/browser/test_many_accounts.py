@@ -1,0 +1,91 @@
+"""10,000 accounts on one page: what exists in the document stays little, and what the browser computes is told.
+
+Figures are printed, not judged: they depend on the machine. What is judged is what they come from.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.board_process import Board, Recording
+from tests.browser.made import profile, score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import CDPSession, Page
+
+    from tests.browser.conftest import OpenPage
+
+pytestmark = pytest.mark.browser
+
+ACCOUNTS = 10_000
+MOST_ROWS = 80
+"""In the document at once, whatever is loaded: those in sight, and a few ahead."""
+ROWS = ".accounts tbody tr[data-id]"
+
+
+def value_of(place: int) -> float:
+    return round(place * 100 / ACCOUNTS, 2)
+
+
+def records() -> Iterator[tuple]:
+    for place in range(ACCOUNTS):
+        yield profile(f"a{place:05}", f"Account {place:05}", owner=f"Owner {place % 37}")
+        yield score(f"a{place:05}", value_of(place))
+
+
+class Meter:
+    """Seconds that the page's process spent on scripts, layout and everything, since it was asked last."""
+
+    def __init__(self, page: Page) -> None:
+        self._session: CDPSession = page.context.new_cdp_session(page)
+        self._session.send("Performance.enable")
+        self._before = self._now()
+
+    def _now(self) -> dict[str, float]:
+        metrics = self._session.send("Performance.getMetrics")["metrics"]
+        wanted = {"ScriptDuration", "LayoutDuration", "RecalcStyleDuration", "TaskDuration"}
+        return {one["name"]: one["value"] for one in metrics if one["name"] in wanted}
+
+    def lap(self) -> dict[str, float]:
+        now = self._now()
+        spent = {name: round(now[name] - self._before[name], 3) for name in now}
+        self._before = now
+        return spent
+
+
+def test_ten_thousand_accounts_cost_what_forty_do(
+    open_page: OpenPage, tmp_path: Path, record_property: pytest.RecordProperty
+) -> None:
+    recording = Recording(tmp_path / "many.jsonl")
+    recording.add(records())
+    figures: dict[str, dict[str, float]] = {}
+    with Board(tmp_path / "board.log", "--from", str(recording.path), "--follow") as board:
+        page = open_page(f"{board.url}/")
+        expect(page.locator(".table-head")).to_contain_text("10,000 accounts")
+        meter = Meter(page)
+        seen = 0
+        while page.locator(f"{ROWS}[aria-rowindex='{ACCOUNTS + 1}']").count() == 0:
+            page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+            count = page.locator(ROWS).count()
+            assert 0 < count <= MOST_ROWS
+            seen += 1
+            assert seen < 5_000, "the end is never reached"
+        figures["scroll through all"] = meter.lap()
+        expect(page.locator(ROWS).last.locator(".value")).to_have_text("100.0")
+        # All change at once, and the page is asked for one that is in sight.
+        recording.add(score(f"a{place:05}", 100 - value_of(place), revision=2) for place in range(ACCOUNTS))
+        expect(page.locator(ROWS).last.locator(".value")).to_have_text("0.0", timeout=30_000)
+        figures["all change"] = meter.lap()
+        assert page.locator(ROWS).count() <= MOST_ROWS
+        page.get_by_role("button", name="Order has changed").click()
+        expect(page.locator(ROWS).first.locator(".value")).not_to_have_text("100.0")
+        figures["sort again"] = meter.lap()
+    record_property("seconds", json.dumps(figures))
+    print(f"\n{ACCOUNTS:,} accounts, seconds of the page's process: {json.dumps(figures)}")

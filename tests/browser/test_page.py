@@ -1,0 +1,330 @@
+"""The page over recordings: what it says, how it is used, and that no name, width or colour scheme breaks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.board_process import Board, Recording
+from tests.browser.conftest import DESK, PHONE, READY, TABLET
+from tests.browser.made import DAY_MS, NOW_MS, alert, change, profile, score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import OpenPage
+
+pytestmark = pytest.mark.browser
+
+IMAGE = "<img src=x onerror=alert(1)>"
+SCRIPT = '"><script>alert(1)</script>'
+ATTRIBUTE = "' onmouseover='alert(1)' x='"
+ODD_ID = "a/b?c=<i>&d#%2F"
+NASTY = {"nasty-1": IMAGE, "nasty-2": SCRIPT, ODD_ID: ATTRIBUTE}
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft " * 2
+VIEWS = ["/", "/alerts", "/shadow", "/processor", "/accounts/acme", "/accounts/nobody"]
+
+
+def records() -> Iterator[tuple]:
+    yield profile("acme", "Acme", owner="Ann", segment="mid-market", tier="gold", arr=12_000)
+    before = 90.0
+    for place, (days, value) in enumerate([(60, 88.0), (30, 83.5), (6, 75.5), (2, 67.5), (1, 35.0)]):
+        policy = "older@00" if days == 60 else "made-up@0123456789abcdef"
+        yield change("acme", before, value, time=NOW_MS - days * DAY_MS, revision=place + 1, policy=policy)
+        before = value
+    held = {"stalled_sources": ["product-usage"]}
+    override = {
+        "reason": "knows better",
+        "since": NOW_MS - DAY_MS,
+        "expires_at": NOW_MS + DAY_MS,
+        "score": 80.0,
+        "by": "Bo",
+    }
+    topic, key, message, stamp = score("acme", 35.0, revision=6, override=override, **held)
+    assert message is not None
+    message["scores"]["health"]["confidence"] = 0.5
+    yield topic, key, message, stamp
+    yield alert("acme", "Acme", 35.0, starts_at=NOW_MS - DAY_MS)
+    for account, name in NASTY.items():
+        yield profile(account, name, owner=SCRIPT, segment=IMAGE)
+        yield change(account, 80.0, 50.0, time=NOW_MS - DAY_MS)
+        yield score(account, 50.0, segment=IMAGE)
+        yield alert(account, name, 50.0, starts_at=NOW_MS - DAY_MS)
+    yield profile("long", LONG, owner=LONG, segment=LONG)
+    yield score("long", 71.0)
+    yield alert("long", LONG, 39.0, starts_at=NOW_MS - 2 * DAY_MS)
+    for place in range(40):
+        yield profile(f"plain-{place:02}", f"Plain {place:02}", owner="Cy" if place % 2 else "Di")
+        yield score(f"plain-{place:02}", 60.0 + place)
+    shadow = {**(score("acme", 55.0)[2] or {}), "alerts": ["band:health:attention"]}
+    yield "health.shadow", "acme", shadow, NOW_MS
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    made = Recording(tmp_path_factory.mktemp("page") / "records.jsonl")
+    made.add(records())
+    return made
+
+
+@pytest.fixture(scope="module")
+def board(recording: Recording) -> Iterator[Board]:
+    with Board(recording.path.with_suffix(".log"), "--from", str(recording.path), "--follow") as running:
+        yield running
+
+
+def shown(page: Page) -> list[str]:
+    """Names in the table, in order."""
+    return page.locator(".accounts tbody tr[data-id] .who a").all_inner_texts()
+
+
+# Names are text
+
+
+def test_names_are_shown_as_text_wherever_they_appear(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    for name in NASTY.values():
+        expect(page.locator(".accounts .who a", has_text=name)).to_have_text(name)
+    expect(page.locator(".fallers")).to_contain_text(IMAGE)
+    page.goto(f"{board.url}/alerts")
+    expect(page.locator(".alerts")).to_contain_text(SCRIPT)
+    assert page.locator("main img, main script, main [onmouseover]").count() == 0
+
+
+def test_an_account_with_an_odd_id_is_reached_from_its_row(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    page.locator(".accounts .who a", has_text=ATTRIBUTE).click()
+    expect(page.locator("h1")).to_have_text(ATTRIBUTE)
+    expect(page.locator(".id")).to_have_text(ODD_ID)
+    page.reload()
+    expect(page.locator("h1")).to_have_text(ATTRIBUTE)
+    assert page.locator("main img, main script, main [onmouseover]").count() == 0
+
+
+def test_a_search_for_markup_is_text_too(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/?q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&owner=%22%3E%3Cscript%3E")
+    expect(page.locator(".empty strong").last).to_have_text("No account fits.")
+
+
+# Why this account?
+
+
+def test_an_account_tells_what_moved_it_and_what_to_doubt(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/accounts/acme")
+    expect(page.locator(".big .value")).to_have_text("35.0")
+    notes = page.locator(".notes")
+    expect(notes).to_contain_text("80.0")
+    expect(notes).to_contain_text("knows better")
+    expect(notes).to_contain_text("product-usage")
+    expect(notes).to_contain_text("50\u202f%")
+    # In the last seven days 83.5 became 35.0: tickets 50 -> 0, usage 33.5 -> 35.
+    rows = page.locator(".waterfall tbody tr")
+    expect(rows).to_have_text(
+        ["From83.5", "support tickets−50.033.5", "product usage+1.535.0", "To35.0"]  # noqa: RUF001  a minus
+    )
+    page.locator(".quick button", has_text="1 day").click()
+    expect(page.locator(".between")).to_contain_text("Nothing moved it.")
+
+
+def test_two_moments_can_be_chosen_by_keyboard_and_stay_in_the_address(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/accounts/acme?from={NOW_MS - 61 * DAY_MS}&to={NOW_MS - 3 * DAY_MS}")
+    rows = page.locator(".waterfall tbody tr")
+    expect(rows.last).to_have_text("To75.5")
+    page.get_by_label("To", exact=False).locator("visible=true").last.focus()
+    page.keyboard.press("End")
+    expect(rows.last).to_have_text("To35.0")
+    assert "to=" not in page.url
+    page.reload()
+    expect(rows.last).to_have_text("To35.0")
+
+
+def test_a_span_of_the_line_is_chosen_by_dragging(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/accounts/acme")
+    box = page.locator(".plot .u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 5, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 60, steps=5)
+    page.mouse.up()
+    # From 60 days ago to 42 days ago nothing was published.
+    expect(page.locator(".between")).to_contain_text("Nothing moved it.")
+    assert "from=" in page.url
+
+
+def test_an_account_that_is_not_known_says_so(board: Board, open_page: OpenPage, complaints: list[str]) -> None:
+    page = open_page(f"{board.url}/accounts/nobody")
+    expect(page.locator("main [role=alert]")).to_contain_text("nobody")
+    assert all("404" in complaint for complaint in complaints)
+    complaints.clear()
+
+
+# Finding and ordering
+
+
+def test_filters_sort_and_search_are_in_the_address(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    page.get_by_role("searchbox").fill("plain 3")
+    expect(page.locator(".accounts tbody tr[data-id]")).to_have_count(10)
+    page.get_by_label("Owner").select_option("Cy")
+    expect(page.locator(".accounts tbody tr[data-id]")).to_have_count(5)
+    page.get_by_role("button", name="Score").click()
+    expect(page.locator(".accounts tbody tr[data-id] .who a").first).to_have_text("Plain 39")
+    assert "q=plain+3" in page.url
+    assert "owner=Cy" in page.url
+    assert "order=desc" in page.url
+    before = shown(page)
+    page.reload()
+    expect(page.locator(".accounts tbody tr[data-id]")).to_have_count(5)
+    assert shown(page) == before
+    expect(page.get_by_role("searchbox")).to_have_value("plain 3")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".table-head")).to_contain_text("45 accounts")
+
+
+def test_a_band_is_chosen_by_its_tile(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    tile = page.locator(".tile", has_text="at-risk")
+    tile.click()
+    expect(tile).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".accounts tbody tr[data-id]")).to_have_count(1)
+    assert shown(page) == ["Acme"]
+    page.go_back()
+    expect(page.locator(".table-head")).to_contain_text("45 accounts")
+
+
+# Live
+
+
+def test_rows_change_where_they_stand_until_the_order_is_asked_for(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/?q=plain&sort=name")
+    page.get_by_role("button", name="Score").click()
+    expect(page.locator(".accounts tbody tr[data-id] .who a").first).to_have_text("Plain 00")
+    row = page.locator("tr[data-id=plain-00]")
+    row.locator("a").focus()
+    recording.add([score("plain-00", 99.5, revision=2)])
+    expect(row.locator(".value")).to_have_text("99.5")
+    assert shown(page)[0] == "Plain 00", "nothing jumps when data arrives"
+    expect(row.locator("a")).to_be_focused()
+    again = page.get_by_role("button", name="Order has changed")
+    again.click()
+    expect(page.locator(".accounts tbody tr[data-id] .who a").first).to_have_text("Plain 01")
+    expect(again).to_be_hidden()
+    recording.add([score("plain-00", 60.0, revision=3)])
+    again.click()
+    expect(page.locator(".accounts tbody tr[data-id] .who a").first).to_have_text("Plain 00")
+
+
+# Keyboard and readers
+
+
+def test_the_table_is_used_without_a_mouse(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/?sort=name")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("plain")
+    expect(page.locator(".table-head")).to_contain_text("40 accounts")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.press("Escape")
+    for key in "jjk":
+        page.keyboard.press(key)
+    expect(page.locator("tr[data-id=plain-00] a")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Plain 00")
+    page.keyboard.press("u")
+    expect(page.locator("h1")).to_have_text("Who needs me now?")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("next, previous account")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_dialog_gives_the_focus_back(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/accounts/acme")
+    snooze = page.get_by_role("button", name="Snooze")
+    snooze.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("1 week")
+    page.keyboard.press("Escape")
+    expect(snooze).to_be_focused()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_serious(
+    board: Board, open_page: OpenPage, complaints: list[str], view: str, dark: bool
+) -> None:
+    page = open_page(f"{board.url}{view}", dark=dark, still=True)
+    page.locator(".bone").first.wait_for(state="detached")
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{one['id']}: {one['help']} {[node['html'] for node in one['nodes']][:3]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+    assert serious == []
+    complaints[:] = [complaint for complaint in complaints if "404" not in complaint]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_view_is_wider_than_the_screen(board: Board, open_page: OpenPage, complaints: list[str], view: str) -> None:
+    page = open_page(f"{board.url}{view}")
+    for width, height in (DESK, TABLET, PHONE):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    complaints[:] = [complaint for complaint in complaints if "404" not in complaint]
+
+
+def test_nothing_moves_for_those_who_asked_for_stillness(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/?q=plain", still=True)
+    recording.add([score("plain-05", 61.5, revision=2)])
+    expect(page.locator("tr[data-id=plain-05] .value")).to_have_text("61.5")
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+# Other states
+
+
+def test_a_board_without_accounts_says_what_will_come_and_shows_it_when_it_does(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    empty = Recording(tmp_path / "empty.jsonl")
+    with Board(tmp_path / "board.log", "--from", str(empty.path), "--follow") as nobody:
+        page = open_page(f"{nobody.url}/")
+        expect(page.locator(".all .empty strong")).to_have_text("No account has a score yet.")
+        empty.add([profile("first", "First"), score("first", 42.0)])
+        expect(page.locator("tr[data-id=first] .value")).to_have_text("42.0")
+        page.goto(f"{nobody.url}/shadow")
+        expect(page.locator(".empty strong")).to_have_text("No policy runs in the shadow.")
+        page.close()
+
+
+def test_a_page_with_a_token_asks_for_it_first(open_page: OpenPage, complaints: list[str], tmp_path: Path) -> None:
+    empty = Recording(tmp_path / "empty.jsonl")
+    empty.add([profile("first", "First"), score("first", 42.0)])
+    settings = {"board_token": "correct horse battery staple"}
+    with Board(tmp_path / "board.log", "--from", str(empty.path), settings=settings) as closed:
+        page = open_page(f"{closed.url}/accounts/first?score=health")
+        page.get_by_label("Your name").fill("Ann")
+        page.get_by_label("Token").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).not_to_be_empty()
+        page.get_by_label("Your name").fill("Ann")
+        page.get_by_label("Token").fill("correct horse battery staple")
+        page.get_by_role("button", name="Sign in").click()
+        page.locator(READY).first.wait_for()
+        expect(page.locator("h1")).to_have_text("First")
+        page.close()
+    assert all("401" in complaint for complaint in complaints)
+    complaints.clear()
