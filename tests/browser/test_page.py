@@ -38,7 +38,6 @@ def records() -> Iterator[tuple]:
         policy = "older@00" if days == 60 else "made-up@0123456789abcdef"
         yield change("acme", before, value, time=NOW_MS - days * DAY_MS, revision=place + 1, policy=policy)
         before = value
-    held = {"stalled_sources": ["product-usage"]}
     override = {
         "reason": "knows better",
         "since": NOW_MS - DAY_MS,
@@ -46,7 +45,7 @@ def records() -> Iterator[tuple]:
         "score": 80.0,
         "by": "Bo",
     }
-    topic, key, message, stamp = score("acme", 35.0, revision=6, override=override, **held)
+    topic, key, message, stamp = score("acme", 35.0, revision=6, override=override, stalled_sources=["product-usage"])
     assert message is not None
     message["scores"]["health"]["confidence"] = 0.5
     yield topic, key, message, stamp

@@ -44,7 +44,7 @@ export class AlertList {
       shown = key;
       put(what, ...this.heading(now));
       setText(why, this.reason(now));
-      put(told, now.state === "acknowledged" ? shape("good") : null, ` ${standing(now, this.live.now())}${now.flaps > 1 ? ` \u00b7 came and went ${now.flaps} times` : ""}${now.digest ? " \u00b7 part of a storm" : ""}`.trimStart());
+      put(told, now.state === "acknowledged" && [shape("good"), " "], `${standing(now, this.live.now())}${now.flaps > 1 ? ` \u00b7 came and went ${now.flaps} times` : ""}${now.digest ? " \u00b7 part of a storm" : ""}`);
       put(buttons, ...(now.account_id && now.state !== "resolved" ? this.buttons(now, told) : []));
     };
     return { element, patch };

@@ -131,10 +131,12 @@ async function start() {
     if (!session) {
       session = await api.session();
       live = new Live(session.heartbeat_s);
+      if (session.time_mode === "event") live.eventTime = () => store.summary?.time;
       frame = new strip.Strip(document.getElementById("strip"), document.getElementById("banner"), live);
-      for (const name of ["account", "gone", "alert", "reset"]) {
+      for (const name of ["account", "gone", "alert"]) {
         live.addEventListener(name, ({ detail }) => view?.[name]?.(detail));
       }
+      live.addEventListener("reset", () => anew());
       live.addEventListener("summary", ({ detail }) => news(detail));
     }
     news(await api.summary());
@@ -144,10 +146,21 @@ async function start() {
   return route();
 }
 
+/** What was shown may be old. A board that has just started is not asked before it has read all; it says so again then. */
+async function anew() {
+  const summary = await api.summary().catch(() => null);
+  if (!summary) return;
+  news(summary);
+  if (summary.ready) view?.reset?.();
+}
+
 function news(summary) {
-  store.summary = summary;
-  frame.set(summary);
-  view?.summary?.(summary);
+  const before = store.summary;
+  // While a board reads its topics from the beginning, the last known figures serve better than growing ones.
+  store.summary = before?.wasReady && !summary.ready ? { ...before, ready: false, processor: summary.processor } : summary;
+  store.summary.wasReady = summary.ready || before?.wasReady;
+  frame.set(store.summary);
+  view?.summary?.(store.summary);
 }
 
 history.scrollRestoration = "manual";

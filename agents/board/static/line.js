@@ -70,7 +70,7 @@ export class ScoreCard {
     this.summary = h("p", {});
     this.element = h("div", { class: "stack" },
       h("section", { class: "card fades", "aria-label": "Score over time" },
-        h("div", { class: "card-head" }, h("h2", {}, "Score over time"), h("p", { class: "legend" }, ...LEGEND())), this.figure.element),
+        h("div", { class: "card-head" }, h("h2", {}, "Score over time"), this.legend = h("p", { class: "legend" })), this.figure.element),
       h("section", { class: "card fades", "aria-label": "What moved it" },
         h("div", { class: "card-head" }, h("h2", {}, "What moved it"), h("div", { class: "quick", role: "group", "aria-label": "Compare now with" }, this.quick())),
         h("p", { class: "soft" }, "Drag across the line, click on it, or move the two ends."),
@@ -91,6 +91,7 @@ export class ScoreCard {
     this.last = Math.max(found.account.as_of, this.history.times.at(-1) ?? 0, this.nowOf());
     this.first = this.history.times[0] ?? this.last;
     this.line = lineOf(this.history, this.forecast);
+    put(this.legend, legend(this.line, this.marks));
     // What is compared with now is drawn up to now.
     if (this.history.times.length && this.history.times.at(-1) < this.last && !this.forecast) {
       this.line.times.push(this.last);
@@ -219,7 +220,10 @@ export class ScoreCard {
   }
 }
 
-const LEGEND = () => [
-  h("span", {}, h("i"), "score"), h("span", {}, h("i", { class: "dotted" }), "if nothing happens"),
-  h("span", {}, h("i", { class: "dashed" }), "new policy"), h("span", {}, h("i", { class: "tri" }), "alert"),
-];
+function legend({ ahead }, marks) {
+  const has = (kind) => marks.some((mark) => mark.kind === kind);
+  return [
+    ["", "score", true], ["dotted", "if nothing happens", ahead.some((value) => value !== null)],
+    ["dashed", "new policy", has("policy")], ["tri", "alert began", has("fired")], ["tri open", "ended", has("resolved")],
+  ].filter(([, , shown]) => shown).map(([look, words]) => h("span", {}, h("i", { class: look }), words));
+}

@@ -73,8 +73,13 @@ export class Live extends EventTarget {
     return kept && kept.at >= started ? kept.row : null;
   }
 
-  /** Now, by the board's clock. */
+  /** Now: by the board's clock, or where only events move time, that of the newest event. */
   now() {
+    return this.eventTime?.() ?? this.clock();
+  }
+
+  /** The board's clock, by which records are stamped. */
+  clock() {
     return Date.now() + this.offset;
   }
 

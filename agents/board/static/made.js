@@ -29,18 +29,18 @@ export function madeOf(now, bands, stalled = []) {
     const told = wordsOf(measure, words);
     return h("tr", {},
       h("th", { scope: "row" }, SPECIAL[measure] ?? spoken(measure), told ? h("div", { class: "sub soft" }, told) : null),
-      h("td", { class: "right" }, number(value)),
+      h("td", { class: "right c-value" }, number(value)),
       scored && h("td", { class: "right points" }, given === null ? "\u2013" : [h("meter", { min: 0, max: 100, value: given, "aria-label": `${points(given)} of 100 points` }), " ", points(given)]),
-      h("td", { class: "right" }, scored ? (weight ? percent(weight) : "\u2013") : number(weight)),
+      h("td", { class: "right c-weight" }, scored ? (weight ? percent(weight) : "\u2013") : number(weight)),
       h("td", { class: "right" }, scored ? points(contribution) : signed(contribution)),
       scored && h("td", { class: `right ${costs > 0.05 ? "fall" : "soft"}` }, costs === null ? "\u2013" : costs < 0.05 ? "0.0" : signed(-costs)));
   };
   const sum = now.factors.reduce((all, factor) => all + factor.contribution, 0);
   return [head, h("div", { class: "scroll" }, h("table", { class: "factors" },
-    h("thead", {}, h("tr", {}, ["Measure", "Value", scored && "Points", scored ? "Weight" : "Each counts", "Gives", scored && "Costs"].filter(Boolean)
-      .map((words, at) => h("th", { scope: "col", class: at ? "right" : null }, words)))),
+    h("thead", {}, h("tr", {}, [["Measure"], ["Value", "c-value"], scored && ["Points"], [scored ? "Weight" : "Each counts", "c-weight"], ["Gives"], scored && ["Costs"]].filter(Boolean)
+      .map(([words, extra = ""], at) => h("th", { scope: "col", class: at ? `right ${extra}` : null }, words)))),
     h("tbody", {}, now.factors.map(row)),
-    h("tfoot", {}, h("tr", {}, h("th", { scope: "row", colspan: scored ? 4 : 3 }, "Score"), h("td", { class: "right" }, h("b", {}, points(sum))), scored && h("td")))))];
+    h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "Score"), h("td", { class: "c-value" }), scored && h("td"), h("td", { class: "c-weight" }), h("td", { class: "right" }, h("b", {}, points(sum))), scored && h("td")))))];
 }
 
 /** What becomes of the score when no event comes; nothing where the API does not tell. */

@@ -277,7 +277,10 @@ class Alerts {
     const found = await api.alerts({ status: "open", limit: ALERTS }).catch(() => null);
     if (!found || this.ended) return;
     setText(this.all, found.total > found.items.length ? `All ${count(found.total)}` : "All alerts");
-    this.steady.set(found.items);
+    // What concerns all accounts comes first, whatever else fires.
+    const { operational } = this.store.summary.alerts;
+    const others = found.items.filter((alert) => alert.account_id !== "");
+    this.steady.set([...operational, ...others].slice(0, Math.max(ALERTS, operational.length)));
   }
 
   draw(alerts) {

@@ -63,7 +63,8 @@ export class Rows {
     const height = this.height || 44;
     const top = this.body.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(-top / height) - AHEAD);
-    const last = Math.min(this.items.length, Math.ceil((innerHeight - top) / height) + AHEAD);
+    // A table far below the fold still has its first rows, so that its height is known.
+    const last = Math.min(this.items.length, Math.max(0, Math.ceil((innerHeight - top) / height)) + AHEAD);
     return [Math.min(first, this.items.length), Math.max(first, last)];
   }
 

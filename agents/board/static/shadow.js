@@ -1,15 +1,18 @@
 // The candidate policy beside the one in force: bands then and now, who moves, alerts it would have raised or spared.
 // Owns the view; the numbers are the API's.
 
+import { ruleWords } from "./alertlist.js";
 import { api, query } from "./api.js";
 import { bandMark, mark, toneOf } from "./bands.js";
 import { h, put } from "./dom.js";
 import { count, counted, score as points, signed, spoken } from "./format.js";
 
+const SHOWN = 50;
+
 export const listens = () => [];
 
 export async function show(main, { params, go }) {
-  const found = await api.shadow({ score: params.get("score"), limit: 200 });
+  const found = await api.shadow({ score: params.get("score"), limit: SHOWN });
   const title = "What would the other policy say?";
   if (!found.available) {
     put(main, h("div", { class: "head" }, h("h1", {}, title)), h("div", { class: "empty card" }, h("strong", {}, "No policy runs in the shadow."),
@@ -27,7 +30,7 @@ export async function show(main, { params, go }) {
     timer = setTimeout(async () => {
       if (busy || main.matches(":focus-within") || main.querySelector(".steady:hover")) return;
       busy = true;
-      const next = await api.shadow({ score: params.get("score"), limit: 200 }).catch(() => null);
+      const next = await api.shadow({ score: params.get("score"), limit: SHOWN }).catch(() => null);
       busy = false;
       if (next?.available && !timer.ended) draw(next);
     }, 500);
@@ -70,6 +73,10 @@ const difference = (by) => (by === 0 ? "0" : `${by > 0 ? "+" : "\u2212"}${count(
 
 function matrix({ bands, moves }) {
   const at = new Map(moves.map((move) => [`${move.live}\n${move.shadow}`, move.accounts]));
+  for (const { name, live } of bands) {
+    const leave = moves.filter((move) => move.live === name && move.shadow !== name).reduce((sum, move) => sum + move.accounts, 0);
+    at.set(`${name}\n${name}`, live - leave);
+  }
   return h("div", { class: "scroll" }, h("table", { class: "matrix" },
     h("caption", { class: "unseen" }, "Accounts by their band now (rows) and with the candidate (columns)"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Now \\ candidate"), bands.map((band) => h("th", { scope: "col" }, spoken(band.name))))),
@@ -81,7 +88,7 @@ function matrix({ bands, moves }) {
 
 function rules(list, none) {
   if (list.length === 0) return h("p", { class: "soft" }, none);
-  return h("ul", { class: "list" }, list.map((one) => h("li", {}, h("div", {}, h("b", {}, spoken(one.rule.replaceAll(":", " "))), h("span", { class: "soft num" }, ` ${counted(one.accounts, "account")}`)),
+  return h("ul", { class: "list" }, list.map((one) => h("li", {}, h("div", {}, h("b", {}, ruleWords(one)), h("span", { class: "soft num" }, ` ${counted(one.accounts, "account")}`)),
     h("p", { class: "soft" }, "For example ", one.examples.slice(0, 3).map((id, index) => [index ? ", " : "", h("a", { href: `/accounts/${encodeURIComponent(id)}` }, id)])))));
 }
 

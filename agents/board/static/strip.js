@@ -34,9 +34,8 @@ export class Strip {
     live.addEventListener("heartbeat", ({ detail }) => this.beat(detail));
   }
 
-  beat({ behind, ready }) {
+  beat({ behind }) {
     this.behind = behind;
-    if (this.summary && this.summary.ready !== ready) this.summary.ready = ready;
     this.tell();
   }
 
@@ -95,7 +94,7 @@ function cards(summary, live, session) {
   return [
     card("What this page knows", h("dl", { class: "known" }, ...pairs([
       ["Newest event time", summary.time ? `${moment(summary.time)} UTC` : "none yet"],
-      ["Newest record read", all.newest_record_ms ? ago(all.newest_record_ms, live.now()) : "none yet"],
+      ["Newest record read", all.newest_record_ms ? ago(all.newest_record_ms, live.clock()) : "none yet"],
       ["Accounts", count(summary.accounts)],
       ["Published while catching up", counted(all.catching_up, "account")],
       ["Signed in as", session.user],
@@ -104,7 +103,7 @@ function cards(summary, live, session) {
     card("Policies in force", table(["Policy", "Accounts"], summary.policies.map((one) => [one.label, count(one.accounts)]),
       "No account has a score yet.")),
     card("Topics the board reads", table(["Topic", "Not read yet", "Newest record"], all.topics.map((one) => [
-      one.topic, one.there ? count(one.behind) : "not there", one.newest_record_ms ? ago(one.newest_record_ms, live.now()) : "\u2013",
+      one.topic, one.there ? count(one.behind) : "not there", one.newest_record_ms ? ago(one.newest_record_ms, live.clock()) : "\u2013",
     ]))),
     card("Lag of the workers", table(["Topic", "Records not committed"], (all.lag ?? []).map((one) => [one.topic, count(one.records)]),
       all.lag ? "None: every record is applied." : "Not known: the group could not be asked.")),
