@@ -7,7 +7,7 @@ ARGS ?=
 PYTHON ?= python3 python3.13 python3.12 python3.11
 
 # What the tests run beside Java 17, as command=package of Debian.
-PARTS := mvn=maven redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
+PARTS := chromium=chromium mvn=maven redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -73,10 +73,10 @@ $(READY): pyproject.toml
 demo: setup ## Run it all here: broker, made-up company, worker, table
 	$(BIN)/vitals demo $(ARGS)
 
-# Those without a broker on all cores, then those with one, two files at a time. Status 5: ARGS have left none of them.
-test: system setup check ## Everything CI runs: check, then tests, with a real Kafka
+# Those without a broker on all cores, then those with one or a browser, two files at a time. Status 5: ARGS have left none of them.
+test: system setup check ## Everything CI runs: check, then tests, with a real Kafka and browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/property tests/golden tests/bench $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/broker tests/faults $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/broker tests/faults tests/browser $(ARGS) || [ $$? -eq 5 ]
 
 search: setup ## Look for new failures of the properties, by other examples each time
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/property $(ARGS)
@@ -97,7 +97,7 @@ faults: system setup ## Inject every fault, the long ones too (hours)
 	$(BIN)/python -m pytest -m "" -s tests/faults tests/broker $(ARGS)
 
 system: export LOOK_FOR_PARTS := $(LOOK_FOR_PARTS)
-system: ## Look for java, mvn, redis, promtool, alertmanager, kcat (root: install them)
+system: ## Look for java, chromium, redis and others (root: install them)
 	@PARTS="$(PARTS)" $(SHELL) -eu -o pipefail -c "$$LOOK_FOR_PARTS"
 
 clean: ## Remove all that make and the tests have made

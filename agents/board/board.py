@@ -89,6 +89,7 @@ class Board:
     def settle(self) -> None:
         """All topics were read to their end for the first time: from now on changes are told."""
         self.state.settle()
+        self._kept = _Kept()  # figures of half the topics must not be told as those of all
         self.hub.begin_anew()
         self.state.told = self.hub.told
         self.ready = True

@@ -62,7 +62,10 @@ class Meter:
 
 
 def test_ten_thousand_accounts_cost_what_forty_do(
-    open_page: OpenPage, tmp_path: Path, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+    open_page: OpenPage,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     recording = Recording(tmp_path / "many.jsonl")
     recording.add(records())
