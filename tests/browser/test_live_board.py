@@ -10,11 +10,14 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.board_process import Board
+from tests.browser.conftest import DESK, PHONE
 from tests.faults.deployment import PATIENCE_S, Deployment
 from tests.faults.events import DAY_MS, END_MS, TICKETS, company, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from pathlib import Path
 
     from playwright.sync_api import Page
 
@@ -119,6 +122,35 @@ def test_an_accounts_page_holds_its_factors_and_what_moved_it(
     first = next(one for one in changes if one["from"] == 0)
     expect(page.locator(".waterfall tbody tr").first).to_contain_text(f"{first['to']:.1f}")
     expect(page.locator(".waterfall tbody tr").last).to_contain_text(f"{score['value']:.1f}")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "size", "dark"),
+    [
+        ("board", "/", DESK, False),
+        ("board-dark", "/", DESK, True),
+        ("board-account", "/accounts/{worst}", DESK, False),
+        ("board-phone", "/accounts/{worst}", PHONE, False),
+    ],
+)
+def test_pictures_of_the_page(
+    deployment: Deployment,
+    board: Board,
+    open_page: OpenPage,
+    pictures: Path,
+    name: str,
+    path: str,
+    size: tuple[int, int],
+    dark: bool,
+) -> None:
+    """Those in the documents, when BOARD_PICTURES says where they are."""
+    values = {account: message["scores"]["health"]["value"] for account, message in deployment.scores().items()}
+    worst = min(values, key=lambda account: values[account])
+    page = open_page(board.url + path.format(worst=worst), size, dark=dark, still=True, scale=1 if size == DESK else 2)
+    expect(page.locator(".bone")).to_have_count(0)
+    expect(page.locator(".u-over").first).to_be_visible()
+    page.screenshot(path=pictures / f"{name}.png")
+    assert (pictures / f"{name}.png").stat().st_size > 0
 
 
 def ticket(number: int, account: str) -> Message:

@@ -9,6 +9,8 @@ import { columnsOf, rowView } from "./row.js";
 import { Rows } from "./rows.js";
 
 const PAGE = 100;
+/** Who scrolls on wants more at a time. */
+const NEXT_PAGE = 250;
 const LARGEST_PAGE = 500;
 /** The table sorts itself again when nobody has touched the page for so long. */
 const CALM_MS = 30_000;
@@ -154,7 +156,7 @@ export class Accounts {
     const started = Date.now();
     const { question, next: cursor } = this;
     try {
-      const { items, total, next } = await api.accounts({ ...askedOf(question), limit: PAGE, cursor });
+      const { items, total, next } = await api.accounts({ ...askedOf(question), limit: NEXT_PAGE, cursor });
       if (this.ended || question !== this.question || cursor !== this.next) return;
       // An account that has moved meanwhile may come a second time.
       const known = new Set(this.items.map(keyOf));

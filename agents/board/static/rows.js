@@ -24,13 +24,17 @@ export class Rows {
     this.frame = 0;
     this.listen = () => this.soon();
     addEventListener("scroll", this.listen, { passive: true });
-    addEventListener("resize", this.listen);
+    this.resized = () => {
+      this.height = 0; // rows are of another height on another width
+      this.soon();
+    };
+    addEventListener("resize", this.resized);
   }
 
   end() {
     cancelAnimationFrame(this.frame);
     removeEventListener("scroll", this.listen);
-    removeEventListener("resize", this.listen);
+    removeEventListener("resize", this.resized);
   }
 
   /** Show other rows, or the same in another order. Elements of rows that stay are kept. */
@@ -72,13 +76,10 @@ export class Rows {
     if (!this.keyOf) return;
     let [first, last] = this.range();
     this.place(first, last);
-    if (this.items.length > 0 && last > first) {
-      const measured = this.views.get(this.keyOf(this.items[first])).element.getBoundingClientRect().height;
-      if (measured > 0 && Math.abs(measured - this.height) > 0.5) {
-        this.height = measured;
-        [first, last] = this.range();
-        this.place(first, last);
-      }
+    if (this.height === 0 && last > first) {
+      this.height = this.views.get(this.keyOf(this.items[first])).element.getBoundingClientRect().height;
+      [first, last] = this.range();
+      this.place(first, last);
     }
     this.space(this.above, first * this.height);
     this.space(this.below, (this.items.length - last) * this.height);
