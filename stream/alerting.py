@@ -169,9 +169,13 @@ class Alerter:
         deltas = one.parts[place] - accounts.base_parts[row, accounts.parts_of[score]]
         reason = reason_of(part.parts, deltas.tolist())
         band = part.score.bands[int(one.bands[place])].name
-        subject = Subject(account, profile.name if profile and profile.name else account, 0.0, band, reason)
+        segment = None if profile is None else profile.segment
+        if said.scored.segments is not None:
+            number = int(said.scored.segments[place])
+            segment = None if number < 0 else self._plan.policy.segments[number].name
+        name = profile.name if profile and profile.name else account
         main = part.parts[int(np.abs(deltas).argmax())] if reason else ""
-        return subject._replace(score=float(one.values[place])), main
+        return Subject(account, name, float(one.values[place]), band, reason, segment), main
 
     def _say(self, said: Said, change: _Change, subject: Subject, effects: Effects) -> None:
         accounts, state, part = self._accounts, self._accounts.alerts, change.part

@@ -32,13 +32,14 @@ def fingerprint(account: str, rule: str) -> str:
 
 
 class Subject(NamedTuple):
-    """Who and what an alert is about: `name` is what people call the account; its score and band now, and why."""
+    """Who and what an alert is about: `name` is what people call the account; its score, band and segment now, and why."""
 
     account: str
     name: str
     score: float
     band: str
     reason: str
+    segment: str | None
 
 
 class Episode(NamedTuple):
@@ -81,6 +82,7 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, detail: s
             "severity": rule.severity,
             "score": rule.score,
             "band": subject.band,
+            **({} if subject.segment is None else {"segment": subject.segment}),
         },
         annotations={"reason": subject.reason, "account": subject.name, **_playbook(rule)},
         ends_at=episode.ended,

@@ -18,6 +18,7 @@ from stream.accounts import FENCES, NO_BAND, Accounts
 from stream.columns import Rows
 from stream.effects import Effects, Message
 from stream.overriding import overruled
+from stream.panes import UNIT_MS
 from stream.peers import Peers
 from stream.plan import Plan
 from stream.scoring import Scored
@@ -135,9 +136,12 @@ class Publisher:
         return np.maximum(self._accounts.last_ms[rows], border)
 
     def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
-        """Grows with every event applied, every profile taken, every border passed and every table of peers."""
-        borders = as_of_ms // self._unit_ms
-        return self._accounts.applied[rows] + self._accounts.learned[rows] + (borders + self._peers.taken)
+        """Grows with every event applied, every profile taken, every border passed and every table of peers.
+
+        A border counts as the hours since 1970 also where borders are days, so that no change of policy turns it back.
+        """
+        hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
+        return self._accounts.applied[rows] + self._accounts.learned[rows] + (hours + self._peers.taken)
 
     def _states(self, said: Said, at: int, causes: NDArray[np.int8], *, swept: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.

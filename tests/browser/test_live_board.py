@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pytest
 from playwright.sync_api import expect
@@ -16,7 +16,6 @@ from tests.faults.events import DAY_MS, END_MS, TICKETS, company, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
     from pathlib import Path
 
     from playwright.sync_api import Page
@@ -124,33 +123,36 @@ def test_an_accounts_page_holds_its_factors_and_what_moved_it(
     expect(page.locator(".waterfall tbody tr").last).to_contain_text(f"{score['value']:.1f}")
 
 
+class Picture(NamedTuple):
+    """A picture of the documents: its name, the page's path, the window's size, whether it is dark."""
+
+    name: str
+    path: str
+    size: tuple[int, int]
+    dark: bool
+
+
 @pytest.mark.parametrize(
-    ("name", "path", "size", "dark"),
+    "picture",
     [
-        ("board", "/", DESK, False),
-        ("board-dark", "/", DESK, True),
-        ("board-account", "/accounts/{worst}", DESK, False),
-        ("board-phone", "/accounts/{worst}", PHONE, False),
+        Picture("board", "/", DESK, dark=False),
+        Picture("board-dark", "/", DESK, dark=True),
+        Picture("board-account", "/accounts/{worst}", DESK, dark=False),
+        Picture("board-phone", "/accounts/{worst}", PHONE, dark=False),
     ],
 )
 def test_pictures_of_the_page(
-    deployment: Deployment,
-    board: Board,
-    open_page: OpenPage,
-    pictures: Path,
-    name: str,
-    path: str,
-    size: tuple[int, int],
-    dark: bool,
+    deployment: Deployment, board: Board, open_page: OpenPage, pictures: Path, picture: Picture
 ) -> None:
     """Those in the documents, when BOARD_PICTURES says where they are."""
     values = {account: message["scores"]["health"]["value"] for account, message in deployment.scores().items()}
     worst = min(values, key=lambda account: values[account])
-    page = open_page(board.url + path.format(worst=worst), size, dark=dark, still=True, scale=1 if size == DESK else 2)
+    url, scale = board.url + picture.path.format(worst=worst), 1 if picture.size == DESK else 2
+    page = open_page(url, picture.size, dark=picture.dark, still=True, scale=scale)
     expect(page.locator(".bone")).to_have_count(0)
     expect(page.locator(".u-over").first).to_be_visible()
-    page.screenshot(path=pictures / f"{name}.png")
-    assert (pictures / f"{name}.png").stat().st_size > 0
+    page.screenshot(path=pictures / f"{picture.name}.png")
+    assert (pictures / f"{picture.name}.png").stat().st_size > 0
 
 
 def ticket(number: int, account: str) -> Message:
