@@ -32,7 +32,7 @@ def fingerprint(account: str, rule: str) -> str:
 
 
 class Subject(NamedTuple):
-    """Who and what an alert is about: `name` is what people call the account; its score, band and segment now, and why."""
+    """Who and what an alert is about: `name` is what people call the account; its state now, and why."""
 
     account: str
     name: str
