@@ -58,31 +58,39 @@ def signals(draw: DrawFn) -> list[Record]:
 
 
 class Storms:
-    """What has fired so far, and whether there is a storm."""
+    """What is open and when it last fired, and whether there is a storm.
+
+    Only open episodes begin a storm; one that ended soon keeps it up all the same.
+    """
 
     def __init__(self, share: Fraction, least: int) -> None:
         self.share, self.least = share, least
-        self.begun_ms: dict[str, int] = {}
+        self.open_since_ms: dict[tuple[str, str], int] = {}
+        self.last_ms = 0
         self.storm: dict[str, Any] | None = None
 
     def after(self, told: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
         """Judge what was told at one moment."""
-        fired = [one for one in told if one["account_id"] and one["status"] == "firing"]
-        about = [one for one in told if one["rule"] == "storm"]
-        self.begun_ms |= {one["account_id"]: one["starts_at"] for one in fired}
-        lately = sum(begun_ms > now_ms - WITHIN_MS for begun_ms in self.begun_ms.values())
-        enough = lately >= self.least and lately >= self.share * accounts
-        if self.storm is None:
-            assert [one["status"] for one in about] == (["firing"] if fired and enough else []), (now_ms, lately)
-            self.storm = about[0] if about else None
-        elif lately == 0:
-            assert [one["status"] for one in about] == ["resolved"], now_ms
+        mine = [one for one in told if one["account_id"]]
+        fired = [one for one in mine if one["status"] == "firing"]
+        about = [one["status"] for one in told if one["rule"] == "storm"]
+        expected = ["resolved"] if self.storm is not None and now_ms - self.last_ms >= WITHIN_MS else []
+        if expected:
             self.storm = None
-        else:
-            assert not about, now_ms
-            assert {one.get("digest") for one in fired} <= {self.storm["fingerprint"]}, fired
-        if self.storm is None:
-            assert not any("digest" in one for one in fired)
+        for one in mine:
+            key = (one["account_id"], one["rule"])
+            if one["status"] == "firing":
+                self.open_since_ms[key] = self.last_ms = one["starts_at"]
+            else:
+                del self.open_since_ms[key]
+        lately = {account for (account, _), since in self.open_since_ms.items() if since > now_ms - WITHIN_MS}
+        enough = len(lately) >= self.least and len(lately) >= self.share * accounts
+        if self.storm is None and fired and enough:
+            self.storm = next((one for one in told if (one["rule"], one["status"]) == ("storm", "firing")), None)
+            expected.append("firing")
+        assert about == expected, (now_ms, lately)
+        digests = {one.get("digest") for one in fired}
+        assert digests <= {None if self.storm is None else self.storm["fingerprint"]}, fired
 
 
 @settings(max_examples=60)
