@@ -123,36 +123,36 @@ def test_an_accounts_page_holds_its_factors_and_what_moved_it(
     expect(page.locator(".waterfall tbody tr").last).to_contain_text(f"{score['value']:.1f}")
 
 
-class Picture(NamedTuple):
-    """A picture of the documents: its name, the page's path, the window's size, whether it is dark."""
+class Shot(NamedTuple):
+    """A picture: its file, the view, and how it is looked at."""
 
     name: str
     path: str
-    size: tuple[int, int]
-    dark: bool
+    size: tuple[int, int] = DESK
+    dark: bool = False
 
 
-@pytest.mark.parametrize(
-    "picture",
-    [
-        Picture("board", "/", DESK, dark=False),
-        Picture("board-dark", "/", DESK, dark=True),
-        Picture("board-account", "/accounts/{worst}", DESK, dark=False),
-        Picture("board-phone", "/accounts/{worst}", PHONE, dark=False),
-    ],
-)
+SHOTS = [
+    Shot("board", "/"),
+    Shot("board-dark", "/", dark=True),
+    Shot("board-account", "/accounts/{worst}"),
+    Shot("board-phone", "/accounts/{worst}", PHONE),
+]
+
+
+@pytest.mark.parametrize("shot", SHOTS, ids=lambda shot: shot.name)
 def test_pictures_of_the_page(
-    deployment: Deployment, board: Board, open_page: OpenPage, pictures: Path, picture: Picture
+    deployment: Deployment, board: Board, open_page: OpenPage, pictures: Path, shot: Shot
 ) -> None:
     """Those in the documents, when BOARD_PICTURES says where they are."""
     values = {account: message["scores"]["health"]["value"] for account, message in deployment.scores().items()}
     worst = min(values, key=lambda account: values[account])
-    url, scale = board.url + picture.path.format(worst=worst), 1 if picture.size == DESK else 2
-    page = open_page(url, picture.size, dark=picture.dark, still=True, scale=scale)
+    scale = 1 if shot.size == DESK else 2
+    page = open_page(board.url + shot.path.format(worst=worst), shot.size, dark=shot.dark, still=True, scale=scale)
     expect(page.locator(".bone")).to_have_count(0)
     expect(page.locator(".u-over").first).to_be_visible()
-    page.screenshot(path=pictures / f"{picture.name}.png")
-    assert (pictures / f"{picture.name}.png").stat().st_size > 0
+    page.screenshot(path=pictures / f"{shot.name}.png")
+    assert (pictures / f"{shot.name}.png").stat().st_size > 0
 
 
 def ticket(number: int, account: str) -> Message:
