@@ -50,7 +50,7 @@ CATCH_UP_COMMITS = 5
 class Worker:
     """One worker: a Faust app and the parts it drives."""
 
-    def __init__(self, settings: Settings, plan: Plan) -> None:
+    def __init__(self, settings: Settings, plan: Plan, candidate: Plan | None = None) -> None:
         """Wire everything; nothing starts yet."""
         self.settings = settings
         self.telemetry = Telemetry()
@@ -63,7 +63,7 @@ class Worker:
             may_write=lambda: self._consumer().holds(),
             on_fatal=self.fatal,
         )
-        self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock)
+        self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock, candidate=candidate)
         self.changelog = changelog(settings.group).name
         self.committer = Committer(
             self.processor,

@@ -27,7 +27,9 @@ from agents.cli_base import (
     BrokerUrl,
     PolicyPath,
     SettingsFile,
+    ShadowPath,
     app,
+    candidate_of,
     fail,
     plan_of,
     policy_of,
@@ -36,6 +38,7 @@ from agents.cli_base import (
 from agents.cli_board import board
 from agents.cli_files import check, explain, score
 from agents.cli_redis import redis
+from agents.cli_shadow import shadow as show_shadow
 from agents.cli_sinks import sinks
 
 __all__ = ["app"]
@@ -46,6 +49,7 @@ def worker(
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     policy: PolicyPath = None,
+    shadow: ShadowPath = None,
     processes: Annotated[int, typer.Option(min=1, help="Worker processes; one keeps about one core busy.")] = 1,
 ) -> None:
     """Run a worker; start as many as there are partitions."""
@@ -54,15 +58,15 @@ def worker(
     from agents.topics_admin import BrokerError
     from agents.worker import run_worker
 
-    loaded = settings_of(settings, broker=broker, policy=policy)
-    plan = plan_of(loaded)
+    loaded = settings_of(settings, broker=broker, policy=policy, shadow=shadow)
+    plan, candidate = plan_of(loaded), candidate_of(loaded)
     configure_logging(loaded.log_level)
     if processes > 1:
-        given = {"--settings": settings, "--broker": broker, "--policy": policy}
+        given = {"--settings": settings, "--broker": broker, "--policy": policy, "--shadow": shadow}
         options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
         raise typer.Exit(run_pool(loaded, processes, options))
     try:
-        status = run_worker(loaded, plan)
+        status = run_worker(loaded, plan, candidate)
     except BrokerError as error:
         fail(FAILED, str(error))
     raise typer.Exit(status)
@@ -114,7 +118,7 @@ def topics(
     raise typer.Exit(FAILED if any(state.problem for state in states) else DONE)
 
 
-for command in (check, score, explain, board):
+for command in (check, score, explain, board, show_shadow):
     app.command()(command)
 for sink in (redis, alertmanager, webhook, notify):
     sinks.command()(sink)

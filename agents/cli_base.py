@@ -31,6 +31,7 @@ app = typer.Typer(
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file (TOML).")]
 PolicyPath = Annotated[Path | None, typer.Option("--policy", help="Policy file; default: the template.")]
+ShadowPath = Annotated[Path | None, typer.Option("--shadow", help="Policy file that runs beside the live one.")]
 BrokerUrl = Annotated[str | None, typer.Option("--broker", help="kafka://HOST:PORT")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Moment of the score; default: the last event (files only).")]
@@ -71,6 +72,13 @@ def plan_of(settings: Settings) -> Plan:
     from stream.plan import compile_plan
 
     return compile_plan(policy_of(settings.policy))
+
+
+def candidate_of(settings: Settings) -> Plan | None:
+    """The compiled policy that runs as a shadow, if the settings name one."""
+    from stream.plan import compile_plan
+
+    return None if settings.shadow is None else compile_plan(policy_of(settings.shadow))
 
 
 def moment(text: str | None, option: str = "--as-of", *, day_end: bool = True) -> int | None:

@@ -26,6 +26,7 @@ from agents.cli_base import (
     PolicyPath,
     ScoreName,
     SettingsFile,
+    candidate_of,
     fail,
     moment,
     policy_of,
@@ -257,7 +258,7 @@ def check(
 
     _check_order(policy, more, against)
     loaded = settings_of(settings, broker=broker, policy=policy)
-    plan = compile_plan(policy_of(loaded.policy))
+    plan, candidate = compile_plan(policy_of(loaded.policy)), candidate_of(loaded)
     try:
         loaded.ssl_context()
     except SettingsError as error:
@@ -267,6 +268,7 @@ def check(
         problems += _topic_problems(loaded)
     report = {
         "policy": plan.label,
+        "shadow": None if candidate is None else candidate.label,
         "measures": [part.measure.name for part in plan.measures],
         "columns": [column.name for column in plan.columns],
         "longest_window": dict(plan.longest),

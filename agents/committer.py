@@ -1,8 +1,8 @@
 """The commit barrier: outputs, then state, then offsets, each acknowledged before the next.
 
 Owns the order that makes a crash at any moment harmless. Outputs come first, so that no row says "told" of what was
-never told; the changelog next (members, rows, state, ids: see `stream.changelog`); source offsets last. Called
-through `agents.consumer.BatchConsumer.force_commit`: by the timer, before partitions go, and at the end.
+never told; the changelog next (see `stream.changelog`, and `stream.books` for that of a shadow); source offsets last.
+Called through `agents.consumer.BatchConsumer.force_commit`: by the timer, before partitions go, and at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from agents.outbox import Outbox, Record
 from agents.processor import Lane, Processor
 from agents.records import TOPICS
 from agents.telemetry import Telemetry
-from stream import changelog
 from stream.batch import LINES
 from stream.effects import Message
 from stream.engine import Mode
@@ -98,14 +97,15 @@ class Committer:
     async def introduce(self) -> None:
         """Write every lane's layout before its first event is judged: the answer tells the broker's clock."""
         for lane in self._processor.lanes.values():
-            self._outbox.put(self._changelog, lane.partition, [Message(*changelog.layout_record(lane.engine))])
+            layouts = lane.books.layouts(lane.pair)
+            self._outbox.put(self._changelog, lane.partition, [Message(key, value) for key, value in layouts])
         await self._outbox.drained(lambda topic: topic == self._changelog)
 
     def _take(self, lane: Lane) -> list[Record]:
         """A copy of what changed, made without a pause: the engine goes on while it is written."""
         self._processor.flush(lane)
         lane.changed = False
-        return [Message(key, value) for key, value in changelog.snapshot(lane.engine)]
+        return [Message(key, value) for key, value in lane.books.snapshot(lane.pair)]
 
     async def _outputs(self) -> None:
         await self._outbox.drained(lambda topic: topic != self._changelog)

@@ -18,21 +18,24 @@ import numpy as np
 import structlog
 from aiokafka.partitioner import murmur2
 from faust.types import TP
+from prometheus_client import Gauge
 
 from agents.clock import BrokerClock
 from agents.consumer import Records
 from agents.outbox import Outbox
 from agents.records import TOPICS, dead_letter, forwarded, read
 from agents.settings import Settings
+from agents.shadowing import note_failure, note_opened
 from agents.telemetry import Telemetry
 from schemas.events import METRIC_SOURCES
-from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, SCORES
-from stream import changelog
+from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, SCORES, SHADOW
 from stream.batch import LINES, Batch
+from stream.books import Books, open_books
 from stream.effects import Effects
 from stream.engine import Engine, Mode
 from stream.merge import Merge
 from stream.plan import Plan
+from stream.shadow import Pair
 
 log = structlog.get_logger()
 
@@ -50,10 +53,11 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 @dataclass(slots=True)
 class Lane:
-    """One partition number: its engine, what waits for it, and how far behind it is."""
+    """One partition number: its engines, what waits for them, and how far behind they are."""
 
     partition: int
-    engine: Engine
+    pair: Pair
+    books: Books
     arrived: dict[int, list[Any]] = field(default_factory=dict)
     """Records taken and not decoded yet, by fence."""
     merge: Merge = field(default_factory=Merge)
@@ -69,6 +73,11 @@ class Lane:
     """Whether to commit as soon as nothing lags: catching up is over, and a crash now would do much of it again."""
     changed: bool = False
     """Whether something happened since the last commit."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the live policy."""
+        return self.pair.live
 
     def reached(self, fence: int) -> int:
         """Offset up to which a source has been taken."""
@@ -89,10 +98,18 @@ class Processor:
     """All lanes of one worker."""
 
     def __init__(
-        self, plan: Plan, settings: Settings, outbox: Outbox, telemetry: Telemetry, clock: BrokerClock
+        self,
+        plan: Plan,
+        settings: Settings,
+        outbox: Outbox,
+        telemetry: Telemetry,
+        clock: BrokerClock,
+        *,
+        candidate: Plan | None = None,
     ) -> None:
-        """No lanes yet: they open when recovery gives their state."""
+        """No lanes yet: they open when recovery gives their state. `candidate` is the policy that runs as a shadow."""
         self.plan = plan
+        self._candidate = candidate
         self.lanes: dict[int, Lane] = {}
         self.highwater: Callable[[TP], int | None] = lambda _tp: None
         self.source: Source
@@ -109,15 +126,20 @@ class Processor:
     def open(self, partition: int, records: dict[bytes, bytes]) -> None:
         """Start a lane from what its changelog holds. Raises `stream.accounts.LayoutError`."""
         partitions = self._settings.partitions
-        engine = Engine(
+        opened = open_books(
+            records,
             self.plan,
-            owns=lambda account: partition_of(account.encode(), partitions) == partition,
-            dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
-            partition=partition,
+            self._candidate,
+            lambda plan: Engine(
+                plan,
+                owns=lambda account: partition_of(account.encode(), partitions) == partition,
+                dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
+                partition=partition,
+            ),
         )
-        for measure, lacks in changelog.restore(engine, records).items():
-            log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks)
-        self.lanes[partition] = Lane(partition, engine)
+        note_opened(opened, partition)
+        opened.pair.on_failure = lambda error: note_failure(error, partition)
+        self.lanes[partition] = Lane(partition, opened.pair, opened.books)
 
     def close(self, partition: int) -> None:
         """Drop a lane that belongs to another worker now, and what it has not written yet."""
@@ -202,7 +224,7 @@ class Processor:
         while batches := self._release(lane):
             self._enter(lane)
             oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
-            effects = lane.engine.step(batches, lane.mode, self._clock.now_ms())
+            effects = lane.pair.step(batches, lane.mode, self._clock.now_ms())
             self._carry_out(lane, effects, batches)
             if effects.scores and lane.mode is Mode.HEAD:
                 self._telemetry.latency.observe(max(0.0, (self._clock.now_ms() - oldest) / 1000))
@@ -252,10 +274,10 @@ class Processor:
         if lane.mode is Mode.HEAD or sum(self.lag(lane).values()) > self._settings.catch_up_lag // 10:
             return
         if lane.mode is Mode.CONFLATED:
-            self._carry_out(lane, lane.engine.flush(Mode.CONFLATED), ())
-            effects = lane.engine.arrive()
+            self._carry_out(lane, lane.pair.flush(Mode.CONFLATED), ())
+            effects = lane.pair.arrive()
         else:
-            effects = lane.engine.flush(Mode.HEAD)
+            effects = lane.pair.flush(Mode.HEAD)
         lane.mode = Mode.HEAD
         lane.hurry = True
         self._carry_out(lane, effects, ())
@@ -269,8 +291,8 @@ class Processor:
             await self._ask_again(lane)
             idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge
             if self._settings.time == "live" and idle and lane.mode is Mode.HEAD and not any(self.lag(lane).values()):
-                effects = lane.engine.tick(self._clock.now_ms())
-                lane.changed |= bool(effects.scores or effects.changes)
+                effects = lane.pair.tick(self._clock.now_ms())
+                lane.changed |= bool(effects.scores or effects.changes or effects.shadow or lane.books.waits)
                 self._carry_out(lane, effects, ())
 
     async def _ask_again(self, lane: Lane) -> None:
@@ -286,7 +308,8 @@ class Processor:
 
     def flush(self, lane: Lane) -> None:
         """Publish what conflation holds back; called before a lane's state is saved."""
-        self._carry_out(lane, lane.engine.flush(lane.mode), ())
+        self._carry_out(lane, lane.pair.flush(lane.mode), ())
+        self._outbox.put(SHADOW, lane.partition, lane.books.farewells())
 
     # -- effects out --------------------------------------------------------------------------------------------------
 
@@ -295,6 +318,7 @@ class Processor:
         self._outbox.put(SCORES, partition, effects.scores)
         self._outbox.put(CHANGES, partition, effects.changes)
         self._outbox.put(ALERTS, partition, effects.alerts)
+        self._outbox.put(SHADOW, partition, effects.shadow)
         for letter in effects.dead:
             batch = batches[letter.batch]
             self._outbox.put(batch.source + DLQ_SUFFIX, partition, [dead_letter(batch, partition, letter)])
@@ -312,12 +336,13 @@ class Processor:
         for rule, count in effects.flaps.items():
             telemetry.flaps.labels(rule).inc(count)
 
-    def _measure_bands(self, engines: Sequence[Engine]) -> None:
+    @staticmethod
+    def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:
         held = [engine.bands() for engine in engines]
-        for at, score in enumerate(self.plan.policy.scores):
+        for at, score in enumerate(plan.policy.scores):
             bands = sum((found[at] for found in held), np.zeros(len(score.bands), dtype=np.int64))
             for band, count in zip(score.bands, bands.tolist(), strict=True):
-                self._telemetry.accounts.labels(score.name, band.name).set(count)
+                gauge.labels(score.name, band.name).set(count)
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -327,8 +352,12 @@ class Processor:
         for lane in self.lanes.values():
             for topic, count in self.lag(lane).items():
                 telemetry.lag.labels(topic, str(lane.partition)).set(count)
+        shadows = [lane.pair.shadow.engine for lane in self.lanes.values() if lane.pair.shadow is not None]
         self._measure_tables()
-        self._measure_bands(engines)
+        self._measure_bands(self.plan, engines, telemetry.accounts)
+        telemetry.shadow_accounts.clear()
+        if shadows:
+            self._measure_bands(shadows[0].plan, shadows, telemetry.shadow_accounts)
         telemetry.settled.clear()
         for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
             telemetry.settled.labels(source, outcome).set(count)
@@ -346,7 +375,7 @@ class Processor:
             if horizons:
                 telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)
         telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
-        telemetry.state_bytes.set(sum(engine.nbytes() for engine in engines))
+        telemetry.state_bytes.set(sum(engine.nbytes() for engine in (*engines, *shadows)))
 
     def _measure_tables(self) -> None:
         self._telemetry.peers.clear()

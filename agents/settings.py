@@ -38,6 +38,7 @@ class Settings(SinkSettings, BaseSettings):
 
     broker: str = "kafka://127.0.0.1:9092"
     policy: Path = Field(default_factory=default_policy)
+    shadow: Path | None = None
     group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "account-vitals"
     instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = None
     partitions: Annotated[int, Field(ge=1, le=1024)] = 4

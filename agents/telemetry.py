@@ -53,6 +53,9 @@ class Telemetry:
         self.lag = gauge("lag_records", "Records on the broker that are not applied yet.", "topic", "partition")
         self.watermark = gauge("watermark_timestamp_seconds", "Largest event time applied of a topic.", "topic")
         self.accounts = gauge("accounts", "Accounts by band.", "score", "band")
+        self.shadow_accounts = gauge(
+            "shadow_accounts", "Accounts by band, under the candidate policy.", "score", "band"
+        )
         self.changes = counter("score_changes_total", "Score changes published.", "score", "cause")
         self.alerts = counter("alerts_total", "Alerts published.", "rule", "status")
         self.flaps = counter("alert_flaps_total", "Alerts that fired within a day of their last end.", "rule")

@@ -21,10 +21,15 @@ BROKER_PATIENCE_S = 60.0
 _PAUSE_S = 1.0
 
 
-def run_worker(settings: Settings, plan: Plan) -> int:
-    """Run until a signal ends it; returns the exit status. Raises `BrokerError` when the topics can not be used."""
+def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) -> int:
+    """Run until a signal ends it; returns the exit status. Raises `BrokerError` when the topics can not be used.
+
+    `candidate` is the policy that runs as a shadow.
+    """
     _prepare_topics(settings)
-    worker = Worker(settings, plan)
+    if candidate is not None and candidate.label == plan.label:
+        log.warning("shadow_is_live", policy=plan.label, then="no shadow runs; the setting can go")
+    worker = Worker(settings, plan, candidate)
     log.info(
         "starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port
     )

@@ -1,4 +1,4 @@
-"""What goes out: the messages of `health.scores`, `health.score-changes` and `health.alerts`.
+"""What goes out: the messages of `health.scores`, `health.score-changes`, `health.alerts` and `health.shadow`.
 
 Owns their shape only. Times are epoch milliseconds, UTC; points and scores are 0..100.
 Built by `stream.publishing`, read back by `vitals explain` and the demo's screen.
@@ -92,10 +92,10 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     raw: dict[str, float | None] | None = None
 
 
-class ShadowMessage(ScoreMessage):
-    """`health.shadow`: what a candidate policy says of an account, and the rules that would have an alert open."""
+class ShadowMessage(ScoreMessage, kw_only=True):
+    """`health.shadow`: what `health.scores` would say under a candidate policy, and the rules that would be firing."""
 
-    alerts: list[str] = []
+    alerts: list[str]
 
 
 class RolledScore(Struct, gc=False):

@@ -16,6 +16,7 @@ DAY_MS = 24 * HOUR_MS
 SCORES = "health.scores"
 CHANGES = "health.score-changes"
 ALERTS = "health.alerts"
+SHADOW = "health.shadow"
 ROLLUPS = "health.rollups"
 SHADOW = "health.shadow"
 INBOX = "vitals-inbox"
@@ -67,6 +68,7 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         Topic(SCORES, "output", "account id", "compact", -1),
         Topic(CHANGES, "output", "account id", "delete", 90 * DAY_MS),
         Topic(ALERTS, "output", "account id", "delete", 90 * DAY_MS),
+        Topic(SHADOW, "output", "account id", "compact", -1),
         Topic(ROLLUPS, "output", "parent account id", "compact", -1),
     ]
     letters = [

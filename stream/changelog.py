@@ -6,7 +6,8 @@ records are settled, and ids come last because an id without its row would lose 
 `agents.store` and `agents.committer`.
 
 Keys begin with a tag byte: l layout (hash), p page (column hash, page number, account), r row (account), t tables of
-peers (id), s state, i ids (source, generation, segment).
+peers (id), s state, i ids (source, generation, segment). Before it may stand the name of a book (see `stream.books`): x
+and 8 bytes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from stream.members import Members
 from stream.seen import Segment
 
 STATE_KEY = b"s"
+BOOK = b"x"
+_BOOK_NAME = 9
 _PAGE_KEY = struct.Struct(">8sI")
 _PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
 _SEGMENT_KEY = struct.Struct(">II")
@@ -88,8 +91,13 @@ def keep_newer(kept: dict[bytes, bytes], key: bytes, value: bytes | None) -> Non
         kept[key] = value
 
 
+def book_of(key: bytes) -> bytes:
+    """The name of the book that a record belongs to; empty for the first."""
+    return key[:_BOOK_NAME] if key[:1] == BOOK else b""
+
+
 def _age(key: bytes, value: bytes) -> int:
-    tag = key[:1]
+    tag = key[len(book_of(key)) :][:1]
     if tag == b"r":
         return row_age(value)
     if tag == b"p":

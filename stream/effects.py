@@ -56,3 +56,5 @@ class Effects:
     """Alerts by (rule, status)."""
     flaps: Counter[str] = field(default_factory=Counter)
     """Alerts that fired less than a day after they were resolved, by rule."""
+    shadow: list[Message[bytes]] = field(default_factory=list)
+    """What a candidate policy says of accounts (see `stream.shadow`)."""

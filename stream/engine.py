@@ -362,12 +362,12 @@ class Engine:
         self.stalls.clocks.update(clocks)
         self._advance(as_of_ms)
 
-    def current(self) -> Effects:
-        """The score message of every account as of now, whether it was sent before or not."""
+    def current(self, rows: Rows | None = None) -> Effects:
+        """The score message of rows, or of every account, as of now, whether it was sent before or not."""
         effects = Effects()
-        alive = self.accounts.alive()
-        if self.as_of is not None and len(alive):
-            said = self._publisher.said(alive, self.score(alive), self.as_of, catching_up=False, stalled=self._stalled)
+        rows = self.accounts.alive() if rows is None else rows
+        if self.as_of is not None and len(rows):
+            said = self._publisher.said(rows, self.score(rows), self.as_of, catching_up=False, stalled=self._stalled)
             self._publisher.scores(said, effects)
         return effects
 

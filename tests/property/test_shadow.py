@@ -1,0 +1,214 @@
+"""A shadow changes nothing of what the live policy says, says what it would say alone, and becomes what it was.
+
+Policies are drawn, with alert rules of every kind of memory; steps, modes, commits, starts and crashes are too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from schemas.outputs import ScoreMessage
+from stream.engine import Engine, Mode
+from tests.driving import cuts, open_episodes, partitions, plan_of, plausible_logs
+from tests.driving_scores import messages_of
+from tests.driving_shadow import Alone, Both
+from tests.strategies import DAY_MS, RICH, policies
+from tests.strategies_rich import rich_policies
+
+if TYPE_CHECKING:
+    from stream.plan import Plan
+    from tests.driving import Cut
+    from tests.oracle import Record
+
+RULES = """
+[alerts.low]
+when = { below = 60 }
+clear = 70
+for = "2d"
+[alerts.fell]
+when = { drop = 10, within = "3d" }
+cooldown = "2d"
+max_per_day = 1
+[alerts.any]
+when = { below = 80 }
+[alerts.quiet]
+when = { silent = "product-usage", within = "3d" }
+"""
+MODES = ((Mode.HEAD,), (Mode.HEAD, Mode.CONFLATED), (Mode.EXACT, Mode.HEAD))
+
+
+@st.composite
+def plans(draw: st.DrawFn, *, rich: bool = False) -> Plan:
+    text = draw(rich_policies() if rich else policies())
+    return plan_of(text + (RULES if draw(st.booleans()) else ""))
+
+
+def pairs(*, rich: bool) -> st.SearchStrategy[tuple[Plan, Plan]]:
+    two = st.tuples(plans(rich=rich), plans(rich=rich))
+    return two.filter(lambda both: both[0].label != both[1].label)
+
+
+def alone_beside(plan: Plan, candidate: Plan) -> tuple[Both, Alone, Alone]:
+    live, other = Alone(plan), Alone(candidate)
+    return Both(plan, candidate, beside=[live, other]), live, other
+
+
+def drive(data: st.DataObject, both: Both, steps: list[Cut]) -> None:
+    """Take all steps, with commits and starts at chance, and arrive at the head."""
+    for step in steps:
+        both.turn_to(step.mode)
+        both.take(step.records)
+        if step.flush:
+            both.commit()
+            if data.draw(st.booleans()):
+                both.start()
+    both.turn_to(Mode.HEAD)
+    both.commit()
+
+
+def same_as_alone(both: Both, live: Alone, other: Alone) -> None:
+    assert [(x.scores, x.changes, x.alerts, x.dead, x.forwards, x.outcomes) for x in both.raw] == [
+        (x.scores, x.changes, x.alerts, x.dead, x.forwards, x.outcomes) for x in live.raw
+    ]
+    assert both.pair.live.settled == live.engine.settled
+    assert both.pair.shadow is not None
+    shadow = both.pair.shadow.engine
+    assert shadow.current().scores == other.engine.current().scores
+    assert open_episodes(shadow) == open_episodes(other.engine)
+    assert shadow.settled == other.engine.settled
+    # What the topic says last of each account is what the candidate alone would have said last, and what is open.
+    said = {sent.key.decode(): sent.value for effects in other.raw for sent in effects.scores}
+    shadows = both.shadows()
+    assert shadows.keys() == said.keys()
+    opened = open_episodes(other.engine)
+    for account, message in shadows.items():
+        right = msgspec.json.decode(said[account], type=ScoreMessage)
+        assert (message.scores, message.policy) == (right.scores, right.policy)
+        assert sorted(message.alerts) == sorted(rule for name, rule in opened if name == account)
+
+
+@given(st.data(), plausible_logs(partitions=1), pairs(rich=False), st.sampled_from(MODES))
+def test_both_say_what_each_says_alone(
+    data: st.DataObject, log: list[Record], two: tuple[Plan, Plan], modes: tuple[Mode, ...]
+) -> None:
+    (records,) = partitions(log).values()
+    both, live, other = alone_beside(*two)
+    drive(data, both, data.draw(cuts(records, modes)))
+    same_as_alone(both, live, other)
+
+
+@settings(max_examples=25)
+@given(st.data(), plausible_logs(partitions=1, **RICH), pairs(rich=True))
+def test_both_say_what_each_says_alone_in_all_of_the_language(
+    data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
+) -> None:
+    (records,) = partitions(log).values()
+    both, live, other = alone_beside(*two)
+    drive(data, both, data.draw(cuts(records, (Mode.HEAD, Mode.EXACT))))
+    same_as_alone(both, live, other)
+
+
+@given(st.data(), plausible_logs(partitions=1, backdated=False), pairs(rich=False))
+def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
+    data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
+) -> None:
+    (records,) = partitions(log).values()
+    right = [Both(plan, None) for plan in two]
+    for one in right:
+        one.take(records)
+    both = Both(*two)
+    half = data.draw(st.integers(0, len(records)))
+    begin = data.draw(st.integers(0, half))
+    both.take(records[:begin])
+    both.commit()
+    committed = dict(both.pair.live.position)
+    both.take(records[begin:half])
+    both.commit(data.draw(st.integers(0, 30)))
+    both.start()
+    assert not both.opened.begun or not begin
+    both.take([record for record in records if record.offset >= committed.get(record.source, 0)])
+    assert both.pair.shadow is not None
+    for engine, alone in zip((both.pair.live, both.pair.shadow.engine), right, strict=True):
+        found, expected = messages_of(engine), messages_of(alone.pair.live)
+        assert {name: one["scores"] for name, one in found.items()} == {
+            name: one["scores"] for name, one in expected.items()
+        }
+
+
+def held(engine: Engine) -> dict[str, object]:
+    """What an engine remembers of each account's borders."""
+    accounts, alerts = engine.accounts, engine.accounts.alerts
+    arrays: list[np.ndarray[Any, Any]] = [accounts.held_band, accounts.due_since, alerts.held, alerts.since]
+    arrays += [alerts.quiet, alerts.day, alerts.fired, alerts.mark]
+    return {
+        name: [array[row].tolist() for array in arrays] for name, row in accounts.index.items() if accounts.applied[row]
+    }
+
+
+def assert_episodes(both: Both) -> set[tuple[str, str]]:
+    """Each alert, but for repeats after a crash, fires and is resolved in turn; returns those open at the end."""
+    opened: set[tuple[str, str]] = set()
+    for alert in {alert.id: alert for alert in both.alerts()}.values():
+        what = alert.account_id, alert.rule
+        assert (what in opened) == (alert.status == "resolved"), alert
+        opened ^= {what}
+    return opened
+
+
+def next_border(engine: Engine) -> int:
+    assert engine.as_of is not None
+    return (engine.as_of // DAY_MS + 1) * DAY_MS
+
+
+@given(st.data(), plausible_logs(partitions=1), pairs(rich=False))
+def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
+    data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
+) -> None:
+    (records,) = partitions(log).values()
+    assume(records)
+    plan, candidate = two
+    both, live, other = alone_beside(plan, candidate)
+    half = data.draw(st.integers(1, len(records)))
+    drive(data, both, data.draw(cuts(records[:half], (Mode.HEAD, Mode.EXACT))))
+    known = set(messages_of(live.engine))
+
+    both.plan = candidate
+    both.start()
+    assert both.opened.promoted
+    if data.draw(st.booleans()):  # it crashes before all of its first commit is written
+        both.commit(data.draw(st.integers(0, 40)))
+        both.start()
+    assert (both.opened.lacks, both.pair.shadow) == ({}, None)
+    drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
+
+    engine, right = both.pair.live, other.engine
+    if right.as_of is None:
+        return
+    border = next_border(right)
+    both.act(lambda one: one.tick(border))
+    mine, alone = messages_of(engine), messages_of(right)
+    assert mine.keys() - alone.keys() <= known
+    assert {name: mine[name]["scores"] for name in alone} == {name: one["scores"] for name, one in alone.items()}
+    remembered = held(engine)
+    assert {name: remembered[name] for name in alone} == held(right)
+    opened = {what for what in open_episodes(engine) if what[0] in alone}
+    assert opened == open_episodes(right)
+    assert {what for what in assert_episodes(both) if what[0] in alone} == opened
+    assert_chained(both)
+    both.commit()
+    assert not [key for key in both.topic if key[:1] == b"x" and not key.startswith(both.opened.books.live)]
+    assert not both.shadow_topic
+
+
+def assert_chained(both: Both) -> None:
+    """Each change, but for repeats after a crash, begins where the one before it ended, also over the promotion."""
+    told: dict[tuple[str, str], float] = {}
+    for change in {change.id: change for change in both.changes()}.values():
+        assert change.from_ == told.get((change.account_id, change.score), 0)
+        assert np.isclose(sum(factor.delta for factor in change.factors), change.to - change.from_, atol=1e-9)
+        told[change.account_id, change.score] = change.to
