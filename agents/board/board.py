@@ -16,7 +16,7 @@ from agents.board import summary as figures
 from agents.board.hub import Hub
 from agents.board.state import OPTIONAL, TOPICS, State
 from agents.board.streaming import SUMMARY_KEY, Frames, Streams
-from agents.board.views import ProcessorView, ScoreSummary, Summary, TopicCount, TopicState
+from agents.board.views_overall import ProcessorView, ScoreSummary, Summary, TopicCount, TopicState
 from stream.plan import Plan
 
 KEPT_S = 2.0

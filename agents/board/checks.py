@@ -14,7 +14,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
 from agents.board.board import Checked
-from agents.board.views import TopicCount
+from agents.board.views_overall import TopicCount
 from agents.settings import Settings
 from schemas.events import SOURCES
 from schemas.topics import DLQ_SUFFIX, INBOX

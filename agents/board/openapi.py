@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from agents.board import views
+from agents.board import views, views_overall
 from agents.board.listing import SORTS
 from agents.board.timeline import KINDS
 
@@ -80,7 +80,7 @@ _SNOOZE: Json = {
 
 _GETS: list[tuple[str, str, type[msgspec.Struct], list[Json], list[int]]] = [
     ("/api/session", "Who is signed in", views.SessionView, [], []),
-    ("/api/summary", "All accounts at a glance", views.Summary, [], []),
+    ("/api/summary", "All accounts at a glance", views_overall.Summary, [], []),
     ("/api/filters", "What lists can be filtered by", views.Filters, [], []),
     ("/api/accounts", "A page of accounts", views.Accounts, _LISTING, [400]),
     ("/api/accounts/{account}", "Everything about an account", views.AccountPage, [_ACCOUNT], [400, 404]),
@@ -93,7 +93,13 @@ _GETS: list[tuple[str, str, type[msgspec.Struct], list[Json], list[int]]] = [
         [400, 404],
     ),
     ("/api/alerts", "Alerts of all accounts", views.Alerts, _ALERTS, [400]),
-    ("/api/shadow", "The candidate policy beside the live one", views.ShadowView, [_SCORE, _limit(100, 500)], [400]),
+    (
+        "/api/shadow",
+        "The candidate policy beside the live one",
+        views_overall.ShadowView,
+        [_SCORE, _limit(100, 500)],
+        [400],
+    ),
 ]
 _POSTS: list[tuple[str, str, Json | None]] = [
     ("/api/accounts/{account}/alerts/{rule}/acknowledge", "Say that somebody takes care of an alert", None),

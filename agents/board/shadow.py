@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 
 from agents.board.state import State
-from agents.board.views import (
+from agents.board.views import ShortScore
+from agents.board.views_overall import (
     ShadowAccount,
     ShadowAlerts,
     ShadowBand,
@@ -16,7 +17,6 @@ from agents.board.views import (
     ShadowRule,
     ShadowScore,
     ShadowView,
-    ShortScore,
 )
 from stream.bands import BAND_DECIMALS
 

@@ -18,7 +18,7 @@ import msgspec
 from agents.board.hub import Hub
 from agents.board.rows import alert_view, row_of
 from agents.board.state import State
-from agents.board.views import Summary
+from agents.board.views_overall import Summary
 
 SUMMARY_KEY = "s"
 HEARTBEAT_S = 5.0

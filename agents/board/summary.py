@@ -14,12 +14,11 @@ from agents.board.episodes import state_of
 from agents.board.line import NO_BAND
 from agents.board.rows import SPANS, alert_view, delta_since, move_since
 from agents.board.state import Account, State
-from agents.board.views import (
+from agents.board.views import Filters, Named
+from agents.board.views_overall import (
     AlertSummary,
-    Filters,
     Mover,
     Movers,
-    Named,
     OverTime,
     PolicyCount,
     RuleCount,

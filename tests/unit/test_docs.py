@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.board.board import Board
+from agents.board.metrics import BoardMetrics
 from agents.cli import app
 from agents.redis_sink.telemetry import RedisTelemetry
 from agents.settings import Settings
@@ -62,8 +64,8 @@ def metrics_named(text: str) -> set[str]:
 
 
 def metrics_served() -> set[str]:
-    registries = (Telemetry().registry, RedisTelemetry().registry, SinkTelemetry("webhook").registry)
-    families = [family for registry in registries for family in registry.collect()]
+    others = (RedisTelemetry().registry, SinkTelemetry("webhook").registry, BoardMetrics(Board()).registry)
+    families = [family for registry in (Telemetry().registry, *others) for family in registry.collect()]
     return {family.name + ("_total" if family.type == "counter" else "") for family in families}
 
 
