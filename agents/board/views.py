@@ -1,9 +1,8 @@
-# long because: it is the API's one list of answers
 """What the board's API answers, as types: the OpenAPI document is made of them.
 
 Owns shapes only. Times are epoch milliseconds, UTC. What the topics say goes out in the types of `schemas.outputs`.
-Built by `agents.board.accounts`, `rows`, `listing` and `timeline`; what is said of
-all accounts together is in `agents.board.views_overall`.
+Built by `agents.board.accounts`, `rows`, `listing` and `timeline`; what is said of all accounts together is in
+`agents.board.views_overall`.
 """
 
 from __future__ import annotations
