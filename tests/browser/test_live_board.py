@@ -195,19 +195,22 @@ def test_an_accounts_own_page_follows_too(deployment: Deployment, board: Board, 
     expect(page.locator(".waterfall tbody tr").last).to_contain_text(value.inner_text())
 
 
-def test_what_is_acknowledged_and_snoozed_goes_to_the_controls(
+def test_what_is_acknowledged_and_snoozed_goes_to_the_controls_and_comes_back(
     deployment: Deployment, board: Board, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/alerts")
     first = page.locator(".alerts > li").first
+    name = first.locator("a.name").inner_text()
+    first = page.locator(".alerts > li", has=page.get_by_role("link", name=name, exact=True)).first
     href = first.locator("a.name").get_attribute("href")
     assert href is not None
     account = href.rpartition("/")[2]
     first.get_by_role("button", name="Acknowledge").click()
-    expect(first).to_contain_text("a worker takes it up")
+    expect(first).to_contain_text("Acknowledged by local")
     first.get_by_role("button", name="Snooze").click()
     page.get_by_label("1 week").check()
     page.get_by_role("dialog").get_by_role("button", name="Snooze").click()
+    expect(first).to_contain_text("Snoozed until")
 
     def sent_controls() -> dict[str, dict]:
         kinds = ("acknowledge", "snooze")

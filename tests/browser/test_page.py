@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +62,15 @@ def records() -> Iterator[tuple]:
     for place in range(40):
         yield profile(f"plain-{place:02}", f"Plain {place:02}", owner="Cy" if place % 2 else "Di")
         yield score(f"plain-{place:02}", 60.0 + place)
+    for account, turn in {
+        "falls": {"at": NOW_MS + 9 * DAY_MS, "band": "attention", "score": 68.5},
+        "stays": None,
+    }.items():
+        yield change(account, 60.0, 75.0, time=NOW_MS - 20 * DAY_MS)
+        topic, key, message, stamp = score(account, 75.0)
+        assert message is not None
+        message["scores"]["health"]["outlook"] = {"until": NOW_MS + 30 * DAY_MS, "turn": turn}
+        yield topic, key, message, stamp
     shadow = {**(score("acme", 55.0)[2] or {}), "alerts": ["band:health:attention"]}
     yield "health.shadow", "acme", shadow, NOW_MS
 
@@ -156,6 +166,18 @@ def test_a_span_of_the_line_is_chosen_by_dragging(board: Board, open_page: OpenP
     assert "from=" in page.url
 
 
+def test_an_account_tells_what_becomes_of_it_if_nothing_happens(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/accounts/falls")
+    expect(page.get_by_label("If nothing happens")).to_contain_text(
+        re.compile(r"It becomes attention on 1 Dec( 2026)?, 00:00, with 68\.5\.")
+    )
+    expect(page.locator(".legend")).to_contain_text("if nothing happens")
+    page.goto(f"{board.url}/accounts/stays")
+    expect(page.get_by_label("If nothing happens")).to_contain_text(
+        re.compile(r"It stays healthy until 22 Dec( 2026)?, 00:00 at least\.")
+    )
+
+
 def test_an_account_that_is_not_known_says_so(board: Board, open_page: OpenPage, complaints: list[str]) -> None:
     page = open_page(f"{board.url}/accounts/nobody")
     expect(page.locator("main [role=alert]")).to_contain_text("nobody")
@@ -183,7 +205,7 @@ def test_filters_sort_and_search_are_in_the_address(board: Board, open_page: Ope
     assert shown(page) == before
     expect(page.get_by_role("searchbox")).to_have_value("plain 3")
     page.get_by_role("button", name="Clear").click()
-    expect(page.locator(".table-head")).to_contain_text("45 accounts")
+    expect(page.locator(".table-head")).to_contain_text("47 accounts")
 
 
 def test_a_band_is_chosen_by_its_tile(board: Board, open_page: OpenPage) -> None:
@@ -194,7 +216,7 @@ def test_a_band_is_chosen_by_its_tile(board: Board, open_page: OpenPage) -> None
     expect(page.locator(".accounts tbody tr[data-id]")).to_have_count(1)
     assert shown(page) == ["Acme"]
     page.go_back()
-    expect(page.locator(".table-head")).to_contain_text("45 accounts")
+    expect(page.locator(".table-head")).to_contain_text("47 accounts")
 
 
 # Live

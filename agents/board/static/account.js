@@ -32,7 +32,7 @@ export async function show(main, context) {
   const card = new ScoreCard(id, name, found, bandsOf(), state, keep, () => store.summary.time);
   const open = new AlertList(live, { withNames: false });
   const past = new AlertList(live, { withNames: false });
-  const steady = new Steady(open.element, (alerts) => drawAlerts(alerts));
+  const steady = new Steady(open.element, (alerts) => drawAlerts(alerts), (alerts) => open.patch(alerts));
   const none = h("p", { class: "soft" }, "Nothing is alerting.");
   const earlier = h("details", {}, h("summary", { class: "soft" }, "Resolved before"), past.element);
   const side = { ahead: h("div"), lifts: h("div"), family: h("div") };

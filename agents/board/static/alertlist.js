@@ -31,6 +31,11 @@ export class AlertList {
     reconcile(this.element, this.views, alerts, keyOf, (alert) => this.make(alert));
   }
 
+  /** Only what is shown already, where it stands. */
+  patch(alerts) {
+    for (const alert of alerts) this.views.get(keyOf(alert))?.patch(alert);
+  }
+
   make(alert) {
     const what = h("div", { class: "what" });
     const why = h("p", { class: "why" });
@@ -45,7 +50,9 @@ export class AlertList {
       put(what, ...this.heading(now));
       setText(why, this.reason(now));
       put(told, now.state === "acknowledged" && [shape("good"), " "], `${standing(now, this.live.now())}${now.flaps > 1 ? ` \u00b7 came and went ${now.flaps} times` : ""}${now.digest ? " \u00b7 part of a storm" : ""}`);
+      const wasHere = buttons.contains(document.activeElement);
       put(buttons, ...(now.account_id && now.state !== "resolved" ? this.buttons(now, told) : []));
+      if (wasHere) buttons.lastElementChild?.focus();
     };
     return { element, patch };
   }

@@ -17,7 +17,7 @@ export async function show(main, { live, params, go }) {
   };
   const list = new AlertList(live);
   const box = h("section", { class: "card", "aria-label": "Alerts" }, list.element);
-  const steady = new Steady(list.element, (alerts) => list.set(alerts));
+  const steady = new Steady(list.element, (alerts) => list.set(alerts), (alerts) => list.patch(alerts));
   const told = h("p", { class: "soft", role: "status" });
   const empty = h("div", { class: "empty" });
   const load = async () => {

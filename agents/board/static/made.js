@@ -47,12 +47,11 @@ export function madeOf(now, bands, stalled = []) {
 export function ahead(now, bands) {
   const forecast = now?.forecast;
   if (!forecast) return null;
-  const { turn, line, until, final } = forecast;
-  const last = line.at(-1);
+  const { turn, until, final } = forecast;
   const body = turn
     ? [h("p", {}, "It becomes ", bandMark(bands, turn.band), ` on ${moment(turn.at)}, with ${points(turn.score)}.`),
       h("ul", { class: "soft" }, turn.factors.filter((factor) => Math.abs(factor.delta) >= 0.05).map((factor) => h("li", { class: "num" }, `${spoken(factor.measure)} ${signed(factor.delta)}`)))]
-    : [h("p", {}, `It stays in its band until ${moment(until)}${last ? `, with ${points(last.score)}` : ""}.`)];
+    : [h("p", {}, `It stays ${spoken(now.band)} until ${moment(until)} at least.`)];
   return card("If nothing happens", ...body, final ? h("p", { class: "soft" }, `From ${moment(until)} on nothing changes any more.`) : null);
 }
 

@@ -265,7 +265,7 @@ class Alerts {
   constructor({ live, store }) {
     this.store = store;
     this.list = new AlertList(live);
-    this.steady = new Steady(this.list.element, (alerts) => this.draw(alerts));
+    this.steady = new Steady(this.list.element, (alerts) => this.draw(alerts), (alerts) => this.list.patch(alerts));
     this.empty = h("div", { class: "empty", hidden: true }, h("strong", {}, "Nothing is alerting."), "When an account enters a band or breaks a rule that the policy marks, it appears here.");
     this.all = h("a", { href: "/alerts" });
     this.element = h("section", { class: "card fades", "aria-label": "Open alerts" },

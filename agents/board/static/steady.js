@@ -24,11 +24,13 @@ export function reconcile(place, views, items, keyOf, make) {
   }
 }
 
-/** Call `apply` with the latest value, but not while `place` is hovered or holds the focus. */
+/**
+ * Call `apply` with the latest value, but not while `place` is hovered or holds the focus: then only `patch`, which must
+ * change elements where they stand.
+ */
 export class Steady {
-  constructor(place, apply) {
-    this.place = place;
-    this.apply = apply;
+  constructor(place, apply, patch = () => {}) {
+    Object.assign(this, { place, apply, patch });
     const later = () => setTimeout(() => this.settle());
     place.addEventListener("pointerleave", later);
     place.addEventListener("focusout", later);
@@ -42,7 +44,8 @@ export class Steady {
   set(value) {
     this.value = value;
     this.waits = true;
-    if (!this.inUse) this.settle();
+    if (this.inUse) this.patch(value);
+    else this.settle();
   }
 
   settle() {
