@@ -1,6 +1,6 @@
 """What a worker's log says of a shadow: that it begins, was promoted, or failed.
 
-Owns these lines. Called by `agents.processor`.
+Owns these lines. Called by `agents.processor` and `agents.worker`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,20 @@ from __future__ import annotations
 import structlog
 
 from stream.books import Opened
+from stream.peers import identity
+from stream.plan import Plan
 
 log = structlog.get_logger()
+
+
+def note_candidate(plan: Plan, candidate: Plan) -> None:
+    """Say what of a candidate will not run beside the live policy."""
+    if candidate.label == plan.label:
+        log.warning("shadow_is_live", policy=plan.label, then="no shadow runs; the setting can go")
+    tables = {identity(plan.measures[at].measure) for at in plan.peers}
+    for measure in (candidate.measures[at].measure for at in candidate.peers):
+        if identity(measure) not in tables:
+            log.warning("shadow_lacks_peers", measure=measure.name, then="missing until the policy is live")
 
 
 def note_opened(opened: Opened, partition: int) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from agents.bootstrap import Worker
 from agents.settings import Settings
+from agents.shadowing import note_candidate
 from agents.topics_admin import BrokerError, create_missing, describe_topics
 from stream.plan import Plan
 
@@ -27,8 +28,8 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
     `candidate` is the policy that runs as a shadow.
     """
     _prepare_topics(settings)
-    if candidate is not None and candidate.label == plan.label:
-        log.warning("shadow_is_live", policy=plan.label, then="no shadow runs; the setting can go")
+    if candidate is not None:
+        note_candidate(plan, candidate)
     worker = Worker(settings, plan, candidate)
     log.info(
         "starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port

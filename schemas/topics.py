@@ -16,7 +16,6 @@ DAY_MS = 24 * HOUR_MS
 SCORES = "health.scores"
 CHANGES = "health.score-changes"
 ALERTS = "health.alerts"
-SHADOW = "health.shadow"
 ROLLUPS = "health.rollups"
 SHADOW = "health.shadow"
 INBOX = "vitals-inbox"

@@ -134,8 +134,8 @@ def open_books(
     return Opened(pair, kept, lacks, shadow_lacks, found is not None, begun)
 
 
-_TELLING = (b"l", b"r", STATE_KEY)
-"""Tags of the records in which it stands what was told: layouts, rows, state."""
+_TELLING = (b"l", b"r", b"t", STATE_KEY)
+"""Tags of the records in which it stands what was told: layouts, rows, tables of peers, state."""
 
 
 def _named(name: bytes, record: Record) -> Record:
@@ -202,6 +202,7 @@ def take_over(engine: Engine, told: Engine) -> None:
     mine.alerts.orphans = {places[row]: found for row, found in theirs.alerts.orphans.items()}
     for row, words in theirs.words.items():
         mine.words[places[row]] = {**mine.words.get(places[row], {}), **words}
+    engine.peers.taken = max(engine.peers.taken, told.peers.taken)
     engine.alerter.storm.load(told.alerter.storm.saved())
     engine.stalls.told.clear()
     engine.stalls.told.update(told.stalls.told)

@@ -319,7 +319,7 @@ class Engine:
         if mode is not Mode.CONFLATED:
             # Before the changes, which make what is said now the baseline of the next.
             self.alerter.tell(said, effects, at_border=at_border, arriving=arriving)
-            if self.stalls:
+            if self.stalls or self.stalls.told:  # what a policy before this one has told comes to its end
                 self.stalls.tell(self.as_of, effects)
         self._publisher.changes(said, effects, moved=moved, swept=swept)
         accounts.on_time[rows] = False

@@ -64,8 +64,8 @@ class Stalls:
 
     def _say(self, source: str, ended_ms: int | None, effects: Effects) -> None:
         rule = f"stalled:{source}"
-        hours = self._after[source] / 3_600_000
         if ended_ms is None:
+            hours = self._after[source] / 3_600_000
             summary = f"no {source} of any account for {hours:g} hours: its measures are held as they were"
         else:
             summary = f"{source} has come again"

@@ -79,3 +79,15 @@ def test_a_snoozed_alert_can_be_acknowledged() -> None:
         ("firing", None, NOON + HOUR_MS),
         ("firing", "ann", NOON + HOUR_MS),
     ]
+
+
+@pytest.mark.parametrize("sources", ["", STALLS.replace("signals", "surveys")])
+def test_a_stall_that_was_told_ends_with_a_policy_that_knows_no_stall_of_its_source(sources: str) -> None:
+    drive = driven(
+        [Cut(log(signal("m", 80, NOON), usage(DAY + DAY_MS)), Mode.HEAD, flush=False)], plan_of(POLICY + STALLS)
+    )
+    drive.save()
+    again = Drive(Engine(plan_of(POLICY + sources)))
+    changelog.restore(again.engine, drive.topic)
+    again.flush()
+    assert said(again)[-1] == ("stalled:signals", "resolved")
