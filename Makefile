@@ -76,7 +76,7 @@ demo: setup ## Run it all here: broker, made-up company, worker, table
 # Those without a broker on all cores, then those with one or a browser, two files at a time. Status 5: ARGS have left none of them.
 test: system setup check ## Everything CI runs: check, then tests, with a real Kafka and browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/property tests/golden tests/bench $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/broker tests/faults tests/browser $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile tests/broker tests/faults tests/browser $(ARGS) || [ $$? -eq 5 ]
 
 search: setup ## Look for new failures of the properties, by other examples each time
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/property $(ARGS)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 settings.register_profile(
-    "ci", max_examples=60, deadline=None, print_blob=True, suppress_health_check=SLOW_IS_FINE, derandomize=True
+    "ci", max_examples=40, deadline=None, print_blob=True, suppress_health_check=SLOW_IS_FINE, derandomize=True
 )
 settings.register_profile(
     "search", parent=settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate), derandomize=False
