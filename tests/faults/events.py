@@ -66,6 +66,28 @@ bands = [
 """
 """Hours and few days: borders every hour, and much falls out of the windows while a log is read."""
 
+RULES = (
+    SHORT
+    + """
+[alerts.sinking]
+when = { below = 45 }
+clear = 55
+for = "6h"
+
+[alerts.fall]
+when = { drop = 25, within = "24h" }
+cooldown = "12h"
+
+[alerts.gone]
+when = { left = "healthy" }
+max_per_day = 1
+
+[alerts.quiet]
+when = { silent = "product-usage", within = "2d" }
+"""
+)
+"""The same with alert rules that remember borders."""
+
 MOOD = """
 name = "mood"
 

@@ -9,16 +9,16 @@ import pytest
 
 from tests.faults import verdict
 from tests.faults.deployment import SLOWLY, Deployment
-from tests.faults.events import company
+from tests.faults.events import RULES, TEMPLATE, company
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
-def killed_at_random(folder: Path, kills: int, accounts: int, days: int) -> dict[str, int]:
+def killed_at_random(folder: Path, kills: int, accounts: int, days: int, policy: str = TEMPLATE) -> dict[str, int]:
     """Kill the worker `kills` times at random shares of the work, and judge what the last one makes of it."""
-    with Deployment(folder, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:
+    with Deployment(folder, policy=policy, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:
         sent = deployment.send(company(accounts, days))
         chance = random.Random(kills)
         for share in sorted(chance.uniform(0.01, 0.9) for _ in range(kills)):
@@ -34,6 +34,11 @@ def killed_at_random(folder: Path, kills: int, accounts: int, days: int) -> dict
 def test_a_worker_killed_at_random_moments_changes_nothing(tmp_path: Path, fault: Callable) -> None:
     figures = killed_at_random(tmp_path, kills=5, accounts=70, days=60)
     fault("1 worker SIGKILL x5 at random moments", figures)
+
+
+@pytest.mark.broker
+def test_alert_rules_that_remember_borders_outlive_kills(tmp_path: Path, fault: Callable) -> None:
+    fault("1 the same with alert rules, x4", killed_at_random(tmp_path, kills=4, accounts=40, days=25, policy=RULES))
 
 
 @pytest.mark.faults

@@ -160,6 +160,21 @@ def missing_episodes(
     ]
 
 
+def rule_transitions(open_at: Mapping[tuple[int, int], frozenset[tuple[str, str]]]) -> list[tuple[str, str, str, int]]:
+    """Return account, rule, status and border of every rule that began or ended to be open at a border.
+
+    `open_at` is by partition and border. Bands' own rules are left out.
+    """
+    found: list[tuple[str, str, str, int]] = []
+    before: dict[int, frozenset[tuple[str, str]]] = {}
+    for (partition, border_ms), episodes in sorted(open_at.items()):
+        known = before.get(partition, frozenset())
+        turns = [*((pair, "firing") for pair in episodes - known), *((pair, "resolved") for pair in known - episodes)]
+        found += [(*pair, status, border_ms) for pair, status in sorted(turns) if not pair[1].startswith("band:")]
+        before[partition] = episodes
+    return found
+
+
 def open_alerts(messages: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
     """Return (account, rule) of what fired and was not resolved, in the order of the topic."""
     firing: set[tuple[str, str]] = set()
