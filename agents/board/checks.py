@@ -19,8 +19,8 @@ from agents.settings import Settings
 from schemas.events import SOURCES
 from schemas.topics import DLQ_SUFFIX, INBOX
 
-_TIMEOUT_MS = 10_000
-ENOUGH_FAILURES = 3
+_REQUEST_MS, _CONNECT_MS = 5_000, 3_000
+ENOUGH_FAILURES = 2
 """So many in a row are told: one may be a broker's restart."""
 
 
@@ -39,7 +39,10 @@ class BrokerChecks:
         try:
             if self._admin is None:
                 self._admin = KafkaAdminClient(
-                    **self._settings.kafka_python(), client_id="vitals-board", request_timeout_ms=_TIMEOUT_MS
+                    **self._settings.kafka_python(),
+                    client_id="vitals-board",
+                    request_timeout_ms=_REQUEST_MS,
+                    bootstrap_timeout_ms=_CONNECT_MS,
                 )
             letters, lag = _counts(self._admin, self._settings.group)
         except (KafkaError, OSError, ValueError) as error:

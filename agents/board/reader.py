@@ -112,7 +112,8 @@ class Reader:
     def _take(self, records: list[Record], behind: dict[str, int | None]) -> None:
         board = self._board
         board.take(records)
-        board.read_at_ms = round(time.time() * 1000)
+        if records:
+            board.read_at_ms = round(time.time() * 1000)
         for topic, count in behind.items():
             board.progress[topic].there = count is not None
             board.progress[topic].behind = count or 0

@@ -1,7 +1,7 @@
 """All accounts at a glance: by band now and over time, who moves fastest and why, open alerts, what the board knows.
 
-Owns the figures over all accounts. Pure: how fresh the topics are is an argument. Called by `agents.board.app` and for
-the stream; takes some ten milliseconds at 10,000 accounts, so callers keep the answer for a moment.
+Owns the figures over all accounts. Pure. Called by `agents.board.board`, which keeps them for a moment: at 10,000
+accounts they take a tenth of a second.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def policies_of(state: State) -> list[PolicyCount]:
     return [PolicyCount(label, count) for label, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
 
 
-def scores_of(state: State) -> list[ScoreSummary]:
-    """Every score over all accounts."""
+def scores_of(state: State, past: dict[str, OverTime]) -> list[ScoreSummary]:
+    """Every score over all accounts; `past` is what `past_days` gave."""
     found = []
     for name in state.score_names():
         held = [account for account in state.accounts.values() if name in account.scores]
@@ -48,26 +48,35 @@ def scores_of(state: State) -> list[ScoreSummary]:
             ScoreSummary(
                 name=name,
                 bands=[Named(band, counts[band]) for band in state.bands(name)],
-                over_time=_over_time(state, name, held, counts),
+                over_time=_with_now(state, name, past.get(name, OverTime([], {})), counts),
                 movers={span: _movers(state, name, held, length) for span, length in SPANS.items()},
             )
         )
     return found
 
 
-def _over_time(state: State, score: str, held: list[Account], now: Counter[str]) -> OverTime:
-    """Accounts by band at the ends of the last days; the last entry is now."""
+def past_days(state: State) -> dict[str, OverTime]:
+    """By score, the accounts by band at the ends of the last days that are over."""
+    return {name: _past(state, name) for name in state.score_names()}
+
+
+def _past(state: State, score: str) -> OverTime:
     last = state.time // DAY_MS * DAY_MS
-    lines = [account.lines[score] for account in held if len(account.lines.get(score, ()))]
+    held = [account.lines.get(score) for account in state.accounts.values() if score in account.scores]
+    lines = [line for line in held if line is not None and len(line)]
     first = min((next(line.points()).time for line in lines), default=state.time)
     days = [day for day in range(last - (DAYS - 2) * DAY_MS, last + 1, DAY_MS) if first <= day < state.time]
     totals: dict[int, list[int]] = {}
     for line in lines:
         line.count_days(days, totals)
-    counted = {state.tables.bands.text(number): list(accumulate(steps)) for number, steps in totals.items()}
-    empty = [0] * len(days)
-    accounts = {band: [*counted.get(band, empty)[: len(days)], now[band]] for band in state.bands(score)}
-    return OverTime([*days, state.time], accounts)
+    bands = {state.tables.bands.text(number): list(accumulate(steps)) for number, steps in totals.items()}
+    return OverTime(days, {band: counts[: len(days)] for band, counts in bands.items()})
+
+
+def _with_now(state: State, score: str, past: OverTime, now: Counter[str]) -> OverTime:
+    empty = [0] * len(past.days)
+    accounts = {band: [*past.accounts.get(band, empty), now[band]] for band in state.bands(score)}
+    return OverTime([*past.days, state.time], accounts)
 
 
 def _movers(state: State, score: str, held: list[Account], length: int) -> Movers:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tests.bench.board import measure_board
 from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
 from tests.bench.latency import measure_latency
 from tests.bench.progress import EngineError
@@ -27,7 +28,7 @@ from tests.broker.kafka_server import KafkaServer, KafkaServerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore")
+_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board")
 _HEAP_MB = 4096
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
@@ -77,6 +78,8 @@ def _measure(chosen: list[str], events: int, repeats: int, folder: Path, tell: C
         for engine in RESTORE:
             with _broker() as kafka:
                 results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
+    if "board" in chosen:
+        results.board = measure_board(tell)
     return results
 
 

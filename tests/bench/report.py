@@ -5,7 +5,7 @@ Owns the presentation. Must not measure. Called by `__main__`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from tests.bench.restore import MANY
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tests.bench.board import BoardFigures
     from tests.bench.latency import Latency
     from tests.bench.restore import Restored
     from tests.bench.throughput import Measured
@@ -43,6 +44,7 @@ class Results:
     throughput: dict[str, Measured] = field(default_factory=dict)
     latency: dict[str, Latency] = field(default_factory=dict)
     restore: dict[str, Restored] = field(default_factory=dict)
+    board: BoardFigures | None = None
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -65,6 +67,8 @@ def as_json(results: Results) -> dict[str, Any]:
         found["restore_accounts_per_s"] = round(restored.accounts_per_s)
     if OURS in results.throughput:
         found["changelog_bytes_per_event"] = round(results.throughput[OURS].changelog_bytes_per_event, 1)
+    if results.board is not None:
+        found["board"] = {name: round(value, 1) for name, value in asdict(results.board).items()}
     return found
 
 
@@ -82,6 +86,19 @@ def show(console: Console, results: Results) -> None:
         console.print(_latency_table(results.latency))
     if results.restore:
         console.print(_restore_table(results.restore))
+    if results.board is not None:
+        console.print(_board_table(results.board))
+
+
+def _board_table(board: BoardFigures) -> Table:
+    table = Table(title="A board: 10,000 accounts, 1,000,000 changes; CPU time", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("records/s", "RSS B/account", "summary ms", "past days ms", "list ms", "page ms", "row µs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    counts = (f"{board.records_per_s:,.0f}", f"{board.bytes_per_account:,.0f}", f"{board.summary_ms:,.0f}")
+    table.add_row(
+        *counts, f"{board.past_days_ms:,.0f}", f"{board.list_ms:,.0f}", f"{board.page_ms:.1f}", f"{board.row_us:,.0f}"
+    )
+    return table
 
 
 def _table(title: str, *figures: str) -> Table:
