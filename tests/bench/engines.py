@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.broker.kafka_server import KafkaServer
 
 POLICY = Path(__file__).with_name("policy.toml")
+ALERTING = Path(__file__).with_name("alerting.toml")
 EVERYTHING = Path(__file__).with_name("everything.toml")
 USAGE_TOPIC = "product-usage"
 
@@ -68,6 +69,10 @@ class Engine(ABC):
     def changes_topic(self, run: Run) -> str:
         """The topic with one record for every change, to count them."""
         return self.scores_topic(run)
+
+    def alerts_topic(self) -> str | None:
+        """The topic of alerts, of an engine that has them."""
+        return None
 
     def changelog_topic(self, run: Run) -> str:
         """The topic that the engine restores its accounts from."""
@@ -187,6 +192,10 @@ class Vitals(Engine):
         """The topic of explained changes."""
         return "health.score-changes"
 
+    def alerts_topic(self) -> str | None:
+        """The topic of alerts."""
+        return "health.alerts"
+
     def read_score(self, value: bytes) -> float:
         """The value of the score that all engines compute."""
         return msgspec.json.decode(value, type=_HealthScores).scores["health"].value
@@ -214,7 +223,7 @@ THROUGHPUT: tuple[Engine, ...] = (
 )
 
 LATENCY: tuple[Engine, ...] = (
-    Vitals("ours", "account-vitals", {"VITALS_TIME": "live", "VITALS_DEDUP": "true"}, processes=CORES),
+    Vitals("ours", "account-vitals", {"VITALS_TIME": "live", "VITALS_DEDUP": "true"}, ALERTING, processes=CORES),
     KafkaStreams("kafka_streams", "Kafka Streams", "EACH", settings=("producer.linger.ms=1",)),
 )
 RESTORE: tuple[Engine, ...] = (

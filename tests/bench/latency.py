@@ -2,7 +2,7 @@
 
 Owns the method. Both times are the broker's own: input and output topic stamp records as they append them, so no clock
 of a client and no reader is in the figure. Each hundredth event belongs to an account never seen before, so the first
-score of that account answers that event and no other. The first seconds are left out.
+score of that account, and its first alert, answer that event and no other. The first seconds are left out.
 Must not know how engines work. Called by `__main__`.
 """
 
@@ -42,13 +42,15 @@ _BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime"}
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from the append of an event to the append of its score."""
+    """Milliseconds from the append of an event to the append of its score, and of its alert where there are alerts."""
 
     label: str
     p50: float
     p99: float
     samples: int
     rate: float
+    alerts: tuple[float, float] | None
+    """The p50 and p99 of alerts."""
 
 
 def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: Callable[[str], None]) -> Latency:
@@ -60,7 +62,9 @@ def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
     """
     run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder)
     scores = engine.scores_topic(run)
-    kafka.create_topics({name: {"partitions": PARTITIONS, "config": _BY_THE_BROKER} for name in (USAGE_TOPIC, scores)})
+    alerts = engine.alerts_topic()
+    names = [name for name in (USAGE_TOPIC, scores, alerts) if name is not None]
+    kafka.create_topics({name: {"partitions": PARTITIONS, "config": _BY_THE_BROKER} for name in names})
     known = first_events(ACCOUNTS, until_ms=time.time_ns() // 1_000_000)
     asyncio.run(load(kafka, USAGE_TOPIC, known))
     tell(f"{engine.label}: {RATE:,} events/s for {_SETTLE_S + SECONDS:.0f} s")
@@ -72,9 +76,18 @@ def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
             wait_for(admin, process, run.group, USAGE_TOPIC, records=sum(end_offsets(kafka, USAGE_TOPIC).values()))
         finally:
             process.terminate(_STOP_WITHIN_S)
-    waited = answer_times(asyncio.run(read_all(kafka, USAGE_TOPIC, {})), asyncio.run(read_all(kafka, scores, {})))
-    p50, p99 = np.percentile(waited, [50, 99])
-    return Latency(engine.label, float(p50), float(p99), len(waited), reached)
+    events = asyncio.run(read_all(kafka, USAGE_TOPIC, {}))
+    waited = answer_times(events, asyncio.run(read_all(kafka, scores, {})))
+    p50, p99 = _percentiles(waited)
+    alerted = None
+    if alerts is not None:
+        alerted = _percentiles(answer_times(events, asyncio.run(read_all(kafka, alerts, {}))))
+    return Latency(engine.label, p50, p99, len(waited), reached, alerted)
+
+
+def _percentiles(waited: list[int]) -> tuple[float, float]:
+    p50, p99 = np.percentile(waited, [50, 99]).tolist()
+    return p50, p99
 
 
 def _pace(kafka: KafkaServer) -> float:

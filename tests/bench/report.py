@@ -61,6 +61,8 @@ def as_json(results: Results) -> dict[str, Any]:
     if OURS in results.latency:
         latency = results.latency[OURS]
         found["latency_ms"] = {"p50": round(latency.p50, 1), "p99": round(latency.p99, 1)}
+        if latency.alerts is not None:
+            found["alert_ms"] = {"p50": round(latency.alerts[0], 1), "p99": round(latency.alerts[1], 1)}
     if OURS in results.restore:
         restored = results.restore[OURS]
         found["bytes_per_account"] = round(restored.bytes_per_account)
@@ -123,9 +125,11 @@ def _throughput_table(measured: dict[str, Measured]) -> Table:
 
 
 def _latency_table(measured: dict[str, Latency]) -> Table:
-    table = _table("Milliseconds from event to score, both in Kafka", "events/s", "p50", "p99", "samples")
+    heads = ("events/s", "p50", "p99", "alert p50", "alert p99", "samples")
+    table = _table("Milliseconds from event to score and to alert, all in Kafka", *heads)
     for row in measured.values():
-        table.add_row(row.label, f"{row.rate:,.0f}", f"{row.p50:,.0f}", f"{row.p99:,.0f}", f"{row.samples:,}")
+        alerts = ("-", "-") if row.alerts is None else (f"{row.alerts[0]:,.0f}", f"{row.alerts[1]:,.0f}")
+        table.add_row(row.label, f"{row.rate:,.0f}", f"{row.p50:,.0f}", f"{row.p99:,.0f}", *alerts, f"{row.samples:,}")
     return table
 
 

@@ -18,7 +18,7 @@ from schemas.outputs import ScoreMessage
 from stream.plan import compile_plan
 from stream.policy import parse_policy
 from tests.bench import faust_documented, workload
-from tests.bench.engines import EVERYTHING, POLICY
+from tests.bench.engines import ALERTING, EVERYTHING, POLICY
 from tests.bench.latency import answer_times
 from tests.bench.loading import partition_of, partitions_of_accounts
 from tests.bench.progress import EngineError
@@ -144,7 +144,7 @@ def test_json_holds_what_was_measured_and_nothing_else() -> None:
     }
 
 
-@pytest.mark.parametrize("policy", [POLICY, EVERYTHING])
+@pytest.mark.parametrize("policy", [POLICY, EVERYTHING, ALERTING])
 def test_our_policies_give_the_same_scores(policy: Path, tmp_path: Path) -> None:
     events = workload.make_workload(2_000, ACCOUNTS)
     file = tmp_path / "product-usage.jsonl"
