@@ -28,6 +28,14 @@ class Word(Struct, omit_defaults=True):
         end = instant_ms(self.snoozed.until)
         return end if end > max(as_of_ms, instant_ms(self.snoozed.time)) else None
 
+    def said(self) -> tuple[tuple[int, str | None] | None, int | None]:
+        """When (ms) and by whom it was acknowledged, and the end of its snooze (ms)."""
+        acknowledged, snoozed = self.acknowledged, self.snoozed
+        return (
+            None if acknowledged is None else (instant_ms(acknowledged.time), acknowledged.by),
+            None if snoozed is None or snoozed.until is None else instant_ms(snoozed.until),
+        )
+
 
 class Words(dict[int, dict[str, Word]]):
     """By row and rule."""
@@ -36,28 +44,24 @@ class Words(dict[int, dict[str, Word]]):
         """Empty; only of these `rules` something can be said."""
         super().__init__()
         self._rules = frozenset(rules)
-        self.fresh: dict[tuple[int, str], set[str]] = {}
-        """By (row, rule) the kinds of words that are new and have not been told yet."""
+        self._told: dict[tuple[int, str], object] = {}
+        """By (row, rule) what had been said before what has not been told yet."""
 
     def take(self, row: int, control: ControlEvent) -> None:
         """Take an acknowledgement or a snooze; of two snoozes the one with the later (time, id) holds."""
         if control.rule not in self._rules:
             return
         word = self.setdefault(row, {}).setdefault(control.rule, Word())
+        self._told.setdefault((row, control.rule), word.said())
         if control.kind == "acknowledge":
             word.acknowledged = control
         elif word.snoozed is None or _rank(control) > _rank(word.snoozed):
             word.snoozed = control
-        else:
-            return
-        self.fresh.setdefault((row, control.rule), set()).add(control.kind)
 
     def is_news(self, row: int, rule: str) -> bool:
-        """Whether something that still holds is new; asked once, as it is told then."""
-        kinds, word = self.fresh.pop((row, rule), set()), self[row][rule]
-        return ("acknowledge" in kinds and word.acknowledged is not None) or (
-            "snooze" in kinds and word.snoozed is not None
-        )
+        """Whether what was said of an alert is not what it was; asked once, as it is told then."""
+        said = self[row][rule].said()
+        return self._told.pop((row, rule), said) != said
 
     def forget(self, row: int, rule: str) -> None:
         """Forget what was said of an alert."""

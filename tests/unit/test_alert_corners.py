@@ -67,6 +67,8 @@ def told(*arrivals: tuple[str, bytes]) -> list[tuple[str, str | None, int | None
 def test_a_word_that_changes_nothing_is_not_told() -> None:
     fires = signal("m", 20, NOON)
     assert told(fires, word("snooze", NOON + 1, until=NOON + 1)) == [("firing", None, None)]
+    twice = (word("acknowledge", NOON + 1), word("acknowledge", NOON + 1, id="again"))
+    assert told(fires, *twice) == [("firing", None, None), ("firing", "ann", None)]
     later = word("snooze", NOON + 2, until=NOON + HOUR_MS)
     earlier = word("snooze", NOON + 1, until=NOON + 2 * HOUR_MS)
     assert told(fires, later, earlier) == [("firing", None, None), ("firing", None, NOON + HOUR_MS)]
