@@ -104,7 +104,8 @@ class Board:
     def tick(self) -> None:
         """Tell the stream that there are new figures, if there are; called every `KEPT_S`."""
         if self.ready and self.streams.clients and self.state.version != self._summed:
-            self._summed = self.state.version
+            self.scores()
+            self._summed = self._kept.version  # older figures that are good enough now are followed by the new ones
             self.hub.told(SUMMARY_KEY)
 
     def heartbeat(self) -> dict[str, object]:

@@ -199,3 +199,21 @@ def test_the_shadow_shows_who_would_move_and_which_alerts_would_be() -> None:
     assert [(rule.rule, rule.examples) for rule in view.alerts.raised] == [("low", ["b"])]
     assert [(rule.rule, rule.examples) for rule in view.alerts.spared] == [("low", ["c"])]
     assert not shadow_of(board_of(score("a", 1.0)).state, None, 1).available
+
+
+def test_the_stream_is_told_of_new_figures_until_it_has_them() -> None:
+    board = board_of(score("a", 80.0))
+    board.streams.clients = 1
+    board.tick()
+    board.take([score("a", 30.0)])  # at once: the figures of before are still good enough
+    for is_due in (True, True):
+        before = board.hub.position
+        board.tick()
+        assert (board.hub.position > before) == is_due
+        assert board.summary().scores[0].bands[0] == Named("healthy", 1)
+    board._kept.until_s = 0.0
+    for is_due in (True, False):
+        before = board.hub.position
+        board.tick()
+        assert (board.hub.position > before) == is_due
+        assert board.summary().scores[0].bands[-1] == Named("at-risk", 1)
