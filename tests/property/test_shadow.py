@@ -153,9 +153,9 @@ def held(engine: Engine) -> dict[str, object]:
 
 
 def assert_episodes(both: Both) -> set[tuple[str, str]]:
-    """Each alert, but for repeats after a crash, fires and is resolved in turn; returns those open at the end."""
+    """Each alert fires and is resolved in turn; returns those open at the end."""
     opened: set[tuple[str, str]] = set()
-    for alert in {alert.id: alert for alert in both.alerts()}.values():
+    for alert in both.alerts():
         what = alert.account_id, alert.rule
         assert (what in opened) == (alert.status == "resolved"), alert
         opened ^= {what}
@@ -185,6 +185,8 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     if data.draw(st.booleans()):  # it crashes before all of its first commit is written
         both.commit(data.draw(st.integers(0, 40)))
         both.start()
+        if both.opened.promoted:
+            del both.raw[-1]  # all is said again, with other ids where a border comes before
     assert (both.opened.lacks, both.pair.shadow) == ({}, None)
     drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
 
@@ -208,9 +210,9 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
 
 
 def assert_chained(both: Both) -> None:
-    """Each change, but for repeats after a crash, begins where the one before it ended, also over the promotion."""
+    """Each change begins where the one before it ended, also over the promotion."""
     told: dict[tuple[str, str], float] = {}
-    for change in {change.id: change for change in both.changes()}.values():
+    for change in both.changes():
         assert change.from_ == told.get((change.account_id, change.score), 0)
         assert np.isclose(sum(factor.delta for factor in change.factors), change.to - change.from_, atol=1e-9)
         told[change.account_id, change.score] = change.to
