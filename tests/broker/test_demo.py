@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,12 +122,27 @@ def test_a_real_kafka_does_as_well(tmp_path: Path) -> None:
 def test_a_signal_ends_it_cleanly_at_any_time(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     with demo(tmp_path) as process:
         wait_for(process, moment)
-        assert len(still_running(tmp_path)) == 3  # the demo, its broker, its worker
+        assert len(still_running(tmp_path)) == 4  # the demo, its broker, its board, its worker
         process.send_signal(number)
         result, errors = finish(process)
     assert "nothing is left running" in errors
     assert result["events"] >= result["applied"]
     assert_nothing_is_left(tmp_path)
+
+
+def test_its_board_answers_and_can_be_left_out(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        address = re.search(r"http://127.0.0.1:\d+/", wait_for(process, "The board is at"))
+        assert address
+        wait_for(process, "playing")
+        with urllib.request.urlopen(address[0] + "api/session", timeout=30) as answer:
+            assert json.load(answer)["auth"] == "none"
+    with demo(tmp_path, "--no-board") as process:
+        wait_for(process, "playing")
+        assert len(still_running(tmp_path)) == 3
+        process.send_signal(signal.SIGINT)
+        _, errors = finish(process)
+    assert "The board" not in errors
 
 
 def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_people_answer(tmp_path: Path) -> None:
     assert answers == [
         (None, None, None),
         (day_ms(4), "ann", None),
-        (None, None, day_ms(1)),
+        (day_ms(4), "ann", day_ms(1)),
         (day_ms(4), "ann", None),
     ]
     assert {(alert.status, alert.starts_at, alert.fingerprint) for alert in told} == {

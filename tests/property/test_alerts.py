@@ -50,7 +50,7 @@ def assert_all_borders(data: st.DataObject, drive: Observed, case: Case) -> None
     assert_open_at_borders(drive.engine, alerts_at_borders(log, text, NOW_MS, drive.engine.as_of))
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(st.data(), alerting_cases(), st.sampled_from(MODES), st.booleans())
 def test_open_at_every_border(data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool) -> None:
     text, log = case
@@ -58,7 +58,7 @@ def test_open_at_every_border(data: st.DataObject, case: Case, modes: tuple[Mode
         assert_all_borders(data, observed(text, data.draw(cuts(records, modes)), restarts=restarts), case)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data(), alerting_cases(), st.booleans())
 def test_what_still_holds_is_told_on_arrival(data: st.DataObject, case: Case, restarts: bool) -> None:
     text, log = case
@@ -69,7 +69,7 @@ def test_what_still_holds_is_told_on_arrival(data: st.DataObject, case: Case, re
         assert len(drive.engine.reader.contents) == len(drive.engine.reader.open)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
 def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
     text, log = case
@@ -90,7 +90,7 @@ def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, 
 # What people say of alerts
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data(), alerting_cases(words=True, in_order=True), st.sampled_from(MODES), st.booleans())
 def test_a_snooze_is_told_at_every_border(
     data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool
@@ -106,7 +106,7 @@ def test_a_snooze_is_told_at_every_border(
             }, border_ms
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data(), alerting_cases(words=True, in_order=True), st.booleans())
 def test_an_acknowledgement_is_of_one_episode(data: st.DataObject, case: Case, restarts: bool) -> None:
     text, log = case

@@ -231,7 +231,7 @@ def read(text: str) -> tuple[Policy | None, tuple[Problem, ...]]:
 
 @given(text=broken())
 @example(text=texts()[0])
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_broken_policy_is_refused_in_words_or_scores(log: Path, text: str) -> None:
     policy, problems = read(text)
     seen("valid" if policy else "refused")

@@ -92,7 +92,7 @@ def same_as_alone(both: Both, live: Alone, other: Alone) -> None:
         assert sorted(message.alerts) == sorted(rule for name, rule in opened if name == account)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.data(), plausible_logs(partitions=1), pairs(rich=False), st.sampled_from(MODES))
 def test_both_say_what_each_says_alone(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan], modes: tuple[Mode, ...]
@@ -114,7 +114,7 @@ def test_both_say_what_each_says_alone_in_all_of_the_language(
     same_as_alone(both, live, other)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.data(), plausible_logs(partitions=1, backdated=False), pairs(rich=False))
 def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
@@ -167,6 +167,7 @@ def next_border(engine: Engine) -> int:
     return (engine.as_of // DAY_MS + 1) * DAY_MS
 
 
+@settings(max_examples=15)
 @given(st.data(), plausible_logs(partitions=1), pairs(rich=False))
 def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]

@@ -39,7 +39,7 @@ def assert_confident(
                 assert "confidence" not in score
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.data(), alerting_cases(), st.sampled_from((Mode.HEAD, Mode.EXACT)))
 def test_scores_at_every_border(data: st.DataObject, case: Case, mode: Mode) -> None:
     text, log = case
@@ -55,7 +55,7 @@ def test_scores_at_every_border(data: st.DataObject, case: Case, mode: Mode) -> 
                 assert_confident(found, scores, episodes[partition, border_ms], text)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.data(), alerting_cases(), st.sampled_from(CATCHING_UP), st.booleans())
 def test_final_scores_in_every_mode_and_across_restarts(
     data: st.DataObject, case: Case, catching_up: Mode, restarts: bool

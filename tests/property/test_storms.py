@@ -93,7 +93,7 @@ class Storms:
         assert digests <= {None if self.storm is None else self.storm["fingerprint"]}, fired
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     signals(),
     st.sampled_from((Fraction(1, 5), Fraction(2, 5), Fraction(1))),

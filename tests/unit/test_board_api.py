@@ -11,6 +11,8 @@ import msgspec
 import pytest
 import schemathesis
 from hypothesis import settings
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.answers import UnavailableError
 from agents.board.board import Board, Record
@@ -72,24 +74,38 @@ def filled() -> Board:
 
 
 _client = client_of(filled(), board_token=TOKEN, board_hosts="testserver")
-_schema = schemathesis.openapi.from_asgi("/openapi.json", _client.app, headers=BEARER).exclude(
-    path="/api/stream"
-)  # it never ends; its own tests are in test_board_stream
 
 
-@_schema.parametrize()
+async def of_known_accounts(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same application, with a document that names the only account and rule there are."""
+    if scope["type"] != "http" or scope["path"] != "/openapi.json":
+        await _client.app(scope, receive, send)
+        return
+    made = document()
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "path":
+                    parameter["schema"] = {"enum": [{"account": "acme", "rule": "low"}[parameter["name"]]]}
+    await Response(msgspec.json.encode(made), media_type="application/json")(scope, receive, send)
+
+
+def schema_of(app: ASGIApp) -> Any:
+    """What schemathesis asks; the stream never ends and has tests of its own in test_board_stream."""
+    return schemathesis.openapi.from_asgi("/openapi.json", app, headers=BEARER).exclude(path="/api/stream")
+
+
+@schema_of(_client.app).parametrize()  # type: ignore[untyped-decorator]  # schemathesis makes it at run time
 @settings(max_examples=20, deadline=None)
 def test_the_document_holds(case: Any) -> None:
     # What an id or a rule may be, no schema can say: that a made-up one is not found is right.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
-@_schema.include(path_regex="^/api/accounts/{account}").parametrize()
+@schema_of(of_known_accounts).include(path_regex="^/api/accounts/{account}").parametrize()  # type: ignore[untyped-decorator]
 @settings(max_examples=20, deadline=None)
 def test_the_document_holds_for_an_account_that_is_there(case: Any) -> None:
-    case.path_parameters["account"] = "acme"
-    if "rule" in case.path_parameters:
-        case.path_parameters["rule"] = "low"
+    # A cursor or a moment of the right type may still be none of ours.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
