@@ -132,10 +132,10 @@ def test_a_signal_ends_it_cleanly_at_any_time(tmp_path: Path, moment: str, numbe
 
 def test_its_board_answers_and_can_be_left_out(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
-        address = re.search(r"http://127.0.0.1:\d+/", wait_for(process, "The board is at"))
-        assert address
+        port = re.search(r"http://127.0.0.1:(\d+)/", wait_for(process, "The board is at"))
+        assert port
         wait_for(process, "playing")
-        with urllib.request.urlopen(address[0] + "api/session", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/api/session", timeout=30) as answer:
             assert json.load(answer)["auth"] == "none"
     with demo(tmp_path, "--no-board") as process:
         wait_for(process, "playing")

@@ -95,14 +95,14 @@ def schema_of(app: ASGIApp) -> Any:
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=BEARER).exclude(path="/api/stream")
 
 
-@schema_of(_client.app).parametrize()  # type: ignore[untyped-decorator]  # schemathesis makes it at run time
+@schema_of(_client.app).parametrize()
 @settings(max_examples=20, deadline=None)
 def test_the_document_holds(case: Any) -> None:
     # What an id or a rule may be, no schema can say: that a made-up one is not found is right.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
-@schema_of(of_known_accounts).include(path_regex="^/api/accounts/{account}").parametrize()  # type: ignore[untyped-decorator]
+@schema_of(of_known_accounts).include(path_regex="^/api/accounts/{account}").parametrize()
 @settings(max_examples=20, deadline=None)
 def test_the_document_holds_for_an_account_that_is_there(case: Any) -> None:
     # A cursor or a moment of the right type may still be none of ours.
