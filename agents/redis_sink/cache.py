@@ -8,6 +8,7 @@ not know Kafka. Raises what redis-py raises. Called by `agents.redis_sink.proces
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from agents.redis_sink.fields import Write
@@ -64,6 +66,7 @@ def connect(settings: Settings) -> redis.Redis:
             "ssl_password": password.get_secret_value() if password else None,
             "ssl_cert_reqs": "required",
             "ssl_check_hostname": True,
+            "redis_connect_func": _greet,
         }
     return redis.Redis.from_url(
         settings.redis_url,
@@ -74,6 +77,18 @@ def connect(settings: Settings) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         **options,
     )
+
+
+def _greet(connection: Any) -> None:
+    """Read something right after the handshake, whatever the answer.
+
+    A server of TLS 1.3 sends session tickets after it; left unread they look like an answer to nothing that was asked,
+    and the pool refuses the connection.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    with contextlib.suppress(ResponseError):
+        connection.read_response()
 
 
 def _path(path: Path | None) -> str | None:
