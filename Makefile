@@ -73,10 +73,12 @@ $(READY): pyproject.toml
 demo: setup ## Run it all here: broker, made-up company, worker, table
 	$(BIN)/vitals demo $(ARGS)
 
-# Those without a broker on all cores, then those with one or a browser, which mostly wait, three files at a time. Status 5: ARGS have left none of them.
+# Those without a broker on all cores; then those with one, which mostly wait, three files at a time; then those with a
+# browser, whose client keeps an event loop running in its process. Status 5: ARGS have left none of them.
 test: system setup check ## Everything CI runs: check, then tests, with a real Kafka and browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/property tests/golden tests/bench $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile tests/broker tests/faults tests/browser $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile tests/broker tests/faults $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile tests/browser $(ARGS) || [ $$? -eq 5 ]
 
 search: setup ## Look for new failures of the properties, by other examples each time
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/property $(ARGS)
