@@ -117,6 +117,7 @@ def test_an_acknowledgement_reaches_the_controls_and_topics_that_come_later_are_
             board.kill()
 
 
+@pytest.mark.faults
 def test_a_board_waits_for_its_broker_to_come_back(tmp_path: Path) -> None:
     with Deployment(tmp_path) as deployment:
         first, second = score("acme", 30.0), score("acme", 55.0, NOON + 1)

@@ -104,6 +104,7 @@ def test_counts_add_up_although_the_worker_is_killed(tmp_path: Path) -> None:
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.mark.faults
 @pytest.mark.broker
 @pytest.mark.timeout(PATIENCE_S + 60)
 def test_a_real_kafka_does_as_well(tmp_path: Path) -> None:

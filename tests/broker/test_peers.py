@@ -64,6 +64,7 @@ def percentiles(deployment: Deployment) -> list[float | None]:
     ]
 
 
+@pytest.mark.faults
 def test_peers_of_all_partitions(tmp_path: Path) -> None:
     with Deployment(tmp_path, policy=POLICY) as deployment:
         deployment.send(use(_MIDNIGHT_MS - 2 * HOUR_MS, 1, 3, 2, 4))

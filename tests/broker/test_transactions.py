@@ -88,6 +88,7 @@ def until_applied(deployment: Deployment, count: int) -> None:
     deployment.until(done, f"{count} applied, no lag, all committed", 60)
 
 
+@pytest.mark.faults
 def test_only_what_was_committed_counts(tmp_path: Path, runner: asyncio.Runner) -> None:
     with (
         Deployment(tmp_path) as deployment,

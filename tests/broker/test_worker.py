@@ -121,6 +121,7 @@ def test_the_metrics_tell_what_was_done(settled: Deployment) -> None:
     assert not accounts, "no account is named in a metric"
 
 
+@pytest.mark.faults
 def test_a_topic_that_lags_far_behind_leaves_every_border_exact(tmp_path: Path) -> None:
     """The tickets are written long after all else and come in crumbs; the others wait for them."""
     events = company(60, 60, seed=5)
@@ -162,7 +163,7 @@ def test_a_killed_worker_that_returns_does_not_wait_for_its_session_to_end(tmp_p
         deployment.judge()
 
 
-@pytest.mark.parametrize("end", ["signal", "death of one"])
+@pytest.mark.parametrize("end", ["signal", pytest.param("death of one", marks=pytest.mark.faults)])
 def test_several_processes_share_the_work_and_end_together(tmp_path: Path, end: str) -> None:
     with Deployment(tmp_path) as deployment:
         sent = deployment.send(company(40, 20))

@@ -64,6 +64,7 @@ async def watched(board: WorkerProcess, deployment: Deployment) -> tuple[Swarm, 
     return swarm, peak - before, took_s
 
 
+@pytest.mark.faults
 def test_200_clients_some_slow_some_coming_back(tmp_path: Path, fault: Callable[[str, Figures], None]) -> None:
     with Deployment(tmp_path) as deployment:
         deployment.send(messages(0))

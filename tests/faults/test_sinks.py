@@ -322,6 +322,7 @@ def test_what_a_webhook_refuses_lies_among_the_dead_letters_and_nothing_is_told_
     assert reasons == {"status_422": 2, "status_302": 2, "status_500": 2}
 
 
+@pytest.mark.faults
 def test_a_webhook_that_is_gone_is_left_alone_and_what_waits_is_kept(deployment: Deployment, tmp_path: Path) -> None:
     gone = [True]
     with Receiver(lambda *_: 410 if gone[0] else 200) as receiver:
@@ -343,6 +344,7 @@ def test_a_webhook_that_is_gone_is_left_alone_and_what_waits_is_kept(deployment:
             bench.end()
 
 
+@pytest.mark.faults
 def test_the_first_start_of_all_tells_what_is_open_then_and_nothing_older(
     deployment: Deployment, tmp_path: Path
 ) -> None:
