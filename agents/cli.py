@@ -53,9 +53,9 @@ def worker(
     processes: Annotated[int, typer.Option(min=1, help="Worker processes; one keeps about one core busy.")] = 1,
 ) -> None:
     """Run a worker; start as many as there are partitions."""
+    from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.pool import run_pool
-    from agents.topics_admin import BrokerError
     from agents.worker import run_worker
 
     loaded = settings_of(settings, broker=broker, policy=policy, shadow=shadow)
@@ -80,7 +80,8 @@ def topics(
     as_json: AsJson = False,
 ) -> None:
     """Show each topic's partitions, retention and fit; create what lacks."""
-    from agents.topics_admin import BrokerError, create_missing, describe_topics
+    from agents.broker import BrokerError
+    from agents.topics_admin import create_missing, describe_topics
     from schemas.topics import DAY_MS
 
     loaded = settings_of(settings, broker=broker)
@@ -131,9 +132,9 @@ def rollup(
     once: Annotated[bool, typer.Option("--once", help="Bring health.rollups up to date and end.")] = False,
 ) -> None:
     """Keep the scores of parent accounts (health.rollups) up to date with those of their children."""
+    from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.rollup import run_rollup
-    from agents.topics_admin import BrokerError
 
     loaded = settings_of(settings, broker=broker)
     configure_logging(loaded.log_level)
@@ -154,9 +155,9 @@ def peers(
     ] = False,
 ) -> None:
     """Keep the tables of peers (vitals-peers) that a policy with compare = "peers" goes by; one process is enough."""
+    from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.peers import run_peers
-    from agents.topics_admin import BrokerError
 
     loaded = settings_of(settings, broker=broker, policy=policy)
     plan = plan_of(loaded)

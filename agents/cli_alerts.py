@@ -41,10 +41,10 @@ def notify(settings: SettingsFile = None, broker: BrokerUrl = None) -> None:
 
 
 def _run(settings: Settings, name: str, build: Build, port: int) -> None:
+    from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.settings import SettingsError
     from agents.sinks.run import run_sink
-    from agents.topics_admin import BrokerError
 
     configure_logging(settings.log_level)
     try:

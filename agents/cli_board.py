@@ -32,9 +32,9 @@ def board(
     """Serve the board: a page and its API of accounts, what moves them and their alerts."""
     from agents.board.recorded import RecordingError
     from agents.board.serve import address, serve, serve_recording
+    from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.settings import SettingsError
-    from agents.topics_admin import BrokerError
 
     loaded = settings_of(settings, broker=broker, policy=policy, board_host=host, board_port=port)
     plan = plan_of(loaded)

@@ -214,8 +214,8 @@ def _score_of(engine: Engine, account: str) -> ScoreMessage | None:
 def _from_topic(
     account: str, settings: Path | None, policy: Path | None, broker: str | None, score: str | None
 ) -> Explanation:
+    from agents.broker import BrokerError
     from agents.latest import latest_score
-    from agents.topics_admin import BrokerError
     from stream.chosen import UnknownScoreError
     from stream.explain import explain_message
 
@@ -295,7 +295,8 @@ def _check_order(policy: Path | None, more: list[Path] | None, against: list[Pat
 
 
 def _topic_problems(settings: Settings) -> list[str]:
-    from agents.topics_admin import BrokerError, describe_topics
+    from agents.broker import BrokerError
+    from agents.topics_admin import describe_topics
 
     try:
         states = describe_topics(settings)

@@ -20,10 +20,10 @@ def redis(
     once: Annotated[bool, typer.Option("--once", help="Bring Redis up to date and end.")] = False,
 ) -> None:
     """Keep the latest scores in Redis, and tell its subscribers what changes."""
+    from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.redis_sink.process import RedisRefusedError, run_redis_sink
     from agents.settings import SettingsError
-    from agents.topics_admin import BrokerError
 
     loaded = settings_of(settings, broker=broker)
     configure_logging(loaded.log_level)

@@ -49,8 +49,8 @@ def shadow(
     candidate: ShadowPath = None,
 ) -> None:
     """Show what would be otherwise if the shadow policy were live; --promote makes it so."""
+    from agents.broker import BrokerError
     from agents.shadow_topics import read_standing
-    from agents.topics_admin import BrokerError
     from stream.differences import compare
 
     loaded = settings_of(settings, broker=broker, policy=policy, shadow=candidate)

@@ -7,19 +7,17 @@ and not more than one should run. Called by the command.
 
 from __future__ import annotations
 
-import logging
 import signal
-from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 import msgspec
 import structlog
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
+from agents.broker import BrokerError, consumer_of, places_of, producer_of, read_topic, read_until
 from agents.settings import Settings
-from agents.topics_admin import BrokerError
 from schemas.codecs import encode
 from schemas.peers import PeersMessage, read_message, read_score
 from schemas.topics import LARGEST_TABLE, PEERS, SCORES
@@ -36,21 +34,11 @@ class PeersProcess:
 
     def __init__(self, settings: Settings, plan: Plan) -> None:
         """Connect. Raises `BrokerError`."""
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
         self._plan = plan
         self._stopping = False
         self._written = 0
-        try:
-            self._consumer = KafkaConsumer(
-                **settings.kafka_python(), enable_auto_commit=False, auto_offset_reset="earliest"
-            )
-            self._producer = KafkaProducer(
-                **settings.kafka_python(), acks="all", max_request_size=LARGEST_TABLE, compression_type="gzip"
-            )
-        except (KafkaError, OSError, ValueError) as error:
-            servers = ", ".join(settings.bootstrap_servers())
-            msg = f"no Kafka broker at {servers}: {type(error).__name__} {error}"
-            raise BrokerError(msg) from error
+        self._consumer = consumer_of(settings)
+        self._producer = producer_of(settings, max_request_size=LARGEST_TABLE, compression_type="gzip")
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Ask it to end after the records at hand."""
@@ -64,7 +52,8 @@ class PeersProcess:
         try:
             known = self._known()
             book = PeerBook(self._plan, None if known is None else known.as_of)
-            self._read_all(book)
+            for place, record in read_topic(self._consumer, SCORES, lambda: self._stopping):
+                self._take(book.load, place, record)
             self._say(book.due())
             _log.info("peers", accounts=len(book), tables_as_of=known and known.as_of, written=self._written)
             while not (once or self._stopping):
@@ -80,42 +69,21 @@ class PeersProcess:
             self._producer.close(timeout=_SEND_WITHIN_S)
         return self._written
 
-    def _places(self, topic: str) -> list[TopicPartition]:
-        partitions = self._consumer.partitions_for_topic(topic)
-        if not partitions:
-            msg = f"the broker has no topic {topic}; create it with `vitals topics --create`"
-            raise BrokerError(msg)
-        return [TopicPartition(topic, number) for number in sorted(partitions)]
-
     def _known(self) -> PeersMessage | None:
         """The newest table there is of this policy; partitions that lack it get it: a process may have ended midway."""
-        places = self._places(PEERS)
+        places = places_of(self._consumer, PEERS)
         first, ends = self._consumer.beginning_offsets(places), self._consumer.end_offsets(places)
         self._consumer.assign(places)
         for place in places:
             self._consumer.seek(place, max(first[place], ends[place] - 1))
         last: dict[TopicPartition, PeersMessage] = {}
-        for place, record in self._until(ends):
+        for place, record in read_until(self._consumer, ends, lambda: self._stopping):
             last[place] = read_message(record.value)
         newest = max(last.values(), key=lambda message: (message.as_of, message.id), default=None)
         if newest is None or newest.policy != self._plan.label:
             return None
         self._send(newest, [place for place in places if place not in last or last[place].id != newest.id])
         return newest
-
-    def _read_all(self, book: PeerBook) -> None:
-        """Read `health.scores` from its beginning to the end of now; the consumer goes on where this ends."""
-        places = self._places(SCORES)
-        self._consumer.assign(places)
-        self._consumer.seek_to_beginning(*places)
-        for place, record in self._until(self._consumer.end_offsets(places)):
-            self._take(book.load, place, record)
-
-    def _until(self, ends: dict[TopicPartition, int]) -> Iterable[tuple[TopicPartition, Any]]:
-        while not self._stopping and any(self._consumer.position(place) < end for place, end in ends.items()):
-            for place, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
-                for record in records:
-                    yield place, record
 
     @staticmethod
     def _take(into: Any, place: TopicPartition, record: Any) -> None:
@@ -125,7 +93,7 @@ class PeersProcess:
 
     def _say(self, message: PeersMessage | None) -> None:
         if message is not None and not self._stopping:
-            self._send(message, self._places(PEERS))
+            self._send(message, places_of(self._consumer, PEERS))
             self._written += 1
             _log.info("table", as_of=message.as_of, tables=len(message.tables), id=message.id)
 

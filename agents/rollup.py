@@ -7,18 +7,16 @@ process is enough; several say the same. Called by the command.
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Iterable
 from types import FrameType
 
 import msgspec
 import structlog
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
+from agents.broker import BrokerError, consumer_of, producer_of, read_topic
 from agents.settings import Settings
-from agents.topics_admin import BrokerError
 from schemas.codecs import encode
 from schemas.outputs import ScoreMessage
 from schemas.topics import ROLLUPS, SCORES
@@ -34,19 +32,11 @@ class RollupProcess:
 
     def __init__(self, settings: Settings) -> None:
         """Connect. Raises `BrokerError`."""
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
         self._rollup = Rollup()
         self._stopping = False
         self._decode = msgspec.json.Decoder(ScoreMessage).decode
-        try:
-            self._consumer = KafkaConsumer(
-                **settings.kafka_python(), enable_auto_commit=False, auto_offset_reset="earliest"
-            )
-            self._producer = KafkaProducer(**settings.kafka_python(), acks="all", linger_ms=5)
-        except (KafkaError, OSError, ValueError) as error:
-            servers = ", ".join(settings.bootstrap_servers())
-            msg = f"no Kafka broker at {servers}: {type(error).__name__} {error}"
-            raise BrokerError(msg) from error
+        self._consumer = consumer_of(settings)
+        self._producer = producer_of(settings, linger_ms=5)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Ask it to end after the records at hand."""
@@ -77,24 +67,10 @@ class RollupProcess:
             self._rollup.take(key.decode(), None if value is None else self._decode(value))
         return self._say({*known, *self._rollup.parents()})
 
-    def _places(self, topic: str) -> list[TopicPartition]:
-        partitions = self._consumer.partitions_for_topic(topic)
-        if not partitions:
-            msg = f"the broker has no topic {topic}; create it with `vitals topics --create`"
-            raise BrokerError(msg)
-        return [TopicPartition(topic, number) for number in sorted(partitions)]
-
     def _read_all(self, topic: str) -> dict[bytes, bytes | None]:
         """The latest of every key of a topic; the consumer goes on where this ends."""
-        places = self._places(topic)
-        self._consumer.assign(places)
-        self._consumer.seek_to_beginning(*places)
-        ends = self._consumer.end_offsets(places)
-        latest: dict[bytes, bytes | None] = {}
-        while not self._stopping and any(self._consumer.position(place) < ends[place] for place in places):
-            for records in self._consumer.poll(timeout_ms=_POLL_MS).values():
-                latest.update((record.key, record.value) for record in records if record.key is not None)
-        return latest
+        records = read_topic(self._consumer, topic, lambda: self._stopping)
+        return {record.key: record.value for _, record in records if record.key is not None}
 
     def _take(self) -> set[str]:
         changed: set[str] = set()

@@ -6,7 +6,6 @@ Called by `vitals topics`, `vitals check`, `vitals demo` and by a worker before 
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 
@@ -14,16 +13,13 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from agents.broker import BrokerError, connect
 from agents.settings import Settings, load_settings
 from schemas.topics import Topic, all_topics
 
 _BOOTSTRAP_MS = 10_000
 _METADATA_S = 30.0
 _METADATA_PAUSE_S = 0.1
-
-
-class BrokerError(RuntimeError):
-    """The broker can not be used as it is; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +32,15 @@ class TopicState:
 
 
 def _connect(settings: Settings) -> KafkaAdminClient:
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    servers = ", ".join(settings.bootstrap_servers())
-    try:
-        return KafkaAdminClient(
+    return connect(
+        settings,
+        lambda: KafkaAdminClient(
             **settings.kafka_python(),
             client_id="vitals-admin",
             request_timeout_ms=15_000,
             bootstrap_timeout_ms=_BOOTSTRAP_MS,
-        )
-    except (KafkaError, OSError, ValueError) as error:
-        msg = (
-            f"no Kafka broker at {servers} ({settings.security_protocol}): {type(error).__name__} {error}. "
-            "Check broker, security_protocol and credentials; `vitals demo` brings its own broker."
-        )
-        raise BrokerError(msg) from error
+        ),
+    )
 
 
 def describe_topics(settings: Settings) -> list[TopicState]:

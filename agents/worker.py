@@ -11,9 +11,10 @@ import faust
 import structlog
 
 from agents.bootstrap import Worker
+from agents.broker import BrokerError
 from agents.settings import Settings
 from agents.shadowing import note_candidate
-from agents.topics_admin import BrokerError, create_missing, describe_topics
+from agents.topics_admin import create_missing, describe_topics
 from stream.plan import Plan
 
 log = structlog.get_logger()

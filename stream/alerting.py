@@ -21,6 +21,7 @@ from stream.conditions import fall, holds, silent_days
 from stream.effects import Effects, Message
 from stream.episodes import Phase, Turn, flaps_of, follow, is_open
 from stream.measures.base import AnyColumn
+from stream.occasion import Occasion
 from stream.plan import Plan
 from stream.remembering import cooling, spent
 from stream.rules import RulePlan
@@ -54,14 +55,14 @@ class Alerter:
         ]
         self._others = [part for part in plan.rules if not part.marks_band]
 
-    def tell(self, said: Said, effects: Effects, *, at_border: bool, arriving: bool) -> None:
-        """Tell what has changed of the alerts of rows; `arriving` after they were held, so that early ones may end."""
+    def tell(self, said: Said, effects: Effects, occasion: Occasion) -> None:
+        """Tell what has changed of the alerts of rows."""
         state = self._accounts.alerts
         self.storm.pass_to(said.as_of_ms, effects)
         if not state.rules:
             return
         before = state.phase[said.rows]
-        wanted = self._wanted(said, at_border=at_border, arriving=arriving)
+        wanted = self._wanted(said, occasion)
         turns = np.where(wanted, np.int8(Turn.DUE), np.int8(Turn.ENDS))
         again = self._listen(said, before, turns) if self._accounts.words else None
         after = follow(before, turns)
@@ -76,9 +77,10 @@ class Alerter:
             ]
             self._change(said, found, effects)
 
-    def _wanted(self, said: Said, *, at_border: bool, arriving: bool) -> Matrix:
+    def _wanted(self, said: Said, occasion: Occasion) -> Matrix:
         """Which alerts are to be open, (k, R)."""
         rows, scored, state = said.rows, said.scored, self._accounts.alerts
+        at_border = occasion is Occasion.BORDER
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for at, places, bands in self._marked:
             wanted[:, places] = scored.scores[at].bands[:, None] == bands
@@ -88,7 +90,7 @@ class Alerter:
                 continue
             found = state.held[rows, part.memory] == Phase.FIRING
             if not at_border:
-                if not arriving:
+                if occasion is not Occasion.ARRIVAL:  # what fired early stays until a border
                     found |= is_open(state.phase[rows, part.place])
                 found |= self._early(part, said)
             wanted[:, part.place] = found

@@ -29,6 +29,7 @@ from stream.columns import NEVER, Rows
 from stream.effects import Effects
 from stream.folding import Folder, Learning, merge_order, places, too_late
 from stream.members import Members
+from stream.occasion import Occasion
 from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
 from stream.peers import Peers
 from stream.plan import Plan
@@ -148,10 +149,12 @@ class Engine:
             if number > spent and not self.plan.minds_borders and number * self.plan.border_ms % UNIT_MS["day"]:
                 continue
             self._advance(number * self.plan.border_ms)
+            alive = self.accounts.alive()
+            scored = None
             if self.plan.minds_borders:
-                self.scorer.pass_border(number * self.plan.border_ms, self._stalled)
+                scored = self.scorer.pass_border(alive, number * self.plan.border_ms, self._stalled)
             if mode is not Mode.CONFLATED:
-                self._publish(self.accounts.alive(), mode, effects, swept=True, at_border=True)
+                self._publish(alive, mode, effects, Occasion.BORDER, scored)
                 self._stale = False
             if self._makes_tables and number * self.plan.border_ms % UNIT_MS["day"] == 0:
                 self._meet(self.scorer.table(number * self.plan.border_ms), mode, effects)
@@ -172,7 +175,7 @@ class Engine:
         self._sweep_until(as_of_ms // self.plan.border_ms, Mode.HEAD, effects)
         self._advance(as_of_ms)
         self.judged_ms = self.as_of
-        self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True)
+        self._publish(self.accounts.alive(), Mode.HEAD, effects, Occasion.TIME)
         return effects
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -220,7 +223,7 @@ class Engine:
             self._stale = True
             return
         if self.as_of is not None:
-            self._publish(self.accounts.alive(), mode, effects, swept=True)
+            self._publish(self.accounts.alive(), mode, effects, Occasion.TIME)
         self._stale = self.peers.fresh = False
 
     def _count(self, effects: Effects) -> None:
@@ -246,7 +249,7 @@ class Engine:
         for part in profiles:
             rows = np.unique(self._folder.learn(part, slice(None)))
             if len(rows) and mode is not Mode.CONFLATED and self.as_of is not None:
-                self._publish(rows, mode, effects, swept=False)
+                self._publish(rows, mode, effects, Occasion.EVENTS)
 
     def _apply(self, parts: list[Candidates], profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         profiles = [part for part in profiles if len(part.rows)]
@@ -284,7 +287,7 @@ class Engine:
             touched += [rows for part in learned if len(rows := self._folder.learn(part.profiles, part.until(number)))]
             if mode is not Mode.CONFLATED and touched:
                 rows = touched[0] if len(touched) == 1 else np.concatenate(touched)
-                self._publish(np.unique(rows), mode, effects, swept=False)
+                self._publish(np.unique(rows), mode, effects, Occasion.EVENTS)
 
     # -- scores -------------------------------------------------------------------------------------------------------
 
@@ -298,30 +301,24 @@ class Engine:
         return self.scorer.ahead(rows, borders, self._stalled)
 
     def _publish(
-        self,
-        rows: Rows,
-        mode: Mode,
-        effects: Effects,
-        *,
-        swept: bool,
-        at_border: bool = False,
-        arriving: bool = False,
+        self, rows: Rows, mode: Mode, effects: Effects, occasion: Occasion, scored: Scored | None = None
     ) -> None:
+        """Say what there is to say of rows, which may have been `scored` as of now already."""
         if not len(rows):
             return
         assert self.as_of is not None
         accounts = self.accounts
-        scored = self.score(rows)
+        scored = self.score(rows) if scored is None else scored
         moved = self._publisher.note(rows, scored)
         said = self._publisher.said(rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, stalled=self._stalled)
         if accounts.alerts.orphans:
             self.alerter.end_orphans(said, effects)
         if mode is not Mode.CONFLATED:
             # Before the changes, which make what is said now the baseline of the next.
-            self.alerter.tell(said, effects, at_border=at_border, arriving=arriving)
+            self.alerter.tell(said, effects, occasion)
             if self.stalls or self.stalls.told:  # what a policy before this one has told comes to its end
                 self.stalls.tell(self.as_of, effects)
-        self._publisher.changes(said, effects, moved=moved, swept=swept)
+        self._publisher.changes(said, effects, moved=moved, swept=occasion is not Occasion.EVENTS)
         accounts.on_time[rows] = False
         accounts.touched[rows] = False
         accounts.pulse[rows] = False
@@ -340,17 +337,17 @@ class Engine:
         waiting = accounts.touched | accounts.unsent
         if mode is Mode.CONFLATED and self._stale:
             alive = accounts.alive()
-            self._publish(alive[~waiting[alive]], told, effects, swept=True)
+            self._publish(alive[~waiting[alive]], told, effects, Occasion.TIME)
             self._stale = self.peers.fresh = False
         rows = np.flatnonzero(waiting & (accounts.applied > 0))
-        self._publish(rows, told, effects, swept=False)
+        self._publish(rows, told, effects, Occasion.EVENTS)
         return effects
 
     def arrive(self) -> Effects:
         """One exact sweep on reaching the head: held alerts fire if they are still true."""
         effects = Effects()
         if self.as_of is not None:
-            self._publish(self.accounts.alive(), Mode.HEAD, effects, swept=True, arriving=True)
+            self._publish(self.accounts.alive(), Mode.HEAD, effects, Occasion.ARRIVAL)
             self._stale = False
             # A border at this very moment has not passed yet: events of the same time may still come.
             self._swept = max(self._swept, segment_of(self.as_of, self.plan.border_unit) - 1)

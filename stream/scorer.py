@@ -72,35 +72,39 @@ class Scorer:
         segmenter = self._accounts.segmenter
         return None if segmenter is None else segmenter.of(rows, as_of_ms)
 
-    def pass_border(self, border_ms: int, stalled: Sequence[str]) -> None:
-        """Let bands and alerts that remember borders take one in, but for rows that have done so before a crash."""
+    def pass_border(self, alive: Rows, border_ms: int, stalled: Sequence[str]) -> Scored | None:
+        """Let bands and alerts that remember borders take one in, but for rows that have done so before a crash.
+
+        Returns the scores of all `alive` rows at the border, where it had to find them out.
+        """
         accounts, plan = self._accounts, self._plan
-        rows = accounts.alive()
-        rows = rows[accounts.passed[rows] < border_ms]
+        rows = alive[accounts.passed[alive] < border_ms]
         if plan.remembers:
             memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
             changed = pass_border(plan, self._due(rows, border_ms), memory, border_ms // plan.border_ms)
             accounts.held_band[rows], accounts.due_since[rows] = memory
             accounts.dirty[rows[changed]] = True
-        if plan.memories:
+        looks = plan.outlook_days and border_ms % UNIT_MS["day"] == 0
+        scored = self.score(rows, border_ms) if plan.memories or looks else None
+        if plan.memories and scored is not None:
             changed = remembering.pass_border(
                 plan,
                 rows,
-                self.score(rows, border_ms),
+                scored,
                 accounts.alerts,
                 columns=self._columns,
                 border_ms=border_ms,
                 look_ahead=lambda some, days: self._midnights_ahead(some, border_ms, days, stalled),
             )
             accounts.dirty[rows[changed]] = True
-        if plan.outlook_days and border_ms % UNIT_MS["day"] == 0:
-            self._look_ahead(rows, border_ms, stalled)
+        if looks and scored is not None:
+            self._look_ahead(rows, scored, border_ms, stalled)
         accounts.passed[rows] = border_ms
+        return scored if len(rows) == len(alive) else None
 
-    def _look_ahead(self, rows: Rows, now_ms: int, stalled: Sequence[str]) -> None:
+    def _look_ahead(self, rows: Rows, now: Scored, now_ms: int, stalled: Sequence[str]) -> None:
         """Find the next change of band of each row, and note whose outlook has become another."""
         accounts, plan = self._accounts, self._plan
-        now = self.score(rows, now_ms)
         days = np.zeros((len(rows), len(plan.scores)), dtype=np.int32)
         bands, values = np.full(days.shape, NO_BAND, dtype=np.int8), np.zeros(days.shape)
         for count, (at_ms, scored) in enumerate(self._midnights_ahead(rows, now_ms, plan.outlook_days, stalled), 1):

@@ -22,6 +22,7 @@ from stream import changelog
 from stream.engine import Engine, Mode
 from stream.episodes import is_open
 from stream.merge import Fetch, Merge
+from stream.occasion import Occasion
 from stream.plan import Plan, compile_plan
 from stream.policy import parse_policy
 from tests.oracle import AccountScore, Record, merged
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from stream.columns import Rows
     from stream.effects import Effects
+    from stream.scoring import Scored
 
 CATCHING_UP = (Mode.EXACT, Mode.CONFLATED)
 CLOSE = 1e-9
@@ -66,7 +68,22 @@ def fetches_of(records: Sequence[Record]) -> list[Fetch]:
     return [fetch_of(part) for part in by_source.values()]
 
 
-class Watched(Engine):
+class AtBorders(Engine):
+    """An engine that is looked at whenever all accounts have been scored at a border."""
+
+    def _publish(
+        self, rows: Rows, mode: Mode, effects: Effects, occasion: Occasion, scored: Scored | None = None
+    ) -> None:
+        super()._publish(rows, mode, effects, occasion, scored)
+        assert self.as_of is not None
+        if occasion is not Occasion.EVENTS and mode is not Mode.CONFLATED and not self.as_of % self.plan.border_ms:
+            self.look(self.as_of, effects)
+
+    def look(self, border_ms: int, effects: Effects) -> None:
+        """Take note of what there is to see."""
+
+
+class Watched(AtBorders):
     """An engine that notes every account's score, and which alerts are open, whenever it sweeps at a border."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
@@ -74,21 +91,10 @@ class Watched(Engine):
         self.borders: dict[int, dict[str, AccountScore]] = {}
         self.open_at: dict[int, set[tuple[str, str]]] = {}
 
-    def _publish(
-        self,
-        rows: Rows,
-        mode: Mode,
-        effects: Effects,
-        *,
-        swept: bool,
-        at_border: bool = False,
-        arriving: bool = False,
-    ) -> None:
-        super()._publish(rows, mode, effects, swept=swept, at_border=at_border, arriving=arriving)
-        assert self.as_of is not None
-        if swept and mode is not Mode.CONFLATED and self.as_of % self.plan.border_ms == 0:
-            self.borders[self.as_of] = scores_of(self)
-            self.open_at[self.as_of] = open_episodes(self)
+    def look(self, border_ms: int, effects: Effects) -> None:
+        del effects
+        self.borders[border_ms] = scores_of(self)
+        self.open_at[border_ms] = open_episodes(self)
 
 
 def open_episodes(engine: Engine) -> set[tuple[str, str]]:

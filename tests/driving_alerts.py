@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stream import changelog
-from stream.engine import Engine, Mode
-from tests.driving import Drive
+from tests.driving import AtBorders, Drive
 from tests.oracle_policy import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stream.columns import Rows
     from stream.effects import Effects
     from stream.plan import Plan
     from tests.oracle_alerts import Episodes
@@ -94,7 +92,7 @@ class Reader:
         return frozenset(key for key in self.open if key[1] != "storm")
 
 
-class WatchedAlerts(Engine):
+class WatchedAlerts(AtBorders):
     """An engine with a reader of its alerts, who notes what is open whenever accounts are scored at a border."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
@@ -103,21 +101,9 @@ class WatchedAlerts(Engine):
         self.open_at: dict[int, dict[tuple[str, str], Record]] = {}
         self._reading: tuple[Effects, int] | None = None
 
-    def _publish(
-        self,
-        rows: Rows,
-        mode: Mode,
-        effects: Effects,
-        *,
-        swept: bool,
-        at_border: bool = False,
-        arriving: bool = False,
-    ) -> None:
-        super()._publish(rows, mode, effects, swept=swept, at_border=at_border, arriving=arriving)
-        assert self.as_of is not None
+    def look(self, border_ms: int, effects: Effects) -> None:
         self.read(effects)
-        if swept and mode is not Mode.CONFLATED and self.as_of % self.plan.border_ms == 0:
-            self.open_at[self.as_of] = dict(self.reader.open)
+        self.open_at[border_ms] = dict(self.reader.open)
 
     def read(self, effects: Effects) -> None:
         """Read what an effect has that was not read yet."""

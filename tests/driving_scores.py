@@ -14,7 +14,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from stream import changelog
-from stream.engine import Engine, Mode
+from stream.engine import Engine
 from tests.driving import CLOSE, Drive, Watched, plan_of
 from tests.oracle import AccountScores, ScoreOf
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from schemas.outputs import ScoreChange
-    from stream.columns import Rows
     from stream.effects import Effects
     from stream.plan import Plan
 
@@ -48,21 +47,9 @@ class WatchedScores(Watched):
         super().__init__(plan, dedup_ids=dedup_ids)
         self.messages: dict[int, dict[str, Message]] = {}
 
-    def _publish(
-        self,
-        rows: Rows,
-        mode: Mode,
-        effects: Effects,
-        *,
-        swept: bool,
-        at_border: bool = False,
-        arriving: bool = False,
-    ) -> None:
-        # Not Watched's own, which knows one score only.
-        Engine._publish(self, rows, mode, effects, swept=swept, at_border=at_border, arriving=arriving)
-        assert self.as_of is not None
-        if swept and mode is not Mode.CONFLATED and self.as_of % self.plan.border_ms == 0:
-            self.messages[self.as_of] = messages_of(self)
+    def look(self, border_ms: int, effects: Effects) -> None:
+        del effects  # and not Watched's own, which knows one score only
+        self.messages[border_ms] = messages_of(self)
 
 
 def assert_same_scores(

@@ -8,7 +8,6 @@ piles up. A broker that is away is waited for. Called by `agents.board.serve`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from typing import Any
@@ -20,8 +19,8 @@ from kafka.errors import KafkaError
 from agents.board.board import Board, Record
 from agents.board.checks import BrokerChecks
 from agents.board.state import TOPICS
+from agents.broker import consumer_of
 from agents.settings import Settings
-from agents.topics_admin import BrokerError
 
 _log = structlog.get_logger(__name__)
 
@@ -43,18 +42,7 @@ class Reader:
 
     def connect(self) -> KafkaConsumer:
         """A consumer without a group. Raises `BrokerError`."""
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
-        try:
-            return KafkaConsumer(
-                **self._settings.kafka_python(),
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                max_poll_records=AT_ONCE,
-            )
-        except (KafkaError, OSError, ValueError) as error:
-            servers = ", ".join(self._settings.bootstrap_servers())
-            msg = f"no Kafka broker at {servers}: {type(error).__name__} {error}. `vitals demo` brings its own broker."
-            raise BrokerError(msg) from error
+        return consumer_of(self._settings, max_poll_records=AT_ONCE)
 
     async def run(self, consumer: KafkaConsumer) -> None:
         """Read for ever; closes the consumer."""

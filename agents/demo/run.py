@@ -22,6 +22,7 @@ from uuid import uuid4
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
+from agents.broker import BrokerError
 from agents.demo import broker as embedded
 from agents.demo.board import DemoBoard
 from agents.demo.company import Company
@@ -33,7 +34,7 @@ from agents.demo.screen import Screen
 from agents.demo.session import DemoError, Parts, Session, Wishes
 from agents.demo.worker import DemoWorker
 from agents.settings import Settings, SettingsError, child_environment, load_settings
-from agents.topics_admin import BrokerError, create_missing
+from agents.topics_admin import create_missing
 from schemas.events import SOURCES
 
 PARTITIONS = 4

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 from prometheus_client import start_http_server
 from redis.exceptions import (
@@ -31,12 +31,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from agents.broker import BrokerError, consumer_of, places_of
 from agents.redis_sink.cache import Cache, LostError, Standing, connect
 from agents.redis_sink.fields import Write, write_of
 from agents.redis_sink.survey import Survey
 from agents.redis_sink.telemetry import RedisTelemetry
 from agents.settings import Settings
-from agents.topics_admin import BrokerError
 from schemas.topics import SCORES
 
 _POLL_MS = 200
@@ -66,14 +66,7 @@ class RedisSink:
         self._pause_s = _SHORTEST_S
         self._wanted: set[tuple[int, int]] = set()
         self._surveyed: dict[int, int] = {}
-        try:
-            self._consumer: Any = KafkaConsumer(
-                **settings.kafka_python(), enable_auto_commit=False, auto_offset_reset="earliest"
-            )
-        except (KafkaError, OSError, ValueError) as error:
-            servers = ", ".join(settings.bootstrap_servers())
-            msg = f"no Kafka broker at {servers}: {type(error).__name__} {error}"
-            raise BrokerError(msg) from error
+        self._consumer = consumer_of(settings)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Ask it to end after the records at hand."""
@@ -101,14 +94,10 @@ class RedisSink:
 
     def _assign(self) -> list[TopicPartition]:
         try:
-            partitions = self._consumer.partitions_for_topic(SCORES)
+            places = places_of(self._consumer, SCORES)
         except KafkaError as error:
             msg = f"reading {SCORES} failed: {type(error).__name__} {error}"
             raise BrokerError(msg) from error
-        if not partitions:
-            msg = f"the broker has no topic {SCORES}; create it with `vitals topics --create`"
-            raise BrokerError(msg)
-        places = [TopicPartition(SCORES, number) for number in sorted(partitions)]
         self._consumer.assign(places)
         return places
 

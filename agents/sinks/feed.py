@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from agents.broker import BrokerError, consumer_of, places_of
 from agents.settings import Settings
 from agents.sinks.telemetry import SinkTelemetry
-from agents.topics_admin import BrokerError
 from schemas.outputs import Alert
 from schemas.topics import ALERTS
 from stream.delivery import News, OpenAlerts
@@ -70,16 +70,7 @@ class Feed:
         self._progress: dict[int, Progress] = {}
         self._committed: dict[int, Position] = {}
         self._commit_at_s = 0.0
-        try:
-            self._consumer = KafkaConsumer(
-                **settings.kafka_python(),
-                group_id=f"{settings.group}-sink-{name}",
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-            )
-        except (KafkaError, OSError, ValueError) as error:
-            servers = ", ".join(settings.bootstrap_servers())
-            raise BrokerError(f"no Kafka broker at {servers}: {type(error).__name__} {error}") from error
+        self._consumer = consumer_of(settings, group_id=f"{settings.group}-sink-{name}")
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Ask it to end: no new deliveries, those under way are waited for."""
@@ -112,10 +103,7 @@ class Feed:
 
     def _read_kept(self) -> list[Any]:
         """Read up to what was taken before this start; returns records that came along and are later."""
-        partitions = self._consumer.partitions_for_topic(ALERTS)
-        if not partitions:
-            raise BrokerError(f"the broker has no topic {ALERTS}; create it with `vitals topics --create`")
-        places = [TopicPartition(ALERTS, number) for number in sorted(partitions)]
+        places = places_of(self._consumer, ALERTS)
         self._consumer.assign(places)
         ends = self._consumer.end_offsets(places)
         new = self._restore(places, ends)

@@ -9,11 +9,10 @@ import signal
 from collections.abc import Callable
 
 import structlog
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
 from prometheus_client import start_http_server
 from pydantic import SecretStr
 
+from agents.broker import BrokerError, producer_of
 from agents.settings import Settings, SettingsError
 from agents.sinks.alertmanager import AlertmanagerSink
 from agents.sinks.feed import Feed, Sink
@@ -22,7 +21,6 @@ from agents.sinks.posting import Poster, anything, refusal_of
 from agents.sinks.signing import parse_secret
 from agents.sinks.telemetry import SinkTelemetry
 from agents.sinks.webhook import WebhookSink
-from agents.topics_admin import BrokerError
 from schemas.topics import ALERTS, WEBHOOK_DLQ
 
 _ALERTS_PATH = "/api/v2/alerts"
@@ -58,13 +56,9 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     if why := refusal_of(url, refusal):
         raise SettingsError([f"webhook_url: {why}; if that is meant, allow it by webhook_allow_private"])
     poster = Poster(refusal, settings.sink_timeout_s)
-    try:
-        producer = KafkaProducer(**settings.kafka_python(), acks="all", max_request_size=21 * 1024 * 1024)
-        if not producer.partitions_for(WEBHOOK_DLQ):
-            raise BrokerError(f"the broker has no topic {WEBHOOK_DLQ}; create it with `vitals topics --create`")
-    except (KafkaError, OSError, ValueError) as error:
-        servers = ", ".join(settings.bootstrap_servers())
-        raise BrokerError(f"no Kafka broker at {servers}: {type(error).__name__} {error}") from error
+    producer = producer_of(settings, max_request_size=21 * 1024 * 1024)
+    if not producer.partitions_for(WEBHOOK_DLQ):
+        raise BrokerError(f"the broker has no topic {WEBHOOK_DLQ}; create it with `vitals topics --create`")
     return WebhookSink(
         lambda body, headers: poster.post(url, body, headers),
         [parse_secret(word) for word in words.split()],

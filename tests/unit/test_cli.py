@@ -9,9 +9,9 @@ from typing import NoReturn
 import pytest
 from typer.testing import CliRunner, Result
 
+from agents.broker import BrokerError
 from agents.cli import app
 from agents.settings import Settings, child_environment
-from agents.topics_admin import BrokerError
 
 EVENTS = Path(__file__).parents[1] / "golden" / "data" / "template.jsonl"
 AS_OF = "2026-03-27"
