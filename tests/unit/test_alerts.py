@@ -1,102 +1,13 @@
-"""Alert rules by worked examples: one account, a few events, every firing and ending with its day.
-
-Scores are made plain: a count of usage events in the last day (or days) is the score, 10 points each.
-"""
+"""Alert rules by worked examples: one account, a few events, every firing and ending with its day."""
 
 from __future__ import annotations
-
-import json
-from typing import Any
 
 import pytest
 
 from schemas.outputs import Alert
-from stream import changelog
-from stream.engine import Engine, Mode
-from tests.driving import Drive, plan_of
-from tests.oracle import Record
-from tests.strategies import NOW_MS
-
-DAY = 86_400_000
-HOUR = 3_600_000
-START = (NOW_MS // DAY - 60) * DAY
-
-POLICY = """
-name = "alerts"
-[measures.usage]
-source = "product-usage"
-stat = "count"
-window = "{window}"
-normalise = {{ kind = "linear", zero_at = 0, hundred_at = 10 }}
-weight = 1
-[measures.tickets]
-source = "support-tickets"
-stat = "count"
-window = "1d"
-normalise = {{ kind = "linear", zero_at = 10, hundred_at = 0 }}
-weight = 0
-[scores.health]
-min_change = 1
-bands = [{{ name = "good", from = 60 }}, {{ name = "fair", from = 30 }}, {{ name = "poor", from = 0 }}]
-{rules}
-"""
-
-
-class Story:
-    """An engine that is told events by day and hour, and what it says of alerts."""
-
-    def __init__(self, rules: str, *, window: str = "1d", partition: int | None = None, policy: str = POLICY) -> None:
-        self.plan = plan_of(policy.format(rules=rules, window=window))
-        self.drive = Drive(Engine(self.plan, partition=partition))
-        self._offsets: dict[str, int] = {}
-
-    def record(self, day: float, source: str = "product-usage", account: str = "acme", **fields: Any) -> Record:
-        at = START + round(day * DAY)
-        offset = self._offsets.get(source, 0)
-        self._offsets[source] = offset + 1
-        fields = {"id": f"{source}{offset}", "account_id": account, "time": at, **fields}
-        if source == "support-tickets":
-            fields = {"ticket_id": "T", "status": "opened", **fields}
-        return Record(source, 0, offset, at, account.encode(), json.dumps(fields).encode())
-
-    def use(self, day: float, count: int, account: str = "acme") -> None:
-        """So many uses at a day (fractions are hours)."""
-        self.drive.take([self.record(day, account=account) for _ in range(count)])
-
-    def take(self, day: float, source: str, **fields: Any) -> None:
-        self.drive.take([self.record(day, source, **fields)])
-
-    def pass_to(self, day: float) -> None:
-        """Let the clock pass with no event."""
-        self.drive.note(self.drive.engine.tick(START + round(day * DAY)))
-
-    def restart(self) -> None:
-        """Commit, and go on with what the changelog holds."""
-        self.drive.save()
-        engine = Engine(self.plan)
-        changelog.restore(engine, self.drive.topic)
-        self.drive.engine = engine
-
-    @property
-    def said(self) -> list[tuple[str, str, float]]:
-        """(status, rule, day) of all alerts so far."""
-        return [(alert.status, alert.rule, day_of(alert)) for alert in self.drive.alerts]
-
-
-def day_of(alert: Alert) -> float:
-    at = alert.starts_at if alert.ends_at is None else alert.ends_at
-    return (at - START) / DAY
-
-
-def rule(text: str, name: str = "r") -> str:
-    return f"[alerts.{name}]\n{text}\n"
-
-
-def daily(story: Story, *counts: int) -> None:
-    """So many uses at noon of day 0, 1, ...: with a window of 2 days the score at midnight is 10 times yesterday's."""
-    for day, count in enumerate(counts):
-        if count:
-            story.drive.take([story.record(day + 0.5) for _ in range(count)])
+from stream.engine import Mode
+from tests.driving import plan_of
+from tests.stories import DAY, POLICY, START, Story, daily, rule
 
 
 def test_below_fires_and_ends_at_once() -> None:
@@ -327,10 +238,7 @@ def test_a_storm_is_one_digest() -> None:
 def test_alerts_of_rules_that_a_new_policy_lacks_are_resolved() -> None:
     story = Story(rule("when = { below = 40 }"), window="9d")
     story.drive.take([story.record(0.5) for _ in range(3)])
-    story.drive.save()
-    story.plan = plan_of(POLICY.format(rules="", window="9d"))
-    story.drive.engine = Engine(story.plan)
-    changelog.restore(story.drive.engine, story.drive.topic)
+    story.restart(plan_of(POLICY.format(rules="", window="9d")))
     story.drive.flush()
     last = story.drive.alerts[-1]
     assert (last.status, last.rule, last.fingerprint) == ("resolved", "r", story.drive.alerts[0].fingerprint)

@@ -19,7 +19,7 @@ from stream.engine import Mode
 from tests.driving import open_episodes, plan_of
 from tests.driving_scores import messages_of
 from tests.driving_shadow import Both
-from tests.unit.test_alerts import DAY, START, Story, rule
+from tests.stories import DAY, START, Story, rule
 
 if TYPE_CHECKING:
     from pathlib import Path
