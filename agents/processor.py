@@ -124,7 +124,7 @@ class Processor:
     # -- lanes --------------------------------------------------------------------------------------------------------
 
     def open(self, partition: int, records: dict[bytes, bytes]) -> None:
-        """Start a lane from what its changelog holds. Raises `stream.accounts.LayoutError`."""
+        """Start a lane from what its changelog holds. Raises `stream.layout.LayoutError`."""
         partitions = self._settings.partitions
         opened = open_books(
             records,
@@ -291,8 +291,10 @@ class Processor:
             await self._ask_again(lane)
             idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge
             if self._settings.time == "live" and idle and lane.mode is Mode.HEAD and not any(self.lag(lane).values()):
+                before = lane.engine.as_of
                 effects = lane.pair.tick(self._clock.now_ms())
-                lane.changed |= bool(effects.scores or effects.changes or effects.shadow or lane.books.waits)
+                # A border that was passed is to be saved, whatever it made the engine say, alerts alone or nothing.
+                lane.changed |= lane.engine.as_of != before or lane.books.waits
                 self._carry_out(lane, effects, ())
 
     async def _ask_again(self, lane: Lane) -> None:

@@ -114,11 +114,13 @@ class Accounts:
         self.base_band = np.full((0, count), NO_BAND, dtype=np.int8)
         # What policies with memory hold to (see `stream.holding`).
         self.held_band = np.full((0, count), NO_BAND, dtype=np.int8)
-        self.due_since = np.full((0, count), -1, dtype=np.int32)
+        self.due_since = np.full((0, count), -1, dtype=np.int64)
         # The day of the next change of band as of the last midnight (0: none is ahead), the band and score then.
         self.turn_day = np.zeros((0, count), dtype=np.int32)
         self.turn_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.turn_score = np.zeros((0, count))
+        self.looked = np.zeros((0, count), dtype=np.int32)
+        """The day as of which that was looked for; 0: not yet under this policy."""
         self.base_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
         # Known from the columns: computed anew after recovery, never saved.
         self.values = np.full((0, measures), np.nan)
@@ -144,7 +146,7 @@ class Accounts:
             name = part.score.name
             found += [(f"{array}/{name}", array, at, kind) for array, kind in _SAVED_BY_SCORE.items()]
             if part.remembers:
-                found += [(f"held_band/{name}", "held_band", at, "|i1"), (f"due_since/{name}", "due_since", at, "<i4")]
+                found += [(f"held_band/{name}", "held_band", at, "|i1"), (f"due_ms/{name}", "due_since", at, "<i8")]
             if part.score.outlook_days:
                 found += [(f"{array}/{name}", array, at, kind) for array, kind in _OUTLOOK.items()]
             start = self.parts_of[at].start
@@ -304,7 +306,7 @@ class Accounts:
 
 _SAVED = ("applied", "last_ms", "override_told", "learned", "passed")
 _SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1"}
-_OUTLOOK = {"turn_day": "<i4", "turn_band": "|i1", "turn_score": "<f8"}
+_OUTLOOK = {"turn_day": "<i4", "turn_band": "|i1", "turn_score": "<f8", "looked": "<i4"}
 _FLAGS = ("dirty", "unsent", "on_time", "touched", "pulse", "recast")
 _ARRAYS = (
     *_SAVED,
@@ -314,6 +316,7 @@ _ARRAYS = (
     "turn_day",
     "turn_band",
     "turn_score",
+    "looked",
     "fence",
     "base_parts",
     "values",

@@ -21,9 +21,9 @@ Field = tuple[str, Any, tuple[int, ...]]
 TOLD = {"phase": "|i1", "began": "<i8", "ended": "<i8", "flaps": "<i2", "stormy": "|i1"}
 """Of every rule: what was told last, since when (ms; 0 never), when it was resolved last (ms; 0 never), flaps in a row,
 and whether a storm's digest speaks for it."""
-HELD = {"held": "|i1", "since": "<i4", "quiet": "<i4", "day": "<i4", "fired": "|i1", "mark": "<i4"}
-"""Of every rule that remembers: its state at the last border, the border since which it holds, the border at which it
-ended last, the UTC day of its last firings and how many these were, and what its kind has to remember."""
+HELD = {"held": "|i1", "since": "<i8", "quiet": "<i8", "day": "<i4", "fired": "|i1", "mark": "<i4"}
+"""Of every rule that remembers: its state at the last border, the border (ms) since which it holds, the border (ms) at
+which it ended last, the UTC day of its last firings and how many these were, and what its kind has to remember."""
 NEVER = -1
 _EMPTY = {"since": NEVER, "quiet": NEVER, "day": NEVER}
 
@@ -49,8 +49,8 @@ class AlertState:
         self.stormy = np.zeros((0, len(rules)), dtype=np.int8)
         count = len(self.memories)
         self.held = np.zeros((0, count), dtype=np.int8)
-        self.since = np.zeros((0, count), dtype=np.int32)
-        self.quiet = np.zeros((0, count), dtype=np.int32)
+        self.since = np.zeros((0, count), dtype=np.int64)
+        self.quiet = np.zeros((0, count), dtype=np.int64)
         self.day = np.zeros((0, count), dtype=np.int32)
         self.fired = np.zeros((0, count), dtype=np.int8)
         self.mark = np.zeros((0, count), dtype=np.int32)
@@ -59,14 +59,14 @@ class AlertState:
         for part in self.memories:
             if part.rule.kind == "drop" and part.rule.within is not None:
                 window = part.rule.within
-                name = f"alert/{part.name}/peaks"
+                name = f"alert/{part.memory_name}/peaks"
                 self.peaks[part.memory] = PaneColumn(name, window.unit, window.panes, "max")
         self.orphans: dict[int, list[Orphan]] = {}
 
     def _arrays(self) -> list[tuple[str, str, int, str]]:
         """Field of a row, array, its column and type."""
         told = [(part.name, at, TOLD) for at, part in enumerate(self.rules)]
-        held = [(part.name, part.memory, HELD) for part in self.memories]
+        held = [(part.memory_name, part.memory, HELD) for part in self.memories]
         return [
             (f"alert/{rule}/{array}", array, at, kind)
             for rule, at, arrays in (*told, *held)
@@ -113,7 +113,7 @@ class AlertState:
 
         `passed_ms` (k,) are the last borders they have passed, `bands` (by score) those that band numbers mean.
         """
-        names = set(record.dtype.names or ())
+        names = record.dtype.names or ()
         for field, array, at, _ in self._arrays():
             if field in names:
                 getattr(self, array)[rows, at] = record[field]

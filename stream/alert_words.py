@@ -14,12 +14,16 @@ from msgspec import Struct
 from schemas.codecs import instant_ms
 from schemas.events import ControlEvent
 
+Said = tuple[tuple[int, str | None] | None, int | None]
+
 
 class Word(Struct, omit_defaults=True):
     """What was said of one alert: who acknowledged it, and until when it is snoozed."""
 
     acknowledged: ControlEvent | None = None
     snoozed: ControlEvent | None = None
+    told: Said = (None, None)
+    """What `said` gave when it was told last."""
 
     def until(self, as_of_ms: int) -> int | None:
         """The end of a snooze that lasts at a moment (ms), or None."""
@@ -28,7 +32,7 @@ class Word(Struct, omit_defaults=True):
         end = instant_ms(self.snoozed.until)
         return end if end > max(as_of_ms, instant_ms(self.snoozed.time)) else None
 
-    def said(self) -> tuple[tuple[int, str | None] | None, int | None]:
+    def said(self) -> Said:
         """When (ms) and by whom it was acknowledged, and the end of its snooze (ms)."""
         acknowledged, snoozed = self.acknowledged, self.snoozed
         return (
@@ -44,24 +48,22 @@ class Words(dict[int, dict[str, Word]]):
         """Empty; only of these `rules` something can be said."""
         super().__init__()
         self._rules = frozenset(rules)
-        self._told: dict[tuple[int, str], object] = {}
-        """By (row, rule) what had been said before what has not been told yet."""
 
     def take(self, row: int, control: ControlEvent) -> None:
         """Take an acknowledgement or a snooze; of two snoozes the one with the later (time, id) holds."""
         if control.rule not in self._rules:
             return
         word = self.setdefault(row, {}).setdefault(control.rule, Word())
-        self._told.setdefault((row, control.rule), word.said())
         if control.kind == "acknowledge":
             word.acknowledged = control
         elif word.snoozed is None or _rank(control) > _rank(word.snoozed):
             word.snoozed = control
 
     def is_news(self, row: int, rule: str) -> bool:
-        """Whether what was said of an alert is not what it was; asked once, as it is told then."""
-        said = self[row][rule].said()
-        return self._told.pop((row, rule), said) != said
+        """Whether what was said of an alert is not what was told of it; asked once, as it is told then."""
+        word = self[row][rule]
+        before, word.told = word.told, word.said()
+        return before != word.told
 
     def forget(self, row: int, rule: str) -> None:
         """Forget what was said of an alert."""

@@ -53,6 +53,7 @@ class Alerter:
             if (pairs := [(part.place, part.band) for part in plan.rules if part.marks_band and part.score == at])
             for places, bands in [zip(*pairs, strict=True)]
         ]
+        self._places = {part.name: part.place for part in plan.rules}
         self._others = [part for part in plan.rules if not part.marks_band]
 
     def tell(self, said: Said, effects: Effects, occasion: Occasion) -> None:
@@ -103,7 +104,7 @@ class Alerter:
             return np.zeros(len(rows), dtype=bool)
         found = holds(part, rows, said.scored, state, self._columns, at_border=False)
         if found.any():
-            found &= ~cooling(part, rows, state, said.as_of_ms, self._plan.border_ms)
+            found &= ~cooling(part, rows, state, said.as_of_ms)
             found &= ~spent(part, rows, state, said.as_of_ms)
         return found
 
@@ -112,10 +113,9 @@ class Alerter:
     def _listen(self, said: Said, before: NDArray[np.int8], turns: NDArray[np.int8]) -> Matrix:
         """Let words turn alerts, in place; which are to be told again though their state stays, (k, R)."""
         words, again = self._accounts.words, np.zeros(before.shape, dtype=bool)
-        spoken_of = np.flatnonzero(np.isin(said.rows, list(words)))
-        for place, row in zip(spoken_of.tolist(), said.rows[spoken_of].tolist(), strict=True):
-            for rule, word in list(words[row].items()):
-                at = next(part.place for part in self._plan.rules if part.name == rule)
+        for place, row in enumerate(said.rows.tolist()):
+            for rule, word in list(words.get(row, {}).items()):
+                at = self._places[rule]
                 turn = self._turn_of(word, said.as_of_ms, Phase(before[place, at]), due=turns[place, at] == Turn.DUE)
                 again[place, at] = words.is_news(row, rule)
                 if word.acknowledged is None and word.snoozed is None:
@@ -155,9 +155,8 @@ class Alerter:
                 state.ended[row, at] = moment
         if fired:
             rows = np.array([row for row, _, _ in fired], dtype=np.int64)
-            alive = len(accounts.alive())
             what = [(rule, main) for _, rule, main in fired]
-            self.storm.note(said.as_of_ms, state, rows, what, effects, alive=alive)
+            self.storm.note(said.as_of_ms, state, rows, what, effects, alive=lambda: len(accounts.alive()))
         for change, (subject, _) in zip(changes, subjects, strict=True):
             self._say(said, change, subject, effects)
         accounts.dirty[said.rows[[change.place for change in changes]]] = True

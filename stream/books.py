@@ -101,7 +101,7 @@ def open_books(
     """The engines of a partition from the latest value of every changelog key.
 
     `make` gives an empty engine for a policy. A candidate that is the live policy itself is not run. Raises
-    `stream.accounts.LayoutError`.
+    `stream.layout.LayoutError`.
     """
     books = _split(records)
     before = records.get(LIVE_KEY, b"")

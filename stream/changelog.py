@@ -142,18 +142,20 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})
     engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
+    engine.peers.taken = state.get("tables", 0)
     if engine.plan.peers and "peers" in state:
-        name, taken = state["peers"]
+        name = state["peers"]
         if _table_key(name) not in records:
             msg = f"the tables of peers {name!r} that the state names are not in the changelog"
             raise LayoutError(msg)
         saved = [key[1:].decode() for key in keys.get(ord("t"), ())]
-        engine.peers.load(read_message(records[_table_key(name)]), taken, saved)
+        engine.peers.load(read_message(records[_table_key(name)]), saved)
     engine.recast()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
         alive = accounts.alive()
         for flags in (accounts.recast, accounts.touched, accounts.unsent, accounts.dirty):
             flags[alive] = True
+        accounts.looked[alive] = 0
         return _lacking(engine, layouts.values(), keys.get(ord("p"), []))
     return {}
 
@@ -210,8 +212,10 @@ def _describe_state(engine: Engine) -> bytes:
         "settled": settled,
         "watermarks": engine.watermarks,
     }
+    if engine.peers.taken:
+        state["tables"] = engine.peers.taken
     if engine.peers.message is not None:
-        state["peers"] = [engine.peers.message.id, engine.peers.taken]
+        state["peers"] = engine.peers.message.id
     if engine.stalls.told:
         state["stalls"] = engine.stalls.told
     if engine.alerter.storm.since:

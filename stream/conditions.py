@@ -1,7 +1,7 @@
 """What the alert rules look at: whether each condition holds for accounts that have just been scored.
 
 Owns the formulas of "Alerts" in docs/POLICIES.md. Reads `AlertState`, changes nothing. Pure; called by
-`stream.alerting`.
+`stream.alerting` and `stream.remembering`.
 """
 
 from __future__ import annotations

@@ -107,8 +107,8 @@ class Engine:
     @property
     def _clocked(self) -> bool:
         """Whether days alone may change what is said of an account."""
-        accounts = self.accounts
-        return self.plan.clocked or self.plan.minds_borders or bool(accounts.overrides) or bool(accounts.words)
+        accounts, plan = self.accounts, self.plan
+        return plan.clocked or plan.minds_borders or bool(self.stalls or accounts.overrides or accounts.words)
 
     def _advance(self, as_of_ms: int) -> None:
         """Move the moment of scores forward; never back."""
@@ -219,7 +219,7 @@ class Engine:
         """Score all accounts by new tables of peers."""
         if not self.peers.take(table):
             return
-        if mode is Mode.CONFLATED:
+        if mode is Mode.CONFLATED and self.as_of is not None:
             self._stale = True
             return
         if self.as_of is not None:

@@ -1,7 +1,7 @@
 """Percentiles among peers: how values are spread over accounts, and where one value stands in that.
 
 Owns the formula of docs/POLICIES.md and the way tables are made: the same for files, where one engine has all accounts,
-and for `vitals peers`. Pure; called by `stream.engine`, `stream.forecast` and `stream.peer_book`.
+and for `vitals peers`. Pure; called by `stream.engine`, `stream.scorer` and `stream.peer_book`.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Peers:
         self._plan = plan
         self.message: PeersMessage | None = None
         self.taken = 0
-        """How many tables have come; saved with the newest, so that revisions grow with it."""
+        """How many tables have come under any policy; saved, so that revisions grow with it and never turn back."""
         self.fresh = False
         """Whether a table has come since all accounts were scored last."""
         self._spreads: list[dict[int, _Spread]] = [{} for _ in plan.peers]
@@ -133,10 +133,9 @@ class Peers:
         self.fresh = True
         return True
 
-    def load(self, message: PeersMessage, taken: int, saved: Iterable[str]) -> None:
+    def load(self, message: PeersMessage, saved: Iterable[str]) -> None:
         """Go by the tables that a saved state names; `saved` are the ids of all that are saved."""
         self._hold(message)
-        self.taken = taken
         self._saved = [*(name for name in saved if name != message.id), message.id]
 
     def to_save(self) -> tuple[list[PeersMessage], list[str]]:

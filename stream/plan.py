@@ -116,6 +116,16 @@ class Plan:
         return self.remembers or bool(self.memories) or self.outlook_days > 0
 
     @cached_property
+    def forecasts(self) -> tuple[RulePlan, ...]:
+        """The alert rules that look ahead."""
+        return tuple(part for part in self.memories if part.rule.kind == "forecast")
+
+    @cached_property
+    def looks_ahead_days(self) -> int:
+        """How many days ahead anything looks, 0 for not at all."""
+        return max([self.outlook_days, *(part.rule.within.panes for part in self.forecasts if part.rule.within)])
+
+    @cached_property
     def outlook_days(self) -> int:
         """How many days ahead changes of band are looked for, 0 for not at all."""
         return max(part.score.outlook_days or 0 for part in self.scores)

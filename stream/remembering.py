@@ -2,12 +2,12 @@
 
 Owns how the held state of alerts moves at a border, and what kinds of rules keep beside it: scores of drops, bands that
 were left, days on which bands will turn. Borders are where scores are exact, so nothing here depends on batches. Works
-on `AlertState`; called by `stream.engine` at each border.
+on `AlertState`; called by `stream.scorer` at each border.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,34 +18,24 @@ from stream.conditions import holds
 from stream.episodes import Phase, Turn, follow
 from stream.measures.base import AnyColumn
 from stream.panes import UNIT_MS
-from stream.plan import Plan
 from stream.rules import RulePlan
 from stream.scoring import Scored
 
 DAY_MS = UNIT_MS["day"]
-LookAhead = Callable[[Rows, int], Iterable[tuple[int, Scored]]]
-"""Scores of rows at the UTC midnights ahead, up to so many days, as if no event came: (epoch ms, scores)."""
 
 
 def pass_border(
-    plan: Plan,
-    rows: Rows,
-    scored: Scored,
-    state: AlertState,
-    *,
-    columns: Sequence[AnyColumn],
-    border_ms: int,
-    look_ahead: LookAhead,
+    rows: Rows, scored: Scored, state: AlertState, *, columns: Sequence[AnyColumn], border_ms: int
 ) -> NDArray[np.bool_]:
     """Let the alerts of rows (k) pass a border (epoch ms) where they have been `scored`; whose memory changed, (k,)."""
     changed = np.zeros(len(rows), dtype=bool)
-    midnight = border_ms % DAY_MS == 0
     for part in state.memories:
         bands = scored.scores[part.score].bands
         if part.rule.kind == "forecast":
-            changed |= _foresee(part, rows, bands, state, look_ahead if midnight else None)
+            # Who is in the band, or below it, has turned: what was foreseen is over until somebody looks again.
+            changed |= foresee(part, rows, np.where(bands > part.band, state.mark[rows, part.memory], 0), state)
         found = holds(part, rows, scored, state, columns, at_border=True)
-        changed |= _pass(part, rows, found, state, border=border_ms // plan.border_ms, border_ms=plan.border_ms)
+        changed |= _pass(part, rows, found, state, border_ms)
         if part.rule.kind == "left":
             inside = (bands == part.band).astype(np.int32)
             changed |= inside != state.mark[rows, part.memory]
@@ -59,16 +49,13 @@ def pass_border(
     return changed
 
 
-def _pass(
-    part: RulePlan, rows: Rows, found: NDArray[np.bool_], state: AlertState, *, border: int, border_ms: int
-) -> NDArray[np.bool_]:
-    """One rule at border number `border`."""
+def _pass(part: RulePlan, rows: Rows, found: NDArray[np.bool_], state: AlertState, border_ms: int) -> NDArray[np.bool_]:
+    """One rule at a border (epoch ms)."""
     rule, at = part.rule, part.memory
-    held, since, today = state.held[rows, at], state.since[rows, at], border * border_ms // DAY_MS
-    begun = np.where(found, np.where(since == NEVER, border, since), NEVER)
+    held, since, today = state.held[rows, at], state.since[rows, at], border_ms // DAY_MS
+    begun = np.where(found, np.where(since == NEVER, border_ms, since), NEVER)
     fired = np.where(state.day[rows, at] == today, state.fired[rows, at], 0)
-    due = found & ((border - begun).astype(np.int64) * border_ms >= (rule.for_ms or 0))
-    due &= ~cooling(part, rows, state, border * border_ms, border_ms)
+    due = found & (border_ms - begun >= (rule.for_ms or 0)) & ~_cooling(part, state.quiet[rows, at], border_ms)
     if rule.max_per_day is not None:
         due &= fired < rule.max_per_day
     firing = held == Phase.FIRING
@@ -78,16 +65,19 @@ def _pass(
     state.held[rows, at], state.since[rows, at] = after, begun
     state.day[rows[fires], at] = today
     state.fired[rows[fires], at] = fired[fires] + 1
-    state.quiet[rows[ends], at] = border
+    state.quiet[rows[ends], at] = border_ms
     return np.asarray((after != held) | (begun != since), dtype=np.bool_)
 
 
-def cooling(part: RulePlan, rows: Rows, state: AlertState, now_ms: int, border_ms: int) -> NDArray[np.bool_]:
-    """Whether a rule may not fire yet, since it ended not long ago, (k,)."""
-    if part.rule.cooldown_ms is None:
-        return np.zeros(len(rows), dtype=bool)
-    quiet = state.quiet[rows, part.memory].astype(np.int64)
-    return np.asarray((quiet != NEVER) & (now_ms < quiet * border_ms + part.rule.cooldown_ms))
+def _cooling(part: RulePlan, ended_ms: NDArray[np.int64], now_ms: int) -> NDArray[np.bool_]:
+    """Whether a rule ended so lately (`ended_ms`, 0 or less: never) that it may not fire yet, same shape."""
+    return np.asarray((ended_ms > 0) & (now_ms < ended_ms + (part.rule.cooldown_ms or 0)))
+
+
+def cooling(part: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
+    """Whether a rule may not fire between borders, since it ended not long ago, as held or as told, (k,)."""
+    held, told = state.quiet[rows, part.memory], state.ended[rows, part.place]
+    return _cooling(part, np.maximum(held, told), now_ms)
 
 
 def spent(part: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
@@ -99,24 +89,8 @@ def spent(part: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray
     return np.asarray((fired >= part.rule.max_per_day) | (state.began[rows, part.place] // DAY_MS == today))
 
 
-def _foresee(
-    part: RulePlan,
-    rows: Rows,
-    bands: NDArray[np.int8],
-    state: AlertState,
-    look_ahead: LookAhead | None,
-) -> NDArray[np.bool_]:
-    """Keep the day on which each row will turn into the rule's band, or 0; without `look_ahead` only forget."""
+def foresee(part: RulePlan, rows: Rows, days: NDArray[np.int32], state: AlertState) -> NDArray[np.bool_]:
+    """Keep the day (UTC, 0: none) on which each row will turn into a forecast's band; whose is another now, (k,)."""
     before = state.mark[rows, part.memory]
-    above = bands > part.band
-    days = np.where(above, before, 0)
-    if look_ahead is not None:
-        assert part.rule.within is not None
-        days = np.zeros(len(rows), dtype=np.int32)
-        ahead = np.flatnonzero(above)
-        if ahead.size:
-            for at_ms, scored in look_ahead(rows[ahead], part.rule.within.panes):
-                turns = (scored.scores[part.score].bands <= part.band) & (days[ahead] == 0)
-                days[ahead[turns]] = at_ms // DAY_MS
     state.mark[rows, part.memory] = days
     return np.asarray(days != before)

@@ -6,8 +6,12 @@ by `stream.plan` once a policy, read by `stream.conditions` and `stream.alerting
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import cached_property
+
+import xxhash
 
 from stream.measures.base import Need
 from stream.models import ScorePlan
@@ -20,7 +24,7 @@ SILENCE = Need("latest", None, ())
 """The column that tells when a source was last heard of an account."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RulePlan:
     """A rule, its place, and those of what it names: score, band, measure, column of `silent`, segments.
 
@@ -40,6 +44,13 @@ class RulePlan:
     def name(self) -> str:
         """The rule's name, as alerts carry it."""
         return self.rule.name
+
+    @cached_property
+    def memory_name(self) -> str:
+        """How rows name what it remembers: by its name and what it looks at, so that a new meaning begins anew."""
+        rule = self.rule
+        looks = json.dumps([rule.kind, rule.score, rule.target, rule.segments, rule.within and astuple(rule.within)])
+        return f"{rule.name}/{xxhash.xxh3_64_hexdigest(looks.encode())}"
 
     @property
     def marks_band(self) -> bool:

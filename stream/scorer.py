@@ -81,43 +81,42 @@ class Scorer:
         rows = alive[accounts.passed[alive] < border_ms]
         if plan.remembers:
             memory = Memory(accounts.held_band[rows], accounts.due_since[rows])
-            changed = pass_border(plan, self._due(rows, border_ms), memory, border_ms // plan.border_ms)
+            changed = pass_border(plan, self._due(rows, border_ms), memory, border_ms)
             accounts.held_band[rows], accounts.due_since[rows] = memory
             accounts.dirty[rows[changed]] = True
-        looks = plan.outlook_days and border_ms % UNIT_MS["day"] == 0
+        looks = plan.looks_ahead_days and border_ms % UNIT_MS["day"] == 0
         scored = self.score(rows, border_ms) if plan.memories or looks else None
-        if plan.memories and scored is not None:
-            changed = remembering.pass_border(
-                plan,
-                rows,
-                scored,
-                accounts.alerts,
-                columns=self._columns,
-                border_ms=border_ms,
-                look_ahead=lambda some, days: self._midnights_ahead(some, border_ms, days, stalled),
-            )
-            accounts.dirty[rows[changed]] = True
         if looks and scored is not None:
             self._look_ahead(rows, scored, border_ms, stalled)
+        if plan.memories and scored is not None:
+            changed = remembering.pass_border(rows, scored, accounts.alerts, columns=self._columns, border_ms=border_ms)
+            accounts.dirty[rows[changed]] = True
         accounts.passed[rows] = border_ms
         return scored if len(rows) == len(alive) else None
 
     def _look_ahead(self, rows: Rows, now: Scored, now_ms: int, stalled: Sequence[str]) -> None:
-        """Find the next change of band of each row, and note whose outlook has become another."""
-        accounts, plan = self._accounts, self._plan
+        """Find the next change of band of each row, and the day on which it will be in the band of each forecast."""
+        accounts, plan, day = self._accounts, self._plan, UNIT_MS["day"]
         days = np.zeros((len(rows), len(plan.scores)), dtype=np.int32)
         bands, values = np.full(days.shape, NO_BAND, dtype=np.int8), np.zeros(days.shape)
-        for count, (at_ms, scored) in enumerate(self._midnights_ahead(rows, now_ms, plan.outlook_days, stalled), 1):
-            for at, part in enumerate(plan.scores):
-                if count <= (part.score.outlook_days or 0):
+        foreseen = {part: np.zeros(len(rows), dtype=np.int32) for part in plan.forecasts}
+        for count, (at_ms, scored) in enumerate(self._midnights_ahead(rows, now_ms, plan.looks_ahead_days, stalled), 1):
+            for at, score in enumerate(plan.scores):
+                if count <= (score.score.outlook_days or 0):
                     ahead = scored.scores[at].bands
                     turns = (ahead != now.scores[at].bands) & (days[:, at] == 0)
-                    days[turns, at], bands[turns, at] = at_ms // UNIT_MS["day"], ahead[turns]
+                    days[turns, at], bands[turns, at] = at_ms // day, ahead[turns]
                     values[turns, at] = scored.scores[at].values[turns]
-        changed = ((days != accounts.turn_day[rows]) | (bands != accounts.turn_band[rows])).any(axis=1)
-        accounts.turn_day[rows], accounts.turn_band[rows], accounts.turn_score[rows] = days, bands, values
-        accounts.dirty[rows[changed]] = True
-        accounts.unsent[rows] = True  # also where nothing changes: until when it was looked has moved on
+            for part, found in foreseen.items():
+                if part.rule.within is not None and count <= part.rule.within.panes:
+                    found[(scored.scores[part.score].bands <= part.band) & (found == 0)] = at_ms // day
+        for part, found in foreseen.items():
+            accounts.dirty[rows[remembering.foresee(part, rows, found, accounts.alerts)]] = True
+        if plan.outlook_days:
+            accounts.looked[rows] = now_ms // day
+            accounts.turn_day[rows], accounts.turn_band[rows], accounts.turn_score[rows] = days, bands, values
+            # Also where nothing changes: until when it was looked has moved on.
+            accounts.dirty[rows] = accounts.unsent[rows] = True
 
     def _midnights_ahead(
         self, rows: Rows, now_ms: int, days: int, stalled: Sequence[str]
@@ -146,5 +145,5 @@ class Scorer:
             if not plan.remembers:
                 yield border, score_values(plan, values, segments)
                 continue
-            pass_border(plan, score_values(plan, values, segments, memory.held), memory, border // plan.border_ms)
+            pass_border(plan, score_values(plan, values, segments, memory.held), memory, border)
             yield border, shown(plan, score_values(plan, values, segments, memory.held), memory.held)

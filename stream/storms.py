@@ -5,8 +5,8 @@ Owns when a storm begins and ends, and the digest. Called by `stream.alerting`, 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class StormWatch:
         """When the latest storm began and when its last alert did (ms)."""
         self.alerts = 0
         """How many alerts have been part of it."""
+        self._recent: deque[tuple[int, int]] | None = None
+        """When alerts began lately (ms) and of which rows; None: to be found in what was restored."""
 
     def saved(self) -> list[int]:
         """The storm as numbers, for `load`."""
@@ -45,6 +47,7 @@ class StormWatch:
         if saved is not None:
             begun, self.since, self.last, self.alerts = saved
             self.open = bool(begun)
+        self._recent = None
 
     def note(
         self,
@@ -54,13 +57,25 @@ class StormWatch:
         fired: Sequence[tuple[str, str]],
         effects: Effects,
         *,
-        alive: int,
+        alive: Callable[[], int],
     ) -> None:
-        """Alerts have begun now, of `rows` and as `fired` (rule, main factor); of `alive` accounts in all."""
+        """Alerts have begun now, of `rows` and as `fired` (rule, main factor); `alive` counts all accounts."""
+        after_ms = now_ms - self._storms.within_ms
+        if self._recent is None:
+            began = np.where(is_open(state.phase), state.began, 0).max(axis=1, initial=0)
+            known = np.flatnonzero(began > after_ms)
+            known = known[np.argsort(began[known], kind="stable")]
+            self._recent = deque(zip(began[known].tolist(), known.tolist(), strict=True))
+        self._recent.extend((now_ms, row) for row in rows.tolist())
+        while self._recent[0][0] <= after_ms:
+            self._recent.popleft()
         if not self.open:
-            recent = is_open(state.phase) & (state.began > now_ms - self._storms.within_ms)
-            met = len(np.union1d(np.flatnonzero(recent.any(axis=1)), rows))
-            if met < max(self._storms.least, self._storms.share * alive):
+            if len(self._recent) < self._storms.least:
+                return
+            known = np.unique([row for _, row in self._recent])
+            still = (is_open(state.phase[known]) & (state.began[known] > after_ms)).any(axis=1)
+            met, there = len(np.union1d(known[still], rows)), alive()
+            if met < max(self._storms.least, self._storms.share * there):
                 return
             self.open, self.since, self.alerts = True, now_ms, len(fired)
             self.last = now_ms
@@ -68,7 +83,7 @@ class StormWatch:
             (rule, factor), count = Counter(fired).most_common(1)[0]
             common = f"{rule}, {factor}" if factor else rule
             summary = (
-                f"{met} of {alive} accounts began to alert within {minutes} minutes; "
+                f"{met} of {there} accounts began to alert within {minutes} minutes; "
                 f"in common to {count} of the last {len(fired)}: {common}"
             )
             self._say(summary, None, effects)

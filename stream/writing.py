@@ -142,18 +142,18 @@ class Writer:
         return shares[np.zeros(len(said.rows), dtype=np.intp) if segments is None else segments + 1]
 
     def _outlooks(self, at: int, rows: Rows) -> list[bytes]:
-        """JSON of the outlook of each row, null before its first midnight."""
+        """JSON of the outlook of each row, null before it was looked for first."""
         accounts, bands, day_ms = self._accounts, self._bands[at], UNIT_MS["day"]
         days, turns = accounts.turn_day[rows, at].tolist(), accounts.turn_band[rows, at].tolist()
         reach = self._plan.scores[at].score.outlook_days or 0
         found = []
-        for place, passed_ms in enumerate(accounts.passed[rows].tolist()):
+        for place, looked in enumerate(accounts.looked[rows, at].tolist()):
             turn = b"null"
             if days[place]:
                 score = _encode(float(accounts.turn_score[rows[place], at]))
                 turn = b'{"at":%d,"band":%b,"score":%b}' % (days[place] * day_ms, bands[turns[place]], score)
-            until = (passed_ms // day_ms + reach) * day_ms
-            found.append(b"null" if passed_ms < 0 else b'{"until":%d,"turn":%b}' % (until, turn))
+            until = (looked + reach) * day_ms
+            found.append(b"null" if not looked else b'{"until":%d,"turn":%b}' % (until, turn))
         return found
 
     def _with_others(self, value: bytes, row: int, as_of_ms: int) -> bytes:
