@@ -23,12 +23,14 @@ from faust.types import TP
 from agents.clock import BrokerClock
 from agents.committer import Committer
 from agents.consumer import BatchConsumer, BatchTransport, Records
+from agents.gauges import measure
 from agents.outbox import Outbox
 from agents.processor import Processor
 from agents.records import TOPICS
 from agents.settings import Settings
 from agents.store import EngineStore, EngineTable
 from agents.telemetry import Telemetry
+from agents.told import read_told
 from agents.watchdog import Watchdog
 from agents.web import WebServer
 from schemas.topics import LARGEST_RECORD, changelog
@@ -192,13 +194,22 @@ class Worker:
         )
         EngineStore.processor = self.processor
         EngineStore.on_fatal = staticmethod(self.fatal)
-        EngineStore.introduce = staticmethod(self.committer.introduce)
+        EngineStore.introduce = staticmethod(self._introduce)
         EngineStore.changelog = self.changelog
         self.table = table
         app.agent(app.topic(*TOPICS, key_serializer="raw", value_serializer="raw"), name="sources")(self._sources)
         app.task()(self._started)
         app.timer(1.0)(self._tick)
         return app
+
+    async def _introduce(self, opened: Sequence[int]) -> None:
+        """Before the first event of lanes that were `opened`: learn what was told, and the broker's clock."""
+        lanes = self.processor.lanes
+        since = {partition: lanes[partition].engine.told_until for partition in opened}
+        told = await asyncio.to_thread(read_told, self.settings, since) if since else {}
+        for partition, retelling in told.items():
+            lanes[partition].told = retelling
+        await self.committer.introduce()
 
     async def _sources(self, stream: Any) -> None:
         """The agent: every event is a batch of one partition of one source."""
@@ -255,7 +266,7 @@ class Worker:
     # -- what people ask for ------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        self.processor.measure()
+        measure(self.processor, self.telemetry)
         self.telemetry.ready.set(0 if self.ready_problems() else 1)
         tables: Any = self.app.tables
         with contextlib.suppress(Exception):

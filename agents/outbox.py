@@ -43,6 +43,8 @@ class Line:
         self.waiting: list[Record] = []
         self.put = 0
         self.acknowledged = 0
+        self.reached: int | None = None
+        """Offset before which the broker has everything that was put so far; None before the first answer."""
         self.task: asyncio.Task[None] | None = None
         self.barriers: list[tuple[int, asyncio.Future[None]]] = []
         self.one_by_one = False
@@ -118,6 +120,11 @@ class Outbox:
         self._count(len(line.waiting) - before)
         if line.waiting and line.task is None:
             line.task = asyncio.get_running_loop().create_task(self._run(line))
+
+    def reached(self, topic: str, partition: int) -> int | None:
+        """Offset up to which records that were put have arrived, or less; None where none has."""
+        line = self._lines.get((topic, partition))
+        return None if line is None else line.reached
 
     async def drained(self, topics: Callable[[str], bool]) -> None:
         """Wait until every record of these topics that was put before this call is acknowledged."""
@@ -213,6 +220,8 @@ class Outbox:
                     continue
                 futures.append(await producer.send_batch(batch, line.topic, partition=line.partition))
         results = await asyncio.gather(*futures)
+        if results and results[-1] is not None:
+            line.reached = results[-1].offset  # of a batch its first: all before it has arrived
         if results and results[-1] is not None and results[-1].timestamp_type == _LOG_APPEND_TIME:
             self._on_append_ms(results[-1].timestamp)
         self._telemetry.flush_records.inc(len(flight))

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import structlog
 from aiokafka.partitioner import murmur2
 from faust.types import TP
-from prometheus_client import Gauge
 
 from agents.clock import BrokerClock
 from agents.consumer import Records
@@ -27,7 +24,6 @@ from agents.records import TOPICS, dead_letter, forwarded, read
 from agents.settings import Settings
 from agents.shadowing import note_failure, note_opened
 from agents.telemetry import Telemetry
-from schemas.events import METRIC_SOURCES
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, SCORES, SHADOW
 from stream.batch import LINES, Batch
 from stream.books import Books, open_books
@@ -35,6 +31,7 @@ from stream.effects import Effects
 from stream.engine import Engine, Mode
 from stream.merge import Merge
 from stream.plan import Plan
+from stream.retelling import Retelling
 from stream.shadow import Pair
 
 log = structlog.get_logger()
@@ -73,6 +70,8 @@ class Lane:
     """Whether to commit as soon as nothing lags: catching up is over, and a crash now would do much of it again."""
     changed: bool = False
     """Whether something happened since the last commit."""
+    told: Retelling | None = None
+    """What readers of alerts were told that this lane may not know; None when they are told what it knows."""
 
     @property
     def engine(self) -> Engine:
@@ -234,6 +233,7 @@ class Processor:
             if lane.hurry and not any(self.lag(lane).values()):
                 lane.hurry = False
                 self.on_caught_up()
+            self._agree(lane)
             self._telemetry.last_progress.set_to_current_time()
             await self._outbox.room()
             for _ in range(_TURNS):
@@ -296,6 +296,18 @@ class Processor:
                 # A border that was passed is to be saved, whatever it made the engine say, alerts alone or nothing.
                 lane.changed |= lane.engine.as_of != before or lane.books.waits
                 self._carry_out(lane, effects, ())
+            self._agree(lane)
+
+    def _agree(self, lane: Lane) -> None:
+        """Once after it has opened, when it has caught up: tell readers of alerts what they were told otherwise."""
+        if lane.told is None or lane.mode is not Mode.HEAD or not lane.told.due(lane.engine):
+            return
+        if lane.merge or any(self.lag(lane).values()):
+            return
+        told, lane.told = lane.told, None
+        self._carry_out(lane, told.agree(lane.engine), ())
+        lane.engine.told_until = told.end
+        lane.changed = True
 
     async def _ask_again(self, lane: Lane) -> None:
         """Fetch again what does not come though it is there: Faust drops a message it holds while partitions move."""
@@ -310,6 +322,9 @@ class Processor:
 
     def flush(self, lane: Lane) -> None:
         """Publish what conflation holds back; called before a lane's state is saved."""
+        reached = self._outbox.reached(ALERTS, lane.partition)
+        if lane.told is None and reached is not None:
+            lane.engine.told_until = reached
         self._carry_out(lane, lane.pair.flush(lane.mode), ())
         self._outbox.put(SHADOW, lane.partition, lane.books.farewells())
 
@@ -319,6 +334,8 @@ class Processor:
         telemetry, partition = self._telemetry, lane.partition
         self._outbox.put(SCORES, partition, effects.scores)
         self._outbox.put(CHANGES, partition, effects.changes)
+        if lane.told is not None:
+            lane.told.hold(effects)
         self._outbox.put(ALERTS, partition, effects.alerts)
         self._outbox.put(SHADOW, partition, effects.shadow)
         for letter in effects.dead:
@@ -337,50 +354,3 @@ class Processor:
             telemetry.alerts.labels(rule, status).inc(count)
         for rule, count in effects.flaps.items():
             telemetry.flaps.labels(rule).inc(count)
-
-    @staticmethod
-    def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:
-        held = [engine.bands() for engine in engines]
-        for at, score in enumerate(plan.policy.scores):
-            bands = sum((found[at] for found in held), np.zeros(len(score.bands), dtype=np.int64))
-            for band, count in zip(score.bands, bands.tolist(), strict=True):
-                gauge.labels(score.name, band.name).set(count)
-
-    def measure(self) -> None:
-        """Bring the gauges up to date."""
-        telemetry = self._telemetry
-        engines = [lane.engine for lane in self.lanes.values()]
-        telemetry.lag.clear()
-        for lane in self.lanes.values():
-            for topic, count in self.lag(lane).items():
-                telemetry.lag.labels(topic, str(lane.partition)).set(count)
-        shadows = [lane.pair.shadow.engine for lane in self.lanes.values() if lane.pair.shadow is not None]
-        self._measure_tables()
-        self._measure_bands(self.plan, engines, telemetry.accounts)
-        telemetry.shadow_accounts.clear()
-        if shadows:
-            self._measure_bands(shadows[0].plan, shadows, telemetry.shadow_accounts)
-        telemetry.settled.clear()
-        for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
-            telemetry.settled.labels(source, outcome).set(count)
-        telemetry.stalled.clear()
-        for lane in self.lanes.values():
-            for source in lane.engine.stalls.clocks:
-                stalled = source in lane.engine.stalls.told
-                telemetry.stalled.labels(source, str(lane.partition)).set(stalled)
-        for source in METRIC_SOURCES:
-            newest = [engine.watermarks[source] for engine in engines if source in engine.watermarks]
-            if newest:
-                telemetry.watermark.labels(source).set(max(newest) / 1000)
-            seen = [engine.seen[source].horizon_ms for engine in engines if source in engine.seen]
-            horizons = [horizon for horizon in seen if horizon is not None]
-            if horizons:
-                telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)
-        telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
-        telemetry.state_bytes.set(sum(engine.nbytes() for engine in (*engines, *shadows)))
-
-    def _measure_tables(self) -> None:
-        self._telemetry.peers.clear()
-        for lane in self.lanes.values():
-            if (table := lane.engine.peers.message) is not None:
-                self._telemetry.peers.labels(str(lane.partition)).set(table.as_of / 1000)

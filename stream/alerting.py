@@ -16,7 +16,7 @@ from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream.accounts import Accounts
 from stream.alert_words import Word
-from stream.alerts import Episode, Subject, account_alert, beginning, orphan_alert, reason_of
+from stream.alerts import Episode, Subject, account_alert, beginning, closed, orphan_alert, reason_of
 from stream.conditions import fall, holds, silent_days
 from stream.effects import Effects, Message
 from stream.episodes import Phase, Turn, flaps_of, follow, is_open
@@ -208,6 +208,25 @@ class Alerter:
         if part.rule.kind == "silent":
             return float(silent_days(part, rows, self._columns)[0])
         return 0.0
+
+    def agree(self, told: Alert, said: Said, place: int, effects: Effects) -> None:
+        """Bring the last that readers were `told` of one alert in line with what is so of `said`'s row at `place`."""
+        accounts, row, at = self._accounts, int(said.rows[place]), self._places.get(told.rule)
+        state, fires = accounts.alerts, told.status == "firing"
+        if at is None or not is_open(state.phase[row, at]):
+            if fires:
+                told = closed(told, int(said.moments[place]))
+                self._send(told, effects)
+        elif not fires:
+            part, phase = self._plan.rules[at], Phase(state.phase[row, at])
+            state.ended[row, at], state.flaps[row, at] = told.ends_at or 0, told.flaps
+            self._change(said, [_Change(place, part, Phase.IDLE, phase)], effects)
+            return
+        if at is not None:
+            # As it was told: another flap than one that readers could count would be told otherwise.
+            state.began[row, at], state.flaps[row, at] = told.starts_at, told.flaps
+            state.ended[row, at] = told.ends_at or state.ended[row, at]
+            accounts.dirty[row] = True
 
     def end_orphans(self, said: Said, effects: Effects) -> None:
         """Resolve what is open of rules that the policy does not have any more, also while alerts are held."""

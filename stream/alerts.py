@@ -24,6 +24,8 @@ from stream.policy_alerts import AlertRule
 ORPHANED = "info"
 """Severity of an alert that ends because the policy has no such rule any more: what it was is not known."""
 STORM = "storm"
+STALLED = "stalled:"
+"""What the rule names of stalled sources begin with."""
 
 
 def fingerprint(account: str, rule: str) -> str:
@@ -138,6 +140,27 @@ def operational_alert(
             ends_at=ended_ms,
         )
     )
+
+
+def closed(alert: Alert, ended_ms: int) -> Alert:
+    """The end of an alert that was told to be open, and was over before the worker that told it could write so down."""
+    return _identified(
+        msgspec.structs.replace(
+            alert,
+            id="",
+            status="resolved",
+            ends_at=max(ended_ms, alert.starts_at),
+            summary=f"{alert.annotations.get('account', alert.rule)}: {alert.rule} is over",
+            acknowledged_at=None,
+            acknowledged_by=None,
+            snoozed_until=None,
+        )
+    )
+
+
+def same_episode(alert: Alert, told: Alert) -> Alert:
+    """What an alert says, as of the episode that was told."""
+    return _identified(msgspec.structs.replace(alert, id="", starts_at=told.starts_at, flaps=told.flaps))
 
 
 def _identified(alert: Alert, revision: int = 0) -> Alert:

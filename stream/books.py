@@ -203,6 +203,7 @@ def take_over(engine: Engine, told: Engine) -> None:
     for row, words in theirs.words.items():
         mine.words[places[row]] = {**mine.words.get(places[row], {}), **words}
     engine.peers.taken = max(engine.peers.taken, told.peers.taken)
+    engine.told_until = told.told_until
     engine.alerter.storm.load(told.alerter.storm.saved())
     engine.stalls.told.clear()
     engine.stalls.told.update(told.stalls.told)

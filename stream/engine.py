@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -27,7 +26,7 @@ from stream.alerting import Alerter
 from stream.batch import LINES, PEERS, Batch, Candidates, in_turn, sort_out
 from stream.columns import NEVER, Rows
 from stream.effects import Effects
-from stream.folding import Folder, Learning, merge_order, places, too_late
+from stream.folding import Folder, Learning, fresh_profiles, merge_order, places, too_late
 from stream.members import Members
 from stream.occasion import Occasion
 from stream.panes import UNIT_MS, pane_of, segment_of, segments_of
@@ -39,6 +38,7 @@ from stream.scoring import Scored
 from stream.seen import SeenIds
 from stream.segmenting import Segmenter
 from stream.stalls import Stalls
+from stream.writing import Said
 
 
 class Mode(Enum):
@@ -87,6 +87,8 @@ class Engine:
         were; what is replayed is still judged as it was the first time."""
         self.position = dict.fromkeys(LINES, 0)
         """Offset from which each source has not been settled yet."""
+        self.told_until = 0
+        """Offset in `health.alerts` before which nothing was told that this engine does not know."""
         self.settled: Counter[tuple[str, str]] = Counter()
         """Outcomes by (source, outcome), each record once, across restarts."""
         self._folder = Folder(plan, self.accounts, self.columns)
@@ -207,7 +209,7 @@ class Engine:
                 batch, at, accounts=self.accounts, position=position, seen=seen, now_ms=now_ms, effects=effects
             )
             if batch.source == PROFILE_SOURCE:
-                profiles.append(self._fresh_profiles(found, position, effects))
+                profiles.append(fresh_profiles(found, position, effects))
             elif len(found.rows):
                 parts.append(found)
         if parts:
@@ -235,14 +237,6 @@ class Engine:
             count = effects.outcomes.pop((source, "fenced"), 0)
             if count:
                 effects.outcomes[source, "replayed"] += count
-
-    @staticmethod
-    def _fresh_profiles(found: Candidates, position: int, effects: Effects) -> Candidates:
-        """The profiles that have not been settled yet; they hold from where they are in the log."""
-        fresh = found.offsets >= position
-        effects.outcomes[PROFILE_SOURCE, "applied"] += int(fresh.sum())
-        effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~fresh).sum())
-        return replace(found.pick(fresh), times=np.full(int(fresh.sum()), NEVER))
 
     def _learn_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Profiles in a step without events."""
@@ -364,9 +358,13 @@ class Engine:
         effects = Effects()
         rows = self.accounts.alive() if rows is None else rows
         if self.as_of is not None and len(rows):
-            said = self._publisher.said(rows, self.score(rows), self.as_of, catching_up=False, stalled=self._stalled)
-            self._publisher.scores(said, effects)
+            self._publisher.scores(self.said(rows), effects)
         return effects
+
+    def said(self, rows: Rows) -> Said:
+        """What there is to say of rows as of now."""
+        assert self.as_of is not None
+        return self._publisher.said(rows, self.score(rows), self.as_of, catching_up=False, stalled=self._stalled)
 
     def recast(self) -> None:
         """Score every account anew without publishing, after rows were loaded."""

@@ -7,16 +7,16 @@ source, then by offset (docs/ARCHITECTURE.md). Called by `stream.engine`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, ControlEvent, ProfileEvent
+from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE, ControlEvent, ProfileEvent
 from stream.accounts import Accounts
 from stream.batch import Candidates
-from stream.columns import FactColumn, Rows
+from stream.columns import NEVER, FactColumn, Rows
 from stream.effects import Effects
 from stream.measures.base import AnyColumn
 from stream.panes import UNIT_MS, Unit, pane_of
@@ -184,3 +184,11 @@ def too_late(longest: Mapping[Unit, int], times: NDArray[np.int64], running: NDA
             return np.zeros(len(times), dtype=bool)
         late &= times // UNIT_MS[unit] <= running // UNIT_MS[unit] - panes
     return late
+
+
+def fresh_profiles(found: Candidates, position: int, effects: Effects) -> Candidates:
+    """The profiles that have not been settled yet; they hold from where they are in the log."""
+    fresh = found.offsets >= position
+    effects.outcomes[PROFILE_SOURCE, "applied"] += int(fresh.sum())
+    effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~fresh).sum())
+    return replace(found.pick(fresh), times=np.full(int(fresh.sum()), NEVER))

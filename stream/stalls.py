@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.codecs import encode
-from stream.alerts import operational_alert
+from stream.alerts import STALLED, operational_alert
 from stream.effects import Effects, Message
 from stream.plan import Plan
 
@@ -57,13 +57,14 @@ class Stalls:
         for source in now:
             if source not in self.told:
                 self.told[source] = self._watermarks[source] + self._after[source]
-                self._say(source, None, effects)
+                self.say(source, None, effects)
         for source in [source for source in self.told if source not in now]:
-            self._say(source, as_of_ms, effects)
+            self.say(source, as_of_ms, effects)
             del self.told[source]
 
-    def _say(self, source: str, ended_ms: int | None, effects: Effects) -> None:
-        rule = f"stalled:{source}"
+    def say(self, source: str, ended_ms: int | None, effects: Effects) -> None:
+        """Tell the alert of a source that has one: open, or since when it is over (ms)."""
+        rule = f"{STALLED}{source}"
         if ended_ms is None:
             hours = self._after[source] / 3_600_000
             summary = f"no {source} of any account for {hours:g} hours: its measures are held as they were"

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from stream import changelog
 from stream.batch import LINES
 from stream.engine import Engine, Mode
+from stream.retelling import Retelling
 from tests.driving import Cut, Drive, cuts
+from tests.driving_alerts import alerts_in
 
 if TYPE_CHECKING:
     from stream.plan import Plan
@@ -43,10 +45,13 @@ class Crashing:
         """Begin a life with what the changelog holds."""
         engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
         changelog.restore(engine, self.keys)
-        self.drive = Drive(engine)
+        told = alerts_in(self.said)
+        self.drive = Drive(engine, told=Retelling(told[engine.told_until :], len(told)))
 
     def commit(self, written: int | None = None) -> None:
         """Write the snapshot's first `written` records (None: all, and then the offsets), as the committer does."""
+        if self.drive.told is None:
+            self.drive.engine.told_until = len(alerts_in([*self.said, *self.drive.raw]))
         self.drive.flush()
         snapshot = changelog.snapshot(self.drive.engine)
         for key, value in snapshot[:written]:
@@ -68,8 +73,10 @@ class Crashing:
         return [record for record in self.records if record.offset >= self.committed.get(record.source, 0)]
 
 
-def live_through(data: st.DataObject, worker: Crashing, modes: tuple[Mode, ...], crashes: int = 3) -> None:
-    """Let a worker live, commit and crash at chance, then finish."""
+def live_through(
+    data: st.DataObject, worker: Crashing, modes: tuple[Mode, ...], crashes: int = 3, *, whole: bool = False
+) -> None:
+    """Let a worker live, commit and crash at chance, then finish; with `whole`, no commit is cut short."""
     for _ in range(data.draw(st.integers(1, crashes))):
         steps: list[Cut] = data.draw(cuts(worker.pending(), modes))
         for step in steps[: data.draw(st.integers(0, len(steps)))]:
@@ -77,11 +84,13 @@ def live_through(data: st.DataObject, worker: Crashing, modes: tuple[Mode, ...],
             worker.drive.take(step.records)
             if step.flush:
                 worker.commit()
-        worker.commit(data.draw(st.one_of(st.integers(0, 12), st.none())))
+        worker.commit(data.draw(st.sampled_from((0, None)) if whole else st.one_of(st.integers(0, 12), st.none())))
         worker.crash()
     for step in data.draw(cuts(worker.pending(), modes)):
         worker.drive.turn_to(step.mode)
         worker.drive.take(step.records)
     worker.drive.turn_to(Mode.HEAD)
     worker.drive.flush()
+    if worker.drive.engine.as_of is not None:
+        worker.drive.agree()
     worker.said += worker.drive.raw

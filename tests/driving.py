@@ -25,6 +25,7 @@ from stream.merge import Fetch, Merge
 from stream.occasion import Occasion
 from stream.plan import Plan, compile_plan
 from stream.policy import parse_policy
+from stream.retelling import Retelling
 from tests.oracle import AccountScore, Record, merged
 from tests.strategies import LATEST_MS, NOW_MS, logs
 
@@ -150,13 +151,25 @@ class Drive:
     """Changes and alerts as they were sent."""
     topic: dict[bytes, bytes] = field(default_factory=dict)
     """The changelog, compacted."""
+    told: Retelling | None = None
+    """What readers of alerts were told before a crash."""
 
     def note(self, effects: Effects) -> None:
+        if self.told is not None:
+            self.told.hold(effects)
         self.scores += [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in effects.scores]
         self.changes += [msgspec.json.decode(sent.value, type=ScoreChange) for sent in effects.changes]
         self.alerts += [msgspec.json.decode(sent.value, type=Alert) for sent in effects.alerts]
         self.raw += [sent.value for sent in (*effects.changes, *effects.alerts)]
         self.outcomes += effects.outcomes
+
+    def agree(self) -> None:
+        """Having caught up, tell readers of alerts what they were told otherwise before a crash."""
+        assert self.told is not None
+        assert self.told.due(self.engine)
+        told, self.told = self.told, None
+        self.note(told.agree(self.engine))
+        self.engine.told_until = told.end
 
     def take(self, records: Sequence[Record]) -> None:
         """Apply records whose predecessors have all been taken."""

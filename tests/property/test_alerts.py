@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from stream.engine import Mode
 from tests.crashing import Crashing, live_through
-from tests.driving import Cut, cuts, partitions, plan_of
+from tests.driving import Cut, cuts, open_episodes, partitions, plan_of
 from tests.driving_alerts import Observed, Reader, WatchedAlerts, alerts_in, assert_open_at_borders
 from tests.oracle_alerts import alerts_at_borders, alerts_on_arrival, snoozed_at
 from tests.strategies import DAY_MS, HOUR_MS, NOW_MS
 from tests.strategies_alerts import alerting_cases
 
 if TYPE_CHECKING:
+    from stream.engine import Engine
     from tests.oracle import Record
 
 Case = tuple[str, list["Record"]]
@@ -69,13 +70,30 @@ def test_what_still_holds_is_told_on_arrival(data: st.DataObject, case: Case, re
         assert len(drive.engine.reader.contents) == len(drive.engine.reader.open)
 
 
-@settings(max_examples=20)
+@settings(max_examples=40)
 @given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
-def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
+def test_readers_know_what_is_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
+    """Also where a crash cut a commit short, and alerts had been told that no later life comes by any more."""
     text, log = case
     for records in partitions(log).values():
         worker = Crashing(plan_of(text), records)
         live_through(data, worker, modes)
+        engine, reader = worker.drive.engine, Reader(repeats=True)
+        if engine.as_of is not None:
+            told = alerts_in(worker.said)
+            reader.read(told)
+            assert len(reader.contents) == len(told), "nothing is told twice"
+            assert reader.episodes() == open_episodes(engine) | stalled_in(engine)
+
+
+@settings(max_examples=20)
+@given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
+def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
+    """Between commits: one that was cut short where a border was passed may delay what waits for borders."""
+    text, log = case
+    for records in partitions(log).values():
+        worker = Crashing(plan_of(text), records)
+        live_through(data, worker, modes, whole=True)
         engine = worker.drive.engine
         if engine.as_of is None:
             continue
@@ -84,6 +102,11 @@ def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, 
         reader = Reader(repeats=True)
         reader.read([*alerts_in(worker.said), *(sent.value for sent in after.alerts)])
         assert reader.episodes() == alerts_at_borders(log, text, NOW_MS, border_ms)[0, border_ms]
+
+
+def stalled_in(engine: Engine) -> set[tuple[str, str]]:
+    """The alerts of stalled sources that are open."""
+    return {("", f"stalled:{source}") for source in engine.stalls.told}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

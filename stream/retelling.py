@@ -1,0 +1,114 @@
+"""What readers of `health.alerts` were told and a restored worker does not know: brought in line with what is so.
+
+A worker that crashed may have told alerts after its last commit. The next one applies the same events again, in other
+batches perhaps: it would tell some alerts twice, and what fell and rose within one batch never, so that an alert stays
+open for readers that is open nowhere else. So it reads what was told after the commit, holds back what it would tell of
+these alerts, and when it has caught up tells only what readers do not know. Pure; called by `agents.processor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from schemas.codecs import encode
+from schemas.outputs import Alert
+from stream.alerts import STALLED, STORM, closed, same_episode
+from stream.effects import Effects, Message
+from stream.engine import Engine
+
+
+class Retelling:
+    """The last that was told of each alert, by account and rule, where this worker has told nothing of it yet."""
+
+    def __init__(self, values: Iterable[bytes | None], end: int) -> None:
+        """`values` are the records of one partition of `health.alerts` after the last commit, `end` the offset after.
+
+        Records that are no alerts are left out.
+        """
+        self.end = end
+        self._last: dict[tuple[str, str], Alert] = {}
+        for value in values:
+            try:
+                alert = msgspec.json.decode(value or b"", type=Alert)
+            except msgspec.DecodeError:
+                continue
+            self._last[alert.account_id, alert.rule] = alert
+        self._held: dict[tuple[str, str], list[Alert]] = {}
+        self._newest_ms = max((alert.ends_at or alert.starts_at for alert in self._last.values()), default=0)
+
+    def hold(self, effects: Effects) -> None:
+        """Keep back alerts of which readers were told."""
+        if not self._last:
+            return
+        kept, effects.alerts = effects.alerts, []
+        for message in kept:
+            alert = msgspec.json.decode(message.value, type=Alert)
+            key = (alert.account_id, alert.rule)
+            if key in self._last:
+                self._held.setdefault(key, []).append(alert)
+                effects.alerted[alert.rule, alert.status] -= 1
+            else:
+                effects.alerts.append(message)
+
+    def due(self, engine: Engine) -> bool:
+        """Whether an engine that has applied all events there are is at the moment, or past it, of the last alert."""
+        return not self._last or (engine.as_of is not None and engine.as_of >= self._newest_ms)
+
+    def agree(self, engine: Engine) -> Effects:
+        """Tell what readers were told otherwise; the engine goes on from there."""
+        effects = Effects()
+        silent = []
+        for key, told in self._last.items():
+            held = self._held.get(key, [])
+            ids = [alert.id for alert in held]
+            if told.id in ids:
+                for alert in held[ids.index(told.id) + 1 :]:
+                    _send(alert, effects)
+            else:
+                silent.append(told)
+        of_accounts = [alert for alert in silent if alert.account_id]
+        index = engine.accounts.index
+        rows = np.unique([index[alert.account_id] for alert in of_accounts if alert.account_id in index]).astype(int)
+        rows = rows[engine.accounts.applied[rows] > 0]
+        places = dict(zip(rows.tolist(), range(len(rows)), strict=True))
+        said = engine.said(rows) if len(rows) else None
+        for alert in of_accounts:
+            place = places.get(index.get(alert.account_id, -1))
+            if said is not None and place is not None:
+                engine.alerter.agree(alert, said, place, effects)
+            elif alert.status == "firing":
+                _send(closed(alert, engine.as_of or 0), effects)
+        for alert in silent:
+            if not alert.account_id:
+                _agree_operational(alert, engine, effects)
+                continue
+            held = self._held.get((alert.account_id, alert.rule), [])
+            if held and held[-1].status == alert.status == "firing" and _words(held[-1]) != _words(alert):
+                _send(same_episode(held[-1], alert), effects)
+        return effects
+
+
+def _words(alert: Alert) -> tuple[object, ...]:
+    """What makes an alert that is open news though it goes on."""
+    return alert.acknowledged_at, alert.acknowledged_by, alert.snoozed_until, alert.digest
+
+
+def _agree_operational(alert: Alert, engine: Engine, effects: Effects) -> None:
+    """The same for an alert of a stalled source or a storm."""
+    assert engine.as_of is not None
+    source, told, fires = alert.rule.removeprefix(STALLED), engine.stalls.told, alert.status == "firing"
+    if fires and source in engine.stalls.stalled(engine.as_of):
+        told[source] = alert.starts_at
+    elif fires and source not in told and (alert.rule != STORM or not engine.alerter.storm.open):
+        _send(closed(alert, engine.as_of), effects)
+    elif not fires and source in told:
+        told[source] = max(told[source], alert.ends_at or 0)
+        engine.stalls.say(source, None, effects)
+
+
+def _send(alert: Alert, effects: Effects) -> None:
+    effects.alerts.append(Message((alert.account_id or alert.rule).encode(), encode(alert)))
+    effects.alerted[alert.rule, alert.status] += 1

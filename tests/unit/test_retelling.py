@@ -1,0 +1,172 @@
+"""What readers of alerts were told before a crash and the next life does not come by any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from agents.clock import BrokerClock
+from agents.processor import Processor
+from agents.settings import Settings
+from agents.telemetry import Telemetry
+from schemas.codecs import encode
+from schemas.outputs import Alert
+from stream import changelog
+from stream.effects import Message
+from stream.engine import Engine, Mode
+from stream.retelling import Retelling
+from tests.stories import Story, rule
+
+if TYPE_CHECKING:
+    from agents.outbox import Outbox
+
+LOW = rule("when = { below = 40 }")
+STALLS = '[sources.product-usage]\nstall_after = "1d"\n'
+
+
+class Lives(Story):
+    """A story whose worker crashes: what it told stays, what it did not save is gone."""
+
+    def crash(self, *, mode: Mode = Mode.CONFLATED) -> None:
+        """Go on from the last commit, knowing what was told since."""
+        told = self.drive.alerts[self.drive.engine.told_until :]
+        engine = Engine(self.plan)
+        changelog.restore(engine, self.drive.topic)
+        self.drive.engine, self.drive.mode = engine, mode
+        self.drive.told = Retelling([encode(alert) for alert in told], len(self.drive.alerts))
+
+    def commit(self) -> None:
+        self.drive.engine.told_until = len(self.drive.alerts)
+        self.drive.save()
+
+    def catch_up(self) -> list[tuple[str, float]]:
+        """Arrive; what is told then, as (status, day)."""
+        before = len(self.said)
+        self.drive.turn_to(Mode.HEAD)
+        self.drive.agree()
+        return [(status, day) for status, _, day in self.said[before:]]
+
+
+def test_an_alert_that_was_over_within_a_step_of_the_next_life_is_closed() -> None:
+    story = Lives(LOW)
+    story.use(0.1, 8)
+    story.commit()
+    story.use(1.2, 2)
+    assert story.said[-1] == ("firing", "r", 1.0)
+    story.crash()
+    story.drive.take([story.record(1.2)] * 1)
+    story.use(1.3, 8)
+    assert story.catch_up() == [("resolved", 1.3)]
+    assert story.drive.alerts[-1].summary == "acme: r is over"
+    assert not story.drive.engine.alerter._accounts.alerts.phase.any()
+
+
+def test_an_alert_that_is_open_again_within_a_step_of_the_next_life_is_told() -> None:
+    story = Lives(LOW)
+    story.use(0.1, 2)
+    story.commit()
+    story.use(0.2, 4)
+    assert [status for status, _, _ in story.said] == ["firing", "resolved"]
+    story.crash()
+    story.drive.take([story.record(0.2, id=f"again{at}") for at in range(1)])
+    assert story.catch_up() == [("firing", 0.2)]
+    last = story.drive.alerts[-1]
+    assert last.flaps == 1, "it was resolved a moment ago"
+
+
+@pytest.mark.parametrize("mode", [Mode.HEAD, Mode.CONFLATED])
+def test_what_was_told_is_not_told_twice(mode: Mode) -> None:
+    story = Lives(LOW)
+    story.use(0.1, 8)
+    story.commit()
+    first = [story.record(1.2)]
+    story.drive.take(first)
+    story.crash(mode=mode)
+    story.drive.take(first)
+    assert story.catch_up() == []
+    assert [status for status, _, _ in story.said] == ["firing"]
+
+
+def test_what_comes_after_what_was_told_is_told_as_it_is() -> None:
+    story = Lives(LOW)
+    story.use(0.1, 8)
+    story.commit()
+    first = [story.record(1.2)]
+    story.drive.take(first)
+    story.crash(mode=Mode.HEAD)
+    story.drive.take(first)
+    story.use(1.3, 7)
+    assert story.catch_up() == [("resolved", 1.3)]
+    assert story.drive.alerts[-1].summary.startswith("acme is not below 40 any more")
+
+
+def test_an_account_or_a_rule_that_nobody_knows_any_more_has_no_open_alert() -> None:
+    story = Lives(LOW)
+    story.use(0.1, 8)
+    ghost = Alert("i", "f", "ghost", "r", "warning", "firing", 0, 1.0, "poor", "ghost is low", {}, {"account": "Ghost"})
+    gone = Alert("j", "g", "acme", "gone", "warning", "firing", 0, 1.0, "poor", "acme is gone", {}, {})
+    over = Alert("k", "g", "acme", "over", "warning", "resolved", 0, 1.0, "poor", "acme is gone", {}, {}, ends_at=1)
+    values = [encode(ghost), b"not an alert", None, encode(gone), encode(over)]
+    effects = Retelling(values, 5).agree(story.drive.engine)
+    story.drive.note(effects)
+    told = [(alert.account_id, alert.rule, alert.status) for alert in story.drive.alerts]
+    assert told == [("ghost", "r", "resolved"), ("acme", "gone", "resolved")]
+    assert effects.alerted == {("r", "resolved"): 1, ("gone", "resolved"): 1}
+
+
+def test_a_stall_that_is_over_is_closed_and_one_that_goes_on_is_not() -> None:
+    for comes_again, expected in ((False, []), (True, [("resolved", "stalled:product-usage", 2.1)])):
+        story = Lives(LOW + STALLS)
+        story.use(0.1, 8)
+        story.take(0.2, "support-tickets")
+        story.commit()
+        later = [story.record(2.0, "support-tickets")]
+        story.drive.take(later)
+        assert ("firing", "stalled:product-usage", 1.1) in story.said
+        story.crash()
+        story.drive.take(later)
+        if comes_again:
+            story.drive.take([story.record(2.1) for _ in range(8)])
+        before = len(story.said)
+        story.catch_up()
+        assert [one for one in story.said[before:] if one[1].startswith("stalled:")] == expected
+
+
+def test_a_worker_waits_until_it_has_caught_up_and_saves_how_far_was_told() -> None:
+    story = Lives(LOW)
+    story.use(0.1, 8)
+    story.commit()
+    settings, clock, telemetry = Settings(partitions=1), BrokerClock(), Telemetry()
+    outbox = Posted()
+    processor = Processor(story.plan, settings, cast("Outbox", outbox), telemetry, clock)
+    processor.open(0, dict(story.drive.topic))
+    lane = processor.lanes[0]
+    ghost = Alert("i", "f", "ghost", "r", "warning", "firing", 0, 1.0, "poor", "ghost is low", {}, {})
+    lane.told = Retelling([encode(ghost)], 42)
+    processor.highwater = lambda _tp: 1_000
+    processor._agree(lane)
+    assert lane.told is not None, "there is more to apply"
+    processor.highwater = lambda _tp: 0
+    processor._agree(lane)
+    assert lane.told is None
+    assert lane.changed
+    assert [message.key for message in outbox.records["health.alerts"]] == [b"ghost"]
+    engine = Engine(story.plan)
+    changelog.restore(engine, {**story.drive.topic, **_written(lane.engine)})
+    assert engine.told_until == 42
+
+
+class Posted:
+    """An outbox that only notes what is put in."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, list[Message[bytes]]] = {}
+
+    def put(self, topic: str, partition: int, records: list[Message[bytes]]) -> None:
+        assert partition == 0
+        self.records.setdefault(topic, []).extend(records)
+
+
+def _written(engine: Engine) -> dict[bytes, bytes]:
+    return {key: value for key, value in changelog.snapshot(engine) if value is not None}
