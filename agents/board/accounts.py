@@ -71,10 +71,11 @@ def change_view(state: State, account: str, score: str, step: Step) -> ChangeVie
 def page_of(state: State, account: Account, plan: Plan | None) -> AccountPage:
     """Everything about one account; `plan` is the board's own policy, if it has one."""
     message, key = account.message(), account.account_id
-    parent = row_of(state, account).parent_id
+    row = row_of(state, account)
+    parent = row.parent_id
     rollup = state.rollups.get(key)
     return AccountPage(
-        account=row_of(state, account),
+        account=row,
         profile=_profile(state, key),
         scores={name: _score(state, account, message, name, plan) for name in message.scores},
         alerts=EpisodesView(

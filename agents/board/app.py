@@ -49,7 +49,6 @@ from schemas.topics import DAY_MS
 
 LONGEST_SNOOZE_MS = 90 * DAY_MS
 MOST_STREAMED = 500
-LONGEST_ID = 1_000
 DIFF_MS = 7 * DAY_MS
 
 _Kind = TypeVar("_Kind")
@@ -171,14 +170,14 @@ class Api:
         else:
             found = list(state.episodes.latest_past())
         rules, severities, owners = (frozenset(query.getlist(name)) for name in ("rule", "severity", "owner"))
-        views = [
-            view
-            for view in (alert_view(state, alert) for alert in found)
-            if (not rules or view.rule in rules)
-            and (not severities or view.severity in severities)
-            and (not owners or (view.owner or "") in owners)
+        fitting = [
+            alert
+            for alert in found
+            if (not rules or alert.rule in rules)
+            and (not severities or alert.severity in severities)
+            and (not owners or state.owner(alert.account_id) in owners)
         ]
-        return answer(Alerts(views[:limit], len(views)))
+        return answer(Alerts([alert_view(state, alert) for alert in fitting[:limit]], len(fitting)))
 
     async def shadow(self, request: Request) -> Response:
         """The candidate policy beside the live one."""

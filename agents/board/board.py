@@ -54,6 +54,10 @@ class Checked:
     at_ms: int | None = None
     problem: str | None = None
 
+    def said(self) -> tuple[list[TopicCount] | None, list[TopicCount] | None, str | None]:
+        """All but when: what is worth telling when it becomes another."""
+        return self.dead_letters, self.lag, self.problem
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -84,6 +88,7 @@ class Board:
         self.streams = Streams(self.hub, self.frames, self.heartbeat)
         self._kept = _Kept()
         self._summed = -1
+        self._told = self.checked.said()
 
     def take(self, records: Iterable[Record]) -> None:
         """Take in records, in the order of each partition."""
@@ -103,9 +108,13 @@ class Board:
 
     def tick(self) -> None:
         """Tell the stream that there are new figures, if there are; called every `KEPT_S`."""
-        if self.ready and self.streams.clients and self.state.version != self._summed:
+        if not (self.ready and self.streams.clients):
+            return
+        said = self.checked.said()
+        if self.state.version != self._summed or said != self._told:
             self.scores()
             self._summed = self._kept.version  # older figures that are good enough now are followed by the new ones
+            self._told = said
             self.hub.told(SUMMARY_KEY)
 
     def heartbeat(self) -> dict[str, object]:

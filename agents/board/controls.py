@@ -6,8 +6,9 @@ everybody does. Called by `agents.board.app`, off the event loop.
 
 from __future__ import annotations
 
+import secrets
 import threading
-import uuid
+import time
 from typing import Literal, Protocol
 
 import msgspec
@@ -22,6 +23,11 @@ from schemas.events import CONTROL_SOURCE
 _SEND_WITHIN_S = 10.0
 
 
+def _identity() -> str:
+    """An id that sorts by when it was made: controls of one moment apply in the order of their ids."""
+    return f"{time.time_ns():016x}{secrets.token_hex(8)}"
+
+
 class AlertControl(Struct):
     """An event of `controls` about the alert of a rule on an account."""
 
@@ -31,7 +37,7 @@ class AlertControl(Struct):
     rule: str
     by: str
     until: int | UnsetType = UNSET
-    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = msgspec.field(default_factory=_identity)
 
 
 class Controls(Protocol):

@@ -73,6 +73,10 @@ class Episodes:
         self._latest.append(alert)
         return True
 
+    def accounts(self) -> set[str]:
+        """Accounts of which an episode is kept; "" stands for the operational ones."""
+        return {*self._open, *self._past}
+
     def forget(self, account: str) -> None:
         """Drop everything of an account."""
         self._open.pop(account, None)

@@ -22,6 +22,7 @@ from agents.board.auth import COOKIE, SESSION_S, Access
 
 STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/accounts", "/alerts", "/shadow", "/processor")
+MOST_FIELDS = 10
 MESSAGE = b"<!--message-->"
 _WRONG = "That is not the token. It is the setting board_token of this board."
 
@@ -85,7 +86,10 @@ class Pages:
         return Response(page, status, media_type="text/html")
 
     async def _sign_in(self, request: Request, access: Access) -> Response:
-        fields = dict(parse_qsl((await request.body()).decode(errors="replace"), max_num_fields=10))
+        try:
+            fields = dict(parse_qsl((await request.body()).decode(errors="replace"), max_num_fields=MOST_FIELDS))
+        except ValueError:
+            return failure(400, f"the form has at most {MOST_FIELDS} fields: name, token, next")
         if not access.is_token(fields.get("token", "")):
             return self._html("sign-in.html", 401, _WRONG, missing=401)
         response = RedirectResponse(_own_path(fields.get("next", "/")), 303)

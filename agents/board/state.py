@@ -170,7 +170,7 @@ class State:
     def settle(self) -> None:
         """All topics were read to their end: what belongs to accounts without a score (erased ones) is dropped."""
         self._early.clear()
-        for account in {alert.account_id for alert in self.episodes.all_open()} - self.accounts.keys() - {""}:
+        for account in self.episodes.accounts() - self.accounts.keys() - {""}:
             self.episodes.forget(account)
 
     def score_names(self) -> list[str]:
@@ -186,6 +186,11 @@ class State:
         """What people call an account, if a profile says it."""
         profile = self.profiles.get(account)
         return None if profile is None else profile.name
+
+    def owner(self, account: str) -> str:
+        """Whose account it is, empty where no profile says it."""
+        profile = self.profiles.get(account)
+        return "" if profile is None else profile.owner or ""
 
     def changes_limit(self) -> int:
         """How many changes a score of an account keeps."""

@@ -98,6 +98,12 @@ def test_a_wrong_token_in_the_form_is_told_and_sets_nothing(pages: Pages) -> Non
     assert "not the token" in answer.text
 
 
+def test_a_form_of_too_many_fields_is_refused(pages: Pages) -> None:
+    answer = guarded(pages).post("/sign-in", data={f"field{number}": "x" for number in range(11)}, headers=SAME)
+    assert answer.status_code == 400
+    assert "at most 10 fields" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "/\tx", ""])
 def test_signing_in_leads_nowhere_else(pages: Pages, elsewhere: str) -> None:
     answer = guarded(pages).post("/sign-in", data={"token": TOKEN, "next": elsewhere}, headers=SAME)

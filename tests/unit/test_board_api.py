@@ -202,6 +202,15 @@ def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in(
     assert client.post("/api/accounts/nobody/alerts/low/acknowledge", headers=SAME).status_code == 404
 
 
+def test_of_what_is_said_at_one_moment_the_later_word_has_the_greater_id() -> None:
+    controls = KeptControls()
+    client = client_of(filled(), controls, time="event")  # every control is just after the account's latest
+    for until in (NOON + DAY_MS, None) * 8:
+        client.post("/api/accounts/acme/alerts/low/snooze", headers=SAME, json={"until": until})
+    assert len({control.time for control in controls.sent}) == 1
+    assert sorted(controls.sent, key=lambda control: control.id) == controls.sent
+
+
 @pytest.mark.parametrize(
     ("until", "status", "ends"),
     [

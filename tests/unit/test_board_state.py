@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from agents.board.accounts import diff_of, page_of
-from agents.board.board import Record
+from agents.board.board import Checked, Record
 from agents.board.rows import row_of
 from agents.board.shadow import shadow_of
 from agents.board.summary import filters_of
 from agents.board.views import MeasureDelta, Named
+from agents.board.views_overall import TopicCount
 from schemas.topics import ALERTS, DAY_MS, SCORES
 from tests.boards import NOON, alert, board_of, change, gone, journey, profile, score, shadow
 
@@ -48,10 +49,17 @@ def test_a_tombstone_takes_everything_of_an_account_with_it() -> None:
 
 
 def test_what_belongs_to_an_account_without_a_score_is_dropped_once_all_is_read() -> None:
-    board = board_of(change("erased", NOON, None, 80.0), alert("erased"))
+    board = board_of(
+        change("erased", NOON, None, 80.0),
+        alert("erased"),
+        alert("resolved-and-erased", ends_at=NOON + 1),
+        alert("", "stalled:billing", ends_at=NOON + 1),
+    )
+    assert [one.account_id for one in board.state.episodes.latest_past()] == [""]
     board.take([score("erased", 50.0)])
     assert board.state.accounts["erased"].trails == {}
     assert board.state.episodes.open_of("erased") == []
+    assert board.state.episodes.past_of("resolved-and-erased") == []
 
 
 def test_changes_may_come_before_the_score() -> None:
@@ -217,3 +225,22 @@ def test_the_stream_is_told_of_new_figures_until_it_has_them() -> None:
         board.tick()
         assert (board.hub.position > before) == is_due
         assert board.summary().scores[0].bands[-1] == Named("at-risk", 1)
+
+
+def test_the_stream_is_told_when_what_the_broker_says_is_another() -> None:
+    board = board_of(score("a", 80.0))
+    board.streams.clients = 1
+    board.tick()
+    lag = [TopicCount("billing", 3)]
+    told = []
+    for checked in (
+        Checked([], lag, NOON),
+        Checked([], [TopicCount("billing", 3)], NOON + 1),
+        Checked([], [], NOON + 2),
+        Checked([TopicCount("billing.dlq", 1)], [], NOON + 3),
+        Checked([TopicCount("billing.dlq", 1)], [], NOON + 3, "the broker is away"),
+    ):
+        before, board.checked = board.hub.position, checked
+        board.tick()
+        told.append(board.hub.position > before)
+    assert told == [True, False, True, True, True]
