@@ -5,8 +5,6 @@ Owns a one-off consumer without a group. Called by `vitals shadow`.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -17,7 +15,7 @@ from agents.broker import BrokerError, consumer_of, read_topic
 from agents.settings import Settings
 from schemas.outputs import Alert, ScoreMessage, ShadowMessage
 from schemas.topics import ALERTS, SCORES, SHADOW
-from stream.differences import Episode, open_alerts
+from stream.differences import Episode, by_main_policy, main_policy, open_alerts
 
 M = TypeVar("M", bound=ScoreMessage)
 
@@ -49,15 +47,8 @@ def read_standing(settings: Settings) -> Standing:
         raise BrokerError(msg) from error
     finally:
         consumer.close()
-    candidate = _policy(shadow)
-    shadow = {account: message for account, message in shadow.items() if message.policy == candidate}
-    return Standing(_policy(live), candidate, live, shadow, opened)
-
-
-def _policy(messages: Mapping[str, ScoreMessage]) -> str:
-    """The policy of most messages."""
-    counts = Counter(message.policy for message in messages.values())
-    return max(counts, key=lambda label: (counts[label], label), default="")
+    shadow = by_main_policy(shadow)
+    return Standing(main_policy(live.values()), main_policy(shadow.values()), live, shadow, opened)
 
 
 def _latest(consumer: KafkaConsumer, topic: str, kind: type[M]) -> dict[str, M]:

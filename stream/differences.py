@@ -1,20 +1,60 @@
 """The live policy and a shadow beside each other: what would be otherwise if the candidate were live.
 
-Owns the comparison of their latest messages. Knows no topics. Pure; called by `vitals shadow`.
+Owns the comparison of what both say last. Knows no topics. Pure; called by `vitals shadow` and the board.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from schemas.outputs import Alert, ScoreMessage, ShadowMessage
+from schemas.outputs import Alert
 from stream.bands import BAND_DECIMALS
 
 Episode = tuple[str, str]
 """Account and rule of an open alert."""
+
+
+class Score(Protocol):
+    """One score."""
+
+    @property
+    def value(self) -> float:
+        """0..100."""
+
+    @property
+    def band(self) -> str:
+        """Its name."""
+
+
+class Said(Protocol):
+    """What a policy says of an account: a `ScoreMessage`, or what somebody keeps of it."""
+
+    @property
+    def as_of(self) -> int:
+        """Epoch ms."""
+
+    @property
+    def policy(self) -> str:
+        """`name@digest`."""
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """By name."""
+
+
+class SaidOfAlerts(Said, Protocol):
+    """What a candidate says: the rules that would be firing too."""
+
+    @property
+    def alerts(self) -> Sequence[str]:
+        """Rules."""
+
+
+S = TypeVar("S", bound=Said)
 
 
 class BandCount(Struct):
@@ -99,9 +139,21 @@ def open_alerts(alerts: Iterable[Alert]) -> set[Episode]:
     return {(alert.account_id, alert.rule) for alert in found.values() if alert.account_id}
 
 
+def main_policy(said: Iterable[Said]) -> str:
+    """The policy by which most accounts were scored last; empty where there is none."""
+    counts = Counter(one.policy for one in said)
+    return max(counts, key=lambda label: (counts[label], label), default="")
+
+
+def by_main_policy(said: Mapping[str, S]) -> dict[str, S]:
+    """Without what was said by other policies: it is left from before."""
+    policy = main_policy(said.values())
+    return {account: one for account, one in said.items() if one.policy == policy}
+
+
 def compare(
-    live: Mapping[str, ScoreMessage],
-    shadow: Mapping[str, ShadowMessage],
+    live: Mapping[str, Said],
+    shadow: Mapping[str, SaidOfAlerts],
     opened: Collection[Episode],
     policies: tuple[str, str],
     most: int,
@@ -110,23 +162,21 @@ def compare(
 
     `opened` are the live policy's open alerts, `policies` the labels of the live one and of the candidate.
     """
-    shared = sorted(live.keys() & shadow.keys())
-    distances = [one for account in shared for one in _distances(live[account], shadow[account])]
-    would = {(account, rule) for account, message in shadow.items() for rule in message.alerts}
-    known = {what for what in opened if what[0] in live}
+    distances = distances_of(live, shadow)
+    known, would = episodes_of(live, shadow, opened)
     far = sorted((one for one in distances if one.delta), key=lambda one: (-abs(one.delta), one.account_id, one.score))
     return Differences(
         live=policies[0],
         shadow=policies[1],
         live_as_of=max((message.as_of for message in live.values()), default=None),
         shadow_as_of=max((message.as_of for message in shadow.values()), default=None),
-        accounts=len(shared),
+        accounts=len(live.keys() & shadow.keys()),
         only_live=len(live.keys() - shadow.keys()),
         only_shadow=len(shadow.keys() - live.keys()),
         changed=len({one.account_id for one in far}),
         moved=len({one.account_id for one in distances if one.band_live != one.band_shadow}),
         bands=_bands(live.values(), shadow.values()),
-        moves=_moves(distances),
+        moves=moves_of(distances),
         farthest=far[:most],
         alerts=_rules(known, would),
         raised=[AlertOf(*what) for what in sorted(would - known)],
@@ -134,18 +184,28 @@ def compare(
     )
 
 
-def _distances(live: ScoreMessage, shadow: ShadowMessage) -> list[Distance]:
-    """The scores that both policies have."""
+def distances_of(live: Mapping[str, Said], shadow: Mapping[str, Said]) -> list[Distance]:
+    """The scores that both policies have of the same account, by account."""
     found = []
-    for name, one in live.scores.items():
-        other = shadow.scores.get(name)
-        if other is not None:
-            delta = round(other.value - one.value, BAND_DECIMALS)
-            found.append(Distance(live.account_id, name, one.value, other.value, delta, one.band, other.band))
+    for account in sorted(live.keys() & shadow.keys()):
+        others = shadow[account].scores
+        for name, one in live[account].scores.items():
+            other = others.get(name)
+            if other is not None:
+                delta = round(other.value - one.value, BAND_DECIMALS)
+                found.append(Distance(account, name, one.value, other.value, delta, one.band, other.band))
     return found
 
 
-def _bands(live: Iterable[ScoreMessage], shadow: Iterable[ScoreMessage]) -> list[BandCount]:
+def episodes_of(
+    live: Collection[str], shadow: Mapping[str, SaidOfAlerts], opened: Collection[Episode]
+) -> tuple[set[Episode], set[Episode]]:
+    """The open alerts of the live policy's accounts, and those that the candidate would have open."""
+    would = {(account, rule) for account, message in shadow.items() for rule in message.alerts}
+    return {what for what in opened if what[0] in live}, would
+
+
+def _bands(live: Iterable[Said], shadow: Iterable[Said]) -> list[BandCount]:
     counts: tuple[Counter[tuple[str, str]], ...] = (Counter(), Counter())
     best: dict[tuple[str, str], float] = {}
     for messages, count in zip((live, shadow), counts, strict=True):
@@ -157,7 +217,8 @@ def _bands(live: Iterable[ScoreMessage], shadow: Iterable[ScoreMessage]) -> list
     return [BandCount(*place, *(count[place] for count in counts)) for place in order]
 
 
-def _moves(distances: Sequence[Distance]) -> list[Move]:
+def moves_of(distances: Sequence[Distance]) -> list[Move]:
+    """Accounts that would be in another band, most first."""
     counts = Counter(
         (one.score, one.band_live, one.band_shadow) for one in distances if one.band_live != one.band_shadow
     )

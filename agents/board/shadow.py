@@ -1,11 +1,12 @@
 """The candidate policy beside the live one: who would be in another band, which alerts it would raise or spare.
 
-Owns the comparison. Pure. Called by `agents.board.app`.
+Owns how the comparison of `stream.differences` is shown. Pure. Called by `agents.board.app`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from agents.board.state import State
 from agents.board.views import ShortScore
@@ -18,72 +19,61 @@ from agents.board.views_overall import (
     ShadowScore,
     ShadowView,
 )
-from stream.bands import BAND_DECIMALS
+from stream.differences import Distance, Episode, by_main_policy, distances_of, episodes_of, main_policy, moves_of
 
 EXAMPLES = 5
 
 
 def shadow_of(state: State, score: str | None, limit: int) -> ShadowView:
-    """Compare all accounts that both policies have scored; of one score, or all."""
-    both = [key for key in state.shadows if key in state.accounts]
-    if not both:
+    """Compare all accounts that both policies have scored; of one score that both have, or all."""
+    shadow = {key: said for key, said in by_main_policy(state.shadows).items() if key in state.accounts}
+    if not shadow:
         return ShadowView(available=False, policy=None, accounts=0, scores=[], alerts=ShadowAlerts([], []))
-    policies = Counter(state.shadows[key].policy for key in both)
-    names = [name for name in state.score_names() if score in {None, name}]
+    live = {key: state.accounts[key] for key in shadow}
+    opened = [(key, alert.rule) for key in live for alert in state.episodes.open_of(key)]
+    known, would = episodes_of(live, shadow, opened)
+    distances: dict[str, list[Distance]] = {name: [] for name in state.score_names() if score in {None, name}}
+    for one in distances_of(live, shadow):
+        if one.score in distances:
+            distances[one.score].append(one)
     return ShadowView(
         available=True,
-        policy=max(policies, key=lambda label: (policies[label], label)),
-        accounts=len(both),
-        scores=[_score(state, name, both, limit) for name in names],
-        alerts=_alerts(state, both),
+        policy=main_policy(shadow.values()),
+        accounts=len(shadow),
+        scores=[_score(state, name, found, limit) for name, found in distances.items()],
+        alerts=ShadowAlerts(_rules(would - known), _rules(known - would)),
     )
 
 
-def _score(state: State, name: str, both: list[str], limit: int) -> ShadowScore:
-    live: Counter[str] = Counter()
-    shadow: Counter[str] = Counter()
-    moves: Counter[tuple[str, str]] = Counter()
-    differing: list[ShadowAccount] = []
-    for key in both:
-        here, there = state.accounts[key].scores.get(name), state.shadows[key].scores.get(name)
-        if here is None or there is None:
-            continue
-        live[here.band] += 1
-        shadow[there[1]] += 1
-        if here.band != there[1]:
-            moves[here.band, there[1]] += 1
-        delta = there[0] - here.value
-        if here.band != there[1] or round(delta, BAND_DECIMALS):
-            account = ShadowAccount(
-                key, state.profile_name(key), ShortScore(here.value, here.band), ShortScore(*there), delta
-            )
-            differing.append(account)
-    differing.sort(key=lambda one: (one.live.band == one.shadow.band, -abs(one.delta), one.account_id))
-    order = [*state.bands(name), *sorted(shadow.keys() - set(state.bands(name)))]
+def _score(state: State, name: str, distances: list[Distance], limit: int) -> ShadowScore:
+    live, shadow = Counter(one.band_live for one in distances), Counter(one.band_shadow for one in distances)
+    differing = [one for one in distances if one.delta or one.band_live != one.band_shadow]
+    differing.sort(key=lambda one: (one.band_live == one.band_shadow, -abs(one.delta), one.account_id))
+    known = state.bands(name)
     return ShadowScore(
         name=name,
-        bands=[ShadowBand(band, live[band], shadow[band]) for band in order],
-        moves=[ShadowMove(*pair, count) for pair, count in sorted(moves.items(), key=lambda one: (-one[1], one[0]))],
+        bands=[ShadowBand(band, live[band], shadow[band]) for band in (*known, *sorted(shadow.keys() - set(known)))],
+        moves=[ShadowMove(move.from_, move.to, move.accounts) for move in moves_of(distances)],
         differing=len(differing),
-        accounts=differing[:limit],
+        accounts=[
+            ShadowAccount(
+                one.account_id,
+                state.profile_name(one.account_id),
+                ShortScore(one.live, one.band_live),
+                ShortScore(one.shadow, one.band_shadow),
+                one.delta,
+            )
+            for one in differing[:limit]
+        ],
     )
 
 
-def _alerts(state: State, both: list[str]) -> ShadowAlerts:
-    raised: dict[str, list[str]] = {}
-    spared: dict[str, list[str]] = {}
-    for key in both:
-        live = {alert.rule for alert in state.episodes.open_of(key)}
-        shadow = set(state.shadows[key].alerts)
-        for rule in shadow - live:
-            raised.setdefault(rule, []).append(key)
-        for rule in live - shadow:
-            spared.setdefault(rule, []).append(key)
-    return ShadowAlerts(_rules(raised), _rules(spared))
-
-
-def _rules(found: dict[str, list[str]]) -> list[ShadowRule]:
+def _rules(episodes: Collection[Episode]) -> list[ShadowRule]:
+    """Alerts by rule, those of most accounts first, with examples."""
+    accounts: dict[str, list[str]] = {}
+    for account, rule in sorted(episodes):
+        accounts.setdefault(rule, []).append(account)
     return [
-        ShadowRule(rule, len(accounts), sorted(accounts)[:EXAMPLES])
-        for rule, accounts in sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
+        ShadowRule(rule, len(found), found[:EXAMPLES])
+        for rule, found in sorted(accounts.items(), key=lambda one: (-len(one[1]), one[0]))
     ]

@@ -15,6 +15,7 @@ import msgspec
 from agents.board.episodes import Episodes, key_of
 from agents.board.line import NO_BAND, Line, Point
 from agents.board.trail import Tables, Trail
+from agents.board.views import ShortScore
 from schemas.codecs import instant_ms
 from schemas.events import PROFILE_SOURCE, ProfileEvent
 from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMessage, ShadowMessage
@@ -109,12 +110,12 @@ class Account:
 class Shadow:
     """What a candidate policy says of an account."""
 
-    __slots__ = ("alerts", "policy", "scores")
+    __slots__ = ("alerts", "as_of", "policy", "scores")
 
     def __init__(self, message: ShadowMessage) -> None:
         """Keep what is compared."""
-        self.policy = message.policy
-        self.scores = {name: (score.value, score.band) for name, score in message.scores.items()}
+        self.as_of, self.policy = message.as_of, message.policy
+        self.scores = {name: ShortScore(score.value, score.band) for name, score in message.scores.items()}
         self.alerts = tuple(message.alerts)
 
 

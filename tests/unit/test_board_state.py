@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from agents.board.accounts import diff_of, page_of
 from agents.board.board import Checked, Record
 from agents.board.rows import row_of
@@ -11,7 +13,8 @@ from agents.board.shadow import shadow_of
 from agents.board.summary import filters_of
 from agents.board.views import MeasureDelta, Named
 from agents.board.views_overall import TopicCount
-from schemas.topics import ALERTS, DAY_MS, SCORES
+from schemas.outputs import ScoreValue, ShadowMessage
+from schemas.topics import ALERTS, DAY_MS, SCORES, SHADOW
 from tests.boards import NOON, alert, board_of, change, gone, journey, profile, score, shadow
 
 
@@ -207,6 +210,19 @@ def test_the_shadow_shows_who_would_move_and_which_alerts_would_be() -> None:
     assert [(rule.rule, rule.examples) for rule in view.alerts.raised] == [("low", ["b"])]
     assert [(rule.rule, rule.examples) for rule in view.alerts.spared] == [("low", ["c"])]
     assert not shadow_of(board_of(score("a", 1.0)).state, None, 1).available
+
+
+def test_what_a_candidate_before_has_said_is_not_compared() -> None:
+    old = ShadowMessage("old", NOON, 1, "former@1", None, {"health": ScoreValue(5.0, "at-risk", [])}, alerts=["low"])
+    board = board_of(
+        *(score(name, 80.0) for name in ("a", "b", "old")),
+        shadow("a", 80.0),
+        shadow("b", 80.0),
+        Record(SHADOW, b"old", msgspec.json.encode(old), NOON),
+    )
+    view = shadow_of(board.state, None, 100)
+    assert (view.policy, view.accounts, view.alerts.raised) == ("candidate@2", 2, [])
+    assert [(score.name, score.differing) for score in view.scores] == [("health", 0)]
 
 
 def test_the_stream_is_told_of_new_figures_until_it_has_them() -> None:
