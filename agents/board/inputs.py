@@ -210,6 +210,7 @@ def _blocks(consumer: Any, searches: list[_Search]) -> dict[_Search, list[Any]]:
     blocks: dict[_Search, list[Any]] = {search: [] for search in searches}
     by_place = {search.place: search for search in searches}
     consumer.assign(list(by_place))
+    consumer.resume(*by_place)  # a place keeps its state: it was left paused where others took longer
     for place, search in by_place.items():
         consumer.seek(place, search.begin_block())
     deadline_s = time.monotonic() + BLOCK_PATIENCE_S
