@@ -31,7 +31,7 @@ def board(
 ) -> None:
     """Serve the board: a page and its API of accounts, what moves them and their alerts."""
     from agents.board.recorded import RecordingError
-    from agents.board.serve import address, serve, serve_recording
+    from agents.board.serve import BoardError, address, serve, serve_recording
     from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.settings import SettingsError
@@ -49,6 +49,6 @@ def board(
             status = serve(loaded, plan)
     except SettingsError as error:
         fail(MISUSED, *error.problems)
-    except (BrokerError, RecordingError) as error:
+    except (BoardError, BrokerError, RecordingError) as error:
         fail(FAILED, str(error))
     raise typer.Exit(status)

@@ -127,6 +127,10 @@ def settings(**given: Any) -> Settings:
     return load_settings(**given)
 
 
+def _raise(error: BaseException) -> None:
+    raise error
+
+
 def client_of(
     board: Board,
     controls: Controls | None = None,
@@ -141,5 +145,6 @@ def client_of(
         controls=controls or KeptControls(),
         inputs=inputs or NoInputs(),
         pages=pages or Pages(),
+        failed=_raise,
     )
     return TestClient(app, headers={"Host": "localhost"}, follow_redirects=False)

@@ -7,7 +7,6 @@ before, in `agents.board.auth`. Called by `agents.board.serve` and by tests.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -330,9 +329,13 @@ def build_app(
     controls: Controls,
     inputs: Inputs,
     pages: Pages,
+    failed: Callable[[BaseException], None],
     work: Callable[[], Awaitable[Any]] | None = None,
 ) -> ASGIApp:
-    """The whole application; `work` runs beside it, such as a reader. Raises `SettingsError`."""
+    """The whole application; `work` runs beside it, such as a reader. Raises `SettingsError`.
+
+    `failed` gets the error when something beside the answers ends by one: what is shown is dead from then on.
+    """
     access = Access.of(settings)
     api = Api(board, settings, access, controls, inputs)
 
@@ -341,14 +344,20 @@ def build_app(
             await asyncio.sleep(KEPT_S)
             board.tick()
 
+    def watch(task: asyncio.Future[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            failed(error)
+
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(ticks()), *([asyncio.ensure_future(work())] if work is not None else [])]
+        tasks = [asyncio.ensure_future(one) for one in (ticks(), *([work()] if work is not None else []))]
+        for task in tasks:
+            task.add_done_callback(watch)
         yield
         for task in tasks:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
         controls.close()
         inputs.close()
 

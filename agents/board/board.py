@@ -98,6 +98,10 @@ class Board:
             progress = self.progress[topic]
             progress.newest_ms = max(stamp, progress.newest_ms or 0)
 
+    def heard(self, checked: Checked) -> None:
+        """What the broker says now."""
+        self.checked = checked
+
     def settle(self) -> None:
         """All topics were read to their end for the first time: from now on changes are told."""
         self.state.settle()

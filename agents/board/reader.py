@@ -2,14 +2,18 @@
 
 Owns the consumer, in a thread of its own, and the questions to the broker's admin (dead letters, the workers' lag), in
 another. Records are handed to the event loop batch by batch, and the next batch waits until it is taken in, so nothing
-piles up. A broker that is away is waited for. Called by `agents.board.serve`.
+piles up. A broker that is away is waited for; any other error of a thread ends the board. Called by
+`agents.board.serve`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import wait
 from typing import Any
 
 import structlog
@@ -38,62 +42,73 @@ class Reader:
         """Bind. Nothing is connected yet."""
         self._settings, self._board = settings, board
         self._stopping = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._ended: asyncio.Future[None]
 
     def connect(self) -> KafkaConsumer:
         """A consumer without a group. Raises `BrokerError`."""
         return consumer_of(self._settings, max_poll_records=AT_ONCE)
 
     async def run(self, consumer: KafkaConsumer) -> None:
-        """Read for ever; closes the consumer."""
+        """Read for ever; closes the consumer. Raises what ends one of the threads: nothing is read any more then."""
         self._loop = asyncio.get_running_loop()
-        threads = [
-            threading.Thread(target=self._read, args=(consumer,), name="board-reader", daemon=True),
-            threading.Thread(target=self._check, name="board-checks", daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
+        self._ended = self._loop.create_future()
+        works: dict[str, Callable[[], None]] = {
+            "board-reader": lambda: self._read(consumer),
+            "board-checks": self._check,
+        }
+        for name, work in works.items():
+            threading.Thread(target=self._watched, args=(work,), name=name, daemon=True).start()
         try:
-            await asyncio.Event().wait()
+            await self._ended
         finally:
             self._stopping.set()
 
-    def _hand_over(self, call: Any, *arguments: Any) -> None:
-        """Run something in the event loop and wait until it is done."""
-        done = threading.Event()
-
-        def act() -> None:
-            try:
-                call(*arguments)
-            finally:
-                done.set()
-
-        assert self._loop is not None
+    def _watched(self, work: Callable[[], None]) -> None:
+        """What a thread does; its error ends `run`."""
         try:
-            self._loop.call_soon_threadsafe(act)
+            work()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told by the one who waits
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the board has ended
+                self._loop.call_soon_threadsafe(self._fail, error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    def _hand_over(self, call: Callable[..., None], *arguments: object) -> None:
+        """Run something in the event loop and wait until it is done. Raises what it raises."""
+
+        async def act() -> None:
+            call(*arguments)
+
+        acting = act()
+        try:
+            done = asyncio.run_coroutine_threadsafe(acting, self._loop)
         except RuntimeError:  # the loop is closed: the board ends
+            acting.close()
             self._stopping.set()
             return
-        while not done.wait(1.0) and not self._stopping.is_set():
-            pass
+        while not self._stopping.is_set():
+            if wait([done], 1.0).done:
+                done.result()
+                return
 
     def _read(self, consumer: KafkaConsumer) -> None:
         following = _Following(consumer)
+        records: list[Record] = []
         try:
             while not self._stopping.is_set():
                 try:
                     following.look()
-                    polled = consumer.poll(timeout_ms=POLL_MS)
+                    records += _records_of(consumer.poll(timeout_ms=POLL_MS))
+                    behind = following.behind()
                 except (KafkaError, OSError) as error:
                     _log.warning("read_failed", error=f"{type(error).__name__} {error}", will="retry")
                     self._stopping.wait(1.0)
                     continue
-                records = [
-                    Record(place.topic, record.key, record.value, record.timestamp)
-                    for place, found in polled.items()
-                    for record in found
-                ]
-                self._hand_over(self._take, records, following.behind())
+                self._hand_over(self._take, records, behind)
+                records = []
         finally:
             consumer.close()
 
@@ -114,9 +129,15 @@ class Reader:
         broker = BrokerChecks(self._settings)
         while not self._stopping.is_set():
             checked = broker.ask(self._board.checked, round(time.time() * 1000))
-            self._hand_over(setattr, self._board, "checked", checked)
+            self._hand_over(self._board.heard, checked)
             self._stopping.wait(CHECK_S)
         broker.close()
+
+
+def _records_of(polled: Mapping[TopicPartition, Iterable[Any]]) -> Iterator[Record]:
+    for place, found in polled.items():
+        for record in found:
+            yield Record(place.topic, record.key, record.value, record.timestamp)
 
 
 class _Following:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 import uvicorn
@@ -21,7 +23,7 @@ from agents.board.controls import KafkaControls, NoControls
 from agents.board.inputs import KafkaInputs, NoInputs
 from agents.board.pages import Pages
 from agents.board.reader import Reader
-from agents.board.recorded import play
+from agents.board.recorded import RecordingError, play
 from agents.settings import Settings
 from stream.plan import Plan
 
@@ -32,13 +34,21 @@ MOST_CONNECTIONS = 2_000
 KEEP_ALIVE_S = 20
 
 
+class BoardError(RuntimeError):
+    """Something that the board can not do without has ended; the message says which error ended it."""
+
+
 def serve(settings: Settings, plan: Plan | None) -> int:
-    """Read the topics and serve until a signal ends it. Raises `SettingsError` and, without a broker, `BrokerError`."""
+    """Read the topics and serve until a signal ends it.
+
+    Raises `SettingsError`; without a broker `BrokerError`; when reading has ended by an error `BoardError`.
+    """
     Access.of(settings)  # before anything is connected
     board = Board(plan)
     reader = Reader(settings, board)
     consumer = reader.connect()
-    app = build_app(
+    make = partial(
+        build_app,
         board,
         settings,
         controls=KafkaControls(settings),
@@ -46,24 +56,35 @@ def serve(settings: Settings, plan: Plan | None) -> int:
         pages=Pages(),
         work=lambda: reader.run(consumer),
     )
-    return _run(app, settings)
+    return _run(make, settings)
 
 
 def serve_recording(settings: Settings, plan: Plan | None, path: Path, *, follow: bool) -> int:
-    """Serve what a file holds. Raises `SettingsError` and `RecordingError`."""
+    """Serve what a file holds. Raises `SettingsError`, `RecordingError` and `BoardError`."""
     board = Board(plan)
     if not follow:
         asyncio.run(play(path, board, follow=False))
     work: Callable[[], Awaitable[None]] | None = (lambda: play(path, board, follow=True)) if follow else None
-    app = build_app(board, settings, controls=NoControls(), inputs=NoInputs(), pages=Pages(), work=work)
-    return _run(app, settings)
+    make = partial(build_app, board, settings, controls=NoControls(), inputs=NoInputs(), pages=Pages(), work=work)
+    return _run(make, settings)
 
 
-def _run(app: ASGIApp, settings: Settings) -> int:
+class _Make(Protocol):
+    def __call__(self, *, failed: Callable[[BaseException], None]) -> ASGIApp: ...
+
+
+def _run(make: _Make, settings: Settings) -> int:
+    """Serve until a signal or an error beside the answers, which is raised: a board that reads no more would lie."""
+    failures: list[BaseException] = []
+
+    def failed(error: BaseException) -> None:
+        failures.append(error)
+        server.should_exit = True
+
     _log.info("serving", url=address(settings))
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            make(failed=failed),
             host=settings.board_host,
             port=settings.board_port,
             log_config=None,
@@ -77,6 +98,12 @@ def _run(app: ASGIApp, settings: Settings) -> int:
         )
     )
     server.run()
+    for error in failures:
+        if isinstance(error, RecordingError):
+            raise error
+        _log.error("board_failed", exc_info=error)
+        msg = f"the board has ended, since it can not go on: {type(error).__name__} {error}; start it again"
+        raise BoardError(msg) from error
     return 0 if server.started else 1
 
 
