@@ -77,7 +77,7 @@ class Board:
     def __init__(self, plan: Plan | None = None) -> None:
         """Empty and not ready."""
         self.plan = plan
-        self.state = State()
+        self.state = State() if plan is None else State(plan.label, [score.name for score in plan.policy.scores])
         self.hub = Hub()
         self.ready = False
         self.read_at_ms: int | None = None

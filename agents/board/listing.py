@@ -74,7 +74,7 @@ def decode_cursor(text: str, kind: type[_Kind]) -> _Kind:
 
 def _change(span: str) -> Callable[[State, Account, str], SortValue]:
     length = SPANS[span]
-    return lambda state, account, score: delta_since(account, score, state.time - length)
+    return lambda state, account, score: delta_since(state, account, score, state.time - length)
 
 
 def _name(state: State, account: Account, _score: str) -> SortValue:

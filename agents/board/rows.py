@@ -13,12 +13,14 @@ from typing import NamedTuple
 from agents.board.episodes import state_of
 from agents.board.state import Account, State
 from agents.board.views import AlertView, MeasureDelta, Row, RowScore
-from agents.board.words import TELLING, move_words
+from agents.board.words import TELLING, move_words, silence_words
 from schemas.outputs import Alert
 from schemas.topics import DAY_MS
 
 SPANS: Mapping[str, int] = MappingProxyType({"1d": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS})
 REASON_SPAN = "7d"
+SILENT_MS = 90 * DAY_MS
+"""As long as `health.score-changes` are kept."""
 SPARKS = 24
 _SPARK_MS = 30 * DAY_MS
 UNPUBLISHED = "unpublished"
@@ -41,8 +43,15 @@ class Move(NamedTuple):
         return [MeasureDelta(measure, delta) for measure, delta in self.parts]
 
 
-def delta_since(account: Account, score: str, time: int) -> float | None:
-    """How far a score moved since a moment; None where there was none then."""
+def is_silent(state: State, account: Account) -> bool:
+    """Whether nothing is known of an account lately: what stands there is no sign of steadiness."""
+    return account.as_of < state.time - SILENT_MS
+
+
+def delta_since(state: State, account: Account, score: str, time: int) -> float | None:
+    """How far a score moved since a moment; None where there was none then, and of an account that is silent."""
+    if is_silent(state, account):
+        return None
     line = account.lines.get(score)
     now = account.scores[score].value
     if line is None or not len(line):
@@ -53,7 +62,7 @@ def delta_since(account: Account, score: str, time: int) -> float | None:
 
 def move_since(state: State, account: Account, score: str, time: int) -> Move | None:
     """How far a score moved since a moment, and what moved it; None where there was none then."""
-    delta = delta_since(account, score, time)
+    delta = delta_since(state, account, score, time)
     if delta is None:
         return None
     sums: dict[int, list[float]] = {}
@@ -92,9 +101,11 @@ def spark(account: Account, score: str) -> list[float | None]:
 
 
 def reason(state: State, account: Account, score: str) -> str:
-    """Why the score moved over the last 7 days, in a sentence; empty where it did not."""
+    """Why the score moved over the last 7 days, in a sentence; of a silent account, since when; empty if it is steady."""
+    if is_silent(state, account):
+        return silence_words(account.as_of)
     time = state.time - SPANS[REASON_SPAN]
-    delta = delta_since(account, score, time)
+    delta = delta_since(state, account, score, time)
     if delta is None or abs(delta) < TELLING:
         return ""
     move = move_since(state, account, score, time)
@@ -126,7 +137,7 @@ def row_of(state: State, account: Account) -> Row:
                 value=score.value,
                 band=score.band,
                 confidence=score.confidence,
-                change={span: delta_since(account, name, state.time - length) for span, length in SPANS.items()},
+                change={span: delta_since(state, account, name, state.time - length) for span, length in SPANS.items()},
                 spark=spark(account, name),
                 reason=reason(state, account, name),
             )

@@ -7,7 +7,7 @@ clock. Touched by the event loop alone: fed by `agents.board.reader`, read by ev
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -130,8 +130,10 @@ _shadows = msgspec.json.Decoder(ShadowMessage)
 class State:
     """Everything that was read; `take` a record at a time, in the order of each partition."""
 
-    def __init__(self) -> None:
-        """Empty."""
+    def __init__(self, policy: str = "", scores: Sequence[str] = ()) -> None:
+        """Empty. `scores` are the names of the board's own `policy` (its label), in its order."""
+        self._own, self._own_scores = policy, tuple(scores)
+        self._policies: set[str] = set()
         self.accounts: dict[str, Account] = {}
         self.profiles: dict[str, ProfileEvent] = {}
         self.children: dict[str, set[str]] = {}
@@ -175,8 +177,9 @@ class State:
             self.episodes.forget(account)
 
     def score_names(self) -> list[str]:
-        """Every score, in the order of their coming."""
-        return list(self._bands)
+        """Every score: those of the board's own policy, while it is in force or nothing is scored yet, then others."""
+        own = self._own_scores if not self.accounts or self._own in self._policies else ()
+        return [*own, *(name for name in self._bands if name not in own)]
 
     def bands(self, score: str) -> list[str]:
         """The bands of a score that were seen, best first: by the mean of the scores in them."""
@@ -211,6 +214,7 @@ class State:
         elif account.parent_id != message.parent_id:
             self._leave(account)
         account.take(message, value)
+        self._policies.add(message.policy)
         if message.parent_id is not None and message.parent_id != key:
             self.children.setdefault(message.parent_id, set()).add(key)
         for name, score in message.scores.items():

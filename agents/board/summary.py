@@ -74,6 +74,8 @@ def _past(state: State, score: str) -> OverTime:
 
 
 def _with_now(state: State, score: str, past: OverTime, now: Counter[str]) -> OverTime:
+    if not state.accounts:
+        return past
     empty = [0] * len(past.days)
     accounts = {band: [*past.accounts.get(band, empty), now[band]] for band in state.bands(score)}
     return OverTime([*past.days, state.time], accounts)
@@ -83,7 +85,7 @@ def _movers(state: State, score: str, held: list[Account], length: int) -> Mover
     time = state.time - length
     moved = []
     for account in held:
-        delta = delta_since(account, score, time)
+        delta = delta_since(state, account, score, time)
         if delta is not None and abs(delta) >= TELLING:
             moved.append((delta, account.account_id))
     falling = heapq.nsmallest(MOVERS, (one for one in moved if one[0] < 0))

@@ -32,6 +32,12 @@ def day_words(time: int) -> str:
     return f"{moment:%A} {moment.day} {moment:%b}"
 
 
+def silence_words(time: int) -> str:
+    """Since when nothing is known of an account: "no data since 4 Aug 2026" (UTC)."""
+    moment = datetime.fromtimestamp(time / 1000, UTC)
+    return f"no data since {moment.day} {moment:%b %Y}"
+
+
 def parts_words(parts: Sequence[tuple[str, float]]) -> str:
     """The factors that tell most, largest first: "support tickets -8, product usage -6"."""
     telling = [(measure, delta) for measure, delta in parts if abs(delta) >= TELLING]

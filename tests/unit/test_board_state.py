@@ -7,15 +7,32 @@ from typing import Any
 import msgspec
 
 from agents.board.accounts import diff_of, page_of
-from agents.board.board import Checked, Record
+from agents.board.board import Board, Checked, Record
 from agents.board.rows import row_of
 from agents.board.shadow import shadow_of
 from agents.board.summary import filters_of
 from agents.board.views import MeasureDelta, Named
 from agents.board.views_overall import TopicCount
-from schemas.outputs import ScoreValue, ShadowMessage
+from schemas.outputs import ScoreMessage, ScoreValue, ShadowMessage
 from schemas.topics import ALERTS, DAY_MS, SCORES, SHADOW
 from tests.boards import NOON, alert, board_of, change, gone, journey, profile, score, shadow
+from tests.driving import plan_of
+
+TWO_SCORES = """
+name = "two"
+[measures.usage]
+source = "product-usage"
+stat = "count"
+window = "2d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }
+weight = 1
+[scores.worth]
+min_change = 1
+bands = [{ name = "good", from = 0 }]
+[scores.health]
+min_change = 1
+bands = [{ name = "good", from = 0 }]
+"""
 
 
 def test_the_latest_score_and_profile_stand_in_the_row() -> None:
@@ -187,6 +204,35 @@ def test_an_account_that_nothing_has_moved_for_long_has_a_flat_past() -> None:
     board = board_of(score("a", 60.0, NOON))
     diff = diff_of(board.state, board.state.accounts["a"], "health", NOON - DAY_MS, None)
     assert (diff.from_.value, diff.to.value, diff.factors) == (60.0, 60.0, [])
+
+
+def test_an_account_without_data_for_90_days_is_not_steady() -> None:
+    board = board_of(
+        score("kept", 60.0, NOON - 91 * DAY_MS),
+        *journey("silent", 70.0, 60.0, end=NOON - 91 * DAY_MS),
+        *journey("steady", 70.0, 60.0, end=NOON - 89 * DAY_MS),
+        score("now", 60.0),
+    )
+    rows = {key: row_of(board.state, account).scores["health"] for key, account in board.state.accounts.items()}
+    for key in ("kept", "silent"):
+        assert rows[key].change == {"1d": None, "7d": None, "30d": None}
+        assert rows[key].reason == "no data since 22 Jun 2026"
+    assert (rows["steady"].change["30d"], rows["steady"].reason) == (0.0, "")
+
+
+def test_scores_of_the_boards_policy_are_known_before_any_account_has_them() -> None:
+    plan = plan_of(TWO_SCORES)
+    board = Board(plan)
+    board.settle()
+    assert [(one.name, one.bands, one.over_time.days) for one in board.summary().scores] == [
+        ("worth", [], []),
+        ("health", [], []),
+    ]
+    board.take([score("a", 80.0)])  # of another policy: the board's own one is not in force
+    assert board.state.score_names() == ["health"]
+    message = ScoreMessage("b", NOON, 1, plan.label, None, {"health": ScoreValue(80.0, "good", [])})
+    board.take([Record(SCORES, b"b", msgspec.json.encode(message), NOON)])
+    assert board.state.score_names() == ["worth", "health"]
 
 
 def test_the_shadow_shows_who_would_move_and_which_alerts_would_be() -> None:
