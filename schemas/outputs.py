@@ -128,11 +128,8 @@ class FactorChange(Struct, gc=False):
     delta: float
 
 
-class ScoreChange(Struct, omit_defaults=True, gc=False):
-    """`health.score-changes`: deltas sum to `to - from`. An account's first has `from` 0 and no `band_from`.
-
-    One of cause `override` moves nothing: an override began (`override` has it) or ended.
-    """
+class Change(Struct, omit_defaults=True, gc=False):
+    """One score of one account became another."""
 
     id: str
     account_id: str
@@ -146,6 +143,14 @@ class ScoreChange(Struct, omit_defaults=True, gc=False):
     factors: list[FactorChange]
     policy: str
     revision: int
+
+
+class ScoreChange(Change):
+    """`health.score-changes`: deltas sum to `to - from`. An account's first has `from` 0 and no `band_from`.
+
+    One of cause `override` moves nothing: an override began (`override` has it) or ended.
+    """
+
     catching_up: bool = False
     override: Override | None = None
 

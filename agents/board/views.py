@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from schemas.outputs import Cause, Factor, FactorChange, Override, RolledScore
+from schemas.outputs import Change, Factor, Override, RolledScore
 from stream.explain import Lift
 from stream.forecast import Forecast
 
@@ -106,21 +106,9 @@ class Filters(Struct):
     tiers: list[Named]
 
 
-class ChangeView(Struct):
+class ChangeView(Change, omit_defaults=False):
     """A record of `health.score-changes`; of its factors those that moved."""
 
-    id: str
-    account_id: str
-    time: int
-    score: str
-    from_: float = field(name="from")
-    to: float
-    band_from: str | None
-    band_to: str
-    cause: Cause
-    factors: list[FactorChange]
-    policy: str
-    revision: int
     words: str
     override: Override | None = None
 
