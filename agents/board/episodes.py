@@ -17,6 +17,7 @@ FEWEST_PAST = 5
 PAST_OF_ALL = 50_000
 """Past episodes in memory: at most so many (some 1.5 kB each), as long as `FEWEST_PAST` an account are less."""
 LATEST = 500
+"""Past episodes that the list of all alerts has: the latest, whosever they are."""
 _WORST_FIRST = {"critical": 0, "warning": 1, "info": 2}
 
 EpisodeKey = tuple[str, str]

@@ -101,7 +101,7 @@ def spark(account: Account, score: str) -> list[float | None]:
 
 
 def reason(state: State, account: Account, score: str) -> str:
-    """Why the score moved over the last 7 days, in a sentence; of a silent account, since when; empty if it is steady."""
+    """Why the score moved over the last 7 days, in a sentence; of a silent account, since when; else empty."""
     if is_silent(state, account):
         return silence_words(account.as_of)
     time = state.time - SPANS[REASON_SPAN]

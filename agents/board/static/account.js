@@ -1,11 +1,12 @@
 // "Why this account?": its score over time, what moved it between any two moments, what it is made of, its alerts, what
-// is ahead, and its journey. Owns the view and its address; the parts are in line.js, diff.js, journey.js and made.js.
+// is ahead, and its journey. Owns the view and its address; the parts are in line.js, waterfall.js, journey.js, made.js and
+// alertlist.js.
 
 import { AlertList } from "./alertlist.js";
 import { api, query } from "./api.js";
 import { bandMark } from "./bands.js";
 import { calmly, h, put } from "./dom.js";
-import { counted, date, moment, number, percent, score as points, signed, spoken } from "./format.js";
+import { counted, date, moment, number, percent, score as points, sentence, signed, spoken } from "./format.js";
 import { ScoreCard } from "./line.js";
 import { Journey } from "./journey.js";
 import { ahead, family, lifts, madeOf } from "./made.js";
@@ -113,7 +114,7 @@ function heading(found, now, name, names, bands, another) {
       h("p", { class: "soft" }, h("a", { href: "/" }, "Accounts"), " / ", h("span", { class: "id" }, account.account_id)),
       h("h1", {}, account.name ?? account.account_id)),
     now && h("div", { class: "big" }, h("span", { class: "value", "data-score": name }, points(now.value)), bandMark(bands, now.band),
-      h("span", { class: change < -0.05 ? "fall num" : change > 0.05 ? "rise num" : "soft num" }, change === null || change === undefined ? "" : `${signed(change)} in 7 days`)),
+      h("span", { class: change < -0.05 ? "fall num" : change > 0.05 ? "rise num" : "soft num" }, change === null || change === undefined ? sentence(account.scores[name]?.reason ?? "") : `${signed(change)} in 7 days`)),
     names.length > 1 && choice,
     h("dl", { class: "facts" }, facts.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, value))),
       parent && h("div", {}, h("dt", {}, "Part of"), h("dd", {}, h("a", { href: `/accounts/${encodeURIComponent(parent.account_id)}` }, parent.name ?? parent.account_id)))),

@@ -1,9 +1,9 @@
-// The view of all alerts: open ones by severity, or those that have resolved. Owns its filters; the list is alertlist.js.
+// The view of all alerts: open ones by severity, or those that resolved lately. Owns its filters; the list is alertlist.js.
 
 import { AlertList } from "./alertlist.js";
 import { api, query } from "./api.js";
 import { h, put, setText } from "./dom.js";
-import { counted } from "./format.js";
+import { count, counted } from "./format.js";
 import { Steady } from "./steady.js";
 
 const STATUSES = [["open", "Open"], ["resolved", "Resolved"]];
@@ -15,6 +15,7 @@ export async function show(main, { live, params, go }) {
     status: params.get("status") === "resolved" ? "resolved" : "open",
     severity: params.get("severity"), rule: params.get("rule"), owner: params.get("owner"),
   };
+  const isFiltered = Boolean(wanted.severity || wanted.rule || wanted.owner);
   const list = new AlertList(live);
   const box = h("section", { class: "card", "aria-label": "Alerts" }, list.element);
   const steady = new Steady(list.element, (alerts) => list.set(alerts), (alerts) => list.patch(alerts));
@@ -23,10 +24,11 @@ export async function show(main, { live, params, go }) {
   const load = async () => {
     const { items, total } = await api.alerts({ ...wanted, limit: 500 });
     steady.set(items);
-    setText(told, counted(total, wanted.status === "open" ? "open alert" : "resolved alert"));
+    const counts = counted(total, wanted.status === "open" ? "open alert" : "lately resolved alert");
+    setText(told, total > items.length ? `${counts}, the first ${count(items.length)} are shown` : counts);
     if (items.length === 0) {
-      put(empty, h("strong", {}, wanted.status === "open" ? "Nothing is alerting." : "No alert has resolved yet."),
-        "Alerts come from the bands and rules of the policy.");
+      put(empty, h("strong", {}, isFiltered ? "No alert fits." : wanted.status === "open" ? "Nothing is alerting." : "No alert has resolved lately."),
+        isFiltered ? "Another severity or status may have some." : "Alerts come from the bands and rules of the policy, and from sources that stall.");
       box.append(empty);
     } else empty.remove();
   };

@@ -53,8 +53,9 @@ async function route({ fresh = false } = {}) {
   }
   const [pattern, module] = ROUTES.find(([one]) => one.test(pathname)) ?? [];
   if (!module) return lost();
-  const [, id] = pattern.exec(pathname);
-  const context = { live, store, session, say, go, note, again: () => route(), id: id && decodeURIComponent(id), params: new URLSearchParams(search), back: !fresh };
+  const id = decoded(pattern.exec(pathname)[1]);
+  if (id === null) return lost();
+  const context = { live, store, session, say, go, note, again: () => route(), id, params: new URLSearchParams(search), back: !fresh };
   live.open(module.listens ? module.listens(context) : null);
   main.setAttribute("aria-busy", "true");
   try {
@@ -73,7 +74,17 @@ async function route({ fresh = false } = {}) {
   }
 }
 
+/** A part of a path as it was meant; null where it is none, such as `%zz`. */
+function decoded(part = "") {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return null;
+  }
+}
+
 function lost() {
+  main.removeAttribute("aria-busy");
   document.title = "Not found · account-vitals";
   put(main, h("div", { class: "empty card" }, h("strong", {}, "There is no such page."), h("a", { href: "/" }, "Back to the accounts")));
 }

@@ -13,16 +13,19 @@ const PAGE = 40;
 export function moved({ factors, band_from: before, band_to: band, cause }) {
   const parts = factors.filter((one) => Math.abs(one.delta) >= 0.05).sort((a, b) => Math.abs(b.delta) - Math.abs(a.delta))
     .slice(0, 3).map((one) => `${spoken(one.measure)} ${signed(one.delta)}`);
-  const why = { window: "time passed", late: "a late event", policy: "another policy", override: "an override", segment: "another segment", pulse: "a pulse" }[cause];
+  const why = { window: "time passed", late: "a late event", policy: "another policy", override: "an override", segment: "another segment", pulse: "a pulse", peers: "its peers moved" }[cause];
   const words = [parts.join(", "), why && `(${why})`].filter(Boolean).join(" ") || "nothing that shows";
   return sentence(before === band ? words : `${before ? "became" : "began as"} ${spoken(band)}: ${words}`);
 }
+
+const keyOf = ({ time: at, kind, topic, title }) => [at, kind, topic, title].join(" ");
 
 export class Journey {
   /** `kinds`: comma-separated or null for all; `keep(kinds)` puts them into the address. */
   constructor(id, bandsOf, kinds, keep) {
     Object.assign(this, { id, bandsOf, keep });
     this.kinds = new Set(kinds ? kinds.split(",") : KINDS.map(([kind]) => kind));
+    this.shown = new Set();
     this.days = h("div");
     this.foot = h("div");
     this.fresh = h("button", { class: "button", type: "button", hidden: true, on: { click: () => this.load() } }, "New since: show");
@@ -51,10 +54,12 @@ export class Journey {
     return this.kinds.size === KINDS.length ? null : [...this.kinds].join(",");
   }
 
-  /** Something happened: it is not put under the reader's eyes unasked, unless they look at the very top. */
-  news() {
-    if (this.element.getBoundingClientRect().top > innerHeight * 0.6) this.load();
-    else this.fresh.hidden = false;
+  /** Something happened: what it adds to the journey, if anything, is not put under the reader's eyes unasked. */
+  async news() {
+    if (this.element.getBoundingClientRect().top > innerHeight * 0.6) return this.load();
+    const page = await api.timeline(this.id, { kinds: this.wanted(), limit: 1 }).catch(() => null);
+    if (page?.items.length) this.fresh.hidden = this.shown.has(keyOf(page.items[0]));
+    return null;
   }
 
   async load(cursor = null) {
@@ -66,6 +71,7 @@ export class Journey {
       if (cursor === null) {
         put(this.days);
         this.day = null;
+        this.shown.clear();
         this.fresh.hidden = true;
       }
       page.items.forEach((item) => this.add(item));
@@ -77,6 +83,7 @@ export class Journey {
   }
 
   add(item) {
+    this.shown.add(keyOf(item));
     const day = Math.floor(item.time / DAY);
     if (day !== this.day) {
       this.day = day;
@@ -101,10 +108,10 @@ export class Journey {
   finish({ items, next, complete, problem }) {
     const parts = [];
     if (problem) parts.push(h("p", { class: "problem" }, `Events could not be read: ${problem}`));
-    if (!this.days.firstChild) parts.push(h("p", { class: "soft" }, next ? "Nothing of this kind so far back." : "Nothing of this kind is known."));
+    if (!this.days.firstChild) parts.push(h("p", { class: "soft" }, next ? "Nothing of this kind so far back." : "Nothing of this kind is kept."));
     if (next) {
       parts.push(h("button", { class: "button", type: "button", on: { click: () => this.load(next) } }, complete === false && items.length === 0 ? "Search further back" : "Show older"));
-    } else if (this.days.firstChild) parts.push(h("p", { class: "soft" }, "That is where its journey begins."));
+    } else if (this.days.firstChild) parts.push(h("p", { class: "soft" }, "Nothing older is kept."));
     put(this.foot, ...parts);
   }
 }

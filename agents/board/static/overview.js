@@ -53,6 +53,7 @@ export async function show(main, context) {
   const draw = () => {
     bandsCard.set(scoreNow());
     fallers.set(scoreNow());
+    alerts.tell();
   };
   draw();
   alerts.load();
@@ -276,10 +277,17 @@ class Alerts {
   async load() {
     const found = await api.alerts({ status: "open", limit: ALERTS }).catch(() => null);
     if (!found || this.ended) return;
-    setText(this.all, found.total > found.items.length ? `All ${count(found.total)}` : "All alerts");
-    // What concerns all accounts comes first, whatever else fires.
+    this.found = found;
+    this.tell();
+  }
+
+  /** What concerns all accounts comes first, whatever else fires; the summary has it. */
+  tell() {
     const { operational } = this.store.summary.alerts;
-    const others = found.items.filter((alert) => alert.account_id !== "");
+    if (!this.found && operational.length === 0) return; // whether nothing is alerting is not known yet
+    const { items, total } = this.found ?? { items: [], total: operational.length };
+    setText(this.all, total > items.length ? `All ${count(total)}` : "All alerts");
+    const others = items.filter((alert) => alert.account_id !== "");
     this.steady.set([...operational, ...others].slice(0, Math.max(ALERTS, operational.length)));
   }
 

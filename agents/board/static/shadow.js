@@ -4,7 +4,7 @@
 import { ruleWords } from "./alertlist.js";
 import { api, query } from "./api.js";
 import { bandMark, mark, toneOf } from "./bands.js";
-import { h, put } from "./dom.js";
+import { calmly, h, put } from "./dom.js";
 import { count, counted, score as points, signed, spoken } from "./format.js";
 
 const SHOWN = 50;
@@ -12,31 +12,26 @@ const SHOWN = 50;
 export const listens = () => [];
 
 export async function show(main, { params, go }) {
-  const found = await api.shadow({ score: params.get("score"), limit: SHOWN });
-  const title = "What would the other policy say?";
-  if (!found.available) {
-    put(main, h("div", { class: "head" }, h("h1", {}, title)), h("div", { class: "empty card" }, h("strong", {}, "No policy runs in the shadow."),
-      "Start the workers with --shadow FILE: the candidate is then scored on the same events, its scores go to health.shadow and nobody is alerted."));
-    return { title: "Shadow", end() {} };
-  }
+  const load = () => api.shadow({ score: params.get("score"), limit: SHOWN });
   const draw = (data) => put(main,
-    h("div", { class: "head" }, h("h1", {}, title), h("p", { class: "soft" }, `${data.policy}, ${counted(data.accounts, "account")}`), choice(data, params, go)),
-    ...sections(pickScore(data, params), data));
-  draw(found);
-  let timer;
-  let busy = false;
-  const soon = () => {
-    clearTimeout(timer);
-    timer = setTimeout(async () => {
-      if (busy || main.matches(":focus-within") || main.querySelector(".steady:hover")) return;
-      busy = true;
-      const next = await api.shadow({ score: params.get("score"), limit: SHOWN }).catch(() => null);
-      busy = false;
-      if (next?.available && !timer.ended) draw(next);
-    }, 500);
-  };
-  return { title: "Shadow", summary: soon, reset: soon, end: () => clearTimeout(timer) };
+    h("div", { class: "head" }, h("h1", {}, "What would the other policy say?"),
+      data.available && [h("p", { class: "soft" }, `${data.policy}, ${counted(data.accounts, "account")}`), choice(data, params, go)]),
+    ...(data.available ? sections(pickScore(data, params), data) : [nothing()]));
+  draw(await load());
+  let ended = false;
+  // What is under somebody's keys stays: a link or the choice of the score. The view itself holds the focus from the start.
+  const inUse = () => main !== document.activeElement && main.contains(document.activeElement);
+  const soon = calmly(500, async () => {
+    const next = ended ? null : await load().catch(() => null);
+    if (!next || ended) return;
+    if (inUse()) soon();
+    else draw(next);
+  });
+  return { title: "Shadow", summary: soon, reset: soon, end: () => { ended = true; } };
 }
+
+const nothing = () => h("div", { class: "empty card" }, h("strong", {}, "No policy runs in the shadow."),
+  "Start the workers with --shadow FILE: the candidate is then scored on the same events, its scores go to health.shadow and nobody is alerted.");
 
 const pickScore = (data, params) => data.scores.find((one) => one.name === params.get("score")) ?? data.scores[0];
 

@@ -1,0 +1,114 @@
+"""What a page that stays open does when something begins, ends or only seems to be news."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.board_process import Board, Recording
+from tests.browser.made import DAY_MS, NOW_MS, alert, change, score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.browser.conftest import OpenPage
+    from tests.browser.made import Record
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    made = Recording(tmp_path_factory.mktemp("news") / "records.jsonl")
+    made.add([change("acme", 80.0, 35.0, time=NOW_MS - DAY_MS), score("acme", 35.0)])
+    for place in range(8):
+        made.add([score(f"low-{place}", 30.0), alert(f"low-{place}", "Low", 30.0, starts_at=NOW_MS)])
+    made.add(
+        [change("silent", 80.0, 60.0, time=NOW_MS - 200 * DAY_MS), score("silent", 60.0, as_of=NOW_MS - 200 * DAY_MS)]
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def board(recording: Recording) -> Iterator[Board]:
+    with Board(recording.path.with_suffix(".log"), "--from", str(recording.path), "--follow") as running:
+        yield running
+
+
+def candidate(value: float) -> Record:
+    return "health.shadow", "acme", {**(score("acme", value)[2] or {}), "alerts": []}, NOW_MS
+
+
+def test_the_shadow_is_followed_from_its_begin_to_its_end(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/")
+    page.get_by_role("link", name="Shadow").click()  # the view has the focus then
+    empty = page.locator(".empty strong")
+    expect(empty).to_have_text("No policy runs in the shadow.")
+    recording.add([candidate(55.0)])
+    expect(page.locator(".differs tbody td").nth(1)).to_contain_text("55.0")
+    recording.add([candidate(56.0)])
+    expect(page.locator(".differs tbody td").nth(1)).to_contain_text("56.0")
+    recording.add([("health.shadow", "acme", None, NOW_MS)])
+    expect(empty).to_have_text("No policy runs in the shadow.")
+
+
+def test_what_concerns_all_accounts_appears_and_goes_without_being_asked_for(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/")
+    alerts = page.get_by_label("Open alerts").locator("li")
+    expect(alerts).to_have_count(4)
+    labels = {"source": "billing", "partition": "0"}
+    topic, key, fired, stamp = alert("", "billing", 50.0, starts_at=NOW_MS, rule="stalled:billing", labels=labels)
+    assert fired is not None
+    recording.add([(topic, key, fired, stamp)])
+    expect(alerts.first).to_contain_text("source billing has stalled")
+    ended = {**fired, "id": "ended", "status": "resolved", "ends_at": NOW_MS + 1}
+    page.mouse.move(0, 0)
+    recording.add([(topic, key, ended, stamp)])
+    expect(page.get_by_label("Open alerts")).not_to_contain_text("has stalled")
+    expect(alerts).to_have_count(4)
+
+
+def test_a_journey_offers_what_is_new_only_when_something_is(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/accounts/acme", (375, 240))  # so low that the journey can be scrolled to the top
+    journey = page.get_by_label("Journey")
+    expect(journey).to_contain_text("Nothing older is kept.")
+    journey.evaluate("element => element.scrollIntoView()")
+    new = page.get_by_role("button", name="New since")
+    with page.expect_response(re.compile("/timeline")):
+        recording.add([score("acme", 35.1, revision=2)])  # too small a step to be published as a change
+        expect(page.locator(".big .value")).to_have_text("35.1")
+    expect(new).to_be_hidden()
+    recording.add([score("acme", 30.0, revision=3), change("acme", 35.0, 30.0, time=NOW_MS, revision=3)])
+    new.click()
+    expect(journey.locator("li.entry").first).to_contain_text("to 30.0")
+    expect(new).to_be_hidden()
+
+
+def test_an_account_without_data_says_so(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/?q=silent")
+    row = page.locator("tr[data-id=silent]")
+    expect(row.locator(".why")).to_have_text("No data since 6 May 2026")
+    expect(row.locator(".delta")).to_have_text("\u2013")
+    page.goto(f"{board.url}/accounts/silent")
+    expect(page.locator(".big")).to_contain_text("No data since 6 May 2026")
+
+
+def test_a_list_of_alerts_says_whether_filters_leave_none(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/alerts?severity=info")
+    expect(page.locator(".empty strong")).to_have_text("No alert fits.")
+    page.goto(f"{board.url}/alerts?status=resolved&severity=info")
+    expect(page.locator(".empty strong")).to_have_text("No alert fits.")
+
+
+def test_an_address_that_can_not_be_read_is_not_found(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/accounts/%E0%A4%A")
+    expect(page.locator(".empty strong")).to_have_text("There is no such page.")
