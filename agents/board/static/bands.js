@@ -1,7 +1,7 @@
 // Bands, severities and states as shape + word + colour, so that none of the three is needed alone.
 // Owns the marks; the order of bands (best first) comes from the API. Called by every view.
 
-import { h, setAttr, setText, svg } from "./dom.js";
+import { h, setText, svg } from "./dom.js";
 import { sentence, spoken } from "./format.js";
 
 /** Paths in a box of 12 x 12, from good to bad. Each differs from its neighbours in outline, not in size alone. */
@@ -56,10 +56,3 @@ export function patchMark(element, tone, word) {
 export const bandMark = (bands, name) => mark(toneOf(bands, name), name === null || name === undefined ? "no band" : spoken(name), "band");
 export const patchBand = (element, bands, name) => patchMark(element, toneOf(bands, name), name ? spoken(name) : "no band");
 export const severityMark = (severity) => mark(severityTone(severity), sentence(severity), "severity");
-
-/** A line of a legend that can be pressed: it filters by the band. */
-export function pressable(tone, word, pressed, press) {
-  const button = h("button", { type: "button", class: "chip", on: { click: press } }, mark(tone, word));
-  setAttr(button, "aria-pressed", String(pressed));
-  return button;
-}

@@ -53,7 +53,6 @@ export const time = (ms) => (isNumber(ms) ? clock.format(ms) : "\u2013");
 export const timeExact = (ms) => (isNumber(ms) ? seconds.format(ms) : "\u2013");
 export const moment = (ms) => (isNumber(ms) ? `${date(ms)}, ${clock.format(ms)}` : "\u2013");
 export const longDay = (ms) => `${weekday.format(ms)}, ${date(ms)}`;
-export const iso = (ms) => new Date(ms).toISOString();
 
 /** How long: `12 s`, `5 min`, `3 h`, `2 days`. */
 export function span(ms) {

@@ -67,7 +67,6 @@ export class ScoreCard {
     this.figure = figure(`Score ${spoken(name)} over time, with the bands behind it; the table below says the same`);
     this.between = h("div", { class: "between", "aria-live": "polite", "aria-atomic": "false" });
     this.ends = { from: this.slider("From", "from"), to: this.slider("To", "to") };
-    this.summary = h("p", {});
     this.element = h("div", { class: "stack" },
       h("section", { class: "card fades", "aria-label": "Score over time" },
         h("div", { class: "card-head" }, h("h2", {}, "Score over time"), this.legend = h("p", { class: "legend" })), this.figure.element),

@@ -47,12 +47,10 @@ export function madeOf(now, bands, stalled = []) {
 export function ahead(now, bands) {
   const forecast = now?.forecast;
   if (!forecast) return null;
-  const { turn, until, final } = forecast;
-  const body = turn
-    ? [h("p", {}, "It becomes ", bandMark(bands, turn.band), ` on ${moment(turn.at)}, with ${points(turn.score)}.`),
-      h("ul", { class: "soft" }, turn.factors.filter((factor) => Math.abs(factor.delta) >= 0.05).map((factor) => h("li", { class: "num" }, `${spoken(factor.measure)} ${signed(factor.delta)}`)))]
-    : [h("p", {}, `It stays ${spoken(now.band)} until ${moment(until)} at least.`)];
-  return card("If nothing happens", ...body, final ? h("p", { class: "soft" }, `From ${moment(until)} on nothing changes any more.`) : null);
+  const { turn, until } = forecast;
+  return card("If nothing happens", turn
+    ? h("p", {}, "It becomes ", bandMark(bands, turn.band), ` on ${moment(turn.at)}, with ${points(turn.score)}.`)
+    : h("p", {}, `It stays ${spoken(now.band)} until ${moment(until)} at least.`));
 }
 
 /** The smallest changes that would lift it into the next band. */
