@@ -18,17 +18,18 @@ from rich.console import Console
 from tests.bench.board import measure_board
 from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
 from tests.bench.latency import measure_latency
+from tests.bench.page import measure_page
 from tests.bench.progress import EngineError
 from tests.bench.report import Results, as_json, show
 from tests.bench.restore import measure_restore
 from tests.bench.throughput import measure_throughput
-from tests.broker.jars import FetchError, MissingToolError
+from tests.broker.jars import FetchError, MissingToolError, tool
 from tests.broker.kafka_server import KafkaServer, KafkaServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board")
+_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board", "page")
 _HEAP_MB = 4096
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
@@ -64,6 +65,8 @@ def run(
 
 def _measure(chosen: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]) -> Results:
     results = Results()
+    if "page" in chosen:
+        tool("chromium")  # what lacks is told before an hour's work
     engines = [engine for engine in THROUGHPUT if engine.name in chosen]
     if engines:
         with _broker() as kafka:
@@ -80,6 +83,8 @@ def _measure(chosen: list[str], events: int, repeats: int, folder: Path, tell: C
                 results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
     if "board" in chosen:
         results.board = measure_board(tell)
+    if "page" in chosen:
+        results.page = measure_page(tell)
     return results
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.bench.board import BoardFigures
     from tests.bench.latency import Latency
+    from tests.bench.page import PageFigures
     from tests.bench.restore import Restored
     from tests.bench.throughput import Measured
 
@@ -45,6 +46,7 @@ class Results:
     latency: dict[str, Latency] = field(default_factory=dict)
     restore: dict[str, Restored] = field(default_factory=dict)
     board: BoardFigures | None = None
+    page: PageFigures | None = None
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -71,6 +73,8 @@ def as_json(results: Results) -> dict[str, Any]:
         found["changelog_bytes_per_event"] = round(results.throughput[OURS].changelog_bytes_per_event, 1)
     if results.board is not None:
         found["board"] = {name: round(value, 1) for name, value in asdict(results.board).items()}
+    if results.page is not None:
+        found["page_ms"] = {name: round(value) for name, value in asdict(results.page).items()}
     return found
 
 
@@ -90,6 +94,8 @@ def show(console: Console, results: Results) -> None:
         console.print(_restore_table(results.restore))
     if results.board is not None:
         console.print(_board_table(results.board))
+    if results.page is not None:
+        console.print(_page_table(results.page))
 
 
 def _board_table(board: BoardFigures) -> Table:
@@ -100,6 +106,14 @@ def _board_table(board: BoardFigures) -> Table:
     table.add_row(
         *counts, f"{board.past_days_ms:,.0f}", f"{board.list_ms:,.0f}", f"{board.page_ms:.1f}", f"{board.row_us:,.0f}"
     )
+    return table
+
+
+def _page_table(page: PageFigures) -> Table:
+    table = Table(title="Milliseconds from event to page", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("p50", "p99", "slowest", "samples"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row(f"{page.p50:,.0f}", f"{page.p99:,.0f}", f"{page.slowest:,.0f}", f"{page.samples:,}")
     return table
 
 
