@@ -88,6 +88,11 @@ class AlertmanagerSink:
         self._queues.setdefault(key, deque()).append((news, record))
         return True
 
+    def refuse(self, record: Any, reason: str, message: str) -> bool:
+        """Nothing but to log it."""
+        del record, reason, message
+        return False
+
     def recall(self, news: News, stamp_ms: int) -> None:
         """What was told before this start is told again with the first round."""
         key, now_s = news.alert.fingerprint, self._clock_s()
@@ -213,7 +218,10 @@ class AlertmanagerSink:
         return accepted
 
     def _try(self, alerts: list[dict[str, Any]]) -> Reply | None:
-        """The answer of Alertmanager where it is a last one, else None, and a pause begins."""
+        """The answer of Alertmanager where it is a last one, else None, and a pause begins.
+
+        A wish for a longer one than ours (Retry-After) is not granted: what fires would end meanwhile.
+        """
         after_s = 0.0
         try:
             reply = self._post(msgspec.json.encode(alerts))
@@ -227,7 +235,7 @@ class AlertmanagerSink:
         self._tries += 1
         self._was_away = True
         pause = pause_s(self._tries, self._longest_pause_s, random.random())  # noqa: S311 -- spreads load
-        self._not_before_s = self._clock_s() + max(pause, after_s)
+        self._not_before_s = self._clock_s() + max(pause, min(after_s, self._longest_pause_s))
         self._telemetry.failed.inc()
         log.warning("alertmanager_failed", error=problem, tries=self._tries, will="retry")
         return None

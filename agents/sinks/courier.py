@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+import structlog
+
 from agents.sinks.telemetry import SinkTelemetry
 from stream.lines import Lines, pause_s
 
@@ -19,6 +21,7 @@ _WHILE_BUSY_S = 0.02
 _LONGEST_WISH_S = 3_600.0
 """The longest a receiver may ask us to stay away."""
 
+log = structlog.get_logger()
 T = TypeVar("T")
 
 
@@ -39,6 +42,15 @@ class Ended(NamedTuple, Generic[T]):
 
     thing: T
     outcome: Outcome
+
+
+def _outcome_of(future: Future[Outcome]) -> Outcome:
+    """What became of a try; an error that nobody has foreseen is told of and is no end of the sink."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    log.error("delivery_failed", error=f"{type(error).__name__} {error}", exc_info=error)
+    return Outcome("again", "error", type(error).__name__)
 
 
 class Courier(Generic[T]):
@@ -74,7 +86,7 @@ class Courier(Generic[T]):
         ended = []
         for line in [line for line, (_, future) in self._running.items() if future.done()]:
             thing, future = self._running.pop(line)
-            outcome = self._judged(line, future.result(), now_s)
+            outcome = self._judged(line, _outcome_of(future), now_s)
             if outcome is not None:
                 self._lines.done(line, now_s)
                 ended.append(Ended(thing, outcome))

@@ -7,12 +7,14 @@ again for what it has dealt with. One process a sink: it reads all partitions. M
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import random
 import time
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Protocol
 
-import msgspec
 import structlog
 from kafka import TopicPartition
 from kafka.errors import KafkaError
@@ -20,18 +22,23 @@ from kafka.structs import OffsetAndMetadata
 
 from agents.broker import BrokerError, consumer_of, places_of
 from agents.settings import Settings
+from agents.sinks.reading import UnreadableError, read_alert
 from agents.sinks.telemetry import SinkTelemetry
-from schemas.outputs import Alert
 from schemas.topics import ALERTS
 from stream.delivery import News, OpenAlerts
+from stream.lines import pause_s
 from stream.offsets import Position, Progress
 
 MOST_WAITING = 10_000
 """Records read and not dealt with, from which on no more are read."""
+COMMIT_ALL_S = 3_600.0
+"""Offsets of a group without members are forgotten (`offsets.retention.minutes`): all are told again so often."""
 _POLL_S = 0.5
+_MEASURE_EVERY_S = 1.0
 _COMMIT_EVERY_S = 1.0
 _COMMIT_AGAIN_S = 10.0
 _COMMIT_WITHIN_MS = 2_000
+_LONGEST_PAUSE_S = 10.0
 
 log = structlog.get_logger()
 
@@ -41,6 +48,9 @@ class Sink(Protocol):
 
     def offer(self, news: News, record: Any) -> bool:
         """Take news to deliver; False: not for this sink. `record` is returned by `step` when it is dealt with."""
+
+    def refuse(self, record: Any, reason: str, message: str) -> bool:
+        """Keep a record that nobody can be told of where people find it; False: to log it is all there is to do."""
 
     def recall(self, news: News, stamp_ms: int) -> None:
         """Hear news that were delivered before this start, and when they were written."""
@@ -66,10 +76,10 @@ class Feed:
         self._stopping = False
         self._paused = False
         self._book = OpenAlerts()
-        self._decode = msgspec.json.Decoder(Alert).decode
         self._progress: dict[int, Progress] = {}
         self._committed: dict[int, Position] = {}
-        self._commit_at_s = 0.0
+        self._commit_at_s = self._commit_all_at_s = self._measure_at_s = self._read_at_s = 0.0
+        self._failures = 0
         self._consumer = consumer_of(settings, group_id=f"{settings.group}-sink-{name}")
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
@@ -78,55 +88,73 @@ class Feed:
 
     def run(self) -> None:
         """Read what is kept, then follow. Raises `BrokerError` when the topic can not be read at start."""
+        begun = False
         try:
-            self._begin()
-            while not self._stopping:
+            begun = self._begin()
+            while begun and not self._stopping:
                 self._turn()
         finally:
-            self._settle(self._sink.stop())
-            self._commit()
+            ended = self._sink.stop()
+            if begun:
+                self._settle(ended)
+                self._commit()
             self._consumer.close()
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Whether what is open is known in full; where it is not, the next start begins where this one did."""
         try:
-            later = self._read_kept()
+            self._read_kept()
         except KafkaError as error:
             raise BrokerError(f"reading {ALERTS} failed: {type(error).__name__} {error}") from error
         if self._stopping:
-            # What is open is not known in full: the next start begins where this one did.
-            self._progress.clear()
-            return
-        for record in later:
-            self._take(record)
+            return False
         self._commit()
         log.info("sink_started", open_alerts=len(self._book), waiting=self._waiting())
+        return True
 
-    def _read_kept(self) -> list[Any]:
-        """Read up to what was taken before this start; returns records that came along and are later."""
+    def _read_kept(self) -> None:
+        """Read up to what was taken before this start; the consumer goes on from there."""
         places = places_of(self._consumer, ALERTS)
         self._consumer.assign(places)
-        ends = self._consumer.end_offsets(places)
-        new = self._restore(places, ends)
+        begins, ends = self._consumer.beginning_offsets(places), self._consumer.end_offsets(places)
+        new = self._restore(places, begins, ends)
         until = {place: min(self._progress[place.partition].next, ends[place]) for place in places}
         self._consumer.seek_to_beginning(*places)
-        later: list[Any] = []
         opened: dict[str, tuple[News, Any]] = {}
-        while not self._stopping and any(self._consumer.position(place) < until[place] for place in places):
+        while not self._stopping and self._halt_those_at_their_ends(until, begins):
             for place, records in self._consumer.poll(timeout_ms=int(_POLL_S * 1000)).items():
-                kept = [record for record in records if record.offset < until[place]]
-                later += records[len(kept) :]
-                for record in kept:
+                for record in records:
+                    if record.offset >= until[place]:
+                        break
                     if place.partition in new:
                         self._keep_open(record, opened)
                     else:
                         self._recall(record)
         for news, record in opened.values():
             self._hand_over(news, record)
-        return later
+        self._consumer.resume(*places)
 
-    def _restore(self, places: list[TopicPartition], ends: dict[TopicPartition, int]) -> set[int]:
+    def _halt_those_at_their_ends(
+        self, until: Mapping[TopicPartition, int], begins: Mapping[TopicPartition, int]
+    ) -> bool:
+        """Read no further in partitions that are read, while others have some way to go; whether any has.
+
+        What came along from beyond is left, to be read again when all are through: there is no end to it.
+        """
+        halted = self._consumer.paused()
+        for place in until.keys() - halted:
+            if self._consumer.position(place) >= until[place]:
+                self._consumer.pause(place)
+                self._consumer.seek(place, max(until[place], begins[place]))
+        return len(self._consumer.paused()) < len(until)
+
+    def _restore(
+        self,
+        places: list[TopicPartition],
+        begins: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> set[int]:
         """Take up where the group has got to; returns the partitions of which it has read nothing yet."""
-        begins = self._consumer.beginning_offsets(places)
         new = set()
         for place in places:
             committed = self._consumer.committed(place, metadata=True)
@@ -134,41 +162,65 @@ class Feed:
                 new.add(place.partition)
                 self._progress[place.partition] = Progress(ends[place])
                 continue
-            if committed.offset < begins[place]:
-                log.error("alerts_removed", partition=place.partition, records=begins[place] - committed.offset)
-            self._progress[place.partition] = Progress.restored(Position(committed.offset, committed.metadata or ""))
+            progress = Progress.restored(Position(committed.offset, committed.metadata or ""))
+            self._give_up_what_is_gone(place.partition, progress, begins[place])
+            self._progress[place.partition] = progress
         return new
+
+    def _give_up_what_is_gone(self, partition: int, progress: Progress, begin: int) -> None:
+        """What was not dealt with when the topic removed it never will be: it is told of, and waits no longer."""
+        gone = {offset for offset in progress.waiting if offset < begin}
+        lost = len(gone) + max(0, begin - progress.next)
+        progress.waiting -= gone
+        progress.next = max(progress.next, begin)
+        if lost:
+            log.error("alerts_removed", partition=partition, records=lost)
+            self._telemetry.dead_letters.inc(lost)
 
     def _keep_open(self, record: Any, opened: dict[str, tuple[News, Any]]) -> None:
         """First start of all: of what was said before, only what is open is news."""
-        news = self._judge(record)
+        try:
+            news = self._judge(record)
+        except UnreadableError:
+            return
         if news is not None and news.kind == "resolved":
             opened.pop(news.alert.fingerprint, None)
         elif news is not None:
             opened[news.alert.fingerprint] = (news, record)
 
     def _recall(self, record: Any) -> None:
-        news = self._judge(record)
         if self._progress[record.partition].is_news(record.offset):
-            self._hand_over(news, record)
-        elif news is not None:
-            self._sink.recall(news, record.timestamp)
+            self._take(record)
+            return
+        with contextlib.suppress(UnreadableError):
+            news = self._judge(record)
+            if news is not None:
+                self._sink.recall(news, record.timestamp)
 
     def _judge(self, record: Any) -> News | None:
-        try:
-            return self._book.take(self._decode(record.value or b""))
-        except msgspec.MsgspecError:
-            log.exception("alert_unreadable", partition=record.partition, offset=record.offset)
-            self._telemetry.dead_letters.inc()
-            return None
+        """What a record says. Raises `UnreadableError`."""
+        return self._book.take(read_alert(record.value))
 
     def _take(self, record: Any) -> None:
-        self._hand_over(self._judge(record), record)
+        try:
+            news = self._judge(record)
+        except UnreadableError as error:
+            self._refuse(record, error)
+        else:
+            self._hand_over(news, record)
 
     def _hand_over(self, news: News | None, record: Any) -> None:
         progress = self._progress[record.partition]
         progress.take(record.offset)
         if news is None or not self._sink.offer(news, record):
+            progress.done(record.offset)
+
+    def _refuse(self, record: Any, error: UnreadableError) -> None:
+        progress, place = self._progress[record.partition], {"partition": record.partition, "offset": record.offset}
+        progress.take(record.offset)
+        log.error("alert_unreadable", **place, reason=error.reason, error=str(error))
+        if not self._sink.refuse(record, error.reason, str(error)):
+            self._telemetry.dead_letters.inc()
             progress.done(record.offset)
 
     def _turn(self) -> None:
@@ -178,20 +230,33 @@ class Feed:
             self._paused = full
             (self._consumer.pause if full else self._consumer.resume)(*self._consumer.assignment())
         wait_s = self._sink.wait_s()
-        timeout_s = _POLL_S if wait_s is None else min(_POLL_S, wait_s)
+        self._read(_POLL_S if wait_s is None else min(_POLL_S, wait_s))
+        self._settle(self._sink.step())
+        now_s = time.monotonic()
+        if now_s >= self._measure_at_s:
+            self._measure_at_s = now_s + _MEASURE_EVERY_S
+            self._telemetry.open_alerts.set(len(self._book))
+            self._telemetry.waiting.set(self._waiting())
+        if now_s >= self._commit_at_s:
+            self._commit()
+
+    def _read(self, timeout_s: float) -> None:
+        """Take what has come; after a failure only time passes for a while, for deliveries go on without the broker."""
+        if time.monotonic() < self._read_at_s:
+            time.sleep(timeout_s)
+            return
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
         except KafkaError as error:
-            log.warning("reading_failed", error=f"{type(error).__name__} {error}", will="retry")
-            polled = {}
+            self._failures += 1
+            pause = pause_s(self._failures, _LONGEST_PAUSE_S, random.random())  # noqa: S311 -- spreads load
+            self._read_at_s = time.monotonic() + pause
+            log.warning("reading_failed", error=f"{type(error).__name__} {error}", will="retry", in_s=round(pause, 1))
+            return
+        self._failures = 0
         for records in polled.values():
             for record in records:
                 self._take(record)
-        self._settle(self._sink.step())
-        self._telemetry.open_alerts.set(len(self._book))
-        self._telemetry.waiting.set(self._waiting())
-        if time.monotonic() >= self._commit_at_s:
-            self._commit()
 
     def _settle(self, records: list[Any]) -> None:
         for record in records:
@@ -201,8 +266,11 @@ class Feed:
         return sum(len(progress.waiting) for progress in self._progress.values())
 
     def _commit(self) -> None:
-        """Commit positions that have moved. What the broker does not take now is committed with the next."""
-        self._commit_at_s = time.monotonic() + _COMMIT_EVERY_S
+        """Commit positions that have moved, now and then all. What the broker does not take now goes with the next."""
+        now_s = time.monotonic()
+        self._commit_at_s = now_s + _COMMIT_EVERY_S
+        if now_s >= self._commit_all_at_s:
+            self._committed.clear()
         positions = {number: progress.position() for number, progress in self._progress.items()}
         moved = {number: at for number, at in positions.items() if self._committed.get(number) != at}
         if not moved:
@@ -217,4 +285,6 @@ class Feed:
             self._commit_at_s = time.monotonic() + _COMMIT_AGAIN_S
             log.warning("commit_failed", error=f"{type(error).__name__} {error}", will="retry")
         else:
+            if len(moved) == len(positions):
+                self._commit_all_at_s = now_s + COMMIT_ALL_S
             self._committed |= moved

@@ -21,9 +21,11 @@ from agents.sinks.posting import Poster, anything, refusal_of
 from agents.sinks.signing import parse_secret
 from agents.sinks.telemetry import SinkTelemetry
 from agents.sinks.webhook import WebhookSink
-from schemas.topics import ALERTS, WEBHOOK_DLQ
+from schemas.topics import ALERTS, LARGEST_RECORD, WEBHOOK_DLQ
 
 _ALERTS_PATH = "/api/v2/alerts"
+_BLOCK_MS = 5_000
+"""The longest that deliveries wait for a producer with full buffers, or the start for a topic."""
 
 log = structlog.get_logger()
 Build = Callable[[Settings, SinkTelemetry], Sink]
@@ -56,7 +58,7 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     if why := refusal_of(url, refusal):
         raise SettingsError([f"webhook_url: {why}; if that is meant, allow it by webhook_allow_private"])
     poster = Poster(refusal, settings.sink_timeout_s)
-    producer = producer_of(settings, max_request_size=21 * 1024 * 1024)
+    producer = producer_of(settings, max_request_size=LARGEST_RECORD, max_block_ms=_BLOCK_MS)
     if not producer.partitions_for(WEBHOOK_DLQ):
         raise BrokerError(f"the broker has no topic {WEBHOOK_DLQ}; create it with `vitals topics --create`")
     return WebhookSink(

@@ -6,6 +6,7 @@ another, those of several accounts beside each other. Called by `agents.sinks.ru
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ THREADS = 8
 _GONE = 410
 _COMES_BACK = frozenset({408, 425, 429})
 _SERVER_ERRORS = range(500, 600)
-_SEND_WITHIN_S = 10.0
+_LAST_SENDS_WITHIN_S = 10.0
 _BURY_AGAIN_S = 5.0
 
 log = structlog.get_logger()
@@ -95,6 +96,7 @@ class WebhookSink:
             self._deliver, telemetry, threads=THREADS, give_up_s=give_up_s, longest_pause_s=longest_pause_s
         )
         self._to_bury: list[Ended[Parcel]] = []
+        self._burying: list[tuple[Ended[Parcel], Any]] = []
         self._bury_at_s = 0.0
         self._told_gone = False
 
@@ -103,6 +105,11 @@ class WebhookSink:
         line = news.alert.account_id or news.alert.fingerprint
         body = payload(news, record.value, self._board_url)
         self._courier.put(line, Parcel(news.alert.id, body, record))
+        return True
+
+    def refuse(self, record: Any, reason: str, message: str) -> bool:
+        """It goes to the dead letters with the next step."""
+        self._to_bury.append(Ended(Parcel("", b"", record), Outcome("refused", reason, message)))
         return True
 
     def recall(self, news: News, stamp_ms: int) -> None:
@@ -117,9 +124,14 @@ class WebhookSink:
         return self._courier.wait_s()
 
     def stop(self) -> list[Any]:
-        """Wait for the requests under way."""
+        """Wait for the requests under way, and a while for the dead letters."""
         self._told_gone = True
-        return self._dealt_with(self._courier.stop())
+        dealt_with = self._dealt_with(self._courier.stop())
+        deadline_s = time.monotonic() + _LAST_SENDS_WITHIN_S
+        for _, future in self._burying:
+            with contextlib.suppress(KafkaError):
+                future.get(timeout=max(0.0, deadline_s - time.monotonic()))
+        return dealt_with + self._buried()
 
     def _deliver(self, parcel: Parcel) -> Outcome:
         headers = signed_headers(self._keys, parcel.identity, int(time.time()), parcel.body)
@@ -140,25 +152,43 @@ class WebhookSink:
                 do="the receiver says that it is gone: correct webhook_url and start again; what waits is kept",
             )
         self._to_bury += [one for one in ended if one.outcome.status == "refused"]
-        return [one.thing.record for one in ended if one.outcome.status == "taken"] + self._bury()
+        buried = self._buried()
+        self._bury()
+        return [one.thing.record for one in ended if one.outcome.status == "taken"] + buried
 
-    def _bury(self) -> list[Any]:
-        """Write refused records to the dead-letter topic; those the broker has not taken stay for the next time."""
-        if not self._to_bury or time.monotonic() < self._bury_at_s:
-            return []
-        try:
-            sent = [self._producer.send(WEBHOOK_DLQ, **dead_letter(one)) for one in self._to_bury]
-            for future in sent:
-                future.get(timeout=_SEND_WITHIN_S)
-        except KafkaError as error:
-            self._bury_at_s = time.monotonic() + _BURY_AGAIN_S
-            log.warning("dead_letter_failed", error=f"{type(error).__name__} {error}", will="retry")
-            return []
-        buried, self._to_bury = self._to_bury, []
-        for one in buried:
-            self._telemetry.dead_letters.inc()
-            log.error("webhook_refused", id=one.thing.identity, reason=one.outcome.reason, error=one.outcome.message)
-        return [one.thing.record for one in buried]
+    def _bury(self) -> None:
+        """Hand refused records to the producer, unless it has failed just now. What it has, it sends on by itself."""
+        if time.monotonic() < self._bury_at_s:
+            return
+        while self._to_bury:
+            try:
+                future = self._producer.send(WEBHOOK_DLQ, **dead_letter(self._to_bury[0]))
+            except KafkaError as error:
+                self._failed_to_bury(error)
+                return
+            self._burying.append((self._to_bury.pop(0), future))
+
+    def _buried(self) -> list[Any]:
+        """Records that the dead-letter topic has since; those it has not taken, and only those, are sent again."""
+        buried, under_way = [], []
+        for one, future in self._burying:
+            if not future.is_done:
+                under_way.append((one, future))
+            elif future.failed():
+                self._to_bury.append(one)
+                self._failed_to_bury(future.exception)
+            else:
+                buried.append(one.thing.record)
+                self._telemetry.dead_letters.inc()
+                why = {"reason": one.outcome.reason, "error": one.outcome.message}
+                place = {"partition": one.thing.record.partition, "offset": one.thing.record.offset}
+                log.error("webhook_refused", id=one.thing.identity, **why, **place)
+        self._burying = under_way
+        return buried
+
+    def _failed_to_bury(self, error: Exception) -> None:
+        self._bury_at_s = time.monotonic() + _BURY_AGAIN_S
+        log.warning("dead_letter_failed", error=f"{type(error).__name__} {error}", will="retry")
 
 
 def dead_letter(one: Ended[Parcel]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Play:
     def __init__(self) -> None:
         self.time_s = 0.0
         self.status = 200
+        self.retry_after_s: float | None = None
         self.refuses = ""
         self.posts: list[list[dict[str, Any]]] = []
         self.telemetry = SinkTelemetry("alertmanager")
@@ -71,7 +72,7 @@ class Play:
                 return Reply(400, None, "invalid")
         if self.status == 200:
             self.posts.append(alerts)
-        return Reply(self.status, None, "")
+        return Reply(self.status, self.retry_after_s, "")
 
     def offer(self, *alerts: Alert) -> list[bool]:
         found = []
@@ -213,6 +214,16 @@ def test_errors_of_a_server_are_tried_again_with_pauses() -> None:
     assert play.telemetry.failed._value.get() == 1
     play.step()
     assert play.telemetry.failed._value.get() == 1
+    play.status = 200
+    assert play.step(10) == [alert("a").id]
+
+
+def test_a_longer_pause_than_ours_is_not_granted() -> None:
+    """What fires ends four intervals after it was posted last: a wish for a day would end it for people."""
+    play = Play()
+    play.status, play.retry_after_s = 503, 86_400.0
+    play.offer(alert("a"))
+    play.step()
     play.status = 200
     assert play.step(10) == [alert("a").id]
 
