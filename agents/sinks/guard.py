@@ -18,8 +18,8 @@ _PUBLIC_V6 = IPv6Network("2000::/3")
 """The only IPv6 addresses that are assigned to the public."""
 _NOT_PUBLIC = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")))
 _PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
-_METADATA = frozenset({ip_address("168.63.129.16")})
-"""Where a cloud tells its machines secrets at an address that looks public (Azure); all others are link-local."""
+_METADATA = frozenset(map(ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254")))
+"""Where clouds tell their machines secrets at addresses that look public or private (Azure, Alibaba, AWS, Google)."""
 
 
 def parse_networks(words: list[str]) -> tuple[Network, ...]:

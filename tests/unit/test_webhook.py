@@ -146,6 +146,10 @@ def test_a_public_address_is_not_refused(address: str) -> None:
         (True, "fd00::1", True),
         (True, "169.254.169.254", False),
         (True, "168.63.129.16", False),
+        (True, "100.100.100.200", False),
+        (True, "fd00:ec2::254", False),
+        (True, "fd20:ce::254", False),
+        ((ip_network("fd00::/8"),), "fd20:ce::254", True),
         (True, "fe80::1", False),
         (True, "0.0.0.0", False),  # noqa: S104 -- refused
         (True, "::", False),
