@@ -23,6 +23,9 @@ from stream.policy_errors import did_you_mean
 PACKAGED = Path(__file__).parent / "policies"
 CHECKOUT = Path(__file__).parent.parent / "deploy" / "policies"
 
+_REDIS_URL = r"^rediss?://([^/@?#:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/\d+)?$"
+"""Without user and password, which are settings of their own that are never shown."""
+
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
@@ -75,7 +78,7 @@ class Settings(SinkSettings, BaseSettings):
     tls_key: Path | None = None
     tls_key_password: SecretStr | None = None
 
-    redis_url: Annotated[str, Field(pattern=r"^rediss?://[^/@\s]+(/\d+)?$")] = "redis://127.0.0.1:6379"
+    redis_url: Annotated[str, Field(pattern=_REDIS_URL)] = "redis://127.0.0.1:6379"
     redis_username: str | None = None
     redis_password: SecretStr | None = None
     redis_tls_ca: Path | None = None

@@ -249,6 +249,28 @@ def test_a_url_that_apprise_does_not_know_is_named_by_its_number_and_kind() -> N
     assert "hunter2secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["hunter2secret", "hunter2secret:x", "me:hunter2secret@host://x", "hunter2secret/x://"])
+def test_what_is_no_url_is_not_told_for_it_may_be_part_of_a_secret(url: str) -> None:
+    with pytest.raises(ValueError, match=r"number 2 \(no URL\)") as caught:
+        Receiver(2, url)
+    assert "hunter2secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "decoded"),
+    [
+        ("p%40ss%3Aword%21", "p@ss:word!"),
+        ("hunter%32secret", "hunter2secret"),
+        ("two+wo%20rds", "two wo rds"),
+        ("caf%C3%A9secret", "cafésecret"),
+        ("a%2Fb%2Fcdef", "a/b/cdef"),
+    ],
+)
+def test_secrets_are_hidden_as_they_are_written_and_as_they_are_decoded(written: str, decoded: str) -> None:
+    receiver = Receiver(1, f"json://robot:{written}@127.0.0.1:9/x?token={written}")
+    assert receiver._clean(f"no login with {decoded} ({written})") == "no login with *** (***)"
+
+
 class Place:
     """What a sink needs of a record."""
 

@@ -58,6 +58,13 @@ def test_argument_before_environment_before_file(tmp_path: Path, monkeypatch: py
         ("SASL_MECHANISM", "GSSAPI"),
         ("REDIS_URL", "127.0.0.1:6379"),
         ("REDIS_URL", "redis://user:secret@127.0.0.1:6379"),
+        ("REDIS_URL", "redis://127.0.0.1:6379?password=secret"),
+        ("REDIS_URL", "redis://127.0.0.1:6379/0?username=me&password=secret"),
+        ("REDIS_URL", "redis://:secret#@127.0.0.1"),
+        ("REDIS_URL", "redis://secret:word:6379"),
+        ("REDIS_URL", "redis://127.0.0.1:6379/0/x"),
+        ("REDIS_URL", "redis://[::1"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
     ],
 )
 def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -66,6 +73,14 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
         load_settings()
     (problem,) = caught.value.problems
     assert problem.startswith(name.lower())
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:6379", "rediss://cache.example", "redis://[::1]:6379/2", "redis://cache-1.example:1/15"]
+)
+def test_a_url_of_redis_names_host_port_and_database(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("VITALS_REDIS_URL", url)
+    assert load_settings().redis_url == url
 
 
 def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
