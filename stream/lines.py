@@ -44,10 +44,6 @@ class Lines(Generic[T]):
         self._due: list[tuple[float, int, Hashable]] = []
         self._turn = 0
 
-    def __len__(self) -> int:
-        """How many things are not done."""
-        return sum(len(line.things) for line in self._lines.values())
-
     def put(self, key: Hashable, thing: T, now_s: float) -> None:
         """A thing more for the end of a line."""
         line = self._lines.get(key)

@@ -52,8 +52,8 @@ def write_of(account: bytes, offset: int, value: bytes | None) -> Write:
     """The write that a record asks for; its fields are these, all text.
 
     Each member of the record is a field of its name, members of a score are `value:NAME`, `band:NAME`, `factors:NAME`.
-    Strings and numbers stand as they are, lists and objects as JSON, null is left out. Raises `msgspec.MsgspecError` or
-    UnicodeDecodeError for what is no score message.
+    Strings and numbers stand as they are, lists and objects as JSON, null is left out. Raises `msgspec.MsgspecError`,
+    UnicodeDecodeError or RecursionError for what is no score message.
     """
     if value is None:
         return Write(account, offset, None, {}, {}, _encode(_Deleted(account.decode())))

@@ -119,6 +119,9 @@ class RedisSink:
             if not found:
                 self._skip(positions)
             arrived = all(positions[number] >= end for number, end in ends.items())
+            if arrived and not complete:
+                # No record of the backlog is read any more: what was worth writing of it is written.
+                self._wanted, self._surveyed = set(), {}
             if (arrived and not complete) or time.monotonic() > pulse:
                 complete = arrived
                 self._cache.alive(complete=complete)
@@ -173,12 +176,12 @@ class RedisSink:
     def _worth(self, partition: int, records: Sequence[Any]) -> Iterator[Write]:
         count = self._telemetry.records.labels
         for record in records:
-            if record.offset < self._surveyed[partition] and (partition, record.offset) not in self._wanted:
+            if record.offset < self._surveyed.get(partition, 0) and (partition, record.offset) not in self._wanted:
                 count("superseded").inc()
                 continue
             try:
                 yield write_of(record.key or b"", record.offset, record.value)
-            except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
                 count("rejected").inc()
                 _log.warning("no_score_message", partition=partition, offset=record.offset, error=str(error))
 

@@ -35,7 +35,7 @@ class Survey:
         else:
             try:
                 revision = _decode(value).revision
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self._wanted.add((partition, offset))
                 return
             newest = self._newest.get(key)

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import unquote, unquote_plus
 
 import apprise
 import structlog
@@ -33,7 +34,7 @@ class Receiver:
 
     def __init__(self, number: int, url: str) -> None:
         """`number` (from 1) is how messages call it."""
-        self.name = f"{number} ({url.partition(':')[0]})"
+        self.name = f"{number} ({_kind_of(url)})"
         asset = apprise.AppriseAsset(app_id="account-vitals", app_desc="account-vitals", app_url="", async_mode=False)
         # What it says comes with each result: the log must not have it before it is cleaned.
         logging.getLogger("apprise").propagate = False
@@ -43,7 +44,7 @@ class Receiver:
         self._plugin = plugin
         self._apprise = apprise.Apprise(asset=asset)
         self._apprise.add(plugin)
-        self._secrets = sorted(set(re.findall(rf"[\w.~-]{{{_SHORTEST_SECRET},}}", url)), key=len, reverse=True)
+        self._secrets = _secrets_in(url)
 
     def send(self, told: Notice, kind: apprise.NotifyType) -> str | None:
         """Send a notice; returns why it failed, in words without secrets, or None."""
@@ -64,6 +65,20 @@ class Receiver:
         for secret in self._secrets:
             words = words.replace(secret, "***")
         return words[:_LONGEST_REASON]
+
+
+def _kind_of(url: str) -> str:
+    """The scheme of a URL. What has none may be part of a secret, such as a password with a space in it."""
+    scheme, found, _ = url.partition("://")
+    return scheme if found and re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,30}", scheme) else "no URL"
+
+
+def _secrets_in(url: str) -> list[str]:
+    """What of a URL must not be told, the longest first: its parts as they are written, and as they are decoded."""
+    parts = re.split(r"[/:@?&=,;#\s]+", url)
+    decoded = [decode(part) for part in parts for decode in (str, unquote, unquote_plus)]
+    words = [word for text in (url, *decoded) for word in re.findall(r"[\w.~-]+", text)]
+    return sorted({part for part in (*decoded, *words) if len(part) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
 class Letter(NamedTuple):
@@ -109,6 +124,11 @@ class NotifySink:
         for receiver in self._receivers:
             self._courier.put(receiver.name, Letter(receiver, told, kind, record))
         return True
+
+    def refuse(self, record: Any, reason: str, message: str) -> bool:
+        """Nothing but to log it."""
+        del record, reason, message
+        return False
 
     def recall(self, news: News, stamp_ms: int) -> None:
         """What was told was told."""

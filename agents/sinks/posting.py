@@ -92,10 +92,6 @@ class Poster:
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
             raise PostError(f"{type(error).__name__} {error}".strip()) from error
 
-    def close(self) -> None:
-        """Close what is open."""
-        self._pool.close()
-
 
 class _GuardedBackend(httpcore.SyncBackend):
     def __init__(self, refusal: Refusal, timeout_s: float) -> None:

@@ -9,8 +9,6 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-SINKS = ("alertmanager", "webhook", "notify")
-
 
 class SinkTelemetry:
     """The metrics of one sink."""

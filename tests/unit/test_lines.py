@@ -16,7 +16,7 @@ def test_a_line_goes_on_only_when_its_head_is_done() -> None:
     lines.done("a", 1)
     assert lines.start(1) == ("a", "a2")
     lines.done("a", 2)
-    assert (len(lines), lines.due_in(2)) == (0, None)
+    assert (lines.start(2), lines.due_in(2)) == (None, None)
 
 
 def test_a_line_that_fails_holds_up_no_other() -> None:
@@ -42,7 +42,8 @@ def test_what_is_put_in_while_its_line_is_under_way_waits_for_its_turn() -> None
     assert lines.start(0) == ("a", "a1")
     lines.put("a", "a2", 0)
     assert lines.start(5) is None
-    assert len(lines) == 2
+    lines.done("a", 6)
+    assert lines.start(6) == ("a", "a2")
 
 
 @pytest.mark.parametrize(
