@@ -56,6 +56,7 @@ def worker(
     from agents.broker import BrokerError
     from agents.logs import configure_logging
     from agents.pool import run_pool
+    from agents.settings import SettingsError
     from agents.worker import run_worker
 
     loaded = settings_of(settings, broker=broker, policy=policy, shadow=shadow)
@@ -67,6 +68,8 @@ def worker(
         raise typer.Exit(run_pool(loaded, processes, options))
     try:
         status = run_worker(loaded, plan, candidate)
+    except SettingsError as error:
+        fail(MISUSED, *error.problems)
     except BrokerError as error:
         fail(FAILED, str(error))
     raise typer.Exit(status)

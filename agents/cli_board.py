@@ -34,6 +34,7 @@ def board(
     from agents.board.serve import BoardError, address, serve, serve_recording
     from agents.broker import BrokerError
     from agents.logs import configure_logging
+    from agents.metrics_server import require_port
     from agents.settings import SettingsError
 
     loaded = settings_of(settings, broker=broker, policy=policy, board_host=host, board_port=port)
@@ -41,8 +42,9 @@ def board(
     if recording is not None and not recording.is_file():
         fail(MISUSED, f"--from {recording}: no such file")
     configure_logging(loaded.log_level)
-    typer.echo(f"The board is at {address(loaded)}", err=True)
     try:
+        require_port(loaded.board_host, loaded.board_port, "board_port")
+        typer.echo(f"The board is at {address(loaded)}", err=True)
         if recording is not None:
             status = serve_recording(loaded, plan, recording, follow=follow)
         else:

@@ -33,8 +33,3 @@ def redis(
         fail(FAILED, str(error))
     except SettingsError as error:
         fail(MISUSED, *error.problems)
-    except OSError as error:
-        fail(
-            FAILED,
-            f"{error}: {loaded.web_host}:{loaded.redis_metrics_port} can not serve metrics; set redis_metrics_port",
-        )

@@ -12,6 +12,7 @@ import structlog
 
 from agents.bootstrap import Worker
 from agents.broker import BrokerError
+from agents.metrics_server import require_port
 from agents.settings import Settings
 from agents.shadowing import note_candidate
 from agents.topics_admin import create_missing, describe_topics
@@ -24,10 +25,11 @@ _PAUSE_S = 1.0
 
 
 def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) -> int:
-    """Run until a signal ends it; returns the exit status. Raises `BrokerError` when the topics can not be used.
+    """Run until a signal ends it; returns the exit status. `candidate` is the policy that runs as a shadow.
 
-    `candidate` is the policy that runs as a shadow.
+    Raises `BrokerError` when the topics can not be used, `SettingsError` when the port can not.
     """
+    require_port(settings.web_host, settings.web_port, "web_port")
     _prepare_topics(settings)
     if candidate is not None:
         note_candidate(plan, candidate)

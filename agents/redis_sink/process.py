@@ -21,7 +21,6 @@ import msgspec
 import structlog
 from kafka import TopicPartition
 from kafka.errors import KafkaError
-from prometheus_client import start_http_server
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
@@ -32,6 +31,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agents.broker import BrokerError, consumer_of, places_of
+from agents.metrics_server import metrics_server
 from agents.redis_sink.cache import Cache, LostError, Standing, connect
 from agents.redis_sink.fields import Write, write_of
 from agents.redis_sink.survey import Survey
@@ -243,15 +243,10 @@ def is_final(error: BaseException | None) -> bool:
 
 
 def run_redis_sink(settings: Settings, *, once: bool) -> None:
-    """Run until SIGTERM or SIGINT, or once. Raises `BrokerError`, `RedisRefusedError`, OSError for a port in use."""
+    """Run until SIGTERM or SIGINT, or once. Raises `BrokerError`, `RedisRefusedError`, `SettingsError`."""
     telemetry = RedisTelemetry()
-    sink = RedisSink(settings, telemetry)
-    signal.signal(signal.SIGTERM, sink.stop)
-    signal.signal(signal.SIGINT, sink.stop)
-    server, thread = start_http_server(settings.redis_metrics_port, settings.web_host, telemetry.registry)
-    try:
+    with metrics_server(telemetry.registry, settings.web_host, settings.redis_metrics_port, "redis_metrics_port"):
+        sink = RedisSink(settings, telemetry)
+        signal.signal(signal.SIGTERM, sink.stop)
+        signal.signal(signal.SIGINT, sink.stop)
         sink.run(once=once)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

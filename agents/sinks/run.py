@@ -1,6 +1,6 @@
 """Running one sink: built from the settings, fed until a signal ends it.
 
-Owns the wiring, the metrics' server and the signals. Called by `agents.cli_sinks`.
+Owns the wiring and the signals. Called by `agents.cli_sinks`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import signal
 from collections.abc import Callable
 
 import structlog
-from prometheus_client import start_http_server
 from pydantic import SecretStr
 
 from agents.broker import BrokerError, producer_of
+from agents.metrics_server import metrics_server
 from agents.settings import Settings, SettingsError
 from agents.sinks.alertmanager import AlertmanagerSink
 from agents.sinks.feed import Feed, Sink
@@ -98,18 +98,10 @@ def run_sink(settings: Settings, name: str, build: Build, port: int) -> None:
     """Run until SIGTERM or SIGINT. Raises `SettingsError`, and `BrokerError` when it can not begin."""
     telemetry = SinkTelemetry(name)
     sink = build(settings, telemetry)
-    feed = Feed(settings, name, sink, telemetry)
-    signal.signal(signal.SIGTERM, feed.stop)
-    signal.signal(signal.SIGINT, feed.stop)
-    try:
-        server, thread = start_http_server(port, settings.web_host, telemetry.registry)
-    except OSError as error:
-        raise SettingsError([f"{name}_port: {settings.web_host}:{port} can not be listened on: {error}"]) from error
-    log.info("starting", sink=name, topic=ALERTS, metrics_port=server.server_port)
-    try:
+    with metrics_server(telemetry.registry, settings.web_host, port, f"{name}_port") as listening:
+        feed = Feed(settings, name, sink, telemetry)
+        signal.signal(signal.SIGTERM, feed.stop)
+        signal.signal(signal.SIGINT, feed.stop)
+        log.info("starting", sink=name, topic=ALERTS, metrics_port=listening)
         feed.run()
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
     log.info("stopped", sink=name)

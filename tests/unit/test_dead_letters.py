@@ -11,7 +11,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future
 
-from agents.sinks.courier import Courier, Outcome
+from agents.sinks.courier import Courier, Ended, Outcome
 from agents.sinks.posting import Reply
 from agents.sinks.telemetry import SinkTelemetry
 from agents.sinks.webhook import WebhookSink
@@ -23,7 +23,7 @@ from stream.delivery import News
 class Letters:
     """A producer whose sends end as told, when they are told to; a wait for one would never end."""
 
-    class Sent(Future):  # type: ignore[misc]  # kafka-python has no types
+    class Sent(Future):
         def get(self, timeout: float | None = None) -> Any:
             assert timeout is not None, "nobody may wait for ever"
             raise KafkaTimeoutError("not yet")
@@ -112,7 +112,8 @@ def test_a_delivery_that_fails_in_a_way_nobody_has_foreseen_is_tried_again_and_t
     how: dict[str, Any] = {"threads": 1, "give_up_s": 0, "longest_pause_s": 1}
     courier: Courier[str] = Courier(deliver, SinkTelemetry("webhook"), **how)
     courier.put("line", "é")
-    deadline_s, ended = time.monotonic() + 30, []
+    deadline_s = time.monotonic() + 30
+    ended: list[Ended[str]] = []
     while not ended:
         assert time.monotonic() < deadline_s
         ended = courier.step()

@@ -181,7 +181,7 @@ class Stage:
 
     @property
     def given_up(self) -> float:
-        return self.telemetry.dead_letters._value.get()
+        return float(self.telemetry.dead_letters._value.get())
 
 
 def firing(account: str, **more: Any) -> bytes:
