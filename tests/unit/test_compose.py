@@ -15,7 +15,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 
-from agents.settings import Settings
+from agents.board.auth import Access
+from agents.redis_sink.telemetry import RedisTelemetry
+from agents.settings import Settings, SettingsError
 from agents.sinks.telemetry import SinkTelemetry
 from agents.telemetry import Telemetry
 
@@ -118,7 +120,9 @@ def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
 
 def test_there_are_no_secrets(services: dict[str, Any]) -> None:
     words = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL", re.IGNORECASE)
-    assert not [key for service in services.values() for key in service.get("environment", {}) if words.search(key)]
+    # A key without a value is taken from the environment of whoever starts it.
+    given = [pair for service in services.values() for pair in service.get("environment", {}).items()]
+    assert [(key, value) for key, value in given if words.search(key) and value is not None] == []
     values = [line for line in ENV_EXAMPLE.read_text(encoding="utf-8").splitlines() if words.search(line.split("=")[0])]
     assert [line for line in values if "=" in line and not line.endswith("=")] == []
 
@@ -131,8 +135,9 @@ def test_workers_differ_only_where_they_must(services: dict[str, Any]) -> None:
 
 
 def test_our_containers_may_do_nothing_but_work(services: dict[str, Any]) -> None:
-    for name in ("topics", "sink-alertmanager", *workers(services)):
-        service = services[name]
+    ours = {name: service for name, service in services.items() if service["image"].startswith("account-vitals:")}
+    assert ours.keys() == {"topics", "sink-alertmanager", "sink-redis", "board", "peers", *workers(services)}
+    for service in ours.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
@@ -214,11 +219,19 @@ def test_prometheus_scrapes_every_sink(services: dict[str, Any]) -> None:
     jobs = {job["job_name"]: job for job in read_yaml(PROMETHEUS)["scrape_configs"]}
     targets = {target for static in jobs["vitals-sinks"]["static_configs"] for target in static["targets"]}
     sinks = {name: service for name, service in services.items() if service.get("command", [""])[0] == "sink"}
-    assert sinks
+    assert {service["command"][1] for service in sinks.values()} == {"alertmanager", "redis"}
+    settings = {"alertmanager": "VITALS_ALERTMANAGER_PORT", "redis": "VITALS_REDIS_METRICS_PORT"}
     assert targets == {
-        f"{name}:{service['environment']['VITALS_' + service['command'][1].upper() + '_PORT']}"
-        for name, service in sinks.items()
+        f"{name}:{service['environment'][settings[service['command'][1]]]}" for name, service in sinks.items()
     }
+
+
+def test_a_board_that_others_reach_has_a_token_and_starts_only_when_asked_for(services: dict[str, Any]) -> None:
+    board = services["board"]
+    assert board["profiles"] == ["board"]
+    assert board["environment"]["VITALS_BOARD_TOKEN"] is None
+    with pytest.raises(SettingsError, match="board_token"):
+        Access.of(Settings(board_host=board["environment"]["VITALS_BOARD_HOST"]))
 
 
 def test_alertmanager_accepts_its_file() -> None:
@@ -249,7 +262,8 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 def test_queries_use_only_series_and_labels_that_workers_and_sinks_export() -> None:
-    series = exported(Telemetry().registry) | exported(SinkTelemetry("webhook").registry)
+    sinks = exported(SinkTelemetry("webhook").registry) | exported(RedisTelemetry().registry)
+    series = exported(Telemetry().registry) | sinks
     assert len(list(queries())) > 20
     for where, query in queries():
         names = re.findall(r"\bvitals_\w+", query)
