@@ -192,9 +192,14 @@ class WebhookSink:
 
 
 def dead_letter(one: Ended[Parcel]) -> dict[str, Any]:
-    """The record byte for byte, for a producer, with headers that say why it is there."""
+    """The record byte for byte, for a producer, with headers that say why it is there.
+
+    What kafka-python does not write is empty instead of null: a header, or the value of a record without a key too.
+    """
     record, outcome = one.thing.record, one.outcome
     place = {"topic": ALERTS, "partition": record.partition, "offset": record.offset}
     why = {"reason": outcome.reason, "message": outcome.message, **place}
-    headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]
-    return {"key": record.key, "value": record.value, "headers": headers}
+    headers = [(name, value or b"") for name, value in record.headers]
+    headers += [(ERROR_HEADER + name, str(value).encode()) for name, value in why.items()]
+    value = b"" if record.key is None and record.value is None else record.value
+    return {"key": record.key, "value": value, "headers": headers}

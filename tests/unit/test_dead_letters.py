@@ -14,7 +14,7 @@ from kafka.future import Future
 from agents.sinks.courier import Courier, Ended, Outcome
 from agents.sinks.posting import Reply
 from agents.sinks.telemetry import SinkTelemetry
-from agents.sinks.webhook import WebhookSink
+from agents.sinks.webhook import Parcel, WebhookSink, dead_letter
 from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream.delivery import News
@@ -103,6 +103,16 @@ def test_a_producer_without_room_is_asked_again(monkeypatch: pytest.MonkeyPatch)
     future.success(None)
     assert play.step() == [7]
     play.sink.stop()
+
+
+def test_a_record_without_key_and_value_and_a_header_without_one_can_be_buried() -> None:
+    """kafka-python writes neither a record without both nor a header without a value."""
+    bare = SimpleNamespace(partition=0, offset=7, key=None, value=None, headers=[("h", None)])
+    letter = dead_letter(Ended(Parcel("", b"", bare), Outcome("refused", "null_value", "no value")))
+    assert (letter["key"], letter["value"]) == (None, b"")
+    assert letter["headers"][0] == ("h", b"")
+    keyed = SimpleNamespace(partition=0, offset=7, key=b"k", value=None, headers=[])
+    assert dead_letter(Ended(Parcel("", b"", keyed), Outcome("refused")))["value"] is None
 
 
 def test_a_delivery_that_fails_in_a_way_nobody_has_foreseen_is_tried_again_and_then_given_up() -> None:
