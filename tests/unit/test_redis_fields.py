@@ -113,4 +113,5 @@ def test_what_can_not_be_read_is_wanted_so_that_it_is_counted() -> None:
     survey = Survey()
     survey.read(2, 7, b"a", b"rubbish")
     survey.read(2, 8, None, b'{"revision":1}')
-    assert survey.wanted() == {(2, 7), (2, 8)}
+    survey.read(2, 9, b"a", b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    assert survey.wanted() == {(2, 7), (2, 8), (2, 9)}
