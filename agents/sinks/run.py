@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 
 import structlog
+from kafka.errors import KafkaError
 from pydantic import SecretStr
 
 from agents.broker import BrokerError, producer_of
@@ -24,7 +25,7 @@ from agents.sinks.webhook import WebhookSink
 from schemas.topics import ALERTS, LARGEST_RECORD, WEBHOOK_DLQ
 
 _ALERTS_PATH = "/api/v2/alerts"
-_BLOCK_MS = 5_000
+_BLOCK_MS = 10_000
 """The longest that deliveries wait for a producer with full buffers, or the start for a topic."""
 
 log = structlog.get_logger()
@@ -59,8 +60,11 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
         raise SettingsError([f"webhook_url: {why}; if that is meant, allow it by webhook_allow_private"])
     poster = Poster(refusal, settings.sink_timeout_s)
     producer = producer_of(settings, max_request_size=LARGEST_RECORD, max_block_ms=_BLOCK_MS)
-    if not producer.partitions_for(WEBHOOK_DLQ):
-        raise BrokerError(f"the broker has no topic {WEBHOOK_DLQ}; create it with `vitals topics --create`")
+    try:
+        producer.partitions_for(WEBHOOK_DLQ)
+    except KafkaError as error:
+        msg = f"no topic {WEBHOOK_DLQ} to write to ({error}); create it with `vitals topics --create`"
+        raise BrokerError(msg) from error
     return WebhookSink(
         lambda body, headers: poster.post(url, body, headers),
         [parse_secret(word) for word in words.split()],

@@ -11,8 +11,11 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future
 
+from agents.broker import BrokerError
+from agents.settings import load_settings
 from agents.sinks.courier import Courier, Ended, Outcome
 from agents.sinks.posting import Reply
+from agents.sinks.run import build_webhook
 from agents.sinks.telemetry import SinkTelemetry
 from agents.sinks.webhook import Parcel, WebhookSink, dead_letter
 from schemas.codecs import encode
@@ -113,6 +116,17 @@ def test_a_record_without_key_and_value_and_a_header_without_one_can_be_buried()
     assert letter["headers"][0] == ("h", b"")
     keyed = SimpleNamespace(partition=0, offset=7, key=b"k", value=None, headers=[])
     assert dead_letter(Ended(Parcel("", b"", keyed), Outcome("refused")))["value"] is None
+
+
+def test_a_start_without_the_topic_of_dead_letters_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks(topic: str) -> None:
+        raise KafkaTimeoutError(f"no metadata of {topic}")
+
+    monkeypatch.setattr("agents.sinks.run.producer_of", lambda *_, **__: SimpleNamespace(partitions_for=lacks))
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    settings = load_settings(webhook_url="http://127.0.0.1:9", webhook_secret=secret, webhook_allow_private=True)
+    with pytest.raises(BrokerError, match="vitals topics --create"):
+        build_webhook(settings, SinkTelemetry("webhook"))
 
 
 def test_a_delivery_that_fails_in_a_way_nobody_has_foreseen_is_tried_again_and_then_given_up() -> None:
