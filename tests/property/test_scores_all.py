@@ -183,6 +183,51 @@ def test_losing_a_source_never_helps_when_missing_is_zero(sent: list[Sent], poli
         assert message["scores"]["health"]["value"] <= whole[account]["scores"]["health"]["value"] + 1e-9
 
 
+@st.composite
+def holding_when_missing(draw: DrawFn) -> tuple[str, bool]:
+    """Draw a policy of measures that hold their last value for a year or give 0 points, and whether all hold."""
+    lines, kinds = ['name = "hold"'], draw(st.lists(st.sampled_from(("hold", "hold", "zero")), min_size=1, max_size=4))
+    for number, missing in enumerate(kinds):
+        source, field = draw(st.sampled_from(VALUES))
+        table: dict[str, Any] = {
+            "source": source,
+            "field": field,
+            "stat": "last",
+            "window": draw(st.sampled_from(DAYS)),
+            "normalise": draw(normalisers((-20, 60), decay=True)),
+            "weight": draw(amounts(1, 10)),
+            "missing": missing,
+            **({"stale_after": "365d"} if missing == "hold" else {}),
+        }
+        lines += [f"[measures.m{number}]", *(f"{key} = {toml_value(value)}" for key, value in table.items())]
+    lines += ["[scores.health]", "min_change = 1", 'bands = [{ name = "all", from = 0 }]', ""]
+    return "\n".join(lines), "zero" not in kinds
+
+
+@given(
+    sent_records(partitions=1, delays_ms=(0,), backdated=False, invalid=False, profiles=False, sources=RICH["sources"]),
+    holding_when_missing(),
+    st.lists(st.integers(1, 300), min_size=1, max_size=3).map(sorted),
+)
+def test_when_all_sources_end_no_score_that_holds_gets_better(
+    sent: list[Sent], policy: tuple[str, bool], days: list[int]
+) -> None:
+    """All events are at most 40 days old, so that what is held is never older than a year."""
+    policy_text, all_hold = policy
+    drive = Drive(Engine(plan_of(policy_text)))
+    drive.take(log_of(sent))
+    drive.flush()
+    before = messages_of(drive.engine)
+    assert drive.engine.as_of is not None
+    end_ms = drive.engine.as_of
+    for later in days:
+        drive.engine.settle(end_ms + later * DAY_MS)
+        for account, message in messages_of(drive.engine).items():
+            value, was = message["scores"]["health"]["value"], before[account]["scores"]["health"]["value"]
+            assert value <= was + 1e-9, (account, later)
+            assert not all_hold or value >= was - 1e-9, (account, later)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Moving between segments
 
