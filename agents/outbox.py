@@ -187,20 +187,11 @@ class Outbox:
 
     async def _fly(self, line: Line, flight: list[Record]) -> None:
         producer = self._producer()
-        plain = len(flight) <= FEW or line.one_by_one or any(record.headers for record in flight[:1])
+        plain = len(flight) <= FEW or line.one_by_one
         futures: list[asyncio.Future[Any]] = []
         if plain:
             for record in flight:
-                futures.append(
-                    await producer.send(
-                        line.topic,
-                        value=record.value,
-                        key=record.key,
-                        partition=line.partition,
-                        timestamp_ms=record.timestamp_ms,
-                        headers=list(record.headers),
-                    )
-                )
+                futures.append(await self._send(producer, line, record))
                 if line.one_by_one:
                     await futures[-1]  # the topic takes small batches only: one record at a time
         else:
@@ -210,12 +201,14 @@ class Outbox:
                 first = at
                 while at < len(flight):
                     record = flight[at]
-                    if batch.append(key=record.key, value=record.value, timestamp=record.timestamp_ms) is None:
+                    head = list(record.headers)
+                    at_ms = record.timestamp_ms
+                    if batch.append(key=record.key, value=record.value, timestamp=at_ms, headers=head) is None:
                         break
                     at += 1
                 if at == first:  # larger than a batch: it travels alone
                     record = flight[at]
-                    futures.append(await producer.send(line.topic, record.value, record.key, line.partition))
+                    futures.append(await self._send(producer, line, record))
                     at += 1
                     continue
                 futures.append(await producer.send_batch(batch, line.topic, partition=line.partition))
@@ -225,3 +218,16 @@ class Outbox:
         if results and results[-1] is not None and results[-1].timestamp_type == _LOG_APPEND_TIME:
             self._on_append_ms(results[-1].timestamp)
         self._telemetry.flush_records.inc(len(flight))
+
+    @staticmethod
+    async def _send(producer: AIOKafkaProducer, line: Line, record: Record) -> asyncio.Future[Any]:
+        """Send one record by itself."""
+        sent: asyncio.Future[Any] = await producer.send(
+            line.topic,
+            value=record.value,
+            key=record.key,
+            partition=line.partition,
+            timestamp_ms=record.timestamp_ms,
+            headers=list(record.headers),
+        )
+        return sent

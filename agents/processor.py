@@ -24,14 +24,14 @@ from agents.records import TOPICS, dead_letter, forwarded, read
 from agents.settings import Settings
 from agents.shadowing import note_failure, note_opened
 from agents.telemetry import Telemetry
-from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, SCORES, SHADOW
+from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, POSITION_HEADER, SCORES, SHADOW
 from stream.batch import LINES, Batch
 from stream.books import Books, open_books
 from stream.effects import Effects
 from stream.engine import Engine, Mode
 from stream.merge import Merge
 from stream.plan import Plan
-from stream.retelling import Retelling
+from stream.retelling import Retelling, position_of
 from stream.shadow import Pair
 
 log = structlog.get_logger()
@@ -221,6 +221,7 @@ class Processor:
     async def run(self, lane: Lane) -> None:
         """Apply what may be applied now."""
         while batches := self._release(lane):
+            self._agree(lane)
             self._enter(lane)
             oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
             effects = lane.pair.step(batches, lane.mode, self._clock.now_ms())
@@ -299,10 +300,8 @@ class Processor:
             self._agree(lane)
 
     def _agree(self, lane: Lane) -> None:
-        """Once after it has opened, when it has caught up: tell readers of alerts what they were told otherwise."""
-        if lane.told is None or lane.mode is not Mode.HEAD or not lane.told.due(lane.engine):
-            return
-        if lane.merge or any(self.lag(lane).values()):
+        """Once after it has opened and come as far as the worker before: tell readers what they were told otherwise."""
+        if lane.told is None or lane.mode is Mode.CONFLATED or not lane.told.due(lane.engine):
             return
         told, lane.told = lane.told, None
         self._carry_out(lane, told.agree(lane.engine), ())
@@ -336,7 +335,9 @@ class Processor:
         self._outbox.put(CHANGES, partition, effects.changes)
         if lane.told is not None:
             lane.told.hold(effects)
-        self._outbox.put(ALERTS, partition, effects.alerts)
+        if effects.alerts:
+            head = ((POSITION_HEADER, position_of(lane.engine)),)
+            self._outbox.put(ALERTS, partition, [alert._replace(headers=head) for alert in effects.alerts])
         self._outbox.put(SHADOW, partition, effects.shadow)
         for letter in effects.dead:
             batch = batches[letter.batch]

@@ -11,7 +11,7 @@ from kafka import TopicPartition
 
 from agents.broker import consumer_of, read_until
 from agents.settings import Settings
-from schemas.topics import ALERTS
+from schemas.topics import ALERTS, POSITION_HEADER
 from stream.retelling import Retelling
 
 
@@ -24,12 +24,12 @@ def read_told(settings: Settings, since: Mapping[int, int]) -> dict[int, Retelli
     try:
         starts = {TopicPartition(ALERTS, partition): offset for partition, offset in since.items()}
         ends = consumer.end_offsets(list(starts))
-        found: dict[int, list[bytes]] = {partition: [] for partition in since}
+        found: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in since}
         consumer.assign(list(starts))
         for place, offset in starts.items():
             consumer.seek(place, min(offset, ends[place]))
         for place, record in read_until(consumer, ends):
-            found[place.partition].append(record.value)
+            found[place.partition].append((record.value, dict(record.headers).get(POSITION_HEADER)))
         return {place.partition: Retelling(found[place.partition], end) for place, end in ends.items()}
     finally:
         consumer.close()

@@ -26,6 +26,8 @@ WEBHOOK_DLQ = f"{ALERTS}.webhook{DLQ_SUFFIX}"
 ORIGIN_HEADER = "vitals.origin"
 """Header of an inbox record: the source its event came from."""
 ERROR_HEADER = "vitals.error."
+POSITION_HEADER = "vitals.position"
+"""Header of an alert: how far its worker had come when it told it (see `stream.retelling`)."""
 LARGEST_RECORD = 20 * 1024 * 1024
 LARGEST_TABLE = 8 * 1024 * 1024
 

@@ -3,12 +3,14 @@
 A worker that crashed may have told alerts after its last commit. The next one applies the same events again, in other
 batches perhaps: it would tell some alerts twice, and what fell and rose within one batch never, so that an alert stays
 open for readers that is open nowhere else. So it reads what was told after the commit, holds back what it would tell of
-these alerts, and when it has caught up tells only what readers do not know. Pure; called by `agents.processor`.
+these alerts until it has come as far as the other had, and then tells only what readers do not know. Each alert says
+how far that was, in a header of its record. Pure; called by `agents.processor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 
 import msgspec
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream.alerts import STALLED, STORM, closed, same_episode
+from stream.batch import LINES
 from stream.effects import Effects, Message
 from stream.engine import Engine
 
@@ -23,21 +26,24 @@ from stream.engine import Engine
 class Retelling:
     """The last that was told of each alert, by account and rule, where this worker has told nothing of it yet."""
 
-    def __init__(self, values: Iterable[bytes | None], end: int) -> None:
-        """`values` are the records of one partition of `health.alerts` after the last commit, `end` the offset after.
+    def __init__(self, records: Iterable[tuple[bytes | None, bytes | None]], end: int) -> None:
+        """Values of one partition of `health.alerts` after the last commit, each with its `position_of` or None.
 
-        Records that are no alerts are left out.
+        `end` is the offset after them. What is no alert is left out.
         """
         self.end = end
         self._last: dict[tuple[str, str], Alert] = {}
-        for value in values:
+        self._held: dict[tuple[str, str], list[Alert]] = {}
+        self._until = [0] * (1 + len(LINES))
+        for value, position in records:
             try:
                 alert = msgspec.json.decode(value or b"", type=Alert)
+                reached = msgspec.json.decode(position or b"[]", type=list[int])
             except msgspec.DecodeError:
                 continue
             self._last[alert.account_id, alert.rule] = alert
-        self._held: dict[tuple[str, str], list[Alert]] = {}
-        self._newest_ms = max((alert.ends_at or alert.starts_at for alert in self._last.values()), default=0)
+            reached = reached or [alert.ends_at or alert.starts_at]
+            self._until = [max(pair) for pair in zip_longest(self._until, reached, fillvalue=0)]
 
     def hold(self, effects: Effects) -> None:
         """Keep back alerts of which readers were told."""
@@ -54,8 +60,10 @@ class Retelling:
                 effects.alerts.append(message)
 
     def due(self, engine: Engine) -> bool:
-        """Whether an engine that has applied all events there are is at the moment, or past it, of the last alert."""
-        return not self._last or (engine.as_of is not None and engine.as_of >= self._newest_ms)
+        """Whether an engine has come as far as the one that told the last of these alerts."""
+        if not self._last:
+            return True
+        return engine.as_of is not None and all(map(int.__ge__, _reached(engine), self._until))
 
     def agree(self, engine: Engine) -> Effects:
         """Tell what readers were told otherwise; the engine goes on from there."""
@@ -89,6 +97,15 @@ class Retelling:
             if held and held[-1].status == alert.status == "firing" and _words(held[-1]) != _words(alert):
                 _send(same_episode(held[-1], alert), effects)
         return effects
+
+
+def position_of(engine: Engine) -> bytes:
+    """How far an engine has come: a JSON list of its moment (epoch ms) and of what it has settled of each line."""
+    return msgspec.json.encode(_reached(engine))
+
+
+def _reached(engine: Engine) -> list[int]:
+    return [engine.as_of or 0, *(engine.position[name] for name in LINES)]
 
 
 def _words(alert: Alert) -> tuple[object, ...]:

@@ -36,6 +36,8 @@ class Crashing:
     keys: dict[bytes, bytes] = field(default_factory=dict)
     committed: dict[str, int] = field(default_factory=dict)
     said: list[bytes] = field(default_factory=list)
+    positions: list[bytes] = field(default_factory=list)
+    """Of the alerts among it, how far their engine had come."""
     drive: Drive = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class Crashing:
         """Begin a life with what the changelog holds."""
         engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
         changelog.restore(engine, self.keys)
-        told = alerts_in(self.said)
+        told = list(zip(alerts_in(self.said), self.positions, strict=True))
         self.drive = Drive(engine, told=Retelling(told[engine.told_until :], len(told)))
 
     def commit(self, written: int | None = None) -> None:
@@ -65,8 +67,13 @@ class Crashing:
 
     def crash(self) -> None:
         """End this life, and begin the next one."""
-        self.said += self.drive.raw
+        self.end()
         self.start()
+
+    def end(self) -> None:
+        """What was said outlives whoever said it."""
+        self.said += self.drive.raw
+        self.positions += self.drive.positions
 
     def pending(self) -> list[Record]:
         """What is fetched again after a start."""
@@ -91,6 +98,6 @@ def live_through(
         worker.drive.take(step.records)
     worker.drive.turn_to(Mode.HEAD)
     worker.drive.flush()
-    if worker.drive.engine.as_of is not None:
+    if worker.drive.told is not None and worker.drive.engine.as_of is not None:
         worker.drive.agree()
-    worker.said += worker.drive.raw
+    worker.end()

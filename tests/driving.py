@@ -25,7 +25,7 @@ from stream.merge import Fetch, Merge
 from stream.occasion import Occasion
 from stream.plan import Plan, compile_plan
 from stream.policy import parse_policy
-from stream.retelling import Retelling
+from stream.retelling import Retelling, position_of
 from tests.oracle import AccountScore, Record, merged
 from tests.strategies import LATEST_MS, NOW_MS, logs
 
@@ -151,12 +151,15 @@ class Drive:
     """Changes and alerts as they were sent."""
     topic: dict[bytes, bytes] = field(default_factory=dict)
     """The changelog, compacted."""
+    positions: list[bytes] = field(default_factory=list)
+    """How far the engine had come when it told each alert."""
     told: Retelling | None = None
     """What readers of alerts were told before a crash."""
 
     def note(self, effects: Effects) -> None:
         if self.told is not None:
             self.told.hold(effects)
+        self.positions += [position_of(self.engine)] * len(effects.alerts)
         self.scores += [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in effects.scores]
         self.changes += [msgspec.json.decode(sent.value, type=ScoreChange) for sent in effects.changes]
         self.alerts += [msgspec.json.decode(sent.value, type=Alert) for sent in effects.alerts]
@@ -173,6 +176,8 @@ class Drive:
 
     def take(self, records: Sequence[Record]) -> None:
         """Apply records whose predecessors have all been taken."""
+        if self.told is not None and self.mode is not Mode.CONFLATED and self.told.due(self.engine):
+            self.agree()
         for fetch in fetches_of(records):
             self.merge.add(fetch)
         if batches := self.merge.release(lambda _fence: False):

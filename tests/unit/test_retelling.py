@@ -15,7 +15,7 @@ from schemas.outputs import Alert
 from stream import changelog
 from stream.effects import Message
 from stream.engine import Engine, Mode
-from stream.retelling import Retelling
+from stream.retelling import Retelling, position_of
 from tests.stories import Story, rule
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Lives(Story):
         engine = Engine(self.plan)
         changelog.restore(engine, self.drive.topic)
         self.drive.engine, self.drive.mode = engine, mode
-        self.drive.told = Retelling([encode(alert) for alert in told], len(self.drive.alerts))
+        self.drive.told = Retelling([(encode(alert), None) for alert in told], len(self.drive.alerts))
 
     def commit(self) -> None:
         self.drive.engine.told_until = len(self.drive.alerts)
@@ -97,7 +97,7 @@ def test_what_comes_after_what_was_told_is_told_as_it_is() -> None:
     story.crash(mode=Mode.HEAD)
     story.drive.take(first)
     story.use(1.3, 7)
-    assert story.catch_up() == [("resolved", 1.3)]
+    assert story.said == [("firing", "r", 1.0), ("resolved", "r", 1.3)]
     assert story.drive.alerts[-1].summary.startswith("acme is not below 40 any more")
 
 
@@ -108,7 +108,7 @@ def test_an_account_or_a_rule_that_nobody_knows_any_more_has_no_open_alert() -> 
     gone = Alert("j", "g", "acme", "gone", "warning", "firing", 0, 1.0, "poor", "acme is gone", {}, {})
     over = Alert("k", "g", "acme", "over", "warning", "resolved", 0, 1.0, "poor", "acme is gone", {}, {}, ends_at=1)
     values = [encode(ghost), b"not an alert", None, encode(gone), encode(over)]
-    effects = Retelling(values, 5).agree(story.drive.engine)
+    effects = Retelling([(value, None) for value in values], 5).agree(story.drive.engine)
     story.drive.note(effects)
     told = [(alert.account_id, alert.rule, alert.status) for alert in story.drive.alerts]
     assert told == [("ghost", "r", "resolved"), ("acme", "gone", "resolved")]
@@ -133,7 +133,7 @@ def test_a_stall_that_is_over_is_closed_and_one_that_goes_on_is_not() -> None:
         assert [one for one in story.said[before:] if one[1].startswith("stalled:")] == expected
 
 
-def test_a_worker_waits_until_it_has_caught_up_and_saves_how_far_was_told() -> None:
+def test_a_worker_waits_until_it_has_come_as_far_and_saves_how_far_was_told() -> None:
     story = Lives(LOW)
     story.use(0.1, 8)
     story.commit()
@@ -143,15 +143,24 @@ def test_a_worker_waits_until_it_has_caught_up_and_saves_how_far_was_told() -> N
     processor.open(0, dict(story.drive.topic))
     lane = processor.lanes[0]
     ghost = Alert("i", "f", "ghost", "r", "warning", "firing", 0, 1.0, "poor", "ghost is low", {}, {})
-    lane.told = Retelling([encode(ghost)], 42)
-    processor.highwater = lambda _tp: 1_000
+    came = position_of(lane.engine)
+    lane.engine.position["surveys"] += 3
+    lane.told = Retelling([(encode(ghost), position_of(lane.engine))], 42)
+    lane.engine.position["surveys"] -= 3
     processor._agree(lane)
-    assert lane.told is not None, "there is more to apply"
-    processor.highwater = lambda _tp: 0
+    assert lane.told is not None, "the one before had three surveys more"
+    lane.engine.position["surveys"] += 3
+    lane.mode = Mode.CONFLATED
+    processor._agree(lane)
+    assert lane.told is not None, "alerts wait while it catches up"
+    lane.mode = Mode.HEAD
     processor._agree(lane)
     assert lane.told is None
     assert lane.changed
-    assert [message.key for message in outbox.records["health.alerts"]] == [b"ghost"]
+    (message,) = outbox.records["health.alerts"]
+    assert message.key == b"ghost"
+    assert message.headers == (("vitals.position", position_of(lane.engine)),)
+    assert message.headers[0][1] > came
     engine = Engine(story.plan)
     changelog.restore(engine, {**story.drive.topic, **_written(lane.engine)})
     assert engine.told_until == 42
