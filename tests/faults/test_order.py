@@ -22,7 +22,7 @@ pytestmark = pytest.mark.broker
 def test_duplicates_change_no_score(tmp_path: Path, fault: Callable) -> None:
     """Nearly a third come twice: close by, far apart, and after the worker was killed and after it was stopped."""
     chance = random.Random(8)
-    events = company(60, 50)
+    events = company(30, 50)
     metric = [message for message in events if message.topic != "accounts"]
     half = len(events) // 2
     copies = 0
@@ -62,10 +62,11 @@ def shuffled(events: list[Message], within_ms: int, seed: int) -> list[Message]:
     return sorted(late, key=lambda message: message.timestamp_ms)
 
 
+@pytest.mark.faults
 def test_any_order_within_the_window_gives_the_same_scores(tmp_path: Path, fault: Callable) -> None:
     """Events come up to two days late, where the longest window has seven days."""
     with Deployment(tmp_path, policy=SHORT) as deployment:
-        sent = deployment.send(shuffled(company(60, 50), 2 * DAY_MS, seed=9))
+        sent = deployment.send(shuffled(company(30, 50), 2 * DAY_MS, seed=9))
         worker = deployment.start()
         deployment.until_done()
         figures = deployment.judge()
@@ -79,7 +80,7 @@ def test_any_order_within_the_window_gives_the_same_scores(tmp_path: Path, fault
 def test_what_is_older_than_the_window_is_counted_as_late_and_changes_nothing(tmp_path: Path, fault: Callable) -> None:
     late = 500
     chance = random.Random(10)
-    events = shuffled(company(60, 50), 2 * DAY_MS, seed=10)
+    events = shuffled(company(30, 50), 2 * DAY_MS, seed=10)
     behind = []
     for number in range(late):
         where = chance.choice(events[len(events) // 2 :])

@@ -32,7 +32,7 @@ def killed_at_random(folder: Path, kills: int, accounts: int, days: int, policy:
 
 @pytest.mark.broker
 def test_a_worker_killed_at_random_moments_changes_nothing(tmp_path: Path, fault: Callable) -> None:
-    figures = killed_at_random(tmp_path, kills=5, accounts=70, days=60)
+    figures = killed_at_random(tmp_path, kills=5, accounts=55, days=60)
     fault("1 worker SIGKILL x5 at random moments", figures)
 
 
@@ -52,7 +52,7 @@ def test_a_worker_killed_twenty_times_changes_nothing(tmp_path: Path, fault: Cal
 def test_a_worker_asked_to_end_leaves_everything_in_order(tmp_path: Path, fault: Callable) -> None:
     stops = 2
     with Deployment(tmp_path, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:
-        sent = deployment.send(company(70, 60))
+        sent = deployment.send(company(45, 50))
         for stop in range(stops):
             worker = deployment.start()
             deployment.until_settled(sent * (stop + 1) / (stops + 2))
