@@ -205,7 +205,7 @@ class Worker:
     async def _introduce(self, opened: Sequence[int]) -> None:
         """Before the first event of lanes that were `opened`: learn what was told, and the broker's clock."""
         lanes = self.processor.lanes
-        since = {partition: lanes[partition].engine.told_until for partition in opened}
+        since = {partition: lanes[partition].books.told for partition in opened}
         told = await asyncio.to_thread(read_told, self.settings, since) if since else {}
         for partition, retelling in told.items():
             lanes[partition].told = retelling

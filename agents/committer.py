@@ -17,7 +17,9 @@ from agents.outbox import Outbox, Record
 from agents.processor import Lane, Processor
 from agents.records import TOPICS
 from agents.telemetry import Telemetry
+from schemas.topics import ALERTS
 from stream.batch import LINES
+from stream.books import TOLD_KEY
 from stream.effects import Message
 from stream.engine import Mode
 
@@ -73,8 +75,11 @@ class Committer:
             started = time.monotonic()
             lanes = [lane for lane in self._processor.lanes.values() if lane.changed]
             snapshots = [(lane, self._take(lane)) for lane in lanes]
+            marks = [self._mark(lane) for lane in lanes]
             positions = {lane.partition: dict(lane.engine.position) for lane in lanes}
             await self._outputs()
+            for (lane, records), mark in zip(snapshots, marks, strict=True):
+                records.extend(self._told(lane, mark))
             await self._state(snapshots)
             kept = [lane for lane in lanes if self._processor.lanes.get(lane.partition) is lane]
             offsets = {
@@ -106,6 +111,18 @@ class Committer:
         self._processor.flush(lane)
         lane.changed = False
         return [Message(key, value) for key, value in lane.books.snapshot(lane.pair)]
+
+    def _mark(self, lane: Lane) -> int | None:
+        """How many alerts were put before a copy of the state; None where it does not know all that was told."""
+        return None if lane.told is not None else self._outbox.count(ALERTS, lane.partition)
+
+    def _told(self, lane: Lane, mark: int | None) -> list[Record]:
+        """Up to where readers of alerts were told what this commit knows, once it is acknowledged."""
+        if mark is None:
+            return []
+        end = self._outbox.end(ALERTS, lane.partition, mark)
+        lane.books.told = lane.books.told if end is None else end
+        return [Message(TOLD_KEY, str(lane.books.told).encode())]
 
     async def _outputs(self) -> None:
         await self._outbox.drained(lambda topic: topic != self._changelog)

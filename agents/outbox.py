@@ -43,8 +43,8 @@ class Line:
         self.waiting: list[Record] = []
         self.put = 0
         self.acknowledged = 0
-        self.reached: int | None = None
-        """Offset before which the broker has everything that was put so far; None before the first answer."""
+        self.end: int | None = None
+        """Offset after the last record that was acknowledged; None before the first."""
         self.task: asyncio.Task[None] | None = None
         self.barriers: list[tuple[int, asyncio.Future[None]]] = []
         self.one_by_one = False
@@ -121,10 +121,16 @@ class Outbox:
         if line.waiting and line.task is None:
             line.task = asyncio.get_running_loop().create_task(self._run(line))
 
-    def reached(self, topic: str, partition: int) -> int | None:
-        """Offset up to which records that were put have arrived, or less; None where none has."""
+    def count(self, topic: str, partition: int) -> int:
+        """How many records were put in a line so far."""
         line = self._lines.get((topic, partition))
-        return None if line is None else line.reached
+        return 0 if line is None else line.put
+
+    def end(self, topic: str, partition: int, count: int) -> int | None:
+        """Offset after the first `count` records of a line, all of them acknowledged; None where none is yet."""
+        line = self._lines.get((topic, partition))
+        # A record that the broker has twice moves this on by one: what is passed over is there again behind it.
+        return None if line is None or line.end is None else line.end - (line.acknowledged - count)
 
     async def drained(self, topics: Callable[[str], bool]) -> None:
         """Wait until every record of these topics that was put before this call is acknowledged."""
@@ -189,6 +195,8 @@ class Outbox:
         producer = self._producer()
         plain = len(flight) <= FEW or line.one_by_one
         futures: list[asyncio.Future[Any]] = []
+        last = 1
+        """Records in what the last of these is of."""
         if plain:
             for record in flight:
                 futures.append(await self._send(producer, line, record))
@@ -209,12 +217,13 @@ class Outbox:
                 if at == first:  # larger than a batch: it travels alone
                     record = flight[at]
                     futures.append(await self._send(producer, line, record))
-                    at += 1
+                    at, last = at + 1, 1
                     continue
                 futures.append(await producer.send_batch(batch, line.topic, partition=line.partition))
+                last = at - first
         results = await asyncio.gather(*futures)
         if results and results[-1] is not None:
-            line.reached = results[-1].offset  # of a batch its first: all before it has arrived
+            line.end = results[-1].offset + last
         if results and results[-1] is not None and results[-1].timestamp_type == _LOG_APPEND_TIME:
             self._on_append_ms(results[-1].timestamp)
         self._telemetry.flush_records.inc(len(flight))

@@ -305,7 +305,7 @@ class Processor:
             return
         told, lane.told = lane.told, None
         self._carry_out(lane, told.agree(lane.engine), ())
-        lane.engine.told_until = told.end
+        lane.books.told = told.end
         lane.changed = True
 
     async def _ask_again(self, lane: Lane) -> None:
@@ -321,9 +321,6 @@ class Processor:
 
     def flush(self, lane: Lane) -> None:
         """Publish what conflation holds back; called before a lane's state is saved."""
-        reached = self._outbox.reached(ALERTS, lane.partition)
-        if lane.told is None and reached is not None:
-            lane.engine.told_until = reached
         self._carry_out(lane, lane.pair.flush(lane.mode), ())
         self._outbox.put(SHADOW, lane.partition, lane.books.farewells())
 

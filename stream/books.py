@@ -1,7 +1,8 @@
 """Whose state a changelog record is: the live policy's or a candidate's, and how the one becomes the other.
 
 Owns the books of a partition. A book is one engine's whole state; its records carry the book's name before their key:
-nothing for the first live one, else `x` and 8 bytes. The record `b` names the live book. A candidate begins with a copy
+nothing for the first live one, else `x` and 8 bytes. The record `b` names the live book, `a` says up to which offset of
+`health.alerts` it is known what was told (see `stream.retelling`). A candidate begins with a copy
 of the live book, migrated as for any new policy. When the candidate is the live policy one day, its book becomes the
 live one, and only what had been told to the world comes from the book before. Pure; called by `agents.processor` and
 `agents.committer`.
@@ -30,6 +31,7 @@ from stream.plan import Plan
 from stream.shadow import Pair, Shadow
 
 LIVE_KEY = b"b"
+TOLD_KEY = b"a"
 Record = tuple[bytes, bytes | None]
 Book = dict[bytes, bytes]
 _SAID = {"base_score": 0, "base_band": NO_BAND, "base_parts": 0, "override_told": 0}
@@ -44,6 +46,8 @@ class Books:
     shadow: bytes | None = None
     first: list[Record] = field(default_factory=list)
     last: list[Record] = field(default_factory=list)
+    told: int = 0
+    """Offset in `health.alerts` before which nothing was told that the live book does not know."""
     gone: list[bytes] = field(default_factory=list)
     """Keys of accounts that a shadow knew and none does any more."""
 
@@ -109,7 +113,7 @@ def open_books(
     live = before if found is None else found
     engine = make(plan)
     lacks = changelog.restore(engine, books.get(live, {}))
-    kept = Books(live)
+    kept = Books(live, told=int(records.get(TOLD_KEY, b"0")))
     if found is not None:
         told = make(plan)
         changelog.restore(told, {key: value for key, value in books.get(before, {}).items() if key[:1] in _TELLING})
@@ -146,7 +150,7 @@ def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Book]:
     """The books by name, with the keys that records have in them."""
     books: dict[bytes, Book] = {}
     for key, value in records.items():
-        if key != LIVE_KEY:
+        if key not in (LIVE_KEY, TOLD_KEY):
             name = book_of(key)
             books.setdefault(name, {})[key[len(name) :]] = value
     return books
@@ -203,7 +207,6 @@ def take_over(engine: Engine, told: Engine) -> None:
     for row, words in theirs.words.items():
         mine.words[places[row]] = {**mine.words.get(places[row], {}), **words}
     engine.peers.taken = max(engine.peers.taken, told.peers.taken)
-    engine.told_until = told.told_until
     engine.alerter.storm.load(told.alerter.storm.saved())
     engine.stalls.told.clear()
     engine.stalls.told.update(told.stalls.told)

@@ -142,7 +142,6 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})
     engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
-    engine.told_until = state.get("told", 0)
     engine.peers.taken = state.get("tables", 0)
     if engine.plan.peers and "peers" in state:
         name = state["peers"]
@@ -213,8 +212,6 @@ def _describe_state(engine: Engine) -> bytes:
         "settled": settled,
         "watermarks": engine.watermarks,
     }
-    if engine.told_until:
-        state["told"] = engine.told_until
     if engine.peers.taken:
         state["tables"] = engine.peers.taken
     if engine.peers.message is not None:

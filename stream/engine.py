@@ -87,8 +87,6 @@ class Engine:
         were; what is replayed is still judged as it was the first time."""
         self.position = dict.fromkeys(LINES, 0)
         """Offset from which each source has not been settled yet."""
-        self.told_until = 0
-        """Offset in `health.alerts` before which nothing was told that this engine does not know."""
         self.settled: Counter[tuple[str, str]] = Counter()
         """Outcomes by (source, outcome), each record once, across restarts."""
         self._folder = Folder(plan, self.accounts, self.columns)

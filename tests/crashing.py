@@ -38,6 +38,8 @@ class Crashing:
     said: list[bytes] = field(default_factory=list)
     positions: list[bytes] = field(default_factory=list)
     """Of the alerts among it, how far their engine had come."""
+    told: int = 0
+    """How many alerts had been told when all of them were known to a commit."""
     drive: Drive = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,12 +50,10 @@ class Crashing:
         engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
         changelog.restore(engine, self.keys)
         told = list(zip(alerts_in(self.said), self.positions, strict=True))
-        self.drive = Drive(engine, told=Retelling(told[engine.told_until :], len(told)))
+        self.drive = Drive(engine, told=Retelling(told[self.told :], len(told)))
 
     def commit(self, written: int | None = None) -> None:
         """Write the snapshot's first `written` records (None: all, and then the offsets), as the committer does."""
-        if self.drive.told is None:
-            self.drive.engine.told_until = len(alerts_in([*self.said, *self.drive.raw]))
         self.drive.flush()
         snapshot = changelog.snapshot(self.drive.engine)
         for key, value in snapshot[:written]:
@@ -63,6 +63,8 @@ class Crashing:
                 self.keys[key] = value
         if written is None:
             position = self.drive.engine.position
+            if self.drive.told is None:
+                self.told = len(alerts_in([*self.said, *self.drive.raw]))
             self.committed = {SOURCE_OF[name]: at for name, at in position.items()}
 
     def crash(self) -> None:

@@ -172,7 +172,6 @@ class Drive:
         assert self.told.due(self.engine)
         told, self.told = self.told, None
         self.note(told.agree(self.engine))
-        self.engine.told_until = told.end
 
     def take(self, records: Sequence[Record]) -> None:
         """Apply records whose predecessors have all been taken."""

@@ -35,7 +35,7 @@ def dies_at(deployment: Deployment, step: str, commit: int) -> None:
 @pytest.mark.broker
 def test_dying_at_every_step_in_turn_changes_nothing(tmp_path: Path, fault: Callable) -> None:
     with Deployment(tmp_path, policy=SHORT, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:
-        deployment.send(company(40, 25))
+        deployment.send(company(25, 20))
         for step in STEPS:
             dies_at(deployment, step, 1)
         deployment.start()
@@ -124,7 +124,7 @@ def test_a_score_that_was_told_before_a_crash_does_not_stand_when_it_no_longer_h
 def test_the_oracle_sees_a_broken_fence(tmp_path: Path, fault: Callable) -> None:
     """Without a fence the same kill counts events twice, and the comparison that all these tests rest on fails."""
     with Deployment(tmp_path, broker=SLOWLY, dedup="false") as deployment:
-        sent = deployment.send(company(60, 40))
+        sent = deployment.send(company(40, 30))
         dies_at(deployment, "state", 2)
         deployment.start(entry=[str(BROKEN)])
         deployment.until(lambda: deployment.settled().total() >= sent, "all records settled once")
