@@ -3,8 +3,8 @@
 Owns the thresholds of publishing and the identity of messages. It updates the baselines in `Accounts` (what was last
 said) and nothing else; how it is said is for `stream.writing`. Called by `stream.engine`.
 
-A message's id is a hash of the account and of everything its content follows from: fences, events applied, border,
-baseline, new score. So an id never names two contents, also when a replay groups changes otherwise.
+A message's id is a hash of the account and of everything its content follows from: fences, revision, border, baseline,
+new score. So an id never names two contents, also when a replay groups changes otherwise.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Publisher:
         record["policy"] = self._policy_hash
         record["which"] = at
         record["fence"] = accounts.fence[rows]
-        record["applied"] = accounts.applied[rows]
+        record["revision"] = said.revisions
         record["border"] = said.as_of_ms // self._unit_ms
         record["score"] = accounts.base_score[rows, at]
         record["parts"] = accounts.base_parts[rows, accounts.parts_of[at]]
@@ -179,7 +179,7 @@ def _state_dtype(parts: int) -> np.dtype[np.void]:
             ("policy", "<u8"),
             ("which", "<i4"),
             ("fence", "<i8", (len(FENCES),)),
-            ("applied", "<i8"),
+            ("revision", "<i8"),
             ("border", "<i8"),
             ("score", "<f8"),
             ("parts", "<f8", (parts,)),
