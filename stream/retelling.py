@@ -42,7 +42,7 @@ class Retelling:
             except msgspec.DecodeError:
                 continue
             self._last[alert.account_id, alert.rule] = alert
-            reached = reached or [alert.ends_at or alert.starts_at]
+            reached = reached or [_moment(alert)]
             self._until = [max(pair) for pair in zip_longest(self._until, reached, fillvalue=0)]
 
     def hold(self, effects: Effects) -> None:
@@ -70,13 +70,12 @@ class Retelling:
         effects = Effects()
         silent = []
         for key, told in self._last.items():
-            held = self._held.get(key, [])
-            ids = [alert.id for alert in held]
-            if told.id in ids:
-                for alert in held[ids.index(told.id) + 1 :]:
-                    _send(alert, effects)
-            else:
+            news = _after(told, self._held.get(key, []))
+            if news is None:
                 silent.append(told)
+                continue
+            for alert in news:
+                _send(alert, effects)
         of_accounts = [alert for alert in silent if alert.account_id]
         index = engine.accounts.index
         rows = np.unique([index[alert.account_id] for alert in of_accounts if alert.account_id in index]).astype(int)
@@ -97,6 +96,24 @@ class Retelling:
             if held and held[-1].status == alert.status == "firing" and _words(held[-1]) != _words(alert):
                 _send(same_episode(held[-1], alert), effects)
         return effects
+
+
+def _after(told: Alert, held: list[Alert]) -> list[Alert] | None:
+    """What was held back and comes after `told`; None where none of it tells."""
+    ids = [alert.id for alert in held]
+    if told.id in ids:
+        return held[ids.index(told.id) + 1 :]
+    # The same in other words, where batches fell otherwise: what is later goes on from what was told.
+    news = [alert for alert in held if _moment(alert) > _moment(told)]
+    while news and news[0].status == told.status:
+        del news[0]
+    if news and news[0].status == "resolved":
+        news[0] = same_episode(news[0], told)
+    return news or None
+
+
+def _moment(alert: Alert) -> int:
+    return alert.starts_at if alert.ends_at is None else alert.ends_at
 
 
 def position_of(engine: Engine) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 import pytest
 
 from agents.clock import BrokerClock
@@ -13,10 +14,10 @@ from agents.telemetry import Telemetry
 from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream import changelog
-from stream.effects import Message
+from stream.effects import Effects, Message
 from stream.engine import Engine, Mode
 from stream.retelling import Retelling, position_of
-from tests.stories import Story, rule
+from tests.stories import DAY, START, Story, rule
 
 if TYPE_CHECKING:
     from agents.outbox import Outbox
@@ -101,6 +102,25 @@ def test_what_comes_after_what_was_told_is_told_as_it_is() -> None:
     story.use(1.3, 7)
     assert story.said == [("firing", "r", 1.0), ("resolved", "r", 1.3)]
     assert story.drive.alerts[-1].summary.startswith("acme is not below 40 any more")
+
+
+def test_what_is_told_in_other_words_ends_when_it_ended() -> None:
+    """The next life comes by the same alert a little later, and by its end long before it has come as far."""
+    story = Lives(LOW)
+    story.use(0.1, 8)
+    first = Alert("i", "f", "acme", "r", "warning", "firing", START + DAY, 0.0, "poor", "low", {}, {})
+    retelling = Retelling([(encode(first), None)], 1)
+    later = msgspec.structs.replace(first, id="j", starts_at=START + DAY + 5)
+    ended = msgspec.structs.replace(later, id="k", status="resolved", ends_at=START + 2 * DAY)
+    again = msgspec.structs.replace(later, id="l", starts_at=START + 3 * DAY)
+    effects = Effects(alerts=[Message(b"acme", encode(alert)) for alert in (later, ended, again)])
+    retelling.hold(effects)
+    assert effects.alerts == []
+    told = [msgspec.json.decode(sent.value, type=Alert) for sent in retelling.agree(story.drive.engine).alerts]
+    assert [(alert.status, alert.starts_at, alert.ends_at) for alert in told] == [
+        ("resolved", START + DAY, START + 2 * DAY),
+        ("firing", START + 3 * DAY, None),
+    ]
 
 
 def test_an_account_or_a_rule_that_nobody_knows_any_more_has_no_open_alert() -> None:
