@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from prometheus_client import CollectorRegistry, Counter
 from typer.testing import CliRunner
 
 from agents.cli import app
 from agents.metrics_server import metrics_server, require_port
 
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 @pytest.fixture

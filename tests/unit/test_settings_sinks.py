@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from agents.cli import app
 from agents.settings import SettingsError, child_environment, load_settings
 
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
+
 SECRET = "hunter2-in-clear"
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
