@@ -113,8 +113,9 @@ class Alerter:
     def _listen(self, said: Said, before: NDArray[np.int8], turns: NDArray[np.int8]) -> Matrix:
         """Let words turn alerts, in place; which are to be told again though their state stays, (k, R)."""
         words, again = self._accounts.words, np.zeros(before.shape, dtype=bool)
-        for place, row in enumerate(said.rows.tolist()):
-            for rule, word in list(words.get(row, {}).items()):
+        spoken_of = np.flatnonzero(np.isin(said.rows, list(words)))
+        for place, row in zip(spoken_of.tolist(), said.rows[spoken_of].tolist(), strict=True):
+            for rule, word in list(words[row].items()):
                 at = self._places[rule]
                 turn = self._turn_of(word, said.as_of_ms, Phase(before[place, at]), due=turns[place, at] == Turn.DUE)
                 again[place, at] = words.is_news(row, rule)
