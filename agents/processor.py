@@ -234,7 +234,6 @@ class Processor:
             if lane.hurry and not any(self.lag(lane).values()):
                 lane.hurry = False
                 self.on_caught_up()
-            self._agree(lane)
             self._telemetry.last_progress.set_to_current_time()
             await self._outbox.room()
             for _ in range(_TURNS):
@@ -291,17 +290,23 @@ class Processor:
                 await self.run(lane)
             await self._ask_again(lane)
             idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge
-            if self._settings.time == "live" and idle and lane.mode is Mode.HEAD and not any(self.lag(lane).values()):
+            idle = idle and lane.mode is Mode.HEAD and not any(self.lag(lane).values())
+            if self._settings.time == "live" and idle:
                 before = lane.engine.as_of
                 effects = lane.pair.tick(self._clock.now_ms())
                 # A border that was passed is to be saved, whatever it made the engine say, alerts alone or nothing.
                 lane.changed |= lane.engine.as_of != before or lane.books.waits
                 self._carry_out(lane, effects, ())
-            self._agree(lane)
+            self._agree(lane, idle=idle)
 
-    def _agree(self, lane: Lane) -> None:
-        """Once after it has opened and come as far as the worker before: tell readers what they were told otherwise."""
-        if lane.told is None or lane.mode is Mode.CONFLATED or not lane.told.due(lane.engine):
+    def _agree(self, lane: Lane, *, idle: bool = False) -> None:
+        """Once after it has opened and come as far as the worker before: tell readers what they were told otherwise.
+
+        Where it never will (somebody else wrote alerts), it is enough that all there is was applied a while ago.
+        """
+        if lane.told is None or lane.mode is Mode.CONFLATED or lane.engine.as_of is None:
+            return
+        if not (idle or lane.told.due(lane.engine)):
             return
         told, lane.told = lane.told, None
         self._carry_out(lane, told.agree(lane.engine), ())

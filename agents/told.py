@@ -5,14 +5,18 @@ Owns the one reading of a topic's tails; what is made of them is for `stream.ret
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from kafka import TopicPartition
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import CorruptRecordError
 
 from agents.broker import consumer_of, read_until
 from agents.settings import Settings
 from schemas.topics import ALERTS, POSITION_HEADER
-from stream.retelling import Retelling
+from stream.retelling import Retelling, Told
+
+log = structlog.get_logger()
 
 
 def read_told(settings: Settings, since: Mapping[int, int]) -> dict[int, Retelling]:
@@ -24,12 +28,22 @@ def read_told(settings: Settings, since: Mapping[int, int]) -> dict[int, Retelli
     try:
         starts = {TopicPartition(ALERTS, partition): offset for partition, offset in since.items()}
         ends = consumer.end_offsets(list(starts))
-        found: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in since}
-        consumer.assign(list(starts))
-        for place, offset in starts.items():
-            consumer.seek(place, min(offset, ends[place]))
-        for place, record in read_until(consumer, ends):
-            found[place.partition].append((record.value, dict(record.headers).get(POSITION_HEADER)))
-        return {place.partition: Retelling(found[place.partition], end) for place, end in ends.items()}
+        return {
+            place.partition: Retelling(_tail(consumer, place, starts[place], end), end) for place, end in ends.items()
+        }
     finally:
         consumer.close()
+
+
+def _tail(consumer: KafkaConsumer, place: TopicPartition, start: int, end: int) -> Iterator[Told]:
+    """Values and positions of a partition's records from `start` to `end`, or to one that can not be read."""
+    if start >= end:
+        return
+    consumer.assign([place])
+    consumer.seek(place, start)
+    try:
+        for _, record in read_until(consumer, {place: end}):
+            yield record.value, dict(record.headers).get(POSITION_HEADER)
+    except CorruptRecordError as error:
+        # No worker wrote it, and none could begin as long as the topic keeps it.
+        log.exception("alert_unreadable", partition=place.partition, offset=consumer.position(place), error=str(error))

@@ -22,12 +22,15 @@ from stream.batch import LINES
 from stream.effects import Effects, Message
 from stream.engine import Engine
 
+Told = tuple[bytes | None, bytes | None]
+"""A record of `health.alerts`: its value, and `position_of` whoever wrote it, or None."""
+
 
 class Retelling:
     """The last that was told of each alert, by account and rule, where this worker has told nothing of it yet."""
 
-    def __init__(self, records: Iterable[tuple[bytes | None, bytes | None]], end: int) -> None:
-        """Values of one partition of `health.alerts` after the last commit, each with its `position_of` or None.
+    def __init__(self, records: Iterable[Told], end: int) -> None:
+        """What one partition of `health.alerts` has after the last commit.
 
         `end` is the offset after them. What is no alert is left out.
         """

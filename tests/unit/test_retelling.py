@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
+from kafka import TopicPartition
+from kafka.errors import CorruptRecordError
 
+from agents import processor as processors
+from agents import told as telling
 from agents.clock import BrokerClock
 from agents.processor import Processor
 from agents.settings import Settings
@@ -20,6 +26,8 @@ from stream.retelling import Retelling, position_of
 from tests.stories import DAY, START, Story, rule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agents.outbox import Outbox
 
 LOW = rule("when = { below = 40 }")
@@ -184,6 +192,73 @@ def test_a_worker_waits_until_it_has_come_as_far_and_knows_how_far_was_told() ->
     assert message.headers == (("vitals.position", position_of(lane.engine)),)
     assert message.headers[0][1] > came
     assert lane.books.told == 42
+
+
+def test_what_no_worker_can_have_told_is_agreed_on_when_nothing_is_left_to_apply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processors, "IDLE_S", -1.0)
+    story = Lives(LOW)
+    story.use(0.1, 8)
+    story.commit()
+    outbox = Posted()
+    settings = Settings(partitions=1, time="event")
+    processor = Processor(story.plan, settings, cast("Outbox", outbox), Telemetry(), BrokerClock())
+    processor.open(0, dict(story.drive.topic))
+    lane = processor.lanes[0]
+    ghost = Alert("i", "f", "ghost", "r", "warning", "firing", 2**50, 1.0, "poor", "ghost is low", {}, {})
+    lane.told = Retelling([(encode(ghost), None)], 42)
+    processor.highwater = lambda _tp: 1_000
+    asyncio.run(processor.tick())
+    assert lane.told is not None, "there is more to apply"
+    processor.highwater = lambda _tp: 0
+    asyncio.run(processor.tick())
+    assert lane.told is None
+    assert [message.key for message in outbox.records["health.alerts"]] == [b"ghost"]
+
+
+class Topic:
+    """A consumer of two partitions, of which the first has a record that can not be read."""
+
+    def __init__(self) -> None:
+        self.at: dict[TopicPartition, int] = {}
+
+    def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 3)
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self.at = dict.fromkeys(places, 0)
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self.at[place] = offset
+
+    def position(self, place: TopicPartition) -> int:
+        return self.at[place]
+
+    def poll(self, **_: object) -> dict[TopicPartition, list[object]]:
+        (place,) = self.at
+        if place.partition == 0 and self.at[place] == 2:
+            raise CorruptRecordError
+        self.at[place] += 1
+        return {place: [SimpleNamespace(value=b"%d" % self.at[place], headers=[("vitals.position", b"[1]")])]}
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_record_that_can_not_be_read_keeps_no_worker_from_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: dict[int, list[object]] = {}
+
+    def note(records: Iterable[object], end: int) -> int:
+        heard[len(heard)] = list(records)
+        return end
+
+    monkeypatch.setattr(telling, "consumer_of", lambda _settings: Topic())
+    monkeypatch.setattr(telling, "Retelling", note)
+    told: Any = telling.read_told(Settings(), {0: 0, 1: 1, 2: 3})
+    assert told == {0: 3, 1: 3, 2: 3}
+    position = b"[1]"
+    assert heard == {0: [(b"1", position), (b"2", position)], 1: [(b"2", position), (b"3", position)], 2: []}
 
 
 class Posted:
