@@ -207,8 +207,8 @@ class Worker:
         lanes = self.processor.lanes
         since = {partition: lanes[partition].books.told for partition in opened}
         told = await asyncio.to_thread(read_told, self.settings, since) if since else {}
-        for partition, retelling in told.items():
-            lanes[partition].told = retelling
+        for partition in told.keys() & lanes.keys():  # some may have gone to others meanwhile
+            lanes[partition].told = told[partition]
         await self.committer.introduce()
 
     async def _sources(self, stream: Any) -> None:
