@@ -205,10 +205,10 @@ class Worker:
     async def _introduce(self, opened: Sequence[int]) -> None:
         """Before the first event of lanes that were `opened`: learn what was told, and the broker's clock."""
         lanes = self.processor.lanes
-        since = {partition: lanes[partition].books.told for partition in opened}
+        since = {partition: dict(lanes[partition].books.told) for partition in opened}
         told = await asyncio.to_thread(read_told, self.settings, since) if since else {}
         for partition in told.keys() & lanes.keys():  # some may have gone to others meanwhile
-            lanes[partition].told = told[partition]
+            lanes[partition].hear(told[partition].alerts, told[partition].changes)
         await self.committer.introduce()
 
     async def _sources(self, stream: Any) -> None:

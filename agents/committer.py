@@ -17,9 +17,9 @@ from agents.outbox import Outbox, Record
 from agents.processor import Lane, Processor
 from agents.records import TOPICS
 from agents.telemetry import Telemetry
-from schemas.topics import ALERTS
+from schemas.topics import ALERTS, CHANGES
 from stream.batch import LINES
-from stream.books import TOLD_KEY
+from stream.books import TOLD_KEYS
 from stream.effects import Message
 from stream.engine import Mode
 
@@ -100,10 +100,13 @@ class Committer:
             return bool(offsets)
 
     async def introduce(self) -> None:
-        """Write every lane's layout before its first event is judged: the answer tells the broker's clock."""
+        """Write every lane's layout before its first event is judged: the answer tells the broker's clock.
+
+        And up to where it is known what was told: what a life tells that ends before its first commit counts, too.
+        """
         for lane in self._processor.lanes.values():
-            layouts = lane.books.layouts(lane.pair)
-            self._outbox.put(self._changelog, lane.partition, [Message(key, value) for key, value in layouts])
+            first = [*lane.books.layouts(lane.pair), *lane.books.marks(TOLD_KEYS)]
+            self._outbox.put(self._changelog, lane.partition, [Message(key, value) for key, value in first])
         await self._outbox.drained(lambda topic: topic == self._changelog)
 
     def _take(self, lane: Lane) -> list[Record]:
@@ -112,17 +115,23 @@ class Committer:
         lane.changed = False
         return [Message(key, value) for key, value in lane.books.snapshot(lane.pair)]
 
-    def _mark(self, lane: Lane) -> int | None:
-        """How many alerts were put before a copy of the state; None where it does not know all that was told."""
-        return None if lane.told is not None else self._outbox.count(ALERTS, lane.partition)
+    def _mark(self, lane: Lane) -> dict[str, int]:
+        """How many alerts and changes were put before a copy of the state, where it knows all that was told."""
+        heard, agreed = lane.engine.publisher.heard, []
+        if lane.told is None:
+            agreed.append(ALERTS)
+        if not heard:
+            lane.books.told[CHANGES] = max(lane.books.told.get(CHANGES, 0), heard.end)
+            agreed.append(CHANGES)
+        return {topic: self._outbox.count(topic, lane.partition) for topic in agreed}
 
-    def _told(self, lane: Lane, mark: int | None) -> list[Record]:
-        """Up to where readers of alerts were told what this commit knows, once it is acknowledged."""
-        if mark is None:
-            return []
-        end = self._outbox.end(ALERTS, lane.partition, mark)
-        lane.books.told = lane.books.told if end is None else end
-        return [Message(TOLD_KEY, str(lane.books.told).encode())]
+    def _told(self, lane: Lane, mark: Mapping[str, int]) -> list[Record]:
+        """Up to where readers were told what this commit knows, once it is acknowledged."""
+        for topic, count in mark.items():
+            end = self._outbox.end(topic, lane.partition, count)
+            if end is not None:
+                lane.books.told[topic] = end
+        return [Message(key, value) for key, value in lane.books.marks(mark)]
 
     async def _outputs(self) -> None:
         await self._outbox.drained(lambda topic: topic != self._changelog)

@@ -29,6 +29,7 @@ from stream.batch import LINES, Batch
 from stream.books import Books, open_books
 from stream.effects import Effects
 from stream.engine import Engine, Mode
+from stream.heard import Heard
 from stream.merge import Merge
 from stream.plan import Plan
 from stream.retelling import Retelling, position_of
@@ -72,11 +73,20 @@ class Lane:
     """Whether something happened since the last commit."""
     told: Retelling | None = None
     """What readers of alerts were told that this lane may not know; None when they are told what it knows."""
+    ends: list[int] | None = None
+    """Where its sources ended when their ends were known first: the worker before it has come no further."""
 
     @property
     def engine(self) -> Engine:
         """The engine of the live policy."""
         return self.pair.live
+
+    def hear(self, alerts: Retelling, changes: Heard) -> None:
+        """Learn, before the first event, what readers were told."""
+        self.told = alerts
+        self.engine.publisher.hear(changes, self.engine.as_of)
+        self.books.told.setdefault(ALERTS, 0)
+        self.books.told.setdefault(CHANGES, changes.end)
 
     def reached(self, fence: int) -> int:
         """Offset up to which a source has been taken."""
@@ -304,14 +314,28 @@ class Processor:
 
         Where it never will (somebody else wrote alerts), it is enough that all there is was applied a while ago.
         """
+        self._go_on(lane, idle=idle)
         if lane.told is None or lane.mode is Mode.CONFLATED or lane.engine.as_of is None:
             return
         if not (idle or lane.told.due(lane.engine)):
             return
         told, lane.told = lane.told, None
         self._carry_out(lane, told.agree(lane.engine), ())
-        lane.books.told = told.end
+        lane.books.told[ALERTS] = told.end
         lane.changed = True
+
+    def _go_on(self, lane: Lane, *, idle: bool) -> None:
+        """Wait no longer for accounts to come as far as readers heard of them, when all that was there is applied."""
+        engine = lane.engine
+        if not engine.publisher.heard:
+            return
+        if lane.ends is None:
+            known = [end for fence in range(len(LINES)) if (end := self._end(lane, fence)) is not None]
+            lane.ends = known if len(known) == len(LINES) else None
+        reached = [engine.position[name] for name in LINES]
+        if idle or (lane.ends is not None and all(map(int.__ge__, reached, lane.ends))):
+            engine.publisher.heard.give_up(engine.accounts, engine.plan)
+            lane.changed = True
 
     async def _ask_again(self, lane: Lane) -> None:
         """Fetch again what does not come though it is there: Faust drops a message it holds while partitions move."""

@@ -1,11 +1,11 @@
 """Whose state a changelog record is: the live policy's or a candidate's, and how the one becomes the other.
 
 Owns the books of a partition. A book is one engine's whole state; its records carry the book's name before their key:
-nothing for the first live one, else `x` and 8 bytes. The record `b` names the live book, `a` says up to which offset of
-`health.alerts` it is known what was told (see `stream.retelling`). A candidate begins with a copy
-of the live book, migrated as for any new policy. When the candidate is the live policy one day, its book becomes the
-live one, and only what had been told to the world comes from the book before. Pure; called by `agents.processor` and
-`agents.committer`.
+nothing for the first live one, else `x` and 8 bytes. The record `b` names the live book, `a` and `c` say up to which
+offset of `health.alerts` and `health.score-changes` it is known what was told (see `stream.retelling`, `stream.heard`).
+A candidate begins with a copy of the live book, migrated as for any new policy. When the candidate is the live policy
+one day, its book becomes the live one, and only what had been told to the world comes from the book before. Pure;
+called by `agents.processor` and `agents.committer`.
 
 Every prefix of a snapshot is safe to recover from: a candidate's records come before the live ones, so that its book is
 never behind, and one that is behind (no worker ran it for a while) is known as such and begun anew.
@@ -14,13 +14,14 @@ never behind, and one that is behind (no worker ran it for a while) is known as 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xxhash
 
+from schemas.topics import ALERTS, CHANGES
 from stream import changelog
 from stream.accounts import NO_BAND
 from stream.alert_state import TOLD
@@ -31,7 +32,7 @@ from stream.plan import Plan
 from stream.shadow import Pair, Shadow
 
 LIVE_KEY = b"b"
-TOLD_KEY = b"a"
+TOLD_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]
 Book = dict[bytes, bytes]
 _SAID = {"base_score": 0, "base_band": NO_BAND, "base_parts": 0, "override_told": 0}
@@ -46,8 +47,8 @@ class Books:
     shadow: bytes | None = None
     first: list[Record] = field(default_factory=list)
     last: list[Record] = field(default_factory=list)
-    told: int = 0
-    """Offset in `health.alerts` before which nothing was told that the live book does not know."""
+    told: dict[str, int] = field(default_factory=dict)
+    """Offset in a topic of `TOLD_KEYS` before which nothing was told that the live book does not know."""
     gone: list[bytes] = field(default_factory=list)
     """Keys of accounts that a shadow knew and none does any more."""
 
@@ -60,6 +61,10 @@ class Books:
         """Once, what empties `health.shadow` when there is no shadow any more."""
         gone, self.gone = self.gone, []
         return [Message(key, None) for key in gone]
+
+    def marks(self, topics: Iterable[str]) -> list[Record]:
+        """Up to where of topics the live book knows what was told, of those of which that is known."""
+        return [(TOLD_KEYS[topic], b"%d" % self.told[topic]) for topic in topics if topic in self.told]
 
     def layouts(self, pair: Pair) -> list[Record]:
         """The layouts of rows as they are written now."""
@@ -113,7 +118,7 @@ def open_books(
     live = before if found is None else found
     engine = make(plan)
     lacks = changelog.restore(engine, books.get(live, {}))
-    kept = Books(live, told=int(records.get(TOLD_KEY, b"0")))
+    kept = Books(live, told={topic: int(records[key]) for topic, key in TOLD_KEYS.items() if key in records})
     if found is not None:
         told = make(plan)
         changelog.restore(told, {key: value for key, value in books.get(before, {}).items() if key[:1] in _TELLING})
@@ -150,7 +155,7 @@ def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Book]:
     """The books by name, with the keys that records have in them."""
     books: dict[bytes, Book] = {}
     for key, value in records.items():
-        if key not in (LIVE_KEY, TOLD_KEY):
+        if key not in (LIVE_KEY, *TOLD_KEYS.values()):
             name = book_of(key)
             books.setdefault(name, {})[key[len(name) :]] = value
     return books

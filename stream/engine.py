@@ -96,7 +96,7 @@ class Engine:
         self.peers = Peers(plan)
         self._makes_tables = bool(plan.peers) and owns is None
         self.scorer = Scorer(plan, self.accounts, self.columns, self.stalls, self.peers)
-        self._publisher = Publisher(plan, self.accounts, self.peers)
+        self.publisher = Publisher(plan, self.accounts, self.peers)
         self._stalled: tuple[str, ...] = ()
         self._restate = False
         self._swept = NEVER
@@ -301,8 +301,9 @@ class Engine:
         assert self.as_of is not None
         accounts = self.accounts
         scored = self.score(rows) if scored is None else scored
-        moved = self._publisher.note(rows, scored)
-        said = self._publisher.said(rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, stalled=self._stalled)
+        moved = self.publisher.note(rows, scored)
+        said = self.publisher.said(rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, stalled=self._stalled)
+        self.publisher.go_on(said)
         if accounts.alerts.orphans:
             self.alerter.end_orphans(said, effects)
         if mode is not Mode.CONFLATED:
@@ -310,14 +311,14 @@ class Engine:
             self.alerter.tell(said, effects, occasion)
             if self.stalls or self.stalls.told:  # what a policy before this one has told comes to its end
                 self.stalls.tell(self.as_of, effects)
-        self._publisher.changes(said, effects, moved=moved, swept=occasion is not Occasion.EVENTS)
+        self.publisher.changes(said, effects, moved=moved, swept=occasion is not Occasion.EVENTS)
         accounts.on_time[rows] = False
         accounts.touched[rows] = False
         accounts.pulse[rows] = False
         if mode is not Mode.EXACT:
             unsent = accounts.unsent[rows]
             if unsent.any():
-                self._publisher.scores(said if unsent.all() else said.pick(unsent), effects)
+                self.publisher.scores(said if unsent.all() else said.pick(unsent), effects)
 
     def flush(self, mode: Mode) -> Effects:
         """Publish what conflation has held back: one change and one score an account. Called before every save."""
@@ -356,19 +357,19 @@ class Engine:
         effects = Effects()
         rows = self.accounts.alive() if rows is None else rows
         if self.as_of is not None and len(rows):
-            self._publisher.scores(self.said(rows), effects)
+            self.publisher.scores(self.said(rows), effects)
         return effects
 
     def said(self, rows: Rows) -> Said:
         """What there is to say of rows as of now."""
         assert self.as_of is not None
-        return self._publisher.said(rows, self.score(rows), self.as_of, catching_up=False, stalled=self._stalled)
+        return self.publisher.said(rows, self.score(rows), self.as_of, catching_up=False, stalled=self._stalled)
 
     def recast(self) -> None:
         """Score every account anew without publishing, after rows were loaded."""
         if self.as_of is not None:
             alive = self.accounts.alive()
-            self._publisher.note(alive, self.score(alive))
+            self.publisher.note(alive, self.score(alive))
             self.accounts.unsent[:] = False
             # A worker that crashed may have told more than it saved: what stands in `health.scores` is not known, so
             # that the first score of every account is sent, whatever it is.

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from schemas.codecs import instant_ms
 from schemas.events import ControlEvent
-from schemas.outputs import Override
+from schemas.outputs import Override, ScoreChange
 from stream.accounts import Accounts
 from stream.columns import Rows
 
 NONE_TOLD = 0
+OTHER_TOLD = 1
 
 
 def override_of(control: ControlEvent | None, as_of_ms: int) -> Override | None:
@@ -38,9 +39,25 @@ def overruled(rows: Rows, accounts: Accounts, as_of_ms: int) -> NDArray[np.intp]
             continue
         now = NONE_TOLD
         if override_of(control, as_of_ms) is not None:
-            now = xxhash.xxh3_64_intdigest(control.id.encode()) or 1
+            now = _name(control)
         if now != int(accounts.override_told[row]):
             accounts.override_told[row] = now
             accounts.unsent[row] = accounts.dirty[row] = True
             changed.append(place)
     return np.array(changed, dtype=np.intp)
+
+
+def heard_override(row: int, change: ScoreChange, accounts: Accounts) -> None:
+    """Take the beginning or end of an override that readers heard of for the one that was told last."""
+    control = accounts.overrides.get(row)
+    if change.override is None:
+        accounts.override_told[row] = NONE_TOLD
+    elif control is not None and override_of(control, change.override.expires_at - 1) == change.override:
+        accounts.override_told[row] = _name(control)
+    else:
+        accounts.override_told[row] = OTHER_TOLD
+
+
+def _name(control: ControlEvent) -> int:
+    """What stands for a control among those told; neither of the two that name none."""
+    return max(xxhash.xxh3_64_intdigest(control.id.encode()), OTHER_TOLD + 1)

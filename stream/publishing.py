@@ -17,6 +17,7 @@ from schemas.outputs import Cause
 from stream.accounts import FENCES, NO_BAND, Accounts
 from stream.columns import Rows
 from stream.effects import Effects, Message
+from stream.heard import Heard
 from stream.overriding import overruled
 from stream.panes import UNIT_MS
 from stream.peers import Peers
@@ -38,6 +39,8 @@ class Publisher:
         self._unit_ms = plan.border_ms
         self._writer = Writer(plan, accounts)
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
+        self.heard = Heard()
+        """What readers heard of accounts that have not come as far yet."""
         self._state_dtypes = [_state_dtype(len(part.parts)) for part in plan.scores]
 
     def note(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
@@ -70,11 +73,26 @@ class Publisher:
         moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
         return Said(as_of_ms, rows, scored, moments, revisions, catching_up, stalled)
 
+    def hear(self, heard: Heard, as_of_ms: int | None) -> None:
+        """Learn what readers heard, before the first step of an engine that was restored."""
+        self.heard = heard
+        if as_of_ms is not None:
+            rows = heard.known(self._accounts)
+            heard.go_on(rows, self._revisions(rows, as_of_ms), self._accounts, self._plan)
+
+    def go_on(self, said: Said) -> None:
+        """Let what is said of rows that have come as far follow from what readers heard."""
+        if self.heard:
+            self.heard.go_on(said.rows, said.revisions, self._accounts, self._plan)
+
     def changes(self, said: Said, effects: Effects, *, moved: NDArray[np.bool_] | None, swept: bool) -> None:
         """Publish the changes of rows that moved enough or changed band.
 
         `moved` tells which rows came into another segment, as `note` returned it.
         """
+        if self.heard:
+            chosen = np.flatnonzero(~self.heard.waits(said.rows, self._accounts))
+            said, moved = said.pick(chosen), None if moved is None else moved[chosen]
         accounts, rows = self._accounts, said.rows
         causes = self._causes(rows, moved, swept=swept)
         for at in range(len(self._plan.scores)):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from stream import changelog
 from stream.batch import LINES
 from stream.engine import Engine, Mode
+from stream.heard import Heard
 from stream.retelling import Retelling
 from tests.driving import Cut, Drive, cuts
-from tests.driving_alerts import alerts_in
+from tests.driving_alerts import alerts_in, changes_in
 
 if TYPE_CHECKING:
     from stream.plan import Plan
@@ -40,6 +41,8 @@ class Crashing:
     """Of the alerts among it, how far their engine had come."""
     told: int = 0
     """How many alerts had been told when all of them were known to a commit."""
+    heard: int = 0
+    """How many changes had been told when all of them were known to a commit."""
     drive: Drive = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +52,8 @@ class Crashing:
         """Begin a life with what the changelog holds."""
         engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
         changelog.restore(engine, self.keys)
+        changes = changes_in(self.said)
+        engine.publisher.hear(Heard(changes[self.heard :], len(changes)), engine.as_of)
         told = list(zip(alerts_in(self.said), self.positions, strict=True))
         self.drive = Drive(engine, told=Retelling(told[self.told :], len(told)))
 
@@ -65,6 +70,8 @@ class Crashing:
             position = self.drive.engine.position
             if self.drive.told is None:
                 self.told = len(alerts_in([*self.said, *self.drive.raw]))
+            if not self.drive.engine.publisher.heard:
+                self.heard = len(changes_in([*self.said, *self.drive.raw]))
             self.committed = {SOURCE_OF[name]: at for name, at in position.items()}
 
     def crash(self) -> None:
@@ -99,6 +106,8 @@ def live_through(
         worker.drive.turn_to(step.mode)
         worker.drive.take(step.records)
     worker.drive.turn_to(Mode.HEAD)
+    engine = worker.drive.engine
+    engine.publisher.heard.give_up(engine.accounts, engine.plan)
     worker.drive.flush()
     if worker.drive.told is not None and worker.drive.engine.as_of is not None:
         worker.drive.agree()

@@ -143,6 +143,11 @@ def alerts_in(raw: Iterable[bytes]) -> list[bytes]:
     return [value for value in raw if b'"fingerprint":' in value]
 
 
+def changes_in(raw: Iterable[bytes]) -> list[bytes]:
+    """Return the changes among changes and alerts as they were sent."""
+    return [value for value in raw if b'"fingerprint":' not in value]
+
+
 def assert_open_at_borders(engine: WatchedAlerts, expected: dict[tuple[int, int], Episodes]) -> None:
     """Fail unless what was open at the borders that the engine passed is what was expected of them."""
     for (_, border_ms), episodes in sorted(expected.items()):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.outputs import ScoreChange
 from stream.engine import Mode
 from tests.crashing import Crashing, live_through
 from tests.driving import assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
+from tests.driving_alerts import changes_in
+from tests.driving_scores import assert_told, messages_of
 from tests.oracle import Record, final_scores, outcomes
-from tests.strategies import NOW_MS, policies
+from tests.strategies import NOW_MS, RICH, policies
+from tests.strategies_rich import rich_policies
 
 
 @given(
@@ -30,6 +33,50 @@ def test_nothing_is_lost_or_counted_twice(
     assert_same(scores_of(worker.drive.engine), final_scores(log, policy_text, NOW_MS))
     assert +worker.drive.engine.settled == outcomes(log, policy_text, NOW_MS)
     assert_ids_are_unique(worker.said)
+
+
+@given(
+    st.data(),
+    plausible_logs(partitions=1, backdated=False),
+    policies(),
+    st.sampled_from(((Mode.HEAD,), (Mode.HEAD, Mode.CONFLATED), (Mode.EXACT,))),
+)
+def test_readers_of_changes_hear_one_story_through_all_crashes(
+    data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]
+) -> None:
+    """Each change goes on from the one before, none comes twice, and the last one is what is so."""
+    (records,) = partitions(log).values()
+    worker = Crashing(plan_of(policy_text), records)
+    live_through(data, worker, modes)
+    sent = changes_in(worker.said)
+    assert len({msgspec.json.decode(value)["id"] for value in sent}) == len(sent)
+    min_change = worker.plan.policy.score.min_change
+    changes = [msgspec.json.decode(value, type=ScoreChange) for value in sent]
+    assert_chained(changes, min_change)
+    final = scores_of(worker.drive.engine)
+    last = {change.account_id: change for change in changes}
+    assert last.keys() == final.keys()
+    for account, change in last.items():
+        assert change.band_to == final[account].band
+        assert abs(change.to - final[account].value) <= min_change + 1e-9
+
+
+@settings(max_examples=40)
+@given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), st.sampled_from(((Mode.HEAD,), tuple(Mode))))
+def test_and_so_of_policies_with_everything(
+    data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]
+) -> None:
+    (records,) = partitions(log).values()
+    worker = Crashing(plan_of(policy_text), records)
+    live_through(data, worker, modes)
+    changes = [msgspec.json.decode(value, type=ScoreChange) for value in changes_in(worker.said)]
+    assert len({change.id for change in changes}) == len(changes)
+    told, final = assert_told(changes), messages_of(worker.drive.engine)
+    assert told.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
+    engine = worker.drive.engine
+    if engine.as_of is not None and engine.as_of % engine.plan.border_ms:
+        for (account, name), change in told.items():
+            assert change.band_to == final[account]["scores"][name]["band"]
 
 
 def assert_ids_are_unique(said: list[bytes]) -> None:

@@ -19,6 +19,7 @@ from agents.settings import Settings
 from agents.telemetry import Telemetry
 from schemas.codecs import encode
 from schemas.outputs import Alert
+from schemas.topics import ALERTS, CHANGES
 from stream import changelog
 from stream.effects import Effects, Message
 from stream.engine import Engine, Mode
@@ -26,7 +27,6 @@ from stream.retelling import Retelling, position_of
 from tests.stories import DAY, START, Story, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from agents.outbox import Outbox
 
@@ -191,7 +191,7 @@ def test_a_worker_waits_until_it_has_come_as_far_and_knows_how_far_was_told() ->
     assert message.key == b"ghost"
     assert message.headers == (("vitals.position", position_of(lane.engine)),)
     assert message.headers[0][1] > came
-    assert lane.books.told == 42
+    assert lane.books.told == {"health.alerts": 42}
 
 
 def test_what_no_worker_can_have_told_is_agreed_on_when_nothing_is_left_to_apply(
@@ -218,7 +218,7 @@ def test_what_no_worker_can_have_told_is_agreed_on_when_nothing_is_left_to_apply
 
 
 class Topic:
-    """A consumer of two partitions, of which the first has a record that can not be read."""
+    """A consumer of topics with three records a partition; one of the first partition of alerts can not be read."""
 
     def __init__(self) -> None:
         self.at: dict[TopicPartition, int] = {}
@@ -237,7 +237,7 @@ class Topic:
 
     def poll(self, **_: object) -> dict[TopicPartition, list[object]]:
         (place,) = self.at
-        if place.partition == 0 and self.at[place] == 2:
+        if place == TopicPartition(ALERTS, 0) and self.at[place] == 2:
             raise CorruptRecordError
         self.at[place] += 1
         return {place: [SimpleNamespace(value=b"%d" % self.at[place], headers=[("vitals.position", b"[1]")])]}
@@ -246,19 +246,22 @@ class Topic:
         pass
 
 
-def test_a_record_that_can_not_be_read_keeps_no_worker_from_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: dict[int, list[object]] = {}
-
-    def note(records: Iterable[object], end: int) -> int:
-        heard[len(heard)] = list(records)
-        return end
-
+def test_of_both_topics_what_came_after_the_last_commit_is_read_as_far_as_it_can_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(telling, "consumer_of", lambda _settings: Topic())
-    monkeypatch.setattr(telling, "Retelling", note)
-    told: Any = telling.read_told(Settings(), {0: 0, 1: 1, 2: 3})
-    assert told == {0: 3, 1: 3, 2: 3}
+    monkeypatch.setattr(telling, "Retelling", lambda records, end: (list(records), end))
+    monkeypatch.setattr(telling, "Heard", lambda values, end: (list(values), end))
+    since = {0: {ALERTS: 0, CHANGES: 1}, 1: {ALERTS: 1, CHANGES: 3}, 2: {}, 3: {ALERTS: 3}}
+    told: Any = telling.read_told(Settings(), since)
     position = b"[1]"
-    assert heard == {0: [(b"1", position), (b"2", position)], 1: [(b"2", position), (b"3", position)], 2: []}
+    one, two, three = ((text, position) for text in (b"1", b"2", b"3"))
+    assert told == {
+        0: (([one, two], 3), ([b"2", b"3"], 3)),
+        1: (([two, three], 3), ([], 3)),
+        2: (([one, two, three], 3), ([], 3)),
+        3: (([], 3), ([], 3)),
+    }
 
 
 class Posted:
