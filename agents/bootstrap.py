@@ -43,8 +43,6 @@ BATCH_BYTES = 512 * 1024
 EXIT_FATAL = 71
 LAST_COMMIT_S = 20.0
 SWITCH_S = 0.0005
-PACE_S = 0.015
-"""Least time between the beginnings of two rounds of steps."""
 CATCH_UP_COMMITS = 5
 """While catching up, every fifth periodic commit is made."""
 
@@ -213,19 +211,14 @@ class Worker:
 
     async def _sources(self, stream: Any) -> None:
         """The agent: every event is a batch of one partition of one source."""
-        soonest = 0.0
         async for event in stream.events():
             fetched = event.message.value
             try:
                 if isinstance(fetched, Records):
                     await self.processor.take(fetched)
-                # A step costs a millisecond whatever its size: what comes within a short while goes into one.
-                if not self.processor.full():
-                    await asyncio.sleep(max(0.0, soonest - time.monotonic()))
-                    if not stream.channel.empty():
-                        continue
-                soonest = time.monotonic() + PACE_S
-                await self.processor.work()
+                await asyncio.sleep(0)  # what came with it, of other partitions and sources, goes into the same step
+                if stream.channel.empty() or self.processor.full():
+                    await self.processor.work()
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 -- Faust would acknowledge the batch and lose it

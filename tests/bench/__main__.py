@@ -89,7 +89,7 @@ def _measure(chosen: list[str], events: int, repeats: int, folder: Path, tell: C
 
 
 def _broker() -> KafkaServer:
-    return KafkaServer(heap_mb=_HEAP_MB, settings=_SETTINGS)
+    return KafkaServer(heap_mb=_HEAP_MB, lasting=True, settings=_SETTINGS)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class PageFigures:
 
 
 def _measure(folder: Path) -> PageFigures:
-    with KafkaServer() as kafka:
+    with KafkaServer(lasting=True) as kafka:
         create_topics(kafka.bootstrap, PARTITIONS)
         settings = {"broker": kafka.url, "partitions": PARTITIONS}
         worker = WorkerProcess(settings, web_port=free_port(), log=folder / "worker.log")

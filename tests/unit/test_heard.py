@@ -195,10 +195,10 @@ class Posted:
     """An outbox whose broker has taken everything; each topic was written to before."""
 
     def __init__(self, *, before: int) -> None:
-        self.records: dict[str, list[Message[bytes]]] = {}
+        self.records: dict[str, list[Message[Any]]] = {}
         self.before = before
 
-    def put(self, topic: str, partition: int, records: list[Message[bytes]]) -> None:
+    def put(self, topic: str, partition: int, records: list[Message[Any]]) -> None:
         assert partition == 0
         self.records.setdefault(topic, []).extend(records)
 

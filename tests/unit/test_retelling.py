@@ -27,7 +27,6 @@ from stream.retelling import Retelling, position_of
 from tests.stories import DAY, START, Story, rule
 
 if TYPE_CHECKING:
-
     from agents.outbox import Outbox
 
 LOW = rule("when = { below = 40 }")
