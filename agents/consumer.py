@@ -249,8 +249,8 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         consumer: Any = self._ensure_consumer()
         # One request at a time goes to a broker, without the partitions whose records still lie here. Faust lets it
-        # wait 1.5 s for others that are idle, and all that time the busy ones are not asked for. A fetch and a step cost
-        # a millisecond each whatever their size: it is the broker that waits for more, for all partitions at once.
+        # wait 1.5 s for others that are idle, and all that time the busy ones are not asked for. But a fetch and a step
+        # cost a millisecond each whatever their size: the broker gathers a little, for all partitions at once.
         consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._fetcher._fetch_min_bytes = FETCH_BYTES
         coordinator = consumer._coordinator
