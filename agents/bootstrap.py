@@ -200,14 +200,16 @@ class Worker:
         app.timer(1.0)(self._tick)
         return app
 
-    async def _introduce(self, opened: Sequence[int]) -> None:
-        """Before the first event of lanes that were `opened`: learn what was told, and the broker's clock."""
-        lanes = self.processor.lanes
-        since = {partition: dict(lanes[partition].books.told) for partition in opened}
+    async def _introduce(self) -> None:
+        """Before the first event of new lanes: learn what was told, and the broker's clock."""
+        new = [lane for lane in self.processor.lanes.values() if not lane.ready]
+        since = {lane.partition: dict(lane.books.told) for lane in new}
         told = await asyncio.to_thread(read_told, self.settings, since) if since else {}
-        for partition in told.keys() & lanes.keys():  # some may have gone to others meanwhile
-            lanes[partition].hear(told[partition].alerts, told[partition].changes)
-        await self.committer.introduce()
+        # Some may have gone to others meanwhile, or have been introduced by a recovery that came after this one.
+        new = [lane for lane in new if self.processor.lanes.get(lane.partition) is lane and not lane.ready]
+        for lane in new:
+            lane.hear(told[lane.partition].alerts, told[lane.partition].changes)
+        await self.committer.introduce(new)
 
     async def _sources(self, stream: Any) -> None:
         """The agent: every event is a batch of one partition of one source."""

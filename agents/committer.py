@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from faust.types import TP
 
+from agents.lane import Lane
 from agents.outbox import Outbox, Record
-from agents.processor import Lane, Processor
+from agents.processor import Processor
 from agents.records import TOPICS
 from agents.telemetry import Telemetry
 from schemas.topics import ALERTS, CHANGES
@@ -73,7 +74,7 @@ class Committer:
     async def _commit(self) -> bool:
         async with self._one_at_a_time:
             started = time.monotonic()
-            lanes = [lane for lane in self._processor.lanes.values() if lane.changed]
+            lanes = [lane for lane in self._processor.lanes.values() if lane.changed and lane.ready]
             snapshots = [(lane, self._take(lane)) for lane in lanes]
             marks = [self._mark(lane) for lane in lanes]
             positions = {lane.partition: dict(lane.engine.position) for lane in lanes}
@@ -99,12 +100,12 @@ class Committer:
                 self._telemetry.last_progress.set_to_current_time()
             return bool(offsets)
 
-    async def introduce(self) -> None:
-        """Write every lane's layout before its first event is judged: the answer tells the broker's clock.
+    async def introduce(self, lanes: Iterable[Lane]) -> None:
+        """Write the layouts of new lanes before their first event is judged: the answer tells the broker's clock.
 
         And up to where it is known what was told: what a life tells that ends before its first commit counts, too.
         """
-        for lane in self._processor.lanes.values():
+        for lane in lanes:
             first = [*lane.books.layouts(lane.pair), *lane.books.marks(TOLD_KEYS)]
             self._outbox.put(self._changelog, lane.partition, [Message(key, value) for key, value in first])
         await self._outbox.drained(lambda topic: topic == self._changelog)
@@ -115,22 +116,22 @@ class Committer:
         lane.changed = False
         return [Message(key, value) for key, value in lane.books.snapshot(lane.pair)]
 
-    def _mark(self, lane: Lane) -> dict[str, int]:
-        """How many alerts and changes were put before a copy of the state, where it knows all that was told."""
-        heard, agreed = lane.engine.publisher.heard, []
-        if lane.told is None:
-            agreed.append(ALERTS)
-        if not heard:
-            lane.books.told[CHANGES] = max(lane.books.told.get(CHANGES, 0), heard.end)
-            agreed.append(CHANGES)
-        return {topic: self._outbox.count(topic, lane.partition) for topic in agreed}
+    def _mark(self, lane: Lane) -> dict[str, tuple[int, int]]:
+        """Up to which offset of alerts and changes a copy of the state knows what was told, and how many it saw put.
 
-    def _told(self, lane: Lane, mark: Mapping[str, int]) -> list[Record]:
+        Only of those of which it knows all that was told.
+        """
+        heard = lane.engine.publisher.heard
+        if not heard:
+            lane.knows[CHANGES] = max(lane.knows[CHANGES], heard.end)
+        agreed = [topic for topic, waits in ((ALERTS, lane.told is not None), (CHANGES, bool(heard))) if not waits]
+        return {topic: (lane.knows[topic], self._outbox.count(topic, lane.partition)) for topic in agreed}
+
+    def _told(self, lane: Lane, mark: Mapping[str, tuple[int, int]]) -> list[Record]:
         """Up to where readers were told what this commit knows, once it is acknowledged."""
-        for topic, count in mark.items():
+        for topic, (known, count) in mark.items():
             end = self._outbox.end(topic, lane.partition, count)
-            if end is not None:
-                lane.books.told[topic] = end
+            lane.books.told[topic] = lane.knows[topic] = max(known, end or 0)
         return [Message(key, value) for key, value in lane.books.marks(mark)]
 
     async def _outputs(self) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from prometheus_client import Gauge
 
-from agents.processor import Lane, Processor
+from agents.lane import Lane
+from agents.processor import Processor
 from agents.telemetry import Telemetry
 from schemas.events import METRIC_SOURCES
 from stream.engine import Engine

@@ -11,6 +11,7 @@ Few records go by plain sends, many as prepared batches: one awaited send costs 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 FEW = 8
 FLIGHT_RECORDS = 20_000
+FLIGHTS_KNOWN = 256
 UNACKNOWLEDGED_LIMIT = 100_000
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
@@ -43,8 +45,8 @@ class Line:
         self.waiting: list[Record] = []
         self.put = 0
         self.acknowledged = 0
-        self.end: int | None = None
-        """Offset after the last record that was acknowledged; None before the first."""
+        self.ends: deque[tuple[int, int]] = deque(maxlen=FLIGHTS_KNOWN)
+        """After each of the last flights how many records were acknowledged, and the offset after them."""
         self.task: asyncio.Task[None] | None = None
         self.barriers: list[tuple[int, asyncio.Future[None]]] = []
         self.one_by_one = False
@@ -53,9 +55,11 @@ class Line:
         """Records not acknowledged yet."""
         return self.put - self.acknowledged
 
-    def acknowledge(self, count: int) -> None:
-        """Count a flight as taken by the broker; wake those who waited for it."""
+    def acknowledge(self, count: int, end: int | None) -> None:
+        """Count a flight as taken by the broker, up to before offset `end`; wake those who waited for it."""
         self.acknowledged += count
+        if end is not None:
+            self.ends.append((self.acknowledged, end))
         while self.barriers and self.barriers[0][0] <= self.acknowledged:
             future = self.barriers.pop(0)[1]
             if not future.done():
@@ -127,10 +131,20 @@ class Outbox:
         return 0 if line is None else line.put
 
     def end(self, topic: str, partition: int, count: int) -> int | None:
-        """Offset after the first `count` records of a line, all of them acknowledged; None where none is yet."""
+        """Offset after the first `count` records of a line, all of them acknowledged; None where none is yet.
+
+        `count` never goes back from call to call.
+        """
         line = self._lines.get((topic, partition))
-        # A record that the broker has twice moves this on by one: what is passed over is there again behind it.
-        return None if line is None or line.end is None else line.end - (line.acknowledged - count)
+        if line is None:
+            return None
+        while line.ends and line.ends[0][0] < count:
+            line.ends.popleft()
+        if not line.ends:
+            return None
+        # The flight in which that record was: later ones may have been written twice, after an answer was lost.
+        acknowledged, end = line.ends[0]
+        return end - (acknowledged - count)
 
     async def drained(self, topics: Callable[[str], bool]) -> None:
         """Wait until every record of these topics that was put before this call is acknowledged."""
@@ -166,7 +180,7 @@ class Outbox:
                     while not self._may_write():  # noqa: ASYNC110 -- time alone decides it: there is no event to wait for
                         await asyncio.sleep(FIRST_PAUSE_S)
                     try:
-                        await self._fly(line, flight)
+                        end = await self._fly(line, flight)
                     except (KafkaError, OSError) as error:
                         self._fail(line, error)
                         await asyncio.sleep(pause)
@@ -177,7 +191,7 @@ class Outbox:
                     else:
                         self._failing.discard(line)
                         pause = FIRST_PAUSE_S
-                        line.acknowledge(len(flight))
+                        line.acknowledge(len(flight), end)
                         self._count(-len(flight))
                         break
         finally:
@@ -191,7 +205,8 @@ class Outbox:
             log.error("send_failed", topic=line.topic, partition=line.partition, error=str(error), will="retry")
         self._failing.add(line)
 
-    async def _fly(self, line: Line, flight: list[Record]) -> None:
+    async def _fly(self, line: Line, flight: list[Record]) -> int | None:
+        """Send a flight; the offset after its last record, where the broker says it."""
         producer = self._producer()
         plain = len(flight) <= FEW or line.one_by_one
         futures: list[asyncio.Future[Any]] = []
@@ -222,11 +237,10 @@ class Outbox:
                 futures.append(await producer.send_batch(batch, line.topic, partition=line.partition))
                 last = at - first
         results = await asyncio.gather(*futures)
-        if results and results[-1] is not None:
-            line.end = results[-1].offset + last
         if results and results[-1] is not None and results[-1].timestamp_type == _LOG_APPEND_TIME:
             self._on_append_ms(results[-1].timestamp)
         self._telemetry.flush_records.inc(len(flight))
+        return results[-1].offset + last if results and results[-1] is not None else None
 
     @staticmethod
     async def _send(producer: AIOKafkaProducer, line: Line, record: Record) -> asyncio.Future[Any]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from aiokafka.partitioner import murmur2
@@ -19,6 +18,7 @@ from faust.types import TP
 
 from agents.clock import BrokerClock
 from agents.consumer import Records
+from agents.lane import Lane
 from agents.outbox import Outbox
 from agents.records import TOPICS, dead_letter, forwarded, read
 from agents.settings import Settings
@@ -26,14 +26,11 @@ from agents.shadowing import note_failure, note_opened
 from agents.telemetry import Telemetry
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, INBOX, POSITION_HEADER, SCORES, SHADOW
 from stream.batch import LINES, Batch
-from stream.books import Books, open_books
+from stream.books import open_books
 from stream.effects import Effects
 from stream.engine import Engine, Mode
-from stream.heard import Heard
-from stream.merge import Merge
 from stream.plan import Plan
-from stream.retelling import Retelling, position_of
-from stream.shadow import Pair
+from stream.retelling import position_of
 
 log = structlog.get_logger()
 
@@ -47,50 +44,6 @@ _TURNS = 4
 def partition_of(key: bytes, partitions: int) -> int:
     """Kafka's default partition of a key (murmur2, as Java, kafka-python and aiokafka have it)."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
-
-
-@dataclass(slots=True)
-class Lane:
-    """One partition number: its engines, what waits for them, and how far behind they are."""
-
-    partition: int
-    pair: Pair
-    books: Books
-    arrived: dict[int, list[Any]] = field(default_factory=dict)
-    """Records taken and not decoded yet, by fence."""
-    merge: Merge = field(default_factory=Merge)
-    mode: Mode = Mode.HEAD
-    fetched: dict[int, int] = field(default_factory=dict)
-    """Offset after the last record taken, by fence."""
-    taken_at: dict[int, float] = field(default_factory=dict)
-    """Monotonic time of the last records taken, or asked for again, by fence."""
-    blocked_since: dict[int, float] = field(default_factory=dict)
-    given_up: set[int] = field(default_factory=set)
-    applied_at: float = field(default_factory=time.monotonic)
-    hurry: bool = False
-    """Whether to commit as soon as nothing lags: catching up is over, and a crash now would do much of it again."""
-    changed: bool = False
-    """Whether something happened since the last commit."""
-    told: Retelling | None = None
-    """What readers of alerts were told that this lane may not know; None when they are told what it knows."""
-    ends: list[int] | None = None
-    """Where its sources ended when their ends were known first: the worker before it has come no further."""
-
-    @property
-    def engine(self) -> Engine:
-        """The engine of the live policy."""
-        return self.pair.live
-
-    def hear(self, alerts: Retelling, changes: Heard) -> None:
-        """Learn, before the first event, what readers were told."""
-        self.told = alerts
-        self.engine.publisher.hear(changes, self.engine.as_of)
-        self.books.told.setdefault(ALERTS, 0)
-        self.books.told.setdefault(CHANGES, changes.end)
-
-    def reached(self, fence: int) -> int:
-        """Offset up to which a source has been taken."""
-        return self.fetched.get(fence, self.engine.position[LINES[fence]])
 
 
 class Source(Protocol):
@@ -194,18 +147,23 @@ class Processor:
         Either a fetch was lost on its way while partitions moved: then it is done again, and these records with it.
         Or the broker has removed the records (retention): they can only be counted.
         """
-        tp, begin = fetched.tp, lane.reached(fence)
-        earliest = await self.source.earliest(tp)
-        if earliest > begin:
-            if begin:
-                log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
-                self._telemetry.removed.labels(tp.topic).inc(earliest - begin)
-            lane.fetched[fence] = begin = earliest
+        tp, begin = fetched.tp, await self._first_left(lane, fence, fetched.tp)
         if fetched.start <= begin:
             return True
         log.info("fetch_again", topic=tp.topic, partition=tp.partition, first=begin, before=fetched.start)
         await self.source.rewind(tp, begin)
         return False
+
+    async def _first_left(self, lane: Lane, fence: int, tp: TP) -> int:
+        """The first offset to take next; what the broker has removed is passed over and counted."""
+        begin, earliest = lane.reached(fence), await self.source.earliest(tp)
+        if earliest <= begin:
+            return begin
+        if begin:
+            log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
+            self._telemetry.removed.labels(tp.topic).inc(earliest - begin)
+        lane.fetched[fence] = earliest
+        return earliest
 
     async def work(self) -> None:
         """Apply all that was taken, as far as the other sources of each lane allow."""
@@ -230,7 +188,7 @@ class Processor:
 
     async def run(self, lane: Lane) -> None:
         """Apply what may be applied now."""
-        while batches := self._release(lane):
+        while lane.ready and (batches := self._release(lane)):
             self._agree(lane)
             self._enter(lane)
             oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
@@ -255,6 +213,11 @@ class Processor:
 
     def _end(self, lane: Lane, fence: int) -> int | None:
         return self.highwater(TP(TOPICS[fence], lane.partition))
+
+    def _ends(self, lane: Lane) -> list[int] | None:
+        """Where the lane's sources end; None until all of them were asked."""
+        ends = [self._end(lane, fence) for fence in range(len(LINES))]
+        return None if None in ends else [end or 0 for end in ends]
 
     def _lags(self, lane: Lane, fence: int) -> bool:
         """Whether the merge should wait for more of this source: more is there, and the wait is not too long."""
@@ -295,11 +258,11 @@ class Processor:
 
     async def tick(self) -> None:
         """Once a second: let go of sources waited for too long, and let idle lanes age by the clock."""
-        for lane in list(self.lanes.values()):
+        for lane in [lane for lane in self.lanes.values() if lane.ready]:
             if lane.merge or lane.arrived:
                 await self.run(lane)
             await self._ask_again(lane)
-            idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge
+            idle = time.monotonic() - lane.applied_at > IDLE_S and not lane.merge and self._ends(lane) is not None
             idle = idle and lane.mode is Mode.HEAD and not any(self.lag(lane).values())
             if self._settings.time == "live" and idle:
                 before = lane.engine.as_of
@@ -321,20 +284,20 @@ class Processor:
             return
         told, lane.told = lane.told, None
         self._carry_out(lane, told.agree(lane.engine), ())
-        lane.books.told[ALERTS] = told.end
+        lane.knows[ALERTS] = told.end
         lane.changed = True
 
     def _go_on(self, lane: Lane, *, idle: bool) -> None:
         """Wait no longer for accounts to come as far as readers heard of them, when all that was there is applied."""
-        engine = lane.engine
-        if not engine.publisher.heard:
+        engine, heard = lane.engine, lane.engine.publisher.heard
+        if not heard:
             return
-        if lane.ends is None:
-            known = [end for fence in range(len(LINES)) if (end := self._end(lane, fence)) is not None]
-            lane.ends = known if len(known) == len(LINES) else None
+        lane.ends = lane.ends or self._ends(lane)
         reached = [engine.position[name] for name in LINES]
-        if idle or (lane.ends is not None and all(map(int.__ge__, reached, lane.ends))):
-            engine.publisher.heard.give_up(engine.accounts, engine.plan)
+        all_there = lane.ends is not None and all(map(int.__ge__, reached, lane.ends))
+        # The worker before may have passed a border by the clock, with which this one has not caught up yet.
+        if idle or (all_there and (engine.as_of or 0) >= min(heard.until_ms, self._clock.now_ms())):
+            heard.give_up(engine.accounts, engine.plan)
             lane.changed = True
 
     async def _ask_again(self, lane: Lane) -> None:
@@ -344,9 +307,11 @@ class Processor:
             tp, begin, now = TP(topic, lane.partition), lane.reached(fence), time.monotonic()
             waited = now - lane.taken_at.setdefault(fence, now)
             if waited > STALLED_S and tp not in full and begin < (self._end(lane, fence) or 0):
+                begin = await self._first_left(lane, fence, tp)
                 log.info("fetch_again", topic=topic, partition=lane.partition, first=begin, waited_s=round(waited))
                 lane.taken_at[fence] = now
                 await self.source.rewind(tp, begin)
+                self._absorb(lane)  # where nothing is left, nothing lags
 
     def flush(self, lane: Lane) -> None:
         """Publish what conflation holds back; called before a lane's state is saved."""

@@ -28,7 +28,7 @@ class EngineStore(memory.Store[Any, Any]):
 
     processor: Processor
     on_fatal: Callable[[BaseException], None]
-    introduce: Callable[[list[int]], Awaitable[None]]
+    introduce: Callable[[], Awaitable[None]]
     changelog: str
 
     def __post_init__(self) -> None:
@@ -76,13 +76,12 @@ class EngineStore(memory.Store[Any, Any]):
         """Open a lane for every partition that has none yet."""
         del standby_tps
         try:
-            opened, accounts = [], 0
+            accounts = 0
             for tp in sorted(active_tps):
                 if tp.topic == self.changelog and tp.partition not in self.processor.lanes:
                     self.processor.open(tp.partition, self._recovered.pop(tp.partition, {}))
-                    opened.append(tp.partition)
                     accounts += len(self.processor.lanes[tp.partition].engine.accounts)
-            await self.introduce(opened)
+            await self.introduce()
             seconds = time.monotonic() - self._since
             log.info("restored", accounts=accounts, seconds=round(seconds, 3), partitions=sorted(self.processor.lanes))
         except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state

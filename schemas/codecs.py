@@ -49,6 +49,8 @@ class Decoded(NamedTuple):
     rejects: list[Reject]
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no such message."""
 _DECODERS = {source: msgspec.json.Decoder(kind) for source, kind in EVENT_TYPES.items()}
 _ENCODER = msgspec.json.Encoder()
 

@@ -4,7 +4,8 @@ Owns the thresholds of publishing and the identity of messages. It updates the b
 said) and nothing else; how it is said is for `stream.writing`. Called by `stream.engine`.
 
 A message's id is a hash of the account and of everything its content follows from: fences, revision, border, baseline,
-new score. So an id never names two contents, also when a replay groups changes otherwise.
+new score. So an id never names two contents, also when a replay groups changes otherwise; and none is told in two lives
+of a partition, so that a reader that drops what it had before never drops news.
 """
 
 from __future__ import annotations
@@ -78,12 +79,12 @@ class Publisher:
         self.heard = heard
         if as_of_ms is not None:
             rows = heard.known(self._accounts)
-            heard.go_on(rows, self._revisions(rows, as_of_ms), self._accounts, self._plan)
+            heard.go_on(rows, self._revisions(rows, as_of_ms), as_of_ms, self._accounts, self._plan)
 
     def go_on(self, said: Said) -> None:
         """Let what is said of rows that have come as far follow from what readers heard."""
         if self.heard:
-            self.heard.go_on(said.rows, said.revisions, self._accounts, self._plan)
+            self.heard.go_on(said.rows, said.revisions, said.as_of_ms, self._accounts, self._plan)
 
     def changes(self, said: Said, effects: Effects, *, moved: NDArray[np.bool_] | None, swept: bool) -> None:
         """Publish the changes of rows that moved enough or changed band.
@@ -99,7 +100,7 @@ class Publisher:
             self._change(said, at, causes, effects, swept=swept)
         if accounts.overrides:
             changed = overruled(rows, accounts, said.as_of_ms)
-            values = self._writer.overrides(said.pick(changed))
+            values = self._writer.overrides(said.pick(changed), self.heard.life)
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
 
@@ -184,10 +185,11 @@ class Publisher:
         record["flags"][:, 0] = accounts.recast[rows, at]
         record["flags"][:, 1] = swept
         record["flags"][:, 2] = said.catching_up
-        blob, width = record.tobytes(), dtype.itemsize
+        blob, width, life = record.tobytes(), dtype.itemsize, self.heard.life
         starts = range(0, len(blob), width)
         return [
-            blob[start : start + width] + key for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
+            blob[start : start + width] + life + key
+            for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
         ]
 
 

@@ -15,7 +15,7 @@ from itertools import zip_longest
 import msgspec
 import numpy as np
 
-from schemas.codecs import encode
+from schemas.codecs import UNREADABLE, encode
 from schemas.outputs import Alert
 from stream.alerts import STALLED, STORM, closed, same_episode
 from stream.batch import LINES
@@ -42,7 +42,7 @@ class Retelling:
             try:
                 alert = msgspec.json.decode(value or b"", type=Alert)
                 reached = msgspec.json.decode(position or b"[]", type=list[int])
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue
             self._last[alert.account_id, alert.rule] = alert
             reached = reached or [_moment(alert)]

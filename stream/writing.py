@@ -168,8 +168,11 @@ class Writer:
                 value = b'%b,"arr":%b}' % (value[:-1], _encode(profile.arr))
         return value
 
-    def overrides(self, said: Said) -> list[bytes]:
-        """Messages of `health.score-changes` that tell the beginning or end of an override; the score stays."""
+    def overrides(self, said: Said, life: bytes) -> list[bytes]:
+        """Messages of `health.score-changes` that tell the beginning or end of an override; the score stays.
+
+        `life` makes their ids others than those of other lives of the partition.
+        """
         accounts, part, found = self._accounts, self._plan.scores[0], []
         for place, row in enumerate(said.rows.tolist()):
             override = override_of(accounts.overrides.get(row), said.as_of_ms)
@@ -191,7 +194,7 @@ class Writer:
                 said.catching_up,
                 override,
             )
-            identity = xxhash.xxh3_128_hexdigest(_encode(change))
+            identity = xxhash.xxh3_128_hexdigest(_encode(change) + life)
             found.append(_encode(msgspec.structs.replace(change, id=identity)))
         return found
 

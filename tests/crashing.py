@@ -18,6 +18,7 @@ from stream.heard import Heard
 from stream.retelling import Retelling
 from tests.driving import Cut, Drive, cuts
 from tests.driving_alerts import alerts_in, changes_in
+from tests.strategies import DAY_MS, NOW_MS
 
 if TYPE_CHECKING:
     from stream.plan import Plan
@@ -90,9 +91,19 @@ class Crashing:
 
 
 def live_through(
-    data: st.DataObject, worker: Crashing, modes: tuple[Mode, ...], crashes: int = 3, *, whole: bool = False
+    data: st.DataObject,
+    worker: Crashing,
+    modes: tuple[Mode, ...],
+    crashes: int = 3,
+    *,
+    whole: bool = False,
+    clock: bool = False,
 ) -> None:
-    """Let a worker live, commit and crash at chance, then finish; with `whole`, no commit is cut short."""
+    """Let a worker live, commit and crash at chance, then finish.
+
+    With `whole`, no commit is cut short; with `clock`, some days pass without an event before a crash, and in the end.
+    """
+    days = 0
     for _ in range(data.draw(st.integers(1, crashes))):
         steps: list[Cut] = data.draw(cuts(worker.pending(), modes))
         for step in steps[: data.draw(st.integers(0, len(steps)))]:
@@ -100,6 +111,9 @@ def live_through(
             worker.drive.take(step.records)
             if step.flush:
                 worker.commit()
+        if clock and worker.drive.mode is Mode.HEAD and data.draw(st.booleans()):
+            days = max(days, data.draw(st.integers(1, 40)))
+            worker.drive.note(worker.drive.engine.tick(NOW_MS + days * DAY_MS))
         worker.commit(data.draw(st.sampled_from((0, None)) if whole else st.one_of(st.integers(0, 12), st.none())))
         worker.crash()
     for step in data.draw(cuts(worker.pending(), modes)):
@@ -107,6 +121,8 @@ def live_through(
         worker.drive.take(step.records)
     worker.drive.turn_to(Mode.HEAD)
     engine = worker.drive.engine
+    if days:
+        worker.drive.note(engine.tick(NOW_MS + days * DAY_MS))
     engine.publisher.heard.give_up(engine.accounts, engine.plan)
     worker.drive.flush()
     if worker.drive.told is not None and worker.drive.engine.as_of is not None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
+    from agents.lane import Lane
     from agents.outbox import Record
-    from agents.processor import Lane
 
 CUTS = {
     "layout": b"l",

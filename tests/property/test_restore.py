@@ -47,7 +47,7 @@ def test_readers_of_changes_hear_one_story_through_all_crashes(
     """Each change goes on from the one before, none comes twice, and the last one is what is so."""
     (records,) = partitions(log).values()
     worker = Crashing(plan_of(policy_text), records)
-    live_through(data, worker, modes)
+    live_through(data, worker, modes, clock=True)
     sent = changes_in(worker.said)
     assert len({msgspec.json.decode(value)["id"] for value in sent}) == len(sent)
     min_change = worker.plan.policy.score.min_change
@@ -68,7 +68,7 @@ def test_and_so_of_policies_with_everything(
 ) -> None:
     (records,) = partitions(log).values()
     worker = Crashing(plan_of(policy_text), records)
-    live_through(data, worker, modes)
+    live_through(data, worker, modes, clock=True)
     changes = [msgspec.json.decode(value, type=ScoreChange) for value in changes_in(worker.said)]
     assert len({change.id for change in changes}) == len(changes)
     told, final = assert_told(changes), messages_of(worker.drive.engine)

@@ -15,6 +15,8 @@ from agents.processor import Processor
 from agents.settings import Settings
 from agents.telemetry import Telemetry
 from stream.engine import Mode
+from stream.heard import Heard
+from stream.retelling import Retelling
 from tests.driving import plan_of
 from tests.stories import DAY, POLICY, START, Story, daily, rule
 
@@ -191,6 +193,8 @@ def test_a_worker_saves_a_border_that_only_an_alert_was_told_of(monkeypatch: pyt
     processor = Processor(story.plan, settings, outbox, telemetry, clock)
     processor.open(0, dict(story.drive.topic))
     lane = processor.lanes[0]
+    lane.hear(Retelling([], 0), Heard())
+    processor.highwater = lambda _tp: 0
     lane.mode = Mode.HEAD
     for day in (9, 10):
         clock.learn(START + day * DAY)

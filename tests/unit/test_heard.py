@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from agents import processor as processors
-from agents.clock import BrokerClock
-from agents.committer import Committer
-from agents.processor import Lane, Processor
-from agents.settings import Settings
-from agents.telemetry import Telemetry
 from schemas.codecs import encode
-from schemas.outputs import ScoreChange
-from schemas.topics import ALERTS, CHANGES
-from stream import changelog
-from stream.batch import LINES
-from stream.engine import Engine, Mode
+from stream.engine import Mode
 from stream.heard import Heard
-from stream.retelling import Retelling
 from tests.driving import plan_of
 from tests.faults.events import MOOD
-from tests.stories import DAY, POLICY, START, Story
+from tests.lives import Lives, told_at_a_time
+from tests.stories import DAY, POLICY, START
 
 if TYPE_CHECKING:
-    from agents.outbox import Outbox
-    from stream.effects import Message
-    from stream.plan import Plan
     from tests.oracle import Record
-
-
-class Lives(Story):
-    """A story whose worker crashes: what readers heard stays, what it did not save is gone."""
-
-    known = 0
-
-    def commit(self) -> None:
-        self.drive.save()
-        self.known = len(self.drive.changes)
-
-    def crash(self, plan: Plan | None = None, *, mode: Mode = Mode.HEAD) -> None:
-        """Go on from the last commit, knowing what readers heard since."""
-        heard = Heard([encode(change) for change in self.drive.changes[self.known :]], len(self.drive.changes))
-        self.plan = plan or self.plan
-        self.drive.engine, self.drive.mode = Engine(self.plan), mode
-        changelog.restore(self.drive.engine, self.drive.topic)
-        self.drive.engine.publisher.hear(heard, self.drive.engine.as_of)
-
-    @property
-    def waits(self) -> bool:
-        return bool(self.drive.engine.publisher.heard)
-
-    @property
-    def heard(self) -> list[tuple[float, float]]:
-        """(from, to) of all changes."""
-        return [(change.from_, change.to) for change in self.drive.changes]
-
-
-def told_at_a_time(story: Lives, count: int) -> list[Record]:
-    records = [story.record(0.2) for _ in range(count)]
-    for record in records:
-        story.drive.take([record])
-    return records
 
 
 def test_the_same_story_is_not_told_again() -> None:
@@ -117,6 +68,22 @@ def test_what_a_half_written_commit_had_saved_goes_on_at_once() -> None:
     assert not story.waits
     story.use(0.3, 1)
     assert story.heard == [(0, 30), (30, 60), (60, 70)]
+
+
+def test_a_revision_that_grew_by_something_else_is_not_as_far() -> None:
+    """The next life comes by another event first: as many events, but not yet at the same moment."""
+    story = Lives("")
+    story.use(0.1, 3)
+    story.commit()
+    last = story.record(1.5)
+    story.drive.take([last])
+    assert story.heard == [(0, 30), (30, 0), (0, 10)]
+    story.crash()
+    story.take(1.2, "support-tickets")
+    assert story.waits
+    story.drive.take([last])
+    assert not story.waits
+    assert story.heard == [(0, 30), (30, 0), (0, 10)]
 
 
 def test_an_account_whose_first_change_was_not_saved() -> None:
@@ -189,107 +156,3 @@ def test_the_end_of_an_override_is_told_once() -> None:
     story.crash()
     story.drive.take(end)
     assert [change.override is None for change in story.drive.changes] == [True, False, True]
-
-
-class Posted:
-    """An outbox whose broker has taken everything; each topic was written to before."""
-
-    def __init__(self, *, before: int) -> None:
-        self.records: dict[str, list[Message[Any]]] = {}
-        self.before = before
-
-    def put(self, topic: str, partition: int, records: list[Message[Any]]) -> None:
-        assert partition == 0
-        self.records.setdefault(topic, []).extend(records)
-
-    def count(self, topic: str, _partition: int) -> int:
-        return len(self.records.get(topic, []))
-
-    def end(self, _topic: str, _partition: int, count: int) -> int | None:
-        return self.before + count if count else None
-
-    async def drained(self, _topics: object) -> None:
-        pass
-
-
-def opened(story: Lives, outbox: Posted, heard: Heard) -> tuple[Processor, Lane]:
-    settings = Settings(partitions=1, time="event")
-    processor = Processor(story.plan, settings, cast("Outbox", outbox), Telemetry(), BrokerClock())
-    processor.open(0, dict(story.drive.topic))
-    lane = processor.lanes[0]
-    lane.hear(Retelling([], 7), heard)
-    return processor, lane
-
-
-def ahead(story: Lives) -> Heard:
-    """A change of which the story knows nothing, and never will."""
-    change = story.drive.changes[-1]
-    return Heard([encode(msgspec.structs.replace(change, to=80.0, revision=change.revision + 9))], 42)
-
-
-def test_when_all_that_was_there_is_applied_nobody_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    for ends_known in (True, False):
-        story = Lives("")
-        story.use(0.1, 3)
-        story.commit()
-        outbox = Posted(before=0)
-        processor, lane = opened(story, outbox, ahead(story))
-        ends = dict.fromkeys(LINES, 3)
-        if ends_known:
-            processor.highwater = lambda tp, ends=ends: ends.get(tp.topic, 0)  # type: ignore[misc]
-        processor._agree(lane)
-        assert lane.engine.publisher.heard
-        if ends_known:
-            ends.update(dict.fromkeys(LINES, 1_000))  # what comes later is not waited for
-            lane.engine.position.update(dict.fromkeys(LINES, 3))
-            processor._agree(lane)
-        else:
-            monkeypatch.setattr(processors, "IDLE_S", -1.0)
-            asyncio.run(processor.tick())
-        assert not lane.engine.publisher.heard
-        assert lane.changed
-        processor.flush(lane)
-        (change,) = [msgspec.json.decode(sent.value, type=ScoreChange) for sent in outbox.records[CHANGES]]
-        assert (change.from_, change.to) == (80, 30)
-
-
-def test_a_commit_says_up_to_where_it_knows_what_readers_heard() -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
-    outbox = Posted(before=100)
-    processor, lane = opened(story, outbox, ahead(story))
-
-    async def offsets(_offsets: object) -> bool:
-        return True
-
-    committer = Committer(
-        processor,
-        cast("Outbox", outbox),
-        Telemetry(),
-        changelog_topic="log",
-        commit_offsets=offsets,
-        on_fatal=lambda error: pytest.fail(str(error)),
-        rarely_s=0,
-    )
-
-    def commit() -> dict[bytes, int]:
-        """Up to where the last commit knows alerts and changes."""
-        outbox.records["log"] = []
-        lane.changed = True
-        asyncio.run(committer.commit(periodic=False))
-        return {sent.key: json.loads(sent.value) for sent in outbox.records["log"] if sent.key in (b"a", b"c")}
-
-    asyncio.run(committer.introduce())
-    first = {sent.key: sent.value for sent in outbox.records["log"]}
-    assert (first[b"a"], first[b"c"]) == (b"0", b"42"), "the first life to know of this: later ones read from here"
-    assert commit() == {}, "neither is agreed on"
-    lane.told = None
-    assert commit() == {b"a": 0}
-    lane.engine.publisher.heard.give_up(lane.engine.accounts, lane.engine.plan)
-    assert commit() == {b"a": 0, b"c": 101}, "one change was told: what readers heard is not so"
-    assert commit() == {b"a": 0, b"c": 101}
-    opened_again = Processor(story.plan, Settings(partitions=1), cast("Outbox", outbox), Telemetry(), BrokerClock())
-    log = {sent.key: sent.value for sent in outbox.records["log"] if sent.value is not None}
-    opened_again.open(0, {**story.drive.topic, **log})
-    assert opened_again.lanes[0].books.told == {ALERTS: 0, CHANGES: 101}

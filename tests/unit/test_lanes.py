@@ -12,13 +12,16 @@ from faust.types import TP
 from agents import processor as processors
 from agents.clock import BrokerClock
 from agents.consumer import Records
+from agents.lane import Lane
 from agents.outbox import Outbox
-from agents.processor import Lane, Processor
+from agents.processor import Processor
 from agents.settings import Settings, default_policy
 from agents.telemetry import Telemetry
 from stream.effects import Effects
+from stream.heard import Heard
 from stream.plan import compile_plan
 from stream.policy import parse_policy
+from stream.retelling import Retelling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +61,7 @@ def worker() -> tuple[Processor, Lane, Source]:
     processor = Processor(plan, Settings(partitions=1), outbox, telemetry, clock)
     processor.source = source
     processor.open(0, {})
+    processor.lanes[0].hear(Retelling([], 0), Heard())
     return processor, processor.lanes[0], source
 
 
@@ -112,6 +116,20 @@ def test_records_that_the_broker_removed_are_counted(worker: tuple[Processor, La
     asyncio.run(processor.take(fetched(10, 14)))
     assert offsets(lane) == [0, 1, 2, 3, 10, 11, 12, 13]
     assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 6
+
+
+def test_where_the_broker_has_removed_all_there_is_nothing_lags(
+    worker: tuple[Processor, Lane, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No fetch will ever tell of it."""
+    monkeypatch.setattr(processors, "STALLED_S", -1.0)
+    processor, lane, source = worker
+    lane.engine.position["product-usage"] = 4
+    processor.highwater = lambda tp: 9 if tp == USAGE else 0
+    source.first = 9
+    asyncio.run(processor.tick())
+    assert sum(processor.lag(lane).values()) == 0
+    assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 5
 
 
 def test_a_new_topic_that_begins_late_has_lost_nothing(worker: tuple[Processor, Lane, Source]) -> None:

@@ -48,6 +48,21 @@ class Broker:
         return self._written(batch.records)
 
 
+def test_what_the_broker_has_twice_moves_no_end_of_what_was_before_it() -> None:
+    """An answer was lost, the client sent again: offsets behind it grow by one more than the records that were put."""
+
+    async def story() -> None:
+        broker: Any = Broker(100)
+        outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: True, on_fatal=print)
+        for _ in range(3):
+            outbox.put("t", 0, [Message(b"k", b"v")])
+            await outbox.drained(lambda _topic: True)
+            broker.end += 1
+        assert [outbox.end("t", 0, count) for count in (1, 2, 3, 3)] == [101, 103, 105, 105]
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("count", [1, FEW, FEW + 1, 5 * FEW + 3])
 def test_the_end_of_what_was_put_is_known_once_it_is_acknowledged(count: int) -> None:
     async def story() -> None:
