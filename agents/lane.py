@@ -60,8 +60,10 @@ class Lane:
         """Learn, before the first event, what readers were told."""
         self.told = alerts
         self.engine.publisher.hear(changes, self.engine.as_of)
-        self.books.told = {ALERTS: 0, CHANGES: changes.end, **self.books.told}
-        self.knows = dict(self.books.told)
+        known = {ALERTS: 0, CHANGES: changes.end, **self.books.told}
+        # Not beyond the end: a topic that was made anew begins at 0 again.
+        self.knows = {ALERTS: min(known[ALERTS], alerts.end), CHANGES: min(known[CHANGES], changes.end)}
+        self.books.told = dict(self.knows)
         self.applied_at = time.monotonic()
         self.ready = True
 

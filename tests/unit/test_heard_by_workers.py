@@ -256,6 +256,15 @@ def test_a_commit_says_up_to_where_it_knows_what_readers_heard() -> None:
     assert opened_again.lanes[0].books.told == {ALERTS: 7, CHANGES: 101}
 
 
+def test_where_a_topic_was_made_anew_what_is_known_begins_anew() -> None:
+    story = Lives("")
+    story.use(0.1, 3)
+    story.commit()
+    story.drive.topic.update({b"a": b"500", b"c": b"900"})
+    _, lane = opened(story, Posted(before=0), Heard([], 12))
+    assert lane.books.told == lane.knows == {ALERTS: 7, CHANGES: 12}
+
+
 def test_what_is_agreed_on_is_written_with_the_state_that_knows_it_and_not_before() -> None:
     """While a commit waits for its outputs, other lanes may be introduced."""
     story = Lives("")
