@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.oracle_events import Record
 
 
-@settings(max_examples=25)
+@settings(max_examples=40)
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), rich_policies())
 def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old: str, new: str) -> None:
     (records,) = partitions(log).values()

@@ -61,7 +61,7 @@ def test_readers_of_changes_hear_one_story_through_all_crashes(
         assert abs(change.to - final[account].value) <= min_change + 1e-9
 
 
-@settings(max_examples=20)
+@settings(max_examples=40)
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), st.sampled_from(((Mode.HEAD,), tuple(Mode))))
 def test_and_so_of_policies_with_everything(
     data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]

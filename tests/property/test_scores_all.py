@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 DAYS = ("1d", "2d", "7d", "30d", "45d")
 
 
-@settings(max_examples=20)
+@settings(max_examples=30)
 @given(st.data(), plausible_logs(**RICH), rich_policies(), st.sampled_from(CATCHING_UP))
 def test_final_scores_and_outcomes_are_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
