@@ -49,6 +49,14 @@ class Lives(Story):
         return [(change.from_, change.to) for change in self.drive.changes]
 
 
+def saved() -> Lives:
+    """A story of three uses, a score of 30, that is committed."""
+    story = Lives("")
+    story.use(0.1, 3)
+    story.commit()
+    return story
+
+
 def told_at_a_time(story: Lives, count: int) -> list[Record]:
     """Let a story take so many uses of one day, each in a step of its own."""
     records = [story.record(0.2) for _ in range(count)]

@@ -12,7 +12,7 @@ from stream.engine import Mode
 from stream.heard import Heard
 from tests.driving import plan_of
 from tests.faults.events import MOOD
-from tests.lives import Lives, told_at_a_time
+from tests.lives import Lives, saved, told_at_a_time
 from tests.stories import DAY, POLICY, START
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_the_same_story_is_not_told_again() -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     records = told_at_a_time(story, 3)
     before = story.heard
     assert before == [(0, 30), (30, 40), (40, 50), (50, 60)]
@@ -57,9 +55,7 @@ def test_what_rose_and_fell_within_one_step_of_the_next_life_is_taken_back(mode:
 
 
 def test_what_a_half_written_commit_had_saved_goes_on_at_once() -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     known = story.known
     story.use(0.2, 3)
     story.commit()
@@ -72,9 +68,7 @@ def test_what_a_half_written_commit_had_saved_goes_on_at_once() -> None:
 
 def test_a_revision_that_grew_by_something_else_is_not_as_far() -> None:
     """The next life comes by another event first: as many events, but not yet at the same moment."""
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     last = story.record(1.5)
     story.drive.take([last])
     assert story.heard == [(0, 30), (30, 0), (0, 10)]
@@ -96,9 +90,7 @@ def test_an_account_whose_first_change_was_not_saved() -> None:
 
 
 def test_what_was_told_under_another_policy_goes_on_with_that_as_its_cause() -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     records = told_at_a_time(story, 2)
     other = POLICY.replace("hundred_at = 10", "hundred_at = 20").replace("measures.tickets", "measures.other")
     story.crash(plan_of(other.format(rules="", window="1d")))
@@ -110,9 +102,7 @@ def test_what_was_told_under_another_policy_goes_on_with_that_as_its_cause() -> 
 
 
 def test_a_score_or_a_band_that_is_gone_and_what_is_no_change_are_left_out() -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     (first,) = story.drive.changes
     gone = msgspec.structs.replace(first, score="gone", to=1.0)
     renamed = msgspec.structs.replace(first, band_to="purple", to=20.0)
@@ -130,9 +120,7 @@ def override(story: Lives, day: float, **fields: Any) -> Record:
 
 @pytest.mark.parametrize("later", [None, "clear_override", "override"])
 def test_an_override_that_was_told_is_told_again_only_where_it_is_another(later: str | None) -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     records = [override(story, 0.2)]
     story.drive.take(records)
     assert [change.cause for change in story.drive.changes] == ["event", "override"]

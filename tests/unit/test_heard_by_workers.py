@@ -24,7 +24,7 @@ from stream.batch import LINES
 from stream.heard import Heard
 from stream.retelling import Retelling
 from tests.driving import fetches_of
-from tests.lives import Lives, told_at_a_time
+from tests.lives import Lives, saved, told_at_a_time
 from tests.stories import DAY, START
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ def ahead(story: Lives) -> Heard:
 
 @pytest.mark.parametrize("idle", [True, False])
 def test_when_all_that_was_there_is_applied_nobody_is_waited_for(idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     outbox = Posted(before=0)
     processor, lane = opened(story, outbox, ahead(story))
     ends = dict.fromkeys(TOPICS, 3)
@@ -141,9 +139,7 @@ def test_when_all_that_was_there_is_applied_nobody_is_waited_for(idle: bool, mon
 def test_nobody_is_given_up_before_the_ends_of_all_sources_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Right after partitions have come, an unknown end is no lack of lag: more may be there."""
     monkeypatch.setattr(processors, "IDLE_S", -1.0)
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     records = [story.record(0.11), story.record(0.11, account="newco")]
     story.drive.take(records)
     outbox = Posted(before=0)
@@ -159,9 +155,7 @@ def test_nobody_is_given_up_before_the_ends_of_all_sources_are_known(monkeypatch
 
 
 def test_a_border_that_only_the_clock_passed_is_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     story.pass_to(3)
     assert story.heard == [(0, 30), (30, 0)]
     outbox = Posted(before=0)
@@ -180,9 +174,7 @@ def test_a_border_that_only_the_clock_passed_is_not_taken_back(monkeypatch: pyte
 def test_nothing_is_done_before_what_was_told_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading it takes a while, in which timers go on and another rebalance may let records through."""
     monkeypatch.setattr(processors, "IDLE_S", -1.0)
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     records = told_at_a_time(story, 2)
     outbox = Posted(before=len(story.heard))
     processor, lane = opened(story, outbox, None, time="live")
@@ -202,9 +194,7 @@ def test_nothing_is_done_before_what_was_told_is_known(monkeypatch: pytest.Monke
 
 def test_no_life_uses_an_id_of_another_one() -> None:
     """Even where it says the very same: a reader that drops what it had before would drop news."""
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     (first,) = story.drive.changes
     again = Lives("")
     again.drive.engine.publisher.hear(Heard([], 5), None)
@@ -227,9 +217,7 @@ def test_what_is_no_change_keeps_no_worker_from_beginning() -> None:
 
 
 def test_a_commit_says_up_to_where_it_knows_what_readers_heard() -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     outbox = Posted(before=100)
     processor, lane = opened(story, outbox, ahead(story))
     committer = commits(processor, outbox)
@@ -257,9 +245,7 @@ def test_a_commit_says_up_to_where_it_knows_what_readers_heard() -> None:
 
 
 def test_where_a_topic_was_made_anew_what_is_known_begins_anew() -> None:
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     story.drive.topic.update({b"a": b"500", b"c": b"900"})
     _, lane = opened(story, Posted(before=0), Heard([], 12))
     assert lane.books.told == lane.knows == {ALERTS: 7, CHANGES: 12}
@@ -267,9 +253,7 @@ def test_where_a_topic_was_made_anew_what_is_known_begins_anew() -> None:
 
 def test_what_is_agreed_on_is_written_with_the_state_that_knows_it_and_not_before() -> None:
     """While a commit waits for its outputs, other lanes may be introduced."""
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
+    story = saved()
     outbox = Posted(before=100)
     processor, lane = opened(story, outbox, ahead(story))
     lane.books.told[CHANGES] = lane.knows[CHANGES] = 3
