@@ -95,7 +95,7 @@ bench: system setup ## Measure speed (minutes; leave the machine alone)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 # An empty -m runs the quick faults of CI too, so that the table is whole.
-faults: system setup ## Inject every fault, the long ones too (most of an hour)
+faults: system setup ## Inject every fault, the long ones too (some 20 minutes)
 	$(BIN)/python -m pytest -m "" --numprocesses 3 --dist loadfile tests/faults tests/broker $(ARGS)
 
 system: export LOOK_FOR_PARTS := $(LOOK_FOR_PARTS)

@@ -4,7 +4,7 @@ A worker that crashed may have told changes after its last commit. The next one 
 batches perhaps: it would tell some changes twice, others in other steps, and what rose and fell within one batch never,
 so that readers keep a score that holds nowhere else. So it reads what was told after the commit, tells nothing of these
 accounts until they have come as far (their revision says so), and then goes on from what readers heard last. Pure;
-called by `stream.engine`, filled by `agents.told`.
+called by `stream.publishing`, filled by `agents.told`.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class KafkaServer:
         """
         self._given_dir = data_dir
         self._heap_mb = heap_mb
-        self._jvm = [*(_LASTING if lasting else _SHORT_LIVED)]
+        self._jvm = _LASTING if lasting else _SHORT_LIVED
         self._settings = dict(settings or {})
         self._listeners = dict(listeners or {})
         self._home: Path | None = None
