@@ -1,6 +1,6 @@
 """Topics as data: names, keys, retention, compaction.
 
-Owns what each topic should look like. Knows no client; `agents.topics_admin` compares this with a broker and creates
+Owns what each topic should look like. Knows no client; `agents.kafka.topics` compares this with a broker and creates
 what lacks.
 """
 
@@ -27,7 +27,7 @@ ORIGIN_HEADER = "vitals.origin"
 """Header of an inbox record: the source its event came from."""
 ERROR_HEADER = "vitals.error."
 POSITION_HEADER = "vitals.position"
-"""Header of an alert: how far its worker had come when it told it (see `stream.retelling`)."""
+"""Header of an alert: how far its worker had come when it told it (see `stream.recovery.alert_reconciler`)."""
 LARGEST_RECORD = 20 * 1024 * 1024
 LARGEST_TABLE = 8 * 1024 * 1024
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.backtest.lens import choose, look
-from agents.files import DEDUP_IDS, STEP_EVENTS, TimedEvent, batches_of
+from agents.backtest.score_reader import choose, look
+from agents.files.replay import DEDUP_IDS, STEP_EVENTS, TimedEvent, batches_of
 from schemas.codecs import EARLIEST_MS
 from schemas.events import PROFILE_SOURCE
 from schemas.topics import DAY_MS
-from stream.columns import Rows
-from stream.effects import DeadLetter
-from stream.engine import Engine, Mode
-from stream.plan import Plan
+from stream.columns.columns import Rows
+from stream.engine.engine import Engine, Mode
+from stream.plan.plan import Plan
+from stream.publishing.effects import DeadLetter
 
 NOT_SCORED = -1
 

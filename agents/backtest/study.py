@@ -35,7 +35,7 @@ from agents.backtest.report import (
     Review,
 )
 from schemas.topics import DAY_MS
-from stream.policy import Band
+from stream.policy.policy import Band
 
 Flags = NDArray[np.bool_]
 Times = NDArray[np.int64]

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from schemas.topics import ALERTS, SCORES
-from tests.boards import NOON, TOKEN, alert, score
 from tests.broker.kafka_server import free_port
+from tests.driving.boards import NOON, TOKEN, alert, score
 from tests.faults import topic_log
 from tests.faults.deployment import Deployment
 from tests.faults.events import END_MS, HOUR_MS, USAGE, event

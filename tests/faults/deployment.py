@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Self
 
 from kafka.errors import KafkaError
 
-from agents.topics_admin import create_topics
-from tests import oracle, oracle_alerts
+from agents.kafka.topics import create_topics
 from tests.broker.kafka_server import KafkaServer, free_port
 from tests.faults import topic_log, verdict
 from tests.faults.events import TEMPLATE
 from tests.faults.worker_process import LAG, WORKER, WorkerProcess
+from tests.oracle import alerts as oracle_alerts
+from tests.oracle import engine as oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

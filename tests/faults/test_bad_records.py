@@ -10,11 +10,11 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from schemas.topics import LARGEST_RECORD
-from tests import oracle
 from tests.faults import topic_log, verdict
 from tests.faults.deployment import Deployment
 from tests.faults.events import BILLING, END_MS, HOUR_MS, SURVEYS, TICKETS, USAGE, accounts_of, event, misplaced
 from tests.faults.topic_log import PARTITIONS, Codec, Message
+from tests.oracle import engine as oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tests import oracle
 from tests.faults.topic_log import Stored, partition_of
-from tests.oracle_events import ACCOUNTS, RejectedError, read_event
+from tests.oracle import engine as oracle
+from tests.oracle.events import ACCOUNTS, RejectedError, read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

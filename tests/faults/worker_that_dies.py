@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from agents.cli import app
-from agents.committer import Committer
+from agents.cli.main import app
+from agents.worker.checkpoint import Committer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from faust.types import TP
 
-    from agents.lane import Lane
-    from agents.outbox import Record
+    from agents.worker.outbox import Record
+    from agents.worker.task import Lane
 
 CUTS = {
     "layout": b"l",

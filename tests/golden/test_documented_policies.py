@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.policy import parse_policy
+from stream.policy.policy import parse_policy
 from tests.golden.replays import Log, day_ms, gives, near, play, values
 
 PAGE = (Path(__file__).parents[2] / "docs/POLICIES.md").read_text(encoding="utf-8")

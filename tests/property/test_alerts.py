@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.engine import Mode
-from tests.crashing import Crashing, live_through
-from tests.driving import Cut, cuts, open_episodes, partitions, plan_of
-from tests.driving_alerts import Observed, Reader, WatchedAlerts, alerts_in, assert_open_at_borders
-from tests.oracle_alerts import alerts_at_borders, alerts_on_arrival, snoozed_at
-from tests.strategies import DAY_MS, HOUR_MS, NOW_MS
-from tests.strategies_alerts import alerting_cases
+from stream.engine.engine import Mode
+from tests.driving.alerts import Observed, Reader, WatchedAlerts, alerts_in, assert_open_at_borders
+from tests.driving.crashes import Crashing, live_through
+from tests.driving.engine import Cut, cuts, open_episodes, partitions, plan_of
+from tests.oracle.alerts import alerts_at_borders, alerts_on_arrival, snoozed_at
+from tests.strategies.alerts import alerting_cases
+from tests.strategies.policies import DAY_MS, HOUR_MS, NOW_MS
 
 if TYPE_CHECKING:
-    from stream.engine import Engine
-    from tests.oracle import Record
+    from stream.engine.engine import Engine
+    from tests.oracle.engine import Record
 
 Case = tuple[str, list["Record"]]
 

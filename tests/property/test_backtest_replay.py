@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from agents.backtest.lens import choose, look
 from agents.backtest.replay import Grid, TooShortError, Track, lay_out, replay
-from agents.files import TimedEvent, batches_of
+from agents.backtest.score_reader import choose, look
+from agents.files.replay import TimedEvent, batches_of
 from schemas.codecs import decode, times_ms
-from stream.engine import Engine, Mode
-from stream.plan import Plan
-from tests.driving import plan_of
-from tests.strategies import policies
-from tests.strategies_events import ACCOUNTS, DAY_MS, NOW_MS, SOURCES, events, profiles
+from stream.engine.engine import Engine, Mode
+from stream.plan.plan import Plan
+from tests.driving.engine import plan_of
+from tests.strategies.events import ACCOUNTS, DAY_MS, NOW_MS, SOURCES, events, profiles
+from tests.strategies.policies import policies
 
 SPAN_MS = 12 * DAY_MS
 

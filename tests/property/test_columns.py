@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.columns import PaneColumn
-from stream.hashing import HashIndex
-from stream.members import PAGE_ENTRY, PAGE_MEMBERS, Members
-from stream.panes import UNIT_MS
-from stream.seen import SeenIds, Segment
+from stream.columns.columns import PaneColumn
+from stream.columns.hash_index import HashIndex
+from stream.columns.members import PAGE_ENTRY, PAGE_MEMBERS, Members
+from stream.columns.panes import UNIT_MS
+from stream.ingest.event_ids import SeenIds, Segment
 
 DAY_MS = UNIT_MS["day"]
 ROWS = 3

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.chosen import choose
-from stream.engine import Mode
-from stream.forecast import Forecast, Step, forecast, scores_ahead
-from stream.panes import UNIT_MS
-from tests.driving import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
-from tests.oracle import AccountScore, Record, border_unit_ms, final_scores, read_policy
-from tests.strategies import DAY_MS, NOW_MS, policies
+from stream.columns.panes import UNIT_MS
+from stream.engine.engine import Mode
+from stream.explain.forecast import Forecast, Step, forecast, scores_ahead
+from stream.explain.selector import choose
+from tests.driving.engine import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
+from tests.oracle.engine import AccountScore, Record, border_unit_ms, final_scores, read_policy
+from tests.strategies.policies import DAY_MS, NOW_MS, policies
 
 
 def step_at(found: Forecast, moment_ms: int) -> Step:

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.files import replay_files
-from agents.history import DayScore, score_history
-from stream.chosen import choose
-from tests.driving import CLOSE, plan_of
-from tests.oracle import AccountScore, Record, border_scores, final_scores
-from tests.strategies import DAY_MS, NOW_MS, logs, policies
+from agents.files.history import DayScore, score_history
+from agents.files.replay import replay_files
+from stream.explain.selector import choose
+from tests.driving.engine import CLOSE, plan_of
+from tests.oracle.engine import AccountScore, Record, border_scores, final_scores
+from tests.strategies.policies import DAY_MS, NOW_MS, logs, policies
 
 
 def written(log: list[Record], folder: str) -> list[Path]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.batch import LINES
-from stream.engine import Mode
-from stream.merge import Merge
-from tests.driving import Drive, Watched, assert_same, fetch_of, partitions, plan_of, plausible_logs, scores_of
-from tests.oracle import Record, border_scores, final_scores
-from tests.strategies import NOW_MS, policies
+from stream.engine.engine import Mode
+from stream.ingest.batch import LINES
+from stream.ingest.merge import Merge
+from tests.driving.engine import Drive, Watched, assert_same, fetch_of, partitions, plan_of, plausible_logs, scores_of
+from tests.oracle.engine import Record, border_scores, final_scores
+from tests.strategies.policies import NOW_MS, policies
 
 DAYS = ("1d", "7d", "30d")
 

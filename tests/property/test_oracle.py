@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracle import Record, border_scores, final_scores, outcomes
-from tests.strategies import (
+from tests.oracle.engine import Record, border_scores, final_scores, outcomes
+from tests.strategies.policies import (
     NOW_MS,
     SOURCES,
     Sent,

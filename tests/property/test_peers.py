@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from schemas.events import ProfileEvent, SurveyEvent, UsageEvent
 from schemas.outputs import ScoreChange, ScoreMessage
 from schemas.peers import PeersMessage, read_score
-from stream import changelog
-from stream.batch import PEERS, Batch
-from stream.engine import Engine, Mode
-from stream.peer_book import PeerBook
-from stream.peers import MOST_VALUES, Peers, table_of
-from tests.driving import plan_of
-from tests.oracle_peers import DAY_MS, ENTERPRISE, Happened, Known, When, percentile, percentile_at
+from stream.consumers.peer_values import PeerBook
+from stream.engine.engine import Engine, Mode
+from stream.ingest.batch import PEERS, Batch
+from stream.recovery import changelog
+from stream.scoring.peers import MOST_VALUES, Peers, table_of
+from tests.driving.engine import plan_of
+from tests.oracle.peers import DAY_MS, ENTERPRISE, Happened, Known, When, percentile, percentile_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from schemas.events import Event
-    from stream.effects import Effects
+    from stream.publishing.effects import Effects
 
 FIRST_MS = 20_000 * DAY_MS
 HOUR_MS = DAY_MS // 24

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import changelog
-from stream.engine import Engine, Mode
-from stream.writing import RESIDUE
-from tests.driving import (
+from stream.engine.engine import Engine, Mode
+from stream.publishing.encoding import RESIDUE
+from stream.recovery import changelog
+from tests.driving.engine import (
     Drive,
     assert_same,
     cuts,
@@ -23,8 +23,8 @@ from tests.driving import (
     plausible_logs,
     scores_of,
 )
-from tests.oracle import Record, final_scores
-from tests.strategies import DAY_MS, NOW_MS, policies
+from tests.oracle.engine import Record, final_scores
+from tests.strategies.policies import DAY_MS, NOW_MS, policies
 
 DAYS = ("1d", "2d", "7d", "30d")
 LINE = 'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'

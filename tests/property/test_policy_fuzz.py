@@ -20,13 +20,13 @@ from hypothesis import event as seen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.files import replay_files
+from agents.files.replay import replay_files
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
-from stream import changelog
-from stream.engine import Engine
-from stream.plan import Plan, compile_plan
-from stream.policy import Policy, PolicyError, Problem, parse_policy
-from tests.driving import open_episodes
+from stream.engine.engine import Engine
+from stream.plan.plan import Plan, compile_plan
+from stream.policy.policy import Policy, PolicyError, Problem, parse_policy
+from stream.recovery import changelog
+from tests.driving.engine import open_episodes
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.outputs import ScoreChange
-from stream.engine import Mode
-from tests.crashing import Crashing, live_through
-from tests.driving import assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
-from tests.driving_alerts import changes_in
-from tests.driving_scores import assert_told, messages_of
-from tests.oracle import Record, final_scores, outcomes
-from tests.strategies import NOW_MS, RICH, policies
-from tests.strategies_rich import rich_policies
+from stream.engine.engine import Mode
+from tests.driving.alerts import changes_in
+from tests.driving.crashes import Crashing, live_through
+from tests.driving.engine import assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
+from tests.driving.scores import assert_told, messages_of
+from tests.oracle.engine import Record, final_scores, outcomes
+from tests.strategies.policies import NOW_MS, RICH, policies
+from tests.strategies.rich_policies import rich_policies
 
 
 @given(

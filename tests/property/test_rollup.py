@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.outputs import RollupMessage, ScoreMessage, ScoreValue
-from stream.rollup import Rollup
+from stream.consumers.rollup import Rollup
 
 ACCOUNTS = ("a", "b", "c", "d")
 PARENTS = (None, "p", "q", "a")

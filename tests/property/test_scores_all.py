@@ -10,9 +10,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.engine import Engine, Mode
-from tests.driving import CATCHING_UP, Cut, Drive, cuts, driven, partitions, plan_of, plausible_logs
-from tests.driving_scores import (
+from stream.engine.engine import Engine, Mode
+from tests.driving.engine import CATCHING_UP, Cut, Drive, cuts, driven, partitions, plan_of, plausible_logs
+from tests.driving.scores import (
     Message,
     WatchedScores,
     assert_nominal,
@@ -21,8 +21,8 @@ from tests.driving_scores import (
     messages_of,
     restarted,
 )
-from tests.oracle import AccountScores, Record, border_scores_all, final_scores_all, outcomes
-from tests.strategies import (
+from tests.oracle.engine import AccountScores, Record, border_scores_all, final_scores_all, outcomes
+from tests.strategies.policies import (
     DAY_MS,
     LATEST_MS,
     NOW_MS,
@@ -35,7 +35,7 @@ from tests.strategies import (
     sent_records,
     toml_value,
 )
-from tests.strategies_rich import rich_policies
+from tests.strategies.rich_policies import rich_policies
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

@@ -13,17 +13,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.outputs import ScoreMessage
-from stream.engine import Engine, Mode
-from tests.driving import cuts, open_episodes, partitions, plan_of, plausible_logs
-from tests.driving_scores import messages_of
-from tests.driving_shadow import Alone, Both
-from tests.strategies import DAY_MS, RICH, policies
-from tests.strategies_rich import rich_policies
+from stream.engine.engine import Engine, Mode
+from tests.driving.engine import cuts, open_episodes, partitions, plan_of, plausible_logs
+from tests.driving.scores import messages_of
+from tests.driving.shadow import Alone, Both
+from tests.strategies.policies import DAY_MS, RICH, policies
+from tests.strategies.rich_policies import rich_policies
 
 if TYPE_CHECKING:
-    from stream.plan import Plan
-    from tests.driving import Cut
-    from tests.oracle import Record
+    from stream.plan.plan import Plan
+    from tests.driving.engine import Cut
+    from tests.oracle.engine import Record
 
 RULES = """
 [alerts.low]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.driving import partitions, plan_of
-from tests.driving_alerts import Observed, WatchedAlerts
-from tests.strategies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, Sent, log_of, times_ms
+from tests.driving.alerts import Observed, WatchedAlerts
+from tests.driving.engine import partitions, plan_of
+from tests.strategies.policies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, Sent, log_of, times_ms
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
-    from tests.oracle import Record
+    from tests.oracle.engine import Record
 
 WITHIN_MS = 7 * 60_000
 POLICY = """
