@@ -18,7 +18,7 @@ CHANGES = "health.score-changes"
 ALERTS = "health.alerts"
 ROLLUPS = "health.rollups"
 SHADOW = "health.shadow"
-INBOX = "vitals-inbox"
+REPARTITION = "vitals-inbox"
 PEERS = "vitals-peers"
 DLQ_SUFFIX = ".dlq"
 WEBHOOK_DLQ = f"{ALERTS}.webhook{DLQ_SUFFIX}"
@@ -77,7 +77,7 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         for name in EVENT_TYPES
     ]
     letters.append(Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD))
-    inbox = Topic(INBOX, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
+    inbox = Topic(REPARTITION, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
     # Kept for as long as the events, so that a replay meets the same tables at the same places.
     peers = Topic(PEERS, "internal", "none", "delete", 400 * DAY_MS, LARGEST_TABLE, stamped_by_broker=True)
     return (*inputs, *outputs, *letters, inbox, peers, changelog(group))

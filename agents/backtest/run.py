@@ -188,7 +188,7 @@ def _notes(material: _Material, plans: Sequence[Plan], leads: Sequence[Lead]) ->
     strangers = len(material.outcomes.accounts - grid.accounts.keys())
     if strangers:
         notes.append(f"{strangers} accounts have outcomes and no event that counts: they are left out")
-    early = int((known.churn_ms <= grid.borders[0]).sum())
+    early = int((known.churn_ms <= grid.boundaries[0]).sum())
     if early:
         notes.append(f"{early} accounts churned before the first cutoff: they are left out")
     for lead in leads:
@@ -205,7 +205,7 @@ def _fit(request: Request, target: Path, material: _Material, plan: Plan, track:
     samples = Samples(grid, material.known, request.fit_lead, ~np.isnan(track.scores[:: grid.every]))
     cutoff_ms = grid.cutoffs[samples.cutoff]
     split = fitting.split_by_time(cutoff_ms, lead_ms, samples.account, samples.churned)
-    points = track.points[samples.chosen].astype(np.float64)
+    points = track.points[samples.selected].astype(np.float64)
     weights = weights_of(plan.policy, material.score)
     if weights is None:
         raise fitting.FitError(

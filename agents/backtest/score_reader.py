@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from stream.columns.columns import Rows
 from stream.engine.engine import Engine
-from stream.explain.selector import Chosen, UnknownScoreError, choose, reading
+from stream.explain.selector import SelectedScore, UnknownScoreError, reading, select_score
 from stream.policy.policy import Band, Policy, Score
 
-__all__ = ["Look", "UnknownScoreError", "bands_of", "choose", "look", "score_of", "stands_in_score", "weights_of"]
+__all__ = ["Look", "UnknownScoreError", "bands_of", "look", "score_of", "select_score", "stands_in_score", "weights_of"]
 
 _FULL = 100.0
 
@@ -34,13 +34,13 @@ class Look(NamedTuple):
     costs: NDArray[np.float64]
 
 
-def look(engine: Engine, rows: Rows, chosen: Chosen) -> Look:
+def look(engine: Engine, rows: Rows, selected: SelectedScore) -> Look:
     """What a score says of these rows now."""
     scored = engine.score(rows)
-    one = scored.scores[chosen.place]
-    found = reading(engine.plan, chosen, scored)
-    gained = one.contributions[:, : len(chosen.measures)]
-    if chosen.scale is not None:
+    one = scored.scores[selected.place]
+    found = reading(engine.plan, selected, scored)
+    gained = one.contributions[:, : len(selected.measures)]
+    if selected.scale is not None:
         return Look(one.values, one.bands, found.values, -gained)
     costs = np.where(np.isnan(found.points), np.nan, one.weights * _FULL - gained)
     return Look(one.values, one.bands, found.points, costs)
@@ -48,7 +48,7 @@ def look(engine: Engine, rows: Rows, chosen: Chosen) -> Look:
 
 def score_of(policy: Policy, name: str | None) -> Score:
     """The score of that name, or the first. UnknownScoreError when there is none."""
-    return choose(policy, name).score
+    return select_score(policy, name).score
 
 
 def bands_of(policy: Policy, name: str) -> tuple[Band, ...]:
@@ -58,13 +58,13 @@ def bands_of(policy: Policy, name: str) -> tuple[Band, ...]:
 
 def weights_of(policy: Policy, name: str) -> dict[str, float] | None:
     """The weight of each measure in a score, in that order; None when it is no plain weighted mean for all accounts."""
-    chosen = choose(policy, name)
-    score = chosen.score
+    selected = select_score(policy, name)
+    score = selected.score
     if score.model is not None or (score.make_up is not None and score.make_up.groups):
         return None
     if any(part.make_up or part.use for part in score.segments):
         return None
-    own = {measure.name: measure.weight or 0.0 for measure in chosen.measures}
+    own = {measure.name: measure.weight or 0.0 for measure in selected.measures}
     return own if score.make_up is None else dict.fromkeys(own, 0.0) | dict(score.make_up.weights)
 
 

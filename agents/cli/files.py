@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from agents.settings.settings import Settings
     from schemas.outputs import ScoreMessage
     from stream.engine.engine import Engine
-    from stream.explain.distribution import Spread
+    from stream.explain.distribution import Distribution
     from stream.explain.explain import Explanation
-    from stream.explain.selector import Chosen
+    from stream.explain.selector import SelectedScore
     from stream.plan.plan import Plan
     from stream.policy.policy import Policy
 
@@ -50,11 +50,11 @@ NEED_FILES = {
 }
 
 
-def _chosen(policy: Policy, name: str | None) -> Chosen:
-    from stream.explain.selector import UnknownScoreError, choose
+def _selected(policy: Policy, name: str | None) -> SelectedScore:
+    from stream.explain.selector import UnknownScoreError, select_score
 
     try:
-        return choose(policy, name)
+        return select_score(policy, name)
     except UnknownScoreError as error:
         fail(MISUSED, f"--score: {error}")
 
@@ -108,13 +108,13 @@ def score(
     if history:
         replay = _print_history(files, plan, as_of_ms, account=account, name=score, as_csv=as_csv)
     else:
-        chosen = None if score is None else _chosen(plan.policy, score)
+        selected = None if score is None else _selected(plan.policy, score)
         replay = _replayed(files, plan, as_of_ms)
         for message in _messages(replay.engine):
             if account is not None and message.account_id != account:
                 continue
-            if chosen is not None:
-                message.scores = {chosen.name: message.scores[chosen.name]}
+            if selected is not None:
+                message.scores = {selected.name: message.scores[selected.name]}
             typer.echo(msgspec.json.encode(message).decode())
     raise typer.Exit(FAILED if _tell_bad(replay) else DONE)
 
@@ -126,9 +126,9 @@ def _print_history(
 
     from agents.files.history import DayScore, score_history
 
-    chosen = _chosen(plan.policy, name)
+    selected = _selected(plan.policy, name)
     try:
-        days, replay = score_history(files, plan, chosen, as_of_ms=as_of_ms, account=account)
+        days, replay = score_history(files, plan, selected, as_of_ms=as_of_ms, account=account)
     except OSError as error:
         fail(MISUSED, f"{error.filename}: {error.strerror}")
     if as_csv:
@@ -190,27 +190,27 @@ def _from_files(
     from stream.explain.since import moved_since
 
     as_of_ms, since_ms, days = when
-    chosen = _chosen(plan.policy, score)
+    selected = _selected(plan.policy, score)
     earlier: list[ScoreValue | None] = []
 
     def look(_moment: int, engine: Engine) -> None:
         message = _score_of(engine, account)
-        earlier.append(None if message is None else message.scores[chosen.name])
+        earlier.append(None if message is None else message.scores[selected.name])
 
     watch = None if since_ms is None else Watch(lambda _first, _end: [since_ms], look)
     replay = _replayed(files, plan, as_of_ms, watch)
     message = _score_of(replay.engine, account)
     if message is None:
         fail(FAILED, _unknown_account(account))
-    told = explain_message(message, chosen)
+    told = explain_message(message, selected)
     if since_ms is not None:
         if not earlier:
             fail(MISUSED, "--since lies after the moment of the score: name an earlier one, or a later --as-of")
         changes = [msgspec.json.decode(sent.value, type=ScoreChange) for sent in replay.changes_of(account)]
-        mine = [change for change in changes if change.score == chosen.name]
-        told.since = moved_since(since_ms, earlier[0], message.scores[chosen.name], mine)
+        mine = [change for change in changes if change.score == selected.name]
+        told.since = moved_since(since_ms, earlier[0], message.scores[selected.name], mine)
     rows = replay.engine.accounts.index.rows([account])
-    (told.ahead,) = forecast(replay.engine, rows, chosen, days * UNIT_MS["day"])
+    (told.ahead,) = forecast(replay.engine, rows, selected, days * UNIT_MS["day"])
     return told
 
 
@@ -238,7 +238,7 @@ def _from_topic(
         note = f"scored by policy {message.policy}, explained by {plan.label}; name the right one with --policy"
         typer.echo(f"note: {note}", err=True)
     try:
-        told = explain_message(message, _chosen(plan.policy, score))
+        told = explain_message(message, _selected(plan.policy, score))
     except UnknownScoreError as error:
         fail(FAILED, f"{error}; name the right policy with --policy")
     told.needs_files = list(NEED_FILES)
@@ -262,7 +262,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the settings, the policy and the topics on the broker. Changes nothing."""
-    from agents.cli.text_pages import check_page, spread_page
+    from agents.cli.text_pages import check_page, distribution_page
     from agents.settings.settings import SettingsError, unknown_variables
     from stream.plan.plan import compile_plan
 
@@ -284,15 +284,15 @@ def check(
         "longest_window": dict(plan.longest),
         "problems": problems,
     }
-    spread, bad = None, False
+    distribution, bad = None, False
     if against:
-        spread, bad = _spread([*against, *(more or [])], plan, moment(as_of), score)
+        distribution, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
     if as_json:
-        typer.echo(msgspec.json.encode(report if spread is None else report | {"against": spread}).decode())
+        typer.echo(msgspec.json.encode(report if distribution is None else report | {"against": distribution}).decode())
     else:
         typer.echo(check_page(plan, problems, asked_broker=not (offline or against)))
-        if spread is not None:
-            spread_page(spread)
+        if distribution is not None:
+            distribution_page(distribution)
     raise typer.Exit(FAILED if problems or bad else DONE)
 
 
@@ -315,14 +315,14 @@ def _topic_problems(settings: Settings) -> list[str]:
     return [f"{state.topic.name}: {state.problem}" for state in states if state.problem]
 
 
-def _spread(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Spread, bool]:
-    from stream.explain.distribution import spread_of
+def _distribution(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Distribution, bool]:
+    from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
 
-    chosen = _chosen(plan.policy, score)
+    selected = _selected(plan.policy, score)
     replay = _replayed(files, plan, as_of_ms)
     bad = _tell_bad(replay)
     engine = replay.engine
     if engine.as_of is None:
         fail(FAILED, "the files hold no event that counts: there is no account to try the policy on")
-    return spread_of(chosen, reading(plan, chosen, engine.score(engine.accounts.alive()))), bad
+    return distribution_of(selected, reading(plan, selected, engine.score(engine.accounts.alive()))), bad

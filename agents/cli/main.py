@@ -206,8 +206,8 @@ def backtest(
     from agents.backtest.command import Asked, BadUsageError, answer
     from agents.settings.settings import default_policy
 
-    chosen = [(path, policy_of(path)) for path in policy or [default_policy()]]
-    asked = Asked(files, outcomes, chosen, lead, every, score, since, until, fit, fit_lead, html)
+    selected = [(path, policy_of(path)) for path in policy or [default_policy()]]
+    asked = Asked(files, outcomes, selected, lead, every, score, since, until, fit, fit_lead, html)
     try:
         problem = answer(asked, as_json=as_json)
     except BadUsageError as error:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from schemas.outputs import FactorChange, Override, ScoreChange
 from stream.columns.panes import UNIT_MS
-from stream.explain.distribution import Quartiles, Spread
+from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.explain import Explanation
 from stream.explain.forecast import Forecast
 from stream.explain.since import Since, main_changes
@@ -145,18 +145,18 @@ def check_page(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     return "\n".join([head, *(problems or [state])])
 
 
-def spread_page(spread: Spread) -> None:
+def distribution_page(distribution: Distribution) -> None:
     """Print how a policy spreads accounts: histogram, bands, measures, warnings."""
     console = Console(highlight=False)
-    console.print(f"\n{spread.score} of {spread.accounts} accounts: {_quartiles(spread.scores)}")
-    most = max((one.accounts for one in spread.histogram), default=0)
-    for one in spread.histogram:
+    console.print(f"\n{distribution.score} of {distribution.accounts} accounts: {_quartiles(distribution.scores)}")
+    most = max((one.accounts for one in distribution.histogram), default=0)
+    for one in distribution.histogram:
         bar = "█" * round(_BAR * one.accounts / max(most, 1))
         console.print(f"  {one.from_:>3} to {one.to:>3} {one.accounts:>7,} {bar}".rstrip())
-    bands = ", ".join(f"{band.band} {band.accounts:,} ({band.share:.0%})" for band in spread.bands)
+    bands = ", ".join(f"{band.band} {band.accounts:,} ({band.share:.0%})" for band in distribution.bands)
     console.print(f"\nbands: {bands}\n")
     table = Table("measure", "missing", "at 0", "at 100", "min", "q1", "median", "q3", "max")
-    for measure in spread.measures:
+    for measure in distribution.measures:
         figures = ["-"] * 5
         if measure.values is not None:
             values = measure.values
@@ -164,7 +164,7 @@ def spread_page(spread: Spread) -> None:
         shares = (f"{share:.0%}" for share in (measure.missing, measure.at_zero, measure.at_hundred))
         table.add_row(spoken(measure.measure), *shares, *figures)
     console.print(table)
-    for warning in spread.warnings:
+    for warning in distribution.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
 
 

@@ -21,7 +21,7 @@ from agents.settings.settings import Settings
 from schemas.codecs import encode
 from schemas.peers import PeersMessage, read_message, read_score
 from schemas.topics import LARGEST_TABLE, PEERS, SCORES
-from stream.consumers.peer_values import PeerBook
+from stream.consumers.peer_values import PeerValues
 from stream.plan.plan import Plan
 
 _POLL_MS = 500
@@ -51,16 +51,16 @@ class PeersProcess:
         """
         try:
             known = self._known()
-            book = PeerBook(self._plan, None if known is None else known.as_of)
+            book = PeerValues(self._plan, None if known is None else known.as_of)
             for place, record in read_topic(self._consumer, SCORES, lambda: self._stopping):
                 self._take(book.load, place, record)
-            self._say(book.due())
+            self._emit(book.due())
             _log.info("peers", accounts=len(book), tables_as_of=known and known.as_of, written=self._written)
             while not (once or self._stopping):
                 for place, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                     for record in records:
                         self._take(book.take, place, record)
-                self._say(book.due())
+                self._emit(book.due())
         except KafkaError as error:
             msg = f"making tables of peers from {SCORES} failed: {type(error).__name__} {error}"
             raise BrokerError(msg) from error
@@ -91,7 +91,7 @@ class PeersProcess:
             score = None if record.value is None else read_score(record.value)
             into(place.partition, record.key.decode(), score)
 
-    def _say(self, message: PeersMessage | None) -> None:
+    def _emit(self, message: PeersMessage | None) -> None:
         if message is not None and not self._stopping:
             self._send(message, places_of(self._consumer, PEERS))
             self._written += 1

@@ -51,7 +51,7 @@ class RollupProcess:
             written = self._catch_up()
             _log.info("rolled up", parents=len(list(self._rollup.parents())), written=written)
             while not (once or self._stopping):
-                written += self._say(self._take())
+                written += self._emit(self._take())
         except KafkaError as error:
             msg = f"rolling up {SCORES} failed: {type(error).__name__} {error}"
             raise BrokerError(msg) from error
@@ -65,7 +65,7 @@ class RollupProcess:
         known = {key.decode() for key, value in self._read_all(ROLLUPS).items() if value is not None}
         for key, value in self._read_all(SCORES).items():
             self._rollup.take(key.decode(), None if value is None else self._decode(value))
-        return self._say({*known, *self._rollup.parents()})
+        return self._emit({*known, *self._rollup.parents()})
 
     def _read_all(self, topic: str) -> dict[bytes, bytes | None]:
         """The latest of every key of a topic; the consumer goes on where this ends."""
@@ -81,7 +81,7 @@ class RollupProcess:
                     changed |= self._rollup.take(record.key.decode(), message)
         return changed
 
-    def _say(self, parents: Iterable[str]) -> int:
+    def _emit(self, parents: Iterable[str]) -> int:
         """Write the record of each parent, a tombstone where it has no children; returns how many."""
         sent = []
         for parent in sorted(parents):

@@ -16,7 +16,7 @@ from msgspec import Struct
 from agents.files.replay import Replay, Watch, replay_files
 from stream.columns.panes import UNIT_MS, segment_of
 from stream.engine.engine import Engine
-from stream.explain.selector import Chosen, reading
+from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
 
 DAY_MS = UNIT_MS["day"]
@@ -33,7 +33,12 @@ class DayScore(Struct):
 
 
 def score_history(
-    paths: Sequence[Path], plan: Plan, chosen: Chosen, *, as_of_ms: int | None = None, account: str | None = None
+    paths: Sequence[Path],
+    plan: Plan,
+    selected: SelectedScore,
+    *,
+    as_of_ms: int | None = None,
+    account: str | None = None,
 ) -> tuple[list[DayScore], Replay]:
     """Each day's end from the first event on, then the last moment; of all accounts with an event by then, or of one.
 
@@ -42,7 +47,7 @@ def score_history(
     days: list[DayScore] = []
 
     def look(moment: int, engine: Engine) -> None:
-        days.extend(_scores(engine, chosen, moment, account))
+        days.extend(_scores(engine, selected, moment, account))
 
     replay = replay_files(paths, plan, as_of_ms, Watch(day_ends, look))
     end_ms = replay.engine.as_of
@@ -56,15 +61,15 @@ def day_ends(first_ms: int, last_ms: int) -> range:
     return range(segment_of(first_ms, "day") * DAY_MS, last_ms // DAY_MS * DAY_MS + 1, DAY_MS)
 
 
-def _scores(engine: Engine, chosen: Chosen, as_of_ms: int, account: str | None) -> Iterator[DayScore]:
+def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str | None) -> Iterator[DayScore]:
     names = engine.accounts.index.names
     rows = sorted(engine.accounts.alive().tolist(), key=names.__getitem__)
     if account is not None:
         rows = [row for row in rows if names[row] == account]
     if not rows:
         return
-    scored = reading(engine.plan, chosen, engine.score(np.array(rows, dtype=np.int64)))
+    scored = reading(engine.plan, selected, engine.score(np.array(rows, dtype=np.int64)))
     # The end of a day is the first moment of the next: the day it ends is the one before.
     day = datetime.fromtimestamp((as_of_ms - 1) // 1000, UTC).date().isoformat()
     for row, score, band in zip(rows, scored.scores.tolist(), scored.bands.tolist(), strict=True):
-        yield DayScore(names[row], day, as_of_ms, score, chosen.bands[band].name)
+        yield DayScore(names[row], day, as_of_ms, score, selected.bands[band].name)

@@ -143,14 +143,14 @@ def batches_of(part: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]
     """Consecutive events as one batch a source; `offsets` holds the next offset of each source and is moved on."""
     batches = []
     for source in (*METRIC_SOURCES, PROFILE_SOURCE):
-        chosen = [(at, timed.event) for at, timed in enumerate(part) if timed.source == source]
-        if chosen:
+        selected = [(at, timed.event) for at, timed in enumerate(part) if timed.source == source]
+        if selected:
             first = offsets[source]
-            offsets[source] += len(chosen)
+            offsets[source] += len(selected)
             # The place in the merged order serves as record time.
-            stamps = np.array([at for at, _ in chosen], dtype=np.int64)
+            stamps = np.array([at for at, _ in selected], dtype=np.int64)
             numbers = np.arange(first, offsets[source], dtype=np.int64)
-            batches.append(Batch(source, numbers, stamps, [event for _, event in chosen], offsets[source]))
+            batches.append(Batch(source, numbers, stamps, [event for _, event in selected], offsets[source]))
     return batches
 
 

@@ -18,17 +18,17 @@ from agents.worker.metrics import Telemetry
 from agents.worker.outbox import Outbox, Record
 from agents.worker.processor import Processor
 from agents.worker.records import TOPICS
-from agents.worker.task import Lane
+from agents.worker.task import PartitionTask
 from schemas.topics import ALERTS, CHANGES
 from stream.engine.engine import Mode
-from stream.ingest.batch import LINES
+from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.effects import Message
 from stream.recovery.namespaces import TOLD_KEYS
 
 CommitOffsets = Callable[[Mapping[TP, int]], Awaitable[bool]]
 
 
-class Committer:
+class Checkpointer:
     """Commits the progress of all lanes."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Committer:
 
         While lanes catch up, periodic commits come more rarely: every account moves between two of them.
         """
-        catching_up = any(lane.mode is not Mode.HEAD for lane in self._processor.lanes.values())
+        catching_up = any(task.mode is not Mode.HEAD for task in self._processor.tasks.values())
         if periodic and catching_up and time.monotonic() - self.last_commit < self._rarely_s:
             return False
         # Whoever waits for the commit may be cancelled, but not the commit: it holds copies of what is no longer dirty.
@@ -75,71 +75,71 @@ class Committer:
     async def _commit(self) -> bool:
         async with self._one_at_a_time:
             started = time.monotonic()
-            lanes = [lane for lane in self._processor.lanes.values() if lane.changed and lane.ready]
-            snapshots = [(lane, self._take(lane)) for lane in lanes]
-            marks = [self._mark(lane) for lane in lanes]
-            positions = {lane.partition: dict(lane.engine.position) for lane in lanes}
+            tasks = [task for task in self._processor.tasks.values() if task.changed and task.ready]
+            snapshots = [(task, self._take(task)) for task in tasks]
+            marks = [self._mark(task) for task in tasks]
+            positions = {task.partition: dict(task.engine.position) for task in tasks}
             await self._outputs()
-            for (lane, records), mark in zip(snapshots, marks, strict=True):
-                records.extend(self._told(lane, mark))
+            for (task, records), mark in zip(snapshots, marks, strict=True):
+                records.extend(self._told(task, mark))
             await self._state(snapshots)
-            kept = [lane for lane in lanes if self._processor.lanes.get(lane.partition) is lane]
+            kept = [task for task in tasks if self._processor.tasks.get(task.partition) is task]
             offsets = {
-                TP(topic, lane.partition): positions[lane.partition][name]
-                for lane in kept
-                for topic, name in zip(TOPICS, LINES, strict=True)
-                if positions[lane.partition][name]
+                TP(topic, task.partition): positions[task.partition][name]
+                for task in kept
+                for topic, name in zip(TOPICS, INPUT_SOURCES, strict=True)
+                if positions[task.partition][name]
             }
             done = not offsets or await self._commit_offsets(offsets)
             if not done:
-                for lane in kept:
-                    lane.changed = True  # the offsets are tried again with the next commit
+                for task in kept:
+                    task.changed = True  # the offsets are tried again with the next commit
                 return False
             self.last_commit = time.monotonic()
-            if lanes:
+            if tasks:
                 self._telemetry.flush_seconds.observe(self.last_commit - started)
                 self._telemetry.last_progress.set_to_current_time()
             return bool(offsets)
 
-    async def introduce(self, lanes: Iterable[Lane]) -> None:
+    async def introduce(self, tasks: Iterable[PartitionTask]) -> None:
         """Write the layouts of new lanes before their first event is judged: the answer tells the broker's clock.
 
         And up to where it is known what was told: what a life tells that ends before its first commit counts, too.
         """
-        for lane in lanes:
-            first = [*lane.books.layouts(lane.pair), *lane.books.marks(TOLD_KEYS)]
-            self._outbox.put(self._changelog, lane.partition, [Message(key, value) for key, value in first])
+        for task in tasks:
+            first = [*task.namespaces.row_schemas(task.pair), *task.namespaces.marks(TOLD_KEYS)]
+            self._outbox.put(self._changelog, task.partition, [Message(key, value) for key, value in first])
         await self._outbox.drained(lambda topic: topic == self._changelog)
 
-    def _take(self, lane: Lane) -> list[Record]:
+    def _take(self, task: PartitionTask) -> list[Record]:
         """A copy of what changed, made without a pause: the engine goes on while it is written."""
-        self._processor.flush(lane)
-        lane.changed = False
-        return [Message(key, value) for key, value in lane.books.snapshot(lane.pair)]
+        self._processor.flush(task)
+        task.changed = False
+        return [Message(key, value) for key, value in task.namespaces.snapshot(task.pair)]
 
-    def _mark(self, lane: Lane) -> dict[str, tuple[int, int]]:
+    def _mark(self, task: PartitionTask) -> dict[str, tuple[int, int]]:
         """Up to which offset of alerts and changes a copy of the state knows what was told, and how many it saw put.
 
         Only of those of which it knows all that was told.
         """
-        heard = lane.engine.publisher.heard
+        heard = task.engine.publisher.heard
         if not heard:
-            lane.knows[CHANGES] = max(lane.knows[CHANGES], heard.end)
-        agreed = [topic for topic, waits in ((ALERTS, lane.told is not None), (CHANGES, bool(heard))) if not waits]
-        return {topic: (lane.knows[topic], self._outbox.count(topic, lane.partition)) for topic in agreed}
+            task.published_up_to[CHANGES] = max(task.published_up_to[CHANGES], heard.end)
+        agreed = [topic for topic, waits in ((ALERTS, task.told is not None), (CHANGES, bool(heard))) if not waits]
+        return {topic: (task.published_up_to[topic], self._outbox.count(topic, task.partition)) for topic in agreed}
 
-    def _told(self, lane: Lane, mark: Mapping[str, tuple[int, int]]) -> list[Record]:
+    def _told(self, task: PartitionTask, mark: Mapping[str, tuple[int, int]]) -> list[Record]:
         """Up to where readers were told what this commit knows, once it is acknowledged."""
         for topic, (known, count) in mark.items():
-            end = self._outbox.end(topic, lane.partition, count)
-            lane.books.told[topic] = lane.knows[topic] = max(known, end or 0)
-        return [Message(key, value) for key, value in lane.books.marks(mark)]
+            end = self._outbox.end(topic, task.partition, count)
+            task.namespaces.told[topic] = task.published_up_to[topic] = max(known, end or 0)
+        return [Message(key, value) for key, value in task.namespaces.marks(mark)]
 
     async def _outputs(self) -> None:
         await self._outbox.drained(lambda topic: topic != self._changelog)
 
-    async def _state(self, snapshots: list[tuple[Lane, list[Record]]]) -> None:
-        for lane, records in snapshots:
-            if self._processor.lanes.get(lane.partition) is lane:
-                self._outbox.put(self._changelog, lane.partition, records)
+    async def _state(self, snapshots: list[tuple[PartitionTask, list[Record]]]) -> None:
+        for task, records in snapshots:
+            if self._processor.tasks.get(task.partition) is task:
+                self._outbox.put(self._changelog, task.partition, records)
         await self._outbox.drained(lambda topic: topic == self._changelog)

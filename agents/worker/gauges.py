@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 
 from agents.worker.metrics import Telemetry
 from agents.worker.processor import Processor
-from agents.worker.task import Lane
+from agents.worker.task import PartitionTask
 from schemas.events import METRIC_SOURCES
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
@@ -22,13 +22,13 @@ from stream.plan.plan import Plan
 
 def measure(processor: Processor, telemetry: Telemetry) -> None:
     """Bring the gauges up to date."""
-    lanes = list(processor.lanes.values())
-    engines = [lane.engine for lane in lanes]
-    shadows = [lane.pair.shadow.engine for lane in lanes if lane.pair.shadow is not None]
+    tasks = list(processor.tasks.values())
+    engines = [task.engine for task in tasks]
+    shadows = [task.pair.shadow.engine for task in tasks if task.pair.shadow is not None]
     telemetry.lag.clear()
-    for lane in lanes:
-        for topic, count in processor.lag(lane).items():
-            telemetry.lag.labels(topic, str(lane.partition)).set(count)
+    for task in tasks:
+        for topic, count in processor.lag(task).items():
+            telemetry.lag.labels(topic, str(task.partition)).set(count)
     _measure_bands(processor.plan, engines, telemetry.accounts)
     telemetry.shadow_accounts.clear()
     if shadows:
@@ -36,7 +36,7 @@ def measure(processor: Processor, telemetry: Telemetry) -> None:
     telemetry.settled.clear()
     for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
         telemetry.settled.labels(source, outcome).set(count)
-    _measure_sources(lanes, engines, telemetry)
+    _measure_sources(tasks, engines, telemetry)
     telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
     telemetry.state_bytes.set(sum(engine.nbytes() for engine in (*engines, *shadows)))
 
@@ -49,16 +49,16 @@ def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:
             gauge.labels(score.name, band.name).set(count)
 
 
-def _measure_sources(lanes: Sequence[Lane], engines: Sequence[Engine], telemetry: Telemetry) -> None:
+def _measure_sources(tasks: Sequence[PartitionTask], engines: Sequence[Engine], telemetry: Telemetry) -> None:
     """What has stalled, tables of peers, and how new events are and how long their ids are known."""
     telemetry.stalled.clear()
     telemetry.peers.clear()
-    for lane in lanes:
-        for source in lane.engine.stalls.clocks:
-            stalled = source in lane.engine.stalls.told
-            telemetry.stalled.labels(source, str(lane.partition)).set(stalled)
-        if (table := lane.engine.peers.message) is not None:
-            telemetry.peers.labels(str(lane.partition)).set(table.as_of / 1000)
+    for task in tasks:
+        for source in task.engine.idle_sources.clocks:
+            stalled = source in task.engine.idle_sources.told
+            telemetry.stalled.labels(source, str(task.partition)).set(stalled)
+        if (table := task.engine.peers.message) is not None:
+            telemetry.peers.labels(str(task.partition)).set(table.as_of / 1000)
     for source in METRIC_SOURCES:
         newest = [engine.watermarks[source] for engine in engines if source in engine.watermarks]
         if newest:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from agents.process.version import package_version
 from schemas.codecs import REASONS
 from schemas.events import SOURCES
-from schemas.topics import INBOX, PEERS
+from schemas.topics import PEERS, REPARTITION
 
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
@@ -90,7 +90,7 @@ class Telemetry:
             "last_progress_timestamp_seconds", "Time at which the worker last applied or committed something."
         )
         # A counter that begins with its first count never shows an increase: what alerts watch begins at 0.
-        for topic in (*SOURCES, INBOX, PEERS):
+        for topic in (*SOURCES, REPARTITION, PEERS):
             self.removed.labels(topic)
         for topic in SOURCES:
             for reason in REASONS:

@@ -16,39 +16,40 @@ from agents.worker.outbox import Record
 from schemas.codecs import Reject, decode, is_profile_tombstone
 from schemas.events import SOURCES, Event, ProfileEvent
 from schemas.peers import PeersMessage, read_message
-from schemas.topics import ERROR_HEADER, INBOX, ORIGIN_HEADER, PEERS
-from stream.ingest.batch import INBOX as INBOX_FENCE
-from stream.ingest.batch import PEERS as PEERS_LINE
-from stream.ingest.batch import Batch
+from schemas.topics import ERROR_HEADER, ORIGIN_HEADER, PEERS, REPARTITION
+from stream.ingest.batch import PEERS as PEERS_INDEX
+from stream.ingest.batch import REPARTITION_INDEX, Batch
 from stream.ingest.merge import Fetch
 from stream.publishing.effects import DeadLetter, Forward, Message
 
 log = structlog.get_logger()
 
-TOPICS = (*SOURCES, INBOX, PEERS)
-"""Topic of each line, in the order of `LINES`."""
+TOPICS = (*SOURCES, REPARTITION, PEERS)
+"""Topic of each line, in the order of `INPUT_SOURCES`."""
 
 
 def read(topic: str, records: list[Any], end: int) -> Fetch:
     """Decode the next records of a source; `end` is the offset where the next ones will begin."""
     offsets = np.array([record.offset for record in records], dtype=np.int64)
     stamps = np.array([record.timestamp for record in records], dtype=np.int64)
-    fence = TOPICS.index(topic)
+    source_index = TOPICS.index(topic)
     if topic == PEERS:
-        return Fetch(fence, [_tables(records, offsets, stamps, end)], offsets, stamps, end)
-    if fence != INBOX_FENCE:
+        return Fetch(source_index, [_tables(records, offsets, stamps, end)], offsets, stamps, end)
+    if source_index != REPARTITION_INDEX:
         batches = [_batch(topic, records, offsets, stamps, end)]
-        return Fetch(fence, batches, offsets, stamps, end)
+        return Fetch(source_index, batches, offsets, stamps, end)
     batches = []
     origins = [_origin(record) for record in records]
     for source in dict.fromkeys(origins):
-        chosen = np.array([at for at, origin in enumerate(origins) if origin == source], dtype=np.int64)
-        part = [records[at] for at in chosen.tolist()]
-        batches.append(_batch(source, part, offsets[chosen], stamps[chosen], end, inbox=True))
-    return Fetch(fence, batches, offsets, stamps, end)
+        selected = np.array([at for at, origin in enumerate(origins) if origin == source], dtype=np.int64)
+        part = [records[at] for at in selected.tolist()]
+        batches.append(_batch(source, part, offsets[selected], stamps[selected], end, repartitioned=True))
+    return Fetch(source_index, batches, offsets, stamps, end)
 
 
-def _batch(source: str, records: list[Any], offsets: Any, stamps: Any, end: int, *, inbox: bool = False) -> Batch:
+def _batch(
+    source: str, records: list[Any], offsets: Any, stamps: Any, end: int, *, repartitioned: bool = False
+) -> Batch:
     values = [record.value for record in records]
     decoded = decode(source, values)
     events, kept, rejects = decoded.events, decoded.kept, decoded.rejects
@@ -57,8 +58,8 @@ def _batch(source: str, records: list[Any], offsets: Any, stamps: Any, end: int,
     if kept is not None:
         rejects = [Reject(int(offsets[index]), reason, message) for index, reason, message in rejects]
         all_offsets, offsets, stamps = offsets, offsets[kept], stamps[kept]
-        return Batch(source, offsets, stamps, events, end, rejects, inbox, (records, all_offsets))
-    return Batch(source, offsets, stamps, events, end, [], inbox, (records, offsets))
+        return Batch(source, offsets, stamps, events, end, rejects, repartitioned, (records, all_offsets))
+    return Batch(source, offsets, stamps, events, end, [], repartitioned, (records, offsets))
 
 
 def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
@@ -70,7 +71,7 @@ def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
         except msgspec.DecodeError:
             log.exception("table_of_peers_refused", offset=record.offset)
     kept = np.fromiter(found, dtype=np.int64, count=len(found))
-    return Batch(PEERS_LINE, offsets[kept], stamps[kept], cast("list[Event]", list(found.values())), end)
+    return Batch(PEERS_INDEX, offsets[kept], stamps[kept], cast("list[Event]", list(found.values())), end)
 
 
 def _origin(record: Any) -> str:
@@ -114,7 +115,7 @@ def _raw(batch: Batch, offset: int) -> Any:
 def dead_letter(batch: Batch, partition: int, letter: DeadLetter) -> Record:
     """The record byte for byte, with headers that say why it is here."""
     record = _raw(batch, letter.offset)
-    topic = INBOX if batch.inbox else batch.source
+    topic = REPARTITION if batch.repartitioned else batch.source
     place = {"topic": topic, "partition": partition, "offset": letter.offset}
     why = {"reason": letter.reason, "message": letter.message, **place}
     headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]

@@ -14,7 +14,7 @@ from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing, describe_topics
 from agents.process.metrics_server import require_port
 from agents.settings.settings import Settings
-from agents.worker.shadow_log import note_candidate
+from agents.worker.shadow_log import log_candidate
 from agents.worker.wiring import Worker
 from stream.plan.plan import Plan
 
@@ -32,7 +32,7 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
     require_port(settings.web_host, settings.web_port, "web_port")
     _prepare_topics(settings)
     if candidate is not None:
-        note_candidate(plan, candidate)
+        log_candidate(plan, candidate)
     worker = Worker(settings, plan, candidate)
     log.info(
         "starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port

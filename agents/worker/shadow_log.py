@@ -14,7 +14,7 @@ from stream.scoring.peers import identity
 log = structlog.get_logger()
 
 
-def note_candidate(plan: Plan, candidate: Plan) -> None:
+def log_candidate(plan: Plan, candidate: Plan) -> None:
     """Say what of a candidate will not run beside the live policy."""
     if candidate.label == plan.label:
         log.warning("shadow_is_live", policy=plan.label, then="no shadow runs; the setting can go")
@@ -24,7 +24,7 @@ def note_candidate(plan: Plan, candidate: Plan) -> None:
             log.warning("shadow_lacks_peers", measure=measure.name, then="missing until the policy is live")
 
 
-def note_opened(opened: Opened, partition: int) -> None:
+def log_opened(opened: Opened, partition: int) -> None:
     """Say what became of a partition's state."""
     if opened.promoted:
         log.info("shadow_promoted", partition=partition, policy=opened.pair.live.plan.label)
@@ -39,7 +39,7 @@ def note_opened(opened: Opened, partition: int) -> None:
         log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks, shadow=label)
 
 
-def note_failure(error: Exception, partition: int) -> None:
+def log_failure(error: Exception, partition: int) -> None:
     """Say that a shadow has ended and the live policy goes on."""
     log.error(
         "shadow_failed",

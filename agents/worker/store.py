@@ -45,7 +45,7 @@ class EngineStore(memory.Store[Any, Any]):
         del to_key, to_value
         for event in batch:
             fetched = event.message.value
-            if not isinstance(fetched, Records) or fetched.tp.partition in self.processor.lanes:
+            if not isinstance(fetched, Records) or fetched.tp.partition in self.processor.tasks:
                 continue  # our own lane is ahead of what it wrote
             kept = self._recovered.setdefault(fetched.tp.partition, {})
             if fetched.start > self._reached.get(fetched.tp.partition, fetched.start):
@@ -66,7 +66,7 @@ class EngineStore(memory.Store[Any, Any]):
             if tp.topic == self.changelog:
                 self.processor.close(tp.partition)
         for tp in assigned:
-            if tp.topic == self.changelog and tp.partition not in self.processor.lanes:
+            if tp.topic == self.changelog and tp.partition not in self.processor.tasks:
                 # Ours, but without a lane: read from the start, also where Faust thinks that it has read before.
                 tables.recovery.revoke(tp)
                 self._recovered.pop(tp.partition, None)
@@ -78,12 +78,12 @@ class EngineStore(memory.Store[Any, Any]):
         try:
             accounts = 0
             for tp in sorted(active_tps):
-                if tp.topic == self.changelog and tp.partition not in self.processor.lanes:
+                if tp.topic == self.changelog and tp.partition not in self.processor.tasks:
                     self.processor.open(tp.partition, self._recovered.pop(tp.partition, {}))
-                    accounts += len(self.processor.lanes[tp.partition].engine.accounts)
+                    accounts += len(self.processor.tasks[tp.partition].engine.accounts)
             await self.introduce()
             seconds = time.monotonic() - self._since
-            log.info("restored", accounts=accounts, seconds=round(seconds, 3), partitions=sorted(self.processor.lanes))
+            log.info("restored", accounts=accounts, seconds=round(seconds, 3), partitions=sorted(self.processor.tasks))
         except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state
             self.on_fatal(error)
 

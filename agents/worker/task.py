@@ -12,21 +12,21 @@ from typing import Any
 
 from schemas.topics import ALERTS, CHANGES
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import LINES
+from stream.ingest.batch import INPUT_SOURCES
 from stream.ingest.merge import Merge
 from stream.publishing.baseline import Heard
 from stream.recovery.alert_reconciler import Retelling
-from stream.recovery.namespaces import Books
+from stream.recovery.namespaces import Namespaces
 from stream.recovery.shadow import Pair
 
 
 @dataclass(slots=True)
-class Lane:
+class PartitionTask:
     """One partition number: its engines, what waits for them, and how far behind they are."""
 
     partition: int
     pair: Pair
-    books: Books
+    namespaces: Namespaces
     arrived: dict[int, list[Any]] = field(default_factory=dict)
     """Records taken and not decoded yet, by fence."""
     merge: Merge = field(default_factory=Merge)
@@ -38,7 +38,7 @@ class Lane:
     blocked_since: dict[int, float] = field(default_factory=dict)
     given_up: set[int] = field(default_factory=set)
     applied_at: float = field(default_factory=time.monotonic)
-    hurry: bool = False
+    commit_soon: bool = False
     """Whether to commit as soon as nothing lags: catching up is over, and a crash now would do much of it again."""
     changed: bool = False
     """Whether something happened since the last commit."""
@@ -48,7 +48,7 @@ class Lane:
     """Where its sources ended when their ends were known first: the worker before it has come no further."""
     ready: bool = False
     """Whether it has heard what readers were told; before, nothing is applied, told or committed."""
-    knows: dict[str, int] = field(default_factory=dict)
+    published_up_to: dict[str, int] = field(default_factory=dict)
     """Offset in a topic of `stream.recovery.namespaces.TOLD_KEYS` before which nothing was told that the engine does
     not know."""
 
@@ -61,13 +61,13 @@ class Lane:
         """Learn, before the first event, what readers were told."""
         self.told = alerts
         self.engine.publisher.hear(changes, self.engine.as_of)
-        known = {ALERTS: 0, CHANGES: changes.end, **self.books.told}
+        known = {ALERTS: 0, CHANGES: changes.end, **self.namespaces.told}
         # Not beyond the end: a topic that was made anew begins at 0 again.
-        self.knows = {ALERTS: min(known[ALERTS], alerts.end), CHANGES: min(known[CHANGES], changes.end)}
-        self.books.told = dict(self.knows)
+        self.published_up_to = {ALERTS: min(known[ALERTS], alerts.end), CHANGES: min(known[CHANGES], changes.end)}
+        self.namespaces.told = dict(self.published_up_to)
         self.applied_at = time.monotonic()
         self.ready = True
 
-    def reached(self, fence: int) -> int:
+    def reached(self, source_index: int) -> int:
         """Offset up to which a source has been taken."""
-        return self.fetched.get(fence, self.engine.position[LINES[fence]])
+        return self.fetched.get(source_index, self.engine.position[INPUT_SOURCES[source_index]])

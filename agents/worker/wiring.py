@@ -22,7 +22,7 @@ import structlog
 from faust.types import TP
 
 from agents.settings.settings import Settings
-from agents.worker.checkpoint import Committer
+from agents.worker.checkpoint import Checkpointer
 from agents.worker.clock import BrokerClock
 from agents.worker.consumer import BatchConsumer, BatchTransport, Records
 from agents.worker.gauges import measure
@@ -66,7 +66,7 @@ class Worker:
         )
         self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock, candidate=candidate)
         self.changelog = changelog(settings.group).name
-        self.committer = Committer(
+        self.checkpointer = Checkpointer(
             self.processor,
             self.outbox,
             self.telemetry,
@@ -110,7 +110,7 @@ class Worker:
 
     def _commit_soon(self) -> None:
         if self._consumer().holds():
-            self._soon = asyncio.get_running_loop().create_task(self.committer.commit(periodic=False))
+            self._soon = asyncio.get_running_loop().create_task(self.checkpointer.commit(periodic=False))
 
     # Source, for the processor
 
@@ -136,13 +136,13 @@ class Worker:
             if not periodic:
                 # The group has given us up: what is not committed is another worker's work now.
                 log.warning("session_lost", then="partitions are dropped, state is read again when they come back")
-                for partition in list(self.processor.lanes):
+                for partition in list(self.processor.tasks):
                     self.processor.close(partition)
             return False
         if not self.app.should_stop:
-            return await self.committer.commit(periodic=periodic)
+            return await self.checkpointer.commit(periodic=periodic)
         try:
-            return await asyncio.wait_for(self.committer.commit(periodic=False), LAST_COMMIT_S)
+            return await asyncio.wait_for(self.checkpointer.commit(periodic=False), LAST_COMMIT_S)
         except TimeoutError:
             log.critical(
                 "last_commit_failed", within_s=LAST_COMMIT_S, then="the next worker replays from the last commit"
@@ -203,14 +203,14 @@ class Worker:
 
     async def _introduce(self) -> None:
         """Before the first event of new lanes: learn what was told, and the broker's clock."""
-        new = [lane for lane in self.processor.lanes.values() if not lane.ready]
-        since = {lane.partition: dict(lane.books.told) for lane in new}
+        new = [task for task in self.processor.tasks.values() if not task.ready]
+        since = {task.partition: dict(task.namespaces.told) for task in new}
         told = await asyncio.to_thread(read_told, self.settings, since) if since else {}
         # Some may have gone to others meanwhile, or have been introduced by a recovery that came after this one.
-        new = [lane for lane in new if self.processor.lanes.get(lane.partition) is lane and not lane.ready]
-        for lane in new:
-            lane.hear(told[lane.partition].alerts, told[lane.partition].changes)
-        await self.committer.introduce(new)
+        new = [task for task in new if self.processor.tasks.get(task.partition) is task and not task.ready]
+        for task in new:
+            task.hear(told[task.partition].alerts, told[task.partition].changes)
+        await self.checkpointer.introduce(new)
 
     async def _sources(self, stream: Any) -> None:
         """The agent: every event is a batch of one partition of one source."""
@@ -241,9 +241,9 @@ class Worker:
         self.watchdog.alive()
         self._beat = time.monotonic()
         processor = self.processor
-        lanes = processor.lanes.values()
-        applied = max((lane.applied_at for lane in lanes), default=self._beat)
-        waits = any(lane.merge or any(processor.lag(lane).values()) for lane in lanes)
+        tasks = processor.tasks.values()
+        applied = max((task.applied_at for task in tasks), default=self._beat)
+        waits = any(task.merge or any(processor.lag(task).values()) for task in tasks)
         if not waits or self._beat - applied < 1 or self.outbox.failing:
             self.watchdog.progress()
         try:
@@ -281,6 +281,6 @@ class Worker:
         if self.outbox.failing:
             problems.append("the broker refuses writes")
         limit = max(10.0, self.settings.commit_interval_s * 5)
-        if not problems and time.monotonic() - self.committer.last_commit > limit:
+        if not problems and time.monotonic() - self.checkpointer.last_commit > limit:
             problems.append("no commit went through lately")
         return problems

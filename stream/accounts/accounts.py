@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from schemas.codecs import encode, instant_ms
 from schemas.events import SOURCES, ControlEvent, ProfileEvent
-from stream.accounts.acknowledgements import Words
+from stream.accounts.acknowledgements import Acknowledgements
 from stream.accounts.alert_state import AlertState
 from stream.columns.columns import NEVER, FactColumn, LatestColumn, PaneColumn, Rows
-from stream.columns.row_schema import VERSION, Bands, Layout
+from stream.columns.row_schema import VERSION, Bands, RowSchema
 from stream.measures.base import AnyColumn
 from stream.plan.models import ScorePlan
 from stream.plan.rules import RulePlan
 from stream.plan.segments import Segmenter, fact
 
-FENCES = (*SOURCES, "inbox")
+ROW_SOURCES = (*SOURCES, "inbox")
 NO_BAND = -1
 _BETWEEN = b"\n"  # JSON without spaces has none
 
@@ -89,7 +89,7 @@ class Accounts:
     ) -> None:
         """Empty; `measures` is how many the policy has, `source_of` has those columns' sources that can stall."""
         self.alerts = AlertState(rules)
-        self.words = Words(part.name for part in rules)
+        self.acknowledgements = Acknowledgements(part.name for part in rules)
         self._source_of = source_of
         self.index = AccountIndex(owns)
         self.profiles: dict[int, ProfileEvent] = {}
@@ -104,70 +104,70 @@ class Accounts:
         count = len(scores)
         self.applied = np.zeros(0, dtype=np.int64)
         self.last_ms = np.full(0, NEVER, dtype=np.int64)
-        self.fence = np.full((0, len(FENCES)), -1, dtype=np.int64)
-        self.learned = np.zeros(0, dtype=np.int64)
-        self.override_told = np.zeros(0, dtype=np.uint64)
-        self.passed = np.full(0, -1, dtype=np.int64)
-        """The last border (ms) that each row's memory (`held_band`, held alerts) has taken in."""
+        self.applied_offsets = np.full((0, len(ROW_SOURCES)), -1, dtype=np.int64)
+        self.profile_version = np.zeros(0, dtype=np.int64)
+        self.override_published = np.zeros(0, dtype=np.uint64)
+        self.boundary_passed = np.full(0, -1, dtype=np.int64)
+        """The last border (ms) that each row's memory (`sticky_band`, held alerts) has taken in."""
         # What was last said, a column a score; what it was made of, side by side (`parts_of` tells whose is where).
-        self.base_score = np.zeros((0, count))
-        self.base_band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.last_published_score = np.zeros((0, count))
+        self.last_published_band = np.full((0, count), NO_BAND, dtype=np.int8)
         # What policies with memory hold to (see `stream.scoring.hysteresis`).
-        self.held_band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.sticky_band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.due_since = np.full((0, count), -1, dtype=np.int64)
         # The day of the next change of band as of the last midnight (0: none is ahead), the band and score then.
-        self.turn_day = np.zeros((0, count), dtype=np.int32)
-        self.turn_band = np.full((0, count), NO_BAND, dtype=np.int8)
-        self.turn_score = np.zeros((0, count))
-        self.looked = np.zeros((0, count), dtype=np.int32)
+        self.next_band_day = np.zeros((0, count), dtype=np.int32)
+        self.next_band = np.full((0, count), NO_BAND, dtype=np.int8)
+        self.next_band_score = np.zeros((0, count))
+        self.forecast_day = np.zeros((0, count), dtype=np.int32)
         """The day as of which that was looked for; 0: not yet under this policy."""
-        self.base_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
+        self.last_published_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
         # Known from the columns: computed anew after recovery, never saved.
         self.values = np.full((0, measures), np.nan)
         self.score = np.zeros((0, count))
         self.band = np.full((0, count), NO_BAND, dtype=np.int8)
         self.segment = np.full(0, NO_BAND, dtype=np.int8)
         self.dirty = np.zeros(0, dtype=bool)
-        self.unsent = np.zeros(0, dtype=bool)
+        self.score_pending = np.zeros(0, dtype=bool)
         self.on_time = np.zeros(0, dtype=bool)
-        self.touched = np.zeros(0, dtype=bool)
+        self.changed = np.zeros(0, dtype=bool)
         self.pulse = np.zeros(0, dtype=bool)
-        self.recast = np.zeros((0, count), dtype=bool)
+        self.policy_changed = np.zeros((0, count), dtype=bool)
         self.scores = tuple(scores)
         self._bands = {part.score.name: [band.name for band in part.score.bands] for part in scores}
         ends = np.cumsum([len(part.parts) for part in scores]).tolist()
         self.parts_of = [slice(end - len(part.parts), end) for part, end in zip(scores, ends, strict=True)]
-        """Which columns of `base_parts` are a score's."""
+        """Which columns of `last_published_parts` are a score's."""
 
     def _by_score(self) -> list[tuple[str, str, int, str]]:
         """Field of a row, array, column of the array and type, of everything kept for each score."""
         found = []
         for at, part in enumerate(self.scores):
             name = part.score.name
-            found += [(f"{array}/{name}", array, at, kind) for array, kind in _SAVED_BY_SCORE.items()]
+            found += [(f"{field}/{name}", array, at, kind) for field, (array, kind) in _SAVED_BY_SCORE.items()]
             if part.remembers:
-                found += [(f"held_band/{name}", "held_band", at, "|i1"), (f"due_ms/{name}", "due_since", at, "<i8")]
-            if part.score.outlook_days:
-                found += [(f"{array}/{name}", array, at, kind) for array, kind in _OUTLOOK.items()]
+                found += [(f"held_band/{name}", "sticky_band", at, "|i1"), (f"due_ms/{name}", "due_since", at, "<i8")]
+            if part.score.forecast_days:
+                found += [(f"{field}/{name}", array, at, kind) for field, (array, kind) in _FORECAST.items()]
             start = self.parts_of[at].start
             found += [
-                (f"base_parts/{name}/{label}", "base_parts", start + place, "<f8")
+                (f"base_parts/{name}/{label}", "last_published_parts", start + place, "<f8")
                 for place, label in enumerate(part.parts)
             ]
         return found
 
-    def layout(self) -> Layout:
+    def row_schema(self) -> RowSchema:
         """The layout of a row written now; it changes when a column widens."""
         fixed: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
         fixed += [("last_ms", "<i8"), ("override_told", "<u8"), ("learned", "<i8"), ("passed", "<i8")]
-        fixed += [(f"fence/{name}", "<i8") for name in FENCES]
+        fixed += [(f"fence/{name}", "<i8") for name in ROW_SOURCES]
         fixed += [(f"clock/{source}", "<i8") for source in sorted(set(self._source_of.values()))]
         fixed += [(field, kind) for field, _, _, kind in self._by_score()]
         fixed += self.alerts.fields()
         for column in self._columns:
             if isinstance(column, PaneColumn | LatestColumn):
                 fixed += [(name, dtype.str, shape) for name, dtype, shape in column.fields()]
-        return Layout.of(fixed, self._bands)
+        return RowSchema.of(fixed, self._bands)
 
     def __len__(self) -> int:
         """Rows given so far."""
@@ -201,10 +201,10 @@ class Accounts:
         if known is not None and _rank(profile) <= _rank(known):
             return False
         self.know(row, profile)
-        self.learned[row] += 1
+        self.profile_version[row] += 1
         self.dirty[row] = True
         if self.applied[row] and (known is None or _shown(known) != _shown(profile)):
-            self.unsent[row] = True
+            self.score_pending[row] = True
         return True
 
     def rule(self, row: int, control: ControlEvent) -> None:
@@ -231,16 +231,16 @@ class Accounts:
         names = len(self) * 160 + len(self.profiles) * 600
         return arrays + names + self.alerts.nbytes() + sum(column.nbytes() for column in self._columns)
 
-    def save(self, rows: Rows, as_of_ms: int, layout: Layout, clocks: Mapping[str, int]) -> list[bytes]:
+    def save(self, rows: Rows, as_of_ms: int, row_schema: RowSchema, clocks: Mapping[str, int]) -> list[bytes]:
         """Changelog values of rows, in order; `clocks` (ms) are those of sources that can stall."""
-        record = np.zeros(len(rows), dtype=layout.dtype)
+        record = np.zeros(len(rows), dtype=row_schema.dtype)
         record["version"] = VERSION
-        record["layout"] = np.void(layout.digest)
+        record["layout"] = np.void(row_schema.digest)
         record["as_of"] = as_of_ms
-        for name in _SAVED:
-            record[name] = getattr(self, name)[rows]
-        for at, name in enumerate(FENCES):
-            record[f"fence/{name}"] = self.fence[rows, at]
+        for field, array in _SAVED.items():
+            record[field] = getattr(self, array)[rows]
+        for at, name in enumerate(ROW_SOURCES):
+            record[f"fence/{name}"] = self.applied_offsets[rows, at]
         for source in set(self._source_of.values()):
             record[f"clock/{source}"] = clocks.get(source, as_of_ms)
         for field, array, place, _ in self._by_score():
@@ -249,9 +249,9 @@ class Accounts:
         for column in self._columns:
             if isinstance(column, PaneColumn | LatestColumn):
                 column.save(rows, record)
-        blob, width = record.tobytes(), layout.dtype.itemsize
+        blob, width = record.tobytes(), row_schema.dtype.itemsize
         values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
-        if self.profiles or self.overrides or self.words:
+        if self.profiles or self.overrides or self.acknowledgements:
             for at, row in enumerate(rows.tolist()):
                 values[at] += self._texts(row)
         return values
@@ -260,28 +260,28 @@ class Accounts:
         """What follows the fixed part of a row: texts, the last of them not empty."""
         profile = encode(self.profiles[row]) if row in self.profiles else b""
         override = encode(self.overrides[row]) if row in self.overrides else b""
-        words = self.words.save(row) if row in self.words else b""
-        return _BETWEEN.join((profile, override, words)).rstrip(_BETWEEN)
+        acknowledgements = self.acknowledgements.save(row) if row in self.acknowledgements else b""
+        return _BETWEEN.join((profile, override, acknowledgements)).rstrip(_BETWEEN)
 
     def load_texts(self, row: int, texts: bytes) -> None:
         """Take what `save` put after the fixed part: the profile, the override, what people said of alerts."""
-        profile, control, words, *_ = (*texts.split(_BETWEEN), b"", b"")
+        profile, control, acknowledgements, *_ = (*texts.split(_BETWEEN), b"", b"")
         if profile:
             self.know(row, msgspec.json.decode(profile, type=ProfileEvent))
         if control:
             self.overrides[row] = msgspec.json.decode(control, type=ControlEvent)
-        if words:
-            self.words.load(row, words)
+        if acknowledgements:
+            self.acknowledgements.load(row, acknowledgements)
 
-    def load(self, rows: Rows, record: NDArray[np.void], layout: Layout) -> None:
+    def load(self, rows: Rows, record: NDArray[np.void], row_schema: RowSchema) -> None:
         """Take rows of any known layout, field by field; what the record lacks keeps its empty value."""
-        names = set(layout.dtype.names or ())
-        for name in _SAVED:
-            if name in names:
-                getattr(self, name)[rows] = record[name]
-        for at, name in enumerate(FENCES):
+        names = set(row_schema.dtype.names or ())
+        for field, array in _SAVED.items():
+            if field in names:
+                getattr(self, array)[rows] = record[field]
+        for at, name in enumerate(ROW_SOURCES):
             if f"fence/{name}" in names:
-                self.fence[rows, at] = record[f"fence/{name}"]
+                self.applied_offsets[rows, at] = record[f"fence/{name}"]
         for field, array, place, _ in self._by_score():
             if field in names:
                 getattr(self, array)[rows, place] = record[field]
@@ -289,8 +289,8 @@ class Accounts:
             if isinstance(column, PaneColumn | LatestColumn):
                 clock = f"clock/{self._source_of.get(at)}"
                 column.load(rows, record, record[clock if clock in names else "as_of"])
-        self.alerts.load(rows, record, self.passed[rows], layout.bands)
-        self._rename_bands(rows, layout.bands)
+        self.alerts.load(rows, record, self.boundary_passed[rows], row_schema.bands)
+        self._rename_bands(rows, row_schema.bands)
 
     def _rename_bands(self, rows: Rows, theirs: Bands) -> None:
         """Turn loaded band numbers of other bands into those of the same names here."""
@@ -299,26 +299,34 @@ class Accounts:
             if saved != mine:
                 order = {name: place for place, name in enumerate(mine)}
                 table = np.array([*(order.get(name, NO_BAND) for name in saved), NO_BAND], dtype=np.int8)
-                self.base_band[rows, at] = table[self.base_band[rows, at]]
-                self.held_band[rows, at] = table[self.held_band[rows, at]]
-                self.turn_band[rows, at] = table[self.turn_band[rows, at]]
+                self.last_published_band[rows, at] = table[self.last_published_band[rows, at]]
+                self.sticky_band[rows, at] = table[self.sticky_band[rows, at]]
+                self.next_band[rows, at] = table[self.next_band[rows, at]]
 
 
-_SAVED = ("applied", "last_ms", "override_told", "learned", "passed")
-_SAVED_BY_SCORE = {"base_score": "<f8", "base_band": "|i1"}
-_OUTLOOK = {"turn_day": "<i4", "turn_band": "|i1", "turn_score": "<f8", "looked": "<i4"}
-_FLAGS = ("dirty", "unsent", "on_time", "touched", "pulse", "recast")
+# Fields of a changelog row and the arrays that they are saved from. The fields are wire names: they never change.
+_SAVED = {
+    "applied": "applied",
+    "last_ms": "last_ms",
+    "override_told": "override_published",
+    "learned": "profile_version",
+    "passed": "boundary_passed",
+}
+_SAVED_BY_SCORE = {"base_score": ("last_published_score", "<f8"), "base_band": ("last_published_band", "|i1")}
+_FORECAST = {
+    "turn_day": ("next_band_day", "<i4"),
+    "turn_band": ("next_band", "|i1"),
+    "turn_score": ("next_band_score", "<f8"),
+    "looked": ("forecast_day", "<i4"),
+}
+_FLAGS = ("dirty", "score_pending", "on_time", "changed", "pulse", "policy_changed")
 _ARRAYS = (
-    *_SAVED,
-    *_SAVED_BY_SCORE,
-    "held_band",
+    *_SAVED.values(),
+    *(array for array, _ in (*_SAVED_BY_SCORE.values(), *_FORECAST.values())),
+    "sticky_band",
     "due_since",
-    "turn_day",
-    "turn_band",
-    "turn_score",
-    "looked",
-    "fence",
-    "base_parts",
+    "applied_offsets",
+    "last_published_parts",
     "values",
     "score",
     "band",
@@ -327,11 +335,11 @@ _ARRAYS = (
 )
 _FILL: dict[str, float] = {
     "last_ms": NEVER,
-    "fence": -1,
-    "base_band": NO_BAND,
-    "passed": -1,
-    "held_band": NO_BAND,
-    "turn_band": NO_BAND,
+    "applied_offsets": -1,
+    "last_published_band": NO_BAND,
+    "boundary_passed": -1,
+    "sticky_band": NO_BAND,
+    "next_band": NO_BAND,
     "due_since": -1,
     "band": NO_BAND,
     "segment": NO_BAND,

@@ -14,16 +14,16 @@ from msgspec import Struct
 from schemas.codecs import instant_ms
 from schemas.events import ControlEvent
 
-Said = tuple[tuple[int, str | None] | None, int | None]
+PublishedForm = tuple[tuple[int, str | None] | None, int | None]
 
 
-class Word(Struct, omit_defaults=True):
+class Acknowledgement(Struct, omit_defaults=True):
     """What was said of one alert: who acknowledged it, and until when it is snoozed."""
 
     acknowledged: ControlEvent | None = None
     snoozed: ControlEvent | None = None
-    told: Said = (None, None)
-    """What `said` gave when it was told last."""
+    told: PublishedForm = (None, None)
+    """What `published_form` gave when it was told last."""
 
     def until(self, as_of_ms: int) -> int | None:
         """The end of a snooze that lasts at a moment (ms), or None."""
@@ -32,7 +32,7 @@ class Word(Struct, omit_defaults=True):
         end = instant_ms(self.snoozed.until)
         return end if end > max(as_of_ms, instant_ms(self.snoozed.time)) else None
 
-    def said(self) -> Said:
+    def published_form(self) -> PublishedForm:
         """When (ms) and by whom it was acknowledged, and the end of its snooze (ms)."""
         acknowledged, snoozed = self.acknowledged, self.snoozed
         return (
@@ -41,7 +41,7 @@ class Word(Struct, omit_defaults=True):
         )
 
 
-class Words(dict[int, dict[str, Word]]):
+class Acknowledgements(dict[int, dict[str, Acknowledgement]]):
     """By row and rule."""
 
     def __init__(self, rules: Iterable[str]) -> None:
@@ -53,17 +53,17 @@ class Words(dict[int, dict[str, Word]]):
         """Take an acknowledgement or a snooze; of two snoozes the one with the later (time, id) holds."""
         if control.rule not in self._rules:
             return
-        word = self.setdefault(row, {}).setdefault(control.rule, Word())
+        acknowledgement = self.setdefault(row, {}).setdefault(control.rule, Acknowledgement())
         if control.kind == "acknowledge":
-            word.acknowledged = control
-        elif word.snoozed is None or _rank(control) > _rank(word.snoozed):
-            word.snoozed = control
+            acknowledgement.acknowledged = control
+        elif acknowledgement.snoozed is None or _rank(control) > _rank(acknowledgement.snoozed):
+            acknowledgement.snoozed = control
 
     def is_news(self, row: int, rule: str) -> bool:
         """Whether what was said of an alert is not what was told of it; asked once, as it is told then."""
-        word = self[row][rule]
-        before, word.told = word.told, word.said()
-        return before != word.told
+        acknowledgement = self[row][rule]
+        before, acknowledgement.told = acknowledgement.told, acknowledgement.published_form()
+        return before != acknowledgement.told
 
     def forget(self, row: int, rule: str) -> None:
         """Forget what was said of an alert."""
@@ -77,8 +77,8 @@ class Words(dict[int, dict[str, Word]]):
 
     def load(self, row: int, saved: bytes) -> None:
         """Take what `save` gave, of rules that still exist."""
-        found = msgspec.json.decode(saved, type=dict[str, Word])
-        kept = {rule: word for rule, word in found.items() if rule in self._rules}
+        found = msgspec.json.decode(saved, type=dict[str, Acknowledgement])
+        kept = {rule: acknowledgement for rule, acknowledgement in found.items() if rule in self._rules}
         if kept:
             self[row] = kept
 

@@ -1,7 +1,7 @@
 """Overrides: a person's word on an account, until it expires or is taken back.
 
 Owns when an override holds and when its beginning or end has to be told. The computed score is not touched by it. Pure
-but for `override_told` of the rows it is asked about; called by `stream.publishing.publisher` and
+but for `override_published` of the rows it is asked about; called by `stream.publishing.publisher` and
 `stream.publishing.encoding`.
 """
 
@@ -41,9 +41,9 @@ def overruled(rows: Rows, accounts: Accounts, as_of_ms: int) -> NDArray[np.intp]
         now = NONE_TOLD
         if override_of(control, as_of_ms) is not None:
             now = _name(control)
-        if now != int(accounts.override_told[row]):
-            accounts.override_told[row] = now
-            accounts.unsent[row] = accounts.dirty[row] = True
+        if now != int(accounts.override_published[row]):
+            accounts.override_published[row] = now
+            accounts.score_pending[row] = accounts.dirty[row] = True
             changed.append(place)
     return np.array(changed, dtype=np.intp)
 
@@ -52,11 +52,11 @@ def heard_override(row: int, change: ScoreChange, accounts: Accounts) -> None:
     """Take the beginning or end of an override that readers heard of for the one that was told last."""
     control = accounts.overrides.get(row)
     if change.override is None:
-        accounts.override_told[row] = NONE_TOLD
+        accounts.override_published[row] = NONE_TOLD
     elif control is not None and override_of(control, change.override.expires_at - 1) == change.override:
-        accounts.override_told[row] = _name(control)
+        accounts.override_published[row] = _name(control)
     else:
-        accounts.override_told[row] = OTHER_TOLD
+        accounts.override_published[row] = OTHER_TOLD
 
 
 def _name(control: ControlEvent) -> int:

@@ -24,8 +24,8 @@ from stream.scoring.scoring import Scored
 DAY_MS = UNIT_MS["day"]
 
 
-def pass_border(
-    rows: Rows, scored: Scored, state: AlertState, *, columns: Sequence[AnyColumn], border_ms: int
+def on_boundary(
+    rows: Rows, scored: Scored, state: AlertState, *, columns: Sequence[AnyColumn], boundary_ms: int
 ) -> NDArray[np.bool_]:
     """Let the alerts of rows (k) pass a border (epoch ms) where they have been `scored`; whose memory changed, (k,)."""
     changed = np.zeros(len(rows), dtype=bool)
@@ -34,28 +34,30 @@ def pass_border(
         if part.rule.kind == "forecast":
             # Who is in the band, or below it, has turned: what was foreseen is over until somebody looks again.
             changed |= foresee(part, rows, np.where(bands > part.band, state.mark[rows, part.memory], 0), state)
-        found = holds(part, rows, scored, state, columns, at_border=True)
-        changed |= _pass(part, rows, found, state, border_ms)
+        found = holds(part, rows, scored, state, columns, at_boundary=True)
+        changed |= _pass(part, rows, found, state, boundary_ms)
         if part.rule.kind == "left":
             inside = (bands == part.band).astype(np.int32)
             changed |= inside != state.mark[rows, part.memory]
             state.mark[rows, part.memory] = inside
     for memory, ring in state.peaks.items():
-        if border_ms % UNIT_MS[ring.unit] == 0:
-            ring.advance(border_ms)
+        if boundary_ms % UNIT_MS[ring.unit] == 0:
+            ring.advance(boundary_ms)
             at = state.memories[memory].score
-            ring.fold(rows, np.full(len(rows), border_ms), scored.scores[at].values)
+            ring.aggregate(rows, np.full(len(rows), boundary_ms), scored.scores[at].values)
             changed[:] = True
     return changed
 
 
-def _pass(part: RulePlan, rows: Rows, found: NDArray[np.bool_], state: AlertState, border_ms: int) -> NDArray[np.bool_]:
+def _pass(
+    part: RulePlan, rows: Rows, found: NDArray[np.bool_], state: AlertState, boundary_ms: int
+) -> NDArray[np.bool_]:
     """One rule at a border (epoch ms)."""
     rule, at = part.rule, part.memory
-    held, since, today = state.held[rows, at], state.since[rows, at], border_ms // DAY_MS
-    begun = np.where(found, np.where(since == NEVER, border_ms, since), NEVER)
+    held, since, today = state.held[rows, at], state.since[rows, at], boundary_ms // DAY_MS
+    begun = np.where(found, np.where(since == NEVER, boundary_ms, since), NEVER)
     fired = np.where(state.day[rows, at] == today, state.fired[rows, at], 0)
-    due = found & (border_ms - begun >= (rule.for_ms or 0)) & ~_cooling(part, state.quiet[rows, at], border_ms)
+    due = found & (boundary_ms - begun >= (rule.for_ms or 0)) & ~_cooling(part, state.quiet[rows, at], boundary_ms)
     if rule.max_per_day is not None:
         due &= fired < rule.max_per_day
     firing = held == Phase.FIRING
@@ -65,7 +67,7 @@ def _pass(part: RulePlan, rows: Rows, found: NDArray[np.bool_], state: AlertStat
     state.held[rows, at], state.since[rows, at] = after, begun
     state.day[rows[fires], at] = today
     state.fired[rows[fires], at] = fired[fires] + 1
-    state.quiet[rows[ends], at] = border_ms
+    state.quiet[rows[ends], at] = boundary_ms
     return np.asarray((after != held) | (begun != since), dtype=np.bool_)
 
 

@@ -24,7 +24,7 @@ Flags = NDArray[np.bool_]
 
 
 def holds(
-    part: RulePlan, rows: Rows, scored: Scored, state: AlertState, columns: Sequence[AnyColumn], *, at_border: bool
+    part: RulePlan, rows: Rows, scored: Scored, state: AlertState, columns: Sequence[AnyColumn], *, at_boundary: bool
 ) -> Flags:
     """Whether a rule's condition holds, (k,).
 
@@ -33,7 +33,7 @@ def holds(
     rule = part.rule
     one = scored.scores[part.score]
     if rule.kind == "below":
-        found = np.round(one.values, BAND_DECIMALS) < _level(part, rows, state, at_border=at_border)
+        found = np.round(one.values, BAND_DECIMALS) < _level(part, rows, state, at_boundary=at_boundary)
     elif rule.kind == "band":
         found = one.bands == part.band
     elif rule.kind == "left":
@@ -41,10 +41,10 @@ def holds(
         found = (one.bands != part.band) & ((state.mark[rows, part.memory] > 0) | (held != Phase.IDLE))
     elif rule.kind == "drop":
         fallen = np.round(fall(part, rows, scored, state), BAND_DECIMALS)
-        found = fallen >= _level(part, rows, state, at_border=at_border)
+        found = fallen >= _level(part, rows, state, at_boundary=at_boundary)
     elif rule.kind == "measure":
         points = np.round(scored.points[:, part.measure], BAND_DECIMALS)
-        found = points < _level(part, rows, state, at_border=at_border)  # no points, NaN, are not below anything
+        found = points < _level(part, rows, state, at_boundary=at_boundary)  # no points, NaN, are not below anything
     elif rule.kind == "forecast":
         found = (state.mark[rows, part.memory] > 0) & (one.bands > part.band)
     else:
@@ -73,12 +73,12 @@ def silent_days(part: RulePlan, rows: Rows, columns: Sequence[AnyColumn]) -> NDA
     return np.where(times == NEVER, -1, column.newest - times // UNIT_MS["day"])
 
 
-def _level(part: RulePlan, rows: Rows, state: AlertState, *, at_border: bool) -> NDArray[np.float64] | float:
+def _level(part: RulePlan, rows: Rows, state: AlertState, *, at_boundary: bool) -> NDArray[np.float64] | float:
     rule = part.rule
     assert rule.level is not None
     if rule.clear is None:
         return rule.level
     firing = state.held[rows, part.memory] == Phase.FIRING
-    if not at_border:
+    if not at_boundary:
         firing |= is_open(state.phase[rows, part.place])
     return np.where(firing, rule.clear, rule.level)

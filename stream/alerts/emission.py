@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream.accounts.accounts import Accounts
-from stream.accounts.acknowledgements import Word
+from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import Phase, Turn, flaps_of, follow, is_open
 from stream.alerts.boundary_state import cooling, spent
 from stream.alerts.conditions import fall, holds, silent_days
@@ -26,8 +26,8 @@ from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
 from stream.plan.rules import RulePlan
 from stream.publishing.effects import Effects, Message
-from stream.publishing.encoding import Said
-from stream.publishing.trigger import Occasion
+from stream.publishing.encoding import ScoredBatch
+from stream.publishing.trigger import Trigger
 
 Matrix = NDArray[np.bool_]
 
@@ -57,16 +57,16 @@ class Alerter:
         self._places = {part.name: part.place for part in plan.rules}
         self._others = [part for part in plan.rules if not part.marks_band]
 
-    def tell(self, said: Said, effects: Effects, occasion: Occasion) -> None:
+    def tell(self, scored_batch: ScoredBatch, effects: Effects, trigger: Trigger) -> None:
         """Tell what has changed of the alerts of rows."""
         state = self._accounts.alerts
-        self.storm.pass_to(said.as_of_ms, effects)
+        self.storm.pass_to(scored_batch.as_of_ms, effects)
         if not state.rules:
             return
-        before = state.phase[said.rows]
-        wanted = self._wanted(said, occasion)
+        before = state.phase[scored_batch.rows]
+        wanted = self._wanted(scored_batch, trigger)
         turns = np.where(wanted, np.int8(Turn.DUE), np.int8(Turn.ENDS))
-        again = self._listen(said, before, turns) if self._accounts.words else None
+        again = self._listen(scored_batch, before, turns) if self._accounts.acknowledgements else None
         after = follow(before, turns)
         changed = after != before
         if again is not None:
@@ -77,76 +77,82 @@ class Alerter:
                 _Change(place, self._plan.rules[rule], Phase(before[place, rule]), Phase(after[place, rule]))
                 for place, rule in zip(places.tolist(), rules.tolist(), strict=True)
             ]
-            self._change(said, found, effects)
+            self._change(scored_batch, found, effects)
 
-    def _wanted(self, said: Said, occasion: Occasion) -> Matrix:
+    def _wanted(self, scored_batch: ScoredBatch, trigger: Trigger) -> Matrix:
         """Which alerts are to be open, (k, R)."""
-        rows, scored, state = said.rows, said.scored, self._accounts.alerts
-        at_border = occasion is Occasion.BORDER
+        rows, scored, state = scored_batch.rows, scored_batch.scored, self._accounts.alerts
+        at_boundary = trigger is Trigger.BOUNDARY
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for at, places, bands in self._marked:
             wanted[:, places] = scored.scores[at].bands[:, None] == bands
         for part in self._others:
             if part.memory < 0:
-                wanted[:, part.place] = holds(part, rows, scored, state, self._columns, at_border=at_border)
+                wanted[:, part.place] = holds(part, rows, scored, state, self._columns, at_boundary=at_boundary)
                 continue
             found = state.held[rows, part.memory] == Phase.FIRING
-            if not at_border:
-                if occasion is not Occasion.ARRIVAL:  # what fired early stays until a border
+            if not at_boundary:
+                if trigger is not Trigger.CAUGHT_UP:  # what fired early stays until a border
                     found |= is_open(state.phase[rows, part.place])
-                found |= self._early(part, said)
+                found |= self._early(part, scored_batch)
             wanted[:, part.place] = found
         return wanted
 
-    def _early(self, part: RulePlan, said: Said) -> Matrix:
+    def _early(self, part: RulePlan, scored_batch: ScoredBatch) -> Matrix:
         """Whether an alert that is not held to fire may do so before the next border, (k,)."""
-        rule, rows, state = part.rule, said.rows, self._accounts.alerts
+        rule, rows, state = part.rule, scored_batch.rows, self._accounts.alerts
         if rule.for_ms is not None or rule.kind == "forecast":
             return np.zeros(len(rows), dtype=bool)
-        found = holds(part, rows, said.scored, state, self._columns, at_border=False)
+        found = holds(part, rows, scored_batch.scored, state, self._columns, at_boundary=False)
         if found.any():
-            found &= ~cooling(part, rows, state, said.as_of_ms)
-            found &= ~spent(part, rows, state, said.as_of_ms)
+            found &= ~cooling(part, rows, state, scored_batch.as_of_ms)
+            found &= ~spent(part, rows, state, scored_batch.as_of_ms)
         return found
 
     # -- what people said ---------------------------------------------------------------------------------------------
 
-    def _listen(self, said: Said, before: NDArray[np.int8], turns: NDArray[np.int8]) -> Matrix:
+    def _listen(self, scored_batch: ScoredBatch, before: NDArray[np.int8], turns: NDArray[np.int8]) -> Matrix:
         """Let words turn alerts, in place; which are to be told again though their state stays, (k, R)."""
-        words, again = self._accounts.words, np.zeros(before.shape, dtype=bool)
-        spoken_of = np.flatnonzero(np.isin(said.rows, list(words)))
-        for place, row in zip(spoken_of.tolist(), said.rows[spoken_of].tolist(), strict=True):
-            for rule, word in list(words[row].items()):
+        acknowledgements, again = self._accounts.acknowledgements, np.zeros(before.shape, dtype=bool)
+        spoken_of = np.flatnonzero(np.isin(scored_batch.rows, list(acknowledgements)))
+        for place, row in zip(spoken_of.tolist(), scored_batch.rows[spoken_of].tolist(), strict=True):
+            for rule, acknowledgement in list(acknowledgements[row].items()):
                 at = self._places[rule]
-                turn = self._turn_of(word, said.as_of_ms, Phase(before[place, at]), due=turns[place, at] == Turn.DUE)
-                again[place, at] = words.is_news(row, rule)
-                if word.acknowledged is None and word.snoozed is None:
-                    words.forget(row, rule)
+                turn = self._turn_of(
+                    acknowledgement, scored_batch.as_of_ms, Phase(before[place, at]), due=turns[place, at] == Turn.DUE
+                )
+                again[place, at] = acknowledgements.is_news(row, rule)
+                if acknowledgement.acknowledged is None and acknowledgement.snoozed is None:
+                    acknowledgements.forget(row, rule)
                 turns[place, at] = turn
         return again
 
     @staticmethod
-    def _turn_of(word: Word, as_of_ms: int, before: Phase, *, due: bool) -> Turn:
+    def _turn_of(acknowledgement: Acknowledgement, as_of_ms: int, before: Phase, *, due: bool) -> Turn:
         """The turn of an alert of which something was said; what does not hold any more of the word is forgotten."""
-        if word.until(as_of_ms) is None:
-            word.snoozed = None
+        if acknowledgement.until(as_of_ms) is None:
+            acknowledgement.snoozed = None
         if not due or before < Phase.FIRING:
-            word.acknowledged = None  # it was for an episode that is over
+            acknowledgement.acknowledged = None  # it was for an episode that is over
         if not due:
             return Turn.ENDS
-        if word.snoozed is not None:
+        if acknowledgement.snoozed is not None:
             return Turn.SNOOZE
-        return Turn.ACKNOWLEDGE if word.acknowledged is not None else Turn.DUE
+        return Turn.ACKNOWLEDGE if acknowledgement.acknowledged is not None else Turn.DUE
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
-    def _change(self, said: Said, changes: Sequence[_Change], effects: Effects) -> None:
+    def _change(self, scored_batch: ScoredBatch, changes: Sequence[_Change], effects: Effects) -> None:
         """Take changes into the state, and say them."""
         accounts, state = self._accounts, self._accounts.alerts
-        subjects = [self._subject(said, change.place, change.part.score) for change in changes]
+        subjects = [self._subject(scored_batch, change.place, change.part.score) for change in changes]
         fired = []
         for change, (_, main) in zip(changes, subjects, strict=True):
-            row, at, moment = int(said.rows[change.place]), change.part.place, int(said.moments[change.place])
+            row, at, moment = (
+                int(scored_batch.rows[change.place]),
+                change.part.place,
+                int(scored_batch.moments[change.place]),
+            )
             state.phase[row, at] = change.after
             if change.before == Phase.IDLE:
                 flaps = flaps_of(int(state.flaps[row, at]), int(state.ended[row, at]), moment)
@@ -158,31 +164,31 @@ class Alerter:
         if fired:
             rows = np.array([row for row, _, _ in fired], dtype=np.int64)
             what = [(rule, main) for _, rule, main in fired]
-            self.storm.note(said.as_of_ms, state, rows, what, effects, alive=lambda: len(accounts.alive()))
+            self.storm.note(scored_batch.as_of_ms, state, rows, what, effects, alive=lambda: len(accounts.alive()))
         for change, (subject, _) in zip(changes, subjects, strict=True):
-            self._say(said, change, subject, effects)
-        accounts.dirty[said.rows[[change.place for change in changes]]] = True
+            self._emit(scored_batch, change, subject, effects)
+        accounts.dirty[scored_batch.rows[[change.place for change in changes]]] = True
 
-    def _subject(self, said: Said, place: int, score: int) -> tuple[Subject, str]:
+    def _subject(self, scored_batch: ScoredBatch, place: int, score: int) -> tuple[Subject, str]:
         """Whom an alert is about, and the name of the factor that moved the score most, or ""."""
-        accounts, row = self._accounts, int(said.rows[place])
-        part, one = self._plan.scores[score], said.scored.scores[score]
+        accounts, row = self._accounts, int(scored_batch.rows[place])
+        part, one = self._plan.scores[score], scored_batch.scored.scores[score]
         account = accounts.index.names[row]
         profile = accounts.profiles.get(row)
-        deltas = one.parts[place] - accounts.base_parts[row, accounts.parts_of[score]]
+        deltas = one.parts[place] - accounts.last_published_parts[row, accounts.parts_of[score]]
         reason = reason_of(part.parts, deltas.tolist())
         band = part.score.bands[int(one.bands[place])].name
         segment = None if profile is None else profile.segment
-        if said.scored.segments is not None:
-            number = int(said.scored.segments[place])
+        if scored_batch.scored.segments is not None:
+            number = int(scored_batch.scored.segments[place])
             segment = None if number < 0 else self._plan.policy.segments[number].name
         name = profile.name if profile and profile.name else account
         main = part.parts[int(np.abs(deltas).argmax())] if reason else ""
         return Subject(account, name, float(one.values[place]), band, reason, segment), main
 
-    def _say(self, said: Said, change: _Change, subject: Subject, effects: Effects) -> None:
+    def _emit(self, scored_batch: ScoredBatch, change: _Change, subject: Subject, effects: Effects) -> None:
         accounts, state, part = self._accounts, self._accounts.alerts, change.part
-        row, at = int(said.rows[change.place]), part.place
+        row, at = int(scored_batch.rows[change.place]), part.place
         if change.before == Phase.IDLE:
             state.stormy[row, at] = self.storm.open
         episode = Episode(
@@ -190,17 +196,17 @@ class Alerter:
             int(state.ended[row, at]) if change.after == Phase.IDLE else None,
             change.after,
             int(state.flaps[row, at]),
-            accounts.words.get(row, {}).get(part.name),
+            accounts.acknowledgements.get(row, {}).get(part.name),
             DIGEST if state.stormy[row, at] else None,
-            int(said.revisions[change.place]),
+            int(scored_batch.revisions[change.place]),
         )
-        detail = beginning(part.rule, self._number(said, change)) if change.after != Phase.IDLE else ""
+        detail = beginning(part.rule, self._number(scored_batch, change)) if change.after != Phase.IDLE else ""
         self._send(account_alert(part.rule, subject, episode, detail), effects)
 
-    def _number(self, said: Said, change: _Change) -> float:
+    def _number(self, scored_batch: ScoredBatch, change: _Change) -> float:
         """The number with which it is said how a condition holds: a fall, points, a day or days."""
         part, state = change.part, self._accounts.alerts
-        rows, scored = said.rows[[change.place]], said.scored
+        rows, scored = scored_batch.rows[[change.place]], scored_batch.scored
         if part.rule.kind == "drop":
             return float(fall(part, rows, scored.pick(np.array([change.place])), state)[0])
         if part.rule.kind == "measure":
@@ -211,18 +217,18 @@ class Alerter:
             return float(silent_days(part, rows, self._columns)[0])
         return 0.0
 
-    def agree(self, told: Alert, said: Said, place: int, effects: Effects) -> None:
-        """Bring the last that readers were `told` of one alert in line with what is so of `said`'s row at `place`."""
-        accounts, row, at = self._accounts, int(said.rows[place]), self._places.get(told.rule)
+    def agree(self, told: Alert, scored_batch: ScoredBatch, place: int, effects: Effects) -> None:
+        """Reconcile the last published record of one alert with the state of the row at `place`."""
+        accounts, row, at = self._accounts, int(scored_batch.rows[place]), self._places.get(told.rule)
         state, fires = accounts.alerts, told.status == "firing"
         if at is None or not is_open(state.phase[row, at]):
             if fires:
-                told = closed(told, int(said.moments[place]))
+                told = closed(told, int(scored_batch.moments[place]))
                 self._send(told, effects)
         elif not fires:
             part, phase = self._plan.rules[at], Phase(state.phase[row, at])
             state.ended[row, at], state.flaps[row, at] = told.ends_at or 0, told.flaps
-            self._change(said, [_Change(place, part, Phase.IDLE, phase)], effects)
+            self._change(scored_batch, [_Change(place, part, Phase.IDLE, phase)], effects)
             return
         if at is not None:
             # As it was told: another flap than one that readers could count would be told otherwise.
@@ -230,13 +236,13 @@ class Alerter:
             state.ended[row, at] = told.ends_at or state.ended[row, at]
             accounts.dirty[row] = True
 
-    def end_orphans(self, said: Said, effects: Effects) -> None:
+    def end_orphans(self, scored_batch: ScoredBatch, effects: Effects) -> None:
         """Resolve what is open of rules that the policy does not have any more, also while alerts are held."""
         orphans = self._accounts.alerts.orphans
-        for place, row in enumerate(said.rows.tolist()):
+        for place, row in enumerate(scored_batch.rows.tolist()):
             for orphan in orphans.pop(row, ()):
-                subject, _ = self._subject(said, place, 0)
-                self._send(orphan_alert(orphan.rule, subject, orphan.began, int(said.moments[place])), effects)
+                subject, _ = self._subject(scored_batch, place, 0)
+                self._send(orphan_alert(orphan.rule, subject, orphan.began, int(scored_batch.moments[place])), effects)
                 self._accounts.dirty[row] = True
 
     @staticmethod

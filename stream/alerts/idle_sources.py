@@ -17,12 +17,12 @@ from stream.publishing.effects import Effects, Message
 _SEVERITY = "critical"
 
 
-class Stalls:
+class IdleSources:
     """The clocks of one partition's sources."""
 
     def __init__(self, plan: Plan, watermarks: Mapping[str, int], partition: int | None) -> None:
         """`watermarks` (ms by source) are the engine's own and grow."""
-        self._after = {stall.source: stall.after_ms for stall in plan.policy.stalls}
+        self._after = {stall.source: stall.after_ms for stall in plan.policy.idle_sources}
         self._watermarks = watermarks
         self._labels = {} if partition is None else {"partition": str(partition)}
         self.clocks: dict[str, int] = {}
@@ -41,7 +41,7 @@ class Stalls:
             clock = as_of_ms if seen is None else min(as_of_ms, seen + after)
             self.clocks[source] = max(clock, self.clocks.get(source, clock))
 
-    def stalled(self, as_of_ms: int) -> tuple[str, ...]:
+    def idle(self, as_of_ms: int) -> tuple[str, ...]:
         """The sources that have stalled at a moment, sorted."""
         return tuple(
             sorted(
@@ -53,7 +53,7 @@ class Stalls:
 
     def tell(self, as_of_ms: int, effects: Effects) -> None:
         """Fire and resolve the operational alerts."""
-        now = self.stalled(as_of_ms)
+        now = self.idle(as_of_ms)
         for source in now:
             if source not in self.told:
                 self.told[source] = self._watermarks[source] + self._after[source]

@@ -15,7 +15,7 @@ import xxhash
 
 from schemas.codecs import encode, instant_ms
 from schemas.outputs import Alert
-from stream.accounts.acknowledgements import Word
+from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import Phase
 from stream.columns.panes import UNIT_MS, Unit
 from stream.policy.alerts import AlertRule
@@ -54,7 +54,7 @@ class Episode(NamedTuple):
     ended: int | None
     phase: Phase
     flaps: int
-    word: Word | None
+    acknowledgement: Acknowledgement | None
     digest: str | None
     revision: int
 
@@ -64,9 +64,9 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, detail: s
     fires = episode.ended is None
     what = detail if fires else f"{ending(rule)}, is {subject.band}"
     reason = f" ({subject.reason})" if subject.reason else ""
-    word = episode.word or Word()
-    spoken = word.acknowledged if fires else None
-    snoozed = word.snoozed if fires and episode.phase == Phase.SNOOZED else None
+    acknowledgement = episode.acknowledgement or Acknowledgement()
+    spoken = acknowledgement.acknowledged if fires else None
+    snoozed = acknowledgement.snoozed if fires and episode.phase == Phase.SNOOZED else None
     alert = Alert(
         id="",
         fingerprint=fingerprint(subject.account, rule.name),
@@ -179,7 +179,7 @@ _ENDINGS = {
     "left": "is {target} again",
     "below": "is not below {level:g} any more",
     "drop": "has not fallen as far any more",
-    "measure": "has better {words} again",
+    "measure": "has better {label} again",
     "forecast": "does not turn {target} within {within} any more",
     "silent": "has {target} again",
 }
@@ -188,7 +188,7 @@ _BEGINNINGS = {
     "left": "left {target}",
     "below": "is below {level:g}",
     "drop": "fell {number:.1f} points within {within}",
-    "measure": "has {words} at {number:.0f} points, below {level:g}",
+    "measure": "has {label} at {number:.0f} points, below {level:g}",
     "forecast": "turns {target} on {day} if nothing happens",
     "silent": "has had no {target} for {number:.0f} days",
 }
@@ -196,16 +196,16 @@ _BEGINNINGS = {
 
 def ending(rule: AlertRule) -> str:
     """How it is said that an alert is over."""
-    words, within = spoken(rule.target), span(rule.within)
-    return _ENDINGS[rule.kind].format(target=rule.target, level=rule.level, words=words, within=within)
+    label, within = spoken(rule.target), span(rule.within)
+    return _ENDINGS[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
 
 
 def beginning(rule: AlertRule, number: float) -> str:
     """How it is said that an alert's condition holds; `number` is a fall, points, a day or days, by the rule's kind."""
     day = datetime.fromtimestamp(number * UNIT_MS["day"] / 1000, tz=UTC).date() if rule.kind == "forecast" else None
-    words, within = spoken(rule.target), span(rule.within)
+    label, within = spoken(rule.target), span(rule.within)
     text = _BEGINNINGS[rule.kind].format(
-        target=rule.target, level=rule.level, words=words, within=within, number=number, day=day
+        target=rule.target, level=rule.level, label=label, within=within, number=number, day=day
     )
     return text if rule.for_ms is None else f"{text} for {_duration(rule.for_ms)}"
 

@@ -86,7 +86,7 @@ class StormWatch:
                 f"{met} of {there} accounts began to alert within {minutes} minutes; "
                 f"in common to {count} of the last {len(fired)}: {common}"
             )
-            self._say(summary, None, effects)
+            self._emit(summary, None, effects)
             return
         self.last = now_ms
         self.alerts += len(fired)
@@ -95,9 +95,9 @@ class StormWatch:
         """End a storm in which nothing has begun for a while."""
         if self.open and now_ms - self.last >= self._storms.within_ms:
             self.open = False
-            self._say(f"the storm is over: {self.alerts} alerts were part of it", now_ms, effects)
+            self._emit(f"the storm is over: {self.alerts} alerts were part of it", now_ms, effects)
 
-    def _say(self, summary: str, ended_ms: int | None, effects: Effects) -> None:
+    def _emit(self, summary: str, ended_ms: int | None, effects: Effects) -> None:
         alert = operational_alert(
             STORM, summary, self._labels, began_ms=self.since, ended_ms=ended_ms, severity=_SEVERITY
         )

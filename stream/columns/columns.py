@@ -62,7 +62,7 @@ class PaneColumn:
             self.values[:, slots_passed(self.newest, pane, self.panes)] = self.empty
         self.newest = pane if self.newest is None else max(pane, self.newest)
 
-    def fold(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
+    def aggregate(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
         """Add events to their panes; those behind the ring fall away. Amounts of a sum are whole millionths."""
         assert self.newest is not None, "advance comes before fold"
         panes = times // UNIT_MS[self.unit]
@@ -248,7 +248,7 @@ class LatestColumn:
         pane = as_of_ms // UNIT_MS[self.unit]
         self.newest = pane if self.newest is None else max(pane, self.newest)
 
-    def fold(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
+    def aggregate(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
         """Keep the event with the largest (time, amount) of each row."""
         given = np.zeros(len(rows)) if amounts is None else amounts
         order = np.lexsort((given, times, rows))

@@ -94,7 +94,7 @@ class Members:
         part.newest, part.ring = self.newest, self.ring[rows]
         return part
 
-    def fold(self, rows: Rows, times: NDArray[np.int64], hashes: Hashes) -> None:
+    def aggregate(self, rows: Rows, times: NDArray[np.int64], hashes: Hashes) -> None:
         """Take in sightings: row, time (ms) and member hash of each, shape (k,); a hash of 0 is nobody."""
         assert self.newest is not None, "advance comes before fold"
         panes = times // UNIT_MS[self.unit]
@@ -151,13 +151,13 @@ class Members:
             mine = np.zeros(len(self.ring), dtype=bool)
             mine[dirty >> 16] = True
             held = len(self._index)
-            chosen = np.flatnonzero(mine[self._owner[:held]])
-            keys = self._owner[chosen].astype(np.int64) << 16 | self._page[chosen]
+            selected = np.flatnonzero(mine[self._owner[:held]])
+            keys = self._owner[selected].astype(np.int64) << 16 | self._page[selected]
             order = np.argsort(keys, kind="stable")
-            chosen, keys = chosen[order], keys[order]
-            entries = np.empty(len(chosen), dtype=PAGE_ENTRY)
-            entries["hash"] = self._hash[chosen]
-            entries["pane"] = self._pane[chosen]
+            selected, keys = selected[order], keys[order]
+            entries = np.empty(len(selected), dtype=PAGE_ENTRY)
+            entries["hash"] = self._hash[selected]
+            entries["pane"] = self._pane[selected]
             blob, width = entries.tobytes(), PAGE_ENTRY.itemsize
             starts = np.searchsorted(keys, dirty, side="left").tolist()
             ends = np.searchsorted(keys, dirty, side="right").tolist()
@@ -179,8 +179,8 @@ class Members:
         panes = np.minimum(entries["pane"], self.newest).astype(np.int32)
         alive = panes > self.newest - self.panes
         # In the order of pages, so that tidying moves members to lower pages only: those are written first.
-        chosen = np.flatnonzero(alive)[np.lexsort((pages[alive], owners[alive]))]
-        self._see(owners[chosen], entries["hash"][chosen], panes[chosen], pages[chosen].astype(np.uint16))
+        selected = np.flatnonzero(alive)[np.lexsort((pages[alive], owners[alive]))]
+        self._see(owners[selected], entries["hash"][selected], panes[selected], pages[selected].astype(np.uint16))
         filled = np.zeros(len(values), dtype=bool)
         filled[np.repeat(np.arange(len(values)), sizes)[alive]] = True
         self._dirty.append(rows[~filled] << 16 | numbers[~filled])
@@ -193,9 +193,9 @@ class Members:
         lost = np.unique(self._owner[:held][~alive]).astype(np.int64)
         owner = self._owner[:held][alive]
         hashes, pane, page = self._hash[:held][alive], self._pane[:held][alive], self._page[:held][alive]
-        touched = np.zeros(len(self.ring), dtype=bool)
-        touched[lost] = True
-        moving = touched[owner]
+        changed = np.zeros(len(self.ring), dtype=bool)
+        changed[lost] = True
+        moving = changed[owner]
         slots = _rank(owner[moving].astype(np.int64))
         page[moving] = (slots // PAGE_MEMBERS).astype(np.uint16)
         pages_before = -(-self._taken[lost] // PAGE_MEMBERS)

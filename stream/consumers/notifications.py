@@ -43,7 +43,7 @@ class Episode:
     """An open alert: the latest record of each lane, the first of all, and whether people were told of it."""
 
     opened: Alert
-    lanes: dict[str, Alert] = field(default_factory=dict)
+    tasks: dict[str, Alert] = field(default_factory=dict)
     told: bool = False
 
 
@@ -89,16 +89,16 @@ class OpenAlerts:
         return self._fires(alert) if alert.status == "firing" else self._resolves(alert)
 
     def _fires(self, alert: Alert) -> News | None:
-        lane = alert.labels.get(LANE, "")
+        task = alert.labels.get(LANE, "")
         episode = self._open.get(alert.fingerprint)
         if episode is None:
             episode = self._open[alert.fingerprint] = Episode(alert)
-        before = episode.lanes.get(lane)
-        if before is not None and before.starts_at != alert.starts_at and len(episode.lanes) == 1:
+        before = episode.tasks.get(task)
+        if before is not None and before.starts_at != alert.starts_at and len(episode.tasks) == 1:
             # Its end was never said: the episode is another one, of which people are to hear.
             episode = self._open[alert.fingerprint] = Episode(alert)
             before = None
-        episode.lanes[lane] = alert
+        episode.tasks[task] = alert
         if alert.digest is not None and not episode.told:
             return None
         if not episode.told:
@@ -110,17 +110,17 @@ class OpenAlerts:
         return None if before is None else _turned(before, alert, episode)
 
     def _resolves(self, alert: Alert) -> News | None:
-        lane, key = alert.labels.get(LANE, ""), alert.fingerprint
+        task, key = alert.labels.get(LANE, ""), alert.fingerprint
         episode = self._open.get(key)
-        mine = episode.lanes.get(lane) if episode else None
-        if (mine is None or mine.starts_at != alert.starts_at) and (key, lane, alert.starts_at) in self._ended:
+        mine = episode.tasks.get(task) if episode else None
+        if (mine is None or mine.starts_at != alert.starts_at) and (key, task, alert.starts_at) in self._ended:
             return None
-        self._ended.add((key, lane, alert.starts_at))
+        self._ended.add((key, task, alert.starts_at))
         if episode is None:
             # Its beginning is older than what the topic keeps.
             return None if alert.digest else News("resolved", alert, alert, quiet=False)
-        episode.lanes.pop(lane, None)
-        if episode.lanes:
+        episode.tasks.pop(task, None)
+        if episode.tasks:
             return None
         del self._open[key]
         if not episode.told and episode.opened.digest is not None:

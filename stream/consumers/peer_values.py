@@ -24,7 +24,7 @@ PATIENCE_MS = UNIT_MS["hour"]
 """How long, in event time, a table waits for partitions that tell nothing."""
 
 
-class PeerBook:
+class PeerValues:
     """One row an account, from all partitions."""
 
     def __init__(self, plan: Plan, closed_ms: int | None) -> None:

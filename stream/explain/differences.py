@@ -30,7 +30,7 @@ class Score(Protocol):
         """Its name."""
 
 
-class Said(Protocol):
+class ScoredBatch(Protocol):
     """What a policy says of an account: a `ScoreMessage`, or what somebody keeps of it."""
 
     @property
@@ -46,7 +46,7 @@ class Said(Protocol):
         """By name."""
 
 
-class SaidOfAlerts(Said, Protocol):
+class SaidOfAlerts(ScoredBatch, Protocol):
     """What a candidate says: the rules that would be firing too."""
 
     @property
@@ -54,7 +54,7 @@ class SaidOfAlerts(Said, Protocol):
         """Rules."""
 
 
-S = TypeVar("S", bound=Said)
+S = TypeVar("S", bound=ScoredBatch)
 
 
 class BandCount(Struct):
@@ -139,20 +139,20 @@ def open_alerts(alerts: Iterable[Alert]) -> set[Episode]:
     return {(alert.account_id, alert.rule) for alert in found.values() if alert.account_id}
 
 
-def main_policy(said: Iterable[Said]) -> str:
+def main_policy(scored_batch: Iterable[ScoredBatch]) -> str:
     """The policy by which most accounts were scored last; empty where there is none."""
-    counts = Counter(one.policy for one in said)
+    counts = Counter(one.policy for one in scored_batch)
     return max(counts, key=lambda label: (counts[label], label), default="")
 
 
-def by_main_policy(said: Mapping[str, S]) -> dict[str, S]:
+def by_main_policy(scored_batch: Mapping[str, S]) -> dict[str, S]:
     """Without what was said by other policies: it is left from before."""
-    policy = main_policy(said.values())
-    return {account: one for account, one in said.items() if one.policy == policy}
+    policy = main_policy(scored_batch.values())
+    return {account: one for account, one in scored_batch.items() if one.policy == policy}
 
 
 def compare(
-    live: Mapping[str, Said],
+    live: Mapping[str, ScoredBatch],
     shadow: Mapping[str, SaidOfAlerts],
     opened: Collection[Episode],
     policies: tuple[str, str],
@@ -184,7 +184,7 @@ def compare(
     )
 
 
-def distances_of(live: Mapping[str, Said], shadow: Mapping[str, Said]) -> list[Distance]:
+def distances_of(live: Mapping[str, ScoredBatch], shadow: Mapping[str, ScoredBatch]) -> list[Distance]:
     """The scores that both policies have of the same account, by account."""
     found = []
     for account in sorted(live.keys() & shadow.keys()):
@@ -205,7 +205,7 @@ def episodes_of(
     return {what for what in opened if what[0] in live}, would
 
 
-def _bands(live: Iterable[Said], shadow: Iterable[Said]) -> list[BandCount]:
+def _bands(live: Iterable[ScoredBatch], shadow: Iterable[ScoredBatch]) -> list[BandCount]:
     counts: tuple[Counter[tuple[str, str]], ...] = (Counter(), Counter())
     best: dict[tuple[str, str], float] = {}
     for messages, count in zip((live, shadow), counts, strict=True):

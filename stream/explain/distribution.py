@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from stream.explain.selector import Chosen, Reading
+from stream.explain.selector import Reading, SelectedScore
 from stream.explain.text import number, spoken
 from stream.policy.band_index import BAND_DECIMALS
 from stream.policy.normalisers import FULL_POINTS, Linear
@@ -48,7 +48,7 @@ class BandCount(Struct):
     share: float
 
 
-class MeasureSpread(Struct):
+class MeasureDistribution(Struct):
     """One measure over the accounts. Shares are 0..1.
 
     `missing` is the share of all accounts that has no value; `at_zero` and `at_hundred` are shares of those that have
@@ -62,7 +62,7 @@ class MeasureSpread(Struct):
     values: Quartiles | None
 
 
-class Spread(Struct):
+class Distribution(Struct):
     """One score over accounts; `bands` come best first. `scores` is null when there is no account."""
 
     score: str
@@ -70,31 +70,32 @@ class Spread(Struct):
     scores: Quartiles | None
     histogram: list[Bin]
     bands: list[BandCount]
-    measures: list[MeasureSpread]
+    measures: list[MeasureDistribution]
     warnings: list[str]
 
 
-def spread_of(chosen: Chosen, scored: Reading) -> Spread:
+def distribution_of(selected: SelectedScore, scored: Reading) -> Distribution:
     """Figures and warnings for the k accounts of `scored`."""
     count = len(scored.scores)
     scores = np.round(scored.scores, BAND_DECIMALS)
     held, _ = np.histogram(scores, bins=np.arange(0, FULL_POINTS + 1, _BIN))
-    by_band = np.bincount(scored.bands, minlength=len(chosen.bands)).tolist()
+    by_band = np.bincount(scored.bands, minlength=len(selected.bands)).tolist()
     bands = [
-        BandCount(band.name, inside, inside / max(count, 1)) for band, inside in zip(chosen.bands, by_band, strict=True)
+        BandCount(band.name, inside, inside / max(count, 1))
+        for band, inside in zip(selected.bands, by_band, strict=True)
     ]
     measures = [
-        _measure_spread(measure, scored.values[:, at], _own_points(measure, scored.values[:, at]))
-        for at, measure in enumerate(chosen.measures)
+        _measure_distribution(measure, scored.values[:, at], _own_points(measure, scored.values[:, at]))
+        for at, measure in enumerate(selected.measures)
     ]
-    return Spread(
-        score=chosen.name,
+    return Distribution(
+        score=selected.name,
         accounts=count,
         scores=_quartiles(scores),
         histogram=[Bin(at * _BIN, (at + 1) * _BIN, inside) for at, inside in enumerate(held.tolist())],
         bands=bands[::-1],
         measures=measures,
-        warnings=list(_warnings(chosen, scored, bands, measures)),
+        warnings=list(_warnings(selected, scored, bands, measures)),
     )
 
 
@@ -108,9 +109,9 @@ def _quartiles(numbers: Column) -> Quartiles | None:
     return Quartiles(*np.quantile(numbers, (0, 0.25, 0.5, 0.75, 1)).tolist()) if len(numbers) else None
 
 
-def _measure_spread(measure: Measure, values: Column, points: Column) -> MeasureSpread:
+def _measure_distribution(measure: Measure, values: Column, points: Column) -> MeasureDistribution:
     known = max(len(points), 1)
-    return MeasureSpread(
+    return MeasureDistribution(
         measure=measure.name,
         missing=1 - len(points) / max(len(values), 1),
         at_zero=int((points == 0).sum()) / known,
@@ -119,27 +120,29 @@ def _measure_spread(measure: Measure, values: Column, points: Column) -> Measure
     )
 
 
-def _warnings(chosen: Chosen, scored: Reading, bands: list[BandCount], measures: list[MeasureSpread]) -> Iterator[str]:
-    for at, (measure, spread) in enumerate(zip(chosen.measures, measures, strict=True)):
-        yield from _measure_warnings(measure, spread, scored.points[:, at])
-    for band, held in zip(chosen.bands, bands, strict=True):
+def _warnings(
+    selected: SelectedScore, scored: Reading, bands: list[BandCount], measures: list[MeasureDistribution]
+) -> Iterator[str]:
+    for at, (measure, distribution) in enumerate(zip(selected.measures, measures, strict=True)):
+        yield from _measure_warnings(measure, distribution, scored.points[:, at])
+    for band, held in zip(selected.bands, bands, strict=True):
         if len(scored.scores) and not held.accounts:
             yield f"band {band.name} (from {number(band.from_)}): no account is in it"
 
 
-def _measure_warnings(measure: Measure, spread: MeasureSpread, points: Column) -> Iterator[str]:
+def _measure_warnings(measure: Measure, distribution: MeasureDistribution, points: Column) -> Iterator[str]:
     """`points` (k,) are those the score is made of, NaN where the weight is shared."""
-    name, values = spoken(measure.name), spread.values
+    name, values = spoken(measure.name), distribution.values
     if values is None:
         if len(points):
             yield f"{name}: no account has a value; does {measure.source} have events that pass its filters?"
         return
-    if spread.missing > _HALF:
+    if distribution.missing > _HALF:
         given = "its weight is shared" if measure.missing is None else f"it gives {number(measure.missing)} points"
-        yield f"{name}: missing for {spread.missing:.0%} of the accounts, where {given}"
+        yield f"{name}: missing for {distribution.missing:.0%} of the accounts, where {given}"
     if len(points) < 2:  # noqa: PLR2004 -- one account can not differ from itself
         return
-    if values.min == values.max and (spread.missing == 0 or len(np.unique(points)) == 1):
+    if values.min == values.max and (distribution.missing == 0 or len(np.unique(points)) == 1):
         yield f"{name}: never varies, every account with a value has {number(values.min)}"
         return
     if len(np.unique(points)) == 1 and not np.isnan(points[0]):
@@ -147,7 +150,10 @@ def _measure_warnings(measure: Measure, spread: MeasureSpread, points: Column) -
         return
     if isinstance(measure.normaliser, Linear):
         line = measure.normaliser
-        ends = [(spread.at_zero, 0, "zero_at", line.zero_at), (spread.at_hundred, 100, "hundred_at", line.hundred_at)]
+        ends = [
+            (distribution.at_zero, 0, "zero_at", line.zero_at),
+            (distribution.at_hundred, 100, "hundred_at", line.hundred_at),
+        ]
         for share, gained, key, value in ends:
             if share > _HALF:
                 who = f"{share:.0%} of the accounts with a value"

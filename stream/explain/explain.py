@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
 from stream.explain.forecast import Forecast
-from stream.explain.selector import Chosen, UnknownScoreError, normaliser_in
+from stream.explain.selector import SelectedScore, UnknownScoreError, normaliser_in
 from stream.explain.since import Since
 from stream.explain.text import factor_words
 from stream.policy.band_index import BAND_DECIMALS
@@ -59,35 +59,35 @@ class Explanation(Struct):
     override: Override | None = None
 
 
-def value_of(message: ScoreMessage, chosen: Chosen) -> ScoreValue:
+def value_of(message: ScoreMessage, selected: SelectedScore) -> ScoreValue:
     """The chosen score of a message. Raises `UnknownScoreError` when the message was made by a policy without it."""
-    if chosen.name not in message.scores:
+    if selected.name not in message.scores:
         held = ", ".join(message.scores)
         raise UnknownScoreError(f"{message.account_id} was scored by {message.policy}, which has only {held}")
-    return message.scores[chosen.name]
+    return message.scores[selected.name]
 
 
-def explain_message(message: ScoreMessage, chosen: Chosen) -> Explanation:
-    """Take a score apart. `chosen` must be of the policy that the message was scored by."""
-    score, raw = value_of(message, chosen), message.raw or {}
-    by_name = {measure.name: measure for measure in chosen.measures}
-    bands = chosen.bands_in(message.segment)
+def explain_message(message: ScoreMessage, selected: SelectedScore) -> Explanation:
+    """Take a score apart. `selected` must be of the policy that the message was scored by."""
+    score, raw = value_of(message, selected), message.raw or {}
+    by_name = {measure.name: measure for measure in selected.measures}
+    bands = selected.bands_in(message.segment)
     factors = sorted(score.factors, key=lambda factor: (-_cost(factor), factor.measure))
     # Rounded as the band itself is: 69.99999999999999 is not below 70.
     higher = [band for band in bands if band.from_ > round(score.value, BAND_DECIMALS)]
     return Explanation(
         account_id=message.account_id,
-        score=chosen.name,
+        score=selected.name,
         value=score.value,
         band=score.band,
         as_of=message.as_of,
         factors=factors,
         next_band=higher[0].name if higher else None,
         missing_points=higher[0].from_ - score.value if higher else 0.0,
-        lifts=_lifts(score, chosen, message.segment, higher[0].from_) if higher else [],
+        lifts=_lifts(score, selected, message.segment, higher[0].from_) if higher else [],
         policy=message.policy,
         words=[factor_words(factor, by_name.get(factor.measure), raw.get(factor.measure)) for factor in factors],
-        segment=message.segment if chosen.score.segments else None,
+        segment=message.segment if selected.score.segments else None,
         exceptions=score.exceptions or [],
         override=message.override,
     )
@@ -98,19 +98,19 @@ def _cost(factor: Factor) -> float:
     return factor.weight * (_FULL - (factor.points or 0.0)) if factor.points is not None else 0.0
 
 
-def _lifts(score: ScoreValue, chosen: Chosen, segment: str | None, target: float) -> list[Lift]:
+def _lifts(score: ScoreValue, selected: SelectedScore, segment: str | None, target: float) -> list[Lift]:
     if score.exceptions:
         return []  # what limits the score has to go first
-    by_name = {measure.name: measure for measure in chosen.measures}
+    by_name = {measure.name: measure for measure in selected.measures}
     lifts = []
     for factor in score.factors:
         measure = by_name.get(factor.measure)
         if measure is None or not factor.weight:
             continue
         of_peers = measure.compare == "peers"
-        if chosen.scale is not None:
+        if selected.scale is not None:
             now = factor.value or 0.0
-            needed = now + (target - score.value) / (factor.weight * chosen.scale)
+            needed = now + (target - score.value) / (factor.weight * selected.scale)
             if not of_peers or 0.0 <= needed <= _FULL:
                 lifts.append(Lift(factor.measure, now, needed, None, of_peers))
         elif factor.points is not None:

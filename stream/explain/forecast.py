@@ -15,7 +15,7 @@ from schemas.outputs import FactorChange
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.engine.engine import Engine
-from stream.explain.selector import Chosen, Reading, reading
+from stream.explain.selector import Reading, SelectedScore, reading
 from stream.plan.plan import Plan
 from stream.policy.band_index import BAND_DECIMALS
 
@@ -53,7 +53,7 @@ class Forecast(Struct):
     line: list[Step]
 
 
-def borders_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
+def boundaries_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     """Moments (epoch ms, ascending) after `as_of_ms`, up to the horizon, at which a score can change by itself.
 
     They are the borders of each unit in use, as long as its longest window still holds a pane of `as_of_ms` or before,
@@ -61,8 +61,8 @@ def borders_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     """
     found: set[int] = set()
     if plan.remembers:
-        first = (as_of_ms // plan.border_ms + 1) * plan.border_ms
-        return list(range(first, as_of_ms + horizon_ms + 1, plan.border_ms))
+        first = (as_of_ms // plan.boundary_ms + 1) * plan.boundary_ms
+        return list(range(first, as_of_ms + horizon_ms + 1, plan.boundary_ms))
     if plan.clocked:
         day = UNIT_MS["day"]
         found.update(range((as_of_ms // day + 1) * day, as_of_ms + horizon_ms + 1, day))
@@ -74,19 +74,19 @@ def borders_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     return sorted(found)
 
 
-def scores_ahead(
-    engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZON_MS
+def forecast_scores(
+    engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: int = HORIZON_MS
 ) -> Iterator[tuple[int, Reading]]:
-    """The moment and the scores of rows (k) now, then at each of `borders_ahead`, as if no event came any more."""
+    """The moment and the scores of rows (k) now, then at each of `boundaries_ahead`, as if no event came any more."""
     if engine.as_of is None:
         return
     plan = engine.plan
-    yield engine.as_of, reading(plan, chosen, engine.score(rows))
-    for border, scored in engine.ahead(rows, borders_ahead(plan, engine.as_of, horizon_ms)):
-        yield border, reading(plan, chosen, scored)
+    yield engine.as_of, reading(plan, selected, engine.score(rows))
+    for boundary, scored in engine.ahead(rows, boundaries_ahead(plan, engine.as_of, horizon_ms)):
+        yield boundary, reading(plan, selected, scored)
 
 
-def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZON_MS) -> list[Forecast]:
+def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: int = HORIZON_MS) -> list[Forecast]:
     """The forecast of each row, in order; `horizon_ms` counts from the engine's `as_of`."""
     if engine.as_of is None or not len(rows):
         return []
@@ -99,20 +99,20 @@ def forecast(engine: Engine, rows: Rows, chosen: Chosen, horizon_ms: int = HORIZ
                 min(spent, horizon), spent <= horizon and not (engine.plan.clocked or engine.plan.remembers), None, []
             )
         )
-    ahead = scores_ahead(engine, rows, chosen, horizon_ms)
+    ahead = forecast_scores(engine, rows, selected, horizon_ms)
     at_ms, now = next(ahead)
     for at, one in enumerate(found):
-        one.line.append(_step(at_ms, now, at, chosen))
+        one.line.append(_step(at_ms, now, at, selected))
     before = now
-    for border, scored in ahead:
+    for boundary, scored in ahead:
         # Smaller steps come from the order in which floats are added.
         moved = np.round(scored.scores, BAND_DECIMALS) != np.round(before.scores, BAND_DECIMALS)
         moved |= scored.bands != before.bands
         for at in np.flatnonzero(moved).tolist():
-            found[at].line.append(_step(border, scored, at, chosen))
+            found[at].line.append(_step(boundary, scored, at, selected))
         for at in np.flatnonzero(moved & (scored.bands != now.bands)).tolist():
             if found[at].turn is None:
-                found[at].turn = _turn(border, now, scored, at, chosen)
+                found[at].turn = _turn(boundary, now, scored, at, selected)
         before = scored
     return found
 
@@ -122,11 +122,11 @@ def _spent(plan: Plan, last_ms: int) -> int:
     return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest.items())
 
 
-def _step(at_ms: int, scored: Reading, at: int, chosen: Chosen) -> Step:
-    return Step(at_ms, float(scored.scores[at]), chosen.bands[int(scored.bands[at])].name)
+def _step(at_ms: int, scored: Reading, at: int, selected: SelectedScore) -> Step:
+    return Step(at_ms, float(scored.scores[at]), selected.bands[int(scored.bands[at])].name)
 
 
-def _turn(border: int, now: Reading, then: Reading, at: int, chosen: Chosen) -> Turn:
-    pairs = zip(chosen.factors, now.contributions[at].tolist(), then.contributions[at].tolist(), strict=True)
+def _turn(boundary: int, now: Reading, then: Reading, at: int, selected: SelectedScore) -> Turn:
+    pairs = zip(selected.factors, now.contributions[at].tolist(), then.contributions[at].tolist(), strict=True)
     factors = [FactorChange(name, before, after, after - before) for name, before, after in pairs]
-    return Turn(border, chosen.bands[int(then.bands[at])].name, float(then.scores[at]), factors)
+    return Turn(boundary, selected.bands[int(then.bands[at])].name, float(then.scores[at]), factors)

@@ -26,7 +26,7 @@ class UnknownScoreError(ValueError):
     """A policy has no score of the name that was asked for; the message names those it has."""
 
 
-class Chosen(NamedTuple):
+class SelectedScore(NamedTuple):
     """A score: its place in the policy, its measures, and its bands (ascending) outside of segments.
 
     `factors` are the names of what it is made of: measures, then what else its contributions hold.
@@ -64,7 +64,7 @@ class Reading(NamedTuple):
     bands: NDArray[np.int8]
 
 
-def choose(policy: Policy, name: str | None = None) -> Chosen:
+def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     """The policy's score of that name, or its first. Raises `UnknownScoreError`."""
     names = [score.name for score in policy.scores]
     if name is not None and name not in names:
@@ -74,7 +74,7 @@ def choose(policy: Policy, name: str | None = None) -> Chosen:
     part = plan_score(policy, score)
     measures = tuple(policy.measures[at] for at in part.places.tolist())
     others = dict(zip(names, policy.scores, strict=True))
-    return Chosen(score.name, place, score.bands, measures, (*part.measures, *part.extras), score, others)
+    return SelectedScore(score.name, place, score.bands, measures, (*part.measures, *part.extras), score, others)
 
 
 def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
@@ -82,7 +82,7 @@ def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
     return dict(measure.by_segment).get(segment or "", measure.normaliser)
 
 
-def reading(plan: Plan, chosen: Chosen, scored: Scored) -> Reading:
+def reading(plan: Plan, selected: SelectedScore, scored: Scored) -> Reading:
     """The chosen score of accounts that have been scored."""
-    one, places = scored.scores[chosen.place], plan.scores[chosen.place].places
+    one, places = scored.scores[selected.place], plan.scores[selected.place].places
     return Reading(scored.values[:, places], scored.points[:, places], one.contributions, one.values, one.bands)

@@ -24,7 +24,7 @@ from stream.publishing.effects import Effects
 
 
 @dataclass(slots=True)
-class Learning:
+class ProfileUpdate:
     """Profiles of a step and the segments they are read in."""
 
     profiles: Candidates
@@ -39,7 +39,7 @@ class Learning:
 
 
 @dataclass(slots=True)
-class Fold:
+class Aggregation:
     """What one part of a step adds: its events that count, their segments, what columns take of them."""
 
     part: Candidates
@@ -51,7 +51,7 @@ class Fold:
     done: int = 0
 
 
-class Folder:
+class Aggregator:
     """Folds the events of steps into the columns and accounts of one partition."""
 
     def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn]) -> None:
@@ -61,95 +61,99 @@ class Folder:
         self.watermarks: dict[str, int] = {}
         """Largest event time applied (ms) by source."""
 
-    def learn(self, profiles: Candidates, piece: slice) -> Rows:
+    def apply_profiles(self, update: ProfileUpdate, number: int) -> Rows:
+        """Apply the next profiles of a step, up to segment `number`; returns rows whose score may change."""
+        return self.apply(update.profiles, update.until(number))
+
+    def apply(self, profiles: Candidates, piece: slice) -> Rows:
         """Let some profiles hold where they are the latest of their account; returns rows whose score may change."""
         accounts, changed = self._accounts, []
         events = profiles.batch.events
-        for row, place in zip(profiles.rows[piece].tolist(), profiles.chosen[piece].tolist(), strict=True):
+        for row, place in zip(profiles.rows[piece].tolist(), profiles.selected[piece].tolist(), strict=True):
             event = events[place]
             assert isinstance(event, ProfileEvent)
             if not accounts.learn(row, event) or not accounts.applied[row]:
                 continue
             if self._plan.reads_profiles:
-                accounts.on_time[row] = accounts.touched[row] = True
+                accounts.on_time[row] = accounts.changed[row] = True
                 changed.append(row)
         return np.array(changed, dtype=np.int64)
 
     def tally(self, part: Candidates, late: NDArray[np.bool_], position: int, effects: Effects) -> None:
         """Count the outcomes of a part; records before `position` have been settled already."""
         source, outcomes = part.batch.source, effects.outcomes
-        if part.offsets[0] >= position and not (late.any() or part.fenced.any()):
+        if part.offsets[0] >= position and not (late.any() or part.already_applied.any()):
             outcomes[source, "applied"] += len(late)
             return
         settled = part.offsets < position
         outcomes[source, "replayed"] += int(settled.sum())
         outcomes[source, "late"] += int((late & ~settled).sum())
-        outcomes[source, "fenced"] += int((part.fenced & ~settled & ~late).sum())
-        outcomes[source, "applied"] += int((~part.fenced & ~late).sum())
+        outcomes[source, "already_applied"] += int((part.already_applied & ~settled & ~late).sum())
+        outcomes[source, "applied"] += int((~part.already_applied & ~late).sum())
 
     def prepare(
         self, part: Candidates, late: NDArray[np.bool_], running: NDArray[np.int64], segments: NDArray[np.int64]
-    ) -> Fold:
+    ) -> Aggregation:
         """What a part adds to the columns, once late and fenced events are out."""
-        good = ~(late | part.fenced)
-        heard = (part.times[~late], segments[~late]) if self._plan.policy.stalls else None
+        good = ~(late | part.already_applied)
+        heard = (part.times[~late], segments[~late]) if self._plan.policy.idle_sources else None
         if not good.all():
             part, running, segments = part.pick(good), running[good], segments[good]
         if len(part.times) and heard is None:
             self._hear(part.batch.source, part.times)
-        timely = part.times // self._plan.border_ms >= running // self._plan.border_ms
-        return Fold(part, timely, segments, self._intakes[part.batch.source].take(part.events()), heard)
+        timely = part.times // self._plan.boundary_ms >= running // self._plan.boundary_ms
+        return Aggregation(part, timely, segments, self._intakes[part.batch.source].take(part.events()), heard)
 
     def _hear(self, source: str, times: NDArray[np.int64]) -> None:
         self.watermarks[source] = max(self.watermarks.get(source, 0), int(times.max()))
 
-    def watch(self, folds: Sequence[Fold], number: int) -> None:
+    def watch(self, aggregations: Sequence[Aggregation], number: int) -> None:
         """Let the watermarks know of events up to segment `number`, before these are folded."""
-        for fold in folds:
-            if fold.heard is None:
+        for aggregate in aggregations:
+            if aggregate.heard is None:
                 continue
-            times, segments = fold.heard
+            times, segments = aggregate.heard
             inside = segments <= number
             if inside.any():
-                self._hear(fold.part.batch.source, times[inside])
+                self._hear(aggregate.part.batch.source, times[inside])
 
-    def fold(self, fold: Fold, number: int) -> Rows:
+    def aggregate(self, aggregate: Aggregation, number: int) -> Rows:
         """Fold the next events of a part, up to segment `number`, into the columns; returns their rows."""
-        part = fold.part
-        piece = slice(fold.done, int(np.searchsorted(fold.segments, number, side="right")))
-        fold.done = piece.stop
+        part = aggregate.part
+        piece = slice(aggregate.done, int(np.searchsorted(aggregate.segments, number, side="right")))
+        aggregate.done = piece.stop
         rows, times = part.rows[piece], part.times[piece]
         if not len(rows):
             return rows
-        for taken in fold.taken:
+        for taken in aggregate.taken:
             column = self._columns[taken.column]
             assert not isinstance(column, FactColumn), "facts come from profiles"
             amounts = None if taken.amounts is None else taken.amounts[piece]
             if taken.mask is None:
-                column.fold(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
+                column.aggregate(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
                 continue
             mask = taken.mask[piece]
             if mask.any():
-                column.fold(rows[mask], times[mask], None if amounts is None else amounts[mask])  # type: ignore[arg-type]
+                column.aggregate(rows[mask], times[mask], None if amounts is None else amounts[mask])  # type: ignore[arg-type]
         accounts = self._accounts
         np.add.at(accounts.applied, rows, 1)
         np.maximum.at(accounts.last_ms, rows, times)
-        np.maximum.at(accounts.fence[:, part.batch.fence], rows, part.offsets[piece])
-        accounts.on_time[rows[fold.timely[piece]]] = True
+        np.maximum.at(accounts.applied_offsets[:, part.batch.source_index], rows, part.offsets[piece])
+        accounts.on_time[rows[aggregate.timely[piece]]] = True
         if part.batch.source == CONTROL_SOURCE:
             self._take_controls(part, piece)
         accounts.dirty[rows] = True
-        accounts.touched[rows] = True
+        accounts.changed[rows] = True
         return rows
 
     def _take_controls(self, part: Candidates, piece: slice) -> None:
-        for row, place in zip(part.rows[piece].tolist(), part.chosen[piece].tolist(), strict=True):
+        for row, place in zip(part.rows[piece].tolist(), part.selected[piece].tolist(), strict=True):
             control = part.batch.events[place]
             assert isinstance(control, ControlEvent)
             if control.kind == "pulse":
                 self._accounts.pulse[row] = True
             elif control.kind in {"acknowledge", "snooze"}:
-                self._accounts.words.take(row, control)
+                self._accounts.acknowledgements.take(row, control)
             else:
                 self._accounts.rule(row, control)
 
@@ -160,7 +164,7 @@ def merge_order(parts: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDAr
         return None, parts[0].times
     times = np.concatenate([part.times for part in parts])
     stamps = np.concatenate([np.maximum.accumulate(part.stamps) for part in parts])
-    ranks = np.concatenate([np.full(len(part.rows), part.batch.fence) for part in parts])
+    ranks = np.concatenate([np.full(len(part.rows), part.batch.source_index) for part in parts])
     offsets = np.concatenate([part.offsets for part in parts])
     order = np.lexsort((offsets, ranks, stamps))
     return order, times[order]

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from schemas.codecs import EARLIEST_MS, FUTURE_TOLERANCE_MS, IMPLAUSIBLE_TIME, IN_THE_FUTURE, Reject, times_ms
 from schemas.events import Event
 from schemas.peers import PeersMessage
-from stream.accounts.accounts import FENCES, Accounts
+from stream.accounts.accounts import ROW_SOURCES, Accounts
 from stream.columns.columns import Rows
 from stream.columns.hash_index import hash_ids
 from stream.ingest.event_ids import SeenIds
 from stream.publishing.effects import DeadLetter, Effects, Forward
 
 PEERS = "peers"
-LINES = (*FENCES, PEERS)
+INPUT_SOURCES = (*ROW_SOURCES, PEERS)
 """Everything a lane reads: what changes single accounts and has a fence in their rows, then the tables of peers."""
-INBOX = LINES.index("inbox")
+REPARTITION_INDEX = INPUT_SOURCES.index("inbox")
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Batch:
     """Records of one source partition.
 
     `offsets` and `stamps` (record time, ms) have one entry an event of `events`; `rejects` carry offsets as their
-    index; `end` is the offset after the last record of the batch, whatever became of it. `inbox` tells that the
+    index; `end` is the offset after the last record of the batch, whatever became of it. `repartitioned` tells that the
     records were read from the inbox topic, so that their offsets are the inbox's; the inbox's records come as one
     batch a source. The events of source `PEERS` are the messages of tables, cast.
     """
@@ -44,14 +44,14 @@ class Batch:
     events: list[Event]
     end: int
     rejects: list[Reject] = field(default_factory=list)
-    inbox: bool = False
+    repartitioned: bool = False
     origin: object = None
     """Whatever the caller needs to find the raw records again; the engine does not look at it."""
 
     @property
-    def fence(self) -> int:
+    def source_index(self) -> int:
         """Which fence of a row guards this batch."""
-        return INBOX if self.inbox else LINES.index(self.source)
+        return REPARTITION_INDEX if self.repartitioned else INPUT_SOURCES.index(self.source)
 
     def before(self, offset: int) -> Batch:
         """The part with smaller offsets."""
@@ -114,29 +114,29 @@ class Candidates:
     """The events of a batch that may count, as arrays of shape (k,)."""
 
     batch: Batch
-    chosen: NDArray[np.int64]
+    selected: NDArray[np.int64]
     rows: Rows
     times: NDArray[np.int64]
     offsets: NDArray[np.int64]
     stamps: NDArray[np.int64]
-    fenced: NDArray[np.bool_]
+    already_applied: NDArray[np.bool_]
 
     def pick(self, mask: NDArray[np.bool_]) -> Candidates:
         """Only those under the mask."""
         return Candidates(
             self.batch,
-            self.chosen[mask],
+            self.selected[mask],
             self.rows[mask],
             self.times[mask],
             self.offsets[mask],
             self.stamps[mask],
-            self.fenced[mask],
+            self.already_applied[mask],
         )
 
     def events(self) -> list[Event]:
         """The events themselves."""
         events = self.batch.events
-        return events if len(self.chosen) == len(events) else [events[at] for at in self.chosen.tolist()]
+        return events if len(self.selected) == len(events) else [events[at] for at in self.selected.tolist()]
 
 
 def sort_out(
@@ -163,15 +163,17 @@ def sort_out(
         outcomes[source, "rejected" if reject.place >= position else "replayed"] += 1
     times = times_ms(batch.events)
     good = _plausible(batch, at, times, position=position, now_ms=now_ms, effects=effects)
-    chosen = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
-    events = batch.events if good is None else [batch.events[index] for index in chosen.tolist()]
+    selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
+    events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
     if good is not None:
         times, offsets, stamps = times[good], offsets[good], stamps[good]
     rows = accounts.index.rows([event.account_id for event in events])
     accounts.reserve()
     if len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
         # The ordinary case: all ours, no replay.
-        found = Candidates(batch, chosen, rows, times, offsets, stamps, offsets <= accounts.fence[rows, batch.fence])
+        found = Candidates(
+            batch, selected, rows, times, offsets, stamps, offsets <= accounts.applied_offsets[rows, batch.source_index]
+        )
         if seen is None:
             return found
         fresh = seen.add(hash_ids([event.id for event in events]), int(stamps[0]))
@@ -186,8 +188,8 @@ def sort_out(
         outcomes[source, "forwarded"] += int(((rows < 0) & ~settled).sum())
         outcomes[source, "replayed"] += int(((rows < 0) & settled).sum())
     keep = rows >= 0
-    fenced = settled.copy()
-    fenced[keep] |= offsets[keep] <= accounts.fence[rows[keep], batch.fence]
+    already_applied = settled.copy()
+    already_applied[keep] |= offsets[keep] <= accounts.applied_offsets[rows[keep], batch.source_index]
     if seen is not None:
         ids = hash_ids([event.id for event in events])
         # A settled record's id is made known again: the crash may have come between its row and its id.
@@ -196,7 +198,7 @@ def sort_out(
         repeated = keep & ~fresh & ~settled
         outcomes[source, "duplicate"] += int(repeated.sum())
         keep &= ~repeated
-    found = Candidates(batch, chosen, rows, times, offsets, stamps, fenced)
+    found = Candidates(batch, selected, rows, times, offsets, stamps, already_applied)
     return found if keep.all() else found.pick(keep)
 
 

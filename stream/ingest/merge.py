@@ -5,7 +5,7 @@ that has nothing here only while its lag says that more is there, and not for ev
 waited for any more are arguments. Called by `agents.worker.processor`.
 
 Order within a partition number: by record time (the running maximum within a source, so that offsets keep their
-order), then by source in the order of `LINES`.
+order), then by source in the order of `INPUT_SOURCES`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.ingest.batch import LINES, Batch
+from stream.ingest.batch import INPUT_SOURCES, Batch
 
 
 @dataclass(slots=True)
 class Fetch:
     """Records fetched together from one source partition: decoded batches, all offsets, all stamps."""
 
-    fence: int
+    source_index: int
     batches: list[Batch]
     offsets: NDArray[np.int64]
     stamps: NDArray[np.int64]
@@ -40,22 +40,22 @@ class Merge:
 
     def __init__(self) -> None:
         """Nothing waits."""
-        self._lines: list[deque[Fetch]] = [deque() for _ in LINES]
-        self._reached = [np.iinfo(np.int64).min] * len(LINES)
-        self.waiting = [0] * len(LINES)
+        self._lines: list[deque[Fetch]] = [deque() for _ in INPUT_SOURCES]
+        self._reached = [np.iinfo(np.int64).min] * len(INPUT_SOURCES)
+        self.waiting = [0] * len(INPUT_SOURCES)
         """Records that wait, by fence."""
 
     def add(self, fetch: Fetch) -> None:
         """Put a fetch behind those of its source."""
         if not len(fetch):
             return
-        stamps = np.maximum.accumulate(np.maximum(fetch.stamps, self._reached[fetch.fence]))
+        stamps = np.maximum.accumulate(np.maximum(fetch.stamps, self._reached[fetch.source_index]))
         for batch in fetch.batches:
             batch.stamps = stamps[np.searchsorted(fetch.offsets, batch.offsets)]
         fetch.stamps = stamps
-        self._reached[fetch.fence] = int(stamps[-1])
-        self._lines[fetch.fence].append(fetch)
-        self.waiting[fetch.fence] += len(fetch)
+        self._reached[fetch.source_index] = int(stamps[-1])
+        self._lines[fetch.source_index].append(fetch)
+        self.waiting[fetch.source_index] += len(fetch)
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -66,23 +66,27 @@ class Merge:
 
         `lags(fence)` tells whether more records of that source are known to be on the broker and are to be waited for.
         """
-        bounds = [(self._reached[fence], fence) for fence in range(len(LINES)) if lags(fence)]
+        bounds = [
+            (self._reached[source_index], source_index)
+            for source_index in range(len(INPUT_SOURCES))
+            if lags(source_index)
+        ]
         bound = min(bounds, default=None)
         released: list[Batch] = []
-        for fence, line in enumerate(self._lines):
+        for source_index, line in enumerate(self._lines):
             while line:
                 fetch = line[0]
                 if bound is None:
                     count = len(fetch)
                 else:
-                    side = "right" if fence <= bound[1] else "left"
+                    side = "right" if source_index <= bound[1] else "left"
                     count = int(np.searchsorted(fetch.stamps, bound[0], side=side))  # type: ignore[call-overload]
                 if count == len(fetch):
                     released.extend(fetch.batches)
                     line.popleft()
                 elif count:
                     released.extend(self._cut(fetch, count))
-                self.waiting[fence] -= count
+                self.waiting[source_index] -= count
                 if count == 0 or (line and line[0] is fetch):
                     break
         return released

@@ -107,13 +107,13 @@ class Plan:
     @cached_property
     def held_columns(self) -> dict[int, str]:
         """Source of each column, by place, that stands still while its source has stalled."""
-        stalls = {stall.source for stall in self.policy.stalls}
-        return {at: column.source for at, column in enumerate(self.columns) if column.source in stalls}
+        idle_sources = {stall.source for stall in self.policy.idle_sources}
+        return {at: column.source for at, column in enumerate(self.columns) if column.source in idle_sources}
 
     @property
-    def minds_borders(self) -> bool:
+    def needs_boundaries(self) -> bool:
         """Whether bands, alerts or outlooks depend on borders before: then each is minded, also while catching up."""
-        return self.remembers or bool(self.memories) or self.outlook_days > 0
+        return self.remembers or bool(self.memories) or self.forecast_days > 0
 
     @cached_property
     def forecasts(self) -> tuple[RulePlan, ...]:
@@ -121,19 +121,19 @@ class Plan:
         return tuple(part for part in self.memories if part.rule.kind == "forecast")
 
     @cached_property
-    def looks_ahead_days(self) -> int:
+    def longest_forecast_days(self) -> int:
         """How many days ahead anything looks, 0 for not at all."""
-        return max([self.outlook_days, *(part.rule.within.panes for part in self.forecasts if part.rule.within)])
+        return max([self.forecast_days, *(part.rule.within.panes for part in self.forecasts if part.rule.within)])
 
     @cached_property
-    def outlook_days(self) -> int:
+    def forecast_days(self) -> int:
         """How many days ahead changes of band are looked for, 0 for not at all."""
-        return max(part.score.outlook_days or 0 for part in self.scores)
+        return max(part.score.forecast_days or 0 for part in self.scores)
 
     @cached_property
-    def border_ms(self) -> int:
+    def boundary_ms(self) -> int:
         """Milliseconds from border to border."""
-        return UNIT_MS[self.border_unit]
+        return UNIT_MS[self.boundary_unit]
 
     @cached_property
     def reads_profiles(self) -> bool:
@@ -141,7 +141,7 @@ class Plan:
         return bool(self.policy.segments) or any(column.need.kind == "fact" for column in self.columns)
 
     @cached_property
-    def border_unit(self) -> Unit:
+    def boundary_unit(self) -> Unit:
         """The finest pane in use: at its borders scores are exact."""
         finer = any(part.rule.within and part.rule.within.unit == "hour" for part in self.rules)
         return "hour" if finer or "hour" in self.longest else "day"

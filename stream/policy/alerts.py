@@ -1,7 +1,7 @@
 """Read what a policy says of alerts: rules, storms, and when a source counts as stalled.
 
-Owns `AlertRule`, `Storms` and `Stall` and their rules. Of scores it knows names, bands and measures only. Called by the
-policy parser.
+Owns `AlertRule`, `Storms` and `IdleSource` and their rules. Of scores it knows names, bands and measures only. Called
+by the policy parser.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stream.policy.bands import SEVERITIES
 from stream.policy.errors import did_you_mean, listed, shown
 from stream.policy.normalisers import FULL_POINTS
 from stream.policy.table import is_name, misspelled
-from stream.policy.windows import LONGEST_OUTLOOK, LONGEST_WINDOW, Window, read_panes
+from stream.policy.windows import LONGEST_FORECAST, LONGEST_WINDOW, Window, read_panes
 
 if TYPE_CHECKING:
     from stream.policy.measures import Measure
@@ -93,14 +93,14 @@ class Storms:
 
 
 @dataclass(frozen=True, slots=True)
-class Stall:
+class IdleSource:
     """A source has stalled when none of its events is younger than `after_ms`."""
 
     source: str
     after_ms: int
 
 
-def read_stalls(root: Table) -> tuple[Stall, ...]:
+def read_idle_sources(root: Table) -> tuple[IdleSource, ...]:
     """The sources that can stall, sorted by name."""
     if "sources" not in root:
         return ()
@@ -116,7 +116,7 @@ def read_stalls(root: Table) -> tuple[Stall, ...]:
         table = tables.table(name, 'a table with stall_after = "1d"', ("stall_after",))
         after_ms = None if table is None else _read_span(table, "stall_after")
         if after_ms is not None:
-            found.append(Stall(name, after_ms))
+            found.append(IdleSource(name, after_ms))
     return tuple(sorted(found, key=lambda stall: stall.source))
 
 
@@ -314,7 +314,7 @@ class _What:
         return name, level
 
     def _within(self, kind: str) -> Window | None:
-        most = LONGEST_OUTLOOK if kind == "forecast" else LONGEST_WINDOW["day"]
+        most = LONGEST_FORECAST if kind == "forecast" else LONGEST_WINDOW["day"]
         days_only = kind in {"forecast", "silent"}
         expected = f'days from "1d" to "{most}d"' if days_only else _SPAN
         window = read_panes(self._when, "within", expected)

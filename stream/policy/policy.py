@@ -16,7 +16,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stream.policy.alerts import AlertRule, Names, Stall, Storms, read_alerts, read_stalls, read_storms
+from stream.policy.alerts import AlertRule, IdleSource, Names, Storms, read_alerts, read_idle_sources, read_storms
 from stream.policy.bands import Band
 from stream.policy.errors import Findings, PolicyError, Problem, closest
 from stream.policy.lines import key_lines
@@ -61,7 +61,7 @@ class Policy:
     digest: str
     alerts: tuple[AlertRule, ...] = ()
     storms: Storms = field(default_factory=Storms)
-    stalls: tuple[Stall, ...] = ()
+    idle_sources: tuple[IdleSource, ...] = ()
 
     @property
     def score(self) -> Score:
@@ -91,11 +91,11 @@ def _read(text: str, file: str) -> Policy:
     scores = read_scores(root, names.measures, names.segments)
     check_use(root, findings, measures, scores)
     alerts = read_alerts(root, scores, measures, names)
-    storms, stalls = read_storms(root), read_stalls(root)
+    storms, idle_sources = read_storms(root), read_idle_sources(root)
     if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
-    digest = _digest(name, measures, scores, {"segments": segments, "alerts": alerts, "sources": stalls}, storms)
-    return Policy(name, measures, scores, segments, digest, alerts, storms or Storms(), stalls)
+    digest = _digest(name, measures, scores, {"segments": segments, "alerts": alerts, "sources": idle_sources}, storms)
+    return Policy(name, measures, scores, segments, digest, alerts, storms or Storms(), idle_sources)
 
 
 def _names(root: Table, key: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from stream.policy.bands import Band, Weights, read_bands, read_starts
 from stream.policy.errors import did_you_mean, listed, shown
 from stream.policy.normalise import read_line
 from stream.policy.normalisers import FULL_POINTS
-from stream.policy.windows import read_dwell, read_outlook
+from stream.policy.windows import read_dwell, read_forecast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ class SegmentScore:
 class Score:
     """A score: the change in points that is worth publishing, bands ascending, and what it is made of.
 
-    `model` None is the weighted mean; `line` puts an additive score on 0 to 100. `outlook_days` is how far
+    `model` None is the weighted mean; `line` puts an additive score on 0 to 100. `forecast_days` is how far
     ahead the next change of band is looked for.
     """
 
@@ -99,7 +99,7 @@ class Score:
     exceptions: tuple[Limit, ...] = ()
     segments: tuple[SegmentScore, ...] = ()
     dwell_ms: int | None = None
-    outlook_days: int | None = None
+    forecast_days: int | None = None
 
     def made_in(self, segment: str, others: dict[str, Score]) -> tuple[MakeUp | None, tuple[Limit, ...], Weights]:
         """Make-up, exceptions and changed starts of bands in a segment; "" is no segment."""
@@ -144,7 +144,7 @@ class _Reader:
         self._additive = self._read_model(table) == "additive"
         min_change = table.number("min_change", "a number of points of 0 or more", 0.0)
         dwell = read_dwell(table) if "dwell" in table else None
-        outlook = read_outlook(table) if "outlook" in table else None
+        outlook = read_forecast(table) if "outlook" in table else None
         make_up = self._make_up(table)
         if self._additive and not any(key in table for key in _MAKE_UP_KEYS):
             table.wrong("impacts", _IMPACTS)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stream.policy.table import Table
 
 LONGEST_WINDOW = {"hour": 72, "day": 365}  # in panes
-LONGEST_OUTLOOK = 90
+LONGEST_FORECAST = 90
 
 _COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z", "peers")
@@ -64,11 +64,11 @@ def read_dwell(table: Table) -> int | None:
     return None
 
 
-def read_outlook(table: Table) -> int | None:
+def read_forecast(table: Table) -> int | None:
     """How far ahead the next change of band is looked for, in days."""
-    expected = f'days from "1d" to "{LONGEST_OUTLOOK}d"'
+    expected = f'days from "1d" to "{LONGEST_FORECAST}d"'
     span = read_panes(table, "outlook", expected)
-    if span is None or (span.unit == "day" and 1 <= span.panes <= LONGEST_OUTLOOK):
+    if span is None or (span.unit == "day" and 1 <= span.panes <= LONGEST_FORECAST):
         return None if span is None else span.panes
     table.wrong("outlook", expected)
     return None
@@ -93,16 +93,16 @@ def read_window(table: Table, stat: str | None) -> Window | None:
 
 def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple[Comparison | None, int | None]:
     """What the window is compared with, and over how many panes before it."""
-    chosen = table.choice("compare", _COMPARISONS) if "compare" in table else None
-    if "history" in table and (chosen in ("previous", "peers") or "compare" not in table):
+    selected = table.choice("compare", _COMPARISONS) if "compare" in table else None
+    if "history" in table and (selected in ("previous", "peers") or "compare" not in table):
         table.problem("history", 'only compare = "percentile" and "z" take a history')
-    if chosen == "peers":
+    if selected == "peers":
         return "peers", None
-    return _read_windows(table, stat, window, chosen)
+    return _read_windows(table, stat, window, selected)
 
 
 def _read_windows(
-    table: Table, stat: str | None, window: Window | None, chosen: str | None
+    table: Table, stat: str | None, window: Window | None, selected: str | None
 ) -> tuple[Comparison | None, int | None]:
     """A comparison with windows before this one."""
     if "compare" not in table:
@@ -111,16 +111,16 @@ def _read_windows(
         able = listed(_COMPARABLE_STATS)
         table.problem("compare", f'stat "{stat}" can not be compared with the window before; stats that can: {able}')
         return None, None
-    if chosen == "previous":
+    if selected == "previous":
         if window is not None and 2 * window.panes > LONGEST_WINDOW[window.unit]:
             most = f"{LONGEST_WINDOW[window.unit] // 2}{window.unit[0]}"
             table.wrong("window", f'at most "{most}" where it is compared with the one before')
             return None, None
         return "previous", None
-    if chosen is None:
+    if selected is None:
         return None, None
     history = _read_history(table, window)
-    comparison: Comparison = "percentile" if chosen == "percentile" else "z"
+    comparison: Comparison = "percentile" if selected == "percentile" else "z"
     return (None, None) if history is None else (comparison, history)
 
 

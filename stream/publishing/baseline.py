@@ -114,14 +114,14 @@ class Heard:
                 continue
             bands = [band.name for band in part.score.bands]
             parts = {factor.measure: factor.after for factor in change.factors}
-            accounts.base_score[row, at] = change.to
-            accounts.base_band[row, at] = bands.index(change.band_to) if change.band_to in bands else NO_BAND
-            accounts.base_parts[row, accounts.parts_of[at]] = [parts.get(name, 0.0) for name in part.parts]
-            accounts.recast[row, at] = change.policy != plan.label
+            accounts.last_published_score[row, at] = change.to
+            accounts.last_published_band[row, at] = bands.index(change.band_to) if change.band_to in bands else NO_BAND
+            accounts.last_published_parts[row, accounts.parts_of[at]] = [parts.get(name, 0.0) for name in part.parts]
+            accounts.policy_changed[row, at] = change.policy != plan.label
         override = _change(account.override)
         if override is not None:
             heard_override(row, override, accounts)
-        accounts.dirty[row] = accounts.touched[row] = True
+        accounts.dirty[row] = accounts.changed[row] = True
 
 
 def _change(value: bytes | None) -> ScoreChange | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Occasion(Enum):
+class Trigger(Enum):
     """What made the engine score accounts."""
 
     EVENTS = "events"
     """Something came for these accounts."""
     TIME = "time"
     """Time has passed, to a moment that need not be a border."""
-    BORDER = "border"
+    BOUNDARY = "border"
     """A border is being passed: scores are exact there, and what is held moves."""
-    ARRIVAL = "arrival"
+    CAUGHT_UP = "arrival"
     """Catching up is over: what was held back is told if it is still true."""

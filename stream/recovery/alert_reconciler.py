@@ -19,7 +19,7 @@ from schemas.codecs import UNREADABLE, encode
 from schemas.outputs import Alert
 from stream.alerts.messages import STALLED, STORM, closed, same_episode
 from stream.engine.engine import Engine
-from stream.ingest.batch import LINES
+from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.effects import Effects, Message
 
 Told = tuple[bytes | None, bytes | None]
@@ -37,7 +37,7 @@ class Retelling:
         self.end = end
         self._last: dict[tuple[str, str], Alert] = {}
         self._held: dict[tuple[str, str], list[Alert]] = {}
-        self._until = [0] * (1 + len(LINES))
+        self._until = [0] * (1 + len(INPUT_SOURCES))
         for value, position in records:
             try:
                 alert = msgspec.json.decode(value or b"", type=Alert)
@@ -84,11 +84,11 @@ class Retelling:
         rows = np.unique([index[alert.account_id] for alert in of_accounts if alert.account_id in index]).astype(int)
         rows = rows[engine.accounts.applied[rows] > 0]
         places = dict(zip(rows.tolist(), range(len(rows)), strict=True))
-        said = engine.said(rows) if len(rows) else None
+        scored_batch = engine.scored_batch(rows) if len(rows) else None
         for alert in of_accounts:
             place = places.get(index.get(alert.account_id, -1))
-            if said is not None and place is not None:
-                engine.alerter.agree(alert, said, place, effects)
+            if scored_batch is not None and place is not None:
+                engine.alerter.agree(alert, scored_batch, place, effects)
             elif alert.status == "firing":
                 _send(closed(alert, engine.as_of or 0), effects)
         for alert in silent:
@@ -125,7 +125,7 @@ def position_of(engine: Engine) -> bytes:
 
 
 def _reached(engine: Engine) -> list[int]:
-    return [engine.as_of or 0, *(engine.position[name] for name in LINES)]
+    return [engine.as_of or 0, *(engine.position[name] for name in INPUT_SOURCES)]
 
 
 def _words(alert: Alert) -> tuple[object, ...]:
@@ -136,14 +136,14 @@ def _words(alert: Alert) -> tuple[object, ...]:
 def _agree_operational(alert: Alert, engine: Engine, effects: Effects) -> None:
     """The same for an alert of a stalled source or a storm."""
     assert engine.as_of is not None
-    source, told, fires = alert.rule.removeprefix(STALLED), engine.stalls.told, alert.status == "firing"
-    if fires and source in engine.stalls.stalled(engine.as_of):
+    source, told, fires = alert.rule.removeprefix(STALLED), engine.idle_sources.told, alert.status == "firing"
+    if fires and source in engine.idle_sources.idle(engine.as_of):
         told[source] = alert.starts_at
     elif fires and source not in told and (alert.rule != STORM or not engine.alerter.storm.open):
         _send(closed(alert, engine.as_of), effects)
     elif not fires and source in told:
         told[source] = max(told[source], alert.ends_at or 0)
-        engine.stalls.say(source, None, effects)
+        engine.idle_sources.say(source, None, effects)
 
 
 def _send(alert: Alert, effects: Effects) -> None:

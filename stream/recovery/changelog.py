@@ -24,13 +24,13 @@ from schemas.codecs import encode
 from schemas.peers import read_message
 from stream.columns.columns import FactColumn, PaneColumn
 from stream.columns.members import Members
-from stream.columns.row_schema import Layout, LayoutError, header_of, layout_of, row_age
+from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_age, row_schema_of
 from stream.engine.engine import Engine
 from stream.ingest.event_ids import Segment
 
 STATE_KEY = b"s"
-BOOK = b"x"
-_BOOK_NAME = 9
+NAMESPACE_TAG = b"x"
+_NAMESPACE_BYTES = 9
 _PAGE_KEY = struct.Struct(">8sI")
 _PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
 _SEGMENT_KEY = struct.Struct(">II")
@@ -38,10 +38,10 @@ _AGE = struct.Struct("<q")
 """Events applied to the account when a page was written."""
 
 
-def layout_record(engine: Engine) -> tuple[bytes, bytes]:
+def row_schema_record(engine: Engine) -> tuple[bytes, bytes]:
     """What rows written now look like; the same record as long as no column widens."""
-    layout = engine.accounts.layout()
-    return b"l" + layout.digest, layout.describe()
+    row_schema = engine.accounts.row_schema()
+    return b"l" + row_schema.digest, row_schema.describe()
 
 
 def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
@@ -53,8 +53,8 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     names = accounts.index.names
     rows = np.flatnonzero(accounts.dirty)
     accounts.dirty[rows] = False
-    layout = accounts.layout()
-    records: list[tuple[bytes, bytes | None]] = [layout_record(engine)]
+    row_schema = accounts.row_schema()
+    records: list[tuple[bytes, bytes | None]] = [row_schema_record(engine)]
     for column in engine.members():
         tag = _column_tag(column)
         records += [
@@ -64,7 +64,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
             )
             for page in column.save()
         ]
-    values = accounts.save(rows, engine.as_of or 0, layout, engine.stalls.clocks)
+    values = accounts.save(rows, engine.as_of or 0, row_schema, engine.idle_sources.clocks)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
     tables, gone = engine.peers.to_save()
     records += [(_table_key(table.id), encode(table)) for table in tables]
@@ -91,13 +91,13 @@ def keep_newer(kept: dict[bytes, bytes], key: bytes, value: bytes | None) -> Non
         kept[key] = value
 
 
-def book_of(key: bytes) -> bytes:
+def namespace_of(key: bytes) -> bytes:
     """The name of the book that a record belongs to; empty for the first."""
-    return key[:_BOOK_NAME] if key[:1] == BOOK else b""
+    return key[:_NAMESPACE_BYTES] if key[:1] == NAMESPACE_TAG else b""
 
 
 def _age(key: bytes, value: bytes) -> int:
-    tag = key[len(book_of(key)) :][:1]
+    tag = key[len(namespace_of(key)) :][:1]
     if tag == b"r":
         return row_age(value)
     if tag == b"p":
@@ -111,18 +111,19 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     """Fill an empty engine from the latest value of every changelog key.
 
     Returns, where rows were written under another policy, the measures whose history they do not hold, and what lacks.
-    Raises `LayoutError`, naming the key, when a record can not be read: an account must never come back silently empty.
+    Raises `RowSchemaError`, naming the key, when a record can not be read: an account must never come back silently
+    empty.
     """
     state = json.loads(records[STATE_KEY]) if STATE_KEY in records else {}
     keys: dict[int, list[bytes]] = {}
     for key in records:
         keys.setdefault(key[0], []).append(key)
-    layouts = {key[1:]: Layout.read(records[key]) for key in keys.get(ord("l"), ())}
-    rows = _read_rows(records, keys.get(ord("r"), []), layouts)
+    row_schemas = {key[1:]: RowSchema.read(records[key]) for key in keys.get(ord("l"), ())}
+    rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
     moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
     as_of = max([*moments, state.get("as_of") or 0])
     engine.watermarks.update(state.get("watermarks", {}))
-    engine.stalls.told.update(state.get("stalls", {}))
+    engine.idle_sources.told.update(state.get("stalls", {}))
     engine.alerter.storm.load(state.get("storm"))
     if as_of:
         found = [record for _, record, _ in rows.values() if len(record)]
@@ -130,12 +131,12 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
         passed = [int(record["passed"].max()) for record in found if "passed" in (record.dtype.names or ())]
         if max(passed, default=-1) >= 0:
             engine.accounts.alerts.restart(max(passed))
-    engine.judged_ms = state.get("judged")
+    engine.lateness_time_ms = state.get("judged")
     accounts = engine.accounts
     for digest, (owners, record, profiles) in rows.items():
         places = accounts.index.adopt(owners)
         accounts.reserve()
-        accounts.load(places, record, layouts[digest])
+        accounts.load(places, record, row_schemas[digest])
         for at, profile in profiles.items():
             accounts.load_texts(int(places[at]), profile)
     _load_pages(engine, records, keys.get(ord("p"), []))
@@ -147,16 +148,16 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
         name = state["peers"]
         if _table_key(name) not in records:
             msg = f"the tables of peers {name!r} that the state names are not in the changelog"
-            raise LayoutError(msg)
+            raise RowSchemaError(msg)
         saved = [key[1:].decode() for key in keys.get(ord("t"), ())]
         engine.peers.load(read_message(records[_table_key(name)]), saved)
-    engine.recast()
+    engine.rescore_without_publishing()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
         alive = accounts.alive()
-        for flags in (accounts.recast, accounts.touched, accounts.unsent, accounts.dirty):
+        for flags in (accounts.policy_changed, accounts.changed, accounts.score_pending, accounts.dirty):
             flags[alive] = True
-        accounts.looked[alive] = 0
-        return _lacking(engine, layouts.values(), keys.get(ord("p"), []))
+        accounts.forecast_day[alive] = 0
+        return _lacking(engine, row_schemas.values(), keys.get(ord("p"), []))
     return {}
 
 
@@ -174,12 +175,12 @@ def _table_key(name: str) -> bytes:
     return b"t" + name.encode()
 
 
-def _lacking(engine: Engine, layouts: Iterable[Layout], pages: list[bytes]) -> dict[str, str]:
+def _lacking(engine: Engine, row_schemas: Iterable[RowSchema], pages: list[bytes]) -> dict[str, str]:
     """Measures that need events from before the policy changed which no row has kept."""
     kept: dict[str, int] = {}
-    for layout in layouts:
-        for field in layout.dtype.names or ():
-            shape = layout.dtype[field].shape
+    for row_schema in row_schemas:
+        for field in row_schema.dtype.names or ():
+            shape = row_schema.dtype[field].shape
             name = field.rpartition("#")[0] if shape else field.removesuffix("/time")
             kept[name] = max(kept.get(name, 0), *shape, 1)
     tags = {key[1:9] for key in pages}
@@ -206,7 +207,7 @@ def _describe_state(engine: Engine) -> bytes:
     settled = [[source, outcome, count] for (source, outcome), count in sorted(engine.settled.items())]
     state: dict[str, Any] = {
         "as_of": engine.as_of,
-        "judged": engine.judged_ms,
+        "judged": engine.lateness_time_ms,
         "policy": engine.plan.label,
         "position": engine.position,
         "settled": settled,
@@ -216,8 +217,8 @@ def _describe_state(engine: Engine) -> bytes:
         state["tables"] = engine.peers.taken
     if engine.peers.message is not None:
         state["peers"] = engine.peers.message.id
-    if engine.stalls.told:
-        state["stalls"] = engine.stalls.told
+    if engine.idle_sources.told:
+        state["stalls"] = engine.idle_sources.told
     if engine.alerter.storm.since:
         state["storm"] = engine.alerter.storm.saved()
     return json.dumps(state).encode()
@@ -226,7 +227,7 @@ def _describe_state(engine: Engine) -> bytes:
 Rows = dict[bytes, tuple[list[bytes], "np.ndarray[tuple[int], np.dtype[np.void]]", dict[int, bytes]]]
 
 
-def _read_rows(records: Mapping[bytes, bytes], keys: list[bytes], layouts: dict[bytes, Layout]) -> Rows:
+def _read_rows(records: Mapping[bytes, bytes], keys: list[bytes], row_schemas: dict[bytes, RowSchema]) -> Rows:
     """Rows by layout digest: account keys, fixed parts as one structured array, profile parts by place in it."""
     by_header: dict[bytes, list[bytes]] = {}
     for key in keys:
@@ -234,16 +235,20 @@ def _read_rows(records: Mapping[bytes, bytes], keys: list[bytes], layouts: dict[
     rows: Rows = {}
     for header, some in by_header.items():
         try:
-            layout = layout_of(header, layouts)
-        except LayoutError as error:
+            row_schema = row_schema_of(header, row_schemas)
+        except RowSchemaError as error:
             msg = f"changelog row of account {some[0][1:].decode()!r}: {error}"
-            raise LayoutError(msg) from error
+            raise RowSchemaError(msg) from error
         values = list(map(records.__getitem__, some))
-        width = layout.dtype.itemsize
+        width = row_schema.dtype.itemsize
         profiles = {at: value[width:] for at, value in enumerate(values) if len(value) > width}
         if profiles:
             values = [value[:width] for value in values]
-        rows[layout.digest] = ([key[1:] for key in some], np.frombuffer(b"".join(values), layout.dtype), profiles)
+        rows[row_schema.digest] = (
+            [key[1:] for key in some],
+            np.frombuffer(b"".join(values), row_schema.dtype),
+            profiles,
+        )
     return rows
 
 

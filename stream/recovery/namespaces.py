@@ -28,19 +28,24 @@ from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
 from stream.recovery import changelog
-from stream.recovery.changelog import BOOK, STATE_KEY, book_of
+from stream.recovery.changelog import NAMESPACE_TAG, STATE_KEY, namespace_of
 from stream.recovery.shadow import Pair, Shadow
 
 LIVE_KEY = b"b"
 TOLD_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]
-Book = dict[bytes, bytes]
-_SAID = {"base_score": 0, "base_band": NO_BAND, "base_parts": 0, "override_told": 0}
+Namespace = dict[bytes, bytes]
+_PUBLISHED = {
+    "last_published_score": 0,
+    "last_published_band": NO_BAND,
+    "last_published_parts": 0,
+    "override_published": 0,
+}
 """What accounts remember of what was published, and its value where nothing was."""
 
 
 @dataclass(slots=True)
-class Books:
+class Namespaces:
     """Where the engines of a partition write, and what is still to be written before and after they do."""
 
     live: bytes = b""
@@ -57,7 +62,7 @@ class Books:
         """Whether something is to be written though nothing has happened."""
         return bool(self.first or self.last or self.gone)
 
-    def farewells(self) -> list[Message[bytes | None]]:
+    def tombstones(self) -> list[Message[bytes | None]]:
         """Once, what empties `health.shadow` when there is no shadow any more."""
         gone, self.gone = self.gone, []
         return [Message(key, None) for key in gone]
@@ -66,11 +71,11 @@ class Books:
         """Up to where of topics the live book knows what was told, of those of which that is known."""
         return [(TOLD_KEYS[topic], b"%d" % self.told[topic]) for topic in topics if topic in self.told]
 
-    def layouts(self, pair: Pair) -> list[Record]:
+    def row_schemas(self, pair: Pair) -> list[Record]:
         """The layouts of rows as they are written now."""
-        found: list[Record] = [_named(self.live, changelog.layout_record(pair.live))]
+        found: list[Record] = [_named(self.live, changelog.row_schema_record(pair.live))]
         if pair.shadow is not None and self.shadow is not None:
-            found.insert(0, _named(self.shadow, changelog.layout_record(pair.shadow.engine)))
+            found.insert(0, _named(self.shadow, changelog.row_schema_record(pair.shadow.engine)))
         return found
 
     def snapshot(self, pair: Pair) -> list[Record]:
@@ -97,14 +102,14 @@ class Opened:
     """
 
     pair: Pair
-    books: Books
+    namespaces: Namespaces
     lacks: dict[str, str]
     shadow_lacks: dict[str, str]
     promoted: bool
     begun: bool
 
 
-def open_books(
+def open_namespaces(
     records: Mapping[bytes, bytes], plan: Plan, candidate: Plan | None, make: Callable[[Plan], Engine]
 ) -> Opened:
     """The engines of a partition from the latest value of every changelog key.
@@ -112,34 +117,36 @@ def open_books(
     `make` gives an empty engine for a policy. A candidate that is the live policy itself is not run. Raises
     `stream.columns.row_schema.LayoutError`.
     """
-    books = _split(records)
+    namespaces = _split(records)
     before = records.get(LIVE_KEY, b"")
-    found = None if _policy(books, before) == plan.label else _book_of(plan.label, books, before)
+    found = None if _policy(namespaces, before) == plan.label else _namespace_of(plan.label, namespaces, before)
     live = before if found is None else found
     engine = make(plan)
-    lacks = changelog.restore(engine, books.get(live, {}))
-    kept = Books(live, told={topic: int(records[key]) for topic, key in TOLD_KEYS.items() if key in records})
+    lacks = changelog.restore(engine, namespaces.get(live, {}))
+    kept = Namespaces(live, told={topic: int(records[key]) for topic, key in TOLD_KEYS.items() if key in records})
     if found is not None:
         told = make(plan)
-        changelog.restore(told, {key: value for key, value in books.get(before, {}).items() if key[:1] in _TELLING})
+        changelog.restore(
+            told, {key: value for key, value in namespaces.get(before, {}).items() if key[:1] in _TELLING}
+        )
         take_over(engine, told)
         kept.last.append((LIVE_KEY, live))
     pair, shadow_lacks, begun = Pair(engine), dict[str, str](), False
     if candidate is not None and candidate.label != plan.label:
-        name = _book_of(candidate.label, books, live)
+        name = _namespace_of(candidate.label, namespaces, live)
         begun = name is None
-        source = books.get(live if name is None else name, {})
+        source = namespaces.get(live if name is None else name, {})
         if name is None:
             name = _new_name(candidate, source)
             kept.first = [(name + key, value) for key, value in source.items() if key != STATE_KEY]
         kept.shadow = name
         pair.shadow = Shadow(make(candidate))
         shadow_lacks = changelog.restore(pair.shadow.engine, source)
-    for name, book in books.items():
+    for name, namespace in namespaces.items():
         if name not in (kept.live, kept.shadow):
-            kept.last += [(name + key, None) for key in book]
+            kept.last += [(name + key, None) for key in namespace]
         if name != before and pair.shadow is None:
-            kept.gone += [key[1:] for key in book if key[:1] == b"r"]
+            kept.gone += [key[1:] for key in namespace if key[:1] == b"r"]
     return Opened(pair, kept, lacks, shadow_lacks, found is not None, begun)
 
 
@@ -151,41 +158,41 @@ def _named(name: bytes, record: Record) -> Record:
     return name + record[0], record[1]
 
 
-def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Book]:
+def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
     """The books by name, with the keys that records have in them."""
-    books: dict[bytes, Book] = {}
+    namespaces: dict[bytes, Namespace] = {}
     for key, value in records.items():
         if key not in (LIVE_KEY, *TOLD_KEYS.values()):
-            name = book_of(key)
-            books.setdefault(name, {})[key[len(name) :]] = value
-    return books
+            name = namespace_of(key)
+            namespaces.setdefault(name, {})[key[len(name) :]] = value
+    return namespaces
 
 
-def _state(books: Mapping[bytes, Book], name: bytes) -> dict[str, Any]:
-    state = books.get(name, {}).get(STATE_KEY)
+def _state(namespaces: Mapping[bytes, Namespace], name: bytes) -> dict[str, Any]:
+    state = namespaces.get(name, {}).get(STATE_KEY)
     return {} if state is None else json.loads(state)
 
 
-def _policy(books: Mapping[bytes, Book], name: bytes) -> str | None:
-    return _state(books, name).get("policy")
+def _policy(namespaces: Mapping[bytes, Namespace], name: bytes) -> str | None:
+    return _state(namespaces, name).get("policy")
 
 
-def _book_of(label: str, books: Mapping[bytes, Book], live: bytes) -> bytes | None:
+def _namespace_of(label: str, namespaces: Mapping[bytes, Namespace], live: bytes) -> bytes | None:
     """The book of a policy, beside the live one, that has come at least as far in every source; None without one."""
-    reached = _state(books, live).get("position", {})
-    for name in sorted(books):
-        position = _state(books, name).get("position")
-        if name == live or position is None or _policy(books, name) != label:
+    reached = _state(namespaces, live).get("position", {})
+    for name in sorted(namespaces):
+        position = _state(namespaces, name).get("position")
+        if name == live or position is None or _policy(namespaces, name) != label:
             continue
         if all(position.get(source, 0) >= at for source, at in reached.items()):
             return name
     return None
 
 
-def _new_name(candidate: Plan, source: Book) -> bytes:
+def _new_name(candidate: Plan, source: Namespace) -> bytes:
     """Another name for each candidate and each moment at which it begins."""
     position = json.loads(source[STATE_KEY])["position"] if STATE_KEY in source else {}
-    return BOOK + xxhash.xxh3_64_digest(json.dumps([candidate.label, position]).encode())
+    return NAMESPACE_TAG + xxhash.xxh3_64_digest(json.dumps([candidate.label, position]).encode())
 
 
 def take_over(engine: Engine, told: Engine) -> None:
@@ -198,7 +205,7 @@ def take_over(engine: Engine, told: Engine) -> None:
     some = np.arange(len(theirs), dtype=np.int64)
     rows = mine.index.adopt(theirs.index.keys_of(some))
     mine.reserve()
-    for name, nothing in _SAID.items():
+    for name, nothing in _PUBLISHED.items():
         getattr(mine, name)[:] = nothing
         getattr(mine, name)[rows] = getattr(theirs, name)[some]
     for name in TOLD:
@@ -209,13 +216,13 @@ def take_over(engine: Engine, told: Engine) -> None:
     mine.last_ms[rows] = np.maximum(mine.last_ms[rows], theirs.last_ms[some])
     places = rows.tolist()
     mine.alerts.orphans = {places[row]: found for row, found in theirs.alerts.orphans.items()}
-    for row, words in theirs.words.items():
-        mine.words[places[row]] = {**mine.words.get(places[row], {}), **words}
+    for row, acknowledgements in theirs.acknowledgements.items():
+        mine.acknowledgements[places[row]] = {**mine.acknowledgements.get(places[row], {}), **acknowledgements}
     engine.peers.taken = max(engine.peers.taken, told.peers.taken)
     engine.alerter.storm.load(told.alerter.storm.saved())
-    engine.stalls.told.clear()
-    engine.stalls.told.update(told.stalls.told)
-    engine.recast()
+    engine.idle_sources.told.clear()
+    engine.idle_sources.told.update(told.idle_sources.told)
+    engine.rescore_without_publishing()
     alive = mine.alive()
-    for flags in (mine.recast, mine.touched, mine.unsent, mine.dirty):
+    for flags in (mine.policy_changed, mine.changed, mine.score_pending, mine.dirty):
         flags[alive] = True

@@ -36,14 +36,17 @@ class Shadow:
         """
         effects = act(self.engine)
         accounts = self.engine.accounts
-        said = {message.key: message.value for message in effects.scores}
-        found = {accounts.index.get(key.decode()) for key in {message.key for message in effects.alerts} - said.keys()}
+        scored_batch = {message.key: message.value for message in effects.scores}
+        found = {
+            accounts.index.get(key.decode())
+            for key in {message.key for message in effects.alerts} - scored_batch.keys()
+        }
         rows = np.array(sorted(row for row in found if row is not None), dtype=np.int64)
         if at_head:
-            said.update((message.key, message.value) for message in self.engine.current(rows).scores)
+            scored_batch.update((message.key, message.value) for message in self.engine.current(rows).scores)
         else:
-            accounts.unsent[rows] = True
-        return [Message(key, self._with_alerts(key, value)) for key, value in said.items()]
+            accounts.score_pending[rows] = True
+        return [Message(key, self._with_alerts(key, value)) for key, value in scored_batch.items()]
 
     def _with_alerts(self, key: bytes, value: bytes) -> bytes:
         """A score message with the names of the rules whose alerts are open."""
@@ -76,9 +79,9 @@ class Pair:
         """As `Engine.tick`."""
         return self._act(lambda engine: engine.tick(now_ms), Mode.HEAD)
 
-    def arrive(self) -> Effects:
-        """As `Engine.arrive`."""
-        return self._act(lambda engine: engine.arrive(), Mode.HEAD)
+    def caught_up(self) -> Effects:
+        """As `Engine.caught_up`."""
+        return self._act(lambda engine: engine.caught_up(), Mode.HEAD)
 
     def _act(self, act: Act, mode: Mode) -> Effects:
         effects = act(self.live)

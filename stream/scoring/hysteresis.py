@@ -1,7 +1,7 @@
 """Holding to a band: what keeps accounts from going to and fro between bands (`leave` and `dwell` of docs/POLICIES.md).
 
 Owns the memory of a band from border to border and what of it is shown. Only policies that ask for it have a memory.
-Works on the accounts' `held_band` and `due_since`; called by `stream.engine.scorer`.
+Works on the accounts' `sticky_band` and `due_since`; called by `stream.engine.scorer`.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def shown(plan: Plan, due: Scored, held: NDArray[np.int8]) -> Scored:
     return due._replace(scores=tuple(scores))
 
 
-def pass_border(plan: Plan, due: Scored, memory: Memory, border_ms: int) -> NDArray[np.bool_]:
+def on_boundary(plan: Plan, due: Scored, memory: Memory, boundary_ms: int) -> NDArray[np.bool_]:
     """Let the accounts hold to what is due at a border (epoch ms), in place; returns whose memory changed, (k,)."""
     changed = np.zeros(len(memory.held), dtype=bool)
     for at, part in enumerate(plan.scores):
         held, since = memory.held[:, at], memory.due_since[:, at]
         bands = due.scores[at].bands
         other = (bands != held) & (held != NO_BAND)
-        begun = np.where(other, np.where(since == NOT_DUE, border_ms, since), NOT_DUE)
-        waited = border_ms - begun >= (part.score.dwell_ms or 0)
+        begun = np.where(other, np.where(since == NOT_DUE, boundary_ms, since), NOT_DUE)
+        waited = boundary_ms - begun >= (part.score.dwell_ms or 0)
         settled = (held == NO_BAND) | (other & waited)
         after = np.where(settled, bands, held)
         begun = np.where(settled, NOT_DUE, begun)

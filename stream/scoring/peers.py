@@ -75,7 +75,7 @@ def message_of(plan: Plan, as_of_ms: int, values: Matrix, segments: NDArray[np.i
     return replace(message, id=xxhash.xxh3_128_hexdigest(encode(message)))
 
 
-class _Spread:
+class _Distribution:
     """A table, ready to be asked."""
 
     def __init__(self, table: PeerTable) -> None:
@@ -111,7 +111,7 @@ class Peers:
         """How many tables have come under any policy; saved, so that revisions grow with it and never turn back."""
         self.fresh = False
         """Whether a table has come since all accounts were scored last."""
-        self._spreads: list[dict[int, _Spread]] = [{} for _ in plan.peers]
+        self._distributions: list[dict[int, _Distribution]] = [{} for _ in plan.peers]
         self._saved: list[str] = []
         """Ids of the tables that the changelog holds, the newest last."""
 
@@ -152,14 +152,14 @@ class Peers:
 
     def _hold(self, message: PeersMessage) -> None:
         self.message = message
-        self._spreads = [{} for _ in self._plan.peers]
+        self._distributions = [{} for _ in self._plan.peers]
         numbers: dict[str | None, int] = {segment.name: at for at, segment in enumerate(self._plan.policy.segments)}
         numbers[None] = -1
         for table in message.tables:
             for place in self._wanted.get(table.of, ()):
                 least = self._plan.measures[self._plan.peers[place]].measure.least_peers or 1
                 if table.segment in numbers and (table.segment is None or table.count >= least):
-                    self._spreads[place][numbers[table.segment]] = _Spread(table)
+                    self._distributions[place][numbers[table.segment]] = _Distribution(table)
 
     def compared(self, values: Matrix, segments: NDArray[np.int8] | None) -> Matrix:
         """Values (k, m) with percentiles where the policy wants them, and behind them the values they came from.
@@ -175,15 +175,15 @@ class Peers:
         return found
 
     def _percentiles(self, place: int, values: Vector, segments: NDArray[np.int8] | None) -> Vector:
-        spreads, found = self._spreads[place], np.full(len(values), np.nan)
-        everyone = spreads.get(-1)
+        distributions, found = self._distributions[place], np.full(len(values), np.nan)
+        everyone = distributions.get(-1)
         if everyone is None:
             return found
         if segments is None:
             return everyone.percentiles(values)
         for number in np.unique(segments).tolist():
             inside = segments == number
-            found[inside] = spreads.get(number, everyone).percentiles(values[inside])
+            found[inside] = distributions.get(number, everyone).percentiles(values[inside])
         return found
 
 

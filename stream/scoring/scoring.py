@@ -21,7 +21,7 @@ from stream.policy.band_index import BAND_DECIMALS, band_index, due_band
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
-Chosen = NDArray[np.intp] | NDArray[np.bool_]
+SelectedScore = NDArray[np.intp] | NDArray[np.bool_]
 _Z_DECIMALS = 6
 
 
@@ -39,12 +39,12 @@ class ScoreOf(NamedTuple):
     bands: NDArray[np.int8]
     limited: NDArray[np.bool_] | None
 
-    def pick(self, chosen: Chosen) -> ScoreOf:
+    def pick(self, selected: SelectedScore) -> ScoreOf:
         """Only some of the accounts."""
-        limited = None if self.limited is None else self.limited[chosen]
-        kept = (part[chosen] for part in self[:4])
+        limited = None if self.limited is None else self.limited[selected]
+        kept = (part[selected] for part in self[:4])
         weights, contributions, parts, values = kept
-        return ScoreOf(weights, contributions, parts, values, self.bands[chosen], limited)
+        return ScoreOf(weights, contributions, parts, values, self.bands[selected], limited)
 
 
 class Scored(NamedTuple):
@@ -59,13 +59,13 @@ class Scored(NamedTuple):
     segments: NDArray[np.int8] | None
     scores: tuple[ScoreOf, ...]
 
-    def pick(self, chosen: Chosen) -> Scored:
+    def pick(self, selected: SelectedScore) -> Scored:
         """Only some of the accounts."""
         return Scored(
-            self.values[chosen],
-            self.points[chosen],
-            None if self.segments is None else self.segments[chosen],
-            tuple(one.pick(chosen) for one in self.scores),
+            self.values[selected],
+            self.points[selected],
+            None if self.segments is None else self.segments[selected],
+            tuple(one.pick(selected) for one in self.scores),
         )
 
 
@@ -115,8 +115,8 @@ def _z(totals: Matrix) -> Vector:
     """Standard deviations from the mean of earlier windows; NaN where these are alike and this one is not."""
     now, before = totals[:, 0], totals[:, 1:]
     alike = (before == before[:, :1]).all(axis=1)
-    spread = np.where(alike, 1.0, before.std(axis=1))
-    score = np.round((now - before.mean(axis=1)) / spread, _Z_DECIMALS)
+    distribution = np.where(alike, 1.0, before.std(axis=1))
+    score = np.round((now - before.mean(axis=1)) / distribution, _Z_DECIMALS)
     return np.where(alike, np.where(now == before[:, 0], 0.0, np.nan), score) + 0.0
 
 

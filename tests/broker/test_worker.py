@@ -122,7 +122,7 @@ def test_the_metrics_tell_what_was_done(settled: Deployment) -> None:
 
 
 @pytest.mark.faults
-def test_a_topic_that_lags_far_behind_leaves_every_border_exact(tmp_path: Path) -> None:
+def test_a_topic_that_lags_far_behind_leaves_every_boundary_exact(tmp_path: Path) -> None:
     """The tickets are written long after all else and come in crumbs; the others wait for them."""
     events = company(60, 60, seed=5)
     tickets = [message for message in events if message.topic == "support-tickets"]

@@ -40,7 +40,7 @@ bands = [{{ name = "good", from = 60 }}, {{ name = "fair", from = 30 }}, {{ name
 """
 
 
-class Story:
+class Scenario:
     """An engine that is told events by day and hour, and what it says of alerts."""
 
     def __init__(self, rules: str, *, window: str = "1d", partition: int | None = None, policy: str = POLICY) -> None:
@@ -76,7 +76,7 @@ class Story:
         changelog.restore(self.drive.engine, self.drive.topic)
 
     @property
-    def said(self) -> list[tuple[str, str, float]]:
+    def published(self) -> list[tuple[str, str, float]]:
         """(status, rule, day) of all alerts so far."""
         return [(alert.status, alert.rule, day_of(alert)) for alert in self.drive.alerts]
 
@@ -90,8 +90,8 @@ def rule(text: str, name: str = "r") -> str:
     return f"[alerts.{name}]\n{text}\n"
 
 
-def daily(story: Story, *counts: int) -> None:
+def daily(scenario: Scenario, *counts: int) -> None:
     """So many uses at noon of day 0, 1, ...: with a window of 2 days the score at midnight is 10 times yesterday's."""
     for day, count in enumerate(counts):
         if count:
-            story.drive.take([story.record(day + 0.5) for _ in range(count)])
+            scenario.drive.take([scenario.record(day + 0.5) for _ in range(count)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stream.recovery import changelog
-from tests.driving.engine import AtBorders, Drive
+from tests.driving.engine import AtBoundaries, Drive
 from tests.oracle.policy import DAY_MS
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Reader:
         return frozenset(key for key in self.open if key[1] != "storm")
 
 
-class WatchedAlerts(AtBorders):
+class WatchedAlerts(AtBoundaries):
     """An engine with a reader of its alerts, who notes what is open whenever accounts are scored at a border."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
@@ -101,9 +101,9 @@ class WatchedAlerts(AtBorders):
         self.open_at: dict[int, dict[tuple[str, str], Record]] = {}
         self._reading: tuple[Effects, int] | None = None
 
-    def look(self, border_ms: int, effects: Effects) -> None:
+    def look(self, boundary_ms: int, effects: Effects) -> None:
         self.read(effects)
-        self.open_at[border_ms] = dict(self.reader.open)
+        self.open_at[boundary_ms] = dict(self.reader.open)
 
     def read(self, effects: Effects) -> None:
         """Read what an effect has that was not read yet."""
@@ -148,9 +148,9 @@ def changes_in(raw: Iterable[bytes]) -> list[bytes]:
     return [value for value in raw if b'"fingerprint":' not in value]
 
 
-def assert_open_at_borders(engine: WatchedAlerts, expected: dict[tuple[int, int], Episodes]) -> None:
+def assert_open_at_boundaries(engine: WatchedAlerts, expected: dict[tuple[int, int], Episodes]) -> None:
     """Fail unless what was open at the borders that the engine passed is what was expected of them."""
-    for (_, border_ms), episodes in sorted(expected.items()):
-        if border_ms in engine.open_at:
-            found = frozenset(key for key in engine.open_at[border_ms] if key[1] != "storm")
-            assert found == episodes, (border_ms, sorted(found - episodes), sorted(episodes - found))
+    for (_, boundary_ms), episodes in sorted(expected.items()):
+        if boundary_ms in engine.open_at:
+            found = frozenset(key for key in engine.open_at[boundary_ms] if key[1] != "storm")
+            assert found == episodes, (boundary_ms, sorted(found - episodes), sorted(episodes - found))

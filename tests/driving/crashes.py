@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import LINES
+from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.baseline import Heard
 from stream.recovery import changelog
 from stream.recovery.alert_reconciler import Retelling
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stream.plan.plan import Plan
     from tests.oracle.engine import Record
 
-SOURCE_OF = {name: f"vitals-{name}" if name in {"inbox", "peers"} else name for name in LINES}
+SOURCE_OF = {name: f"vitals-{name}" if name in {"inbox", "peers"} else name for name in INPUT_SOURCES}
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Crashing:
     dedup: bool = True
     keys: dict[bytes, bytes] = field(default_factory=dict)
     committed: dict[str, int] = field(default_factory=dict)
-    said: list[bytes] = field(default_factory=list)
+    published: list[bytes] = field(default_factory=list)
     positions: list[bytes] = field(default_factory=list)
     """Of the alerts among it, how far their engine had come."""
     told: int = 0
@@ -53,9 +53,9 @@ class Crashing:
         """Begin a life with what the changelog holds."""
         engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
         changelog.restore(engine, self.keys)
-        changes = changes_in(self.said)
+        changes = changes_in(self.published)
         engine.publisher.hear(Heard(changes[self.heard :], len(changes)), engine.as_of)
-        told = list(zip(alerts_in(self.said), self.positions, strict=True))
+        told = list(zip(alerts_in(self.published), self.positions, strict=True))
         self.drive = Drive(engine, told=Retelling(told[self.told :], len(told)))
 
     def commit(self, written: int | None = None) -> None:
@@ -70,9 +70,9 @@ class Crashing:
         if written is None:
             position = self.drive.engine.position
             if self.drive.told is None:
-                self.told = len(alerts_in([*self.said, *self.drive.raw]))
+                self.told = len(alerts_in([*self.published, *self.drive.raw]))
             if not self.drive.engine.publisher.heard:
-                self.heard = len(changes_in([*self.said, *self.drive.raw]))
+                self.heard = len(changes_in([*self.published, *self.drive.raw]))
             self.committed = {SOURCE_OF[name]: at for name, at in position.items()}
 
     def crash(self) -> None:
@@ -82,7 +82,7 @@ class Crashing:
 
     def end(self) -> None:
         """What was said outlives whoever said it."""
-        self.said += self.drive.raw
+        self.published += self.drive.raw
         self.positions += self.drive.positions
 
     def pending(self) -> list[Record]:

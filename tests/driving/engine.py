@@ -23,7 +23,7 @@ from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Fetch, Merge
 from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import parse_policy
-from stream.publishing.trigger import Occasion
+from stream.publishing.trigger import Trigger
 from stream.recovery import changelog
 from stream.recovery.alert_reconciler import Retelling, position_of
 from tests.oracle.engine import AccountScore, Record, merged
@@ -69,33 +69,33 @@ def fetches_of(records: Sequence[Record]) -> list[Fetch]:
     return [fetch_of(part) for part in by_source.values()]
 
 
-class AtBorders(Engine):
+class AtBoundaries(Engine):
     """An engine that is looked at whenever all accounts have been scored at a border."""
 
     def _publish(
-        self, rows: Rows, mode: Mode, effects: Effects, occasion: Occasion, scored: Scored | None = None
+        self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
     ) -> None:
-        super()._publish(rows, mode, effects, occasion, scored)
+        super()._publish(rows, mode, effects, trigger, scored)
         assert self.as_of is not None
-        if occasion is not Occasion.EVENTS and mode is not Mode.CONFLATED and not self.as_of % self.plan.border_ms:
+        if trigger is not Trigger.EVENTS and mode is not Mode.CONFLATED and not self.as_of % self.plan.boundary_ms:
             self.look(self.as_of, effects)
 
-    def look(self, border_ms: int, effects: Effects) -> None:
+    def look(self, boundary_ms: int, effects: Effects) -> None:
         """Take note of what there is to see."""
 
 
-class Watched(AtBorders):
+class Watched(AtBoundaries):
     """An engine that notes every account's score, and which alerts are open, whenever it sweeps at a border."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
         super().__init__(plan, dedup_ids=dedup_ids)
-        self.borders: dict[int, dict[str, AccountScore]] = {}
+        self.boundaries: dict[int, dict[str, AccountScore]] = {}
         self.open_at: dict[int, set[tuple[str, str]]] = {}
 
-    def look(self, border_ms: int, effects: Effects) -> None:
+    def look(self, boundary_ms: int, effects: Effects) -> None:
         del effects
-        self.borders[border_ms] = scores_of(self)
-        self.open_at[border_ms] = open_episodes(self)
+        self.boundaries[boundary_ms] = scores_of(self)
+        self.open_at[boundary_ms] = open_episodes(self)
 
 
 def open_episodes(engine: Engine) -> set[tuple[str, str]]:
@@ -186,7 +186,7 @@ class Drive:
         """Begin to catch up, or arrive at the head, as the processor does."""
         if mode is Mode.HEAD and self.mode is Mode.CONFLATED:
             self.note(self.engine.flush(Mode.CONFLATED))
-            self.note(self.engine.arrive())
+            self.note(self.engine.caught_up())
         elif mode is Mode.HEAD and self.mode is Mode.EXACT:
             self.note(self.engine.flush(Mode.HEAD))
         self.mode = mode

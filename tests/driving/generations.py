@@ -11,14 +11,14 @@ from schemas.codecs import encode
 from stream.engine.engine import Engine, Mode
 from stream.publishing.baseline import Heard
 from stream.recovery import changelog
-from tests.driving.alert_histories import Story
+from tests.driving.alert_histories import Scenario
 
 if TYPE_CHECKING:
     from stream.plan.plan import Plan
     from tests.oracle.engine import Record
 
 
-class Lives(Story):
+class Generations(Scenario):
     """A story whose worker crashes: what readers heard stays, what it did not save is gone."""
 
     known = 0
@@ -49,17 +49,17 @@ class Lives(Story):
         return [(change.from_, change.to) for change in self.drive.changes]
 
 
-def saved() -> Lives:
+def saved() -> Generations:
     """A story of three uses, a score of 30, that is committed."""
-    story = Lives("")
-    story.use(0.1, 3)
-    story.commit()
-    return story
+    scenario = Generations("")
+    scenario.use(0.1, 3)
+    scenario.commit()
+    return scenario
 
 
-def told_at_a_time(story: Lives, count: int) -> list[Record]:
+def told_at_a_time(scenario: Generations, count: int) -> list[Record]:
     """Let a story take so many uses of one day, each in a step of its own."""
-    records = [story.record(0.2) for _ in range(count)]
+    records = [scenario.record(0.2) for _ in range(count)]
     for record in records:
-        story.drive.take([record])
+        scenario.drive.take([record])
     return records

@@ -47,9 +47,9 @@ class WatchedScores(Watched):
         super().__init__(plan, dedup_ids=dedup_ids)
         self.messages: dict[int, dict[str, Message]] = {}
 
-    def look(self, border_ms: int, effects: Effects) -> None:
+    def look(self, boundary_ms: int, effects: Effects) -> None:
         del effects  # and not Watched's own, which knows one score only
-        self.messages[border_ms] = messages_of(self)
+        self.messages[boundary_ms] = messages_of(self)
 
 
 def assert_same_scores(

@@ -15,7 +15,7 @@ from schemas.outputs import Alert, ScoreChange, ShadowMessage
 from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
 from stream.recovery import changelog
-from stream.recovery.namespaces import Opened, open_books
+from stream.recovery.namespaces import Opened, open_namespaces
 from tests.driving.engine import fetches_of
 from tests.strategies.policies import NOW_MS
 
@@ -79,7 +79,7 @@ class Both:
 
     def start(self) -> None:
         """Start from what is in the changelog."""
-        self.opened = open_books(self.topic, self.plan, self.candidate, Engine)
+        self.opened = open_namespaces(self.topic, self.plan, self.candidate, Engine)
 
         def failed(error: Exception) -> None:
             raise error
@@ -106,7 +106,7 @@ class Both:
     def turn_to(self, mode: Mode) -> None:
         if mode is Mode.HEAD and self.mode is Mode.CONFLATED:
             self.act(lambda engine: engine.flush(Mode.CONFLATED))
-            self.act(lambda engine: engine.arrive())
+            self.act(lambda engine: engine.caught_up())
         elif mode is Mode.HEAD and self.mode is Mode.EXACT:
             self.act(lambda engine: engine.flush(Mode.HEAD))
         self.mode = mode
@@ -114,8 +114,8 @@ class Both:
     def commit(self, written: int | None = None) -> None:
         """Write the snapshot's first records; None: all."""
         self.act(lambda engine: engine.flush(self.mode))
-        write(self.shadow_topic, [(sent.key or b"", sent.value) for sent in self.opened.books.farewells()])
-        write(self.topic, self.opened.books.snapshot(self.pair)[:written])
+        write(self.shadow_topic, [(sent.key or b"", sent.value) for sent in self.opened.namespaces.tombstones()])
+        write(self.topic, self.opened.namespaces.snapshot(self.pair)[:written])
         for alone in self.beside:
             alone.commit()
 

@@ -254,11 +254,11 @@ class Deployment:
         return alerts
 
     def _judge_episodes(self, log: verdict.InputLog, alerts: Sequence[Mapping]) -> int:
-        borders = oracle.border_scores(log.records, self.policy, log.now_ms)
-        open_at = oracle_alerts.alerts_at_borders(log.records, self.policy, log.now_ms)
-        transitions = [*oracle.band_episodes(borders), *verdict.rule_transitions(open_at)]
+        boundaries = oracle.boundary_scores(log.records, self.policy, log.now_ms)
+        open_at = oracle_alerts.alerts_at_boundaries(log.records, self.policy, log.now_ms)
+        transitions = [*oracle.band_episodes(boundaries), *verdict.rule_transitions(open_at)]
         assert transitions, "the input has to make alerts fire"
-        unit_ms = oracle.border_unit_ms(oracle.read_policy(self.policy))
+        unit_ms = oracle.boundary_unit_ms(oracle.read_policy(self.policy))
         missing = verdict.missing_episodes(alerts, transitions, unit_ms)
         assert not missing, _few(missing)
         return len(transitions)

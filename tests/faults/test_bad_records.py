@@ -147,7 +147,7 @@ def test_events_in_the_wrong_partition_are_forwarded_and_counted_once(tmp_path: 
         deployment.until_done()
         figures = deployment.judge()
         assert figures["duplicate"] == len(again)
-        inbox = topic_log.read(deployment.kafka.bootstrap, [oracle.INBOX])[oracle.INBOX]
+        inbox = topic_log.read(deployment.kafka.bootstrap, [oracle.REPARTITION])[oracle.REPARTITION]
         for record in inbox:
             assert record.value is not None
             account = json.loads(record.value)["account_id"].encode()

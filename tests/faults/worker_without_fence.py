@@ -30,7 +30,7 @@ def unfence() -> None:
 
     def blind(records: Batch, at: int, **named: Any) -> Candidates:
         found = sort_out(records, at, **{**named, "position": 0, "seen": None})
-        return replace(found, fenced=np.zeros(len(found.offsets), dtype=bool))
+        return replace(found, already_applied=np.zeros(len(found.offsets), dtype=bool))
 
     vars(engine)["sort_out"] = blind
 

@@ -13,8 +13,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from tests.oracle.bands import DECIMALS
-from tests.oracle.engine import Book, merged, pass_borders, read_policy, steps_of
-from tests.oracle.policy import DAY_MS, PANE_MS, border_unit_ms, length_ms, panes_of
+from tests.oracle.engine import Book, merged, on_boundaries, read_policy, steps_of
+from tests.oracle.policy import DAY_MS, PANE_MS, boundary_unit_ms, length_ms, panes_of
 from tests.oracle.scores import AccountScores, score_all
 
 if TYPE_CHECKING:
@@ -139,20 +139,20 @@ def _turns_poor(book: Book, policy: Policy, account_id: str, rule: Rule, at_ms: 
     """
     clocks_ms = book.clocks_ms(policy, at_ms)
     held = book.held.get(account_id)
-    step_ms = border_unit_ms(policy) if policy.holds_bands else DAY_MS
-    for border_ms in range(at_ms + step_ms, at_ms + rule.within * DAY_MS + 1, step_ms):
+    step_ms = boundary_unit_ms(policy) if policy.holds_bands else DAY_MS
+    for boundary_ms in range(at_ms + step_ms, at_ms + rule.within * DAY_MS + 1, step_ms):
         account = score_all(
             book.events[account_id],
             policy,
-            border_ms,
+            boundary_ms,
             book.profiles.get(account_id),
             held,
-            at_border=True,
+            at_boundary=True,
             clocks_ms=clocks_ms,
         )
         held = {name: score.held for name, score in account.scores.items() if score.held}
         band = account.scores[rule.score].band
-        if border_ms % DAY_MS == 0 and is_in_or_below(policy, rule.score, band, rule.when["forecast"]):
+        if boundary_ms % DAY_MS == 0 and is_in_or_below(policy, rule.score, band, rule.when["forecast"]):
             return True
     return False
 
@@ -239,18 +239,18 @@ class Life:
         today = sum(fired_ms // DAY_MS == now_ms // DAY_MS for fired_ms in self.fired_ms)
         return rule.most_a_day is None or today < rule.most_a_day
 
-    def pass_border(self, rule: Rule, *, held: bool, border_ms: int) -> None:
+    def on_boundary(self, rule: Rule, *, held: bool, boundary_ms: int) -> None:
         """Take one step: `held` is whether the rule holds at the border."""
         if not held:
             if self.state == "firing":
-                self.quiet_ms = border_ms
+                self.quiet_ms = boundary_ms
             self.state = "idle"
             return
         if self.state == "idle":
-            self.state, self.since_ms = "pending", border_ms
-        if self.state == "pending" and border_ms - self.since_ms >= rule.for_ms and self.may_fire(rule, border_ms):
+            self.state, self.since_ms = "pending", boundary_ms
+        if self.state == "pending" and boundary_ms - self.since_ms >= rule.for_ms and self.may_fire(rule, boundary_ms):
             self.state = "firing"
-            self.fired_ms.append(border_ms)
+            self.fired_ms.append(boundary_ms)
 
 
 def life_of(policy: Policy, rule: Rule, pictures: Sequence[Picture]) -> tuple[list[bool], Life]:
@@ -259,18 +259,18 @@ def life_of(policy: Policy, rule: Rule, pictures: Sequence[Picture]) -> tuple[li
     for place, picture in enumerate(pictures):
         held = holds(policy, rule, pictures[: place + 1], life)
         if rule.remembers:
-            life.pass_border(rule, held=held, border_ms=picture.at_ms)
+            life.on_boundary(rule, held=held, boundary_ms=picture.at_ms)
             held = life.state == "firing"
         is_open.append(held)
     return is_open, life
 
 
-def _is_open_between(policy: Policy, rule: Rule, borders: Sequence[Picture], now: Picture) -> bool:
+def _is_open_between(policy: Policy, rule: Rule, boundaries: Sequence[Picture], now: Picture) -> bool:
     """Say whether an alert is open that was told at the last border, and is judged again at a moment after it."""
-    _, life = life_of(policy, rule, borders)
+    _, life = life_of(policy, rule, boundaries)
     if rule.remembers and life.state == "firing":
         return True
-    held = holds(policy, rule, [*borders, now], life)
+    held = holds(policy, rule, [*boundaries, now], life)
     if not rule.remembers:
         return held
     return held and not rule.for_ms and rule.kind != "forecast" and life.may_fire(rule, now.at_ms)
@@ -280,7 +280,7 @@ def _is_open_between(policy: Policy, rule: Rule, borders: Sequence[Picture], now
 # A whole log
 
 
-def alerts_at_borders(
+def alerts_at_boundaries(
     log: Iterable[Record], policy_text: str, now_ms: int, until_ms: int | None = None
 ) -> dict[tuple[int, int], Episodes]:
     """Return the episodes that are open at every border, by (partition, border in epoch ms).
@@ -291,14 +291,14 @@ def alerts_at_borders(
     found: dict[tuple[int, int], set[Episode]] = {}
     for partition, records in merged(log).items():
         seen, stalled, _ = _look(records, policy, now_ms, until_ms)
-        for border_ms, sources in stalled.items():
-            found[partition, border_ms] = {(NO_ACCOUNT, f"stalled:{source}") for source in sources}
+        for boundary_ms, sources in stalled.items():
+            found[partition, boundary_ms] = {(NO_ACCOUNT, f"stalled:{source}") for source in sources}
         for account_id, pictures in seen.items():
             for rule in rules_of(policy):
                 for picture, is_open in zip(pictures, life_of(policy, rule, pictures)[0], strict=True):
                     if is_open:
                         found[partition, picture.at_ms].add((account_id, rule.name))
-    return {border: frozenset(episodes) for border, episodes in found.items()}
+    return {boundary: frozenset(episodes) for boundary, episodes in found.items()}
 
 
 def alerts_on_arrival(log: Iterable[Record], policy_text: str, now_ms: int) -> dict[int, Episodes]:
@@ -323,21 +323,21 @@ def alerts_on_arrival(log: Iterable[Record], policy_text: str, now_ms: int) -> d
     return found
 
 
-def snoozed_at(records: Iterable[Record], policy_text: str, now_ms: int, border_ms: int) -> dict[Episode, int]:
+def snoozed_at(records: Iterable[Record], policy_text: str, now_ms: int, boundary_ms: int) -> dict[Episode, int]:
     """Return until when each (account, rule) of one partition is snoozed at a border.
 
     Of several snoozes the latest by (time, id) holds.
     """
     policy = read_policy(policy_text)
-    unit_ms = border_unit_ms(policy)
+    unit_ms = boundary_unit_ms(policy)
     snoozes: dict[Episode, Event] = {}
     for number, event in steps_of(records, policy, now_ms)[0]:
-        if event.texts.get("kind") == "snooze" and number is not None and number * unit_ms <= border_ms:
+        if event.texts.get("kind") == "snooze" and number is not None and number * unit_ms <= boundary_ms:
             before = snoozes.setdefault((event.account_id, event.texts["rule"]), event)
             if (event.time_ms, event.event_id) > (before.time_ms, before.event_id):
                 snoozes[event.account_id, event.texts["rule"]] = event
     until_ms = {key: event.times_ms["until"] for key, event in snoozes.items()}
-    return {key: until for key, until in until_ms.items() if until > border_ms}
+    return {key: until for key, until in until_ms.items() if until > boundary_ms}
 
 
 def _look(
@@ -348,9 +348,9 @@ def _look(
     seen: dict[str, list[Picture]] = {}
     stalled: dict[int, list[str]] = {}
     book = Book()
-    for border_ms, scores in pass_borders(book, steps_of(records, policy, now_ms)[0], policy, until_ms):
-        looking = forecasts if border_ms % DAY_MS == 0 else []
-        for account_id, picture in pictures_of(book, policy, border_ms, scores, looking).items():
+    for boundary_ms, scores in on_boundaries(book, steps_of(records, policy, now_ms)[0], policy, until_ms):
+        looking = forecasts if boundary_ms % DAY_MS == 0 else []
+        for account_id, picture in pictures_of(book, policy, boundary_ms, scores, looking).items():
             seen.setdefault(account_id, []).append(picture)
-        stalled[border_ms] = list(book.clocks_ms(policy, border_ms))
+        stalled[boundary_ms] = list(book.clocks_ms(policy, boundary_ms))
     return seen, stalled, book

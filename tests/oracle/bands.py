@@ -51,24 +51,24 @@ def _start(band: Band) -> Fraction:
     return band.lowest
 
 
-def after_border(held: Held | None, due: str, dwell_ms: int, border_ms: int) -> Held:
+def after_boundary(held: Held | None, due: str, dwell_ms: int, boundary_ms: int) -> Held:
     """Return what is held once a border has passed at which a band was due. `dwell_ms` is 0 without dwell."""
     if held is None or due == held.band:
         return Held(due)
-    since_ms = border_ms if held.other_since_ms is None else held.other_since_ms
-    return Held(due) if border_ms - since_ms >= dwell_ms else Held(held.band, since_ms)
+    since_ms = boundary_ms if held.other_since_ms is None else held.other_since_ms
+    return Held(due) if boundary_ms - since_ms >= dwell_ms else Held(held.band, since_ms)
 
 
 def shown_and_held(
-    score: Score, total: Fraction, limits: Sequence[Band], held: Held | None, border_ms: int | None
+    score: Score, total: Fraction, limits: Sequence[Band], held: Held | None, boundary_ms: int | None
 ) -> tuple[Band, Held | None]:
     """Return the band that is shown, and what is held after it.
 
-    `border_ms` is the moment of the score when it is a border that passes; None leaves what is held as it is.
+    `boundary_ms` is the moment of the score when it is a border that passes; None leaves what is held as it is.
     """
     due = band_due(total, score.bands, None if held is None else held.band, limits)
-    if border_ms is not None:
-        held = after_border(held, due.name, score.dwell_ms, border_ms)
+    if boundary_ms is not None:
+        held = after_boundary(held, due.name, score.dwell_ms, boundary_ms)
     if held is None or not score.dwell_ms:
         return due, held
     return next(band for band in score.bands if band.name == held.band), held

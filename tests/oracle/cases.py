@@ -45,12 +45,12 @@ def log(*arrivals: tuple[str, bytes | None]) -> list[Record]:
 
 def measure(name: str, *lines: str, points: str = AS_IT_IS) -> str:
     """Write a measure: the last value of the signal of its name, unless lines say otherwise."""
-    said = {line.partition(" ")[0] for line in lines}
+    listed = {line.partition(" ")[0] for line in lines}
     usual = {"source": '"signals"', "stat": '"last"', "field": '"value"', "where": f'{{ name = ["{name}"] }}'}
     usual |= {"window": '"30d"'}
-    if "source" in said:
+    if "source" in listed:
         usual = {}
-    defaults = [f"{key} = {value}" for key, value in usual.items() if key not in said]
+    defaults = [f"{key} = {value}" for key, value in usual.items() if key not in listed]
     return "\n".join([f"[measures.{name}]", *defaults, *lines, points])
 
 

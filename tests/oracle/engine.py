@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tests.oracle.events import ACCOUNTS, Event, Record, RejectedError, read_event
 from tests.oracle.measures import points_of, time_of
-from tests.oracle.policy import Policy, border_unit_ms, is_late, read_policy
+from tests.oracle.policy import Policy, boundary_unit_ms, is_late, read_policy
 from tests.oracle.scores import AccountScores, ScoreOf, score_all
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ __all__ = [
     "Record",
     "ScoreOf",
     "band_episodes",
-    "border_scores",
-    "border_scores_all",
-    "border_unit_ms",
+    "boundary_scores",
+    "boundary_scores_all",
+    "boundary_unit_ms",
     "final_scores",
     "final_scores_all",
     "merged",
@@ -45,12 +45,12 @@ __all__ = [
 Outcome = Literal["applied", "late", "rejected", "duplicate"]
 Status = Literal["firing", "resolved"]
 Factor = tuple[str, float | None, float | None, float]
-Borders = dict[tuple[int, int], dict[str, "AccountScore"]]
-AllBorders = dict[tuple[int, int], dict[str, AccountScores]]
+Boundaries = dict[tuple[int, int], dict[str, "AccountScore"]]
+AllBoundaries = dict[tuple[int, int], dict[str, AccountScores]]
 Step = tuple[int | None, Event]
 """An event or profile, and the number of the first border at which it has been read; None is before every event."""
 
-INBOX = "vitals-inbox"
+REPARTITION = "vitals-inbox"
 SOURCE_ORDER = (
     "product-usage",
     "support-tickets",
@@ -60,7 +60,7 @@ SOURCE_ORDER = (
     "controls",
     "signals",
     ACCOUNTS,
-    INBOX,
+    REPARTITION,
 )
 
 
@@ -133,7 +133,7 @@ class Book:
                 clocks[source] = max(known) + after_ms
         return clocks
 
-    def scores(self, policy: Policy, as_of_ms: int, *, at_border: bool = False) -> dict[str, AccountScores]:
+    def scores(self, policy: Policy, as_of_ms: int, *, at_boundary: bool = False) -> dict[str, AccountScores]:
         """Score every account that has an event not after the moment."""
         clocks_ms = self.clocks_ms(policy, as_of_ms)
         return {
@@ -143,16 +143,16 @@ class Book:
                 as_of_ms,
                 self.profiles.get(account_id),
                 self.held.get(account_id),
-                at_border=at_border,
+                at_boundary=at_boundary,
                 clocks_ms=clocks_ms,
             )
             for account_id, events in self.events.items()
             if events[0].time_ms <= as_of_ms
         }
 
-    def pass_border(self, policy: Policy, border_ms: int) -> dict[str, AccountScores]:
+    def on_boundary(self, policy: Policy, boundary_ms: int) -> dict[str, AccountScores]:
         """Score every account at a border, and keep the bands that they hold to from there on."""
-        found = self.scores(policy, border_ms, at_border=True)
+        found = self.scores(policy, boundary_ms, at_boundary=True)
         for account_id, account in found.items():
             self.held[account_id] = {name: score.held for name, score in account.scores.items() if score.held}
         return found
@@ -169,9 +169,9 @@ def _judge(
     seen: set[tuple[str, str]] = set()
     newest_ms: int | None = None
     for record in records:
-        source = record.origin if record.source == INBOX else record.source
+        source = record.origin if record.source == REPARTITION else record.source
         if source is None:
-            raise ValueError(f"the record at offset {record.offset} of {INBOX} names no origin")
+            raise ValueError(f"the record at offset {record.offset} of {REPARTITION} names no origin")
         if source == ACCOUNTS and record.value is None and record.key:
             gone = Event(ACCOUNTS, f"tombstone-{record.offset}", record.key.decode(), record.timestamp_ms, {}, {})
             yield record, "applied", gone, newest_ms
@@ -205,7 +205,7 @@ def outcomes(log: Iterable[Record], policy_text: str, now_ms: int) -> Counter[tu
 
 def steps_of(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[list[Step], int | None]:
     """Return what of one partition's records counts, in order, and the newest event time."""
-    unit_ms = border_unit_ms(policy)
+    unit_ms = boundary_unit_ms(policy)
     steps: list[Step] = []
     newest_ms: int | None = None
     for _, _, event, newest_ms in _judge(records, policy, now_ms):
@@ -214,7 +214,7 @@ def steps_of(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[li
     return steps, newest_ms
 
 
-def pass_borders(
+def on_boundaries(
     book: Book, steps: Sequence[Step], policy: Policy, until_ms: int | None
 ) -> Iterator[tuple[int, dict[str, AccountScores]]]:
     """Yield each border's time and scores, from the first event on; then take what no border saw into the book.
@@ -223,15 +223,15 @@ def pass_borders(
     was read up to the last record at which the newest event time had not passed a border counts there: a profile holds
     from where it stands in the log.
     """
-    unit_ms = border_unit_ms(policy)
+    unit_ms = boundary_unit_ms(policy)
     numbers = [number for number, event in steps if number is not None and event.source != ACCOUNTS]
     taken = 0
     if numbers:
-        for border in range(numbers[0], numbers[-1] if until_ms is None else until_ms // unit_ms + 1):
-            while taken < len(steps) and ((number := steps[taken][0]) is None or number <= border):
+        for boundary in range(numbers[0], numbers[-1] if until_ms is None else until_ms // unit_ms + 1):
+            while taken < len(steps) and ((number := steps[taken][0]) is None or number <= boundary):
                 book.take(steps[taken][1])
                 taken += 1
-            yield border * unit_ms, book.pass_border(policy, border * unit_ms)
+            yield boundary * unit_ms, book.on_boundary(policy, boundary * unit_ms)
     for _, event in steps[taken:]:
         book.take(event)
 
@@ -253,7 +253,7 @@ def final_scores_all(
         book = Book()
         steps, newest_ms = steps_of(records, policy, now_ms)
         if policy.holds_bands:
-            for _ in pass_borders(book, steps, policy, as_of_ms):
+            for _ in on_boundaries(book, steps, policy, as_of_ms):
                 pass
         else:
             for _, event in steps:
@@ -275,28 +275,28 @@ def final_scores(
     return {account_id: _first_of(account) for account_id, account in found.items()}
 
 
-def border_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) -> AllBorders:
+def boundary_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) -> AllBoundaries:
     """Return every score of every account at every border crossed between a partition's first and last event.
 
     Keys are (partition, border in epoch ms). The band is the one held from that border on.
     """
     policy = read_policy(policy_text)
     return {
-        (partition, border_ms): scores
+        (partition, boundary_ms): scores
         for partition, records in merged(log).items()
-        for border_ms, scores in pass_borders(Book(), steps_of(records, policy, now_ms)[0], policy, None)
+        for boundary_ms, scores in on_boundaries(Book(), steps_of(records, policy, now_ms)[0], policy, None)
     }
 
 
-def border_scores(log: Iterable[Record], policy_text: str, now_ms: int) -> Borders:
-    """Return the policy's first score of every account at every border, as `border_scores_all` has it."""
+def boundary_scores(log: Iterable[Record], policy_text: str, now_ms: int) -> Boundaries:
+    """Return the policy's first score of every account at every border, as `boundary_scores_all` has it."""
     return {
-        border: {account_id: _first_of(account) for account_id, account in scores.items()}
-        for border, scores in border_scores_all(log, policy_text, now_ms).items()
+        boundary: {account_id: _first_of(account) for account_id, account in scores.items()}
+        for boundary, scores in boundary_scores_all(log, policy_text, now_ms).items()
     }
 
 
-def band_episodes(borders: Borders) -> list[tuple[str, str, Status, int]]:
+def band_episodes(boundaries: Boundaries) -> list[tuple[str, str, Status, int]]:
     """Return the alert transitions that the borders show: (account, rule, status, border in epoch ms), in time order.
 
     A band with an `alert` fires at the first border that finds the account in it, and resolves at the next one that
@@ -304,16 +304,16 @@ def band_episodes(borders: Borders) -> list[tuple[str, str, Status, int]]:
     """
     firing: dict[str, str] = {}
     transitions: list[tuple[str, str, Status, int]] = []
-    for (_, border_ms), scores in sorted(borders.items(), key=lambda item: (item[0][1], item[0][0])):
+    for (_, boundary_ms), scores in sorted(boundaries.items(), key=lambda item: (item[0][1], item[0][0])):
         for account_id, score in sorted(scores.items()):
             rule = f"band:health:{score.band}" if score.alert is not None else None
             fired = firing.get(account_id)
             if rule == fired:
                 continue
             if fired is not None:
-                transitions.append((account_id, fired, "resolved", border_ms))
+                transitions.append((account_id, fired, "resolved", boundary_ms))
                 del firing[account_id]
             if rule is not None:
-                transitions.append((account_id, rule, "firing", border_ms))
+                transitions.append((account_id, rule, "firing", boundary_ms))
                 firing[account_id] = rule
     return transitions

@@ -176,12 +176,12 @@ def read_policy(policy_text: str) -> Policy:
     document = tomllib.loads(policy_text, parse_float=Fraction)
     segments = [Segment(name, table["when"]) for name, table in document.get("segments", {}).items()]
     measures = [_measure(name, table) for name, table in document["measures"].items()]
-    stalls = {
+    idle_sources = {
         name: length_ms(table["stall_after"])
         for name, table in document.get("sources", {}).items()
         if "stall_after" in table
     }
-    return Policy(tuple(measures), tuple(segments), document["scores"], document.get("alerts", {}), stalls)
+    return Policy(tuple(measures), tuple(segments), document["scores"], document.get("alerts", {}), idle_sources)
 
 
 def _measure(name: str, table: dict[str, Any]) -> Measure:
@@ -192,7 +192,7 @@ def _measure(name: str, table: dict[str, Any]) -> Measure:
     return Measure(name, table["source"], table["stat"], panes_of(window), PANE_MS[window[-1]], weight, table)
 
 
-def border_unit_ms(policy: Policy) -> int:
+def boundary_unit_ms(policy: Policy) -> int:
     """Milliseconds between two borders: an hour when a measure or an alert rule has an hour window, else a day."""
     within = [rule["when"]["within"] for rule in policy.alerts.values() if "within" in rule["when"]]
     return min([measure.pane_ms for measure in policy.measures] + [PANE_MS[length[-1]] for length in within])

@@ -103,12 +103,12 @@ def score_all(
     profile: Event | None = None,
     held: Mapping[str, Held] | None = None,
     *,
-    at_border: bool = False,
+    at_boundary: bool = False,
     clocks_ms: Mapping[str, int] | None = None,
 ) -> AccountScores:
     """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count.
 
-    `held` is the band it holds to, by score; `at_border` says that the moment is a border that passes. Measures of a
+    `held` is the band it holds to, by score; `at_boundary` says that the moment is a border that passes. Measures of a
     source in `clocks_ms` are read as of that moment.
     """
     segment = segment_of(policy, profile, as_of_ms)
@@ -119,7 +119,7 @@ def score_all(
     scores = {}
     for one in _unbanded(policy, segment, tuple(rated.items())):
         before = None if held is None else held.get(one.score.name)
-        band, after = shown_and_held(one.score, one.total, one.limits, before, as_of_ms if at_border else None)
+        band, after = shown_and_held(one.score, one.total, one.limits, before, as_of_ms if at_boundary else None)
         scores[one.score.name] = replace(one.result, band=band.name, alert=band.alert, held=after)
     return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()})
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stream.engine.engine import Engine, Mode
 from tests.driving.engine import CATCHING_UP, Drive, cuts, driven, partitions, plan_of, plausible_logs
 from tests.driving.scores import Message, WatchedScores, assert_same_scores, messages_of, restarted
-from tests.oracle.engine import border_scores_all, final_scores_all
+from tests.oracle.engine import boundary_scores_all, final_scores_all
 from tests.strategies.bands import RESTLESS, restless_policies
 from tests.strategies.policies import NOW_MS
 
@@ -44,15 +44,15 @@ def test_final_bands_in_every_mode_and_across_restarts(
 
 @settings(max_examples=40)
 @given(st.data(), plausible_logs(**RESTLESS), restless_policies(), st.sampled_from((Mode.HEAD, Mode.EXACT)))
-def test_bands_at_every_border(data: st.DataObject, log: list[Record], policy_text: str, mode: Mode) -> None:
+def test_bands_at_every_boundary(data: st.DataObject, log: list[Record], policy_text: str, mode: Mode) -> None:
     plan = plan_of(policy_text)
-    expected = border_scores_all(log, policy_text, NOW_MS)
+    expected = boundary_scores_all(log, policy_text, NOW_MS)
     for partition, records in partitions(log).items():
         engine = driven(data.draw(cuts(records, (mode,))), plan, kind=WatchedScores).engine
         assert isinstance(engine, WatchedScores)
         last: dict[str, Message] = {}
-        for (at, border_ms), scores in sorted(expected.items()):
+        for (at, boundary_ms), scores in sorted(expected.items()):
             if at == partition:
                 # Borders that the engine leaves out, as nothing could change any more, repeat the last one.
-                last = engine.messages.get(border_ms, last)
-                assert_same_scores(last, scores, policy_text, border_ms)
+                last = engine.messages.get(boundary_ms, last)
+                assert_same_scores(last, scores, policy_text, boundary_ms)

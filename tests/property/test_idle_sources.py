@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stream.engine.engine import Engine, Mode
 from tests.driving.engine import CATCHING_UP, Drive, cuts, driven, partitions, plan_of
 from tests.driving.scores import Message, WatchedScores, assert_same_scores, messages_of, restarted
-from tests.oracle.alerts import alerts_at_borders, alerts_on_arrival
-from tests.oracle.engine import border_scores_all, final_scores_all, read_policy
+from tests.oracle.alerts import alerts_at_boundaries, alerts_on_arrival
+from tests.oracle.engine import boundary_scores_all, final_scores_all, read_policy
 from tests.strategies.alerts import alerting_cases
 from tests.strategies.policies import DAY_MS, NOW_MS
 
@@ -41,18 +41,18 @@ def assert_confident(
 
 @settings(max_examples=25)
 @given(st.data(), alerting_cases(), st.sampled_from((Mode.HEAD, Mode.EXACT)))
-def test_scores_at_every_border(data: st.DataObject, case: Case, mode: Mode) -> None:
+def test_scores_at_every_boundary(data: st.DataObject, case: Case, mode: Mode) -> None:
     text, log = case
     plan = plan_of(text)
     for records in partitions(log).values():
         drive = driven(data.draw(cuts(records, (mode,))), plan, kind=WatchedScores)
         engine = drive.engine
         assert isinstance(engine, WatchedScores)
-        expected, episodes = border_scores_all(log, text, NOW_MS), alerts_at_borders(log, text, NOW_MS)
-        for (partition, border_ms), scores in expected.items():
-            if found := engine.messages.get(border_ms):
-                assert_same_scores(found, scores, text, border_ms)
-                assert_confident(found, scores, episodes[partition, border_ms], text)
+        expected, episodes = boundary_scores_all(log, text, NOW_MS), alerts_at_boundaries(log, text, NOW_MS)
+        for (partition, boundary_ms), scores in expected.items():
+            if found := engine.messages.get(boundary_ms):
+                assert_same_scores(found, scores, text, boundary_ms)
+                assert_confident(found, scores, episodes[partition, boundary_ms], text)
 
 
 @settings(max_examples=20)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.engine.engine import Engine, Mode
-from stream.publishing.encoding import RESIDUE
+from stream.publishing.encoding import REMAINDER
 from stream.recovery import changelog
 from tests.driving.engine import (
     Drive,
@@ -127,7 +127,7 @@ def test_a_measure_that_is_gone_is_told_as_a_part_of_its_own_even_after_another_
     (change,) = drive.changes
     assert change.from_ == pytest.approx(70)
     assert change.to == 100
-    assert change.factors[-1].measure == RESIDUE
+    assert change.factors[-1].measure == REMAINDER
     assert sum(factor.delta for factor in change.factors) == pytest.approx(change.to - change.from_, abs=1e-9)
 
 

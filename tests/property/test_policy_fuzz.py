@@ -202,13 +202,13 @@ def check_scores(log: Path, plan: Plan) -> None:
     again = Engine(plan)
     changelog.restore(again, {key: value for key, value in records if value is not None})
     assert open_episodes(again) == open_episodes(replay.engine)
-    assert again.accounts.words == replay.engine.accounts.words
+    assert again.accounts.acknowledgements == replay.engine.accounts.acknowledgements
 
 
 def check_alerts(alerts: list[Alert], plan: Plan) -> None:
     """Alerts are of rules there are, each id names one, and what is resolved was firing."""
     rules = {part.name: part.rule.severity for part in plan.rules}
-    rules |= {"storm": "critical"} | {f"stalled:{stall.source}": "critical" for stall in plan.policy.stalls}
+    rules |= {"storm": "critical"} | {f"stalled:{stall.source}": "critical" for stall in plan.policy.idle_sources}
     assert len({alert.id for alert in alerts}) == len(alerts)
     open_now: dict[str, int] = {}
     for alert in alerts:

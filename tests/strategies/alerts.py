@@ -121,7 +121,7 @@ def _rule(draw: DrawFn, kinds: Sequence[str], unit: str, names: Sequence[str], s
 
 
 @st.composite
-def alerting_policies(draw: DrawFn, unit: str, kinds: Sequence[str] = KINDS, *, stalls: bool = True) -> str:
+def alerting_policies(draw: DrawFn, unit: str, kinds: Sequence[str] = KINDS, *, idle_sources: bool = True) -> str:
     """Draw a valid policy as TOML text over hours ("h") or days ("d"), with one to four rules of the kinds."""
     lines = ['name = "alerting"', *written("storms", NO_STORMS)]
     measures = draw(_measures(unit))
@@ -131,7 +131,7 @@ def alerting_policies(draw: DrawFn, unit: str, kinds: Sequence[str] = KINDS, *, 
             "segments.two", {"when": {"tier": ["two"]}}
         )
     for source in SOURCES:
-        if stalls and draw(st.booleans()):
+        if idle_sources and draw(st.booleans()):
             lines += written(f"sources.{source}", {"stall_after": draw(st.sampled_from(STALLS[unit]))})
     for name, table in measures.items():
         lines += written(f"measures.{name}", table)
@@ -222,13 +222,13 @@ def alerting_cases(
     draw: DrawFn,
     kinds: Sequence[str] = KINDS,
     *,
-    stalls: bool = True,
+    idle_sources: bool = True,
     max_events: int = 40,
     words: bool = False,
     in_order: bool = False,
 ) -> tuple[str, list[Record]]:
     """Draw a policy with rules, and a log that it is made for; with `words`, people have theirs on its alerts."""
     unit = draw(st.sampled_from(("h", "d", "d")))
-    text = draw(alerting_policies(unit, kinds, stalls=stalls))
+    text = draw(alerting_policies(unit, kinds, idle_sources=idle_sources))
     rules = [rule.name for rule in rules_of(read_policy(text))] if words else []
     return text, draw(alerting_logs(unit, max_events=max_events, rules=rules, in_order=in_order))

@@ -84,12 +84,12 @@ PROFILE_TEXTS = ("name", "tier", "plan", "segment", "persona", "parent_id", "own
 def times_ms(first_ms: int = NOW_MS - SPAN_MS, last_ms: int = LATEST_MS) -> SearchStrategy[int]:
     """Epoch milliseconds from first to last, often on the border of an hour or a day or one millisecond beside it."""
 
-    def near_borders(unit_ms: int) -> SearchStrategy[int]:
+    def near_boundaries(unit_ms: int) -> SearchStrategy[int]:
         units = st.integers(first_ms // unit_ms, last_ms // unit_ms)
         near = st.builds(lambda unit, beside: unit * unit_ms + beside, units, st.sampled_from((0, 0, -1, 1)))
         return near.map(lambda time_ms: min(max(time_ms, first_ms), last_ms))
 
-    return st.one_of(st.integers(first_ms, last_ms), near_borders(HOUR_MS), near_borders(DAY_MS))
+    return st.one_of(st.integers(first_ms, last_ms), near_boundaries(HOUR_MS), near_boundaries(DAY_MS))
 
 
 def written_times(time_ms: int) -> SearchStrategy[int | str]:

@@ -234,10 +234,10 @@ def amounts(lowest: int, highest: int) -> SearchStrategy[int | Decimal]:
 def conditions(draw: DrawFn, source: str) -> dict[str, list[str]]:
     """Draw what `where` and `of` may say about a source: one or two fields, two or three values each."""
     count = min(draw(st.sampled_from((1, 1, 2))), len(TEXTS[source]))
-    chosen = draw(st.lists(st.sampled_from(list(TEXTS[source])), min_size=count, max_size=count, unique=True))
+    selected = draw(st.lists(st.sampled_from(list(TEXTS[source])), min_size=count, max_size=count, unique=True))
     return {
         field: draw(st.lists(st.sampled_from(TEXTS[source][field]), min_size=2, max_size=3, unique=True))
-        for field in chosen
+        for field in selected
     }
 
 

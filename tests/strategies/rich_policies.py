@@ -167,10 +167,10 @@ def _some(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
 
 
 @st.composite
-def _made_of(draw: DrawFn, draft: Draft, name: str, chosen: Sequence[str]) -> Table:
+def _made_of(draw: DrawFn, draft: Draft, name: str, selected: Sequence[str]) -> Table:
     """Draw the model of a score and its bands; only the first may be made of all measures that have a weight."""
     if draw(st.integers(0, 2)) == 0:
-        table: Table = {"model": "additive", "impacts": {one: draw(IMPACTS) for one in chosen}}
+        table: Table = {"model": "additive", "impacts": {one: draw(IMPACTS) for one in selected}}
         bands = draw(bands_of())
         if draw(st.booleans()):
             ends = draw(st.lists(amounts(-200, 200), min_size=2, max_size=2, unique=True))
@@ -181,10 +181,10 @@ def _made_of(draw: DrawFn, draft: Draft, name: str, chosen: Sequence[str]) -> Ta
         return table | {"bands": bands}
     form = draw(st.sampled_from(("weights", "groups", *(("all",) if name == SCORES[0] else ()))))
     if form == "all":
-        for one in chosen:
+        for one in selected:
             draft.measures[one]["weight"] = draw(WEIGHTS)
         return {"bands": draw(bands_of())}
-    return draw(_weights(chosen, groups=form == "groups")) | {"bands": draw(bands_of())}
+    return draw(_weights(selected, groups=form == "groups")) | {"bands": draw(bands_of())}
 
 
 @st.composite
@@ -225,8 +225,8 @@ def _in_segment(draw: DrawFn, draft: Draft, name: str, rated: Sequence[str], use
     found: Table = {}
     if way != "bands" and weighted:
         limiting = [one["measure"] for one in table.get("exceptions", ())]
-        chosen = list(dict.fromkeys([*limiting, *draw(_some(rated))]))
-        found |= draw(_weights(chosen, groups=draw(st.booleans())))
+        selected = list(dict.fromkeys([*limiting, *draw(_some(rated))]))
+        found |= draw(_weights(selected, groups=draw(st.booleans())))
     elif way != "bands":
         found["impacts"] = {one: draw(IMPACTS) for one in draw(_some(list(table["impacts"])))}
     anywhere = not weighted and "map" not in table
@@ -240,11 +240,11 @@ def _in_segment(draw: DrawFn, draft: Draft, name: str, rated: Sequence[str], use
 def _scores(draw: DrawFn, draft: Draft) -> None:
     """Draw the scores into a draft; the first takes the measures that no other one does."""
     names = SCORES[: draw(st.sampled_from((1, 1, 2, 3)))]
-    chosen = {name: draw(_some(list(draft.measures))) for name in names}
-    others = {one for name in names[1:] for one in chosen[name]}
-    chosen[names[0]] += [one for one in draft.measures if one not in others and one not in chosen[names[0]]]
+    selected = {name: draw(_some(list(draft.measures))) for name in names}
+    others = {one for name in names[1:] for one in selected[name]}
+    selected[names[0]] += [one for one in draft.measures if one not in others and one not in selected[names[0]]]
     for name in names:
-        draft.scores[name] = {"min_change": draw(amounts(0, 5))} | draw(_made_of(draft, name, chosen[name]))
+        draft.scores[name] = {"min_change": draw(amounts(0, 5))} | draw(_made_of(draft, name, selected[name]))
     weighted = draft.weighted()
     shared = [
         band

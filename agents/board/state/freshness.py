@@ -17,7 +17,7 @@ from agents.board.state.board import Checked
 from agents.board.views.overall_types import TopicCount
 from agents.settings.settings import Settings
 from schemas.events import SOURCES
-from schemas.topics import DLQ_SUFFIX, INBOX
+from schemas.topics import DLQ_SUFFIX, REPARTITION
 
 _REQUEST_MS, _CONNECT_MS = 5_000, 3_000
 ENOUGH_FAILURES = 2
@@ -65,7 +65,7 @@ class BrokerChecks:
 
 def _counts(admin: KafkaAdminClient, group: str) -> tuple[list[TopicCount], list[TopicCount]]:
     """Records in dead-letter topics, and records of the inputs that the group has not committed; topics with some."""
-    sources = (*SOURCES, INBOX)
+    sources = (*SOURCES, REPARTITION)
     there = set(admin.list_topics())
     names = [name for source in sources for name in (source, source + DLQ_SUFFIX) if name in there]
     if not names:

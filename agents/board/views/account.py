@@ -36,7 +36,7 @@ from schemas.outputs import Cause, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.forecast import Forecast, Turn
 from stream.explain.forecast import Step as ForecastStep
-from stream.explain.selector import choose
+from stream.explain.selector import select_score
 from stream.plan.plan import Plan
 
 CHANGES_SHOWN = 100
@@ -135,7 +135,7 @@ def _history(state: State, account: Account, name: str, now: ScoreValue) -> Hist
 def _explanation(message: ScoreMessage, name: str, plan: Plan | None) -> ExplanationView | None:
     if plan is None or plan.label != message.policy:
         return None
-    said = explain_message(message, choose(plan.policy, name))
+    said = explain_message(message, select_score(plan.policy, name))
     return ExplanationView(said.words, said.next_band, said.missing_points, said.lifts)
 
 

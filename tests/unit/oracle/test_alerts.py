@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.oracle.alerts import alerts_at_borders, alerts_on_arrival, snoozed_at
+from tests.oracle.alerts import alerts_at_boundaries, alerts_on_arrival, snoozed_at
 from tests.oracle.cases import DAY, NOW, event, log, measure, policy, profile, signal
-from tests.oracle.engine import Record, border_scores_all, outcomes
+from tests.oracle.engine import Record, boundary_scores_all, outcomes
 from tests.strategies.policies import DAY_MS, HOUR_MS
 
 NOON = DAY + 12 * HOUR_MS
@@ -37,7 +37,7 @@ def hourly(*values: float) -> list[tuple[str, bytes]]:
 
 def shown(records: list[Record], text: str, rule: str = "r", account: str = "a") -> str:
     """Return border by border whether an episode is open."""
-    found = sorted(alerts_at_borders(records, text, NOW).items())
+    found = sorted(alerts_at_boundaries(records, text, NOW).items())
     return "".join("#" if (account, rule) in episodes else "." for _, episodes in found)
 
 
@@ -59,7 +59,7 @@ def shown(records: list[Record], text: str, rule: str = "r", account: str = "a")
         ('{ measure = "m", points_below = 40 }', (50, 39.999999, 40, 39), ".#.#"),
     ],
 )
-def test_a_rule_holds_at_borders(when: str, values: tuple[float, ...], expected: str) -> None:
+def test_a_rule_holds_at_boundaries(when: str, values: tuple[float, ...], expected: str) -> None:
     assert shown(log(*daily(*values)), with_rule(f"when = {when}")) == expected
 
 
@@ -163,11 +163,11 @@ def test_an_outage_is_not_silence() -> None:
 def test_a_stalled_source_is_read_as_of_its_clock() -> None:
     text = policy(USES + "weight = 1", measure("m", "weight = 3"), SCORE, STALLS)
     records = log(event("product-usage", NOON), *daily(*(100,) * 6))
-    found = [one["a"].scores["health"] for _, one in sorted(border_scores_all(records, text, NOW).items())]
+    found = [one["a"].scores["health"] for _, one in sorted(boundary_scores_all(records, text, NOW).items())]
     # The clock stays at noon of day 1, where the window of 3 days holds the use: 50 * 1/4 + 100 * 3/4.
     assert [score.value for score in found] == [87.5] * 6
     assert {score.confidence(["uses"]) for score in found} == {0.75}
-    gone = border_scores_all(records, text.replace(STALLS, ""), NOW)
+    gone = boundary_scores_all(records, text.replace(STALLS, ""), NOW)
     assert [one["a"].scores["health"].value for _, one in sorted(gone.items())] == [87.5, 87.5, 75, 75, 75, 75]
 
 
@@ -185,10 +185,10 @@ def test_confidence_of_groups_and_of_impacts() -> None:
         "[scores.health.groups.h]\nweight = 1\nmeasures = { n = 5 }\n"
     )
     records = log(*daily(50))
-    (found,) = border_scores_all(records, policy(*tables, groups), NOW).values()
+    (found,) = boundary_scores_all(records, policy(*tables, groups), NOW).values()
     assert found["a"].scores["health"].confidence(["uses"]) == 0.75  # 1/3 of 3/4
     additive = '[scores.health]\nmodel = "additive"\nimpacts = { uses = -4, m = 10, n = 2 }\nmin_change = 1\n' + BANDS
-    (found,) = border_scores_all(records, policy(*tables, additive), NOW).values()
+    (found,) = boundary_scores_all(records, policy(*tables, additive), NOW).values()
     assert found["a"].scores["health"].confidence(["uses"]) == 0.75  # 4 of 16
 
 
@@ -270,7 +270,7 @@ def test_on_arrival_a_rule_that_is_cooling_down_is_quiet() -> None:
     assert arriving(with_rule("when = { below = 40 }", 'cooldown = "12h"'), *sent)
 
 
-def test_on_arrival_a_band_left_since_the_last_border() -> None:
+def test_on_arrival_a_band_left_since_the_last_boundary() -> None:
     left = with_rule('when = { left = "good" }')
     assert arriving(left, *daily(75), signal("m", 50, NOON + DAY_MS + 1))
     assert not arriving(left, signal("m", 75, NOON), signal("m", 50, NOON + 1))

@@ -10,9 +10,9 @@ from fractions import Fraction
 
 import pytest
 
-from tests.oracle.bands import Held, after_border, band_due
+from tests.oracle.bands import Held, after_boundary, band_due
 from tests.oracle.cases import DAY, NOW, event, log, measure, policy, profile, score, scored, signal
-from tests.oracle.engine import Record, band_episodes, border_scores, border_scores_all, final_scores
+from tests.oracle.engine import Record, band_episodes, boundary_scores, boundary_scores_all, final_scores
 from tests.oracle.policy import Band, read_policy
 from tests.strategies.policies import DAY_MS, HOUR_MS
 
@@ -40,9 +40,9 @@ def daily(*values: float, first_ms: int = NOON, step_ms: int = DAY_MS) -> list[t
     return [*sent, event("billing", first_ms + len(values) * step_ms, kind="invoice_paid")]
 
 
-def at_borders(records: list[Record], text: str, name: str | None = None) -> str:
+def at_boundaries(records: list[Record], text: str, name: str | None = None) -> str:
     """Return the bands of account `a` at every border that finds it, as their first letters."""
-    found = [accounts["a"].scores for _, accounts in sorted(border_scores_all(records, text, NOW).items())]
+    found = [accounts["a"].scores for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())]
     return "".join(LETTERS[scores[name or next(iter(scores))].band] for scores in found)
 
 
@@ -62,7 +62,7 @@ def at_borders(records: list[Record], text: str, name: str | None = None) -> str
     ],
 )
 def test_leave_alone(values: tuple[float, ...], bands: str) -> None:
-    assert at_borders(log(*daily(*values)), kept(LEAVE)) == bands
+    assert at_boundaries(log(*daily(*values)), kept(LEAVE)) == bands
 
 
 def test_a_band_may_be_left_below_the_start_of_the_next() -> None:
@@ -70,10 +70,10 @@ def test_a_band_may_be_left_below_the_start_of_the_next() -> None:
         'bands = [{ name = "good", from = 70, leave = 20 }, { name = "fair", from = 40, leave = 35 }, '
         '{ name = "poor", from = 0 }]\n'
     )
-    assert at_borders(log(*daily(70, 36, 34, 20, 19, 36, 41, 36, 34)), kept(bands)) == "gggg" + "pp" + "ff" + "p"
+    assert at_boundaries(log(*daily(70, 36, 34, 20, 19, 36, 41, 36, 34)), kept(bands)) == "gggg" + "pp" + "ff" + "p"
 
 
-def test_between_borders_the_band_follows_the_score_from_the_one_held() -> None:
+def test_between_boundaries_the_band_follows_the_score_from_the_one_held() -> None:
     sent = [signal("m", 75, NOON), signal("m", 59, NOON + DAY_MS)]
     assert score(log(*sent), kept(LEAVE)).band == "fair"
     # What was shown for an hour was not held at a border.
@@ -86,7 +86,7 @@ def test_between_borders_the_band_follows_the_score_from_the_one_held() -> None:
 def test_alerts_follow_the_bands_that_are_shown() -> None:
     records = log(*daily(41, 39, 41, 29, 31, 41))
     day = [DAY + number * DAY_MS for number in range(7)]
-    assert band_episodes(border_scores(records, kept(LEAVE), NOW)) == [
+    assert band_episodes(boundary_scores(records, kept(LEAVE), NOW)) == [
         ("a", "band:health:fair", "firing", day[1]),
         ("a", "band:health:fair", "resolved", day[4]),
         ("a", "band:health:poor", "firing", day[4]),
@@ -94,7 +94,7 @@ def test_alerts_follow_the_bands_that_are_shown() -> None:
         ("a", "band:health:fair", "firing", day[6]),
     ]
     # Fair, poor, fair, poor, poor, fair: a beginning, and four ends with a beginning.
-    assert len(band_episodes(border_scores(records, kept(PLAIN), NOW))) == 9
+    assert len(band_episodes(boundary_scores(records, kept(PLAIN), NOW))) == 9
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -118,19 +118,19 @@ def test_alerts_follow_the_bands_that_are_shown() -> None:
     ],
 )
 def test_dwell_alone(dwell: str, values: tuple[float, ...], bands: str) -> None:
-    assert at_borders(log(*daily(*values)), kept(PLAIN, f'dwell = "{dwell}"')) == bands
+    assert at_boundaries(log(*daily(*values)), kept(PLAIN, f'dwell = "{dwell}"')) == bands
 
 
 def test_dwell_over_hours() -> None:
     records = log(*daily(75, 50, 50, 50, 50, first_ms=DAY + 1, step_ms=HOUR_MS))
-    assert at_borders(records, kept(PLAIN, 'dwell = "2h"', window="24h")) == "gggff"
-    assert at_borders(records, kept(PLAIN, 'dwell = "1d"', window="24h")) == "ggggg"
+    assert at_boundaries(records, kept(PLAIN, 'dwell = "2h"', window="24h")) == "gggff"
+    assert at_boundaries(records, kept(PLAIN, 'dwell = "1d"', window="24h")) == "ggggg"
     long = log(*daily(75, *(50,) * 26, first_ms=DAY + 1, step_ms=HOUR_MS))
     # Due from 02:00 on, for a day at 02:00 of the next.
-    assert at_borders(long, kept(PLAIN, 'dwell = "1d"', window="24h")) == "g" * 25 + "ff"
+    assert at_boundaries(long, kept(PLAIN, 'dwell = "1d"', window="24h")) == "g" * 25 + "ff"
 
 
-def test_between_borders_the_held_band_is_shown() -> None:
+def test_between_boundaries_the_held_band_is_shown() -> None:
     text = kept(PLAIN, 'dwell = "1d"')
     sent = [signal("m", value, NOON + day * DAY_MS) for day, value in enumerate((75, 20))]
     assert [score(log(*sent[:count]), text).band for count in (1, 2)] == ["good", "good"]
@@ -138,7 +138,7 @@ def test_between_borders_the_held_band_is_shown() -> None:
     assert score(log(*sent, signal("m", 20, NOON + 3 * DAY_MS)), text).band == "poor"
 
 
-def test_time_alone_passes_borders() -> None:
+def test_time_alone_passes_boundaries() -> None:
     text = kept(PLAIN, 'dwell = "2d"')
     records = log(signal("m", 75, NOON), signal("m", 50, NOON + DAY_MS))
     assert score(records, text).band == "good"
@@ -181,7 +181,7 @@ def test_what_time_alone_takes_is_held_too() -> None:
     ],
 )
 def test_leave_and_dwell(values: tuple[float, ...], bands: str) -> None:
-    assert at_borders(log(*daily(*values)), kept(LEAVE, 'dwell = "1d"')) == bands
+    assert at_boundaries(log(*daily(*values)), kept(LEAVE, 'dwell = "1d"')) == bands
 
 
 def test_each_score_holds_a_band_of_its_own() -> None:
@@ -192,7 +192,7 @@ def test_each_score_holds_a_band_of_its_own() -> None:
     ]
     text = policy(measure("m", "weight = 1"), *tables)
     records = log(*daily(75, 65, 59, 65))
-    assert [at_borders(records, text, name) for name in ("one", "two", "three")] == ["ggff", "gfff", "ggff"]
+    assert [at_boundaries(records, text, name) for name in ("one", "two", "three")] == ["ggff", "gfff", "ggff"]
 
 
 def test_without_leave_and_dwell_nothing_is_held() -> None:
@@ -225,20 +225,20 @@ def excepted(*lines: str) -> str:
 def test_an_exception_limits_what_is_due() -> None:
     # 90, 70 with the exception, 65 without, 70 without.
     records = pairs((80, 100), (100, 40), (80, 50), (90, 50))
-    assert at_borders(records, excepted(EXCEPTION)) == "gffg"
-    assert at_borders(records, excepted()) == "gggg"
+    assert at_boundaries(records, excepted(EXCEPTION)) == "gffg"
+    assert at_boundaries(records, excepted()) == "gggg"
 
 
 def test_an_exception_waits_for_dwell() -> None:
     records = pairs((80, 100), (100, 40), (100, 40), (80, 50), (90, 50), (90, 50))
-    assert at_borders(records, excepted(EXCEPTION, 'dwell = "1d"')) == "ggfffg"
+    assert at_boundaries(records, excepted(EXCEPTION, 'dwell = "1d"')) == "ggfffg"
     found = score(records[:4], excepted(EXCEPTION, 'dwell = "1d"'))
     assert (found.band, found.exceptions) == ("good", ["n"])
 
 
 def test_a_lower_band_than_the_exception_s_stays() -> None:
     # 30 with the exception: at least fair down to 30. 25: poor, and 35 does not lead out of it.
-    assert at_borders(pairs((80, 100), (20, 40), (10, 40), (30, 40)), excepted(EXCEPTION)) == "gfpp"
+    assert at_boundaries(pairs((80, 100), (20, 40), (10, 40), (30, 40)), excepted(EXCEPTION)) == "gfpp"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -258,27 +258,27 @@ def test_in_a_segment_leave_keeps_its_distance() -> None:
     text = policy(*OTHER, measure("m", "weight = 1"), "[scores.health]\nmin_change = 1\n" + LEAVE, *STARTS)
     mine = profile(NOON, tier="one")
     # Good is left below 40, and fair below -5, which is 0.
-    assert at_borders(log(mine, *daily(55, 40, 39, 49, 50, 4, 0)), text) == "ggffgff"
-    assert at_borders(log(mine, *daily(4, 5, 4)), text) == "pff"
+    assert at_boundaries(log(mine, *daily(55, 40, 39, 49, 50, 4, 0)), text) == "ggffgff"
+    assert at_boundaries(log(mine, *daily(4, 5, 4)), text) == "pff"
     # Good from 90, left below 80; fair as in the policy.
-    assert at_borders(log(profile(NOON, tier="two"), *daily(85, 90, 80, 79, 30, 29)), text) == "fggffp"
+    assert at_boundaries(log(profile(NOON, tier="two"), *daily(85, 90, 80, 79, 30, 29)), text) == "fggffp"
 
 
 def test_a_bare_sum_s_leave_goes_below_0_in_a_segment() -> None:
     table = '[scores.health]\nmodel = "additive"\nimpacts = { m = 1 }\nmin_change = 1\n'
     text = policy(*OTHER, measure("m"), table + LEAVE, *STARTS)
     mine = profile(NOON, tier="one")
-    assert at_borders(log(mine, *daily(5, 0, -5, -6, 4)), text) == "fffpp"
+    assert at_boundaries(log(mine, *daily(5, 0, -5, -6, 4)), text) == "fffpp"
     mapped = policy(*OTHER, measure("m"), table + "map = { zero_at = 0, hundred_at = 100 }\n" + LEAVE, *STARTS)
-    assert at_borders(log(mine, *daily(5, 0, -5, -6, 4)), mapped) == "fffff"
+    assert at_boundaries(log(mine, *daily(5, 0, -5, -6, 4)), mapped) == "fffff"
 
 
 def test_the_held_band_goes_along_into_another_segment() -> None:
     text = policy(*OTHER, measure("m", "weight = 1"), "[scores.health]\nmin_change = 1\n" + LEAVE, *STARTS)
     sent = daily(85, 85, 79)
     moved = log(sent[0], signal("x", 0, NOON + DAY_MS - 1), profile(NOON, tier="two"), *sent[1:])
-    assert at_borders(moved, text) == "ggf"
-    assert at_borders(log(profile(NOON, tier="two"), *sent), text) == "fff"
+    assert at_boundaries(moved, text) == "ggf"
+    assert at_boundaries(log(profile(NOON, tier="two"), *sent), text) == "fff"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -292,14 +292,14 @@ def test_a_bare_sum_may_be_left_below_0() -> None:
     )
     text = policy(measure("m"), '[scores.health]\nmodel = "additive"\nimpacts = { m = 2 }\nmin_change = 1\n' + bands)
     # Sums: 10, -10, -12, 8, -40, -42, -22, -100, -20.
-    assert at_borders(log(*daily(5, -5, -6, 4, -20, -21, -11, -50, -10)), text) == "ggfffpppf"
+    assert at_boundaries(log(*daily(5, -5, -6, 4, -20, -21, -11, -50, -10)), text) == "ggfffpppf"
 
 
 def test_a_mapped_sum_dwells() -> None:
     table = '[scores.health]\nmodel = "additive"\nimpacts = { m = 1 }\nmap = { zero_at = -100, hundred_at = 100 }\n'
     text = policy(measure("m"), table + 'dwell = "1d"\nmin_change = 1\n' + PLAIN)
     # Scores: 75, 50, 50, 0, 100, 100, 0; from the fourth on, fair is not due.
-    assert at_borders(log(*daily(50, 0, 0, -300, 300, 300, -300)), text) == "ggffggg"
+    assert at_boundaries(log(*daily(50, 0, 0, -300, 300, 300, -300)), text) == "ggffggg"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -321,29 +321,29 @@ def test_a_late_event_does_not_shorten_a_dwell() -> None:
     text = kept(PLAIN, 'dwell = "1d"')
     sent = [signal("m", 75, NOON), signal("m", 74, NOON + DAY_MS), signal("m", 50, NOON + 2 * DAY_MS)]
     late, end = signal("m", 49, NOON + DAY_MS + 1), signal("x", 0, NOON + 3 * DAY_MS)
-    assert at_borders(log(*sent, late, end), text) == "ggg"
-    assert at_borders(log(*sent[:2], late, sent[2], end), text) == "ggf"
+    assert at_boundaries(log(*sent, late, end), text) == "ggg"
+    assert at_boundaries(log(*sent[:2], late, sent[2], end), text) == "ggf"
 
 
-def test_before_its_first_border_an_account_holds_to_nothing() -> None:
+def test_before_its_first_boundary_an_account_holds_to_nothing() -> None:
     for text in (kept(LEAVE), kept(PLAIN, 'dwell = "9d"'), kept(LEAVE, 'dwell = "9d"')):
         sent = [signal("m", 75, NOON), signal("m", 65, NOON + HOUR_MS), signal("m", 35, NOON + 2 * HOUR_MS)]
         assert [score(log(*sent[:count]), text).band for count in (1, 2, 3)] == ["good", "fair", "poor"]
         # At the first border, what is due is held at once.
-        assert at_borders(log(*sent, event("billing", NOON + DAY_MS, kind="invoice_paid")), text) == "p"
+        assert at_boundaries(log(*sent, event("billing", NOON + DAY_MS, kind="invoice_paid")), text) == "p"
         assert score(log(*sent), text, DAY + DAY_MS).band == "poor"
 
 
-def test_a_border_at_the_newest_event_has_not_passed() -> None:
+def test_a_boundary_at_the_newest_event_has_not_passed() -> None:
     text = kept(LEAVE)
     sent = [signal("m", 75, NOON), signal("m", 50, DAY + DAY_MS)]
-    assert at_borders(log(*sent), text) == ""
+    assert at_boundaries(log(*sent), text) == ""
     # What comes at the border's own time counts at it.
-    assert at_borders(log(*sent, signal("m", 65, DAY + DAY_MS + 1)), text) == "f"
+    assert at_boundaries(log(*sent, signal("m", 65, DAY + DAY_MS + 1)), text) == "f"
     assert score(log(*sent, signal("m", 65, DAY + DAY_MS + 1)), text).band == "fair"
 
 
-def test_an_account_holds_from_the_first_border_after_its_first_event_was_read() -> None:
+def test_an_account_holds_from_the_first_boundary_after_its_first_event_was_read() -> None:
     others = signal("m", 0, NOON + 5 * DAY_MS, account="b")
     mine = [signal("m", 75, NOON), signal("m", 65, NOON + 5 * DAY_MS)]
     assert scored(log(others, *mine), kept(LEAVE)).scores["health"].band == "fair"
@@ -373,10 +373,10 @@ def test_what_is_due(total: str, held: str | None, limits: list[Band], due: Band
     assert band_due(Fraction(total), (GOOD, FAIR, POOR), held, limits) == due
 
 
-def test_what_is_held_after_a_border() -> None:
-    assert after_border(None, "fair", 2, 10) == Held("fair")
-    assert after_border(Held("good"), "fair", 0, 10) == Held("fair")
-    assert after_border(Held("good"), "fair", 2, 10) == Held("good", 10)
-    assert after_border(Held("good", 10), "poor", 2, 11) == Held("good", 10)
-    assert after_border(Held("good", 10), "poor", 2, 12) == Held("poor")
-    assert after_border(Held("good", 10), "good", 2, 12) == Held("good")
+def test_what_is_held_after_a_boundary() -> None:
+    assert after_boundary(None, "fair", 2, 10) == Held("fair")
+    assert after_boundary(Held("good"), "fair", 0, 10) == Held("fair")
+    assert after_boundary(Held("good"), "fair", 2, 10) == Held("good", 10)
+    assert after_boundary(Held("good", 10), "poor", 2, 11) == Held("good", 10)
+    assert after_boundary(Held("good", 10), "poor", 2, 12) == Held("poor")
+    assert after_boundary(Held("good", 10), "good", 2, 12) == Held("good")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.engine import Record, band_episodes, border_scores, final_scores, merged, outcomes, points_of
+from tests.oracle.engine import Record, band_episodes, boundary_scores, final_scores, merged, outcomes, points_of
 from tests.strategies.policies import DAY_MS, HOUR_MS
 
 DAY = 20_000 * DAY_MS  # midnight of 2024-10-04, UTC
@@ -409,7 +409,7 @@ def test_sources_advance_together_by_their_newest_timestamp() -> None:
 # Borders and alerts
 
 
-def test_borders_between_the_first_and_the_last_event() -> None:
+def test_boundaries_between_the_first_and_the_last_event() -> None:
     text = policy(f'{COUNTED}window = "2h"', bands=THREE_BANDS)
     records = log(
         usage(DAY, count=80),  # on a border: it belongs to it
@@ -419,10 +419,10 @@ def test_borders_between_the_first_and_the_last_event() -> None:
         usage(DAY + 3 * HOUR_MS, count=45),  # comes after the border it lies on was crossed
         usage(DAY + 4 * HOUR_MS + 1, "b", count=1),
     )
-    borders = border_scores(records, text, NOW)
+    boundaries = boundary_scores(records, text, NOW)
     values = {
-        (border_ms - DAY) // HOUR_MS: {account: score.value for account, score in scores.items()}
-        for (_, border_ms), scores in borders.items()
+        (boundary_ms - DAY) // HOUR_MS: {account: score.value for account, score in scores.items()}
+        for (_, boundary_ms), scores in boundaries.items()
     }
     assert values == {
         0: {"a": 80},
@@ -431,7 +431,9 @@ def test_borders_between_the_first_and_the_last_event() -> None:
         3: {"a": 0, "b": 50},
         4: {"a": 45, "b": 25},
     }
-    assert [(account, rule, status, (at - DAY) // HOUR_MS) for account, rule, status, at in band_episodes(borders)] == [
+    assert [
+        (account, rule, status, (at - DAY) // HOUR_MS) for account, rule, status, at in band_episodes(boundaries)
+    ] == [
         ("a", "band:health:poor", "firing", 2),
         ("b", "band:health:fair", "firing", 2),
         ("a", "band:health:poor", "resolved", 4),
@@ -441,32 +443,32 @@ def test_borders_between_the_first_and_the_last_event() -> None:
     ]
 
 
-def test_borders_are_days_without_an_hour_window_and_each_partition_has_its_own() -> None:
+def test_boundaries_are_days_without_an_hour_window_and_each_partition_has_its_own() -> None:
     records = [
         Record("product-usage", partition, number, number, b"", usage(DAY + (partition + number) * DAY_MS + 5, name)[1])
         for partition, name in ((0, "a"), (1, "b"))
         for number in (0, 1)
     ]
-    borders = border_scores(records, policy(f'{COUNTED}window = "1d"'), NOW)
-    assert sorted(borders) == [(0, DAY + DAY_MS), (1, DAY + 2 * DAY_MS)]
-    assert [list(scores) for scores in borders.values()] == [["a"], ["b"]]
+    boundaries = boundary_scores(records, policy(f'{COUNTED}window = "1d"'), NOW)
+    assert sorted(boundaries) == [(0, DAY + DAY_MS), (1, DAY + 2 * DAY_MS)]
+    assert [list(scores) for scores in boundaries.values()] == [["a"], ["b"]]
 
 
-def test_one_hour_window_makes_every_border_an_hour() -> None:
-    borders = border_scores(log(usage(DAY + 1), usage(DAY + 2 * HOUR_MS + 1)), BOTH_WINDOWS, NOW)
-    assert list(borders) == [(0, DAY + HOUR_MS), (0, DAY + 2 * HOUR_MS)]
+def test_one_hour_window_makes_every_boundary_an_hour() -> None:
+    boundaries = boundary_scores(log(usage(DAY + 1), usage(DAY + 2 * HOUR_MS + 1)), BOTH_WINDOWS, NOW)
+    assert list(boundaries) == [(0, DAY + HOUR_MS), (0, DAY + 2 * HOUR_MS)]
 
 
-def test_one_segment_has_no_border() -> None:
+def test_one_segment_has_no_boundary() -> None:
     text = policy(f'{COUNTED}window = "2h"')
-    assert border_scores(log(usage(DAY + 1), usage(DAY + HOUR_MS)), text, NOW) == {}
-    assert border_scores(log(("billing", None)), text, NOW) == {}
+    assert boundary_scores(log(usage(DAY + 1), usage(DAY + HOUR_MS)), text, NOW) == {}
+    assert boundary_scores(log(("billing", None)), text, NOW) == {}
 
 
 def test_an_alert_resolves_when_its_band_is_left_for_a_silent_one() -> None:
     text = policy(f'{COUNTED}window = "1h"', bands=THREE_BANDS)
     records = log(usage(DAY, count=5), usage(DAY + HOUR_MS, count=90), usage(DAY + 2 * HOUR_MS))
-    assert band_episodes(border_scores(records, text, NOW)) == [
+    assert band_episodes(boundary_scores(records, text, NOW)) == [
         ("a", "band:health:poor", "firing", DAY),
         ("a", "band:health:poor", "resolved", DAY + HOUR_MS),
     ]

@@ -22,7 +22,7 @@ from tests.oracle.cases import (
     signal,
     weights_of,
 )
-from tests.oracle.engine import border_scores_all
+from tests.oracle.engine import boundary_scores_all
 from tests.strategies.policies import DAY_MS
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_bands_of_a_segment_keep_the_starts_that_are_not_named(x: float, y: floa
     assert score(records, SEGMENTED.replace("cap = 45", "cap = 100")).band == band
 
 
-def test_at_a_border_a_profile_holds_from_when_it_was_read() -> None:
+def test_at_a_boundary_a_profile_holds_from_when_it_was_read() -> None:
     text = when("{ tier = ['gold'] }")
     records = log(
         profile(DAY, tier="iron"),
@@ -301,5 +301,5 @@ def test_at_a_border_a_profile_holds_from_when_it_was_read() -> None:
         signal("x", 3, DAY + 2 * DAY_MS + 5),
         profile(DAY + 2, tier="iron"),
     )
-    borders = border_scores_all(records, text, NOW)
-    assert {(at - DAY) // DAY_MS: found["a"].segment for (_, at), found in borders.items()} == {1: None, 2: "first"}
+    boundaries = boundary_scores_all(records, text, NOW)
+    assert {(at - DAY) // DAY_MS: found["a"].segment for (_, at), found in boundaries.items()} == {1: None, 2: "first"}

@@ -154,10 +154,10 @@ def test_every_policy_shown_is_valid() -> None:
 
 def test_the_rows_of_architecture_have_the_layout_of_today() -> None:
     plan = compile_plan(parse_policy(text_of(ROOT / "deploy/policies/template.toml")))
-    layout = Engine(plan).accounts.layout()
+    row_schema = Engine(plan).accounts.row_schema()
     text = text_of(ARCHITECTURE)
-    assert f"| `l` + `{layout.digest.hex()}` | {len(layout.describe()):,} bytes of JSON" in text
-    assert f"The row is {layout.dtype.itemsize} fixed bytes" in text
+    assert f"| `l` + `{row_schema.digest.hex()}` | {len(row_schema.describe()):,} bytes of JSON" in text
+    assert f"The row is {row_schema.dtype.itemsize} fixed bytes" in text
     assert plan.label in text
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import Phase, find, given, settings
 
-from tests.oracle.alerts import alerts_at_borders
+from tests.oracle.alerts import alerts_at_boundaries
 from tests.strategies.alerts import KINDS, NAMES, alerting_cases
 from tests.strategies.policies import NOW_MS
 
@@ -41,10 +41,10 @@ def test_what_is_drawn_is_whole(case: tuple[str, list[Record]]) -> None:
 
 def turns(case: tuple[str, list[Record]], account: str | None, rule: str) -> str:
     """Say at each border whether one episode of a rule is open; of the account ("": of none), None means of any."""
-    borders = sorted(alerts_at_borders(case[1], case[0], NOW_MS).items())
+    boundaries = sorted(alerts_at_boundaries(case[1], case[0], NOW_MS).items())
     return "".join(
         "#" if any(name.startswith(rule) and account in (None, of) for of, name in episodes) else "."
-        for _, episodes in borders
+        for _, episodes in boundaries
     )
 
 

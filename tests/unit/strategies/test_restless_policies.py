@@ -6,7 +6,7 @@ import tomllib
 
 from hypothesis import given, settings
 
-from tests.oracle.engine import Record, border_scores_all, final_scores_all, read_policy
+from tests.oracle.engine import Record, boundary_scores_all, final_scores_all, read_policy
 from tests.strategies.bands import RESTLESS, restless_policies
 from tests.strategies.policies import NOW_MS, logs
 
@@ -32,6 +32,6 @@ def test_what_is_drawn_is_whole(policy_text: str) -> None:
 @given(logs(**RESTLESS), restless_policies())
 def test_the_oracle_scores_it(log: list[Record], policy_text: str) -> None:
     names = {band["name"] for score in tomllib.loads(policy_text)["scores"].values() for band in score["bands"]}
-    borders = border_scores_all(log, policy_text, NOW_MS).values()
-    for accounts in (final_scores_all(log, policy_text, NOW_MS), *borders):
+    boundaries = boundary_scores_all(log, policy_text, NOW_MS).values()
+    for accounts in (final_scores_all(log, policy_text, NOW_MS), *boundaries):
         assert {score.band for account in accounts.values() for score in account.scores.values()} <= names

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracle.engine import Record, border_scores_all, final_scores, final_scores_all, outcomes
+from tests.oracle.engine import Record, boundary_scores_all, final_scores, final_scores_all, outcomes
 from tests.strategies.events import encoded
 from tests.strategies.policies import (
     ALL_SOURCES,
@@ -113,8 +113,8 @@ def test_what_keeps_bands_changes_nothing_else(log: list[Record], policy_text: s
 
 @settings(max_examples=10, deadline=None)
 @given(logs(partitions=1, max_events=15, **RICH), rich_policies(max_measures=2))
-def test_borders_are_scored(log: list[Record], policy_text: str) -> None:
-    for (partition, _), accounts in border_scores_all(log, policy_text, NOW_MS).items():
+def test_boundaries_are_scored(log: list[Record], policy_text: str) -> None:
+    for (partition, _), accounts in boundary_scores_all(log, policy_text, NOW_MS).items():
         assert partition == 0
         assert accounts
 

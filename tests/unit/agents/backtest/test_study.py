@@ -53,9 +53,9 @@ def day(number: float) -> str:
 def report_of(folder: Path, lines: list[str], outcomes: str, **options: object) -> Report:
     (folder / "engagement.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "outcomes.csv").write_text(outcomes, encoding="utf-8")
-    chosen: dict = {"leads": [7], "every": 7, **options}
+    selected: dict = {"leads": [7], "every": 7, **options}
     policy = (folder / "small.toml", parse_policy(POLICY))
-    request = Request([folder / "engagement.jsonl"], folder / "outcomes.csv", [policy], **chosen)
+    request = Request([folder / "engagement.jsonl"], folder / "outcomes.csv", [policy], **selected)
     return run_backtest(request).report
 
 
@@ -84,7 +84,7 @@ def test_labels_and_censoring() -> None:
 def test_a_report_by_hand(tmp_path: Path) -> None:
     """Two accounts take part four times a week for eight weeks; one stops after the fourth and churns on day 42.
 
-    With four events in seven days the score is (3 * 100 + 1 * 50) / 4 = 87.5, with none 12.5. The border of day 28
+    With four events in seven days the score is (3 * 100 + 1 * 50) / 4 = 87.5, with none 12.5. The boundary of day 28
     counts events of days 22 to 28, that of day 35 events of days 29 to 35.
     """
     offsets = (0.5, 2.5, 4.5, 6.5)
@@ -92,7 +92,7 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     lines += [line("goes", week * 7 + at, f"g{week}-{at}") for week in range(4) for at in offsets]
     churned = f"account_id,churned_at,expanded_at\ngoes,{day(42)},\nstays,,{day(45)}\nnobody,{day(3)},\n"
     report = report_of(tmp_path, lines, churned, leads=[7, 14])
-    # First border after day 0.5 is day 1; the last event is at day 62.5.
+    # First boundary after day 0.5 is day 1; the last event is at day 62.5.
     assert (report.data.first_cutoff, report.data.last_cutoff) == (day(1), day(57))
     assert (report.data.cutoffs, report.data.accounts, report.data.churned) == (9, 2, 1)
     week, fortnight = report.leads
@@ -170,7 +170,7 @@ def test_until_and_since_bound_the_days(tmp_path: Path) -> None:
 def test_events_without_a_day_between_them_are_too_short(tmp_path: Path) -> None:
     file = tmp_path / "engagement.jsonl"
     file.write_text(line("a", 0.2, "1") + "\n" + line("a", 0.9, "2"), encoding="utf-8")
-    with pytest.raises(TooShortError, match="day border"):
+    with pytest.raises(TooShortError, match="day boundary"):
         lay_out(read_events([file], []), 7)
     with pytest.raises(TooShortError, match="no event"):
         lay_out([], 7)

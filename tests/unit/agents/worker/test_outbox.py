@@ -51,7 +51,7 @@ class Broker:
 def test_what_the_broker_has_twice_moves_no_end_of_what_was_before_it() -> None:
     """An answer was lost, the client sent again: offsets behind it grow by one more than the records that were put."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         broker: Any = Broker(100)
         outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: True, on_fatal=print)
         for _ in range(3):
@@ -60,12 +60,12 @@ def test_what_the_broker_has_twice_moves_no_end_of_what_was_before_it() -> None:
             broker.end += 1
         assert [outbox.end("t", 0, count) for count in (1, 2, 3, 3)] == [101, 103, 105, 105]
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("count", [1, FEW, FEW + 1, 5 * FEW + 3])
 def test_the_end_of_what_was_put_is_known_once_it_is_acknowledged(count: int) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         broker: Any = Broker(100)
         outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: True, on_fatal=print)
         assert (outbox.count("t", 0), outbox.end("t", 0, 0)) == (0, None)
@@ -78,4 +78,4 @@ def test_the_end_of_what_was_put_is_known_once_it_is_acknowledged(count: int) ->
         await outbox.drained(lambda _topic: True)
         assert outbox.end("t", 0, count) == 100 + count, "what came later is not counted"
 
-    asyncio.run(story())
+    asyncio.run(scenario())

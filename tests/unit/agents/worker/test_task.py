@@ -16,7 +16,7 @@ from agents.worker.consumer import Records
 from agents.worker.metrics import Telemetry
 from agents.worker.outbox import Outbox
 from agents.worker.processor import Processor
-from agents.worker.task import Lane
+from agents.worker.task import PartitionTask
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 from stream.publishing.baseline import Heard
@@ -53,7 +53,7 @@ def no_producer() -> AIOKafkaProducer:
 
 
 @pytest.fixture
-def worker() -> tuple[Processor, Lane, Source]:
+def worker() -> tuple[Processor, PartitionTask, Source]:
     """Give a processor with one open lane, and where its records come from."""
     telemetry, clock, source = Telemetry(), BrokerClock(), Source()
     outbox = Outbox(no_producer, telemetry, on_append_ms=clock.learn, may_write=lambda: False, on_fatal=print)
@@ -61,8 +61,8 @@ def worker() -> tuple[Processor, Lane, Source]:
     processor = Processor(plan, Settings(partitions=1), outbox, telemetry, clock)
     processor.source = source
     processor.open(0, {})
-    processor.lanes[0].hear(Retelling([], 0), Heard())
-    return processor, processor.lanes[0], source
+    processor.tasks[0].hear(Retelling([], 0), Heard())
+    return processor, processor.tasks[0], source
 
 
 def fetched(first: int, end: int) -> Records:
@@ -70,30 +70,30 @@ def fetched(first: int, end: int) -> Records:
     return Records(USAGE, [SimpleNamespace(offset=offset, **rest) for offset in range(first, end)], first, end)
 
 
-def offsets(lane: Lane) -> list[int]:
-    return [record.offset for record in lane.arrived.get(0, [])]
+def offsets(task: PartitionTask) -> list[int]:
+    return [record.offset for record in task.arrived.get(0, [])]
 
 
-def test_records_that_come_twice_are_taken_once(worker: tuple[Processor, Lane, Source]) -> None:
-    processor, lane, source = worker
+def test_records_that_come_twice_are_taken_once(worker: tuple[Processor, PartitionTask, Source]) -> None:
+    processor, task, source = worker
     for part in (fetched(0, 4), fetched(2, 6), fetched(0, 3), fetched(6, 8)):
         asyncio.run(processor.take(part))
-    assert offsets(lane) == list(range(8))
+    assert offsets(task) == list(range(8))
     assert source.sought == []
 
 
-def test_a_fetch_that_was_lost_is_asked_for_again(worker: tuple[Processor, Lane, Source]) -> None:
-    processor, lane, source = worker
+def test_a_fetch_that_was_lost_is_asked_for_again(worker: tuple[Processor, PartitionTask, Source]) -> None:
+    processor, task, source = worker
     for part in (fetched(0, 4), fetched(6, 8), fetched(4, 7)):
         asyncio.run(processor.take(part))
     assert source.sought == [(USAGE, 4)]
-    assert offsets(lane) == list(range(7))
+    assert offsets(task) == list(range(7))
 
 
 def test_the_last_fetch_that_was_lost_is_asked_for_again(
-    worker: tuple[Processor, Lane, Source], monkeypatch: pytest.MonkeyPatch
+    worker: tuple[Processor, PartitionTask, Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor, lane, source = worker
+    processor, task, source = worker
     processor.highwater = lambda tp: 9 if tp == USAGE else 0
     asyncio.run(processor.take(fetched(0, 4)))
     asyncio.run(processor.tick())
@@ -104,46 +104,46 @@ def test_the_last_fetch_that_was_lost_is_asked_for_again(
     asyncio.run(processor.take(fetched(4, 9)))
     asyncio.run(processor.tick())
     assert source.sought == [(USAGE, 4)]
-    assert lane.reached(0) == 9
+    assert task.reached(0) == 9
 
 
-def test_records_that_the_broker_removed_are_counted(worker: tuple[Processor, Lane, Source]) -> None:
-    processor, lane, source = worker
+def test_records_that_the_broker_removed_are_counted(worker: tuple[Processor, PartitionTask, Source]) -> None:
+    processor, task, source = worker
     asyncio.run(processor.take(fetched(0, 4)))
     source.first = 10
     asyncio.run(processor.take(fetched(12, 14)))
     assert source.sought == [(USAGE, 10)], "two of what is left were lost on their way"
     asyncio.run(processor.take(fetched(10, 14)))
-    assert offsets(lane) == [0, 1, 2, 3, 10, 11, 12, 13]
+    assert offsets(task) == [0, 1, 2, 3, 10, 11, 12, 13]
     assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 6
 
 
 def test_where_the_broker_has_removed_all_there_is_nothing_lags(
-    worker: tuple[Processor, Lane, Source], monkeypatch: pytest.MonkeyPatch
+    worker: tuple[Processor, PartitionTask, Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No fetch will ever tell of it."""
     monkeypatch.setattr(processors, "STALLED_S", -1.0)
-    processor, lane, source = worker
-    lane.engine.position["product-usage"] = 4
+    processor, task, source = worker
+    task.engine.position["product-usage"] = 4
     processor.highwater = lambda tp: 9 if tp == USAGE else 0
     source.first = 9
     asyncio.run(processor.tick())
-    assert sum(processor.lag(lane).values()) == 0
+    assert sum(processor.lag(task).values()) == 0
     assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 5
 
 
-def test_a_new_topic_that_begins_late_has_lost_nothing(worker: tuple[Processor, Lane, Source]) -> None:
-    processor, lane, source = worker
+def test_a_new_topic_that_begins_late_has_lost_nothing(worker: tuple[Processor, PartitionTask, Source]) -> None:
+    processor, task, source = worker
     source.first = 10
     asyncio.run(processor.take(fetched(10, 12)))
-    assert offsets(lane) == [10, 11]
+    assert offsets(task) == [10, 11]
     assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 0
 
 
 def test_what_was_taken_and_not_decoded_yet_is_no_reason_to_go_ahead(
-    worker: tuple[Processor, Lane, Source], monkeypatch: pytest.MonkeyPatch
+    worker: tuple[Processor, PartitionTask, Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor, lane, _ = worker
+    processor, task, _ = worker
     tickets = USAGE._replace(topic="support-tickets")
     ends = {USAGE: 1, tickets: 1}
     processor.highwater = lambda tp: ends.get(tp, 0)
@@ -152,10 +152,10 @@ def test_what_was_taken_and_not_decoded_yet_is_no_reason_to_go_ahead(
     def step(batches: Sequence[Batch], *_: object) -> Effects:
         steps.append([batch.source for batch in batches])
         for batch in batches:
-            lane.engine.position[batch.source] = batch.end
+            task.engine.position[batch.source] = batch.end
         return Effects()
 
-    monkeypatch.setattr(lane.engine, "step", step)
+    monkeypatch.setattr(task.engine, "step", step)
 
     async def usage_first_then_the_timer() -> None:
         await processor.take(fetched(0, 1))

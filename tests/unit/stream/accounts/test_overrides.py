@@ -92,7 +92,7 @@ def test_it_stands_beside_the_score_and_is_told_once(world: World) -> None:
     assert [(change.cause, change.to) for change in world.changes] == [("event", 50)]
 
 
-def test_it_ends_by_itself_at_the_border_after_it_expires(world: World) -> None:
+def test_it_ends_by_itself_at_the_boundary_after_it_expires(world: World) -> None:
     world.override(START + 2, expires_at=START + 2 * DAY - 1)
     world.note(world.engine.tick(START + DAY))
     assert [change.cause for change in world.changes] == []

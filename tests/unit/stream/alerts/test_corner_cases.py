@@ -25,7 +25,7 @@ def usage(time_ms: int) -> tuple[str, bytes]:
     return "product-usage", json.dumps({"id": str(time_ms), "account_id": "a", "time": time_ms}).encode()
 
 
-def said(drive: Drive) -> list[tuple[str, str]]:
+def published(drive: Drive) -> list[tuple[str, str]]:
     """Rule and status of every alert."""
     return [(alert["rule"], alert["status"]) for alert in map(json.loads, alerts_in(drive.raw))]
 
@@ -36,7 +36,7 @@ def test_what_a_source_brings_first_is_held_when_it_has_stalled_in_the_same_step
     records = log(signal("m", 80, NOON), usage(DAY + DAY_MS))
     drive = driven([Cut(records, mode, flush=False)], plan_of(POLICY + STALLS))
     assert drive.scores[-1].scores["health"].value == 80
-    assert said(drive) == [("stalled:signals", "firing")]
+    assert published(drive) == [("stalled:signals", "firing")]
 
 
 def test_a_lane_that_has_only_profiles_is_saved_where_sources_can_stall() -> None:
@@ -92,4 +92,4 @@ def test_a_stall_that_was_told_ends_with_a_policy_that_knows_no_stall_of_its_sou
     again = Drive(Engine(plan_of(POLICY + sources)))
     changelog.restore(again.engine, drive.topic)
     again.flush()
-    assert said(again)[-1] == ("stalled:signals", "resolved")
+    assert published(again)[-1] == ("stalled:signals", "resolved")

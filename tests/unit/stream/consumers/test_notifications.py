@@ -30,15 +30,15 @@ def over(identity: str, begun: int = 100, ended: int = 200, **more: Any) -> Aler
     return alert(identity, begun, status="resolved", ends_at=ended, **more)
 
 
-def lane(identity: str, partition: str, *, status: str = "firing", begun: int = 100) -> Alert:
+def task(identity: str, partition: str, *, status: str = "firing", begun: int = 100) -> Alert:
     labels = {"rule": "stalled:billing", "source": "billing", "partition": partition}
     return alert(identity, begun, fingerprint="s1", account_id="", rule="stalled:billing", status=status, labels=labels)
 
 
 def taken(*alerts: Alert) -> list[tuple[str, str, bool] | None]:
     """Kind, id and whether it is quiet, for each record."""
-    book = OpenAlerts()
-    return [news and (news.kind, news.alert.id, news.quiet) for news in map(book.take, alerts)]
+    namespace = OpenAlerts()
+    return [news and (news.kind, news.alert.id, news.quiet) for news in map(namespace.take, alerts)]
 
 
 def test_an_episode_fires_once_and_resolves_once() -> None:
@@ -56,13 +56,13 @@ def test_repeats_are_dropped_by_their_id() -> None:
 
 
 def test_only_so_many_ids_are_remembered() -> None:
-    book = OpenAlerts(remembered=2)
+    namespace = OpenAlerts(remembered=2)
     for identity in ("a", "b", "c"):
-        book.take(alert(identity, fingerprint=identity))
-    assert book.take(alert("c", fingerprint="c")) is None
-    assert len(book) == 3
-    assert book.take(over("end", fingerprint="a")) is not None
-    assert len(book) == 2
+        namespace.take(alert(identity, fingerprint=identity))
+    assert namespace.take(alert("c", fingerprint="c")) is None
+    assert len(namespace) == 3
+    assert namespace.take(over("end", fingerprint="a")) is not None
+    assert len(namespace) == 2
 
 
 def test_a_resolve_of_what_has_ended_says_nothing_new_even_by_another_id() -> None:
@@ -139,27 +139,27 @@ def test_a_member_of_a_digest_that_leaves_it_is_told() -> None:
 
 def test_an_operational_alert_is_open_while_any_lane_tells_it() -> None:
     records = [
-        lane("f0", "0"),
-        lane("f1", "1"),
-        lane("r0", "0", status="resolved"),
-        lane("g0", "0", begun=300),
-        lane("r1", "1", status="resolved"),
-        lane("s0", "0", status="resolved", begun=300),
+        task("f0", "0"),
+        task("f1", "1"),
+        task("r0", "0", status="resolved"),
+        task("g0", "0", begun=300),
+        task("r1", "1", status="resolved"),
+        task("s0", "0", status="resolved", begun=300),
     ]
     assert taken(*records) == [("firing", "f0", False), None, None, None, None, ("resolved", "s0", False)]
 
 
 def test_news_carry_the_record_that_named_the_episode() -> None:
-    book = OpenAlerts()
-    book.take(alert("f"))
-    news = book.take(over("r", labels={"account_id": "acme", "rule": "low", "band": "good"}))
+    namespace = OpenAlerts()
+    namespace.take(alert("f"))
+    news = namespace.take(over("r", labels={"account_id": "acme", "rule": "low", "band": "good"}))
     assert isinstance(news, News)
     assert (news.alert.labels["band"], news.opened.labels["band"]) == ("good", "poor")
 
 
 def test_open_alerts_are_those_people_know_of() -> None:
-    book = OpenAlerts()
-    book.take(alert("1", fingerprint="told"))
-    book.take(alert("2", fingerprint="member", digest="told"))
-    book.take(alert("3", fingerprint="muted", snoozed_until=9))
-    assert (len(book), [key for key, _ in book.told()]) == (1, ["told"])
+    namespace = OpenAlerts()
+    namespace.take(alert("1", fingerprint="told"))
+    namespace.take(alert("2", fingerprint="member", digest="told"))
+    namespace.take(alert("3", fingerprint="muted", snoozed_until=9))
+    assert (len(namespace), [key for key, _ in namespace.told()]) == (1, ["told"])

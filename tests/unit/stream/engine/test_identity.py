@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from tests.driving.alert_histories import Story
+from tests.driving.alert_histories import Scenario
 
 
 def test_a_change_after_a_profile_is_another_than_the_same_change_without_it() -> None:
     """After a crash a replay may put the same events after a profile that came later the first time."""
     found = []
     for learns in (False, True):
-        story = Story("")
+        scenario = Scenario("")
         if learns:
-            story.take(0.1, "accounts", name="Acme")
-        story.use(0.5, 8)
-        (change,) = story.drive.changes
+            scenario.take(0.1, "accounts", name="Acme")
+        scenario.use(0.5, 8)
+        (change,) = scenario.drive.changes
         found.append(change)
     plain, learned = found
     assert (plain.to, plain.time) == (learned.to, learned.time)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.explain.distribution import MeasureSpread, Spread, spread_of
-from stream.explain.selector import Chosen, choose, reading
+from stream.explain.distribution import Distribution, MeasureDistribution, distribution_of
+from stream.explain.selector import SelectedScore, reading, select_score
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 from stream.scoring.scoring import score_values
@@ -40,20 +40,20 @@ PLAN = compile_plan(parse_policy(POLICY, "policy.toml"))
 NAN = float("nan")
 
 
-def spread(*accounts: tuple[float, float, float]) -> Spread:
+def distribution(*accounts: tuple[float, float, float]) -> Distribution:
     """Of accounts with these values of people, level and nps."""
-    chosen: Chosen = choose(PLAN.policy)
+    selected: SelectedScore = select_score(PLAN.policy)
     scored = score_values(PLAN, np.array(accounts, dtype=np.float64).reshape(-1, 3))
-    return spread_of(chosen, reading(PLAN, chosen, scored))
+    return distribution_of(selected, reading(PLAN, selected, scored))
 
 
-def of(found: Spread, measure: str) -> MeasureSpread:
+def of(found: Distribution, measure: str) -> MeasureDistribution:
     return next(one for one in found.measures if one.measure == measure)
 
 
 def test_scores_bands_and_quartiles() -> None:
     # nps is missing, so scores are (people + level) / 2: 0, 25, 60, 100.
-    found = spread((0, 0, NAN), (5, 0, NAN), (7, 1, NAN), (10, 2, NAN))
+    found = distribution((0, 0, NAN), (5, 0, NAN), (7, 1, NAN), (10, 2, NAN))
     assert found.accounts == 4
     assert found.scores is not None
     assert (found.scores.min, found.scores.median, found.scores.max) == (0, 42.5, 100)
@@ -68,7 +68,7 @@ def test_scores_bands_and_quartiles() -> None:
 
 
 def test_shares_and_values_of_a_measure() -> None:
-    found = spread((0, 0, NAN), (5, 0, 8), (20, 1, 9), (10, 2, NAN))
+    found = distribution((0, 0, NAN), (5, 0, 8), (20, 1, 9), (10, 2, NAN))
     people = of(found, "people")
     assert (people.missing, people.at_zero, people.at_hundred) == (0, 0.25, 0.5)
     assert people.values is not None
@@ -99,15 +99,15 @@ def test_shares_and_values_of_a_measure() -> None:
     ],
 )
 def test_what_does_not_tell_accounts_apart_is_named(accounts: list[tuple[float, float, float]], warning: str) -> None:
-    assert [told for told in spread(*accounts).warnings if told.startswith(warning)]
+    assert [told for told in distribution(*accounts).warnings if told.startswith(warning)]
 
 
 def test_a_policy_that_tells_accounts_apart_has_no_warning() -> None:
-    assert spread((1, 0, 1), (7, 1, 8), (9.5, 2, 9.5)).warnings == []
+    assert distribution((1, 0, 1), (7, 1, 8), (9.5, 2, 9.5)).warnings == []
 
 
 def test_one_account_does_not_vary_from_itself_and_none_has_no_figures() -> None:
-    assert [told for told in spread((3, 1, 5)).warnings if "varies" in told or "clamped" in told] == []
-    found = spread()
+    assert [told for told in distribution((3, 1, 5)).warnings if "varies" in told or "clamped" in told] == []
+    found = distribution()
     assert (found.accounts, found.scores, found.warnings) == (0, None, [])
     assert {one.values for one in found.measures} == {None}

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
-from stream.explain.selector import choose
+from stream.explain.selector import select_score
 from stream.policy.policy import Policy, parse_policy
 
 POLICY = """
@@ -57,7 +57,7 @@ def message(policy: Policy, *parts: tuple[float | None, float | None]) -> ScoreM
 
 
 def test_factors_come_by_what_they_cost(policy: Policy) -> None:
-    told = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), choose(policy))
+    told = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
     assert [factor.measure for factor in told.factors] == ["people", "urgent", "nps"]
     assert told.value == pytest.approx(20)
     assert (told.band, told.next_band) == ("poor", "fair")
@@ -65,7 +65,7 @@ def test_factors_come_by_what_they_cost(policy: Policy) -> None:
 
 
 def test_each_lift_is_enough_and_the_nearest(policy: Policy) -> None:
-    told = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), choose(policy))
+    told = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
     lifts = {lift.measure: lift for lift in told.lifts}
     assert lifts["people"].needed == pytest.approx(6)
     # 67 points are wanted: the tier of 50 is not enough. NPS would have to give 150: it is left out.
@@ -82,24 +82,24 @@ def test_each_lift_is_enough_and_the_nearest(policy: Policy) -> None:
 
 
 def test_of_several_tiers_that_are_enough_the_nearest_is_told(policy: Policy) -> None:
-    told = explain_message(message(policy, (5.5, 55), (0.6, 0), (7, 50)), choose(policy))
+    told = explain_message(message(policy, (5.5, 55), (0.6, 0), (7, 50)), select_score(policy))
     lifts = {lift.measure: lift.needed for lift in told.lifts}
     assert lifts["urgent"] == 0.1
 
 
 def test_a_measure_without_data_costs_nothing_and_lifts_nothing(policy: Policy) -> None:
-    told = explain_message(message(policy, (2, 20), (None, None), (7, 50)), choose(policy))
+    told = explain_message(message(policy, (2, 20), (None, None), (7, 50)), select_score(policy))
     assert told.factors[-1].measure == "urgent"
     assert "urgent" not in {lift.measure for lift in told.lifts}
 
 
 def test_the_best_band_needs_nothing(policy: Policy) -> None:
-    told = explain_message(message(policy, (10, 100), (0, 100), (9, 100)), choose(policy))
+    told = explain_message(message(policy, (10, 100), (0, 100), (9, 100)), select_score(policy))
     assert (told.next_band, told.missing_points, told.lifts) == (None, 0.0, [])
 
 
 def test_a_score_that_only_floats_keep_below_a_band_is_in_it(policy: Policy) -> None:
     whole = message(policy, (10, 100), (0, 100), (9, 100))
     whole.scores["health"].value = 59.99999999999999
-    told = explain_message(whole, choose(policy))
+    told = explain_message(whole, select_score(policy))
     assert (told.next_band, told.missing_points) == (None, 0.0)

@@ -59,7 +59,7 @@ bands = [{{ name = "all", from = 0 }}]
     return parse_policy(text, "policy.toml").measures[0]
 
 
-def said(value: float | None, points: float | None, about: Measure | None) -> str:
+def explained(value: float | None, points: float | None, about: Measure | None) -> str:
     weight = 0.0 if points is None else 0.25
     return factor_words(Factor("good_use", value, points, weight, weight * (points or 0.0)), about)
 
@@ -67,28 +67,32 @@ def said(value: float | None, points: float | None, about: Measure | None) -> st
 @pytest.mark.parametrize("stat", [stat for stat in STATS if stat not in FACT_STATS])
 def test_every_statistic_has_its_words(stat: str) -> None:
     keys, value, words = SAID[stat]
-    told = said(value, 40, measure(stat, keys))
+    told = explained(value, 40, measure(stat, keys))
     assert told.startswith(f"good use: {words}")
     assert told.endswith("; 40.0 of 100 points, weight 25%: gives 10.0, costs 15.0.")
 
 
 def test_fields_windows_and_comparisons() -> None:
     counted = measure("count", USAGE + 'field = "count"\n', "1h")
-    assert said(7, 70, counted).startswith("good use: the total count of usage events comes to 7 in the last hour;")
+    assert explained(7, 70, counted).startswith(
+        "good use: the total count of usage events comes to 7 in the last hour;"
+    )
     rated = measure("rate", USAGE + 'field = "count"\nper = "hour"\n', "24h")
-    assert "the total count of usage events comes to 7 an hour in the last 24 hours" in said(7, 70, rated)
+    assert "the total count of usage events comes to 7 an hour in the last 24 hours" in explained(7, 70, rated)
     compared = measure("count", USAGE + 'compare = "previous"\n', "7d")
-    assert "usage events in the last 7 days: +20 % against the 7 days before" in said(20, 70, compared)
-    assert "usage events in the last 7 days: -20 % against" in said(-20, 70, compared)
-    assert "nothing to compare with before the last 7 days; its weight is shared" in said(None, None, compared)
+    assert "usage events in the last 7 days: +20 % against the 7 days before" in explained(20, 70, compared)
+    assert "usage events in the last 7 days: -20 % against" in explained(-20, 70, compared)
+    assert "nothing to compare with before the last 7 days; its weight is shared" in explained(None, None, compared)
 
 
 def test_an_account_against_its_own_past() -> None:
     past = 'compare = "percentile"\nhistory = "28d"\n'
     ranked = measure("count", USAGE + past, "7d")
-    assert "usage events in the last 7 days: above 75 % of its own 4 spans before" in said(75, 70, ranked)
-    spread = measure("count", USAGE + past.replace("percentile", "z"), "7d")
-    assert "last 7 days: -1.5 standard deviations from the mean of its own 4 spans before" in said(-1.5, 0, spread)
+    assert "usage events in the last 7 days: above 75 % of its own 4 spans before" in explained(75, 70, ranked)
+    distribution = measure("count", USAGE + past.replace("percentile", "z"), "7d")
+    assert "last 7 days: -1.5 standard deviations from the mean of its own 4 spans before" in explained(
+        -1.5, 0, distribution
+    )
 
 
 def test_facts_impacts_and_what_is_no_measure() -> None:
@@ -124,13 +128,15 @@ bands = [{ name = "all", from = 0 }]
 
 def test_a_missing_value_is_said_with_what_it_counts_for() -> None:
     mean = measure("mean", BILLING + 'field = "days_late"\n')
-    assert said(None, None, mean) == "good use: no value in the last 30 days; its weight is shared among the others."
-    assert "no value in the last 30 days; 50.0 of 100 points" in said(None, 50, mean)
+    assert (
+        explained(None, None, mean) == "good use: no value in the last 30 days; its weight is shared among the others."
+    )
+    assert "no value in the last 30 days; 50.0 of 100 points" in explained(None, 50, mean)
 
 
 def test_a_measure_of_another_policy_keeps_its_figures() -> None:
-    assert said(3, 30, None).startswith("good use: the value is 3; 30.0 of 100 points")
-    assert said(None, None, None).startswith("good use: no value; its weight")
+    assert explained(3, 30, None).startswith("good use: the value is 3; 30.0 of 100 points")
+    assert explained(None, None, None).startswith("good use: no value; its weight")
 
 
 def test_full_points_cost_nothing() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.policy.alerts import MOST_RULES, AlertRule, Stall, Storms
+from stream.policy.alerts import MOST_RULES, AlertRule, IdleSource, Storms
 from stream.policy.policy import PolicyError, Window, parse_policy
 
 TEXT = (Path(__file__).parent / "policies" / "alerts.toml").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_every_key_is_read() -> None:
     assert rules["ahead"] == AlertRule("ahead", "health", "forecast", "warning", None, "poor", Window(14, "day"))
     assert rules["quiet"] == AlertRule("quiet", "health", "silent", "warning", None, "product-usage", Window(14, "day"))
     assert policy.storms == Storms(0.5, 20, 30 * 60_000)
-    assert policy.stalls == (Stall("product-usage", 6 * HOUR_MS),)
+    assert policy.idle_sources == (IdleSource("product-usage", 6 * HOUR_MS),)
 
 
 def test_storms_are_looked_for_also_where_the_policy_says_nothing() -> None:
@@ -129,4 +129,4 @@ def test_the_rules_of_the_template_need_only_be_switched_on() -> None:
     assert not parse_policy(template).alerts
     policy = parse_policy(head + (mark + rules).replace("\n# ", "\n").removeprefix("# "))
     assert [rule.name for rule in policy.alerts] == ["gone-quiet", "sharp-drop", "soon-at-risk"]
-    assert policy.stalls == (Stall("product-usage", DAY_MS),)
+    assert policy.idle_sources == (IdleSource("product-usage", DAY_MS),)

@@ -13,7 +13,7 @@ from stream.policy.normalisers import Decay, Linear
 from stream.policy.policy import Band, PolicyError, Segment, parse_policy
 from stream.policy.scores import Group, Limit, MakeUp, SegmentScore
 from stream.policy.segments import MOST_SEGMENTS, Range
-from stream.publishing.encoding import RESIDUE
+from stream.publishing.encoding import REMAINDER
 
 TEXT = (Path(__file__).parent / "policies" / "scores.toml").read_text(encoding="utf-8")
 
@@ -56,7 +56,7 @@ def test_every_key_of_scores_is_read() -> None:
 
 
 def test_names_of_factors_that_are_no_measures_are_refused_for_measures() -> None:
-    assert set(NOT_MEASURES) == {BASE, CLAMPING, EXCEPTION, REDISTRIBUTION, RESIDUE}
+    assert set(NOT_MEASURES) == {BASE, CLAMPING, EXCEPTION, REDISTRIBUTION, REMAINDER}
 
 
 def test_the_digest_stays_from_release_to_release() -> None:

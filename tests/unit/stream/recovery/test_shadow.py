@@ -16,7 +16,7 @@ from agents.settings.settings import child_environment, default_policy
 from schemas.outputs import Alert, ScoreMessage, ScoreValue, ShadowMessage
 from stream.engine.engine import Mode
 from stream.explain.differences import compare, open_alerts
-from tests.driving.alert_histories import DAY, START, Story, rule
+from tests.driving.alert_histories import DAY, START, Scenario, rule
 from tests.driving.engine import open_episodes, plan_of
 from tests.driving.scores import messages_of
 from tests.driving.shadow import Both
@@ -50,12 +50,12 @@ CANDIDATE = LIVE.replace('"live"', '"candidate"').replace("hundred_at = 10", "hu
 )
 
 
-def pair(plan: str = LIVE, candidate: str | None = CANDIDATE) -> tuple[Both, Story]:
-    return Both(plan_of(plan), None if candidate is None else plan_of(candidate)), Story("")
+def pair(plan: str = LIVE, candidate: str | None = CANDIDATE) -> tuple[Both, Scenario]:
+    return Both(plan_of(plan), None if candidate is None else plan_of(candidate)), Scenario("")
 
 
-def use(both: Both, story: Story, day: float, count: int, account: str = "acme") -> None:
-    records: list[Record] = [story.record(day, account=account) for _ in range(count)]
+def use(both: Both, scenario: Scenario, day: float, count: int, account: str = "acme") -> None:
+    records: list[Record] = [scenario.record(day, account=account) for _ in range(count)]
     both.take(records)
 
 
@@ -67,8 +67,8 @@ def scores_in(topic: dict[str, ShadowMessage]) -> dict[str, tuple[float, list[st
 
 
 def test_the_shadow_says_scores_and_open_alerts_and_nothing_else() -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     assert scores_in(both.shadows()) == {"acme": (40.0, [])}
     assert not both.alerts()  # 80 under the live policy
     both.act(lambda engine: engine.tick(START + DAY))
@@ -77,14 +77,14 @@ def test_the_shadow_says_scores_and_open_alerts_and_nothing_else() -> None:
     assert scores_in(both.shadows()) == {"acme": (40.0, ["slow"])}
     assert sorted(alert.rule for alert in both.alerts()) == ["band:health:poor", "low"]
     assert {change.policy for change in both.changes()} == {both.plan.label}
-    use(both, story, 2.5, 4)  # 12 in four days: 60
+    use(both, scenario, 2.5, 4)  # 12 in four days: 60
     both.act(lambda engine: engine.tick(START + 3 * DAY))
     assert scores_in(both.shadows()) == {"acme": (60.0, [])}
 
 
 def test_an_alert_that_opens_with_no_new_score_is_told() -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     both.act(lambda engine: engine.tick(START + DAY))
     before = len(both.raw)
     both.act(lambda engine: engine.tick(START + 2 * DAY))
@@ -94,29 +94,29 @@ def test_an_alert_that_opens_with_no_new_score_is_told() -> None:
 
 
 def test_behind_the_head_alerts_go_with_the_next_flush() -> None:
-    both, story = pair()
+    both, scenario = pair()
     both.turn_to(Mode.EXACT)
-    use(both, story, 0.5, 8)
-    use(both, story, 2.5, 1, account="other")
+    use(both, scenario, 0.5, 8)
+    use(both, scenario, 2.5, 1, account="other")
     assert not both.shadow_topic
     both.turn_to(Mode.HEAD)
     assert scores_in(both.shadows()) == {"acme": (40.0, ["slow"]), "other": (5.0, ["low"])}
 
 
 def test_an_error_of_the_shadow_ends_the_shadow_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     failed: list[Exception] = []
     both.pair.on_failure = failed.append
     assert both.pair.shadow is not None
     monkeypatch.setattr(both.pair.shadow.engine, "step", lambda *_: 1 / 0)
-    use(both, story, 0.75, 1)
+    use(both, scenario, 0.75, 1)
     assert [type(error) for error in failed] == [ZeroDivisionError]
     assert messages_of(both.pair.live)["acme"]["scores"]["health"]["value"] == 90
     both.commit()
     both.start()  # its book is behind: it begins anew from the live one
     assert both.opened.begun
-    use(both, story, 0.75, 1)
+    use(both, scenario, 0.75, 1)
     assert scores_in(both.shadows())["acme"][0] == 50
 
 
@@ -124,8 +124,8 @@ def test_an_error_of_the_shadow_ends_the_shadow_only(monkeypatch: pytest.MonkeyP
 
 
 def test_a_candidate_begins_with_what_the_live_policy_has_kept() -> None:
-    both, story = pair(candidate=None)
-    use(both, story, 0.5, 8)
+    both, scenario = pair(candidate=None)
+    use(both, scenario, 0.5, 8)
     both.commit()
     both.candidate = plan_of(CANDIDATE)
     both.start()
@@ -138,38 +138,38 @@ def test_a_candidate_begins_with_what_the_live_policy_has_kept() -> None:
 
 
 def test_another_candidate_begins_anew_and_the_book_before_it_goes() -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     both.commit()
-    first = both.opened.books.shadow
+    first = both.opened.namespaces.shadow
     both.candidate = plan_of(CANDIDATE.replace("hundred_at = 20", "hundred_at = 40"))
     both.start()
     both.commit()
-    assert {key[:9] for key in both.topic if key[:1] == b"x"} == {both.opened.books.shadow} != {first}
+    assert {key[:9] for key in both.topic if key[:1] == b"x"} == {both.opened.namespaces.shadow} != {first}
     assert scores_in(both.shadows()) == {"acme": (20.0, ["low"])}
 
 
 def test_without_a_shadow_its_book_and_its_records_go() -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     both.commit()
     both.candidate = None
     both.start()
-    assert both.opened.books.waits
+    assert both.opened.namespaces.waits
     both.commit()
     assert not [key for key in both.topic if key[:1] == b"x"]
     assert not both.shadow_topic
-    assert not both.opened.books.waits
+    assert not both.opened.namespaces.waits
 
 
 def test_a_shadow_that_was_away_begins_anew() -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     both.commit()
     behind = {key: value for key, value in both.topic.items() if key[:1] == b"x"}
     both.candidate = None
     both.start()
-    use(both, story, 0.75, 1)
+    use(both, scenario, 0.75, 1)
     both.commit()
     both.topic |= behind  # as if the last commit had been cut before the end
     both.candidate = plan_of(CANDIDATE)
@@ -185,13 +185,13 @@ def test_the_live_policy_is_no_shadow_of_itself() -> None:
 
 
 def test_promoted_it_goes_on_and_says_once_what_is_different() -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     both.act(lambda engine: engine.tick(START + DAY))
     both.act(lambda engine: engine.tick(START + 2 * DAY))
     both.commit()
     assert sorted(alert.rule for alert in both.alerts()) == ["band:health:poor", "low"]
-    said = len(both.raw)
+    before = len(both.raw)
     both.plan, both.candidate = plan_of(CANDIDATE), None
     both.start()
     assert (both.opened.promoted, both.opened.lacks) == (True, {})
@@ -206,7 +206,7 @@ def test_promoted_it_goes_on_and_says_once_what_is_different() -> None:
     ]
     (change,) = both.changes()[-1:]
     assert (change.from_, change.to, change.cause, change.policy) == (0.0, 40.0, "policy", both.plan.label)
-    assert sum(len(effects.changes) for effects in both.raw[said:]) == 1
+    assert sum(len(effects.changes) for effects in both.raw[before:]) == 1
     assert not both.shadow_topic
     for _ in range(2):
         both.start()
@@ -217,15 +217,15 @@ def test_promoted_it_goes_on_and_says_once_what_is_different() -> None:
 
 
 def test_after_a_promotion_the_next_shadow_and_the_next_promotion_work_too() -> None:
-    both, story = pair()
-    use(both, story, 0.5, 8)
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
     both.commit()
     both.plan, both.candidate = plan_of(CANDIDATE), plan_of(LIVE)
     both.start()
     both.commit()
     # The former live policy goes on as the shadow, in the book it has always had.
     assert (both.opened.promoted, both.opened.begun) == (True, False)
-    use(both, story, 1, 1)
+    use(both, scenario, 1, 1)
     both.commit()
     assert scores_in(both.shadows())["acme"][0] == 90
     both.plan, both.candidate = plan_of(LIVE), plan_of(CANDIDATE)

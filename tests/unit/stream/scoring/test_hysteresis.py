@@ -36,12 +36,12 @@ def take(engine: Engine, offset: int, time: int, count: int, mode: Mode) -> None
     engine.step([Batch("product-usage", places, np.array([time]), decoded.events, offset + 1)], mode, None)
 
 
-def test_a_border_at_the_moment_of_arrival_is_held_to_once_it_has_passed() -> None:
+def test_a_boundary_at_the_moment_of_arrival_is_held_to_once_it_has_passed() -> None:
     # 72 at midnight is good; 20 at the next midnight is not below 10: still good. Without the first border it is poor.
     engine = Engine(compile_plan(parse_policy(POLICY)))
     take(engine, 0, MIDNIGHT, 72, Mode.CONFLATED)
     engine.flush(Mode.CONFLATED)
-    engine.arrive()
+    engine.caught_up()
     take(engine, 1, MIDNIGHT + DAY, 20, Mode.HEAD)
     take(engine, 2, MIDNIGHT + DAY + 1, 1, Mode.HEAD)
     scored = engine.score(engine.accounts.alive())

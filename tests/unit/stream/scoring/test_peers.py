@@ -16,7 +16,7 @@ from schemas.events import Event, UsageEvent
 from schemas.outputs import ScoreChange
 from schemas.peers import PeerScore, PeersMessage
 from schemas.topics import PEERS as TOPIC
-from stream.consumers.peer_values import PeerBook
+from stream.consumers.peer_values import PeerValues
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import PEERS, Batch
 from stream.scoring.peers import Peers, table_of
@@ -67,49 +67,49 @@ def held(message: PeersMessage | None) -> tuple[int, dict[str | None, list[float
 
 
 def test_a_midnight_is_over_when_every_partition_has_told_of_after_it() -> None:
-    book = PeerBook(PLAN, MIDNIGHT - DAY_MS)
-    book.take(0, "a", told(-3, 5))
-    book.take(1, "b", told(-2, 6, "big"))
-    book.take(0, "a", told(0, 4))
-    assert book.due() is None
-    book.take(0, "a", told(0.5, 9))
-    assert book.due() is None
-    book.take(1, "b", told(0.1, 7, "big"))
+    namespace = PeerValues(PLAN, MIDNIGHT - DAY_MS)
+    namespace.take(0, "a", told(-3, 5))
+    namespace.take(1, "b", told(-2, 6, "big"))
+    namespace.take(0, "a", told(0, 4))
+    assert namespace.due() is None
+    namespace.take(0, "a", told(0.5, 9))
+    assert namespace.due() is None
+    namespace.take(1, "b", told(0.1, 7, "big"))
     # b had 6 at midnight, and a 4.
-    assert held(book.due()) == (0, {None: [4, 6], "big": [6]})
-    assert book.due() is None
-    book.take(0, "a", None)
-    book.take(1, "b", told(25, 7))
-    assert held(book.due()) == (24, {None: [7], "big": [7]})
+    assert held(namespace.due()) == (0, {None: [4, 6], "big": [6]})
+    assert namespace.due() is None
+    namespace.take(0, "a", None)
+    namespace.take(1, "b", told(25, 7))
+    assert held(namespace.due()) == (24, {None: [7], "big": [7]})
 
 
 def test_who_says_nothing_is_waited_for_an_hour() -> None:
-    book = PeerBook(PLAN, MIDNIGHT - DAY_MS)
-    book.take(0, "a", told(-3, 5))
-    book.take(1, "b", told(-2, 6))
-    book.take(0, "a", told(0.99, 9))
-    assert book.due() is None
-    book.take(0, "a", told(1, 9))
-    assert held(book.due()) == (0, {None: [5, 6]})
+    namespace = PeerValues(PLAN, MIDNIGHT - DAY_MS)
+    namespace.take(0, "a", told(-3, 5))
+    namespace.take(1, "b", told(-2, 6))
+    namespace.take(0, "a", told(0.99, 9))
+    assert namespace.due() is None
+    namespace.take(0, "a", told(1, 9))
+    assert held(namespace.due()) == (0, {None: [5, 6]})
 
 
 def test_of_several_midnights_the_newest_is_told() -> None:
-    book = PeerBook(PLAN, None)
-    book.take(0, "a", told(-3, 5))
-    assert book.due() is None
-    book.take(0, "a", told(30, 6))
-    book.take(0, "a", told(80, 7))
-    assert held(book.due()) == (72, {None: [6]})
+    namespace = PeerValues(PLAN, None)
+    namespace.take(0, "a", told(-3, 5))
+    assert namespace.due() is None
+    namespace.take(0, "a", told(30, 6))
+    namespace.take(0, "a", told(80, 7))
+    assert held(namespace.due()) == (72, {None: [6]})
 
 
 def test_what_is_there_at_the_start_counts_as_it_is() -> None:
-    book = PeerBook(PLAN, None)
-    book.load(0, "a", told(5, 5))
-    book.load(1, "b", told(-90, 6))
-    book.load(1, "other", told(2, 6, policy="other@1"))
-    book.load(0, "missing", told(2, None))
-    assert held(book.due()) == (0, {None: [5, 6]})
-    later = PeerBook(PLAN, MIDNIGHT)
+    namespace = PeerValues(PLAN, None)
+    namespace.load(0, "a", told(5, 5))
+    namespace.load(1, "b", told(-90, 6))
+    namespace.load(1, "other", told(2, 6, policy="other@1"))
+    namespace.load(0, "missing", told(2, None))
+    assert held(namespace.due()) == (0, {None: [5, 6]})
+    later = PeerValues(PLAN, MIDNIGHT)
     later.load(0, "a", told(5, 5))
     assert later.due() is None
 
