@@ -125,24 +125,32 @@ def metric_rows(registry: CollectorRegistry) -> Iterator[Row]:
             yield f"`{name}`", family.type, labels, family.documentation
 
 
-def topic_rows() -> Iterator[Row]:
-    """Name, role, partitions, cleanup, largest record and key of each topic; dead letters of all inputs in one row."""
+def topics() -> Iterator[Topic]:
+    """Every topic; the dead letters of all inputs, which are alike, as one."""
     letters: set[Topic] = set()
     for topic in all_topics("<group>"):
         if topic.name.removesuffix(DLQ_SUFFIX) in EVENT_TYPES and topic.name.endswith(DLQ_SUFFIX):
             letters.add(topic._replace(name=f"<input>{DLQ_SUFFIX}"))
         else:
-            yield topic_row(topic)
+            yield topic
     (same,) = letters
-    yield topic_row(same)
+    yield same
 
 
-def topic_row(topic: Topic) -> Row:
-    partitions = "exactly" if topic.role in {"input", "internal"} else "at least"
-    kept = "compacted" if topic.cleanup == "compact" else f"{topic.retention_ms // DAY_MS} days"
-    size = f"{topic.max_message_bytes // 2**20} MiB"
-    stamp = "the broker (`LogAppendTime`)" if topic.stamped_by_broker else "the producer"
-    return f"`{topic.name}`", topic.role, f"{partitions} `VITALS_PARTITIONS`", kept, size, stamp, topic.key
+def topic_rows() -> Iterator[Row]:
+    """Name, role and key of each topic."""
+    for topic in topics():
+        yield f"`{topic.name}`", topic.role, topic.key
+
+
+def topic_setting_rows() -> Iterator[Row]:
+    """Name, partitions, cleanup, largest record and whose clock stamps the records of each topic."""
+    for topic in topics():
+        partitions = "exactly N" if topic.role in {"input", "internal"} else "at least N"
+        retention = "" if topic.cleanup == "compact" else f"{topic.retention_ms // DAY_MS} days"
+        stamp = "LogAppendTime" if topic.stamped_by_broker else "broker default"
+        size = f"{topic.max_message_bytes:,}"
+        yield f"`{topic.name}`", partitions, topic.cleanup, retention or "unlimited", size, stamp
 
 
 def field_rows(kinds: dict[str, type[msgspec.Struct]]) -> Iterator[Row]:
@@ -206,7 +214,8 @@ def generated(name: str, block: str) -> str:
 
     setting = ("Setting", "Default", "Values", "Meaning")
     metric = ("Metric", "Type", "Labels", "Help", "What to look for")
-    topic = ("Topic", "Role", "Partitions", "Kept", "Largest record", "Time stamp by", "Key", "Value")
+    topic = ("Topic", "Role", "Key", "Value")
+    topic_setting = ("Topic", "Partitions", "Cleanup", "Retention", "Largest record, bytes", "Timestamps")
     fields = ("Topic", "Always there", "May be missing")
     registries = {
         "metrics-worker": lambda: Telemetry().registry,
@@ -220,6 +229,7 @@ def generated(name: str, block: str) -> str:
         return table(metric, metric_rows(registries[name]()), written)
     makers: dict[str, Callable[[], str]] = {
         "topics": lambda: table(topic, topic_rows(), written),
+        "topic-settings": lambda: table(topic_setting, topic_setting_rows(), None),
         "input-fields": lambda: table(fields, field_rows(dict(EVENT_TYPES)), None),
         "output-fields": lambda: table(fields, field_rows(OUTPUT_TYPES), None),
         "commands": command_text,

@@ -15,7 +15,7 @@ WRITE = "python -m tests.unit.project.reference_pages"
 BLOCKS = {
     "settings.md": ["settings-worker", "settings-security", "settings-board", "settings-redis", "settings-sinks"],
     "metrics.md": ["metrics-worker", "metrics-sinks", "metrics-redis", "metrics-board"],
-    "topics.md": ["topics", "input-fields", "output-fields"],
+    "topics.md": ["topics", "topic-settings", "input-fields", "output-fields"],
     "commands.md": ["commands"],
     "http-api.md": ["http-api"],
 }
@@ -51,7 +51,11 @@ def test_the_tables_of_a_page_are_those_of_the_code(page: str) -> None:
             "| `vitals_lag_records` | gauge | none |",
         ),
         ("metrics.md", "Input records on the broker that are not applied yet.", "Records that wait."),
-        ("topics.md", "| `health.alerts` | output | at least `VITALS_PARTITIONS` | 90 days |", "| `health.alerts` |"),
+        (
+            "topics.md",
+            "| `health.alerts` | at least N | delete | 90 days |",
+            "| `health.alerts` | at least N | delete | 9 days |",
+        ),
         ("commands.md", "| `--create` | off | Create the missing topics. |\n", ""),
         ("http-api.md", "| `GET /api/shadow` |", "| `GET /api/shadows` |"),
     ],
