@@ -16,7 +16,7 @@ from stream.policy import Measure, Policy, Score
 from stream.policy_score import Limit, MakeUp
 
 BASE, CLAMPING, EXCEPTION = "base", "clamping", "exception"
-"""Factors of a score that are no measures; see docs/POLICIES.md."""
+"""Factors of a score that are no measures; see docs/reference/policy/scores.md."""
 REDISTRIBUTION = "redistribution"
 """Factor of a change only: what sharing the weight of missing measures gave or took."""
 

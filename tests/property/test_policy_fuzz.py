@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -26,19 +25,19 @@ from stream import changelog
 from stream.engine import Engine
 from stream.plan import Plan, compile_plan
 from stream.policy import Policy, PolicyError, Problem, parse_policy
+from tests.documented import POLICY_PAGES, blocks
 from tests.driving import open_episodes
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
 HOUR_MS = 3_600_000
-FENCED = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def texts() -> list[str]:
     files = [*(ROOT / "deploy/policies").glob("*.toml"), *(ROOT / "tests/unit/policies").glob("*.toml")]
     return [
         *(file.read_text(encoding="utf-8") for file in sorted(files)),
-        *FENCED.findall((ROOT / "docs/POLICIES.md").read_text(encoding="utf-8")),
+        *blocks("toml", *POLICY_PAGES),
     ]
 
 
