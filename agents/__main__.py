@@ -1,6 +1,6 @@
 """`python -m agents`: the same as the command `vitals`."""
 
-from agents.cli import app
+from agents.cli.main import app
 
 if __name__ == "__main__":
     app(prog_name="vitals")

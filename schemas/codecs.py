@@ -1,7 +1,7 @@
 """Bytes to events and back: whole batches at once, one by one only when something in the batch is bad.
 
 Owns JSON decoding and the reasons for which a record is refused. Knows no Kafka client, no policy, no clock.
-Called by the engine's edges (`agents.processor`, `agents.files`).
+Called by the engine's edges (`agents.worker.processor`, `agents.files.replay`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What goes out: the messages of `health.scores`, `health.score-changes`, `health.alerts` and `health.shadow`.
 
 Owns their shape only. Times are epoch milliseconds, UTC; points and scores are 0..100.
-Built by `stream.publishing`, read back by `vitals explain` and the demo's screen.
+Built by `stream.publishing.publisher`, read back by `vitals explain` and the demo's screen.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Tables of peers: the messages of `vitals-peers`, and what of `health.scores` they are made from.
 
-Owns their shape and their JSON. Made by `stream.peers`, written by `agents.peers`, read by every worker.
+Owns their shape and their JSON. Made by `stream.scoring.peers`, written by `agents.derived.peers`, read by every
+worker.
 """
 
 from __future__ import annotations

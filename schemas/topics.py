@@ -1,6 +1,6 @@
 """Topics as data: names, keys, retention, compaction.
 
-Owns what each topic should look like. Knows no client; `agents.topics_admin` compares this with a broker and creates
+Owns what each topic should look like. Knows no client; `agents.kafka.topics` compares this with a broker and creates
 what lacks.
 """
 
@@ -18,7 +18,7 @@ CHANGES = "health.score-changes"
 ALERTS = "health.alerts"
 ROLLUPS = "health.rollups"
 SHADOW = "health.shadow"
-INBOX = "vitals-inbox"
+REPARTITION = "vitals-inbox"
 PEERS = "vitals-peers"
 DLQ_SUFFIX = ".dlq"
 WEBHOOK_DLQ = f"{ALERTS}.webhook{DLQ_SUFFIX}"
@@ -27,7 +27,7 @@ ORIGIN_HEADER = "vitals.origin"
 """Header of an inbox record: the source its event came from."""
 ERROR_HEADER = "vitals.error."
 POSITION_HEADER = "vitals.position"
-"""Header of an alert: how far its worker had come when it told it (see `stream.retelling`)."""
+"""Header of an alert: how far its worker had come when it told it (see `stream.recovery.alert_reconciler`)."""
 LARGEST_RECORD = 20 * 1024 * 1024
 LARGEST_TABLE = 8 * 1024 * 1024
 
@@ -77,7 +77,7 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         for name in EVENT_TYPES
     ]
     letters.append(Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD))
-    inbox = Topic(INBOX, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
+    inbox = Topic(REPARTITION, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
     # Kept for as long as the events, so that a replay meets the same tables at the same places.
     peers = Topic(PEERS, "internal", "none", "delete", 400 * DAY_MS, LARGEST_TABLE, stamped_by_broker=True)
     return (*inputs, *outputs, *letters, inbox, peers, changelog(group))

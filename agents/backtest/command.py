@@ -1,6 +1,6 @@
 """What `vitals backtest` does with its arguments: read them, run, print, write.
 
-Owns the meaning of the options' texts and which mistakes are bad usage. Called by `agents.cli`.
+Owns the meaning of the options' texts and which mistakes are bad usage. Called by `agents.cli.main`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import typer
 from rich.console import Console
 
 from agents.backtest.fit import FitError
-from agents.backtest.lens import UnknownScoreError
 from agents.backtest.outcomes import OutcomesError, instant_ms
 from agents.backtest.page import page
 from agents.backtest.replay import TooShortError
 from agents.backtest.run import KEYS, Request, run_backtest
+from agents.backtest.score_reader import UnknownScoreError
 from agents.backtest.tables import show
-from stream.policy import Policy
+from stream.policy.policy import Policy
 
 FIT_LEAD = 30
 LONGEST_LEAD_DAYS = 3650

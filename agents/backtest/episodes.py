@@ -1,8 +1,8 @@
 """Episodes: stretches of days that an account spends in alerting bands, and whether churn came of them.
 
 Owns when one begins and ends, which ones were right, which were false alarms, which were flaps. Works on arrays whose
-rows are consecutive day borders and whose columns are accounts; times are epoch milliseconds. Must not know scores or
-policies; touches nothing. Called by `agents.backtest.study`.
+rows are consecutive day boundaries and whose columns are accounts; times are epoch milliseconds. Must not know scores
+or policies; touches nothing. Called by `agents.backtest.study`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Times = NDArray[np.int64]
 class Episodes(NamedTuple):
     """One entry an episode, ordered by account, then by time: `account` is a column.
 
-    `begin_ms` is the first border in an alerting band, `end_ms` the first one after it that is not, or the last border
-    there is when the episode goes on.
+    `begin_ms` is the first boundary in an alerting band, `end_ms` the first one after it that is not, or the last
+    boundary there is when the episode goes on.
     """
 
     account: NDArray[np.int64]
@@ -42,14 +42,14 @@ class Verdicts(NamedTuple):
     false: Flags
 
 
-def find_episodes(alerting: Flags, borders: Times) -> Episodes:
-    """The episodes of `alerting`, bool (borders, accounts), false where an account is not watched."""
+def find_episodes(alerting: Flags, boundaries: Times) -> Episodes:
+    """The episodes of `alerting`, bool (boundaries, accounts), false where an account is not watched."""
     idle = np.zeros((1, alerting.shape[1]), dtype=bool)
     turns = np.diff(np.concatenate([idle, alerting, idle]).astype(np.int8), axis=0).T
     account, begins = np.nonzero(turns == 1)
     _, ends = np.nonzero(turns == -1)
-    last = max(len(borders) - 1, 0)
-    return Episodes(account.astype(np.int64), borders[begins], borders[np.minimum(ends, last)])
+    last = max(len(boundaries) - 1, 0)
+    return Episodes(account.astype(np.int64), boundaries[begins], boundaries[np.minimum(ends, last)])
 
 
 def judge(episodes: Episodes, churn_ms: Times, known_ms: int, longest_days: int) -> Verdicts:
@@ -72,9 +72,9 @@ def warnings_days(episodes: Episodes, verdicts: Verdicts, churn_ms: Times) -> ND
     """
     days = np.full(len(churn_ms), np.nan)
     last = np.append(np.diff(episodes.account) > 0, [True])[: len(episodes.account)]
-    chosen = last & verdicts.right
-    rows = episodes.account[chosen]
-    days[rows] = (churn_ms[rows] - episodes.begin_ms[chosen]) / DAY_MS
+    selected = last & verdicts.right
+    rows = episodes.account[selected]
+    days[rows] = (churn_ms[rows] - episodes.begin_ms[selected]) / DAY_MS
     return days
 
 
@@ -86,5 +86,5 @@ def count_flaps(episodes: Episodes) -> int:
 
 
 def account_years(watched: Flags) -> float:
-    """Years of accounts in `watched`, bool (borders, accounts): one day each."""
+    """Years of accounts in `watched`, bool (boundaries, accounts): one day each."""
     return float(watched.sum() / YEAR_DAYS)

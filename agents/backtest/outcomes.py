@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agents.files import BadLine
+from agents.files.replay import BadLine
 from schemas.topics import DAY_MS
 
 ACCOUNT = "account_id"

@@ -164,7 +164,7 @@ class PolicyReview(Struct):
     scores: dict[str, float | None]
     """By days before the churn: `90`, `60`, `30`, `7`, `0`."""
     band: str | None
-    """At the last day border before the churn."""
+    """At the last day boundary before the churn."""
     entered_alerting_at: str | None
     """Beginning of the last episode before the churn."""
     warning_days: float | None

@@ -1,6 +1,6 @@
 """The command `vitals backtest`: from files and policies to a report, and to a policy with fitted weights.
 
-Owns the order of the work and what is remarked about the data. Called by `agents.cli`; what is printed and how is
+Owns the order of the work and what is remarked about the data. Called by `agents.cli.main`; what is printed and how is
 `agents.backtest.tables` and `agents.backtest.page`.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 from agents.backtest import fit as fitting
 from agents.backtest import rewrite
 from agents.backtest.figures import auc
-from agents.backtest.lens import bands_of, score_of, stands_in_score, weights_of
 from agents.backtest.outcomes import Outcomes, read_outcomes
 from agents.backtest.replay import Grid, Track, lay_out, replay
 from agents.backtest.report import Data, Fit, Ignored, Lead, PolicyInfo, Report
+from agents.backtest.score_reader import bands_of, score_of, stands_in_score, weights_of
 from agents.backtest.study import (
     Known,
     Said,
@@ -31,11 +31,11 @@ from agents.backtest.study import (
     study_reviews,
     watched_days,
 )
-from agents.files import BadLine, TimedEvent, read_events
+from agents.files.replay import BadLine, TimedEvent, read_events
 from schemas.topics import DAY_MS
-from stream.panes import UNIT_MS
-from stream.plan import Plan, compile_plan
-from stream.policy import Policy, parse_policy
+from stream.columns.panes import UNIT_MS
+from stream.plan.plan import Plan, compile_plan
+from stream.policy.policy import Policy, parse_policy
 
 KEYS = ("A", "B")
 _FEW = 10
@@ -188,7 +188,7 @@ def _notes(material: _Material, plans: Sequence[Plan], leads: Sequence[Lead]) ->
     strangers = len(material.outcomes.accounts - grid.accounts.keys())
     if strangers:
         notes.append(f"{strangers} accounts have outcomes and no event that counts: they are left out")
-    early = int((known.churn_ms <= grid.borders[0]).sum())
+    early = int((known.churn_ms <= grid.boundaries[0]).sum())
     if early:
         notes.append(f"{early} accounts churned before the first cutoff: they are left out")
     for lead in leads:
@@ -205,7 +205,7 @@ def _fit(request: Request, target: Path, material: _Material, plan: Plan, track:
     samples = Samples(grid, material.known, request.fit_lead, ~np.isnan(track.scores[:: grid.every]))
     cutoff_ms = grid.cutoffs[samples.cutoff]
     split = fitting.split_by_time(cutoff_ms, lead_ms, samples.account, samples.churned)
-    points = track.points[samples.chosen].astype(np.float64)
+    points = track.points[samples.selected].astype(np.float64)
     weights = weights_of(plan.policy, material.score)
     if weights is None:
         raise fitting.FitError(

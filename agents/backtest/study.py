@@ -35,7 +35,7 @@ from agents.backtest.report import (
     Review,
 )
 from schemas.topics import DAY_MS
-from stream.policy import Band
+from stream.policy.policy import Band
 
 Flags = NDArray[np.bool_]
 Times = NDArray[np.int64]
@@ -78,24 +78,24 @@ class Samples:
         lead_ms = lead_days * DAY_MS
         usable = self.cutoff_ms + lead_ms <= known.until_ms
         here = known.churn_ms > self.cutoff_ms[:, None]
-        self.chosen: Flags = born & here & usable[:, None]
+        self.selected: Flags = born & here & usable[:, None]
         soon = known.churn_ms <= self.cutoff_ms[:, None] + lead_ms
         self.lead_ms = lead_ms
-        self.cutoff, self.account = np.nonzero(self.chosen)
-        self.churned: Flags = soon[self.chosen]
+        self.cutoff, self.account = np.nonzero(self.selected)
+        self.churned: Flags = soon[self.selected]
 
     def pick(self, at_cutoffs: NDArray[np.float64]) -> NDArray[np.float64]:
         """The entries of samples, from (cutoffs, accounts)."""
-        return at_cutoffs[self.chosen]
+        return at_cutoffs[self.selected]
 
     def happened(self, times: Mapping[str, Sequence[int]], accounts: Mapping[str, int]) -> Flags:
         """Whether something of `times` (by account, ascending) lies after the cutoff and within the lead time."""
-        found = np.zeros(self.chosen.shape, dtype=bool)
+        found = np.zeros(self.selected.shape, dtype=bool)
         for name, moments in times.items():
             if name in accounts:
                 for moment in moments:
                     found[:, accounts[name]] |= (self.cutoff_ms < moment) & (moment <= self.cutoff_ms + self.lead_ms)
-        return found[self.chosen]
+        return found[self.selected]
 
 
 def known_of(grid: Grid, outcomes: Outcomes, until_ms: int) -> Known:
@@ -158,7 +158,7 @@ def _aucs(predictors: Mapping[str, NDArray[np.float64]], samples: Samples) -> tu
 
 
 def _bands(said: Said, grid: Grid, samples: Samples) -> list[BandFigures]:
-    bands = said.track.bands[:: grid.every][samples.chosen]
+    bands = said.track.bands[:: grid.every][samples.selected]
     counts = figures.band_counts(bands, samples.churned, len(said.bands))
     total = int(samples.churned.sum())
     return [
@@ -177,13 +177,13 @@ def _bands(said: Said, grid: Grid, samples: Samples) -> list[BandFigures]:
 
 
 def watched_days(grid: Grid, known: Known, track: Track) -> Flags:
-    """Which days an account is watched, bool (borders, accounts): from its first event until it churns."""
-    return ~np.isnan(track.scores) & (known.churn_ms > grid.borders[:, None])
+    """Which days an account is watched, bool (boundaries, accounts): from its first event until it churns."""
+    return ~np.isnan(track.scores) & (known.churn_ms > grid.boundaries[:, None])
 
 
 def episodes_of(grid: Grid, known: Known, said: Said) -> alarm.Episodes:
     """The stretches of days that accounts are in alerting bands of a policy."""
-    return alarm.find_episodes(said.alerting[said.track.bands] & watched_days(grid, known, said.track), grid.borders)
+    return alarm.find_episodes(said.alerting[said.track.bands] & watched_days(grid, known, said.track), grid.boundaries)
 
 
 def study_alarms(grid: Grid, known: Known, said: Said, longest_days: int) -> Alarms:
@@ -191,8 +191,8 @@ def study_alarms(grid: Grid, known: Known, said: Said, longest_days: int) -> Ala
     watched = watched_days(grid, known, said.track)
     found = episodes_of(grid, known, said)
     verdicts = alarm.judge(found, known.churn_ms, known.until_ms, longest_days)
-    decided = grid.borders + longest_days * DAY_MS <= known.until_ms
-    seen_going = watched.any(axis=0) & (known.churn_ms < grid.borders[-1] + DAY_MS)
+    decided = grid.boundaries + longest_days * DAY_MS <= known.until_ms
+    seen_going = watched.any(axis=0) & (known.churn_ms < grid.boundaries[-1] + DAY_MS)
     warnings = alarm.warnings_days(found, verdicts, known.churn_ms)
     warned = seen_going & ~np.isnan(warnings)
     false, flaps = int(verdicts.false.sum()), alarm.count_flaps(found)
@@ -211,7 +211,7 @@ def study_alarms(grid: Grid, known: Known, said: Said, longest_days: int) -> Ala
 
 
 def asked_for(grid: Grid, known: Known) -> dict[int, set[int]]:
-    """Accounts by the borders at which a review looks at them."""
+    """Accounts by the boundaries at which a review looks at them."""
     asked: dict[int, set[int]] = {}
     for account in np.flatnonzero(known.churn_ms < alarm.NEVER_MS).tolist():
         for days in REVIEW_DAYS:
@@ -225,10 +225,10 @@ def study_reviews(grid: Grid, known: Known, policies: Sequence[Said], longest_da
     """The last 90 days of every account that churned while there were events, in order of the churn."""
     names = {at: name for name, at in grid.accounts.items()}
     watched = watched_days(grid, known, policies[0].track).any(axis=0)
-    chosen = np.flatnonzero(watched & (known.churn_ms < alarm.NEVER_MS))
+    selected = np.flatnonzero(watched & (known.churn_ms < alarm.NEVER_MS))
     reviews = {
         int(account): Review(names[int(account)], rfc3339(int(known.churn_ms[account])), {})
-        for account in chosen[np.argsort(known.churn_ms[chosen], kind="stable")]
+        for account in selected[np.argsort(known.churn_ms[selected], kind="stable")]
         if grid.place(int(known.churn_ms[account])) is not None
     }
     for said in policies:

@@ -1,6 +1,7 @@
 """The report of a back-test as tables on a terminal.
 
-Owns how things look there. Must not know where figures come from. Called by `agents.cli`. No meaning hangs on colour.
+Owns how things look there. Must not know where figures come from. Called by `agents.cli.main`. No meaning hangs on
+colour.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A made-up company's accounts, as the event streams of a few months.
 
 Owns which accounts there are and the order of their events; the usage events are made here, the rarer ones in
-`agents.demo.story`, the curves behind both in `agents.demo.journeys`. Must not know of brokers, policies or clocks: the
-same arguments give the same bytes. Called by `agents.demo.run`, and by tests that want lifelike events.
+`agents.demo.account_events`, the curves behind both in `agents.demo.scenarios`. Must not know of brokers, policies or
+clocks: the same arguments give the same bytes. Called by `agents.demo.run`, and by tests that want lifelike events.
 
 Usage is nearly all of the volume, so a day of it is drawn as columns and each event is one bytes format.
 """
@@ -15,9 +15,9 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.demo.journeys import Journey, shuffled_journeys, traits
+from agents.demo.account_events import DAY_MS, HOUR_MS, Account, Story, StoryEvent
 from agents.demo.names import OWNERS, account_id, company_names
-from agents.demo.story import DAY_MS, HOUR_MS, Account, Story, StoryEvent
+from agents.demo.scenarios import Journey, shuffled_journeys, traits
 
 Event = tuple[str, str, int, bytes]
 """Topic, account id, event time in epoch milliseconds, JSON."""

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agents.pool import dying_with_parent
+from agents.process.children import dying_with_parent
 
 LAST_LINES = 15
 

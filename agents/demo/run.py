@@ -1,7 +1,7 @@
 """`vitals demo`: puts broker, made-up company, worker and screen together, and takes them apart again.
 
 Owns which parts there are and with which settings, and that nothing is left behind. Must not know the order of events
-within a run (`agents.demo.session`). Called by `agents.cli`.
+within a run (`agents.demo.session`). Called by `agents.cli.main`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from uuid import uuid4
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from agents.broker import BrokerError
 from agents.demo import broker as embedded
 from agents.demo.board import DemoBoard
 from agents.demo.company import Company
-from agents.demo.feed import OUTPUTS, Feed
-from agents.demo.play import Player
+from agents.demo.event_player import Player
+from agents.demo.output_reader import OUTPUTS, Feed
 from agents.demo.processes import free_port
 from agents.demo.progress import Progress
 from agents.demo.screen import Screen
 from agents.demo.session import DemoError, Parts, Session, Wishes
 from agents.demo.worker import DemoWorker
-from agents.settings import Settings, SettingsError, child_environment, load_settings
-from agents.topics_admin import create_missing
+from agents.kafka.client import BrokerError
+from agents.kafka.topics import create_missing
+from agents.settings.settings import Settings, SettingsError, child_environment, load_settings
 from schemas.events import SOURCES
 
 PARTITIONS = 4

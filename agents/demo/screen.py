@@ -18,7 +18,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from agents.demo.standing import Move, Standing
+from agents.demo.status import Move, Standing
 from schemas.outputs import Alert
 from schemas.topics import DAY_MS
 

@@ -15,8 +15,8 @@ from random import Random
 from typing import Any
 
 from agents.demo.company import Company
-from agents.demo.feed import Feed
-from agents.demo.play import Player
+from agents.demo.event_player import Player
+from agents.demo.output_reader import Feed
 from agents.demo.progress import SHORTEST_PLAY_S, Progress, may_kill, pace
 from agents.demo.screen import Screen, View
 from agents.demo.worker import DemoWorker

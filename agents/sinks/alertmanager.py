@@ -20,11 +20,11 @@ from typing import Any, TypeAlias
 import msgspec
 import structlog
 
-from agents.sinks.notices import account_link
-from agents.sinks.posting import PostError, Reply
-from agents.sinks.telemetry import SinkTelemetry
-from stream.delivery import LANE, News
-from stream.lines import pause_s
+from agents.sinks.http_post import PostError, Reply
+from agents.sinks.metrics import SinkTelemetry
+from agents.sinks.notification_text import account_link
+from stream.consumers.notifications import LANE, News
+from stream.consumers.queues import pause_s
 
 RESOLVED_FOR_S = 900.0
 """How long a resolve is posted again: as long as Prometheus does (`resolvedRetention` of its rule manager)."""

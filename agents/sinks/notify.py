@@ -1,7 +1,8 @@
 """Alerts for people: chats and e-mail, by apprise (one URL a receiver: slack://, msteams://, mailto:// ...).
 
 Owns which alerts people get (severity, segment, nothing muted) and each receiver's line. What they read is in
-`agents.sinks.notices`. URLs hold secrets: none is logged, nor what apprise says of a failure before it is cleaned.
+`agents.sinks.notification_text`. URLs hold secrets: none is logged, nor what apprise says of a failure before it is
+cleaned.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from urllib.parse import unquote, unquote_plus
 import apprise
 import structlog
 
-from agents.sinks.courier import Courier, Ended, Outcome
-from agents.sinks.notices import Notice, notice
-from agents.sinks.telemetry import SinkTelemetry
-from stream.delivery import News
+from agents.sinks.delivery_pool import Courier, Ended, Outcome
+from agents.sinks.metrics import SinkTelemetry
+from agents.sinks.notification_text import Notice, notice
+from stream.consumers.notifications import News
 
 SEVERITIES = ("info", "warning", "critical")
 _TIMEOUT_S = 30.0

@@ -1,6 +1,6 @@
 """Running one sink: built from the settings, fed until a signal ends it.
 
-Owns the wiring and the signals. Called by `agents.cli_sinks`.
+Owns the wiring and the signals. Called by `agents.cli.sinks`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import structlog
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
-from agents.broker import BrokerError, producer_of
-from agents.metrics_server import metrics_server
-from agents.settings import Settings, SettingsError
+from agents.kafka.client import BrokerError, producer_of
+from agents.process.metrics_server import metrics_server
+from agents.settings.address_guard import Guard
+from agents.settings.settings import Settings, SettingsError
+from agents.settings.webhook_secret import parse_secret
+from agents.sinks.alert_consumer import Feed, Sink
 from agents.sinks.alertmanager import AlertmanagerSink
-from agents.sinks.feed import Feed, Sink
-from agents.sinks.guard import Guard
-from agents.sinks.posting import Poster, anything, refusal_of
-from agents.sinks.signing import parse_secret
-from agents.sinks.telemetry import SinkTelemetry
+from agents.sinks.http_post import Poster, anything, refusal_of
+from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.webhook import WebhookSink
 from schemas.topics import ALERTS, LARGEST_RECORD, WEBHOOK_DLQ
 

@@ -17,13 +17,13 @@ import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from agents.sinks.courier import Courier, Ended, Outcome
-from agents.sinks.notices import account_link
-from agents.sinks.posting import PostError, RefusedAddressError, Reply
-from agents.sinks.signing import signed_headers
-from agents.sinks.telemetry import SinkTelemetry
+from agents.settings.webhook_secret import signed_headers
+from agents.sinks.delivery_pool import Courier, Ended, Outcome
+from agents.sinks.http_post import PostError, RefusedAddressError, Reply
+from agents.sinks.metrics import SinkTelemetry
+from agents.sinks.notification_text import account_link
 from schemas.topics import ALERTS, ERROR_HEADER, WEBHOOK_DLQ
-from stream.delivery import News
+from stream.consumers.notifications import News
 
 THREADS = 8
 _GONE = 410

@@ -1,8 +1,8 @@
 """Statistics: how events become a measure's number. One file a family; `STATS` names them all.
 
 A statistic says which columns it needs (shared with every measure that needs the same) and reads its value out of
-them. It knows nothing of points, weights or accounts beyond row numbers. Called by `stream.plan` (needs) and
-`stream.scoring` (read).
+them. It knows nothing of points, weights or accounts beyond row numbers. Called by `stream.plan.plan` (needs) and
+`stream.scoring.scoring` (read).
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import FactColumn, LatestColumn, PaneColumn, Rows
-from stream.members import Members
-from stream.policy import Measure
+from stream.columns.columns import FactColumn, LatestColumn, PaneColumn, Rows
+from stream.columns.members import Members
+from stream.policy.policy import Measure
 
 Kind = Literal["count", "sum", "min", "max", "latest", "members", "fact"]
 Where = tuple[tuple[str, tuple[str, ...]], ...]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import MILLIONTHS, Rows
+from stream.columns.columns import MILLIONTHS, Rows
+from stream.columns.panes import UNIT_MS
 from stream.measures.base import AnyColumn, Need, pane_column
-from stream.panes import UNIT_MS
-from stream.policy import Measure
+from stream.policy.policy import Measure
 
 
 class Count:

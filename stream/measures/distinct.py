@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Rows
+from stream.columns.columns import Rows
+from stream.columns.members import Members
 from stream.measures.base import AnyColumn, Need
-from stream.members import Members
-from stream.policy import Measure
+from stream.policy.policy import Measure
 
 
 class Distinct:

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Rows
+from stream.columns.columns import Rows
 from stream.measures.base import AnyColumn, Need, pane_column
-from stream.policy import Measure
+from stream.policy.policy import Measure
 
 
 class Extreme:

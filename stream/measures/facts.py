@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import FactColumn, Rows
+from stream.columns.columns import FactColumn, Rows
 from stream.measures.base import AnyColumn, Need
-from stream.policy import Measure
+from stream.policy.policy import Measure
 
 
 class Fact:

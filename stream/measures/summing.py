@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import MILLIONTHS, Rows
+from stream.columns.columns import MILLIONTHS, Rows
 from stream.measures.base import AnyColumn, Need, pane_column
-from stream.policy import Measure
+from stream.policy.policy import Measure
 
 
 class Sum:

@@ -47,15 +47,15 @@ def run(
     only: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(_NAMES)}.")] = ",".join(_NAMES),
 ) -> None:
     """Measure, show tables, and end with one JSON line."""
-    chosen = only.split(",")
-    unknown = set(chosen) - set(_NAMES)
+    selected = only.split(",")
+    unknown = set(selected) - set(_NAMES)
     if unknown:
         message = f"--only does not know {', '.join(sorted(unknown))}; it knows {', '.join(_NAMES)}"
         raise typer.BadParameter(message)
     progress = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory(prefix="vitals-bench-") as folder, progress.status("starting Kafka") as status:
-            results = _measure(chosen, events, repeats, Path(folder), status.update)
+            results = _measure(selected, events, repeats, Path(folder), status.update)
     except (EngineError, FetchError, KafkaServerError, MissingToolError) as error:
         progress.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from error
@@ -63,27 +63,27 @@ def run(
     sys.stdout.write(json.dumps(as_json(results)) + "\n")
 
 
-def _measure(chosen: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]) -> Results:
+def _measure(selected: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]) -> Results:
     results = Results()
-    if "page" in chosen:
+    if "page" in selected:
         tool("chromium")  # what lacks is told before an hour's work
-    engines = [engine for engine in THROUGHPUT if engine.name in chosen]
+    engines = [engine for engine in THROUGHPUT if engine.name in selected]
     if engines:
         with _broker() as kafka:
             results.throughput = measure_throughput(
                 kafka, engines, events=events, repeats=repeats, folder=folder, tell=tell
             )
-    if "latency" in chosen:
+    if "latency" in selected:
         for engine in LATENCY:
             with _broker() as kafka:
                 results.latency[engine.name] = measure_latency(kafka, engine, folder=folder, tell=tell)
-    if "restore" in chosen:
+    if "restore" in selected:
         for engine in RESTORE:
             with _broker() as kafka:
                 results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
-    if "board" in chosen:
+    if "board" in selected:
         results.board = measure_board(tell)
-    if "page" in chosen:
+    if "page" in selected:
         results.page = measure_page(tell)
     return results
 

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import psutil
 
-from agents.board.accounts import page_of
-from agents.board.listing import Wanted
-from agents.board.listing import page_of as list_of
-from agents.board.rows import row_of
-from agents.board.summary import past_days, scores_of
+from agents.board.views.account import page_of
+from agents.board.views.listing import Wanted
+from agents.board.views.listing import page_of as list_of
+from agents.board.views.rows import row_of
+from agents.board.views.summary import past_days, scores_of
 from schemas.topics import DAY_MS
-from tests.boards import NOON, board_of, change, score
+from tests.driving.boards import NOON, board_of, change, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agents.board.board import Board, Record
+    from agents.board.state.board import Board, Record
 
 ROOT = Path(__file__).parents[2]
 ACCOUNTS, CHANGES = 10_000, 100

@@ -21,7 +21,7 @@ import numpy as np
 from kafka import KafkaProducer
 from playwright.sync_api import expect, sync_playwright
 
-from agents.topics_admin import create_topics
+from agents.kafka.topics import create_topics
 from tests.bench.progress import EngineError
 from tests.broker.jars import tool
 from tests.broker.kafka_server import KafkaServer, free_port

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from agents.files import replay_files
+from agents.files.replay import replay_files
 from schemas.outputs import ScoreMessage
-from stream.plan import compile_plan
-from stream.policy import parse_policy
+from stream.plan.plan import compile_plan
+from stream.policy.policy import parse_policy
 from tests.bench import faust_documented, workload
 from tests.bench.engines import ALERTING, EVERYTHING, POLICY
 from tests.bench.latency import answer_times

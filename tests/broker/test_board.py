@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from schemas.topics import ALERTS, SCORES
-from tests.boards import NOON, TOKEN, alert, score
 from tests.broker.kafka_server import free_port
+from tests.driving.boards import NOON, TOKEN, alert, score
 from tests.faults import topic_log
 from tests.faults.deployment import Deployment
 from tests.faults.events import END_MS, HOUR_MS, USAGE, event
@@ -98,15 +98,17 @@ def test_an_acknowledgement_reaches_the_controls_and_topics_that_come_later_are_
         board = board_of(deployment, tmp_path, time="live")
         try:
             deployment.until(lambda: is_ready(board), "the board has read everything")
-            said = ask(board, f"/api/accounts/acme/alerts/{quote('band:health:at-risk', safe='')}/acknowledge", "POST")
+            answer = ask(
+                board, f"/api/accounts/acme/alerts/{quote('band:health:at-risk', safe='')}/acknowledge", "POST"
+            )
             (control,) = latest(deployment, "controls").values()
             assert control == {
                 "account_id": "acme",
-                "time": said["time"],
+                "time": answer["time"],
                 "kind": "acknowledge",
                 "rule": "band:health:at-risk",
                 "by": "token",
-                "id": said["id"],
+                "id": answer["id"],
             }
             acknowledged = alert("acme", "band:health:at-risk", acknowledged_at=NOON + 1, acknowledged_by="token")
             deployment.send([Message(ALERTS, b"acme", acknowledged.value, NOON)])

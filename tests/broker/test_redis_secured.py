@@ -11,10 +11,10 @@ import pytest
 import redis
 import trustme
 
-from agents.redis_sink.cache import Cache, connect
-from agents.redis_sink.fields import write_of
-from agents.redis_sink.process import is_final
-from agents.settings import SettingsError, load_settings
+from agents.settings.settings import SettingsError, load_settings
+from agents.sinks.redis.cache import Cache, connect
+from agents.sinks.redis.fields import write_of
+from agents.sinks.redis.process import is_final
 from tests.broker.redis_server import RedisServer
 
 if TYPE_CHECKING:

@@ -47,9 +47,9 @@ class Transactions:
         self._runner.run(self._producer.begin_transaction())
 
     def say(self, messages: list[Message]) -> None:
-        self._runner.run(self._say(messages))
+        self._runner.run(self._emit(messages))
 
-    async def _say(self, messages: list[Message]) -> None:
+    async def _emit(self, messages: list[Message]) -> None:
         for one in messages:
             await self._producer.send(one.topic, one.value, key=one.key, timestamp_ms=one.timestamp_ms)
         await self._producer.flush()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from agents.watchdog import EXIT_STUCK
+from agents.worker.watchdog import EXIT_STUCK
 from tests.broker.jars import tool
 from tests.faults import verdict
 from tests.faults.deployment import GROUP, Deployment
@@ -122,7 +122,7 @@ def test_the_metrics_tell_what_was_done(settled: Deployment) -> None:
 
 
 @pytest.mark.faults
-def test_a_topic_that_lags_far_behind_leaves_every_border_exact(tmp_path: Path) -> None:
+def test_a_topic_that_lags_far_behind_leaves_every_boundary_exact(tmp_path: Path) -> None:
     """The tickets are written long after all else and come in crumbs; the others wait for them."""
     events = company(60, 60, seed=5)
     tickets = [message for message in events if message.topic == "support-tickets"]
@@ -191,7 +191,7 @@ def test_a_worker_whose_loop_stands_still_ends_itself(tmp_path: Path) -> None:
     entry = tmp_path / "standing_still.py"
     entry.write_text(
         f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from agents.cli import app\nfrom agents.processor import Processor\n"
+        "from agents.cli.main import app\nfrom agents.worker.processor import Processor\n"
         "async def take(self, fetched):\n    time.sleep(600)\n"
         "Processor.take = take\n"
         "app(['worker'], prog_name='vitals')\n",

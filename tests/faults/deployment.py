@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Self
 
 from kafka.errors import KafkaError
 
-from agents.topics_admin import create_topics
-from tests import oracle, oracle_alerts
+from agents.kafka.topics import create_topics
 from tests.broker.kafka_server import KafkaServer, free_port
 from tests.faults import topic_log, verdict
 from tests.faults.events import TEMPLATE
 from tests.faults.worker_process import LAG, WORKER, WorkerProcess
+from tests.oracle import alerts as oracle_alerts
+from tests.oracle import engine as oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -253,11 +254,11 @@ class Deployment:
         return alerts
 
     def _judge_episodes(self, log: verdict.InputLog, alerts: Sequence[Mapping]) -> int:
-        borders = oracle.border_scores(log.records, self.policy, log.now_ms)
-        open_at = oracle_alerts.alerts_at_borders(log.records, self.policy, log.now_ms)
-        transitions = [*oracle.band_episodes(borders), *verdict.rule_transitions(open_at)]
+        boundaries = oracle.boundary_scores(log.records, self.policy, log.now_ms)
+        open_at = oracle_alerts.alerts_at_boundaries(log.records, self.policy, log.now_ms)
+        transitions = [*oracle.band_episodes(boundaries), *verdict.rule_transitions(open_at)]
         assert transitions, "the input has to make alerts fire"
-        unit_ms = oracle.border_unit_ms(oracle.read_policy(self.policy))
+        unit_ms = oracle.boundary_unit_ms(oracle.read_policy(self.policy))
         missing = verdict.missing_episodes(alerts, transitions, unit_ms)
         assert not missing, _few(missing)
         return len(transitions)

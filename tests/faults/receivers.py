@@ -107,7 +107,7 @@ class Alertmanager:
 
     def __init__(self, folder: Path, url: str) -> None:
         """Keep its data in `folder`; nothing runs before `start`."""
-        self._folder = folder
+        self._aggregator = folder
         self.port = free_port()
         self._process: ChildProcess | None = None
         hook = {"url": url, "send_resolved": True, "max_alerts": 0}
@@ -127,12 +127,12 @@ class Alertmanager:
         """Start and wait until it is ready."""
         command = [
             tool("prometheus-alertmanager"),
-            f"--config.file={self._folder / 'alertmanager.yml'}",
-            f"--storage.path={self._folder / 'data'}",
+            f"--config.file={self._aggregator / 'alertmanager.yml'}",
+            f"--storage.path={self._aggregator / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--cluster.listen-address=",
         ]
-        self._process = ChildProcess(command, log=self._folder / "alertmanager.log")
+        self._process = ChildProcess(command, log=self._aggregator / "alertmanager.log")
         deadline = time.monotonic() + _READY_WITHIN_S
         while True:
             try:

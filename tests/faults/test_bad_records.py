@@ -10,11 +10,11 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from schemas.topics import LARGEST_RECORD
-from tests import oracle
 from tests.faults import topic_log, verdict
 from tests.faults.deployment import Deployment
 from tests.faults.events import BILLING, END_MS, HOUR_MS, SURVEYS, TICKETS, USAGE, accounts_of, event, misplaced
 from tests.faults.topic_log import PARTITIONS, Codec, Message
+from tests.oracle import engine as oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ def test_events_in_the_wrong_partition_are_forwarded_and_counted_once(tmp_path: 
         deployment.until_done()
         figures = deployment.judge()
         assert figures["duplicate"] == len(again)
-        inbox = topic_log.read(deployment.kafka.bootstrap, [oracle.INBOX])[oracle.INBOX]
+        inbox = topic_log.read(deployment.kafka.bootstrap, [oracle.REPARTITION])[oracle.REPARTITION]
         for record in inbox:
             assert record.value is not None
             account = json.loads(record.value)["account_id"].encode()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.boards import NOON, score
 from tests.broker.kafka_server import free_port
+from tests.driving.boards import NOON, score
 from tests.faults.board_clients import Habit, Swarm
 from tests.faults.deployment import Deployment
 from tests.faults.topic_log import Message

@@ -37,7 +37,7 @@ def test_a_worker_killed_at_random_moments_changes_nothing(tmp_path: Path, fault
 
 
 @pytest.mark.broker
-def test_alert_rules_that_remember_borders_outlive_kills(tmp_path: Path, fault: Callable) -> None:
+def test_alert_rules_that_remember_boundaries_outlive_kills(tmp_path: Path, fault: Callable) -> None:
     fault("1 the same with alert rules, x3", killed_at_random(tmp_path, kills=3, accounts=8, days=6, policy=RULES))
 
 

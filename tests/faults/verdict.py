@@ -10,14 +10,14 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tests import oracle
 from tests.faults.topic_log import Stored, partition_of
-from tests.oracle_events import ACCOUNTS, RejectedError, read_event
+from tests.oracle import engine as oracle
+from tests.oracle.events import ACCOUNTS, RejectedError, read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-SOURCES = tuple(source for source in oracle.SOURCE_ORDER if source != oracle.INBOX)
+SOURCES = tuple(source for source in oracle.SOURCE_ORDER if source != oracle.REPARTITION)
 INPUTS = oracle.SOURCE_ORDER
 SCORES, CHANGES, ALERTS = "health.scores", "health.score-changes", "health.alerts"
 LETTERS = tuple(f"{source}.dlq" for source in SOURCES)
@@ -33,7 +33,7 @@ class InputLog:
         """`topics` are all input topics with the inbox, `now_ms` is the clock that future events are judged by."""
         self.now_ms = now_ms
         self.sent = sum(len(topics[source]) for source in SOURCES)
-        self.inbox = len(topics[oracle.INBOX])
+        self.inbox = len(topics[oracle.REPARTITION])
         self.records: list[oracle.Record] = []
         self.rejected: list[Stored] = []
         self.forwarded = Counter[str]()
@@ -42,7 +42,7 @@ class InputLog:
 
     def _sort_in(self, record: Stored) -> None:
         headers = {name: value for name, value in record.headers if value is not None}
-        origin = headers[ORIGIN].decode() if record.topic == oracle.INBOX else None
+        origin = headers[ORIGIN].decode() if record.topic == oracle.REPARTITION else None
         source = origin or record.topic
         if source == ACCOUNTS and record.value is None and record.key:
             account = record.key.decode()
@@ -161,9 +161,9 @@ def missing_episodes(
         moment = message["starts_at"] if message["status"] == "firing" else message["ends_at"]
         told[message["account_id"], message["rule"], message["status"]].add(-(-moment // unit_ms) * unit_ms)
     return [
-        f"{account}: {rule} {status} by {border_ms}"
-        for account, rule, status, border_ms in transitions
-        if border_ms not in told[account, rule, status]
+        f"{account}: {rule} {status} by {boundary_ms}"
+        for account, rule, status, boundary_ms in transitions
+        if boundary_ms not in told[account, rule, status]
     ]
 
 
@@ -174,10 +174,10 @@ def rule_transitions(open_at: Mapping[tuple[int, int], frozenset[tuple[str, str]
     """
     found: list[tuple[str, str, str, int]] = []
     before: dict[int, frozenset[tuple[str, str]]] = {}
-    for (partition, border_ms), episodes in sorted(open_at.items()):
+    for (partition, boundary_ms), episodes in sorted(open_at.items()):
         known = before.get(partition, frozenset())
         turns = [*((pair, "firing") for pair in episodes - known), *((pair, "resolved") for pair in known - episodes)]
-        found += [(*pair, status, border_ms) for pair, status in sorted(turns) if not pair[1].startswith("band:")]
+        found += [(*pair, status, boundary_ms) for pair, status in sorted(turns) if not pair[1].startswith("band:")]
         before[partition] = episodes
     return found
 

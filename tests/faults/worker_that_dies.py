@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from agents.cli import app
-from agents.committer import Committer
+from agents.cli.main import app
+from agents.worker.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from faust.types import TP
 
-    from agents.lane import Lane
-    from agents.outbox import Record
+    from agents.worker.outbox import Record
+    from agents.worker.task import PartitionTask
 
 CUTS = {
     "layout": b"l",
@@ -41,7 +41,7 @@ STEPS = ("outputs", *CUTS, "one partition", "offsets")
 """After what it dies: `one partition` has written the whole snapshot of one partition and nothing of the others."""
 _HALVES = {"half the rows": b"r", "half the ids": b"i"}
 
-Snapshots = list[tuple["Lane", list["Record"]]]
+Snapshots = list[tuple["PartitionTask", list["Record"]]]
 
 
 def die() -> None:
@@ -61,9 +61,9 @@ def cut(step: str, records: list[Record]) -> list[Record]:
 
 def arrange(step: str, commit: int) -> None:
     """Make the committer die at the step of that commit."""
-    write_state, begin, seen = Committer._state, Committer.__init__, []
+    write_state, begin, seen = Checkpointer._state, Checkpointer.__init__, []
 
-    async def state(self: Committer, snapshots: Snapshots) -> None:
+    async def state(self: Checkpointer, snapshots: Snapshots) -> None:
         if any(records for _, records in snapshots):
             seen.append(step)
         if len(seen) != commit or step == "offsets":
@@ -72,10 +72,10 @@ def arrange(step: str, commit: int) -> None:
         if step == "one partition":
             await write_state(self, snapshots[:1])
         elif step != "outputs":
-            await write_state(self, [(lane, cut(step, records)) for lane, records in snapshots])
+            await write_state(self, [(task, cut(step, records)) for task, records in snapshots])
         die()
 
-    def build(self: Committer, *parts: object, **named: object) -> None:
+    def build(self: Checkpointer, *parts: object, **named: object) -> None:
         begin(self, *parts, **named)  # type: ignore[arg-type]  # handed on as they come
         commit_offsets = self._commit_offsets
 
@@ -87,8 +87,8 @@ def arrange(step: str, commit: int) -> None:
 
         self._commit_offsets = commit_and_die
 
-    Committer._state = state  # type: ignore[method-assign]
-    Committer.__init__ = build  # type: ignore[method-assign]
+    Checkpointer._state = state  # type: ignore[method-assign]
+    Checkpointer.__init__ = build  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

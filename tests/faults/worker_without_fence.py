@@ -16,11 +16,12 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from agents.cli import app
-from stream import batch, engine
+from agents.cli.main import app
+from stream.engine import engine
+from stream.ingest import batch
 
 if TYPE_CHECKING:
-    from stream.batch import Batch, Candidates
+    from stream.ingest.batch import Batch, Candidates
 
 
 def unfence() -> None:
@@ -29,7 +30,7 @@ def unfence() -> None:
 
     def blind(records: Batch, at: int, **named: Any) -> Candidates:
         found = sort_out(records, at, **{**named, "position": 0, "seen": None})
-        return replace(found, fenced=np.zeros(len(found.offsets), dtype=bool))
+        return replace(found, already_applied=np.zeros(len(found.offsets), dtype=bool))
 
     vars(engine)["sort_out"] = blind
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from agents.files import replay_files
+from agents.files.replay import replay_files
 from schemas.outputs import Alert, ScoreChange, ScoreMessage, ScoreValue
-from stream.plan import compile_plan
-from stream.policy import parse_policy
+from stream.plan.plan import compile_plan
+from stream.policy.policy import parse_policy
 
 if TYPE_CHECKING:
     from pathlib import Path

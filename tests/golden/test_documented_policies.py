@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.policy import parse_policy
+from stream.policy.policy import parse_policy
 from tests.documented import POLICY_PAGES, blocks, text_of
 from tests.golden.replays import Log, day_ms, gives, near, play, values
 

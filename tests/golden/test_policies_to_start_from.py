@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agents.cli import app
-from stream.policy import parse_policy
+from agents.cli.main import app
+from stream.policy.policy import parse_policy
 from tests.golden.replays import Log, day_ms, gives, near, play, values
 
 FOLDER = Path(__file__).parents[2] / "deploy/policies"

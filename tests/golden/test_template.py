@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agents.files import replay_files
-from agents.settings import default_policy
+from agents.files.replay import replay_files
+from agents.settings.settings import default_policy
 from schemas.outputs import ScoreMessage
-from stream.plan import compile_plan
-from stream.policy import parse_policy
+from stream.plan.plan import compile_plan
+from stream.policy.policy import parse_policy
 
 EVENTS = Path(__file__).parent / "data" / "template.jsonl"
 END_MS = 1_774_656_000_000  # 2026-03-28T00:00:00Z

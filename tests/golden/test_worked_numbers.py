@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agents.files import replay_files
+from agents.files.replay import replay_files
 from schemas.outputs import ScoreMessage, ScoreValue
-from stream.plan import compile_plan
-from stream.policy import parse_policy
+from stream.plan.plan import compile_plan
+from stream.policy.policy import parse_policy
 
 TIME_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.engine import Mode
-from tests.crashing import Crashing, live_through
-from tests.driving import Cut, cuts, open_episodes, partitions, plan_of
-from tests.driving_alerts import Observed, Reader, WatchedAlerts, alerts_in, assert_open_at_borders
-from tests.oracle_alerts import alerts_at_borders, alerts_on_arrival, snoozed_at
-from tests.strategies import DAY_MS, HOUR_MS, NOW_MS
-from tests.strategies_alerts import alerting_cases
+from stream.engine.engine import Mode
+from tests.driving.alerts import Observed, Reader, WatchedAlerts, alerts_in, assert_open_at_boundaries
+from tests.driving.crashes import Crashing, live_through
+from tests.driving.engine import Cut, cuts, open_episodes, partitions, plan_of
+from tests.oracle.alerts import alerts_at_boundaries, alerts_on_arrival, snoozed_at
+from tests.strategies.alerts import alerting_cases
+from tests.strategies.policies import DAY_MS, HOUR_MS, NOW_MS
 
 if TYPE_CHECKING:
-    from stream.engine import Engine
-    from tests.oracle import Record
+    from stream.engine.engine import Engine
+    from tests.oracle.engine import Record
 
 Case = tuple[str, list["Record"]]
 
@@ -40,7 +40,7 @@ def observed(text: str, steps: list[Cut], *, restarts: bool = False) -> Observed
     return drive
 
 
-def assert_all_borders(data: st.DataObject, drive: Observed, case: Case) -> None:
+def assert_all_boundaries(data: st.DataObject, drive: Observed, case: Case) -> None:
     """Let the clock pass some borders more, and compare what was open at all of them."""
     text, log = case
     if drive.engine.as_of is None:
@@ -48,15 +48,15 @@ def assert_all_borders(data: st.DataObject, drive: Observed, case: Case) -> None
     later_ms = drive.engine.as_of + data.draw(st.sampled_from(LATER_MS))
     for now_ms in data.draw(st.sampled_from(([later_ms], range(drive.engine.as_of, later_ms, HOUR_MS * 7)))):
         drive.tick(now_ms)
-    assert_open_at_borders(drive.engine, alerts_at_borders(log, text, NOW_MS, drive.engine.as_of))
+    assert_open_at_boundaries(drive.engine, alerts_at_boundaries(log, text, NOW_MS, drive.engine.as_of))
 
 
 @settings(max_examples=30)
 @given(st.data(), alerting_cases(), st.sampled_from(MODES), st.booleans())
-def test_open_at_every_border(data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool) -> None:
+def test_open_at_every_boundary(data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool) -> None:
     text, log = case
     for records in partitions(log).values():
-        assert_all_borders(data, observed(text, data.draw(cuts(records, modes)), restarts=restarts), case)
+        assert_all_boundaries(data, observed(text, data.draw(cuts(records, modes)), restarts=restarts), case)
 
 
 @settings(max_examples=20)
@@ -80,7 +80,7 @@ def test_readers_know_what_is_open_after_crashes(data: st.DataObject, case: Case
         live_through(data, worker, modes)
         engine, reader = worker.drive.engine, Reader(repeats=True)
         if engine.as_of is not None:
-            told = alerts_in(worker.said)
+            told = alerts_in(worker.published)
             reader.read(told)
             assert len(reader.contents) == len(told), "nothing is told twice"
             assert reader.episodes() == open_episodes(engine) | stalled_in(engine)
@@ -97,16 +97,16 @@ def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, 
         engine = worker.drive.engine
         if engine.as_of is None:
             continue
-        border_ms = (engine.as_of // engine.plan.border_ms + 1) * engine.plan.border_ms
-        after = engine.tick(border_ms)
+        boundary_ms = (engine.as_of // engine.plan.boundary_ms + 1) * engine.plan.boundary_ms
+        after = engine.tick(boundary_ms)
         reader = Reader(repeats=True)
-        reader.read([*alerts_in(worker.said), *(sent.value for sent in after.alerts)])
-        assert reader.episodes() == alerts_at_borders(log, text, NOW_MS, border_ms)[0, border_ms]
+        reader.read([*alerts_in(worker.published), *(sent.value for sent in after.alerts)])
+        assert reader.episodes() == alerts_at_boundaries(log, text, NOW_MS, boundary_ms)[0, boundary_ms]
 
 
 def stalled_in(engine: Engine) -> set[tuple[str, str]]:
     """The alerts of stalled sources that are open."""
-    return {("", f"stalled:{source}") for source in engine.stalls.told}
+    return {("", f"stalled:{source}") for source in engine.idle_sources.told}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -115,18 +115,18 @@ def stalled_in(engine: Engine) -> set[tuple[str, str]]:
 
 @settings(max_examples=20)
 @given(st.data(), alerting_cases(words=True, in_order=True), st.sampled_from(MODES), st.booleans())
-def test_a_snooze_is_told_at_every_border(
+def test_a_snooze_is_told_at_every_boundary(
     data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool
 ) -> None:
     text, log = case
     for records in partitions(log).values():
         drive = observed(text, data.draw(cuts(records, modes)), restarts=restarts)
-        assert_all_borders(data, drive, case)
-        for border_ms, told in drive.engine.open_at.items():
-            snoozed = snoozed_at(records, text, NOW_MS, border_ms)
+        assert_all_boundaries(data, drive, case)
+        for boundary_ms, told in drive.engine.open_at.items():
+            snoozed = snoozed_at(records, text, NOW_MS, boundary_ms)
             assert {key: told[key].get("snoozed_until") for key in told if key[0]} == {
                 key: snoozed.get(key) for key in told if key[0]
-            }, border_ms
+            }, boundary_ms
 
 
 @settings(max_examples=20)

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from agents.backtest.lens import choose, look
 from agents.backtest.replay import Grid, TooShortError, Track, lay_out, replay
-from agents.files import TimedEvent, batches_of
+from agents.backtest.score_reader import look, select_score
+from agents.files.replay import TimedEvent, batches_of
 from schemas.codecs import decode, times_ms
-from stream.engine import Engine, Mode
-from stream.plan import Plan
-from tests.driving import plan_of
-from tests.strategies import policies
-from tests.strategies_events import ACCOUNTS, DAY_MS, NOW_MS, SOURCES, events, profiles
+from stream.engine.engine import Engine, Mode
+from stream.plan.plan import Plan
+from tests.driving.engine import plan_of
+from tests.strategies.events import ACCOUNTS, DAY_MS, NOW_MS, SOURCES, events, profiles
+from tests.strategies.policies import policies
 
 SPAN_MS = 12 * DAY_MS
 
@@ -63,7 +63,7 @@ def grid_of(history: list[TimedEvent], every: int) -> Grid | None:
 
 
 def everything(grid: Grid) -> dict[int, range]:
-    return dict.fromkeys(range(len(grid.borders)), range(len(grid.accounts)))
+    return dict.fromkeys(range(len(grid.boundaries)), range(len(grid.accounts)))
 
 
 @settings(max_examples=25)
@@ -74,8 +74,8 @@ def test_what_comes_after_a_cutoff_changes_nothing_at_it(
     grid, plan = grid_of(history, every), plan_of(policy)
     if grid is None:
         return
-    place = data.draw(st.integers(0, len(grid.borders) - 1))
-    before = [part for part in history if part.time_ms <= grid.borders[place]]
+    place = data.draw(st.integers(0, len(grid.boundaries) - 1))
+    before = [part for part in history if part.time_ms <= grid.boundaries[place]]
     score = plan.policy.score.name
     whole, part = (replay(known, plan, score, grid, everything(grid)) for known in (history, before))
     cutoffs = place // every + 1
@@ -94,16 +94,16 @@ def test_a_score_is_that_of_an_engine_that_was_given_no_more(history: list[Timed
     if grid is None:
         return
     track = replay(history, plan, plan.policy.score.name, grid)
-    for place, border in enumerate(grid.borders.tolist()):
-        assert_border([part for part in history if part.time_ms <= border], plan, grid, track, place)
+    for place, boundary in enumerate(grid.boundaries.tolist()):
+        assert_boundary([part for part in history if part.time_ms <= boundary], plan, grid, track, place)
 
 
-def assert_border(known: list[TimedEvent], plan: Plan, grid: Grid, track: Track, place: int) -> None:
+def assert_boundary(known: list[TimedEvent], plan: Plan, grid: Grid, track: Track, place: int) -> None:
     engine = Engine(plan)
     engine.step(batches_of(known, Counter()), Mode.HEAD, None)
-    engine.settle(int(grid.borders[place]))
+    engine.settle(int(grid.boundaries[place]))
     rows = engine.accounts.alive()
-    seen = look(engine, rows, choose(plan.policy))
+    seen = look(engine, rows, select_score(plan.policy))
     names = [engine.accounts.index.names[row] for row in rows.tolist()]
     columns = [grid.accounts[name] for name in names]
     rest = sorted(set(range(len(grid.accounts))) - set(columns))

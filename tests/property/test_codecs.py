@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.codecs import REASONS, decode, times_ms
-from tests.oracle_events import EARLIEST_MS, RejectedError, read_event
-from tests.strategies import LATEST_MS, NOW_MS, SOURCES, encoded, events, invalid_values
-from tests.strategies import times_ms as moments
+from tests.oracle.events import EARLIEST_MS, RejectedError, read_event
+from tests.strategies.policies import LATEST_MS, NOW_MS, SOURCES, encoded, events, invalid_values
+from tests.strategies.policies import times_ms as moments
 
 GOOD = b'{"id": "1", "account_id": "a", "time": 1700000000000, "kind": "webinar"}'
 PIECES = st.sampled_from(

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.columns import PaneColumn
-from stream.hashing import HashIndex
-from stream.members import PAGE_ENTRY, PAGE_MEMBERS, Members
-from stream.panes import UNIT_MS
-from stream.seen import SeenIds, Segment
+from stream.columns.columns import PaneColumn
+from stream.columns.hash_index import HashIndex
+from stream.columns.members import PAGE_ENTRY, PAGE_MEMBERS, Members
+from stream.columns.panes import UNIT_MS
+from stream.ingest.event_ids import SeenIds, Segment
 
 DAY_MS = UNIT_MS["day"]
 ROWS = 3
@@ -22,7 +22,7 @@ MILLIONTHS = st.one_of(
     st.sampled_from((250_000, 100_000, 500_000, 50_000, -250_000, 1_000_000, 127_000_000, 128_000_000, 1, 10)),
     st.sampled_from((32_767, 32_768, 2**31 - 1, 2**31, 2**40)).map(lambda whole: whole * 1_000_000),
 )
-FOLDS = st.lists(
+AGGREGATIONS = st.lists(
     st.tuples(st.integers(0, 2), st.lists(st.tuples(st.integers(0, ROWS - 1), st.integers(0, 4), MILLIONTHS))),
     max_size=12,
 )
@@ -45,25 +45,25 @@ def reloaded(column: PaneColumn, panes: int, before: PaneColumn | None = None) -
 
 
 @pytest.mark.parametrize("how", ["sum", "min", "max", "count"])
-@given(folds=FOLDS, panes=st.integers(1, 6), again=st.integers(1, 9), reload_at=st.integers(0, 12))
-def test_a_ring_of_panes_is_a_dictionary(how: str, folds: list, panes: int, again: int, reload_at: int) -> None:
+@given(aggregations=AGGREGATIONS, panes=st.integers(1, 6), again=st.integers(1, 9), reload_at=st.integers(0, 12))
+def test_a_ring_of_panes_is_a_dictionary(how: str, aggregations: list, panes: int, again: int, reload_at: int) -> None:
     column = PaneColumn("c", "day", panes, how)
     column.grow(ROWS)
     newest = 20_000
     column.advance(newest * DAY_MS)
     events: dict[tuple[int, int], list[int]] = defaultdict(list)
     kept_since = newest - panes + 1
-    for step, (passed, fold) in enumerate(folds):
+    for step, (passed, aggregate) in enumerate(aggregations):
         newest += passed
         column.advance(newest * DAY_MS)
         kept_since = max(kept_since, newest - panes + 1)
         if step == reload_at:
             column, panes = reloaded(column, again), again
-        rows = np.array([row for row, _, _ in fold], dtype=np.int64)
-        times = np.array([(newest - age) * DAY_MS for _, age, _ in fold], dtype=np.int64)
-        amounts = np.array([amount for _, _, amount in fold], dtype=np.float64)
-        column.fold(rows, times, None if how == "count" else amounts)
-        for row, age, amount in fold:
+        rows = np.array([row for row, _, _ in aggregate], dtype=np.int64)
+        times = np.array([(newest - age) * DAY_MS for _, age, _ in aggregate], dtype=np.int64)
+        amounts = np.array([amount for _, _, amount in aggregate], dtype=np.float64)
+        column.aggregate(rows, times, None if how == "count" else amounts)
+        for row, age, amount in aggregate:
             if age < panes:
                 events[row, newest - age].append(amount)
     for window in range(1, panes + 1):
@@ -98,7 +98,7 @@ def test_no_amount_is_lost_when_width_and_divisor_change(amounts: list[int]) -> 
     column.grow(1)
     column.advance(0)
     for at, amount in enumerate(amounts, 1):
-        column.fold(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.array([float(amount)]))
+        column.aggregate(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.array([float(amount)]))
         assert column.read(np.zeros(1, dtype=np.int64), 2)[0] == pytest.approx(sum(amounts[:at]), rel=1e-15, abs=0)
 
 
@@ -107,9 +107,9 @@ def test_a_count_grows_past_its_width(limit: int) -> None:
     column = PaneColumn("c", "day", 1, "count")
     column.grow(2)
     column.advance(0)
-    column.fold(np.zeros(limit, dtype=np.int64), np.zeros(limit, dtype=np.int64), None)
+    column.aggregate(np.zeros(limit, dtype=np.int64), np.zeros(limit, dtype=np.int64), None)
     for more in range(1, 4):
-        column.fold(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), None)
+        column.aggregate(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), None)
         assert column.read(np.arange(2), 1).tolist() == [limit + more, 0]
 
 
@@ -161,13 +161,13 @@ def test_members_are_a_dictionary(sightings: list, panes: int, chance: object) -
     members.advance(newest * DAY_MS)
     model: dict[tuple[int, int], int] = {}
     pages: dict[tuple[int, int], bytes] = {}
-    for passed, fold, then in sightings:
+    for passed, aggregate, then in sightings:
         newest += passed
         members.advance(newest * DAY_MS)
-        seen = [(row, newest - age, member) for row, age, member in fold]
+        seen = [(row, newest - age, member) for row, age, member in aggregate]
         seen += [(0, newest, crowd + at) for at in range(3000 if then == "crowd" else 0)]
         crowd += 3000
-        members.fold(
+        members.aggregate(
             np.array([row for row, _, _ in seen], dtype=np.int64),
             np.array([pane * DAY_MS for _, pane, _ in seen], dtype=np.int64),
             np.array([member for _, _, member in seen], dtype=np.uint64),
@@ -212,12 +212,12 @@ def test_a_page_that_comes_back_after_tidying_is_not_deleted() -> None:
     members.advance(0)
     crowd = np.arange(1, 6001, dtype=np.uint64)
     rows, times = np.zeros(6000, dtype=np.int64), np.zeros(6000, dtype=np.int64)
-    members.fold(rows, times, crowd)
+    members.aggregate(rows, times, crowd)
     pages: dict[tuple[int, int], bytes] = {}
     write(pages, members)
     members.advance(DAY_MS)  # all have left: they are tidied away
     assert len(members) == 0
-    members.fold(rows, times + DAY_MS, crowd + np.uint64(6000))
+    members.aggregate(rows, times + DAY_MS, crowd + np.uint64(6000))
     write(pages, members)
     again = loaded(pages, 1, 1, np.random.default_rng(1))
     assert again.read(np.zeros(1, dtype=np.int64), 1).tolist() == [6000.0]

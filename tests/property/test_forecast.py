@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.chosen import choose
-from stream.engine import Mode
-from stream.forecast import Forecast, Step, forecast, scores_ahead
-from stream.panes import UNIT_MS
-from tests.driving import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
-from tests.oracle import AccountScore, Record, border_unit_ms, final_scores, read_policy
-from tests.strategies import DAY_MS, NOW_MS, policies
+from stream.columns.panes import UNIT_MS
+from stream.engine.engine import Mode
+from stream.explain.forecast import Forecast, Step, forecast, forecast_scores
+from stream.explain.selector import select_score
+from tests.driving.engine import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
+from tests.oracle.engine import AccountScore, Record, boundary_unit_ms, final_scores, read_policy
+from tests.strategies.policies import DAY_MS, NOW_MS, policies
 
 
 def step_at(found: Forecast, moment_ms: int) -> Step:
@@ -30,28 +30,28 @@ def is_as(step: Step, expected: AccountScore) -> bool:
     st.sampled_from(tuple(Mode)),
     st.sampled_from((2, 50, 400)),
 )
-def test_every_border_ahead_is_the_oracles(
+def test_every_boundary_ahead_is_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, mode: Mode, days: int
 ) -> None:
-    plan, unit_ms = plan_of(policy_text), border_unit_ms(read_policy(policy_text))
-    chosen = choose(plan.policy)
+    plan, unit_ms = plan_of(policy_text), boundary_unit_ms(read_policy(policy_text))
+    selected = select_score(plan.policy)
     for records in partitions(log).values():
         engine = driven(data.draw(cuts(records, (mode,))), plan).engine
         if engine.as_of is None:
             continue
         rows = engine.accounts.alive()
         names = [engine.accounts.index.names[row] for row in rows.tolist()]
-        found = dict(zip(names, forecast(engine, rows, chosen, days * DAY_MS), strict=True))
+        found = dict(zip(names, forecast(engine, rows, selected, days * DAY_MS), strict=True))
         first = engine.as_of // unit_ms + 1
         last = (engine.as_of + days * DAY_MS) // unit_ms
-        looked = [first, last, *data.draw(st.lists(st.integers(first, last), max_size=4))]
+        forecast_day = [first, last, *data.draw(st.lists(st.integers(first, last), max_size=4))]
         turns = [one.turn.at // unit_ms for one in found.values() if one.turn is not None]
-        looked += [border + shift for border in turns for shift in (-1, 0)]
-        for border_ms in {border * unit_ms for border in looked} | {engine.as_of}:
-            expected = final_scores(records, policy_text, NOW_MS, max(border_ms, engine.as_of))
+        forecast_day += [boundary + shift for boundary in turns for shift in (-1, 0)]
+        for boundary_ms in {boundary * unit_ms for boundary in forecast_day} | {engine.as_of}:
+            expected = final_scores(records, policy_text, NOW_MS, max(boundary_ms, engine.as_of))
             assert expected.keys() == found.keys()
             for account, one in found.items():
-                assert is_as(step_at(one, max(border_ms, engine.as_of)), expected[account]), (account, border_ms)
+                assert is_as(step_at(one, max(boundary_ms, engine.as_of)), expected[account]), (account, boundary_ms)
         for one in found.values():
             others = [step for step in one.line if step.band != one.line[0].band]
             assert (one.turn.at if one.turn else None) == (others[0].at if others else None)
@@ -66,11 +66,13 @@ def test_after_the_end_nothing_changes(log: list[Record], policy_text: str) -> N
     plan = plan_of(policy_text)
     for records in partitions(log).values():
         engine = driven([Cut(records, Mode.HEAD, flush=True)], plan).engine
-        for one in forecast(engine, engine.accounts.alive(), choose(plan.policy), 400 * DAY_MS):
+        for one in forecast(engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS):
             assert one.final
             assert one.line[-1].at <= one.until
         if engine.as_of is not None:
-            *_, (end_ms, scored) = scores_ahead(engine, engine.accounts.alive(), choose(plan.policy), 400 * DAY_MS)
+            *_, (end_ms, scored) = forecast_scores(
+                engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS
+            )
             later = final_scores(records, policy_text, NOW_MS, end_ms + 1000 * DAY_MS)
             assert sorted(later[name].band for name in later) == sorted(
                 plan.policy.score.bands[band].name for band in scored.bands.tolist()
@@ -86,7 +88,7 @@ def test_looking_ahead_leaves_no_trace(log: list[Record], policy_text: str, part
         plain, looking = driven(halves[:1], plan), driven(halves[:1], plan)
         engine = looking.engine
         before = engine.current().scores
-        forecast(engine, engine.accounts.alive(), choose(plan.policy), 400 * DAY_MS)
+        forecast(engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS)
         assert engine.current().scores == before
         for drive in (plain, looking):
             for half in halves[1:]:

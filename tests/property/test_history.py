@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.files import replay_files
-from agents.history import DayScore, score_history
-from stream.chosen import choose
-from tests.driving import CLOSE, plan_of
-from tests.oracle import AccountScore, Record, border_scores, final_scores
-from tests.strategies import DAY_MS, NOW_MS, logs, policies
+from agents.files.history import DayScore, score_history
+from agents.files.replay import replay_files
+from stream.explain.selector import select_score
+from tests.driving.engine import CLOSE, plan_of
+from tests.oracle.engine import AccountScore, Record, boundary_scores, final_scores
+from tests.strategies.policies import DAY_MS, NOW_MS, logs, policies
 
 
 def written(log: list[Record], folder: str) -> list[Path]:
@@ -49,7 +49,7 @@ def test_every_day_is_the_oracles(log: list[Record], policy_text: str, silence_m
         files = written(log, folder)
         newest_ms = replay_files(files, plan).engine.as_of
         as_of_ms = None if silence_ms is None or newest_ms is None else newest_ms + silence_ms
-        days, replay = score_history(files, plan, choose(plan.policy), as_of_ms=as_of_ms)
+        days, replay = score_history(files, plan, select_score(plan.policy), as_of_ms=as_of_ms)
         plain = replay_files(files, plan, as_of_ms)
     assert sorted(replay.engine.current().scores) == sorted(plain.engine.current().scores)
     assert replay.outcomes == plain.outcomes
@@ -61,10 +61,12 @@ def test_every_day_is_the_oracles(log: list[Record], policy_text: str, silence_m
     for day in days:
         by_moment.setdefault(day.as_of, {})[day.account_id] = day
     end_ms = newest_ms if as_of_ms is None else as_of_ms
-    borders = {end_ms: final_scores(log, policy_text, NOW_MS, end_ms)}
-    borders |= {at: scores for (_, at), scores in border_scores(log, policy_text, NOW_MS).items() if not at % DAY_MS}
+    boundaries = {end_ms: final_scores(log, policy_text, NOW_MS, end_ms)}
+    boundaries |= {
+        at: scores for (_, at), scores in boundary_scores(log, policy_text, NOW_MS).items() if not at % DAY_MS
+    }
     for at in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
-        borders[at] = final_scores(log, policy_text, NOW_MS, at)
-    assert by_moment.keys() == borders.keys()
-    for at, expected in borders.items():
+        boundaries[at] = final_scores(log, policy_text, NOW_MS, at)
+    assert by_moment.keys() == boundaries.keys()
+    for at, expected in boundaries.items():
         assert_day(by_moment[at], expected)

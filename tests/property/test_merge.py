@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.batch import LINES
-from stream.engine import Mode
-from stream.merge import Merge
-from tests.driving import Drive, Watched, assert_same, fetch_of, partitions, plan_of, plausible_logs, scores_of
-from tests.oracle import Record, border_scores, final_scores
-from tests.strategies import NOW_MS, policies
+from stream.engine.engine import Mode
+from stream.ingest.batch import INPUT_SOURCES
+from stream.ingest.merge import Merge
+from tests.driving.engine import Drive, Watched, assert_same, fetch_of, partitions, plan_of, plausible_logs, scores_of
+from tests.oracle.engine import Record, boundary_scores, final_scores
+from tests.strategies.policies import NOW_MS, policies
 
 DAYS = ("1d", "7d", "30d")
 
@@ -19,7 +19,7 @@ DAYS = ("1d", "7d", "30d")
 @given(st.data(), plausible_logs(partitions=1), policies(windows=DAYS))
 def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()
-    lines = {name: [record for record in records if record.source == name] for name in LINES}
+    lines = {name: [record for record in records if record.source == name] for name in INPUT_SOURCES}
     for line in lines.values():
         line.sort(key=lambda record: record.offset)
     place = {(record.source, record.offset): at for at, record in enumerate(records)}
@@ -31,7 +31,7 @@ def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], 
         count = data.draw(st.integers(1, len(lines[name])))
         drive.merge.add(fetch_of(lines[name][:count]))
         del lines[name][:count]
-        if not (batches := drive.merge.release(lambda fence: bool(lines[LINES[fence]]))):
+        if not (batches := drive.merge.release(lambda source_index: bool(lines[INPUT_SOURCES[source_index]]))):
             continue
         places = [
             place[batch.source, offset]
@@ -45,9 +45,9 @@ def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], 
     assert released == len(records) - 1
     assert not drive.merge
     last: dict = {}
-    for (_, border_ms), scores in sorted(border_scores(log, policy_text, NOW_MS).items()):
-        last = engine.borders.get(border_ms, last)
-        assert_same(last, scores, border_ms)
+    for (_, boundary_ms), scores in sorted(boundary_scores(log, policy_text, NOW_MS).items()):
+        last = engine.boundaries.get(boundary_ms, last)
+        assert_same(last, scores, boundary_ms)
     assert_same(scores_of(engine), final_scores(log, policy_text, NOW_MS))
 
 
@@ -57,7 +57,7 @@ def record(source: str, offset: int, stamp_ms: int) -> Record:
 
 
 def released(merge: Merge, *lagging: str) -> list[tuple[str, int]]:
-    batches = merge.release(lambda fence: LINES[fence] in lagging)
+    batches = merge.release(lambda source_index: INPUT_SOURCES[source_index] in lagging)
     return [(batch.source, offset) for batch in batches for offset in batch.offsets.tolist()]
 
 
@@ -76,7 +76,7 @@ def test_a_source_that_lags_holds_back_what_is_newer_only() -> None:
     merge.add(fetch_of([record("engagement", at, stamp) for at, stamp in enumerate((3, 7, 8))]))
     # At equal times usage comes first, so engagement's record of 7 must wait for more usage.
     assert released(merge, "product-usage") == [("product-usage", 0), ("product-usage", 1), ("engagement", 0)]
-    assert merge.waiting[LINES.index("engagement")] == 2
+    assert merge.waiting[INPUT_SOURCES.index("engagement")] == 2
     merge.add(fetch_of([record("product-usage", 2, 8)]))
     assert released(merge, "product-usage") == [("product-usage", 2), ("engagement", 1)]
     assert released(merge) == [("engagement", 2)]

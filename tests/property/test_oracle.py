@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracle import Record, border_scores, final_scores, outcomes
-from tests.strategies import (
+from tests.oracle.engine import Record, boundary_scores, final_scores, outcomes
+from tests.strategies.policies import (
     NOW_MS,
     SOURCES,
     Sent,
@@ -63,10 +63,10 @@ def test_neither_order_nor_duplicates_matter_while_nothing_is_late(
     logs(delays_ms=(0,), partitions=1, duplicates=False, backdated=False, max_events=20),
     policies(never_late=True, max_measures=2),
 )
-def test_in_order_a_border_shows_the_whole_log_as_of_the_border(records: list[Record], policy_text: str) -> None:
-    borders = border_scores(records, policy_text, NOW_MS)
-    for (_, border_ms), scores in list(borders.items())[:: max(1, len(borders) // 10)]:
-        assert final_scores(records, policy_text, NOW_MS, border_ms) == scores
+def test_in_order_a_boundary_shows_the_whole_log_as_of_the_boundary(records: list[Record], policy_text: str) -> None:
+    boundaries = boundary_scores(records, policy_text, NOW_MS)
+    for (_, boundary_ms), scores in list(boundaries.items())[:: max(1, len(boundaries) // 10)]:
+        assert final_scores(records, policy_text, NOW_MS, boundary_ms) == scores
 
 
 @QUICK

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from schemas.events import ProfileEvent, SurveyEvent, UsageEvent
 from schemas.outputs import ScoreChange, ScoreMessage
 from schemas.peers import PeersMessage, read_score
-from stream import changelog
-from stream.batch import PEERS, Batch
-from stream.engine import Engine, Mode
-from stream.peer_book import PeerBook
-from stream.peers import MOST_VALUES, Peers, table_of
-from tests.driving import plan_of
-from tests.oracle_peers import DAY_MS, ENTERPRISE, Happened, Known, When, percentile, percentile_at
+from stream.consumers.peer_values import PeerValues
+from stream.engine.engine import Engine, Mode
+from stream.ingest.batch import PEERS, Batch
+from stream.recovery import changelog
+from stream.scoring.peers import MOST_VALUES, Peers, table_of
+from tests.driving.engine import plan_of
+from tests.oracle.peers import DAY_MS, ENTERPRISE, Happened, Known, When, percentile, percentile_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from schemas.events import Event
-    from stream.effects import Effects
+    from stream.publishing.effects import Effects
 
 FIRST_MS = 20_000 * DAY_MS
 HOUR_MS = DAY_MS // 24
@@ -109,7 +109,7 @@ def test_values_are_held_exactly_up_to_the_limit_and_ties_always() -> None:
 
 
 @dataclass
-class Lane:
+class PartitionTask:
     """One partition as a worker runs it, with what it has told."""
 
     number: int
@@ -132,10 +132,10 @@ class Lane:
     def take(self, batches: list[Batch], mode: Mode) -> None:
         self.note(self.engine.step(batches, mode, None))
 
-    def arrive(self, mode: Mode) -> None:
+    def caught_up(self, mode: Mode) -> None:
         if mode is Mode.CONFLATED:
             self.note(self.engine.flush(mode))
-            self.note(self.engine.arrive())
+            self.note(self.engine.caught_up())
         self.note(self.engine.flush(Mode.HEAD))
 
     def restart(self, *, partly: int | None = None) -> None:
@@ -172,7 +172,7 @@ class Day:
     profiles: list[tuple[str, str]]
     mode: Mode
     restarts: list[bool]
-    book_restarts: bool
+    namespace_restarts: bool
 
 
 DAYS = st.lists(
@@ -197,29 +197,29 @@ def messages_of(engine: Engine) -> dict[str, ScoreMessage]:
 class Company:
     """Lanes, the process that makes tables, and one engine that has all accounts."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = [Lane(number, Engine(PLAN, owns=lambda _account: True)) for number in range(lanes)]
-        self.alone = Lane(-1, Engine(PLAN))
-        self.book = PeerBook(PLAN, None)
+    def __init__(self, tasks: int) -> None:
+        self.tasks = [PartitionTask(number, Engine(PLAN, owns=lambda _account: True)) for number in range(tasks)]
+        self.alone = PartitionTask(-1, Engine(PLAN))
+        self.namespace = PeerValues(PLAN, None)
         self.latest: dict[str, tuple[int, bytes]] = {}
         self.events: list[Happened] = []
         self.profiles: list[Known] = []
         self.table: PeersMessage | None = None
 
     def listen(self) -> None:
-        for lane in self.lanes:
-            for account, value in lane.told:
-                self.latest[account] = (lane.number, value)
-                self.book.take(lane.number, account, read_score(value))
-            lane.told.clear()
+        for task in self.tasks:
+            for account, value in task.told:
+                self.latest[account] = (task.number, value)
+                self.namespace.take(task.number, account, read_score(value))
+            task.told.clear()
 
     def deliver(self, mode: Mode, stamp: int) -> None:
-        message = self.book.due()
+        message = self.namespace.due()
         if message is None:
             return
         self.table = message
-        for lane in self.lanes:
-            lane.take([lane.batch(PEERS, [message], stamp)], mode)
+        for task in self.tasks:
+            task.take([task.batch(PEERS, [message], stamp)], mode)
 
     def live(self, number: int, day: Day) -> None:
         """Let a day pass: events, the table of its midnight; stop at eight in the evening."""
@@ -229,47 +229,47 @@ class Company:
         happened = [Happened("a", midnight + HOUR_MS)]
         happened += [Happened(account, midnight + hour * HOUR_MS, score) for account, hour, score in rest]
         self.events += happened
-        for lane in (*self.lanes, self.alone):
-            mine = [one for one in happened if self.owner(lane, one.account)]
+        for task in (*self.tasks, self.alone):
+            mine = [one for one in happened if self.owner(task, one.account)]
             usage, surveys = events_of(mine, number)
             # As `vitals score` gives them: each source by itself, in order of time by their stamps.
-            lane.take([lane.batch("product-usage", usage, 2), lane.batch("surveys", surveys, 2)], day.mode)
+            task.take([task.batch("product-usage", usage, 2), task.batch("surveys", surveys, 2)], day.mode)
             if day.mode is not Mode.HEAD:
-                lane.note(lane.engine.flush(day.mode))
+                task.note(task.engine.flush(day.mode))
         self.listen()
         self.deliver(day.mode, 3)
-        for lane in (*self.lanes, self.alone):
-            lane.arrive(day.mode)
-            lane.note(lane.engine.settle(midnight + 20 * HOUR_MS))
+        for task in (*self.tasks, self.alone):
+            task.caught_up(day.mode)
+            task.note(task.engine.settle(midnight + 20 * HOUR_MS))
         self.listen()
 
-    def owner(self, lane: Lane, account: str) -> bool:
-        return lane is self.alone or ACCOUNTS.index(account) % len(self.lanes) == lane.number
+    def owner(self, task: PartitionTask, account: str) -> bool:
+        return task is self.alone or ACCOUNTS.index(account) % len(self.tasks) == task.number
 
     def sleep(self, number: int, day: Day) -> None:
         """Profiles in the night, and the next midnight by the clock; then restarts."""
         late = FIRST_MS + number * DAY_MS + 21 * HOUR_MS
         known = [Known(account, late + at, tier) for at, (account, tier) in enumerate(day.profiles)]
         self.profiles += known
-        for lane in (*self.lanes, self.alone):
-            mine = [one for one in known if self.owner(lane, one.account)]
+        for task in (*self.tasks, self.alone):
+            mine = [one for one in known if self.owner(task, one.account)]
             told = [ProfileEvent(f"p{one.time_ms}", one.account, one.time_ms, tier=one.tier) for one in mine]
-            lane.take([lane.batch("accounts", told, 1)], Mode.HEAD)
-            lane.note(lane.engine.tick(FIRST_MS + (number + 1) * DAY_MS))
+            task.take([task.batch("accounts", told, 1)], Mode.HEAD)
+            task.note(task.engine.tick(FIRST_MS + (number + 1) * DAY_MS))
         self.listen()
-        for lane, restarts in zip(self.lanes, day.restarts, strict=False):
+        for task, restarts in zip(self.tasks, day.restarts, strict=False):
             if restarts:
-                lane.restart()
-        if day.book_restarts:
-            self.book = PeerBook(PLAN, None if self.table is None else self.table.as_of)
+                task.restart()
+        if day.namespace_restarts:
+            self.namespace = PeerValues(PLAN, None if self.table is None else self.table.as_of)
             for account, (partition, value) in self.latest.items():
-                self.book.load(partition, account, read_score(value))
+                self.namespace.load(partition, account, read_score(value))
             self.deliver(Mode.HEAD, 4)
 
     def assert_right(self, number: int) -> None:
         midnight = FIRST_MS + number * DAY_MS
         when = When(midnight, midnight + 20 * HOUR_MS, WINDOW, LEAST)
-        together = {name: message for lane in self.lanes for name, message in messages_of(lane.engine).items()}
+        together = {name: message for task in self.tasks for name, message in messages_of(task.engine).items()}
         alone = messages_of(self.alone.engine)
         assert together.keys() == alone.keys() == {event.account for event in self.events}
         for account, message in together.items():
@@ -286,48 +286,48 @@ class Company:
 
 
 @given(DAYS, st.integers(1, 3))
-def test_lanes_and_files_say_what_the_oracle_says(days: list[Day], lanes: int) -> None:
-    company = Company(lanes)
+def test_lanes_and_files_say_what_the_oracle_says(days: list[Day], tasks: int) -> None:
+    company = Company(tasks)
     for number, day in enumerate(days):
         company.live(number, day)
         company.assert_right(number)
         company.sleep(number, day)
-    for lane in (*company.lanes, company.alone):
+    for task in (*company.tasks, company.alone):
         last: dict[str, ScoreChange] = {}
-        for change in lane.changes:
+        for change in task.changes:
             before = last.get(change.account_id)
             assert change.from_ == (before.to if before else 0)
             assert sum(factor.delta for factor in change.factors) == pytest.approx(change.to - change.from_, abs=1e-9)
             last[change.account_id] = change
-        for account, message in messages_of(lane.engine).items():
+        for account, message in messages_of(task.engine).items():
             assert last[account].to == pytest.approx(message.scores["health"].value, abs=1e-9)
 
 
 @pytest.mark.parametrize("partly", [None, *range(12)])
 def test_a_table_and_the_state_that_names_it_are_saved_together(partly: int | None) -> None:
-    lane = Lane(0, Engine(PLAN, owns=lambda _account: True))
-    lane.take([lane.batch("product-usage", events_of([Happened("a", FIRST_MS + 1)], 0)[0], 1)], Mode.HEAD)
+    task = PartitionTask(0, Engine(PLAN, owns=lambda _account: True))
+    task.take([task.batch("product-usage", events_of([Happened("a", FIRST_MS + 1)], 0)[0], 1)], Mode.HEAD)
     messages = []
     for number in range(4):
         table = table_of(PLAN.measures[0].measure, None, np.array([0.0, 1.0, 2.0 + number]))
         assert table is not None
         messages.append(PeersMessage(str(number), FIRST_MS - DAY_MS * (4 - number), PLAN.label, [table]))
     for message in messages[:2]:
-        lane.take([lane.batch(PEERS, [message], 2)], Mode.HEAD)
-        lane.restart()
-        assert lane.engine.peers.message == message
-    lane.take([lane.batch(PEERS, [messages[2]], 2)], Mode.HEAD)
-    revision = messages_of(lane.engine)["a"].revision
-    lane.restart(partly=partly)
+        task.take([task.batch(PEERS, [message], 2)], Mode.HEAD)
+        task.restart()
+        assert task.engine.peers.message == message
+    task.take([task.batch(PEERS, [messages[2]], 2)], Mode.HEAD)
+    revision = messages_of(task.engine)["a"].revision
+    task.restart(partly=partly)
     # Whatever was written: the table is the one of the position, and reading on brings the newest.
-    settled = lane.engine.position[PEERS]
-    assert lane.engine.peers.message == messages[settled - 1]
-    lane.offsets[PEERS] = settled
-    lane.take([lane.batch(PEERS, messages[settled:3], 2)], Mode.HEAD)
-    assert lane.engine.peers.message == messages[2]
-    assert messages_of(lane.engine)["a"].revision == revision
+    settled = task.engine.position[PEERS]
+    assert task.engine.peers.message == messages[settled - 1]
+    task.offsets[PEERS] = settled
+    task.take([task.batch(PEERS, messages[settled:3], 2)], Mode.HEAD)
+    assert task.engine.peers.message == messages[2]
+    assert messages_of(task.engine)["a"].revision == revision
     # All but two are forgotten when the next one is saved.
-    lane.take([lane.batch(PEERS, messages[3:], 2)], Mode.HEAD)
-    lane.restart()
-    assert b"t3" in lane.keys
-    assert sum(key[:1] == b"t" for key in lane.keys) == 2
+    task.take([task.batch(PEERS, messages[3:], 2)], Mode.HEAD)
+    task.restart()
+    assert b"t3" in task.keys
+    assert sum(key[:1] == b"t" for key in task.keys) == 2

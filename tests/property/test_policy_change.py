@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import changelog
-from stream.engine import Engine, Mode
-from stream.writing import RESIDUE
-from tests.driving import (
+from stream.engine.engine import Engine, Mode
+from stream.publishing.encoding import REMAINDER
+from stream.recovery import changelog
+from tests.driving.engine import (
     Drive,
     assert_same,
     cuts,
@@ -23,8 +23,8 @@ from tests.driving import (
     plausible_logs,
     scores_of,
 )
-from tests.oracle import Record, final_scores
-from tests.strategies import DAY_MS, NOW_MS, policies
+from tests.oracle.engine import Record, final_scores
+from tests.strategies.policies import DAY_MS, NOW_MS, policies
 
 DAYS = ("1d", "2d", "7d", "30d")
 LINE = 'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'
@@ -127,7 +127,7 @@ def test_a_measure_that_is_gone_is_told_as_a_part_of_its_own_even_after_another_
     (change,) = drive.changes
     assert change.from_ == pytest.approx(70)
     assert change.to == 100
-    assert change.factors[-1].measure == RESIDUE
+    assert change.factors[-1].measure == REMAINDER
     assert sum(factor.delta for factor in change.factors) == pytest.approx(change.to - change.from_, abs=1e-9)
 
 

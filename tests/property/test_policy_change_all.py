@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.engine import Mode
-from tests.driving import cuts, driven, partitions, plan_of, plausible_logs
-from tests.driving_scores import assert_told, messages_of, restarted
-from tests.strategies import RICH
-from tests.strategies_rich import rich_policies
+from stream.engine.engine import Mode
+from tests.driving.engine import cuts, driven, partitions, plan_of, plausible_logs
+from tests.driving.scores import assert_told, messages_of, restarted
+from tests.strategies.policies import RICH
+from tests.strategies.rich_policies import rich_policies
 
 if TYPE_CHECKING:
-    from tests.oracle_events import Record
+    from tests.oracle.events import Record
 
 
 @settings(max_examples=40)

@@ -19,14 +19,14 @@ from hypothesis import event as seen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.files import replay_files
+from agents.files.replay import replay_files
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
-from stream import changelog
-from stream.engine import Engine
-from stream.plan import Plan, compile_plan
-from stream.policy import Policy, PolicyError, Problem, parse_policy
+from stream.engine.engine import Engine
+from stream.plan.plan import Plan, compile_plan
+from stream.policy.policy import Policy, PolicyError, Problem, parse_policy
+from stream.recovery import changelog
 from tests.documented import POLICY_PAGES, blocks
-from tests.driving import open_episodes
+from tests.driving.engine import open_episodes
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
@@ -201,13 +201,13 @@ def check_scores(log: Path, plan: Plan) -> None:
     again = Engine(plan)
     changelog.restore(again, {key: value for key, value in records if value is not None})
     assert open_episodes(again) == open_episodes(replay.engine)
-    assert again.accounts.words == replay.engine.accounts.words
+    assert again.accounts.acknowledgements == replay.engine.accounts.acknowledgements
 
 
 def check_alerts(alerts: list[Alert], plan: Plan) -> None:
     """Alerts are of rules there are, each id names one, and what is resolved was firing."""
     rules = {part.name: part.rule.severity for part in plan.rules}
-    rules |= {"storm": "critical"} | {f"stalled:{stall.source}": "critical" for stall in plan.policy.stalls}
+    rules |= {"storm": "critical"} | {f"stalled:{stall.source}": "critical" for stall in plan.policy.idle_sources}
     assert len({alert.id for alert in alerts}) == len(alerts)
     open_now: dict[str, int] = {}
     for alert in alerts:

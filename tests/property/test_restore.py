@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.outputs import ScoreChange
-from stream.engine import Mode
-from tests.crashing import Crashing, live_through
-from tests.driving import assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
-from tests.driving_alerts import changes_in
-from tests.driving_scores import assert_told, messages_of
-from tests.oracle import Record, final_scores, outcomes
-from tests.strategies import NOW_MS, RICH, policies
-from tests.strategies_rich import rich_policies
+from stream.engine.engine import Mode
+from tests.driving.alerts import changes_in
+from tests.driving.crashes import Crashing, live_through
+from tests.driving.engine import assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
+from tests.driving.scores import assert_told, messages_of
+from tests.oracle.engine import Record, final_scores, outcomes
+from tests.strategies.policies import NOW_MS, RICH, policies
+from tests.strategies.rich_policies import rich_policies
 
 
 @given(
@@ -32,7 +32,7 @@ def test_nothing_is_lost_or_counted_twice(
     live_through(data, worker, modes)
     assert_same(scores_of(worker.drive.engine), final_scores(log, policy_text, NOW_MS))
     assert +worker.drive.engine.settled == outcomes(log, policy_text, NOW_MS)
-    assert_ids_are_unique(worker.said)
+    assert_ids_are_unique(worker.published)
 
 
 @given(
@@ -48,7 +48,7 @@ def test_readers_of_changes_hear_one_story_through_all_crashes(
     (records,) = partitions(log).values()
     worker = Crashing(plan_of(policy_text), records)
     live_through(data, worker, modes, clock=True)
-    sent = changes_in(worker.said)
+    sent = changes_in(worker.published)
     assert len({msgspec.json.decode(value)["id"] for value in sent}) == len(sent)
     min_change = worker.plan.policy.score.min_change
     changes = [msgspec.json.decode(value, type=ScoreChange) for value in sent]
@@ -69,20 +69,20 @@ def test_and_so_of_policies_with_everything(
     (records,) = partitions(log).values()
     worker = Crashing(plan_of(policy_text), records)
     live_through(data, worker, modes, clock=True)
-    changes = [msgspec.json.decode(value, type=ScoreChange) for value in changes_in(worker.said)]
+    changes = [msgspec.json.decode(value, type=ScoreChange) for value in changes_in(worker.published)]
     assert len({change.id for change in changes}) == len(changes)
     told, final = assert_told(changes), messages_of(worker.drive.engine)
     assert told.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
     engine = worker.drive.engine
-    if engine.as_of is not None and engine.as_of % engine.plan.border_ms:
+    if engine.as_of is not None and engine.as_of % engine.plan.boundary_ms:
         for (account, name), change in told.items():
             assert change.band_to == final[account]["scores"][name]["band"]
 
 
-def assert_ids_are_unique(said: list[bytes]) -> None:
+def assert_ids_are_unique(scored_batch: list[bytes]) -> None:
     """The same id never names two contents."""
     contents: dict[str, bytes] = {}
-    for message in said:
+    for message in scored_batch:
         identity = msgspec.json.decode(message)["id"]
         assert contents.setdefault(identity, message) == message
 
@@ -131,7 +131,7 @@ def test_without_fences_the_oracle_sees_events_counted_twice(fences: bool) -> No
     worker.commit(2)  # the layout and the row, but neither the state nor the offsets
     worker.crash()
     if not fences:
-        worker.drive.engine.accounts.fence[:] = -1
+        worker.drive.engine.accounts.applied_offsets[:] = -1
     worker.drive.take(worker.pending())
     found, expected = scores_of(worker.drive.engine), final_scores(log, POLICY, NOW_MS)
     if fences:
@@ -164,9 +164,13 @@ def test_changes_are_chained_and_explained(
         worker.drive.take(step.records)
         if step.flush:
             worker.commit()
-            said = worker.drive
+            scored_batch = worker.drive
             worker.start()
-            worker.drive.changes, worker.drive.alerts, worker.drive.raw = said.changes, said.alerts, said.raw
+            worker.drive.changes, worker.drive.alerts, worker.drive.raw = (
+                scored_batch.changes,
+                scored_batch.alerts,
+                scored_batch.raw,
+            )
             worker.drive.mode = step.mode
     worker.drive.turn_to(Mode.HEAD)
     worker.drive.flush()

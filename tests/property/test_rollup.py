@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.outputs import RollupMessage, ScoreMessage, ScoreValue
-from stream.rollup import Rollup
+from stream.consumers.rollup import Rollup
 
 ACCOUNTS = ("a", "b", "c", "d")
 PARENTS = (None, "p", "q", "a")
@@ -57,14 +57,14 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_a_parent_is_as_its_children_are(steps: list[tuple[str, str | None, float, float | None, bool]]) -> None:
-    rollup, latest, said = Rollup(), dict[str, ScoreMessage | None](), dict[str, RollupMessage | None]()
+    rollup, latest, scored_batch = Rollup(), dict[str, ScoreMessage | None](), dict[str, RollupMessage | None]()
     for account, parent, value, arr, gone in steps:
         latest[account] = None if gone else message(account, parent, value, arr=arr)
         for changed in rollup.take(account, latest[account]):
-            said[changed] = rollup.message_of(changed)
+            scored_batch[changed] = rollup.message_of(changed)
     for parent in ("p", "q", "a"):
         expected = from_scratch(latest, parent)
-        found = told(said.get(parent))
+        found = told(scored_batch.get(parent))
         assert found == told(rollup.message_of(parent))
         assert (expected is None) == (found is None)
         if expected is not None and found is not None:

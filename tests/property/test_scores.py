@@ -7,10 +7,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.engine import Mode
-from tests.driving import CATCHING_UP, assert_same, cuts, driven, partitions, plan_of, plausible_logs, scores_of
-from tests.oracle import AccountScore, Record, final_scores, outcomes
-from tests.strategies import NOW_MS, policies
+from stream.engine.engine import Mode
+from tests.driving.engine import CATCHING_UP, assert_same, cuts, driven, partitions, plan_of, plausible_logs, scores_of
+from tests.oracle.engine import AccountScore, Record, final_scores, outcomes
+from tests.strategies.policies import NOW_MS, policies
 
 
 @given(st.data(), plausible_logs(), policies(), st.sampled_from(CATCHING_UP))

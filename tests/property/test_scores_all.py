@@ -10,9 +10,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.engine import Engine, Mode
-from tests.driving import CATCHING_UP, Cut, Drive, cuts, driven, partitions, plan_of, plausible_logs
-from tests.driving_scores import (
+from stream.engine.engine import Engine, Mode
+from tests.driving.engine import CATCHING_UP, Cut, Drive, cuts, driven, partitions, plan_of, plausible_logs
+from tests.driving.scores import (
     Message,
     WatchedScores,
     assert_nominal,
@@ -21,8 +21,8 @@ from tests.driving_scores import (
     messages_of,
     restarted,
 )
-from tests.oracle import AccountScores, Record, border_scores_all, final_scores_all, outcomes
-from tests.strategies import (
+from tests.oracle.engine import AccountScores, Record, boundary_scores_all, final_scores_all, outcomes
+from tests.strategies.policies import (
     DAY_MS,
     LATEST_MS,
     NOW_MS,
@@ -35,7 +35,7 @@ from tests.strategies import (
     sent_records,
     toml_value,
 )
-from tests.strategies_rich import rich_policies
+from tests.strategies.rich_policies import rich_policies
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -66,18 +66,18 @@ def test_final_scores_and_outcomes_are_the_oracles(
     st.one_of(rich_policies(windows=DAYS), rich_policies(windows=DAYS), rich_policies(max_measures=2)),
     st.sampled_from((Mode.HEAD, Mode.EXACT)),
 )
-def test_scores_at_every_border(data: st.DataObject, log: list[Record], policy_text: str, mode: Mode) -> None:
+def test_scores_at_every_boundary(data: st.DataObject, log: list[Record], policy_text: str, mode: Mode) -> None:
     plan = plan_of(policy_text)
-    expected = border_scores_all(log, policy_text, NOW_MS)
+    expected = boundary_scores_all(log, policy_text, NOW_MS)
     for partition, records in partitions(log).items():
         engine = driven(data.draw(cuts(records, (mode,))), plan, kind=WatchedScores).engine
         assert isinstance(engine, WatchedScores)
         last: dict[str, Message] = {}
-        for (at, border_ms), scores in sorted(expected.items()):
+        for (at, boundary_ms), scores in sorted(expected.items()):
             if at == partition:
                 # Borders that the engine leaves out, as nothing could change any more, repeat the last one.
-                last = engine.messages.get(border_ms, last)
-                assert_same_scores(last, scores, policy_text, border_ms)
+                last = engine.messages.get(boundary_ms, last)
+                assert_same_scores(last, scores, policy_text, boundary_ms)
 
 
 @settings(max_examples=30)
@@ -102,7 +102,7 @@ def test_changes_are_chained_and_explained_across_restarts(
     told = assert_told(drive.changes)
     assert told.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
     # What falls at a border is told when the border has passed, which it has not at its own moment.
-    if drive.engine.as_of is not None and drive.engine.as_of % drive.engine.plan.border_ms:
+    if drive.engine.as_of is not None and drive.engine.as_of % drive.engine.plan.boundary_ms:
         for (account, name), change in told.items():
             assert change.band_to == final[account]["scores"][name]["band"]
     contents: dict[str, bytes] = {}

@@ -13,17 +13,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.outputs import ScoreMessage
-from stream.engine import Engine, Mode
-from tests.driving import cuts, open_episodes, partitions, plan_of, plausible_logs
-from tests.driving_scores import messages_of
-from tests.driving_shadow import Alone, Both
-from tests.strategies import DAY_MS, RICH, policies
-from tests.strategies_rich import rich_policies
+from stream.engine.engine import Engine, Mode
+from tests.driving.engine import cuts, open_episodes, partitions, plan_of, plausible_logs
+from tests.driving.scores import messages_of
+from tests.driving.shadow import Alone, Both
+from tests.strategies.policies import DAY_MS, RICH, policies
+from tests.strategies.rich_policies import rich_policies
 
 if TYPE_CHECKING:
-    from stream.plan import Plan
-    from tests.driving import Cut
-    from tests.oracle import Record
+    from stream.plan.plan import Plan
+    from tests.driving.engine import Cut
+    from tests.oracle.engine import Record
 
 RULES = """
 [alerts.low]
@@ -82,12 +82,12 @@ def same_as_alone(both: Both, live: Alone, other: Alone) -> None:
     assert open_episodes(shadow) == open_episodes(other.engine)
     assert shadow.settled == other.engine.settled
     # What the topic says last of each account is what the candidate alone would have said last, and what is open.
-    said = {sent.key.decode(): sent.value for effects in other.raw for sent in effects.scores}
+    scored_batch = {sent.key.decode(): sent.value for effects in other.raw for sent in effects.scores}
     shadows = both.shadows()
-    assert shadows.keys() == said.keys()
+    assert shadows.keys() == scored_batch.keys()
     opened = open_episodes(other.engine)
     for account, message in shadows.items():
-        right = msgspec.json.decode(said[account], type=ScoreMessage)
+        right = msgspec.json.decode(scored_batch[account], type=ScoreMessage)
         assert (message.scores, message.policy) == (right.scores, right.policy)
         assert sorted(message.alerts) == sorted(rule for name, rule in opened if name == account)
 
@@ -145,7 +145,7 @@ def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
 def held(engine: Engine) -> dict[str, object]:
     """What an engine remembers of each account's borders."""
     accounts, alerts = engine.accounts, engine.accounts.alerts
-    arrays: list[np.ndarray[Any, Any]] = [accounts.held_band, accounts.due_since, alerts.held, alerts.since]
+    arrays: list[np.ndarray[Any, Any]] = [accounts.sticky_band, accounts.due_since, alerts.held, alerts.since]
     arrays += [alerts.quiet, alerts.day, alerts.fired, alerts.mark]
     return {
         name: [array[row].tolist() for array in arrays] for name, row in accounts.index.items() if accounts.applied[row]
@@ -162,7 +162,7 @@ def assert_episodes(both: Both) -> set[tuple[str, str]]:
     return opened
 
 
-def next_border(engine: Engine) -> int:
+def next_boundary(engine: Engine) -> int:
     assert engine.as_of is not None
     return (engine.as_of // DAY_MS + 1) * DAY_MS
 
@@ -194,8 +194,8 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     engine, right = both.pair.live, other.engine
     if right.as_of is None:
         return
-    border = next_border(right)
-    both.act(lambda one: one.tick(border))
+    boundary = next_boundary(right)
+    both.act(lambda one: one.tick(boundary))
     mine, alone = messages_of(engine), messages_of(right)
     assert mine.keys() - alone.keys() <= known
     assert {name: mine[name]["scores"] for name in alone} == {name: one["scores"] for name, one in alone.items()}
@@ -206,7 +206,7 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     assert {what for what in assert_episodes(both) if what[0] in alone} == opened
     assert_chained(both)
     both.commit()
-    assert not [key for key in both.topic if key[:1] == b"x" and not key.startswith(both.opened.books.live)]
+    assert not [key for key in both.topic if key[:1] == b"x" and not key.startswith(both.opened.namespaces.live)]
     assert not both.shadow_topic
 
 

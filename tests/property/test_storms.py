@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.driving import partitions, plan_of
-from tests.driving_alerts import Observed, WatchedAlerts
-from tests.strategies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, Sent, log_of, times_ms
+from tests.driving.alerts import Observed, WatchedAlerts
+from tests.driving.engine import partitions, plan_of
+from tests.strategies.policies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, Sent, log_of, times_ms
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
-    from tests.oracle import Record
+    from tests.oracle.engine import Record
 
 WITHIN_MS = 7 * 60_000
 POLICY = """
@@ -109,19 +109,19 @@ def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> 
         for record in records:
             assert record.value is not None
             time_ms = json.loads(record.value)["time"]
-            for border_ms in range((last_ms or time_ms) // HOUR_MS * HOUR_MS + HOUR_MS, time_ms + 1, HOUR_MS):
-                _judge(storms, drive, [], border_ms)
+            for boundary_ms in range((last_ms or time_ms) // HOUR_MS * HOUR_MS + HOUR_MS, time_ms + 1, HOUR_MS):
+                _judge(storms, drive, [], boundary_ms)
             _judge(storms, drive, [record], None)
             last_ms = time_ms
 
 
-def _judge(storms: Storms, drive: Observed, records: list[Record], border_ms: int | None) -> None:
+def _judge(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
     """Take records, or let a border pass, and judge what was told."""
     known = len(drive.raw)
-    if border_ms is None:
+    if boundary_ms is None:
         drive.take(records)
     else:
-        drive.tick(border_ms)
+        drive.tick(boundary_ms)
     told = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
     assert drive.engine.as_of is not None
     storms.after(told, drive.engine.as_of, len(drive.engine.accounts.alive()))

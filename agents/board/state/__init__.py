@@ -1,0 +1,1 @@
+"""What the board knows: the latest of each account, series, change history, alerts, the change journal."""

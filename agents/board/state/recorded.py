@@ -1,0 +1,71 @@
+"""A board of recorded topics: JSON lines instead of a broker, for looking at a page and for tests.
+
+Owns the form of a line: `{"topic", "key", "value", "timestamp"}`, in the order of the records; a null value is a
+tombstone. Called by `vitals board --from`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+from msgspec import Raw, Struct
+
+from agents.board.state.board import Board, Record
+from agents.board.state.state import TOPICS
+
+_PAUSE_S = 0.2
+_AT_ONCE = 2_000
+
+
+class Recorded(Struct):
+    """One line."""
+
+    topic: str
+    key: str | None
+    value: Raw
+    timestamp: int = 0
+
+
+class RecordingError(ValueError):
+    """A line that can not be read; the message names it."""
+
+
+def records_of(lines: TextIO, name: str) -> Iterator[Record]:
+    """The records of topics that a board reads. Raises `RecordingError`."""
+    decode = msgspec.json.Decoder(Recorded).decode
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            one = decode(line)
+        except msgspec.MsgspecError as error:
+            msg = f"{name}, line {number}: {error}"
+            raise RecordingError(msg) from error
+        if one.topic in TOPICS:
+            value = None if bytes(one.value) == b"null" else bytes(one.value)
+            yield Record(one.topic, None if one.key is None else one.key.encode(), value, one.timestamp)
+
+
+async def play(path: Path, board: Board, *, follow: bool) -> None:
+    """Read a file into a board; with `follow` also what is appended later, for ever. Raises `RecordingError`."""
+    with path.open(encoding="utf-8") as lines:
+        while True:
+            batch: list[Record] = []
+            for record in records_of(lines, str(path)):
+                batch.append(record)
+                if len(batch) == _AT_ONCE:
+                    board.take(batch)
+                    batch.clear()
+                    await asyncio.sleep(0)
+            board.take(batch)
+            for progress in board.progress.values():
+                progress.there = True
+            if not board.ready:
+                board.settle()
+            if not follow:
+                return
+            await asyncio.sleep(_PAUSE_S)

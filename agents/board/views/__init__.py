@@ -1,0 +1,1 @@
+"""What the board answers: one file a view, made from its state when it is asked for."""

@@ -1,0 +1,220 @@
+"""One account's page: scores with factors and lines, what moved them, alerts, family; the waterfall between moments.
+
+Owns putting it together from the state. Pure. Called by `agents.board.web.app`.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import islice, pairwise
+
+import msgspec
+
+from agents.board.state.change_history import Step, factors_of
+from agents.board.state.state import Account, State
+from agents.board.views.rows import UNPUBLISHED, alert_view, row_of, settled
+from agents.board.views.text import change_words
+from agents.board.views.types import (
+    AccountPage,
+    ChangeView,
+    Child,
+    Diff,
+    EpisodesView,
+    ExplanationView,
+    History,
+    MeasureDelta,
+    Moment,
+    Parent,
+    ProfileView,
+    RollupView,
+    ScorePage,
+    ShortScore,
+)
+from schemas.codecs import instant_ms
+from schemas.events import Instant
+from schemas.outputs import Cause, ScoreMessage, ScoreValue
+from stream.explain.explain import explain_message
+from stream.explain.forecast import Forecast, Turn
+from stream.explain.forecast import Step as ForecastStep
+from stream.explain.selector import select_score
+from stream.plan.plan import Plan
+
+CHANGES_SHOWN = 100
+CHILDREN_SHOWN = 200
+UNKNOWN = "unknown"
+"""Factor of what lies between changes that do not join."""
+
+
+def change_view(state: State, account: str, score: str, step: Step) -> ChangeView:
+    """A change as the API has it."""
+    tables, factors = state.tables, factors_of(step, state.tables)
+    band = tables.bands.text(step.band_to)
+    cause: Cause = msgspec.convert(step.cause, Cause)
+    return ChangeView(
+        id=step.id,
+        account_id=account,
+        time=step.time,
+        score=score,
+        from_=step.from_,
+        to=step.to,
+        band_from=None if step.band_from is None else tables.bands.text(step.band_from),
+        band_to=band,
+        cause=cause,
+        factors=factors,
+        policy=tables.policies.text(step.policy),
+        revision=step.revision,
+        words=change_words(step.from_, step.to, band, factors),
+        override=step.override,
+    )
+
+
+def page_of(state: State, account: Account, plan: Plan | None) -> AccountPage:
+    """Everything about one account; `plan` is the board's own policy, if it has one."""
+    message, key = account.message(), account.account_id
+    row = row_of(state, account)
+    parent = row.parent_id
+    rollup = state.rollups.get(key)
+    return AccountPage(
+        account=row,
+        profile=_profile(state, key),
+        scores={name: _score(state, account, message, name, plan) for name in message.scores},
+        alerts=EpisodesView(
+            open=[alert_view(state, alert) for alert in state.episodes.open_of(key)],
+            past=[alert_view(state, alert) for alert in state.episodes.past_of(key)],
+        ),
+        parent=None if parent is None else Parent(parent, state.profile_name(parent), parent in state.accounts),
+        children=[_child(state, child) for child in sorted(state.children.get(key, ()))[:CHILDREN_SHOWN]],
+        rollup=None if rollup is None else RollupView(rollup.account_id, rollup.as_of, rollup.children, rollup.scores),
+    )
+
+
+def _score(state: State, account: Account, message: ScoreMessage, name: str, plan: Plan | None) -> ScorePage:
+    score, trail = message.scores[name], account.trails.get(name)
+    steps = () if trail is None else islice(trail.newest_first(), CHANGES_SHOWN)
+    return ScorePage(
+        value=score.value,
+        band=score.band,
+        confidence=1.0 if score.confidence is None else score.confidence,
+        exceptions=score.exceptions or [],
+        factors=score.factors,
+        history=_history(state, account, name, score),
+        changes=[change_view(state, account.account_id, name, step) for step in steps],
+        explanation=_explanation(message, name, plan),
+        forecast=_forecast(message, score),
+    )
+
+
+def _forecast(message: ScoreMessage, score: ScoreValue) -> Forecast | None:
+    """What becomes of a score if nothing happens, as far as its outlook tells."""
+    outlook = score.outlook
+    if outlook is None:
+        return None
+    line, turn = [ForecastStep(message.as_of, score.value, score.band)], None
+    if outlook.turn is not None and outlook.turn.at > message.as_of and outlook.turn.band != score.band:
+        turn = Turn(outlook.turn.at, outlook.turn.band, outlook.turn.score, [])
+        line.append(ForecastStep(turn.at, turn.score, turn.band))
+    return Forecast(outlook.until, final=False, turn=turn, line=line)
+
+
+def _history(state: State, account: Account, name: str, now: ScoreValue) -> History:
+    """The line, and where it is now."""
+    tables, history = state.tables, History([], [], [], [])
+    line = account.lines.get(name)
+    for point in line.points() if line is not None else ():
+        history.times.append(point.time)
+        history.values.append(point.value)
+        history.bands.append(tables.bands.text(point.band))
+        history.policies.append(tables.policies.text(point.policy))
+    history.times.append(max(account.as_of, *history.times[-1:]) if history.times else account.as_of)
+    history.values.append(now.value)
+    history.bands.append(now.band)
+    history.policies.append(account.policy)
+    return history
+
+
+def _explanation(message: ScoreMessage, name: str, plan: Plan | None) -> ExplanationView | None:
+    if plan is None or plan.label != message.policy:
+        return None
+    said = explain_message(message, select_score(plan.policy, name))
+    return ExplanationView(said.words, said.next_band, said.missing_points, said.lifts)
+
+
+def _profile(state: State, key: str) -> ProfileView | None:
+    profile = state.profiles.get(key)
+    if profile is None:
+        return None
+    return ProfileView(
+        time=instant_ms(profile.time),
+        name=profile.name,
+        tier=profile.tier,
+        plan=profile.plan,
+        segment=profile.segment,
+        persona=profile.persona,
+        started_at=_instant(profile.started_at),
+        renewal_at=_instant(profile.renewal_at),
+        arr=profile.arr,
+        parent_id=profile.parent_id,
+        owner=profile.owner,
+    )
+
+
+def _instant(time: Instant | None) -> int | None:
+    return None if time is None else instant_ms(time)
+
+
+def _child(state: State, key: str) -> Child:
+    child, profile = state.accounts[key], state.profiles.get(key)
+    return Child(
+        key,
+        None if profile is None else profile.name,
+        None if profile is None else profile.arr,
+        {name: ShortScore(score.value, score.band) for name, score in child.scores.items()},
+    )
+
+
+def diff_of(state: State, account: Account, score: str, after: int, until: int | None) -> Diff:
+    """The waterfall between two moments (epoch ms); `until` None, or not before the latest score, means now."""
+    now, trail = account.scores[score], account.trails.get(score)
+    end = account.as_of if until is None else until
+    is_now = end >= account.as_of
+    base, steps = (None, []) if trail is None else trail.between(after, 2**62 if is_now else end)
+    oldest = None if trail is None else trail.oldest()
+    known_since = account.as_of if oldest is None else oldest.time
+    begins = oldest is not None and oldest.band_from is None  # the first change there ever was is here
+    start = _moment(state, after, base, steps)
+    last = steps[-1] if steps else base
+    if is_now:
+        finish = Moment(end, now.value, now.band)
+        if oldest is None:
+            start = Moment(after, now.value, now.band)  # nothing has moved it for as long as changes are kept
+    else:
+        finish = _moment(state, end, last, [])
+    parts = _parts(state, base, steps)
+    if is_now and last is not None:
+        parts.append((UNPUBLISHED, now.value - last.to))
+    delta = (finish.value or 0.0) - (start.value or 0.0)
+    factors = [MeasureDelta(measure, part) for measure, part in settled(parts, delta)]
+    complete = begins or known_since <= after or oldest is None
+    return Diff(account.account_id, score, start, finish, delta, factors, len(steps), complete, known_since)
+
+
+def _moment(state: State, time: int, base: Step | None, later: list[Step]) -> Moment:
+    """The score as the last change before left it, or as the first one after found it."""
+    if base is not None:
+        return Moment(time, base.to, state.tables.bands.text(base.band_to))
+    if later and later[0].band_from is not None:
+        return Moment(time, later[0].from_, state.tables.bands.text(later[0].band_from))
+    return Moment(time, None, None)
+
+
+def _parts(state: State, base: Step | None, steps: list[Step]) -> list[tuple[str, float]]:
+    """What each measure did in these steps, and what lies between steps that do not join."""
+    sums: dict[str, list[float]] = {}
+    for step in steps:
+        for measure, before, after in step.factors:
+            sums.setdefault(state.tables.measures.text(measure), []).append(after - before)
+    chain = steps if base is None else [base, *steps]
+    gaps = [later.from_ - earlier.to for earlier, later in pairwise(chain) if later.from_ != earlier.to]
+    if gaps:
+        sums[UNKNOWN] = gaps
+    return [(measure, math.fsum(deltas)) for measure, deltas in sums.items()]

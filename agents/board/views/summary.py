@@ -1,0 +1,160 @@
+"""All accounts at a glance: by band now and over time, who moves fastest and why, open alerts, what the board knows.
+
+Owns the figures over all accounts. Pure. Called by `agents.board.state.board`, which keeps them for a moment: at 10,000
+accounts they take a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from itertools import accumulate
+
+from agents.board.state.alerts import state_of
+from agents.board.state.series import NO_BAND
+from agents.board.state.state import Account, State
+from agents.board.views.overall_types import (
+    AlertSummary,
+    Mover,
+    Movers,
+    OverTime,
+    PolicyCount,
+    RuleCount,
+    ScoreSummary,
+    SourceStall,
+)
+from agents.board.views.rows import SPANS, alert_view, delta_since, move_since
+from agents.board.views.text import TELLING
+from agents.board.views.types import Filters, Named
+from schemas.topics import DAY_MS
+
+MOVERS = 10
+DAYS = 90
+
+
+def policies_of(state: State) -> list[PolicyCount]:
+    """The policies by which accounts were scored last, most accounts first."""
+    counts = Counter(account.policy for account in state.accounts.values())
+    return [PolicyCount(label, count) for label, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
+
+
+def scores_of(state: State, past: dict[str, OverTime]) -> list[ScoreSummary]:
+    """Every score over all accounts; `past` is what `past_days` gave."""
+    found = []
+    for name in state.score_names():
+        held = [account for account in state.accounts.values() if name in account.scores]
+        counts = Counter(account.scores[name].band for account in held)
+        found.append(
+            ScoreSummary(
+                name=name,
+                bands=[Named(band, counts[band]) for band in state.bands(name)],
+                over_time=_with_now(state, name, past.get(name, OverTime([], {})), counts),
+                movers={span: _movers(state, name, held, length) for span, length in SPANS.items()},
+            )
+        )
+    return found
+
+
+def past_days(state: State) -> dict[str, OverTime]:
+    """By score, the accounts by band at the ends of the last days that are over."""
+    return {name: _past(state, name) for name in state.score_names()}
+
+
+def _past(state: State, score: str) -> OverTime:
+    last = state.time // DAY_MS * DAY_MS
+    held = [account.lines.get(score) for account in state.accounts.values() if score in account.scores]
+    lines = [line for line in held if line is not None and len(line)]
+    first = min((next(line.points()).time for line in lines), default=state.time)
+    days = [day for day in range(last - (DAYS - 2) * DAY_MS, last + 1, DAY_MS) if first <= day < state.time]
+    totals: dict[int, list[int]] = {}
+    for line in lines:
+        line.count_days(days, totals)
+    bands = {state.tables.bands.text(number): list(accumulate(steps)) for number, steps in totals.items()}
+    return OverTime(days, {band: counts[: len(days)] for band, counts in bands.items()})
+
+
+def _with_now(state: State, score: str, past: OverTime, now: Counter[str]) -> OverTime:
+    if not state.accounts:
+        return past
+    empty = [0] * len(past.days)
+    accounts = {band: [*past.accounts.get(band, empty), now[band]] for band in state.bands(score)}
+    return OverTime([*past.days, state.time], accounts)
+
+
+def _movers(state: State, score: str, held: list[Account], length: int) -> Movers:
+    time = state.time - length
+    moved = []
+    for account in held:
+        delta = delta_since(state, account, score, time)
+        if delta is not None and abs(delta) >= TELLING:
+            moved.append((delta, account.account_id))
+    falling = heapq.nsmallest(MOVERS, (one for one in moved if one[0] < 0))
+    rising = heapq.nsmallest(MOVERS, ((-delta, account) for delta, account in moved if delta > 0))
+    return Movers(
+        falling=[_mover(state, account, score, time) for _, account in falling],
+        rising=[_mover(state, account, score, time) for _, account in rising],
+    )
+
+
+def _mover(state: State, account_id: str, score: str, time: int) -> Mover:
+    account = state.accounts[account_id]
+    move = move_since(state, account, score, time)
+    assert move is not None  # it has moved since then
+    profile = state.profiles.get(account_id)
+    band = account.lines[score].band_at(time)
+    return Mover(
+        account_id=account_id,
+        name=None if profile is None else profile.name,
+        owner=None if profile is None else profile.owner,
+        segment=account.segment,
+        value=account.scores[score].value,
+        band=account.scores[score].band,
+        band_from=None if band == NO_BAND else state.tables.bands.text(band),
+        delta=move.delta,
+        since=move.since,
+        reason=move.words(),
+        factors=move.factors(),
+    )
+
+
+def alerts_of(state: State) -> AlertSummary:
+    """Open alerts by rule, and the operational ones."""
+    rules: dict[tuple[str, str], RuleCount] = {}
+    for alert in state.episodes.all_open():
+        count = rules.setdefault((alert.rule, alert.severity), RuleCount(alert.rule, alert.severity, 0, 0, 0))
+        count.open += 1
+        count.acknowledged += state_of(alert) == "acknowledged"
+        count.snoozed += state_of(alert) == "snoozed"
+    by_rule = sorted(rules.values(), key=lambda one: (-one.open, one.rule, one.severity))
+    return AlertSummary(
+        open=sum(rule.open for rule in by_rule),
+        acknowledged=sum(rule.acknowledged for rule in by_rule),
+        snoozed=sum(rule.snoozed for rule in by_rule),
+        by_rule=by_rule,
+        operational=[alert_view(state, alert) for alert in state.episodes.open_of("")],
+    )
+
+
+def stalled_of(state: State) -> list[SourceStall]:
+    """Sources that have stalled, by the scores that say so."""
+    counts = Counter(source for account in state.accounts.values() for source in account.stalled)
+    return [SourceStall(source, count) for source, count in sorted(counts.items())]
+
+
+def filters_of(state: State) -> Filters:
+    """What lists can be filtered by; values by name, an empty one stands for accounts that have none."""
+    profiles = [state.profiles.get(key) for key in state.accounts]
+    segments = Counter(account.segment or "" for account in state.accounts.values())
+    owners = Counter("" if profile is None else profile.owner or "" for profile in profiles)
+    tiers = Counter("" if profile is None else profile.tier or "" for profile in profiles)
+    return Filters(
+        scores=state.score_names(),
+        bands={name: state.bands(name) for name in state.score_names()},
+        segments=_named(segments),
+        owners=_named(owners),
+        tiers=_named(tiers),
+    )
+
+
+def _named(counts: Counter[str]) -> list[Named]:
+    return [Named(name, counts[name]) for name in sorted(counts)]

@@ -1,0 +1,1 @@
+"""The web application of the board: routes, sign-in, streaming, static files."""

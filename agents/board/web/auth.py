@@ -1,0 +1,275 @@
+"""Who may look: tokens, sessions, trusted proxies, and what a request must look like to be answered.
+
+Owns every decision of access, in one place, before any answer is made: the host's name (against DNS rebinding), who
+asks, the origin of what changes something (against forged requests), the size of a body, and the headers of every
+answer. Called by `agents.board.web.app`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Literal
+
+import msgspec
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agents.board.web.responses import failure
+from agents.settings.settings import Settings, SettingsError
+
+Mode = Literal["none", "token", "proxy"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+COOKIE = "vitals_board"
+SESSION_S = 12 * 3600
+LONGEST_BODY = 16 * 1024
+LONGEST_NAME = 100
+SHORTEST_TOKEN = 16
+UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+NOBODY, WITH_TOKEN = "local", "token"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+        "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Session(msgspec.Struct, array_like=True):
+    """What a cookie says: who, and until when (epoch seconds)."""
+
+    user: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The rules of one board."""
+
+    token: bytes | None = None
+    user_header: str | None = None
+    proxies: tuple[Network, ...] = ()
+    hosts: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Access:
+        """From the settings. Raises `SettingsError` for a board that everybody on the network could read."""
+        token = settings.board_token.get_secret_value() if settings.board_token else None
+        problems = []
+        if token is not None and len(token) < SHORTEST_TOKEN:
+            problems.append(
+                f"board_token: needs at least {SHORTEST_TOKEN} characters, such as `openssl rand -hex 24` makes"
+            )
+        if (settings.board_user_header is None) != (settings.board_proxies is None):
+            problems.append(
+                "board_user_header and board_proxies go together: only from those addresses is the header believed"
+            )
+        if token is None and settings.board_user_header is None and not is_loopback(settings.board_host):
+            problems.append(
+                f"board_host {settings.board_host} can be reached from other machines: set board_token "
+                "(VITALS_BOARD_TOKEN), or board_user_header and board_proxies, or keep to 127.0.0.1"
+            )
+        if problems:
+            raise SettingsError(problems)
+        return cls(
+            token=None if token is None else token.encode(),
+            user_header=settings.board_user_header,
+            proxies=tuple(ipaddress.ip_network(part) for part in _parts(settings.board_proxies)),
+            hosts=frozenset({*_parts(settings.board_hosts), settings.board_host.lower()}),
+        )
+
+    @property
+    def mode(self) -> Mode:
+        """How people sign in."""
+        if self.user_header is not None:
+            return "proxy"
+        return "none" if self.token is None else "token"
+
+    def knows_host(self, host: str | None) -> bool:
+        """Whether a Host header may be ours: an address (nobody can rebind one), localhost, or a given name."""
+        name = _host_name(host or "")
+        if name is None:
+            return False
+        if name == "localhost" or name in self.hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def is_proxy(self, address: str | None) -> bool:
+        """Whether a connection comes from a trusted proxy."""
+        try:
+            peer = ipaddress.ip_address(address or "")
+        except ValueError:
+            return False
+        return any(peer in network for network in self.proxies)
+
+    def user_of(self, headers: Headers, address: str | None, now_s: float) -> str | None:
+        """Who asks; None: nobody we know. `address` is the connection's other end."""
+        if self.mode == "none":
+            return NOBODY
+        if self.user_header is not None and self.is_proxy(address):
+            named = headers.getlist(self.user_header)
+            if len(named) == 1 and named[0].strip():
+                return named[0].strip()[:LONGEST_NAME]
+        if self.token is None:
+            return None
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return WITH_TOKEN if self.is_token(given.strip()) else None
+        return self._signed_in(headers.get("cookie", ""), now_s)
+
+    def is_token(self, given: str) -> bool:
+        """Compare in a time that tells nothing."""
+        return self.token is not None and hmac.compare_digest(given.encode(), self.token)
+
+    def session(self, user: str, now_s: float) -> str:
+        """The value of a cookie that signs somebody in; it ends with the token, and by itself after 12 hours."""
+        payload = msgspec.msgpack.encode(Session(user[:LONGEST_NAME], int(now_s) + SESSION_S))
+        return f"{_b64(payload)}.{_b64(self._sign(payload))}"
+
+    def _signed_in(self, cookies: str, now_s: float) -> str | None:
+        try:
+            morsel = SimpleCookie(cookies).get(COOKIE)
+            if morsel is None:
+                return None
+            payload, signature = (_unb64(part) for part in morsel.value.split(".", 1))
+            if not hmac.compare_digest(signature, self._sign(payload)):
+                return None
+            session = msgspec.msgpack.decode(payload, type=Session)
+        except (CookieError, ValueError, msgspec.MsgspecError):
+            return None
+        return session.user if now_s < session.until else None
+
+    def _sign(self, payload: bytes) -> bytes:
+        assert self.token is not None  # sessions are of boards with a token
+        key = hmac.digest(self.token, b"account-vitals board session", hashlib.sha256)
+        return hmac.digest(key, payload, hashlib.sha256)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_same_origin(headers: Headers) -> bool:
+    """Whether a page of ours, or no page at all, made this request: browsers tell where a request comes from."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = headers.get("origin")
+    if origin is not None:
+        return re.sub("^https?://", "", origin).lower() == headers.get("host", "").lower() and "://" in origin
+    return headers.get("authorization", "").lower().startswith("bearer ")
+
+
+class Guard:
+    """ASGI middleware: answers what must not go further, and puts who asks into `scope["state"]["user"]`.
+
+    `is_open` tells which paths need no sign-in; `sign_in` answers pages when nobody is signed in.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        *,
+        is_open: Callable[[str], bool],
+        is_page: Callable[[str], bool],
+        sign_in: ASGIApp,
+    ) -> None:
+        """Stand before an app."""
+        self._app, self._access = app, access
+        self._is_open, self._is_page, self._sign_in = is_open, is_page, sign_in
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._choose(scope)(scope, receive, send_secured)
+
+    def _choose(self, scope: Scope) -> ASGIApp:
+        headers, client = Headers(scope=scope), scope.get("client")
+        address = client[0] if client else None
+        if not self._access.knows_host(headers.get("host")) or len(headers.getlist("host")) > 1:
+            return failure(421, "this board does not answer to that name; add it to board_hosts (VITALS_BOARD_HOSTS)")
+        user = self._access.user_of(headers, address, time.time())
+        path, method = scope["path"], scope["method"]
+        if user is None and not self._is_open(path):
+            is_seen = self._is_page(path) and method in {"GET", "HEAD"}
+            return self._sign_in if is_seen else failure(401, _HOW_TO_SIGN_IN)
+        refusal = _refusal(headers) if method in UNSAFE else None
+        if refusal is not None:
+            return refusal
+        scope.setdefault("state", {})["user"] = user
+        scope["state"]["is_https"] = scope.get("scheme") == "https" or (
+            self._access.is_proxy(address) and headers.get("x-forwarded-proto") == "https"
+        )
+        return self._app
+
+
+_HOW_TO_SIGN_IN = "sign in, or send the token as `Authorization: Bearer TOKEN`"
+
+
+def _refusal(headers: Headers) -> Response | None:
+    """Why a request may not change anything."""
+    if not is_same_origin(headers):
+        return failure(403, "what changes something must come from this board's page or carry a bearer token")
+    length = headers.get("content-length", "0")
+    is_counted = length.isascii() and length.isdecimal() and "transfer-encoding" not in headers
+    if not is_counted or int(length) > LONGEST_BODY:
+        return failure(413, f"a body needs a Content-Length of at most {LONGEST_BODY} bytes")
+    return None
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part.strip().lower() for part in (text or "").split(",") if part.strip()]
+
+
+def _host_name(host: str) -> str | None:
+    """The name or address of a Host header, without its port; None where it is none."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::\d{1,5})?", host)
+    return None if found is None else (found[1] or found[2]).lower().rstrip(".")
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _unb64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,40 @@
+"""Figures of a board for Prometheus.
+
+Owns their names. No label holds an account id. Called by `agents.board.web.app`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from agents.board.state.board import Board
+
+
+class BoardMetrics(Collector):
+    """Reads a board whenever it is asked."""
+
+    def __init__(self, board: Board) -> None:
+        """Bind to one board, in a registry of its own."""
+        self._board = board
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure as it is now."""
+        board = self._board
+        yield GaugeMetricFamily("vitals_board_ready", "1 once all topics were read", value=float(board.ready))
+        yield GaugeMetricFamily("vitals_board_accounts", "accounts held", value=len(board.state.accounts))
+        yield GaugeMetricFamily("vitals_board_clients", "streams open", value=board.streams.clients)
+        yield CounterMetricFamily("vitals_board_resets", "streams that had to begin anew", value=board.hub.resets)
+        behind = GaugeMetricFamily("vitals_board_behind_records", "records not read yet", labels=["topic"])
+        records = CounterMetricFamily("vitals_board_records", "records read", labels=["topic"])
+        unreadable = CounterMetricFamily("vitals_board_unreadable", "records of unknown form", labels=["topic"])
+        for topic, progress in board.progress.items():
+            behind.add_metric([topic], progress.behind)
+            records.add_metric([topic], board.records[topic])
+            unreadable.add_metric([topic], board.state.unreadable[topic])
+        yield from (behind, records, unreadable)

@@ -1,0 +1,116 @@
+"""The page's files, and signing in: which paths are pages, and what a form does.
+
+Owns static files (they hold no data) and the session's cookie. Every page is `index.html`, which reads the path itself.
+Called by `agents.board.web.app`.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agents.board.web.auth import COOKIE, SESSION_S, Access
+from agents.board.web.responses import failure
+
+STATIC = Path(__file__).parent / "static"
+PAGES = ("/", "/accounts", "/alerts", "/shadow", "/processor")
+MOST_FIELDS = 10
+MESSAGE = b"<!--message-->"
+_WRONG = "That is not the token. It is the setting board_token of this board."
+
+
+class _Files(StaticFiles):
+    """Files with ETags, asked for anew each time."""
+
+    def file_response(self, *arguments: object, **named: object) -> Response:
+        response = super().file_response(*arguments, **named)  # type: ignore[arg-type]  # passed on as they came
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+class Pages:
+    """Serves one folder of files."""
+
+    def __init__(self, folder: Path = STATIC) -> None:
+        """`folder` holds `index.html`, `sign-in.html` and what they need."""
+        self._folder = folder
+
+    @staticmethod
+    def is_page(path: str) -> bool:
+        """Whether a path is a page that people look at."""
+        return path in PAGES or path.startswith("/accounts/")
+
+    @staticmethod
+    def is_open(path: str) -> bool:
+        """Whether a path needs nobody signed in."""
+        return path in {"/healthz", "/sign-in"} or path.startswith("/static/")
+
+    def routes(self, access: Access) -> list[BaseRoute]:
+        """Files, pages, signing in and out."""
+
+        async def sign_in(request: Request) -> Response:
+            return await self._sign_in(request, access)
+
+        return [
+            Mount("/static", _Files(directory=self._folder, check_dir=False)),
+            Route("/sign-in", sign_in, methods=["POST"]),
+            Route("/sign-out", _sign_out, methods=["POST"]),
+            *(Route(path, self._page, methods=["GET"]) for path in (*PAGES, "/accounts/{rest:path}")),
+        ]
+
+    def sign_in_page(self, status: int, message: str = "") -> ASGIApp:
+        """The form, with a sentence where it has a place for one."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._html("sign-in.html", status, message, missing=status)(scope, receive, send)
+
+        return app
+
+    async def _page(self, _request: Request) -> Response:
+        return self._html("index.html", 200)
+
+    def _html(self, name: str, status: int, message: str = "", *, missing: int = 404) -> Response:
+        try:
+            page = (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return failure(missing, "this installation has no page; the API is at /openapi.json")
+        page = page.replace(MESSAGE, html.escape(message).encode())
+        return Response(page, status, media_type="text/html")
+
+    async def _sign_in(self, request: Request, access: Access) -> Response:
+        try:
+            fields = dict(parse_qsl((await request.body()).decode(errors="replace"), max_num_fields=MOST_FIELDS))
+        except ValueError:
+            return failure(400, f"the form has at most {MOST_FIELDS} fields: name, token, next")
+        if not access.is_token(fields.get("token", "")):
+            return self._html("sign-in.html", 401, _WRONG, missing=401)
+        response = RedirectResponse(_own_path(fields.get("next", "/")), 303)
+        response.set_cookie(
+            COOKIE,
+            access.session(" ".join(fields.get("name", "").split()) or "somebody", time.time()),
+            max_age=SESSION_S,
+            secure=request.state.is_https,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+
+async def _sign_out(_request: Request) -> Response:
+    response = RedirectResponse("/", 303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def _own_path(text: str) -> str:
+    """A path of this board, else its first page: nobody is sent elsewhere."""
+    fits = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
+    return text if fits else "/"

@@ -1,0 +1,100 @@
+"""Answers of the API: JSON by msgspec, errors in one form, and how parameters are read.
+
+Owns form, not content. Called by `agents.board.web.app` and `agents.board.web.auth`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from agents.board.views.types import ErrorView, Failure
+from schemas.codecs import EPOCH, MILLISECOND
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    421: "misdirected",
+    503: "unavailable",
+}
+UNAUTHORIZED, UNAVAILABLE = 401, 503
+RETRY_AFTER_S = 5
+LATEST_MS = 253_402_300_800_000
+"""Year 10000: later moments are none."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class BadRequestError(ValueError):
+    """A parameter or body that can not be used; the message names it."""
+
+
+class MissingError(LookupError):
+    """There is no such thing; the message says which."""
+
+
+class UnavailableError(RuntimeError):
+    """Not now; the message says why."""
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    """Content as JSON."""
+    return Response(_encode(content), status, media_type="application/json")
+
+
+def failure(status: int, message: str) -> Response:
+    """An error in the API's form."""
+    response = answer(ErrorView(Failure(CODES.get(status, "error"), message)), status)
+    if status == UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def whole(query: QueryParams, name: str, default: int, most: int) -> int:
+    """A number 1..most. Raises `BadRequestError`."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        msg = f"{name}: expected a number from 1 to {most}"
+        raise BadRequestError(msg)
+    return int(text)
+
+
+def one_of(query: QueryParams, name: str, known: tuple[str, ...] | list[str], default: str) -> str:
+    """One of a few words. Raises `BadRequestError`."""
+    text = query.get(name, default)
+    if text not in known:
+        msg = f"{name}: expected one of {', '.join(known)}"
+        raise BadRequestError(msg)
+    return text
+
+
+def moment(text: str | int | None, name: str) -> int | None:
+    """Epoch ms of epoch ms or RFC 3339 with an offset. Raises `BadRequestError`."""
+    if text is None:
+        return None
+    found: int | None = None
+    try:
+        if isinstance(text, int) or (text.isascii() and text.isdecimal()):
+            found = int(text)
+        else:
+            when = datetime.fromisoformat(text)
+            found = None if when.tzinfo is None else (when - EPOCH) // MILLISECOND
+    except (ValueError, OverflowError):
+        found = None
+    if found is None or not 0 <= found < LATEST_MS:
+        msg = f"{name}: expected epoch milliseconds, or RFC 3339 with an offset (2026-01-31T12:00:00Z)"
+        raise BadRequestError(msg)
+    return found

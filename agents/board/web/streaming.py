@@ -1,0 +1,128 @@
+"""The stream: server-sent events of what changes (`GET /api/stream`).
+
+Owns event names, ids, resuming and pace. A client has a position in the hub and one chunk on its way; while it does not
+read, nothing piles up. Called by `agents.board.web.app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from agents.board.state.journal import Hub
+from agents.board.state.state import State
+from agents.board.views.overall_types import Summary
+from agents.board.views.rows import alert_view, row_of
+
+SUMMARY_KEY = "s"
+HEARTBEAT_S = 5.0
+PACE_S = 0.25
+"""A client gets at most four chunks a second while it keeps up; what changes meanwhile is sent once."""
+CHUNK = 100
+"""Events in a chunk, some 60 kB."""
+MOST_FRAMES = 5_000
+RETRY_MS = 2_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Frames:
+    """Events as bytes, made once for all clients. Memory: the latest 5,000, some 3 MB."""
+
+    def __init__(self, state: State, summary: Callable[[], Summary]) -> None:
+        """`summary` gives the figures over all accounts as they are now."""
+        self.boot = secrets.token_hex(4)
+        """Names this run of the board: positions of another one mean nothing here."""
+        self._state, self._summary = state, summary
+        self._made: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+
+    def frame(self, position: int, key: str) -> bytes:
+        """The event of a key as it is now."""
+        made = self._made.get(key)
+        if made is not None and made[0] == position:
+            self._made.move_to_end(key)
+            return made[1]
+        name, data = self._event(key)
+        frame = event(name, data, f"{self.boot}-{position}")
+        self._made[key] = (position, frame)
+        self._made.move_to_end(key)
+        if len(self._made) > MOST_FRAMES:
+            self._made.popitem(last=False)
+        return frame
+
+    def _event(self, key: str) -> tuple[str, Any]:
+        if key == SUMMARY_KEY:
+            return "summary", self._summary()
+        if key.startswith("a"):
+            account = self._state.accounts.get(key[1:])
+            return ("gone", {"account_id": key[1:]}) if account is None else ("account", row_of(self._state, account))
+        fingerprint, partition, account_id = key[1:].split("/", 2)
+        alert = self._state.episodes.get(account_id, (fingerprint, partition))
+        return ("gone", {"account_id": account_id}) if alert is None else ("alert", alert_view(self._state, alert))
+
+
+def event(name: str, data: Any, identity: str | None = None) -> bytes:
+    """One server-sent event; JSON holds no line break."""
+    head = b"" if identity is None else b"id: " + identity.encode() + b"\n"
+    return head + b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
+
+
+class Streams:
+    """Makes a stream for each client."""
+
+    def __init__(self, hub: Hub, frames: Frames, heartbeat: Callable[[], Any]) -> None:
+        """`heartbeat` gives the data of a heartbeat."""
+        self.clients = 0
+        self._hub, self._frames, self._heartbeat = hub, frames, heartbeat
+
+    def position_of(self, last_event_id: str | None) -> int | None:
+        """The position that an id of ours stands for; None: of another run, or none at all."""
+        boot, _, position = (last_event_id or "").partition("-")
+        digits = position.isascii() and position.isdecimal() and len(position) <= len(str(2**63))
+        return int(position) if boot == self._frames.boot and digits else None
+
+    async def stream(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
+        """Events for one client, for ever. `accounts`: those whose rows it wants; None: all."""
+        self.clients += 1
+        try:
+            async for chunk in self._chunks(last_event_id, accounts):
+                yield chunk
+        finally:
+            self.clients -= 1
+
+    async def _chunks(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
+        hub, wanted = self._hub, _wanted(accounts)
+        position = self.position_of(last_event_id)
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        if position is None:
+            position = hub.position
+            reset = event("reset", {"reason": "restarted"}, self._id(position)) if last_event_id else b""
+            yield reset + self._frames.frame(position, SUMMARY_KEY)
+        beat_s = 0.0
+        while True:
+            if not hub.can_resume(position):
+                position = hub.position
+                hub.resets += 1
+                yield event("reset", {"reason": "too_far_behind"}, self._id(position))
+            changed, position = hub.since(position, CHUNK, wanted)
+            if changed:
+                yield b"".join([self._frames.frame(at, key) for at, key in changed])
+            if time.monotonic() >= beat_s:
+                beat_s = time.monotonic() + HEARTBEAT_S
+                yield event("heartbeat", self._heartbeat())
+            await asyncio.sleep(0 if len(changed) == CHUNK else PACE_S)
+
+    def _id(self, position: int) -> str:
+        return f"{self._frames.boot}-{position}"
+
+
+def _wanted(accounts: frozenset[str] | None) -> Callable[[str], bool] | None:
+    if accounts is None:
+        return None
+    return lambda key: not key.startswith("a") or key[1:] in accounts

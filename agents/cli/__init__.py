@@ -1,0 +1,1 @@
+"""The command `vitals`, one file a group of commands."""

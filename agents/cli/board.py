@@ -1,0 +1,56 @@
+"""The command `vitals board`.
+
+Owns its options. The work is in `agents.board`. Called by `agents.cli.main`, which lists all commands.
+"""
+
+# ruff: noqa: PLR0917 -- the parameters of a command are its options
+# ruff: noqa: PLC0415 -- a command imports what it needs, so that `vitals --help` is instant
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agents.cli.base import FAILED, MISUSED, BrokerUrl, PolicyPath, SettingsFile, fail, plan_of, settings_of
+
+
+def board(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    policy: PolicyPath = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on; default: this machine only.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = None,
+    recording: Annotated[
+        Path | None, typer.Option("--from", help="Show a recording (JSON lines: topic, key, value, timestamp).")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Also what is appended to the recording later.")] = False,
+) -> None:
+    """Serve the board: a page and its API of accounts, what moves them and their alerts."""
+    from agents.board.state.recorded import RecordingError
+    from agents.board.web.serve import BoardError, address, serve, serve_recording
+    from agents.kafka.client import BrokerError
+    from agents.process.logs import configure_logging
+    from agents.process.metrics_server import require_port
+    from agents.settings.settings import SettingsError
+
+    loaded = settings_of(settings, broker=broker, policy=policy, board_host=host, board_port=port)
+    plan = plan_of(loaded)
+    if recording is not None and not recording.is_file():
+        fail(MISUSED, f"--from {recording}: no such file")
+    configure_logging(loaded.log_level)
+    try:
+        require_port(loaded.board_host, loaded.board_port, "board_port")
+        typer.echo(f"The board is at {address(loaded)}", err=True)
+        if recording is not None:
+            status = serve_recording(loaded, plan, recording, follow=follow)
+        else:
+            status = serve(loaded, plan)
+    except SettingsError as error:
+        fail(MISUSED, *error.problems)
+    except (BoardError, BrokerError, RecordingError) as error:
+        fail(FAILED, str(error))
+    raise typer.Exit(status)

@@ -1,0 +1,167 @@
+"""Where all accounts stand, put together from what the worker publishes.
+
+Owns the tallies that the screen shows. Must not know of Kafka, terminals or clocks. Fed by
+`agents.demo.output_reader`, read by `agents.demo.screen` and `agents.demo.run`.
+
+Memory is bounded whatever flows by: accounts beyond `MOST_ACCOUNTS` are counted, not remembered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from schemas.outputs import Alert, ScoreChange, ScoreMessage
+from schemas.topics import DAY_MS
+
+MOST_ACCOUNTS = 100_000
+MOST_IDS = 200_000
+ALERTS_SHOWN = 50
+MOVES_OVER_DAYS = 7
+
+
+@dataclass(slots=True)
+class Move:
+    """How far one account's score moved within the last `MOVES_OVER_DAYS` days of event time, and why."""
+
+    account_id: str
+    score: float
+    """The latest."""
+    band: str
+    delta: float = 0.0
+    reasons: dict[str, float] = field(default_factory=dict)
+    """Measure to its part in `delta`; they sum to it."""
+
+    def main_reason(self) -> tuple[str, float]:
+        """The measure that did most in the direction of the move, and its points."""
+        if not self.reasons:
+            return "", 0.0
+        pick = max if self.delta >= 0 else min
+        measure = pick(self.reasons, key=self.reasons.__getitem__)
+        return measure, self.reasons[measure]
+
+    def add(self, delta: float, parts: Iterable[tuple[str, float]]) -> None:
+        """Move on by `delta`, which the measures' parts sum to."""
+        self.delta += delta
+        for measure, part in parts:
+            self.reasons[measure] = self.reasons.get(measure, 0.0) + part
+
+
+class RecentIds:
+    """Remembers the last `MOST_IDS` ids: the worker may publish an id again after a crash, with the same content."""
+
+    def __init__(self, most: int = MOST_IDS) -> None:
+        self._most = most
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def is_new(self, identity: str) -> bool:
+        """Whether this id has not come by lately; it has from now on."""
+        if identity in self._seen:
+            return False
+        self._seen[identity] = None
+        if len(self._seen) > self._most:
+            self._seen.popitem(last=False)
+        return True
+
+
+class Standing:
+    """The latest of every account, recent moves, alerts. Each message may come more than once."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        """Score changes, each id once."""
+        self.alerts_fired = 0
+        self.alerts: deque[Alert] = deque(maxlen=ALERTS_SHOWN)
+        """The newest alerts, firing and resolved, newest last."""
+        self.time_ms = 0
+        """Latest event time of any change, epoch milliseconds."""
+        self._bands: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._tops: dict[str, float] = {}
+        self._days: dict[int, dict[str, Move]] = {}
+        self._firing: set[str] = set()
+        self._change_ids = RecentIds()
+        self._alert_ids = RecentIds()
+
+    @property
+    def accounts(self) -> int:
+        """Accounts that have a score."""
+        return len(self._bands)
+
+    @property
+    def firing(self) -> int:
+        """Alerts that fire right now."""
+        return len(self._firing)
+
+    def bands(self) -> dict[str, int]:
+        """Band to number of accounts, best band first; bands do not overlap, so their highest score tells the order."""
+        return {band: self._counts[band] for band in sorted(self._tops, key=self._tops.__getitem__, reverse=True)}
+
+    def add_score(self, message: ScoreMessage) -> None:
+        """Take in a record of `health.scores`."""
+        if not message.scores:
+            return
+        score = next(iter(message.scores.values()))  # a policy has one score
+        before = self._bands.get(message.account_id)
+        if before is None and len(self._bands) >= MOST_ACCOUNTS:
+            return
+        if before is not None:
+            self._counts[before] -= 1
+        self._bands[message.account_id] = score.band
+        self._counts[score.band] += 1
+        self._tops[score.band] = max(score.value, self._tops.get(score.band, 0.0))
+
+    def remove_score(self, account_id: str) -> None:
+        """Take in a tombstone of `health.scores`: the account is gone."""
+        band = self._bands.pop(account_id, None)
+        if band is not None:
+            self._counts[band] -= 1
+
+    def add_change(self, change: ScoreChange) -> None:
+        """Take in a record of `health.score-changes`."""
+        if not self._change_ids.is_new(change.id):
+            return
+        self.changes += 1
+        self.time_ms = max(self.time_ms, change.time)
+        if change.band_from is None:  # an account's first score is no move
+            return
+        day = change.time // DAY_MS
+        if day not in self._days:
+            self._days[day] = {}
+            self._forget_old_days()
+        moves = self._days.get(day, {})  # empty again when that day is too old
+        move = moves.get(change.account_id)
+        if move is None:
+            if len(moves) >= MOST_ACCOUNTS:
+                return
+            move = moves[change.account_id] = Move(change.account_id, change.to, change.band_to)
+        move.score, move.band = change.to, change.band_to
+        move.add(change.to - change.from_, ((factor.measure, factor.delta) for factor in change.factors))
+
+    def add_alert(self, alert: Alert) -> None:
+        """Take in a record of `health.alerts`."""
+        if not self._alert_ids.is_new(alert.id):
+            return
+        self.alerts.append(alert)
+        if alert.status == "firing":
+            self.alerts_fired += 1
+            if len(self._firing) < MOST_ACCOUNTS:
+                self._firing.add(alert.fingerprint)
+        else:
+            self._firing.discard(alert.fingerprint)
+
+    def biggest_moves(self, count: int) -> list[Move]:
+        """The accounts that moved most lately, biggest first."""
+        total: dict[str, Move] = {}
+        for day in sorted(self._days):
+            for move in self._days[day].values():
+                sum_ = total.setdefault(move.account_id, Move(move.account_id, move.score, move.band))
+                sum_.score, sum_.band = move.score, move.band
+                sum_.add(move.delta, move.reasons.items())
+        return sorted(total.values(), key=lambda move: (-abs(move.delta), move.account_id))[:count]
+
+    def _forget_old_days(self) -> None:
+        oldest = max(self._days) - MOVES_OVER_DAYS + 1
+        for day in [day for day in self._days if day < oldest]:
+            del self._days[day]

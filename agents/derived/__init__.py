@@ -1,0 +1,1 @@
+"""Topics derived from the outputs: roll-ups to parent accounts and peer tables."""

@@ -1,0 +1,1 @@
+"""The engine over files of events instead of Kafka."""

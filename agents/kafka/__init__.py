@@ -1,0 +1,1 @@
+"""Kafka clients beside the worker: connections, topic administration, reading a topic to its end."""

@@ -1,0 +1,10 @@
+"""The partition that a record key belongs to: Kafka's default partitioner, murmur2."""
+
+from __future__ import annotations
+
+from aiokafka.partitioner import murmur2
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Kafka's default partition of a key (murmur2, as Java, kafka-python and aiokafka have it)."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions

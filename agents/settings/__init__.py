@@ -1,0 +1,1 @@
+"""Settings: the environment and the settings file are read here and nowhere else."""

@@ -1,0 +1,257 @@
+"""Settings: the one place that reads the environment and the settings file.
+
+Owns names, defaults and limits of everything that can be set. Read once by `agents.cli.main`; objects get what they
+need as arguments. Secrets are `SecretStr`: they are never printed or logged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import faust
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from agents.settings.sinks import SinkSettings
+from stream.policy.errors import did_you_mean
+
+PACKAGED = Path(__file__).parents[1] / "policies"
+CHECKOUT = Path(__file__).parents[2] / "deploy" / "policies"
+
+_REDIS_URL = r"^rediss?://([^/@?#:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/\d+)?$"
+"""Without user and password, which are settings of their own that are never shown."""
+
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+def default_policy() -> Path:
+    """The template policy, as installed or in a checkout."""
+    return (PACKAGED if PACKAGED.is_dir() else CHECKOUT) / "template.toml"
+
+
+class Settings(SinkSettings, BaseSettings):
+    """Settings of workers and sinks; each can be set as `VITALS_<NAME>` or in the TOML file `VITALS_SETTINGS` names."""
+
+    model_config = SettingsConfigDict(env_prefix="VITALS_", extra="forbid", hide_input_in_errors=True)
+
+    broker: str = "kafka://127.0.0.1:9092"
+    policy: Path = Field(default_factory=default_policy)
+    shadow: Path | None = None
+    group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "account-vitals"
+    instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = None
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 4
+    create_topics: bool = True
+    replication: Annotated[int, Field(ge=1, le=10)] = 1
+
+    time: Literal["live", "event"] = "live"
+    catch_up: Literal["conflate", "exact"] = "conflate"
+    catch_up_lag: Annotated[int, Field(ge=1)] = 10_000
+    dedup: bool = True
+    dedup_ids: Annotated[int, Field(ge=1, le=50_000_000)] = 200_000
+    commit_interval_s: Annotated[float, Field(gt=0, le=300)] = 1.0
+    session_timeout_s: Annotated[float, Field(ge=6, le=300)] = 10.0
+    watchdog_s: Annotated[float, Field(ge=10)] = 120.0
+    merge_wait_s: Annotated[float, Field(ge=0)] = 2.0
+
+    web_host: str = "127.0.0.1"
+    web_port: Annotated[int, Field(ge=0, le=65535)] = 6066
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    board_host: str = "127.0.0.1"
+    board_port: Annotated[int, Field(ge=0, le=65535)] = 6080
+    board_token: SecretStr | None = None
+    board_user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")] | None = None
+    board_proxies: str | None = None
+    board_hosts: str | None = None
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: SaslMechanism = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_key_password: SecretStr | None = None
+
+    redis_url: Annotated[str, Field(pattern=_REDIS_URL)] = "redis://127.0.0.1:6379"
+    redis_username: str | None = None
+    redis_password: SecretStr | None = None
+    redis_tls_ca: Path | None = None
+    redis_tls_cert: Path | None = None
+    redis_tls_key: Path | None = None
+    redis_tls_key_password: SecretStr | None = None
+    redis_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 6086
+
+    @field_validator("broker")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        if not re.fullmatch(r"(kafka://)?[^\s/,;]+:\d+([,;](kafka://)?[^\s/,;]+:\d+)*", value):
+            msg = "expected kafka://HOST:PORT, more hosts separated by ';'"
+            raise ValueError(msg)
+        return value if value.startswith("kafka://") else f"kafka://{value}"
+
+    @field_validator("board_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        for part in (value or "").split(","):
+            if value is not None:
+                ipaddress.ip_network(part.strip())  # raises ValueError with the part in it
+        return value
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Settings:
+        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
+            msg = f"security_protocol {self.security_protocol} needs sasl_username and sasl_password"
+            raise ValueError(msg)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            msg = "tls_cert and tls_key go together"
+            raise ValueError(msg)
+        if (self.redis_tls_cert is None) != (self.redis_tls_key is None):
+            msg = "redis_tls_cert and redis_tls_key go together"
+            raise ValueError(msg)
+        if self.redis_username and not self.redis_password:
+            msg = "redis_username needs redis_password"
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file."""
+        del dotenv_settings, file_secret_settings
+        given = dict(init_settings())
+        path = given.pop("settings_file", None)
+        sources: list[PydanticBaseSettingsSource] = [_Given(settings_cls, given), env_settings]
+        if path:
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+        return tuple(sources)
+
+    def bootstrap_servers(self) -> list[str]:
+        """HOST:PORT of each broker."""
+        return [part.removeprefix("kafka://") for part in re.split("[,;]", self.broker)]
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context, or None where the protocol has no TLS. Raises `SettingsError` for a bad file."""
+        if not self.security_protocol.endswith("SSL"):
+            return None
+        return _ssl_context(self.tls_ca, self.tls_cert, self.tls_key, self.tls_key_password)
+
+    def redis_ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context for Redis, or None where its URL has no TLS. Raises `SettingsError` for a bad file."""
+        if not self.redis_url.startswith("rediss://"):
+            return None
+        return _ssl_context(self.redis_tls_ca, self.redis_tls_cert, self.redis_tls_key, self.redis_tls_key_password)
+
+    def faust_credentials(self) -> faust.auth.Credentials | None:
+        """Credentials as Faust takes them."""
+        context = self.ssl_context()
+        if self.security_protocol.startswith("SASL"):
+            assert self.sasl_password is not None
+            return faust.SASLCredentials(
+                username=self.sasl_username,
+                password=self.sasl_password.get_secret_value(),
+                ssl_context=context,
+                mechanism=self.sasl_mechanism,
+            )
+        return faust.SSLCredentials(context) if context else None
+
+    def kafka_python(self) -> dict[str, Any]:
+        """Connection options as kafka-python takes them."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers(),
+            "security_protocol": self.security_protocol,
+        }
+        if context := self.ssl_context():
+            options["ssl_context"] = context
+        if self.security_protocol.startswith("SASL"):
+            assert self.sasl_password is not None
+            options["sasl_mechanism"] = self.sasl_mechanism
+            options["sasl_plain_username"] = self.sasl_username
+            options["sasl_plain_password"] = self.sasl_password.get_secret_value()
+        return options
+
+
+def _ssl_context(ca: Path | None, cert: Path | None, key: Path | None, secret: SecretStr | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert:
+            context.load_cert_chain(cert, key, secret.get_secret_value() if secret else None)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(str(path) for path in (ca, cert, key) if path)
+        raise SettingsError([f"tls files {files}: {error}"]) from error
+    return context
+
+
+class _Given(PydanticBaseSettingsSource):
+    """Settings given as arguments."""
+
+    def __init__(self, settings_cls: type[BaseSettings], given: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._given = given
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return self._given.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._given
+
+
+class SettingsError(ValueError):
+    """Settings that can not be used; each problem names its field."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep the problems."""
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like settings and are none, each with what may have been meant."""
+    known = [*Settings.model_fields, "settings"]
+    given = sorted(name for name in os.environ if name.startswith("VITALS_"))
+    words = {name: name.removeprefix("VITALS_").lower() for name in given}
+    return [
+        f"{name}: there is no setting {word}{did_you_mean(word, known)}"
+        for name, word in words.items()
+        if word not in known
+    ]
+
+
+def child_environment(**settings: object) -> dict[str, str]:
+    """The environment for a child process with these settings on top."""
+    return {**os.environ, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
+
+
+def load_settings(settings_file: Path | None = None, **given: Any) -> Settings:
+    """Settings from arguments, environment and file, in this order. Raises `SettingsError`.
+
+    The file is the argument's, else the one that `VITALS_SETTINGS` names.
+    """
+    if settings_file is None and os.environ.get("VITALS_SETTINGS"):
+        settings_file = Path(os.environ["VITALS_SETTINGS"])
+    given = {name: value for name, value in given.items() if value is not None}
+    if settings_file and not settings_file.is_file():
+        raise SettingsError([f"{settings_file}: no such settings file"])
+    where = f" (argument, VITALS_ variable or {settings_file})" if settings_file else " (argument or VITALS_ variable)"
+    try:
+        return Settings(**given, settings_file=settings_file)  # type: ignore[call-arg]  # not a field: see the sources
+    except ValidationError as error:
+        problems = []
+        for part in error.errors(include_url=False, include_input=False):
+            name = ".".join(str(place) for place in part["loc"]) or "settings"
+            problems.append(f"{name}{where}: {part['msg']}")
+        raise SettingsError(problems) from None
+    except ValueError as error:
+        raise SettingsError([f"{settings_file}: {error}"]) from error

@@ -1,0 +1,90 @@
+"""Settings of the sinks: what `agents.settings.settings.Settings` takes in beside those of workers.
+
+Owns names, defaults and limits. URLs that may hold secrets are `SecretStr`, and no problem quotes one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from agents.settings.address_guard import Network, parse_networks
+from agents.settings.webhook_secret import parse_secret
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class SinkSettings(BaseModel):
+    """Settings that only `vitals sink` reads."""
+
+    board_url: str | None = None
+    sink_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    sink_give_up_s: Annotated[float, Field(ge=0)] = 86_400.0
+    sink_longest_pause_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+
+    alertmanager_url: SecretStr | None = None
+    alertmanager_resend_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    alertmanager_port: Port = 6071
+
+    webhook_url: SecretStr | None = None
+    webhook_secret: SecretStr | None = None
+    webhook_allow_private: bool | tuple[Network, ...] = False
+    webhook_port: Port = 6072
+
+    notify_urls: tuple[SecretStr, ...] | None = None
+    notify_severity: Literal["info", "warning", "critical"] = "warning"
+    notify_segments: tuple[str, ...] | None = None
+    notify_port: Port = 6073
+
+    @field_validator("board_url", "alertmanager_url", "webhook_url")
+    @classmethod
+    def _url(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and not _is_url(text):
+            raise ValueError("expected http://HOST/ or https://HOST/, in ASCII, without spaces and #")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        words = value.get_secret_value().split() if value else []
+        for word in words:
+            parse_secret(word)
+        return value if words else None
+
+    @field_validator("webhook_allow_private", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        if not isinstance(value, str) or value.lower() in {"true", "false", "1", "0"}:
+            return value
+        try:
+            return parse_networks(_words(value))
+        except ValueError:
+            raise ValueError("expected true, false or networks such as 10.0.0.0/8, separated by spaces") from None
+
+    @field_validator("notify_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: Any) -> Any:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("notify_segments", mode="before")
+    @classmethod
+    def _split_segments(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    bad = re.search(r"[^\x21-\x7e]|#", text)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0 and not bad

@@ -1,0 +1,1 @@
+"""The Kafka worker: consume, process, publish, commit; one Faust app a process."""

@@ -1,0 +1,82 @@
+"""Metrics: every number a worker shows to Prometheus, under the contract's names.
+
+Owns the registry. No label ever holds an account id. Written to by the worker's parts, served by `agents.worker.web`.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from agents.process.version import package_version
+from schemas.codecs import REASONS
+from schemas.events import SOURCES
+from schemas.topics import PEERS, REPARTITION
+
+LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
+
+
+class Telemetry:
+    """The metrics of one worker."""
+
+    def __init__(self) -> None:
+        """Register everything in a registry of its own."""
+        registry = self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"vitals_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"vitals_{name}", text, labels, registry=registry)
+
+        self.events = counter("events_total", "Input records by what became of them.", "topic", "outcome")
+        self.removed = counter(
+            "removed_records_total", "Input records the broker removed (retention) before they were read.", "topic"
+        )
+        self.settled = gauge(
+            "events_settled", "Input records by outcome, each once, across restarts of the state.", "topic", "outcome"
+        )
+        self.latency = Histogram(
+            "vitals_event_latency_seconds",
+            "From a record's append to the publishing of the score it moved.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.lag = gauge("lag_records", "Records on the broker that are not applied yet.", "topic", "partition")
+        self.watermark = gauge("watermark_timestamp_seconds", "Largest event time applied of a topic.", "topic")
+        self.accounts = gauge("accounts", "Accounts by band.", "score", "band")
+        self.shadow_accounts = gauge(
+            "shadow_accounts", "Accounts by band, under the candidate policy.", "score", "band"
+        )
+        self.changes = counter("score_changes_total", "Score changes published.", "score", "cause")
+        self.alerts = counter("alerts_total", "Alerts published.", "rule", "status")
+        self.flaps = counter("alert_flaps_total", "Alerts that fired within a day of their last end.", "rule")
+        self.stalled = gauge("source_stalled", "1 while a source has stalled in a partition.", "topic", "partition")
+        self.dead_letters = counter("dead_letters_total", "Records dead-lettered.", "topic", "reason")
+        self.state_rows = gauge("state_rows", "Accounts held.")
+        self.state_bytes = gauge("state_bytes", "Memory the state holds.")
+        self.dedup_horizon = gauge(
+            "dedup_horizon_timestamp_seconds", "Record time since which every id of a topic is known.", "topic"
+        )
+        self.peers = gauge(
+            "peers_timestamp_seconds", "Day of the tables of peers in use; absent without any.", "partition"
+        )
+        self.flush_seconds = Histogram(
+            "vitals_flush_seconds", "Time of a commit: outputs, changelog, offsets.", registry=registry
+        )
+        self.flush_records = counter("flush_records_total", "Records written and acknowledged.")
+        self.send_errors = counter("send_errors_total", "Writes the broker refused; each is tried again.")
+        self.restore_remaining = gauge("restore_records_remaining", "Changelog records still to be read.")
+        self.ready = gauge("ready", "1 while /readyz says ready, else 0.")
+        self.last_progress = gauge("last_progress_timestamp_seconds", "When the worker last got something done.")
+        # A counter that begins with its first count never shows an increase: what alerts watch begins at 0.
+        for topic in (*SOURCES, REPARTITION, PEERS):
+            self.removed.labels(topic)
+        for topic in SOURCES:
+            for reason in REASONS:
+                self.dead_letters.labels(topic, reason)
+        build = gauge("build_info", "What runs.", "version", "policy")
+        self._build = build
+
+    def describe(self, policy: str) -> None:
+        """Say what runs."""
+        self._build.labels(package_version(), policy).set(1)

@@ -1,0 +1,1 @@
+"""Alerts: conditions, state at window boundaries, messages, storms, idle sources, emission."""

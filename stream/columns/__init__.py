@@ -1,0 +1,1 @@
+"""Storage primitives of the engine: panes, columns, distinct members, the hash index, the row schema."""

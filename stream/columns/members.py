@@ -1,0 +1,233 @@
+"""Distinct users or features of an account, exactly, in O(1) an event.
+
+Owns, for every (account, member), the newest pane it was seen in, and for every account a ring that counts members by
+that pane. The number of distinct members in a window is a sum over the ring. Order-independent: a member's pane only
+grows. Only hashes of names are kept. Saved in pages of 512 members so that an account of a million users stays under
+a broker's record limit. Called by `stream.engine.engine` and `stream.measures`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns.columns import Rows
+from stream.columns.hash_index import Hashes, HashIndex, mix
+from stream.columns.panes import UNIT_MS, Unit, slots_passed, window_slots
+
+PAGE_MEMBERS = 512
+PAGE_ENTRY = np.dtype([("hash", "<u8"), ("pane", "<i4")])
+T = TypeVar("T", bound=np.generic)
+_NEVER = np.iinfo(np.int32).min
+_TIDY_FROM = 4096
+
+
+class Page(NamedTuple):
+    """One page of a row's members to write; `value` is None when the page is gone."""
+
+    row: int
+    number: int
+    value: bytes | None
+
+
+class Members:
+    """The distinct members of every row."""
+
+    def __init__(self, name: str, unit: Unit, panes: int) -> None:
+        """`panes` is the longest window that reads this column."""
+        self.name = name
+        self.unit: Unit = unit
+        self.panes = panes
+        self.newest: int | None = None
+        self.ring = np.zeros((0, panes), dtype=np.uint32)
+        self._taken = np.zeros(0, dtype=np.int64)
+        self._reset()
+        self._dirty: list[NDArray[np.int64]] = []
+
+    def _reset(self) -> None:
+        self._index = HashIndex()
+        self._owner = np.zeros(0, dtype=np.int32)
+        self._hash: Hashes = np.zeros(0, dtype=np.uint64)
+        self._pane = np.zeros(0, dtype=np.int32)
+        self._page = np.zeros(0, dtype=np.uint16)
+
+    def __len__(self) -> int:
+        """How many members are held."""
+        return len(self._index)
+
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        arrays = (self.ring, self._taken, self._owner, self._hash, self._pane, self._page)
+        return self._index.nbytes() + sum(int(array.nbytes) for array in arrays)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        ring = np.zeros((capacity, self.panes), dtype=np.uint32)
+        ring[: len(self.ring)] = self.ring
+        taken = np.zeros(capacity, dtype=np.int64)
+        taken[: len(self._taken)] = self._taken
+        self.ring, self._taken = ring, taken
+
+    def advance(self, as_of_ms: int) -> None:
+        """Forget members last seen before every window; drop their memory when they are many."""
+        pane = as_of_ms // UNIT_MS[self.unit]
+        if self.newest is not None and pane > self.newest:
+            self.ring[:, slots_passed(self.newest, pane, self.panes)] = 0
+        self.newest = pane if self.newest is None else max(pane, self.newest)
+        held = len(self)
+        if held >= _TIDY_FROM and held - int(self.ring.sum()) > held // 2:
+            self._tidy()
+
+    def read(self, rows: Rows, window: int) -> NDArray[np.float64]:
+        """Distinct members in the window of each row, float64 (k,)."""
+        assert self.newest is not None
+        counts = self.ring[rows]
+        if window < self.panes:
+            counts = counts[:, window_slots(self.newest, self.panes, window)]
+        return np.asarray(counts.sum(axis=1), dtype=np.float64)
+
+    def excerpt(self, rows: Rows) -> Members:
+        """A copy of some rows' counts, numbered anew from 0, to advance and read; it knows no member by name."""
+        part = Members(self.name, self.unit, self.panes)
+        part.newest, part.ring = self.newest, self.ring[rows]
+        return part
+
+    def aggregate(self, rows: Rows, times: NDArray[np.int64], hashes: Hashes) -> None:
+        """Take in sightings: row, time (ms) and member hash of each, shape (k,); a hash of 0 is nobody."""
+        assert self.newest is not None, "advance comes before fold"
+        panes = times // UNIT_MS[self.unit]
+        inside = (hashes != 0) & (panes > self.newest - self.panes)
+        if not inside.all():
+            rows, panes, hashes = rows[inside], panes[inside], hashes[inside]
+        if len(rows):
+            self._see(rows, hashes, panes.astype(np.int32), None)
+
+    def _see(self, rows: Rows, hashes: Hashes, panes: NDArray[np.int32], pages: NDArray[np.uint16] | None) -> None:
+        positions, new = self._index.add(mix(rows, hashes))
+        if new.any():
+            self._enrol(rows[new], hashes[new], positions[new], None if pages is None else pages[new])
+        seen = np.unique(positions)
+        before = self._pane[seen]
+        np.maximum.at(self._pane, positions, panes)
+        after = self._pane[seen]
+        moved = after > before
+        seen, before, after = seen[moved], before[moved], after[moved]
+        owners = self._owner[seen].astype(np.int64)
+        ring = self.ring.reshape(-1)
+        np.add.at(ring, owners * self.panes + after % self.panes, 1)
+        assert self.newest is not None
+        counted = before > self.newest - self.panes
+        np.subtract.at(ring, owners[counted] * self.panes + before[counted] % self.panes, 1)
+        if pages is None:
+            self._dirty.append(np.unique(owners << 16 | self._page[seen]))
+
+    def _enrol(
+        self, rows: Rows, hashes: Hashes, positions: NDArray[np.int64], pages: NDArray[np.uint16] | None
+    ) -> None:
+        held = len(self._index)
+        if held > len(self._owner):
+            room = max(held, len(self._owner) * 3 // 2)
+            self._owner = _stretch(self._owner, room, 0)
+            self._hash = _stretch(self._hash, room, 0)
+            self._pane = _stretch(self._pane, room, _NEVER)
+            self._page = _stretch(self._page, room, 0)
+        self._owner[positions] = rows
+        self._hash[positions] = hashes
+        self._pane[positions] = _NEVER
+        if pages is None:
+            slots = self._taken[rows] + _rank(rows)
+            np.maximum.at(self._taken, rows, slots + 1)
+            pages = (slots // PAGE_MEMBERS).astype(np.uint16)
+        self._page[positions] = pages
+
+    def save(self) -> list[Page]:
+        """Pages that changed since the last call, each row's in ascending order, then those that are gone."""
+        result: list[Page] = []
+        gone: list[Page] = []
+        if self._dirty:
+            dirty = np.unique(np.concatenate(self._dirty))
+            mine = np.zeros(len(self.ring), dtype=bool)
+            mine[dirty >> 16] = True
+            held = len(self._index)
+            selected = np.flatnonzero(mine[self._owner[:held]])
+            keys = self._owner[selected].astype(np.int64) << 16 | self._page[selected]
+            order = np.argsort(keys, kind="stable")
+            selected, keys = selected[order], keys[order]
+            entries = np.empty(len(selected), dtype=PAGE_ENTRY)
+            entries["hash"] = self._hash[selected]
+            entries["pane"] = self._pane[selected]
+            blob, width = entries.tobytes(), PAGE_ENTRY.itemsize
+            starts = np.searchsorted(keys, dirty, side="left").tolist()
+            ends = np.searchsorted(keys, dirty, side="right").tolist()
+            for key, start, end in zip(dirty.tolist(), starts, ends, strict=True):
+                page = Page(key >> 16, key & 0xFFFF, blob[start * width : end * width] or None)
+                (result if page.value else gone).append(page)
+        self._dirty.clear()
+        return result + gone
+
+    def load(self, rows: Rows, numbers: NDArray[np.int64], values: list[bytes]) -> None:
+        """Take pages from a changelog: row and page number of each, and its bytes."""
+        if self.newest is None or not values:
+            return  # without a moment, no row was ever written: the events of these pages come again
+        entries = np.frombuffer(b"".join(values), dtype=PAGE_ENTRY)
+        sizes = np.array([len(value) // PAGE_ENTRY.itemsize for value in values], dtype=np.int64)
+        owners, pages = np.repeat(rows, sizes), np.repeat(numbers, sizes)
+        np.maximum.at(self._taken, rows, numbers * PAGE_MEMBERS + sizes)
+        # A crash between pages and rows leaves panes that the state has not reached: their events come again.
+        panes = np.minimum(entries["pane"], self.newest).astype(np.int32)
+        alive = panes > self.newest - self.panes
+        # In the order of pages, so that tidying moves members to lower pages only: those are written first.
+        selected = np.flatnonzero(alive)[np.lexsort((pages[alive], owners[alive]))]
+        self._see(owners[selected], entries["hash"][selected], panes[selected], pages[selected].astype(np.uint16))
+        filled = np.zeros(len(values), dtype=bool)
+        filled[np.repeat(np.arange(len(values)), sizes)[alive]] = True
+        self._dirty.append(rows[~filled] << 16 | numbers[~filled])
+
+    def _tidy(self) -> None:
+        """Drop members no window reaches; rows that lost some are laid out anew and written again."""
+        assert self.newest is not None
+        held = len(self._index)
+        alive = self._pane[:held] > self.newest - self.panes
+        lost = np.unique(self._owner[:held][~alive]).astype(np.int64)
+        owner = self._owner[:held][alive]
+        hashes, pane, page = self._hash[:held][alive], self._pane[:held][alive], self._page[:held][alive]
+        changed = np.zeros(len(self.ring), dtype=bool)
+        changed[lost] = True
+        moving = changed[owner]
+        slots = _rank(owner[moving].astype(np.int64))
+        page[moving] = (slots // PAGE_MEMBERS).astype(np.uint16)
+        pages_before = -(-self._taken[lost] // PAGE_MEMBERS)
+        self._taken[lost] = 0
+        np.maximum.at(self._taken, owner[moving].astype(np.int64), slots + 1)
+        pages_after = -(-self._taken[lost] // PAGE_MEMBERS)
+        # Pages left empty are dirty too: they are deleted, unless new members have come into them by the next save.
+        self._dirty.append(_page_keys(lost, np.zeros_like(pages_before), np.maximum(pages_before, pages_after)))
+        self._index = HashIndex.of(mix(owner.astype(np.int64), hashes))
+        self._owner, self._hash, self._pane, self._page = owner, hashes, pane, page
+
+
+def _stretch(array: NDArray[T], size: int, fill: int) -> NDArray[T]:
+    grown = np.full(size, fill, dtype=array.dtype)
+    grown[: len(array)] = array
+    return grown
+
+
+def _rank(rows: Rows) -> NDArray[np.int64]:
+    """How many equal rows come before each, int64 (k,)."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.append(True, ordered[1:] != ordered[:-1]) if len(rows) else np.zeros(0, dtype=bool)
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[order] = np.arange(len(rows)) - first
+    return rank
+
+
+def _page_keys(rows: Rows, first: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keys of pages first..end-1 of each row."""
+    sizes = np.maximum(end - first, 0)
+    numbers = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(first, sizes)
+    keys: NDArray[np.int64] = np.repeat(rows, sizes) << 16 | numbers
+    return keys

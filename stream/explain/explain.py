@@ -1,0 +1,140 @@
+"""Why a score is what it is, and what would change it, in words and numbers.
+
+Owns the reading of a score message: which factors cost most, and the smallest change of each that alone would lift
+the account a band. Pure; called by `vitals explain`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import Struct
+
+from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
+from stream.explain.forecast import Forecast
+from stream.explain.selector import SelectedScore, UnknownScoreError, normaliser_in
+from stream.explain.since import Since
+from stream.explain.text import factor_words
+from stream.policy.band_index import BAND_DECIMALS
+from stream.policy.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
+
+_FULL = 100.0
+_CLOSE = 1e-9
+
+
+class Lift(Struct, omit_defaults=True):
+    """A change of one measure that alone lifts the score a band: its value now, the value needed, and its points.
+
+    `points` is null for an additive score, which has none. With `of_peers` the values are percentiles among peers.
+    """
+
+    measure: str
+    value: float | None
+    needed: float
+    points: float | None
+    of_peers: bool = False
+
+
+class Explanation(Struct):
+    """One account: score, band, factors by what they cost, the same in words, and ways up.
+
+    `since` and `ahead` need events; `needs_files` names what is missing where only the score message was at hand.
+    """
+
+    account_id: str
+    score: str
+    value: float
+    band: str
+    as_of: int
+    factors: list[Factor]
+    next_band: str | None
+    missing_points: float
+    lifts: list[Lift]
+    policy: str
+    words: list[str]
+    since: Since | None = None
+    ahead: Forecast | None = None
+    needs_files: list[str] = []
+    segment: str | None = None
+    exceptions: list[str] = []
+    override: Override | None = None
+
+
+def value_of(message: ScoreMessage, selected: SelectedScore) -> ScoreValue:
+    """The chosen score of a message. Raises `UnknownScoreError` when the message was made by a policy without it."""
+    if selected.name not in message.scores:
+        held = ", ".join(message.scores)
+        raise UnknownScoreError(f"{message.account_id} was scored by {message.policy}, which has only {held}")
+    return message.scores[selected.name]
+
+
+def explain_message(message: ScoreMessage, selected: SelectedScore) -> Explanation:
+    """Take a score apart. `selected` must be of the policy that the message was scored by."""
+    score, raw = value_of(message, selected), message.raw or {}
+    by_name = {measure.name: measure for measure in selected.measures}
+    bands = selected.bands_in(message.segment)
+    factors = sorted(score.factors, key=lambda factor: (-_cost(factor), factor.measure))
+    # Rounded as the band itself is: 69.99999999999999 is not below 70.
+    higher = [band for band in bands if band.from_ > round(score.value, BAND_DECIMALS)]
+    return Explanation(
+        account_id=message.account_id,
+        score=selected.name,
+        value=score.value,
+        band=score.band,
+        as_of=message.as_of,
+        factors=factors,
+        next_band=higher[0].name if higher else None,
+        missing_points=higher[0].from_ - score.value if higher else 0.0,
+        lifts=_lifts(score, selected, message.segment, higher[0].from_) if higher else [],
+        policy=message.policy,
+        words=[factor_words(factor, by_name.get(factor.measure), raw.get(factor.measure)) for factor in factors],
+        segment=message.segment if selected.score.segments else None,
+        exceptions=score.exceptions or [],
+        override=message.override,
+    )
+
+
+def _cost(factor: Factor) -> float:
+    """Points of the score that this factor leaves on the table."""
+    return factor.weight * (_FULL - (factor.points or 0.0)) if factor.points is not None else 0.0
+
+
+def _lifts(score: ScoreValue, selected: SelectedScore, segment: str | None, target: float) -> list[Lift]:
+    if score.exceptions:
+        return []  # what limits the score has to go first
+    by_name = {measure.name: measure for measure in selected.measures}
+    lifts = []
+    for factor in score.factors:
+        measure = by_name.get(factor.measure)
+        if measure is None or not factor.weight:
+            continue
+        of_peers = measure.compare == "peers"
+        if selected.scale is not None:
+            now = factor.value or 0.0
+            needed = now + (target - score.value) / (factor.weight * selected.scale)
+            if not of_peers or 0.0 <= needed <= _FULL:
+                lifts.append(Lift(factor.measure, now, needed, None, of_peers))
+        elif factor.points is not None:
+            wanted = factor.points + (target - score.value) / factor.weight
+            value = _value_for(normaliser_in(measure, segment), wanted, factor.value)
+            if value is not None and (not of_peers or 0.0 <= value <= _FULL):
+                lifts.append(Lift(factor.measure, factor.value, value, wanted, of_peers))
+    return sorted(lifts, key=lambda lift: (lift.points or 0.0, lift.measure))
+
+
+def _value_for(normaliser: Normaliser | None, points: float, now: float | None) -> float | None:
+    """The value nearest to now that gives at least these points, or None when no value does."""
+    if normaliser is None or points > _FULL + _CLOSE:
+        return None
+    candidates: list[float] = []
+    if isinstance(normaliser, Linear):
+        return normaliser.invert(min(points, _FULL))
+    if isinstance(normaliser, Decay):
+        return normaliser.invert(points) if points > 0 else now
+    if isinstance(normaliser, Tiers):
+        candidates = [start for start, _ in normaliser.steps]
+    elif isinstance(normaliser, Threshold):
+        candidates = [normaliser.average, normaliser.good]
+    enough = [value for value in candidates if normaliser.points(np.array([value]))[0] >= points - _CLOSE]
+    if now is None:
+        return enough[0] if enough else None
+    return min(enough, key=lambda value: abs(value - now), default=None)

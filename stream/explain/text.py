@@ -1,0 +1,151 @@
+"""A factor of a score in words that can be read aloud.
+
+Owns the sentences: what a measure counts, its points, its weight, what it gives. Numbers come from the factor, meanings
+from the policy's measure. Pure; called by `stream.explain.explain`.
+"""
+
+from __future__ import annotations
+
+from schemas.outputs import Factor
+from stream.plan.models import BASE, CLAMPING, EXCEPTION
+from stream.policy.measures import FACTS_SOURCE
+from stream.policy.policy import Measure
+
+_NOUNS = {
+    "product-usage": "usage events",
+    "support-tickets": "ticket events",
+    "surveys": "survey answers",
+    "billing": "billing events",
+    "engagement": "engagement events",
+    "controls": "words of people",
+    "signals": "signals",
+}
+_OTHERS = {
+    BASE: "base: what the score begins with",
+    CLAMPING: "clamping: what lies beyond 0 or 100 does not count",
+    EXCEPTION: "exception: what a measure that overrules the average takes",
+}
+_EXTREMES = {"mean": "average", "min": "lowest", "max": "highest", "last": "latest"}
+_PERIODS = {1.0: "an hour", 24.0: "a day", 168.0: "a week"}
+_FULL = 100.0
+
+
+def number(value: float) -> str:
+    """A number for people: two decimals at most, four digits where it is small; 1234.5 is 1,234.5."""
+    if value and abs(value) < 1:
+        return f"{value:.4g}"
+    return f"{value + 0.0:,.2f}".rstrip("0").rstrip(".")
+
+
+def spoken(name: str) -> str:
+    """The name of a measure as people say it."""
+    return name.replace("_", " ")
+
+
+def factor_words(factor: Factor, measure: Measure | None, raw: float | None = None) -> str:
+    """One sentence: value, points, weight, what the factor gives and costs. `measure` None: not in this policy.
+
+    `raw` is the value before it was seen among peers, where the measure is.
+    """
+    if measure is None and factor.measure in _OTHERS:
+        return f"{_OTHERS[factor.measure]}: {factor.contribution:+.1f}."
+    finding = _finding(factor, measure)
+    if measure is not None and measure.compare == "peers":
+        finding = _among_peers(measure, factor.value, raw)
+    begins = f"{spoken(factor.measure)}: {finding}"
+    if factor.points is None and factor.weight:
+        return f"{begins}; each counts {number(factor.weight)}: gives {factor.contribution:+.1f}."
+    if factor.points is None:
+        return f"{begins}; its weight is shared among the others."
+    gives = f"{factor.points:.1f} of 100 points, weight {factor.weight:.0%}: gives {factor.contribution:.1f}"
+    return f"{begins}; {gives}, costs {max(factor.weight * _FULL - factor.contribution, 0.0):.1f}."
+
+
+def _among_peers(measure: Measure, percentile: float | None, raw: float | None) -> str:
+    if raw is None:
+        return f"no value in {_span(measure)}"
+    where = "its peers are not known yet" if percentile is None else f"above {number(percentile)} % of its peers"
+    return f"{_amount(measure, raw)} in {_span(measure)}, {where}"
+
+
+def _finding(factor: Factor, measure: Measure | None) -> str:
+    if measure is None:
+        return "no value" if factor.value is None else f"the value is {number(factor.value)}"
+    if measure.source == FACTS_SOURCE:
+        return _fact(measure, factor.value)
+    span = _span(measure)
+    if factor.value is None:
+        if measure.compare is not None:
+            return f"nothing to compare with before {span}"
+        return f"no value in {span}"
+    if measure.compare is not None:
+        return f"{_subject(measure)} in {span}: {_comparison(measure, factor.value)}"
+    return f"{_amount(measure, factor.value)} in {span}"
+
+
+def _comparison(measure: Measure, value: float) -> str:
+    """How a window stands against those before it."""
+    before = f"its own {measure.blocks} spans before"
+    if measure.compare == "percentile":
+        return f"above {number(value)} % of {before}"
+    if measure.compare == "z":
+        return f"{number(value)} standard deviations from the mean of {before}"
+    change = f"{'+' if value > 0 else ''}{number(value)} %"
+    return f"{change} against the {_length(measure)} before"
+
+
+def _amount(measure: Measure, value: float) -> str:
+    told, events, stat = number(value), _events(measure), measure.stat
+    if stat in _EXTREMES and measure.field is not None:
+        return f"{_EXTREMES[stat]} {spoken(measure.field)} of {events} is {told}"
+    if stat in {"distinct_users", "distinct_features", "distinct_roles"}:
+        condition = f" ({_condition(measure.where)})" if measure.where else ""
+        return f"{told} different {stat.removeprefix('distinct_')}{condition}"
+    words = {
+        "count": f"{told} {events}",
+        "rate": f"{told} {events} {_PERIODS.get(measure.per_hours or 0.0, '')}",
+        "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
+        "days_since_last": f"{told} days since the latest of {events}",
+    }
+    if stat in words and measure.field is None:
+        return words[stat]
+    return f"{_subject(measure)} comes to {told}" + (
+        f" {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
+    )
+
+
+def _fact(measure: Measure, value: float | None) -> str:
+    field = spoken(measure.field or "")
+    if value is None:
+        return f"the profile has no {field}"
+    if measure.stat == "value":
+        return f"{field} is {number(value)}"
+    return f"{number(value)} days {'since' if measure.stat == 'days_since' else 'until'} {field}"
+
+
+def _subject(measure: Measure) -> str:
+    """What is counted, as the beginning of a sentence."""
+    events = _events(measure)
+    if measure.weights is not None:
+        return f"the sum of {events}, weighted by {spoken(measure.weights[0])},"
+    if measure.field is not None:
+        return f"the total {spoken(measure.field)} of {events}"
+    return events
+
+
+def _events(measure: Measure) -> str:
+    events = _NOUNS.get(measure.source, f"{measure.source} events")
+    return f"{events} ({_condition(measure.where)})" if measure.where else events
+
+
+def _condition(where: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    return ", ".join(f"{spoken(field)} {' or '.join(values)}" for field, values in where)
+
+
+def _length(measure: Measure) -> str:
+    panes, unit = measure.window.panes, measure.window.unit
+    return unit if panes == 1 else f"{panes} {unit}s"
+
+
+def _span(measure: Measure) -> str:
+    return f"the last {_length(measure)}"

@@ -1,0 +1,1 @@
+"""Events on their way into columns: merge by record time, duplicates, lateness, aggregation."""

@@ -1,0 +1,124 @@
+"""Which event ids have been seen: bounded, exact within its horizon, saved in small segments.
+
+Owns two generations of id hashes of one source: when the current one is full it becomes the previous one and a new
+one begins, so that between `capacity` and twice as many of the latest ids are known. Called by `stream.engine.engine`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns.hash_index import Hashes, HashIndex
+
+SEGMENT_IDS = 4096
+
+
+class Segment(NamedTuple):
+    """A piece of a generation to write: the ids' hashes, or None when the generation is forgotten."""
+
+    generation: int
+    number: int
+    value: bytes | None
+
+
+class SeenIds:
+    """The ids of one source in one partition."""
+
+    def __init__(self, capacity: int) -> None:
+        """`capacity` is how many of the latest ids are surely known."""
+        self.capacity = capacity
+        self.generation = 0
+        self._current = HashIndex()
+        self._previous = HashIndex()
+        self._since: dict[int, int] = {}
+        self._pending: list[Hashes] = []
+        self._open: Hashes = np.zeros(0, dtype=np.uint64)
+        self._next = 0
+        self._segments: dict[int, int] = {}
+        self._forgotten: list[Segment] = []
+        self._closed: list[Segment] = []
+
+    @property
+    def horizon_ms(self) -> int | None:
+        """Record time (ms) since which every id is known; None before the first."""
+        return min(self._since.values(), default=None)
+
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        return self._current.nbytes() + self._previous.nbytes()
+
+    def add(self, ids: Hashes, stamp_ms: int) -> NDArray[np.bool_]:
+        """Which ids are new, bool (n,); all of them are known from now on. `stamp_ms`: record time of the first."""
+        if not len(ids):
+            return np.zeros(0, dtype=bool)
+        known = self._previous.contains(ids)
+        _, new = self._current.add(ids)
+        fresh = new & ~known
+        if new.any():
+            self._since.setdefault(self.generation, stamp_ms)
+            self._pending.append(ids[new])
+            if len(self._current) >= self.capacity:
+                self._rotate()
+        return fresh
+
+    def _rotate(self) -> None:
+        self._closed.extend(self._take_pending())
+        self._open, self._next = np.zeros(0, dtype=np.uint64), 0
+        old = self.generation - 1
+        self._forgotten.extend(Segment(old, number, None) for number in range(self._segments.pop(old, 0)))
+        self._since.pop(old, None)
+        self._previous, self._current = self._current, HashIndex()
+        self.generation += 1
+
+    def _take_pending(self) -> list[Segment]:
+        if not self._pending:
+            return []
+        ids = np.concatenate([self._open, *self._pending])
+        self._pending.clear()
+        since = np.array([self._since[self.generation]], dtype=np.int64).tobytes()
+        segments = []
+        for start in range(0, len(ids), SEGMENT_IDS):
+            part = ids[start : start + SEGMENT_IDS]
+            segments.append(Segment(self.generation, self._next, since + part.tobytes()))
+            self._open = part
+            self._next += 1
+        if len(self._open) < SEGMENT_IDS:
+            # The last segment is not full: the next save writes it again, longer.
+            self._next -= 1
+        else:
+            self._open = np.zeros(0, dtype=np.uint64)
+        self._segments[self.generation] = segments[-1].number + 1
+        return segments
+
+    def save(self) -> list[Segment]:
+        """What changed since the last call: segments to write, then those to forget."""
+        segments = self._closed + self._take_pending() + self._forgotten
+        self._closed, self._forgotten = [], []
+        return segments
+
+    def load(self, segments: list[Segment]) -> None:
+        """Take segments from a changelog; the two newest generations count, older ones are forgotten."""
+        kept: dict[int, list[Segment]] = {}
+        for segment in segments:
+            kept.setdefault(segment.generation, []).append(segment)
+        if not kept:
+            return
+        self.generation = max(kept)
+        for generation, parts in sorted(kept.items()):
+            parts.sort()
+            self._segments[generation] = parts[-1].number + 1
+            if generation < self.generation - 1:
+                self._forgotten.extend(Segment(generation, part.number, None) for part in parts)
+                continue
+            values = [part.value for part in parts if part.value]
+            self._since[generation] = int(np.frombuffer(values[0][:8], dtype=np.int64)[0])
+            index = self._current if generation == self.generation else self._previous
+            index.add(np.frombuffer(b"".join(value[8:] for value in values), dtype=np.uint64))
+            if generation == self.generation:
+                last = np.frombuffer(values[-1][8:], dtype=np.uint64)
+                full = len(last) >= SEGMENT_IDS
+                self._open = np.zeros(0, dtype=np.uint64) if full else last.copy()
+                self._next = parts[-1].number + (1 if full else 0)

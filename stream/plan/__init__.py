@@ -1,0 +1,1 @@
+"""A policy compiled into arrays: columns, score models, alert rules, segments."""

@@ -1,0 +1,1 @@
+"""What is published and when: effects, thresholds, encoders, the last-published baseline."""

@@ -1,0 +1,60 @@
+"""What the engine causes: messages to publish, records to dead-letter or forward, counts. Data only.
+
+Returned by `stream.engine.engine`, carried out by `agents.worker.processor`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+B_co = TypeVar("B_co", bound=bytes | None, covariant=True)
+
+
+class Message(NamedTuple, Generic[B_co]):
+    """One record to write: key and value, both always there (`bytes`) or not; `timestamp_ms` None: now."""
+
+    key: B_co
+    value: B_co
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_ms: int | None = None
+
+
+class DeadLetter(NamedTuple):
+    """A record that can not be used: the batch it came in, its offset there, one of `schemas.codecs.REASONS`, words."""
+
+    batch: int
+    offset: int
+    reason: str
+    message: str
+
+
+class Forward(NamedTuple):
+    """A record that belongs to another partition: the batch it came in, its offset there, the account it is of."""
+
+    batch: int
+    offset: int
+    account: str
+
+
+@dataclass(slots=True)
+class Effects:
+    """Everything one call of the engine causes, in order."""
+
+    scores: list[Message[bytes]] = field(default_factory=list)
+    changes: list[Message[bytes]] = field(default_factory=list)
+    alerts: list[Message[bytes]] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(source, outcome) of every record given, `replayed` ones too."""
+    causes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Score changes by (score, cause)."""
+    alerted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Alerts by (rule, status)."""
+    flaps: Counter[str] = field(default_factory=Counter)
+    """Alerts that fired less than a day after they were resolved, by rule."""
+    shadow: list[Message[bytes]] = field(default_factory=list)
+    """What a candidate policy says of accounts (see `stream.recovery.shadow`)."""

@@ -1,0 +1,1 @@
+"""The state as changelog records: snapshot, restore, and what was published before a crash."""

@@ -1,0 +1,1 @@
+"""Values to points to scores, with hysteresis and peer percentiles."""

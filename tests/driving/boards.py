@@ -1,0 +1,150 @@
+"""Boards filled with records of our own making, for tests of the board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.testclient import TestClient
+
+from agents.board.state.board import Board, Record
+from agents.board.views.inputs import Inputs, NoInputs
+from agents.board.web.app import build_app
+from agents.board.web.controls import AlertControl, Controls
+from agents.board.web.pages import Pages
+from agents.settings.settings import Settings, load_settings
+from schemas.outputs import Alert, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue, ShadowMessage
+from schemas.topics import ALERTS, CHANGES, DAY_MS, SCORES, SHADOW
+
+NOON = 1_790_000_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
+"""A noon; UTC."""
+POLICY = "p@1"
+TOKEN = "a-token-of-24-characters"
+
+
+def band_of(value: float) -> str:
+    return "healthy" if value >= 70 else "attention" if value >= 40 else "at-risk"
+
+
+def score(account: str, value: float, as_of: int = NOON, **more: Any) -> Record:
+    """A record of `health.scores` with one score, made of two measures."""
+    factors = [Factor("usage", 3.0, value, 0.5, value / 2), Factor("tickets", 1.0, value, 0.5, value / 2)]
+    values = {
+        "health": ScoreValue(value, more.pop("band", band_of(value)), factors, confidence=more.pop("confidence", None))
+    }
+    message = ScoreMessage(account, as_of, more.pop("revision", 1), POLICY, more.pop("segment", None), values, **more)
+    return Record(SCORES, account.encode(), msgspec.json.encode(message), as_of)
+
+
+def gone(account: str) -> Record:
+    return Record(SCORES, account.encode(), None, NOON)
+
+
+def change(account: str, time: int, before: float | None, after: float, **more: Any) -> Record:
+    """A record of `health.score-changes`; all of it is the measure `usage`, unless `parts` say otherwise."""
+    begin = 0.0 if before is None else before
+    parts = more.pop("parts", {"usage": after - begin})
+    factors = [FactorChange(name, 0.0, delta, delta) for name, delta in parts.items()]
+    made = ScoreChange(
+        more.pop("id", f"{account}-{time}"),
+        account,
+        time,
+        "health",
+        begin,
+        after,
+        None if before is None else band_of(before),
+        band_of(after),
+        more.pop("cause", "event"),
+        factors,
+        more.pop("policy", POLICY),
+        more.pop("revision", time // 1000),
+        **more,
+    )
+    return Record(CHANGES, account.encode(), msgspec.json.encode(made), time)
+
+
+def alert(account: str, rule: str = "low", starts_at: int = NOON, **more: Any) -> Record:
+    made = Alert(
+        more.pop("id", f"{account}{rule}{starts_at}{more.get('ends_at')}{more.get('acknowledged_at')}"),
+        f"f-{account}-{rule}",
+        account,
+        rule,
+        more.pop("severity", "warning"),
+        "firing" if more.get("ends_at") is None else "resolved",
+        starts_at,
+        30.0,
+        "at-risk",
+        f"{account} is low",
+        more.pop("labels", {"rule": rule}),
+        {"reason": "usage -8"},
+        **more,
+    )
+    return Record(ALERTS, account.encode(), msgspec.json.encode(made), starts_at)
+
+
+def profile(account: str, time: int = NOON, **fields: Any) -> Record:
+    value = msgspec.json.encode({"id": f"p{time}", "account_id": account, "time": time, **fields})
+    return Record("accounts", account.encode(), value, time)
+
+
+def shadow(account: str, value: float, *alerts: str) -> Record:
+    scores = {"health": ScoreValue(value, band_of(value), [])}
+    message = ShadowMessage(account, NOON, 1, "candidate@2", None, scores, alerts=list(alerts))
+    return Record(SHADOW, account.encode(), msgspec.json.encode(message), NOON)
+
+
+def journey(account: str, *values: float, end: int = NOON, every: int = DAY_MS) -> list[Record]:
+    """An account whose score takes these values, the last one at `end`."""
+    times = [end - every * (len(values) - 1 - at) for at in range(len(values))]
+    steps = zip(times, (None, *values[:-1]), values, strict=True)
+    return [*(change(account, time, before, after) for time, before, after in steps), score(account, values[-1], end)]
+
+
+def board_of(*records: Record) -> Board:
+    """A board that has read these to the end."""
+    board = Board()
+    board.take(records)
+    for progress in board.progress.values():
+        progress.there = True
+    board.settle()
+    return board
+
+
+class KeptControls:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.sent: list[AlertControl] = []
+
+    def send(self, control: AlertControl) -> None:
+        self.sent.append(control)
+
+    def close(self) -> None:
+        pass
+
+
+def settings(**given: Any) -> Settings:
+    return load_settings(**given)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def client_of(
+    board: Board,
+    controls: Controls | None = None,
+    pages: Pages | None = None,
+    inputs: Inputs | None = None,
+    **given: Any,
+) -> TestClient:
+    """A client of the whole application, as from another process of this machine."""
+    app = build_app(
+        board,
+        settings(**given),
+        controls=controls or KeptControls(),
+        inputs=inputs or NoInputs(),
+        pages=pages or Pages(),
+        failed=_raise,
+    )
+    return TestClient(app, headers={"Host": "localhost"}, follow_redirects=False)

@@ -1,0 +1,259 @@
+"""Engines driven over a log of records the way a worker drives them: cut anywhere, in any mode, watched at borders.
+
+Owns the way from the log's records to batches (the worker's own) and from the engine's messages back to what the oracle
+says. Must not know any expected value. Called by the property tests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from hypothesis import strategies as st
+
+from agents.worker.records import read
+from schemas.outputs import Alert, ScoreChange, ScoreMessage
+from schemas.topics import ORIGIN_HEADER
+from stream.accounts.alert_lifecycle import is_open
+from stream.engine.engine import Engine, Mode
+from stream.ingest.merge import Fetch, Merge
+from stream.plan.plan import Plan, compile_plan
+from stream.policy.policy import parse_policy
+from stream.publishing.trigger import Trigger
+from stream.recovery import changelog
+from stream.recovery.alert_reconciler import Retelling, position_of
+from tests.oracle.engine import AccountScore, Record, merged
+from tests.strategies.policies import LATEST_MS, NOW_MS, logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+    from stream.columns.columns import Rows
+    from stream.publishing.effects import Effects
+    from stream.scoring.scoring import Scored
+
+CATCHING_UP = (Mode.EXACT, Mode.CONFLATED)
+CLOSE = 1e-9
+
+
+def plan_of(policy_text: str) -> Plan:
+    return compile_plan(parse_policy(policy_text, "policy.toml"))
+
+
+def fetch_of(records: Sequence[Record]) -> Fetch:
+    """What a worker makes of records that it fetched together from one source partition."""
+    fetched = [
+        SimpleNamespace(
+            offset=record.offset,
+            timestamp=record.timestamp_ms,
+            key=record.key,
+            value=record.value,
+            headers=[] if record.origin is None else [(ORIGIN_HEADER, record.origin.encode())],
+        )
+        for record in records
+    ]
+    return read(records[0].source, fetched, fetched[-1].offset + 1)
+
+
+def fetches_of(records: Sequence[Record]) -> list[Fetch]:
+    """One fetch a source, each in the order of its offsets."""
+    by_source: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.offset):
+        by_source.setdefault(record.source, []).append(record)
+    return [fetch_of(part) for part in by_source.values()]
+
+
+class AtBoundaries(Engine):
+    """An engine that is looked at whenever all accounts have been scored at a border."""
+
+    def _publish(
+        self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
+    ) -> None:
+        super()._publish(rows, mode, effects, trigger, scored)
+        assert self.as_of is not None
+        if trigger is not Trigger.EVENTS and mode is not Mode.CONFLATED and not self.as_of % self.plan.boundary_ms:
+            self.look(self.as_of, effects)
+
+    def look(self, boundary_ms: int, effects: Effects) -> None:
+        """Take note of what there is to see."""
+
+
+class Watched(AtBoundaries):
+    """An engine that notes every account's score, and which alerts are open, whenever it sweeps at a border."""
+
+    def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
+        super().__init__(plan, dedup_ids=dedup_ids)
+        self.boundaries: dict[int, dict[str, AccountScore]] = {}
+        self.open_at: dict[int, set[tuple[str, str]]] = {}
+
+    def look(self, boundary_ms: int, effects: Effects) -> None:
+        del effects
+        self.boundaries[boundary_ms] = scores_of(self)
+        self.open_at[boundary_ms] = open_episodes(self)
+
+
+def open_episodes(engine: Engine) -> set[tuple[str, str]]:
+    """(account, rule) of every alert that is firing, as the engine's rows have it."""
+    accounts = engine.accounts
+    rows, rules = np.nonzero(is_open(accounts.alerts.phase[: len(accounts)]))
+    pairs = zip(rows.tolist(), rules.tolist(), strict=True)
+    return {(accounts.index.names[row], engine.plan.rules[rule].name) for row, rule in pairs}
+
+
+def scores_of(engine: Engine) -> dict[str, AccountScore]:
+    """Every account's score now, from the messages that the engine would publish."""
+    return {
+        message.account_id: _account_score(message)
+        for message in (msgspec.json.decode(sent.value, type=ScoreMessage) for sent in engine.current().scores)
+    }
+
+
+def _account_score(message: ScoreMessage) -> AccountScore:
+    (score,) = message.scores.values()
+    factors = [(factor.measure, factor.value, factor.points, factor.contribution) for factor in score.factors]
+    return AccountScore(score.value, score.band, factors)
+
+
+def assert_same(found: dict[str, AccountScore], expected: dict[str, AccountScore], where: object = "") -> None:
+    """Fail unless scores, bands and factors are the same within 1e-9."""
+    assert found.keys() == expected.keys(), where
+    for account, score in expected.items():
+        mine = found[account]
+        assert abs(mine.value - score.value) <= CLOSE, (where, account, mine, score)
+        assert mine.band == score.band, (where, account, mine, score)
+        assert abs(sum(factor[3] for factor in mine.factors) - mine.value) <= CLOSE, (where, account, mine)
+        for (name, *numbers), (wanted_name, *wanted) in zip(mine.factors, score.factors, strict=True):
+            assert name == wanted_name
+            for number, right in zip(numbers, wanted, strict=True):
+                assert (number is None) == (right is None), (where, account, name, mine, score)
+                if number is not None and right is not None:
+                    assert abs(number - right) <= CLOSE * max(1.0, abs(right)), (where, account, name, mine, score)
+
+
+@dataclass
+class Drive:
+    """One partition's engine, its waiting line, and everything it has said."""
+
+    engine: Engine
+    merge: Merge = field(default_factory=Merge)
+    mode: Mode = Mode.HEAD
+    scores: list[ScoreMessage] = field(default_factory=list)
+    changes: list[ScoreChange] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    raw: list[bytes] = field(default_factory=list)
+    """Changes and alerts as they were sent."""
+    topic: dict[bytes, bytes] = field(default_factory=dict)
+    """The changelog, compacted."""
+    positions: list[bytes] = field(default_factory=list)
+    """How far the engine had come when it told each alert."""
+    told: Retelling | None = None
+    """What readers of alerts were told before a crash."""
+
+    def note(self, effects: Effects) -> None:
+        if self.told is not None:
+            self.told.hold(effects)
+        self.positions += [position_of(self.engine)] * len(effects.alerts)
+        self.scores += [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in effects.scores]
+        self.changes += [msgspec.json.decode(sent.value, type=ScoreChange) for sent in effects.changes]
+        self.alerts += [msgspec.json.decode(sent.value, type=Alert) for sent in effects.alerts]
+        self.raw += [sent.value for sent in (*effects.changes, *effects.alerts)]
+        self.outcomes += effects.outcomes
+
+    def agree(self) -> None:
+        """Having caught up, tell readers of alerts what they were told otherwise before a crash."""
+        assert self.told is not None
+        assert self.told.due(self.engine)
+        told, self.told = self.told, None
+        self.note(told.agree(self.engine))
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Apply records whose predecessors have all been taken."""
+        if self.told is not None and self.mode is not Mode.CONFLATED and self.told.due(self.engine):
+            self.agree()
+        for fetch in fetches_of(records):
+            self.merge.add(fetch)
+        if batches := self.merge.release(lambda _fence: False):
+            self.note(self.engine.step(batches, self.mode, NOW_MS))
+
+    def turn_to(self, mode: Mode) -> None:
+        """Begin to catch up, or arrive at the head, as the processor does."""
+        if mode is Mode.HEAD and self.mode is Mode.CONFLATED:
+            self.note(self.engine.flush(Mode.CONFLATED))
+            self.note(self.engine.caught_up())
+        elif mode is Mode.HEAD and self.mode is Mode.EXACT:
+            self.note(self.engine.flush(Mode.HEAD))
+        self.mode = mode
+
+    def flush(self) -> None:
+        self.note(self.engine.flush(self.mode))
+
+    def save(self) -> None:
+        """Commit the state."""
+        self.flush()
+        for key, value in changelog.snapshot(self.engine):
+            if value is None:
+                self.topic.pop(key, None)
+            else:
+                self.topic[key] = value
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Records taken together, the mode they are taken in, and whether everything held back is flushed after them."""
+
+    records: list[Record]
+    mode: Mode
+    flush: bool
+
+
+@st.composite
+def cuts(
+    draw: DrawFn, records: Sequence[Record], modes: Sequence[Mode] = tuple(Mode), *, largest: int = 30
+) -> list[Cut]:
+    """Cut one partition's records, in merged order, into steps."""
+    size = st.one_of(st.integers(1, 3), st.integers(1, largest))
+    found: list[Cut] = []
+    start = 0
+    while start < len(records):
+        count = draw(size)
+        found.append(Cut(list(records[start : start + count]), draw(st.sampled_from(modes)), draw(st.booleans())))
+        start += count
+    return found
+
+
+def driven(steps: Iterable[Cut], plan: Plan, *, kind: type[Engine] = Engine) -> Drive:
+    """Take all steps and arrive at the head."""
+    drive = Drive(kind(plan))
+    for step in steps:
+        drive.turn_to(step.mode)
+        drive.take(step.records)
+        if step.flush:
+            drive.flush()
+    drive.turn_to(Mode.HEAD)
+    drive.flush()
+    return drive
+
+
+def partitions(log: Iterable[Record]) -> dict[int, list[Record]]:
+    """The records of each partition in merged order."""
+    return merged(log)
+
+
+def plausible_logs(**disturbances: Any) -> SearchStrategy[list[Record]]:
+    """`logs` without deletions of profiles from the future, which a worker refuses like any record from the future."""
+
+    def plausible(log: list[Record]) -> list[Record]:
+        return [
+            record
+            for record in log
+            if record.source != "accounts" or record.value is not None or record.timestamp_ms <= LATEST_MS
+        ]
+
+    return logs(**disturbances).map(plausible)

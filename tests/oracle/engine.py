@@ -1,0 +1,319 @@
+"""The oracle: outcomes, scores and alert episodes of a whole log, computed from scratch, slowly and exactly.
+
+Owns a second reading of docs/reference/policy, to judge the engine by: integers of milliseconds, integers of millionths
+and fractions; a float only where a result leaves. It keeps no state from one answer to the next. This module owns
+order, outcomes and what accounts hold to at borders; beside it, `tests.oracle.policy` reads policies,
+`tests.oracle.measures`, `tests.oracle.scores` and `tests.oracle.bands` score one account.
+Must not know the product's own code: it imports nothing from `schemas`, `stream` or `agents`.
+Called by the tests, with the full log of every input topic.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from tests.oracle.events import ACCOUNTS, Event, Record, RejectedError, read_event
+from tests.oracle.measures import points_of, time_of
+from tests.oracle.policy import Policy, boundary_unit_ms, is_late, read_policy
+from tests.oracle.scores import AccountScores, ScoreOf, score_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tests.oracle.bands import Held
+
+__all__ = [
+    "AccountScore",
+    "AccountScores",
+    "Record",
+    "ScoreOf",
+    "band_episodes",
+    "boundary_scores",
+    "boundary_scores_all",
+    "boundary_unit_ms",
+    "final_scores",
+    "final_scores_all",
+    "merged",
+    "outcomes",
+    "points_of",
+    "read_policy",
+]
+
+Outcome = Literal["applied", "late", "rejected", "duplicate"]
+Status = Literal["firing", "resolved"]
+Factor = tuple[str, float | None, float | None, float]
+Boundaries = dict[tuple[int, int], dict[str, "AccountScore"]]
+AllBoundaries = dict[tuple[int, int], dict[str, AccountScores]]
+Step = tuple[int | None, Event]
+"""An event or profile, and the number of the first border at which it has been read; None is before every event."""
+
+REPARTITION = "vitals-inbox"
+SOURCE_ORDER = (
+    "product-usage",
+    "support-tickets",
+    "surveys",
+    "billing",
+    "engagement",
+    "controls",
+    "signals",
+    ACCOUNTS,
+    REPARTITION,
+)
+
+
+@dataclass(frozen=True)
+class AccountScore:
+    """A policy's first score, its band, and its factors (measure, value, points, contribution) in the policy's order.
+
+    `alert` is the severity the band fires with, or None. A measure whose weight is shared among the others has no
+    value, no points and contribution 0.
+    """
+
+    value: float
+    band: str
+    factors: list[Factor]
+    alert: str | None = None
+
+
+def _first_of(account: AccountScores) -> AccountScore:
+    score = next(iter(account.scores.values()))
+    factors = [(name, value, points, contribution) for name, value, points, _, contribution in score.factors]
+    return AccountScore(score.value, score.band, factors, score.alert)
+
+
+def merged(log: Iterable[Record]) -> dict[int, list[Record]]:
+    """Return the records of each partition number in the order in which its sources advance together.
+
+    That order is by the source partition's newest record timestamp so far, then by source, then by offset.
+    """
+    newest: dict[tuple[int, str], int] = {}
+    keyed: dict[int, list[tuple[int, int, int, Record]]] = {}
+    for record in sorted(log, key=lambda record: record.offset):
+        stream = (record.partition, record.source)
+        newest[stream] = max(newest.get(stream, record.timestamp_ms), record.timestamp_ms)
+        place = (newest[stream], SOURCE_ORDER.index(record.source), record.offset, record)
+        keyed.setdefault(record.partition, []).append(place)
+    return {partition: [place[3] for place in sorted(places)] for partition, places in sorted(keyed.items())}
+
+
+@dataclass
+class Book:
+    """What one partition knows of its accounts.
+
+    Events that count, sorted by time; the profiles that hold; the bands that accounts hold to, by score.
+    """
+
+    events: dict[str, list[Event]] = field(default_factory=dict)
+    profiles: dict[str, Event] = field(default_factory=dict)
+    held: dict[str, dict[str, Held]] = field(default_factory=dict)
+
+    def take(self, event: Event) -> None:
+        """Enter an event, or a profile, of which the latest by (time, id) holds; of equal ones the first that came."""
+        if event.source != ACCOUNTS:
+            insort(self.events.setdefault(event.account_id, []), event, key=time_of)
+            return
+        known = self.profiles.get(event.account_id)
+        if known is None or (event.time_ms, event.event_id) > (known.time_ms, known.event_id):
+            self.profiles[event.account_id] = event
+
+    def clocks_ms(self, policy: Policy, as_of_ms: int) -> dict[str, int]:
+        """Return the clocks of sources that have stalled: their newest event and how long they may be silent."""
+        clocks: dict[str, int] = {}
+        for source, after_ms in policy.stall_after_ms.items():
+            known = [
+                event.time_ms
+                for events in self.events.values()
+                for event in events
+                if event.source == source and event.time_ms <= as_of_ms
+            ]
+            if known and as_of_ms > max(known) + after_ms:
+                clocks[source] = max(known) + after_ms
+        return clocks
+
+    def scores(self, policy: Policy, as_of_ms: int, *, at_boundary: bool = False) -> dict[str, AccountScores]:
+        """Score every account that has an event not after the moment."""
+        clocks_ms = self.clocks_ms(policy, as_of_ms)
+        return {
+            account_id: score_all(
+                events,
+                policy,
+                as_of_ms,
+                self.profiles.get(account_id),
+                self.held.get(account_id),
+                at_boundary=at_boundary,
+                clocks_ms=clocks_ms,
+            )
+            for account_id, events in self.events.items()
+            if events[0].time_ms <= as_of_ms
+        }
+
+    def on_boundary(self, policy: Policy, boundary_ms: int) -> dict[str, AccountScores]:
+        """Score every account at a border, and keep the bands that they hold to from there on."""
+        found = self.scores(policy, boundary_ms, at_boundary=True)
+        for account_id, account in found.items():
+            self.held[account_id] = {name: score.held for name, score in account.scores.items() if score.held}
+        return found
+
+
+def _judge(
+    records: Iterable[Record], policy: Policy, now_ms: int
+) -> Iterator[tuple[Record, Outcome, Event | None, int | None]]:
+    """Yield each record of one partition with its outcome, its event or profile, and the newest event time so far.
+
+    A record is judged in this order: rejected, duplicate, late, applied. Of what is not applied there is no event. A
+    profile that is deleted is an empty one of the record's time.
+    """
+    seen: set[tuple[str, str]] = set()
+    newest_ms: int | None = None
+    for record in records:
+        source = record.origin if record.source == REPARTITION else record.source
+        if source is None:
+            raise ValueError(f"the record at offset {record.offset} of {REPARTITION} names no origin")
+        if source == ACCOUNTS and record.value is None and record.key:
+            gone = Event(ACCOUNTS, f"tombstone-{record.offset}", record.key.decode(), record.timestamp_ms, {}, {})
+            yield record, "applied", gone, newest_ms
+            continue
+        try:
+            event = read_event(source, record.value, now_ms)
+        except RejectedError:
+            yield record, "rejected", None, newest_ms
+            continue
+        if source == ACCOUNTS:
+            yield record, "applied", event, newest_ms
+            continue
+        if (source, event.event_id) in seen:
+            yield record, "duplicate", None, newest_ms
+            continue
+        seen.add((source, event.event_id))
+        newest_ms = event.time_ms if newest_ms is None else max(newest_ms, event.time_ms)
+        outcome: Outcome = "late" if is_late(event.time_ms, newest_ms, policy) else "applied"
+        yield record, outcome, event if outcome == "applied" else None, newest_ms
+
+
+def outcomes(log: Iterable[Record], policy_text: str, now_ms: int) -> Counter[tuple[str, Outcome]]:
+    """Count the records of the log by (topic they were read from, outcome). A profile is applied or rejected."""
+    policy = read_policy(policy_text)
+    return Counter(
+        (record.source, outcome)
+        for records in merged(log).values()
+        for record, outcome, _, _ in _judge(records, policy, now_ms)
+    )
+
+
+def steps_of(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[list[Step], int | None]:
+    """Return what of one partition's records counts, in order, and the newest event time."""
+    unit_ms = boundary_unit_ms(policy)
+    steps: list[Step] = []
+    newest_ms: int | None = None
+    for _, _, event, newest_ms in _judge(records, policy, now_ms):
+        if event is not None:
+            steps.append((None if newest_ms is None else -(-newest_ms // unit_ms), event))
+    return steps, newest_ms
+
+
+def on_boundaries(
+    book: Book, steps: Sequence[Step], policy: Policy, until_ms: int | None
+) -> Iterator[tuple[int, dict[str, AccountScores]]]:
+    """Yield each border's time and scores, from the first event on; then take what no border saw into the book.
+
+    The borders are those before the last event (`until_ms` None), or those up to `until_ms`, that one included. What
+    was read up to the last record at which the newest event time had not passed a border counts there: a profile holds
+    from where it stands in the log.
+    """
+    unit_ms = boundary_unit_ms(policy)
+    numbers = [number for number, event in steps if number is not None and event.source != ACCOUNTS]
+    taken = 0
+    if numbers:
+        for boundary in range(numbers[0], numbers[-1] if until_ms is None else until_ms // unit_ms + 1):
+            while taken < len(steps) and ((number := steps[taken][0]) is None or number <= boundary):
+                book.take(steps[taken][1])
+                taken += 1
+            yield boundary * unit_ms, book.on_boundary(policy, boundary * unit_ms)
+    for _, event in steps[taken:]:
+        book.take(event)
+
+
+def final_scores_all(
+    log: Iterable[Record], policy_text: str, now_ms: int, as_of_ms: int | None = None
+) -> dict[str, AccountScores]:
+    """Return every score of every account after the whole log.
+
+    `as_of_ms` None means the newest event time of the account's partition; a border at that very time has not passed.
+    A given `as_of_ms` is the clock's: borders up to it have passed, with events or without. An account is known from
+    its first applied event that is not after `as_of_ms`. Raises ValueError when one account's events lie in two
+    partitions.
+    """
+    policy = read_policy(policy_text)
+    scores: dict[str, AccountScores] = {}
+    homes: dict[str, int] = {}
+    for partition, records in merged(log).items():
+        book = Book()
+        steps, newest_ms = steps_of(records, policy, now_ms)
+        if policy.holds_bands:
+            for _ in on_boundaries(book, steps, policy, as_of_ms):
+                pass
+        else:
+            for _, event in steps:
+                book.take(event)
+        for account_id in book.events:
+            if homes.setdefault(account_id, partition) != partition:
+                raise ValueError(f"account {account_id!r} has events in partition {partition} and in an earlier one")
+        moment_ms = newest_ms if as_of_ms is None else as_of_ms
+        if moment_ms is not None:
+            scores |= book.scores(policy, moment_ms)
+    return scores
+
+
+def final_scores(
+    log: Iterable[Record], policy_text: str, now_ms: int, as_of_ms: int | None = None
+) -> dict[str, AccountScore]:
+    """Return the policy's first score of every account, as `final_scores_all` has it."""
+    found = final_scores_all(log, policy_text, now_ms, as_of_ms)
+    return {account_id: _first_of(account) for account_id, account in found.items()}
+
+
+def boundary_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) -> AllBoundaries:
+    """Return every score of every account at every border crossed between a partition's first and last event.
+
+    Keys are (partition, border in epoch ms). The band is the one held from that border on.
+    """
+    policy = read_policy(policy_text)
+    return {
+        (partition, boundary_ms): scores
+        for partition, records in merged(log).items()
+        for boundary_ms, scores in on_boundaries(Book(), steps_of(records, policy, now_ms)[0], policy, None)
+    }
+
+
+def boundary_scores(log: Iterable[Record], policy_text: str, now_ms: int) -> Boundaries:
+    """Return the policy's first score of every account at every border, as `boundary_scores_all` has it."""
+    return {
+        boundary: {account_id: _first_of(account) for account_id, account in scores.items()}
+        for boundary, scores in boundary_scores_all(log, policy_text, now_ms).items()
+    }
+
+
+def band_episodes(boundaries: Boundaries) -> list[tuple[str, str, Status, int]]:
+    """Return the alert transitions that the borders show: (account, rule, status, border in epoch ms), in time order.
+
+    A band with an `alert` fires at the first border that finds the account in it, and resolves at the next one that
+    does not. At one border an account's old band resolves before its new band fires.
+    """
+    firing: dict[str, str] = {}
+    transitions: list[tuple[str, str, Status, int]] = []
+    for (_, boundary_ms), scores in sorted(boundaries.items(), key=lambda item: (item[0][1], item[0][0])):
+        for account_id, score in sorted(scores.items()):
+            rule = f"band:health:{score.band}" if score.alert is not None else None
+            fired = firing.get(account_id)
+            if rule == fired:
+                continue
+            if fired is not None:
+                transitions.append((account_id, fired, "resolved", boundary_ms))
+                del firing[account_id]
+            if rule is not None:
+                transitions.append((account_id, rule, "firing", boundary_ms))
+                firing[account_id] = rule
+    return transitions

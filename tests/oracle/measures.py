@@ -1,0 +1,215 @@
+"""The oracle's measures: values from events and profiles, and points from values, as exact fractions.
+
+Owns a second reading of docs/reference/policy/measures.md for statistics, comparisons, what is held, facts and
+normalisers. Must not know scores, order or the product's own code. Called by `tests.oracle.scores`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from tests.oracle.events import MILLION, Event
+from tests.oracle.policy import DAY_MS, HOUR_MS, Measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def time_of(event: Event) -> int:
+    """Return the event's time, to sort by."""
+    return event.time_ms
+
+
+def _passes(event: Event, condition: dict[str, list[str]]) -> bool:
+    return all(event.texts.get(field) in values for field, values in condition.items())
+
+
+def _numbers(measure: Measure, events: Sequence[Event]) -> list[int]:
+    field = measure.settings["field"]
+    return [event.numbers[field] for event in events if field in event.numbers]
+
+
+def _total(measure: Measure, events: Sequence[Event]) -> Fraction:
+    return Fraction(sum(_numbers(measure, events)), MILLION)
+
+
+def _count(measure: Measure, events: Sequence[Event]) -> Fraction:
+    return _total(measure, events) if "field" in measure.settings else Fraction(len(events))
+
+
+def _rate(measure: Measure, events: Sequence[Event]) -> Fraction:
+    per_ms = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS}[measure.settings.get("per", "day")]
+    return _count(measure, events) / Fraction(measure.panes * measure.pane_ms, per_ms)
+
+
+def _mean(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    numbers = _numbers(measure, events)
+    return Fraction(sum(numbers), MILLION * len(numbers)) if numbers else None
+
+
+def _least(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    numbers = _numbers(measure, events)
+    return Fraction(min(numbers), MILLION) if numbers else None
+
+
+def _greatest(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    numbers = _numbers(measure, events)
+    return Fraction(max(numbers), MILLION) if numbers else None
+
+
+def _last(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    field = measure.settings["field"]
+    timed = [(event.time_ms, event.numbers[field]) for event in events if field in event.numbers]
+    return Fraction(max(timed)[1], MILLION) if timed else None
+
+
+def _distinct(field: str, events: Sequence[Event]) -> Fraction:
+    return Fraction(len({event.texts[field] for event in events if field in event.texts}))
+
+
+def _share(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    named = [event for event in events if _passes(event, measure.settings["of"])]
+    return Fraction(len(named), len(events)) if events else None
+
+
+def _weighted_count(measure: Measure, events: Sequence[Event]) -> Fraction:
+    total_millionths = 0
+    for field, weight_by_value in measure.settings["weights"].items():
+        for event in events:
+            total_millionths += round(weight_by_value.get(event.texts.get(field), 0) * MILLION)
+    return Fraction(total_millionths, MILLION)
+
+
+STATISTICS: dict[str, Callable[[Measure, Sequence[Event]], Fraction | None]] = {
+    "count": _count,
+    "sum": _total,
+    "mean": _mean,
+    "min": _least,
+    "max": _greatest,
+    "last": _last,
+    "distinct_users": lambda _, events: _distinct("user_id", events),
+    "distinct_features": lambda _, events: _distinct("feature", events),
+    "distinct_roles": lambda _, events: _distinct("role", events),
+    "rate": _rate,
+    "share": _share,
+    "weighted_count": _weighted_count,
+}
+
+
+def _counted(measure: Measure, events: Sequence[Event], first_ms: int, last_ms: int) -> list[Event]:
+    """Return the measure's events of a span, both ends in it."""
+    span = events[bisect_left(events, first_ms, key=time_of) : bisect_right(events, last_ms, key=time_of)]
+    condition = measure.settings.get("where", {})
+    return [event for event in span if event.source == measure.source and _passes(event, condition)]
+
+
+def measure_value(
+    measure: Measure, events: Sequence[Event], as_of_ms: int, profile: Event | None = None
+) -> Fraction | None:
+    """Return a measure's value; None when it is missing.
+
+    `events` are one account's, sorted by time; `profile` is what holds of it.
+    """
+    if measure.is_fact:
+        return _fact(measure, profile, as_of_ms)
+    window_starts_ms = (as_of_ms // measure.pane_ms - measure.panes + 1) * measure.pane_ms
+    if "compare" in measure.settings:
+        return _compared(measure, events, window_starts_ms, as_of_ms)
+    counted = _counted(measure, events, window_starts_ms, as_of_ms)
+    if measure.stat == "days_since_last":
+        return Fraction(as_of_ms // DAY_MS - counted[-1].time_ms // DAY_MS) if counted else None
+    value = STATISTICS[measure.stat](measure, counted)
+    return _held(measure, events, window_starts_ms, as_of_ms) if value is None else value
+
+
+def _fact(measure: Measure, profile: Event | None, as_of_ms: int) -> Fraction | None:
+    if profile is None:
+        return None
+    field = measure.settings["field"]
+    if measure.stat == "value":
+        return Fraction(profile.numbers[field], MILLION) if field in profile.numbers else None
+    if field not in profile.times_ms:
+        return None
+    days_since = as_of_ms // DAY_MS - profile.times_ms[field] // DAY_MS
+    return Fraction(days_since if measure.stat == "days_since" else -days_since)
+
+
+def _held(measure: Measure, events: Sequence[Event], window_starts_ms: int, as_of_ms: int) -> Fraction | None:
+    """Return the statistic over the newest pane before the window that has one, unless that pane is stale."""
+    if measure.stale_panes is None:
+        return None
+    pane_ms = measure.pane_ms
+    first_ms = (as_of_ms // pane_ms - measure.stale_panes + 1) * pane_ms
+    by_pane: dict[int, list[Event]] = {}
+    for event in _counted(measure, events, first_ms, window_starts_ms - 1):
+        by_pane.setdefault(event.time_ms // pane_ms, []).append(event)
+    values = (STATISTICS[measure.stat](measure, by_pane[pane]) for pane in sorted(by_pane, reverse=True))
+    return next((value for value in values if value is not None), None)
+
+
+def _compared(measure: Measure, events: Sequence[Event], window_starts_ms: int, as_of_ms: int) -> Fraction | None:
+    """Return the window's place among those before it, or its change against the one before it."""
+
+    def total(first_ms: int, last_ms: int) -> Fraction:
+        value = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, last_ms))
+        assert value is not None
+        return value
+
+    length_ms = measure.panes * measure.pane_ms
+    starts = [window_starts_ms - number * length_ms for number in range(1, measure.windows_before + 1)]
+    now, before = total(window_starts_ms, as_of_ms), [total(start, start + length_ms - 1) for start in starts]
+    if measure.settings["compare"] == "previous":
+        return (now - before[0]) / before[0] * 100 if before[0] > 0 else None
+    if measure.settings["compare"] == "percentile":
+        smaller = sum(value < now for value in before) + Fraction(sum(value == now for value in before), 2)
+        return 100 * smaller / len(before)
+    mean = sum(before, Fraction(0)) / len(before)
+    variance = sum(((value - mean) ** 2 for value in before), Fraction(0)) / len(before)
+    if variance:
+        return _in_deviations(now - mean, variance)
+    return Fraction(0) if now == mean else None
+
+
+def _in_deviations(difference: Fraction, variance: Fraction) -> Fraction:
+    """Return the difference in standard deviations, rounded to six decimals."""
+    squared = difference * difference / variance
+    with localcontext() as context:
+        context.prec = 60
+        root = (Decimal(squared.numerator) / Decimal(squared.denominator)).sqrt()
+    return round(Fraction(root), 6) * (1 if difference > 0 else -1)
+
+
+def points_of(value: Fraction, rule: dict[str, Any]) -> Fraction:
+    """Return the points, 0 to 100, that the normaliser `rule` gives to a value."""
+    if rule["kind"] == "linear":
+        points: Fraction = 100 * (value - rule["zero_at"]) / Fraction(rule["hundred_at"] - rule["zero_at"])
+        return min(max(points, Fraction(0)), Fraction(100))
+    if rule["kind"] == "tiers":
+        reached = [tier for tier in rule["tiers"] if tier["from"] <= value]
+        return Fraction((reached or rule["tiers"][:1])[-1]["points"])
+    if rule["kind"] == "decay":
+        halvings = float(max(value, Fraction(0)) / Fraction(rule["half_life"]))
+        return Fraction(100 * 0.5**halvings)
+    good, average, poor = rule.get("points", [100, 50, 0])
+    # A descending scale is the ascending one seen in a mirror.
+    side = 1 if rule["good"] > rule["average"] else -1
+    if side * value >= side * rule["good"]:
+        return Fraction(good)
+    return Fraction(average if side * value >= side * rule["average"] else poor)
+
+
+MISSING_WORDS = {"neutral": Fraction(50), "zero": Fraction(0)}
+
+
+def measure_points(measure: Measure, value: Fraction | None, segment: str | None) -> Fraction | None:
+    """Return the points of a value in a segment; None when its weight goes to the others."""
+    if value is not None:
+        rule = measure.normaliser(segment)
+        return None if rule is None else points_of(value, rule)
+    missing = measure.settings.get("missing", "redistribute")
+    if missing in ("redistribute", "hold"):
+        return None
+    return MISSING_WORDS[missing] if isinstance(missing, str) else Fraction(missing)

@@ -1,0 +1,278 @@
+"""The oracle's reading of a policy's text: measures, scores, segments, as plain data with exact fractions.
+
+Owns a second reading of docs/reference/policy for what a policy says; validity is not checked (KeyError or ValueError
+on nonsense). Must not know events, order or the product's own code. Called by `tests.oracle.engine` and the modules
+beside it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+PANE_MS = {"h": HOUR_MS, "d": DAY_MS}
+LONGEST_PANES = {HOUR_MS: 72, DAY_MS: 365}
+FACTS = "accounts"
+
+
+def panes_of(length: str) -> int:
+    """Return the number of panes in a length such as `30d`."""
+    return int(length[:-1])
+
+
+def length_ms(length: str) -> int:
+    """Return the milliseconds in a length such as `6h` or `30d`."""
+    return panes_of(length) * PANE_MS[length[-1]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure as its table says; `settings` is that table, its decimals as fractions.
+
+    A fact of the profile has no window: 0 panes, of a day. `weight` is None when the table has none.
+    """
+
+    name: str
+    source: str
+    stat: str
+    panes: int
+    pane_ms: int
+    weight: Fraction | None
+    settings: dict[str, Any]
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it reads the profile, and no events."""
+        return self.source == FACTS
+
+    @property
+    def windows_before(self) -> int:
+        """How many earlier windows of the same length it is compared with."""
+        compare = self.settings.get("compare")
+        if compare is None:
+            return 0
+        return 1 if compare == "previous" else panes_of(self.settings["history"]) // self.panes
+
+    @property
+    def stale_panes(self) -> int | None:
+        """Panes up to `as_of` among which a held value may lie; None when nothing is held."""
+        if self.settings.get("missing") != "hold":
+            return None
+        stale_after = self.settings.get("stale_after")
+        return LONGEST_PANES[self.pane_ms] if stale_after is None else panes_of(stale_after)
+
+    @property
+    def reach(self) -> int:
+        """Panes up to `as_of` in which an event can have a part in the value."""
+        return max(self.panes * (1 + self.windows_before), self.stale_panes or 0)
+
+    def normaliser(self, segment: str | None) -> dict[str, Any] | None:
+        """Return the rule that gives points in a segment; None when only additive scores use the measure."""
+        other = self.settings.get("segments", {}).get(segment, {})
+        rule: dict[str, Any] | None = other.get("normalise", self.settings.get("normalise"))
+        return rule
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band; `alert` is the severity that entering it fires, or None.
+
+    Who holds to it, or to a higher one, is in it from `leave` on: `lowest` when the policy says nothing.
+    """
+
+    name: str
+    lowest: Fraction
+    alert: str | None
+    leave: Fraction
+
+
+@dataclass(frozen=True)
+class Group:
+    """Measures that share one weight: `weights` are those within the group."""
+
+    weight: Fraction
+    weights: dict[str, Fraction]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """An exception: what a measure whose points are below `points_below` leaves of the score."""
+
+    measure: str
+    points_below: Fraction
+    cap: Fraction | None
+    band: str | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a score is made of: `groups` of measures when it is weighted, `impacts` when it is additive.
+
+    A weighted score without groups is one with a single group. `line` is (zero_at, hundred_at) of an additive score's
+    map. `may_except` says that the score has exceptions, in some segment at least. `dwell_ms` is 0 without dwell.
+    """
+
+    name: str
+    bands: tuple[Band, ...]
+    additive: bool
+    groups: tuple[Group, ...]
+    impacts: dict[str, Fraction]
+    line: tuple[Fraction, Fraction] | None
+    exceptions: tuple[Limit, ...]
+    may_except: bool
+    dwell_ms: int
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it never leaves 0 to 100."""
+        return not self.additive or self.line is not None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of accounts and what their profile must say to be in it."""
+
+    name: str
+    when: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """Measures, segments and scores in the file's order; `tables` are the scores as the file says them.
+
+    `alerts` are the rules as the file says them; `stall_after_ms` is how long a source may be silent, by source.
+    """
+
+    measures: tuple[Measure, ...]
+    segments: tuple[Segment, ...]
+    tables: dict[str, dict[str, Any]]
+    alerts: dict[str, dict[str, Any]]
+    stall_after_ms: dict[str, int]
+
+    @property
+    def event_measures(self) -> tuple[Measure, ...]:
+        """The measures that read events."""
+        return tuple(measure for measure in self.measures if not measure.is_fact)
+
+    @property
+    def holds_bands(self) -> bool:
+        """Whether some score's band depends on the band held before."""
+        return any(
+            "dwell" in table or any("leave" in band for band in table["bands"]) for table in self.tables.values()
+        )
+
+    def scores_in(self, segment: str | None) -> list[Score]:
+        """Return the scores as they are for accounts of a segment (None: of no segment)."""
+        return _scores_in(self, segment)
+
+
+def read_policy(policy_text: str) -> Policy:
+    """Return the policy of a valid TOML text."""
+    document = tomllib.loads(policy_text, parse_float=Fraction)
+    segments = [Segment(name, table["when"]) for name, table in document.get("segments", {}).items()]
+    measures = [_measure(name, table) for name, table in document["measures"].items()]
+    idle_sources = {
+        name: length_ms(table["stall_after"])
+        for name, table in document.get("sources", {}).items()
+        if "stall_after" in table
+    }
+    return Policy(tuple(measures), tuple(segments), document["scores"], document.get("alerts", {}), idle_sources)
+
+
+def _measure(name: str, table: dict[str, Any]) -> Measure:
+    weight = None if "weight" not in table else Fraction(table["weight"])
+    if table["source"] == FACTS:
+        return Measure(name, FACTS, table["stat"], 0, DAY_MS, weight, table)
+    window = table["window"]
+    return Measure(name, table["source"], table["stat"], panes_of(window), PANE_MS[window[-1]], weight, table)
+
+
+def boundary_unit_ms(policy: Policy) -> int:
+    """Milliseconds between two borders: an hour when a measure or an alert rule has an hour window, else a day."""
+    within = [rule["when"]["within"] for rule in policy.alerts.values() if "within" in rule["when"]]
+    return min([measure.pane_ms for measure in policy.measures] + [PANE_MS[length[-1]] for length in within])
+
+
+def is_late(time_ms: int, newest_ms: int, policy: Policy) -> bool:
+    """Say whether an event is out of every measure's reach, counted back from the newest event's pane."""
+    return all(
+        time_ms // measure.pane_ms <= newest_ms // measure.pane_ms - measure.reach for measure in policy.event_measures
+    )
+
+
+def _fractions(table: dict[str, Any]) -> dict[str, Fraction]:
+    return {name: Fraction(number) for name, number in table.items()}
+
+
+def _limit(table: dict[str, Any]) -> Limit:
+    cap = None if "cap" not in table else Fraction(table["cap"])
+    return Limit(table["measure"], Fraction(table["points_below"]), cap, table.get("band"))
+
+
+def _band(table: dict[str, Any]) -> Band:
+    lowest = Fraction(table["from"])
+    return Band(table["name"], lowest, table.get("alert"), Fraction(table.get("leave", lowest)))
+
+
+def _moved(band: Band, lowest: Fraction, *, bounded: bool) -> Band:
+    """Return the band with another start: `leave` keeps its distance, but is not below 0 for a bounded score."""
+    leave = lowest - (band.lowest - band.leave)
+    return replace(band, lowest=lowest, leave=max(leave, Fraction(0)) if bounded else leave)
+
+
+def _groups(policy: Policy, table: dict[str, Any]) -> tuple[Group, ...]:
+    if "groups" in table:
+        groups = table["groups"].values()
+        return tuple(Group(Fraction(group["weight"]), _fractions(group["measures"])) for group in groups)
+    if "weights" in table:
+        return (Group(Fraction(1), _fractions(table["weights"])),)
+    return (Group(Fraction(1), {one.name: one.weight for one in policy.measures if one.weight is not None}),)
+
+
+def _plain(policy: Policy, name: str) -> Score:
+    """Return a score as its own table says it, without segments."""
+    table = policy.tables[name]
+    dwell = table.get("dwell", "0h")
+    additive = table.get("model") == "additive"
+    line = (Fraction(table["map"]["zero_at"]), Fraction(table["map"]["hundred_at"])) if "map" in table else None
+    exceptions = tuple(_limit(one) for one in table.get("exceptions", ()))
+    used = [other["use"] for other in table.get("segments", {}).values() if "use" in other]
+    return Score(
+        name,
+        tuple(_band(band) for band in table["bands"]),
+        additive,
+        () if additive else _groups(policy, table),
+        _fractions(table["impacts"]) if additive else {},
+        line,
+        exceptions,
+        any(policy.tables[one].get("exceptions") for one in (name, *used)),
+        length_ms(dwell),
+    )
+
+
+@lru_cache(maxsize=16)
+def _scores_in(policy: Policy, segment: str | None) -> list[Score]:
+    return [_score_in(policy, name, segment) for name in policy.tables]
+
+
+def _score_in(policy: Policy, name: str, segment: str | None) -> Score:
+    score = _plain(policy, name)
+    other = policy.tables[name].get("segments", {}).get(segment, {})
+    if "use" in other:
+        used = _plain(policy, other["use"])
+        score = replace(score, groups=used.groups, impacts=used.impacts, exceptions=used.exceptions)
+    if "weights" in other or "groups" in other:
+        score = replace(score, groups=_groups(policy, other))
+    if "impacts" in other:
+        score = replace(score, impacts=_fractions(other["impacts"]))
+    starts = other.get("bands", {})
+    bands = [
+        _moved(band, Fraction(starts[band.name]), bounded=score.is_bounded) if band.name in starts else band
+        for band in score.bands
+    ]
+    return replace(score, bands=tuple(bands))

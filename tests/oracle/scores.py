@@ -1,0 +1,213 @@
+"""The oracle's scores: what one account's events and profile make of a policy at one moment.
+
+Owns a second reading of docs/reference/policy/scores.md for segments, groups, sharing of weights, additive scores and
+exceptions; fractions up to the end, floats in what is returned. Must not know logs, order or the product's own code.
+Called by `tests.oracle.engine`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tests.oracle.bands import DECIMALS, Held, shown_and_held
+from tests.oracle.events import MILLION, Event
+from tests.oracle.measures import measure_points, measure_value
+from tests.oracle.policy import DAY_MS, Band, Policy, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
+Factor = tuple[str, float | None, float | None, float, float]
+Rating = tuple[Fraction | None, Fraction | None]
+"""The value and the points of a measure."""
+Rated = dict[str, Rating]
+
+
+@dataclass(frozen=True)
+class ScoreOf:
+    """One score of an account, its band, and what it is made of.
+
+    `factors` are (measure, value, points, effective weight, contribution). Contributions and `extras` (`base`,
+    `clamping`, `exception`: those that the policy's score can have) sum to `value`. `nominal` are the contributions
+    as if nothing were missing; with `redistribution` and `extras` they sum to `value` too. `exceptions` are the
+    measures whose exceptions hold, one for each exception. `alert` is the severity that the band fires with, or None.
+    `held` is the band that the account holds to after this (None: to nothing yet), `exact` the value as a fraction,
+    `weights` what the policy says each measure weighs (of an impact its size); these are not compared.
+    """
+
+    value: float
+    band: str
+    factors: list[Factor]
+    extras: dict[str, float] = field(default_factory=dict)
+    nominal: dict[str, float] = field(default_factory=dict)
+    redistribution: float = 0.0
+    exceptions: list[str] = field(default_factory=list)
+    alert: str | None = None
+    held: Held | None = field(default=None, compare=False)
+    exact: Fraction = field(default=Fraction(0), compare=False)
+    weights: dict[str, Fraction] = field(default_factory=dict, compare=False)
+
+    def confidence(self, stalled: Container[str]) -> float:
+        """Return 1 less the share of weight that lies on stalled measures, given by name."""
+        lost = sum((weight for name, weight in self.weights.items() if name in stalled), Fraction(0))
+        return float(1 - lost / sum(self.weights.values()))
+
+
+@dataclass(frozen=True)
+class AccountScores:
+    """The scores of an account by name, and the policy's segment that it is in (None: in none).
+
+    `points` are those of every measure (None: it has none); not compared.
+    """
+
+    segment: str | None
+    scores: dict[str, ScoreOf]
+    points: dict[str, Fraction | None] = field(default_factory=dict, compare=False)
+
+
+def segment_of(policy: Policy, profile: Event | None, as_of_ms: int) -> str | None:
+    """Return the name of the first segment that a profile fits."""
+    fitting = (one.name for one in policy.segments if profile is not None and _fits(one.when, profile, as_of_ms))
+    return next(fitting, None)
+
+
+def _fits(when: dict[str, Any], profile: Event, as_of_ms: int) -> bool:
+    today = as_of_ms // DAY_MS
+    numbers: dict[str, Fraction] = {}
+    if "arr" in profile.numbers:
+        numbers["arr"] = Fraction(profile.numbers["arr"], MILLION)
+    if "started_at" in profile.times_ms:
+        numbers["days_since_start"] = Fraction(today - profile.times_ms["started_at"] // DAY_MS)
+    if "renewal_at" in profile.times_ms:
+        numbers["days_to_renewal"] = Fraction(profile.times_ms["renewal_at"] // DAY_MS - today)
+    for name, wanted in when.items():
+        if isinstance(wanted, list):
+            if profile.texts.get(name) not in wanted:
+                return False
+        elif name not in numbers or not _lies_in(numbers[name], wanted):
+            return False
+    return True
+
+
+def _lies_in(number: Fraction, span: dict[str, Any]) -> bool:
+    return span.get("from", number) <= number and ("below" not in span or number < span["below"])
+
+
+def score_all(
+    events: Sequence[Event],
+    policy: Policy,
+    as_of_ms: int,
+    profile: Event | None = None,
+    held: Mapping[str, Held] | None = None,
+    *,
+    at_boundary: bool = False,
+    clocks_ms: Mapping[str, int] | None = None,
+) -> AccountScores:
+    """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count.
+
+    `held` is the band it holds to, by score; `at_boundary` says that the moment is a border that passes. Measures of a
+    source in `clocks_ms` are read as of that moment.
+    """
+    segment = segment_of(policy, profile, as_of_ms)
+    rated: Rated = {}
+    for measure in policy.measures:
+        value = measure_value(measure, events, (clocks_ms or {}).get(measure.source, as_of_ms), profile)
+        rated[measure.name] = (value, measure_points(measure, value, segment))
+    scores = {}
+    for one in _unbanded(policy, segment, tuple(rated.items())):
+        before = None if held is None else held.get(one.score.name)
+        band, after = shown_and_held(one.score, one.total, one.limits, before, as_of_ms if at_boundary else None)
+        scores[one.score.name] = replace(one.result, band=band.name, alert=band.alert, held=after)
+    return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()})
+
+
+@dataclass(frozen=True)
+class Unbanded:
+    """A score whose `result` has no band yet: its exact value, and the bands that exceptions limit it to."""
+
+    score: Score
+    total: Fraction
+    limits: tuple[Band, ...]
+    result: ScoreOf
+
+
+@lru_cache(maxsize=64)
+def _unbanded(policy: Policy, segment: str | None, rated: tuple[tuple[str, Rating], ...]) -> list[Unbanded]:
+    """Score what was rated; cached, as from border to border little changes."""
+    by_name = dict(rated)
+    return [(_additive if score.additive else _weighted)(score, by_name) for score in policy.scores_in(segment)]
+
+
+def _shares(score: Score, rated: Rated, *, nominal: bool) -> dict[str, Fraction]:
+    """Return each measure's part of the whole weight; `nominal` as if nothing were missing."""
+    present = [
+        (group.weight, {name: part for name, part in group.weights.items() if nominal or rated[name][1] is not None})
+        for group in score.groups
+    ]
+    weighing = [(weight, parts, sum(parts.values())) for weight, parts in present if weight and any(parts.values())]
+    whole = sum((weight for weight, _, _ in weighing), Fraction(0))
+    return {name: part / sum_ * weight / whole for weight, parts, sum_ in weighing for name, part in parts.items()}
+
+
+def _weighted(score: Score, rated: Rated) -> Unbanded:
+    shares, nominal_shares = _shares(score, rated, nominal=False), _shares(score, rated, nominal=True)
+    parts: dict[str, Fraction] = {}
+    nominal: dict[str, Fraction] = {}
+    for name in (name for group in score.groups for name in group.weights):
+        share = nominal_shares.get(name, Fraction(0))
+        points = rated[name][1] or Fraction(0)
+        parts[name] = shares.get(name, Fraction(0)) * points
+        nominal[name] = share * points
+    average = sum(parts.values(), Fraction(0))
+    holding = [one for one in score.exceptions if _is_below(rated[one.measure][1], one.points_below)]
+    total = min([average, *(one.cap for one in holding if one.cap is not None)])
+    limits = tuple(band for band in score.bands for one in holding if one.band == band.name)
+    result = ScoreOf(
+        float(total),
+        "",
+        [
+            (name, _float(rated[name][0]), _float(rated[name][1]), float(shares.get(name, 0)), float(parts[name]))
+            for name in rated
+            if name in parts
+        ],
+        {"exception": float(total - average)} if score.may_except else {},
+        {name: float(nominal[name]) for name in rated if name in nominal},
+        float(average - sum(nominal.values(), Fraction(0))),
+        [one.measure for one in holding],
+        exact=total,
+        weights=nominal_shares,
+    )
+    return Unbanded(score, total, limits, result)
+
+
+def _is_below(points: Fraction | None, limit: Fraction) -> bool:
+    return points is not None and round(points, DECIMALS) < limit
+
+
+def _additive(score: Score, rated: Rated) -> Unbanded:
+    """Score by impacts; a factor has no points, and its weight is what its value is multiplied by."""
+    zero_at, hundred_at = score.line or (Fraction(0), Fraction(100))
+    steepness = 100 / (hundred_at - zero_at)
+    weights = {name: score.impacts[name] * steepness for name in rated if name in score.impacts}
+    parts = {name: weight * (rated[name][0] or Fraction(0)) for name, weight in weights.items()}
+    base = -zero_at * steepness
+    total = bare = base + sum(parts.values(), Fraction(0))
+    if score.line is not None:
+        total = min(max(bare, Fraction(0)), Fraction(100))
+    result = ScoreOf(
+        float(total),
+        "",
+        [(name, _float(rated[name][0]), None, float(weight), float(parts[name])) for name, weight in weights.items()],
+        {} if score.line is None else {"base": float(base), "clamping": float(total - bare)},
+        {name: float(part) for name, part in parts.items()},
+        exact=total,
+        weights={name: abs(impact) for name, impact in score.impacts.items()},
+    )
+    return Unbanded(score, total, (), result)
+
+
+def _float(number: Fraction | None) -> float | None:
+    return None if number is None else float(number)

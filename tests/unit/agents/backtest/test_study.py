@@ -1,0 +1,176 @@
+"""Which accounts count at which cutoff, and what a report says of a handful of accounts, worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.backtest.episodes import NEVER_MS
+from agents.backtest.replay import Grid, TooShortError, lay_out
+from agents.backtest.report import Report
+from agents.backtest.run import Request, run_backtest
+from agents.backtest.study import Known, Samples, rfc3339
+from agents.files.replay import read_events
+from stream.policy.policy import parse_policy
+
+DAY_MS = 86_400_000
+START = 20_000  # days since 1970: 2024-10-04
+
+POLICY = """
+name = "small"
+[measures.taking_part]
+source = "engagement"
+stat = "count"
+window = "7d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 4 }
+weight = 3
+[measures.mood]
+source = "surveys"
+stat = "last"
+field = "score"
+window = "30d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }
+weight = 1
+missing = 50
+[scores.health]
+min_change = 1
+bands = [{ name = "fine", from = 50 }, { name = "poor", from = 0, alert = "warning" }]
+"""
+
+
+def line(account: str, day: float, identity: str) -> str:
+    time_ms = int((START + day) * DAY_MS)
+    return json.dumps({"id": identity, "account_id": account, "time": time_ms, "kind": "webinar"})
+
+
+def day(number: float) -> str:
+    return rfc3339(int((START + number) * DAY_MS))
+
+
+def report_of(folder: Path, lines: list[str], outcomes: str, **options: object) -> Report:
+    (folder / "engagement.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "outcomes.csv").write_text(outcomes, encoding="utf-8")
+    selected: dict = {"leads": [7], "every": 7, **options}
+    policy = (folder / "small.toml", parse_policy(POLICY))
+    request = Request([folder / "engagement.jsonl"], folder / "outcomes.csv", [policy], **selected)
+    return run_backtest(request).report
+
+
+def samples_of(lead: int) -> list[tuple[int, int, bool]]:
+    """(cutoff, account, churned) by days, for four accounts at cutoffs 0, 7 and 14, of which day 24 is known."""
+    grid = Grid(np.arange(21) * DAY_MS, 7, {name: at for at, name in enumerate("abcd")})
+    # a goes on day 10, b and c stay, d goes exactly at the second cutoff; c has its first event after the first.
+    churn = np.array([10 * DAY_MS, NEVER_MS, NEVER_MS, 7 * DAY_MS])
+    born = np.ones((3, 4), dtype=bool)
+    born[0, 2] = False
+    samples = Samples(grid, Known(churn, 24 * DAY_MS), lead, born)
+    days = samples.cutoff * 7
+    return list(zip(days.tolist(), samples.account.tolist(), samples.churned.tolist(), strict=True))
+
+
+def test_labels_and_censoring() -> None:
+    expected = [(0, 0, False), (0, 1, False), (0, 3, True)]
+    assert samples_of(7) == [*expected, (7, 0, True), (7, 1, False), (7, 2, False), (14, 1, False), (14, 2, False)]
+    # Fourteen days from day 14 on are not known by day 24, so that the third cutoff is out.
+    assert samples_of(14) == [(0, 0, True), (0, 1, False), (0, 3, True), (7, 0, True), (7, 1, False), (7, 2, False)]
+    # Ten days from day 14 on just are.
+    assert samples_of(10)[-2:] == [(14, 1, False), (14, 2, False)]
+    assert samples_of(25) == []
+
+
+def test_a_report_by_hand(tmp_path: Path) -> None:
+    """Two accounts take part four times a week for eight weeks; one stops after the fourth and churns on day 42.
+
+    With four events in seven days the score is (3 * 100 + 1 * 50) / 4 = 87.5, with none 12.5. The boundary of day 28
+    counts events of days 22 to 28, that of day 35 events of days 29 to 35.
+    """
+    offsets = (0.5, 2.5, 4.5, 6.5)
+    lines = [line("stays", week * 7 + at, f"s{week}-{at}") for week in range(9) for at in offsets]
+    lines += [line("goes", week * 7 + at, f"g{week}-{at}") for week in range(4) for at in offsets]
+    churned = f"account_id,churned_at,expanded_at\ngoes,{day(42)},\nstays,,{day(45)}\nnobody,{day(3)},\n"
+    report = report_of(tmp_path, lines, churned, leads=[7, 14])
+    # First boundary after day 0.5 is day 1; the last event is at day 62.5.
+    assert (report.data.first_cutoff, report.data.last_cutoff) == (day(1), day(57))
+    assert (report.data.cutoffs, report.data.accounts, report.data.churned) == (9, 2, 1)
+    week, fortnight = report.leads
+    # Cutoffs 1, 8, ... 50 have a week known after them by day 62.5 (57 has not): 8 for the one that stays, 6 (up to
+    # 36) for the other.
+    assert (week.cutoffs, week.samples, week.churned_samples, week.base_rate) == (8, 14, 1, 1 / 14)
+    assert (fortnight.cutoffs, fortnight.samples, fortnight.churned_samples) == (7, 13, 2)
+    # At cutoff 36 the one that goes has had nothing in seven days: 12.5, the lowest of all samples.
+    assert week.auc["A"].value == 1.0
+    assert week.auc["recency"].value == 1.0
+    # The expansion is in the week after cutoff 43, where the score is 87.5. Of the 13 other samples nine have it too;
+    # both at cutoff 1 (31.25) and the one that goes at 29 (three events, 68.75) and 36 have less: (4 + 9 / 2) / 13.
+    assert week.expanded_auc["A"] == pytest.approx(8.5 / 13)
+    assert week.renewed_auc == {"A": None, "recency": None}
+    poor, fine = week.bands["A"]
+    assert (poor.band, poor.alerting, poor.churned, fine.churned) == ("poor", True, 1, 0)
+    review = report.reviews[0]
+    assert (review.account_id, review.churned_at) == ("goes", day(42))
+    said = review.policies["A"]
+    # -30 days is day 12, four events in days 6 to 12: 6.5, 7.5, 9.5, 11.5. Day 35 and 42 hold none.
+    assert said.scores == {"90": None, "60": None, "30": 87.5, "7": 12.5, "0": 12.5}
+    # The window of day 31 holds 27.5 only (25 to 31), of day 30 (24 to 30) 25.5 too: 2 events are
+    # (3 * 50 + 50) / 4 = 50, which is fine; one event is 31.25.
+    assert said.entered_alerting_at == day(32)
+    assert said.warning_days == 10.0
+    assert [(part.measure, part.cost, part.cost_before) for part in said.factors] == [
+        ("taking_part", 75.0, 0.0),
+        ("mood", 12.5, 12.5),
+    ]
+    alarms = report.alarms["A"]
+    assert (alarms.churned, alarms.warned, alarms.median_warning_days) == (1, 1, 10.0)
+    # Both begin with too few events for two days, and nothing comes of it. A fortnight is known after days up to 48:
+    # 48 of the one that stays, 41 of the one that is gone on day 42.
+    assert (alarms.episodes, alarms.followed_by_churn, alarms.false_alarms, alarms.undecided) == (3, 1, 2, 0)
+    assert alarms.false_alarms_per_account_year == pytest.approx(2 / (89 / 365.25))
+    assert (alarms.flaps, alarms.flaps_per_account_year) == (0, 0.0)
+    assert report.data.outcomes_without_events == 1
+
+
+def test_an_account_that_churned_before_its_first_event_is_left_out(tmp_path: Path) -> None:
+    lines = [line("a", at, f"a{at}") for at in range(40)] + [line("back", at, f"b{at}") for at in range(20, 40)]
+    report = report_of(tmp_path, lines, f"account_id,churned_at\nback,{day(10)}\na,{day(30)}\n")
+    assert [review.account_id for review in report.reviews] == ["a"]
+    assert report.data.churned == report.alarms["A"].churned == 1
+    assert report.leads[0].accounts == 1
+
+
+def test_what_could_not_be_read_is_counted_by_reason(tmp_path: Path) -> None:
+    lines = [line("a", at, str(at)) for at in range(20)]
+    seconds = json.dumps({"id": "s", "account_id": "a", "time": START * DAY_MS // 1000, "kind": "webinar"})
+    bad = ["nonsense", seconds, "{}", "[]", line("a", 3, "3")]
+    report = report_of(tmp_path, [*bad, *lines], "account_id,churned_at\na,never\n")
+    counts = {one.reason: one.count for one in report.data.ignored}
+    assert counts["invalid_time"] == 1
+    assert counts["implausible_time"] == 1
+    assert counts["malformed_json"] == 1
+    assert sum(counts.values()) == 5
+    assert report.data.duplicates == 1
+    assert "engagement.jsonl:1" in next(one.example for one in report.data.ignored if one.reason == "malformed_json")
+    # The event of 1970 neither begins the days nor counts.
+    assert report.data.first_cutoff == day(0)
+
+
+def test_until_and_since_bound_the_days(tmp_path: Path) -> None:
+    lines = [line("a", at + 0.5, str(at)) for at in range(60)]
+    churned = f"account_id,churned_at\na,{day(50)}\n"
+    since, until = (START + 14) * DAY_MS, (START + 40) * DAY_MS
+    report = report_of(tmp_path, lines, churned, since_ms=since, until_ms=until)
+    assert (report.data.first_cutoff, report.data.last_cutoff) == (day(14), day(35))
+    assert report.data.events == 40
+    assert (report.data.churned, report.leads[0].churned_samples) == (0, 0)
+    assert report.leads[0].auc["A"].value is None
+
+
+def test_events_without_a_day_between_them_are_too_short(tmp_path: Path) -> None:
+    file = tmp_path / "engagement.jsonl"
+    file.write_text(line("a", 0.2, "1") + "\n" + line("a", 0.9, "2"), encoding="utf-8")
+    with pytest.raises(TooShortError, match="day boundary"):
+        lay_out(read_events([file], []), 7)
+    with pytest.raises(TooShortError, match="no event"):
+        lay_out([], 7)

@@ -1,0 +1,104 @@
+"""Lists of accounts: filters, order, and cursors that hold while data changes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.board.state.state import State
+from agents.board.views.listing import SORTS, CursorError, Wanted, page_of
+from schemas.topics import DAY_MS
+from tests.driving.boards import NOON, alert, board_of, journey, profile, score
+
+ALL = Wanted("health")
+
+
+def ids(state: State, wanted: Wanted, limit: int = 100) -> list[str]:
+    return [row.account_id for row in page_of(state, wanted, limit, None).items]
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    return board_of(
+        profile("a", name="Zebra", owner="ann", tier="gold", arr=10.0),
+        profile("b", name="apple", owner="bob"),
+        profile("c", owner="ann", arr=5.0),
+        *journey("a", 50.0, 80.0),
+        *journey("b", 70.0, 30.0, end=NOON - DAY_MS // 2),
+        score("c", 60.0, NOON - DAY_MS, segment="small"),
+        score("d", 60.0, NOON - 40 * DAY_MS),
+        alert("b"),
+    ).state
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (ALL, "b c d a"),
+        (ALL._replace(descending=True), "a c d b"),
+        (ALL._replace(sort="change_1d"), "b c d a"),
+        (ALL._replace(sort="change_7d"), "d a b c"),
+        (ALL._replace(sort="name"), "b c d a"),
+        (ALL._replace(sort="name", descending=True), "a d c b"),
+        (ALL._replace(sort="arr"), "c a b d"),
+        (ALL._replace(sort="arr", descending=True), "a c b d"),
+        (ALL._replace(sort="as_of", descending=True), "a b c d"),
+        (ALL._replace(sort="alerts", descending=True), "b a c d"),
+        (ALL._replace(bands=frozenset({"healthy", "at-risk"})), "b a"),
+        (ALL._replace(segments=frozenset({"small"})), "c"),
+        (ALL._replace(segments=frozenset({""})), "b d a"),
+        (ALL._replace(owners=frozenset({"ann"})), "c a"),
+        (ALL._replace(owners=frozenset({""})), "d"),
+        (ALL._replace(tiers=frozenset({"gold"})), "a"),
+        (ALL._replace(text="ZEB"), "a"),
+        (ALL._replace(text="bo"), "b"),
+        (ALL._replace(alerts_open=True), "b"),
+        (Wanted("upsell"), ""),
+    ],
+)
+def test_filters_and_order(state: State, wanted: Wanted, expected: str) -> None:
+    assert ids(state, wanted) == expected.split()
+    assert page_of(state, wanted, 1, None).total == len(expected.split())
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.sampled_from([10.0, 20.0, 30.0, 80.0]), max_size=12),
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.sampled_from([15.0, 25.0, 95.0]), max_size=6),
+    st.integers(1, 4),
+    st.booleans(),
+    st.sampled_from(sorted(SORTS)),
+)
+def test_an_account_that_stays_is_on_exactly_one_page(
+    begin: dict[str, float], later: dict[str, float], limit: int, descending: bool, sort: str
+) -> None:
+    # Scores only: what else is sorted by stays the same, except for the moment.
+    sort = "score" if sort == "as_of" else sort
+    board = board_of(*(score(account, value) for account, value in begin.items()))
+    wanted = ALL._replace(sort=sort, descending=descending)
+    changes = [score(account, value) for account, value in later.items()]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = page_of(board.state, wanted, limit, cursor)
+        assert len(page.items) <= limit
+        seen += [row.account_id for row in page.items]
+        cursor = page.next
+        if cursor is None:
+            break
+        board.take(changes[:1])
+        changes = changes[1:]
+    for account in begin.keys() - later.keys():
+        assert seen.count(account) == 1
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "not base64!", "k7A", "é", "kwECAw"])
+def test_a_cursor_that_is_none_is_refused(state: State, cursor: str) -> None:
+    with pytest.raises(CursorError):
+        page_of(state, ALL, 1, cursor)
+
+
+def test_a_cursor_of_another_question_is_refused(state: State) -> None:
+    cursor = page_of(state, ALL, 1, None).next
+    with pytest.raises(CursorError, match="another question"):
+        page_of(state, ALL._replace(descending=True), 1, cursor)

@@ -1,0 +1,250 @@
+"""Who may look at a board, and what a request must look like."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from agents.board.web.auth import SESSION_S, Access
+from agents.board.web.pages import Pages
+from agents.cli.main import app
+from agents.settings.settings import SettingsError
+from tests.driving.boards import TOKEN, KeptControls, alert, board_of, client_of, score, settings
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+SAME = {"Sec-Fetch-Site": "same-origin"}
+ACKNOWLEDGE = "/api/accounts/a/alerts/low/acknowledge"
+HTML = "<form>sign in<!--message--></form>"
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Pages:
+    (tmp_path / "index.html").write_text("<p>page", encoding="utf-8")
+    (tmp_path / "sign-in.html").write_text(HTML, encoding="utf-8")
+    (tmp_path / "app.js").write_text("1", encoding="utf-8")
+    (tmp_path / "secret").mkdir()
+    return Pages(tmp_path)
+
+
+def guarded(pages: Pages | None = None, **given: Any) -> TestClient:
+    return client_of(board_of(score("a", 30.0), alert("a")), pages=pages, **{"board_token": TOKEN, **given})
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/summary", "/api/accounts", "/api/accounts/a", "/api/stream", "/openapi.json", "/metrics", "/nothing"]
+)
+def test_without_a_token_the_answer_is_401_and_tells_nothing(path: str) -> None:
+    answer = guarded().get(path)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "unauthorized"
+    assert TOKEN not in answer.text
+
+
+@pytest.mark.parametrize(
+    "given", ["", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", "Bearer \u00e9"]
+)
+def test_a_wrong_token_is_401(given: str) -> None:
+    assert guarded().get("/api/session", headers={b"Authorization": given.encode()}).status_code == 401
+
+
+def test_a_bearer_token_signs_in() -> None:
+    answer = guarded().get("/api/session", headers=BEARER)
+    assert answer.json()["user"] == "token"
+    assert answer.json()["auth"] == "token"
+
+
+def test_health_and_files_are_open_and_pages_show_the_form(pages: Pages) -> None:
+    client = guarded(pages)
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/static/app.js").status_code == 200
+    shown = client.get("/accounts/a/b")
+    assert (shown.status_code, shown.text) == (401, "<form>sign in</form>")
+
+
+def test_the_form_sets_a_cookie_that_scripts_can_not_read_and_that_ends(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = guarded(pages)
+    fields = {"name": " Ann  Lee ", "token": TOKEN, "next": "/accounts/a?x=1"}
+    answer = client.post("/sign-in", data=fields, headers=SAME)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/accounts/a?x=1")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert TOKEN not in cookie
+    value = cookie.partition(";")[0]
+    assert client.get("/api/session", headers={"Cookie": value}).json()["user"] == "Ann Lee"
+    assert client.get("/accounts/a", headers={"Cookie": value}).text == "<p>page"
+    forged = value[:-2] + ("A" if value[-2] != "A" else "B") + value[-1]
+    assert guarded(pages).get("/api/session", headers={"Cookie": forged}).status_code == 401
+    assert (
+        guarded(board_token="another-token-of-24-chars").get("/api/session", headers={"Cookie": value}).status_code
+        == 401
+    )
+    now_s = time.time()
+    monkeypatch.setattr("agents.board.web.auth.time.time", lambda: now_s + SESSION_S + 1)
+    assert guarded(pages).get("/api/session", headers={"Cookie": value}).status_code == 401
+
+
+def test_a_wrong_token_in_the_form_is_told_and_sets_nothing(pages: Pages) -> None:
+    answer = guarded(pages).post("/sign-in", data={"token": "wrong", "name": "<b>"}, headers=SAME)
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert "not the token" in answer.text
+
+
+def test_a_form_of_too_many_fields_is_refused(pages: Pages) -> None:
+    answer = guarded(pages).post("/sign-in", data={f"field{number}": "x" for number in range(11)}, headers=SAME)
+    assert answer.status_code == 400
+    assert "at most 10 fields" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "/\tx", ""])
+def test_signing_in_leads_nowhere_else(pages: Pages, elsewhere: str) -> None:
+    answer = guarded(pages).post("/sign-in", data={"token": TOKEN, "next": elsewhere}, headers=SAME)
+    assert answer.headers["location"] == "/"
+
+
+def test_signing_out_takes_the_cookie() -> None:
+    answer = guarded().post("/sign-out", headers={**SAME, **BEARER})
+    assert answer.status_code == 303
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+
+
+def test_the_cookie_is_for_https_where_the_proxy_says_so(pages: Pages) -> None:
+    given: dict[str, Any] = {"board_user_header": "X-User", "board_proxies": "10.0.0.0/8"}
+    board = board_of(score("a", 30.0))
+    inside = TestClient(
+        client_of(board, pages=pages, board_token=TOKEN, **given).app, client=("10.0.0.7", 1), follow_redirects=False
+    )
+    headers = {"Host": "localhost", "X-Forwarded-Proto": "https", **SAME}
+    assert "Secure" in inside.post("/sign-in", data={"token": TOKEN}, headers=headers).headers["set-cookie"]
+
+
+def test_a_header_is_believed_from_proxies_only() -> None:
+    given: dict[str, Any] = {"board_user_header": "X-User", "board_proxies": "10.0.0.1, 192.168.0.0/16"}
+    whole = client_of(board_of(score("a", 30.0)), **given).app
+    named = {"Host": "localhost", "X-User": "ann"}
+    for address, status in {"10.0.0.1": 200, "192.168.7.7": 200, "10.0.0.2": 401, "127.0.0.1": 401}.items():
+        client = TestClient(whole, client=(address, 5))
+        assert client.get("/api/session", headers=named).status_code == status
+        assert client.get("/api/session", headers={"Host": "localhost"}).status_code == 401
+    proxy = TestClient(whole, client=("10.0.0.1", 5))
+    assert proxy.get("/api/session", headers=named).json()["user"] == "ann"
+    twice = [("Host", "localhost"), ("X-User", "ann"), ("X-User", "bob")]
+    assert proxy.get("/api/session", headers=twice).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    {
+        "localhost": True,
+        "localhost:6080": True,
+        "127.0.0.1:6080": True,
+        "[::1]:6080": True,
+        "10.1.2.3": True,
+        "board.example.com": True,
+        "BOARD.example.com.:80": True,
+        "evil.example": False,
+        "localhost.evil.example": False,
+        "": False,
+        "a b": False,
+        "board.example.com@evil.example": False,
+    }.items(),
+)
+def test_only_known_names_are_answered(host: str, is_ours: bool) -> None:
+    client = client_of(board_of(score("a", 30.0)), board_hosts="board.example.com")
+    assert client.get("/healthz", headers={"Host": host}).status_code == (200 if is_ours else 421)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 202),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, 403),
+        ({"Sec-Fetch-Site": "none"}, 403),
+        ({"Origin": "http://localhost"}, 202),
+        ({"Origin": "http://localhost:81"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "localhost"}, 403),
+    ],
+)
+def test_what_changes_something_must_come_from_our_page(headers: dict[str, str], status: int) -> None:
+    controls = KeptControls()
+    client = client_of(board_of(score("a", 30.0), alert("a")), controls)
+    assert client.post(ACKNOWLEDGE, headers=headers).status_code == status
+    assert len(controls.sent) == (status == 202)
+
+
+def test_a_bearer_token_may_change_something_from_anywhere() -> None:
+    assert guarded().post(ACKNOWLEDGE, headers=BEARER).status_code == 202
+
+
+def test_a_body_is_small_and_counted() -> None:
+    client = client_of(board_of(score("a", 30.0), alert("a")))
+    assert client.post(ACKNOWLEDGE, headers=SAME, content=b"x" * 20_000).status_code == 413
+    assert client.post(ACKNOWLEDGE, headers=SAME, content=iter([b"{}"])).status_code == 413
+    assert client.post(ACKNOWLEDGE, headers=SAME, content=b"{}").status_code == 415
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/", "/api/nothing", "/static/app.js"])
+def test_every_answer_carries_the_headers_of_safety(path: str, pages: Pages) -> None:
+    answer = client_of(board_of(score("a", 30.0)), pages=pages).get(path)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] in {"no-store", "no-cache"}
+
+
+def test_files_have_their_type_and_a_tag_and_folders_are_not_listed(pages: Pages) -> None:
+    client = client_of(board_of(score("a", 30.0)), pages=pages)
+    answer = client.get("/static/app.js")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert client.get("/static/app.js", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    for path in ("/static/", "/static/secret", "/static/../app.py", "/static/%2e%2e/app.py", "/static/nothing.js"):
+        assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"board_host": "0.0.0.0"}, "VITALS_BOARD_TOKEN"),  # noqa: S104  that it is refused is what is tested
+        ({"board_host": "::"}, "VITALS_BOARD_TOKEN"),
+        ({"board_host": "board.example.com"}, "VITALS_BOARD_TOKEN"),
+        ({"board_token": "short"}, "16 characters"),
+        ({"board_user_header": "X-User"}, "board_proxies"),
+        ({"board_proxies": "10.0.0.1"}, "board_user_header"),
+    ],
+)
+def test_a_board_that_everybody_could_read_is_refused(given: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Access.of(settings(**given))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_this_machine_needs_no_token(host: str) -> None:
+    assert Access.of(settings(board_host=host)).mode == "none"
+
+
+def test_a_proxy_that_is_no_address_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"board_proxies.*'nonsense'"):
+        settings(board_proxies="nonsense", board_user_header="X-User")
+
+
+def test_the_command_ends_with_2_and_says_what_to_do(tmp_path: Path) -> None:
+    recording = tmp_path / "r.jsonl"
+    recording.write_text("", encoding="utf-8")
+    done = CliRunner().invoke(app, ["board", "--from", str(recording), "--host", "0.0.0.0"])  # noqa: S104  see above
+    assert done.exit_code == 2
+    assert "VITALS_BOARD_TOKEN" in done.output

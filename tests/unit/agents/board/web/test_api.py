@@ -1,0 +1,277 @@
+"""The API as its document says: schemathesis asks the real application everything that stands there.
+
+What it asks is answered in the promised form and never by a status of 500. The other tests check answers one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+import schemathesis
+from hypothesis import settings
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agents.board.state.board import Board, Record
+from agents.board.views.inputs import Found
+from agents.board.web.controls import NoControls
+from agents.board.web.openapi import document
+from agents.board.web.responses import UnavailableError
+from agents.settings.settings import default_policy
+from schemas.outputs import Factor, ScoreMessage, ScoreValue
+from schemas.topics import DAY_MS, ROLLUPS, SCORES
+from stream.plan.plan import compile_plan
+from stream.policy.policy import parse_policy
+from tests.driving.boards import (
+    NOON,
+    TOKEN,
+    KeptControls,
+    alert,
+    board_of,
+    change,
+    client_of,
+    journey,
+    profile,
+    score,
+    shadow,
+)
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+SAME = {"Sec-Fetch-Site": "same-origin"}
+NESTED = "a/b?c#d%2F e"
+ROLLUP = {
+    "account_id": "acme",
+    "as_of": NOON,
+    "children": 1,
+    "scores": {
+        "health": {
+            "mean": 40.0,
+            "worst": 40.0,
+            "worst_account": NESTED,
+            "worst_band": "attention",
+            "weighted": None,
+            "children": 1,
+            "bands": {"attention": 1},
+        }
+    },
+}
+
+
+def filled() -> Board:
+    return board_of(
+        profile("acme", name="Acme <b>", owner="ann", tier="gold", arr=12.5, started_at="2025-01-01T00:00:00Z"),
+        *journey("acme", 90.0, 82.0, 30.0),
+        alert("acme"),
+        alert("acme", "old", ends_at=NOON + 5, severity="info"),
+        alert("", "stalled:billing", severity="critical", labels={"source": "billing", "partition": "0"}),
+        score(NESTED, 40.0, parent_id="acme", stalled_sources=["billing"], confidence=0.5),
+        change("acme", NOON + 1, 30.0, 30.0, cause="override", override={"reason": "r", "since": 1, "expires_at": 2}),
+        Record(ROLLUPS, b"acme", msgspec.json.encode(ROLLUP), NOON),
+        shadow("acme", 80.0, "low"),
+    )
+
+
+_client = client_of(filled(), board_token=TOKEN, board_hosts="testserver")
+
+
+async def of_known_accounts(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same application, with a document that names the only account and rule there are."""
+    if scope["type"] != "http" or scope["path"] != "/openapi.json":
+        await _client.app(scope, receive, send)
+        return
+    made = document()
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "path":
+                    parameter["schema"] = {"enum": [{"account": "acme", "rule": "low"}[parameter["name"]]]}
+    await Response(msgspec.json.encode(made), media_type="application/json")(scope, receive, send)
+
+
+def schema_of(app: ASGIApp) -> Any:
+    """What schemathesis asks; the stream never ends and has tests of its own in test_board_stream."""
+    return schemathesis.openapi.from_asgi("/openapi.json", app, headers=BEARER).exclude(path="/api/stream")
+
+
+@schema_of(_client.app).parametrize()
+@settings(max_examples=20, deadline=None)
+def test_the_document_holds(case: Any) -> None:
+    # What an id or a rule may be, no schema can say: that a made-up one is not found is right.
+    case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
+
+
+@schema_of(of_known_accounts).include(path_regex="^/api/accounts/{account}").parametrize()
+@settings(max_examples=20, deadline=None)
+def test_the_document_holds_for_an_account_that_is_there(case: Any) -> None:
+    # A cursor or a moment of the right type may still be none of ours.
+    case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
+
+
+def test_the_stream_is_described_as_what_it_is() -> None:
+    stream = document()["paths"]["/api/stream"]["get"]
+    assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
+
+
+def test_an_id_may_hold_anything() -> None:
+    client = client_of(filled())
+    page = client.get("/api/accounts/a%2Fb%3Fc%23d%252F%20e").json()
+    assert page["account"]["account_id"] == NESTED
+    assert page["account"]["stalled_sources"] == ["billing"]
+    assert page["parent"] == {"account_id": "acme", "name": "Acme <b>", "scored": True}
+    assert client.get("/api/accounts/a%2Fb%3Fc%23d%252F%20e/diff").json()["account_id"] == NESTED
+    assert client.get("/api/accounts/a/b").status_code == 404
+    assert client.get("/api/accounts/%ff").status_code == 400
+
+
+def test_an_account_page_tells_all_there_is() -> None:
+    page = client_of(filled()).get("/api/accounts/acme").json()
+    health = page["scores"]["health"]
+    assert health["history"]["values"] == [90.0, 82.0, 30.0, 30.0, 30.0]
+    assert [change["cause"] for change in health["changes"]] == ["override", "event", "event", "event"]
+    assert health["changes"][1]["words"] == "-52 to 30, at-risk: usage -52"
+    assert page["profile"]["started_at"] == 1_735_689_600_000
+    assert [alert["state"] for alert in page["alerts"]["open"] + page["alerts"]["past"]] == ["firing", "resolved"]
+    assert [child["account_id"] for child in page["children"]] == [NESTED]
+    assert page["rollup"] == ROLLUP
+    assert health["explanation"] is None
+    assert health["forecast"] is None
+
+
+def test_a_board_with_the_policy_explains() -> None:
+    path = default_policy()
+    board = Board(compile_plan(parse_policy(path.read_text(encoding="utf-8"), str(path))))
+    assert board.plan is not None
+    factors = [Factor("product_usage", 8.0, 80.0, 1.0, 60.0)]
+    values = {"health": ScoreValue(60.0, "attention", factors)}
+    message = ScoreMessage("acme", NOON, 1, board.plan.label, None, values)
+    board.take([Record(SCORES, b"acme", msgspec.json.encode(message), NOON)])
+    explanation = client_of(board).get("/api/accounts/acme").json()["scores"]["health"]["explanation"]
+    assert explanation["next_band"] == "healthy"
+    assert explanation["missing_points"] == 10.0
+    assert explanation["words"][0].startswith("product usage: 8 different users")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/accounts?limit=0", "limit"),
+        ("/api/accounts?limit=501", "limit"),
+        ("/api/accounts?limit=\u0661", "limit"),
+        ("/api/accounts?sort=luck", "sort"),
+        ("/api/accounts?score=luck", "score: expected one of health"),
+        ("/api/accounts?cursor=x", "cursor"),
+        ("/api/accounts/acme/diff?from=yesterday", "from"),
+        ("/api/accounts/acme/diff?from=2026-01-01T00:00:00", "offset"),
+        ("/api/accounts/acme/diff?from=99999999999999999999", "from"),
+        ("/api/accounts/acme/diff?from=5&to=4", "after to"),
+        ("/api/accounts/acme/timeline?kinds=gossip", "kinds"),
+        ("/api/accounts/acme/timeline?cursor=x", "cursor"),
+        ("/api/alerts?status=odd", "status"),
+    ],
+)
+def test_what_can_not_be_used_is_named(path: str, words: str) -> None:
+    answer = client_of(filled()).get(path)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+
+
+def test_methods_that_are_not_there_are_told_in_the_same_form() -> None:
+    answer = client_of(filled()).post("/api/summary", headers=SAME)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"]
+
+
+def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in() -> None:
+    controls = KeptControls()
+    given: dict[str, Any] = {"time": "event"}
+    client = client_of(filled(), controls, **given)
+    answer = client.post("/api/accounts/acme/alerts/low/acknowledge", headers=SAME)
+    (sent,) = controls.sent
+    assert answer.json() == {"id": sent.id, "time": NOON + 1, "by": "local"}
+    assert msgspec.json.decode(msgspec.json.encode(sent)) == {
+        "account_id": "acme",
+        "time": NOON + 1,  # only events move time: a moment after the account's latest
+        "kind": "acknowledge",
+        "rule": "low",
+        "by": "local",
+        "id": sent.id,
+    }
+    assert client.post("/api/accounts/acme/alerts/old/acknowledge", headers=SAME).status_code == 404
+    assert client.post("/api/accounts/nobody/alerts/low/acknowledge", headers=SAME).status_code == 404
+
+
+def test_of_what_is_said_at_one_moment_the_later_word_has_the_greater_id() -> None:
+    controls = KeptControls()
+    client = client_of(filled(), controls, time="event")  # every control is just after the account's latest
+    for until in (NOON + DAY_MS, None) * 8:
+        client.post("/api/accounts/acme/alerts/low/snooze", headers=SAME, json={"until": until})
+    assert len({control.time for control in controls.sent}) == 1
+    assert sorted(controls.sent, key=lambda control: control.id) == controls.sent
+
+
+@pytest.mark.parametrize(
+    ("until", "status", "ends"),
+    [
+        (NOON + DAY_MS, 202, NOON + DAY_MS),
+        (None, 202, NOON + 1),
+        (NOON, 400, None),
+        (NOON + 91 * DAY_MS, 400, None),
+        ("tomorrow", 400, None),
+        (1.5, 400, None),
+        (True, 400, None),
+    ],
+)
+def test_a_snooze_ends_within_90_days(until: object, status: int, ends: int | None) -> None:
+    controls = KeptControls()
+    client = client_of(filled(), controls, time="event")
+    answer = client.post("/api/accounts/acme/alerts/low/snooze", headers=SAME, json={"until": until})
+    assert answer.status_code == status
+    assert [control.until for control in controls.sent] == ([] if ends is None else [ends])
+
+
+def test_a_recording_takes_no_controls() -> None:
+    answer = client_of(filled(), NoControls()).post("/api/accounts/acme/alerts/low/acknowledge", headers=SAME)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_alerts_of_all_accounts_come_worst_first() -> None:
+    client = client_of(filled())
+    found = client.get("/api/alerts").json()
+    assert [(alert["rule"], alert["name"]) for alert in found["items"]] == [
+        ("stalled:billing", None),
+        ("low", "Acme <b>"),
+    ]
+    assert client.get("/api/alerts?rule=low&owner=ann").json()["total"] == 1
+    assert client.get("/api/alerts?status=resolved").json()["items"][0]["state"] == "resolved"
+
+
+def test_a_board_that_has_not_read_everything_says_so() -> None:
+    answer = client_of(Board()).get("/healthz")
+    assert answer.status_code == 503
+    assert "read from the beginning" in answer.json()["problems"][0]
+    assert client_of(Board()).get("/api/summary").json()["ready"] is False
+
+
+def test_figures_for_prometheus_name_no_account() -> None:
+    text = client_of(filled()).get("/metrics").text
+    assert "vitals_board_accounts 2.0" in text
+    assert "acme" not in text
+
+
+class Away:
+    """Inputs of a broker that is away."""
+
+    def find(self, *_: Any) -> Found:
+        msg = "the broker is away"
+        raise UnavailableError(msg)
+
+    def close(self) -> None:
+        pass
+
+
+def test_without_the_broker_a_time_line_shows_what_is_known() -> None:
+    line = client_of(filled(), inputs=Away()).get("/api/accounts/acme/timeline").json()
+    assert line["problem"] == "the broker is away"
+    assert {item["kind"] for item in line["items"]} == {"score", "alert"}

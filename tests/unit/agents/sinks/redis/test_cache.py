@@ -1,0 +1,270 @@
+"""The cache against a real redis-server: nothing goes backwards, nothing is lost between two commands."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.settings.settings import load_settings
+from agents.sinks.redis.cache import CHUNK, EPOCH, Cache, LostError, connect
+from agents.sinks.redis.fields import Write, write_of
+from agents.sinks.redis.process import kind_of
+from tests.broker.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENDS = {0: 10_000, 1: 10_000}
+
+
+def record(account: str, offset: int, revision: int, **values: float) -> Write:
+    scores = {name: {"value": value, "band": "low", "factors": []} for name, value in values.items()}
+    value = {"account_id": account, "as_of": offset, "revision": revision, "scores": scores}
+    return write_of(account.encode(), offset, json.dumps(value).encode())
+
+
+def gone(account: str, offset: int) -> Write:
+    return write_of(account.encode(), offset, None)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def reader(server: RedisServer) -> Iterator[Any]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def writer(server: RedisServer) -> Iterator[redis.Redis]:
+    with connect(load_settings(redis_url=server.url)) as client:
+        yield client
+
+
+@pytest.fixture
+def cache(writer: redis.Redis, reader: Any) -> Cache:
+    reader.flushall()
+    fresh = Cache(writer)
+    assert fresh.stand(ENDS).rebuilt == "empty"
+    return fresh
+
+
+def test_an_account_is_a_hash_and_has_its_places(cache: Cache, reader: Any) -> None:
+    writes = [record("acme", 0, 5, health=67.5, upsell=3), record("beta", 1, 5, health=12.25)]
+    assert cache.write(1, writes, 2) == {"written": 2}
+    assert reader.hgetall("vitals:account:acme") == {
+        "account_id": "acme",
+        "as_of": "0",
+        "revision": "5",
+        "offset": "0",
+        "value:health": "67.5",
+        "band:health": "low",
+        "factors:health": "[]",
+        "value:upsell": "3",
+        "band:upsell": "low",
+        "factors:upsell": "[]",
+    }
+    assert reader.zrange("vitals:score:health", 0, -1, withscores=True) == [("beta", 12.25), ("acme", 67.5)]
+    assert reader.zrange("vitals:score:upsell", 0, -1, withscores=True) == [("acme", 3.0)]
+    assert reader.hget(EPOCH, "offset:1") == "2"
+    # A score that the policy has dropped leaves nothing behind.
+    assert cache.write(1, [record("acme", 2, 6, health=70)], 3) == {"written": 1}
+    assert "value:upsell" not in reader.hgetall("vitals:account:acme")
+    assert reader.exists("vitals:score:upsell") == 0
+
+
+def test_a_deleted_account_leaves_nothing(cache: Cache, reader: Any) -> None:
+    cache.write(0, [record("acme", 0, 5, health=67.5, upsell=3)], 1)
+    assert cache.write(0, [gone("acme", 1), gone("never", 2)], 3) == {"deleted": 1, "repeated": 1}
+    assert sorted(reader.keys("vitals:*")) == ["vitals:epoch", "vitals:scores"]
+    # It may come back and count from the beginning.
+    assert cache.write(0, [record("acme", 3, 1, health=50)], 4) == {"written": 1}
+
+
+def test_there_is_a_message_for_each_write_and_none_for_what_was_refused(cache: Cache, reader: Any) -> None:
+    with reader.pubsub() as everything, reader.pubsub() as one:
+        everything.subscribe("vitals:changes")
+        one.subscribe("vitals:changes:beta")
+        assert everything.get_message(timeout=5)["type"] == one.get_message(timeout=5)["type"] == "subscribe"
+        cache.write(
+            0, [record("acme", 0, 5, health=1), record("beta", 1, 5, health=2), record("acme", 2, 4, health=9)], 3
+        )
+        cache.write(0, [record("beta", 3, 6, health=3), gone("beta", 4)], 5)
+        told = [json.loads(everything.get_message(timeout=5)["data"]) for _ in range(4)]
+        assert [(part["account_id"], part.get("revision")) for part in told] == [
+            ("acme", 5),
+            ("beta", 5),
+            ("beta", 6),
+            ("beta", None),
+        ]
+        assert told[2]["scores"] == {"health": {"value": 3, "band": "low"}}
+        assert told[3] == {"account_id": "beta", "deleted": True}
+        assert [json.loads(one.get_message(timeout=5)["data"]) for _ in range(3)] == told[1:]
+        assert everything.get_message() is one.get_message() is None
+
+
+Version = tuple[str, int]
+"""An account and a revision; the offset is the place in the list."""
+VERSIONS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6)), min_size=1, max_size=12)
+
+
+@given(VERSIONS, st.data())
+def test_the_highest_version_is_left_whatever_the_order(
+    writer: redis.Redis, reader: Any, versions: list[Version], data: st.DataObject
+) -> None:
+    reader.flushall()
+    cache = Cache(writer)
+    cache.stand(ENDS)
+    places = st.integers(0, len(versions) - 1)
+    order = data.draw(st.permutations(range(len(versions)))) + data.draw(st.lists(places, max_size=12))
+    seen: dict[str, tuple[int, int]] = {}
+    while order:
+        size = data.draw(st.integers(1, len(order)))
+        chunk, order = order[:size], order[size:]
+        cache.write(0, [record(versions[at][0], at, versions[at][1], health=at) for at in chunk], 0)
+        for at in chunk:
+            account, revision = versions[at]
+            seen[account] = max(seen.get(account, (0, 0)), (revision, at))
+        found = {account: reader.hmget(f"vitals:account:{account}", "revision", "offset") for account in seen}
+        assert found == {account: [str(revision), str(at)] for account, (revision, at) in seen.items()}
+        assert dict(reader.zrange("vitals:score:health", 0, -1, withscores=True)) == {
+            account: float(at) for account, (_, at) in seen.items()
+        }
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(1, 6)), max_size=12), st.data())
+def test_reading_again_from_anywhere_ends_the_same(
+    writer: redis.Redis, reader: Any, log: list[tuple[str, int | None]], data: st.DataObject
+) -> None:
+    reader.flushall()
+    cache = Cache(writer)
+    cache.stand(ENDS)
+    writes = [
+        gone(account, at) if revision is None else record(account, at, revision, health=at)
+        for at, (account, revision) in enumerate(log)
+    ]
+    for begin in [0, *data.draw(st.lists(st.integers(0, len(log)), max_size=3))]:
+        reader.hset(EPOCH, "offset:0", begin)
+        cache.stand(ENDS)
+        cache.write(0, writes[begin:], len(log))
+    expected: dict[str, tuple[int, int]] = {}
+    for at, (account, revision) in enumerate(log):
+        if revision is None:
+            expected.pop(account, None)
+        else:
+            expected[account] = max(expected.get(account, (0, 0)), (revision, at))
+    keys = [key.removeprefix("vitals:account:") for key in reader.keys("vitals:account:*")]
+    found = {key: tuple(map(int, reader.hmget(f"vitals:account:{key}", "revision", "offset"))) for key in keys}
+    assert found == expected
+
+
+def test_after_it_was_emptied_nothing_is_written_before_it_was_asked(cache: Cache, reader: Any) -> None:
+    cache.write(0, [record("acme", 0, 5, health=1)], 1)
+    first = reader.hget(EPOCH, "id")
+    reader.flushall()
+    with pytest.raises(LostError):
+        cache.write(0, [record("acme", 1, 6, health=2)], 2)
+    with pytest.raises(LostError):
+        cache.alive(complete=True)
+    assert reader.keys("*") == []
+    standing = cache.stand(ENDS)
+    assert (standing.rebuilt, standing.written) == ("empty", {})
+    assert reader.hget(EPOCH, "id") != first
+
+
+def test_a_cache_that_stands_elsewhere_is_asked_first(cache: Cache, reader: Any) -> None:
+    cache.write(0, [record("acme", 0, 5, health=1)], 10)
+    reader.hset(EPOCH, "offset:0", 7)  # as after a restart from a snapshot
+    with pytest.raises(LostError):
+        cache.write(0, [record("acme", 10, 6, health=2)], 11)
+    assert reader.hget("vitals:account:acme", "revision") == "5"
+    assert cache.stand(ENDS) == ({0: 7}, None)
+    assert cache.write(0, [record("acme", 10, 6, health=2)], 11) == {"written": 1}
+
+
+def test_chunks_behind_one_that_failed_are_not_written(cache: Cache, reader: Any) -> None:
+    writes = [record(f"a{at}", at, 1, health=at) for at in range(3 * CHUNK)]
+    in_the_way = f"vitals:account:a{CHUNK + 5}"
+    reader.set(in_the_way, "somebody else's")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        cache.write(0, writes, 3 * CHUNK)
+    assert reader.hget(EPOCH, "offset:0") == str(CHUNK)
+    assert reader.exists(f"vitals:account:a{2 * CHUNK}") == 0
+    reader.delete(in_the_way)
+    assert cache.stand(ENDS).written == {0: CHUNK}
+    assert cache.write(0, writes[CHUNK:], 3 * CHUNK) == {"repeated": 5, "written": 2 * CHUNK - 5}
+    assert reader.zcard("vitals:score:health") == 3 * CHUNK
+
+
+def test_what_an_error_cut_off_is_written_when_it_is_tried_again(cache: Cache, reader: Any) -> None:
+    reader.set("vitals:score:upsell", "somebody else's")
+    writes = [record("acme", 0, 1, health=1, upsell=2)]
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        cache.write(0, writes, 1)
+    reader.delete("vitals:score:upsell")
+    cache.stand(ENDS)
+    assert cache.write(0, writes, 1) == {"written": 1}
+    assert reader.zscore("vitals:score:upsell", "acme") == 2
+
+
+def test_a_full_redis_takes_nothing_and_forgets_nothing(cache: Cache, reader: Any) -> None:
+    cache.write(0, [record("acme", 0, 5, health=1)], 1)
+    reader.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.ResponseError) as refused:
+            cache.write(0, [record("acme", 1, 6, health=2)], 2)
+        assert kind_of(refused.value) == "full"
+        assert not cache.may_evict()
+        reader.config_set("maxmemory", "1gb")
+        reader.config_set("maxmemory-policy", "allkeys-lru")
+        assert cache.may_evict()
+    finally:
+        reader.config_set("maxmemory-policy", "noeviction")
+        reader.config_set("maxmemory", 0)
+    assert cache.stand(ENDS).written == {0: 1}
+    assert cache.write(0, [record("acme", 1, 6, health=2)], 2) == {"written": 1}
+
+
+def test_a_script_that_redis_forgot_is_given_again(cache: Cache, reader: Any) -> None:
+    reader.script_flush()
+    with pytest.raises(redis.exceptions.NoScriptError):
+        cache.write(0, [record("acme", 0, 5, health=1)], 1)
+    cache.stand(ENDS)
+    assert cache.write(0, [record("acme", 0, 5, health=1)], 1) == {"written": 1}
+
+
+def test_a_cache_left_alone_too_long_is_built_anew(cache: Cache, reader: Any, writer: redis.Redis) -> None:
+    many = [record(f"a{at}", at, 1, health=at) for at in range(1_500)]
+    cache.write(0, many, 1_500)
+    an_hour = 3_600
+    now_s = reader.time()[0]
+    reader.hset(EPOCH, "at", now_s - 11 * an_hour)
+    assert Cache(writer).stand({0: 1_600}).rebuilt is None
+    reader.hset(EPOCH, "at", now_s - 13 * an_hour)
+    assert Cache(writer).stand({0: 1_500}).rebuilt is None, "nothing was missed"
+    standing = Cache(writer).stand({0: 1_600})
+    assert (standing.written, bool(standing.rebuilt)) == ({}, True)
+    assert reader.keys("*") == [EPOCH]
+
+
+def test_a_topic_that_was_made_anew_makes_the_cache_anew(cache: Cache, reader: Any) -> None:
+    cache.write(0, [record("acme", 99, 5, health=1)], 100)
+    standing = cache.stand({0: 4})
+    assert (standing.written, standing.rebuilt) == ({}, "the topic was made anew")
+    assert reader.keys("*") == [EPOCH]
+
+
+def test_readers_are_told_when_everything_is_there(cache: Cache, reader: Any) -> None:
+    cache.alive(complete=False)
+    assert reader.hget(EPOCH, "complete") is None
+    cache.alive(complete=True)
+    assert reader.hget(EPOCH, "complete") == "1"

@@ -1,0 +1,334 @@
+"""The webhook: signatures of the specification, what answers mean, and addresses that are never connected to."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
+
+import pytest
+
+from agents.settings.address_guard import Allowed, Guard
+from agents.settings.webhook_secret import parse_secret, signature, signed_headers
+from agents.sinks.http_post import Poster, PostError, RefusedAddressError, Reply, anything, refusal_of
+from agents.sinks.webhook import judged, payload
+from schemas.codecs import encode
+from schemas.outputs import Alert
+from stream.consumers.notifications import OpenAlerts
+
+# The example that the specification and its libraries share.
+EXAMPLE_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+EXAMPLE_ID, EXAMPLE_TIME, EXAMPLE_BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+EXAMPLE_SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_signature_is_that_of_the_specification() -> None:
+    assert signature(parse_secret(EXAMPLE_SECRET), EXAMPLE_ID, EXAMPLE_TIME, EXAMPLE_BODY) == EXAMPLE_SIGNATURE
+
+
+def test_each_key_signs_while_keys_are_replaced() -> None:
+    old, new = parse_secret(EXAMPLE_SECRET), b"n" * 32
+    headers = signed_headers([new, old], EXAMPLE_ID, EXAMPLE_TIME, EXAMPLE_BODY)
+    first, second = headers["webhook-signature"].split(" ")
+    assert second == EXAMPLE_SIGNATURE != first
+    assert (headers["webhook-id"], headers["webhook-timestamp"]) == (EXAMPLE_ID, str(EXAMPLE_TIME))
+
+
+@pytest.mark.parametrize("text", ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!", "whsec_c2hvcnQ="])
+def test_a_secret_that_is_none_is_refused_and_not_told(text: str) -> None:
+    with pytest.raises(ValueError, match="whsec_") as caught:
+        parse_secret(text)
+    assert "c2hvcnQ" not in str(caught.value)
+    assert "MfKQ" not in str(caught.value)
+
+
+def test_the_body_holds_the_record_as_it_is_in_the_topic() -> None:
+    alert = Alert("f1", "p1", "a/b", "low", "info", "firing", 1_700_000_000_123, None, None, "s", {}, {})
+    news = OpenAlerts().take(alert)
+    assert news is not None
+    value = encode(alert)
+    body = json.loads(payload(news, value, "https://board.example/x/"))
+    assert body == {
+        "type": "alert.firing",
+        "timestamp": "2023-11-14T22:13:20.123+00:00",
+        "data": json.loads(value),
+        "link": "https://board.example/x/accounts/a%2Fb",
+    }
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ((200, 201, 204, 299), "taken"),
+        ((500, 502, 503, 504, 599, 408, 425, 429), "again"),
+        ((301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 413, 415, 422, 451, 100), "refused"),
+        ((410,), "gone"),
+    ],
+)
+def test_what_a_status_means(statuses: tuple[int, ...], expected: str) -> None:
+    assert {judged(Reply(status, None, "")).status for status in statuses} == {expected}
+
+
+def test_retry_after_is_kept() -> None:
+    assert judged(Reply(429, 17.0, "")).after_s == 17
+
+
+# Addresses
+
+REFUSED = [
+    "127.0.0.1",
+    "127.8.9.1",
+    "0.0.0.0",  # noqa: S104 -- refused
+    "10.1.2.3",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "100.64.0.1",
+    "100.100.100.200",
+    "169.254.169.254",
+    "168.63.129.16",
+    "192.0.0.192",
+    "198.18.0.1",
+    "203.0.113.9",
+    "224.0.0.1",
+    "239.255.255.250",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254",
+    "::127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2001:db8::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "3fff::1",
+    "4000::1",
+    "ff02::1",
+    "ff0e::1",
+    "100::1",
+]
+PUBLIC = ["1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_an_address_that_is_not_public_is_refused(address: str) -> None:
+    assert Guard(allowed=False).refusal(address) is not None
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_a_public_address_is_not_refused(address: str) -> None:
+    assert Guard(allowed=False).refusal(address) is None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "address", "expected"),
+    [
+        (True, "127.0.0.1", True),
+        (True, "10.0.0.1", True),
+        (True, "::1", True),
+        (True, "::ffff:192.168.0.1", True),
+        (True, "fd00::1", True),
+        (True, "169.254.169.254", False),
+        (True, "168.63.129.16", False),
+        (True, "100.100.100.200", False),
+        (True, "fd00:ec2::254", False),
+        (True, "fd20:ce::254", False),
+        ((ip_network("fd00::/8"),), "fd20:ce::254", True),
+        (True, "fe80::1", False),
+        (True, "0.0.0.0", False),  # noqa: S104 -- refused
+        (True, "::", False),
+        (True, "224.0.0.1", False),
+        (True, "ff02::1", False),
+        ((ip_network("10.1.0.0/16"),), "10.1.2.3", True),
+        ((ip_network("10.1.0.0/16"),), "::ffff:10.1.2.3", True),
+        ((ip_network("10.1.0.0/16"),), "10.2.0.1", False),
+        ((ip_network("10.1.0.0/16"),), "127.0.0.1", False),
+        ((ip_network("fd00::/8"),), "fd00::1", True),
+        ((ip_network("169.254.10.0/24"),), "169.254.10.1", True),
+    ],
+)
+def test_what_settings_allow(allowed: Allowed, address: str, expected: bool) -> None:
+    assert (Guard(allowed).refusal(address) is None) is expected
+
+
+@contextmanager
+def server(answer: bytes, pause_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
+    """A server that sends `answer` (a byte at a time with pauses, if any); gives its URL and the paths it was asked."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            paths.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            step = 1 if pause_s else len(answer)
+            try:
+                for at in range(0, len(answer), step):
+                    self.wfile.write(answer[at : at + step])
+                    self.wfile.flush()
+                    time.sleep(pause_s)
+            except OSError:
+                pass
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_address[1]}", paths
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join()
+
+
+OK = b"HTTP/1.1 204 No Content\r\n\r\n"
+LOOPBACK = ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0", "[::ffff:127.0.0.1]"]
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_loopback_is_refused_however_it_is_written(host: str) -> None:
+    with server(OK) as (url, paths):
+        target = url.replace("127.0.0.1", host) + "/x"
+        guard = Guard(allowed=False).refusal
+        assert refusal_of(target, guard) is not None
+        with pytest.raises(RefusedAddressError):
+            Poster(guard, 2).post(target, b"{}", {})
+        assert paths == []
+
+
+def test_the_address_that_was_checked_is_the_one_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is public when it is looked at and loopback when it is connected to gains nothing."""
+    asked: list[str] = []
+    connected: list[str] = []
+
+    def resolve(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        address = "93.184.216.34" if len(asked) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def connect(address: tuple[str, int], *_: object, **__: object) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(PostError):
+        Poster(Guard(allowed=False).refusal, 2).post("http://rebinding.example/", b"{}", {})
+    with pytest.raises(RefusedAddressError):
+        Poster(Guard(allowed=False).refusal, 2).post("http://rebinding.example/", b"{}", {})
+    assert (asked, connected) == (["rebinding.example"] * 2, ["93.184.216.34"])
+
+
+def test_of_several_addresses_only_public_ones_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected: list[str] = []
+
+    def resolve(_host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("10.0.0.1", "1.1.1.1", "::1")
+        ]
+
+    def connect(address: tuple[str, int], *_: object, **__: object) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises((PostError, RefusedAddressError)):
+        Poster(Guard(allowed=False).refusal, 2).post("http://several.example/", b"{}", {})
+    assert connected == ["1.1.1.1"]
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with server(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n") as (url, paths):
+        assert Poster(anything, 2).post(f"{url}/x", b"{}", {}).status == 302
+        assert paths == ["/x"]
+
+
+def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with server(OK) as (url, _):
+        assert Poster(anything, 2).post(url, b"{}", {}).status == 204
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 2_000, b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"y" * 2_000],
+)
+def test_an_answer_that_trickles_ends_in_time(answer: bytes) -> None:
+    with server(answer, pause_s=0.05) as (url, _), pytest.raises(PostError):
+        Poster(anything, 0.4).post(url, b"{}", {})
+
+
+def test_an_endless_answer_is_read_in_part() -> None:
+    with server(b"HTTP/1.1 200 OK\r\n\r\n" + b"y" * 5_000_000) as (url, _):
+        reply = Poster(anything, 5).post(url, b"{}", {})
+        assert (reply.status, len(reply.text)) == (200, 200)
+
+
+@pytest.mark.parametrize("answer", [b"", b"no http at all\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
+def test_what_is_no_answer_is_tried_again(answer: bytes) -> None:
+    with server(answer) as (url, _), pytest.raises(PostError):
+        Poster(anything, 2).post(url, b"{}", {})
+
+
+def test_a_host_that_nobody_knows_is_tried_again() -> None:
+    assert refusal_of("http://nowhere.invalid/", Guard(allowed=False).refusal) is None
+    with pytest.raises(PostError, match=r"nowhere\.invalid"):
+        Poster(Guard(allowed=False).refusal, 2).post("http://nowhere.invalid/", b"{}", {})
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("17", 17), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("Fri, 01 Jan 2100 00:00:00 GMT", "years"), ("soon", None)],
+)
+def test_retry_after_in_seconds_and_as_a_date(value: str, expected: object) -> None:
+    head = f"HTTP/1.1 503 Busy\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n"
+    with server(head.encode()) as (url, _):
+        found = Poster(anything, 2).post(url, b"{}", {}).retry_after_s
+    if expected == "years":
+        assert found is not None
+        assert found > 1e9
+    else:
+        assert found == expected
+
+
+def test_user_and_password_of_a_url_go_into_a_header() -> None:
+    got: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.extend([self.headers["Authorization"], self.headers["Host"]])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.handle_request)
+    thread.start()
+    port = httpd.server_address[1]
+    assert Poster(anything, 2).post(f"http://me:s%40y@127.0.0.1:{port}/", b"{}", {}).is_good
+    thread.join()
+    httpd.server_close()
+    assert got == ["Basic bWU6c0B5", f"127.0.0.1:{port}"]

@@ -1,0 +1,152 @@
+"""Factors in words: what each statistic is called, and numbers as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.outputs import Factor
+from stream.explain.text import factor_words, number
+from stream.measures import STATS
+from stream.policy.measures import FACT_STATS
+from stream.policy.policy import Measure, parse_policy
+
+USAGE = 'source = "product-usage"\n'
+TICKETS = 'source = "support-tickets"\n'
+BILLING = 'source = "billing"\n'
+OPENED = 'where = { status = ["opened", "reopened"] }\n'
+SAID = {
+    "count": (USAGE, 8, "8 usage events in the last 30 days"),
+    "sum": (BILLING + 'field = "amount"\n', 1234.5, "the total amount of billing events comes to 1,234.5 in the"),
+    "mean": (BILLING + 'field = "days_late"\n', 3, "average days late of billing events is 3 in the last 30 days"),
+    "min": (BILLING + 'field = "amount"\n', -2, "lowest amount of billing events is -2 in the last 30 days"),
+    "max": (BILLING + 'field = "amount"\n', 2, "highest amount of billing events is 2 in the last 30 days"),
+    "last": (BILLING + 'field = "amount"\n', 2, "latest amount of billing events is 2 in the last 30 days"),
+    "days_since_last": (USAGE, 3, "3 days since the latest of usage events in the last 30 days"),
+    "distinct_users": (
+        USAGE + 'where = { feature = ["export"] }\n',
+        4,
+        "4 different users (feature export) in the last",
+    ),
+    "distinct_features": (USAGE, 4, "4 different features in the last 30 days"),
+    "distinct_roles": ('source = "engagement"\n', 2, "2 different roles in the last 30 days"),
+    "rate": (USAGE + 'per = "week"\n', 2.5, "2.5 usage events a week in the last 30 days"),
+    "share": (
+        TICKETS + OPENED + 'of = { priority = ["urgent"] }\n',
+        0.125,
+        "12.5 % of ticket events (status opened or reopened) have priority urgent in the last 30 days",
+    ),
+    "weighted_count": (
+        TICKETS + "weights = { priority = { urgent = 4 } }\n",
+        8,
+        "the sum of ticket events, weighted by priority, comes to 8 in the last 30 days",
+    ),
+}
+
+
+def measure(stat: str, keys: str, window: str = "30d") -> Measure:
+    text = f"""
+name = "p"
+[measures.good_use]
+stat = "{stat}"
+window = "{window}"
+{keys}
+normalise = {{ kind = "linear", zero_at = 0, hundred_at = 10 }}
+weight = 1
+[scores.health]
+min_change = 1
+bands = [{{ name = "all", from = 0 }}]
+"""
+    return parse_policy(text, "policy.toml").measures[0]
+
+
+def explained(value: float | None, points: float | None, about: Measure | None) -> str:
+    weight = 0.0 if points is None else 0.25
+    return factor_words(Factor("good_use", value, points, weight, weight * (points or 0.0)), about)
+
+
+@pytest.mark.parametrize("stat", [stat for stat in STATS if stat not in FACT_STATS])
+def test_every_statistic_has_its_words(stat: str) -> None:
+    keys, value, words = SAID[stat]
+    told = explained(value, 40, measure(stat, keys))
+    assert told.startswith(f"good use: {words}")
+    assert told.endswith("; 40.0 of 100 points, weight 25%: gives 10.0, costs 15.0.")
+
+
+def test_fields_windows_and_comparisons() -> None:
+    counted = measure("count", USAGE + 'field = "count"\n', "1h")
+    assert explained(7, 70, counted).startswith(
+        "good use: the total count of usage events comes to 7 in the last hour;"
+    )
+    rated = measure("rate", USAGE + 'field = "count"\nper = "hour"\n', "24h")
+    assert "the total count of usage events comes to 7 an hour in the last 24 hours" in explained(7, 70, rated)
+    compared = measure("count", USAGE + 'compare = "previous"\n', "7d")
+    assert "usage events in the last 7 days: +20 % against the 7 days before" in explained(20, 70, compared)
+    assert "usage events in the last 7 days: -20 % against" in explained(-20, 70, compared)
+    assert "nothing to compare with before the last 7 days; its weight is shared" in explained(None, None, compared)
+
+
+def test_an_account_against_its_own_past() -> None:
+    past = 'compare = "percentile"\nhistory = "28d"\n'
+    ranked = measure("count", USAGE + past, "7d")
+    assert "usage events in the last 7 days: above 75 % of its own 4 spans before" in explained(75, 70, ranked)
+    distribution = measure("count", USAGE + past.replace("percentile", "z"), "7d")
+    assert "last 7 days: -1.5 standard deviations from the mean of its own 4 spans before" in explained(
+        -1.5, 0, distribution
+    )
+
+
+def test_facts_impacts_and_what_is_no_measure() -> None:
+    text = """
+name = "p"
+[measures.opened]
+source = "support-tickets"
+stat = "count"
+window = "1d"
+[measures.good_use]
+source = "accounts"
+stat = "days_until"
+field = "renewal_at"
+[measures.arr]
+source = "accounts"
+stat = "value"
+field = "arr"
+[scores.health]
+model = "additive"
+impacts = { opened = -4, good_use = 1, arr = 1 }
+min_change = 1
+bands = [{ name = "all", from = 0 }]
+"""
+    opened, until, arr = parse_policy(text).measures
+    assert factor_words(Factor("opened", 2, None, -4, -8), opened) == (
+        "opened: 2 ticket events in the last day; each counts -4: gives -8.0."
+    )
+    assert factor_words(Factor("good_use", 12, None, 1, 12), until).startswith("good use: 12 days until renewal at;")
+    assert factor_words(Factor("good_use", None, None, 1, 0), until).startswith("good use: the profile has no renewal")
+    assert factor_words(Factor("arr", 5000, None, 1, 5000), arr).startswith("arr: arr is 5,000; each counts 1")
+    assert factor_words(Factor("exception", None, None, 0, -12.5), None).endswith("takes: -12.5.")
+
+
+def test_a_missing_value_is_said_with_what_it_counts_for() -> None:
+    mean = measure("mean", BILLING + 'field = "days_late"\n')
+    assert (
+        explained(None, None, mean) == "good use: no value in the last 30 days; its weight is shared among the others."
+    )
+    assert "no value in the last 30 days; 50.0 of 100 points" in explained(None, 50, mean)
+
+
+def test_a_measure_of_another_policy_keeps_its_figures() -> None:
+    assert explained(3, 30, None).startswith("good use: the value is 3; 30.0 of 100 points")
+    assert explained(None, None, None).startswith("good use: no value; its weight")
+
+
+def test_full_points_cost_nothing() -> None:
+    factor = Factor("good_use", 10, 100, 1 / 3, 100 / 3 + 1e-14)
+    assert factor_words(factor, None).endswith("costs 0.0.")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (-0.0, "0"), (8, "8"), (7.5, "7.5"), (7.666, "7.67"), (0.00412, "0.00412"), (1_234_567, "1,234,567")],
+)
+def test_numbers_are_written_for_people(value: float, text: str) -> None:
+    assert number(value) == text

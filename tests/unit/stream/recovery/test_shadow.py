@@ -1,0 +1,392 @@
+"""Shadows by worked examples: what they say and keep, what is compared, promotion of their state and of the file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from agents.cli.main import app
+from agents.cli.promotion import PromotionError, promote, refusal
+from agents.kafka import shadow_topics
+from agents.kafka.shadow_topics import Standing
+from agents.settings.settings import child_environment, default_policy
+from schemas.outputs import Alert, ScoreMessage, ScoreValue, ShadowMessage
+from stream.engine.engine import Mode
+from stream.explain.differences import compare, open_alerts
+from tests.driving.alert_histories import DAY, START, Scenario, rule
+from tests.driving.engine import open_episodes, plan_of
+from tests.driving.scores import messages_of
+from tests.driving.shadow import Both
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+    from tests.oracle.engine import Record
+
+LIVE = """
+name = "live"
+[measures.usage]
+source = "product-usage"
+stat = "count"
+window = "2d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }
+weight = 1
+[scores.health]
+min_change = 1
+bands = [{ name = "good", from = 60 }, { name = "poor", from = 0, alert = "warning" }]
+[alerts.low]
+when = { below = 40 }
+"""
+# The same scores are halved, the window is longer, `low` begins higher, the band is not marked.
+CANDIDATE = LIVE.replace('"live"', '"candidate"').replace("hundred_at = 10", "hundred_at = 20").replace(
+    'window = "2d"', 'window = "4d"'
+).replace("below = 40", "below = 30").replace(', alert = "warning"', "") + rule(
+    'when = { below = 55 }\nfor = "1d"', "slow"
+)
+
+
+def pair(plan: str = LIVE, candidate: str | None = CANDIDATE) -> tuple[Both, Scenario]:
+    return Both(plan_of(plan), None if candidate is None else plan_of(candidate)), Scenario("")
+
+
+def use(both: Both, scenario: Scenario, day: float, count: int, account: str = "acme") -> None:
+    records: list[Record] = [scenario.record(day, account=account) for _ in range(count)]
+    both.take(records)
+
+
+def scores_in(topic: dict[str, ShadowMessage]) -> dict[str, tuple[float, list[str]]]:
+    return {account: (message.scores["health"].value, message.alerts) for account, message in topic.items()}
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def test_the_shadow_says_scores_and_open_alerts_and_nothing_else() -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    assert scores_in(both.shadows()) == {"acme": (40.0, [])}
+    assert not both.alerts()  # 80 under the live policy
+    both.act(lambda engine: engine.tick(START + DAY))
+    both.act(lambda engine: engine.tick(START + 2 * DAY))
+    # 40 at the borders of day 1 and 2: `slow` has held for a day. The live score is 0 at the second: both of its fire.
+    assert scores_in(both.shadows()) == {"acme": (40.0, ["slow"])}
+    assert sorted(alert.rule for alert in both.alerts()) == ["band:health:poor", "low"]
+    assert {change.policy for change in both.changes()} == {both.plan.label}
+    use(both, scenario, 2.5, 4)  # 12 in four days: 60
+    both.act(lambda engine: engine.tick(START + 3 * DAY))
+    assert scores_in(both.shadows()) == {"acme": (60.0, [])}
+
+
+def test_an_alert_that_opens_with_no_new_score_is_told() -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    both.act(lambda engine: engine.tick(START + DAY))
+    before = len(both.raw)
+    both.act(lambda engine: engine.tick(START + 2 * DAY))
+    (sent,) = both.raw[before].shadow
+    message = json.loads(sent.value)
+    assert (message["scores"]["health"]["value"], message["alerts"]) == (40.0, ["slow"])
+
+
+def test_behind_the_head_alerts_go_with_the_next_flush() -> None:
+    both, scenario = pair()
+    both.turn_to(Mode.EXACT)
+    use(both, scenario, 0.5, 8)
+    use(both, scenario, 2.5, 1, account="other")
+    assert not both.shadow_topic
+    both.turn_to(Mode.HEAD)
+    assert scores_in(both.shadows()) == {"acme": (40.0, ["slow"]), "other": (5.0, ["low"])}
+
+
+def test_an_error_of_the_shadow_ends_the_shadow_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    failed: list[Exception] = []
+    both.pair.on_failure = failed.append
+    assert both.pair.shadow is not None
+    monkeypatch.setattr(both.pair.shadow.engine, "step", lambda *_: 1 / 0)
+    use(both, scenario, 0.75, 1)
+    assert [type(error) for error in failed] == [ZeroDivisionError]
+    assert messages_of(both.pair.live)["acme"]["scores"]["health"]["value"] == 90
+    both.commit()
+    both.start()  # its book is behind: it begins anew from the live one
+    assert both.opened.begun
+    use(both, scenario, 0.75, 1)
+    assert scores_in(both.shadows())["acme"][0] == 50
+
+
+# -- its state --------------------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_begins_with_what_the_live_policy_has_kept() -> None:
+    both, scenario = pair(candidate=None)
+    use(both, scenario, 0.5, 8)
+    both.commit()
+    both.candidate = plan_of(CANDIDATE)
+    both.start()
+    assert both.opened.shadow_lacks == {"usage": "has 2 of the 4 days it looks back: older events were not kept"}
+    assert both.opened.begun
+    both.commit()  # without a new event
+    assert scores_in(both.shadows()) == {"acme": (40.0, [])}
+    both.start()
+    assert (both.opened.begun, both.opened.shadow_lacks) == (False, {})
+
+
+def test_another_candidate_begins_anew_and_the_book_before_it_goes() -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    both.commit()
+    first = both.opened.namespaces.shadow
+    both.candidate = plan_of(CANDIDATE.replace("hundred_at = 20", "hundred_at = 40"))
+    both.start()
+    both.commit()
+    assert {key[:9] for key in both.topic if key[:1] == b"x"} == {both.opened.namespaces.shadow} != {first}
+    assert scores_in(both.shadows()) == {"acme": (20.0, ["low"])}
+
+
+def test_without_a_shadow_its_book_and_its_records_go() -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    both.commit()
+    both.candidate = None
+    both.start()
+    assert both.opened.namespaces.waits
+    both.commit()
+    assert not [key for key in both.topic if key[:1] == b"x"]
+    assert not both.shadow_topic
+    assert not both.opened.namespaces.waits
+
+
+def test_a_shadow_that_was_away_begins_anew() -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    both.commit()
+    behind = {key: value for key, value in both.topic.items() if key[:1] == b"x"}
+    both.candidate = None
+    both.start()
+    use(both, scenario, 0.75, 1)
+    both.commit()
+    both.topic |= behind  # as if the last commit had been cut before the end
+    both.candidate = plan_of(CANDIDATE)
+    both.start()
+    assert both.opened.begun
+    both.commit()
+    assert scores_in(both.shadows())["acme"][0] == 45
+
+
+def test_the_live_policy_is_no_shadow_of_itself() -> None:
+    both, _ = pair(candidate=LIVE)
+    assert both.pair.shadow is None
+
+
+def test_promoted_it_goes_on_and_says_once_what_is_different() -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    both.act(lambda engine: engine.tick(START + DAY))
+    both.act(lambda engine: engine.tick(START + 2 * DAY))
+    both.commit()
+    assert sorted(alert.rule for alert in both.alerts()) == ["band:health:poor", "low"]
+    before = len(both.raw)
+    both.plan, both.candidate = plan_of(CANDIDATE), None
+    both.start()
+    assert (both.opened.promoted, both.opened.lacks) == (True, {})
+    both.commit()
+    # Four days are known though the live policy kept two. Its two alerts do not hold under this policy; `slow` does.
+    assert messages_of(both.pair.live)["acme"]["scores"]["health"]["value"] == 40
+    alerts = both.alerts()[2:]
+    assert sorted((alert.status, alert.rule) for alert in alerts) == [
+        ("firing", "slow"),
+        ("resolved", "band:health:poor"),
+        ("resolved", "low"),
+    ]
+    (change,) = both.changes()[-1:]
+    assert (change.from_, change.to, change.cause, change.policy) == (0.0, 40.0, "policy", both.plan.label)
+    assert sum(len(effects.changes) for effects in both.raw[before:]) == 1
+    assert not both.shadow_topic
+    for _ in range(2):
+        both.start()
+        assert (both.opened.promoted, open_episodes(both.pair.live)) == (False, {("acme", "slow")})
+        both.commit()
+    assert len(both.alerts()) == 5
+    assert {key[:1] for key in both.topic} == {b"b", b"x"}
+
+
+def test_after_a_promotion_the_next_shadow_and_the_next_promotion_work_too() -> None:
+    both, scenario = pair()
+    use(both, scenario, 0.5, 8)
+    both.commit()
+    both.plan, both.candidate = plan_of(CANDIDATE), plan_of(LIVE)
+    both.start()
+    both.commit()
+    # The former live policy goes on as the shadow, in the book it has always had.
+    assert (both.opened.promoted, both.opened.begun) == (True, False)
+    use(both, scenario, 1, 1)
+    both.commit()
+    assert scores_in(both.shadows())["acme"][0] == 90
+    both.plan, both.candidate = plan_of(LIVE), plan_of(CANDIDATE)
+    both.start()
+    both.commit()
+    assert (both.opened.promoted, both.opened.begun) == (True, False)
+    assert messages_of(both.pair.live)["acme"]["scores"]["health"]["value"] == 90
+    both.candidate = plan_of(CANDIDATE.replace("30", "20"))
+    both.start()
+    both.commit()
+    assert (both.opened.promoted, both.opened.begun) == (False, True)
+    assert {key[:1] for key in both.topic} > {b"x", b"r"}
+
+
+# -- the comparison ---------------------------------------------------------------------------------------------------
+
+
+def message(kind: type[ScoreMessage], account: str, value: float, band: str, **more: Any) -> Any:
+    scores = {"health": ScoreValue(value, band, [])}
+    return kind(account, int(value), 1, f"{kind.__name__}@1", None, scores, **more)
+
+
+def live_of(*accounts: tuple[str, float, str]) -> dict[str, ScoreMessage]:
+    return {name: message(ScoreMessage, name, value, band) for name, value, band in accounts}
+
+
+def shadow_of(*accounts: tuple[str, float, str, list[str]]) -> dict[str, ShadowMessage]:
+    return {name: message(ShadowMessage, name, value, band, alerts=rules) for name, value, band, rules in accounts}
+
+
+STANDING = Standing(
+    "live@1",
+    "candidate@1",
+    live_of(("a", 80, "good"), ("b", 50, "fair"), ("c", 20, "poor"), ("gone", 70, "good")),
+    shadow_of(("a", 55, "fair", ["low"]), ("b", 50, "fair", []), ("c", 61, "good", ["x"]), ("new", 10, "poor", [])),
+    {("c", "low"), ("c", "x"), ("b", "quiet"), ("unknown", "low")},
+)
+
+
+def test_differences_of_bands_scores_and_alerts() -> None:
+    live, shadow = STANDING.live, STANDING.shadow
+    found = compare(live, shadow, STANDING.opened, (STANDING.live_policy, STANDING.shadow_policy), 1)
+    assert (found.accounts, found.only_live, found.only_shadow) == (3, 1, 1)
+    assert (found.changed, found.moved) == (2, 2)
+    assert [(one.band, one.live, one.shadow) for one in found.bands] == [
+        ("good", 2, 1),
+        ("fair", 1, 2),
+        ("poor", 1, 1),
+    ]
+    assert [(one.from_, one.to, one.accounts) for one in found.moves] == [("good", "fair", 1), ("poor", "good", 1)]
+    (far,) = found.farthest
+    assert (far.account_id, far.live, far.shadow, far.delta) == ("c", 20, 61, 41)
+    assert [(one.account_id, one.rule) for one in found.raised] == [("a", "low")]
+    assert [(one.account_id, one.rule) for one in found.spared] == [("b", "quiet"), ("c", "low")]
+    assert [(one.rule, one.live, one.shadow, one.raised, one.spared) for one in found.alerts] == [
+        ("low", 1, 1, 1, 1),
+        ("quiet", 1, 0, 0, 1),
+        ("x", 1, 1, 0, 0),
+    ]
+    assert (found.live_as_of, found.shadow_as_of) == (80, 61)
+
+
+def alert(fingerprint: str, account: str, status: Any) -> Alert:
+    return Alert("i", fingerprint, account, "low", "warning", status, 1, 1.0, "b", "s", {}, {})
+
+
+def test_open_alerts_are_those_whose_last_record_fires_and_that_are_of_an_account() -> None:
+    log = [alert("1", "a", "firing"), alert("2", "b", "firing"), alert("1", "a", "resolved"), alert("3", "", "firing")]
+    assert open_alerts(log) == {("b", "low")}
+    assert open_alerts([*log, alert("1", "a", "firing")]) == {("a", "low"), ("b", "low")}
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in child_environment():
+        if name.startswith("VITALS_"):
+            monkeypatch.delenv(name)
+
+
+def vitals(monkeypatch: pytest.MonkeyPatch, standing: Standing, *arguments: object) -> Result:
+    monkeypatch.setattr(shadow_topics, "read_standing", lambda _settings: standing)
+    return CliRunner().invoke(app, ["shadow", *map(str, arguments)])
+
+
+def test_the_command_shows_the_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = vitals(monkeypatch, STANDING)
+    assert done.exit_code == 0
+    for words in (
+        "live live@1, shadow candidate@1",
+        "3 accounts with both, 1 only live, 1 only shadow; 2 with another score, 2 in another band",
+        "1 would be fair instead of good (health)",
+        "raised: a low",
+        "spared: b quiet, c low",
+    ):
+        assert words in done.stdout
+    as_json = json.loads(vitals(monkeypatch, STANDING, "--json", "--top", 0).stdout)
+    assert (as_json["shadow"], as_json["farthest"], len(as_json["spared"])) == ("candidate@1", [], 2)
+
+
+def test_the_command_says_when_there_is_no_shadow(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = vitals(monkeypatch, STANDING._replace(shadow={}, shadow_policy=""))
+    assert (done.exit_code, "--shadow FILE" in done.stderr) == (1, True)
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    live, candidate = folder / "live.toml", folder / "candidate.toml"
+    live.write_text(LIVE, "utf-8")
+    candidate.write_text(CANDIDATE, "utf-8")
+    live.chmod(0o640)
+    return live, candidate
+
+
+def test_promotion_puts_the_candidate_in_place_and_keeps_the_former(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, candidate = files(tmp_path)
+    standing = STANDING._replace(live_policy=plan_of(LIVE).label, shadow_policy=plan_of(CANDIDATE).label)
+    told = vitals(monkeypatch, standing, "--promote", "--policy", live, "--shadow", candidate)
+    assert told.exit_code == 0, told.stderr
+    assert "Stop all workers" in told.stdout
+    former = tmp_path / f"live.toml.{plan_of(LIVE).policy.digest}"
+    assert (live.read_text("utf-8"), former.read_text("utf-8")) == (CANDIDATE, LIVE)
+    assert live.stat().st_mode & 0o777 == 0o640
+    assert sorted(tmp_path.iterdir()) == sorted([live, candidate, former])
+    again = vitals(monkeypatch, standing, "--promote", "--policy", live, "--shadow", candidate, "--json")
+    assert (again.exit_code, "holds already" in again.stderr) == (1, True)
+
+
+def test_promotion_without_a_candidate_is_bad_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = vitals(monkeypatch, STANDING, "--promote")
+    assert (done.exit_code, "VITALS_SHADOW" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("standing", "words"),
+    [
+        (("live@1", "other@1"), "the shadow that runs is other@1, not candidate@1"),
+        (("live@1", ""), "the shadow that runs is none"),
+        (("other@1", "candidate@1"), "the workers score by other@1, the policy file holds live@1"),
+    ],
+)
+def test_promotion_is_refused_where_the_workers_do_something_else(standing: tuple[str, str], words: str) -> None:
+    assert words in (
+        refusal(STANDING._replace(live_policy=standing[0], shadow_policy=standing[1]), "live@1", "candidate@1") or ""
+    )
+    assert refusal(STANDING, "live@1", "candidate@1") is None
+
+
+def test_the_template_of_the_package_is_never_overwritten(tmp_path: Path) -> None:
+    _, candidate = files(tmp_path)
+    before = default_policy().read_bytes()
+    with pytest.raises(PromotionError, match="VITALS_POLICY"):
+        promote(default_policy(), candidate, "a@1", "b@1")
+    assert default_policy().read_bytes() == before
+
+
+def test_a_file_that_can_not_be_replaced_is_left_alone(tmp_path: Path) -> None:
+    live, _ = files(tmp_path)
+    with pytest.raises(PromotionError, match="No such file"):
+        promote(live, tmp_path / "gone.toml", "a@1", "b@1")
+    assert live.read_text("utf-8") == LIVE
