@@ -6,7 +6,8 @@ serves one partition number of every source. Called by `agents.worker.processor`
 (files).
 
 `as_of` is the largest event time applied, or the last window boundary passed by the clock. At the head and in `exact`
-catch-up a step is cut at every boundary, and all accounts are scored there; in conflated catch-up, when `flush` is called.
+catch-up a step is cut at every boundary, and all accounts are scored there; in conflated catch-up, when `flush` is
+called.
 """
 
 from __future__ import annotations
