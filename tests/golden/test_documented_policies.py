@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stream.policy.policy import parse_policy
-from tests.documented import POLICY_PAGES, blocks, text_of
 from tests.golden.replays import Log, day_ms, gives, near, play, values
+from tests.pages.blocks import POLICY_PAGES, blocks, text_of
 
 SHOWN: dict[str, str] = {parse_policy(text).name: text for text in blocks("toml", *POLICY_PAGES)}
 

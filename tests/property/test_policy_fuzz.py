@@ -25,8 +25,8 @@ from stream.engine.engine import Engine
 from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import Policy, PolicyError, Problem, parse_policy
 from stream.recovery import changelog
-from tests.documented import POLICY_PAGES, blocks
 from tests.driving.engine import open_episodes
+from tests.pages.blocks import POLICY_PAGES, blocks
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z

@@ -23,7 +23,7 @@ from schemas.topics import all_topics
 from stream.engine.engine import Engine
 from stream.plan.plan import compile_plan
 from stream.policy.policy import PolicyError, parse_policy
-from tests.documented import POLICY_PAGES, blocks
+from tests.pages.blocks import POLICY_PAGES, blocks
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"

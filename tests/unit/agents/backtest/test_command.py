@@ -20,8 +20,8 @@ from agents.backtest.report import Report
 from agents.backtest.tables import show
 from agents.cli.main import app
 from stream.policy.policy import parse_policy
-from tests.documented import DOCS, blocks
 from tests.driving.known_truth import EQUAL, TRUE_WEIGHTS, TRUTH, company, policy, write
+from tests.pages.blocks import DOCS, blocks
 
 BACKTEST_PAGE = DOCS / "how-to/backtest.md"
 VOID = {"meta", "line", "circle", "rect", "polyline", "polygon", "br"}

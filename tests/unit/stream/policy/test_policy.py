@@ -20,7 +20,7 @@ from schemas.fields import NUMBER_FIELDS, TEXT_FIELDS
 from stream.policy.band_index import band_index
 from stream.policy.normalisers import Linear, Threshold, Tiers
 from stream.policy.policy import Band, Measure, PolicyError, Problem, Score, Window, parse_policy
-from tests.documented import POLICY_PAGES, text_of
+from tests.pages.blocks import POLICY_PAGES, text_of
 from tests.strategies.policies import policies
 
 ROOT = Path(__file__).parents[4]

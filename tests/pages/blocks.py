@@ -1,6 +1,6 @@
-"""The pages that document the policy language and other commands, for the tests that run what these pages show.
+"""Reads the code blocks of documentation pages by language, for the tests that run what the pages show.
 
-Owns where the pages are and how code blocks are found in them. Must not know what the blocks mean.
+Owns where the pages of the policy language are. Must not know what the blocks mean.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 POLICY_PAGES = sorted((DOCS / "reference/policy").glob("*.md"))
 """The reference of the policy language, one topic a page."""
