@@ -1,4 +1,4 @@
-"""Policies: what healthy means, as docs/POLICIES.md defines it.
+"""Policies: what healthy means, as docs/reference/policy defines it.
 
 Owns `Policy` and the one way to make it, from the text of a TOML file: every mistake in the file is found and named,
 and a `Policy` that exists is valid. Must not know where the text comes from, nor of events and accounts. Called by

@@ -17,11 +17,13 @@ from agents.settings.settings import Settings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
 from agents.worker.metrics import Telemetry
-from schemas.codecs import REASONS
+from schemas.codecs import REASONS, decode
+from schemas.events import CONTROL_SOURCE, ControlEvent
 from schemas.topics import all_topics
 from stream.engine.engine import Engine
 from stream.plan.plan import compile_plan
 from stream.policy.policy import PolicyError, parse_policy
+from tests.pages.blocks import POLICY_PAGES, blocks
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -31,7 +33,6 @@ REFERENCE = DOCS / "reference"
 SETTINGS = REFERENCE / "settings.md"
 METRICS = REFERENCE / "metrics.md"
 TOPICS = REFERENCE / "topics.md"
-POLICIES = DOCS / "POLICIES.md"
 DECISIONS = DOCS / "decisions"
 PAGES = sorted([README, *DOCS.rglob("*.md")])
 
@@ -39,15 +40,12 @@ FOLDERS = "agents|deploy|docs|schemas|stream|tests"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*|(?:Makefile|LICENSE|pyproject\.toml|docker-compose\.yml))`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+ANCHOR = re.compile(r"\]\((?!https?:)([^)#]*)#([^)]+)\)")
 ROW = re.compile(r"^\| `(\w+)` \| ([^|]*) \|", re.MULTILINE)
 
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return [body for kind, body in FENCED.findall(text_of(page)) if kind == language]
 
 
 def paths_in(text: str) -> set[str]:
@@ -56,6 +54,12 @@ def paths_in(text: str) -> set[str]:
 
 def missing_paths(text: str, root: Path) -> list[str]:
     return sorted(path for path in paths_in(text) if not (root / path).exists())
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(FENCED, "", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def settings_named(text: str) -> set[str]:
@@ -82,6 +86,13 @@ def test_every_path_and_link_leads_somewhere(page: Path) -> None:
     assert missing_paths(text_of(page), ROOT) == []
     links = LINK.findall(re.sub(FENCED, "", text_of(page)))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_anchor_leads_to_a_heading(page: Path) -> None:
+    links = ANCHOR.findall(re.sub(FENCED, "", text_of(page)))
+    known = [(link, (page.parent / link) if link else page, anchor) for link, anchor in links]
+    assert [(link, anchor) for link, target, anchor in known if anchor not in anchors_of(text_of(target))] == []
 
 
 def test_a_path_that_leads_nowhere_is_found() -> None:
@@ -144,12 +155,26 @@ def test_the_commands_of_the_readme_exist() -> None:
 
 
 def test_every_policy_shown_is_valid() -> None:
-    shown = blocks(POLICIES, "toml")
+    shown = blocks("toml", *POLICY_PAGES)
     assert shown
     for policy in shown:
-        assert compile_plan(parse_policy(policy, "docs/POLICIES.md")).measures
+        assert compile_plan(parse_policy(policy, "docs/reference/policy")).measures
         with pytest.raises(PolicyError):
-            parse_policy(policy.replace("stat =", "statistic ="), "docs/POLICIES.md")
+            parse_policy(policy.replace("stat =", "statistic ="), "docs/reference/policy")
+
+
+def test_every_control_shown_is_accepted() -> None:
+    lines = [line.encode() for block in blocks("json", *POLICY_PAGES) for line in block.splitlines()]
+    decoded = decode(CONTROL_SOURCE, lines)
+    assert decoded.rejects == []
+    kinds = {event.kind for event in decoded.events if isinstance(event, ControlEvent)}
+    assert kinds == {"pulse", "override", "clear_override", "acknowledge", "snooze"}
+
+
+def test_the_policy_index_links_every_page_of_the_policy_language() -> None:
+    index = DOCS / "reference/policy/index.md"
+    linked = {link.partition("#")[0] for link in LINK.findall(text_of(index))}
+    assert {page.name for page in POLICY_PAGES if page != index} - linked == set()
 
 
 def test_the_rows_of_architecture_have_the_layout_of_today() -> None:
