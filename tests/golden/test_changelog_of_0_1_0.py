@@ -16,6 +16,8 @@ import xxhash
 
 from tests.golden.changelogs.partition import (
     EXPECTED,
+    PROMOTED,
+    PROMOTED_STEPS,
     STEPS_AFTER,
     Partition,
     comparable,
@@ -71,6 +73,17 @@ def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(changelog: Records
     for key, record in right["saved"].items():
         assert saved[key] == record, key
     assert comparable(partition.current()) == right["current"]
+
+
+def test_its_candidate_can_be_promoted(changelog: Records) -> None:
+    standing, committed, *published, saved = map(comparable, read_lines(PROMOTED))
+    partition = Partition(changelog, NOW_MS, promoted=True)
+    assert comparable(partition.standing()) == standing
+    assert standing["promoted"]
+    assert comparable(partition.commit()) == committed
+    assert [comparable(partition.step(step)) for step in read_lines(STEPS_AFTER)[:PROMOTED_STEPS]] == published
+    partition.commit()
+    assert comparable(fields_of(partition.log)) == saved
 
 
 def test_no_record_names_a_module(changelog: Records) -> None:

@@ -1,12 +1,13 @@
 """How the changelog of version 0.1.0 was written, what it holds, and what 0.1.0 made of it.
 
 `python -m tests.golden.changelogs.make_fixture` was run once, at commit cb49ad0 (the last one with the modules of
-0.1.0), and wrote the four `.jsonl.gz` files beside it:
+0.1.0), and wrote the five `.jsonl.gz` files beside it:
 
 - `before.jsonl.gz`: the steps of 40 days that the writer took (see `partition.py`), with commits among them;
 - `changelog.jsonl.gz`: every record that these commits wrote, in the order of the log, before compaction;
 - `after.jsonl.gz`: the steps of five more days, taken after restoring;
-- `expected.jsonl.gz`: what 0.1.0 said after restoring, in each of these steps, and at the end.
+- `expected.jsonl.gz`: what 0.1.0 said after restoring, in each of these steps, and at the end;
+- `promoted.jsonl.gz`: what it said in the first of them when the candidate was promoted instead.
 
 Do not run it again with later code: a fixture of later code proves nothing about changelogs of 0.1.0. For another
 version copy the folder. The events come from a seeded generator; the tables of peers are made on the way from the
@@ -25,10 +26,13 @@ from schemas.peers import read_score
 from stream.peer_book import PeerBook
 from tests.golden.changelogs.partition import (
     EXPECTED,
+    PROMOTED,
+    PROMOTED_STEPS,
     STEPS_AFTER,
     STEPS_BEFORE,
     Json,
     Partition,
+    Records,
     fields_of,
     policy,
     write_changelog,
@@ -259,8 +263,16 @@ def write_after(run: Run, known: list[list[Any]]) -> None:
     run.step(commit=True)
 
 
+def after_promotion(log: Records, steps: list[Json]) -> list[Any]:
+    """What is published when the candidate becomes the live policy, and the state that is saved then."""
+    partition = Partition(log, NOW_MS, promoted=True)
+    published = [partition.standing(), partition.commit(), *map(partition.step, steps[:PROMOTED_STEPS])]
+    partition.commit()
+    return [*published, fields_of(partition.log)]
+
+
 def main() -> None:
-    """Write the four files."""
+    """Write the five files."""
     events, book = Events(), PeerBook(policy("live"), None)
     first = Run(Partition([], NOW_MS), events, book)
     write_before(first)
@@ -272,6 +284,7 @@ def main() -> None:
     write_after(second, [record for record in known if record[0] != "vitals-inbox"])
     expected += second.published
     expected.append({"saved": fields_of(second.partition.log), "current": second.partition.current()})
+    write_lines(PROMOTED, after_promotion(log, second.steps))
     write_lines(STEPS_BEFORE, first.steps)
     write_changelog(log)
     write_lines(STEPS_AFTER, second.steps)

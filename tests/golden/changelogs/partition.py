@@ -70,23 +70,28 @@ CHANGELOG = "changelog.jsonl.gz"
 STEPS_BEFORE = "before.jsonl.gz"
 STEPS_AFTER = "after.jsonl.gz"
 EXPECTED = "expected.jsonl.gz"
+PROMOTED = "promoted.jsonl.gz"
+PROMOTED_STEPS = 4
+"""Steps that are taken after a promotion."""
 
 
 class Partition:
     """The engines of one partition, restored from a changelog."""
 
-    def __init__(self, changelog: Iterable[tuple[bytes, bytes | None]], now_ms: int) -> None:
-        """`now_ms` is the clock that refuses events of the future."""
+    def __init__(self, changelog: Iterable[tuple[bytes, bytes | None]], now_ms: int, *, promoted: bool = False) -> None:
+        """`now_ms` is the clock that refuses events of the future; `promoted` makes the candidate the live policy."""
         newest: dict[bytes, bytes] = {}
         for key, value in changelog:
             keep_newer(newest, key, value)
-        self.opened: Opened = open_books(newest, policy("live"), policy("candidate"), _engine)
+        candidate = policy("candidate")
+        live, shadow = (candidate, None) if promoted else (policy("live"), candidate)
+        self.opened: Opened = open_books(newest, live, shadow, _engine)
         self.opened.pair.on_failure = _raise
         self.log: Records = []
         self._now_ms = now_ms
         self._merge = Merge()
         self._mode = Mode.HEAD
-        self._published = dict.fromkeys(TOLD_KEYS, 0)
+        self._published = {topic: self.opened.books.told.get(topic, 0) for topic in TOLD_KEYS}
 
     def step(self, step: Json) -> Json:
         """Do what a step says; what is published by it."""
@@ -137,7 +142,7 @@ class Partition:
             "begun": opened.begun,
             "shadow": opened.pair.shadow is not None,
             "names": [books.live.hex(), None if books.shadow is None else books.shadow.hex()],
-            "told": books.told,
+            "told": dict(books.told),
             "waits": books.waits,
         }
 
