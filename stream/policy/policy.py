@@ -138,8 +138,12 @@ def _digest(
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
+_DIGEST_NAMES = {"forecast_days": "outlook_days"}
+"""Fields that had another name when digests were first computed: a renamed field must not change a policy's digest."""
+
+
 def _set_values(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    return {key: value for key, value in pairs if value is not None and value != ()}
+    return {_DIGEST_NAMES.get(key, key): value for key, value in pairs if value is not None and value != ()}
 
 
 def _syntax_problem(text: str, file: str, error: ValueError) -> Problem:

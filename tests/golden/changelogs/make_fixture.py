@@ -23,7 +23,7 @@ from typing import Any
 
 from schemas.codecs import encode
 from schemas.peers import read_score
-from stream.peer_book import PeerBook
+from stream.consumers.peer_values import PeerValues
 from tests.golden.changelogs.partition import (
     EXPECTED,
     PROMOTED,
@@ -172,8 +172,8 @@ def answers(events: Events, at_ms: int, until_ms: int) -> list[list[Any]]:
 class Run:
     """A partition that takes steps, the tables of peers that follow from its scores, and the steps that were taken."""
 
-    def __init__(self, partition: Partition, events: Events, book: PeerBook) -> None:
-        self.partition, self.events, self.book = partition, events, book
+    def __init__(self, partition: Partition, events: Events, namespace: PeerValues) -> None:
+        self.partition, self.events, self.namespace = partition, events, namespace
         self.steps: list[Json] = []
         self.published: list[Json] = []
 
@@ -182,8 +182,8 @@ class Run:
         self.steps.append(step)
         self.published.append(self.partition.step(step))
         for account, score in self.published[-1].get("scores", ()):
-            self.book.take(0, account, read_score(json.dumps(score).encode()))
-        if message := self.book.due():
+            self.namespace.take(0, account, read_score(json.dumps(score).encode()))
+        if message := self.namespace.due():
             stamp = message.as_of + DAY
             self.step(take=[self.events.raw("vitals-peers", "", stamp, encode(message).decode())])
 
@@ -201,7 +201,7 @@ class Run:
 def write_before(run: Run) -> None:
     """The writer's 40 days: it ends in a storm, with surveys that have stalled, at noon."""
     events = run.events
-    run.partition.layouts()
+    run.partition.row_schemas()
     run.step(take=events.profiles(START))
     run.step(take=[events.record("accounts", "a13", START + HOUR, tier="strategic", arr=90_000)])
     for day in range(RESTORED):
@@ -273,14 +273,14 @@ def after_promotion(log: Records, steps: list[Json]) -> list[Any]:
 
 def main() -> None:
     """Write the five files."""
-    events, book = Events(), PeerBook(policy("live"), None)
-    first = Run(Partition([], NOW_MS), events, book)
+    events, namespace = Events(), PeerValues(policy("live"), None)
+    first = Run(Partition([], NOW_MS), events, namespace)
     write_before(first)
     log = first.partition.log
     known = [record for step in first.steps for record in step.get("take", ()) if record[0] != "vitals-peers"]
-    looked = Partition(log, NOW_MS)
-    expected: list[Any] = [{"restored": looked.standing(), "current": looked.current()}]
-    second = Run(Partition(log, NOW_MS), events, book)
+    forecast_day = Partition(log, NOW_MS)
+    expected: list[Any] = [{"restored": forecast_day.standing(), "current": forecast_day.current()}]
+    second = Run(Partition(log, NOW_MS), events, namespace)
     write_after(second, [record for record in known if record[0] != "vitals-inbox"])
     expected += second.published
     expected.append({"saved": fields_of(second.partition.log), "current": second.partition.current()})

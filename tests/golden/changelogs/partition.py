@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from agents.records import read
-from stream.books import TOLD_KEYS, Opened, open_books
-from stream.changelog import keep_newer
-from stream.effects import Effects
-from stream.engine import Engine, Mode
-from stream.merge import Merge
-from stream.plan import Plan, compile_plan
-from stream.policy import parse_policy
+from agents.worker.records import read
+from stream.engine.engine import Engine, Mode
+from stream.ingest.merge import Merge
+from stream.plan.plan import Plan, compile_plan
+from stream.policy.policy import parse_policy
+from stream.publishing.effects import Effects
+from stream.recovery.changelog import keep_newer
+from stream.recovery.namespaces import TOLD_KEYS, Opened, open_namespaces
 
 FOLDER = Path(__file__).parent
 DEDUP_IDS = 400
@@ -85,13 +85,13 @@ class Partition:
             keep_newer(newest, key, value)
         candidate = policy("candidate")
         live, shadow = (candidate, None) if promoted else (policy("live"), candidate)
-        self.opened: Opened = open_books(newest, live, shadow, _engine)
+        self.opened: Opened = open_namespaces(newest, live, shadow, _engine)
         self.opened.pair.on_failure = _raise
         self.log: Records = []
         self._now_ms = now_ms
         self._merge = Merge()
         self._mode = Mode.HEAD
-        self._published = {topic: self.opened.books.told.get(topic, 0) for topic in TOLD_KEYS}
+        self._published = {topic: self.opened.namespaces.told.get(topic, 0) for topic in TOLD_KEYS}
 
     def step(self, step: Json) -> Json:
         """Do what a step says; what is published by it."""
@@ -111,20 +111,20 @@ class Partition:
         if before is Mode.EXACT:
             return self._publish(pair.flush(Mode.HEAD))
         flushed = self._publish(pair.flush(Mode.CONFLATED))
-        return _joined(flushed, self._publish(pair.arrive()))
+        return _joined(flushed, self._publish(pair.caught_up()))
 
     def commit(self) -> Json:
         """Publish what is held back, then append the state and what readers know of it to the log."""
-        books, pair = self.opened.books, self.opened.pair
+        namespaces, pair = self.opened.namespaces, self.opened.pair
         published = self._publish(pair.flush(self._mode))
-        self.log += books.snapshot(pair)
-        books.told.update(self._published)
-        self.log += books.marks(TOLD_KEYS)
+        self.log += namespaces.snapshot(pair)
+        namespaces.told.update(self._published)
+        self.log += namespaces.marks(TOLD_KEYS)
         return published
 
-    def layouts(self) -> None:
+    def row_schemas(self) -> None:
         """Append what rows look like, which a worker writes before its first event."""
-        self.log += self.opened.books.layouts(self.opened.pair)
+        self.log += self.opened.namespaces.row_schemas(self.opened.pair)
 
     def current(self) -> Json:
         """Every account's scores now by the live policy and by the candidate; engines must not be driven after it."""
@@ -135,15 +135,15 @@ class Partition:
     def standing(self) -> Json:
         """What restoring says of itself."""
         opened = self.opened
-        books = opened.books
+        namespaces = opened.namespaces
         return {
             "lacks": [opened.lacks, opened.shadow_lacks],
             "promoted": opened.promoted,
             "begun": opened.begun,
             "shadow": opened.pair.shadow is not None,
-            "names": [books.live.hex(), None if books.shadow is None else books.shadow.hex()],
-            "told": dict(books.told),
-            "waits": books.waits,
+            "names": [namespaces.live.hex(), None if namespaces.shadow is None else namespaces.shadow.hex()],
+            "told": dict(namespaces.told),
+            "waits": namespaces.waits,
         }
 
     def _publish(self, effects: Effects) -> Json:
