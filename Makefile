@@ -48,7 +48,7 @@ packages=$$(missing)
 [ -z "$$packages" ] || { echo "Still lacking after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
 endef
 
-.PHONY: help setup demo test search check system bench faults clean
+.PHONY: help setup demo test search check docs system bench faults clean
 
 help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,11 +83,15 @@ test: system setup check ## Everything CI runs: check, then tests, with a real K
 search: setup ## Look for new failures of the properties, by other examples each time
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/property $(ARGS)
 
-check: setup ## Format, lint, types and layers
+check: setup docs ## Format, lint, types, layers and the documentation site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Strict: a broken link, or a page that the navigation does not name, is an error. The variable silences an advertisement.
+docs: setup ## Build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The benchmark compiles its rival, which wants a whole JDK.
 bench: PARTS += javac=default-jdk-headless

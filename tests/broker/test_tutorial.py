@@ -1,6 +1,6 @@
 """The tutorial works: every file is saved, every command typed as it stands, and each prints what the page shows.
 
-Two things differ from a reader's machine: the address of Kafka, and the port of the worker's metrics, which may be taken.
+Two things differ from a reader's machine: the address of Kafka, and the port of the worker's metrics.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from ruamel.yaml import YAML
@@ -44,7 +44,7 @@ class Reader:
         self._environment = environment(home)
         self._terminals: dict[str, Terminal] = {}
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         """Nothing is open yet."""
         return self
 

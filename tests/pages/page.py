@@ -1,11 +1,11 @@
 """Reads a page of the documentation as a reader follows it: files to save, commands to type, output to expect.
 
-Owns what the fenced blocks of a page mean. Must not know which page it is or how commands are run. Called by the tests of
-README and of the tutorial.
+Owns what the fenced blocks of a page mean. Must not know which page it is or how commands are run. Called by the tests
+of README and of the tutorial.
 
 A block with `title="NAME.EXT"` is a file. A `console` block has commands after `$ `, each followed by what it prints; its
-title names the terminal, and without one it is the first. In output, `…` stands for any text of the line, and a
-line of nothing else for any lines.
+title names the terminal, and a block without a title is for the first one. In output, `…` stands for any text within the
+line; a line that is only `…` stands for any number of lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 FIRST_TERMINAL = "First terminal"
 ELLIPSIS = "…"
-_FENCE = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _PROMPT = "$ "
 
 

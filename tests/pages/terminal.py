@@ -1,7 +1,7 @@
 """A terminal with a shell in it, as a person uses one: commands one after the other, Ctrl-C, one current folder.
 
-Owns the pseudo-terminal and the shell. Must not know what is typed. Called by the test of the tutorial. When the test ends,
-however it ends, the terminal hangs up, and the kernel ends what still runs in it.
+Owns the pseudo-terminal and the shell. Must not know what is typed. Called by the test of the tutorial. When the process
+of the test ends for any reason, the terminal hangs up, and the kernel ends what still runs in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _END = "--- end of output, status"
 _COLUMNS = 120
 # The shell leads a session of its own whose controlling terminal is its standard input: that makes Ctrl-C work.
-_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 _PLAIN = {
     "PS1": "",
     "PS2": "",

@@ -1,19 +1,17 @@
-"""The documentation site is whole: it builds without a warning, loads nothing from elsewhere, and leaves no page out."""
+"""The documentation site builds without a warning, contains every page, and loads nothing from another host."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.pages.site import ROOT, build
+
 SOURCES = ("mkdocs.yml", "README.md", "CHANGELOG.md", "docs")
 LOADING = {
     ("script", "src"),
@@ -56,24 +54,10 @@ def loads_from_elsewhere(html: str) -> list[str]:
     return page.elsewhere + CSS_LOADS.findall(" ".join(re.findall(r"(?s)<style[^>]*>(.*?)</style>", html)))
 
 
-def build(folder: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    """Build the site from a folder as `make docs` does."""
-    command = str(Path(sys.executable).with_name("mkdocs"))
-    return subprocess.run(
-        [command, "build", "--strict", "--site-dir", str(site)],
-        cwd=folder,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site") / "built"
-    done = build(ROOT, folder)
+    done = build(folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -81,7 +65,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 20
-    loads = {page.relative_to(site).as_posix(): loads_from_elsewhere(page.read_text(encoding="utf-8")) for page in pages}
+    loads = {
+        page.relative_to(site).as_posix(): loads_from_elsewhere(page.read_text(encoding="utf-8")) for page in pages
+    }
     assert {page: addresses for page, addresses in loads.items() if addresses} == {}
 
 
@@ -99,7 +85,7 @@ def test_no_style_sheet_or_picture_loads_anything_from_another_host(site: Path) 
         '<img src="http://example.com/x.png">',
         "<style>@import 'https://fonts.example/css';</style>",
         "<style>p { background: url(https://example.com/x.png) }</style>",
-        '<p style="background: url(\'https://example.com/x.png\')">',
+        "<p style=\"background: url('https://example.com/x.png')\">",
     ],
 )
 def test_a_page_that_loads_from_another_host_is_noticed(html: str) -> None:
@@ -107,7 +93,12 @@ def test_a_page_that_loads_from_another_host_is_noticed(html: str) -> None:
 
 
 def test_a_link_that_a_reader_may_follow_is_no_load() -> None:
-    assert loads_from_elsewhere('<a href="https://example.com">x</a><img src="x.png"><link rel="canonical" href="https://x">') == []
+    assert (
+        loads_from_elsewhere(
+            '<a href="https://example.com">x</a><img src="x.png"><link rel="canonical" href="https://x">'
+        )
+        == []
+    )
 
 
 def test_every_page_of_docs_is_in_the_site_and_can_be_searched(site: Path) -> None:
@@ -150,6 +141,6 @@ def copy(tmp_path: Path) -> Path:
 def test_a_broken_link_or_a_page_left_out_fails_the_build(copy: Path, page: str, text: str, shown: str) -> None:
     with (copy / page).open("a", encoding="utf-8") as file:
         file.write(f"\n{text}\n")
-    done = build(copy, copy / "built")
+    done = build(copy / "built", source=copy)
     assert done.returncode != 0
     assert shown in done.stderr
