@@ -26,8 +26,8 @@ _LINK = re.compile(r"(\[[^\]]*\])\(((?!https?:|#)[^)]+)\)")
 def for_the_site(text: str) -> str:
     """Return a page of the repository's root with its links as they are in `FOLDER` of the site.
 
-    A link to a page or picture under docs/ leads to the site's copy. A link to a folder or to any other file becomes plain
-    text, because the site has no such page.
+    A link to a page or picture under docs/ leads to the site's copy. A link to a folder or to any other file becomes
+    plain text, because the site has no such page.
     """
 
     def link(match: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
 """A terminal with a shell in it, as a person uses one: commands one after the other, Ctrl-C, one current folder.
 
-Owns the pseudo-terminal and the shell. Must not know what is typed. Called by the test of the tutorial. When the process
-of the test ends for any reason, the terminal hangs up, and the kernel ends what still runs in it.
+Owns the pseudo-terminal and the shell. Must not know what is typed. Called by the test of the tutorial. When the
+process of the test ends for any reason, the terminal hangs up, and the kernel ends what still runs in it.
 """
 
 from __future__ import annotations
