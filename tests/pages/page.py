@@ -4,8 +4,8 @@ Owns what the fenced blocks of a page mean. Must not know which page it is or ho
 of README and of the tutorial.
 
 A block with `title="NAME.EXT"` is a file. A `console` block has commands after `$ `, each followed by what it prints;
-its title names the terminal, and a block without a title is for the first one. In output, `…` stands for any text within
-the line; a line that is only `…` stands for any number of lines.
+its title names the terminal, and a block without a title is for the first one. In output, `…` stands for any text
+within the line; a line that is only `…` stands for any number of lines.
 """
 
 from __future__ import annotations

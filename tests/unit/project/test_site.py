@@ -120,6 +120,14 @@ def test_a_page_with_a_diagram_loads_the_sites_own_mermaid(site: Path) -> None:
         assert text.index("mermaid.js") < text.index("assets/javascripts/bundle")
 
 
+def test_make_check_builds_the_site_as_these_tests_do() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^check:( \w+)* docs\b", makefile, re.MULTILINE)
+    recipe = re.search(r"^docs:.*\n\t(.*)\n", makefile, re.MULTILINE)
+    assert recipe is not None
+    assert recipe[1] == "NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict"
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of what the site is made of, free to be broken."""
