@@ -28,11 +28,20 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the site, served."""
-    folder: Path = tmp_path_factory.mktemp("site") / "built"
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the site."""
+    folder = tmp_path_factory.mktemp("site") / "built"
     done = build(folder)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module", params=["http", "file"])
+def address(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of the site: served, or opened as files."""
+    if request.param == "file":
+        yield f"{folder.as_uri()}/"
+        return
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
