@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -31,37 +32,36 @@ RUNS_ON = "vitals worker"
 FAILS = {"vitals check wrong.toml --offline": 2}
 """Exit statuses of commands that the page shows failing."""
 READS_KAFKA = ("vitals explain", "python read_alerts.py")
-"""The page says of these: "If you are too early, ask again"."""
+"""Commands that print something else for as long as the worker has not published: the page asks to repeat them."""
 PATIENCE_S = 60.0
 
 
 class Reader:
-    """Somebody who follows pages in terminals of their own."""
+    """Follows pages: saves their files, and types their commands into terminals."""
 
     def __init__(self, home: Path, kafka: KafkaServer) -> None:
         """`home` is the reader's home folder; the terminals open in the checkout."""
         self._kafka = kafka
         self._environment = environment(home)
         self._terminals: dict[str, Terminal] = {}
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        """Nothing is open yet."""
+        """Return the reader; terminals open when they are needed."""
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the terminals."""
-        for terminal in self._terminals.values():
-            with terminal:
-                pass
+        self._open.close()
 
     def terminal(self, name: str) -> Terminal:
         """Return the terminal of this name, opened when it is first asked for."""
         if name not in self._terminals:
-            self._terminals[name] = Terminal(ROOT, self._environment)
+            self._terminals[name] = self._open.enter_context(Terminal(ROOT, self._environment))
         return self._terminals[name]
 
     def follow(self, page: Path) -> int:
-        """Do all that a page says, and return how many commands that were."""
+        """Save the files and type the commands of a page in order; return the number of commands."""
         commands = 0
         for step in steps(page):
             if isinstance(step, File):
@@ -91,14 +91,14 @@ class Reader:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the variables of somebody whose Python is this one and who has set nothing for `vitals`."""
+    """Return environment variables that have this Python first in PATH and no setting of `vitals` but a free port."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("VITALS_", "PYTHON", "PIP_"))}
     cache = os.environ.get("PIP_CACHE_DIR") or str(Path.home() / ".cache" / "pip")
     return {
         **mine,
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}",
-        # What is downloaded once is not downloaded again, and pip has no news to tell.
+        # Packages come from the same cache as those of this environment; pip does not announce its next version.
         "PIP_CACHE_DIR": cache,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "VITALS_WEB_PORT": str(free_port()),

@@ -65,7 +65,7 @@ class Terminal:
         os.close(theirs)
 
     def __enter__(self) -> Self:
-        """Nothing more to open."""
+        """Return the terminal, which is open since it was made."""
         return self
 
     def __exit__(self, *_: object) -> None:
