@@ -33,7 +33,9 @@ def on_boundary(
         bands = scored.scores[part.score].bands
         if part.rule.kind == "forecast":
             # Who is in the band, or below it, has turned: what was foreseen is over until somebody looks again.
-            changed |= foresee(part, rows, np.where(bands > part.band, state.mark[rows, part.memory], 0), state)
+            changed |= set_forecast_day(
+                part, rows, np.where(bands > part.band, state.mark[rows, part.memory], 0), state
+            )
         found = holds(part, rows, scored, state, columns, at_boundary=True)
         changed |= _pass(part, rows, found, state, boundary_ms)
         if part.rule.kind == "left":
@@ -91,7 +93,7 @@ def spent(part: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray
     return np.asarray((fired >= part.rule.max_per_day) | (state.began[rows, part.place] // DAY_MS == today))
 
 
-def foresee(part: RulePlan, rows: Rows, days: NDArray[np.int32], state: AlertState) -> NDArray[np.bool_]:
+def set_forecast_day(part: RulePlan, rows: Rows, days: NDArray[np.int32], state: AlertState) -> NDArray[np.bool_]:
     """Keep the day (UTC, 0: none) on which each row will turn into a forecast's band; whose is another now, (k,)."""
     before = state.mark[rows, part.memory]
     state.mark[rows, part.memory] = days

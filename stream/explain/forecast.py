@@ -82,7 +82,7 @@ def forecast_scores(
         return
     plan = engine.plan
     yield engine.as_of, reading(plan, selected, engine.score(rows))
-    for boundary, scored in engine.ahead(rows, boundaries_ahead(plan, engine.as_of, horizon_ms)):
+    for boundary, scored in engine.forecast(rows, boundaries_ahead(plan, engine.as_of, horizon_ms)):
         yield boundary, reading(plan, selected, scored)
 
 
