@@ -302,7 +302,7 @@ class Engine:
             self.alerter.end_orphans(scored_batch, effects)
         if mode is not Mode.CONFLATED:
             # Before the changes: an alert's reason compares with the score that was published last.
-            self.alerter.tell(scored_batch, effects, trigger)
+            self.alerter.emit(scored_batch, effects, trigger)
             if self._detects_idle or self.idle_source_alerts.open:  # alerts of an earlier policy are resolved
                 self.idle_source_alerts.emit(self.time.idle_since(), self.as_of, effects)
         self.publisher.changes(scored_batch, effects, moved=moved, rescored=trigger is not Trigger.EVENTS)
