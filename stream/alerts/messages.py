@@ -145,7 +145,7 @@ def operational_alert(
 
 
 def closed(alert: Alert, ended_ms: int) -> Alert:
-    """The resolved form of an alert that was published as firing, and ended before a crashed worker could publish it."""
+    """The resolved form of an alert that is published as firing, and ended before a crash without being published."""
     return _identified(
         msgspec.structs.replace(
             alert,

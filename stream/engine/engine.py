@@ -293,7 +293,7 @@ class Engine:
         assert self.as_of is not None
         accounts = self.accounts
         scored = self.score(rows) if scored is None else scored
-        moved = self.publisher.note(rows, scored)
+        moved = self.publisher.record_scores(rows, scored)
         scored_batch = self.publisher.scored_batch(
             rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, idle=self.time.idle
         )
@@ -363,7 +363,7 @@ class Engine:
         """Score every account anew without publishing, after rows were loaded."""
         if self.as_of is not None:
             alive = self.accounts.alive()
-            self.publisher.note(alive, self.score(alive))
+            self.publisher.record_scores(alive, self.score(alive))
             self.accounts.score_pending[:] = False
             # A worker that crashed may have published more than it saved: the next score of each account is published.
             self.accounts.values[alive] = np.inf
