@@ -42,7 +42,7 @@ class _Change(NamedTuple):
     after: Phase
 
 
-class Alerter:
+class AlertEmitter:
     """Emits the alerts of one partition."""
 
     def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn], partition: int | None) -> None:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
 from schemas.peers import PeersMessage
 from stream.accounts.accounts import Accounts
-from stream.alerts.emission import Alerter
+from stream.alerts.emission import AlertEmitter
 from stream.alerts.idle_sources import IdleSourceAlerts
 from stream.columns.columns import Rows
 from stream.columns.members import Members
@@ -102,7 +102,7 @@ class Engine:
         self._aggregator = Aggregator(plan, self.accounts, self.columns, self.time.observe)
         self._detects_idle = bool(idle_after_ms)
         self.idle_source_alerts = IdleSourceAlerts(idle_after_ms, partition)
-        self.alerter = Alerter(plan, self.accounts, self.columns, partition)
+        self.alert_emitter = AlertEmitter(plan, self.accounts, self.columns, partition)
         self.peers = Peers(plan)
         self._makes_tables = bool(plan.peers) and owns is None
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
@@ -299,10 +299,10 @@ class Engine:
         )
         self.publisher.go_on(scored_batch)
         if accounts.alerts.orphans:
-            self.alerter.end_orphans(scored_batch, effects)
+            self.alert_emitter.end_orphans(scored_batch, effects)
         if mode is not Mode.CONFLATED:
             # Before the changes: an alert's reason compares with the score that was published last.
-            self.alerter.emit(scored_batch, effects, trigger)
+            self.alert_emitter.emit(scored_batch, effects, trigger)
             if self._detects_idle or self.idle_source_alerts.open:  # alerts of an earlier policy are resolved
                 self.idle_source_alerts.emit(self.time.idle_since(), self.as_of, effects)
         self.publisher.changes(scored_batch, effects, moved=moved, rescored=trigger is not Trigger.EVENTS)

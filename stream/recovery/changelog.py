@@ -129,7 +129,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
         source_clocks=_clocks(engine, saved_rows),
     )
     engine.idle_source_alerts.open.update(state.get("stalls", {}))
-    engine.alerter.storm.load(state.get("storm"))
+    engine.alert_emitter.storm.load(state.get("storm"))
     if as_of:
         engine.restart(as_of)
         passed = [int(record["passed"].max()) for record in saved_rows if "passed" in (record.dtype.names or ())]
@@ -222,8 +222,8 @@ def _describe_state(engine: Engine) -> bytes:
         state["peers"] = engine.peers.message.id
     if engine.idle_source_alerts.open:
         state["stalls"] = engine.idle_source_alerts.open
-    if engine.alerter.storm.since:
-        state["storm"] = engine.alerter.storm.saved()
+    if engine.alert_emitter.storm.since:
+        state["storm"] = engine.alert_emitter.storm.saved()
     return json.dumps(state).encode()
 
 
