@@ -198,7 +198,7 @@ _FIRING = {
 
 def resolved_text(rule: AlertRule) -> str:
     """The part of a summary that says that an alert is over."""
-    label, within = label_of(rule.target), span(rule.within)
+    label, within = _label(rule.target), _span(rule.within)
     return _RESOLVED[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
 
 
@@ -208,19 +208,19 @@ def firing_text(rule: AlertRule, number: float) -> str:
     `number` is by the rule's kind the points of a fall, the points of a measure, a UTC day since 1970, or silent days.
     """
     day = datetime.fromtimestamp(number * UNIT_MS["day"] / 1000, tz=UTC).date() if rule.kind == "forecast" else None
-    label, within = label_of(rule.target), span(rule.within)
+    label, within = _label(rule.target), _span(rule.within)
     text = _FIRING[rule.kind].format(
         target=rule.target, level=rule.level, label=label, within=within, number=number, day=day
     )
     return text if rule.for_ms is None else f"{text} for {_duration(rule.for_ms)}"
 
 
-def label_of(name: str | None) -> str:
+def _label(name: str | None) -> str:
     """A measure's name as a label for people: underscores become spaces."""
     return (name or "").replace("_", " ")
 
 
-def span(window: Window | None) -> str:
+def _span(window: Window | None) -> str:
     """A window as text: "7 days"."""
     if window is None:
         return ""
@@ -229,7 +229,7 @@ def span(window: Window | None) -> str:
 
 def _duration(for_ms: int) -> str:
     unit: Unit = "hour" if for_ms % UNIT_MS["day"] else "day"
-    return span(Window(for_ms // UNIT_MS[unit], unit))
+    return _span(Window(for_ms // UNIT_MS[unit], unit))
 
 
 _SMALLEST_DELTA = 0.05
@@ -241,4 +241,4 @@ def reason_of(names: Sequence[str], deltas: Sequence[float]) -> str:
     """The factors that moved a score most, at most three: "support tickets -14.0, nps -2.5"."""
     factors = [pair for pair in zip(names, deltas, strict=True) if abs(pair[1]) >= _SMALLEST_DELTA]
     factors.sort(key=lambda pair: -abs(pair[1]))
-    return ", ".join(f"{label_of(name)} {delta:+.1f}" for name, delta in factors[:_REASON_FACTORS])
+    return ", ".join(f"{_label(name)} {delta:+.1f}" for name, delta in factors[:_REASON_FACTORS])

@@ -130,7 +130,7 @@ class Differences(Struct):
 
 
 def open_alerts(alerts: Iterable[Alert]) -> set[Episode]:
-    """Accounts and rules of the open alerts, from all records of `health.alerts` in order; not of operational alerts."""
+    """Accounts and rules of open alerts, from all records of `health.alerts` in order; operational alerts left out."""
     latest: dict[str, Alert] = {}
     for alert in alerts:
         if alert.status == "firing":

@@ -13,7 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream.explain.selector import Reading, SelectedScore
-from stream.explain.text import number, label_of
+from stream.explain.text import label_of, number
 from stream.policy.band_index import BAND_DECIMALS
 from stream.policy.normalisers import FULL_POINTS, Linear
 from stream.policy.policy import Measure
@@ -139,7 +139,9 @@ def _measure_warnings(measure: Measure, distribution: MeasureDistribution, point
             yield f"{name}: no account has a value; does {measure.source} have events that pass its filters?"
         return
     if distribution.missing > _HALF:
-        consequence = "its weight is shared" if measure.missing is None else f"it gives {number(measure.missing)} points"
+        consequence = (
+            "its weight is shared" if measure.missing is None else f"it gives {number(measure.missing)} points"
+        )
         yield f"{name}: missing for {distribution.missing:.0%} of the accounts, where {consequence}"
     if len(points) < 2:  # noqa: PLR2004 -- one account can not differ from itself
         return

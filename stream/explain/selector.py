@@ -73,7 +73,9 @@ def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     score_plan = plan_score(policy, score)
     measures = tuple(policy.measures[number] for number in score_plan.places.tolist())
     others = dict(zip(names, policy.scores, strict=True))
-    return SelectedScore(score.name, place, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others)
+    return SelectedScore(
+        score.name, place, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
+    )
 
 
 def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
