@@ -54,13 +54,13 @@ def _measure_sources(tasks: Sequence[PartitionTask], engines: Sequence[Engine], 
     telemetry.stalled.clear()
     telemetry.peers.clear()
     for task in tasks:
-        for source in task.engine.idle_sources.clocks:
-            stalled = source in task.engine.idle_sources.told
+        for source in task.engine.time.source_clocks:
+            stalled = source in task.engine.idle_source_alerts.open
             telemetry.stalled.labels(source, str(task.partition)).set(stalled)
         if (table := task.engine.peers.message) is not None:
             telemetry.peers.labels(str(task.partition)).set(table.as_of / 1000)
     for source in METRIC_SOURCES:
-        newest = [engine.watermarks[source] for engine in engines if source in engine.watermarks]
+        newest = [engine.time.watermarks[source] for engine in engines if source in engine.time.watermarks]
         if newest:
             telemetry.watermark.labels(source).set(max(newest) / 1000)
         seen = [engine.seen[source].horizon_ms for engine in engines if source in engine.seen]

@@ -210,7 +210,7 @@ class Company:
         for task in self.tasks:
             for account, value in task.told:
                 self.latest[account] = (task.number, value)
-                self.namespace.take(task.number, account, read_score(value))
+                self.namespace.apply(task.number, account, read_score(value))
             task.told.clear()
 
     def deliver(self, mode: Mode, stamp: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.outputs import Factor
-from stream.explain.text import factor_words, number
+from stream.explain.text import factor_text, number
 from stream.measures import STATS
 from stream.policy.measures import FACT_STATS
 from stream.policy.policy import Measure, parse_policy
@@ -61,7 +61,7 @@ bands = [{{ name = "all", from = 0 }}]
 
 def explained(value: float | None, points: float | None, about: Measure | None) -> str:
     weight = 0.0 if points is None else 0.25
-    return factor_words(Factor("good_use", value, points, weight, weight * (points or 0.0)), about)
+    return factor_text(Factor("good_use", value, points, weight, weight * (points or 0.0)), about)
 
 
 @pytest.mark.parametrize("stat", [stat for stat in STATS if stat not in FACT_STATS])
@@ -117,13 +117,13 @@ min_change = 1
 bands = [{ name = "all", from = 0 }]
 """
     opened, until, arr = parse_policy(text).measures
-    assert factor_words(Factor("opened", 2, None, -4, -8), opened) == (
+    assert factor_text(Factor("opened", 2, None, -4, -8), opened) == (
         "opened: 2 ticket events in the last day; each counts -4: gives -8.0."
     )
-    assert factor_words(Factor("good_use", 12, None, 1, 12), until).startswith("good use: 12 days until renewal at;")
-    assert factor_words(Factor("good_use", None, None, 1, 0), until).startswith("good use: the profile has no renewal")
-    assert factor_words(Factor("arr", 5000, None, 1, 5000), arr).startswith("arr: arr is 5,000; each counts 1")
-    assert factor_words(Factor("exception", None, None, 0, -12.5), None).endswith("takes: -12.5.")
+    assert factor_text(Factor("good_use", 12, None, 1, 12), until).startswith("good use: 12 days until renewal at;")
+    assert factor_text(Factor("good_use", None, None, 1, 0), until).startswith("good use: the profile has no renewal")
+    assert factor_text(Factor("arr", 5000, None, 1, 5000), arr).startswith("arr: arr is 5,000; each counts 1")
+    assert factor_text(Factor("exception", None, None, 0, -12.5), None).endswith("takes: -12.5.")
 
 
 def test_a_missing_value_is_said_with_what_it_counts_for() -> None:
@@ -141,7 +141,7 @@ def test_a_measure_of_another_policy_keeps_its_figures() -> None:
 
 def test_full_points_cost_nothing() -> None:
     factor = Factor("good_use", 10, 100, 1 / 3, 100 / 3 + 1e-14)
-    assert factor_words(factor, None).endswith("costs 0.0.")
+    assert factor_text(factor, None).endswith("costs 0.0.")
 
 
 @pytest.mark.parametrize(
