@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agents.settings.settings import Settings, default_policy
 from agents.worker.clock import BrokerClock
@@ -25,6 +25,7 @@ from tests.faults.topic_log import partition_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiokafka import AIOKafkaProducer
     from faust.types import TP
 
     from agents.worker.task import PartitionTask
@@ -101,7 +102,7 @@ class Bench:
         self.errors: list[BaseException] = []
         self.telemetry, self.clock = Telemetry(), BrokerClock()
         self.outbox = Outbox(
-            lambda: producer,  # type: ignore[arg-type,return-value]  # it sends as the real one does
+            lambda: cast("AIOKafkaProducer", producer),
             self.telemetry,
             on_append_ms=self.clock.learn,
             may_write=may_write,

@@ -14,6 +14,8 @@ from stream.publishing.effects import Message
 from tests.driving.worker import Bench, Producer, account_in, fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from agents.worker.task import PartitionTask
 
 USAGE = "product-usage"
@@ -29,17 +31,23 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_a_partition_revoked_during_work_takes_no_further_step() -> None:
+def revoking(bench: Bench, partition: int) -> Callable[[], Awaitable[None]]:
+    """What the outbox does while a step waits for it: the partition is revoked."""
+
+    async def room() -> None:
+        bench.processor.close(partition)
+
+    return room
+
+
+def test_a_partition_revoked_during_work_takes_no_further_step(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         bench = Bench(Producer(), 0, 1)
         first, second = bench.processor.tasks[0], bench.processor.tasks[1]
         for partition in (0, 1):
             await bench.processor.take(fetch(TP(USAGE, partition), account_in(partition)))
-        working = asyncio.ensure_future(bench.processor.work())
-        while not applied(first):
-            await asyncio.sleep(0)
-        bench.processor.close(1)
-        await working
+        monkeypatch.setattr(bench.outbox, "room", revoking(bench, 1))
+        await bench.processor.work()
         await settle()
         assert (applied(first), applied(second)) == (1, 0)
         assert {partition for _, partition in bench.producer.sent} == {0}
@@ -47,17 +55,19 @@ def test_a_partition_revoked_during_work_takes_no_further_step() -> None:
     asyncio.run(scenario())
 
 
-def test_a_partition_revoked_during_its_own_step_takes_no_second_one() -> None:
+def test_a_partition_revoked_during_its_own_step_takes_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         bench = Bench(Producer(), 0)
         task = bench.processor.tasks[0]
         await bench.processor.take(fetch(TP(USAGE, 0), account_in(0)))
-        working = asyncio.ensure_future(bench.processor.work())
-        while not applied(task):
-            await asyncio.sleep(0)
-        await bench.processor.take(fetch(TP(USAGE, 0), account_in(0), first=1))
-        bench.processor.close(0)
-        await working
+        room = revoking(bench, 0)
+
+        async def more_comes_first() -> None:
+            await bench.processor.take(fetch(TP(USAGE, 0), account_in(0), first=1))
+            await room()
+
+        monkeypatch.setattr(bench.outbox, "room", more_comes_first)
+        await bench.processor.work()
         assert applied(task) == 1
 
     asyncio.run(scenario())
