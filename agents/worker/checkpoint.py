@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faust.types import TP
 
@@ -64,38 +64,39 @@ class Checkpointer:
         catching_up = any(task.mode is not Mode.HEAD for task in self._processor.with_engine())
         if periodic and catching_up and time.monotonic() - self.last_commit < self._rarely_s:
             return False
-        return await self._to_the_end(suspend=False)
+        return await self._to_the_end(())
 
     def begin(self) -> None:
         """Begin a commit now, without waiting for it."""
         self._begun = asyncio.get_running_loop().create_task(self.commit(periodic=False))
 
     async def commit_and_suspend(self) -> bool:
-        """Commit everything that tasks have applied and suspend them: nothing is applied after the copy."""
-        return await self._to_the_end(suspend=True)
+        """Commit everything that tasks have applied and suspend them: nothing is applied after the copy.
 
-    async def _to_the_end(self, *, suspend: bool) -> bool:
+        A commit that was given up on may come to its turn late: it suspends none of the tasks that came after.
+        """
+        return await self._to_the_end(self._processor.in_state(TaskState.RUNNING, TaskState.SUSPENDED))
+
+    async def _to_the_end(self, leaving: Sequence[PartitionTask]) -> bool:
         # Who waits for the commit may be cancelled, but not the commit: it has copies of what is no longer dirty.
-        return await asyncio.shield(asyncio.ensure_future(self._guarded(suspend=suspend)))
+        return await asyncio.shield(asyncio.ensure_future(self._guarded(leaving)))
 
-    async def _guarded(self, *, suspend: bool) -> bool:
+    async def _guarded(self, leaving: Sequence[PartitionTask]) -> bool:
         try:
-            return await self._commit(suspend=suspend)
+            return await self._commit(leaving)
         except Exception as error:  # noqa: BLE001 -- the copies are lost with it: going on would commit offsets without them
             self._on_fatal(error)
             return False
 
-    async def _commit(self, *, suspend: bool) -> bool:
+    async def _commit(self, leaving: Sequence[PartitionTask]) -> bool:
         async with self._one_at_a_time:
             started = time.monotonic()
-            # One that is SUSPENDED has changes when the offsets of an earlier last commit were refused.
-            states = (TaskState.RUNNING, TaskState.SUSPENDED) if suspend else (TaskState.RUNNING,)
-            tasks = [task for task in self._processor.in_state(*states) if task.changed]
+            tasks = self._changed(leaving)
             snapshots = [(task, self._take(task)) for task in tasks]
             marks = [self._mark(task) for task in tasks]
             positions = {task.partition: dict(task.engine.position) for task in tasks}
-            if suspend:
-                for task in self._processor.in_state(TaskState.RUNNING):
+            for task in leaving:
+                if task.state is TaskState.RUNNING:
                     task.suspend()
             await self._outputs()
             for (task, records), mark in zip(snapshots, marks, strict=True):
@@ -132,6 +133,11 @@ class Checkpointer:
             first = [*task.namespaces.row_schemas(task.pair), *task.namespaces.marks(TOLD_KEYS)]
             self._outbox.put(self._changelog, task.partition, [Message(key, value) for key, value in first])
         await self._outbox.drained(lambda topic: topic == self._changelog)
+
+    def _changed(self, leaving: Sequence[PartitionTask]) -> list[PartitionTask]:
+        """The tasks to commit. One that is SUSPENDED has changes when the offsets of its last commit were refused."""
+        suspended = [task for task in leaving if task.state is TaskState.SUSPENDED]
+        return [task for task in (*self._processor.in_state(TaskState.RUNNING), *suspended) if task.changed]
 
     def _take(self, task: PartitionTask) -> list[Record]:
         """Copy what changed, without an await: the engine goes on while the copy is written."""
