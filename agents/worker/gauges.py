@@ -22,7 +22,7 @@ from stream.plan.plan import Plan
 
 def measure(processor: Processor, telemetry: Telemetry) -> None:
     """Bring the gauges up to date."""
-    tasks = list(processor.tasks.values())
+    tasks = processor.with_engine()
     engines = [task.engine for task in tasks]
     shadows = [task.pair.shadow.engine for task in tasks if task.pair.shadow is not None]
     telemetry.lag.clear()
