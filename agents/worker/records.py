@@ -52,7 +52,7 @@ def _batch(
 ) -> Batch:
     values = [record.value for record in records]
     decoded = decode(source, values)
-    events, kept, rejects = decoded.events, decoded.kept, decoded.rejects
+    events, kept, rejects = decoded.events, decoded.indexes, decoded.rejects
     if rejects and source == "accounts":
         events, kept, rejects = _with_tombstones(records, events, kept, rejects)
     if kept is not None:
