@@ -94,13 +94,13 @@ def _with_tombstones(
     found = dict(zip(kept.tolist(), events, strict=True))
     others = []
     for reject in rejects:
-        record = records[reject.place]
+        record = records[reject.position]
         try:
             account = (record.key or b"").decode()
         except UnicodeDecodeError:
             account = ""
         if account and is_profile_tombstone("accounts", record.value):
-            found[reject.place] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
+            found[reject.position] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
         else:
             others.append(reject)
     order = sorted(found)

@@ -74,7 +74,7 @@ def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     measures = tuple(policy.measures[measure] for measure in score_plan.places.tolist())
     others = dict(zip(names, policy.scores, strict=True))
     return SelectedScore(
-        score.name, place, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
+        score.name, number, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
     )
 
 

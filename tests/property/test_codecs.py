@@ -26,7 +26,7 @@ def test_a_batch_is_its_records(values: list[bytes | None]) -> None:
     together = decode("engagement", values)
     kept = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
     assert len(kept) == len(together.events)
-    found = dict(zip(kept, together.events, strict=True)) | {one.place: one[1:] for one in together.rejects}
+    found = dict(zip(kept, together.events, strict=True)) | {one.position: one[1:] for one in together.rejects}
     assert sorted(found) == list(range(len(values)))
     for place, value in enumerate(values):
         alone = decode("engagement", [value])
@@ -93,7 +93,7 @@ def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, .
 )
 def test_the_reason_is_named_and_neighbours_live(value: bytes | None, reason: str) -> None:
     decoded = decode("engagement", [GOOD, value, GOOD])
-    assert [(one.place, one.reason) for one in decoded.rejects] == [(1, reason)]
+    assert [(one.position, one.reason) for one in decoded.rejects] == [(1, reason)]
     assert decoded.indexes is not None
     assert decoded.indexes.tolist() == [0, 2]
 
