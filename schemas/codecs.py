@@ -35,9 +35,9 @@ EARLIEST_MS = 946_684_800_000
 
 
 class Reject(NamedTuple):
-    """A record that is refused: its place (index or offset), one of `REASONS`, a message for people."""
+    """A record that is refused: its position (index or offset), one of `REASONS`, a message for people."""
 
-    place: int
+    position: int
     reason: str
     message: str
 

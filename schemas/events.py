@@ -114,7 +114,7 @@ class ProfileEvent(Struct, gc=False, omit_defaults=True):
 
 
 class ControlEvent(Struct, gc=False):
-    """Input by a person: a pulse, an override, an acknowledgement or snooze of an alert, a request to erase an account."""
+    """Input by a person: a pulse, an override, an acknowledgement or snooze of an alert, a request to erase."""
 
     id: Text
     account_id: Text

@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
 from schemas.peers import PeersMessage
@@ -40,7 +39,7 @@ from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
-from stream.ingest.aggregation import Aggregator, merge_order, unsettled_profiles
+from stream.ingest.aggregation import Aggregator, count_settled, merge_order, unsettled_profiles
 from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, sort_out, split_at_tables
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
@@ -129,7 +128,7 @@ class Engine:
             self._ingest(substep.batches, mode, now_ms, effects)
             if substep.table is not None and substep.offset >= self.position[PEERS]:
                 self._apply_peer_table(substep.table, mode, effects)
-        self._count(effects)
+        count_settled(effects, self.settled)
         for batch in batches:
             name = INPUT_SOURCES[batch.source_index]
             self.position[name] = max(self.position[name], batch.end)
@@ -192,16 +191,6 @@ class Engine:
         if self.as_of is not None:
             self._publish(self.accounts.alive(), mode, effects, Trigger.TIME)
         self._outdated = self.peers.fresh = False
-
-    def _count(self, effects: Effects) -> None:
-        for (source, outcome), count in effects.outcomes.items():
-            if outcome != "replayed":
-                self.settled[source, "applied" if outcome == "already_applied" else outcome] += count
-        for source in METRIC_SOURCES:
-            # A record that its row has applied is new to the tally but not to the row: for others it is a replay.
-            count = effects.outcomes.pop((source, "already_applied"), 0)
-            if count:
-                effects.outcomes[source, "replayed"] += count
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -368,18 +357,6 @@ class Engine:
             # A worker that crashed may have published more than it saved: the next score of each account is published.
             self.accounts.values[alive] = np.inf
             self._outdated = False
-
-    def bands(self) -> list[NDArray[np.int64]]:
-        """For each score how many accounts are in each band, ascending bands, int64 (bands,)."""
-        known = self.accounts.band[self.accounts.alive()]
-        return [
-            np.bincount(bands[bands >= 0], minlength=len(score_plan.score.bands))
-            for score_plan, bands in zip(self.plan.scores, known.T, strict=True)
-        ]
-
-    def nbytes(self) -> int:
-        """Bytes of memory the state holds."""
-        return self.accounts.nbytes() + sum(seen.nbytes() for seen in self.seen.values())
 
     def members(self) -> list[Members]:
         """The columns saved in pages of their own."""

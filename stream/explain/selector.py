@@ -26,13 +26,13 @@ class UnknownScoreError(ValueError):
 
 
 class SelectedScore(NamedTuple):
-    """A score: its index in the policy (`place`), its measures, and its bands (ascending) outside of segments.
+    """A score: its index in the policy (`number`), its measures, and its bands (ascending) outside of segments.
 
     `factors` are the names of its contributions: measures, then base, clamping and exceptions.
     """
 
     name: str
-    place: int
+    number: int
     bands: tuple[Band, ...]
     measures: tuple[Measure, ...]
     factors: tuple[str, ...]
@@ -68,13 +68,13 @@ def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     names = [score.name for score in policy.scores]
     if name is not None and name not in names:
         raise UnknownScoreError(f"policy {policy.name} has no score {name!r}; it has {', '.join(names)}")
-    place = 0 if name is None else names.index(name)
-    score = policy.scores[place]
+    number = 0 if name is None else names.index(name)
+    score = policy.scores[number]
     score_plan = plan_score(policy, score)
-    measures = tuple(policy.measures[number] for number in score_plan.places.tolist())
+    measures = tuple(policy.measures[measure] for measure in score_plan.places.tolist())
     others = dict(zip(names, policy.scores, strict=True))
     return SelectedScore(
-        score.name, place, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
+        score.name, number, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
     )
 
 
@@ -85,6 +85,6 @@ def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
 
 def reading(plan: Plan, selected: SelectedScore, scored: Scored) -> Reading:
     """The selected score of scored accounts."""
-    result, measures = scored.scores[selected.place], plan.scores[selected.place].places
+    result, measures = scored.scores[selected.number], plan.scores[selected.number].places
     values, points = scored.values[:, measures], scored.points[:, measures]
     return Reading(values, points, result.contributions, result.values, result.bands)

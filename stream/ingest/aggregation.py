@@ -7,6 +7,7 @@ where an interval is the time up to the next window boundary. Called by `stream.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -260,3 +261,15 @@ def unsettled_profiles(profiles: Candidates, position: int, effects: Effects) ->
     effects.outcomes[PROFILE_SOURCE, "applied"] += int(unsettled.sum())
     effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~unsettled).sum())
     return replace(profiles.pick(unsettled), times=np.full(int(unsettled.sum()), NEVER))
+
+
+def count_settled(effects: Effects, settled: Counter[tuple[str, str]]) -> None:
+    """Add the outcomes of a step to `settled`, which has each record once; others see applied records as replayed."""
+    for (source, outcome), count in effects.outcomes.items():
+        if outcome != "replayed":
+            settled[source, "applied" if outcome == "already_applied" else outcome] += count
+    for source in METRIC_SOURCES:
+        # The row was written before a crash and the position was not: new here, but a replay to the outside.
+        count = effects.outcomes.pop((source, "already_applied"), 0)
+        if count:
+            effects.outcomes[source, "replayed"] += count

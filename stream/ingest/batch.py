@@ -34,7 +34,7 @@ class Batch:
     """Records of one source partition, in offset order.
 
     `offsets` and `stamps` (record time, ms) have one entry for each of `events`; `rejects` are records that could not
-    be decoded, with offsets for their place; `end` is the offset after the last record of the batch, whatever became of
+    be decoded, with offsets as positions; `end` is the offset after the last record of the batch, whatever became of
     it. `repartitioned` says that the records were read from the repartition topic, so that offsets are that topic's;
     its records come as one batch a source. The events of source `PEERS` are peer tables (`PeersMessage`), cast.
     """
@@ -57,7 +57,7 @@ class Batch:
     def before(self, offset: int) -> Batch:
         """The records with smaller offsets."""
         count = int(np.searchsorted(self.offsets, offset))
-        rejects = [reject for reject in self.rejects if reject.place < offset]
+        rejects = [reject for reject in self.rejects if reject.position < offset]
         return replace(
             self,
             offsets=self.offsets[:count],
@@ -70,7 +70,7 @@ class Batch:
     def since(self, offset: int) -> Batch:
         """The records from this offset on."""
         count = int(np.searchsorted(self.offsets, offset))
-        rejects = [reject for reject in self.rejects if reject.place >= offset]
+        rejects = [reject for reject in self.rejects if reject.position >= offset]
         return replace(
             self, offsets=self.offsets[count:], stamps=self.stamps[count:], events=self.events[count:], rejects=rejects
         )
@@ -164,9 +164,9 @@ def sort_out(
     source, outcomes = batch.source, effects.outcomes
     offsets, stamps = batch.offsets, batch.stamps
     for reject in batch.rejects:
-        if reject.place >= position:
-            effects.dead.append(DeadLetter(number, reject.place, reject.reason, reject.message))
-        outcomes[source, "rejected" if reject.place >= position else "replayed"] += 1
+        if reject.position >= position:
+            effects.dead.append(DeadLetter(number, reject.position, reject.reason, reject.message))
+        outcomes[source, "rejected" if reject.position >= position else "replayed"] += 1
     times = times_ms(batch.events)
     good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)

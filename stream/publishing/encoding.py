@@ -186,10 +186,10 @@ class Writer:
                 value = b'%b,"arr":%b}' % (value[:-1], _encode(profile.arr))
         return value
 
-    def overrides(self, scored_batch: ScoredBatch, life: bytes) -> list[bytes]:
+    def overrides(self, scored_batch: ScoredBatch, generation: bytes) -> list[bytes]:
         """Messages of `health.score-changes` about the beginning or end of an override; the score stays.
 
-        `life` makes their ids different from those of other generations of the partition.
+        `generation` makes their ids different from those of other generations of the partition.
         """
         accounts, score_plan, values = self._accounts, self._plan.scores[0], []
         for position, row in enumerate(scored_batch.rows.tolist()):
@@ -212,7 +212,7 @@ class Writer:
                 scored_batch.catching_up,
                 override,
             )
-            identity = xxhash.xxh3_128_hexdigest(_encode(change) + life)
+            identity = xxhash.xxh3_128_hexdigest(_encode(change) + generation)
             values.append(_encode(msgspec.structs.replace(change, id=identity)))
         return values
 

@@ -186,7 +186,7 @@ class Publisher:
         record["which"] = number
         record["applied_offsets"] = accounts.applied_offsets[rows]
         record["revision"] = scored_batch.revisions
-        record["border"] = scored_batch.as_of_ms // self._unit_ms
+        record["boundary"] = scored_batch.as_of_ms // self._unit_ms
         record["score"] = accounts.last_published_score[rows, number]
         record["parts"] = accounts.last_published_parts[rows, accounts.parts_of[number]]
         record["band"] = accounts.last_published_band[rows, number]
@@ -212,7 +212,7 @@ def _state_dtype(parts: int) -> np.dtype[np.void]:
             ("which", "<i4"),
             ("applied_offsets", "<i8", (len(ROW_SOURCES),)),
             ("revision", "<i8"),
-            ("border", "<i8"),
+            ("boundary", "<i8"),
             ("score", "<f8"),
             ("parts", "<f8", (parts,)),
             ("band", "|i1"),

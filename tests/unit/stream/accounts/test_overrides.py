@@ -55,7 +55,7 @@ class World:
         event = {"id": f"{source}-{offset}", "account_id": "a", **fields}
         decoded = decode(source, [json.dumps(event).encode()])
         places = np.array([offset] if decoded.events else [], dtype=np.int64)
-        rejects = [reject._replace(place=offset) for reject in decoded.rejects]
+        rejects = [reject._replace(position=offset) for reject in decoded.rejects]
         batch = Batch(source, places, np.full(len(places), START), decoded.events, offset + 1, rejects)
         return self.note(self.engine.step([batch], Mode.HEAD, None))
 
