@@ -20,11 +20,10 @@ from agents.worker.processor import Processor
 from agents.worker.records import TOPICS
 from agents.worker.task import PartitionTask
 from agents.worker.task_state import TaskState
-from schemas.topics import ALERTS, CHANGES
 from stream.engine.engine import Mode
 from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.effects import Message
-from stream.recovery.namespaces import TOLD_KEYS
+from stream.recovery.namespaces import PUBLISHED_KEYS
 
 CommitOffsets = Callable[[Mapping[TP, int]], Awaitable[bool]]
 
@@ -101,7 +100,7 @@ class Checkpointer:
             await self._outputs()
             for (task, records), mark in zip(snapshots, marks, strict=True):
                 if task.state is not TaskState.CLOSED:
-                    records.extend(self._told(task, mark))
+                    records.extend(self._published(task, mark))
             await self._state(snapshots)
             committable = [task for task in tasks if task.state is not TaskState.CLOSED]
             offsets = {
@@ -130,7 +129,7 @@ class Checkpointer:
         first commit counts, too.
         """
         for task in tasks:
-            first = [*task.namespaces.row_schemas(task.pair), *task.namespaces.marks(TOLD_KEYS)]
+            first = [*task.namespaces.row_schemas(task.pair), *task.namespaces.marks(PUBLISHED_KEYS)]
             self._outbox.put(self._changelog, task.partition, [Message(key, value) for key, value in first])
         await self._outbox.drained(lambda topic: topic == self._changelog)
 
@@ -147,21 +146,19 @@ class Checkpointer:
         return [Message(key, value) for key, value in task.namespaces.snapshot(task.pair)]
 
     def _mark(self, task: PartitionTask) -> dict[str, tuple[int, int]]:
-        """Up to which offset of alerts and changes a copy of the state knows what was told, and how many it saw put.
+        """What a copy of the state knows of the output topics, by topic, without those that are not reconciled yet.
 
-        Only of those of which it knows all that was told.
+        The offset up to which it was reconciled, and how many records were put in the outbox before the copy.
         """
-        heard = task.engine.publisher.heard
-        if not heard:
-            task.published_up_to[CHANGES] = max(task.published_up_to[CHANGES], heard.end)
-        agreed = [topic for topic, waits in ((ALERTS, task.told is not None), (CHANGES, bool(heard))) if not waits]
-        return {topic: (task.published_up_to[topic], self._outbox.count(topic, task.partition)) for topic in agreed}
+        complete = task.reconciler.complete()
+        return {topic: (end, self._outbox.count(topic, task.partition)) for topic, end in complete.items()}
 
-    def _told(self, task: PartitionTask, mark: Mapping[str, tuple[int, int]]) -> list[Record]:
-        """Up to where readers were told what this commit knows, once it is acknowledged."""
-        for topic, (known, count) in mark.items():
-            end = self._outbox.end(topic, task.partition, count)
-            task.namespaces.told[topic] = task.published_up_to[topic] = max(known, end or 0)
+    def _published(self, task: PartitionTask, mark: Mapping[str, tuple[int, int]]) -> list[Record]:
+        """The offsets up to which a copy knows what was published, once its outputs are acknowledged."""
+        up_to = task.namespaces.published_up_to
+        for topic, (reconciled, count) in mark.items():
+            acknowledged = self._outbox.end(topic, task.partition, count) or 0
+            up_to[topic] = max(up_to.get(topic, 0), reconciled, acknowledged)
         return [Message(key, value) for key, value in task.namespaces.marks(mark)]
 
     async def _outputs(self) -> None:

@@ -31,8 +31,8 @@ from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES, Batch
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
-from stream.recovery.alert_reconciler import position_of
 from stream.recovery.namespaces import open_namespaces
+from stream.recovery.published_alerts import position_of
 
 log = structlog.get_logger()
 
@@ -209,7 +209,7 @@ class Processor:
     async def run(self, task: PartitionTask) -> None:
         """Apply what may be applied now, as long as the task is RUNNING."""
         while task.state is TaskState.RUNNING and (batches := self._release(task)):
-            self._agree(task)
+            self._reconcile(task)
             self._enter(task)
             oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
             effects = task.pair.step(batches, task.mode, self._clock.now_ms())
@@ -292,34 +292,16 @@ class Processor:
             # A window boundary that was passed is to be saved, also when it made the engine publish alerts or nothing.
             task.changed |= task.engine.as_of != before or task.namespaces.waits
             self._carry_out(task, effects, ())
-        self._agree(task, idle=idle)
+        self._reconcile(task, idle=idle)
 
-    def _agree(self, task: PartitionTask, *, idle: bool = False) -> None:
-        """Once after it has opened and come as far as the worker before: tell readers what they were told otherwise.
-
-        Where it never will (somebody else wrote alerts), it is enough that all there is was applied a while ago.
-        """
-        self._go_on(task, idle=idle)
-        if task.told is None or task.mode is Mode.CONFLATED or task.engine.as_of is None:
+    def _reconcile(self, task: PartitionTask, *, idle: bool = False) -> None:
+        """Reconcile with what the worker before published after its last commit, where the engine has come as far."""
+        if not task.reconciler:
             return
-        if not (idle or task.told.due(task.engine)):
-            return
-        told, task.told = task.told, None
-        self._carry_out(task, told.agree(task.engine), ())
-        task.published_up_to[ALERTS] = told.end
-        task.changed = True
-
-    def _go_on(self, task: PartitionTask, *, idle: bool) -> None:
-        """Wait no longer for accounts to come as far as readers heard of them, when all that was there is applied."""
-        engine, heard = task.engine, task.engine.publisher.heard
-        if not heard:
-            return
-        task.ends = task.ends or self._ends(task)
-        reached = [engine.position[name] for name in INPUT_SOURCES]
-        all_there = task.ends is not None and all(map(int.__ge__, reached, task.ends))
-        # The worker before may have passed a border by the clock, with which this one has not caught up yet.
-        if idle or (all_there and (engine.as_of or 0) >= min(heard.until_ms, self._clock.now_ms())):
-            heard.give_up(engine.accounts, engine.plan)
+        ends, now_ms = self._ends(task), self._clock.now_ms()
+        effects = task.reconciler.reconcile(task.engine, task.mode, ends_of_sources=ends, now_ms=now_ms, idle=idle)
+        if effects is not None:
+            self._carry_out(task, effects, ())
             task.changed = True
 
     async def _ask_again(self, task: PartitionTask) -> None:
@@ -354,8 +336,7 @@ class Processor:
         telemetry, partition = self._telemetry, task.partition
         self._outbox.put(SCORES, partition, effects.scores)
         self._outbox.put(CHANGES, partition, effects.changes)
-        if task.told is not None:
-            task.told.hold(effects)
+        task.reconciler.hold_back(effects)
         if effects.alerts:
             head = ((POSITION_HEADER, position_of(task.engine)),)
             self._outbox.put(ALERTS, partition, [alert._replace(headers=head) for alert in effects.alerts])

@@ -16,13 +16,13 @@ from faust.types import TP
 from agents.worker.checkpoint import Checkpointer
 from agents.worker.consumer import Records
 from agents.worker.processor import Processor
-from agents.worker.published import Told
 from agents.worker.task_state import TaskState
+from stream.recovery.reconciler import Reconciler
 
 log = structlog.get_logger()
 
-ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Told]]
-"""Read what was published after offsets, by partition and topic. Blocks."""
+ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Reconciler]]
+"""Read what was published after the offsets of commits, by partition and topic. Blocks."""
 
 
 class Restorer:
@@ -92,12 +92,12 @@ class Restorer:
             self._on_fatal(error)
 
     async def _introduce(self) -> None:
-        """Before the first event of new tasks: learn what was told, and the broker's clock."""
+        """Let RESTORING tasks run, once what was published after their last commit and the broker's clock are known."""
         new = self.processor.in_state(TaskState.RESTORING)
-        since = {task.partition: dict(task.namespaces.told) for task in new}
-        told = await asyncio.to_thread(self._read_published, since) if since else {}
+        committed = {task.partition: dict(task.namespaces.published_up_to) for task in new}
+        reconcilers = await asyncio.to_thread(self._read_published, committed) if committed else {}
         # Some may have been closed meanwhile, or have been introduced by a recovery that came after this one.
         new = [task for task in new if task.state is TaskState.RESTORING]
         for task in new:
-            task.hear(told[task.partition].alerts, told[task.partition].changes)
+            task.run(reconcilers[task.partition])
         await self._checkpointer.introduce(new)

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.worker.task_state import TaskState, TaskStateError, transition
-from schemas.topics import ALERTS, CHANGES
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES
 from stream.ingest.merge import Merge
-from stream.publishing.baseline import Heard
 from stream.recovery import changelog
-from stream.recovery.alert_reconciler import Retelling
 from stream.recovery.namespaces import Namespaces, Opened
+from stream.recovery.reconciler import Reconciler
 from stream.recovery.shadow import Pair
 
 
@@ -36,6 +34,8 @@ class PartitionTask:
     pair: Pair = field(init=False)
     """The engine of the live policy and the shadow's; from RESTORING on, as `namespaces`."""
     namespaces: Namespaces = field(init=False)
+    reconciler: Reconciler = field(init=False)
+    """What the worker before published after its last commit; from RUNNING on."""
     arrived: dict[int, list[Any]] = field(default_factory=dict)
     """Records taken and not decoded yet, by source index."""
     merge: Merge = field(default_factory=Merge)
@@ -54,13 +54,6 @@ class PartitionTask:
     """Whether to commit as soon as nothing lags: catching up is over, and a crash now would repeat much of it."""
     changed: bool = False
     """Whether something happened since the last commit."""
-    told: Retelling | None = None
-    """What readers of alerts were told that this task may not know; None when they are told what it knows."""
-    ends: list[int] | None = None
-    """Where its sources ended when their ends were known first: the worker before it has come no further."""
-    published_up_to: dict[str, int] = field(default_factory=dict)
-    """Offset in a topic of `stream.recovery.namespaces.TOLD_KEYS` before which nothing was told that the engine does
-    not know."""
 
     @property
     def engine(self) -> Engine:
@@ -88,15 +81,12 @@ class PartitionTask:
         self.pair, self.namespaces = opened.pair, opened.namespaces
         self.collected = {}
 
-    def hear(self, alerts: Retelling, changes: Heard) -> None:
-        """Learn, before the first event, what readers were told: RESTORING to RUNNING."""
+    def run(self, reconciler: Reconciler) -> None:
+        """Begin to run, given what was published after the last commit: RESTORING to RUNNING."""
         self.require(TaskState.RESTORING)
-        self.told = alerts
-        self.engine.publisher.hear(changes, self.engine.as_of)
-        known = {ALERTS: 0, CHANGES: changes.end, **self.namespaces.told}
-        # Not beyond the end: a topic that was made anew begins at 0 again.
-        self.published_up_to = {ALERTS: min(known[ALERTS], alerts.end), CHANGES: min(known[CHANGES], changes.end)}
-        self.namespaces.told = dict(self.published_up_to)
+        self.reconciler = reconciler
+        reconciler.load(self.engine)
+        self.namespaces.published_up_to = dict(reconciler.starts)
         self.applied_at = time.monotonic()
         self.state = transition(self.state, TaskState.RUNNING)
 

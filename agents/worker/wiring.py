@@ -22,7 +22,7 @@ from agents.worker.loop import TICK_S, WorkLoop
 from agents.worker.metrics import Telemetry
 from agents.worker.outbox import Outbox
 from agents.worker.processor import Processor
-from agents.worker.published import read_told
+from agents.worker.published import read_published
 from agents.worker.records import TOPICS
 from agents.worker.restorer import Restorer
 from agents.worker.store import EngineTable
@@ -69,7 +69,7 @@ class Worker:
             self.processor,
             self.checkpointer,
             changelog_topic=changelog_topic,
-            read_published=partial(read_told, settings),
+            read_published=partial(read_published, settings),
             on_fatal=fatal,
         )
         self.table = self._add_table(restorer, settings.partitions)

@@ -48,7 +48,7 @@ def overruled(rows: Rows, accounts: Accounts, as_of_ms: int) -> NDArray[np.intp]
     return np.array(changed, dtype=np.intp)
 
 
-def heard_override(row: int, change: ScoreChange, accounts: Accounts) -> None:
+def rebase_override(row: int, change: ScoreChange, accounts: Accounts) -> None:
     """Take the beginning or end of an override that readers heard of for the one that was told last."""
     control = accounts.overrides.get(row)
     if change.override is None:

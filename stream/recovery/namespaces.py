@@ -32,7 +32,7 @@ from stream.recovery.changelog import NAMESPACE_TAG, STATE_KEY, namespace_of
 from stream.recovery.shadow import Pair, Shadow
 
 LIVE_KEY = b"b"
-TOLD_KEYS = {ALERTS: b"a", CHANGES: b"c"}
+PUBLISHED_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]
 Namespace = dict[bytes, bytes]
 _PUBLISHED = {
@@ -52,8 +52,8 @@ class Namespaces:
     shadow: bytes | None = None
     first: list[Record] = field(default_factory=list)
     last: list[Record] = field(default_factory=list)
-    told: dict[str, int] = field(default_factory=dict)
-    """Offset in a topic of `TOLD_KEYS` before which nothing was told that the live book does not know."""
+    published_up_to: dict[str, int] = field(default_factory=dict)
+    """Offset in a topic of `PUBLISHED_KEYS` before which the live namespace knows everything that was published."""
     gone: list[bytes] = field(default_factory=list)
     """Keys of accounts that a shadow knew and none does any more."""
 
@@ -68,8 +68,9 @@ class Namespaces:
         return [Message(key, None) for key in gone]
 
     def marks(self, topics: Iterable[str]) -> list[Record]:
-        """Up to where of topics the live book knows what was told, of those of which that is known."""
-        return [(TOLD_KEYS[topic], b"%d" % self.told[topic]) for topic in topics if topic in self.told]
+        """Records of `published_up_to`, of the topics for which it is known."""
+        known = self.published_up_to
+        return [(PUBLISHED_KEYS[topic], b"%d" % known[topic]) for topic in topics if topic in known]
 
     def row_schemas(self, pair: Pair) -> list[Record]:
         """The layouts of rows as they are written now."""
@@ -123,7 +124,8 @@ def open_namespaces(
     live = before if found is None else found
     engine = make(plan)
     lacks = changelog.restore(engine, namespaces.get(live, {}))
-    kept = Namespaces(live, told={topic: int(records[key]) for topic, key in TOLD_KEYS.items() if key in records})
+    published_up_to = {topic: int(records[key]) for topic, key in PUBLISHED_KEYS.items() if key in records}
+    kept = Namespaces(live, published_up_to=published_up_to)
     if found is not None:
         told = make(plan)
         changelog.restore(
@@ -162,7 +164,7 @@ def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
     """The books by name, with the keys that records have in them."""
     namespaces: dict[bytes, Namespace] = {}
     for key, value in records.items():
-        if key not in (LIVE_KEY, *TOLD_KEYS.values()):
+        if key not in (LIVE_KEY, *PUBLISHED_KEYS.values()):
             name = namespace_of(key)
             namespaces.setdefault(name, {})[key[len(name) :]] = value
     return namespaces

@@ -18,8 +18,7 @@ from agents.worker.outbox import Outbox
 from agents.worker.processor import Processor
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
-from stream.publishing.baseline import Heard
-from stream.recovery.alert_reconciler import Retelling
+from stream.recovery.reconciler import Reconciler
 from tests.faults.topic_log import partition_of
 
 if TYPE_CHECKING:
@@ -120,5 +119,5 @@ class Bench:
         """Open a task that no worker had before, and let it run."""
         self.processor.open(partition, {})
         task = self.processor.tasks[partition]
-        task.hear(Retelling([], 0), Heard())
+        task.run(Reconciler())
         return task

@@ -15,8 +15,7 @@ from agents.worker.metrics import Telemetry
 from agents.worker.outbox import Outbox
 from agents.worker.processor import Processor
 from stream.engine.engine import Mode
-from stream.publishing.baseline import Heard
-from stream.recovery.alert_reconciler import Retelling
+from stream.recovery.reconciler import Reconciler
 from tests.driving.alert_histories import DAY, POLICY, START, Scenario, daily, rule
 from tests.driving.engine import plan_of
 
@@ -193,7 +192,7 @@ def test_a_worker_saves_a_boundary_that_only_an_alert_was_told_of(monkeypatch: p
     processor = Processor(scenario.plan, settings, outbox, telemetry, clock)
     processor.open(0, dict(scenario.drive.topic))
     task = processor.tasks[0]
-    task.hear(Retelling([], 0), Heard())
+    task.run(Reconciler())
     processor.highwater = lambda _tp: 0
     task.mode = Mode.HEAD
     for day in (9, 10):

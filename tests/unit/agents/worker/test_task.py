@@ -19,9 +19,8 @@ from agents.worker.processor import Processor
 from agents.worker.task import PartitionTask
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
-from stream.publishing.baseline import Heard
 from stream.publishing.effects import Effects
-from stream.recovery.alert_reconciler import Retelling
+from stream.recovery.reconciler import Reconciler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +60,7 @@ def worker() -> tuple[Processor, PartitionTask, Source]:
     processor = Processor(plan, Settings(partitions=1), outbox, telemetry, clock)
     processor.source = source
     processor.open(0, {})
-    processor.tasks[0].hear(Retelling([], 0), Heard())
+    processor.tasks[0].run(Reconciler())
     return processor, processor.tasks[0], source
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from agents.worker.task import PartitionTask
 from agents.worker.task_state import TRANSITIONS, TaskState, TaskStateError, transition
-from stream.publishing.baseline import Heard
 from stream.publishing.effects import Effects
-from stream.recovery.alert_reconciler import Retelling
+from stream.recovery.reconciler import Reconciler
 from tests.driving.worker import Bench, Producer
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def task_in(state: TaskState, processor: Processor | None = None) -> PartitionTa
     if state is not CREATED:
         processor.open(0, {})
     if state in {RUNNING, SUSPENDED}:
-        task.hear(Retelling([], 0), Heard())
+        task.run(Reconciler())
     if state is SUSPENDED:
         task.suspend()
     if state is CLOSED:
@@ -86,7 +85,7 @@ def test_a_task_changes_its_state_by_the_table(
 @pytest.mark.parametrize("state", [state for state in TaskState if state is not RESTORING])
 def test_only_a_restoring_task_begins_to_run(state: TaskState) -> None:
     with pytest.raises(TaskStateError):
-        task_in(state).hear(Retelling([], 0), Heard())
+        task_in(state).run(Reconciler())
 
 
 @pytest.mark.parametrize("state", [state for state in TaskState if state is not CREATED])
