@@ -96,7 +96,9 @@ class Accounts:
         self.children: set[int] = set()
         """Accounts that have a parent."""
         self.overrides: dict[int, ControlEvent] = {}
-        """The latest override, or its end, of the accounts that ever had one."""
+        """The current override of each row, or the control that cleared it, until its end is published."""
+        self.ended_overrides: dict[int, ControlEvent] = {}
+        """The latest control of each row whose override has ended, for as long as an older override can arrive."""
         self.segmenter = segmenter
         self._columns = columns
         self._facts = [column for column in columns if isinstance(column, FactColumn)]
@@ -209,8 +211,9 @@ class Accounts:
 
     def rule(self, row: int, control: ControlEvent) -> None:
         """Take an override, or its end, unless one with a later (time, id) is known."""
-        known = self.overrides.get(row)
+        known = self.overrides.get(row) or self.ended_overrides.get(row)
         if known is None or _rank(control) > _rank(known):
+            self.ended_overrides.pop(row, None)
             self.overrides[row] = control
 
     def know(self, row: int, profile: ProfileEvent) -> None:
@@ -251,7 +254,7 @@ class Accounts:
                 column.save(rows, record)
         blob, width = record.tobytes(), row_schema.dtype.itemsize
         values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
-        if self.profiles or self.overrides or self.acknowledgements:
+        if self.profiles or self.overrides or self.ended_overrides or self.acknowledgements:
             for at, row in enumerate(rows.tolist()):
                 values[at] += self._texts(row)
         return values
@@ -259,7 +262,8 @@ class Accounts:
     def _texts(self, row: int) -> bytes:
         """What follows the fixed part of a row: texts, the last of them not empty."""
         profile = encode(self.profiles[row]) if row in self.profiles else b""
-        override = encode(self.overrides[row]) if row in self.overrides else b""
+        control = self.overrides.get(row) or self.ended_overrides.get(row)
+        override = b"" if control is None else encode(control)
         acknowledgements = self.acknowledgements.save(row) if row in self.acknowledgements else b""
         return _BETWEEN.join((profile, override, acknowledgements)).rstrip(_BETWEEN)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.outputs import Cause
 from stream.accounts.accounts import NO_BAND, ROW_SOURCES, Accounts
-from stream.accounts.overrides import overruled
+from stream.accounts.overrides import publish_overrides
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
@@ -109,7 +109,7 @@ class Publisher:
         for number in range(len(self._plan.scores)):
             self._change(scored_batch, number, causes, effects, rescored=rescored)
         if accounts.overrides:
-            changed = overruled(rows, accounts, scored_batch.as_of_ms)
+            changed = publish_overrides(rows, accounts, scored_batch.as_of_ms)
             values = self._writer.overrides(scored_batch.pick(changed), self.baseline.generation)
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)

@@ -22,10 +22,12 @@ import xxhash
 
 from schemas.codecs import encode
 from schemas.peers import read_message
+from stream.accounts.overrides import prune_ended, settle_ended
 from stream.columns.columns import FactColumn, PaneColumn
 from stream.columns.members import Members
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_age, row_schema_of
 from stream.engine.engine import Engine
+from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
 
 STATE_KEY = b"s"
@@ -50,6 +52,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     The engine counts them as written from now on: who takes them must write them or drop the engine.
     """
     accounts = engine.accounts
+    _prune_overrides(engine)
     names = accounts.index.names
     rows = np.flatnonzero(accounts.dirty)
     accounts.dirty[rows] = False
@@ -74,6 +77,13 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
         head = b"i" + source.encode() + b"\0"
         records += [(head + _SEGMENT_KEY.pack(part.generation, part.number), part.value) for part in seen.save()]
     return records
+
+
+def _prune_overrides(engine: Engine) -> None:
+    lateness_ms = engine.time.lateness_ms
+    if lateness_ms is not None:
+        longest = engine.plan.longest
+        prune_ended(engine.accounts, lambda times: too_late(longest, times, np.full(len(times), lateness_ms)))
 
 
 def keep_newer(kept: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
@@ -154,6 +164,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
             raise RowSchemaError(msg)
         saved = [key[1:].decode() for key in keys.get(ord("t"), ())]
         engine.peers.load(read_message(records[_table_key(name)]), saved)
+    settle_ended(accounts, as_of)
     engine.rescore_without_publishing()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
         alive = accounts.alive()

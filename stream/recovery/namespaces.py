@@ -24,6 +24,7 @@ import xxhash
 from schemas.topics import ALERTS, CHANGES
 from stream.accounts.accounts import NO_BAND
 from stream.accounts.alert_state import TOLD
+from stream.accounts.overrides import reopen_ended
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
@@ -210,6 +211,7 @@ def take_over(engine: Engine, told: Engine) -> None:
     for name, nothing in _PUBLISHED.items():
         getattr(mine, name)[:] = nothing
         getattr(mine, name)[rows] = getattr(theirs, name)[some]
+    reopen_ended(mine)
     for name in TOLD:
         getattr(mine.alerts, name)[:] = 0
         getattr(mine.alerts, name)[rows] = getattr(theirs.alerts, name)[some]

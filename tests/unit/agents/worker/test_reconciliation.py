@@ -245,6 +245,23 @@ def test_an_alert_is_reconciled_when_the_task_has_reached_its_position_and_its_o
     assert task.namespaces.published_up_to[ALERTS] == 0, "not before it is committed"
 
 
+def test_an_alert_that_the_replay_fires_again_is_not_published_again() -> None:
+    scenario = Generations(rule("when = { below = 40 }"))
+    scenario.use(0.1, 8)
+    scenario.commit()
+    records = [scenario.record(1.2)]
+    scenario.drive.take(records)
+    assert scenario.published == [("firing", "r", 1.0)]
+    outbox = Posted()
+    processor, task = opened(scenario, outbox, scenario.tails())
+    processor.highwater = lambda _tp: 0
+    feed(processor, task, records)
+    processor._reconcile(task)
+    assert not task.reconciler
+    assert task.engine.accounts.alerts.phase.any(), "it is firing"
+    assert ALERTS not in outbox.records
+
+
 def test_an_alert_that_is_never_reached_expires_when_nothing_comes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processors, "IDLE_S", -1.0)
     scenario = Generations(rule("when = { below = 40 }"))
