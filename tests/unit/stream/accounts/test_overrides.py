@@ -9,14 +9,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from schemas.codecs import decode
+from schemas.codecs import decode, encode
 from schemas.outputs import ScoreChange, ScoreMessage
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
+from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects
 from stream.recovery import changelog
+from stream.recovery.namespaces import take_over
 
 DAY = 86_400_000
 START = 20_000 * DAY
@@ -252,3 +254,31 @@ def test_the_end_of_an_override_that_is_not_published_yet_is_not_removed(world: 
     world.note(world.engine.tick(START + 300 * DAY))
     assert [change.override for change in world.changes if change.cause == "override"] == [None]
     assert world.engine.accounts.overrides == {}
+
+
+def test_an_ended_override_is_published_as_ended_if_a_change_from_before_a_crash_says_it_is_active(
+    world: World,
+) -> None:
+    world.override(START + 2)
+    (started,) = world.changes
+    world.send("controls", time=START + 3, kind="clear_override")
+    world = world.restarted()
+    assert world.engine.accounts.ended_overrides
+    world.engine.publisher.load(Baseline([encode(started)], 1), world.engine.as_of)
+    world.note(world.engine.flush(Mode.HEAD))
+    assert [(change.cause, change.override) for change in world.changes] == [("override", None)]
+
+
+def test_a_promoted_candidate_publishes_the_end_of_an_override_that_the_live_policy_had_published(
+    world: World,
+) -> None:
+    world.override(START + 2)
+    live = world.restarted()
+    world.send("controls", time=START + 3, kind="clear_override")
+    candidate = world.restarted()
+    assert candidate.engine.accounts.ended_overrides
+    take_over(candidate.engine, live.engine)
+    candidate.note(candidate.engine.flush(Mode.HEAD))
+    assert [(change.cause, change.override) for change in candidate.changes if change.cause == "override"] == [
+        ("override", None)
+    ]
