@@ -1,7 +1,7 @@
 """Fields of each event source that a policy may name, as tables.
 
-Owns the tables below, in the order of docs/POLICIES.md. A key is the source's own name, whatever its topic is called.
-Knows nothing of policies or decoding. Read by `stream.policy`, which checks a policy against them.
+Owns the tables below, in the order of docs/reference/policy/measures.md. A key is the source's own name, whatever its
+topic is called. Knows nothing of policies or decoding. Read by `stream.policy`, which checks a policy against them.
 """
 
 from collections.abc import Mapping

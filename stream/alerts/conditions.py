@@ -1,7 +1,7 @@
 """Conditions of alert rules: whether each holds for accounts that have just been scored.
 
-Owns the formulas of "Alerts" in docs/POLICIES.md, one function for each kind of rule. Reads `AlertState` and changes
-nothing. Pure; called by `stream.alerts.emission` and `stream.alerts.boundary_state`.
+Owns the conditions of docs/reference/policy/alerts.md, one function for each kind of rule. Reads `AlertState` and
+changes nothing. Pure; called by `stream.alerts.emission` and `stream.alerts.boundary_state`.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def test_cooldown_delays_the_next_firing() -> None:
     scenario = Scenario(rule('when = { below = 40 }\ncooldown = "3d"'), window="2d")
     daily(scenario, 3, 5, 3, 3, 3, 3)
     scenario.pass_to(5.25)
-    # It is resolved at midnight 2 (50). For 3 days from then it may not fire: on day 3 (60 by day, 30 at midnights 3 and
-    # 4) it does not, at midnight 5 it does.
+    # It is resolved at midnight 2 (50). For 3 days from then it may not fire: on day 3 (60 by day, 30 at midnights 3
+    # and 4) it does not, at midnight 5 it does.
     assert scenario.published == [("firing", "r", 0.5), ("resolved", "r", 2.0), ("firing", "r", 5.0)]
 
 
