@@ -201,7 +201,7 @@ class Engine:
         self.time.close_to_late_events()
         return effects
 
-    def settle(self, as_of_ms: int) -> Effects:
+    def advance_to(self, as_of_ms: int) -> Effects:
         """Advance to a moment that need not be a window boundary, and score every account there."""
         effects = Effects()
         self._rescore_until(as_of_ms // self.plan.boundary_ms, Mode.HEAD, effects)

@@ -18,8 +18,8 @@ Time never goes back: every method takes the maximum of the time there is and th
 move a clock back, and no attribute can be set from outside. Each account's row has a clock of its own on top of these,
 `Accounts.boundary_passed`: after a crash it keeps a row from passing the same boundary twice.
 
-`as_of_ms` and `lateness_ms` differ only after a crash in the middle of a commit, when rows were written and the state
-was not: the rows' `as_of` is then ahead. Events are late by the time that was committed, as they were the first time.
+Between steps `as_of_ms` and `lateness_ms` differ only after a crash in the middle of a commit, when rows were written
+and the state was not: the rows' `as_of` is ahead. Events are late by the time that was committed, as the first time.
 
 The broker's clock (`agents.worker.clock.BrokerClock`) is outside. It meets this object in two arguments only: `now_ms`
 of `Engine.step`, which refuses events from the future, and `now_ms` of `Engine.tick`, which lets boundaries pass in an

@@ -18,7 +18,7 @@ _NOUNS = {
     "surveys": "survey answers",
     "billing": "billing events",
     "engagement": "engagement events",
-    "controls": "words of people",
+    "controls": "control events",
     "signals": "signals",
 }
 _OTHERS = {

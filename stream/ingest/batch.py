@@ -165,7 +165,7 @@ def sort_out(
     offsets, stamps = batch.offsets, batch.stamps
     for reject in batch.rejects:
         if reject.position >= position:
-            effects.dead.append(DeadLetter(number, reject.position, reject.reason, reject.message))
+            effects.dead_letters.append(DeadLetter(number, reject.position, reject.reason, reject.message))
         outcomes[source, "rejected" if reject.position >= position else "replayed"] += 1
     times = times_ms(batch.events)
     good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
@@ -243,6 +243,6 @@ def _plausible(
         else:
             reason, message = IN_THE_FUTURE, f"time {time} ms is more than 5 minutes ahead of the clock ({now_ms} ms)"
         if offset >= position:
-            effects.dead.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))
+            effects.dead_letters.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))
         effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
     return ~(early | future)

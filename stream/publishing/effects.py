@@ -46,7 +46,7 @@ class Effects:
     scores: list[Message[bytes]] = field(default_factory=list)
     changes: list[Message[bytes]] = field(default_factory=list)
     alerts: list[Message[bytes]] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Records by (source, outcome), every one that the call was given, `replayed` ones too."""
