@@ -1,7 +1,8 @@
 """Fields of each event source that a policy may name, as data.
 
-Owns the two tables below, in the order of docs/POLICIES.md. Knows nothing of policies, decoding or topics' real names:
-a key here is the source's own name. Read by the policy parser to check a file and by the engine to lay out its columns.
+Owns the two tables below, in the order of docs/reference/policy/measures.md. Knows nothing of policies, decoding or
+topics' real names: a key here is the source's own name. Read by the policy parser to check a file and by the engine to
+lay out its columns.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def alertmanager(settings: SettingsFile = None, broker: BrokerUrl = None) -> None:
-    """Tell an Alertmanager what fires, again and again, and what has resolved."""
+    """Send alerts to an Alertmanager; repeat firing alerts at an interval."""
     from agents.sinks.run import build_alertmanager
 
     loaded = settings_of(settings, broker=broker)
@@ -25,7 +25,7 @@ def alertmanager(settings: SettingsFile = None, broker: BrokerUrl = None) -> Non
 
 
 def webhook(settings: SettingsFile = None, broker: BrokerUrl = None) -> None:
-    """Post every alert, signed, to a URL."""
+    """Send every alert record to a URL as a signed HTTP POST (Standard Webhooks)."""
     from agents.sinks.run import build_webhook
 
     loaded = settings_of(settings, broker=broker)
@@ -33,7 +33,7 @@ def webhook(settings: SettingsFile = None, broker: BrokerUrl = None) -> None:
 
 
 def notify(settings: SettingsFile = None, broker: BrokerUrl = None) -> None:
-    """Tell people in chats and by e-mail."""
+    """Send alerts to people by chat or e-mail (apprise URLs)."""
     from agents.sinks.run import build_notify
 
     loaded = settings_of(settings, broker=broker)

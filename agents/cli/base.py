@@ -23,19 +23,25 @@ DONE, FAILED, MISUSED = 0, 1, 2
 
 app = typer.Typer(
     name="vitals",
-    help="Live customer-health scores from Kafka events: every event counted once, every change explained.",
+    help="Compute live customer-health scores from Kafka events. Every event counts once; every change is explained.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file (TOML).")]
-PolicyPath = Annotated[Path | None, typer.Option("--policy", help="Policy file; default: the template.")]
-ShadowPath = Annotated[Path | None, typer.Option("--shadow", help="Policy file that runs beside the live one.")]
-BrokerUrl = Annotated[str | None, typer.Option("--broker", help="kafka://HOST:PORT")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-AsOf = Annotated[str | None, typer.Option("--as-of", help="Moment of the score; default: the last event (files only).")]
-ScoreName = Annotated[str | None, typer.Option("--score", help="Score of the policy; default: its first.")]
+PolicyPath = Annotated[Path | None, typer.Option("--policy", help="Policy file. Default: the template policy.")]
+ShadowPath = Annotated[
+    Path | None, typer.Option("--shadow", help="Candidate policy file; runs as a shadow of the live policy.")
+]
+BrokerUrl = Annotated[
+    str | None, typer.Option("--broker", help="Kafka brokers, kafka://HOST:PORT; separate several with a semicolon.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="Time to score at. Default: the last event. Only with event files.")
+]
+ScoreName = Annotated[str | None, typer.Option("--score", help="Name of a score in the policy. Default: the first.")]
 
 
 def fail(status: int, *lines: str) -> NoReturn:

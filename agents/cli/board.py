@@ -21,15 +21,20 @@ def board(
     broker: BrokerUrl = None,
     policy: PolicyPath = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on; default: this machine only.")
+        str | None, typer.Option("--host", help="Address to listen on. Default: the setting board_host, 127.0.0.1.")
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Port to listen on. Default: the setting board_port, 6080."),
+    ] = None,
     recording: Annotated[
-        Path | None, typer.Option("--from", help="Show a recording (JSON lines: topic, key, value, timestamp).")
+        Path | None, typer.Option("--from", help="Show a recording: JSON Lines with topic, key, value, timestamp.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Also what is appended to the recording later.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Also show records that are appended to the recording later.")
+    ] = False,
 ) -> None:
-    """Serve the board: a page and its API of accounts, what moves them and their alerts."""
+    """Serve the board: a web page and HTTP API with accounts, score changes and alerts."""
     from agents.board.state.recorded import RecordingError
     from agents.board.web.serve import BoardError, address, serve, serve_recording
     from agents.kafka.client import BrokerError

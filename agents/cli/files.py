@@ -91,16 +91,17 @@ def _messages(engine: Engine) -> list[ScoreMessage]:
 
 def score(
     files: Annotated[
-        list[Path], typer.Argument(help="JSON Lines: `topic` in each line, or one file <topic>.jsonl a topic.")
+        list[Path],
+        typer.Argument(help="JSON Lines files: `topic` in each line, or one file TOPIC.jsonl for each topic."),
     ],
     policy: PolicyPath = None,
     as_of: AsOf = None,
-    history: Annotated[bool, typer.Option("--history", help="A line a day and account, for plotting.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Print one line for each day and account.")] = False,
     account: Annotated[str | None, typer.Option("--account", help="Only this account.")] = None,
     score: ScoreName = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header (with --history).")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header. Only with --history.")] = False,
 ) -> None:
-    """Score the accounts of event files; one JSON line an account, sorted by account."""
+    """Score the accounts in event files. Prints one JSON line for each account, sorted by account."""
     if as_csv and not history:
         fail(MISUSED, "--csv goes with --history: a whole score has factors, which are no table")
     plan, as_of_ms = _plan(policy), moment(as_of)
@@ -142,19 +143,25 @@ def _print_history(
 
 def explain(
     account: Annotated[str, typer.Argument(help="Account id.")],
-    files: Annotated[list[Path] | None, typer.Argument(help="Event files; none: ask health.scores.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Event files. Without files: the latest record of health.scores.")
+    ] = None,
     policy: PolicyPath = None,
     as_of: AsOf = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="What moved it since then; a date is its begin, UTC (files only).")
+        str | None,
+        typer.Option(
+            "--since",
+            help="Show what moved the score since this time; a date means its start, UTC. Only with event files.",
+        ),
     ] = None,
-    ahead: Annotated[int, typer.Option("--ahead", min=1, help="Days to look ahead (files only).")] = 90,
+    ahead: Annotated[int, typer.Option("--ahead", min=1, help="Days to forecast. Only with event files.")] = 90,
     score: ScoreName = None,
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell why an account's score is what it is, what moved it, what would lift it, and what comes by itself."""
+    """Explain an account's score: its factors, what moved it, what would raise it, and the forecast."""
     from agents.cli.text_pages import explanation_page
 
     as_of_ms, since_ms = moment(as_of), moment(since, "--since", day_end=False)
@@ -239,19 +246,22 @@ def _from_topic(
 
 
 def check(
-    policy: Annotated[Path | None, typer.Argument(help="Policy file; default: the one the settings name.")] = None,
-    more: Annotated[list[Path] | None, typer.Argument(help="More files for --against.", show_default=False)] = None,
+    policy: Annotated[Path | None, typer.Argument(help="Policy file. Default: the setting `policy`.")] = None,
+    more: Annotated[
+        list[Path] | None, typer.Argument(help="More event files for --against.", show_default=False)
+    ] = None,
     against: Annotated[
-        list[Path] | None, typer.Option("--against", help="Event files to try the policy on, the broker is not asked.")
+        list[Path] | None,
+        typer.Option("--against", help="Event files to try the policy on. Does not connect to the broker."),
     ] = None,
     score: ScoreName = None,
     as_of: AsOf = None,
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the broker.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not connect to the broker.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Validate settings, policy and, unless --offline, the broker's topics; exit 2 names the field."""
+    """Check the settings, the policy and the topics on the broker. Changes nothing."""
     from agents.cli.text_pages import check_page, distribution_page
     from agents.settings.settings import SettingsError, unknown_variables
     from stream.plan.plan import compile_plan

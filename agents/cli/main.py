@@ -50,9 +50,9 @@ def worker(
     broker: BrokerUrl = None,
     policy: PolicyPath = None,
     shadow: ShadowPath = None,
-    processes: Annotated[int, typer.Option(min=1, help="Worker processes; one keeps about one core busy.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Number of worker processes. Each uses about one core.")] = 1,
 ) -> None:
-    """Run a worker; start as many as there are partitions."""
+    """Run a worker: read events, publish scores, changes and alerts. Start at most one for each partition."""
     from agents.kafka.client import BrokerError
     from agents.process.logs import configure_logging
     from agents.settings.settings import SettingsError
@@ -79,10 +79,10 @@ def worker(
 def topics(
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
-    create: Annotated[bool, typer.Option("--create", help="Create what lacks.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="Create the missing topics.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show each topic's partitions, retention and fit; create what lacks."""
+    """List the topics with their partitions, retention and problems; create the missing ones."""
     from agents.kafka.client import BrokerError
     from agents.kafka.topics import create_missing, describe_topics
     from schemas.topics import DAY_MS
@@ -132,9 +132,9 @@ for sink in (redis, alertmanager, webhook, notify):
 def rollup(
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
-    once: Annotated[bool, typer.Option("--once", help="Bring health.rollups up to date and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Bring health.rollups up to date, then exit.")] = False,
 ) -> None:
-    """Keep the scores of parent accounts (health.rollups) up to date with those of their children."""
+    """Publish the scores of parent accounts, computed from their children, to health.rollups."""
     from agents.derived.rollup import run_rollup
     from agents.kafka.client import BrokerError
     from agents.process.logs import configure_logging
@@ -154,10 +154,10 @@ def peers(
     broker: BrokerUrl = None,
     policy: PolicyPath = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Write the tables of the last midnight if they lack, and end.")
+        bool, typer.Option("--once", help="Write the tables of the last midnight if they are missing, then exit.")
     ] = False,
 ) -> None:
-    """Keep the tables of peers (vitals-peers) that a policy with compare = "peers" goes by; one process is enough."""
+    """Publish peer tables to vitals-peers, for policies with compare = "peers". Run one process."""
     from agents.derived.peers import run_peers
     from agents.kafka.client import BrokerError
     from agents.process.logs import configure_logging
@@ -178,24 +178,31 @@ def peers(
 def backtest(
     files: Annotated[list[Path], typer.Argument(help="Event files, as for `vitals score`.")],
     outcomes: Annotated[
-        Path, typer.Option("--outcomes", help="CSV: account_id and any of churned_at, renewed_at, expanded_at.")
+        Path, typer.Option("--outcomes", help="CSV with account_id and any of churned_at, renewed_at, expanded_at.")
     ],
     policy: Annotated[
-        list[Path] | None, typer.Option("--policy", help="Policy file; a second one is compared.")
+        list[Path] | None, typer.Option("--policy", help="Policy file. Give it twice to compare two policies.")
     ] = None,
-    lead: Annotated[str, typer.Option("--lead", help="Lead times in days.")] = "7,30,60,90",
-    every: Annotated[int, typer.Option("--every", min=1, help="Days from one cutoff to the next.")] = 7,
-    score: Annotated[str | None, typer.Option("--score", help="Which score; default: the first.")] = None,
-    since: Annotated[str | None, typer.Option("--since", help="First cutoff; default: the first event.")] = None,
+    lead: Annotated[str, typer.Option("--lead", help="Lead times in days, separated by commas.")] = "7,30,60,90",
+    every: Annotated[int, typer.Option("--every", min=1, help="Days between cutoffs.")] = 7,
+    score: Annotated[
+        str | None, typer.Option("--score", help="Name of a score in the policy. Default: the first.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--since", help="First cutoff. Default: the first event.")] = None,
     until: Annotated[
-        str | None, typer.Option("--until", help="Outcomes are known until then; default: the last event or outcome.")
+        str | None,
+        typer.Option("--until", help="Date up to which outcomes are known. Default: the last event or outcome."),
     ] = None,
-    fit: Annotated[Path | None, typer.Option("--fit", help="Write the policy with weights fitted to the data.")] = None,
-    fit_lead: Annotated[int | None, typer.Option("--fit-lead", min=1, help="Lead time to fit; default: 30.")] = None,
+    fit: Annotated[
+        Path | None, typer.Option("--fit", help="Write the policy with weights fitted to the data to this file.")
+    ] = None,
+    fit_lead: Annotated[
+        int | None, typer.Option("--fit-lead", min=1, help="Lead time to fit, in days. Default: 30.")
+    ] = None,
     as_json: AsJson = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one page.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page to this file.")] = None,
 ) -> None:
-    """Tell how well a policy would have foretold churn, from events and outcomes of the past."""
+    """Measure how well a policy would have predicted churn, from past events and known outcomes."""
     from agents.backtest.command import Asked, BadUsageError, answer
     from agents.settings.settings import default_policy
 
@@ -211,15 +218,15 @@ def backtest(
 
 @app.command()
 def demo(
-    seconds: Annotated[float | None, typer.Option(min=5, help="End by itself after about this long.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=5, help="Exit after about this many seconds.")] = None,
     as_json: AsJson = False,
     broker: BrokerUrl = None,
     kill: Annotated[
-        bool, typer.Option("--kill", help="Kill the worker now and then; the counts still add up.")
+        bool, typer.Option("--kill", help="Kill the worker from time to time; the counts still add up.")
     ] = False,
-    board: Annotated[bool, typer.Option("--board/--no-board", help="Serve the board beside it.")] = True,
+    board: Annotated[bool, typer.Option("--board/--no-board", help="Serve the board as well.")] = True,
 ) -> None:
-    """Play a company of 500 accounts over 120 days through a real worker and watch its scores."""
+    """Run a synthetic company of 500 accounts over 120 days through a real worker and show its scores."""
     from agents.demo.run import run_demo
 
     raise typer.Exit(run_demo(seconds=seconds, as_json=as_json, broker=broker, kill=kill, board=board))

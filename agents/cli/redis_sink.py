@@ -17,9 +17,9 @@ from agents.cli.base import FAILED, MISUSED, BrokerUrl, SettingsFile, fail, sett
 def redis(
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
-    once: Annotated[bool, typer.Option("--once", help="Bring Redis up to date and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Bring Redis up to date, then exit.")] = False,
 ) -> None:
-    """Keep the latest scores in Redis, and tell its subscribers what changes."""
+    """Keep the latest scores in Redis and publish changes to its channels."""
     from agents.kafka.client import BrokerError
     from agents.process.logs import configure_logging
     from agents.settings.settings import SettingsError

@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 def shadow(
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
-    most: Annotated[int, typer.Option("--top", min=0, help="How many accounts and alerts to list.")] = 10,
+    most: Annotated[int, typer.Option("--top", min=0, help="Number of accounts and alerts to list.")] = 10,
     as_json: AsJson = False,
     promote: Annotated[
-        bool, typer.Option("--promote", help="Put the candidate's text into the live policy's file.")
+        bool, typer.Option("--promote", help="Replace the live policy file with the candidate.")
     ] = False,
     policy: PolicyPath = None,
     candidate: ShadowPath = None,
 ) -> None:
-    """Show what would be otherwise if the shadow policy were live; --promote makes it so."""
+    """Compare the shadow policy with the live policy; --promote makes the shadow policy live."""
     from agents.kafka.client import BrokerError
     from agents.kafka.shadow_topics import read_standing
     from stream.explain.differences import compare

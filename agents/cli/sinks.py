@@ -9,5 +9,5 @@ import typer
 
 from agents.cli.base import app
 
-sinks = typer.Typer(help="Carry scores and alerts to other systems.", no_args_is_help=True)
+sinks = typer.Typer(help="Deliver scores and alerts to other systems.", no_args_is_help=True)
 app.add_typer(sinks, name="sink")

@@ -23,13 +23,15 @@ class SinkTelemetry:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"vitals_sink_{name}", text, ("sink",), registry=registry).labels(sink)
 
-        self.delivered = counter("delivered_total", "Alert records the receiver has taken.")
-        self.failed = counter("failed_total", "Tries that failed and are made again.")
-        self.dead_letters = counter("dead_letters_total", "Alert records that were given up.")
-        self.open_alerts = gauge("open_alerts", "Alerts that are firing.")
-        self.waiting = gauge("waiting_records", "Alert records read and not dealt with yet.")
-        self.disabled = gauge("disabled", "1 while the receiver has said that it is gone for good, else 0.")
-        self._last_success = gauge("last_success_timestamp_seconds", "When the receiver last took something.")
+        self.delivered = counter("delivered_total", "Alert records that a receiver has accepted.")
+        self.failed = counter("failed_total", "Failed deliveries that are retried.")
+        self.dead_letters = counter("dead_letters_total", "Alert records that are not delivered and not retried.")
+        self.open_alerts = gauge("open_alerts", "Firing alerts, without those that have been muted since they started.")
+        self.waiting = gauge("waiting_records", "Alert records read and not yet delivered or given up.")
+        self.disabled = gauge("disabled", "1 after the receiver has answered 410 Gone, else 0.")
+        self._last_success = gauge(
+            "last_success_timestamp_seconds", "Time at which a receiver last accepted something."
+        )
 
     def succeeded(self, records: int) -> None:
         """The receiver took so many records, or only what it had already (0)."""

@@ -1,6 +1,6 @@
 """What the alert rules look at: whether each condition holds for accounts that have just been scored.
 
-Owns the formulas of "Alerts" in docs/POLICIES.md. Reads `AlertState`, changes nothing. Pure; called by
+Owns the conditions of docs/reference/policy/alerts.md. Reads `AlertState`, changes nothing. Pure; called by
 `stream.alerts.emission` and `stream.alerts.boundary_state`.
 """
 

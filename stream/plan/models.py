@@ -17,7 +17,7 @@ from stream.policy.policy import Measure, Policy, Score
 from stream.policy.scores import Limit, MakeUp
 
 BASE, CLAMPING, EXCEPTION = "base", "clamping", "exception"
-"""Factors of a score that are no measures; see docs/POLICIES.md."""
+"""Factors of a score that are no measures; see docs/reference/policy/scores.md."""
 REDISTRIBUTION = "redistribution"
 """Factor of a change only: what sharing the weight of missing measures gave or took."""
 

@@ -1,6 +1,6 @@
 """Normalisers: turn a measure's values into points from 0 to 100.
 
-Owns the kinds of docs/POLICIES.md and nothing else; must not know of measures, weights or accounts. Parameters
+Owns the kinds of docs/reference/policy/normalisers.md; must not know of measures, weights or accounts. Parameters
 are checked where they come in, by the policy parser. Called by scoring on whole columns and by explanations to work
 backwards.
 

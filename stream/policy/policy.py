@@ -1,4 +1,4 @@
-"""Policies: what healthy means, as docs/POLICIES.md defines it.
+"""Policies: what healthy means, as docs/reference/policy defines it.
 
 Owns `Policy` and the one way to make it, from the text of a TOML file: every mistake in the file is found and named,
 and a `Policy` that exists is valid. Must not know where the text comes from, nor of events and accounts. Called by
@@ -138,8 +138,12 @@ def _digest(
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
+_DIGEST_NAMES = {"forecast_days": "outlook_days"}
+"""Fields that had another name when digests were first computed: a renamed field must not change a policy's digest."""
+
+
 def _set_values(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    return {key: value for key, value in pairs if value is not None and value != ()}
+    return {_DIGEST_NAMES.get(key, key): value for key, value in pairs if value is not None and value != ()}
 
 
 def _syntax_problem(text: str, file: str, error: ValueError) -> Problem:

@@ -1,4 +1,4 @@
-"""Holding to a band: what keeps accounts from going to and fro between bands (`leave` and `dwell` of docs/POLICIES.md).
+"""Hysteresis of bands: `leave` and `dwell` of docs/reference/policy/bands.md.
 
 Owns the memory of a band from border to border and what of it is shown. Only policies that ask for it have a memory.
 Works on the accounts' `sticky_band` and `due_since`; called by `stream.engine.scorer`.

@@ -1,7 +1,7 @@
 """Percentiles among peers: how values are spread over accounts, and where one value stands in that.
 
-Owns the formula of docs/POLICIES.md and the way tables are made: the same for files, where one engine has all accounts,
-and for `vitals peers`. Pure; called by `stream.engine.engine`, `stream.engine.scorer` and
+Owns the formula of docs/reference/policy/peers.md and the way tables are made: the same for files, where one engine has
+all accounts, and for `vitals peers`. Pure; called by `stream.engine.engine`, `stream.engine.scorer` and
 `stream.consumers.peer_values`.
 """
 

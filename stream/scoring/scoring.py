@@ -1,7 +1,7 @@
 """Values to points to scores, for many accounts at once.
 
-Owns the formulas of docs/POLICIES.md: the weighted mean with and without groups, the additive sum, exceptions, and the
-contributions that sum to a score. Pure; called by `stream.engine.engine` and nobody else.
+Owns the formulas of docs/reference/policy/scores.md: the weighted mean with and without groups, the additive sum,
+exceptions, and the contributions that sum to a score. Pure; called by `stream.engine.engine` and nobody else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Redis sink's way in: the users of docs/OPERATING.md, and TLS with a client's certificate."""
+"""The Redis sink's way in: the users of docs/how-to/secure.md, and TLS with a client's certificate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.broker.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPERATING = Path(__file__).parents[2] / "docs" / "OPERATING.md"
+SECURE = Path(__file__).parents[2] / "docs" / "how-to" / "secure.md"
 SECRET = "correct-horse-7319"
 ENDS = {0: 10}
 REFUSALS = ("no permissions", "script can't run this command")
@@ -34,7 +34,7 @@ RECORD = {
 
 def documented_users() -> dict[str, str]:
     """Return the rules of the users in the documentation, by name."""
-    (block,) = re.findall(r"```redis-acl\n(.*?)```", OPERATING.read_text("utf-8"), re.DOTALL)
+    (block,) = re.findall(r"```redis-acl\n(.*?)```", SECURE.read_text("utf-8"), re.DOTALL)
     lines = [line.split(maxsplit=2) for line in block.splitlines()]
     assert {line[0] for line in lines} == {"user"}
     return {name: rules.replace("SECRET", SECRET) for _, name, rules in lines}
@@ -110,7 +110,7 @@ def test_the_documented_reader_reads_and_hears(guarded: RedisServer) -> None:
                 "vitals:changes",
                 "vitals:changes:acme",
             }
-        # What docs/REDIS.md tells to ask.
+        # The commands that docs/how-to/read-scores-from-redis.md lists.
         assert reader.zrange("vitals:score:health", 0, 9, withscores=True) == [("acme", 1.0)]
         assert reader.execute_command("ZRANGE", "vitals:score:health", "-inf", "(40", "BYSCORE") == ["acme"]
         assert reader.hmget("vitals:account:acme", "value:health", "band:health") == ["1", "low"]

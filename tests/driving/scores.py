@@ -3,8 +3,9 @@
 Owns how close is close enough, and which parts of a message the oracle has a say in. Must not know any expected value.
 Called by the property tests of policies that use all of the language.
 
-Left open, because docs/POLICIES.md says nothing of it: the order of factors, what a measure's points and weight are in
-an additive score, and whether a measure that has no part in a segment is shown there with weight 0 or not at all.
+Left open, because docs/reference/policy says nothing of it: the order of factors, what a measure's points and weight
+are in an additive score, and whether a measure that has no part in a segment is shown there with weight 0 or not at
+all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The alert rules that docs/POLICIES.md shows, played over small logs; days are worked out by hand beside them."""
+"""The alert rules that docs/reference/policy shows, played over small logs; days are worked out by hand beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/POLICIES.md says under "Among peers", beyond its example; the numbers are worked out by hand beside it."""
+"""What docs/reference/policy/peers.md says beyond its example; the numbers are worked out by hand beside it."""
 
 from __future__ import annotations
 

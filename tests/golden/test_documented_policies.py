@@ -1,19 +1,16 @@
-"""Every policy that docs/POLICIES.md shows, played over a small log; the numbers are worked out by hand beside it."""
+"""Every policy that docs/reference/policy shows, played over a small log; the numbers are worked out by hand."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from stream.policy.policy import parse_policy
 from tests.golden.replays import Log, day_ms, gives, near, play, values
+from tests.pages.blocks import POLICY_PAGES, blocks, text_of
 
-PAGE = (Path(__file__).parents[2] / "docs/POLICIES.md").read_text(encoding="utf-8")
-SHOWN: dict[str, str] = {
-    parse_policy(text).name: text for text in re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-}
+SHOWN: dict[str, str] = {parse_policy(text).name: text for text in blocks("toml", *POLICY_PAGES)}
 
 
 def changed(name: str, old: str, new: str) -> str:
@@ -23,7 +20,7 @@ def changed(name: str, old: str, new: str) -> str:
 
 def test_every_policy_shown_is_played() -> None:
     text = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_documented_*.py"))
-    assert len(SHOWN) == len(re.findall(r"^```toml$", PAGE, re.MULTILINE))
+    assert len(SHOWN) == text_of(*POLICY_PAGES).count("```toml\n")
     assert [name for name in SHOWN if f'"{name}"' not in text] == []
 
 

@@ -1,8 +1,8 @@
 """The oracle's alerts: which episodes are open at every border of a whole log, computed slowly from all borders before.
 
-Owns a second reading of what docs/POLICIES.md says of alert rules: when each kind holds, and the state machine of rules
-that remember. What accounts look like at borders is `tests.oracle.engine`'s; nothing is kept from one answer to the
-next. Must not know the product's own code. Called by the tests, with the full log of every input topic.
+Owns a second reading of what docs/reference/policy/alerts.md says of alert rules: when each kind holds, and the state
+machine of rules that remember. What accounts look like at borders is `tests.oracle.engine`'s; nothing is kept from one
+answer to the next. Must not know the product's own code. Called by the tests, with the full log of every input topic.
 """
 
 from __future__ import annotations

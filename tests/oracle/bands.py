@@ -1,8 +1,7 @@
 """The oracle's bands: which band is due, which is held from border to border, and which is shown.
 
-Owns a second reading of docs/POLICIES.md for `leave` and `dwell`.
-Must not know how scores come about, logs or the product's own code. Called by `tests.oracle.scores`, with `Held` kept
-by `tests.oracle.engine`.
+Owns a second reading of docs/reference/policy/bands.md for `leave` and `dwell`. Must not know how scores come about,
+logs or the product's own code. Called by `tests.oracle.scores`, with `Held` kept by `tests.oracle.engine`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The oracle: outcomes, scores and alert episodes of a whole log, computed from scratch, slowly and exactly.
 
-Owns a second reading of docs/POLICIES.md, to judge the engine by: integers of milliseconds, integers of millionths and
-fractions; a float only where a result leaves. It keeps no state from one answer to the next. This module owns order,
-outcomes and what accounts hold to at borders; beside it, `tests.oracle.policy` reads policies, `tests.oracle.measures`,
-`tests.oracle.scores` and `tests.oracle.bands` score one account.
+Owns a second reading of docs/reference/policy, to judge the engine by: integers of milliseconds, integers of millionths
+and fractions; a float only where a result leaves. It keeps no state from one answer to the next. This module owns
+order, outcomes and what accounts hold to at borders; beside it, `tests.oracle.policy` reads policies,
+`tests.oracle.measures`, `tests.oracle.scores` and `tests.oracle.bands` score one account.
 Must not know the product's own code: it imports nothing from `schemas`, `stream` or `agents`.
 Called by the tests, with the full log of every input topic.
 """

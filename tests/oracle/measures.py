@@ -1,7 +1,7 @@
 """The oracle's measures: values from events and profiles, and points from values, as exact fractions.
 
-Owns a second reading of docs/POLICIES.md for statistics, comparisons, what is held, facts and normalisers.
-Must not know scores, order or the product's own code. Called by `tests.oracle.scores`.
+Owns a second reading of docs/reference/policy/measures.md for statistics, comparisons, what is held, facts and
+normalisers. Must not know scores, order or the product's own code. Called by `tests.oracle.scores`.
 """
 
 from __future__ import annotations

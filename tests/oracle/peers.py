@@ -1,6 +1,6 @@
 """Percentiles among peers from scratch: every value counted by hand, in fractions.
 
-Owns what docs/POLICIES.md says under "Among peers", for a count and a mean over days. Must not share code with the
+Owns what docs/reference/policy/peers.md says, for a count and a mean over days. Must not share code with the
 engine. Called by the property test of peers.
 """
 

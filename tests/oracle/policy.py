@@ -1,7 +1,7 @@
 """The oracle's reading of a policy's text: measures, scores, segments, as plain data with exact fractions.
 
-Owns a second reading of docs/POLICIES.md for what a policy says; validity is not checked (KeyError or ValueError on
-nonsense). Must not know events, order or the product's own code. Called by `tests.oracle.engine` and the modules
+Owns a second reading of docs/reference/policy for what a policy says; validity is not checked (KeyError or ValueError
+on nonsense). Must not know events, order or the product's own code. Called by `tests.oracle.engine` and the modules
 beside it.
 """
 

@@ -1,8 +1,8 @@
 """The oracle's scores: what one account's events and profile make of a policy at one moment.
 
-Owns a second reading of docs/POLICIES.md for segments, groups, sharing of weights, additive scores and exceptions;
-fractions up to the end, floats in what is returned.
-Must not know logs, order or the product's own code. Called by `tests.oracle.engine`.
+Owns a second reading of docs/reference/policy/scores.md for segments, groups, sharing of weights, additive scores and
+exceptions; fractions up to the end, floats in what is returned. Must not know logs, order or the product's own code.
+Called by `tests.oracle.engine`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,18 @@ from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import Policy, PolicyError, Problem, parse_policy
 from stream.recovery import changelog
 from tests.driving.engine import open_episodes
+from tests.pages.blocks import POLICY_PAGES, blocks
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
 HOUR_MS = 3_600_000
-FENCED = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def texts() -> list[str]:
     files = [*(ROOT / "deploy/policies").glob("*.toml"), *(ROOT / "tests/unit/policies").glob("*.toml")]
     return [
         *(file.read_text(encoding="utf-8") for file in sorted(files)),
-        *FENCED.findall((ROOT / "docs/POLICIES.md").read_text(encoding="utf-8")),
+        *blocks("toml", *POLICY_PAGES),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategy for policies that use all of the policy language: every feature of docs/POLICIES.md.
+"""Hypothesis strategy for policies that use all of the policy language: every feature of docs/reference/policy.
 
 Owns which features are drawn together, and that what is drawn is valid: every measure is used by a score, every
 measure of a weighted score has a normaliser, bands that exceptions name exist wherever the exceptions go.

@@ -26,13 +26,23 @@ class BoardMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every figure as it is now."""
         board = self._board
-        yield GaugeMetricFamily("vitals_board_ready", "1 once all topics were read", value=float(board.ready))
-        yield GaugeMetricFamily("vitals_board_accounts", "accounts held", value=len(board.state.accounts))
-        yield GaugeMetricFamily("vitals_board_clients", "streams open", value=board.streams.clients)
-        yield CounterMetricFamily("vitals_board_resets", "streams that had to begin anew", value=board.hub.resets)
-        behind = GaugeMetricFamily("vitals_board_behind_records", "records not read yet", labels=["topic"])
-        records = CounterMetricFamily("vitals_board_records", "records read", labels=["topic"])
-        unreadable = CounterMetricFamily("vitals_board_unreadable", "records of unknown form", labels=["topic"])
+        yield GaugeMetricFamily(
+            "vitals_board_ready", "1 once the board has read all topics, else 0.", value=float(board.ready)
+        )
+        yield GaugeMetricFamily(
+            "vitals_board_accounts", "Accounts in the board's memory.", value=len(board.state.accounts)
+        )
+        yield GaugeMetricFamily("vitals_board_clients", "Open event streams.", value=board.streams.clients)
+        yield CounterMetricFamily(
+            "vitals_board_resets", "Streams that could not be resumed and were reset.", value=board.hub.resets
+        )
+        behind = GaugeMetricFamily(
+            "vitals_board_behind_records", "Records that the board has not read yet.", labels=["topic"]
+        )
+        records = CounterMetricFamily("vitals_board_records", "Records read.", labels=["topic"])
+        unreadable = CounterMetricFamily(
+            "vitals_board_unreadable", "Records that could not be decoded.", labels=["topic"]
+        )
         for topic, progress in board.progress.items():
             behind.add_metric([topic], progress.behind)
             records.add_metric([topic], board.records[topic])

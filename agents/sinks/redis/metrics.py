@@ -20,13 +20,26 @@ class RedisTelemetry:
         """Register everything in a registry of its own."""
         registry = self.registry = CollectorRegistry()
         self.records = Counter(
-            "vitals_redis_records_total", "Records of health.scores by outcome.", ["outcome"], registry=registry
+            "vitals_redis_records_total",
+            "Records of health.scores by outcome: written, deleted, repeated, stale, superseded, rejected.",
+            ["outcome"],
+            registry=registry,
         )
-        self.rebuilds = Counter("vitals_redis_rebuilds_total", "Caches begun anew.", registry=registry)
-        self.errors = Counter("vitals_redis_errors_total", "Tries that Redis failed.", ["kind"], registry=registry)
-        self.connected = Gauge("vitals_redis_connected", "1 while Redis takes writes, else 0.", registry=registry)
+        self.rebuilds = Counter(
+            "vitals_redis_rebuilds_total", "Rebuilds of the cache from the start of the topic.", registry=registry
+        )
+        self.errors = Counter(
+            "vitals_redis_errors_total",
+            "Failed requests to Redis by kind: away, slow, full, refused.",
+            ["kind"],
+            registry=registry,
+        )
+        self.connected = Gauge("vitals_redis_connected", "1 while Redis accepts writes, else 0.", registry=registry)
         self.lag = Gauge(
-            "vitals_redis_lag_records", f"Records of {SCORES} not in Redis yet.", ["partition"], registry=registry
+            "vitals_redis_lag_records",
+            f"Records of {SCORES} that are not in Redis yet.",
+            ["partition"],
+            registry=registry,
         )
         # A counter that begins with its first count never shows an increase: what alerts watch begins at 0.
         for outcome in OUTCOMES:

@@ -214,7 +214,7 @@ class RedisSink:
             _log.warning("broker_failed", error=told, then="retry", in_s=self._pause_s)
             return
         if not self._met and is_final(error):
-            msg = f"Redis at {self._settings.redis_url} refuses: {error}; see `Redis` in docs/OPERATING.md"
+            msg = f"Redis at {self._settings.redis_url} refuses: {error}; see docs/how-to/secure.md"
             raise RedisRefusedError(msg) from error
         self._telemetry.connected.set(0)
         kind = kind_of(error)

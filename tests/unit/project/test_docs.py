@@ -17,34 +17,36 @@ from agents.settings.settings import Settings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
 from agents.worker.metrics import Telemetry
-from schemas.codecs import REASONS
+from schemas.codecs import REASONS, decode
+from schemas.events import CONTROL_SOURCE, ControlEvent
 from schemas.topics import all_topics
 from stream.engine.engine import Engine
 from stream.plan.plan import compile_plan
 from stream.policy.policy import PolicyError, parse_policy
+from tests.pages.blocks import POLICY_PAGES, blocks
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 ARCHITECTURE = DOCS / "ARCHITECTURE.md"
-OPERATING = DOCS / "OPERATING.md"
-POLICIES = DOCS / "POLICIES.md"
+REFERENCE = DOCS / "reference"
+SETTINGS = REFERENCE / "settings.md"
+METRICS = REFERENCE / "metrics.md"
+TOPICS = REFERENCE / "topics.md"
 DECISIONS = DOCS / "decisions"
+TUTORIAL = sorted((DOCS / "tutorial").glob("*.md"))
 PAGES = sorted([README, *DOCS.rglob("*.md")])
 
 FOLDERS = "agents|deploy|docs|schemas|stream|tests"
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*|(?:Makefile|LICENSE|pyproject\.toml|docker-compose\.yml))`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+ANCHOR = re.compile(r"\]\((?!https?:)([^)#]*)#([^)]+)\)")
 ROW = re.compile(r"^\| `(\w+)` \| ([^|]*) \|", re.MULTILINE)
 
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return [body for kind, body in FENCED.findall(text_of(page)) if kind == language]
 
 
 def paths_in(text: str) -> set[str]:
@@ -53,6 +55,12 @@ def paths_in(text: str) -> set[str]:
 
 def missing_paths(text: str, root: Path) -> list[str]:
     return sorted(path for path in paths_in(text) if not (root / path).exists())
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(FENCED, "", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def settings_named(text: str) -> set[str]:
@@ -81,27 +89,34 @@ def test_every_path_and_link_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_anchor_leads_to_a_heading(page: Path) -> None:
+    links = ANCHOR.findall(re.sub(FENCED, "", text_of(page)))
+    known = [(link, (page.parent / link) if link else page, anchor) for link, anchor in links]
+    assert [(link, anchor) for link, target, anchor in known if anchor not in anchors_of(text_of(target))] == []
+
+
 def test_a_path_that_leads_nowhere_is_found() -> None:
     assert missing_paths("see `stream/engine/engine.py`, `stream/motor.py` and `Makefile`", ROOT) == ["stream/motor.py"]
 
 
 def test_the_tables_of_readme_and_architecture_do_name_files() -> None:
-    assert {"agents/settings/settings.py", "docs/OPERATING.md"} <= paths_in(text_of(README))
+    assert {"agents/settings/settings.py", "docs/reference/settings.md"} <= paths_in(text_of(README))
     assert {"agents/worker/checkpoint.py", "stream/ingest/merge.py"} <= paths_in(text_of(ARCHITECTURE))
 
 
-def test_operating_lists_every_setting_with_its_default() -> None:
+def test_the_settings_page_lists_every_setting_with_its_default() -> None:
     listed = {
         name.removeprefix("VITALS_").lower(): default.strip("` ")
-        for name, default in ROW.findall(text_of(OPERATING))
+        for name, default in ROW.findall(text_of(SETTINGS))
         if name.startswith("VITALS_")
     }
     assert set(listed) == set(Settings.model_fields)
-    in_words = {"policy": "the template"}
+    in_words = {"policy": "the template policy"}
     for name, field in Settings.model_fields.items():
         default = "none" if field.default is None else str(field.default)
         expected = in_words.get(name, default.lower() if isinstance(field.default, bool) else default)
-        assert listed[name] == expected, f"OPERATING gives {listed[name]} as the default of {name}"
+        assert listed[name] == expected, f"the settings page gives {listed[name]} as the default of {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -110,8 +125,8 @@ def test_no_page_names_a_setting_that_does_not_exist(page: Path) -> None:
     assert settings_named(text_of(page)) - known == set()
 
 
-def test_operating_lists_every_metric_and_no_other() -> None:
-    assert {name for name, _ in ROW.findall(text_of(OPERATING)) if name.startswith("vitals_")} == metrics_served()
+def test_the_metrics_page_lists_every_metric_and_no_other() -> None:
+    assert {name for name, _ in ROW.findall(text_of(METRICS)) if name.startswith("vitals_")} == metrics_served()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -119,20 +134,20 @@ def test_no_page_names_a_metric_that_does_not_exist(page: Path) -> None:
     assert metrics_named(text_of(page)) - metrics_served() == set()
 
 
-def test_operating_explains_every_reason_of_a_dead_letter() -> None:
-    section = text_of(OPERATING).partition("## Dead letters")[2]
+def test_the_topics_page_explains_every_reason_of_a_dead_letter() -> None:
+    section = text_of(TOPICS).partition("## Dead letters")[2]
     named = set(re.findall(r"`(\w+)`", section))
     assert set(REASONS) <= named
 
 
-def test_operating_lists_every_topic() -> None:
-    section = text_of(OPERATING).partition("## Topics")[2].partition("###")[0]
+def test_the_topics_page_lists_every_topic() -> None:
+    section = text_of(TOPICS).partition("## ")[0]
     topics = {topic.name for topic in all_topics("<group>") if topic.role != "dead letters"}
     assert topics - set(re.findall(r"`([\w<>.-]+)`", section)) == set()
 
 
-def test_the_commands_of_the_readme_exist() -> None:
-    text = text_of(README)
+def test_the_commands_of_the_readme_and_the_tutorial_exist() -> None:
+    text = "".join(text_of(page) for page in (README, *TUTORIAL))
     targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     named = set(re.findall(r"(?:^\$ |`)make ([a-z]+)", text, re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
@@ -141,12 +156,26 @@ def test_the_commands_of_the_readme_exist() -> None:
 
 
 def test_every_policy_shown_is_valid() -> None:
-    shown = blocks(POLICIES, "toml")
+    shown = blocks("toml", *POLICY_PAGES)
     assert shown
     for policy in shown:
-        assert compile_plan(parse_policy(policy, "docs/POLICIES.md")).measures
+        assert compile_plan(parse_policy(policy, "docs/reference/policy")).measures
         with pytest.raises(PolicyError):
-            parse_policy(policy.replace("stat =", "statistic ="), "docs/POLICIES.md")
+            parse_policy(policy.replace("stat =", "statistic ="), "docs/reference/policy")
+
+
+def test_every_control_shown_is_accepted() -> None:
+    lines = [line.encode() for block in blocks("json", *POLICY_PAGES) for line in block.splitlines()]
+    decoded = decode(CONTROL_SOURCE, lines)
+    assert decoded.rejects == []
+    kinds = {event.kind for event in decoded.events if isinstance(event, ControlEvent)}
+    assert kinds == {"pulse", "override", "clear_override", "acknowledge", "snooze"}
+
+
+def test_the_policy_index_links_every_page_of_the_policy_language() -> None:
+    index = DOCS / "reference/policy/index.md"
+    linked = {link.partition("#")[0] for link in LINK.findall(text_of(index))}
+    assert {page.name for page in POLICY_PAGES if page != index} - linked == set()
 
 
 def test_the_rows_of_architecture_have_the_layout_of_today() -> None:
@@ -158,11 +187,13 @@ def test_the_rows_of_architecture_have_the_layout_of_today() -> None:
     assert plan.label in text
 
 
+DECISION_PARTS = (["Context", "Decision", "Consequences", "Evidence"], ["Context", "Decision", "Why", "Consequences"])
+
+
 def test_decisions_are_numbered_without_a_gap_and_have_their_four_parts() -> None:
     pages = sorted(DECISIONS.glob("*.md"))
     assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
     for page in pages:
         text = text_of(page)
         assert text.startswith(f"# {int(page.name[:4])}. "), page.name
-        parts = re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE)
-        assert parts == ["Context", "Decision", "Why", "Consequences"], page.name
+        assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) in DECISION_PARTS, page.name

@@ -111,7 +111,7 @@ function cards(summary, live, session) {
       "None. A source has stalled when it is silent for all accounts; its measures are then held and no silence is alerted.")),
     card("Dead letters", table(["Topic", "Records"], (all.dead_letters ?? []).map((one) => [one.topic, count(one.records)]),
       all.dead_letters ? "None: every record could be read." : "Not known: the broker could not be asked."), all.dead_letters?.length > 0 && h("p", { class: "soft" },
-      "Records that could not be read, as they came. docs/OPERATING.md tells what each reason means and how to replay one.")),
+      "Records that could not be read, as they came. docs/reference/topics.md explains each reason; docs/how-to/recover.md, how to replay one.")),
   ];
 }
 

@@ -14,13 +14,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from agents.backtest.outcomes import read_outcomes
 from agents.backtest.page import page
 from agents.backtest.report import Report
 from agents.backtest.tables import show
 from agents.cli.main import app
 from stream.policy.policy import parse_policy
 from tests.driving.known_truth import EQUAL, TRUE_WEIGHTS, TRUTH, company, policy, write
+from tests.pages.blocks import DOCS, blocks
 
+BACKTEST_PAGE = DOCS / "how-to/backtest.md"
 VOID = {"meta", "line", "circle", "rect", "polyline", "polygon", "br"}
 
 
@@ -244,8 +247,7 @@ def test_the_example_of_the_docs_is_what_the_command_prints(report: Report) -> N
     def without_digits(text: str) -> list[str]:
         return [re.sub(r"\d+", "0", line.rstrip()) for line in text.splitlines()]
 
-    text = (Path(__file__).parents[4] / "docs" / "BACKTEST.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    shown = blocks("text", BACKTEST_PAGE)
     assert len(shown) == 3
     copy = msgspec.json.decode(msgspec.json.encode(report), type=Report)
     assert copy.fit is not None
@@ -255,3 +257,11 @@ def test_the_example_of_the_docs_is_what_the_command_prints(report: Report) -> N
     lines = without_digits(printed.getvalue())
     for block in shown:
         assert [line for line in without_digits(block) if line not in lines] == []
+
+
+def test_the_outcomes_that_the_docs_show_are_read(tmp_path: Path) -> None:
+    (shown,) = blocks("csv", BACKTEST_PAGE)
+    (tmp_path / "outcomes.csv").write_text(shown, encoding="utf-8")
+    outcomes = read_outcomes(tmp_path / "outcomes.csv")
+    assert outcomes.bad == []
+    assert (set(outcomes.churned), set(outcomes.renewed)) == ({"birch"}, {"acme"})

@@ -1,4 +1,4 @@
-"""Normalisers give the points that docs/POLICIES.md and the products they are known from give."""
+"""Normalisers give the points that docs/reference/policy/normalisers.md and the products they are known from give."""
 
 from __future__ import annotations
 

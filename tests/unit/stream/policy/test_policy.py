@@ -1,4 +1,4 @@
-"""Policies are read as docs/POLICIES.md says, and every mistake in one is named with its line, its key and a remedy.
+"""Policies are read as docs/reference/policy says, and every mistake in one is named with line, key and remedy.
 
 The mistakes are rows of `policies/*_mistakes.txt`, each made in the file whose name theirs begins with.
 """
@@ -20,6 +20,7 @@ from schemas.fields import NUMBER_FIELDS, TEXT_FIELDS
 from stream.policy.band_index import band_index
 from stream.policy.normalisers import Linear, Threshold, Tiers
 from stream.policy.policy import Band, Measure, PolicyError, Problem, Score, Window, parse_policy
+from tests.pages.blocks import POLICY_PAGES, text_of
 from tests.strategies.policies import policies
 
 ROOT = Path(__file__).parents[4]
@@ -161,7 +162,7 @@ def test_the_template_says_in_a_comment_what_it_does() -> None:
 
 
 def test_the_tables_of_fields_are_those_of_the_documentation() -> None:
-    rows = [line for line in (ROOT / "docs/POLICIES.md").read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+    rows = [line for line in text_of(*POLICY_PAGES).splitlines() if line[:3] == "| `"]
     documented = {}
     for row in rows:
         source, *fields = (cell.replace("`", "").strip() for cell in row.strip("|").split("|"))

@@ -1,0 +1,186 @@
+"""A changelog that version 0.1.0 wrote restores: what is published afterwards, and saved, is what 0.1.0 made of it.
+
+The files in `changelogs/` were written by 0.1.0 (see `changelogs/make_fixture.py`) and are compared by what they mean:
+messages as JSON, changelog rows by field. A field or message that a later version adds on purpose is added to the
+expectations here, by name, and never by writing the files again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import xxhash
+
+from tests.golden.changelogs.partition import (
+    EXPECTED,
+    PROMOTED,
+    PROMOTED_STEPS,
+    STEPS_AFTER,
+    Partition,
+    comparable,
+    fields_of,
+    read_changelog,
+    read_lines,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.golden.changelogs.partition import Records
+
+NOW_MS = 20_503 * 86_400_000
+MODULE = re.compile(rb"\b(?:stream|agents|schemas|tests)\.[a-z_]|numpy|pickle|__main__")
+FEW_STEPS = 4
+"""Enough to tell repeated records and ids, to let a storm end and to pass a window boundary."""
+
+
+@pytest.fixture(scope="module")
+def changelog() -> Records:
+    return read_changelog()
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[Any]:
+    return [comparable(line) for line in read_lines(EXPECTED)]
+
+
+def restored(changelog: Records) -> Any:
+    partition = Partition(changelog, NOW_MS)
+    return comparable({"restored": partition.standing(), "current": partition.current()})
+
+
+def driven(changelog: Records, steps: int) -> list[Any]:
+    partition = Partition(changelog, NOW_MS)
+    return [comparable(partition.step(step)) for step in read_lines(STEPS_AFTER)[:steps]]
+
+
+def test_it_restores_to_the_scores_of_its_last_commit(changelog: Records, expected: list[Any]) -> None:
+    assert restored(changelog) == expected[0]
+
+
+def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(changelog: Records, expected: list[Any]) -> None:
+    partition = Partition(changelog, NOW_MS)
+    steps = read_lines(STEPS_AFTER)
+    for number, (step, right) in enumerate(zip(steps, expected[1:-1], strict=True)):
+        published = comparable(partition.step(step))
+        for name in {*published, *right}:
+            assert published.get(name) == right.get(name), (number, name)
+    saved, right = comparable(fields_of(partition.log)), expected[-1]
+    assert saved.keys() == right["saved"].keys()
+    for key, record in right["saved"].items():
+        assert saved[key] == record, key
+    assert comparable(partition.current()) == right["current"]
+
+
+def test_its_candidate_can_be_promoted(changelog: Records) -> None:
+    standing, committed, *published, saved = map(comparable, read_lines(PROMOTED))
+    partition = Partition(changelog, NOW_MS, promoted=True)
+    assert comparable(partition.standing()) == standing
+    assert standing["promoted"]
+    assert comparable(partition.commit()) == committed
+    assert [comparable(partition.step(step)) for step in read_lines(STEPS_AFTER)[:PROMOTED_STEPS]] == published
+    partition.commit()
+    assert comparable(fields_of(partition.log)) == saved
+
+
+def test_no_record_names_a_module(changelog: Records) -> None:
+    for key, value in changelog:
+        assert not MODULE.search(key), key
+        assert not MODULE.search(value or b""), key
+    assert MODULE.search(b'{"kind": "stream.columns.PaneColumn"}')
+
+
+def test_it_holds_what_a_changelog_can_hold(changelog: Records) -> None:
+    """Whoever makes the files smaller sees what would be lost."""
+    kinds = {(key[:1] == b"x", key[9:10] if key[:1] == b"x" else key[:1], value is None) for key, value in changelog}
+    written = {(shadow, tag, False) for shadow in (False, True) for tag in (b"l", b"p", b"r", b"t", b"s", b"i")}
+    removed = {(shadow, tag, True) for shadow in (False, True) for tag in (b"t", b"i")}
+    assert kinds == written | removed | {(False, b"a", False), (False, b"c", False)}
+    newest = {key: value for key, value in dict(changelog).items() if value is not None}
+    assert len([key for key in newest if key.startswith(b"iproduct-usage")]) == 2
+    assert max(int.from_bytes(key[9:13], "big") for key in newest if key[:1] == b"p") >= 1
+    state = json.loads(newest[b"s"])
+    assert {"storm", "stalls", "peers", "tables", "settled", "watermarks", "position"} <= state.keys()
+    rows = [row for key, row in fields_of(changelog).items() if key.startswith(" r ")]
+    assert {text for row in rows for text in ("override", "acknowledged", "snoozed") if text in row["texts"]} == {
+        "override",
+        "acknowledged",
+        "snoozed",
+    }
+    phases = {value for row in rows for name, value in row.items() if name.endswith("/phase")}
+    held = {value for row in rows for name, value in row.items() if name.endswith("/held")}
+    assert any(value >= 0 for row in rows for name, value in row.items() if name.startswith("due_ms/"))
+    assert len(phases) > 2
+    assert len(held) > 2
+
+
+# -- and it would be seen if something were read otherwise ------------------------------------------------------------
+
+
+def renamed(fragment: bytes) -> Callable[[Records], Records]:
+    """Fields of the row schema have another name, and rows name that schema."""
+
+    def change(changelog: Records) -> Records:
+        digests = {}
+        for key, value in changelog:
+            if value and b"l" in (key[:1], key[9:10]) and fragment in value:
+                digests[key[-8:]] = xxhash.xxh3_64_digest(value.replace(fragment, another))
+        assert digests
+        changed: Records = []
+        for key, value in changelog:
+            if key[-8:] in digests and value:
+                changed.append((key[:-8] + digests[key[-8:]], value.replace(fragment, another)))
+            elif b"r" in (key[:1], key[9:10] if key[:1] == b"x" else b"") and value:
+                changed.append((key, value[:1] + digests.get(value[1:9], value[1:9]) + value[9:]))
+            else:
+                changed.append((key, value))
+        return changed
+
+    another = fragment + b"-of-old"
+    return change
+
+
+def without(pattern: bytes) -> Callable[[Records], Records]:
+    """Records whose keys match are not there."""
+
+    def change(changelog: Records) -> Records:
+        left = [(key, value) for key, value in changelog if not re.match(pattern, key, re.DOTALL)]
+        assert 0 < len(left) < len(changelog)
+        return left
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(renamed(b"base_score/health"), id="what was published last has another name"),
+        pytest.param(renamed(b"held_band/"), id="hysteresis has another name"),
+        pytest.param(renamed(b"alert/urgent/phase"), id="open alerts have another name"),
+        pytest.param(renamed(b"alert/low/"), id="a rule has another name"),
+        pytest.param(renamed(rb"[\"product-usage\",\"count\""), id="a column has another name"),
+        pytest.param(without(rb"s"), id="no state"),
+        pytest.param(without(rb"x.{8}s"), id="no state of the shadow"),
+        pytest.param(without(rb"ra03"), id="no row of an account"),
+        pytest.param(without(rb"x.{8}ra03"), id="no row of an account in the shadow"),
+        pytest.param(without(rb"p.{12}big"), id="no member pages of an account"),
+        pytest.param(without(rb"x.{8}p.{12}big"), id="no member pages in the shadow"),
+        pytest.param(without(rb"iproduct-usage\0\0\0\0\x02"), id="no ids of the generation before"),
+        pytest.param(without(rb"isupport-tickets"), id="no ids of a source"),
+        pytest.param(without(rb"[ac]"), id="no offsets of what was published"),
+    ],
+)
+def test_what_is_read_otherwise_is_seen(
+    change: Callable[[Records], Records], changelog: Records, expected: list[Any]
+) -> None:
+    changed = change(changelog)
+    assert [restored(changed), *driven(changed, FEW_STEPS)] != expected[: 1 + FEW_STEPS]
+
+
+@pytest.mark.parametrize("pattern", [rb"l", rb"x.{8}l", rb"t", rb"x.{8}t"])
+def test_what_rows_and_state_need_is_missed(pattern: bytes, changelog: Records) -> None:
+    with pytest.raises(ValueError, match="in the changelog"):
+        restored(without(pattern)(changelog))

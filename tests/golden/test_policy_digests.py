@@ -1,0 +1,34 @@
+"""The digest of a policy names its state and its outputs: no renaming in the code may change it.
+
+The digests are those of version 0.1.0. Another one here means that all saved state would count as that of another policy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stream.policy.policy import parse_policy
+
+ROOT = Path(__file__).parents[2]
+DIGESTS = {
+    "deploy/policies/guide.toml": "5866565e4b05e638",
+    "deploy/policies/impact.toml": "1a7384989a5e97f5",
+    "deploy/policies/nicereply.toml": "2e116e495a34c3bf",
+    "deploy/policies/predictive.toml": "c42062ba76722740",
+    "deploy/policies/template.toml": "37f2ed8011f2300f",
+    "tests/bench/alerting.toml": "8533180794e8f321",
+    "tests/bench/everything.toml": "c5c4ec4ddee5b309",
+    "tests/bench/policy.toml": "8237973c2d56d017",
+    "tests/golden/changelogs/candidate.toml": "bee19a9418dfee8f",
+    "tests/golden/changelogs/live.toml": "b41887efb7af4072",
+    "tests/unit/stream/policy/policies/alerts.toml": "dc23be01a880b61f",
+    "tests/unit/stream/policy/policies/scores.toml": "77f413ffba3dfc42",
+    "tests/unit/stream/policy/policies/valid.toml": "3bd6208ce3e71faa",
+}
+
+
+@pytest.mark.parametrize(("path", "digest"), DIGESTS.items(), ids=list(DIGESTS))
+def test_the_digest_of_a_policy_is_that_of_0_1_0(path: str, digest: str) -> None:
+    assert parse_policy((ROOT / path).read_text("utf-8")).digest == digest
