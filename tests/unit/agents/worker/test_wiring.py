@@ -102,6 +102,12 @@ def test_two_workers_share_no_part(pair: tuple[Worker, Worker]) -> None:
     assert shared == []
 
 
+def test_a_shared_part_is_seen(pair: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair[1].processor, "source", pair[0].processor.source)
+    first, second = map(reachable, pair)
+    assert pair[0].processor.source in [part for key, part in first.items() if key in second]
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_each_part_knows_its_own_worker(pair: tuple[Worker, Worker], number: int) -> None:
     made = pair[number]
