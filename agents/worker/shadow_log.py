@@ -1,6 +1,6 @@
-"""What a worker's log says of a shadow: that it begins, was promoted, or failed.
+"""What a worker logs about a shadow: that it begins, was promoted, or failed.
 
-Owns these lines. Called by `agents.worker.processor` and `agents.worker.run`.
+Owns these log records. Called by `agents.worker.processor` and `agents.worker.run`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ log = structlog.get_logger()
 
 
 def log_candidate(plan: Plan, candidate: Plan) -> None:
-    """Say what of a candidate will not run beside the live policy."""
+    """Log what of a candidate will not run beside the live policy."""
     if candidate.label == plan.label:
         log.warning("shadow_is_live", policy=plan.label, then="no shadow runs; the setting can go")
-    tables = {identity(plan.measures[at].measure) for at in plan.peers}
-    for measure in (candidate.measures[at].measure for at in candidate.peers):
+    tables = {identity(plan.measures[index].measure) for index in plan.peers}
+    for measure in (candidate.measures[index].measure for index in candidate.peers):
         if identity(measure) not in tables:
             log.warning("shadow_lacks_peers", measure=measure.name, then="missing until the policy is live")
 
 
 def log_opened(opened: Opened, partition: int) -> None:
-    """Say what became of a partition's state."""
+    """Log what became of a partition's state."""
     if opened.promoted:
         log.info("shadow_promoted", partition=partition, policy=opened.pair.live.plan.label)
     for measure, lacks in opened.lacks.items():
@@ -40,11 +40,11 @@ def log_opened(opened: Opened, partition: int) -> None:
 
 
 def log_failure(error: Exception, partition: int) -> None:
-    """Say that a shadow has ended and the live policy goes on."""
+    """Log that a shadow has ended and that the live policy goes on."""
     log.error(
         "shadow_failed",
         partition=partition,
         error=f"{type(error).__name__}: {error}",
         exc_info=error,
-        then="the live policy goes on; the shadow begins anew when the worker starts again",
+        then="the live policy goes on; the shadow starts from nothing when the worker restarts",
     )

@@ -256,10 +256,11 @@ def test_an_alert_that_the_replay_fires_again_is_not_published_again() -> None:
     processor, task = opened(scenario, outbox, scenario.tails())
     processor.highwater = lambda _tp: 0
     feed(processor, task, records)
-    processor._reconcile(task)
-    assert not task.reconciler
     assert task.engine.accounts.alerts.phase.any(), "it is firing"
     assert ALERTS not in outbox.records
+    feed(processor, task, [scenario.record(1.3) for _ in range(7)])
+    assert not task.reconciler, "it is reconciled before the next step, without a tick"
+    assert [json.loads(sent.value)["status"] for sent in outbox.records[ALERTS]] == ["resolved"]
 
 
 def test_an_alert_that_is_never_reached_expires_when_nothing_comes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
