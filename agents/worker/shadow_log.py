@@ -1,4 +1,4 @@
-"""What a worker logs about a shadow: that it begins, was promoted, or failed.
+"""Log what becomes of a shadow: it starts, was promoted, or failed.
 
 Owns these log records. Called by `agents.worker.processor` and `agents.worker.run`.
 """
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 def log_candidate(plan: Plan, candidate: Plan) -> None:
-    """Log what of a candidate will not run beside the live policy."""
+    """Log what of a candidate can not run beside the live policy."""
     if candidate.label == plan.label:
         log.warning("shadow_is_live", policy=plan.label, then="no shadow runs; the setting can go")
     tables = {identity(plan.measures[index].measure) for index in plan.peers}
@@ -25,18 +25,18 @@ def log_candidate(plan: Plan, candidate: Plan) -> None:
 
 
 def log_opened(opened: Opened, partition: int) -> None:
-    """Log what became of a partition's state."""
+    """Log what restoring a partition did."""
     if opened.promoted:
         log.info("shadow_promoted", partition=partition, policy=opened.pair.live.plan.label)
-    for measure, lacks in opened.lacks.items():
-        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks)
+    for measure, missing in opened.missing.items():
+        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=missing)
     shadow = opened.pair.shadow
     if shadow is None:
         return
     label = shadow.engine.plan.label
     log.info("shadow", partition=partition, policy=label, state="new" if opened.begun else "kept")
-    for measure, lacks in opened.shadow_lacks.items():
-        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks, shadow=label)
+    for measure, missing in opened.shadow_missing.items():
+        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=missing, shadow=label)
 
 
 def log_failure(error: Exception, partition: int) -> None:

@@ -137,7 +137,7 @@ class Partition:
         opened = self.opened
         namespaces = opened.namespaces
         return {
-            "lacks": [opened.lacks, opened.shadow_lacks],
+            "lacks": [opened.missing, opened.shadow_missing],
             "promoted": opened.promoted,
             "begun": opened.begun,
             "shadow": opened.pair.shadow is not None,

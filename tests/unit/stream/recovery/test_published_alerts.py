@@ -60,15 +60,18 @@ def test_an_alert_that_the_replay_fires_again_is_not_published_again(mode: Mode)
     assert [status for status, _, _ in scenario.published] == ["firing"]
 
 
-def test_what_follows_after_the_published_record_is_published_unchanged() -> None:
+@pytest.mark.parametrize("in_one_step", [False, True])
+def test_what_follows_after_the_published_record_is_published_unchanged(in_one_step: bool) -> None:
     scenario = Generations(LOW)
     scenario.use(0.1, 8)
     scenario.commit()
     first = [scenario.record(1.2)]
     scenario.drive.take(first)
     scenario.crash(mode=Mode.HEAD)
-    scenario.drive.take(first)
-    scenario.use(1.3, 7)
+    later = [scenario.record(1.3) for _ in range(7)]
+    for records in [first + later] if in_one_step else [first, later]:
+        scenario.drive.take(records)
+    scenario.drive.reconcile()
     assert scenario.published == [("firing", "r", 1.0), ("resolved", "r", 1.3)]
     assert scenario.drive.alerts[-1].summary.startswith("acme is not below 40 any more")
 
