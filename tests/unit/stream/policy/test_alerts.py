@@ -111,10 +111,39 @@ def test_what_is_allowed_to_the_limit(old: str, new: str) -> None:
     parse_policy(changed(old, new))
 
 
-def test_a_rule_about_a_measure_with_a_mistake_is_no_second_mistake() -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('field = "score"', 'field = "scoer"', "field"),
+        (
+            'field = "score"\nwindow = "90d"\nnormalise = {',
+            'field = "score"\nwindow = "90d"\nnormalize = {',
+            "normalize",
+        ),
+        (
+            '"90d"\nnormalise = { kind = "linear", zero_at',
+            '"90d"\nnormalise = { kind = "log", zero_at',
+            "normalise.kind",
+        ),
+    ],
+)
+def test_a_mistake_in_a_measure_is_reported_once_although_a_rule_uses_the_measure(old: str, new: str, key: str) -> None:
     with pytest.raises(PolicyError) as caught:
-        parse_policy(changed('field = "score"', 'field = "scoer"'))
-    assert [problem.key for problem in caught.value.problems] == ["measures.nps.field"]
+        parse_policy(changed(old, new))
+    assert [problem.key for problem in caught.value.problems] == [f"measures.nps.{key}"]
+
+
+def test_all_mistakes_in_a_rule_are_reported_at_once() -> None:
+    text = changed('severity = "critical"', 'severity = "page"').replace(
+        "{ below = 40 }", '{ below = 40, within = "7d" }'
+    )
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text.replace("clear = 45", "clear = 35"))
+    assert [problem.key for problem in caught.value.problems] == [
+        "alerts.low.when.within",
+        "alerts.low.severity",
+        "alerts.low.clear",
+    ]
 
 
 def test_too_many_rules_are_refused() -> None:

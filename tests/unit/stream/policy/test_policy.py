@@ -311,7 +311,7 @@ def test_an_error_lists_its_problems_a_line_each_and_survives_being_copied() -> 
         (f"name = {'[' * 100_000}", "nested too deeply"),
         (f"name = {'[' * 100}{']' * 100}", "not [[[[[…]]]]]"),
         (f"name{'.a' * 3000} = 1", "not { a = { a = { a = { a = { a = … } } } } }"),
-        ("name = 'x\n" + "# a line\n" * 2000, "what begins here is never closed"),
+        ("name = 'x\n" + "# a line\n" * 2000, "the value that begins here is never closed"),
     ],
 )
 def test_absurd_files_are_refused_in_words(text: str, message: str) -> None:
