@@ -98,12 +98,12 @@ def _are_unique(rows: Sequence[Table], key: str) -> bool:
     return unique
 
 
-def read_starts(part: Table, bands: Sequence[Band], *, bounded: bool) -> Weights:
+def read_starts(segment: Table, bands: Sequence[Band], *, bounded: bool) -> Weights:
     """Other starts of a score's bands in a segment, sorted by name; the order of the bands must stay the same."""
-    if "bands" not in part:
+    if "bands" not in segment:
         return ()
     names = tuple(band.name for band in bands)
-    table = part.table("bands", "a table of bands and where they begin, such as { healthy = 80 }", names or None)
+    table = segment.table("bands", "a table of bands and where they begin, such as { healthy = 80 }", names or None)
     if table is None:
         return ()
     changed = {name: table.number(name, _BOUNDED_START if bounded else _START) for name in table}
@@ -111,7 +111,9 @@ def read_starts(part: Table, bands: Sequence[Band], *, bounded: bool) -> Weights
     known = [start for start in starts if start is not None]
     if len(known) == len(starts) and any(after <= before for before, after in pairwise(known)):
         begin = listed(f"{name} {start:g}" for name, start in zip(names, known, strict=True))
-        part.problem("bands", f"bands must have the same order as in the score, and here they begin at: {begin}")
+        segment.problem("bands", f"bands must have the same order as in the score, and here they begin at: {begin}")
     elif bounded and bands and starts[0] is not None and starts[0] != bands[0].from_:
-        part.problem("bands", f"{shown(names[0])} is the lowest band: it must begin at {bands[0].from_:g} everywhere")
+        segment.problem(
+            "bands", f"{shown(names[0])} is the lowest band: it must begin at {bands[0].from_:g} everywhere"
+        )
     return tuple(sorted((name, start) for name, start in changed.items() if start is not None and name in names))

@@ -109,7 +109,7 @@ class Score:
 
     def made_in(self, segment: str, others: dict[str, Score]) -> tuple[MakeUp | None, tuple[Limit, ...], Weights]:
         """Make-up, exceptions and changed starts of bands in a segment; "" is no segment."""
-        changes = next((part for part in self.segments if part.segment == segment), None)
+        changes = next((changes for changes in self.segments if changes.segment == segment), None)
         if changes is None:
             return self.make_up, self.exceptions, ()
         if changes.use is not None:
@@ -188,9 +188,9 @@ class _Reader:
     def _weights(self, table: Table, key: str, expected: str, each: Number) -> Weights:
         """A table of measures with a number each, sorted by name: their order in the file has no meaning."""
         names, weights = table.numbers(key, expected, each)
-        for name in names or () if self._measures else ():  # a policy without measures has been recorded
-            assert names is not None
-            names.check_name(name, name, self._measures, "a measure of this policy")
+        if names is not None and self._measures:  # a policy without measures has been recorded
+            for name in names:
+                names.check_name(name, name, self._measures, "a measure of this policy")
         if each is WEIGHT and names and len(weights) == len(names) and not any(weight for _, weight in weights):
             table.problem(key, "the weights add up to 0; at least one must be above 0")
         return weights
@@ -273,26 +273,28 @@ class _Reader:
         segments = []
         for name in tables:
             tables.check_name(name, name, self._segments, "a segment of this policy")
-            part = tables.table(name, f"a table with {listed(_SEGMENT_KEYS)}", _SEGMENT_KEYS)
-            if part is not None:
-                use, starts = self._use(part), read_starts(part, bands, bounded=bounded)
-                segments.append(SegmentScore(name, self._make_up(part), use, starts))
-        return tuple(sorted(segments, key=lambda segment: segment.segment))
+            segment = tables.table(name, f"a table with {listed(_SEGMENT_KEYS)}", _SEGMENT_KEYS)
+            if segment is not None:
+                use, starts = self._use(segment), read_starts(segment, bands, bounded=bounded)
+                segments.append(SegmentScore(name, self._make_up(segment), use, starts))
+        return tuple(sorted(segments, key=lambda changes: changes.segment))
 
-    def _use(self, part: Table) -> str | None:
-        if "use" not in part:
+    def _use(self, segment: Table) -> str | None:
+        if "use" not in segment:
             return None
         others = tuple(name for name in self._scores if name != self._name)
         use = None
-        if part.value("use") == self._name:
-            part.problem("use", f"{shown(self._name)} is this score: name another score, or remove use")
+        if segment.value("use") == self._name:
+            segment.problem("use", f"{shown(self._name)} is this score: name another score, or remove use")
         elif not others:
-            part.problem("use", "takes the weights of another score, and this policy has only one score: remove use")
+            segment.problem("use", "takes the weights of another score, and this policy has only one score: remove use")
         else:
-            use = part.choice("use", others)
+            use = segment.choice("use", others)
         for key in _MAKE_UP_KEYS:
-            if key in part:
-                part.problem(key, f"use takes the weights, groups or impacts of the other score: remove {key} or use")
+            if key in segment:
+                segment.problem(
+                    key, f"use takes the weights, groups or impacts of the other score: remove {key} or use"
+                )
         return use
 
 
