@@ -16,7 +16,7 @@ import structlog
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from agents.kafka.client import BrokerError, consumer_of, places_of, producer_of, read_topic, read_until
+from agents.kafka.client import BrokerError, consumer_of, partitions_of, producer_of, read_topic, read_until
 from agents.settings.settings import Settings
 from schemas.codecs import encode
 from schemas.peers import PeersMessage, read_message, read_score
@@ -71,7 +71,7 @@ class PeersProcess:
 
     def _known(self) -> PeersMessage | None:
         """The newest table there is of this policy; partitions that lack it get it: a process may have ended midway."""
-        places = places_of(self._consumer, PEERS)
+        places = partitions_of(self._consumer, PEERS)
         first, ends = self._consumer.beginning_offsets(places), self._consumer.end_offsets(places)
         self._consumer.assign(places)
         for place in places:
@@ -93,7 +93,7 @@ class PeersProcess:
 
     def _emit(self, message: PeersMessage | None) -> None:
         if message is not None and not self._stopping:
-            self._send(message, places_of(self._consumer, PEERS))
+            self._send(message, partitions_of(self._consumer, PEERS))
             self._written += 1
             _log.info("table", as_of=message.as_of, tables=len(message.tables), id=message.id)
 

@@ -9,7 +9,7 @@ topic again gives the same answers. Must not know sinks. Called by `agents.sinks
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -21,11 +21,11 @@ REMEMBERED = 100_000
 Kind = Literal["firing", "reminded", "acknowledged", "snoozed", "resolved"]
 """`reminded`: a snooze has ended, or a muted episode speaks for the first time; its alert is open."""
 
-LANE = "partition"
+PARTITION_LABEL = "partition"
 """The label in which the records of several lanes of one operational alert differ."""
 
 
-class News(NamedTuple):
+class Notification(NamedTuple):
     """A record that says something new.
 
     `opened` is the first record of the episode as it was told: its labels name the episode until the end, since a band
@@ -77,19 +77,15 @@ class OpenAlerts:
         """How many episodes are open that people were told of."""
         return sum(episode.told for episode in self._open.values())
 
-    def told(self) -> Iterator[tuple[str, Episode]]:
-        """Fingerprint and episode of all that are open and not muted or in a digest."""
-        return ((key, episode) for key, episode in self._open.items() if episode.told)
-
-    def take(self, alert: Alert) -> News | None:
+    def take(self, alert: Alert) -> Notification | None:
         """What the next record of the topic says, or None when it says nothing new."""
         if alert.id in self._ids:
             return None
         self._ids.add(alert.id)
         return self._fires(alert) if alert.status == "firing" else self._resolves(alert)
 
-    def _fires(self, alert: Alert) -> News | None:
-        task = alert.labels.get(LANE, "")
+    def _fires(self, alert: Alert) -> Notification | None:
+        task = alert.labels.get(PARTITION_LABEL, "")
         episode = self._open.get(alert.fingerprint)
         if episode is None:
             episode = self._open[alert.fingerprint] = Episode(alert)
@@ -103,14 +99,14 @@ class OpenAlerts:
             return None
         if not episode.told:
             if alert.snoozed_until is not None:
-                return News("snoozed", alert, episode.opened, quiet=True)
+                return Notification("snoozed", alert, episode.opened, quiet=True)
             muted = before is not None and before.digest is None
             episode.told, episode.opened = True, alert
-            return News("reminded" if muted else "firing", alert, alert, quiet=False)
+            return Notification("reminded" if muted else "firing", alert, alert, quiet=False)
         return None if before is None else _turned(before, alert, episode)
 
-    def _resolves(self, alert: Alert) -> News | None:
-        task, key = alert.labels.get(LANE, ""), alert.fingerprint
+    def _resolves(self, alert: Alert) -> Notification | None:
+        task, key = alert.labels.get(PARTITION_LABEL, ""), alert.fingerprint
         episode = self._open.get(key)
         mine = episode.tasks.get(task) if episode else None
         if (mine is None or mine.starts_at != alert.starts_at) and (key, task, alert.starts_at) in self._ended:
@@ -118,23 +114,23 @@ class OpenAlerts:
         self._ended.add((key, task, alert.starts_at))
         if episode is None:
             # Its beginning is older than what the topic keeps.
-            return None if alert.digest else News("resolved", alert, alert, quiet=False)
+            return None if alert.digest else Notification("resolved", alert, alert, quiet=False)
         episode.tasks.pop(task, None)
         if episode.tasks:
             return None
         del self._open[key]
         if not episode.told and episode.opened.digest is not None:
             return None
-        return News("resolved", alert, episode.opened, quiet=not episode.told)
+        return Notification("resolved", alert, episode.opened, quiet=not episode.told)
 
 
-def _turned(before: Alert, alert: Alert, episode: Episode) -> News | None:
+def _turned(before: Alert, alert: Alert, episode: Episode) -> Notification | None:
     """What a record of an open episode of which people know adds to the one before it."""
     if alert.snoozed_until is not None:
         new = alert.snoozed_until != before.snoozed_until
-        return News("snoozed", alert, episode.opened, quiet=True) if new else None
+        return Notification("snoozed", alert, episode.opened, quiet=True) if new else None
     if before.snoozed_until is not None:
-        return News("reminded", alert, episode.opened, quiet=alert.acknowledged_at is not None)
+        return Notification("reminded", alert, episode.opened, quiet=alert.acknowledged_at is not None)
     if alert.acknowledged_at != before.acknowledged_at:
-        return News("acknowledged", alert, episode.opened, quiet=True)
+        return Notification("acknowledged", alert, episode.opened, quiet=True)
     return None

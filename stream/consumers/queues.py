@@ -35,7 +35,7 @@ class _Line(Generic[T]):
     since_s: float = 0.0
 
 
-class Lines(Generic[T]):
+class RetryQueues(Generic[T]):
     """All lines. A line is waiting for its time, or under way, or empty (then it is forgotten)."""
 
     def __init__(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from stream.consumers.queues import Lines, pause_s
+from stream.consumers.queues import RetryQueues, pause_s
 
 
 def test_a_line_goes_on_only_when_its_head_is_done() -> None:
-    lines: Lines[str] = Lines()
+    lines: RetryQueues[str] = RetryQueues()
     for thing in ("a1", "a2"):
         lines.put("a", thing, 0)
     assert lines.start(0) == ("a", "a1")
@@ -20,7 +20,7 @@ def test_a_line_goes_on_only_when_its_head_is_done() -> None:
 
 
 def test_a_line_that_fails_holds_up_no_other() -> None:
-    lines: Lines[str] = Lines()
+    lines: RetryQueues[str] = RetryQueues()
     lines.put("a", "a1", 0)
     assert lines.start(0) == ("a", "a1")
     lines.again("a", 10)
@@ -37,7 +37,7 @@ def test_a_line_that_fails_holds_up_no_other() -> None:
 
 
 def test_what_is_put_in_while_its_line_is_under_way_waits_for_its_turn() -> None:
-    lines: Lines[str] = Lines()
+    lines: RetryQueues[str] = RetryQueues()
     lines.put("a", "a1", 0)
     assert lines.start(0) == ("a", "a1")
     lines.put("a", "a2", 0)
