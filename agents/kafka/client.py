@@ -44,8 +44,9 @@ def connect(settings: Settings, make: Callable[[], Any]) -> Any:
         return make()
     except (KafkaError, OSError, ValueError) as error:
         servers = ", ".join(settings.bootstrap_servers())
+        problem = f"{type(error).__name__} {error}"
         msg = (
-            f"cannot connect to a Kafka broker at {servers} ({settings.security_protocol}): {type(error).__name__} {error}. "
+            f"no Kafka broker at {servers} ({settings.security_protocol}): {problem}. "
             "Check the settings broker and security_protocol and the credentials; `vitals demo` starts its own broker."
         )
         raise BrokerError(msg) from error

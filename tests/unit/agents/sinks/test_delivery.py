@@ -145,8 +145,8 @@ def test_an_attempt_cancelled_at_stop_leaves_its_delivery_queued() -> None:
 def test_states_of_a_dead_letter_that_is_written_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.sinks.dead_letters._RETRY_AFTER_S", 0.0)
     sends = [Future(), Future()]
-    producer: Any = SimpleNamespace(send=lambda _topic, **_: unsent.pop(0))
     unsent = list(sends)
+    producer: Any = SimpleNamespace(send=lambda _topic, **_: unsent.pop(0))
     writer, delivery = DeadLetterWriter(producer, SinkTelemetry("webhook")), Recorded("x")
     delivery.move(State.REJECTED, Outcome("rejected"))
     writer.add(delivery)
