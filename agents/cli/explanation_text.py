@@ -13,7 +13,7 @@ from stream.columns.panes import UNIT_MS
 from stream.explain.explain import Explanation
 from stream.explain.forecast import Forecast
 from stream.explain.since import Since, main_changes
-from stream.explain.text import spoken
+from stream.explain.text import label_of
 
 _SMALLEST_SHOWN = 0.05
 """A smaller shift would be printed as 0.0."""
@@ -41,7 +41,7 @@ def explanation_text(explanation: Explanation, need_files: Mapping[str, str]) ->
     if explanation.override is not None:
         lines += [_override(explanation.override)]
     if explanation.exceptions:
-        lines += [f"Limited, whatever the average, by: {', '.join(map(spoken, explanation.exceptions))}."]
+        lines += [f"Limited, whatever the average, by: {', '.join(map(label_of, explanation.exceptions))}."]
     lines += [""]
     lines += ["What it is made of:", *(f"  {words}" for words in explanation.words), ""]
     if explanation.since is not None:
@@ -67,7 +67,7 @@ def _since(since: Since, explanation: Explanation) -> Iterator[str]:
     yield f"  {was} then; {explanation.value:.1f}, {explanation.band} now: {since.delta:+.1f}."
     for factor in since.factors:
         if abs(factor.delta) >= _SMALLEST_SHOWN:
-            yield f"  {spoken(factor.measure)}: {factor.before:.1f} then, {factor.after:.1f} now: {factor.delta:+.1f}"
+            yield f"  {label_of(factor.measure)}: {factor.before:.1f} then, {factor.after:.1f} now: {factor.delta:+.1f}"
     main = main_changes(since, _MAIN_CHANGES)
     if main:
         yield (
@@ -87,7 +87,7 @@ def _change(change: ScoreChange) -> str:
 def _reasons(factors: list[FactorChange]) -> str:
     shown = [factor for factor in factors if abs(factor.delta) >= _SMALLEST_SHOWN]
     largest = sorted(shown, key=lambda factor: -abs(factor.delta))[:_FACTORS]
-    return ", ".join(f"{spoken(factor.measure)} {factor.delta:+.1f}" for factor in largest) or "small shifts"
+    return ", ".join(f"{label_of(factor.measure)} {factor.delta:+.1f}" for factor in largest) or "small shifts"
 
 
 def _lifts(explanation: Explanation) -> Iterator[str]:
@@ -98,7 +98,7 @@ def _lifts(explanation: Explanation) -> Iterator[str]:
     for lift in explanation.lifts:
         now = "no value" if lift.value is None else f"{lift.value:.4g}"
         unit = " % of its peers" if lift.of_peers else ""
-        yield f"  {spoken(lift.measure)}: {now} -> {lift.needed:.4g}{unit}"
+        yield f"  {label_of(lift.measure)}: {now} -> {lift.needed:.4g}{unit}"
     if explanation.exceptions and not explanation.lifts:
         yield "  first that which limits the score has to go"
     elif not explanation.lifts:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.explain.distribution import Distribution, Quartiles
-from stream.explain.text import number, spoken
+from stream.explain.text import label_of, number
 from stream.plan.plan import Plan
 
 _BAR_WIDTH = 40
@@ -40,7 +40,7 @@ def print_distribution(distribution: Distribution) -> None:
             values = measure.values
             figures = [number(value) for value in (values.min, values.q1, values.median, values.q3, values.max)]
         shares = (f"{share:.0%}" for share in (measure.missing, measure.at_zero, measure.at_hundred))
-        table.add_row(spoken(measure.measure), *shares, *figures)
+        table.add_row(label_of(measure.measure), *shares, *figures)
     console.print(table)
     for warning in distribution.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)

@@ -68,7 +68,7 @@ class PeersDerivation:
 
     def apply(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a new record."""
-        self._values.take(partition, account, None if value is None else read_score(value))
+        self._values.apply(partition, account, None if value is None else read_score(value))
 
     def changed(self) -> Iterator[Output]:
         """The table that is due, if any, for every partition."""

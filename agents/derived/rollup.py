@@ -45,7 +45,7 @@ class RollupDerivation:
     def load(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a record; `loaded` publishes every parent."""
         del partition
-        self._rollup.take(account, None if value is None else self._decode(value))
+        self._rollup.apply(account, None if value is None else self._decode(value))
 
     def loaded(self) -> Iterator[Output]:
         """The records of all parents, and a tombstone for each one in the topic that has no children."""
@@ -55,7 +55,7 @@ class RollupDerivation:
     def apply(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a new record."""
         del partition
-        self._changed |= self._rollup.take(account, None if value is None else self._decode(value))
+        self._changed |= self._rollup.apply(account, None if value is None else self._decode(value))
 
     def changed(self) -> Iterator[Output]:
         """The record of each changed parent, a tombstone if it has no children."""

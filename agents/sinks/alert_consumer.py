@@ -167,7 +167,7 @@ class AlertConsumer:
 
     def _replay(self, record: Any) -> None:
         """Later starts: offer what was unfinished, restore what was finished."""
-        if self._progress[record.partition].is_news(record.offset):
+        if self._progress[record.partition].is_pending(record.offset):
             self._process(record)
             return
         with contextlib.suppress(UnreadableError):
@@ -177,7 +177,7 @@ class AlertConsumer:
 
     def _notification_of(self, record: Any) -> Notification | None:
         """The notification of a record, or None for a repetition. Raises `UnreadableError`."""
-        return self._open_alerts.take(read_alert(record.value))
+        return self._open_alerts.apply(read_alert(record.value))
 
     def _process(self, record: Any) -> None:
         try:
@@ -189,13 +189,13 @@ class AlertConsumer:
 
     def _offer(self, notification: Notification | None, record: Any) -> None:
         progress = self._progress[record.partition]
-        progress.take(record.offset)
+        progress.begin(record.offset)
         if notification is None or not self._sink.offer(notification, record):
             progress.done(record.offset)
 
     def _reject(self, record: Any, error: UnreadableError) -> None:
         progress = self._progress[record.partition]
-        progress.take(record.offset)
+        progress.begin(record.offset)
         position = {"partition": record.partition, "offset": record.offset}
         log.error("alert_unreadable", **position, reason=error.reason, error=str(error))
         if not self._sink.reject(record, error.reason, str(error)):
@@ -255,7 +255,7 @@ class AlertConsumer:
         if not moved:
             return
         offsets = {
-            TopicPartition(ALERTS, number): OffsetAndMetadata(position.offset, position.note, -1)
+            TopicPartition(ALERTS, number): OffsetAndMetadata(position.offset, position.metadata, -1)
             for number, position in moved.items()
         }
         try:

@@ -17,7 +17,7 @@ import structlog
 
 from agents.sinks.delivery import Delivery, Outcome, State
 from agents.sinks.metrics import SinkTelemetry
-from stream.consumers.queues import RetryQueues, pause_s
+from stream.consumers.queues import Queues, pause_s
 
 _WHILE_BUSY_S = 0.02
 _LONGEST_RETRY_AFTER_S = 3_600.0
@@ -56,7 +56,7 @@ class DeliveryPool(Generic[T]):
         self._give_up_s = give_up_s
         self._longest_pause_s = longest_pause_s
         self._on_gone = on_gone
-        self._queues: RetryQueues[Delivery[T]] = RetryQueues()
+        self._queues: Queues[Delivery[T]] = Queues()
         self._in_flight: dict[Hashable, tuple[Delivery[T], Future[Outcome]]] = {}
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="deliver")
         self._starts_attempts = True
@@ -102,7 +102,7 @@ class DeliveryPool(Generic[T]):
         delivery.move(State.WAITING_TO_RETRY, outcome)
         jitter = random.random()  # noqa: S311 -- spreads load
         pause = pause_s(self._queues.tries(queue), self._longest_pause_s, jitter)
-        self._queues.again(queue, now_s + max(pause, min(outcome.after_s, _LONGEST_RETRY_AFTER_S)))
+        self._queues.retry(queue, now_s + max(pause, min(outcome.after_s, _LONGEST_RETRY_AFTER_S)))
 
     def wait_s(self) -> float | None:
         """Seconds until `step` has something to do; None: until a delivery is added."""

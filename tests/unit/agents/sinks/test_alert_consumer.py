@@ -70,7 +70,7 @@ class Broker:
     def committed(self, partition: TopicPartition, *, metadata: bool) -> SimpleNamespace | None:
         assert metadata
         committed = self.offsets.get(partition.partition)
-        return None if committed is None else SimpleNamespace(offset=committed.offset, metadata=committed.note)
+        return None if committed is None else SimpleNamespace(offset=committed.offset, metadata=committed.metadata)
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         self._positions |= self.beginning_offsets(list(partitions))

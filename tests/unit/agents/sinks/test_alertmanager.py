@@ -77,12 +77,12 @@ class Bench:
     def offer(self, *alerts: Alert) -> list[bool]:
         accepted = []
         for offered in alerts:
-            notification = self.open_alerts.take(offered)
+            notification = self.open_alerts.apply(offered)
             accepted.append(notification is not None and self.sink.offer(notification, offered.id))
         return accepted
 
     def restore(self, before: Alert, age_s: float = 0) -> None:
-        notification = self.open_alerts.take(before)
+        notification = self.open_alerts.apply(before)
         assert notification is not None
         self.sink.restore(notification, int(NOW_MS + 10 * MINUTE_MS - age_s * 1000))
 

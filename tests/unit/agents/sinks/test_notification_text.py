@@ -64,7 +64,7 @@ def alert(**more: Any) -> Alert:
 
 
 def first_notification(opened: Alert) -> Notification:
-    notification = OpenAlerts().take(opened)
+    notification = OpenAlerts().apply(opened)
     assert notification is not None
     return notification
 
@@ -100,8 +100,8 @@ def test_text_has_score_change_reason_action_owner_and_link() -> None:
 
 def test_text_of_a_resolve_has_its_end_and_no_action() -> None:
     open_alerts = OpenAlerts()
-    open_alerts.take(alert())
-    notification = open_alerts.take(alert(id="r1", status="resolved", ends_at=1_700_000_600_000))
+    open_alerts.apply(alert())
+    notification = open_alerts.apply(alert(id="r1", status="resolved", ends_at=1_700_000_600_000))
     assert notification is not None
     text = notification_text(notification, None)
     assert text.title.startswith("[resolved] ")
@@ -287,7 +287,7 @@ def offered(sink: NotifySink, *alerts: Alert) -> list[bool]:
     open_alerts = OpenAlerts()
     accepted = []
     for offset, offered_alert in enumerate(alerts):
-        notification = open_alerts.take(offered_alert)
+        notification = open_alerts.apply(offered_alert)
         accepted.append(notification is not None and sink.offer(notification, Record(offset)))
     return accepted
 

@@ -49,7 +49,7 @@ def test_an_invalid_secret_is_refused_and_not_quoted(text: str) -> None:
 
 def test_the_body_holds_the_record_as_it_is_in_the_topic() -> None:
     alert = Alert("f1", "p1", "a/b", "low", "info", "firing", 1_700_000_000_123, None, None, "s", {}, {})
-    notification = OpenAlerts().take(alert)
+    notification = OpenAlerts().apply(alert)
     assert notification is not None
     value = encode(alert)
     body = json.loads(request_body(notification, value, "https://board.example/x/"))
