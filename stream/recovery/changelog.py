@@ -118,7 +118,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     keys: dict[int, list[bytes]] = {}
     for key in records:
         keys.setdefault(key[0], []).append(key)
-    row_schemas = {key[1:]: RowSchema.read(records[key]) for key in keys.get(ord("l"), ())}
+    row_schemas = {key[1:]: RowSchema.read(records[key], key[1:]) for key in keys.get(ord("l"), ())}
     rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
     moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
     as_of = max([*moments, state.get("as_of") or 0])
