@@ -281,7 +281,7 @@ def check(
         "shadow": None if candidate is None else candidate.label,
         "measures": [part.measure.name for part in plan.measures],
         "columns": [column.name for column in plan.columns],
-        "longest_window": dict(plan.longest),
+        "longest_window": dict(plan.longest_windows),
         "problems": problems,
     }
     distribution, bad = None, False

@@ -139,7 +139,7 @@ def _minute(moment_ms: int) -> str:
 
 def check_page(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     """What a policy holds, and what is wrong around it."""
-    spans = ", ".join(f"{panes} {unit}s" for unit, panes in plan.longest.items())
+    spans = ", ".join(f"{panes} {unit}s" for unit, panes in plan.longest_windows.items())
     head = f"policy {plan.label}: {len(plan.measures)} measures on {len(plan.columns)} columns, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
     return "\n".join([head, *(problems or [state])])

@@ -37,8 +37,8 @@ def holds(
     elif rule.kind == "band":
         found = one.bands == part.band
     elif rule.kind == "left":
-        held = state.held[rows, part.memory]
-        found = (one.bands != part.band) & ((state.mark[rows, part.memory] > 0) | (held != Phase.IDLE))
+        held = state.boundary_phase[rows, part.boundary_index]
+        found = (one.bands != part.band) & ((state.kind_state[rows, part.boundary_index] > 0) | (held != Phase.IDLE))
     elif rule.kind == "drop":
         fallen = np.round(fall(part, rows, scored, state), BAND_DECIMALS)
         found = fallen >= _level(part, rows, state, at_boundary=at_boundary)
@@ -46,7 +46,7 @@ def holds(
         points = np.round(scored.points[:, part.measure], BAND_DECIMALS)
         found = points < _level(part, rows, state, at_boundary=at_boundary)  # no points, NaN, are not below anything
     elif rule.kind == "forecast":
-        found = (state.mark[rows, part.memory] > 0) & (one.bands > part.band)
+        found = (state.kind_state[rows, part.boundary_index] > 0) & (one.bands > part.band)
     else:
         assert rule.within is not None
         found = silent_days(part, rows, columns) >= rule.within.panes
@@ -58,7 +58,7 @@ def holds(
 
 def fall(part: RulePlan, rows: Rows, scored: Scored, state: AlertState) -> NDArray[np.float64]:
     """How far the score is below its largest at the borders in the window, (k,); -inf where none was passed."""
-    ring = state.peaks[part.memory]
+    ring = state.past_scores[part.boundary_index]
     if ring.newest is None:
         return np.full(len(rows), -np.inf)
     return ring.read(rows, ring.panes) - scored.scores[part.score].values
@@ -78,7 +78,7 @@ def _level(part: RulePlan, rows: Rows, state: AlertState, *, at_boundary: bool) 
     assert rule.level is not None
     if rule.clear is None:
         return rule.level
-    firing = state.held[rows, part.memory] == Phase.FIRING
+    firing = state.boundary_phase[rows, part.boundary_index] == Phase.FIRING
     if not at_boundary:
-        firing |= is_open(state.phase[rows, part.place])
+        firing |= is_open(state.phase[rows, part.index])
     return np.where(firing, rule.clear, rule.level)

@@ -17,7 +17,7 @@ from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream.accounts.accounts import Accounts
 from stream.accounts.acknowledgements import Acknowledgement
-from stream.accounts.alert_lifecycle import Phase, Turn, flaps_of, follow, is_open
+from stream.accounts.alert_lifecycle import PUBLISHED, AlertInput, Phase, flaps_of, is_open
 from stream.alerts.boundary_state import cooling, spent
 from stream.alerts.conditions import fall, holds, silent_days
 from stream.alerts.messages import Episode, Subject, account_alert, beginning, closed, orphan_alert, reason_of
@@ -51,10 +51,10 @@ class Alerter:
         self._marked = [
             (at, np.array(places, dtype=np.intp), np.array(bands, dtype=np.int8))
             for at in range(len(plan.scores))
-            if (pairs := [(part.place, part.band) for part in plan.rules if part.marks_band and part.score == at])
+            if (pairs := [(part.index, part.band) for part in plan.rules if part.marks_band and part.score == at])
             for places, bands in [zip(*pairs, strict=True)]
         ]
-        self._places = {part.name: part.place for part in plan.rules}
+        self._places = {part.name: part.index for part in plan.rules}
         self._others = [part for part in plan.rules if not part.marks_band]
 
     def tell(self, scored_batch: ScoredBatch, effects: Effects, trigger: Trigger) -> None:
@@ -65,9 +65,9 @@ class Alerter:
             return
         before = state.phase[scored_batch.rows]
         wanted = self._wanted(scored_batch, trigger)
-        turns = np.where(wanted, np.int8(Turn.DUE), np.int8(Turn.ENDS))
+        turns = np.where(wanted, np.int8(AlertInput.FIRE), np.int8(AlertInput.CLEAR))
         again = self._listen(scored_batch, before, turns) if self._accounts.acknowledgements else None
-        after = follow(before, turns)
+        after = PUBLISHED.next(before, turns)
         changed = after != before
         if again is not None:
             changed |= again & is_open(after)
@@ -87,15 +87,15 @@ class Alerter:
         for at, places, bands in self._marked:
             wanted[:, places] = scored.scores[at].bands[:, None] == bands
         for part in self._others:
-            if part.memory < 0:
-                wanted[:, part.place] = holds(part, rows, scored, state, self._columns, at_boundary=at_boundary)
+            if part.boundary_index < 0:
+                wanted[:, part.index] = holds(part, rows, scored, state, self._columns, at_boundary=at_boundary)
                 continue
-            found = state.held[rows, part.memory] == Phase.FIRING
+            found = state.boundary_phase[rows, part.boundary_index] == Phase.FIRING
             if not at_boundary:
                 if trigger is not Trigger.CAUGHT_UP:  # what fired early stays until a border
-                    found |= is_open(state.phase[rows, part.place])
+                    found |= is_open(state.phase[rows, part.index])
                 found |= self._early(part, scored_batch)
-            wanted[:, part.place] = found
+            wanted[:, part.index] = found
         return wanted
 
     def _early(self, part: RulePlan, scored_batch: ScoredBatch) -> Matrix:
@@ -119,26 +119,29 @@ class Alerter:
             for rule, acknowledgement in list(acknowledgements[row].items()):
                 at = self._places[rule]
                 turn = self._turn_of(
-                    acknowledgement, scored_batch.as_of_ms, Phase(before[place, at]), due=turns[place, at] == Turn.DUE
+                    acknowledgement,
+                    scored_batch.as_of_ms,
+                    Phase(before[place, at]),
+                    due=turns[place, at] == AlertInput.FIRE,
                 )
-                again[place, at] = acknowledgements.is_news(row, rule)
+                again[place, at] = acknowledgements.record_published(row, rule)
                 if acknowledgement.acknowledged is None and acknowledgement.snoozed is None:
-                    acknowledgements.forget(row, rule)
+                    acknowledgements.discard(row, rule)
                 turns[place, at] = turn
         return again
 
     @staticmethod
-    def _turn_of(acknowledgement: Acknowledgement, as_of_ms: int, before: Phase, *, due: bool) -> Turn:
+    def _turn_of(acknowledgement: Acknowledgement, as_of_ms: int, before: Phase, *, due: bool) -> AlertInput:
         """The turn of an alert of which something was said; what does not hold any more of the word is forgotten."""
         if acknowledgement.until(as_of_ms) is None:
             acknowledgement.snoozed = None
         if not due or before < Phase.FIRING:
             acknowledgement.acknowledged = None  # it was for an episode that is over
         if not due:
-            return Turn.ENDS
+            return AlertInput.CLEAR
         if acknowledgement.snoozed is not None:
-            return Turn.SNOOZE
-        return Turn.ACKNOWLEDGE if acknowledgement.acknowledged is not None else Turn.DUE
+            return AlertInput.SNOOZE
+        return AlertInput.ACKNOWLEDGE if acknowledgement.acknowledged is not None else AlertInput.FIRE
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
@@ -150,13 +153,13 @@ class Alerter:
         for change, (_, main) in zip(changes, subjects, strict=True):
             row, at, moment = (
                 int(scored_batch.rows[change.place]),
-                change.part.place,
+                change.part.index,
                 int(scored_batch.moments[change.place]),
             )
             state.phase[row, at] = change.after
             if change.before == Phase.IDLE:
                 flaps = flaps_of(int(state.flaps[row, at]), int(state.ended[row, at]), moment)
-                state.began[row, at], state.flaps[row, at], state.stormy[row, at] = moment, flaps, 0
+                state.began[row, at], state.flaps[row, at], state.in_storm[row, at] = moment, flaps, 0
                 effects.flaps[change.part.name] += flaps > 0
                 fired.append((row, change.part.name, main))
             elif change.after == Phase.IDLE:
@@ -188,16 +191,16 @@ class Alerter:
 
     def _emit(self, scored_batch: ScoredBatch, change: _Change, subject: Subject, effects: Effects) -> None:
         accounts, state, part = self._accounts, self._accounts.alerts, change.part
-        row, at = int(scored_batch.rows[change.place]), part.place
+        row, at = int(scored_batch.rows[change.place]), part.index
         if change.before == Phase.IDLE:
-            state.stormy[row, at] = self.storm.open
+            state.in_storm[row, at] = self.storm.open
         episode = Episode(
             int(state.began[row, at]),
             int(state.ended[row, at]) if change.after == Phase.IDLE else None,
             change.after,
             int(state.flaps[row, at]),
             accounts.acknowledgements.get(row, {}).get(part.name),
-            DIGEST if state.stormy[row, at] else None,
+            DIGEST if state.in_storm[row, at] else None,
             int(scored_batch.revisions[change.place]),
         )
         detail = beginning(part.rule, self._number(scored_batch, change)) if change.after != Phase.IDLE else ""
@@ -212,7 +215,7 @@ class Alerter:
         if part.rule.kind == "measure":
             return float(scored.points[change.place, part.measure])
         if part.rule.kind == "forecast":
-            return float(state.mark[rows[0], part.memory])
+            return float(state.kind_state[rows[0], part.boundary_index])
         if part.rule.kind == "silent":
             return float(silent_days(part, rows, self._columns)[0])
         return 0.0
@@ -238,7 +241,7 @@ class Alerter:
 
     def end_orphans(self, scored_batch: ScoredBatch, effects: Effects) -> None:
         """Resolve what is open of rules that the policy does not have any more, also while alerts are held."""
-        orphans = self._accounts.alerts.orphans
+        orphans = self._accounts.alerts.removed_rule_alerts
         for place, row in enumerate(scored_batch.rows.tolist()):
             for orphan in orphans.pop(row, ()):
                 subject, _ = self._subject(scored_batch, place, 0)

@@ -32,7 +32,6 @@ from stream.ingest.aggregation import Aggregator, ProfileUpdate, fresh_profiles,
 from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, in_turn, sort_out
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
-from stream.plan.segments import Segmenter
 from stream.publishing.effects import Effects
 from stream.publishing.encoding import ScoredBatch
 from stream.publishing.publisher import Publisher
@@ -70,16 +69,7 @@ class Engine:
         """
         self.plan = plan
         self.columns = [column.build() for column in plan.columns]
-        segments = plan.policy.segments
-        self.accounts = Accounts(
-            len(plan.measures) + len(plan.peers),
-            plan.scores,
-            self.columns,
-            owns or (lambda _account: True),
-            Segmenter(segments) if segments else None,
-            rules=plan.rules,
-            source_of=plan.held_columns,
-        )
+        self.accounts = Accounts(plan, self.columns, owns or (lambda _account: True))
         self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
         self.as_of: int | None = None
         self.lateness_time_ms: int | None = None
@@ -108,7 +98,7 @@ class Engine:
         """Whether days alone may change what is said of an account."""
         accounts, plan = self.accounts, self.plan
         return (
-            plan.clocked
+            plan.changes_by_calendar
             or plan.needs_boundaries
             or bool(self.idle_sources or accounts.overrides or accounts.acknowledgements)
         )
@@ -146,7 +136,9 @@ class Engine:
         first = max(self._rescored_until + 1, segment_of(self.as_of, self.plan.boundary_unit))
         # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
         spent = (
-            first + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest.items()) // self.plan.boundary_ms + 1
+            first
+            + max(panes * UNIT_MS[unit] for unit, panes in self.plan.longest_windows.items()) // self.plan.boundary_ms
+            + 1
         )
         for number in range(first, (boundary if self._clocked else min(boundary, spent)) + 1):
             if number > spent and not self.plan.needs_boundaries and number * self.plan.boundary_ms % UNIT_MS["day"]:
@@ -220,14 +212,14 @@ class Engine:
 
     def _apply_peer_table(self, table: PeersMessage, mode: Mode, effects: Effects) -> None:
         """Score all accounts by new tables of peers."""
-        if not self.peers.take(table):
+        if not self.peers.apply(table):
             return
         if mode is Mode.CONFLATED and self.as_of is not None:
             self._stale = True
             return
         if self.as_of is not None:
             self._publish(self.accounts.alive(), mode, effects, Trigger.TIME)
-        self._stale = self.peers.fresh = False
+        self._stale = self.peers.changed = False
 
     def _count(self, effects: Effects) -> None:
         for (source, outcome), count in effects.outcomes.items():
@@ -255,7 +247,7 @@ class Engine:
             running[running == NEVER] = times[times != NEVER][0] if self.as_of is None else self.as_of
             times = np.where(times == NEVER, running, times)
         judged = running if self.lateness_time_ms is None else np.maximum(running, self.lateness_time_ms)
-        late = too_late(self.plan.longest, times, judged)
+        late = too_late(self.plan.longest_windows, times, judged)
         self.lateness_time_ms = int(judged[-1])
         if self.as_of is not None:
             running = np.maximum(running, self.as_of)
@@ -311,7 +303,7 @@ class Engine:
             rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, idle=self._idle
         )
         self.publisher.go_on(scored_batch)
-        if accounts.alerts.orphans:
+        if accounts.alerts.removed_rule_alerts:
             self.alerter.end_orphans(scored_batch, effects)
         if mode is not Mode.CONFLATED:
             # Before the changes, which make what is said now the baseline of the next.
@@ -340,7 +332,7 @@ class Engine:
         if mode is Mode.CONFLATED and self._stale:
             alive = accounts.alive()
             self._publish(alive[~waiting[alive]], told, effects, Trigger.TIME)
-            self._stale = self.peers.fresh = False
+            self._stale = self.peers.changed = False
         rows = np.flatnonzero(waiting & (accounts.applied > 0))
         self._publish(rows, told, effects, Trigger.EVENTS)
         return effects

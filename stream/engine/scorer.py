@@ -19,9 +19,10 @@ from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
-from stream.scoring.hysteresis import Memory, on_boundary, shown
+from stream.scoring.hysteresis import StickyBands, on_boundary, shown
+from stream.scoring.measure_values import measure_values
 from stream.scoring.peers import Peers, message_of
-from stream.scoring.scoring import Matrix, Scored, measure_values, score_values
+from stream.scoring.scoring import Matrix, Scored, score_values
 
 
 class Scorer:
@@ -41,7 +42,7 @@ class Scorer:
 
     def advance(self, as_of_ms: int) -> None:
         """Bring all columns to a moment, those of sources that can stall to their clocks."""
-        held = self._plan.held_columns
+        held = self._plan.idle_source_columns
         if held:
             self._idle_sources.advance(as_of_ms)
         for at, column in enumerate(self._columns):
@@ -50,17 +51,17 @@ class Scorer:
     def score(self, rows: Rows, as_of_ms: int) -> Scored:
         """Scores of rows as of a moment that the columns have been brought to."""
         due = self._due(rows, as_of_ms)
-        return shown(self._plan, due, self._accounts.sticky_band[rows]) if self._plan.remembers else due
+        return shown(self._plan, due, self._accounts.sticky_band[rows]) if self._plan.has_sticky_bands else due
 
     def _due(self, rows: Rows, as_of_ms: int) -> Scored:
         """Scores with the bands that are due, which policies with memory may not show yet."""
-        held = self._accounts.sticky_band[rows] if self._plan.remembers else None
+        held = self._accounts.sticky_band[rows] if self._plan.has_sticky_bands else None
         segments = self._segments(rows, as_of_ms)
         return score_values(self._plan, self._values(self._columns, rows, segments), segments, held)
 
     def _values(self, columns: Sequence[AnyColumn], rows: Rows, segments: NDArray[np.int8] | None) -> Matrix:
         """The value of every measure, with percentiles among peers where the policy wants them (see `Scored`)."""
-        return self._peers.compared(measure_values(self._plan, columns, rows), segments)
+        return self._peers.with_percentiles(measure_values(self._plan, columns, rows), segments)
 
     def table(self, as_of_ms: int) -> PeersMessage:
         """The tables of peers that these accounts make as of a moment that the columns have been brought to."""
@@ -79,16 +80,16 @@ class Scorer:
         """
         accounts, plan = self._accounts, self._plan
         rows = alive[accounts.boundary_passed[alive] < boundary_ms]
-        if plan.remembers:
-            memory = Memory(accounts.sticky_band[rows], accounts.due_since[rows])
-            changed = on_boundary(plan, self._due(rows, boundary_ms), memory, boundary_ms)
-            accounts.sticky_band[rows], accounts.due_since[rows] = memory
+        if plan.has_sticky_bands:
+            sticky = StickyBands(accounts.sticky_band[rows], accounts.due_since[rows])
+            changed = on_boundary(plan, self._due(rows, boundary_ms), sticky, boundary_ms)
+            accounts.sticky_band[rows], accounts.due_since[rows] = sticky
             accounts.dirty[rows[changed]] = True
         looks = plan.longest_forecast_days and boundary_ms % UNIT_MS["day"] == 0
-        scored = self.score(rows, boundary_ms) if plan.memories or looks else None
+        scored = self.score(rows, boundary_ms) if plan.boundary_rules or looks else None
         if looks and scored is not None:
             self._look_ahead(rows, scored, boundary_ms, idle)
-        if plan.memories and scored is not None:
+        if plan.boundary_rules and scored is not None:
             changed = remembering.on_boundary(
                 rows, scored, accounts.alerts, columns=self._columns, boundary_ms=boundary_ms
             )
@@ -124,7 +125,7 @@ class Scorer:
 
     def _midnights_ahead(self, rows: Rows, now_ms: int, days: int, idle: Sequence[str]) -> Iterator[tuple[int, Scored]]:
         day = UNIT_MS["day"]
-        every = self._plan.boundary_ms if self._plan.remembers else day
+        every = self._plan.boundary_ms if self._plan.has_sticky_bands else day
         boundaries = range((now_ms // every + 1) * every, (now_ms // day + days) * day + 1, every)
         return ((at_ms, scored) for at_ms, scored in self.ahead(rows, boundaries, idle) if at_ms % day == 0)
 
@@ -134,9 +135,9 @@ class Scorer:
         Sources that have `idle` stay so, and no other does. Nothing but copies is touched.
         """
         accounts, plan = self._accounts, self._plan
-        still = {at for at, source in plan.held_columns.items() if source in idle}
+        still = {at for at, source in plan.idle_source_columns.items() if source in idle}
         columns = [column.excerpt(rows) for column in self._columns]
-        memory = Memory(accounts.sticky_band[rows], accounts.due_since[rows])
+        sticky = StickyBands(accounts.sticky_band[rows], accounts.due_since[rows])
         mine = np.arange(len(rows), dtype=np.int64)
         for boundary in boundaries:
             for at, column in enumerate(columns):
@@ -144,8 +145,8 @@ class Scorer:
                     column.advance(boundary)
             segments = self._segments(rows, boundary)
             values = self._values(columns, mine, segments)
-            if not plan.remembers:
+            if not plan.has_sticky_bands:
                 yield boundary, score_values(plan, values, segments)
                 continue
-            on_boundary(plan, score_values(plan, values, segments, memory.held), memory, boundary)
-            yield boundary, shown(plan, score_values(plan, values, segments, memory.held), memory.held)
+            on_boundary(plan, score_values(plan, values, segments, sticky.bands), sticky, boundary)
+            yield boundary, shown(plan, score_values(plan, values, segments, sticky.bands), sticky.bands)

@@ -60,13 +60,13 @@ def boundaries_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     every day's where days alone change scores, and all where bands depend on those held at borders before.
     """
     found: set[int] = set()
-    if plan.remembers:
+    if plan.has_sticky_bands:
         first = (as_of_ms // plan.boundary_ms + 1) * plan.boundary_ms
         return list(range(first, as_of_ms + horizon_ms + 1, plan.boundary_ms))
-    if plan.clocked:
+    if plan.changes_by_calendar:
         day = UNIT_MS["day"]
         found.update(range((as_of_ms // day + 1) * day, as_of_ms + horizon_ms + 1, day))
-    for unit, panes in plan.longest.items():
+    for unit, panes in plan.longest_windows.items():
         step = UNIT_MS[unit]
         pane = as_of_ms // step
         last = min(pane + panes, (as_of_ms + horizon_ms) // step)
@@ -96,7 +96,10 @@ def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: in
         spent = max(engine.as_of, _spent(engine.plan, last_ms))
         found.append(
             Forecast(
-                min(spent, horizon), spent <= horizon and not (engine.plan.clocked or engine.plan.remembers), None, []
+                min(spent, horizon),
+                spent <= horizon and not (engine.plan.changes_by_calendar or engine.plan.has_sticky_bands),
+                None,
+                [],
             )
         )
     ahead = forecast_scores(engine, rows, selected, horizon_ms)
@@ -119,7 +122,7 @@ def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: in
 
 def _spent(plan: Plan, last_ms: int) -> int:
     """When the last event has left every window, epoch ms."""
-    return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest.items())
+    return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest_windows.items())
 
 
 def _step(at_ms: int, scored: Reading, at: int, selected: SelectedScore) -> Step:

@@ -72,7 +72,7 @@ def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     place = 0 if name is None else names.index(name)
     score = policy.scores[place]
     part = plan_score(policy, score)
-    measures = tuple(policy.measures[at] for at in part.places.tolist())
+    measures = tuple(policy.measures[at] for at in part.measure_indexes.tolist())
     others = dict(zip(names, policy.scores, strict=True))
     return SelectedScore(score.name, place, score.bands, measures, (*part.measures, *part.extras), score, others)
 
@@ -84,5 +84,5 @@ def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
 
 def reading(plan: Plan, selected: SelectedScore, scored: Scored) -> Reading:
     """The chosen score of accounts that have been scored."""
-    one, places = scored.scores[selected.place], plan.scores[selected.place].places
+    one, places = scored.scores[selected.place], plan.scores[selected.place].measure_indexes
     return Reading(scored.values[:, places], scored.points[:, places], one.contributions, one.values, one.bands)

@@ -19,7 +19,8 @@ from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.columns.panes import UNIT_MS, Unit, pane_of
 from stream.ingest.batch import Candidates
 from stream.measures.base import AnyColumn
-from stream.plan.plan import Intake, Plan, Taken
+from stream.plan.extractor import ColumnInput, Extractor
+from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
 
 
@@ -45,7 +46,7 @@ class Aggregation:
     part: Candidates
     timely: NDArray[np.bool_]
     segments: NDArray[np.int64]
-    taken: list[Taken]
+    taken: list[ColumnInput]
     heard: tuple[NDArray[np.int64], NDArray[np.int64]] | None
     """Times of all its events that are not late, fenced ones too, and their segments; only where sources can stall."""
     done: int = 0
@@ -57,7 +58,7 @@ class Aggregator:
     def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn]) -> None:
         """Bind to one policy and one partition."""
         self._plan, self._accounts, self._columns = plan, accounts, columns
-        self._intakes = {source: Intake(plan, source) for source in METRIC_SOURCES}
+        self._extractors = {source: Extractor(plan, source) for source in METRIC_SOURCES}
         self.watermarks: dict[str, int] = {}
         """Largest event time applied (ms) by source."""
 
@@ -72,7 +73,7 @@ class Aggregator:
         for row, place in zip(profiles.rows[piece].tolist(), profiles.selected[piece].tolist(), strict=True):
             event = events[place]
             assert isinstance(event, ProfileEvent)
-            if not accounts.learn(row, event) or not accounts.applied[row]:
+            if not accounts.apply_profile(row, event) or not accounts.applied[row]:
                 continue
             if self._plan.reads_profiles:
                 accounts.on_time[row] = accounts.changed[row] = True
@@ -102,7 +103,7 @@ class Aggregator:
         if len(part.times) and heard is None:
             self._hear(part.batch.source, part.times)
         timely = part.times // self._plan.boundary_ms >= running // self._plan.boundary_ms
-        return Aggregation(part, timely, segments, self._intakes[part.batch.source].take(part.events()), heard)
+        return Aggregation(part, timely, segments, self._extractors[part.batch.source].extract(part.events()), heard)
 
     def _hear(self, source: str, times: NDArray[np.int64]) -> None:
         self.watermarks[source] = max(self.watermarks.get(source, 0), int(times.max()))
@@ -153,9 +154,9 @@ class Aggregator:
             if control.kind == "pulse":
                 self._accounts.pulse[row] = True
             elif control.kind in {"acknowledge", "snooze"}:
-                self._accounts.acknowledgements.take(row, control)
+                self._accounts.acknowledgements.apply(row, control)
             else:
-                self._accounts.rule(row, control)
+                self._accounts.apply_override(row, control)
 
 
 def merge_order(parts: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:

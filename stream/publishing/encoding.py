@@ -105,7 +105,7 @@ class Writer:
             self._segment_names(scored_batch),
         ]
         for at, (part, one) in enumerate(zip(self._plan.scores, scored.scores, strict=True)):
-            places = part.places
+            places = part.measure_indexes
             measures = len(places)
             points = np.full((len(rows), measures), np.nan) if part.additive else scored.points[:, places]
             gains = one.contributions[:, :measures]
@@ -139,9 +139,9 @@ class Writer:
 
     def _confidence(self, part: ScorePlan, scored_batch: ScoredBatch) -> NDArray[np.float64]:
         """Share of the nominal weight of a score that does not rest on sources that have stalled, (k,)."""
-        measures = [self._plan.measures[place].measure for place in part.places.tolist()]
+        measures = [self._plan.measures[place].measure for place in part.measure_indexes.tolist()]
         idle = np.array([measure.source in scored_batch.idle for measure in measures], dtype=bool)
-        shares = np.array([model.trusted(~idle) for model in part.models])
+        shares = np.array([model.confidence(~idle) for model in part.models])
         segments = scored_batch.scored.segments
         return shares[np.zeros(len(scored_batch.rows), dtype=np.intp) if segments is None else segments + 1]
 

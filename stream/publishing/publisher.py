@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.outputs import Cause
 from stream.accounts.accounts import NO_BAND, ROW_SOURCES, Accounts
-from stream.accounts.overrides import overruled
+from stream.accounts.overrides import publish_overrides
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
@@ -56,7 +56,7 @@ class Publisher:
         accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
         for at, one in enumerate(scored.scores):
-            if self._plan.remembers:
+            if self._plan.has_sticky_bands:
                 accounts.score_pending[rows] |= accounts.band[rows, at] != one.bands
             accounts.score[rows, at] = one.values
             accounts.band[rows, at] = one.bands
@@ -103,7 +103,7 @@ class Publisher:
         for at in range(len(self._plan.scores)):
             self._change(scored_batch, at, causes, effects, rescored=rescored)
         if accounts.overrides:
-            changed = overruled(rows, accounts, scored_batch.as_of_ms)
+            changed = publish_overrides(rows, accounts, scored_batch.as_of_ms)
             values = self._writer.overrides(scored_batch.pick(changed), self.heard.life)
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
@@ -112,7 +112,7 @@ class Publisher:
         """What made each row's scores change, as index into `CAUSES`."""
         accounts = self._accounts
         if rescored:
-            cause: Cause = "peers" if self._peers.fresh else "window"
+            cause: Cause = "peers" if self._peers.changed else "window"
             causes = np.full(len(rows), CAUSES.index(cause), dtype=np.int8)
         else:
             causes = np.where(accounts.on_time[rows], CAUSES.index("event"), CAUSES.index("late")).astype(np.int8)
@@ -166,7 +166,7 @@ class Publisher:
         A border counts as the hours since 1970 also where borders are days, so that no change of policy turns it back.
         """
         hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
-        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.taken)
+        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.applied_count)
 
     def _states(self, scored_batch: ScoredBatch, at: int, causes: NDArray[np.int8], *, rescored: bool) -> list[bytes]:
         """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
