@@ -26,7 +26,7 @@ from stream.alerts.emission import Alerter
 from stream.alerts.idle_sources import IdleSources
 from stream.columns.columns import NEVER, Rows
 from stream.columns.members import Members
-from stream.columns.panes import UNIT_MS, pane_of, segment_of, segments_of
+from stream.columns.panes import UNIT_MS, boundary_number, boundary_numbers, pane_of
 from stream.engine.scorer import Scorer
 from stream.ingest.aggregation import Aggregator, ProfileUpdate, fresh_profiles, merge_order, places, too_late
 from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, in_turn, sort_out
@@ -133,7 +133,7 @@ class Engine:
         """Score all accounts at every border up to and including number `boundary`."""
         if self.as_of is None:
             return
-        first = max(self._rescored_until + 1, segment_of(self.as_of, self.plan.boundary_unit))
+        first = max(self._rescored_until + 1, boundary_number(self.as_of, self.plan.boundary_unit))
         # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
         spent = (
             first
@@ -251,7 +251,7 @@ class Engine:
         self.lateness_time_ms = int(judged[-1])
         if self.as_of is not None:
             running = np.maximum(running, self.as_of)
-        segments = segments_of(running, self.plan.boundary_unit)
+        segments = boundary_numbers(running, self.plan.boundary_unit)
         at_places = places([*parts, *profiles], order)
         aggregations = []
         for part, at in zip(parts, at_places, strict=False):
@@ -344,7 +344,7 @@ class Engine:
             self._publish(self.accounts.alive(), Mode.HEAD, effects, Trigger.CAUGHT_UP)
             self._stale = False
             # A border at this very moment has not passed yet: events of the same time may still come.
-            self._rescored_until = max(self._rescored_until, segment_of(self.as_of, self.plan.boundary_unit) - 1)
+            self._rescored_until = max(self._rescored_until, boundary_number(self.as_of, self.plan.boundary_unit) - 1)
         return effects
 
     def restart(self, as_of_ms: int, clocks: Mapping[str, int]) -> None:

@@ -19,6 +19,7 @@ import pytest
 import stream.measures
 from schemas.codecs import decode, instant_ms
 from stream.accounts import alert_lifecycle
+from stream.columns import panes
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.measures import STATS, comparison
@@ -90,7 +91,7 @@ def test_examples_of_a_statistic_give_what_they_say(name: str) -> None:
     assert not result.failed
 
 
-@pytest.mark.parametrize("module", [alert_lifecycle, comparison])
+@pytest.mark.parametrize("module", [alert_lifecycle, comparison, panes])
 def test_examples_of_functions_give_what_they_say(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted
