@@ -15,7 +15,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Prints Debian's names of the packages that lack, then installs them or says how to.
+# Prints Debian's names of the missing packages, then installs them or says how to.
 define LOOK_FOR_PARTS
 missing() {
   release=$$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
@@ -27,7 +27,7 @@ missing() {
 packages=$$(missing)
 [ -n "$$packages" ] || exit 0
 if [ "$$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-  echo "The tests run real parts, and these packages lack:$$packages. On Debian or Ubuntu:" >&2
+  echo "The tests run real programs, and these packages are missing:$$packages. On Debian or Ubuntu:" >&2
   echo "  sudo apt-get update && sudo apt-get install --yes --no-install-recommends$$packages" >&2
   echo "Elsewhere, put java (17 or newer) and these commands into PATH: $$(sed 's/=[^ ]*//g' <<<"$$PARTS")" >&2
   exit 1
@@ -45,10 +45,10 @@ if [ -d /run/systemd/system ]; then
   done
 fi
 packages=$$(missing)
-[ -z "$$packages" ] || { echo "Still lacking after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
+[ -z "$$packages" ] || { echo "Still missing after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
 endef
 
-.PHONY: help setup demo test search check system bench faults clean
+.PHONY: help setup demo test search check docs system bench faults clean
 
 help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,7 +70,7 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup ## Run it all here: broker, made-up company, worker, table
+demo: setup ## Run it all here: broker, synthetic company, worker, table
 	$(BIN)/vitals demo $(ARGS)
 
 # Those without a broker on all cores; then those with one, which mostly wait, three files at a time; then those with a
@@ -83,11 +83,16 @@ test: system setup check ## Everything CI runs: check, then tests, with a real K
 search: setup ## Look for new failures of the properties, by other examples each time
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/property $(ARGS)
 
-check: setup ## Format, lint, types and layers
+check: setup docs ## Format, lint, types, layers and the documentation site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Strict: a broken link, or a page that the navigation does not name, is an error; --quiet would switch that off. The
+# variable silences an advertisement.
+docs: setup ## Build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The benchmark compiles its rival, which wants a whole JDK.
 bench: PARTS += javac=default-jdk-headless

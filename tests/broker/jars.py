@@ -16,6 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MAVEN_TIMEOUT_S = 900.0
 _DEBIAN_PACKAGES = {
+    "bash": "bash",
     "chromium": "chromium",
     "java": "default-jre-headless",
     "javac": "default-jdk-headless",

@@ -35,10 +35,11 @@ SETTINGS = REFERENCE / "settings.md"
 METRICS = REFERENCE / "metrics.md"
 TOPICS = REFERENCE / "topics.md"
 DECISIONS = DOCS / "decisions"
+TUTORIAL = sorted((DOCS / "tutorial").glob("*.md"))
 PAGES = sorted([README, *DOCS.rglob("*.md")])
 
 FOLDERS = "agents|deploy|docs|schemas|stream|tests"
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*|(?:Makefile|LICENSE|pyproject\.toml|docker-compose\.yml))`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 ANCHOR = re.compile(r"\]\((?!https?:)([^)#]*)#([^)]+)\)")
@@ -146,8 +147,8 @@ def test_the_topics_page_lists_every_topic() -> None:
     assert topics - set(re.findall(r"`([\w<>.-]+)`", section)) == set()
 
 
-def test_the_commands_of_the_readme_exist() -> None:
-    text = text_of(README)
+def test_the_commands_of_the_readme_and_the_tutorial_exist() -> None:
+    text = "".join(text_of(page) for page in (README, *TUTORIAL))
     targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     named = set(re.findall(r"(?:^\$ |`)make ([a-z]+)", text, re.MULTILINE))
     assert {"demo", "test"} <= named <= targets

@@ -1,4 +1,4 @@
-"""The how-to pages of explaining and trying show what the commands print, to the letter; README.md some of the same."""
+"""The how-to pages of explaining and trying show what the commands print, to the letter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[4]
 BLOCK = re.compile(r"^```console\n\$ vitals (.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 PAGES = [ROOT / "docs/how-to" / name for name in ("explain-a-score.md", "try-a-policy.md")]
 SHOWN = [shown for page in PAGES for shown in BLOCK.findall(page.read_text(encoding="utf-8"))]
-LEFT_OUT = "  …"
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +36,3 @@ def test_the_page_shows_what_is_printed(command: str, output: str) -> None:
 
 def test_the_pages_show_each_command() -> None:
     assert [command.split()[0] for command, _ in SHOWN] == ["explain", "check", "score"]
-
-
-def test_the_readme_shows_lines_of_the_page_in_their_order() -> None:
-    shown = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    command, lines = next((command, lines) for command, lines in shown if command.startswith("explain"))
-    page = iter(dict(SHOWN)[command].splitlines())
-    assert [line for line in lines.splitlines() if line != LEFT_OUT and line not in page] == []
