@@ -63,7 +63,7 @@ ACCOUNTS = "abcdefgh"
 
 
 def spread(values: list[float]) -> Any:
-    """Ask a table of `values` by the way a lane does."""
+    """Ask a table of `values` as a partition task does."""
     peers = Peers(PLAN)
     table = table_of(PLAN.measures[0].measure, None, np.array(values))
     assert table is not None
