@@ -58,7 +58,7 @@ class Publisher:
         accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
         for number, result in enumerate(scored.scores):
-            if self._plan.remembers:
+            if self._plan.has_sticky_bands:
                 accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
             accounts.score[rows, number] = result.values
             accounts.band[rows, number] = result.bands
@@ -118,7 +118,7 @@ class Publisher:
         """The cause of each row's changes, int8 (k,): indexes into `CAUSES`."""
         accounts = self._accounts
         if rescored:
-            cause: Cause = "peers" if self._peers.fresh else "window"
+            cause: Cause = "peers" if self._peers.changed else "window"
             causes = np.full(len(rows), CAUSES.index(cause), dtype=np.int8)
         else:
             causes = np.where(accounts.on_time[rows], CAUSES.index("event"), CAUSES.index("late")).astype(np.int8)
@@ -172,7 +172,7 @@ class Publisher:
         A boundary counts as its hours since 1970 also where boundaries are days: a new policy never turns it back.
         """
         hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
-        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.taken)
+        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.applied_count)
 
     def _states(
         self, scored_batch: ScoredBatch, number: int, causes: NDArray[np.int8], *, rescored: bool

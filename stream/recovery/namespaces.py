@@ -23,7 +23,7 @@ import xxhash
 
 from schemas.topics import ALERTS, CHANGES
 from stream.accounts.accounts import NO_BAND
-from stream.accounts.alert_state import TOLD
+from stream.accounts.alert_state import PUBLISHED_FIELDS
 from stream.accounts.overrides import reopen_ended
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
@@ -207,23 +207,24 @@ def take_over(engine: Engine, publisher: Engine) -> None:
     """
     mine, theirs = engine.accounts, publisher.accounts
     their_rows = np.arange(len(theirs), dtype=np.int64)
-    rows = mine.index.adopt(theirs.index.keys_of(their_rows))
+    rows = mine.index.rows_of_keys(theirs.index.keys_of(their_rows))
     mine.reserve()
     for name, nothing in _PUBLISHED.items():
         getattr(mine, name)[:] = nothing
         getattr(mine, name)[rows] = getattr(theirs, name)[their_rows]
     reopen_ended(mine)
-    for name in TOLD:
+    for name in PUBLISHED_FIELDS:
         getattr(mine.alerts, name)[:] = 0
         getattr(mine.alerts, name)[rows] = getattr(theirs.alerts, name)[their_rows]
     # Revisions never go back. Whatever has a record is an account, also where the candidate found all its events late.
     mine.applied[rows] = np.maximum(mine.applied[rows], theirs.applied[their_rows])
     mine.last_ms[rows] = np.maximum(mine.last_ms[rows], theirs.last_ms[their_rows])
     row_of = rows.tolist()
-    mine.alerts.orphans = {row_of[row]: orphans for row, orphans in theirs.alerts.orphans.items()}
+    removed = theirs.alerts.removed_rule_alerts
+    mine.alerts.removed_rule_alerts = {row_of[row]: alerts for row, alerts in removed.items()}
     for row, acknowledgements in theirs.acknowledgements.items():
         mine.acknowledgements[row_of[row]] = {**mine.acknowledgements.get(row_of[row], {}), **acknowledgements}
-    engine.peers.taken = max(engine.peers.taken, publisher.peers.taken)
+    engine.peers.applied_count = max(engine.peers.applied_count, publisher.peers.applied_count)
     engine.alert_emitter.storm.load(publisher.alert_emitter.storm.saved())
     engine.idle_source_alerts.open.clear()
     engine.idle_source_alerts.open.update(publisher.idle_source_alerts.open)
