@@ -315,16 +315,16 @@ def test_rejected_records_are_dead_lettered_and_nothing_is_delivered_twice(
     records = topic_log.read(deployment.kafka.bootstrap, [ALERTS, WEBHOOK_DLQ])
     values = {record.value: record for record in records[ALERTS]}
     reasons: Counter[str] = Counter()
-    for letter in records[WEBHOOK_DLQ]:
-        headers = {name: (value or b"").decode() for name, value in letter.headers}
-        original = values[letter.value]
+    for dead_letter in records[WEBHOOK_DLQ]:
+        headers = {name: (value or b"").decode() for name, value in dead_letter.headers}
+        original = values[dead_letter.value]
         position = (
             headers["vitals.error.topic"],
             int(headers["vitals.error.partition"]),
             int(headers["vitals.error.offset"]),
         )
         assert position == (ALERTS, original.partition, original.offset)
-        assert letter.key == original.key
+        assert dead_letter.key == original.key
         reasons[headers["vitals.error.reason"]] += 1
     assert reasons == {"status_422": 2, "status_302": 2, "status_500": 2}
 
