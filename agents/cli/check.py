@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 
 def check(
-    policy: Annotated[Path | None, typer.Argument(help="Policy file. Default: the setting `policy`.")] = None,
+    policy: Annotated[
+        Path | None, typer.Argument(help="Policy file. Default: VITALS_POLICY, else the template policy.")
+    ] = None,
     more: Annotated[
         list[Path] | None, typer.Argument(help="More event files for --against.", show_default=False)
     ] = None,
