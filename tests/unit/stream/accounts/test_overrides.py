@@ -230,18 +230,19 @@ def test_an_older_override_that_arrives_after_the_end_of_a_later_one_does_not_ap
 def test_an_ended_override_is_removed_from_state_and_changelog_when_every_older_one_is_late(
     world: World, restart: bool
 ) -> None:
-    world.override(START + 2)
-    world.send("controls", time=START + 3, kind="clear_override")
+    world.override(START + DAY + 2)
+    world.send("controls", time=START + DAY + 3, kind="clear_override")
     assert b"clear_override" in world.commit()
-    world.note(world.engine.tick(START + 2 * DAY))
+    world.note(world.engine.tick(START + 3 * DAY))
     assert b"clear_override" in world.commit()
     assert world.engine.accounts.ended_overrides, "an older override can still arrive"
     if restart:
         world = world.restarted()
-    world.note(world.engine.tick(START + 3 * DAY))
+    world.note(world.engine.tick(START + 4 * DAY))
+    assert world.changes == [], "nothing else changes the row"
     assert b"clear_override" not in world.commit()
     assert world.engine.accounts.ended_overrides == {}
-    effects = world.override(START + 2, expires_at=START + 99 * DAY)
+    effects = world.override(START + DAY + 2, expires_at=START + 99 * DAY)
     assert effects.outcomes["controls", "late"] == 1
 
 
