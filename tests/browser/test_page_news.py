@@ -9,10 +9,13 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.board_process import Board, Recording
+from tests.browser.conftest import follow, go_to
 from tests.browser.made import DAY_MS, NOW_MS, alert, change, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from playwright.sync_api import Route
 
     from tests.browser.conftest import OpenPage
     from tests.browser.made import Record
@@ -46,7 +49,7 @@ def test_the_shadow_is_followed_from_its_begin_to_its_end(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/")
-    page.get_by_role("link", name="Shadow").click()  # the view has the focus then
+    follow(page, page.get_by_role("link", name="Shadow"), "/shadow")  # the view has the focus then
     empty = page.locator(".empty strong")
     expect(empty).to_have_text("No policy runs in the shadow.")
     recording.add([candidate(55.0)])
@@ -55,6 +58,29 @@ def test_the_shadow_is_followed_from_its_begin_to_its_end(
     expect(page.locator(".differs tbody td").nth(1)).to_contain_text("56.0")
     recording.add([("health.shadow", "acme", None, NOW_MS)])
     expect(empty).to_have_text("No policy runs in the shadow.")
+
+
+def test_an_alert_that_fires_while_the_view_loads_is_shown(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/?q=silent")
+
+    def older(route: Route) -> None:
+        """Give the page an answer that is older than an event that it has received."""
+        answer = route.fetch()
+        later_ms = NOW_MS + DAY_MS // 2
+        fired = alert("later", "Later", 30.0, starts_at=later_ms)
+        recording.add([fired, score("later", 30.0, as_of=later_ms)])
+        expect(page.locator(".strip")).to_contain_text("12:00")  # the summary comes after the alert
+        route.fulfill(response=answer)
+
+    page.route("**/api/alerts*", older, times=1)
+    follow(page, page.get_by_role("link", name="Alerts", exact=True), "/alerts")
+    expect(page.locator(".alerts a", has_text="later")).to_be_visible()
+    topic, key, fired, stamp = alert("later", "Later", 30.0, starts_at=NOW_MS + DAY_MS // 2)
+    assert fired is not None
+    ended = {**fired, "id": "ended-later", "status": "resolved", "ends_at": NOW_MS + DAY_MS}
+    recording.add([(topic, key, ended, stamp)])
 
 
 def test_what_concerns_all_accounts_appears_and_goes_without_being_asked_for(
@@ -98,14 +124,14 @@ def test_an_account_without_data_says_so(board: Board, open_page: OpenPage) -> N
     row = page.locator("tr[data-id=silent]")
     expect(row.locator(".why")).to_have_text("No data since 6 May 2026")
     expect(row.locator(".delta")).to_have_text("\u2013")
-    page.goto(f"{board.url}/accounts/silent")
+    go_to(page, f"{board.url}/accounts/silent")
     expect(page.locator(".big")).to_contain_text("No data since 6 May 2026")
 
 
 def test_a_list_of_alerts_says_whether_filters_leave_none(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/alerts?severity=info")
     expect(page.locator(".empty strong")).to_have_text("No alert fits.")
-    page.goto(f"{board.url}/alerts?status=resolved&severity=info")
+    go_to(page, f"{board.url}/alerts?status=resolved&severity=info")
     expect(page.locator(".empty strong")).to_have_text("No alert fits.")
 
 

@@ -15,6 +15,8 @@ const nav = document.getElementById("nav");
 const store = { summary: null };
 let view = null;
 let shown = 0;
+/** Events that came while a view was loading: its answers may be older than they are. */
+let early = [];
 
 const ROUTES = [
   [/^\/(?:accounts\/?)?$/, overview],
@@ -42,11 +44,18 @@ function note(address, { replace = false } = {}) {
   return history.pushState(null, "", address);
 }
 
+/** Give an event to the view, or keep it for the view that is loading. */
+function pass(name, detail) {
+  if (view) view[name]?.(detail);
+  else if (main.hasAttribute("aria-busy")) early.push([name, detail]);
+}
+
 async function route({ fresh = false } = {}) {
   const turn = ++shown;
   const { pathname, search } = location;
   view?.end();
   view = null;
+  early = [];
   for (const link of nav.children) {
     const home = link.getAttribute("href") === "/" && (pathname === "/" || pathname.startsWith("/accounts"));
     setAttr(link, "aria-current", home || pathname === link.getAttribute("href") ? "page" : null);
@@ -62,6 +71,7 @@ async function route({ fresh = false } = {}) {
     const next = await module.show(main, context);
     if (turn !== shown) return next.end();
     view = next;
+    for (const [name, detail] of early.splice(0)) pass(name, detail);
     document.title = `${view.title} · account-vitals`;
     if (fresh) {
       scrollTo(0, 0);
@@ -145,7 +155,7 @@ async function start() {
       if (session.time_mode === "event") live.eventTime = () => store.summary?.time;
       frame = new strip.Strip(document.getElementById("strip"), document.getElementById("banner"), live);
       for (const name of ["account", "gone", "alert"]) {
-        live.addEventListener(name, ({ detail }) => view?.[name]?.(detail));
+        live.addEventListener(name, ({ detail }) => pass(name, detail));
       }
       live.addEventListener("reset", () => anew());
       live.addEventListener("summary", ({ detail }) => news(detail));
@@ -162,7 +172,7 @@ async function anew() {
   const summary = await api.summary().catch(() => null);
   if (!summary) return;
   news(summary);
-  if (summary.ready) view?.reset?.();
+  if (summary.ready) pass("reset");
 }
 
 function news(summary) {
@@ -171,7 +181,7 @@ function news(summary) {
   store.summary = before?.wasReady && !summary.ready ? { ...before, ready: false, processor: summary.processor } : summary;
   store.summary.wasReady = summary.ready || before?.wasReady;
   frame.set(store.summary);
-  view?.summary?.(store.summary);
+  pass("summary", store.summary);
 }
 
 history.scrollRestoration = "manual";
