@@ -7,19 +7,16 @@ answer. Called by `agents.board.web.app`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import ipaddress
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 
-import msgspec
+from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,13 +47,6 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-
-
-class Session(msgspec.Struct, array_like=True):
-    """What a cookie says: who, and until when (epoch seconds)."""
-
-    user: str
-    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +113,7 @@ class Access:
             return False
         return any(peer in network for network in self.proxies)
 
-    def user_of(self, headers: Headers, address: str | None, now_s: float) -> str | None:
+    def user_of(self, headers: Headers, address: str | None) -> str | None:
         """Who asks; None: nobody we know. `address` is the connection's other end."""
         if self.mode == "none":
             return NOBODY
@@ -136,34 +126,27 @@ class Access:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return WITH_TOKEN if self.is_token(given.strip()) else None
-        return self._signed_in(headers.get("cookie", ""), now_s)
+        return self._signed_in(headers.get("cookie", ""))
 
     def is_token(self, given: str) -> bool:
         """Compare in a time that tells nothing."""
         return self.token is not None and hmac.compare_digest(given.encode(), self.token)
 
-    def session(self, user: str, now_s: float) -> str:
-        """The value of a cookie that signs somebody in; it ends with the token, and by itself after 12 hours."""
-        payload = msgspec.msgpack.encode(Session(user[:LONGEST_NAME], int(now_s) + SESSION_S))
-        return f"{_b64(payload)}.{_b64(self._sign(payload))}"
+    def session(self, user: str) -> str:
+        """Return the value of a session cookie for `user`. It is valid for 12 hours, or until the token changes."""
+        return str(self._serializer().dumps(user[:LONGEST_NAME]))
 
-    def _signed_in(self, cookies: str, now_s: float) -> str | None:
+    def _signed_in(self, cookies: str) -> str | None:
         try:
             morsel = SimpleCookie(cookies).get(COOKIE)
-            if morsel is None:
-                return None
-            payload, signature = (_unb64(part) for part in morsel.value.split(".", 1))
-            if not hmac.compare_digest(signature, self._sign(payload)):
-                return None
-            session = msgspec.msgpack.decode(payload, type=Session)
-        except (CookieError, ValueError, msgspec.MsgspecError):
+            return None if morsel is None else str(self._serializer().loads(morsel.value, max_age=SESSION_S))
+        except (CookieError, BadData):
             return None
-        return session.user if now_s < session.until else None
 
-    def _sign(self, payload: bytes) -> bytes:
-        assert self.token is not None  # sessions are of boards with a token
-        key = hmac.digest(self.token, b"account-vitals board session", hashlib.sha256)
-        return hmac.digest(key, payload, hashlib.sha256)
+    def _serializer(self) -> URLSafeTimedSerializer:
+        assert self.token is not None  # only a board with a token has sessions
+        signing = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+        return URLSafeTimedSerializer(self.token, "account-vitals board session", signer_kwargs=signing)
 
 
 def is_loopback(host: str) -> bool:
@@ -225,7 +208,7 @@ class Guard:
         address = client[0] if client else None
         if not self._access.knows_host(headers.get("host")) or len(headers.getlist("host")) > 1:
             return failure(421, "this board does not answer to that name; add it to board_hosts (VITALS_BOARD_HOSTS)")
-        user = self._access.user_of(headers, address, time.time())
+        user = self._access.user_of(headers, address)
         path, method = scope["path"], scope["method"]
         if user is None and not self._is_open(path):
             is_seen = self._is_page(path) and method in {"GET", "HEAD"}
@@ -262,14 +245,3 @@ def _host_name(host: str) -> str | None:
     """The name or address of a Host header, without its port; None where it is none."""
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::\d{1,5})?", host)
     return None if found is None else (found[1] or found[2]).lower().rstrip(".")
-
-
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _unb64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error

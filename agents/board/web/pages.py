@@ -7,7 +7,6 @@ Called by `agents.board.web.app`.
 from __future__ import annotations
 
 import html
-import time
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -95,7 +94,7 @@ class Pages:
         response = RedirectResponse(_own_path(fields.get("next", "/")), 303)
         response.set_cookie(
             COOKIE,
-            access.session(" ".join(fields.get("name", "").split()) or "somebody", time.time()),
+            access.session(" ".join(fields.get("name", "").split()) or "somebody"),
             max_age=SESSION_S,
             secure=request.state.is_https,
             httponly=True,

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+from sse_starlette import ServerSentEvent
 
 from agents.board.state.journal import Hub
 from agents.board.state.state import State
@@ -68,9 +69,8 @@ class Frames:
 
 
 def event(name: str, data: Any, identity: str | None = None) -> bytes:
-    """One server-sent event; JSON holds no line break."""
-    head = b"" if identity is None else b"id: " + identity.encode() + b"\n"
-    return head + b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
+    """Encode one server-sent event."""
+    return ServerSentEvent(_encode(data).decode(), event=name, id=identity, sep="\n").encode()
 
 
 class Streams:
@@ -99,7 +99,7 @@ class Streams:
     async def _chunks(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
         hub, wanted = self._hub, _wanted(accounts)
         position = self.position_of(last_event_id)
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield ServerSentEvent(retry=RETRY_MS, sep="\n").encode()
         if position is None:
             position = hub.position
             reset = event("reset", {"reason": "restarted"}, self._id(position)) if last_event_id else b""

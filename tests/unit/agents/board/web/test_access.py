@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from itsdangerous import URLSafeTimedSerializer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -87,8 +91,36 @@ def test_the_form_sets_a_cookie_that_scripts_can_not_read_and_that_ends(
         == 401
     )
     now_s = time.time()
-    monkeypatch.setattr("agents.board.web.auth.time.time", lambda: now_s + SESSION_S + 1)
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now_s + SESSION_S + 1)
     assert guarded(pages).get("/api/session", headers={"Cookie": value}).status_code == 401
+
+
+def session_cookie_of_0_1_0(user: str, until_s: int) -> str:
+    """A session as version 0.1.0 signed it."""
+
+    def text(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    payload = msgspec.msgpack.encode([user, until_s])
+    key = hmac.digest(TOKEN.encode(), b"account-vitals board session", "sha256")
+    return f"{text(payload)}.{text(hmac.digest(key, payload, 'sha256'))}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "\u00e9.\u00e9.\u00e9",
+        session_cookie_of_0_1_0("ann", 4_000_000_000),
+        str(URLSafeTimedSerializer(TOKEN).dumps("ann")),
+    ],
+)
+def test_a_cookie_that_this_board_did_not_sign_is_401(pages: Pages, value: str) -> None:
+    headers = {b"Cookie": f"vitals_board={value}".encode("latin-1")}
+    assert guarded(pages).get("/api/session", headers=headers).status_code == 401
 
 
 def test_a_wrong_token_in_the_form_is_told_and_sets_nothing(pages: Pages) -> None:
