@@ -288,6 +288,12 @@ class Timeline(Struct):
     problem: str | None
 
 
+class Snooze(Struct):
+    """The body of a request to snooze an alert: epoch milliseconds or RFC 3339; null ends a snooze."""
+
+    until: int | str | None
+
+
 class Said(Struct, omit_defaults=True):
     """A control that was written to the topic `controls`."""
 

@@ -35,7 +35,7 @@ from agents.board.views.listing import SORTS, CursorError, Wanted, page_of
 from agents.board.views.rows import alert_view
 from agents.board.views.shadow import shadow_of
 from agents.board.views.summary import filters_of
-from agents.board.views.types import Alerts, Health, Said, SessionView
+from agents.board.views.types import Alerts, Health, Said, SessionView, Snooze
 from agents.board.web.auth import Access, Guard
 from agents.board.web.controls import AlertControl, Controls
 from agents.board.web.metrics import BoardMetrics
@@ -61,12 +61,6 @@ DIFF_MS = 7 * DAY_MS
 
 _Kind = TypeVar("_Kind")
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Snooze(msgspec.Struct):
-    """The body of a snooze; null ends one."""
-
-    until: int | str | None
 
 
 class Api:

@@ -15,7 +15,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.state.board import Board, Record
-from agents.board.views.inputs import Found
+from agents.board.views.inputs import Found, NoInputs
+from agents.board.web.app import Api
+from agents.board.web.auth import Access
 from agents.board.web.controls import NoControls
 from agents.board.web.openapi import document
 from agents.board.web.responses import UnavailableError
@@ -37,6 +39,7 @@ from tests.driving.boards import (
     score,
     shadow,
 )
+from tests.driving.boards import settings as settings_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -109,9 +112,20 @@ def test_the_document_holds_for_an_account_that_is_there(case: Any) -> None:
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
-def test_the_stream_is_described_as_what_it_is() -> None:
-    stream = document()["paths"]["/api/stream"]["get"]
-    assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
+@pytest.mark.parametrize(
+    ("path", "media_type"), {"/api/stream": "text/event-stream", "/metrics": "text/plain"}.items()
+)
+def test_the_document_names_the_media_type_of_answers_that_are_not_json(path: str, media_type: str) -> None:
+    operation = document()["paths"][path]["get"]
+    assert list(operation["responses"]["200"]["content"]) == [media_type]
+
+
+def test_the_document_has_every_route_of_the_api() -> None:
+    board = board_of()
+    loaded = settings_of()
+    api = Api(board, loaded, Access.of(loaded), NoControls(), NoInputs())
+    routes = {(route.path, method.lower()) for route in api.routes() for method in route.methods or () if method != "HEAD"}
+    assert {(path, method) for path, item in document()["paths"].items() for method in item} == routes
 
 
 def test_an_id_may_hold_anything() -> None:
