@@ -78,11 +78,11 @@ def test_what_the_board_shows_is_what_the_topics_say(tmp_path: Path) -> None:
                 key: message["scores"]["health"]["value"] for key, message in truth.items()
             }
             assert set(truth) == set(ACCOUNTS)
-            line = ask(board, f"/api/accounts/{ACCOUNTS[3]}/timeline?kinds=event&limit=200")
-            assert [item["data"]["time"] for item in line["items"]] == [
+            timeline = ask(board, f"/api/accounts/{ACCOUNTS[3]}/timeline?kinds=event&limit=200")
+            assert [item["data"]["time"] for item in timeline["items"]] == [
                 END_MS - hour * HOUR_MS for hour in range(3, 49, 3)
             ]
-            assert (line["complete"], line["next"], line["problem"]) == (True, None, None)
+            assert (timeline["complete"], timeline["next"], timeline["problem"]) == (True, None, None)
         finally:
             board.kill()
         log = (tmp_path / "board.log").read_text("utf-8")

@@ -40,20 +40,20 @@ ROWS = """rows => rows.map(row => ({
 Result = TypeVar("Result")
 
 
-class Elsewhere(Deployment):
+class DeploymentInThreads(Deployment):
     """A deployment whose clients run in a thread of their own: the browser's client holds this one's event loop."""
 
     def send(self, messages: Iterable[Message], codec: Codec | None = None) -> int:
-        return _in_a_thread(lambda: super(Elsewhere, self).send(messages, codec))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).send(messages, codec))
 
     def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> float:
-        return _in_a_thread(lambda: super(Elsewhere, self).until(holds, what, patience_s))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).until(holds, what, patience_s))
 
     def until_done(self, patience_s: float = PATIENCE_S) -> float:
-        return _in_a_thread(lambda: super(Elsewhere, self).until_done(patience_s))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).until_done(patience_s))
 
     def documents(self, topic: str) -> list[dict]:
-        return _in_a_thread(lambda: super(Elsewhere, self).documents(topic))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).documents(topic))
 
     def scores(self) -> dict[str, dict]:
         return _in_a_thread(super().scores)
@@ -67,7 +67,7 @@ def _in_a_thread(call: Callable[[], Result]) -> Result:
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A worker that has applied a company's months and waits for more; a source that is slow is not waited for."""
-    with Elsewhere(tmp_path_factory.mktemp("live"), merge_wait_s=0.2) as running:
+    with DeploymentInThreads(tmp_path_factory.mktemp("live"), merge_wait_s=0.2) as running:
         running.send(company(ACCOUNTS, 40))
         running.start()
         running.until_done()

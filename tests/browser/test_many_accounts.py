@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.board_process import Board, Recording
-from tests.browser.made import profile, score
+from tests.browser.records import profile, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.browser.board_process import Board, Recording
 from tests.browser.conftest import DESK, PHONE, TABLET, follow, go_to, wait_for_view
-from tests.browser.made import DAY_MS, NOW_MS, alert, change, profile, score
+from tests.browser.records import DAY_MS, NOW_MS, alert, change, profile, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def records() -> Iterator[tuple]:
     yield profile("acme", "Acme", owner="Ann", segment="mid-market", tier="gold", arr=12_000)
     before = 90.0
     for place, (days, value) in enumerate([(60, 88.0), (30, 83.5), (6, 75.5), (2, 67.5), (1, 35.0)]):
-        policy = "older@00" if days == 60 else "made-up@0123456789abcdef"
+        policy = "older@00" if days == 60 else "synthetic@0123456789abcdef"
         yield change("acme", before, value, time=NOW_MS - days * DAY_MS, revision=place + 1, policy=policy)
         before = value
     override = {
@@ -303,7 +303,9 @@ def test_no_view_is_wider_than_the_screen(board: Board, open_page: OpenPage, com
     page = open_page(f"{board.url}{view}")
     for width, height in (DESK, TABLET, PHONE):
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)  # charts shrink later
+        page.wait_for_function(
+            "width => document.documentElement.scrollWidth <= width", arg=width
+        )  # charts shrink later
     complaints[:] = [complaint for complaint in complaints if "404" not in complaint]
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.board_process import Board, Recording
 from tests.browser.conftest import follow, go_to
-from tests.browser.made import DAY_MS, NOW_MS, alert, change, score
+from tests.browser.records import DAY_MS, NOW_MS, alert, change, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Route
 
     from tests.browser.conftest import OpenPage
-    from tests.browser.made import Record
+    from tests.browser.records import Record
 
 pytestmark = pytest.mark.browser
 

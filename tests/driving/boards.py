@@ -36,7 +36,7 @@ def score(account: str, value: float, as_of: int = NOON, **more: Any) -> Record:
     return Record(SCORES, account.encode(), msgspec.json.encode(message), as_of)
 
 
-def gone(account: str) -> Record:
+def tombstone(account: str) -> Record:
     return Record(SCORES, account.encode(), None, NOON)
 
 
@@ -93,7 +93,7 @@ def shadow(account: str, value: float, *alerts: str) -> Record:
     return Record(SHADOW, account.encode(), msgspec.json.encode(message), NOON)
 
 
-def journey(account: str, *values: float, end: int = NOON, every: int = DAY_MS) -> list[Record]:
+def score_history(account: str, *values: float, end: int = NOON, every: int = DAY_MS) -> list[Record]:
     """An account whose score takes these values, the last one at `end`."""
     times = [end - every * (len(values) - 1 - at) for at in range(len(values))]
     steps = zip(times, (None, *values[:-1]), values, strict=True)
@@ -103,14 +103,14 @@ def journey(account: str, *values: float, end: int = NOON, every: int = DAY_MS) 
 def board_of(*records: Record) -> Board:
     """A board that has read these to the end."""
     board = Board()
-    board.take(records)
+    board.apply(records)
     for progress in board.progress.values():
         progress.there = True
-    board.settle()
+    board.finish_loading()
     return board
 
 
-class KeptControls:
+class RecordingControls:
     """Keeps what is written."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ def client_of(
     app = build_app(
         board,
         settings(**given),
-        controls=controls or KeptControls(),
+        controls=controls or RecordingControls(),
         inputs=inputs or NoInputs(),
         pages=pages or Pages(),
         failed=_raise,

@@ -68,12 +68,12 @@ class Client:
                 chunk = await reader.read(_SMALL_BUFFER)
                 if not chunk:
                     return
-                if await self._take(reader, chunk):
+                if await self._read_events(reader, chunk):
                     return
         finally:
             writer.transport.abort()
 
-    async def _take(self, reader: asyncio.StreamReader, chunk: bytes) -> bool:
+    async def _read_events(self, reader: asyncio.StreamReader, chunk: bytes) -> bool:
         """Take in whole events, with the rest of the last one; returns whether to come back on a new connection."""
         rest = chunk
         while not rest.endswith(b"\n\n"):

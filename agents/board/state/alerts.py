@@ -52,7 +52,7 @@ class Episodes:
         self._past: dict[str, deque[Alert]] = {}
         self._latest: deque[Alert] = deque(maxlen=LATEST)
 
-    def take(self, alert: Alert) -> bool:
+    def add(self, alert: Alert) -> bool:
         """Take in a record; returns whether it says anything new. Repeats of what is over are known by their begin."""
         key, account = key_of(alert), alert.account_id
         past = self._past.get(account, ())

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agents.board.state.journal import Hub
+from agents.board.state.journal import Journal
 from agents.board.state.state import OPTIONAL, TOPICS, State
 from agents.board.views import summary as figures
 from agents.board.views.overall_types import OverTime, ProcessorView, ScoreSummary, Summary, TopicCount, TopicState
@@ -20,9 +20,9 @@ from agents.board.web.streaming import SUMMARY_KEY, Frames, Streams
 from schemas.topics import DAY_MS
 from stream.plan.plan import Plan
 
-KEPT_S = 2.0
+SUMMARY_TTL_S = 2.0
 """Figures over all accounts are made at most this often, at 50,000 accounts less often."""
-PAST_KEPT_S = 60.0
+PAST_TTL_S = 60.0
 """Accounts by band on past days: late events may still change them."""
 _TWENTY = 20
 
@@ -60,7 +60,7 @@ class Checked:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _CachedFigures:
     """Figures, and until when they are good enough."""
 
     version: int = -1
@@ -78,48 +78,50 @@ class Board:
         """Empty and not ready."""
         self.plan = plan
         self.state = State() if plan is None else State(plan.label, [score.name for score in plan.policy.scores])
-        self.hub = Hub()
+        self.journal = Journal()
         self.ready = False
         self.read_at_ms: int | None = None
         self.progress = {topic: Progress() for topic in TOPICS}
         self.checked = Checked()
         self.records: Counter[str] = Counter()
         self.frames = Frames(self.state, self.summary)
-        self.streams = Streams(self.hub, self.frames, self.heartbeat)
-        self._kept = _Kept()
-        self._summed = -1
-        self._told = self.checked.said()
+        self.streams = Streams(self.journal, self.frames, self.heartbeat)
+        self._figures = _CachedFigures()
+        self._published_version = -1
+        self._published_checks = self.checked.said()
 
-    def take(self, records: Iterable[Record]) -> None:
+    def apply(self, records: Iterable[Record]) -> None:
         """Take in records, in the order of each partition."""
         for topic, key, value, stamp in records:
-            self.state.take(topic, key, value)
+            self.state.apply(topic, key, value)
             self.records[topic] += 1
             progress = self.progress[topic]
             progress.newest_ms = max(stamp, progress.newest_ms or 0)
 
-    def heard(self, checked: Checked) -> None:
+    def update_checks(self, checked: Checked) -> None:
         """What the broker says now."""
         self.checked = checked
 
-    def settle(self) -> None:
+    def finish_loading(self) -> None:
         """All topics were read to their end for the first time: from now on changes are told."""
-        self.state.settle()
-        self._kept = _Kept()  # figures of half the topics must not be told as those of all
-        self.hub.begin_anew()
-        self.state.told = self.hub.told
+        self.state.drop_unscored()
+        self._figures = _CachedFigures()  # figures of half the topics must not be told as those of all
+        self.journal.clear()
+        self.state.on_change = self.journal.add
         self.ready = True
 
     def tick(self) -> None:
-        """Tell the stream that there are new figures, if there are; called every `KEPT_S`."""
+        """Tell the stream that there are new figures, if there are; called every `SUMMARY_TTL_S`."""
         if not (self.ready and self.streams.clients):
             return
         said = self.checked.said()
-        if self.state.version != self._summed or said != self._told:
+        if self.state.version != self._published_version or said != self._published_checks:
             self.scores()
-            self._summed = self._kept.version  # older figures that are good enough now are followed by the new ones
-            self._told = said
-            self.hub.told(SUMMARY_KEY)
+            self._published_version = (
+                self._figures.version
+            )  # older figures that are good enough now are followed by the new ones
+            self._published_checks = said
+            self.journal.add(SUMMARY_KEY)
 
     def heartbeat(self) -> dict[str, object]:
         """The data of a heartbeat."""
@@ -132,16 +134,16 @@ class Board:
 
     def scores(self) -> list[ScoreSummary]:
         """Figures by score, made anew when something has changed, in at most a twentieth of the time."""
-        kept, version = self._kept, self.state.version
+        kept, version = self._figures, self.state.version
         began_s = time.monotonic()
         if kept.version == version or began_s < kept.until_s:
             return kept.scores
         if began_s >= kept.past_until_s or kept.day != self.state.time // DAY_MS:
             kept.past, kept.day = figures.past_days(self.state), self.state.time // DAY_MS
-            kept.past_until_s = time.monotonic() + PAST_KEPT_S
+            kept.past_until_s = time.monotonic() + PAST_TTL_S
         kept.scores, kept.version = figures.scores_of(self.state, kept.past), version
         now_s = time.monotonic()
-        kept.until_s = now_s + max(KEPT_S, (now_s - began_s) * _TWENTY)
+        kept.until_s = now_s + max(SUMMARY_TTL_S, (now_s - began_s) * _TWENTY)
         return kept.scores
 
     def summary(self) -> Summary:
@@ -166,7 +168,7 @@ class Board:
                 TopicState(topic, progress.there, progress.behind, progress.newest_ms)
                 for topic, progress in self.progress.items()
             ],
-            stalled_sources=figures.stalled_of(self.state),
+            stalled_sources=figures.idle_sources_of(self.state),
             catching_up=sum(account.catching_up for account in self.state.accounts.values()),
             dead_letters=checked.dead_letters,
             lag=checked.lag,

@@ -46,8 +46,8 @@ class Names:
         return self._texts[number]
 
 
-class Step(Struct, array_like=True, gc=False):
-    """A change, packed: names are numbers of `Tables`, factors those that moved as (measure, before, after)."""
+class PackedChange(Struct, array_like=True, gc=False):
+    """A change, packed: names are numbers of `NameTables`, factors those that moved as (measure, before, after)."""
 
     id: str
     time: int
@@ -62,7 +62,7 @@ class Step(Struct, array_like=True, gc=False):
     override: Override | None = None
 
 
-class Tables:
+class NameTables:
     """Names that all trails share."""
 
     def __init__(self) -> None:
@@ -73,10 +73,10 @@ class Tables:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Step).decode
+_decode = msgspec.msgpack.Decoder(PackedChange).decode
 
 
-class Trail:
+class ChangeHistory:
     """The latest changes of one score, oldest first: some 150 bytes each."""
 
     __slots__ = ("_revision", "_steps", "_times", "_to")
@@ -91,7 +91,7 @@ class Trail:
     def __len__(self) -> int:
         return len(self._steps)
 
-    def add(self, change: ScoreChange, tables: Tables, limit: int) -> int | None:
+    def add(self, change: ScoreChange, tables: NameTables, limit: int) -> int | None:
         """Add the newest change and keep about `limit`; returns how many it replaces, None for a repeat."""
         replaced = 0
         if self._steps and change.revision <= self._revision:
@@ -101,7 +101,7 @@ class Trail:
             replaced = len(self._steps) - place
             del self._steps[place:], self._times[place:]
         time = max(change.time, self._times[-1]) if self._times else change.time
-        step = Step(
+        step = PackedChange(
             change.id,
             time,
             change.revision,
@@ -125,19 +125,19 @@ class Trail:
             del self._steps[: len(self._steps) - limit], self._times[: len(self._times) - limit]
         return replaced
 
-    def newest_first(self, since: int | None = None) -> Iterator[Step]:
+    def newest_first(self, since: int | None = None) -> Iterator[PackedChange]:
         """Changes after `since` (epoch ms), newest first."""
         first = 0 if since is None else bisect_right(self._times, since)
         for place in range(len(self._steps) - 1, first - 1, -1):
             yield _decode(self._steps[place])
 
-    def between(self, after: int, until: int) -> tuple[Step | None, list[Step]]:
+    def between(self, after: int, until: int) -> tuple[PackedChange | None, list[PackedChange]]:
         """The last change at or before `after`, and those up to `until`, oldest first."""
         first, end = bisect_right(self._times, after), bisect_right(self._times, until)
         base = _decode(self._steps[first - 1]) if first else None
         return base, [_decode(step) for step in self._steps[first:end]]
 
-    def oldest(self) -> Step | None:
+    def oldest(self) -> PackedChange | None:
         """The oldest change that is kept."""
         return _decode(self._steps[0]) if self._steps else None
 
@@ -156,7 +156,7 @@ class Trail:
         return end if behind is None else behind
 
 
-def factors_of(step: Step, tables: Tables) -> list[FactorChange]:
+def factors_of(step: PackedChange, tables: NameTables) -> list[FactorChange]:
     """A step's factors as they were published, those that moved, largest first."""
     factors = [
         FactorChange(tables.measures.text(measure), before, after, after - before)

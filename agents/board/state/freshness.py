@@ -87,8 +87,8 @@ def _counts(admin: KafkaAdminClient, group: str) -> tuple[list[TopicCount], list
         else:
             done = committed.get(place)
             lag[place.topic] += max(end - (begin if done is None else max(done.offset, begin)), 0)
-    return _told(letters), _told(lag)
+    return _published_checks(letters), _published_checks(lag)
 
 
-def _told(counts: Counter[str]) -> list[TopicCount]:
+def _published_checks(counts: Counter[str]) -> list[TopicCount]:
     return [TopicCount(topic, counts[topic]) for topic in sorted(counts) if counts[topic]]

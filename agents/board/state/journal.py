@@ -15,8 +15,8 @@ MOST_KEYS = 100_000
 """Some 25 MB at most. A listener that is further behind than the oldest of them has to begin anew."""
 
 
-class Hub:
-    """The journal. `position` is the latest change; `told` adds one."""
+class Journal:
+    """The journal. `position` is the latest change; `add` adds one."""
 
     def __init__(self, most: int = MOST_KEYS) -> None:
         """Empty; keeps at most `most` keys."""
@@ -32,7 +32,7 @@ class Hub:
     def __len__(self) -> int:
         return len(self._latest)
 
-    def told(self, key: str) -> None:
+    def add(self, key: str) -> None:
         """A key has changed."""
         self.position += 1
         self._latest[key] = self.position
@@ -41,7 +41,7 @@ class Hub:
         if len(self._keys) > 2 * len(self._latest) + 1024 or len(self._latest) > self._most:
             self._compact()
 
-    def begin_anew(self) -> None:
+    def clear(self) -> None:
         """Forget all: every listener has to begin anew."""
         self.position += 1
         self._floor = self.position

@@ -76,7 +76,7 @@ class Reader:
         if not self._ended.done():
             self._ended.set_exception(error)
 
-    def _hand_over(self, call: Callable[..., None], *arguments: object) -> None:
+    def _call_in_loop(self, call: Callable[..., None], *arguments: object) -> None:
         """Run something in the event loop and wait until it is done. Raises what it raises."""
 
         async def act() -> None:
@@ -95,7 +95,7 @@ class Reader:
                 return
 
     def _read(self, consumer: KafkaConsumer) -> None:
-        following = _Following(consumer)
+        following = _Assignment(consumer)
         records: list[Record] = []
         try:
             while not self._stopping.is_set():
@@ -107,14 +107,14 @@ class Reader:
                     _log.warning("read_failed", error=f"{type(error).__name__} {error}", will="retry")
                     self._stopping.wait(1.0)
                     continue
-                self._hand_over(self._take, records, behind)
+                self._call_in_loop(self._take, records, behind)
                 records = []
         finally:
             consumer.close()
 
     def _take(self, records: list[Record], behind: dict[str, int | None]) -> None:
         board = self._board
-        board.take(records)
+        board.apply(records)
         if records:
             board.read_at_ms = round(time.time() * 1000)
         for topic, count in behind.items():
@@ -122,14 +122,14 @@ class Reader:
             board.progress[topic].behind = count or 0
         if not board.ready and not any(behind.values()):
             _log.info("read_to_the_end", accounts=len(board.state.accounts))
-            board.settle()
+            board.finish_loading()
 
     def _check(self) -> None:
         """Ask the broker what the topics do not say."""
         broker = BrokerChecks(self._settings)
         while not self._stopping.is_set():
             checked = broker.ask(self._board.checked, round(time.time() * 1000))
-            self._hand_over(self._board.heard, checked)
+            self._call_in_loop(self._board.update_checks, checked)
             self._stopping.wait(CHECK_S)
         broker.close()
 
@@ -140,7 +140,7 @@ def _records_of(polled: Mapping[TopicPartition, Iterable[Any]]) -> Iterator[Reco
             yield Record(place.topic, record.key, record.value, record.timestamp)
 
 
-class _Following:
+class _Assignment:
     """Which partitions a consumer reads, and how far it is behind."""
 
     def __init__(self, consumer: KafkaConsumer) -> None:

@@ -50,7 +50,7 @@ def records_of(lines: TextIO, name: str) -> Iterator[Record]:
             yield Record(one.topic, None if one.key is None else one.key.encode(), value, one.timestamp)
 
 
-async def play(path: Path, board: Board, *, follow: bool) -> None:
+async def replay(path: Path, board: Board, *, follow: bool) -> None:
     """Read a file into a board; with `follow` also what is appended later, for ever. Raises `RecordingError`."""
     with path.open(encoding="utf-8") as lines:
         while True:
@@ -58,14 +58,14 @@ async def play(path: Path, board: Board, *, follow: bool) -> None:
             for record in records_of(lines, str(path)):
                 batch.append(record)
                 if len(batch) == _AT_ONCE:
-                    board.take(batch)
+                    board.apply(batch)
                     batch.clear()
                     await asyncio.sleep(0)
-            board.take(batch)
+            board.apply(batch)
             for progress in board.progress.values():
                 progress.there = True
             if not board.ready:
-                board.settle()
+                board.finish_loading()
             if not follow:
                 return
             await asyncio.sleep(_PAUSE_S)

@@ -28,7 +28,7 @@ class Point(NamedTuple):
     policy: int
 
 
-class Line:
+class Series:
     """Points in order of time: 20 bytes each, and 10 for each change of band."""
 
     __slots__ = ("_bands", "_policies", "_times", "_turn_bands", "_turn_times", "_values", "before", "before_band")
@@ -76,7 +76,7 @@ class Line:
             self._turn_times.pop()
             self._turn_bands.pop()
 
-    def at(self, time: int) -> float | None:
+    def value_at(self, time: int) -> float | None:
         """The score at a moment, None before the first."""
         place = bisect_right(self._times, time)
         return self._values[place - 1] if place else self.before

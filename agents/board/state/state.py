@@ -13,8 +13,8 @@ from types import MappingProxyType
 import msgspec
 
 from agents.board.state.alerts import Episodes, key_of
-from agents.board.state.change_history import Tables, Trail
-from agents.board.state.series import NO_BAND, Line, Point
+from agents.board.state.change_history import ChangeHistory, NameTables
+from agents.board.state.series import NO_BAND, Point, Series
 from agents.board.views.types import ShortScore
 from schemas.codecs import instant_ms
 from schemas.events import PROFILE_SOURCE, ProfileEvent
@@ -27,10 +27,10 @@ OPTIONAL = frozenset({ROLLUPS, SHADOW})
 CHANGES_IN_ALL = 1_000_000
 MOST_CHANGES, FEWEST_CHANGES = 200, 20
 """An account keeps so many changes a score: `CHANGES_IN_ALL` shared among all, within these limits."""
-MOST_EARLY = 100_000
+MOST_UNSCORED = 100_000
 """Accounts whose changes were read before their score."""
 
-Told = Callable[[str], None]
+OnChange = Callable[[str], None]
 """Is told the key of what changed: see `account_key`, `alert_key`."""
 
 
@@ -45,7 +45,7 @@ def alert_key(alert: Alert) -> str:
     return f"e{fingerprint}/{partition}/{alert.account_id}"
 
 
-class Brief:
+class CurrentScore:
     """One score as it stands."""
 
     __slots__ = ("band", "confidence", "value")
@@ -62,7 +62,7 @@ class Account:
         "account_id",
         "as_of",
         "catching_up",
-        "lines",
+        "histories",
         "override",
         "parent_id",
         "policy",
@@ -70,8 +70,8 @@ class Account:
         "revision",
         "scores",
         "segment",
+        "series",
         "stalled",
-        "trails",
     )
 
     def __init__(self, account_id: str) -> None:
@@ -85,19 +85,19 @@ class Account:
         self.catching_up = False
         self.stalled: tuple[str, ...] = ()
         self.override: Override | None = None
-        self.scores: dict[str, Brief] = {}
+        self.scores: dict[str, CurrentScore] = {}
         self.raw = b""
-        self.lines: dict[str, Line] = {}
-        self.trails: dict[str, Trail] = {}
+        self.series: dict[str, Series] = {}
+        self.histories: dict[str, ChangeHistory] = {}
 
-    def take(self, message: ScoreMessage, raw: bytes) -> None:
+    def update(self, message: ScoreMessage, raw: bytes) -> None:
         """The account's latest score."""
         self.as_of, self.revision, self.policy = message.as_of, message.revision, message.policy
         self.segment, self.parent_id = message.segment, message.parent_id
         self.catching_up, self.override = message.catching_up, message.override
         self.stalled = tuple(message.stalled_sources or ())
         self.scores = {
-            name: Brief(score.value, score.band, 1.0 if score.confidence is None else score.confidence)
+            name: CurrentScore(score.value, score.band, 1.0 if score.confidence is None else score.confidence)
             for name, score in message.scores.items()
         }
         self.raw = raw
@@ -140,17 +140,17 @@ class State:
         self.rollups: dict[str, RollupMessage] = {}
         self.shadows: dict[str, Shadow] = {}
         self.episodes = Episodes()
-        self.tables = Tables()
+        self.tables = NameTables()
         self.unreadable: Counter[str] = Counter()
         """Records that are not what this version publishes, by topic."""
         self.time = 0
         """The newest `as_of` of any account, epoch ms."""
         self.version = 0
         """Grows whenever something changed."""
-        self.told: Told = _nobody
+        self.on_change: OnChange = _ignore
         self._bands: dict[str, dict[str, tuple[float, int]]] = {}
-        self._early: dict[str, dict[str, tuple[Line, Trail]]] = {}
-        self._takers: Mapping[str, Callable[[str, bytes | None], None]] = MappingProxyType(
+        self._unscored: dict[str, dict[str, tuple[Series, ChangeHistory]]] = {}
+        self._apply_by_topic: Mapping[str, Callable[[str, bytes | None], None]] = MappingProxyType(
             {
                 SCORES: self._score,
                 CHANGES: self._change,
@@ -161,18 +161,18 @@ class State:
             }
         )
 
-    def take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def apply(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Take in one record; what can not be read is counted and left out."""
         try:
-            self._takers[topic]((key or b"").decode(), value)
+            self._apply_by_topic[topic]((key or b"").decode(), value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.unreadable[topic] += 1
         else:
             self.version += 1
 
-    def settle(self) -> None:
+    def drop_unscored(self) -> None:
         """All topics were read to their end: what belongs to accounts without a score (erased ones) is dropped."""
-        self._early.clear()
+        self._unscored.clear()
         for account in self.episodes.accounts() - self.accounts.keys() - {""}:
             self.episodes.forget(account)
 
@@ -209,28 +209,28 @@ class State:
         account = self.accounts.get(key)
         if account is None:
             account = self.accounts[key] = Account(key)
-            for name, (line, trail) in self._early.pop(key, {}).items():
-                account.lines[name], account.trails[name] = line, trail
+            for name, (series, history) in self._unscored.pop(key, {}).items():
+                account.series[name], account.histories[name] = series, history
         elif account.parent_id != message.parent_id:
-            self._leave(account)
-        account.take(message, value)
+            self._remove_from_parent(account)
+        account.update(message, value)
         self._policies.add(message.policy)
         if message.parent_id is not None and message.parent_id != key:
             self.children.setdefault(message.parent_id, set()).add(key)
         for name, score in message.scores.items():
-            self._learn(name, score.band, score.value)
+            self._add_to_band(name, score.band, score.value)
         self.time = max(self.time, message.as_of)
-        self.told(account_key(key))
+        self.on_change(account_key(key))
 
     def _forget(self, key: str) -> None:
         account = self.accounts.pop(key, None)
-        self._early.pop(key, None)
+        self._unscored.pop(key, None)
         if account is not None:
-            self._leave(account)
+            self._remove_from_parent(account)
             self.episodes.forget(key)
-            self.told(account_key(key))
+            self.on_change(account_key(key))
 
-    def _leave(self, account: Account) -> None:
+    def _remove_from_parent(self, account: Account) -> None:
         """The account is no longer a child of its parent."""
         siblings = self.children.get(account.parent_id or "")
         if siblings is not None and account.parent_id is not None:
@@ -242,35 +242,35 @@ class State:
         if value is None:
             return
         change = _changes.decode(value)
-        line, trail = self._line_and_trail(change.account_id, change.score)
-        replaced = trail.add(change, self.tables, self.changes_limit())
+        series, history = self._series_and_history(change.account_id, change.score)
+        replaced = history.add(change, self.tables, self.changes_limit())
         if replaced is None:
             return
         if replaced:
-            line.pop(replaced)
-        if not len(line) and change.band_from is not None and line.before_band == NO_BAND:
-            line.before, line.before_band = change.from_, self.tables.bands.number(change.band_from)
+            series.pop(replaced)
+        if not len(series) and change.band_from is not None and series.before_band == NO_BAND:
+            series.before, series.before_band = change.from_, self.tables.bands.number(change.band_from)
         band, policy = self.tables.bands.number(change.band_to), self.tables.policies.number(change.policy)
-        line.append(Point(change.time, change.to, band, policy))
-        self._learn(change.score, change.band_to, change.to)
+        series.append(Point(change.time, change.to, band, policy))
+        self._add_to_band(change.score, change.band_to, change.to)
         if change.account_id in self.accounts:
-            self.told(account_key(change.account_id))
+            self.on_change(account_key(change.account_id))
 
-    def _line_and_trail(self, key: str, score: str) -> tuple[Line, Trail]:
+    def _series_and_history(self, key: str, score: str) -> tuple[Series, ChangeHistory]:
         """Of an account without a score yet they are kept until its score comes, which is another topic's record."""
         account = self.accounts.get(key)
         if account is None:
-            early = self._early.setdefault(key, {})
-            if len(self._early) > MOST_EARLY:
-                del self._early[next(iter(self._early))]
+            early = self._unscored.setdefault(key, {})
+            if len(self._unscored) > MOST_UNSCORED:
+                del self._unscored[next(iter(self._unscored))]
             if score not in early:
-                early[score] = (Line(), Trail())
+                early[score] = (Series(), ChangeHistory())
             return early[score]
-        if score not in account.trails:
-            account.lines[score], account.trails[score] = Line(), Trail()
-        return account.lines[score], account.trails[score]
+        if score not in account.histories:
+            account.series[score], account.histories[score] = Series(), ChangeHistory()
+        return account.series[score], account.histories[score]
 
-    def _learn(self, score: str, band: str, value: float) -> None:
+    def _add_to_band(self, score: str, band: str, value: float) -> None:
         known = self._bands.setdefault(score, {})
         total, count = known.get(band, (0.0, 0))
         known[band] = (total + value, count + 1)
@@ -279,10 +279,10 @@ class State:
         if value is None:
             return
         alert = _alerts.decode(value)
-        if self.episodes.take(alert):
-            self.told(alert_key(alert))
+        if self.episodes.add(alert):
+            self.on_change(alert_key(alert))
             if alert.account_id in self.accounts:
-                self.told(account_key(alert.account_id))
+                self.on_change(account_key(alert.account_id))
 
     def _profile(self, key: str, value: bytes | None) -> None:
         if value is None:
@@ -295,7 +295,7 @@ class State:
                 return
             self.profiles[key] = profile
         if key in self.accounts:
-            self.told(account_key(key))
+            self.on_change(account_key(key))
 
     def _rollup(self, key: str, value: bytes | None) -> None:
         if value is None:
@@ -310,5 +310,5 @@ class State:
             self.shadows[key] = Shadow(_shadows.decode(value))
 
 
-def _nobody(_key: str) -> None:
+def _ignore(_key: str) -> None:
     """Nobody listens."""

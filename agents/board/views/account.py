@@ -10,10 +10,10 @@ from itertools import islice, pairwise
 
 import msgspec
 
-from agents.board.state.change_history import Step, factors_of
+from agents.board.state.change_history import PackedChange, factors_of
 from agents.board.state.state import Account, State
-from agents.board.views.rows import UNPUBLISHED, alert_view, row_of, settled
-from agents.board.views.text import change_words
+from agents.board.views.rows import UNPUBLISHED, alert_view, row_of, with_remainder
+from agents.board.views.text import change_text
 from agents.board.views.types import (
     AccountPage,
     ChangeView,
@@ -45,7 +45,7 @@ UNKNOWN = "unknown"
 """Factor of what lies between changes that do not join."""
 
 
-def change_view(state: State, account: str, score: str, step: Step) -> ChangeView:
+def change_view(state: State, account: str, score: str, step: PackedChange) -> ChangeView:
     """A change as the API has it."""
     tables, factors = state.tables, factors_of(step, state.tables)
     band = tables.bands.text(step.band_to)
@@ -63,7 +63,7 @@ def change_view(state: State, account: str, score: str, step: Step) -> ChangeVie
         factors=factors,
         policy=tables.policies.text(step.policy),
         revision=step.revision,
-        words=change_words(step.from_, step.to, band, factors),
+        words=change_text(step.from_, step.to, band, factors),
         override=step.override,
     )
 
@@ -89,8 +89,8 @@ def page_of(state: State, account: Account, plan: Plan | None) -> AccountPage:
 
 
 def _score(state: State, account: Account, message: ScoreMessage, name: str, plan: Plan | None) -> ScorePage:
-    score, trail = message.scores[name], account.trails.get(name)
-    steps = () if trail is None else islice(trail.newest_first(), CHANGES_SHOWN)
+    score, history = message.scores[name], account.histories.get(name)
+    steps = () if history is None else islice(history.newest_first(), CHANGES_SHOWN)
     return ScorePage(
         value=score.value,
         band=score.band,
@@ -109,18 +109,18 @@ def _forecast(message: ScoreMessage, score: ScoreValue) -> Forecast | None:
     outlook = score.outlook
     if outlook is None:
         return None
-    line, turn = [ForecastStep(message.as_of, score.value, score.band)], None
+    steps, turn = [ForecastStep(message.as_of, score.value, score.band)], None
     if outlook.turn is not None and outlook.turn.at > message.as_of and outlook.turn.band != score.band:
         turn = Turn(outlook.turn.at, outlook.turn.band, outlook.turn.score, [])
-        line.append(ForecastStep(turn.at, turn.score, turn.band))
-    return Forecast(outlook.until, final=False, turn=turn, line=line)
+        steps.append(ForecastStep(turn.at, turn.score, turn.band))
+    return Forecast(outlook.until, final=False, turn=turn, line=steps)
 
 
 def _history(state: State, account: Account, name: str, now: ScoreValue) -> History:
     """The line, and where it is now."""
     tables, history = state.tables, History([], [], [], [])
-    line = account.lines.get(name)
-    for point in line.points() if line is not None else ():
+    series = account.series.get(name)
+    for point in series.points() if series is not None else ():
         history.times.append(point.time)
         history.values.append(point.value)
         history.bands.append(tables.bands.text(point.band))
@@ -174,11 +174,11 @@ def _child(state: State, key: str) -> Child:
 
 def diff_of(state: State, account: Account, score: str, after: int, until: int | None) -> Diff:
     """The waterfall between two moments (epoch ms); `until` None, or not before the latest score, means now."""
-    now, trail = account.scores[score], account.trails.get(score)
+    now, history = account.scores[score], account.histories.get(score)
     end = account.as_of if until is None else until
     is_now = end >= account.as_of
-    base, steps = (None, []) if trail is None else trail.between(after, 2**62 if is_now else end)
-    oldest = None if trail is None else trail.oldest()
+    base, steps = (None, []) if history is None else history.between(after, 2**62 if is_now else end)
+    oldest = None if history is None else history.oldest()
     known_since = account.as_of if oldest is None else oldest.time
     begins = oldest is not None and oldest.band_from is None  # the first change there ever was is here
     start = _moment(state, after, base, steps)
@@ -193,12 +193,12 @@ def diff_of(state: State, account: Account, score: str, after: int, until: int |
     if is_now and last is not None:
         parts.append((UNPUBLISHED, now.value - last.to))
     delta = (finish.value or 0.0) - (start.value or 0.0)
-    factors = [MeasureDelta(measure, part) for measure, part in settled(parts, delta)]
+    factors = [MeasureDelta(measure, part) for measure, part in with_remainder(parts, delta)]
     complete = begins or known_since <= after or oldest is None
     return Diff(account.account_id, score, start, finish, delta, factors, len(steps), complete, known_since)
 
 
-def _moment(state: State, time: int, base: Step | None, later: list[Step]) -> Moment:
+def _moment(state: State, time: int, base: PackedChange | None, later: list[PackedChange]) -> Moment:
     """The score as the last change before left it, or as the first one after found it."""
     if base is not None:
         return Moment(time, base.to, state.tables.bands.text(base.band_to))
@@ -207,7 +207,7 @@ def _moment(state: State, time: int, base: Step | None, later: list[Step]) -> Mo
     return Moment(time, None, None)
 
 
-def _parts(state: State, base: Step | None, steps: list[Step]) -> list[tuple[str, float]]:
+def _parts(state: State, base: PackedChange | None, steps: list[PackedChange]) -> list[tuple[str, float]]:
     """What each measure did in these steps, and what lies between steps that do not join."""
     sums: dict[str, list[float]] = {}
     for step in steps:

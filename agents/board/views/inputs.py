@@ -31,7 +31,7 @@ _WAIT_S = 1.0
 _POLL_MS = 200
 
 
-class Raw(NamedTuple):
+class RawEvent(NamedTuple):
     """A record of an input topic: its offset, the event's own time (epoch ms) and its value."""
 
     topic: str
@@ -40,14 +40,14 @@ class Raw(NamedTuple):
     value: bytes
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """Records of an account not after a moment.
 
     `places` is where each topic's search goes on (0: nothing is left), `horizon` the moment (epoch ms) down to which
     all topics were searched, as far as their records are in order; `scanned` counts the records looked at.
     """
 
-    records: list[Raw]
+    records: list[RawEvent]
     places: dict[str, int]
     horizon: int
     scanned: int
@@ -56,7 +56,9 @@ class Found(NamedTuple):
 class Inputs(Protocol):
     """Finds records of an account."""
 
-    def find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
+    def find(
+        self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
         """The newest records, `limit` of them if there are, from `places` (by topic; absent: the end) backwards.
 
         `until` (epoch ms): later events are left out. Raises `UnavailableError`.
@@ -69,10 +71,12 @@ class Inputs(Protocol):
 class NoInputs:
     """Of a board without a broker."""
 
-    def find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
+    def find(
+        self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
         """Nothing."""
         del account, places, until, limit
-        return Found([], dict.fromkeys(topics, 0), 0, 0)
+        return SearchResult([], dict.fromkeys(topics, 0), 0, 0)
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -87,7 +91,9 @@ class KafkaInputs:
         self._lock = threading.Lock()
         self._consumer: Any = None
 
-    def find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
+    def find(
+        self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
         """See `Inputs`."""
         if not self._lock.acquire(timeout=_WAIT_S):
             msg = "others are reading time lines just now; try again"
@@ -112,7 +118,9 @@ class KafkaInputs:
                 self._consumer.close()
             self._consumer = None
 
-    def _find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
+    def _find(
+        self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
         if self._consumer is None:
             self._consumer = KafkaConsumer(
                 **self._settings.kafka_python(),
@@ -122,12 +130,12 @@ class KafkaInputs:
             )
         searches = self._searches(account.encode(), topics, places)
         deadline_s = time.monotonic() + PATIENCE_S
-        found: list[Raw] = []
+        found: list[RawEvent] = []
         scanned, due = 0, [search for search in searches if search.left]
         while due:
             for search, records in _blocks(self._consumer, due).items():
                 scanned += len(records)
-                found += [raw for raw in search.take(records) if raw.time <= until]
+                found += [raw for raw in search.collect(records) if raw.time <= until]
             left = [search for search in searches if search.left]
             # The topic whose search stands latest in time goes on: what is found is about equally old.
             due = [max(left, key=lambda one: one.reached)] if left else []
@@ -136,7 +144,7 @@ class KafkaInputs:
                 break
         horizon = max((search.reached for search in searches if search.left), default=0)
         ends = {search.place.topic: search.end if search.left else 0 for search in searches}
-        return Found(found, {topic: ends.get(topic, 0) for topic in topics}, horizon, scanned)
+        return SearchResult(found, {topic: ends.get(topic, 0) for topic in topics}, horizon, scanned)
 
     def _searches(self, key: bytes, topics: Sequence[str], places: Mapping[str, int]) -> list[_Search]:
         there = self._consumer.topics()
@@ -195,14 +203,14 @@ class _Search:
             self.end, self.from_end = max(self.end, end), False
         return not self.from_end and consumer.position(self.place) >= self.end
 
-    def take(self, records: list[Any]) -> list[Raw]:
+    def collect(self, records: list[Any]) -> list[RawEvent]:
         """The account's events of a block."""
         records = [record for record in records if record.offset < self.end]
         self.end = self._first
         oldest = _time_of(records[0].value) if records else None
         self.reached = self.reached if oldest is None else min(self.reached, oldest)
         events = ((record, _time_of(record.value)) for record in records if record.key == self._key)
-        return [Raw(self.place.topic, record.offset, at, record.value) for record, at in events if at is not None]
+        return [RawEvent(self.place.topic, record.offset, at, record.value) for record, at in events if at is not None]
 
 
 def _blocks(consumer: Any, searches: list[_Search]) -> dict[_Search, list[Any]]:

@@ -26,7 +26,7 @@ SortValue = float | int | str | None
 _Kind = TypeVar("_Kind", bound=Struct)
 
 
-class Wanted(NamedTuple):
+class ListQuery(NamedTuple):
     """Which accounts, in which order. Each filter holds any of its values; an empty text stands for "has none"."""
 
     score: str
@@ -110,7 +110,7 @@ SORTS: Mapping[str, Callable[[State, Account, str], SortValue]] = MappingProxyTy
 )
 
 
-class _Place:
+class _SortKey:
     """An account's place in the order: by value, those without one last, then by id."""
 
     __slots__ = ("account_id", "descending", "value")
@@ -118,7 +118,7 @@ class _Place:
     def __init__(self, value: SortValue, account_id: str, *, descending: bool) -> None:
         self.value, self.account_id, self.descending = value, account_id, descending
 
-    def __lt__(self, other: _Place) -> bool:
+    def __lt__(self, other: _SortKey) -> bool:
         if self.value == other.value:
             return self.account_id < other.account_id
         if self.value is None or other.value is None:
@@ -127,7 +127,7 @@ class _Place:
         return less != self.descending
 
 
-def page_of(state: State, wanted: Wanted, limit: int, cursor: str | None) -> Accounts:
+def page_of(state: State, wanted: ListQuery, limit: int, cursor: str | None) -> Accounts:
     """A page of accounts. Raises `CursorError`."""
     value_of, digest = SORTS[wanted.sort], wanted.digest()
     after = None
@@ -136,9 +136,9 @@ def page_of(state: State, wanted: Wanted, limit: int, cursor: str | None) -> Acc
         if begin.digest != digest:
             msg = "cursor: of another question; use the same filters and order, or leave it out to begin anew"
             raise CursorError(msg)
-        after = _Place(begin.value, begin.account_id, descending=wanted.descending)
+        after = _SortKey(begin.value, begin.account_id, descending=wanted.descending)
     places = [
-        _Place(value_of(state, account, wanted.score), account.account_id, descending=wanted.descending)
+        _SortKey(value_of(state, account, wanted.score), account.account_id, descending=wanted.descending)
         for account in _matching(state, wanted)
     ]
     try:
@@ -155,7 +155,7 @@ def page_of(state: State, wanted: Wanted, limit: int, cursor: str | None) -> Acc
     )
 
 
-def _matching(state: State, wanted: Wanted) -> Iterator[Account]:
+def _matching(state: State, wanted: ListQuery) -> Iterator[Account]:
     text = wanted.text.casefold()
     for key, account in state.accounts.items():
         score = account.scores.get(wanted.score)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from agents.board.state.alerts import state_of
 from agents.board.state.state import Account, State
-from agents.board.views.text import TELLING, move_words, silence_words
+from agents.board.views.text import SMALLEST_SHOWN, move_text, silence_text
 from agents.board.views.types import AlertView, MeasureDelta, Row, RowScore
 from schemas.outputs import Alert
 from schemas.topics import DAY_MS
@@ -36,7 +36,7 @@ class Move(NamedTuple):
 
     def words(self) -> str:
         """The move in a sentence."""
-        return move_words(self.delta, self.since, self.parts)
+        return move_text(self.delta, self.since, self.parts)
 
     def factors(self) -> list[MeasureDelta]:
         """The parts as the API has them."""
@@ -52,11 +52,11 @@ def delta_since(state: State, account: Account, score: str, time: int) -> float 
     """How far a score moved since a moment; None where there was none then, and of an account that is silent."""
     if is_silent(state, account):
         return None
-    line = account.lines.get(score)
+    series = account.series.get(score)
     now = account.scores[score].value
-    if line is None or not len(line):
+    if series is None or not len(series):
         return 0.0 if account.as_of <= time else None
-    then = line.at(time)
+    then = series.value_at(time)
     return None if then is None else now - then
 
 
@@ -67,17 +67,17 @@ def move_since(state: State, account: Account, score: str, time: int) -> Move | 
         return None
     sums: dict[int, list[float]] = {}
     since = account.as_of
-    trail = account.trails.get(score)
-    for step in trail.newest_first(time) if trail is not None else ():
+    history = account.histories.get(score)
+    for step in history.newest_first(time) if history is not None else ():
         for measure, before, after in step.factors:
             sums.setdefault(measure, []).append(after - before)
         if (step.to - step.from_) * delta > 0:
             since = step.time
     parts = [(state.tables.measures.text(measure), math.fsum(deltas)) for measure, deltas in sums.items()]
-    return Move(delta, since, settled(parts, delta))
+    return Move(delta, since, with_remainder(parts, delta))
 
 
-def settled(parts: Iterable[tuple[str, float]], delta: float) -> list[tuple[str, float]]:
+def with_remainder(parts: Iterable[tuple[str, float]], delta: float) -> list[tuple[str, float]]:
     """Parts by size without zeros, and what they leave of `delta` as one more."""
     found = [part for part in parts if part[1]]
     rest = delta - math.fsum(part for _, part in found)
@@ -91,22 +91,22 @@ _CLOSE = 1e-9
 
 def spark(account: Account, score: str) -> list[float | None]:
     """The score at `SPARKS` moments evenly over 30 days, the last one now."""
-    line, end = account.lines.get(score), account.as_of
+    series, end = account.series.get(score), account.as_of
     now = account.scores[score].value
-    if line is None or not len(line):
+    if series is None or not len(series):
         return [None] * (SPARKS - 1) + [now]
     step = _SPARK_MS / (SPARKS - 1)
-    found = [line.at(round(end - step * (SPARKS - 1 - place))) for place in range(SPARKS - 1)]
+    found = [series.value_at(round(end - step * (SPARKS - 1 - place))) for place in range(SPARKS - 1)]
     return [*(None if value is None else round(value, 1) for value in found), now]
 
 
 def reason(state: State, account: Account, score: str) -> str:
     """Why the score moved over the last 7 days, in a sentence; of a silent account, since when; else empty."""
     if is_silent(state, account):
-        return silence_words(account.as_of)
+        return silence_text(account.as_of)
     time = state.time - SPANS[REASON_SPAN]
     delta = delta_since(state, account, score, time)
-    if delta is None or abs(delta) < TELLING:
+    if delta is None or abs(delta) < SMALLEST_SHOWN:
         return ""
     move = move_since(state, account, score, time)
     return "" if move is None else move.words()

@@ -24,7 +24,7 @@ from agents.board.views.overall_types import (
     SourceStall,
 )
 from agents.board.views.rows import SPANS, alert_view, delta_since, move_since
-from agents.board.views.text import TELLING
+from agents.board.views.text import SMALLEST_SHOWN
 from agents.board.views.types import Filters, Named
 from schemas.topics import DAY_MS
 
@@ -62,13 +62,13 @@ def past_days(state: State) -> dict[str, OverTime]:
 
 def _past(state: State, score: str) -> OverTime:
     last = state.time // DAY_MS * DAY_MS
-    held = [account.lines.get(score) for account in state.accounts.values() if score in account.scores]
-    lines = [line for line in held if line is not None and len(line)]
-    first = min((next(line.points()).time for line in lines), default=state.time)
+    held = [account.series.get(score) for account in state.accounts.values() if score in account.scores]
+    lines = [series for series in held if series is not None and len(series)]
+    first = min((next(series.points()).time for series in lines), default=state.time)
     days = [day for day in range(last - (DAYS - 2) * DAY_MS, last + 1, DAY_MS) if first <= day < state.time]
     totals: dict[int, list[int]] = {}
-    for line in lines:
-        line.count_days(days, totals)
+    for series in lines:
+        series.count_days(days, totals)
     bands = {state.tables.bands.text(number): list(accumulate(steps)) for number, steps in totals.items()}
     return OverTime(days, {band: counts[: len(days)] for band, counts in bands.items()})
 
@@ -86,7 +86,7 @@ def _movers(state: State, score: str, held: list[Account], length: int) -> Mover
     moved = []
     for account in held:
         delta = delta_since(state, account, score, time)
-        if delta is not None and abs(delta) >= TELLING:
+        if delta is not None and abs(delta) >= SMALLEST_SHOWN:
             moved.append((delta, account.account_id))
     falling = heapq.nsmallest(MOVERS, (one for one in moved if one[0] < 0))
     rising = heapq.nsmallest(MOVERS, ((-delta, account) for delta, account in moved if delta > 0))
@@ -101,7 +101,7 @@ def _mover(state: State, account_id: str, score: str, time: int) -> Mover:
     move = move_since(state, account, score, time)
     assert move is not None  # it has moved since then
     profile = state.profiles.get(account_id)
-    band = account.lines[score].band_at(time)
+    band = account.series[score].band_at(time)
     return Mover(
         account_id=account_id,
         name=None if profile is None else profile.name,
@@ -135,7 +135,7 @@ def alerts_of(state: State) -> AlertSummary:
     )
 
 
-def stalled_of(state: State) -> list[SourceStall]:
+def idle_sources_of(state: State) -> list[SourceStall]:
     """Sources that have stalled, by the scores that say so."""
     counts = Counter(source for account in state.accounts.values() for source in account.stalled)
     return [SourceStall(source, count) for source, count in sorted(counts.items())]

@@ -13,9 +13,9 @@ from typing import Any
 from schemas.outputs import FactorChange
 from stream.explain.text import number, spoken
 
-TOLD = 3
+FACTORS_SHOWN = 3
 """So many factors of a move are told."""
-TELLING = 0.05
+SMALLEST_SHOWN = 0.05
 """Smaller deltas would read as 0."""
 LONGEST_TEXT = 60
 """Texts of events are cut to so many characters in a title."""
@@ -26,42 +26,42 @@ def points(delta: float) -> str:
     return f"{delta:+.1f}".removesuffix(".0")
 
 
-def day_words(time: int) -> str:
+def day_text(time: int) -> str:
     """A day as people say it: "Tuesday 24 Nov" (UTC)."""
     moment = datetime.fromtimestamp(time / 1000, UTC)
     return f"{moment:%A} {moment.day} {moment:%b}"
 
 
-def silence_words(time: int) -> str:
+def silence_text(time: int) -> str:
     """Since when nothing is known of an account: "no data since 4 Aug 2026" (UTC)."""
     moment = datetime.fromtimestamp(time / 1000, UTC)
     return f"no data since {moment.day} {moment:%b %Y}"
 
 
-def parts_words(parts: Sequence[tuple[str, float]]) -> str:
+def deltas_text(parts: Sequence[tuple[str, float]]) -> str:
     """The factors that tell most, largest first: "support tickets -8, product usage -6"."""
-    telling = [(measure, delta) for measure, delta in parts if abs(delta) >= TELLING]
+    telling = [(measure, delta) for measure, delta in parts if abs(delta) >= SMALLEST_SHOWN]
     telling.sort(key=lambda part: (-abs(part[1]), part[0]))
-    return ", ".join(f"{spoken(measure)} {points(delta)}" for measure, delta in telling[:TOLD])
+    return ", ".join(f"{spoken(measure)} {points(delta)}" for measure, delta in telling[:FACTORS_SHOWN])
 
 
-def move_words(delta: float, since: int, parts: Sequence[tuple[str, float]]) -> str:
+def move_text(delta: float, since: int, parts: Sequence[tuple[str, float]]) -> str:
     """Why a score moved since a moment; nothing where it did not."""
-    if abs(delta) < TELLING:
+    if abs(delta) < SMALLEST_SHOWN:
         return ""
-    begin = f"{points(delta)} since {day_words(since)}"
-    told = parts_words(parts)
+    begin = f"{points(delta)} since {day_text(since)}"
+    told = deltas_text(parts)
     return f"{begin}: {told}" if told else begin
 
 
-def change_words(before: float, after: float, band: str, factors: Sequence[FactorChange]) -> str:
+def change_text(before: float, after: float, band: str, factors: Sequence[FactorChange]) -> str:
     """One change: "-8 to 67.5, attention: support tickets -8"."""
     begin = f"{points(after - before)} to {number(round(after, 1))}, {band}"
-    told = parts_words([(factor.measure, factor.delta) for factor in factors])
+    told = deltas_text([(factor.measure, factor.delta) for factor in factors])
     return f"{begin}: {told}" if told else begin
 
 
-def event_words(topic: str, event: Mapping[str, Any]) -> str:
+def event_text(topic: str, event: Mapping[str, Any]) -> str:
     """What an input event was, in a few words; events of unknown form by their topic's name."""
     tell = _TITLES.get(topic)
     return (tell(event) if tell else "").strip() or f"{spoken(topic.replace('-', ' '))} event"

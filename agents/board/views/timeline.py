@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from agents.board.state.state import Account, State
 from agents.board.views.account import change_view
-from agents.board.views.inputs import Found, Raw
+from agents.board.views.inputs import RawEvent, SearchResult
 from agents.board.views.listing import decode_cursor, encode_cursor
 from agents.board.views.rows import alert_view
-from agents.board.views.text import event_words
+from agents.board.views.text import event_text
 from agents.board.views.types import Item, ItemKind, Timeline
 from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE
 from schemas.outputs import Alert
@@ -32,7 +32,7 @@ _SOURCES: dict[ItemKind, tuple[str, ...]] = {
 }
 
 
-class Place(Struct, array_like=True):
+class Position(Struct, array_like=True):
     """Where a page ended: nothing after `until` counts, what is known goes on behind `after`, inputs at `places`."""
 
     until: int
@@ -51,18 +51,18 @@ class _Entry(NamedTuple):
     identity: str
     offset: int
     item: Item
-    raw: Raw | None
+    raw: RawEvent | None
 
     def order(self) -> tuple[int, str, int]:
         """Sort key: newest first."""
         return -self.turn, self.identity, -self.offset
 
 
-def place_of(cursor: str | None, before: int | None) -> Place:
+def position_of(cursor: str | None, before: int | None) -> Position:
     """Where a page begins: where the one before ended, else at a moment (epoch ms). Raises `CursorError`."""
     if cursor is not None:
-        return decode_cursor(cursor, Place)
-    return Place(_EVER if before is None else before, None, {})
+        return decode_cursor(cursor, Position)
+    return Position(_EVER if before is None else before, None, {})
 
 
 def topics_of(kinds: frozenset[str]) -> list[str]:
@@ -73,8 +73,8 @@ def topics_of(kinds: frozenset[str]) -> list[str]:
 def page_of(
     state: State,
     account: Account,
-    place: Place,
-    found: Found,
+    place: Position,
+    found: SearchResult,
     *,
     limit: int,
     kinds: frozenset[str],
@@ -94,20 +94,20 @@ def page_of(
     more = any(places.values()) or len(known) > sum(entry.raw is None for entry in shown)
     return Timeline(
         items=sorted((entry.item for entry in shown), key=lambda item: -item.time),
-        next=encode_cursor(Place(place.until, after, places)) if more else None,
+        next=encode_cursor(Position(place.until, after, places)) if more else None,
         scanned=found.scanned,
         complete=len(ripe) >= limit or found.horizon == 0,
         problem=problem,
     )
 
 
-def _is_behind(entry: _Entry, place: Place) -> bool:
+def _is_behind(entry: _Entry, place: Position) -> bool:
     if entry.turn > place.until:
         return False
     return place.after is None or (-entry.turn, entry.identity) > place.after
 
 
-def _left(place: Place, found: Found, shown: list[_Entry]) -> tuple[tuple[int, str] | None, dict[str, int]]:
+def _left(place: Position, found: SearchResult, shown: list[_Entry]) -> tuple[tuple[int, str] | None, dict[str, int]]:
     """Where the next page goes on: behind the last of what is known, and at the records that were not shown."""
     behind = [(-entry.turn, entry.identity) for entry in shown if entry.raw is None]
     told = {(entry.raw.topic, entry.raw.offset) for entry in shown if entry.raw is not None}
@@ -118,7 +118,7 @@ def _left(place: Place, found: Found, shown: list[_Entry]) -> tuple[tuple[int, s
     return behind[-1] if behind else place.after, places
 
 
-def _events(records: list[Raw]) -> Iterator[_Entry]:
+def _events(records: list[RawEvent]) -> Iterator[_Entry]:
     """What was found, each with its turn."""
     turns: dict[str, int] = {}
     for raw in sorted(records, key=lambda raw: (raw.topic, raw.offset)):
@@ -130,8 +130,8 @@ def _known(state: State, account: Account, kinds: frozenset[str]) -> Iterator[_E
     """Score changes and alerts, in no order."""
     key = account.account_id
     if "score" in kinds:
-        for score, trail in account.trails.items():
-            for step in trail.newest_first():
+        for score, history in account.histories.items():
+            for step in history.newest_first():
                 view = change_view(state, key, score, step)
                 title = f"{score} {view.words}"
                 yield _Entry(step.time, f"s{view.id}", 0, Item(step.time, "score", CHANGES, title, view), None)
@@ -152,7 +152,7 @@ def _moments(alert: Alert) -> Iterator[tuple[int, str]]:
         yield alert.ends_at, "resolved"
 
 
-def _event_item(raw: Raw) -> Item:
+def _event_item(raw: RawEvent) -> Item:
     data = msgspec.json.decode(raw.value)
     kind: ItemKind = next(kind for kind, sources in _SOURCES.items() if raw.topic in sources)
-    return Item(raw.time, kind, raw.topic, event_words(raw.topic, data), data)
+    return Item(raw.time, kind, raw.topic, event_text(raw.topic, data), data)

@@ -294,7 +294,7 @@ class Snooze(Struct):
     until: int | str | None
 
 
-class Said(Struct, omit_defaults=True):
+class ControlReceipt(Struct, omit_defaults=True):
     """A control that was written to the topic `controls`."""
 
     id: str

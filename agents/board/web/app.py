@@ -26,16 +26,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.state.alerts import urgency
-from agents.board.state.board import KEPT_S, Board
+from agents.board.state.board import SUMMARY_TTL_S, Board
 from agents.board.state.state import Account
 from agents.board.views import account as one_account
 from agents.board.views import timeline
-from agents.board.views.inputs import Found, Inputs
-from agents.board.views.listing import SORTS, CursorError, Wanted, page_of
+from agents.board.views.inputs import Inputs, SearchResult
+from agents.board.views.listing import SORTS, CursorError, ListQuery, page_of
 from agents.board.views.rows import alert_view
 from agents.board.views.shadow import shadow_of
 from agents.board.views.summary import filters_of
-from agents.board.views.types import Alerts, Health, Said, SessionView, Snooze
+from agents.board.views.types import Alerts, ControlReceipt, Health, SessionView, Snooze
 from agents.board.web.auth import Access, Guard
 from agents.board.web.controls import AlertControl, Controls
 from agents.board.web.metrics import BoardMetrics
@@ -45,11 +45,11 @@ from agents.board.web.responses import (
     BadRequestError,
     MissingError,
     UnavailableError,
-    answer,
-    failure,
-    moment,
-    one_of,
-    whole,
+    choice_parameter,
+    error_response,
+    integer_parameter,
+    json_response,
+    time_parameter,
 )
 from agents.board.web.streaming import HEARTBEAT_S
 from agents.settings.settings import Settings
@@ -92,40 +92,42 @@ class Api:
             ("/healthz", self.health, "GET"),
             ("/metrics", self.metrics, "GET"),
         ]
-        return [Route(path, _plainly(handler), methods=[method]) for path, handler, method in paths]
+        return [Route(path, _errors_as_responses(handler), methods=[method]) for path, handler, method in paths]
 
     async def session(self, request: Request) -> Response:
         """Who is signed in."""
         user, mode = request.state.user, self._access.mode
-        return answer(SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S))
+        return json_response(SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S))
 
     async def summary(self, _request: Request) -> Response:
         """All accounts at a glance."""
-        return answer(self._board.summary())
+        return json_response(self._board.summary())
 
     async def filters(self, _request: Request) -> Response:
         """What lists can be filtered by."""
-        return answer(filters_of(self._board.state))
+        return json_response(filters_of(self._board.state))
 
     async def accounts(self, request: Request) -> Response:
         """A page of accounts."""
         query = request.query_params
-        wanted = Wanted(
+        wanted = ListQuery(
             score=self._score(request),
             bands=frozenset(query.getlist("band")),
             segments=frozenset(query.getlist("segment")),
             owners=frozenset(query.getlist("owner")),
             tiers=frozenset(query.getlist("tier")),
             text=query.get("q", ""),
-            alerts_open=one_of(query, "alerts", ("", "open"), "") == "open",
-            sort=one_of(query, "sort", list(SORTS), "score"),
-            descending=one_of(query, "order", ("asc", "desc"), "asc") == "desc",
+            alerts_open=choice_parameter(query, "alerts", ("", "open"), "") == "open",
+            sort=choice_parameter(query, "sort", list(SORTS), "score"),
+            descending=choice_parameter(query, "order", ("asc", "desc"), "asc") == "desc",
         )
-        return answer(page_of(self._board.state, wanted, whole(query, "limit", 50, 500), query.get("cursor")))
+        return json_response(
+            page_of(self._board.state, wanted, integer_parameter(query, "limit", 50, 500), query.get("cursor"))
+        )
 
     async def account(self, request: Request) -> Response:
         """Everything about one account."""
-        return answer(one_account.page_of(self._board.state, self._account(request), self._board.plan))
+        return json_response(one_account.page_of(self._board.state, self._account(request), self._board.plan))
 
     async def diff(self, request: Request) -> Response:
         """What moved a score between two moments."""
@@ -134,14 +136,14 @@ class Api:
         if score not in account.scores:
             msg = f"{account.account_id} has no score {score}"
             raise MissingError(msg)
-        until = moment(query.get("to"), "to")
-        after = moment(query.get("from"), "from")
+        until = time_parameter(query.get("to"), "to")
+        after = time_parameter(query.get("from"), "from")
         if after is None:
             after = (account.as_of if until is None else until) - DIFF_MS
         if until is not None and after > until:
             msg = "from: lies after to"
             raise BadRequestError(msg)
-        return answer(one_account.diff_of(self._board.state, account, score, after, until))
+        return json_response(one_account.diff_of(self._board.state, account, score, after, until))
 
     async def timeline(self, request: Request) -> Response:
         """The journey of an account, newest first."""
@@ -151,23 +153,23 @@ class Api:
         if not kinds <= frozenset(timeline.KINDS):
             msg = f"kinds: expected some of {','.join(timeline.KINDS)}"
             raise BadRequestError(msg)
-        place = timeline.place_of(query.get("cursor"), moment(query.get("before"), "before"))
-        topics, limit = timeline.topics_of(kinds), whole(query, "limit", 50, 200)
+        place = timeline.position_of(query.get("cursor"), time_parameter(query.get("before"), "before"))
+        topics, limit = timeline.topics_of(kinds), integer_parameter(query, "limit", 50, 200)
         problem = None
         try:
             found = await run_in_threadpool(
                 self._inputs.find, account.account_id, topics, place.places, place.until, limit
             )
         except UnavailableError as error:
-            problem, found = str(error), Found([], dict(place.places), 0, 0)
+            problem, found = str(error), SearchResult([], dict(place.places), 0, 0)
         state = self._board.state
-        return answer(timeline.page_of(state, account, place, found, limit=limit, kinds=kinds, problem=problem))
+        return json_response(timeline.page_of(state, account, place, found, limit=limit, kinds=kinds, problem=problem))
 
     async def alerts(self, request: Request) -> Response:
         """Open or past alerts of all accounts."""
         query, state = request.query_params, self._board.state
-        limit = whole(query, "limit", 200, 1_000)
-        if one_of(query, "status", ("open", "resolved"), "open") == "open":
+        limit = integer_parameter(query, "limit", 200, 1_000)
+        if choice_parameter(query, "status", ("open", "resolved"), "open") == "open":
             found = sorted(state.episodes.all_open(), key=urgency)
         else:
             found = list(state.episodes.latest_past())
@@ -179,13 +181,13 @@ class Api:
             and (not severities or alert.severity in severities)
             and (not owners or state.owner(alert.account_id) in owners)
         ]
-        return answer(Alerts([alert_view(state, alert) for alert in fitting[:limit]], len(fitting)))
+        return json_response(Alerts([alert_view(state, alert) for alert in fitting[:limit]], len(fitting)))
 
     async def shadow(self, request: Request) -> Response:
         """The candidate policy beside the live one."""
         query, state = request.query_params, self._board.state
         score = self._score(request) if "score" in query else None
-        return answer(shadow_of(state, score, whole(query, "limit", 100, 500)))
+        return json_response(shadow_of(state, score, integer_parameter(query, "limit", 100, 500)))
 
     async def stream(self, request: Request) -> Response:
         """Server-sent events of what changes."""
@@ -206,7 +208,7 @@ class Api:
             raise MissingError(msg)
         control = AlertControl(account.account_id, self._now(account), "acknowledge", rule, request.state.user)
         await run_in_threadpool(self._controls.send, control)
-        return answer(Said(control.id, control.time, control.by), 202)
+        return json_response(ControlReceipt(control.id, control.time, control.by), 202)
 
     async def snooze(self, request: Request) -> Response:
         """Mute an alert for a while, or no longer."""
@@ -220,23 +222,23 @@ class Api:
         if rule not in rules:
             msg = f"{account.account_id} has had no alert {rule}"
             raise MissingError(msg)
-        now, until = self._now(account), moment(body.until, "until")
+        now, until = self._now(account), time_parameter(body.until, "until")
         if until is not None and not now < until <= now + LONGEST_SNOOZE_MS:
             msg = f"until: expected a moment after {now} and at most 90 days later; null ends a snooze"
             raise BadRequestError(msg)
         ends = now if until is None else until
         control = AlertControl(account.account_id, now, "snooze", rule, request.state.user, until=ends)
         await run_in_threadpool(self._controls.send, control)
-        return answer(Said(control.id, control.time, control.by, until), 202)
+        return json_response(ControlReceipt(control.id, control.time, control.by, until), 202)
 
     async def openapi(self, _request: Request) -> Response:
         """The API as an OpenAPI document."""
-        return answer(self._document)
+        return json_response(self._document)
 
     async def health(self, _request: Request) -> Response:
         """Whether the board works."""
         problems = self._board.problems()
-        return answer(Health(not problems, problems), 503 if problems else 200)
+        return json_response(Health(not problems, problems), 503 if problems else 200)
 
     async def metrics(self, _request: Request) -> Response:
         """Figures for Prometheus."""
@@ -288,18 +290,18 @@ async def _body(request: Request, kind: type[_Kind]) -> _Kind | None:
         raise BadRequestError(msg) from error
 
 
-def _plainly(handler: Handler) -> Handler:
+def _errors_as_responses(handler: Handler) -> Handler:
     """Errors that a handler raises as answers."""
 
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
         except (BadRequestError, CursorError) as error:
-            return failure(400, str(error))
+            return error_response(400, str(error))
         except MissingError as error:
-            return failure(404, str(error.args[0]))
+            return error_response(404, str(error.args[0]))
         except UnavailableError as error:
-            return failure(503, str(error))
+            return error_response(503, str(error))
 
     return handle
 
@@ -320,7 +322,7 @@ class _RawPaths:
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = {404: "there is nothing here; see /openapi.json", 405: "not with this method; see /openapi.json"}
-    response = failure(error.status_code, words.get(error.status_code, error.detail))
+    response = error_response(error.status_code, words.get(error.status_code, error.detail))
     response.headers.update(error.headers or {})
     return response
 
@@ -344,7 +346,7 @@ def build_app(
 
     async def ticks() -> None:
         while True:
-            await asyncio.sleep(KEPT_S)
+            await asyncio.sleep(SUMMARY_TTL_S)
             board.tick()
 
     def watch(task: asyncio.Future[Any]) -> None:
@@ -353,7 +355,7 @@ def build_app(
             failed(error)
 
     @asynccontextmanager
-    async def life(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.ensure_future(one) for one in (ticks(), *([work()] if work is not None else []))]
         for task in tasks:
             task.add_done_callback(watch)
@@ -366,7 +368,7 @@ def build_app(
 
     app = Starlette(
         routes=[*api.routes(), *pages.routes(access)],
-        lifespan=life,
+        lifespan=lifespan,
         exception_handlers={HTTPException: _http_error},
     )
     return Guard(_RawPaths(app), access, is_open=pages.is_open, is_page=pages.is_page, sign_in=pages.sign_in_page(401))

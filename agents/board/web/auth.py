@@ -21,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agents.board.web.responses import failure
+from agents.board.web.responses import error_response
 from agents.settings.settings import Settings, SettingsError
 
 Mode = Literal["none", "token", "proxy"]
@@ -207,12 +207,14 @@ class Guard:
         headers, client = Headers(scope=scope), scope.get("client")
         address = client[0] if client else None
         if not self._access.knows_host(headers.get("host")) or len(headers.getlist("host")) > 1:
-            return failure(421, "this board does not answer to that name; add it to board_hosts (VITALS_BOARD_HOSTS)")
+            return error_response(
+                421, "this board does not answer to that name; add it to board_hosts (VITALS_BOARD_HOSTS)"
+            )
         user = self._access.user_of(headers, address)
         path, method = scope["path"], scope["method"]
         if user is None and not self._is_open(path):
             is_seen = self._is_page(path) and method in {"GET", "HEAD"}
-            return self._sign_in if is_seen else failure(401, _HOW_TO_SIGN_IN)
+            return self._sign_in if is_seen else error_response(401, _HOW_TO_SIGN_IN)
         refusal = _refusal(headers) if method in UNSAFE else None
         if refusal is not None:
             return refusal
@@ -229,11 +231,11 @@ _HOW_TO_SIGN_IN = "sign in, or send the token as `Authorization: Bearer TOKEN`"
 def _refusal(headers: Headers) -> Response | None:
     """Why a request may not change anything."""
     if not is_same_origin(headers):
-        return failure(403, "what changes something must come from this board's page or carry a bearer token")
+        return error_response(403, "what changes something must come from this board's page or carry a bearer token")
     length = headers.get("content-length", "0")
     is_counted = length.isascii() and length.isdecimal() and "transfer-encoding" not in headers
     if not is_counted or int(length) > LONGEST_BODY:
-        return failure(413, f"a body needs a Content-Length of at most {LONGEST_BODY} bytes")
+        return error_response(413, f"a body needs a Content-Length of at most {LONGEST_BODY} bytes")
     return None
 
 

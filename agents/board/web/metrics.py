@@ -34,7 +34,7 @@ class BoardMetrics(Collector):
         )
         yield GaugeMetricFamily("vitals_board_clients", "Open event streams.", value=board.streams.clients)
         yield CounterMetricFamily(
-            "vitals_board_resets", "Streams that could not be resumed and were reset.", value=board.hub.resets
+            "vitals_board_resets", "Streams that could not be resumed and were reset.", value=board.journal.resets
         )
         behind = GaugeMetricFamily(
             "vitals_board_behind_records", "Records that the board has not read yet.", labels=["topic"]

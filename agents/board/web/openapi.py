@@ -42,7 +42,10 @@ def _limit(default: int, most: int) -> Json:
 
 
 def _texts(*names: str) -> list[Json]:
-    return [_query(name, "any of these values; an empty value matches accounts without one", _TEXT, many=True) for name in names]
+    return [
+        _query(name, "any of these values; an empty value matches accounts without one", _TEXT, many=True)
+        for name in names
+    ]
 
 
 _LISTING = [
@@ -119,7 +122,7 @@ _ERRORS = {
 
 def document() -> Json:
     """Return the whole document, OpenAPI 3.1."""
-    types = [view for _, _, view, _, _ in _GETS] + [views.Snooze, views.Said, views.Health, views.ErrorView]
+    types = [view for _, _, view, _, _ in _GETS] + [views.Snooze, views.ControlReceipt, views.Health, views.ErrorView]
     refs, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema = dict(zip(types, refs, strict=True))
     error = schema[views.ErrorView]
@@ -129,7 +132,7 @@ def document() -> Json:
     }
     for path, summary, body in _POSTS:
         errors = [400, 403, 404, 413, 415, 503]
-        operation = _operation(summary, {202: schema[views.Said]}, [_ACCOUNT, _RULE], errors, error)
+        operation = _operation(summary, {202: schema[views.ControlReceipt]}, [_ACCOUNT, _RULE], errors, error)
         content = {"application/json": {"schema": {"type": "object"} if body is None else schema[body]}}
         paths[path] = {"post": {**operation, "requestBody": {"required": body is not None, "content": content}}}
     events = "Server-sent events: summary, account, gone, alert, heartbeat, reset"
@@ -157,7 +160,7 @@ def document() -> Json:
     }
 
 
-def _operation(  # noqa: PLR0913  what an operation of the document consists of
+def _operation(
     summary: str,
     good: dict[int, Json],
     parameters: list[Json],

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.web.auth import COOKIE, SESSION_S, Access
-from agents.board.web.responses import failure
+from agents.board.web.responses import error_response
 
 STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/accounts", "/alerts", "/shadow", "/processor")
@@ -80,7 +80,7 @@ class Pages:
         try:
             page = (self._folder / name).read_bytes()
         except FileNotFoundError:
-            return failure(missing, "this installation has no page; the API is at /openapi.json")
+            return error_response(missing, "this installation has no page; the API is at /openapi.json")
         page = page.replace(MESSAGE, html.escape(message).encode())
         return Response(page, status, media_type="text/html")
 
@@ -88,7 +88,7 @@ class Pages:
         try:
             fields = dict(parse_qsl((await request.body()).decode(errors="replace"), max_num_fields=MOST_FIELDS))
         except ValueError:
-            return failure(400, f"the form has at most {MOST_FIELDS} fields: name, token, next")
+            return error_response(400, f"the form has at most {MOST_FIELDS} fields: name, token, next")
         if not access.is_token(fields.get("token", "")):
             return self._html("sign-in.html", 401, _WRONG, missing=401)
         response = RedirectResponse(_own_path(fields.get("next", "/")), 303)

@@ -46,14 +46,14 @@ class UnavailableError(RuntimeError):
     """Not now; the message says why."""
 
 
-def answer(content: Any, status: int = 200) -> Response:
+def json_response(content: Any, status: int = 200) -> Response:
     """Content as JSON."""
     return Response(_encode(content), status, media_type="application/json")
 
 
-def failure(status: int, message: str) -> Response:
+def error_response(status: int, message: str) -> Response:
     """An error in the API's form."""
-    response = answer(ErrorView(Failure(CODES.get(status, "error"), message)), status)
+    response = json_response(ErrorView(Failure(CODES.get(status, "error"), message)), status)
     if status == UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == UNAUTHORIZED:
@@ -61,7 +61,7 @@ def failure(status: int, message: str) -> Response:
     return response
 
 
-def whole(query: QueryParams, name: str, default: int, most: int) -> int:
+def integer_parameter(query: QueryParams, name: str, default: int, most: int) -> int:
     """A number 1..most. Raises `BadRequestError`."""
     text = query.get(name)
     if text is None:
@@ -72,7 +72,7 @@ def whole(query: QueryParams, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def one_of(query: QueryParams, name: str, known: tuple[str, ...] | list[str], default: str) -> str:
+def choice_parameter(query: QueryParams, name: str, known: tuple[str, ...] | list[str], default: str) -> str:
     """One of a few words. Raises `BadRequestError`."""
     text = query.get(name, default)
     if text not in known:
@@ -81,7 +81,7 @@ def one_of(query: QueryParams, name: str, known: tuple[str, ...] | list[str], de
     return text
 
 
-def moment(text: str | int | None, name: str) -> int | None:
+def time_parameter(text: str | int | None, name: str) -> int | None:
     """Epoch ms of epoch ms or RFC 3339 with an offset. Raises `BadRequestError`."""
     if text is None:
         return None

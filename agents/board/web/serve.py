@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from agents.board.state.board import Board
 from agents.board.state.reader import Reader
-from agents.board.state.recorded import RecordingError, play
+from agents.board.state.recorded import RecordingError, replay
 from agents.board.views.inputs import KafkaInputs, NoInputs
 from agents.board.web.app import build_app
 from agents.board.web.auth import Access
@@ -63,8 +63,8 @@ def serve_recording(settings: Settings, plan: Plan | None, path: Path, *, follow
     """Serve what a file holds. Raises `SettingsError`, `RecordingError` and `BoardError`."""
     board = Board(plan)
     if not follow:
-        asyncio.run(play(path, board, follow=False))
-    work: Callable[[], Awaitable[None]] | None = (lambda: play(path, board, follow=True)) if follow else None
+        asyncio.run(replay(path, board, follow=False))
+    work: Callable[[], Awaitable[None]] | None = (lambda: replay(path, board, follow=True)) if follow else None
     make = partial(build_app, board, settings, controls=NoControls(), inputs=NoInputs(), pages=Pages(), work=work)
     return _run(make, settings)
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from sse_starlette import ServerSentEvent
 
-from agents.board.state.journal import Hub
+from agents.board.state.journal import Journal
 from agents.board.state.state import State
 from agents.board.views.overall_types import Summary
 from agents.board.views.rows import alert_view, row_of
@@ -76,10 +76,10 @@ def event(name: str, data: Any, identity: str | None = None) -> bytes:
 class Streams:
     """Makes a stream for each client."""
 
-    def __init__(self, hub: Hub, frames: Frames, heartbeat: Callable[[], Any]) -> None:
+    def __init__(self, journal: Journal, frames: Frames, heartbeat: Callable[[], Any]) -> None:
         """`heartbeat` gives the data of a heartbeat."""
         self.clients = 0
-        self._hub, self._frames, self._heartbeat = hub, frames, heartbeat
+        self._journal, self._frames, self._heartbeat = journal, frames, heartbeat
 
     def position_of(self, last_event_id: str | None) -> int | None:
         """The position that an id of ours stands for; None: of another run, or none at all."""
@@ -97,20 +97,20 @@ class Streams:
             self.clients -= 1
 
     async def _chunks(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
-        hub, wanted = self._hub, _wanted(accounts)
+        journal, wanted = self._journal, _wanted(accounts)
         position = self.position_of(last_event_id)
         yield ServerSentEvent(retry=RETRY_MS, sep="\n").encode()
         if position is None:
-            position = hub.position
+            position = journal.position
             reset = event("reset", {"reason": "restarted"}, self._id(position)) if last_event_id else b""
             yield reset + self._frames.frame(position, SUMMARY_KEY)
         beat_s = 0.0
         while True:
-            if not hub.can_resume(position):
-                position = hub.position
-                hub.resets += 1
+            if not journal.can_resume(position):
+                position = journal.position
+                journal.resets += 1
                 yield event("reset", {"reason": "too_far_behind"}, self._id(position))
-            changed, position = hub.since(position, CHUNK, wanted)
+            changed, position = journal.since(position, CHUNK, wanted)
             if changed:
                 yield b"".join([self._frames.frame(at, key) for at, key in changed])
             if time.monotonic() >= beat_s:

@@ -15,7 +15,7 @@ from agents.board.views.summary import filters_of
 from agents.board.views.types import MeasureDelta, Named
 from schemas.outputs import ScoreMessage, ScoreValue, ShadowMessage
 from schemas.topics import ALERTS, DAY_MS, SCORES, SHADOW
-from tests.driving.boards import NOON, alert, board_of, change, gone, journey, profile, score, shadow
+from tests.driving.boards import NOON, alert, board_of, change, profile, score, score_history, shadow, tombstone
 from tests.driving.engine import plan_of
 
 TWO_SCORES = """
@@ -49,7 +49,7 @@ def test_the_latest_score_and_profile_stand_in_the_row() -> None:
 
 
 def test_moves_count_back_from_the_newest_moment_of_all_accounts() -> None:
-    board = board_of(*journey("acme", 90.0, 80.0, 66.0), *journey("other", 50.0, end=NOON + 5 * DAY_MS))
+    board = board_of(*score_history("acme", 90.0, 80.0, 66.0), *score_history("other", 50.0, end=NOON + 5 * DAY_MS))
     health = row_of(board.state, board.state.accounts["acme"]).scores["health"]
     # acme ended five days ago: nothing moved since yesterday, and a week ago (from then) is two days before its end.
     assert health.change == {"1d": 0.0, "7d": -24.0, "30d": None}
@@ -60,11 +60,13 @@ def test_moves_count_back_from_the_newest_moment_of_all_accounts() -> None:
 
 
 def test_a_tombstone_takes_everything_of_an_account_with_it() -> None:
-    board = board_of(*journey("acme", 90.0, 30.0, end=NOON), alert("acme"), profile("acme", name="Acme"), gone("acme"))
+    board = board_of(
+        *score_history("acme", 90.0, 30.0, end=NOON), alert("acme"), profile("acme", name="Acme"), tombstone("acme")
+    )
     state = board.state
     assert state.accounts == {}
     assert list(state.episodes.all_open()) == []
-    board.take([score("acme", 50.0, NOON + 1)])
+    board.apply([score("acme", 50.0, NOON + 1)])
     assert page_of(state, state.accounts["acme"], None).scores["health"].changes == []
 
 
@@ -76,8 +78,8 @@ def test_what_belongs_to_an_account_without_a_score_is_dropped_once_all_is_read(
         alert("", "stalled:billing", ends_at=NOON + 1),
     )
     assert [one.account_id for one in board.state.episodes.latest_past()] == [""]
-    board.take([score("erased", 50.0)])
-    assert board.state.accounts["erased"].trails == {}
+    board.apply([score("erased", 50.0)])
+    assert board.state.accounts["erased"].histories == {}
     assert board.state.episodes.open_of("erased") == []
     assert board.state.episodes.past_of("resolved-and-erased") == []
 
@@ -96,7 +98,7 @@ def test_unreadable_records_are_counted_and_change_nothing() -> None:
 
 
 def test_bands_come_best_first_and_empty_ones_stay() -> None:
-    board = board_of(*journey("a", 20.0, 55.0, 90.0), *journey("b", 80.0))
+    board = board_of(*score_history("a", 20.0, 55.0, 90.0), *score_history("b", 80.0))
     assert board.state.bands("health") == ["healthy", "attention", "at-risk"]
     summary = board.summary().scores[0]
     assert summary.bands == [Named("healthy", 2), Named("attention", 0), Named("at-risk", 0)]
@@ -104,7 +106,7 @@ def test_bands_come_best_first_and_empty_ones_stay() -> None:
 
 def test_accounts_by_band_at_the_ends_of_days() -> None:
     # Noons of three days: a falls on the second, b appears on the third.
-    board = board_of(*journey("a", 90.0, 50.0, 50.5), *journey("b", 30.0))
+    board = board_of(*score_history("a", 90.0, 50.0, 50.5), *score_history("b", 30.0))
     over_time = board.summary().scores[0].over_time
     midnight = NOON + DAY_MS // 2
     assert over_time.days == [midnight - 2 * DAY_MS, midnight - DAY_MS, NOON]
@@ -112,8 +114,8 @@ def test_accounts_by_band_at_the_ends_of_days() -> None:
 
 
 def test_movers_are_the_largest_moves_of_each_span() -> None:
-    journeys = [journey(f"n{number}", 50.0, 50.0 - number) for number in range(1, 15)]
-    board = board_of(*(record for records in journeys for record in records), *journey("up", 50.0, 75.0))
+    journeys = [score_history(f"n{number}", 50.0, 50.0 - number) for number in range(1, 15)]
+    board = board_of(*(record for records in journeys for record in records), *score_history("up", 50.0, 75.0))
     movers = board.summary().scores[0].movers["1d"]
     assert [mover.account_id for mover in movers.falling] == [f"n{number}" for number in range(14, 4, -1)]
     (rising,) = movers.rising
@@ -148,7 +150,7 @@ def test_an_alert_said_again_after_its_end_opens_nothing() -> None:
     board = board_of(score("a", 80.0), fired, resolved, fired)
     assert board.state.episodes.open_of("a") == []
     assert len(board.state.episodes.past_of("a")) == 1
-    board.take([alert("a", starts_at=NOON + 9)])
+    board.apply([alert("a", starts_at=NOON + 9)])
     assert len(board.state.episodes.open_of("a")) == 1
 
 
@@ -159,7 +161,7 @@ def test_parents_and_children_find_each_other() -> None:
     parent = page_of(board.state, board.state.accounts["leaf"], None).parent
     assert parent is not None
     assert (parent.account_id, parent.scored) == ("root", True)
-    board.take([score("leaf", 40.0, NOON + 1)])
+    board.apply([score("leaf", 40.0, NOON + 1)])
     assert [child.account_id for child in page_of(board.state, board.state.accounts["root"], None).children] == ["twig"]
 
 
@@ -209,8 +211,8 @@ def test_an_account_that_nothing_has_moved_for_long_has_a_flat_past() -> None:
 def test_an_account_without_data_for_90_days_is_not_steady() -> None:
     board = board_of(
         score("kept", 60.0, NOON - 91 * DAY_MS),
-        *journey("silent", 70.0, 60.0, end=NOON - 91 * DAY_MS),
-        *journey("steady", 70.0, 60.0, end=NOON - 89 * DAY_MS),
+        *score_history("silent", 70.0, 60.0, end=NOON - 91 * DAY_MS),
+        *score_history("steady", 70.0, 60.0, end=NOON - 89 * DAY_MS),
         score("now", 60.0),
     )
     rows = {key: row_of(board.state, account).scores["health"] for key, account in board.state.accounts.items()}
@@ -223,15 +225,15 @@ def test_an_account_without_data_for_90_days_is_not_steady() -> None:
 def test_scores_of_the_boards_policy_are_known_before_any_account_has_them() -> None:
     plan = plan_of(TWO_SCORES)
     board = Board(plan)
-    board.settle()
+    board.finish_loading()
     assert [(one.name, one.bands, one.over_time.days) for one in board.summary().scores] == [
         ("worth", [], []),
         ("health", [], []),
     ]
-    board.take([score("a", 80.0)])  # of another policy: the board's own one is not in force
+    board.apply([score("a", 80.0)])  # of another policy: the board's own one is not in force
     assert board.state.score_names() == ["health"]
     message = ScoreMessage("b", NOON, 1, plan.label, None, {"health": ScoreValue(80.0, "good", [])})
-    board.take([Record(SCORES, b"b", msgspec.json.encode(message), NOON)])
+    board.apply([Record(SCORES, b"b", msgspec.json.encode(message), NOON)])
     assert board.state.score_names() == ["worth", "health"]
 
 
@@ -275,17 +277,17 @@ def test_the_stream_is_told_of_new_figures_until_it_has_them() -> None:
     board = board_of(score("a", 80.0))
     board.streams.clients = 1
     board.tick()
-    board.take([score("a", 30.0)])  # at once: the figures of before are still good enough
+    board.apply([score("a", 30.0)])  # at once: the figures of before are still good enough
     for is_due in (True, True):
-        before = board.hub.position
+        before = board.journal.position
         board.tick()
-        assert (board.hub.position > before) == is_due
+        assert (board.journal.position > before) == is_due
         assert board.summary().scores[0].bands[0] == Named("healthy", 1)
-    board._kept.until_s = 0.0
+    board._figures.until_s = 0.0
     for is_due in (True, False):
-        before = board.hub.position
+        before = board.journal.position
         board.tick()
-        assert (board.hub.position > before) == is_due
+        assert (board.journal.position > before) == is_due
         assert board.summary().scores[0].bands[-1] == Named("at-risk", 1)
 
 
@@ -302,7 +304,7 @@ def test_the_stream_is_told_when_what_the_broker_says_is_another() -> None:
         Checked([TopicCount("billing.dlq", 1)], [], NOON + 3),
         Checked([TopicCount("billing.dlq", 1)], [], NOON + 3, "the broker is away"),
     ):
-        before, board.checked = board.hub.position, checked
+        before, board.checked = board.journal.position, checked
         board.tick()
-        told.append(board.hub.position > before)
+        told.append(board.journal.position > before)
     assert told == [True, False, True, True, True]

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.board.state.state import State
-from agents.board.views.listing import SORTS, CursorError, Wanted, page_of
+from agents.board.views.listing import SORTS, CursorError, ListQuery, page_of
 from schemas.topics import DAY_MS
-from tests.driving.boards import NOON, alert, board_of, journey, profile, score
+from tests.driving.boards import NOON, alert, board_of, profile, score, score_history
 
-ALL = Wanted("health")
+ALL = ListQuery("health")
 
 
-def ids(state: State, wanted: Wanted, limit: int = 100) -> list[str]:
+def ids(state: State, wanted: ListQuery, limit: int = 100) -> list[str]:
     return [row.account_id for row in page_of(state, wanted, limit, None).items]
 
 
@@ -24,8 +24,8 @@ def state() -> State:
         profile("a", name="Zebra", owner="ann", tier="gold", arr=10.0),
         profile("b", name="apple", owner="bob"),
         profile("c", owner="ann", arr=5.0),
-        *journey("a", 50.0, 80.0),
-        *journey("b", 70.0, 30.0, end=NOON - DAY_MS // 2),
+        *score_history("a", 50.0, 80.0),
+        *score_history("b", 70.0, 30.0, end=NOON - DAY_MS // 2),
         score("c", 60.0, NOON - DAY_MS, segment="small"),
         score("d", 60.0, NOON - 40 * DAY_MS),
         alert("b"),
@@ -54,10 +54,10 @@ def state() -> State:
         (ALL._replace(text="ZEB"), "a"),
         (ALL._replace(text="bo"), "b"),
         (ALL._replace(alerts_open=True), "b"),
-        (Wanted("upsell"), ""),
+        (ListQuery("upsell"), ""),
     ],
 )
-def test_filters_and_order(state: State, wanted: Wanted, expected: str) -> None:
+def test_filters_and_order(state: State, wanted: ListQuery, expected: str) -> None:
     assert ids(state, wanted) == expected.split()
     assert page_of(state, wanted, 1, None).total == len(expected.split())
 
@@ -86,7 +86,7 @@ def test_an_account_that_stays_is_on_exactly_one_page(
         cursor = page.next
         if cursor is None:
             break
-        board.take(changes[:1])
+        board.apply(changes[:1])
         changes = changes[1:]
     for account in begin.keys() - later.keys():
         assert seen.count(account) == 1

@@ -18,7 +18,7 @@ from agents.board.web.auth import SESSION_S, Access
 from agents.board.web.pages import Pages
 from agents.cli.main import app
 from agents.settings.settings import SettingsError
-from tests.driving.boards import TOKEN, KeptControls, alert, board_of, client_of, score, settings
+from tests.driving.boards import TOKEN, RecordingControls, alert, board_of, client_of, score, settings
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -210,7 +210,7 @@ def test_only_known_names_are_answered(host: str, is_ours: bool) -> None:
     ],
 )
 def test_what_changes_something_must_come_from_our_page(headers: dict[str, str], status: int) -> None:
-    controls = KeptControls()
+    controls = RecordingControls()
     client = client_of(board_of(score("a", 30.0), alert("a")), controls)
     assert client.post(ACKNOWLEDGE, headers=headers).status_code == status
     assert len(controls.sent) == (status == 202)

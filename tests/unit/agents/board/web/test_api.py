@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.state.board import Board, Record
-from agents.board.views.inputs import Found, NoInputs
+from agents.board.views.inputs import NoInputs, SearchResult
 from agents.board.web.app import Api
 from agents.board.web.auth import Access
 from agents.board.web.controls import NoControls
@@ -29,14 +29,14 @@ from stream.policy.policy import parse_policy
 from tests.driving.boards import (
     NOON,
     TOKEN,
-    KeptControls,
+    RecordingControls,
     alert,
     board_of,
     change,
     client_of,
-    journey,
     profile,
     score,
+    score_history,
     shadow,
 )
 from tests.driving.boards import settings as settings_of
@@ -65,7 +65,7 @@ ROLLUP = {
 def filled() -> Board:
     return board_of(
         profile("acme", name="Acme <b>", owner="ann", tier="gold", arr=12.5, started_at="2025-01-01T00:00:00Z"),
-        *journey("acme", 90.0, 82.0, 30.0),
+        *score_history("acme", 90.0, 82.0, 30.0),
         alert("acme"),
         alert("acme", "old", ends_at=NOON + 5, severity="info"),
         alert("", "stalled:billing", severity="critical", labels={"source": "billing", "partition": "0"}),
@@ -112,9 +112,7 @@ def test_the_document_holds_for_an_account_that_is_there(case: Any) -> None:
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
-@pytest.mark.parametrize(
-    ("path", "media_type"), {"/api/stream": "text/event-stream", "/metrics": "text/plain"}.items()
-)
+@pytest.mark.parametrize(("path", "media_type"), {"/api/stream": "text/event-stream", "/metrics": "text/plain"}.items())
 def test_the_document_names_the_media_type_of_answers_that_are_not_json(path: str, media_type: str) -> None:
     operation = document()["paths"][path]["get"]
     assert list(operation["responses"]["200"]["content"]) == [media_type]
@@ -124,7 +122,9 @@ def test_the_document_has_every_route_of_the_api() -> None:
     board = board_of()
     loaded = settings_of()
     api = Api(board, loaded, Access.of(loaded), NoControls(), NoInputs())
-    routes = {(route.path, method.lower()) for route in api.routes() for method in route.methods or () if method != "HEAD"}
+    routes = {
+        (route.path, method.lower()) for route in api.routes() for method in route.methods or () if method != "HEAD"
+    }
     assert {(path, method) for path, item in document()["paths"].items() for method in item} == routes
 
 
@@ -160,7 +160,7 @@ def test_a_board_with_the_policy_explains() -> None:
     factors = [Factor("product_usage", 8.0, 80.0, 1.0, 60.0)]
     values = {"health": ScoreValue(60.0, "attention", factors)}
     message = ScoreMessage("acme", NOON, 1, board.plan.label, None, values)
-    board.take([Record(SCORES, b"acme", msgspec.json.encode(message), NOON)])
+    board.apply([Record(SCORES, b"acme", msgspec.json.encode(message), NOON)])
     explanation = client_of(board).get("/api/accounts/acme").json()["scores"]["health"]["explanation"]
     assert explanation["next_band"] == "healthy"
     assert explanation["missing_points"] == 10.0
@@ -198,7 +198,7 @@ def test_methods_that_are_not_there_are_told_in_the_same_form() -> None:
 
 
 def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in() -> None:
-    controls = KeptControls()
+    controls = RecordingControls()
     given: dict[str, Any] = {"time": "event"}
     client = client_of(filled(), controls, **given)
     answer = client.post("/api/accounts/acme/alerts/low/acknowledge", headers=SAME)
@@ -217,7 +217,7 @@ def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in(
 
 
 def test_of_what_is_said_at_one_moment_the_later_word_has_the_greater_id() -> None:
-    controls = KeptControls()
+    controls = RecordingControls()
     client = client_of(filled(), controls, time="event")  # every control is just after the account's latest
     for until in (NOON + DAY_MS, None) * 8:
         client.post("/api/accounts/acme/alerts/low/snooze", headers=SAME, json={"until": until})
@@ -238,7 +238,7 @@ def test_of_what_is_said_at_one_moment_the_later_word_has_the_greater_id() -> No
     ],
 )
 def test_a_snooze_ends_within_90_days(until: object, status: int, ends: int | None) -> None:
-    controls = KeptControls()
+    controls = RecordingControls()
     client = client_of(filled(), controls, time="event")
     answer = client.post("/api/accounts/acme/alerts/low/snooze", headers=SAME, json={"until": until})
     assert answer.status_code == status
@@ -277,7 +277,7 @@ def test_figures_for_prometheus_name_no_account() -> None:
 class Away:
     """Inputs of a broker that is away."""
 
-    def find(self, *_: Any) -> Found:
+    def find(self, *_: Any) -> SearchResult:
         msg = "the broker is away"
         raise UnavailableError(msg)
 
@@ -286,6 +286,6 @@ class Away:
 
 
 def test_without_the_broker_a_time_line_shows_what_is_known() -> None:
-    line = client_of(filled(), inputs=Away()).get("/api/accounts/acme/timeline").json()
-    assert line["problem"] == "the broker is away"
-    assert {item["kind"] for item in line["items"]} == {"score", "alert"}
+    timeline = client_of(filled(), inputs=Away()).get("/api/accounts/acme/timeline").json()
+    assert timeline["problem"] == "the broker is away"
+    assert {item["kind"] for item in timeline["items"]} == {"score", "alert"}

@@ -56,11 +56,11 @@ def test_an_error_of_the_reading_thread_ends_the_reader() -> None:
 
 
 def test_an_error_in_taking_records_ends_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    def take(_self: Board, _records: object) -> None:
+    def apply(_self: Board, _records: object) -> None:
         msg = "a bug"
         raise KeyError(msg)
 
-    monkeypatch.setattr(Board, "take", take)
+    monkeypatch.setattr(Board, "apply", apply)
     with pytest.raises(KeyError, match="a bug"):
         asyncio.run(asyncio.wait_for(Reader(settings(), Board()).run(Consumer({})), 10))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 DAY_MS = 86_400_000
 NOW_MS = 1_795_305_600_000
 """2026-11-22 00:00 UTC."""
-POLICY = "made-up@0123456789abcdef"
+POLICY = "synthetic@0123456789abcdef"
 Record = tuple[str, str, dict | None, int]
 
 
