@@ -54,7 +54,7 @@ def go_to(page: Page, address: str) -> None:
 def follow(page: Page, link: Locator, path: str) -> None:
     """Click a link of the page and wait for the view at `path`.
 
-    The script of the page changes the address and marks `main` as busy in one step, so the previous view does not match.
+    The page changes the address and marks `main` as busy in one step, so the previous view does not match.
     """
     link.click()
     page.wait_for_url(lambda url: urlsplit(url).path == path)
@@ -65,8 +65,8 @@ def follow(page: Page, link: Locator, path: str) -> None:
 def chromium() -> Iterator[Browser]:
     """A browser for one file of tests.
 
-    Playwright's client leaves its event loop running in this thread until it is closed. It is closed after each file, so
-    that the tests of other files in the same process can call `asyncio.run`.
+    Playwright's client leaves its event loop running in this thread until it is closed. It is closed after each file,
+    so that the tests of other files in the same process can call `asyncio.run`.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=tool("chromium"))

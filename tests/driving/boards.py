@@ -105,7 +105,7 @@ def board_of(*records: Record) -> Board:
     board = Board()
     board.apply(records)
     for progress in board.progress.values():
-        progress.there = True
+        progress.exists = True
     board.finish_loading()
     return board
 

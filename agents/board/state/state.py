@@ -1,7 +1,7 @@
-"""What the board knows: the latest of every account, its line, what moved it, its alerts.
+"""The state of a board: the latest score of every account, its series, its changes, its alerts.
 
-Owns the reading of output records into memory, whose bounds are stated where they are set. Knows no broker and no
-clock. Touched by the event loop alone: fed by `agents.board.state.reader`, read by everything that answers.
+Owns the decoding of output records into memory; each bound of memory is a constant with its size. Knows no broker and
+no clock. Only the event loop uses it: `agents.board.state.reader` applies records, views read.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMe
 from schemas.topics import ALERTS, CHANGES, ROLLUPS, SCORES, SHADOW
 
 TOPICS = (SCORES, PROFILE_SOURCE, ALERTS, CHANGES, ROLLUPS, SHADOW)
-"""What a board reads; the last two may lack."""
+"""Topics that a board reads; the last two may be missing."""
 OPTIONAL = frozenset({ROLLUPS, SHADOW})
 CHANGES_IN_ALL = 1_000_000
 MOST_CHANGES, FEWEST_CHANGES = 200, 20
-"""An account keeps so many changes a score: `CHANGES_IN_ALL` shared among all, within these limits."""
+"""Changes in a history: `CHANGES_IN_ALL` shared by all histories, within these limits."""
 MOST_UNSCORED = 100_000
-"""Accounts whose changes were read before their score."""
+"""Accounts whose changes were read before their score, at most."""
 
 OnChange = Callable[[str], None]
-"""Is told the key of what changed: see `account_key`, `alert_key`."""
+"""Called with the key of what changed: see `account_key` and `alert_key`."""
 
 
 def account_key(account: str) -> str:
-    """What the stream calls an account."""
+    """The key of an account in the journal."""
     return f"a{account}"
 
 
 def alert_key(alert: Alert) -> str:
-    """What the stream calls an episode: its account, fingerprint and partition."""
+    """The key of an episode in the journal: fingerprint, partition and account."""
     fingerprint, partition = key_of(alert)
     return f"e{fingerprint}/{partition}/{alert.account_id}"
 
 
 class CurrentScore:
-    """One score as it stands."""
+    """The latest value of one score."""
 
     __slots__ = ("band", "confidence", "value")
 
     def __init__(self, value: float, band: str, confidence: float) -> None:
-        """Keep."""
+        """Store the values."""
         self.value, self.band, self.confidence = value, band, confidence
 
 
 class Account:
-    """One account that has a score. `raw` is its latest record of `health.scores` as it came."""
+    """One account that has a score. `raw` is its latest record of `health.scores`, not decoded."""
 
     __slots__ = (
         "account_id",
@@ -75,7 +75,7 @@ class Account:
     )
 
     def __init__(self, account_id: str) -> None:
-        """Empty, until a message is taken."""
+        """Create an account without scores; `update` sets them."""
         self.account_id = account_id
         self.as_of = 0
         self.revision = -1
@@ -91,7 +91,7 @@ class Account:
         self.histories: dict[str, ChangeHistory] = {}
 
     def update(self, message: ScoreMessage, raw: bytes) -> None:
-        """The account's latest score."""
+        """Apply the latest record of `health.scores`."""
         self.as_of, self.revision, self.policy = message.as_of, message.revision, message.policy
         self.segment, self.parent_id = message.segment, message.parent_id
         self.catching_up, self.override = message.catching_up, message.override
@@ -108,12 +108,12 @@ class Account:
 
 
 class Shadow:
-    """What a candidate policy says of an account."""
+    """The scores and alerts of an account by a candidate policy."""
 
     __slots__ = ("alerts", "as_of", "policy", "scores")
 
     def __init__(self, message: ShadowMessage) -> None:
-        """Keep what is compared."""
+        """Store what is compared with the live policy."""
         self.as_of, self.policy = message.as_of, message.policy
         self.scores = {name: ShortScore(score.value, score.band) for name, score in message.scores.items()}
         self.alerts = tuple(message.alerts)
@@ -128,10 +128,10 @@ _shadows = msgspec.json.Decoder(ShadowMessage)
 
 
 class State:
-    """Everything that was read; `take` a record at a time, in the order of each partition."""
+    """Everything that was read. Call `apply` with each record, in the order of each partition."""
 
     def __init__(self, policy: str = "", scores: Sequence[str] = ()) -> None:
-        """Empty. `scores` are the names of the board's own `policy` (its label), in its order."""
+        """Create an empty state. `policy` is the label of the board's own policy, `scores` its scores in order."""
         self._own, self._own_scores = policy, tuple(scores)
         self._policies: set[str] = set()
         self.accounts: dict[str, Account] = {}
@@ -142,11 +142,11 @@ class State:
         self.episodes = Episodes()
         self.tables = NameTables()
         self.unreadable: Counter[str] = Counter()
-        """Records that are not what this version publishes, by topic."""
+        """Records that could not be decoded, by topic."""
         self.time = 0
         """The newest `as_of` of any account, epoch ms."""
         self.version = 0
-        """Grows whenever something changed."""
+        """Grows with every record."""
         self.on_change: OnChange = _ignore
         self._bands: dict[str, dict[str, tuple[float, int]]] = {}
         self._unscored: dict[str, dict[str, tuple[Series, ChangeHistory]]] = {}
@@ -162,7 +162,7 @@ class State:
         )
 
     def apply(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record; what can not be read is counted and left out."""
+        """Apply one record. A record that cannot be decoded is counted and skipped."""
         try:
             self._apply_by_topic[topic]((key or b"").decode(), value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -171,39 +171,39 @@ class State:
             self.version += 1
 
     def drop_unscored(self) -> None:
-        """All topics were read to their end: what belongs to accounts without a score (erased ones) is dropped."""
+        """Drop changes and alerts of accounts without a score, which were erased. Call it when all topics are read."""
         self._unscored.clear()
         for account in self.episodes.accounts() - self.accounts.keys() - {""}:
-            self.episodes.forget(account)
+            self.episodes.drop(account)
 
     def score_names(self) -> list[str]:
-        """Every score: those of the board's own policy, while it is in force or nothing is scored yet, then others."""
+        """Every score, first those of the board's own policy if accounts are scored by it or none has a score yet."""
         own = self._own_scores if not self.accounts or self._own in self._policies else ()
         return [*own, *(name for name in self._bands if name not in own)]
 
     def bands(self, score: str) -> list[str]:
-        """The bands of a score that were seen, best first: by the mean of the scores in them."""
-        known = self._bands.get(score, {})
-        return sorted(known, key=lambda band: (-known[band][0] / known[band][1], band))
+        """The bands of a score that were read, best first: in the order of the mean score in them."""
+        sums = self._bands.get(score, {})
+        return sorted(sums, key=lambda band: (-sums[band][0] / sums[band][1], band))
 
     def profile_name(self, account: str) -> str | None:
-        """What people call an account, if a profile says it."""
+        """The name of an account, if its profile has one."""
         profile = self.profiles.get(account)
         return None if profile is None else profile.name
 
     def owner(self, account: str) -> str:
-        """Whose account it is, empty where no profile says it."""
+        """The owner of an account, empty if its profile has none."""
         profile = self.profiles.get(account)
         return "" if profile is None else profile.owner or ""
 
     def changes_limit(self) -> int:
-        """How many changes a score of an account keeps."""
+        """The present limit of changes in a history."""
         shares = max(len(self.accounts) * max(len(self._bands), 1), 1)
         return min(max(CHANGES_IN_ALL // shares, FEWEST_CHANGES), MOST_CHANGES)
 
     def _score(self, key: str, value: bytes | None) -> None:
         if value is None:
-            self._forget(key)
+            self._drop_account(key)
             return
         message = _scores.decode(value)
         account = self.accounts.get(key)
@@ -222,16 +222,16 @@ class State:
         self.time = max(self.time, message.as_of)
         self.on_change(account_key(key))
 
-    def _forget(self, key: str) -> None:
+    def _drop_account(self, key: str) -> None:
         account = self.accounts.pop(key, None)
         self._unscored.pop(key, None)
         if account is not None:
             self._remove_from_parent(account)
-            self.episodes.forget(key)
+            self.episodes.drop(key)
             self.on_change(account_key(key))
 
     def _remove_from_parent(self, account: Account) -> None:
-        """The account is no longer a child of its parent."""
+        """Remove the account from the children of its parent."""
         siblings = self.children.get(account.parent_id or "")
         if siblings is not None and account.parent_id is not None:
             siblings.discard(account.account_id)
@@ -257,23 +257,23 @@ class State:
             self.on_change(account_key(change.account_id))
 
     def _series_and_history(self, key: str, score: str) -> tuple[Series, ChangeHistory]:
-        """Of an account without a score yet they are kept until its score comes, which is another topic's record."""
+        """The series and history of a score. Scores are in another topic, so an account may not have its score yet."""
         account = self.accounts.get(key)
         if account is None:
-            early = self._unscored.setdefault(key, {})
+            waiting = self._unscored.setdefault(key, {})
             if len(self._unscored) > MOST_UNSCORED:
                 del self._unscored[next(iter(self._unscored))]
-            if score not in early:
-                early[score] = (Series(), ChangeHistory())
-            return early[score]
+            if score not in waiting:
+                waiting[score] = (Series(), ChangeHistory())
+            return waiting[score]
         if score not in account.histories:
             account.series[score], account.histories[score] = Series(), ChangeHistory()
         return account.series[score], account.histories[score]
 
     def _add_to_band(self, score: str, band: str, value: float) -> None:
-        known = self._bands.setdefault(score, {})
-        total, count = known.get(band, (0.0, 0))
-        known[band] = (total + value, count + 1)
+        sums = self._bands.setdefault(score, {})
+        total, count = sums.get(band, (0.0, 0))
+        sums[band] = (total + value, count + 1)
 
     def _alert(self, _key: str, value: bytes | None) -> None:
         if value is None:
@@ -311,4 +311,4 @@ class State:
 
 
 def _ignore(_key: str) -> None:
-    """Nobody listens."""
+    """No stream yet."""

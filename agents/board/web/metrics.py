@@ -1,4 +1,4 @@
-"""Figures of a board for Prometheus.
+"""Metrics of a board for Prometheus.
 
 Owns their names. No label holds an account id. Called by `agents.board.web.app`.
 """
@@ -15,16 +15,16 @@ from agents.board.state.board import Board
 
 
 class BoardMetrics(Collector):
-    """Reads a board whenever it is asked."""
+    """Collects the metrics of a board."""
 
     def __init__(self, board: Board) -> None:
-        """Bind to one board, in a registry of its own."""
+        """Register in a registry of its own."""
         self._board = board
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Every figure as it is now."""
+        """The present value of every metric."""
         board = self._board
         yield GaugeMetricFamily(
             "vitals_board_ready", "1 once the board has read all topics, else 0.", value=float(board.ready)

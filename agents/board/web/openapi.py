@@ -1,6 +1,6 @@
 """The OpenAPI document of the board's API.
 
-Owns the list of paths, their parameters and their errors; msgspec makes the schemas of bodies from `agents.board.views`.
+Owns the list of paths, their parameters and errors. msgspec makes the schemas of bodies from `agents.board.views`.
 Pure. Called by `agents.board.web.app`. Tests send requests made from this document to the real application.
 """
 
@@ -136,8 +136,12 @@ def document() -> Json:
         content = {"application/json": {"schema": {"type": "object"} if body is None else schema[body]}}
         paths[path] = {"post": {**operation, "requestBody": {"required": body is not None, "content": content}}}
     events = "Server-sent events: summary, account, gone, alert, heartbeat, reset"
-    paths["/api/stream"] = {"get": _operation(events, {200: _TEXT}, _STREAM, [400], error, "text/event-stream")}
-    paths["/metrics"] = {"get": _operation("Metrics for Prometheus", {200: _TEXT}, [], [], error, "text/plain")}
+    paths["/api/stream"] = {
+        "get": _operation(events, {200: _TEXT}, _STREAM, [400], error, media_type="text/event-stream")
+    }
+    paths["/metrics"] = {
+        "get": _operation("Metrics for Prometheus", {200: _TEXT}, [], [], error, media_type="text/plain")
+    }
     paths["/openapi.json"] = {"get": _operation("This document", {200: {"type": "object"}}, [], [], error)}
     health = _operation("Whether the board works", {200: schema[views.Health], 503: schema[views.Health]}, [], [], {})
     paths["/healthz"] = {"get": {**health, "security": []}}
@@ -166,6 +170,7 @@ def _operation(
     parameters: list[Json],
     errors: list[int],
     error: Json,
+    *,
     media_type: str = "application/json",
 ) -> Json:
     responses = {

@@ -79,6 +79,6 @@ def test_a_topic_that_was_read_before_the_others_were_is_read_on() -> None:
     busy = [NOON - count + at for at in range(count)]
     inputs = KafkaInputs(settings())
     inputs._consumer = Consumer({"billing": busy, "surveys": [NOON - 10_000_000]})
-    found = inputs.find("acme", ["billing", "surveys"], {}, NOON, count)
-    assert sorted(raw.time for raw in found.records if raw.topic == "billing") == busy
-    assert found.places == {"billing": 0, "surveys": 0}
+    result = inputs.find("acme", ["billing", "surveys"], {}, NOON, count)
+    assert sorted(raw.time for raw in result.records if raw.topic == "billing") == busy
+    assert result.offsets == {"billing": 0, "surveys": 0}

@@ -1,4 +1,4 @@
-"""Lists of accounts: filters, order, and cursors that hold while data changes."""
+"""Lists of accounts: filters, order, and cursors that stay valid while data changes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.driving.boards import NOON, alert, board_of, profile, score, score_hi
 ALL = ListQuery("health")
 
 
-def ids(state: State, wanted: ListQuery, limit: int = 100) -> list[str]:
-    return [row.account_id for row in page_of(state, wanted, limit, None).items]
+def ids(state: State, query: ListQuery, limit: int = 100) -> list[str]:
+    return [row.account_id for row in page_of(state, query, limit, None).items]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def state() -> State:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("query", "expected"),
     [
         (ALL, "b c d a"),
         (ALL._replace(descending=True), "a c d b"),
@@ -57,9 +57,9 @@ def state() -> State:
         (ListQuery("upsell"), ""),
     ],
 )
-def test_filters_and_order(state: State, wanted: ListQuery, expected: str) -> None:
-    assert ids(state, wanted) == expected.split()
-    assert page_of(state, wanted, 1, None).total == len(expected.split())
+def test_filters_and_order(state: State, query: ListQuery, expected: str) -> None:
+    assert ids(state, query) == expected.split()
+    assert page_of(state, query, 1, None).total == len(expected.split())
 
 
 @given(
@@ -69,18 +69,18 @@ def test_filters_and_order(state: State, wanted: ListQuery, expected: str) -> No
     st.booleans(),
     st.sampled_from(sorted(SORTS)),
 )
-def test_an_account_that_stays_is_on_exactly_one_page(
+def test_an_account_whose_value_does_not_change_is_on_exactly_one_page(
     begin: dict[str, float], later: dict[str, float], limit: int, descending: bool, sort: str
 ) -> None:
-    # Scores only: what else is sorted by stays the same, except for the moment.
+    # Only scores change: everything else that lists are sorted by stays the same, except for the time.
     sort = "score" if sort == "as_of" else sort
     board = board_of(*(score(account, value) for account, value in begin.items()))
-    wanted = ALL._replace(sort=sort, descending=descending)
+    query = ALL._replace(sort=sort, descending=descending)
     changes = [score(account, value) for account, value in later.items()]
     seen: list[str] = []
     cursor = None
     while True:
-        page = page_of(board.state, wanted, limit, cursor)
+        page = page_of(board.state, query, limit, cursor)
         assert len(page.items) <= limit
         seen += [row.account_id for row in page.items]
         cursor = page.next
@@ -93,12 +93,12 @@ def test_an_account_that_stays_is_on_exactly_one_page(
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "not base64!", "k7A", "é", "kwECAw"])
-def test_a_cursor_that_is_none_is_refused(state: State, cursor: str) -> None:
+def test_a_text_that_is_no_cursor_is_refused(state: State, cursor: str) -> None:
     with pytest.raises(CursorError):
         page_of(state, ALL, 1, cursor)
 
 
-def test_a_cursor_of_another_question_is_refused(state: State) -> None:
+def test_a_cursor_of_another_query_is_refused(state: State) -> None:
     cursor = page_of(state, ALL, 1, None).next
-    with pytest.raises(CursorError, match="another question"):
+    with pytest.raises(CursorError, match="another query"):
         page_of(state, ALL._replace(descending=True), 1, cursor)

@@ -29,13 +29,13 @@ class Log:
         self._topics, self._block = topics, block
 
     def find(
-        self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int
+        self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
     ) -> SearchResult:
         del limit
         records, ends, horizon, scanned = [], {}, 0, 0
         for topic in topics:
             times = self._topics.get(topic, ())
-            end = places.get(topic, len(times))
+            end = offsets.get(topic, len(times))
             first = max(end - self._block, 0)
             for offset in range(first, end):
                 if times[offset] <= until:
@@ -52,10 +52,10 @@ class Log:
 
 
 def page(inputs: Inputs, before: int | None = None, cursor: str | None = None, **given: Any) -> Timeline:
-    account, place = BOARD.state.accounts["acme"], position_of(cursor, before)
+    account, position = BOARD.state.accounts["acme"], position_of(cursor, before)
     kinds, limit = frozenset(given.pop("kinds", KINDS)), given.pop("limit", 50)
-    found = inputs.find("acme", topics_of(kinds), place.places, place.until, limit)
-    return page_of(BOARD.state, account, place, found, limit=limit, kinds=kinds)
+    result = inputs.find("acme", topics_of(kinds), position.offsets, position.until, limit)
+    return page_of(BOARD.state, account, position, result, limit=limit, kinds=kinds)
 
 
 def test_everything_stands_in_one_order_newest_first() -> None:

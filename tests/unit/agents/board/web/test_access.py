@@ -127,7 +127,7 @@ def test_a_wrong_token_in_the_form_is_told_and_sets_nothing(pages: Pages) -> Non
     answer = guarded(pages).post("/sign-in", data={"token": "wrong", "name": "<b>"}, headers=SAME)
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers
-    assert "not the token" in answer.text
+    assert "The token is wrong" in answer.text
 
 
 def test_a_form_of_too_many_fields_is_refused(pages: Pages) -> None:

@@ -80,7 +80,7 @@ def test_an_error_of_the_ticks_ends_the_board(monkeypatch: pytest.MonkeyPatch, t
         msg = "a bug"
         raise KeyError(msg)
 
-    monkeypatch.setattr(app, "KEPT_S", 0)
+    monkeypatch.setattr(app, "SUMMARY_TTL_S", 0)
     monkeypatch.setattr(Board, "tick", tick)
     path = tmp_path / "records.jsonl"
     path.touch()
