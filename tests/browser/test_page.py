@@ -120,7 +120,7 @@ def test_an_account_with_an_odd_id_is_reached_from_its_row(board: Board, open_pa
 
 def test_a_search_for_markup_is_text_too(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&owner=%22%3E%3Cscript%3E")
-    expect(page.locator(".empty strong").last).to_have_text("No account fits.")
+    expect(page.locator(".empty strong").last).to_have_text("No account matches.")
 
 
 # Why this account?
@@ -140,7 +140,7 @@ def test_an_account_tells_what_moved_it_and_what_to_doubt(board: Board, open_pag
         ["From83.5", "support tickets−50.033.5", "product usage+1.535.0", "To35.0"]  # noqa: RUF001  a minus
     )
     page.locator(".quick button", has_text="1 day").click()
-    expect(page.locator(".between")).to_contain_text("Nothing moved it.")
+    expect(page.locator(".between")).to_contain_text("No change.")
 
 
 def test_two_moments_can_be_chosen_by_keyboard_and_stay_in_the_address(board: Board, open_page: OpenPage) -> None:
@@ -164,7 +164,7 @@ def test_a_span_of_the_line_is_chosen_by_dragging(board: Board, open_page: OpenP
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 60, steps=5)
     page.mouse.up()
     # From 60 days ago to 42 days ago nothing was published.
-    expect(page.locator(".between")).to_contain_text("Nothing moved it.")
+    expect(page.locator(".between")).to_contain_text("No change.")
     assert "from=" in page.url
 
 
@@ -266,7 +266,7 @@ def test_the_table_is_used_without_a_mouse(board: Board, open_page: OpenPage) ->
     page.keyboard.press("u")
     expect(page.locator("h1")).to_have_text("Who needs me now?")
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("next, previous account")
+    expect(page.get_by_role("dialog")).to_contain_text("next or previous account")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
 
@@ -331,7 +331,7 @@ def test_a_board_without_accounts_says_what_will_come_and_shows_it_when_it_does(
         empty.add([profile("first", "First"), score("first", 42.0)])
         expect(page.locator("tr[data-id=first] .value")).to_have_text("42.0")
         go_to(page, f"{nobody.url}/shadow")
-        expect(page.locator(".empty strong")).to_have_text("No policy runs in the shadow.")
+        expect(page.locator(".empty strong")).to_have_text("No candidate policy is running.")
         page.close()
 
 

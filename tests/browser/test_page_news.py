@@ -51,13 +51,13 @@ def test_the_shadow_is_followed_from_its_begin_to_its_end(
     page = open_page(f"{board.url}/")
     follow(page, page.get_by_role("link", name="Shadow"), "/shadow")  # the view has the focus then
     empty = page.locator(".empty strong")
-    expect(empty).to_have_text("No policy runs in the shadow.")
+    expect(empty).to_have_text("No candidate policy is running.")
     recording.add([candidate(55.0)])
     expect(page.locator(".differs tbody td").nth(1)).to_contain_text("55.0")
     recording.add([candidate(56.0)])
     expect(page.locator(".differs tbody td").nth(1)).to_contain_text("56.0")
     recording.add([("health.shadow", "acme", None, NOW_MS)])
-    expect(empty).to_have_text("No policy runs in the shadow.")
+    expect(empty).to_have_text("No candidate policy is running.")
 
 
 def test_an_alert_that_fires_while_the_view_loads_is_shown(
@@ -101,21 +101,21 @@ def test_what_concerns_all_accounts_appears_and_goes_without_being_asked_for(
     expect(alerts).to_have_count(4)
 
 
-def test_a_journey_offers_what_is_new_only_when_something_is(
+def test_a_timeline_offers_new_items_only_when_there_are_some(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
-    page = open_page(f"{board.url}/accounts/acme", (375, 240))  # so low that the journey can be scrolled to the top
-    journey = page.get_by_label("Journey")
-    expect(journey).to_contain_text("Nothing older is kept.")
-    journey.evaluate("element => element.scrollIntoView()")
-    new = page.get_by_role("button", name="New since")
+    page = open_page(f"{board.url}/accounts/acme", (375, 240))  # so low that the timeline can be scrolled to the top
+    timeline = page.get_by_label("Timeline")
+    expect(timeline).to_contain_text("There is nothing older.")
+    timeline.evaluate("element => element.scrollIntoView()")
+    new = page.get_by_role("button", name="Show new items")
     with page.expect_response(re.compile("/timeline")):
         recording.add([score("acme", 35.1, revision=2)])  # too small a step to be published as a change
         expect(page.locator(".big .value")).to_have_text("35.1")
     expect(new).to_be_hidden()
     recording.add([score("acme", 30.0, revision=3), change("acme", 35.0, 30.0, time=NOW_MS, revision=3)])
     new.click()
-    expect(journey.locator("li.entry").first).to_contain_text("to 30.0")
+    expect(timeline.locator("li.entry").first).to_contain_text("to 30.0")
     expect(new).to_be_hidden()
 
 
@@ -130,11 +130,11 @@ def test_an_account_without_data_says_so(board: Board, open_page: OpenPage) -> N
 
 def test_a_list_of_alerts_says_whether_filters_leave_none(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/alerts?severity=info")
-    expect(page.locator(".empty strong")).to_have_text("No alert fits.")
+    expect(page.locator(".empty strong")).to_have_text("No alert matches.")
     go_to(page, f"{board.url}/alerts?status=resolved&severity=info")
-    expect(page.locator(".empty strong")).to_have_text("No alert fits.")
+    expect(page.locator(".empty strong")).to_have_text("No alert matches.")
 
 
 def test_an_address_that_can_not_be_read_is_not_found(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/%E0%A4%A")
-    expect(page.locator(".empty strong")).to_have_text("There is no such page.")
+    expect(page.locator(".empty strong")).to_have_text("This page does not exist.")
