@@ -90,7 +90,7 @@ export function bandsChart(parent, bands, times, counts, show) {
   };
   let shown = counts;
   const options = () => ({
-    padding: [8, 8, 0, 0],
+    padding: [8, 28, 0, 0],
     axes: axes({ size: 44 }),
     scales: { y: { range: (_, __, high) => [0, Math.max(1, high)] } },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
@@ -124,7 +124,7 @@ export function bandsChart(parent, bands, times, counts, show) {
  */
 export function scoreChart(parent, { series, zones, marks, picked, pick, show }) {
   const options = () => ({
-    padding: [16, 8, 0, 0],
+    padding: [16, 28, 0, 0],
     axes: axes({ size: 36, incrs: [5, 10, 20, 25, 50] }),
     scales: { y: { range: [0, 100] } },
     cursor: { y: false, points: { size: 7 }, drag: { x: true, y: false, setScale: false } },

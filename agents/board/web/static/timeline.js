@@ -101,7 +101,7 @@ export class Timeline {
       return { tone: toneOf(this.bandsOf(), data.band_to), title: changeText(data),
         detail: h("span", { class: `num ${delta < 0 ? "fall" : "rise"}` }, `${signed(delta)} to ${points(data.to)}`) };
     }
-    if (kind === "alert") return { tone: data.status === "resolved" ? "good" : severityTone(data.severity), title: typeset(title), detail: h("span", { class: "tag" }, data.status) };
+    if (kind === "alert") return { tone: data.status === "resolved" ? "good" : severityTone(data.severity), title: sentence(typeset(title)), detail: h("span", { class: "tag" }, data.status) };
     return { tone: "none", title, detail: h("span", { class: "tag" }, item.topic ?? kind) };
   }
 
