@@ -62,7 +62,7 @@ def _records(first: int, until: int) -> Iterator[Record]:
             parts = dict.fromkeys(_MEASURES, 0.0)
             parts[_MEASURES[at % 5]], parts[_MEASURES[(at + 1) % 5]] = delta - 1.0, 1.0
             time_ms = NOON - (CHANGES - at) * _EVERY_MS
-            yield change(account, time_ms, before, after, parts=parts, revision=at, id=f"{number:016x}{at:016x}")
+            yield change(account, time_ms, before, after, deltas=parts, revision=at, id=f"{number:016x}{at:016x}")
             before = after
         yield score(account, before or 0.0)
 

@@ -32,7 +32,7 @@ expect.set_options(timeout=20_000)  # a busy machine is slow; what must be fast 
 
 
 class OpenPage(Protocol):
-    """Opens an address and waits until the view is there."""
+    """Opens an address and waits until the view is complete."""
 
     def __call__(
         self, url: str, size: tuple[int, int] = DESK, *, dark: bool = False, still: bool = False, scale: float = 1
@@ -76,7 +76,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What pages complained of; a test that breaks something on purpose clears what it expects."""
+    """Errors of pages; a test that causes an error on purpose removes it."""
     return []
 
 
@@ -117,7 +117,7 @@ def open_page(chromium: Browser, complaints: list[str]) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Where pictures go: the folder that BOARD_PICTURES names, else one that nobody keeps."""
+    """The folder for pictures: BOARD_PICTURES, else a temporary one."""
     folder = Path(os.environ.get("BOARD_PICTURES", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

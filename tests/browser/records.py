@@ -1,6 +1,6 @@
-"""Records as the workers publish them, made up for what a page must be able to show.
+"""Synthetic records in the form in which workers publish them.
 
-Owns values only; called by the tests of this folder that need no worker.
+Called by the tests of this folder that need no worker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a page that stays open does when something begins, ends or only seems to be news."""
+"""A page that stays open shows what starts, changes and ends."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    made = Recording(tmp_path_factory.mktemp("news") / "records.jsonl")
-    made.add([change("acme", 80.0, 35.0, time=NOW_MS - DAY_MS), score("acme", 35.0)])
-    for place in range(8):
-        made.add([score(f"low-{place}", 30.0), alert(f"low-{place}", "Low", 30.0, starts_at=NOW_MS)])
-    made.add(
+    recorded = Recording(tmp_path_factory.mktemp("news") / "records.jsonl")
+    recorded.add([change("acme", 80.0, 35.0, time=NOW_MS - DAY_MS), score("acme", 35.0)])
+    for index in range(8):
+        recorded.add([score(f"low-{index}", 30.0), alert(f"low-{index}", "Low", 30.0, starts_at=NOW_MS)])
+    recorded.add(
         [change("silent", 80.0, 60.0, time=NOW_MS - 200 * DAY_MS), score("silent", 60.0, as_of=NOW_MS - 200 * DAY_MS)]
     )
-    return made
+    return recorded
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def candidate(value: float) -> Record:
     return "health.shadow", "acme", {**(score("acme", value)[2] or {}), "alerts": []}, NOW_MS
 
 
-def test_the_shadow_is_followed_from_its_begin_to_its_end(
+def test_the_shadow_is_followed_from_its_start_to_its_end(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/")
@@ -83,7 +83,7 @@ def test_an_alert_that_fires_while_the_view_loads_is_shown(
     recording.add([(topic, key, ended, stamp)])
 
 
-def test_what_concerns_all_accounts_appears_and_goes_without_being_asked_for(
+def test_an_operational_alert_appears_and_disappears_by_itself(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/")
@@ -119,7 +119,7 @@ def test_a_timeline_offers_new_items_only_when_there_are_some(
     expect(new).to_be_hidden()
 
 
-def test_an_account_without_data_says_so(board: Board, open_page: OpenPage) -> None:
+def test_a_silent_account_shows_since_when_it_has_no_data(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?q=silent")
     row = page.locator("tr[data-id=silent]")
     expect(row.locator(".why")).to_have_text("No data since 6 May 2026")
@@ -128,13 +128,13 @@ def test_an_account_without_data_says_so(board: Board, open_page: OpenPage) -> N
     expect(page.locator(".big")).to_contain_text("No data since 6 May 2026")
 
 
-def test_a_list_of_alerts_says_whether_filters_leave_none(board: Board, open_page: OpenPage) -> None:
+def test_a_list_of_alerts_without_a_match_names_the_filters(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/alerts?severity=info")
     expect(page.locator(".empty strong")).to_have_text("No alert matches.")
     go_to(page, f"{board.url}/alerts?status=resolved&severity=info")
     expect(page.locator(".empty strong")).to_have_text("No alert matches.")
 
 
-def test_an_address_that_can_not_be_read_is_not_found(board: Board, open_page: OpenPage) -> None:
+def test_an_address_that_cannot_be_decoded_is_not_found(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/%E0%A4%A")
     expect(page.locator(".empty strong")).to_have_text("This page does not exist.")

@@ -1,4 +1,4 @@
-"""Figures over all accounts: when they are made anew."""
+"""The cache of figures over all accounts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from agents.board.state.board import Board, Record
 from tests.browser.records import score
 
 
-def test_figures_of_half_the_topics_are_not_told_as_those_of_all() -> None:
+def test_figures_cached_while_topics_are_read_are_not_used_afterwards() -> None:
     board = Board()
-    assert board.summary().scores == []  # somebody asks while topics are still read
+    assert board.summary().scores == []  # requested while topics are still being read
     topic, key, message, stamp = score("acme", 42.0)
     board.apply([Record(topic, key.encode(), msgspec.json.encode(message), stamp)])
     board.finish_loading()

@@ -1,4 +1,4 @@
-"""The time line: one order of all that happened, each item on exactly one page."""
+"""The timeline: all items in one order, each item on exactly one page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOARD = board_of(
 
 
 class Log:
-    """Inputs in memory: topic -> events in the order of their offsets; looks at `block` records a call and topic."""
+    """Inputs in memory: topic -> events in the order of their offsets; reads `block` records a call and topic."""
 
     def __init__(self, topics: Mapping[str, Sequence[int]], block: int = 100) -> None:
         self._topics, self._block = topics, block
@@ -51,14 +51,14 @@ class Log:
         pass
 
 
-def page(inputs: Inputs, before: int | None = None, cursor: str | None = None, **given: Any) -> Timeline:
+def page(inputs: Inputs, before: int | None = None, cursor: str | None = None, **options: Any) -> Timeline:
     account, position = BOARD.state.accounts["acme"], position_of(cursor, before)
-    kinds, limit = frozenset(given.pop("kinds", KINDS)), given.pop("limit", 50)
+    kinds, limit = frozenset(options.pop("kinds", KINDS)), options.pop("limit", 50)
     result = inputs.find("acme", topics_of(kinds), position.offsets, position.until, limit)
     return page_of(BOARD.state, account, position, result, limit=limit, kinds=kinds)
 
 
-def test_everything_stands_in_one_order_newest_first() -> None:
+def test_items_of_all_kinds_are_in_one_order_newest_first() -> None:
     timeline = page(Log({"billing": [NOON - DAY_MS - 1], "controls": [NOON + 3], "accounts": [NOON - 3 * DAY_MS]}))
     assert [(item.time - NOON, item.kind) for item in timeline.items] == [
         (7, "alert"),
@@ -73,12 +73,12 @@ def test_everything_stands_in_one_order_newest_first() -> None:
     assert (timeline.next, timeline.complete, timeline.problem) == (None, True, None)
 
 
-def test_nothing_later_than_asked_is_shown() -> None:
+def test_items_after_the_time_asked_for_are_not_shown() -> None:
     timeline = page(Log({"billing": [NOON - 5, NOON]}), before=NOON - 1)
     assert [item.time - NOON for item in timeline.items] == [-5, -DAY_MS, -2 * DAY_MS]
 
 
-def test_only_the_kinds_that_were_asked_for_are_read() -> None:
+def test_only_topics_of_the_kinds_asked_for_are_read() -> None:
     timeline = page(Log({"billing": [NOON], "controls": [NOON]}), kinds=["control"])
     assert [item.topic for item in timeline.items] == ["controls"]
 
@@ -114,13 +114,13 @@ def test_each_item_is_on_exactly_one_page_whatever_the_order_of_its_topic(
 
 
 @given(TOPICS, st.integers(1, 5), st.integers(1, 4))
-def test_pages_of_topics_in_order_are_in_order_themselves(topics: dict[str, list[int]], limit: int, block: int) -> None:
+def test_pages_are_in_order_if_their_topics_are(topics: dict[str, list[int]], limit: int, block: int) -> None:
     shown = all_pages(Log({topic: sorted(times) for topic, times in topics.items()}, block), limit)
     assert [time for time, _, _ in shown] == sorted((time for time, _, _ in shown), reverse=True)
 
 
 @pytest.mark.parametrize(
-    ("topic", "event", "words"),
+    ("topic", "event", "text"),
     [
         ("support-tickets", {"ticket_id": "T2", "status": "opened", "priority": "urgent"}, "urgent ticket T2 opened"),
         ("product-usage", {"user_id": "u1", "action": "run", "feature": "search"}, "u1: run search"),
@@ -140,5 +140,5 @@ def test_pages_of_topics_in_order_are_in_order_themselves(topics: dict[str, list
         ("signals", {"name": "x" * 100, "value": 1}, "x" * 59 + "… is 1"),
     ],
 )
-def test_events_in_words(topic: str, event: dict[str, Any], words: str) -> None:
-    assert event_text(topic, event) == words
+def test_an_event_has_a_title(topic: str, event: dict[str, Any], text: str) -> None:
+    assert event_text(topic, event) == text

@@ -1,6 +1,6 @@
-"""The API as its document says: schemathesis asks the real application everything that stands there.
+"""The API answers as its OpenAPI document says: schemathesis sends requests made from it to the real application.
 
-What it asks is answered in the promised form and never by a status of 500. The other tests check answers one by one.
+Every answer has the documented form and no status is 500. The other tests check single answers.
 """
 
 from __future__ import annotations
@@ -94,21 +94,21 @@ async def of_known_accounts(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def schema_of(app: ASGIApp) -> Any:
-    """What schemathesis asks; the stream never ends and has tests of its own in test_board_stream."""
+    """The requests of schemathesis. The stream never ends; test_streaming.py tests it."""
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=BEARER).exclude(path="/api/stream")
 
 
 @schema_of(_client.app).parametrize()
 @settings(max_examples=20, deadline=None)
-def test_the_document_holds(case: Any) -> None:
-    # What an id or a rule may be, no schema can say: that a made-up one is not found is right.
+def test_answers_match_the_document(case: Any) -> None:
+    # A schema cannot say which ids and rules exist: a generated one is rightly not found.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
 @schema_of(of_known_accounts).include(path_regex="^/api/accounts/{account}").parametrize()
 @settings(max_examples=20, deadline=None)
-def test_the_document_holds_for_an_account_that_is_there(case: Any) -> None:
-    # A cursor or a moment of the right type may still be none of ours.
+def test_answers_about_an_existing_account_match_the_document(case: Any) -> None:
+    # A cursor or a time of the right type can still be invalid.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
@@ -128,7 +128,7 @@ def test_the_document_has_every_route_of_the_api() -> None:
     assert {(path, method) for path, item in document()["paths"].items() for method in item} == routes
 
 
-def test_an_id_may_hold_anything() -> None:
+def test_an_id_can_contain_any_character() -> None:
     client = client_of(filled())
     page = client.get("/api/accounts/a%2Fb%3Fc%23d%252F%20e").json()
     assert page["account"]["account_id"] == NESTED
@@ -139,7 +139,7 @@ def test_an_id_may_hold_anything() -> None:
     assert client.get("/api/accounts/%ff").status_code == 400
 
 
-def test_an_account_page_tells_all_there_is() -> None:
+def test_an_account_page_has_everything_about_an_account() -> None:
     page = client_of(filled()).get("/api/accounts/acme").json()
     health = page["scores"]["health"]
     assert health["history"]["values"] == [90.0, 82.0, 30.0, 30.0, 30.0]
@@ -153,7 +153,7 @@ def test_an_account_page_tells_all_there_is() -> None:
     assert health["forecast"] is None
 
 
-def test_a_board_with_the_policy_explains() -> None:
+def test_a_board_with_the_policy_of_a_score_explains_it() -> None:
     path = default_policy()
     board = Board(compile_plan(parse_policy(path.read_text(encoding="utf-8"), str(path))))
     assert board.plan is not None
@@ -168,7 +168,7 @@ def test_a_board_with_the_policy_explains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "message"),
     [
         ("/api/accounts?limit=0", "limit"),
         ("/api/accounts?limit=501", "limit"),
@@ -185,28 +185,28 @@ def test_a_board_with_the_policy_explains() -> None:
         ("/api/alerts?status=odd", "status"),
     ],
 )
-def test_what_can_not_be_used_is_named(path: str, words: str) -> None:
+def test_an_invalid_parameter_is_named(path: str, message: str) -> None:
     answer = client_of(filled()).get(path)
     assert answer.status_code == 400
-    assert words in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
 
 
-def test_methods_that_are_not_there_are_told_in_the_same_form() -> None:
+def test_an_unknown_method_is_answered_in_the_form_of_errors() -> None:
     answer = client_of(filled()).post("/api/summary", headers=SAME)
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"]
 
 
-def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in() -> None:
+def test_an_acknowledgement_is_written_with_the_signed_in_user() -> None:
     controls = RecordingControls()
-    given: dict[str, Any] = {"time": "event"}
-    client = client_of(filled(), controls, **given)
+    options: dict[str, Any] = {"time": "event"}
+    client = client_of(filled(), controls, **options)
     answer = client.post("/api/accounts/acme/alerts/low/acknowledge", headers=SAME)
     (sent,) = controls.sent
     assert answer.json() == {"id": sent.id, "time": NOON + 1, "by": "local"}
     assert msgspec.json.decode(msgspec.json.encode(sent)) == {
         "account_id": "acme",
-        "time": NOON + 1,  # only events move time: a moment after the account's latest
+        "time": NOON + 1,  # only events move time: 1 ms after the account's latest
         "kind": "acknowledge",
         "rule": "low",
         "by": "local",
@@ -216,7 +216,7 @@ def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in(
     assert client.post("/api/accounts/nobody/alerts/low/acknowledge", headers=SAME).status_code == 404
 
 
-def test_of_what_is_said_at_one_moment_the_later_word_has_the_greater_id() -> None:
+def test_of_controls_with_one_time_the_later_has_the_greater_id() -> None:
     controls = RecordingControls()
     client = client_of(filled(), controls, time="event")  # every control is just after the account's latest
     for until in (NOON + DAY_MS, None) * 8:
@@ -245,12 +245,12 @@ def test_a_snooze_ends_within_90_days(until: object, status: int, ends: int | No
     assert [control.until for control in controls.sent] == ([] if ends is None else [ends])
 
 
-def test_a_recording_takes_no_controls() -> None:
+def test_a_board_of_a_recording_rejects_controls() -> None:
     answer = client_of(filled(), NoControls()).post("/api/accounts/acme/alerts/low/acknowledge", headers=SAME)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
-def test_alerts_of_all_accounts_come_worst_first() -> None:
+def test_alerts_of_all_accounts_are_sorted_worst_first() -> None:
     client = client_of(filled())
     found = client.get("/api/alerts").json()
     assert [(alert["rule"], alert["name"]) for alert in found["items"]] == [
@@ -261,31 +261,31 @@ def test_alerts_of_all_accounts_come_worst_first() -> None:
     assert client.get("/api/alerts?status=resolved").json()["items"][0]["state"] == "resolved"
 
 
-def test_a_board_that_has_not_read_everything_says_so() -> None:
+def test_a_board_that_is_still_reading_is_not_healthy() -> None:
     answer = client_of(Board()).get("/healthz")
     assert answer.status_code == 503
     assert "read from the beginning" in answer.json()["problems"][0]
     assert client_of(Board()).get("/api/summary").json()["ready"] is False
 
 
-def test_figures_for_prometheus_name_no_account() -> None:
+def test_metrics_name_no_account() -> None:
     text = client_of(filled()).get("/metrics").text
     assert "vitals_board_accounts 2.0" in text
     assert "acme" not in text
 
 
-class Away:
-    """Inputs of a broker that is away."""
+class Unavailable:
+    """Inputs of a broker that is not available."""
 
     def find(self, *_: Any) -> SearchResult:
-        msg = "the broker is away"
+        msg = "the broker is not available"
         raise UnavailableError(msg)
 
     def close(self) -> None:
         pass
 
 
-def test_without_the_broker_a_time_line_shows_what_is_known() -> None:
-    timeline = client_of(filled(), inputs=Away()).get("/api/accounts/acme/timeline").json()
-    assert timeline["problem"] == "the broker is away"
+def test_without_the_broker_a_timeline_shows_the_items_of_the_state() -> None:
+    timeline = client_of(filled(), inputs=Unavailable()).get("/api/accounts/acme/timeline").json()
+    assert timeline["problem"] == "the broker is not available"
     assert {item["kind"] for item in timeline["items"]} == {"score", "alert"}
