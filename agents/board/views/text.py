@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.outputs import FactorChange
-from stream.explain.text import number, spoken
+from stream.explain.text import label_of, number
 
 FACTORS_SHOWN = 3
 """The number of factors in the text of a change."""
@@ -41,7 +41,7 @@ def deltas_text(deltas: Sequence[tuple[str, float]]) -> str:
     """The largest deltas: "support tickets -8, product usage -6"."""
     shown = [(measure, delta) for measure, delta in deltas if abs(delta) >= SMALLEST_SHOWN]
     shown.sort(key=lambda item: (-abs(item[1]), item[0]))
-    return ", ".join(f"{spoken(measure)} {points(delta)}" for measure, delta in shown[:FACTORS_SHOWN])
+    return ", ".join(f"{label_of(measure)} {points(delta)}" for measure, delta in shown[:FACTORS_SHOWN])
 
 
 def move_text(delta: float, since: int, deltas: Sequence[tuple[str, float]]) -> str:
@@ -63,7 +63,7 @@ def change_text(before: float, after: float, band: str, factors: Sequence[Factor
 def event_text(topic: str, event: Mapping[str, Any]) -> str:
     """An input event in a few words; an event of an unknown topic by the name of the topic."""
     title = _TITLES.get(topic)
-    return (title(event) if title else "").strip() or f"{spoken(topic.replace('-', ' '))} event"
+    return (title(event) if title else "").strip() or f"{label_of(topic.replace('-', ' '))} event"
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:
@@ -90,7 +90,7 @@ def _survey(event: Mapping[str, Any]) -> str:
 
 
 def _billing(event: Mapping[str, Any]) -> str:
-    text = spoken(_text(event, "kind"))
+    text = label_of(_text(event, "kind"))
     if event.get("amount"):
         text += f", {_text(event, 'amount')} {_text(event, 'currency')}".rstrip()
     if event.get("days_late"):
@@ -100,11 +100,11 @@ def _billing(event: Mapping[str, Any]) -> str:
 
 def _engagement(event: Mapping[str, Any]) -> str:
     who = _text(event, "user_id") or _text(event, "role")
-    return spoken(_text(event, "kind")) + (f" by {who}" if who else "")
+    return label_of(_text(event, "kind")) + (f" by {who}" if who else "")
 
 
 def _signal(event: Mapping[str, Any]) -> str:
-    return f"{spoken(_text(event, 'name'))} is {_text(event, 'value')}"
+    return f"{label_of(_text(event, 'name'))} is {_text(event, 'value')}"
 
 
 def _profile(event: Mapping[str, Any]) -> str:
@@ -121,7 +121,7 @@ def _control(event: Mapping[str, Any]) -> str:
         "clear_override": "override ended",
         "acknowledge": f"alert {_text(event, 'rule')} acknowledged",
         "snooze": f"alert {_text(event, 'rule')} snoozed",
-    }.get(kind, spoken(kind))
+    }.get(kind, label_of(kind))
     return text + (f", by {by}" if by else "")
 
 
