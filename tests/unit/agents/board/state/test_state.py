@@ -114,8 +114,8 @@ def test_accounts_by_band_at_the_ends_of_days() -> None:
 
 
 def test_movers_are_the_largest_moves_of_each_span() -> None:
-    journeys = [score_history(f"n{number}", 50.0, 50.0 - number) for number in range(1, 15)]
-    board = board_of(*(record for records in journeys for record in records), *score_history("up", 50.0, 75.0))
+    histories = [score_history(f"n{number}", 50.0, 50.0 - number) for number in range(1, 15)]
+    board = board_of(*(record for records in histories for record in records), *score_history("up", 50.0, 75.0))
     movers = board.summary().scores[0].movers["1d"]
     assert [mover.account_id for mover in movers.falling] == [f"n{number}" for number in range(14, 4, -1)]
     (rising,) = movers.rising
