@@ -56,7 +56,7 @@ async function route({ fresh = false } = {}) {
     const home = link.getAttribute("href") === "/" && (pathname === "/" || pathname.startsWith("/accounts"));
     setAttr(link, "aria-current", home || pathname === link.getAttribute("href") ? "page" : null);
   }
-  const [pattern, module] = ROUTES.find(([route]) => route.test(pathname)) ?? [];
+  const [pattern, module] = ROUTES.find(([path]) => path.test(pathname)) ?? [];
   if (!module) return notFound();
   const id = decoded(pattern.exec(pathname)[1]);
   if (id === null) return notFound();
@@ -68,6 +68,7 @@ async function route({ fresh = false } = {}) {
     if (turn !== shown) return next.end();
     view = next;
     for (const [name, detail] of early.splice(0)) pass(name, detail);
+    if (turn !== shown) return; // an event made the view load again
     document.title = `${view.title} · account-vitals`;
     if (fresh) {
       scrollTo(0, 0);
