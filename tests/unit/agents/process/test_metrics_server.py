@@ -40,7 +40,7 @@ def test_a_port_in_use_is_bad_usage(
     monkeypatch.setenv("VITALS_NOTIFY_URLS", "json://127.0.0.1:9")
     ended = CliRunner().invoke(app, command)
     assert ended.exit_code == 2, ended.stderr
-    assert f"{setting}: 127.0.0.1:{taken} can not be listened on" in ended.stderr
+    assert f"{setting}: cannot listen on 127.0.0.1:{taken}" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -1,4 +1,4 @@
-"""The how-to pages of explaining and trying show what the commands print, to the letter."""
+"""The how-to pages about `explain`, `check` and `score` show exactly what the commands print."""
 
 from __future__ import annotations
 
