@@ -117,6 +117,7 @@ def session_cookie_of_0_1_0(user: str, until_s: int) -> str:
         session_cookie_of_0_1_0("ann", 4_000_000_000),
         str(URLSafeTimedSerializer(TOKEN).dumps("ann")),
     ],
+    ids=["empty", "dot", "dots", "parts", "not ascii", "0.1.0", "other salt"],  # one value has the time in it
 )
 def test_a_cookie_that_this_board_did_not_sign_is_401(pages: Pages, value: str) -> None:
     headers = {b"Cookie": f"vitals_board={value}".encode("latin-1")}
