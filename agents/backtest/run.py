@@ -133,7 +133,7 @@ def run_backtest(request: Request) -> Result:
 
 def _policy_info(key: str, path: Path, plan: Plan, score: str) -> PolicyInfo:
     bands = bands_of(plan.policy, score)
-    longest = max(panes * UNIT_MS[unit] for unit, panes in plan.longest.items()) / DAY_MS
+    longest = max(panes * UNIT_MS[unit] for unit, panes in plan.longest_windows.items()) / DAY_MS
     return PolicyInfo(
         key=key,
         file=str(path),
@@ -178,7 +178,7 @@ def _ignored(bad: Sequence[BadLine], track: Track) -> list[Ignored]:
 def _notes(material: _Material, plans: Sequence[Plan], leads: Sequence[Lead]) -> list[str]:
     grid, known = material.grid, material.known
     notes = []
-    longest_ms = max(panes * UNIT_MS[unit] for plan in plans for unit, panes in plan.longest.items())
+    longest_ms = max(panes * UNIT_MS[unit] for plan in plans for unit, panes in plan.longest_windows.items())
     young = int((grid.cutoffs < material.events[0].time_ms + longest_ms).sum())
     if young:
         notes.append(

@@ -87,7 +87,7 @@ def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str
         "shadow": None if candidate is None else candidate.label,
         "measures": [planned.measure.name for planned in plan.measures],
         "columns": [column.name for column in plan.columns],
-        "longest_window": dict(plan.longest),
+        "longest_window": dict(plan.longest_windows),
         "problems": problems,
     }
 

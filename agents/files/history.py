@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from agents.files.replay import Replay, Watch, replay_files
-from stream.columns.panes import UNIT_MS, segment_of
+from stream.columns.panes import UNIT_MS, boundary_number
 from stream.engine.engine import Engine
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
@@ -58,7 +58,7 @@ def score_history(
 
 def day_ends(first_ms: int, last_ms: int) -> range:
     """The ends (epoch ms) of the UTC days from that of the first event to the last complete one."""
-    return range(segment_of(first_ms, "day") * DAY_MS, last_ms // DAY_MS * DAY_MS + 1, DAY_MS)
+    return range(boundary_number(first_ms, "day") * DAY_MS, last_ms // DAY_MS * DAY_MS + 1, DAY_MS)
 
 
 def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str | None) -> Iterator[DayScore]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from schemas.codecs import UNREADABLE
 from schemas.outputs import ScoreChange
 from stream.accounts.accounts import NO_BAND, Accounts
-from stream.accounts.overrides import heard_override
+from stream.accounts.overrides import rebase_override
 from stream.columns.columns import Rows
 from stream.plan.plan import Plan
 
@@ -120,7 +120,7 @@ class Heard:
             accounts.policy_changed[row, at] = change.policy != plan.label
         override = _change(account.override)
         if override is not None:
-            heard_override(row, override, accounts)
+            rebase_override(row, override, accounts)
         accounts.dirty[row] = accounts.changed[row] = True
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.outputs import Cause
 from stream.accounts.accounts import NO_BAND, ROW_SOURCES, Accounts
-from stream.accounts.overrides import overruled
+from stream.accounts.overrides import publish_overrides
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
@@ -58,7 +58,7 @@ class Publisher:
         accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
         for number, result in enumerate(scored.scores):
-            if self._plan.remembers:
+            if self._plan.has_sticky_bands:
                 accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
             accounts.score[rows, number] = result.values
             accounts.band[rows, number] = result.bands
@@ -106,7 +106,7 @@ class Publisher:
         for number in range(len(self._plan.scores)):
             self._change(scored_batch, number, causes, effects, rescored=rescored)
         if accounts.overrides:
-            changed = overruled(rows, accounts, scored_batch.as_of_ms)
+            changed = publish_overrides(rows, accounts, scored_batch.as_of_ms)
             values = self._writer.overrides(scored_batch.pick(changed), self.heard.life)
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
@@ -115,7 +115,7 @@ class Publisher:
         """The cause of each row's changes, int8 (k,): indexes into `CAUSES`."""
         accounts = self._accounts
         if rescored:
-            cause: Cause = "peers" if self._peers.fresh else "window"
+            cause: Cause = "peers" if self._peers.changed else "window"
             causes = np.full(len(rows), CAUSES.index(cause), dtype=np.int8)
         else:
             causes = np.where(accounts.on_time[rows], CAUSES.index("event"), CAUSES.index("late")).astype(np.int8)
@@ -169,7 +169,7 @@ class Publisher:
         A boundary counts as its hours since 1970 also where boundaries are days: a new policy never turns it back.
         """
         hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
-        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.taken)
+        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.applied_count)
 
     def _states(
         self, scored_batch: ScoredBatch, number: int, causes: NDArray[np.int8], *, rescored: bool

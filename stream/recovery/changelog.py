@@ -22,6 +22,7 @@ import xxhash
 
 from schemas.codecs import encode
 from schemas.peers import read_message
+from stream.accounts.row_codec import decode_rows, decode_texts, encode_rows, row_schema_of_accounts
 from stream.columns.columns import FactColumn, PaneColumn
 from stream.columns.members import Members
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_age, row_schema_of
@@ -40,7 +41,7 @@ _AGE = struct.Struct("<q")
 
 def row_schema_record(engine: Engine) -> tuple[bytes, bytes]:
     """What rows written now look like; the same record as long as no column widens."""
-    row_schema = engine.accounts.row_schema()
+    row_schema = row_schema_of_accounts(engine.accounts)
     return b"l" + row_schema.digest, row_schema.describe()
 
 
@@ -53,7 +54,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     names = accounts.index.names
     rows = np.flatnonzero(accounts.dirty)
     accounts.dirty[rows] = False
-    row_schema = accounts.row_schema()
+    row_schema = row_schema_of_accounts(accounts)
     records: list[tuple[bytes, bytes | None]] = [row_schema_record(engine)]
     for column in engine.members():
         tag = _column_tag(column)
@@ -64,7 +65,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
             )
             for page in column.save()
         ]
-    values = accounts.save(rows, engine.as_of or 0, row_schema, engine.time.source_clocks)
+    values = encode_rows(accounts, rows, engine.as_of or 0, row_schema, engine.time.source_clocks)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
     tables, gone = engine.peers.to_save()
     records += [(_table_key(table.id), encode(table)) for table in tables]
@@ -118,7 +119,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     keys: dict[int, list[bytes]] = {}
     for key in records:
         keys.setdefault(key[0], []).append(key)
-    row_schemas = {key[1:]: RowSchema.read(records[key]) for key in keys.get(ord("l"), ())}
+    row_schemas = {key[1:]: RowSchema.read(records[key], key[1:]) for key in keys.get(ord("l"), ())}
     rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
     moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
     as_of = max([*moments, state.get("as_of") or 0])
@@ -134,19 +135,19 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
         engine.restart(as_of)
         passed = [int(record["passed"].max()) for record in saved_rows if "passed" in (record.dtype.names or ())]
         if max(passed, default=-1) >= 0:
-            engine.accounts.alerts.restart(max(passed))
+            engine.accounts.alerts.advance_rings(max(passed))
     accounts = engine.accounts
     for digest, (owners, record, profiles) in rows.items():
-        places = accounts.index.adopt(owners)
+        places = accounts.index.rows_of_keys(owners)
         accounts.reserve()
-        accounts.load(places, record, row_schemas[digest])
+        decode_rows(accounts, places, record, row_schemas[digest])
         for at, profile in profiles.items():
-            accounts.load_texts(int(places[at]), profile)
+            decode_texts(accounts, int(places[at]), profile)
     _load_pages(engine, records, keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: at for name, at in state.get("position", {}).items() if name in engine.position})
     engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
-    engine.peers.taken = state.get("tables", 0)
+    engine.peers.applied_count = state.get("tables", 0)
     if engine.plan.peers and "peers" in state:
         name = state["peers"]
         if _table_key(name) not in records:
@@ -168,7 +169,7 @@ def _clocks(engine: Engine, records: Iterable[np.ndarray[tuple[int], np.dtype[np
     """How far the clocks of sources that can stall have come in any row (ms)."""
     found: dict[str, int] = {}
     for record in records:
-        for source in set(engine.plan.held_columns.values()):
+        for source in set(engine.plan.idle_source_columns.values()):
             if f"clock/{source}" in (record.dtype.names or ()):
                 found[source] = max(found.get(source, 0), int(record[f"clock/{source}"].max()))
     return found
@@ -216,8 +217,8 @@ def _describe_state(engine: Engine) -> bytes:
         "settled": settled,
         "watermarks": dict(engine.time.watermarks),
     }
-    if engine.peers.taken:
-        state["tables"] = engine.peers.taken
+    if engine.peers.applied_count:
+        state["tables"] = engine.peers.applied_count
     if engine.peers.message is not None:
         state["peers"] = engine.peers.message.id
     if engine.idle_source_alerts.open:
@@ -265,7 +266,7 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes
         some = [key for key in keys if key.startswith(tag)]
         if some:
             heads = np.frombuffer(b"".join([key[: 1 + _PAGE_KEY.size] for key in some]), dtype=_PAGE_HEAD)
-            rows = engine.accounts.index.adopt([key[1 + _PAGE_KEY.size :] for key in some])
+            rows = engine.accounts.index.rows_of_keys([key[1 + _PAGE_KEY.size :] for key in some])
             engine.accounts.reserve()
             column.load(rows, heads["number"].astype(np.int64), [records[key][_AGE.size :] for key in some])
 

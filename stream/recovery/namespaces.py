@@ -23,7 +23,7 @@ import xxhash
 
 from schemas.topics import ALERTS, CHANGES
 from stream.accounts.accounts import NO_BAND
-from stream.accounts.alert_state import TOLD
+from stream.accounts.alert_state import PUBLISHED_FIELDS
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
@@ -203,22 +203,22 @@ def take_over(engine: Engine, told: Engine) -> None:
     """
     mine, theirs = engine.accounts, told.accounts
     some = np.arange(len(theirs), dtype=np.int64)
-    rows = mine.index.adopt(theirs.index.keys_of(some))
+    rows = mine.index.rows_of_keys(theirs.index.keys_of(some))
     mine.reserve()
     for name, nothing in _PUBLISHED.items():
         getattr(mine, name)[:] = nothing
         getattr(mine, name)[rows] = getattr(theirs, name)[some]
-    for name in TOLD:
+    for name in PUBLISHED_FIELDS:
         getattr(mine.alerts, name)[:] = 0
         getattr(mine.alerts, name)[rows] = getattr(theirs.alerts, name)[some]
     # Revisions never go back, and who has a record is an account, also where the candidate found all its events late.
     mine.applied[rows] = np.maximum(mine.applied[rows], theirs.applied[some])
     mine.last_ms[rows] = np.maximum(mine.last_ms[rows], theirs.last_ms[some])
     places = rows.tolist()
-    mine.alerts.orphans = {places[row]: found for row, found in theirs.alerts.orphans.items()}
+    mine.alerts.removed_rule_alerts = {places[row]: found for row, found in theirs.alerts.removed_rule_alerts.items()}
     for row, acknowledgements in theirs.acknowledgements.items():
         mine.acknowledgements[places[row]] = {**mine.acknowledgements.get(places[row], {}), **acknowledgements}
-    engine.peers.taken = max(engine.peers.taken, told.peers.taken)
+    engine.peers.applied_count = max(engine.peers.applied_count, told.peers.applied_count)
     engine.alert_emitter.storm.load(told.alert_emitter.storm.saved())
     engine.idle_source_alerts.open.clear()
     engine.idle_source_alerts.open.update(told.idle_source_alerts.open)
