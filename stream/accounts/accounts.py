@@ -135,7 +135,9 @@ class Accounts:
         self.children: set[int] = set()
         """Rows of accounts that have a parent."""
         self.overrides: dict[int, ControlEvent] = {}
-        """The latest override of each row, or the control that cleared it."""
+        """The current override of each row, or the control that cleared it, until its end is published."""
+        self.ended_overrides: dict[int, ControlEvent] = {}
+        """The latest control of each row whose override has ended, for as long as an older override can arrive."""
         self.segmenter = Segmenter(plan.policy.segments) if plan.policy.segments else None
         self._facts = [column for column in columns if isinstance(column, FactColumn)]
         self._capacity = 0
@@ -193,8 +195,9 @@ class Accounts:
 
     def apply_override(self, row: int, control: ControlEvent) -> None:
         """Make an override, or the control that clears it, the current one unless one with a later (time, id) is."""
-        current = self.overrides.get(row)
+        current = self.overrides.get(row) or self.ended_overrides.get(row)
         if current is None or _order(control) > _order(current):
+            self.ended_overrides.pop(row, None)
             self.overrides[row] = control
 
     def set_profile(self, row: int, profile: ProfileEvent) -> None:

@@ -89,7 +89,7 @@ def encode_rows(
             pane_column.save(rows, record)
     blob, width = record.tobytes(), row_schema.dtype.itemsize
     values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
-    if accounts.profiles or accounts.overrides or accounts.acknowledgements:
+    if accounts.profiles or accounts.overrides or accounts.ended_overrides or accounts.acknowledgements:
         for index, row in enumerate(rows.tolist()):
             values[index] += _encode_texts(accounts, row)
     return values
@@ -129,7 +129,8 @@ def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
 def _encode_texts(accounts: Accounts, row: int) -> bytes:
     """Profile, override and acknowledgements as JSON; empty ones at the end are left out."""
     profile = encode(accounts.profiles[row]) if row in accounts.profiles else b""
-    override = encode(accounts.overrides[row]) if row in accounts.overrides else b""
+    control = accounts.overrides.get(row) or accounts.ended_overrides.get(row)
+    override = b"" if control is None else encode(control)
     acknowledgements = accounts.acknowledgements.save(row) if row in accounts.acknowledgements else b""
     return _SEPARATOR.join((profile, override, acknowledgements)).rstrip(_SEPARATOR)
 

@@ -228,23 +228,26 @@ class AlertEmitter:
             return float(silent_days(rule_plan, rows, self._columns)[0])
         return 0.0
 
-    def agree(self, told: Alert, scored_batch: ScoredBatch, place: int, effects: Effects) -> None:
-        """Reconcile the last published record of one alert with the state of the row at `place`."""
-        accounts, row, at = self._accounts, int(scored_batch.rows[place]), self._column_of.get(told.rule)
-        state, fires = accounts.alerts, told.status == "firing"
-        if at is None or not is_open(state.phase[row, at]):
+    def reconcile(self, published: Alert, scored_batch: ScoredBatch, position: int, effects: Effects) -> None:
+        """Reconcile an alert's last record from before a crash with the state of the row at `position` of a batch.
+
+        Where one is firing and the other is not, the difference is published. The state takes over the start and flaps
+        that were published: readers count flaps by the records they have.
+        """
+        accounts, row, column = self._accounts, int(scored_batch.rows[position]), self._column_of.get(published.rule)
+        state, fires = accounts.alerts, published.status == "firing"
+        if column is None or not is_open(state.phase[row, column]):
             if fires:
-                told = closed(told, int(scored_batch.moments[place]))
-                self._send(told, effects)
+                published = closed(published, int(scored_batch.moments[position]))
+                self._send(published, effects)
         elif not fires:
-            part, phase = self._plan.rules[at], Phase(state.phase[row, at])
-            state.ended[row, at], state.flaps[row, at] = told.ends_at or 0, told.flaps
-            self._change(scored_batch, [_Change(place, part, Phase.IDLE, phase)], effects)
+            rule_plan, phase = self._plan.rules[column], Phase(state.phase[row, column])
+            state.ended[row, column], state.flaps[row, column] = published.ends_at or 0, published.flaps
+            self._change(scored_batch, [_Change(position, rule_plan, Phase.IDLE, phase)], effects)
             return
-        if at is not None:
-            # As it was told: another flap than one that readers could count would be told otherwise.
-            state.began[row, at], state.flaps[row, at] = told.starts_at, told.flaps
-            state.ended[row, at] = told.ends_at or state.ended[row, at]
+        if column is not None:
+            state.began[row, column], state.flaps[row, column] = published.starts_at, published.flaps
+            state.ended[row, column] = published.ends_at or state.ended[row, column]
             accounts.dirty[row] = True
 
     def end_orphans(self, scored_batch: ScoredBatch, effects: Effects) -> None:

@@ -276,7 +276,7 @@ class Engine:
         scored_batch = self.publisher.scored_batch(
             rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, idle=self.time.idle
         )
-        self.publisher.go_on(scored_batch)
+        self.publisher.rebase(scored_batch)
         if accounts.alerts.removed_rule_alerts:
             self.alert_emitter.end_orphans(scored_batch, effects)
         if mode is not Mode.CONFLATED:

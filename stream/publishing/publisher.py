@@ -22,7 +22,7 @@ from stream.accounts.overrides import publish_overrides
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
-from stream.publishing.baseline import Heard
+from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects, Message
 from stream.publishing.encoding import CAUSES, ScoredBatch, Writer
 from stream.scoring.peers import Peers
@@ -42,8 +42,8 @@ class Publisher:
         self._unit_ms = plan.boundary_ms
         self._writer = Writer(plan, accounts)
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
-        self.heard = Heard()
-        """What readers heard of accounts that have not come as far yet."""
+        self.baseline = Baseline()
+        """The accounts that are behind what was published before a crash."""
         self._state_dtypes = [_state_dtype(len(part.parts)) for part in plan.scores]
 
     def record_scores(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
@@ -76,19 +76,22 @@ class Publisher:
         moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
         return ScoredBatch(as_of_ms, rows, scored, moments, revisions, catching_up, idle)
 
-    def hear(self, heard: Heard, as_of_ms: int | None) -> None:
-        """Learn what readers heard, before the first step of an engine that was restored."""
-        self.heard = heard
+    def load(self, baseline: Baseline, as_of_ms: int | None) -> None:
+        """Take what was published before a crash, before the first step of a restored engine."""
+        self.baseline = baseline
         if as_of_ms is not None:
-            rows = heard.known(self._accounts)
-            heard.go_on(rows, self._revisions(rows, as_of_ms), as_of_ms, self._accounts, self._plan)
+            rows = baseline.rows(self._accounts)
+            baseline.rebase(rows, self._revisions(rows, as_of_ms), as_of_ms, self._accounts, self._plan)
 
-    def go_on(self, scored_batch: ScoredBatch) -> None:
-        """Let what is said of rows that have come as far follow from what readers heard."""
-        if self.heard:
-            self.heard.go_on(
-                scored_batch.rows, scored_batch.revisions, scored_batch.as_of_ms, self._accounts, self._plan
-            )
+    def rebase(self, scored_batch: ScoredBatch) -> None:
+        """Rebase rows that have come as far as what was published before a crash, before they are published."""
+        if self.baseline:
+            rows, revisions = scored_batch.rows, scored_batch.revisions
+            self.baseline.rebase(rows, revisions, scored_batch.as_of_ms, self._accounts, self._plan)
+
+    def expire(self) -> None:
+        """Rebase all rows that are behind, as far as they have come: nothing is held back any more."""
+        self.baseline.expire(self._accounts, self._plan)
 
     def changes(
         self, scored_batch: ScoredBatch, effects: Effects, *, moved: NDArray[np.bool_] | None, rescored: bool
@@ -98,8 +101,8 @@ class Publisher:
         `moved` says which rows changed segment, as `record_scores` returned it; `rescored`, whether no event but time
         or a peer table was the trigger.
         """
-        if self.heard:
-            selected = np.flatnonzero(~self.heard.waits(scored_batch.rows, self._accounts))
+        if self.baseline:
+            selected = np.flatnonzero(~self.baseline.behind(scored_batch.rows, self._accounts))
             scored_batch, moved = scored_batch.pick(selected), None if moved is None else moved[selected]
         accounts, rows = self._accounts, scored_batch.rows
         causes = self._causes(rows, moved, rescored=rescored)
@@ -107,7 +110,7 @@ class Publisher:
             self._change(scored_batch, number, causes, effects, rescored=rescored)
         if accounts.overrides:
             changed = publish_overrides(rows, accounts, scored_batch.as_of_ms)
-            values = self._writer.overrides(scored_batch.pick(changed), self.heard.life)
+            values = self._writer.overrides(scored_batch.pick(changed), self.baseline.generation)
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
 
@@ -197,10 +200,10 @@ class Publisher:
         record["flags"][:, 0] = accounts.policy_changed[rows, number]
         record["flags"][:, 1] = rescored
         record["flags"][:, 2] = scored_batch.catching_up
-        blob, width, life = record.tobytes(), dtype.itemsize, self.heard.life
+        blob, width, generation = record.tobytes(), dtype.itemsize, self.baseline.generation
         starts = range(0, len(blob), width)
         return [
-            blob[start : start + width] + life + key
+            blob[start : start + width] + generation + key
             for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
         ]
 

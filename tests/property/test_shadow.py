@@ -193,7 +193,7 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
         both.start()
         if both.opened.promoted:
             del both.raw[-1]  # all is said again, with other ids where a border comes before
-    assert (both.opened.lacks, both.pair.shadow) == ({}, None)
+    assert (both.opened.missing, both.pair.shadow) == ({}, None)
     drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
 
     engine, right = both.pair.live, other.engine
