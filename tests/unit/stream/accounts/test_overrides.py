@@ -1,4 +1,4 @@
-"""An override stands beside the computed score until it expires or is cleared; it never moves the score."""
+"""An override is published beside the computed score until it expires or is cleared; it never changes the score."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class World:
         return self.note(self.engine.step([batch], Mode.HEAD, None))
 
     def override(self, time: int, **fields: Any) -> Effects:
-        given = {"score": 10, "reason": "sponsor has left", "expires_at": START + 5 * DAY, "by": "ann", **fields}
-        return self.send("controls", time=time, kind="override", **given)
+        fields = {"score": 10, "reason": "sponsor has left", "expires_at": START + 5 * DAY, "by": "ann", **fields}
+        return self.send("controls", time=time, kind="override", **fields)
 
     def restarted(self) -> World:
         other = World()
@@ -88,7 +88,7 @@ def world() -> World:
     return world
 
 
-def test_it_stands_beside_the_score_and_is_told_once(world: World) -> None:
+def test_an_override_is_published_beside_the_score_once(world: World) -> None:
     world.override(START + 2)
     (score,), (change,) = world.scores, world.changes
     assert score.scores["health"].value == 25
@@ -102,7 +102,7 @@ def test_it_stands_beside_the_score_and_is_told_once(world: World) -> None:
     assert [(change.cause, change.to) for change in world.changes] == [("event", 50)]
 
 
-def test_it_ends_by_itself_at_the_boundary_after_it_expires(world: World) -> None:
+def test_an_expired_override_ends_at_the_next_boundary(world: World) -> None:
     world.override(START + 2, expires_at=START + 2 * DAY - 1)
     world.note(world.engine.tick(START + DAY))
     assert [change.cause for change in world.changes] == []
@@ -111,7 +111,7 @@ def test_it_ends_by_itself_at_the_boundary_after_it_expires(world: World) -> Non
     assert world.scores[0].override is None
 
 
-def test_it_ends_long_after_the_last_event_has_left_every_window(world: World) -> None:
+def test_an_override_expires_long_after_the_last_event_has_left_every_window(world: World) -> None:
     world.override(START + 2, expires_at=START + 200 * DAY)
     effects = world.note(world.engine.tick(START + 300 * DAY))
     assert [change.cause for change in world.changes] == ["window", "override"]
@@ -119,7 +119,7 @@ def test_it_ends_long_after_the_last_event_has_left_every_window(world: World) -
     assert [score.override is None for score in world.scores] == [False, True]
 
 
-def test_it_ends_when_it_is_cleared(world: World) -> None:
+def test_a_cleared_override_ends_at_once(world: World) -> None:
     world.override(START + 2)
     world.send("controls", time=START + 3, kind="clear_override")
     assert [(change.cause, change.override) for change in world.changes] == [("override", None)]
@@ -127,7 +127,7 @@ def test_it_ends_when_it_is_cleared(world: World) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_the_latest_by_time_holds_whatever_comes_last(world: World, restart: bool) -> None:
+def test_the_override_with_the_latest_time_applies_whatever_arrives_last(world: World, restart: bool) -> None:
     world.override(START + 5, score=70)
     if restart:
         world = world.restarted()
@@ -139,7 +139,7 @@ def test_the_latest_by_time_holds_whatever_comes_last(world: World, restart: boo
     assert (change.override.score, change.override.band) == (None, "good")
 
 
-def test_a_restart_tells_neither_beginning_nor_end_twice(world: World) -> None:
+def test_a_restart_publishes_neither_start_nor_end_again(world: World) -> None:
     world.send("controls", time=START + 1, kind="pulse", value=50)
     world.override(START + 2)
     again = world.restarted()
@@ -152,7 +152,7 @@ def test_a_restart_tells_neither_beginning_nor_end_twice(world: World) -> None:
     assert [change.cause for change in after.changes] == []
 
 
-def test_a_row_keeps_profile_and_override_side_by_side(world: World) -> None:
+def test_a_row_with_profile_and_override_is_restored(world: World) -> None:
     profile = decode("accounts", [b'{"id":"1","account_id":"a","time":1728000000000,"name":"Ann\\nInc"}'])
     world.engine.step([Batch("accounts", np.array([0]), np.array([START]), profile.events, 1)], Mode.HEAD, None)
     world.override(START + 2)
@@ -161,7 +161,7 @@ def test_a_row_keeps_profile_and_override_side_by_side(world: World) -> None:
     assert accounts.overrides[0].reason == "sponsor has left"
 
 
-def test_what_lacks_a_reason_or_an_end_and_erasing_are_refused(world: World) -> None:
+def test_an_override_without_reason_or_end_and_an_erasure_are_refused(world: World) -> None:
     for fields in ({"reason": None}, {"expires_at": None}, {"band": "good"}):
         assert [letter.reason for letter in world.override(START + 2, **fields).dead_letters] == ["invalid_field"]
     letters = world.send("controls", time=START + 3, kind="erase").dead_letters
@@ -193,9 +193,9 @@ def test_an_ended_override_does_not_make_time_rescore_accounts(world: World, end
     other = World()
     other.send("product-usage", time=START + 1, count=1)
     rescored = []
-    for each in (world, other):
-        each.note(each.engine.tick(START + 2 * DAY))
-        ticked = each.restarted() if restart else each
+    for compared in (world, other):
+        compared.note(compared.engine.tick(START + 2 * DAY))
+        ticked = compared.restarted() if restart else compared
         assert ticked.engine.accounts.overrides == {}
         rescored.append(days_rescored(ticked, START + 300 * DAY))
         assert [change.cause for change in ticked.changes] == ["window"]
@@ -230,18 +230,19 @@ def test_an_older_override_that_arrives_after_the_end_of_a_later_one_does_not_ap
 def test_an_ended_override_is_removed_from_state_and_changelog_when_every_older_one_is_late(
     world: World, restart: bool
 ) -> None:
-    world.override(START + 2)
-    world.send("controls", time=START + 3, kind="clear_override")
+    world.override(START + DAY + 2)
+    world.send("controls", time=START + DAY + 3, kind="clear_override")
     assert b"clear_override" in world.commit()
-    world.note(world.engine.tick(START + 2 * DAY))
+    world.note(world.engine.tick(START + 3 * DAY))
     assert b"clear_override" in world.commit()
     assert world.engine.accounts.ended_overrides, "an older override can still arrive"
     if restart:
         world = world.restarted()
-    world.note(world.engine.tick(START + 3 * DAY))
+    world.note(world.engine.tick(START + 4 * DAY))
+    assert world.changes == [], "nothing else changes the row"
     assert b"clear_override" not in world.commit()
     assert world.engine.accounts.ended_overrides == {}
-    effects = world.override(START + 2, expires_at=START + 99 * DAY)
+    effects = world.override(START + DAY + 2, expires_at=START + 99 * DAY)
     assert effects.outcomes["controls", "late"] == 1
 
 
@@ -282,3 +283,14 @@ def test_a_promoted_candidate_publishes_the_end_of_an_override_that_the_live_pol
     assert [(change.cause, change.override) for change in candidate.changes if change.cause == "override"] == [
         ("override", None)
     ]
+
+
+def test_an_override_that_expired_unpublished_before_a_restart_is_published_as_ended_at_the_next_boundary(
+    world: World,
+) -> None:
+    world.override(START + 2, expires_at=START + DAY // 2)
+    world.send("product-usage", account_id="b", time=START + DAY // 2 + 1)
+    world = world.restarted()
+    world.note(world.engine.tick(START + DAY))
+    assert [(change.cause, change.override) for change in world.changes] == [("override", None)]
+    assert world.engine.accounts.overrides == {}
