@@ -202,6 +202,7 @@ def _missing_history(engine: Engine, row_schemas: Iterable[RowSchema], pages: li
     tags = {key[1:9] for key in pages}
     missing = {}
     for measure_plan in engine.plan.measures:
+        name, reach = measure_plan.measure.name, measure_plan.measure.reach
         for index in measure_plan.columns:
             column = engine.columns[index]
             if isinstance(column, FactColumn):
@@ -211,11 +212,9 @@ def _missing_history(engine: Engine, row_schemas: Iterable[RowSchema], pages: li
             else:
                 empty, panes = column.name not in saved_panes, saved_panes.get(column.name, 0)
             if empty:
-                missing[measure_plan.measure.name] = "starts empty: nothing of what it reads was kept"
-            elif isinstance(column, PaneColumn) and panes < measure_plan.measure.reach:
-                missing[measure_plan.measure.name] = (
-                    f"has {panes} of the {measure_plan.measure.reach} {column.unit}s it looks back: older events were not kept"
-                )
+                missing[name] = "starts empty: nothing of what it reads was kept"
+            elif isinstance(column, PaneColumn) and panes < reach:
+                missing[name] = f"has {panes} of the {reach} {column.unit}s it looks back: older events were not kept"
     return missing
 
 
