@@ -1,6 +1,6 @@
 """The demo's board: the real `vitals board` in a process of its own, on a free port of this machine.
 
-Owns its life. Called by `agents.demo.run`; the demo goes on if it ends.
+Owns its start and end. Called by `agents.demo.run`; the demo goes on if it ends.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class EmbeddedBroker:
         raise BrokerUnavailableError(self._failure("ends as soon as it is started"))
 
     def _failure(self, what: str) -> str:
-        words = "" if self._child is None else self._child.last_words()
+        words = "" if self._child is None else self._child.last_lines()
         return f"The embedded broker {what}. Use a real Kafka with --broker URL. Its last lines:\n{words}"
 
     def _stop(self) -> None:

@@ -1,4 +1,4 @@
-"""A made-up company's accounts, as the event streams of a few months.
+"""A synthetic company's accounts, as the event streams of a few months.
 
 Owns which accounts there are and the order of their events; the usage events are made here, the rarer ones in
 `agents.demo.account_events`, the curves behind both in `agents.demo.scenarios`. Must not know of brokers, policies or
@@ -15,9 +15,9 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.demo.account_events import DAY_MS, HOUR_MS, Account, Story, StoryEvent
+from agents.demo.account_events import DAY_MS, HOUR_MS, Account, AccountEvent, AccountEvents
 from agents.demo.names import OWNERS, account_id, company_names
-from agents.demo.scenarios import Journey, shuffled_journeys, traits
+from agents.demo.scenarios import Scenario, shuffled_scenarios, traits
 
 Event = tuple[str, str, int, bytes]
 """Topic, account id, event time in epoch milliseconds, JSON."""
@@ -63,23 +63,23 @@ class Company:
                 account_id=account_id(name),
                 name=name,
                 owner=random.choice(OWNERS),
-                journey=journey,
-                traits=traits(journey, days, random),
+                scenario=scenario,
+                traits=traits(scenario, days, random),
                 utc_offset_h=random.choice(UTC_OFFSETS_H),
             )
-            for index, (name, journey) in enumerate(zip(names, shuffled_journeys(random, accounts), strict=True))
+            for index, (name, scenario) in enumerate(zip(names, shuffled_scenarios(random, accounts), strict=True))
         ]
-        self._story = self._sorted_story(random)
+        self._rare_events = self._sorted_rare_events(random)
         self._usage = _Usage(self.accounts, self.start_ms, days, Random(seed + 1))
 
     @property
     def expected_events(self) -> int:
         """About how many events an iteration yields (within a few percent), for pacing and progress."""
-        return len(self._story) + self._usage.expected
+        return len(self._rare_events) + self._usage.expected
 
-    def journey_of(self) -> dict[str, Journey]:
-        """Account id to its journey."""
-        return {account.account_id: account.journey for account in self.accounts}
+    def scenario_of(self) -> dict[str, Scenario]:
+        """Account id to its scenario."""
+        return {account.account_id: account.scenario for account in self.accounts}
 
     def names(self) -> dict[str, str]:
         """Account id to its name."""
@@ -91,24 +91,26 @@ class Company:
         ids = [account.account_id for account in self.accounts]
         head = self._id_head
         number = 0
-        story = iter(self._story)
-        rare = next(story, None)
+        rare_events = iter(self._rare_events)
+        rare = next(rare_events, None)
         for day in range(self.days):
             for time_ms, account, tail in self._usage.of_day(day, generator):
                 while rare is not None and rare.time_ms <= time_ms:
                     yield rare.topic, ids[rare.account], rare.time_ms, b'%b%x"%b' % (head, number, rare.tail)
                     number += 1
-                    rare = next(story, None)
+                    rare = next(rare_events, None)
                 yield USAGE, ids[account], time_ms, b'%b%x"%b' % (head, number, tail)
                 number += 1
         while rare is not None:
             yield rare.topic, ids[rare.account], rare.time_ms, b'%b%x"%b' % (head, number, rare.tail)
             number += 1
-            rare = next(story, None)
+            rare = next(rare_events, None)
 
-    def _sorted_story(self, random: Random) -> list[StoryEvent]:
+    def _sorted_rare_events(self, random: Random) -> list[AccountEvent]:
         events = [
-            event for account in self.accounts for event in Story(account, self.start_ms, self.days, random).events()
+            event
+            for account in self.accounts
+            for event in AccountEvents(account, self.start_ms, self.days, random).events()
         ]
         events.sort(key=lambda event: event.time_ms)  # stable: a profile stays ahead of what shares its millisecond
         return events

@@ -29,7 +29,7 @@ BATCHES_IN_FLIGHT = 48
 LONGEST_WAIT_S = 0.25
 
 
-class Player:
+class EventPlayer:
     """Sends events in the order given; `connect`, then `run` once, then `close`.
 
     `connection`: the broker and the credentials, as aiokafka's clients take them. `events_per_second` may be changed
@@ -101,21 +101,21 @@ class Player:
         batches: dict[tuple[str, int], Any] = {}
         futures: list[asyncio.Future[Any]] = []
         for topic, account, time_ms, value in chunk:
-            key, hashed = self._keys.get(account) or self._learn(account)
-            place = (topic, hashed % self._partitions[topic])
-            batch = batches.get(place)
+            key, hashed = self._keys.get(account) or self._partition_of_account(account)
+            topic_partition = (topic, hashed % self._partitions[topic])
+            batch = batches.get(topic_partition)
             if batch is None:
-                batch = batches[place] = self._producer.create_batch()
+                batch = batches[topic_partition] = self._producer.create_batch()
             if batch.append(timestamp=time_ms, key=key, value=value) is None:
-                futures.append(await self._send_batch(place, batch))
-                batch = batches[place] = self._producer.create_batch()
+                futures.append(await self._send_batch(topic_partition, batch))
+                batch = batches[topic_partition] = self._producer.create_batch()
                 batch.append(timestamp=time_ms, key=key, value=value)
-        for place, batch in batches.items():
-            futures.append(await self._send_batch(place, batch))
+        for topic_partition, batch in batches.items():
+            futures.append(await self._send_batch(topic_partition, batch))
         return futures
 
-    async def _send_batch(self, place: tuple[str, int], batch: Any) -> asyncio.Future[Any]:
-        topic, number = place
+    async def _send_batch(self, topic_partition: tuple[str, int], batch: Any) -> asyncio.Future[Any]:
+        topic, number = topic_partition
         count = batch.record_count()
         batch.close()
         future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=number)
@@ -126,7 +126,7 @@ class Player:
         if not future.cancelled() and future.exception() is None:
             self.sent[topic] += count
 
-    def _learn(self, account: str) -> tuple[bytes, int]:
+    def _partition_of_account(self, account: str) -> tuple[bytes, int]:
         key = account.encode()
         self._keys[account] = known = (key, murmur2(key) & 0x7FFFFFFF)
         return known

@@ -1,4 +1,4 @@
-"""Made-up names of accounts and of the people who look after them.
+"""Synthetic names of accounts and of the people who look after them.
 
 Owns word lists only. Called by `agents.demo.company`. The first words are invented, so that no account is anybody's
 company.

@@ -65,7 +65,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.kill()
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """The last lines it wrote, for an error message."""
         lines = self._log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-LAST_LINES:]) or "(it wrote nothing)"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 RATE_OVER_S = 3.0
 SLOWEST_WORKER = 20_000.0
 """Events a second assumed of a worker that has not shown its speed yet."""
-STORY_S = 60.0
+WATCHED_RUN_S = 60.0
 """How long the company plays when somebody watches, or when the worker is killed, and no time is given."""
 COMMIT_S = 2.0
 """How far a worker's count trails its work: it counts what it has committed."""
@@ -19,9 +19,9 @@ TAIL_S = 2.5
 """From the last event settled to everything shown and stopped."""
 RESTART_S = 12.0
 """From killing a worker to its being ready again, on the embedded broker."""
-SHORTEST_PLAY_S = 1.0
+SHORTEST_RUN_S = 1.0
 HASTE = 1.07
-"""The story ends a little before there is no more time, as pauses and estimates are what they are."""
+"""The run ends a little before there is no more time, as pauses and estimates are what they are."""
 
 
 class Progress:
@@ -70,15 +70,15 @@ class Progress:
 
 
 def pace(events: int, now_s: float, deadline_s: float | None, *, unhurried: bool) -> float | None:
-    """Events a second to send so that the whole story fits the time there is; None is as fast as possible.
+    """Events a second to send so that the whole run fits the time there is; None is as fast as possible.
 
-    With a deadline the story fills the time until then; when none is left, a short part of it is played all the same.
-    `unhurried`, for somebody who watches: it takes `STORY_S`.
+    With a deadline the run fills the time until then; when none is left, a short part of it is played all the same.
+    `unhurried`, for somebody who watches: it takes `WATCHED_RUN_S`.
     """
     if deadline_s is not None:
         left_s = deadline_s - TAIL_S - COMMIT_S - now_s
-        return HASTE * events / left_s if left_s > SHORTEST_PLAY_S else SLOWEST_WORKER
-    return events / STORY_S if unhurried else None
+        return HASTE * events / left_s if left_s > SHORTEST_RUN_S else SLOWEST_WORKER
+    return events / WATCHED_RUN_S if unhurried else None
 
 
 def may_kill(kills: int, now_s: float, deadline_s: float | None) -> bool:

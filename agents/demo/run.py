@@ -1,4 +1,4 @@
-"""`vitals demo`: puts broker, made-up company, worker and screen together, and takes them apart again.
+"""`vitals demo`: puts broker, synthetic company, worker and screen together, and takes them apart again.
 
 Owns which parts there are and with which settings, and that nothing is left behind. Must not know the order of events
 within a run (`agents.demo.session`). Called by `agents.cli.main`.
@@ -25,12 +25,12 @@ from rich.console import Console
 from agents.demo import broker as embedded
 from agents.demo.board import DemoBoard
 from agents.demo.company import Company
-from agents.demo.event_player import Player
-from agents.demo.output_reader import OUTPUTS, Feed
+from agents.demo.event_player import EventPlayer
+from agents.demo.output_reader import OUTPUTS, OutputReader
 from agents.demo.processes import free_port
 from agents.demo.progress import Progress
 from agents.demo.screen import Screen
-from agents.demo.session import DemoError, Parts, Session, Wishes
+from agents.demo.session import DemoError, RunOptions, Session, SessionParts
 from agents.demo.worker import DemoWorker
 from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing
@@ -38,7 +38,7 @@ from agents.settings.settings import Settings, SettingsError, child_environment,
 from schemas.events import SOURCES
 
 PARTITIONS = 4
-CHOSEN = (
+SET_BY_DEMO = (
     "broker", "group", "partitions", "replication", "time", "catch_up", "session_timeout_s", "security_protocol"
 )  # fmt: skip
 """Settings that the worker gets from here, and nowhere else."""
@@ -71,7 +71,7 @@ def run_demo(
     deadline_s = None if seconds is None else time.monotonic() + seconds
     console = Console(stderr=as_json)
     watched = console.is_terminal and seconds is None
-    wishes = Wishes(deadline_s, kill=kill, unhurried=watched, stays=watched and not as_json)
+    options = RunOptions(deadline_s, kill=kill, unhurried=watched, stays=watched and not as_json)
     with ExitStack() as stack:
         try:
             stack.enter_context(_interruptible())
@@ -79,10 +79,10 @@ def run_demo(
             create_missing(settings)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitals-demo-", ignore_cleanup_errors=True))
             company = Company(accounts, days, seed, end_ms=int(time.time() * 1000))
-            place = _Place(settings, Path(folder), is_embedded=broker is None)
+            context = _RunContext(settings, Path(folder), is_embedded=broker is None)
             if board:
-                _show_board(stack, place, console)
-            session = asyncio.run(_run(place, company, wishes, console))
+                _show_board(stack, context, console)
+            session = asyncio.run(_run(context, company, options, console))
         except KeyboardInterrupt:
             _complain(console, "Stopped before it began; nothing is left running.")
             return FAILED if kill else 0
@@ -92,7 +92,7 @@ def run_demo(
         except (BrokerError, DemoError, KafkaError) as error:
             _complain(console, str(error))
             return FAILED
-    return _report(session, wishes, console, as_json=as_json)
+    return _report(session, options, console, as_json=as_json)
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _interruptible() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _RunContext:
     """Where a run happens."""
 
     settings: Settings
@@ -140,46 +140,50 @@ def _settings(stack: ExitStack, broker: str | None, console: Console) -> Setting
     )
 
 
-async def _run(place: _Place, company: Company, wishes: Wishes, console: Console) -> Session:
+async def _run(context: _RunContext, company: Company, options: RunOptions, console: Console) -> Session:
     """Connect everything, let the session run, and take it all down, whatever happens."""
-    connection = place.settings.kafka_python()  # aiokafka's clients take the same options
+    connection = context.settings.kafka_python()  # aiokafka's clients take the same options
     async with AsyncExitStack() as stack:
-        player = Player(company, connection, idempotent=embedded.IDEMPOTENT if place.is_embedded else True)
+        player = EventPlayer(company, connection, idempotent=embedded.IDEMPOTENT if context.is_embedded else True)
         stack.push_async_callback(player.close)
         partitions = await player.connect([*SOURCES, *OUTPUTS])
-        feed = Feed(connection, from_end=not place.is_embedded)
-        stack.push_async_callback(feed.close)
-        await feed.connect(partitions)
-        already_there = 0 if place.is_embedded else await feed.stored({topic: partitions[topic] for topic in SOURCES})
+        output_reader = OutputReader(connection, from_end=not context.is_embedded)
+        stack.push_async_callback(output_reader.close)
+        await output_reader.connect(partitions)
+        already_there = (
+            0 if context.is_embedded else await output_reader.stored({topic: partitions[topic] for topic in SOURCES})
+        )
         if already_there:
             console.print(
                 f"The topics already hold {already_there:,} events; they are scored as well.", highlight=False
             )
         port = free_port()
-        worker = DemoWorker(_environment(place, port, kill=wishes.kill), port, place.folder / "worker.log")
-        patience_s = SHORT_PATIENCE_S if place.is_embedded else LONG_PATIENCE_S
+        worker = DemoWorker(_environment(context, port, kill=options.kill), port, context.folder / "worker.log")
+        patience_s = SHORT_PATIENCE_S if context.is_embedded else LONG_PATIENCE_S
         stack.push_async_callback(asyncio.to_thread, worker.stop, patience_s)
         screen = stack.enter_context(Screen(console, company.names()))
-        session = Session(Parts(company, player, worker, feed, screen, Progress(already_there)), wishes)
+        session = Session(
+            SessionParts(company, player, worker, output_reader, screen, Progress(already_there)), options
+        )
         await session.run()
     return session
 
 
-def _environment(place: _Place, web_port: int, *, kill: bool) -> dict[str, str]:
+def _environment(context: _RunContext, web_port: int, *, kill: bool) -> dict[str, str]:
     """The worker's environment: ours, and on top of it the settings that the demo has chosen."""
-    chosen = place.settings.model_dump(include=set(CHOSEN))
+    chosen = context.settings.model_dump(include=set(SET_BY_DEMO))
     if kill:
         chosen["instance"] = "vitals-demo"  # a killed worker gets its partitions back at once
     ours = child_environment(**chosen, web_host="127.0.0.1", web_port=web_port)
-    return {**ours, "TMPDIR": str(place.folder)}
+    return {**ours, "TMPDIR": str(context.folder)}
 
 
-def _show_board(stack: ExitStack, place: _Place, console: Console) -> None:
+def _show_board(stack: ExitStack, context: _RunContext, console: Console) -> None:
     """Start a board, which ends with the stack, and say where it is."""
     port = free_port()
-    chosen = place.settings.model_dump(include=set(CHOSEN))
+    chosen = context.settings.model_dump(include=set(SET_BY_DEMO))
     ours = child_environment(**chosen, board_host="127.0.0.1", board_port=port)
-    board = DemoBoard({**ours, "TMPDIR": str(place.folder)}, port, place.folder / "board.log")
+    board = DemoBoard({**ours, "TMPDIR": str(context.folder)}, port, context.folder / "board.log")
     stack.callback(board.stop)
     console.print(f"The board is at {board.address}", highlight=False)
 
@@ -188,7 +192,7 @@ def _complain(console: Console, message: str) -> None:
     console.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
-def _report(session: Session, wishes: Wishes, console: Console, *, as_json: bool) -> int:
+def _report(session: Session, options: RunOptions, console: Console, *, as_json: bool) -> int:
     """Say what came of it, and return the exit code."""
     result = session.result()
     if not session.finished:
@@ -198,7 +202,7 @@ def _report(session: Session, wishes: Wishes, console: Console, *, as_json: bool
     else:
         verdict = "THE COUNTS DO NOT ADD UP."
     outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in result["settled"].items() if count) or "nothing"
-    killed = f" The worker was killed {result['kills']} times." if wishes.kill else ""
+    killed = f" The worker was killed {result['kills']} times." if options.kill else ""
     console.print(
         f"{result['events']:,} events sent; settled: {outcomes}.{killed} {verdict}", highlight=False, soft_wrap=True
     )
@@ -207,4 +211,4 @@ def _report(session: Session, wishes: Wishes, console: Console, *, as_json: bool
         sys.stdout.flush()
     if session.finished:
         return 0 if session.adds_up else FAILED
-    return FAILED if wishes.kill else 0
+    return FAILED if options.kill else 0

@@ -1,6 +1,6 @@
-"""The nine journeys an account can be on: how each changes what its people do, day by day.
+"""The nine scenarios an account can be on: how each changes what its people do, day by day.
 
-Owns the shape of every journey. Knows nothing of events or JSON: `agents.demo.company` turns these curves into events.
+Owns the shape of every scenario. Knows nothing of events or JSON: `agents.demo.company` turns these curves into events.
 Pure: all chance comes from the generator handed in.
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Curve = NDArray[np.float64]
-"""One value a day of the account, from the first day of the story."""
+"""One value a day of the account, from the first day of the run."""
 
 
-class Journey(StrEnum):
+class Scenario(StrEnum):
     """Where an account is going."""
 
     ONBOARDING = "onboarding"
@@ -31,26 +31,26 @@ class Journey(StrEnum):
     RECOVERING = "recovering"
 
 
-SHARES: dict[Journey, float] = {
-    Journey.STEADY: 0.34,
-    Journey.GROWING: 0.11,
-    Journey.FADING: 0.13,
-    Journey.SILENT: 0.08,
-    Journey.TICKET_STORM: 0.08,
-    Journey.BAD_SURVEY: 0.07,
-    Journey.PAYMENT_TROUBLE: 0.08,
-    Journey.RECOVERING: 0.06,
-    Journey.ONBOARDING: 0.05,
+SHARES: dict[Scenario, float] = {
+    Scenario.STEADY: 0.34,
+    Scenario.GROWING: 0.11,
+    Scenario.FADING: 0.13,
+    Scenario.SILENT: 0.08,
+    Scenario.TICKET_STORM: 0.08,
+    Scenario.BAD_SURVEY: 0.07,
+    Scenario.PAYMENT_TROUBLE: 0.08,
+    Scenario.RECOVERING: 0.06,
+    Scenario.ONBOARDING: 0.05,
 }
-"""Which part of the accounts is on each journey; sums to 1."""
+"""Which part of the accounts is on each scenario; sums to 1."""
 
 
 @dataclass(slots=True)
 class Traits:
-    """What an account's people do, as curves over the days of the story."""
+    """What an account's people do, as curves over the days of the run."""
 
     start_day: int
-    """First day with any event; later than 0 for accounts that sign up during the story."""
+    """First day with any event; later than 0 for accounts that sign up during the run."""
     users: Curve
     """People who use the product."""
     tickets: Curve
@@ -67,15 +67,15 @@ class Traits:
     """Days on which three people are asked at once, besides the regular survey."""
 
 
-def shuffled_journeys(random: Random, count: int) -> list[Journey]:
-    """`count` journeys in proportion to `SHARES`, in random order."""
-    journeys = list(SHARES)
-    exact = [SHARES[journey] * count for journey in journeys]
+def shuffled_scenarios(random: Random, count: int) -> list[Scenario]:
+    """`count` scenarios in proportion to `SHARES`, in random order."""
+    scenarios = list(SHARES)
+    exact = [SHARES[scenario] * count for scenario in scenarios]
     numbers = [int(share) for share in exact]
-    by_remainder = sorted(range(len(journeys)), key=lambda index: numbers[index] - exact[index])
+    by_remainder = sorted(range(len(scenarios)), key=lambda index: numbers[index] - exact[index])
     for index in by_remainder[: count - sum(numbers)]:
         numbers[index] += 1
-    result = [journey for journey, number in zip(journeys, numbers, strict=True) for _ in range(number)]
+    result = [scenario for scenario, number in zip(scenarios, numbers, strict=True) for _ in range(number)]
     random.shuffle(result)
     return result
 
@@ -85,8 +85,8 @@ def _ramp(days: int, begin: float, end: float, before: float, after: float) -> C
     return np.interp(np.arange(days), [begin, max(end, begin + 1)], [before, after])
 
 
-def traits(journey: Journey, days: int, random: Random) -> Traits:
-    """The curves of one account on that journey, over `days` days; no two accounts are alike."""
+def traits(scenario: Scenario, days: int, random: Random) -> Traits:
+    """The curves of one account on that scenario, over `days` days; no two accounts are alike."""
     quality = random.random()
     ordinary = Traits(
         start_day=0,
@@ -98,7 +98,7 @@ def traits(journey: Journey, days: int, random: Random) -> Traits:
         mood=np.full(days, 6.2 + 3.0 * quality),
         survey_days=[],
     )
-    _CHANGES[journey](ordinary, days, random)
+    _CHANGES[scenario](ordinary, days, random)
     np.clip(ordinary.mood, 0, 10, out=ordinary.mood)
     return ordinary
 
@@ -174,20 +174,20 @@ def _recovering(account: Traits, days: int, random: Random) -> None:
 
 
 def _onboarding(account: Traits, days: int, random: Random) -> None:
-    """Signed up during the story; the first weeks decide."""
+    """Signed up during the run; the first weeks decide."""
     account.start_day = int(days * random.uniform(0.15, 0.75))
     account.users = _ramp(days, account.start_day, account.start_day + 25, 1.0, random.uniform(6, 13))
     account.engagement = _ramp(days, account.start_day, account.start_day + 40, 0.4, 0.1)
 
 
 _CHANGES = {
-    Journey.ONBOARDING: _onboarding,
-    Journey.STEADY: _steady,
-    Journey.GROWING: _growing,
-    Journey.FADING: _fading,
-    Journey.SILENT: _silent,
-    Journey.TICKET_STORM: _ticket_storm,
-    Journey.BAD_SURVEY: _bad_survey,
-    Journey.PAYMENT_TROUBLE: _payment_trouble,
-    Journey.RECOVERING: _recovering,
+    Scenario.ONBOARDING: _onboarding,
+    Scenario.STEADY: _steady,
+    Scenario.GROWING: _growing,
+    Scenario.FADING: _fading,
+    Scenario.SILENT: _silent,
+    Scenario.TICKET_STORM: _ticket_storm,
+    Scenario.BAD_SURVEY: _bad_survey,
+    Scenario.PAYMENT_TROUBLE: _payment_trouble,
+    Scenario.RECOVERING: _recovering,
 }

@@ -1,6 +1,6 @@
 """The demo's screen: one live table on a terminal, plain lines elsewhere.
 
-Owns how things look. Must not know where the numbers come from: it is handed a `View` and a `Standing`. Called by
+Owns how things look. Must not know where the numbers come from: it is handed a `View` and a `Status`. Called by
 `agents.demo.run`. Everything fits 80 columns, and no meaning hangs on colour alone.
 """
 
@@ -18,7 +18,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from agents.demo.status import Move, Standing
+from agents.demo.status import Move, Status
 from schemas.outputs import Alert
 from schemas.topics import DAY_MS
 
@@ -74,13 +74,13 @@ class Screen:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, view: View, standing: Standing, now_s: float) -> None:
+    def show(self, view: View, status: Status, now_s: float) -> None:
         """Show this moment; `now_s` is any steady clock in seconds."""
         if self._live is not None:
-            self._live.update(picture(view, standing, self._names, ascii_only=self._ascii), refresh=True)
+            self._live.update(picture(view, status, self._names, ascii_only=self._ascii), refresh=True)
         elif now_s >= self._next_line_s:
             self._next_line_s = now_s + PLAIN_EVERY_S
-            self.say(plain_line(view, standing))
+            self.say(plain_line(view, status))
 
     def say(self, line: str) -> None:
         """Print a line for good, above the picture if there is one."""
@@ -91,22 +91,22 @@ class Screen:
         return self._console.options.ascii_only
 
 
-def plain_line(view: View, standing: Standing) -> str:
+def plain_line(view: View, status: Status) -> str:
     """The moment in one line, for logs and pipes."""
-    bands = " ".join(f"{band} {count}" for band, count in standing.bands().items()) or "none yet"
+    bands = " ".join(f"{band} {count}" for band, count in status.bands().items()) or "none yet"
     return (
         f"{view.phase}: sent {view.sent:,}, settled {view.settled:,} ({view.events_per_second:,.0f}/s), "
-        f"{standing.accounts} accounts: {bands}; {standing.changes:,} changes, {standing.firing} alerts firing"
+        f"{status.accounts} accounts: {bands}; {status.changes:,} changes, {status.firing} alerts firing"
     )
 
 
-def picture(view: View, standing: Standing, names: Mapping[str, str], *, ascii_only: bool = False) -> RenderableType:
+def picture(view: View, status: Status, names: Mapping[str, str], *, ascii_only: bool = False) -> RenderableType:
     """The moment as a picture of at most 80 columns."""
-    parts: list[RenderableType] = [_title(view), _figures(view, standing), Text()]
-    parts += [_heading(f"Accounts by band: {standing.accounts:,}", ascii_only), _bands(standing, ascii_only), Text()]
-    parts += [_heading("Biggest moves of the last 7 days", ascii_only), _moves(standing, names), Text()]
-    fired = f"Alerts: {standing.firing:,} firing, {standing.alerts_fired:,} so far"
-    parts += [_heading(fired, ascii_only), _alerts(standing, names)]
+    parts: list[RenderableType] = [_title(view), _figures(view, status), Text()]
+    parts += [_heading(f"Accounts by band: {status.accounts:,}", ascii_only), _bands(status, ascii_only), Text()]
+    parts += [_heading("Biggest moves of the last 7 days", ascii_only), _moves(status, names), Text()]
+    fired = f"Alerts: {status.firing:,} firing, {status.alerts_fired:,} so far"
+    parts += [_heading(fired, ascii_only), _alerts(status, names)]
     if view.hint:
         parts += [Text(), Text(view.hint, style="dim")]
     frame = Table.grid(expand=False)
@@ -129,9 +129,9 @@ def _title(view: View) -> Text:
     return _apart(text, Text(when))
 
 
-def _figures(view: View, standing: Standing) -> Text:
+def _figures(view: View, status: Status) -> Text:
     left = Text(f"{view.events_per_second:>9,.0f} events/s   lag {view.lag:,}")
-    return _apart(left, Text(f"sent {view.sent:,}  settled {view.settled:,}  changes {standing.changes:,}"))
+    return _apart(left, Text(f"sent {view.sent:,}  settled {view.settled:,}  changes {status.changes:,}"))
 
 
 def _apart(left: Text, right: Text) -> Text:
@@ -145,8 +145,8 @@ def _heading(words: str, ascii_only: bool) -> Rule:  # noqa: FBT001  private, al
     return Rule(Text(words, style="bold"), align="left", style="dim", characters="-" if ascii_only else "─")
 
 
-def _bands(standing: Standing, ascii_only: bool) -> RenderableType:  # noqa: FBT001  as above
-    bands = standing.bands()
+def _bands(status: Status, ascii_only: bool) -> RenderableType:  # noqa: FBT001  as above
+    bands = status.bands()
     if not bands:
         return Text("No scores yet.", style="dim")
     table = Table.grid(padding=(0, 1))
@@ -155,7 +155,7 @@ def _bands(standing: Standing, ascii_only: bool) -> RenderableType:  # noqa: FBT
         colour, shape = _look(rank, len(bands), ascii_only)
         cells = round(BAR_CELLS * count / most) or (1 if count else 0)
         bar = Text(("#" if ascii_only else "█") * cells, style=colour)
-        share = count / max(1, standing.accounts)
+        share = count / max(1, status.accounts)
         table.add_row(Text(shape, style=colour), f"{band[:NAME_CELLS]:<14}", f"{count:>7,}", f"{share:>5.0%}", bar)
     return table
 
@@ -169,8 +169,8 @@ def _look(rank: int, bands: int, ascii_only: bool) -> tuple[str, str]:  # noqa: 
     return _MIDDLE, "~" if ascii_only else "▲"
 
 
-def _moves(standing: Standing, names: Mapping[str, str]) -> RenderableType:
-    moves = standing.biggest_moves(MOVES_SHOWN)
+def _moves(status: Status, names: Mapping[str, str]) -> RenderableType:
+    moves = status.biggest_moves(MOVES_SHOWN)
     if not moves:
         return Text("None yet.", style="dim")
     table = Table.grid(padding=(0, 1))
@@ -186,8 +186,8 @@ def _move_cells(move: Move, names: Mapping[str, str]) -> tuple[RenderableType, .
     return _name(move.account_id, names), arrow, f"to {move.score:>5.1f}", f"{move.band[:10]:<10}", _short(reason, 27)
 
 
-def _alerts(standing: Standing, names: Mapping[str, str]) -> RenderableType:
-    newest = list(standing.alerts)[-ALERTS_SHOWN:]
+def _alerts(status: Status, names: Mapping[str, str]) -> RenderableType:
+    newest = list(status.alerts)[-ALERTS_SHOWN:]
     if not newest:
         return Text("None yet.", style="dim")
     table = Table.grid(padding=(0, 1))

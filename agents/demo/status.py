@@ -41,11 +41,11 @@ class Move:
         measure = pick(self.reasons, key=self.reasons.__getitem__)
         return measure, self.reasons[measure]
 
-    def add(self, delta: float, parts: Iterable[tuple[str, float]]) -> None:
-        """Move on by `delta`, which the measures' parts sum to."""
+    def add(self, delta: float, contributions: Iterable[tuple[str, float]]) -> None:
+        """Move on by `delta`, which the contributions of the measures sum to."""
         self.delta += delta
-        for measure, part in parts:
-            self.reasons[measure] = self.reasons.get(measure, 0.0) + part
+        for measure, contribution in contributions:
+            self.reasons[measure] = self.reasons.get(measure, 0.0) + contribution
 
 
 class RecentIds:
@@ -65,7 +65,7 @@ class RecentIds:
         return True
 
 
-class Standing:
+class Status:
     """The latest of every account, recent moves, alerts. Each message may come more than once."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """The demo's worker: the real `vitals worker` in a process of its own.
 
-Owns its life (and its killing), and reading its own count of events. Must not know which settings it gets, or why.
+Owns its start and end (and its killing), and reading its own count of events. Must not know which settings it gets, or why.
 Called by `agents.demo.run`.
 """
 
@@ -52,9 +52,9 @@ class DemoWorker:
         if self._child is not None:
             self._child.stop(signal.SIGTERM, patience_s)
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """The last lines of its log."""
-        return "" if self._child is None else self._child.last_words()
+        return "" if self._child is None else self._child.last_lines()
 
     def is_ready(self) -> bool:
         """Whether `/readyz` says so."""

@@ -15,7 +15,7 @@ from kafka.partitioner import murmur2
 
 from agents.demo.broker import EmbeddedBroker
 from agents.demo.company import Company, Event
-from agents.demo.event_player import Player
+from agents.demo.event_player import EventPlayer
 from schemas.events import SOURCES
 
 PARTITIONS = 3
@@ -32,7 +32,7 @@ def address() -> Iterator[str]:
         yield broker.address
 
 
-async def play(player: Player) -> None:
+async def play(player: EventPlayer) -> None:
     try:
         assert await player.connect(SOURCES) == dict.fromkeys(SOURCES, PARTITIONS)
         await player.run()
@@ -58,7 +58,7 @@ def stored(address: str, expected: int) -> dict[TopicPartition, list[Any]]:
 def test_a_company_arrives_whole_and_in_place(address: str) -> None:
     company = Company(accounts=40, days=12, end_ms=END_MS)
     events = list(company)
-    player = Player(company, {"bootstrap_servers": address}, idempotent=False)
+    player = EventPlayer(company, {"bootstrap_servers": address}, idempotent=False)
     asyncio.run(play(player))
     records = stored(address, len(events))
     assert player.sent == Counter(event[0] for event in events)
@@ -80,7 +80,7 @@ def test_it_stops_when_told_and_counts_what_was_acknowledged(address: str) -> No
                 player.stop()
             yield event
 
-    player = Player(until_300(company), {"bootstrap_servers": address}, idempotent=False, events_per_second=2_000)
+    player = EventPlayer(until_300(company), {"bootstrap_servers": address}, idempotent=False, events_per_second=2_000)
     asyncio.run(play(player))
     sent = player.sent.total()
     assert 300 < sent < sum(1 for _ in company)

@@ -11,8 +11,8 @@ from agents.demo.progress import (
     COMMIT_S,
     RESTART_S,
     SLOWEST_WORKER,
-    STORY_S,
     TAIL_S,
+    WATCHED_RUN_S,
     Progress,
     may_kill,
     pace,
@@ -56,7 +56,7 @@ def test_sending_ends_when_the_backlog_fills_the_time_that_is_left() -> None:
 
 def test_the_story_fills_the_time_there_is() -> None:
     assert pace(300_000, 10, None, unhurried=False) is None
-    assert pace(300_000, 10, None, unhurried=True) == 300_000 / STORY_S
+    assert pace(300_000, 10, None, unhurried=True) == 300_000 / WATCHED_RUN_S
     calm, brisk = pace(300_000, 10, 70, unhurried=False), pace(300_000, 10, 20, unhurried=True)
     assert calm is not None
     assert brisk is not None
