@@ -1,7 +1,8 @@
-"""Bytes to events and back: whole batches at once, one by one only when something in the batch is bad.
+"""Decode records to events, a whole batch at once, and encode messages.
 
-Owns JSON decoding and the reasons for which a record is refused. Knows no Kafka client, no policy, no clock.
-Called by the engine's edges (`agents.worker.processor`, `agents.files.replay`).
+Owns JSON decoding and the reasons for which a record is refused. Only when a record of a batch is bad are its records
+decoded one by one. Knows no Kafka client, no policy, no clock. Called by `agents.worker.records` and
+`agents.files.replay`; `encode` by whoever writes a message.
 """
 
 from __future__ import annotations
@@ -30,27 +31,27 @@ REASONS = (NULL_VALUE, BAD_UTF8, MALFORMED_JSON, TOO_DEEP, INVALID_FIELD, IN_THE
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 EARLIEST_MS = 946_684_800_000
-"""2000-01-01: a time before it is seconds taken for milliseconds, or a clock that was never set."""
+"""2000-01-01: an earlier time is in seconds instead of milliseconds, or from a clock that was never set."""
 
 
 class Reject(NamedTuple):
-    """A record that can not be used: its place (index or offset), one of `REASONS`, words for a person."""
+    """A record that is refused: its position (index or offset), one of `REASONS`, a message for people."""
 
-    place: int
+    position: int
     reason: str
     message: str
 
 
 class Decoded(NamedTuple):
-    """A decoded batch: `events[i]` came from record `kept[i]`; `kept` is None when nothing was refused."""
+    """A decoded batch: `events[i]` came from record `indexes[i]`; `indexes` is None when no record was refused."""
 
     events: list[Event]
-    kept: NDArray[np.int64] | None
+    indexes: NDArray[np.int64] | None
     rejects: list[Reject]
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for bytes that are no such message."""
+"""Errors that decoding raises for bytes that are not such a message."""
 _DECODERS = {source: msgspec.json.Decoder(kind) for source, kind in EVENT_TYPES.items()}
 _ENCODER = msgspec.json.Encoder()
 
@@ -64,8 +65,8 @@ def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
     """Decode the record values of one source.
 
     All values are joined by newlines and decoded in one call. That is only sound when every line is one record, so it
-    is done when no value holds a newline and every value starts with `{` and ends with `}`: then no record can lean
-    on its neighbour. Anything else, and any error, falls back to one decode a record, so that only the bad one is
+    is done when no value holds a newline and every value starts with `{` and ends with `}`: then no two values together
+    make one record. In all other cases, and after any error, each record is decoded alone, so that only the bad one is
     refused.
     """
     decoder = _DECODERS[source]
@@ -93,7 +94,7 @@ def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
 def _decode_each(source: str, values: Sequence[bytes | None]) -> Decoded:
     decoder = _DECODERS[source]
     events: list[Event] = []
-    kept: list[int] = []
+    indexes: list[int] = []
     rejects: list[Reject] = []
     for index, value in enumerate(values):
         outcome = _decode_one(decoder, value, source)
@@ -101,8 +102,8 @@ def _decode_each(source: str, values: Sequence[bytes | None]) -> Decoded:
             rejects.append(Reject(index, *outcome))
         else:
             events.append(outcome)
-            kept.append(index)
-    return Decoded(events, np.array(kept, dtype=np.int64), rejects)
+            indexes.append(index)
+    return Decoded(events, np.array(indexes, dtype=np.int64), rejects)
 
 
 def _decode_one(decoder: msgspec.json.Decoder[Event], value: bytes | None, source: str) -> Event | tuple[str, str]:
@@ -123,12 +124,12 @@ def _decode_one(decoder: msgspec.json.Decoder[Event], value: bytes | None, sourc
 
 
 def is_profile_tombstone(source: str, value: bytes | None) -> bool:
-    """Whether a record says that an account's profile is gone: no value on the compacted `accounts` topic."""
+    """Whether a record is the tombstone of a profile: no value on the compacted `accounts` topic."""
     return value is None and source == PROFILE_SOURCE
 
 
 def instant_ms(time: int | datetime) -> int:
-    """An event's `time` as epoch milliseconds; finer parts are cut off."""
+    """An event's `time` as epoch milliseconds; fractions of a millisecond are cut off."""
     return time if isinstance(time, int) else (time - EPOCH) // MILLISECOND
 
 

@@ -1,9 +1,8 @@
-"""The eight input topics as typed events, in their native JSON form.
+"""Input events: the JSON records of the eight input topics, as types.
 
-Owns the shape of every event and which numbers it may hold. Knows nothing of Kafka, policies or accounts' state.
-Called by `schemas.codecs`, which decodes whole batches into these structs.
-
-Ranges are part of the type, so that a bad value is refused by the decoder with the path of the field.
+Owns the fields of every event and the ranges of its numbers. Ranges are part of the type, so the decoder refuses a bad
+value with the path of the field. Knows nothing of Kafka, policies or accounts' state. Called by `schemas.codecs`, which
+decodes whole batches into these structs.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 NUMBER_LIMIT = 1e12
-"""Numbers beyond +-1e12 are refused: sums in millionths must stay exact in a float64."""
+"""Numbers beyond +-1e12 are refused, so that sums in millionths stay exact in a float64."""
 
 Text = Annotated[str, Meta(min_length=1)]
 Number = Annotated[float, Meta(ge=-NUMBER_LIMIT, le=NUMBER_LIMIT)]
@@ -74,7 +73,7 @@ SURVEY_SCALES: Mapping[str, tuple[float, float]] = MappingProxyType({"nps": (0, 
 
 
 class BillingEvent(Struct, gc=False):
-    """Money moved, or failed to."""
+    """A billing event: an invoice, a failed payment, a change of subscription."""
 
     id: Text
     account_id: Text
@@ -86,7 +85,7 @@ class BillingEvent(Struct, gc=False):
 
 
 class EngagementEvent(Struct, gc=False):
-    """A person of the account took part: webinar, community, meeting, review, training, ..."""
+    """A person of the account took part in a webinar, community, meeting, review, training or the like."""
 
     id: Text
     account_id: Text
@@ -97,7 +96,7 @@ class EngagementEvent(Struct, gc=False):
 
 
 class ProfileEvent(Struct, gc=False, omit_defaults=True):
-    """What is known of an account; the latest by `time` wins whole."""
+    """The profile of an account. The latest by `time` replaces the one before it as a whole."""
 
     id: Text
     account_id: Text
@@ -115,7 +114,7 @@ class ProfileEvent(Struct, gc=False, omit_defaults=True):
 
 
 class ControlEvent(Struct, gc=False):
-    """A person's word: a pulse, an override with an end, what to do with an alert, or the wish to erase an account."""
+    """Input by a person: a pulse, an override, an acknowledgement or snooze of an alert, a request to erase."""
 
     id: Text
     account_id: Text
@@ -131,7 +130,7 @@ class ControlEvent(Struct, gc=False):
     until: Instant | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a control that lacks what its kind needs."""
+        """Refuse a control without the fields that its kind needs."""
         if self.kind == "pulse" and self.value is None:
             msg = "a pulse needs value, 0..100"
             raise ValueError(msg)
@@ -152,7 +151,7 @@ class ControlEvent(Struct, gc=False):
 
 
 class SignalEvent(Struct, gc=False):
-    """Anything else that is a number with a name: a credit rating, a partner's grade, a count of another system."""
+    """Any other named number: a credit rating, a partner's grade, a count of another system."""
 
     id: Text
     account_id: Text
@@ -184,4 +183,4 @@ METRIC_SOURCES: tuple[str, ...] = tuple(name for name, kind in EVENT_TYPES.items
 PROFILE_SOURCE = "accounts"
 CONTROL_SOURCE = "controls"
 SOURCES: tuple[str, ...] = (*METRIC_SOURCES, PROFILE_SOURCE)
-"""Everything a worker reads today; a row keeps one fence for each, in this order, and one for the inbox."""
+"""All event sources. A row keeps an applied offset of each, in this order, and one of the repartition topic."""

@@ -1,8 +1,7 @@
-"""Fields of each event source that a policy may name, as data.
+"""Fields of each event source that a policy may name, as tables.
 
-Owns the two tables below, in the order of docs/reference/policy/measures.md. Knows nothing of policies, decoding or
-topics' real names: a key here is the source's own name. Read by the policy parser to check a file and by the engine to
-lay out its columns.
+Owns the tables below, in the order of docs/reference/policy/measures.md. A key is the source's own name, whatever its
+topic is called. Knows nothing of policies or decoding. Read by `stream.policy`, which checks a policy against them.
 """
 
 from collections.abc import Mapping

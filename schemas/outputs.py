@@ -1,7 +1,8 @@
-"""What goes out: the messages of `health.scores`, `health.score-changes`, `health.alerts` and `health.shadow`.
+"""Output messages: the JSON records of `health.scores`, `health.score-changes`, `health.alerts`, `health.shadow`, ...
 
-Owns their shape only. Times are epoch milliseconds, UTC; points and scores are 0..100.
-Built by `stream.publishing.publisher`, read back by `vitals explain` and the demo's screen.
+Owns their fields only. Times are epoch milliseconds, UTC; points and scores are 0..100. Written by
+`stream.publishing.encoding`, `stream.alerts.messages`, `stream.recovery.shadow` and `stream.consumers.rollup`; read by
+everything that reads these topics.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ Cause = Literal["event", "window", "late", "pulse", "override", "segment", "poli
 
 
 class Factor(Struct, gc=False):
-    """One measure's part in a score: `contribution = weight * points`; both null when the measure has no value.
+    """What one measure contributes to a score: `contribution = weight * points`.
 
-    An additive score's factors have no points and impacts for weights. Factors that are no measures (base, clamping,
-    exception) have neither value nor points, and weight 0.
+    `value` and `points` are null when the measure has no value. Factors of an additive score have no points, and
+    impacts for weights. Factors that are not measures (base, clamping, exception) have neither value nor points, and
+    weight 0.
     """
 
     measure: str
@@ -28,7 +30,7 @@ class Factor(Struct, gc=False):
 
 
 class OutlookTurn(Struct, gc=False):
-    """A change of band ahead: at which UTC midnight (epoch ms) it is seen, into which band, at which score."""
+    """The next change of band of a forecast: the first UTC midnight (epoch ms) with it, the band, the score then."""
 
     at: int
     band: str
@@ -36,18 +38,18 @@ class OutlookTurn(Struct, gc=False):
 
 
 class Outlook(Struct, gc=False):
-    """The first change of band if no event comes, looked for up to the UTC midnight `until` (epoch ms); null: none."""
+    """A forecast: the first change of band if no event comes, null if none by the UTC midnight `until` (epoch ms)."""
 
     until: int
     turn: OutlookTurn | None
 
 
 class ScoreValue(Struct, omit_defaults=True, gc=False):
-    """A score, its band and what it is made of; contributions sum to `value`.
+    """A score, its band and its factors; contributions sum to `value`.
 
     `exceptions` names the measures whose exceptions hold, in a score that has exceptions. `confidence` is the share of
-    weight that does not rest on sources that have stalled, absent while none has. `outlook` is as of the last UTC
-    midnight, in a score whose policy asks for it; null before the first.
+    weight that does not rest on idle sources, absent while no source is idle. `outlook` is the forecast as of the last
+    UTC midnight, in a score whose policy has `forecast`; null before the first midnight.
     """
 
     value: float
@@ -59,7 +61,7 @@ class ScoreValue(Struct, omit_defaults=True, gc=False):
 
 
 class Override(Struct, omit_defaults=True, gc=False):
-    """A person's word on an account until `expires_at`: a score or a band. It stands beside what is computed."""
+    """A score or a band that a person gave an account until `expires_at`, published beside the computed score."""
 
     reason: str
     since: int
@@ -70,12 +72,12 @@ class Override(Struct, omit_defaults=True, gc=False):
 
 
 class ScoreMessage(Struct, omit_defaults=True, gc=False):
-    """`health.scores`: the latest of one account. `as_of` is the last event or pane border that could move it.
+    """`health.scores`: the latest scores of one account. `as_of` is its last event or window boundary, if later.
 
     `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
-    `parent_id` and `arr` are the profile's, of accounts that have a parent. `stalled_sources` are those whose measures
-    are held because nothing comes from them any more. `raw` has the values of measures that are seen among peers, whose
-    factors tell the percentile.
+    `parent_id` and `arr` are the profile's, of accounts that have a parent. `stalled_sources` are idle sources:
+    their measures stand still. `raw` has the values of measures that are compared with peers; their factors have the
+    percentile.
     """
 
     account_id: str
@@ -93,7 +95,7 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
 
 
 class ShadowMessage(ScoreMessage, kw_only=True):
-    """`health.shadow`: what `health.scores` would say under a candidate policy, and the rules that would be firing."""
+    """`health.shadow`: the scores of one account by a candidate policy, and the rules whose alerts would be open."""
 
     alerts: list[str]
 
@@ -120,7 +122,7 @@ class RollupMessage(Struct, gc=False):
 
 
 class FactorChange(Struct, gc=False):
-    """One measure's part in a change, in points of the score; `delta = after - before`."""
+    """How one measure's contribution changed, in points of the score; `delta = after - before`."""
 
     measure: str
     before: float
@@ -129,7 +131,7 @@ class FactorChange(Struct, gc=False):
 
 
 class Change(Struct, omit_defaults=True, gc=False):
-    """One score of one account became another."""
+    """A change of one score of one account."""
 
     id: str
     account_id: str
@@ -148,7 +150,7 @@ class Change(Struct, omit_defaults=True, gc=False):
 class ScoreChange(Change):
     """`health.score-changes`: deltas sum to `to - from`. An account's first has `from` 0 and no `band_from`.
 
-    One of cause `override` moves nothing: an override began (`override` has it) or ended.
+    With cause `override` the score is the same: an override began (`override` has it) or ended.
     """
 
     catching_up: bool = False
@@ -156,11 +158,11 @@ class ScoreChange(Change):
 
 
 class Alert(Struct, omit_defaults=True, gc=False):
-    """`health.alerts`: an alert fires, is told again because a person spoke of it, or is resolved.
+    """`health.alerts`: an alert fires, is acknowledged or snoozed, or is resolved.
 
-    Alerts of no single account (`stalled:SOURCE`, `storm`) have an empty `account_id` and neither score nor band.
-    `flaps` counts how often in a row it fired less than a day after it was resolved; `digest` is the fingerprint of the
-    storm that speaks for it.
+    Operational alerts (`stalled:SOURCE`, `storm`) have an empty `account_id` and neither score nor band. `flaps` counts
+    how often in a row the alert fired less than a day after it was resolved. `digest` is the fingerprint of the storm
+    alert that the alert is part of.
     """
 
     id: str

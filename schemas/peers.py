@@ -1,6 +1,6 @@
-"""Tables of peers: the messages of `vitals-peers`, and what of `health.scores` they are made from.
+"""Peer tables: the messages of `vitals-peers`, and the fields of `health.scores` that they are made from.
 
-Owns their shape and their JSON. Made by `stream.scoring.peers`, written by `agents.derived.peers`, read by every
+Owns their fields and their JSON. Made by `stream.scoring.peers`, written by `agents.derived.peers`, read by every
 worker.
 """
 
@@ -11,10 +11,10 @@ from msgspec import Struct
 
 
 class PeerTable(Struct, gc=False):
-    """How the values of one measure are spread over some accounts: all, or those of one segment of the policy.
+    """The distribution of one measure over all accounts, or those of one segment of the policy.
 
-    `of` names what is measured (a hash), whatever the measure is called. `values` ascend; `below` and `upto` count the
-    accounts whose value is smaller, and not larger, than each; `count` is all that have a value.
+    `of` is a hash of what the measure computes, whatever its name. `values` ascend; `below` and `upto` count the
+    accounts whose value is smaller, and not larger, than each; `count` is all accounts that have a value.
     """
 
     measure: str
@@ -39,7 +39,7 @@ class PeersMessage(Struct, gc=False):
 
 
 class PeerScore(Struct, gc=False):
-    """What a record of `health.scores` says of a peer: its segment, and its values before they were compared."""
+    """A record of `health.scores`, read for peer tables: the segment, and the values before they were compared."""
 
     as_of: int
     policy: str

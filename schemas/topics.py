@@ -1,7 +1,7 @@
-"""Topics as data: names, keys, retention, compaction.
+"""Topics: names, keys, retention and compaction, as data.
 
 Owns what each topic should look like. Knows no client; `agents.kafka.topics` compares this with a broker and creates
-what lacks.
+missing topics.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ REPARTITION = "vitals-inbox"
 PEERS = "vitals-peers"
 DLQ_SUFFIX = ".dlq"
 WEBHOOK_DLQ = f"{ALERTS}.webhook{DLQ_SUFFIX}"
-"""Alerts that the webhook would not take."""
+"""Alerts that the webhook refused."""
 ORIGIN_HEADER = "vitals.origin"
-"""Header of an inbox record: the source its event came from."""
+"""Header of a record of the repartition topic: the source its event came from."""
 ERROR_HEADER = "vitals.error."
 POSITION_HEADER = "vitals.position"
-"""Header of an alert: how far its worker had come when it told it (see `stream.recovery.alert_reconciler`)."""
+"""Header of an alert: the position of the worker that published it (see `stream.recovery.alert_reconciler`)."""
 LARGEST_RECORD = 20 * 1024 * 1024
 LARGEST_TABLE = 8 * 1024 * 1024
 
 
 class Topic(NamedTuple):
-    """One topic: `cleanup` and `retention_ms` as Kafka means them; -1 keeps for ever."""
+    """One topic. `cleanup` is Kafka's `cleanup.policy`, `retention_ms` its `retention.ms`; -1 keeps for ever."""
 
     name: str
     role: Literal["input", "output", "dead letters", "internal"]
@@ -54,7 +54,7 @@ class Topic(NamedTuple):
 
 
 def changelog(group: str) -> Topic:
-    """The table's changelog of a consumer group."""
+    """The changelog topic of a consumer group."""
     name = f"{group}-accounts-changelog"
     return Topic(name, "internal", "row key", "compact", -1, LARGEST_TABLE, stamped_by_broker=True)
 
@@ -72,12 +72,12 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         Topic(SHADOW, "output", "account id", "compact", -1),
         Topic(ROLLUPS, "output", "parent account id", "compact", -1),
     ]
-    letters = [
+    dead_letters = [
         Topic(name + DLQ_SUFFIX, "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
         for name in EVENT_TYPES
     ]
-    letters.append(Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD))
-    inbox = Topic(REPARTITION, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
-    # Kept for as long as the events, so that a replay meets the same tables at the same places.
+    dead_letters.append(Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD))
+    repartition = Topic(REPARTITION, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
+    # Kept for as long as the events, so that a replay applies the same tables at the same positions.
     peers = Topic(PEERS, "internal", "none", "delete", 400 * DAY_MS, LARGEST_TABLE, stamped_by_broker=True)
-    return (*inputs, *outputs, *letters, inbox, peers, changelog(group))
+    return (*inputs, *outputs, *dead_letters, repartition, peers, changelog(group))

@@ -122,7 +122,7 @@ def replay(
             part = batches_of(events[first : min(first + STEP_EVENTS, end)], offsets)
             effects = engine.step(part, Mode.CONFLATED, None)
             track.outcomes.update(effects.outcomes)
-            track.refused += effects.dead
+            track.refused += effects.dead_letters
         start = end
         engine.tick(boundary)
         rows, places = columns.alive()

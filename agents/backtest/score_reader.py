@@ -37,7 +37,7 @@ class Look(NamedTuple):
 def look(engine: Engine, rows: Rows, selected: SelectedScore) -> Look:
     """What a score says of these rows now."""
     scored = engine.score(rows)
-    one = scored.scores[selected.place]
+    one = scored.scores[selected.number]
     found = reading(engine.plan, selected, scored)
     gained = one.contributions[:, : len(selected.measures)]
     if selected.scale is not None:

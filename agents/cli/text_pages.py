@@ -17,7 +17,7 @@ from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.explain import Explanation
 from stream.explain.forecast import Forecast
 from stream.explain.since import Since, main_changes
-from stream.explain.text import number, spoken
+from stream.explain.text import label_of, number
 from stream.plan.plan import Plan
 
 _TELLING = 0.05
@@ -46,7 +46,7 @@ def explanation_page(told: Explanation, need_files: Mapping[str, str]) -> str:
     if told.override is not None:
         lines += [_override(told.override)]
     if told.exceptions:
-        lines += [f"Limited, whatever the average, by: {', '.join(map(spoken, told.exceptions))}."]
+        lines += [f"Limited, whatever the average, by: {', '.join(map(label_of, told.exceptions))}."]
     lines += [""]
     lines += ["What it is made of:", *(f"  {words}" for words in told.words), ""]
     if told.since is not None:
@@ -72,7 +72,7 @@ def _since(since: Since, told: Explanation) -> Iterator[str]:
     yield f"  {was} then; {told.value:.1f}, {told.band} now: {since.delta:+.1f}."
     for factor in since.factors:
         if abs(factor.delta) >= _TELLING:
-            yield f"  {spoken(factor.measure)}: {factor.before:.1f} then, {factor.after:.1f} now: {factor.delta:+.1f}"
+            yield f"  {label_of(factor.measure)}: {factor.before:.1f} then, {factor.after:.1f} now: {factor.delta:+.1f}"
     main = main_changes(since, _MAIN_CHANGES)
     if main:
         yield (
@@ -91,7 +91,7 @@ def _change(change: ScoreChange) -> str:
 
 def _reasons(factors: list[FactorChange]) -> str:
     telling = sorted((factor for factor in factors if abs(factor.delta) >= _TELLING), key=lambda one: -abs(one.delta))
-    return ", ".join(f"{spoken(one.measure)} {one.delta:+.1f}" for one in telling[:_FACTORS]) or "small shifts"
+    return ", ".join(f"{label_of(one.measure)} {one.delta:+.1f}" for one in telling[:_FACTORS]) or "small shifts"
 
 
 def _lifts(told: Explanation) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _lifts(told: Explanation) -> Iterator[str]:
     for lift in told.lifts:
         now = "no value" if lift.value is None else f"{lift.value:.4g}"
         unit = " % of its peers" if lift.of_peers else ""
-        yield f"  {spoken(lift.measure)}: {now} -> {lift.needed:.4g}{unit}"
+        yield f"  {label_of(lift.measure)}: {now} -> {lift.needed:.4g}{unit}"
     if told.exceptions and not told.lifts:
         yield "  first that which limits the score has to go"
     elif not told.lifts:
@@ -162,7 +162,7 @@ def distribution_page(distribution: Distribution) -> None:
             values = measure.values
             figures = [number(one) for one in (values.min, values.q1, values.median, values.q3, values.max)]
         shares = (f"{share:.0%}" for share in (measure.missing, measure.at_zero, measure.at_hundred))
-        table.add_row(spoken(measure.measure), *shares, *figures)
+        table.add_row(label_of(measure.measure), *shares, *figures)
     console.print(table)
     for warning in distribution.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)

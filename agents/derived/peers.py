@@ -59,7 +59,7 @@ class PeersProcess:
             while not (once or self._stopping):
                 for place, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                     for record in records:
-                        self._take(book.take, place, record)
+                        self._take(book.apply, place, record)
                 self._emit(book.due())
         except KafkaError as error:
             msg = f"making tables of peers from {SCORES} failed: {type(error).__name__} {error}"

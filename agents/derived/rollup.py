@@ -64,7 +64,7 @@ class RollupProcess:
         """Read to the end of now, then say every parent there is, and the end of those that are no parents any more."""
         known = {key.decode() for key, value in self._read_all(ROLLUPS).items() if value is not None}
         for key, value in self._read_all(SCORES).items():
-            self._rollup.take(key.decode(), None if value is None else self._decode(value))
+            self._rollup.apply(key.decode(), None if value is None else self._decode(value))
         return self._emit({*known, *self._rollup.parents()})
 
     def _read_all(self, topic: str) -> dict[bytes, bytes | None]:
@@ -78,7 +78,7 @@ class RollupProcess:
             for record in records:
                 if record.key is not None:
                     message = None if record.value is None else self._decode(record.value)
-                    changed |= self._rollup.take(record.key.decode(), message)
+                    changed |= self._rollup.apply(record.key.decode(), message)
         return changed
 
     def _emit(self, parents: Iterable[str]) -> int:

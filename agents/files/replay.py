@@ -104,11 +104,11 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None,
             _take(replay, events[done:upto], offsets)
             done = upto
             if replay.engine.as_of is not None:
-                _note(replay, replay.engine.settle(moment))
+                _note(replay, replay.engine.advance_to(moment))
             watch.look(moment, replay.engine)
     _take(replay, events[done:], offsets)
     if as_of_ms is not None and replay.engine.as_of is not None:
-        _note(replay, replay.engine.settle(as_of_ms))
+        _note(replay, replay.engine.advance_to(as_of_ms))
     return replay
 
 
@@ -136,7 +136,9 @@ def _note(replay: Replay, effects: Effects) -> None:
     replay.changes.extend(effects.changes)
     replay.alerts.extend(effects.alerts)
     replay.outcomes.update(effects.outcomes)
-    replay.bad.extend(BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead)
+    replay.bad.extend(
+        BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead_letters
+    )
 
 
 def batches_of(part: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:

@@ -25,7 +25,7 @@ from agents.settings.settings import Settings
 from agents.sinks.alert_records import UnreadableError, read_alert
 from agents.sinks.metrics import SinkTelemetry
 from schemas.topics import ALERTS
-from stream.consumers.notifications import News, OpenAlerts
+from stream.consumers.notifications import Notification, OpenAlerts
 from stream.consumers.progress import Position, Progress
 from stream.consumers.queues import pause_s
 
@@ -46,13 +46,13 @@ log = structlog.get_logger()
 class Sink(Protocol):
     """Something that delivers news."""
 
-    def offer(self, news: News, record: Any) -> bool:
+    def offer(self, news: Notification, record: Any) -> bool:
         """Take news to deliver; False: not for this sink. `record` is returned by `step` when it is dealt with."""
 
     def refuse(self, record: Any, reason: str, message: str) -> bool:
         """Keep a record that nobody can be told of where people find it; False: to log it is all there is to do."""
 
-    def recall(self, news: News, stamp_ms: int) -> None:
+    def recall(self, news: Notification, stamp_ms: int) -> None:
         """Hear news that were delivered before this start, and when they were written."""
 
     def step(self) -> list[Any]:
@@ -120,7 +120,7 @@ class Feed:
         new = self._restore(places, begins, ends)
         until = {place: min(self._progress[place.partition].next, ends[place]) for place in places}
         self._consumer.seek_to_beginning(*places)
-        opened: dict[str, tuple[News, Any]] = {}
+        opened: dict[str, tuple[Notification, Any]] = {}
         while not self._stopping and self._halt_those_at_their_ends(until, begins):
             for place, records in self._consumer.poll(timeout_ms=int(_POLL_S * 1000)).items():
                 for record in records:
@@ -177,7 +177,7 @@ class Feed:
             log.error("alerts_removed", partition=partition, records=lost)
             self._telemetry.dead_letters.inc(lost)
 
-    def _keep_open(self, record: Any, opened: dict[str, tuple[News, Any]]) -> None:
+    def _keep_open(self, record: Any, opened: dict[str, tuple[Notification, Any]]) -> None:
         """First start of all: of what was said before, only what is open is news."""
         try:
             news = self._judge(record)
@@ -189,7 +189,7 @@ class Feed:
             opened[news.alert.fingerprint] = (news, record)
 
     def _recall(self, record: Any) -> None:
-        if self._progress[record.partition].is_news(record.offset):
+        if self._progress[record.partition].is_pending(record.offset):
             self._take(record)
             return
         with contextlib.suppress(UnreadableError):
@@ -197,9 +197,9 @@ class Feed:
             if news is not None:
                 self._sink.recall(news, record.timestamp)
 
-    def _judge(self, record: Any) -> News | None:
+    def _judge(self, record: Any) -> Notification | None:
         """What a record says. Raises `UnreadableError`."""
-        return self._book.take(read_alert(record.value))
+        return self._book.apply(read_alert(record.value))
 
     def _take(self, record: Any) -> None:
         try:
@@ -209,15 +209,15 @@ class Feed:
         else:
             self._hand_over(news, record)
 
-    def _hand_over(self, news: News | None, record: Any) -> None:
+    def _hand_over(self, news: Notification | None, record: Any) -> None:
         progress = self._progress[record.partition]
-        progress.take(record.offset)
+        progress.begin(record.offset)
         if news is None or not self._sink.offer(news, record):
             progress.done(record.offset)
 
     def _refuse(self, record: Any, error: UnreadableError) -> None:
         progress, place = self._progress[record.partition], {"partition": record.partition, "offset": record.offset}
-        progress.take(record.offset)
+        progress.begin(record.offset)
         log.error("alert_unreadable", **place, reason=error.reason, error=str(error))
         if not self._sink.refuse(record, error.reason, str(error)):
             self._telemetry.dead_letters.inc()
@@ -276,7 +276,8 @@ class Feed:
         if not moved:
             return
         offsets = {
-            TopicPartition(ALERTS, number): OffsetAndMetadata(at.offset, at.note, -1) for number, at in moved.items()
+            TopicPartition(ALERTS, number): OffsetAndMetadata(at.offset, at.metadata, -1)
+            for number, at in moved.items()
         }
         try:
             self._consumer.commit(offsets, timeout_ms=_COMMIT_WITHIN_MS)

@@ -23,7 +23,7 @@ import structlog
 from agents.sinks.http_post import PostError, Reply
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.notification_text import account_link
-from stream.consumers.notifications import LANE, News
+from stream.consumers.notifications import PARTITION_LABEL, Notification
 from stream.consumers.queues import pause_s
 
 RESOLVED_FOR_S = 900.0
@@ -38,15 +38,15 @@ _WHILE_HELD_S = 0.1
 
 log = structlog.get_logger()
 Post = Callable[[bytes], Reply]
-Entry: TypeAlias = tuple[News, Any]
-"""News and the record they came in."""
+Entry: TypeAlias = tuple[Notification, Any]
+"""Notification and the record they came in."""
 
 
 @dataclass(slots=True)
 class Standing:
     """What Alertmanager was told last of an alert: `since_s` when it took the firing, `until_s` for a resolve."""
 
-    news: News
+    news: Notification
     since_s: float
     until_s: float | None = None
 
@@ -79,7 +79,7 @@ class AlertmanagerSink:
         self._was_away = False
         self._not_before_s = clock_s()
 
-    def offer(self, news: News, record: Any) -> bool:
+    def offer(self, news: Notification, record: Any) -> bool:
         """Take news of what is not muted, and of what Alertmanager knows."""
         key = news.alert.fingerprint
         known = key in self._standing or key in self._queues
@@ -93,7 +93,7 @@ class AlertmanagerSink:
         del record, reason, message
         return False
 
-    def recall(self, news: News, stamp_ms: int) -> None:
+    def recall(self, news: Notification, stamp_ms: int) -> None:
         """What was told before this start is told again with the first round."""
         key, now_s = news.alert.fingerprint, self._clock_s()
         if news.kind != "resolved":
@@ -160,7 +160,7 @@ class AlertmanagerSink:
         self._telemetry.succeeded(sum(accepted))
         return True
 
-    def _told(self, key: str, news: News, now_s: float) -> None:
+    def _told(self, key: str, news: Notification, now_s: float) -> None:
         before = self._standing.get(key)
         if news.kind == "resolved":
             self._standing[key] = Standing(news, now_s, now_s + RESOLVED_FOR_S)
@@ -194,7 +194,7 @@ class AlertmanagerSink:
             self._telemetry.succeeded(0)
         return True
 
-    def _posted(self, news: Sequence[News]) -> list[bool] | None:
+    def _posted(self, news: Sequence[Notification]) -> list[bool] | None:
         """Post some alerts: which were taken, or None when all have to be posted again later.
 
         Alertmanager answers 400 when any alert of a post is invalid, whatever it took: then each goes alone.
@@ -240,14 +240,16 @@ class AlertmanagerSink:
         log.warning("alertmanager_failed", error=problem, tries=self._tries, will="retry")
         return None
 
-    def _alert(self, news: News) -> dict[str, Any]:
+    def _alert(self, news: Notification) -> dict[str, Any]:
         """An alert as the API takes it (Alertmanager's api/v2/openapi.yaml, postableAlert)."""
         alert, opened, now_ms = news.alert, news.opened, self._wall_ms()
         ends_ms = now_ms + round(_AHEAD * self._resend_s * 1000)
         if news.kind == "resolved":
             # An end ahead of Alertmanager's clock would be no end.
             ends_ms = min(now_ms, now_ms if alert.ends_at is None else alert.ends_at)
-        labels = {_NOT_A_LABEL.sub("_", name): value for name, value in opened.labels.items() if name != LANE}
+        labels = {
+            _NOT_A_LABEL.sub("_", name): value for name, value in opened.labels.items() if name != PARTITION_LABEL
+        }
         told = {
             "summary": alert.summary,
             "acknowledged_by": alert.acknowledged_by,

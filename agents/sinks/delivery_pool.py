@@ -16,7 +16,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 import structlog
 
 from agents.sinks.metrics import SinkTelemetry
-from stream.consumers.queues import Lines, pause_s
+from stream.consumers.queues import Queues, pause_s
 
 _WHILE_BUSY_S = 0.02
 _LONGEST_WISH_S = 3_600.0
@@ -72,7 +72,7 @@ class Courier(Generic[T]):
         self._threads = threads
         self._give_up_s = give_up_s
         self._longest_pause_s = longest_pause_s
-        self._lines: Lines[T] = Lines()
+        self._lines: Queues[T] = Queues()
         self._running: dict[Hashable, tuple[T, Future[Outcome]]] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="deliver")
         self.disabled: Outcome | None = None
@@ -109,7 +109,7 @@ class Courier(Generic[T]):
             message = f"given up after {self._lines.tries(line)} tries: {outcome.message}"
             return Outcome("refused", outcome.reason, message)
         pause = pause_s(self._lines.tries(line), self._longest_pause_s, random.random())  # noqa: S311 -- spreads load
-        self._lines.again(line, now_s + max(pause, min(outcome.after_s, _LONGEST_WISH_S)))
+        self._lines.retry(line, now_s + max(pause, min(outcome.after_s, _LONGEST_WISH_S)))
         return None
 
     def wait_s(self) -> float | None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from schemas.outputs import Alert
 from stream.alerts.messages import STORM
-from stream.consumers.notifications import News
+from stream.consumers.notifications import Notification
 
 LONGEST_TITLE = 150
 _LONGEST_FIELD = 1_000
@@ -57,7 +57,7 @@ def escaped(words: str) -> str:
     return plain(words).translate(_ESCAPED)
 
 
-def notice(news: News, board_url: str | None) -> Notice:
+def notice(news: Notification, board_url: str | None) -> Notice:
     """What to say of news."""
     alert = news.alert
     rows = _digest_rows(news) if alert.rule == STORM else _rows(news)
@@ -72,7 +72,7 @@ def notice(news: News, board_url: str | None) -> Notice:
     return Notice(_title(news), "\n".join(text), "\n".join(markdown))
 
 
-def _title(news: News) -> str:
+def _title(news: Notification) -> str:
     alert = news.alert
     state = {"resolved": "resolved", "reminded": f"{alert.severity}, still open"}.get(news.kind, alert.severity)
     subject = alert.annotations.get("account") or alert.account_id or alert.labels.get("source", "")
@@ -81,7 +81,7 @@ def _title(news: News) -> str:
     return f"[{plain(state)}] {name}{of_whom}"[:LONGEST_TITLE]
 
 
-def _rows(news: News) -> list[tuple[str, str]]:
+def _rows(news: Notification) -> list[tuple[str, str]]:
     """What stands in a notice of one alert."""
     alert, told = news.alert, news.alert.annotations
     return [
@@ -95,7 +95,7 @@ def _rows(news: News) -> list[tuple[str, str]]:
     ]
 
 
-def _digest_rows(news: News) -> list[tuple[str, str]]:
+def _digest_rows(news: Notification) -> list[tuple[str, str]]:
     """What stands in a notice of a digest: it is about many accounts, so about no score."""
     alert, told = news.alert, news.alert.annotations
     ongoing = news.kind != "resolved"

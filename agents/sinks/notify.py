@@ -19,7 +19,7 @@ import structlog
 from agents.sinks.delivery_pool import Courier, Ended, Outcome
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.notification_text import Notice, notice
-from stream.consumers.notifications import News
+from stream.consumers.notifications import Notification
 
 SEVERITIES = ("info", "warning", "critical")
 _TIMEOUT_S = 30.0
@@ -116,7 +116,7 @@ class NotifySink:
             _deliver, telemetry, threads=len(receivers), give_up_s=give_up_s, longest_pause_s=longest_pause_s
         )
 
-    def offer(self, news: News, record: Any) -> bool:
+    def offer(self, news: Notification, record: Any) -> bool:
         """Take what is for people, once for each receiver."""
         if not self._is_for_people(news):
             return False
@@ -131,7 +131,7 @@ class NotifySink:
         del record, reason, message
         return False
 
-    def recall(self, news: News, stamp_ms: int) -> None:
+    def recall(self, news: Notification, stamp_ms: int) -> None:
         """What was told was told."""
 
     def step(self) -> list[Any]:
@@ -146,7 +146,7 @@ class NotifySink:
         """Wait for the messages under way."""
         return self._dealt_with(self._courier.stop())
 
-    def _is_for_people(self, news: News) -> bool:
+    def _is_for_people(self, news: Notification) -> bool:
         named = news.opened
         if news.quiet or news.kind not in _KINDS or named.severity not in self._severities:
             return False
@@ -174,7 +174,7 @@ def _deliver(letter: Letter) -> Outcome:
     return Outcome("again", "not_sent", why)
 
 
-def _kind(news: News) -> apprise.NotifyType:
+def _kind(news: Notification) -> apprise.NotifyType:
     """What apprise shows by colour or sign."""
     if news.kind == "resolved":
         return apprise.NotifyType.SUCCESS

@@ -23,7 +23,7 @@ from agents.sinks.http_post import PostError, RefusedAddressError, Reply
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.notification_text import account_link
 from schemas.topics import ALERTS, ERROR_HEADER, WEBHOOK_DLQ
-from stream.consumers.notifications import News
+from stream.consumers.notifications import Notification
 
 THREADS = 8
 _GONE = 410
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 Post = Callable[[bytes, Mapping[str, str]], Reply]
 
 
-def payload(news: News, value: bytes, board_url: str | None) -> bytes:
+def payload(news: Notification, value: bytes, board_url: str | None) -> bytes:
     """The body: `type` (`alert.firing`, ...), `timestamp`, `data` (the record as it is in the topic) and `link`."""
     alert = news.alert
     told_ms = {
@@ -100,7 +100,7 @@ class WebhookSink:
         self._bury_at_s = 0.0
         self._told_gone = False
 
-    def offer(self, news: News, record: Any) -> bool:
+    def offer(self, news: Notification, record: Any) -> bool:
         """Take all there is to say, in the line of its account."""
         line = news.alert.account_id or news.alert.fingerprint
         body = payload(news, record.value, self._board_url)
@@ -112,7 +112,7 @@ class WebhookSink:
         self._to_bury.append(Ended(Parcel("", b"", record), Outcome("refused", reason, message)))
         return True
 
-    def recall(self, news: News, stamp_ms: int) -> None:
+    def recall(self, news: Notification, stamp_ms: int) -> None:
         """What was delivered is delivered."""
 
     def step(self) -> list[Any]:

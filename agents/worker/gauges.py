@@ -17,6 +17,7 @@ from agents.worker.processor import Processor
 from agents.worker.task import PartitionTask
 from schemas.events import METRIC_SOURCES
 from stream.engine.engine import Engine
+from stream.engine.statistics import accounts_by_band, state_bytes
 from stream.plan.plan import Plan
 
 
@@ -38,11 +39,11 @@ def measure(processor: Processor, telemetry: Telemetry) -> None:
         telemetry.settled.labels(source, outcome).set(count)
     _measure_sources(tasks, engines, telemetry)
     telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
-    telemetry.state_bytes.set(sum(engine.nbytes() for engine in (*engines, *shadows)))
+    telemetry.state_bytes.set(sum(state_bytes(engine) for engine in (*engines, *shadows)))
 
 
 def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:
-    held = [engine.bands() for engine in engines]
+    held = [accounts_by_band(engine) for engine in engines]
     for at, score in enumerate(plan.policy.scores):
         bands = sum((found[at] for found in held), np.zeros(len(score.bands), dtype=np.int64))
         for band, count in zip(score.bands, bands.tolist(), strict=True):
@@ -54,13 +55,13 @@ def _measure_sources(tasks: Sequence[PartitionTask], engines: Sequence[Engine], 
     telemetry.stalled.clear()
     telemetry.peers.clear()
     for task in tasks:
-        for source in task.engine.idle_sources.clocks:
-            stalled = source in task.engine.idle_sources.told
+        for source in task.engine.time.source_clocks:
+            stalled = source in task.engine.idle_source_alerts.open
             telemetry.stalled.labels(source, str(task.partition)).set(stalled)
         if (table := task.engine.peers.message) is not None:
             telemetry.peers.labels(str(task.partition)).set(table.as_of / 1000)
     for source in METRIC_SOURCES:
-        newest = [engine.watermarks[source] for engine in engines if source in engine.watermarks]
+        newest = [engine.time.watermarks[source] for engine in engines if source in engine.time.watermarks]
         if newest:
             telemetry.watermark.labels(source).set(max(newest) / 1000)
         seen = [engine.seen[source].horizon_ms for engine in engines if source in engine.seen]

@@ -325,7 +325,7 @@ class Processor:
             head = ((POSITION_HEADER, position_of(task.engine)),)
             self._outbox.put(ALERTS, partition, [alert._replace(headers=head) for alert in effects.alerts])
         self._outbox.put(SHADOW, partition, effects.shadow)
-        for letter in effects.dead:
+        for letter in effects.dead_letters:
             batch = batches[letter.batch]
             self._outbox.put(batch.source + DLQ_SUFFIX, partition, [dead_letter(batch, partition, letter)])
             telemetry.dead_letters.labels(batch.source, letter.reason).inc()

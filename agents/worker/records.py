@@ -52,7 +52,7 @@ def _batch(
 ) -> Batch:
     values = [record.value for record in records]
     decoded = decode(source, values)
-    events, kept, rejects = decoded.events, decoded.kept, decoded.rejects
+    events, kept, rejects = decoded.events, decoded.indexes, decoded.rejects
     if rejects and source == "accounts":
         events, kept, rejects = _with_tombstones(records, events, kept, rejects)
     if kept is not None:
@@ -94,13 +94,13 @@ def _with_tombstones(
     found = dict(zip(kept.tolist(), events, strict=True))
     others = []
     for reject in rejects:
-        record = records[reject.place]
+        record = records[reject.position]
         try:
             account = (record.key or b"").decode()
         except UnicodeDecodeError:
             account = ""
         if account and is_profile_tombstone("accounts", record.value):
-            found[reject.place] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
+            found[reject.position] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
         else:
             others.append(reject)
     order = sorted(found)

@@ -1,8 +1,9 @@
-"""What alert rules remember from border to border (see `stream.accounts.alert_lifecycle` on what is held).
+"""Boundary state of alerts: what rules with `for`, `clear`, `cooldown`, `max_per_day` or a history keep of accounts.
 
-Owns how the held state of alerts moves at a border, and what kinds of rules keep beside it: scores of drops, bands that
-were left, days on which bands will turn. Borders are where scores are exact, so nothing here depends on batches. Works
-on `AlertState`; called by `stream.engine.scorer` at each border.
+Owns how that state moves at a window boundary, where scores are exact, so that it never depends on how events were
+batched. Beside the phase of each alert (`stream.accounts.alert_lifecycle`) some kinds of rules keep more: the scores of
+`drop` rules, the band of `left` rules, the day on which `forecast` rules expect their band. Works on `AlertState`;
+called by `stream.engine.scorer` at each boundary and by `stream.alerts.emission` between boundaries.
 """
 
 from __future__ import annotations
@@ -27,72 +28,78 @@ DAY_MS = UNIT_MS["day"]
 def on_boundary(
     rows: Rows, scored: Scored, state: AlertState, *, columns: Sequence[AnyColumn], boundary_ms: int
 ) -> NDArray[np.bool_]:
-    """Let the alerts of rows (k) pass a border (epoch ms) where they have been `scored`; whose memory changed, (k,)."""
+    """Move the alerts of rows (k) past a window boundary (epoch ms) where these are `scored`.
+
+    Returns which rows' state changed, (k,).
+    """
     changed = np.zeros(len(rows), dtype=bool)
-    for part in state.memories:
-        bands = scored.scores[part.score].bands
-        if part.rule.kind == "forecast":
-            # Who is in the band, or below it, has turned: what was foreseen is over until somebody looks again.
-            changed |= foresee(part, rows, np.where(bands > part.band, state.mark[rows, part.memory], 0), state)
-        found = holds(part, rows, scored, state, columns, at_boundary=True)
-        changed |= _pass(part, rows, found, state, boundary_ms)
-        if part.rule.kind == "left":
-            inside = (bands == part.band).astype(np.int32)
-            changed |= inside != state.mark[rows, part.memory]
-            state.mark[rows, part.memory] = inside
+    for rule_plan in state.memories:
+        bands = scored.scores[rule_plan.score].bands
+        if rule_plan.rule.kind == "forecast":
+            # A row in the band, or below it, has got there: its day is void until the next forecast.
+            days = np.where(bands > rule_plan.band, state.mark[rows, rule_plan.memory], 0)
+            changed |= set_forecast_day(rule_plan, rows, days, state)
+        condition = holds(rule_plan, rows, scored, state, columns, at_boundary=True)
+        changed |= _move_phase(rule_plan, rows, condition, state, boundary_ms)
+        if rule_plan.rule.kind == "left":
+            inside = (bands == rule_plan.band).astype(np.int32)
+            changed |= inside != state.mark[rows, rule_plan.memory]
+            state.mark[rows, rule_plan.memory] = inside
     for memory, ring in state.peaks.items():
         if boundary_ms % UNIT_MS[ring.unit] == 0:
             ring.advance(boundary_ms)
-            at = state.memories[memory].score
-            ring.aggregate(rows, np.full(len(rows), boundary_ms), scored.scores[at].values)
+            score = state.memories[memory].score
+            ring.aggregate(rows, np.full(len(rows), boundary_ms), scored.scores[score].values)
             changed[:] = True
     return changed
 
 
-def _pass(
-    part: RulePlan, rows: Rows, found: NDArray[np.bool_], state: AlertState, boundary_ms: int
+def _move_phase(
+    rule_plan: RulePlan, rows: Rows, condition: NDArray[np.bool_], state: AlertState, boundary_ms: int
 ) -> NDArray[np.bool_]:
-    """One rule at a border (epoch ms)."""
-    rule, at = part.rule, part.memory
-    held, since, today = state.held[rows, at], state.since[rows, at], boundary_ms // DAY_MS
-    begun = np.where(found, np.where(since == NEVER, boundary_ms, since), NEVER)
-    fired = np.where(state.day[rows, at] == today, state.fired[rows, at], 0)
-    due = found & (boundary_ms - begun >= (rule.for_ms or 0)) & ~_cooling(part, state.quiet[rows, at], boundary_ms)
+    """Move one rule past a boundary (epoch ms) where its `condition` (k,) holds or not; which rows changed, (k,)."""
+    rule, column = rule_plan.rule, rule_plan.memory
+    phase, since, today = state.held[rows, column], state.since[rows, column], boundary_ms // DAY_MS
+    begun = np.where(condition, np.where(since == NEVER, boundary_ms, since), NEVER)
+    fired_today = np.where(state.day[rows, column] == today, state.fired[rows, column], 0)
+    cooling = _cooling(rule_plan, state.quiet[rows, column], boundary_ms)
+    may_fire = condition & (boundary_ms - begun >= (rule.for_ms or 0)) & ~cooling
     if rule.max_per_day is not None:
-        due &= fired < rule.max_per_day
-    firing = held == Phase.FIRING
-    turns = np.where(found, np.where(due | firing, Turn.DUE, Turn.HOLDS), Turn.ENDS).astype(np.int8)
-    after = follow(held, turns)
+        may_fire &= fired_today < rule.max_per_day
+    firing = phase == Phase.FIRING
+    turns = np.where(condition, np.where(may_fire | firing, Turn.DUE, Turn.HOLDS), Turn.ENDS).astype(np.int8)
+    after = follow(phase, turns)
     fires, ends = (after == Phase.FIRING) & ~firing, firing & (after == Phase.IDLE)
-    state.held[rows, at], state.since[rows, at] = after, begun
-    state.day[rows[fires], at] = today
-    state.fired[rows[fires], at] = fired[fires] + 1
-    state.quiet[rows[ends], at] = boundary_ms
-    return np.asarray((after != held) | (begun != since), dtype=np.bool_)
+    state.held[rows, column], state.since[rows, column] = after, begun
+    state.day[rows[fires], column] = today
+    state.fired[rows[fires], column] = fired_today[fires] + 1
+    state.quiet[rows[ends], column] = boundary_ms
+    return np.asarray((after != phase) | (begun != since), dtype=np.bool_)
 
 
-def _cooling(part: RulePlan, ended_ms: NDArray[np.int64], now_ms: int) -> NDArray[np.bool_]:
-    """Whether a rule ended so lately (`ended_ms`, 0 or less: never) that it may not fire yet, same shape."""
-    return np.asarray((ended_ms > 0) & (now_ms < ended_ms + (part.rule.cooldown_ms or 0)))
+def _cooling(rule_plan: RulePlan, ended_ms: NDArray[np.int64], now_ms: int) -> NDArray[np.bool_]:
+    """Whether the rule's `cooldown` since `ended_ms` (0 or less: never) is not over, same shape."""
+    return np.asarray((ended_ms > 0) & (now_ms < ended_ms + (rule_plan.rule.cooldown_ms or 0)))
 
 
-def cooling(part: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
-    """Whether a rule may not fire between borders, since it ended not long ago, as held or as told, (k,)."""
-    held, told = state.quiet[rows, part.memory], state.ended[rows, part.place]
-    return _cooling(part, np.maximum(held, told), now_ms)
+def in_cooldown(rule_plan: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
+    """Whether `cooldown` forbids an alert to fire between boundaries, (k,): since its last end at one or in between."""
+    at_boundary, published = state.quiet[rows, rule_plan.memory], state.ended[rows, rule_plan.place]
+    return _cooling(rule_plan, np.maximum(at_boundary, published), now_ms)
 
 
-def spent(part: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
-    """Whether a rule may not fire between borders, since it has fired on this UTC day as often as it may, (k,)."""
-    if part.rule.max_per_day is None:
+def daily_limit_reached(rule_plan: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
+    """Whether `max_per_day` forbids an alert to fire between boundaries, (k,); days are UTC."""
+    if rule_plan.rule.max_per_day is None:
         return np.zeros(len(rows), dtype=bool)
     today = now_ms // DAY_MS
-    fired = np.where(state.day[rows, part.memory] == today, state.fired[rows, part.memory], 0)
-    return np.asarray((fired >= part.rule.max_per_day) | (state.began[rows, part.place] // DAY_MS == today))
+    fired_today = np.where(state.day[rows, rule_plan.memory] == today, state.fired[rows, rule_plan.memory], 0)
+    fired_since = state.began[rows, rule_plan.place] // DAY_MS == today
+    return np.asarray((fired_today >= rule_plan.rule.max_per_day) | fired_since)
 
 
-def foresee(part: RulePlan, rows: Rows, days: NDArray[np.int32], state: AlertState) -> NDArray[np.bool_]:
-    """Keep the day (UTC, 0: none) on which each row will turn into a forecast's band; whose is another now, (k,)."""
-    before = state.mark[rows, part.memory]
-    state.mark[rows, part.memory] = days
+def set_forecast_day(rule_plan: RulePlan, rows: Rows, days: NDArray[np.int32], state: AlertState) -> NDArray[np.bool_]:
+    """Set the UTC day (0: none) on which each row enters the band of a forecast rule; which rows changed, (k,)."""
+    before = state.mark[rows, rule_plan.memory]
+    state.mark[rows, rule_plan.memory] = days
     return np.asarray(days != before)

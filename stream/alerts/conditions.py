@@ -1,12 +1,14 @@
-"""What the alert rules look at: whether each condition holds for accounts that have just been scored.
+"""Conditions of alert rules: whether each holds for accounts that have just been scored.
 
-Owns the conditions of docs/reference/policy/alerts.md. Reads `AlertState`, changes nothing. Pure; called by
-`stream.alerts.emission` and `stream.alerts.boundary_state`.
+Owns the conditions of docs/reference/policy/alerts.md, one function for each kind of rule. Reads `AlertState` and
+changes nothing. Pure; called by `stream.alerts.emission` and `stream.alerts.boundary_state`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,62 +25,114 @@ from stream.scoring.scoring import Scored
 Flags = NDArray[np.bool_]
 
 
+class _Inputs(NamedTuple):
+    """What a condition reads: the scores of rows (k), what is kept of their alerts, the columns of all rows."""
+
+    rows: Rows
+    scored: Scored
+    state: AlertState
+    columns: Sequence[AnyColumn]
+    at_boundary: bool
+
+
 def holds(
-    part: RulePlan, rows: Rows, scored: Scored, state: AlertState, columns: Sequence[AnyColumn], *, at_boundary: bool
+    rule_plan: RulePlan,
+    rows: Rows,
+    scored: Scored,
+    state: AlertState,
+    columns: Sequence[AnyColumn],
+    *,
+    at_boundary: bool,
 ) -> Flags:
     """Whether a rule's condition holds, (k,).
 
-    At a border `clear` is for those that are held as firing, between borders also for those told.
+    At a window boundary `clear` applies to alerts that were firing at the boundary before, between boundaries also to
+    those that are open.
     """
-    rule = part.rule
-    one = scored.scores[part.score]
-    if rule.kind == "below":
-        found = np.round(one.values, BAND_DECIMALS) < _level(part, rows, state, at_boundary=at_boundary)
-    elif rule.kind == "band":
-        found = one.bands == part.band
-    elif rule.kind == "left":
-        held = state.held[rows, part.memory]
-        found = (one.bands != part.band) & ((state.mark[rows, part.memory] > 0) | (held != Phase.IDLE))
-    elif rule.kind == "drop":
-        fallen = np.round(fall(part, rows, scored, state), BAND_DECIMALS)
-        found = fallen >= _level(part, rows, state, at_boundary=at_boundary)
-    elif rule.kind == "measure":
-        points = np.round(scored.points[:, part.measure], BAND_DECIMALS)
-        found = points < _level(part, rows, state, at_boundary=at_boundary)  # no points, NaN, are not below anything
-    elif rule.kind == "forecast":
-        found = (state.mark[rows, part.memory] > 0) & (one.bands > part.band)
-    else:
-        assert rule.within is not None
-        found = silent_days(part, rows, columns) >= rule.within.panes
-    if part.segments:
+    inputs = _Inputs(rows, scored, state, columns, at_boundary)
+    condition = _CONDITIONS[rule_plan.rule.kind](rule_plan, inputs)
+    if rule_plan.segments:
         assert scored.segments is not None, "segments are the policy's"
-        found = found & np.isin(scored.segments, part.segments)
-    return np.asarray(found, dtype=np.bool_)
+        condition = condition & np.isin(scored.segments, rule_plan.segments)
+    return np.asarray(condition, dtype=np.bool_)
 
 
-def fall(part: RulePlan, rows: Rows, scored: Scored, state: AlertState) -> NDArray[np.float64]:
-    """How far the score is below its largest at the borders in the window, (k,); -inf where none was passed."""
-    ring = state.peaks[part.memory]
+def _in_band(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
+    condition: Flags = inputs.scored.scores[rule_plan.score].bands == rule_plan.band
+    return condition
+
+
+def _left_band(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
+    rows, state = inputs.rows, inputs.state
+    was_inside = state.mark[rows, rule_plan.memory] > 0
+    began = state.held[rows, rule_plan.memory] != Phase.IDLE
+    condition: Flags = ~_in_band(rule_plan, inputs) & (was_inside | began)
+    return condition
+
+
+def _below_level(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
+    return np.round(inputs.scored.scores[rule_plan.score].values, BAND_DECIMALS) < _level(rule_plan, inputs)
+
+
+def _dropped(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
+    fallen = np.round(fall(rule_plan, inputs.rows, inputs.scored, inputs.state), BAND_DECIMALS)
+    return fallen >= _level(rule_plan, inputs)
+
+
+def _measure_below_level(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
+    points = np.round(inputs.scored.points[:, rule_plan.measure], BAND_DECIMALS)
+    return points < _level(rule_plan, inputs)  # missing points are NaN and not below anything
+
+
+def _forecast_to_enter(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
+    has_day = inputs.state.mark[inputs.rows, rule_plan.memory] > 0
+    condition: Flags = has_day & (inputs.scored.scores[rule_plan.score].bands > rule_plan.band)
+    return condition
+
+
+def _silent(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
+    assert rule_plan.rule.within is not None
+    return silent_days(rule_plan, inputs.rows, inputs.columns) >= rule_plan.rule.within.panes
+
+
+_CONDITIONS: Mapping[str, Callable[[RulePlan, _Inputs], Flags]] = MappingProxyType(
+    {
+        "band": _in_band,
+        "left": _left_band,
+        "below": _below_level,
+        "drop": _dropped,
+        "measure": _measure_below_level,
+        "forecast": _forecast_to_enter,
+        "silent": _silent,
+    }
+)
+"""By kind of rule, see `stream.policy.alerts`."""
+
+
+def fall(rule_plan: RulePlan, rows: Rows, scored: Scored, state: AlertState) -> NDArray[np.float64]:
+    """Points that the score is below its largest at the boundaries in the window, (k,); -inf before the first one."""
+    ring = state.peaks[rule_plan.memory]
     if ring.newest is None:
         return np.full(len(rows), -np.inf)
-    return ring.read(rows, ring.panes) - scored.scores[part.score].values
+    return ring.read(rows, ring.panes) - scored.scores[rule_plan.score].values
 
 
-def silent_days(part: RulePlan, rows: Rows, columns: Sequence[AnyColumn]) -> NDArray[np.int64]:
-    """UTC days from the latest event of the rule's source to the source's clock, (k,); -1 where there was none."""
-    column = columns[part.column]
+def silent_days(rule_plan: RulePlan, rows: Rows, columns: Sequence[AnyColumn]) -> NDArray[np.int64]:
+    """UTC days from the latest event of the rule's source to the source's clock, (k,); -1 without an event."""
+    column = columns[rule_plan.column]
     assert isinstance(column, LatestColumn)
     assert column.newest is not None
     times = column.times[rows]
     return np.where(times == NEVER, -1, column.newest - times // UNIT_MS["day"])
 
 
-def _level(part: RulePlan, rows: Rows, state: AlertState, *, at_boundary: bool) -> NDArray[np.float64] | float:
-    rule = part.rule
+def _level(rule_plan: RulePlan, inputs: _Inputs) -> NDArray[np.float64] | float:
+    """The level that the condition compares with: `clear` where the alert fires, (k,) or one for all."""
+    rule, rows, state = rule_plan.rule, inputs.rows, inputs.state
     assert rule.level is not None
     if rule.clear is None:
         return rule.level
-    firing = state.held[rows, part.memory] == Phase.FIRING
-    if not at_boundary:
-        firing |= is_open(state.phase[rows, part.place])
+    firing = state.held[rows, rule_plan.memory] == Phase.FIRING
+    if not inputs.at_boundary:
+        firing |= is_open(state.phase[rows, rule_plan.place])
     return np.where(firing, rule.clear, rule.level)

@@ -1,7 +1,8 @@
-"""Alerts told: which alerts fire, change or end for accounts that have just been scored.
+"""Emit alerts: which alerts fire, change or are resolved for accounts that have just been scored.
 
-Owns the told life of alerts (`stream.accounts.alert_lifecycle`), storms among them, and what people said of them. It
-writes messages to `Effects` and updates `AlertState`; conditions, memory and words are elsewhere. Called by
+Owns the published phase of alerts (`stream.accounts.alert_lifecycle`), and how acknowledgements, snoozes and storms
+change it. It writes messages to `Effects` and updates `AlertState`. Conditions are in `stream.alerts.conditions`,
+boundary state in `stream.alerts.boundary_state`, the messages' form in `stream.alerts.messages`. Called by
 `stream.engine.engine`.
 """
 
@@ -18,9 +19,9 @@ from schemas.outputs import Alert
 from stream.accounts.accounts import Accounts
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import Phase, Turn, flaps_of, follow, is_open
-from stream.alerts.boundary_state import cooling, spent
+from stream.alerts.boundary_state import daily_limit_reached, in_cooldown
 from stream.alerts.conditions import fall, holds, silent_days
-from stream.alerts.messages import Episode, Subject, account_alert, beginning, closed, orphan_alert, reason_of
+from stream.alerts.messages import Episode, Subject, account_alert, closed, firing_text, orphan_alert, reason_of
 from stream.alerts.storms import DIGEST, StormWatch
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
@@ -33,103 +34,114 @@ Matrix = NDArray[np.bool_]
 
 
 class _Change(NamedTuple):
-    """An alert whose told state changes: place among the rows said, rule, states."""
+    """An alert whose published phase changes, or whose acknowledgement does; `position` is the row's in the batch."""
 
-    place: int
-    part: RulePlan
+    position: int
+    rule_plan: RulePlan
     before: Phase
     after: Phase
 
 
-class Alerter:
-    """Tells the alerts of one partition."""
+class AlertEmitter:
+    """Emits the alerts of one partition."""
 
     def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn], partition: int | None) -> None:
         """Bind to one policy and one partition."""
         self._plan, self._accounts, self._columns = plan, accounts, columns
         self.storm = StormWatch(plan.policy.storms, partition)
-        self._marked = [
-            (at, np.array(places, dtype=np.intp), np.array(bands, dtype=np.int8))
-            for at in range(len(plan.scores))
-            if (pairs := [(part.place, part.band) for part in plan.rules if part.marks_band and part.score == at])
-            for places, bands in [zip(*pairs, strict=True)]
+        self._band_rules = [
+            (score, np.array(columns, dtype=np.intp), np.array(bands, dtype=np.int8))
+            for score in range(len(plan.scores))
+            if (pairs := [(rule.place, rule.band) for rule in plan.rules if rule.marks_band and rule.score == score])
+            for columns, bands in [zip(*pairs, strict=True)]
         ]
-        self._places = {part.name: part.place for part in plan.rules}
-        self._others = [part for part in plan.rules if not part.marks_band]
+        """Rules that fire in one band, by score: columns in `AlertState`, and the bands. Compared all at once."""
+        self._other_rules = [rule_plan for rule_plan in plan.rules if not rule_plan.marks_band]
+        self._column_of = {rule_plan.name: rule_plan.place for rule_plan in plan.rules}
 
-    def tell(self, scored_batch: ScoredBatch, effects: Effects, trigger: Trigger) -> None:
-        """Tell what has changed of the alerts of rows."""
+    def emit(self, scored_batch: ScoredBatch, effects: Effects, trigger: Trigger) -> None:
+        """Publish what changed of the alerts of rows."""
         state = self._accounts.alerts
-        self.storm.pass_to(scored_batch.as_of_ms, effects)
+        self.storm.end_if_over(scored_batch.as_of_ms, effects)
         if not state.rules:
             return
         before = state.phase[scored_batch.rows]
         wanted = self._wanted(scored_batch, trigger)
         turns = np.where(wanted, np.int8(Turn.DUE), np.int8(Turn.ENDS))
-        again = self._listen(scored_batch, before, turns) if self._accounts.acknowledgements else None
+        again = self._apply_acknowledgements(scored_batch, before, turns) if self._accounts.acknowledgements else None
         after = follow(before, turns)
         changed = after != before
         if again is not None:
             changed |= again & is_open(after)
         if changed.any():
-            places, rules = np.nonzero(changed)
-            found = [
-                _Change(place, self._plan.rules[rule], Phase(before[place, rule]), Phase(after[place, rule]))
-                for place, rule in zip(places.tolist(), rules.tolist(), strict=True)
+            positions, columns = np.nonzero(changed)
+            changes = [
+                _Change(
+                    position, self._plan.rules[column], Phase(before[position, column]), Phase(after[position, column])
+                )
+                for position, column in zip(positions.tolist(), columns.tolist(), strict=True)
             ]
-            self._change(scored_batch, found, effects)
+            self._change(scored_batch, changes, effects)
 
     def _wanted(self, scored_batch: ScoredBatch, trigger: Trigger) -> Matrix:
         """Which alerts are to be open, (k, R)."""
         rows, scored, state = scored_batch.rows, scored_batch.scored, self._accounts.alerts
         at_boundary = trigger is Trigger.BOUNDARY
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
-        for at, places, bands in self._marked:
-            wanted[:, places] = scored.scores[at].bands[:, None] == bands
-        for part in self._others:
-            if part.memory < 0:
-                wanted[:, part.place] = holds(part, rows, scored, state, self._columns, at_boundary=at_boundary)
+        for score, columns, bands in self._band_rules:
+            wanted[:, columns] = scored.scores[score].bands[:, None] == bands
+        for rule_plan in self._other_rules:
+            if rule_plan.memory < 0:
+                condition = holds(rule_plan, rows, scored, state, self._columns, at_boundary=at_boundary)
+                wanted[:, rule_plan.place] = condition
                 continue
-            found = state.held[rows, part.memory] == Phase.FIRING
+            fires = state.held[rows, rule_plan.memory] == Phase.FIRING
             if not at_boundary:
-                if trigger is not Trigger.CAUGHT_UP:  # what fired early stays until a border
-                    found |= is_open(state.phase[rows, part.place])
-                found |= self._early(part, scored_batch)
-            wanted[:, part.place] = found
+                if trigger is not Trigger.CAUGHT_UP:  # an alert that fired between boundaries stays until the next one
+                    fires |= is_open(state.phase[rows, rule_plan.place])
+                fires |= self._fires_early(rule_plan, scored_batch)
+            wanted[:, rule_plan.place] = fires
         return wanted
 
-    def _early(self, part: RulePlan, scored_batch: ScoredBatch) -> Matrix:
-        """Whether an alert that is not held to fire may do so before the next border, (k,)."""
-        rule, rows, state = part.rule, scored_batch.rows, self._accounts.alerts
+    def _fires_early(self, rule_plan: RulePlan, scored_batch: ScoredBatch) -> Matrix:
+        """Whether an alert with boundary state may fire before the next boundary, (k,).
+
+        Rules with `for` and forecast rules never do: their condition is about boundaries.
+        """
+        rule, rows, state = rule_plan.rule, scored_batch.rows, self._accounts.alerts
         if rule.for_ms is not None or rule.kind == "forecast":
             return np.zeros(len(rows), dtype=bool)
-        found = holds(part, rows, scored_batch.scored, state, self._columns, at_boundary=False)
-        if found.any():
-            found &= ~cooling(part, rows, state, scored_batch.as_of_ms)
-            found &= ~spent(part, rows, state, scored_batch.as_of_ms)
-        return found
+        fires = holds(rule_plan, rows, scored_batch.scored, state, self._columns, at_boundary=False)
+        if fires.any():
+            fires &= ~in_cooldown(rule_plan, rows, state, scored_batch.as_of_ms)
+            fires &= ~daily_limit_reached(rule_plan, rows, state, scored_batch.as_of_ms)
+        return fires
 
-    # -- what people said ---------------------------------------------------------------------------------------------
+    # -- acknowledgements and snoozes ---------------------------------------------------------------------------------
 
-    def _listen(self, scored_batch: ScoredBatch, before: NDArray[np.int8], turns: NDArray[np.int8]) -> Matrix:
-        """Let words turn alerts, in place; which are to be told again though their state stays, (k, R)."""
+    def _apply_acknowledgements(
+        self, scored_batch: ScoredBatch, before: NDArray[np.int8], turns: NDArray[np.int8]
+    ) -> Matrix:
+        """Change the turns of alerts that were acknowledged or snoozed, in place.
+
+        Returns which alerts are to be published again though their phase stays, (k, R).
+        """
         acknowledgements, again = self._accounts.acknowledgements, np.zeros(before.shape, dtype=bool)
-        spoken_of = np.flatnonzero(np.isin(scored_batch.rows, list(acknowledgements)))
-        for place, row in zip(spoken_of.tolist(), scored_batch.rows[spoken_of].tolist(), strict=True):
+        positions = np.flatnonzero(np.isin(scored_batch.rows, list(acknowledgements)))
+        for position, row in zip(positions.tolist(), scored_batch.rows[positions].tolist(), strict=True):
             for rule, acknowledgement in list(acknowledgements[row].items()):
-                at = self._places[rule]
-                turn = self._turn_of(
-                    acknowledgement, scored_batch.as_of_ms, Phase(before[place, at]), due=turns[place, at] == Turn.DUE
-                )
-                again[place, at] = acknowledgements.is_news(row, rule)
+                column = self._column_of[rule]
+                phase, due = Phase(before[position, column]), turns[position, column] == Turn.DUE
+                turn = self._turn_of(acknowledgement, scored_batch.as_of_ms, phase, due=due)
+                again[position, column] = acknowledgements.is_news(row, rule)
                 if acknowledgement.acknowledged is None and acknowledgement.snoozed is None:
                     acknowledgements.forget(row, rule)
-                turns[place, at] = turn
+                turns[position, column] = turn
         return again
 
     @staticmethod
     def _turn_of(acknowledgement: Acknowledgement, as_of_ms: int, before: Phase, *, due: bool) -> Turn:
-        """The turn of an alert of which something was said; what does not hold any more of the word is forgotten."""
+        """The turn of an alert with an acknowledgement or a snooze; what has expired of these is removed."""
         if acknowledgement.until(as_of_ms) is None:
             acknowledgement.snoozed = None
         if not due or before < Phase.FIRING:
@@ -143,83 +155,82 @@ class Alerter:
     # -- messages -----------------------------------------------------------------------------------------------------
 
     def _change(self, scored_batch: ScoredBatch, changes: Sequence[_Change], effects: Effects) -> None:
-        """Take changes into the state, and say them."""
+        """Update the state of alerts, then publish them, so that a storm that begins here covers all of them."""
         accounts, state = self._accounts, self._accounts.alerts
-        subjects = [self._subject(scored_batch, change.place, change.part.score) for change in changes]
+        subjects = [self._subject(scored_batch, change.position, change.rule_plan.score) for change in changes]
         fired = []
-        for change, (_, main) in zip(changes, subjects, strict=True):
-            row, at, moment = (
-                int(scored_batch.rows[change.place]),
-                change.part.place,
-                int(scored_batch.moments[change.place]),
-            )
-            state.phase[row, at] = change.after
+        for change, (_, main_factor) in zip(changes, subjects, strict=True):
+            row, moment_ms = int(scored_batch.rows[change.position]), int(scored_batch.moments[change.position])
+            column = change.rule_plan.place
+            state.phase[row, column] = change.after
             if change.before == Phase.IDLE:
-                flaps = flaps_of(int(state.flaps[row, at]), int(state.ended[row, at]), moment)
-                state.began[row, at], state.flaps[row, at], state.stormy[row, at] = moment, flaps, 0
-                effects.flaps[change.part.name] += flaps > 0
-                fired.append((row, change.part.name, main))
+                flaps = flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms)
+                state.began[row, column], state.flaps[row, column], state.stormy[row, column] = moment_ms, flaps, 0
+                effects.flaps[change.rule_plan.name] += flaps > 0
+                fired.append((row, change.rule_plan.name, main_factor))
             elif change.after == Phase.IDLE:
-                state.ended[row, at] = moment
+                state.ended[row, column] = moment_ms
         if fired:
             rows = np.array([row for row, _, _ in fired], dtype=np.int64)
-            what = [(rule, main) for _, rule, main in fired]
-            self.storm.note(scored_batch.as_of_ms, state, rows, what, effects, alive=lambda: len(accounts.alive()))
+            causes = [(rule, main_factor) for _, rule, main_factor in fired]
+            self.storm.add(scored_batch.as_of_ms, state, rows, causes, effects, alive=lambda: len(accounts.alive()))
         for change, (subject, _) in zip(changes, subjects, strict=True):
             self._emit(scored_batch, change, subject, effects)
-        accounts.dirty[scored_batch.rows[[change.place for change in changes]]] = True
+        accounts.dirty[scored_batch.rows[[change.position for change in changes]]] = True
 
-    def _subject(self, scored_batch: ScoredBatch, place: int, score: int) -> tuple[Subject, str]:
-        """Whom an alert is about, and the name of the factor that moved the score most, or ""."""
-        accounts, row = self._accounts, int(scored_batch.rows[place])
-        part, one = self._plan.scores[score], scored_batch.scored.scores[score]
+    def _subject(self, scored_batch: ScoredBatch, position: int, score: int) -> tuple[Subject, str]:
+        """The account that an alert is about, and the name of the factor that moved the score most, or ""."""
+        accounts, row = self._accounts, int(scored_batch.rows[position])
+        score_plan, result = self._plan.scores[score], scored_batch.scored.scores[score]
         account = accounts.index.names[row]
         profile = accounts.profiles.get(row)
-        deltas = one.parts[place] - accounts.last_published_parts[row, accounts.parts_of[score]]
-        reason = reason_of(part.parts, deltas.tolist())
-        band = part.score.bands[int(one.bands[place])].name
+        deltas = result.parts[position] - accounts.last_published_parts[row, accounts.parts_of[score]]
+        reason = reason_of(score_plan.parts, deltas.tolist())
+        band = score_plan.score.bands[int(result.bands[position])].name
         segment = None if profile is None else profile.segment
         if scored_batch.scored.segments is not None:
-            number = int(scored_batch.scored.segments[place])
+            number = int(scored_batch.scored.segments[position])
             segment = None if number < 0 else self._plan.policy.segments[number].name
         name = profile.name if profile and profile.name else account
-        main = part.parts[int(np.abs(deltas).argmax())] if reason else ""
-        return Subject(account, name, float(one.values[place]), band, reason, segment), main
+        main_factor = score_plan.parts[int(np.abs(deltas).argmax())] if reason else ""
+        return Subject(account, name, float(result.values[position]), band, reason, segment), main_factor
 
     def _emit(self, scored_batch: ScoredBatch, change: _Change, subject: Subject, effects: Effects) -> None:
-        accounts, state, part = self._accounts, self._accounts.alerts, change.part
-        row, at = int(scored_batch.rows[change.place]), part.place
+        accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan
+        row, column = int(scored_batch.rows[change.position]), rule_plan.place
         if change.before == Phase.IDLE:
-            state.stormy[row, at] = self.storm.open
+            state.stormy[row, column] = self.storm.open
         episode = Episode(
-            int(state.began[row, at]),
-            int(state.ended[row, at]) if change.after == Phase.IDLE else None,
+            int(state.began[row, column]),
+            int(state.ended[row, column]) if change.after == Phase.IDLE else None,
             change.after,
-            int(state.flaps[row, at]),
-            accounts.acknowledgements.get(row, {}).get(part.name),
-            DIGEST if state.stormy[row, at] else None,
-            int(scored_batch.revisions[change.place]),
+            int(state.flaps[row, column]),
+            accounts.acknowledgements.get(row, {}).get(rule_plan.name),
+            DIGEST if state.stormy[row, column] else None,
+            int(scored_batch.revisions[change.position]),
         )
-        detail = beginning(part.rule, self._number(scored_batch, change)) if change.after != Phase.IDLE else ""
-        self._send(account_alert(part.rule, subject, episode, detail), effects)
+        fires = change.after != Phase.IDLE
+        condition = firing_text(rule_plan.rule, self._number(scored_batch, change)) if fires else ""
+        self._send(account_alert(rule_plan.rule, subject, episode, condition), effects)
 
     def _number(self, scored_batch: ScoredBatch, change: _Change) -> float:
-        """The number with which it is said how a condition holds: a fall, points, a day or days."""
-        part, state = change.part, self._accounts.alerts
-        rows, scored = scored_batch.rows[[change.place]], scored_batch.scored
-        if part.rule.kind == "drop":
-            return float(fall(part, rows, scored.pick(np.array([change.place])), state)[0])
-        if part.rule.kind == "measure":
-            return float(scored.points[change.place, part.measure])
-        if part.rule.kind == "forecast":
-            return float(state.mark[rows[0], part.memory])
-        if part.rule.kind == "silent":
-            return float(silent_days(part, rows, self._columns)[0])
+        """The number in the sentence about a condition, by the rule's kind: a fall, points, a UTC day or days."""
+        rule_plan, state, scored = change.rule_plan, self._accounts.alerts, scored_batch.scored
+        rows = scored_batch.rows[[change.position]]
+        kind = rule_plan.rule.kind
+        if kind == "drop":
+            return float(fall(rule_plan, rows, scored.pick(np.array([change.position])), state)[0])
+        if kind == "measure":
+            return float(scored.points[change.position, rule_plan.measure])
+        if kind == "forecast":
+            return float(state.mark[rows[0], rule_plan.memory])
+        if kind == "silent":
+            return float(silent_days(rule_plan, rows, self._columns)[0])
         return 0.0
 
     def agree(self, told: Alert, scored_batch: ScoredBatch, place: int, effects: Effects) -> None:
         """Reconcile the last published record of one alert with the state of the row at `place`."""
-        accounts, row, at = self._accounts, int(scored_batch.rows[place]), self._places.get(told.rule)
+        accounts, row, at = self._accounts, int(scored_batch.rows[place]), self._column_of.get(told.rule)
         state, fires = accounts.alerts, told.status == "firing"
         if at is None or not is_open(state.phase[row, at]):
             if fires:
@@ -237,12 +248,13 @@ class Alerter:
             accounts.dirty[row] = True
 
     def end_orphans(self, scored_batch: ScoredBatch, effects: Effects) -> None:
-        """Resolve what is open of rules that the policy does not have any more, also while alerts are held."""
+        """Resolve open alerts of rules that the policy does not have any more, also while catching up."""
         orphans = self._accounts.alerts.orphans
-        for place, row in enumerate(scored_batch.rows.tolist()):
+        for position, row in enumerate(scored_batch.rows.tolist()):
             for orphan in orphans.pop(row, ()):
-                subject, _ = self._subject(scored_batch, place, 0)
-                self._send(orphan_alert(orphan.rule, subject, orphan.began, int(scored_batch.moments[place])), effects)
+                subject, _ = self._subject(scored_batch, position, 0)
+                ended_ms = int(scored_batch.moments[position])
+                self._send(orphan_alert(orphan.rule, subject, orphan.began, ended_ms), effects)
                 self._accounts.dirty[row] = True
 
     @staticmethod

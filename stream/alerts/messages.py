@@ -1,7 +1,8 @@
-"""Alerts as messages: what a firing or resolved alert says, in words a person can act on.
+"""Alert messages: the records of `health.alerts`, with summaries that a person can act on.
 
-Owns the form and the sentences of `health.alerts`. An id is a hash of the content and of the account's revision, so
-that it never names two contents. When an alert fires is for `stream.alerts.emission`. Pure.
+Owns the form, the ids and the sentences of these records. An id is a hash of the content and of the account's revision,
+so that two records with different content never share an id. `stream.alerts.emission`, `stream.alerts.storms` and
+`stream.alerts.idle_sources` decide when an alert fires and call this. Pure.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from stream.policy.alerts import AlertRule
 from stream.policy.policy import Window
 
 ORPHANED = "info"
-"""Severity of an alert that ends because the policy has no such rule any more: what it was is not known."""
+"""Severity of an alert that is resolved because its rule is gone from the policy: the rule's own is not known."""
 STORM = "storm"
 STALLED = "stalled:"
-"""What the rule names of stalled sources begin with."""
+"""Prefix of the rule names of idle-source alerts."""
 
 
 def fingerprint(account: str, rule: str) -> str:
-    """The same for every episode of a rule on an account: 16 hex digits."""
+    """The fingerprint of a rule on an account, the same for all its episodes: 16 hex digits."""
     return xxhash.xxh3_64_hexdigest(f"{len(account)}:{account}{rule}".encode())
 
 
 class Subject(NamedTuple):
-    """Who and what an alert is about: `name` is what people call the account; its state now, and why."""
+    """The account that an alert is about, as of now: `name` is the profile's; `reason` says what moved the score."""
 
     account: str
     name: str
@@ -45,9 +46,10 @@ class Subject(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """One alert as told: since when (ms), until when (None: it is open), its state, flaps in a row, word, digest.
+    """One alert from firing to resolved, as it is published.
 
-    `revision` is the account's: what is said a second time after something else was said is another message.
+    `began` and `ended` (None while it is open) are epoch ms, `flaps` are flaps in a row, `digest` is the fingerprint of
+    the storm it is part of. `revision` is the account's: the same content published again later has another id.
     """
 
     began: int
@@ -59,13 +61,13 @@ class Episode(NamedTuple):
     revision: int
 
 
-def account_alert(rule: AlertRule, subject: Subject, episode: Episode, detail: str) -> Alert:
-    """The message about one account; `detail` says how its condition holds (see `stream.alerts.emission`)."""
+def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition: str) -> Alert:
+    """The alert of one account; `condition` is the `firing_text` of an open alert."""
     fires = episode.ended is None
-    what = detail if fires else f"{ending(rule)}, is {subject.band}"
+    what = condition if fires else f"{resolved_text(rule)}, is {subject.band}"
     reason = f" ({subject.reason})" if subject.reason else ""
     acknowledgement = episode.acknowledgement or Acknowledgement()
-    spoken = acknowledgement.acknowledged if fires else None
+    acknowledged = acknowledgement.acknowledged if fires else None
     snoozed = acknowledgement.snoozed if fires and episode.phase == Phase.SNOOZED else None
     alert = Alert(
         id="",
@@ -88,8 +90,8 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, detail: s
         },
         annotations={"reason": subject.reason, "account": subject.name, **_playbook(rule)},
         ends_at=episode.ended,
-        acknowledged_at=instant_ms(spoken.time) if spoken else None,
-        acknowledged_by=spoken.by if spoken else None,
+        acknowledged_at=instant_ms(acknowledged.time) if acknowledged else None,
+        acknowledged_by=acknowledged.by if acknowledged else None,
         snoozed_until=instant_ms(snoozed.until) if snoozed and snoozed.until is not None else None,
         flaps=episode.flaps,
         digest=episode.digest,
@@ -98,7 +100,7 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, detail: s
 
 
 def orphan_alert(rule: str, subject: Subject, began_ms: int, ended_ms: int) -> Alert:
-    """The end of an alert whose rule the policy does not have any more."""
+    """The resolved alert of a rule that the policy does not have any more."""
     labels = {"account_id": subject.account, "rule": rule, "severity": ORPHANED, "band": subject.band}
     return _identified(
         Alert(
@@ -143,7 +145,7 @@ def operational_alert(
 
 
 def closed(alert: Alert, ended_ms: int) -> Alert:
-    """The end of an alert that was told to be open, and was over before the worker that told it could write so down."""
+    """The resolved form of an alert that is published as firing, and ended before a crash without being published."""
     return _identified(
         msgspec.structs.replace(
             alert,
@@ -158,23 +160,23 @@ def closed(alert: Alert, ended_ms: int) -> Alert:
     )
 
 
-def same_episode(alert: Alert, told: Alert) -> Alert:
-    """What an alert says, as of the episode that was told."""
-    return _identified(msgspec.structs.replace(alert, id="", starts_at=told.starts_at, flaps=told.flaps))
+def same_episode(alert: Alert, published: Alert) -> Alert:
+    """An alert with the start and flaps of the episode that was published."""
+    return _identified(msgspec.structs.replace(alert, id="", starts_at=published.starts_at, flaps=published.flaps))
 
 
 def _identified(alert: Alert, revision: int = 0) -> Alert:
-    """With the hash of its content for an id."""
+    """The alert with the hash of its content as id."""
     return msgspec.structs.replace(alert, id=alert.status[0] + xxhash.xxh3_128_hexdigest(encode(alert), revision))
 
 
 def _playbook(rule: AlertRule) -> dict[str, str]:
-    """Who does what, where the policy says so."""
-    found = {"actions": "; ".join(rule.actions), "owner": rule.owner or ""}
-    return {name: text for name, text in found.items() if text}
+    """Annotations for the rule's actions and owner, where the policy has them."""
+    annotations = {"actions": "; ".join(rule.actions), "owner": rule.owner or ""}
+    return {name: text for name, text in annotations.items() if text}
 
 
-_ENDINGS = {
+_RESOLVED = {
     "band": "left {target}",
     "left": "is {target} again",
     "below": "is not below {level:g} any more",
@@ -183,7 +185,7 @@ _ENDINGS = {
     "forecast": "does not turn {target} within {within} any more",
     "silent": "has {target} again",
 }
-_BEGINNINGS = {
+_FIRING = {
     "band": "is {target}",
     "left": "left {target}",
     "below": "is below {level:g}",
@@ -194,29 +196,32 @@ _BEGINNINGS = {
 }
 
 
-def ending(rule: AlertRule) -> str:
-    """How it is said that an alert is over."""
-    label, within = spoken(rule.target), span(rule.within)
-    return _ENDINGS[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
+def resolved_text(rule: AlertRule) -> str:
+    """The part of a summary that says that an alert is over."""
+    label, within = _label(rule.target), _span(rule.within)
+    return _RESOLVED[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
 
 
-def beginning(rule: AlertRule, number: float) -> str:
-    """How it is said that an alert's condition holds; `number` is a fall, points, a day or days, by the rule's kind."""
+def firing_text(rule: AlertRule, number: float) -> str:
+    """The part of a summary that says how an alert's condition holds.
+
+    `number` is by the rule's kind the points of a fall, the points of a measure, a UTC day since 1970, or silent days.
+    """
     day = datetime.fromtimestamp(number * UNIT_MS["day"] / 1000, tz=UTC).date() if rule.kind == "forecast" else None
-    label, within = spoken(rule.target), span(rule.within)
-    text = _BEGINNINGS[rule.kind].format(
+    label, within = _label(rule.target), _span(rule.within)
+    text = _FIRING[rule.kind].format(
         target=rule.target, level=rule.level, label=label, within=within, number=number, day=day
     )
     return text if rule.for_ms is None else f"{text} for {_duration(rule.for_ms)}"
 
 
-def spoken(name: str | None) -> str:
-    """A measure's name as people say it."""
+def _label(name: str | None) -> str:
+    """A measure's name as a label for people: underscores become spaces."""
     return (name or "").replace("_", " ")
 
 
-def span(window: Window | None) -> str:
-    """A window in words: "7 days"."""
+def _span(window: Window | None) -> str:
+    """A window as text: "7 days"."""
     if window is None:
         return ""
     return f"{window.panes} {window.unit}{'' if window.panes == 1 else 's'}"
@@ -224,16 +229,16 @@ def span(window: Window | None) -> str:
 
 def _duration(for_ms: int) -> str:
     unit: Unit = "hour" if for_ms % UNIT_MS["day"] else "day"
-    return span(Window(for_ms // UNIT_MS[unit], unit))
+    return _span(Window(for_ms // UNIT_MS[unit], unit))
 
 
-_TELLING = 0.05
+_SMALLEST_DELTA = 0.05
 """Smaller deltas would read as 0.0."""
-_TOLD = 3
+_REASON_FACTORS = 3
 
 
 def reason_of(names: Sequence[str], deltas: Sequence[float]) -> str:
-    """The few factors that moved a score most, in words: "support tickets -14.0, nps -2.5"."""
-    telling = [pair for pair in zip(names, deltas, strict=True) if abs(pair[1]) >= _TELLING]
-    telling.sort(key=lambda pair: -abs(pair[1]))
-    return ", ".join(f"{spoken(name)} {delta:+.1f}" for name, delta in telling[:_TOLD])
+    """The factors that moved a score most, at most three: "support tickets -14.0, nps -2.5"."""
+    factors = [pair for pair in zip(names, deltas, strict=True) if abs(pair[1]) >= _SMALLEST_DELTA]
+    factors.sort(key=lambda pair: -abs(pair[1]))
+    return ", ".join(f"{_label(name)} {delta:+.1f}" for name, delta in factors[:_REASON_FACTORS])

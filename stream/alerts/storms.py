@@ -1,6 +1,6 @@
-"""Storms: so many accounts begin to alert at once that one digest says more than all of them.
+"""Detect storms: so many accounts begin to alert at once that one digest alert speaks for all of them.
 
-Owns when a storm begins and ends, and the digest. Called by `stream.alerts.emission`, which knows who fires.
+Owns when a storm begins and ends, and the digest. Called by `stream.alerts.emission`, which knows which alerts fire.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class StormWatch:
     """The storms of one partition."""
 
     def __init__(self, storms: Storms, partition: int | None) -> None:
-        """No storm yet."""
+        """No storm yet. `storms` are the policy's thresholds; `partition` is a label of the digest."""
         self._storms = storms
         self._labels = {} if partition is None else {"partition": str(partition)}
         self.open = False
@@ -36,63 +36,73 @@ class StormWatch:
         self.alerts = 0
         """How many alerts have been part of it."""
         self._recent: deque[tuple[int, int]] | None = None
-        """When alerts began lately (ms) and of which rows; None: to be found in what was restored."""
+        """When alerts began lately (ms) and of which rows; None: to be read from the restored alert state."""
 
     def saved(self) -> list[int]:
         """The storm as numbers, for `load`."""
         return [int(self.open), self.since, self.last, self.alerts]
 
     def load(self, saved: Sequence[int] | None) -> None:
-        """Go on with a storm that was saved, if there was one."""
+        """Restore what `saved` returned, if anything."""
         if saved is not None:
-            begun, self.since, self.last, self.alerts = saved
-            self.open = bool(begun)
+            is_open_now, self.since, self.last, self.alerts = saved
+            self.open = bool(is_open_now)
         self._recent = None
 
-    def note(
+    def add(
         self,
         now_ms: int,
         state: AlertState,
         rows: Rows,
-        fired: Sequence[tuple[str, str]],
+        causes: Sequence[tuple[str, str]],
         effects: Effects,
         *,
         alive: Callable[[], int],
     ) -> None:
-        """Alerts have begun now, of `rows` and as `fired` (rule, main factor); `alive` counts all accounts."""
+        """Count alerts that fire now, and begin a storm if there are enough.
+
+        `rows` are their accounts, `causes` their (rule, main factor); `alive` counts all accounts of the partition.
+        """
+        if self.open:
+            self.last = now_ms
+            self.alerts += len(causes)
+            self._add_recent(now_ms, state, rows)
+            return
+        recent = self._add_recent(now_ms, state, rows)
+        if len(recent) < self._storms.least:
+            return
+        recent_rows = np.unique([row for _, row in recent])
+        after_ms = now_ms - self._storms.within_ms
+        began_lately = is_open(state.phase[recent_rows]) & (state.began[recent_rows] > after_ms)
+        alerting, accounts = len(np.union1d(recent_rows[began_lately.any(axis=1)], rows)), alive()
+        if alerting >= max(self._storms.least, self._storms.share * accounts):
+            self.open, self.since, self.last, self.alerts = True, now_ms, now_ms, len(causes)
+            self._emit(self._summary(alerting, accounts, causes), None, effects)
+
+    def _add_recent(self, now_ms: int, state: AlertState, rows: Rows) -> deque[tuple[int, int]]:
+        """The alerts that began within the policy's time, with those of `rows` now."""
         after_ms = now_ms - self._storms.within_ms
         if self._recent is None:
             began = np.where(is_open(state.phase), state.began, 0).max(axis=1, initial=0)
-            known = np.flatnonzero(began > after_ms)
-            known = known[np.argsort(began[known], kind="stable")]
-            self._recent = deque(zip(began[known].tolist(), known.tolist(), strict=True))
+            recent_rows = np.flatnonzero(began > after_ms)
+            recent_rows = recent_rows[np.argsort(began[recent_rows], kind="stable")]
+            self._recent = deque(zip(began[recent_rows].tolist(), recent_rows.tolist(), strict=True))
         self._recent.extend((now_ms, row) for row in rows.tolist())
         while self._recent[0][0] <= after_ms:
             self._recent.popleft()
-        if not self.open:
-            if len(self._recent) < self._storms.least:
-                return
-            known = np.unique([row for _, row in self._recent])
-            still = (is_open(state.phase[known]) & (state.began[known] > after_ms)).any(axis=1)
-            met, there = len(np.union1d(known[still], rows)), alive()
-            if met < max(self._storms.least, self._storms.share * there):
-                return
-            self.open, self.since, self.alerts = True, now_ms, len(fired)
-            self.last = now_ms
-            minutes = self._storms.within_ms // 60_000
-            (rule, factor), count = Counter(fired).most_common(1)[0]
-            common = f"{rule}, {factor}" if factor else rule
-            summary = (
-                f"{met} of {there} accounts began to alert within {minutes} minutes; "
-                f"in common to {count} of the last {len(fired)}: {common}"
-            )
-            self._emit(summary, None, effects)
-            return
-        self.last = now_ms
-        self.alerts += len(fired)
+        return self._recent
 
-    def pass_to(self, now_ms: int, effects: Effects) -> None:
-        """End a storm in which nothing has begun for a while."""
+    def _summary(self, alerting: int, accounts: int, causes: Sequence[tuple[str, str]]) -> str:
+        minutes = self._storms.within_ms // 60_000
+        (rule, factor), count = Counter(causes).most_common(1)[0]
+        common = f"{rule}, {factor}" if factor else rule
+        return (
+            f"{alerting} of {accounts} accounts began to alert within {minutes} minutes; "
+            f"in common to {count} of the last {len(causes)}: {common}"
+        )
+
+    def end_if_over(self, now_ms: int, effects: Effects) -> None:
+        """End a storm in which no alert has begun for a while."""
         if self.open and now_ms - self.last >= self._storms.within_ms:
             self.open = False
             self._emit(f"the storm is over: {self.alerts} alerts were part of it", now_ms, effects)

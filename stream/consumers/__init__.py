@@ -1,1 +1,1 @@
-"""For programs that read the outputs: which alert records are news, progress out of order, roll-ups, peer values."""
+"""For programs that read the output topics: notifications, progress out of order, roll-ups, peer values, queues."""

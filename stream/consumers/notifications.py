@@ -1,35 +1,36 @@
-"""What the records of `health.alerts` mean to somebody who passes them on: which are news, and of what kind.
+"""Notifications: which records of `health.alerts` to pass on, and as what.
 
-Owns the open episodes as a reader of the topic knows them. Repeats (by `id`) are dropped, members of a digest are left
-out, and an operational alert that several lanes tell is one: it is open while any lane's is. What a record means
-depends on the records before it alone, never on whether something was delivered or on a clock, so that reading the
-topic again gives the same answers. Must not know sinks. Called by `agents.sinks`.
+Owns the open episodes as a reader of the topic knows them. Records with a repeated `id` are dropped, members of a
+digest are left out, and operational alerts that several partitions publish are merged: one is open while any
+partition's is. The result depends on the records before alone, never on deliveries or on a clock, so reading the topic
+again gives the same notifications. Knows no sink. Called by `agents.sinks.alert_consumer`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from schemas.outputs import Alert
 
 REMEMBERED = 100_000
-"""Latest ids, and latest ended episodes, that are known; a worker that crashed repeats what it said shortly before."""
+"""How many of the latest ids, and of the latest ended episodes, are known. A worker that crashed repeats the latest."""
 
 Kind = Literal["firing", "reminded", "acknowledged", "snoozed", "resolved"]
-"""`reminded`: a snooze has ended, or a muted episode speaks for the first time; its alert is open."""
+"""`reminded`: a snooze has ended, or a muted episode is passed on for the first time; its alert is open."""
 
-LANE = "partition"
-"""The label in which the records of several lanes of one operational alert differ."""
+PARTITION_LABEL = "partition"
+"""The label in which the records of one operational alert differ by partition."""
 
 
-class News(NamedTuple):
-    """A record that says something new.
+class Notification(NamedTuple):
+    """A record with something new in it.
 
-    `opened` is the first record of the episode as it was told: its labels name the episode until the end, since a band
-    may be another one by then. `quiet`: no person is to be told, because the episode is or was muted throughout.
+    `opened` is the first record of the episode that was passed on: its labels name the episode until the end, since the
+    account's band may have changed by then. `quiet` notifications are not for people: the episode is, or was, muted
+    throughout.
     """
 
     kind: Kind
@@ -39,16 +40,16 @@ class News(NamedTuple):
 
 
 @dataclass(slots=True)
-class Episode:
-    """An open alert: the latest record of each lane, the first of all, and whether people were told of it."""
+class _Episode:
+    """An open alert: the first record of it, the latest of each partition, and whether people were notified."""
 
     opened: Alert
-    tasks: dict[str, Alert] = field(default_factory=dict)
-    told: bool = False
+    latest: dict[str, Alert] = field(default_factory=dict)
+    notified: bool = False
 
 
-class _Latest:
-    """The latest so many keys."""
+class _RecentKeys:
+    """The latest keys, `size` at most."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -65,76 +66,73 @@ class _Latest:
 
 
 class OpenAlerts:
-    """The open episodes after the records taken so far."""
+    """The open episodes after the records applied so far."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
-        """Nothing is open. `remembered` bounds the ids and ended episodes that are known again."""
-        self._open: dict[str, Episode] = {}
-        self._ids = _Latest(remembered)
-        self._ended = _Latest(remembered)
+        """Nothing is open. `remembered` is how many of the latest ids and ended episodes are known."""
+        self._open: dict[str, _Episode] = {}
+        self._ids = _RecentKeys(remembered)
+        self._ended = _RecentKeys(remembered)
 
     def __len__(self) -> int:
-        """How many episodes are open that people were told of."""
-        return sum(episode.told for episode in self._open.values())
+        """How many episodes are open of which people were notified."""
+        return sum(episode.notified for episode in self._open.values())
 
-    def told(self) -> Iterator[tuple[str, Episode]]:
-        """Fingerprint and episode of all that are open and not muted or in a digest."""
-        return ((key, episode) for key, episode in self._open.items() if episode.told)
-
-    def take(self, alert: Alert) -> News | None:
-        """What the next record of the topic says, or None when it says nothing new."""
+    def apply(self, alert: Alert) -> Notification | None:
+        """Apply the next record of the topic; returns its notification, or None when nothing in it is new."""
         if alert.id in self._ids:
             return None
         self._ids.add(alert.id)
-        return self._fires(alert) if alert.status == "firing" else self._resolves(alert)
+        return self._fire(alert) if alert.status == "firing" else self._resolve(alert)
 
-    def _fires(self, alert: Alert) -> News | None:
-        task = alert.labels.get(LANE, "")
+    def _fire(self, alert: Alert) -> Notification | None:
+        partition = alert.labels.get(PARTITION_LABEL, "")
         episode = self._open.get(alert.fingerprint)
         if episode is None:
-            episode = self._open[alert.fingerprint] = Episode(alert)
-        before = episode.tasks.get(task)
-        if before is not None and before.starts_at != alert.starts_at and len(episode.tasks) == 1:
-            # Its end was never said: the episode is another one, of which people are to hear.
-            episode = self._open[alert.fingerprint] = Episode(alert)
+            episode = self._open[alert.fingerprint] = _Episode(alert)
+        before = episode.latest.get(partition)
+        if before is not None and before.starts_at != alert.starts_at and len(episode.latest) == 1:
+            # The end of the episode before was never published: this is another one, and people are to be notified.
+            episode = self._open[alert.fingerprint] = _Episode(alert)
             before = None
-        episode.tasks[task] = alert
-        if alert.digest is not None and not episode.told:
+        episode.latest[partition] = alert
+        if alert.digest is not None and not episode.notified:
             return None
-        if not episode.told:
+        if not episode.notified:
             if alert.snoozed_until is not None:
-                return News("snoozed", alert, episode.opened, quiet=True)
+                return Notification("snoozed", alert, episode.opened, quiet=True)
             muted = before is not None and before.digest is None
-            episode.told, episode.opened = True, alert
-            return News("reminded" if muted else "firing", alert, alert, quiet=False)
-        return None if before is None else _turned(before, alert, episode)
+            episode.notified, episode.opened = True, alert
+            return Notification("reminded" if muted else "firing", alert, alert, quiet=False)
+        return None if before is None else _update(before, alert, episode)
 
-    def _resolves(self, alert: Alert) -> News | None:
-        task, key = alert.labels.get(LANE, ""), alert.fingerprint
+    def _resolve(self, alert: Alert) -> Notification | None:
+        partition, key = alert.labels.get(PARTITION_LABEL, ""), alert.fingerprint
         episode = self._open.get(key)
-        mine = episode.tasks.get(task) if episode else None
-        if (mine is None or mine.starts_at != alert.starts_at) and (key, task, alert.starts_at) in self._ended:
+        latest = episode.latest.get(partition) if episode else None
+        ended_before = (key, partition, alert.starts_at) in self._ended
+        if (latest is None or latest.starts_at != alert.starts_at) and ended_before:
             return None
-        self._ended.add((key, task, alert.starts_at))
+        self._ended.add((key, partition, alert.starts_at))
         if episode is None:
-            # Its beginning is older than what the topic keeps.
-            return None if alert.digest else News("resolved", alert, alert, quiet=False)
-        episode.tasks.pop(task, None)
-        if episode.tasks:
+            # The episode began before what the topic keeps.
+            return None if alert.digest else Notification("resolved", alert, alert, quiet=False)
+        episode.latest.pop(partition, None)
+        if episode.latest:
             return None
         del self._open[key]
-        if not episode.told and episode.opened.digest is not None:
+        if not episode.notified and episode.opened.digest is not None:
             return None
-        return News("resolved", alert, episode.opened, quiet=not episode.told)
+        return Notification("resolved", alert, episode.opened, quiet=not episode.notified)
 
 
-def _turned(before: Alert, alert: Alert, episode: Episode) -> News | None:
-    """What a record of an open episode of which people know adds to the one before it."""
+def _update(before: Alert, alert: Alert, episode: _Episode) -> Notification | None:
+    """What a record adds to the one before it, of an open episode of which people were notified."""
     if alert.snoozed_until is not None:
         new = alert.snoozed_until != before.snoozed_until
-        return News("snoozed", alert, episode.opened, quiet=True) if new else None
+        return Notification("snoozed", alert, episode.opened, quiet=True) if new else None
     if before.snoozed_until is not None:
-        return News("reminded", alert, episode.opened, quiet=alert.acknowledged_at is not None)
+        return Notification("reminded", alert, episode.opened, quiet=alert.acknowledged_at is not None)
     if alert.acknowledged_at != before.acknowledged_at:
-        return News("acknowledged", alert, episode.opened, quiet=True)
+        return Notification("acknowledged", alert, episode.opened, quiet=True)
     return None

@@ -1,10 +1,10 @@
-"""The values of all accounts as `health.scores` tells them, and when a table of them is due.
+"""Peer values: the measures of all accounts as `health.scores` has them, and the daily peer tables made of them.
 
 Owns what is known of every account and the rule that closes a UTC day. Pure; called by `agents.derived.peers`.
 
-A day is over for a partition when it has told a score of after midnight: in a partition scores of midnight come before
-those. So a table is made when every partition has told one, or any has told one of an hour later; what comes from a
-partition meanwhile waits until its midnight is closed.
+A day is over for a partition when the partition has published a score of after midnight: its scores of midnight come
+before. So a table is made when every partition has published one, or any has published one of an hour later. Until a
+partition's midnight is closed, its later records wait.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from stream.scoring.peers import message_of, raw_names
 
 DAY_MS = UNIT_MS["day"]
 PATIENCE_MS = UNIT_MS["hour"]
-"""How long, in event time, a table waits for partitions that tell nothing."""
+"""How long, in event time, a table waits for partitions that publish nothing."""
 
 
 class PeerValues:
-    """One row an account, from all partitions."""
+    """The latest values of every account of all partitions."""
 
     def __init__(self, plan: Plan, closed_ms: int | None) -> None:
         """No account; `closed_ms` is the midnight of the newest table there is."""
         self._plan = plan
         self._names = raw_names(plan)
-        self._numbers = {segment.name: at for at, segment in enumerate(plan.policy.segments)}
-        self._held: dict[str, tuple[int, list[float]]] = {}
+        self._numbers = {segment.name: number for number, segment in enumerate(plan.policy.segments)}
+        self._values: dict[str, tuple[int, list[float]]] = {}
         self._waiting: dict[int, deque[tuple[str, PeerScore | None]]] = {}
         self._reached: dict[int, int] = {}
         self._closed_ms = closed_ms
 
     def __len__(self) -> int:
         """Accounts known."""
-        return len(self._held)
+        return len(self._values)
 
     def load(self, partition: int, account: str, score: PeerScore | None) -> None:
-        """Take what is there when the process starts: counted at once, since what was before it is not known."""
+        """Apply a record that is there when the process starts, at once: records before it are compacted away."""
         self._reach(partition, score)
-        self._hold(account, score)
+        self._set(account, score)
 
-    def take(self, partition: int, account: str, score: PeerScore | None) -> None:
-        """Take the next record of a partition; None is the end of an account."""
+    def apply(self, partition: int, account: str, score: PeerScore | None) -> None:
+        """Apply the next record of a partition; None is a tombstone."""
         if self._closed_ms is None and not self._reached and score is not None:
             self._closed_ms = _midnight_before(score.as_of)  # nobody had a value then
         self._reach(partition, score)
-        line = self._waiting.setdefault(partition, deque())
-        line.append((account, score))
+        queue = self._waiting.setdefault(partition, deque())
+        queue.append((account, score))
         if self._closed_ms is not None:
-            self._let_in(line, self._closed_ms + DAY_MS)
+            self._set_until(queue, self._closed_ms + DAY_MS)
 
     def due(self) -> PeersMessage | None:
-        """The tables of the newest midnight that is over and has none; of several only the newest."""
+        """The tables of the newest midnight that is over and has none; of several midnights only the newest."""
         if not self._reached:
             return None
         midnight = _midnight_before(min(self._reached.values()))
@@ -65,37 +65,37 @@ class PeerValues:
         if self._closed_ms is not None and midnight <= self._closed_ms:
             return None
         self._closed_ms = midnight
-        for line in self._waiting.values():
-            self._let_in(line, midnight)
+        for queue in self._waiting.values():
+            self._set_until(queue, midnight)
         message = self._message(midnight)
-        for line in self._waiting.values():
-            self._let_in(line, midnight + DAY_MS)
+        for queue in self._waiting.values():
+            self._set_until(queue, midnight + DAY_MS)
         return message
 
     def _reach(self, partition: int, score: PeerScore | None) -> None:
         if score is not None:
             self._reached[partition] = max(self._reached.get(partition, score.as_of), score.as_of)
 
-    def _let_in(self, line: deque[tuple[str, PeerScore | None]], until_ms: int) -> None:
-        """Hold what stands first in a line, up to the first score of after a moment."""
-        while line:
-            score = line[0][1]
+    def _set_until(self, queue: deque[tuple[str, PeerScore | None]], until_ms: int) -> None:
+        """Set the values of the first records of a queue, up to the first score of after a moment."""
+        while queue:
+            score = queue[0][1]
             if score is not None and score.as_of > until_ms:
                 return
-            self._hold(*line.popleft())
+            self._set(*queue.popleft())
 
-    def _hold(self, account: str, score: PeerScore | None) -> None:
+    def _set(self, account: str, score: PeerScore | None) -> None:
         if score is None or score.raw is None or score.policy != self._plan.label:
-            self._held.pop(account, None)
+            self._values.pop(account, None)
             return
         values = [np.nan if (value := score.raw.get(name)) is None else value for name in self._names]
-        self._held[account] = (self._numbers.get(score.segment or "", NO_SEGMENT), values)
+        self._values[account] = (self._numbers.get(score.segment or "", NO_SEGMENT), values)
 
     def _message(self, midnight: int) -> PeersMessage | None:
-        if not self._held:
+        if not self._values:
             return None
-        values = np.array([values for _, values in self._held.values()], dtype=np.float64)
-        segments = np.array([segment for segment, _ in self._held.values()], dtype=np.int8)
+        values = np.array([values for _, values in self._values.values()], dtype=np.float64)
+        segments = np.array([segment for segment, _ in self._values.values()], dtype=np.int8)
         return message_of(self._plan, midnight, values, segments if self._numbers else None)
 
 

@@ -1,8 +1,8 @@
-"""Which records of a partition have been dealt with, where they are not dealt with in order.
+"""Progress in a partition whose records are completed out of order, in the form that Kafka commits.
 
-Owns the position that a consumer commits and the note it commits with it: Kafka keeps one offset a partition, and the
-note says which records after it are done nevertheless, so that a restart does not deal with those twice. Called by
-`agents.sinks`.
+Kafka keeps one offset a partition and a string of metadata with it. The offset is the first record that is not
+completed; the metadata says which records after it are, so that a restart does not process those twice. Called by
+`agents.sinks.alert_consumer`.
 """
 
 from __future__ import annotations
@@ -10,65 +10,65 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-NOTE_CHARACTERS = 4_000
-"""Kafka takes 4,096 bytes of metadata with an offset unless told otherwise."""
+METADATA_CHARACTERS = 4_000
+"""Kafka's limit of metadata with an offset is 4,096 bytes by default (`offset.metadata.max.bytes`)."""
 
 
 class Position(NamedTuple):
-    """What is committed: the first record that is not done, and which after it are not done either."""
+    """What is committed: the first offset that is not completed, and metadata on those after it."""
 
     offset: int
-    note: str
+    metadata: str
 
 
 class Progress:
-    """The records of one partition: all before `next` are taken, and those of them in `waiting` are not done."""
+    """The records of one partition: those before `next` have been read, those in `waiting` are not completed."""
 
     def __init__(self, next_offset: int, waiting: Iterable[int] = ()) -> None:
-        """All before `next_offset` are done, except `waiting`."""
+        """All records before `next_offset` are completed, except `waiting`."""
         self.next = next_offset
         self.waiting = set(waiting)
 
     @classmethod
     def restored(cls, committed: Position) -> Progress:
-        """As `position` told it. A note that is none of ours says nothing: all from the offset on is to be done."""
+        """The progress that `position` described; with metadata of another program, all from the offset is to do."""
         try:
-            last, steps = committed.note.split(";")
-            next_offset, at = int(last), committed.offset
-            waiting = [at := at + int(step) for step in steps.split(",") if step]
+            last, steps = committed.metadata.split(";")
+            next_offset, offset = int(last), committed.offset
+            waiting = [offset := offset + int(step) for step in steps.split(",") if step]
         except ValueError:
             return cls(committed.offset)
         if next_offset < committed.offset or any(offset >= next_offset for offset in waiting):
             return cls(committed.offset)
         return cls(next_offset, waiting)
 
-    def is_news(self, offset: int) -> bool:
-        """Whether a record is still to be dealt with."""
+    def is_pending(self, offset: int) -> bool:
+        """Whether a record has not been completed, read or not."""
         return offset >= self.next or offset in self.waiting
 
-    def take(self, offset: int) -> None:
-        """A record was read and is to be dealt with."""
+    def begin(self, offset: int) -> None:
+        """Record that a record was read and is not completed."""
         self.next = max(self.next, offset + 1)
         self.waiting.add(offset)
 
     def done(self, offset: int) -> None:
-        """A record was dealt with."""
+        """Record that a record is completed."""
         self.waiting.discard(offset)
 
     def position(self) -> Position:
-        """What to commit: where to go on, and the note `NEXT;STEP,STEP,...` of what before NEXT is not done.
+        """What to commit; the metadata is `NEXT;STEP,STEP,...` of the offsets before NEXT that are not completed.
 
-        Too many for a note are cut off: what comes after them counts as not taken, and is then dealt with again.
+        Offsets that do not fit into the metadata count as not read: after a restart they are processed again.
         """
         waiting = sorted(self.waiting)
-        at = first = waiting[0] if waiting else self.next
+        offset_before = first = waiting[0] if waiting else self.next
         steps: list[str] = []
         length = len(str(self.next)) + 1
         for offset in waiting:
-            step = str(offset - at)
+            step = str(offset - offset_before)
             length += len(step) + 1
-            if length > NOTE_CHARACTERS:
+            if length > METADATA_CHARACTERS:
                 return Position(first, f"{offset};{','.join(steps)}")
             steps.append(step)
-            at = offset
+            offset_before = offset
         return Position(first, f"{self.next};{','.join(steps)}")

@@ -1,7 +1,7 @@
-"""Things to be done one after another in a line, many lines beside each other, each thing again until it succeeds.
+"""Delivery queues: items of one queue are tried in order, each until it succeeds; queues do not wait for each other.
 
-Owns whose turn it is and how long to pause after a failure. Order holds within a line: what comes behind a thing that
-fails waits, and no other line does. Time (seconds of any clock) and chance are arguments. Called by `agents.sinks`.
+Owns whose turn it is and how long to pause after a failure. An item that fails holds up its own queue and no other.
+Time (seconds of any clock) and chance are arguments. Called by `agents.sinks.delivery_pool`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def pause_s(tries: int, longest_s: float, chance: float) -> float:
-    """Pause after so many failed tries (1 or more): doubled each time from 1 s up to `longest_s`, half of it by chance.
+    """Seconds to pause after `tries` failed tries: doubled each time from 1 up to `longest_s`, half of it by chance.
 
     `chance` is in [0, 1): spread over it, those that failed together do not come back together ("equal jitter",
     M. Brooker, Exponential Backoff And Jitter, 2015).
@@ -29,66 +29,63 @@ def pause_s(tries: int, longest_s: float, chance: float) -> float:
 
 
 @dataclass(slots=True)
-class _Line(Generic[T]):
-    things: deque[T] = field(default_factory=deque)
+class _Queue(Generic[T]):
+    items: deque[T] = field(default_factory=deque)
     tries: int = 0
     since_s: float = 0.0
 
 
-class Lines(Generic[T]):
-    """All lines. A line is waiting for its time, or under way, or empty (then it is forgotten)."""
+class Queues(Generic[T]):
+    """All queues, by key. A queue waits for its time, or its head is being tried; an empty one is removed."""
 
     def __init__(self) -> None:
-        """Nothing to do."""
-        self._lines: dict[Hashable, _Line[T]] = {}
-        self._due: list[tuple[float, int, Hashable]] = []
-        self._turn = 0
+        """No queue."""
+        self._queues: dict[Hashable, _Queue[T]] = {}
+        self._schedule: list[tuple[float, int, Hashable]] = []
+        self._sequence = 0
 
-    def put(self, key: Hashable, thing: T, now_s: float) -> None:
-        """A thing more for the end of a line."""
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = _Line()
-            self._push(now_s, key)
-        line.things.append(thing)
+    def put(self, key: Hashable, item: T, now_s: float) -> None:
+        """Append an item to a queue."""
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = _Queue()
+            self.retry(key, now_s)
+        queue.items.append(item)
 
     def start(self, now_s: float) -> tuple[Hashable, T] | None:
-        """The head of the line whose time came first, now under way; None while no line's has come."""
-        if not self._due or self._due[0][0] > now_s:
+        """Begin a try of the head of the queue whose time came first; None while no queue's time has come."""
+        if not self._schedule or self._schedule[0][0] > now_s:
             return None
-        key = heappop(self._due)[2]
-        line = self._lines[key]
-        if not line.tries:
-            line.since_s = now_s
-        line.tries += 1
-        return key, line.things[0]
+        key = heappop(self._schedule)[2]
+        queue = self._queues[key]
+        if not queue.tries:
+            queue.since_s = now_s
+        queue.tries += 1
+        return key, queue.items[0]
 
     def due_in(self, now_s: float) -> float | None:
-        """Seconds until a line's time comes, 0 when it has; None when nothing waits for its time."""
-        return max(0.0, self._due[0][0] - now_s) if self._due else None
+        """Seconds until a queue's time comes, 0 when it has; None when no queue waits."""
+        return max(0.0, self._schedule[0][0] - now_s) if self._schedule else None
 
     def tries(self, key: Hashable) -> int:
-        """How often the head of a line was tried."""
-        return self._lines[key].tries
+        """How often the head of a queue was tried."""
+        return self._queues[key].tries
 
     def tried_for(self, key: Hashable, now_s: float) -> float:
-        """Seconds since the head of a line was tried first."""
-        return now_s - self._lines[key].since_s
+        """Seconds since the first try of the head of a queue."""
+        return now_s - self._queues[key].since_s
 
-    def again(self, key: Hashable, at_s: float) -> None:
-        """The head of a line failed: its line's turn comes again at `at_s`."""
-        self._push(at_s, key)
+    def retry(self, key: Hashable, at_s: float) -> None:
+        """Schedule another try of the head of a queue, after it failed."""
+        self._sequence += 1
+        heappush(self._schedule, (at_s, self._sequence, key))
 
     def done(self, key: Hashable, now_s: float) -> None:
-        """The head of a line is done with: the next one's turn comes."""
-        line = self._lines[key]
-        line.things.popleft()
-        line.tries = 0
-        if line.things:
-            self._push(now_s, key)
+        """Remove the head of a queue; the next item may be tried at once."""
+        queue = self._queues[key]
+        queue.items.popleft()
+        queue.tries = 0
+        if queue.items:
+            self.retry(key, now_s)
         else:
-            del self._lines[key]
-
-    def _push(self, at_s: float, key: Hashable) -> None:
-        self._turn += 1
-        heappush(self._due, (at_s, self._turn, key))
+            del self._queues[key]

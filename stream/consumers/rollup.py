@@ -1,7 +1,7 @@
-"""Scores of children rolled up to their parent account: mean, worst, mean weighted by ARR.
+"""Roll-ups: the scores of child accounts summarised for their parent: mean, worst, mean weighted by ARR.
 
-Owns who is whose child and what a parent's record says. Built from `health.scores` alone, which is compacted: the
-latest of every account in any order gives the same, so that it can be rebuilt at any time. Pure; called by
+Owns which account is whose child, and a parent's record. Built from `health.scores` alone, which is compacted: the
+latest record of every account in any order gives the same, so it can be rebuilt at any time. Pure; called by
 `agents.derived.rollup`.
 """
 
@@ -13,15 +13,15 @@ from schemas.outputs import RolledScore, RollupMessage, ScoreMessage
 
 
 class Rollup:
-    """The children of every parent. Memory: the latest score message of each account that has a parent."""
+    """The children of every parent. It keeps the latest score message of each account that has a parent."""
 
     def __init__(self) -> None:
         """Empty."""
         self._parents: dict[str, str] = {}
         self._children: dict[str, dict[str, ScoreMessage]] = {}
 
-    def take(self, account: str, message: ScoreMessage | None) -> set[str]:
-        """Take the latest of an account, or its end (None); returns the parents whose record changes by it."""
+    def apply(self, account: str, message: ScoreMessage | None) -> set[str]:
+        """Apply the latest record of an account (None: a tombstone); returns the parents whose record changes."""
         before = self._parents.pop(account, None)
         changed = set()
         if before is not None:
@@ -40,7 +40,7 @@ class Rollup:
         return self._children.keys()
 
     def message_of(self, parent: str) -> RollupMessage | None:
-        """What is said of a parent, or None when it has no children (any more)."""
+        """The record of a parent; None, for a tombstone, when it has no children."""
         children = self._children.get(parent)
         if not children:
             return None
@@ -55,20 +55,21 @@ class Rollup:
 
 def _rolled(name: str, children: dict[str, ScoreMessage]) -> RolledScore:
     """One score of a parent over the children that have it; sums run in the order of account ids."""
-    held = sorted((account, child) for account, child in children.items() if name in child.scores)
-    values = [child.scores[name].value for _, child in held]
-    weights = [max(child.arr or 0.0, 0.0) for _, child in held]
+    scored = sorted((account, child) for account, child in children.items() if name in child.scores)
+    values = [child.scores[name].value for _, child in scored]
+    weights = [max(child.arr or 0.0, 0.0) for _, child in scored]
     total = sum(weights)
-    worst, (account, child) = min(zip(values, held, strict=True), key=lambda pair: (pair[0], pair[1][0]))
+    worst, (account, child) = min(zip(values, scored, strict=True), key=lambda pair: (pair[0], pair[1][0]))
     bands: dict[str, int] = {}
-    for _, one in held:
-        bands[one.scores[name].band] = bands.get(one.scores[name].band, 0) + 1
+    for _, scored_child in scored:
+        band = scored_child.scores[name].band
+        bands[band] = bands.get(band, 0) + 1
     return RolledScore(
         mean=sum(values) / len(values),
         worst=worst,
         worst_account=account,
         worst_band=child.scores[name].band,
         weighted=sum(v * w for v, w in zip(values, weights, strict=True)) / total if total > 0 else None,
-        children=len(held),
+        children=len(scored),
         bands=bands,
     )

@@ -1,1 +1,1 @@
-"""Why a score is what it is: contributions, changes since a moment, forecast, distribution, text."""
+"""Explain scores: contributions, changes since a moment, forecasts, distributions, differences between policies."""

@@ -1,6 +1,7 @@
-"""The live policy and a shadow beside each other: what would be otherwise if the candidate were live.
+"""Differences between the live policy and a shadow: scores, bands and alerts if the candidate were live.
 
-Owns the comparison of what both say last. Knows no topics. Pure; called by `vitals shadow` and the board.
+Owns the comparison of the latest scores by both policies. Knows no topics. Pure; called by `agents.cli.shadow`,
+`agents.kafka.shadow_topics` and `agents.board.views.shadow`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Score(Protocol):
         """Its name."""
 
 
-class ScoredBatch(Protocol):
-    """What a policy says of an account: a `ScoreMessage`, or what somebody keeps of it."""
+class AccountScores(Protocol):
+    """The scores of an account by one policy: a `ScoreMessage`, or what a reader keeps of it."""
 
     @property
     def as_of(self) -> int:
@@ -46,15 +47,15 @@ class ScoredBatch(Protocol):
         """By name."""
 
 
-class SaidOfAlerts(ScoredBatch, Protocol):
-    """What a candidate says: the rules that would be firing too."""
+class ShadowScores(AccountScores, Protocol):
+    """The scores of an account by a candidate, and the rules whose alerts would be open."""
 
     @property
     def alerts(self) -> Sequence[str]:
-        """Rules."""
+        """Names of rules."""
 
 
-S = TypeVar("S", bound=ScoredBatch)
+S = TypeVar("S", bound=AccountScores)
 
 
 class BandCount(Struct):
@@ -88,7 +89,7 @@ class Distance(Struct):
 
 
 class RuleCount(Struct):
-    """Open alerts of a rule: under each policy, those that the candidate would have raised, and have spared."""
+    """Open alerts of a rule: under each policy, only under the candidate (raised), only under the live one (spared)."""
 
     rule: str
     live: int
@@ -105,10 +106,10 @@ class AlertOf(Struct):
 
 
 class Differences(Struct):
-    """All there is to compare. Policies are `name@digest`, moments epoch ms of the newest score, lists are sorted.
+    """The whole comparison. Policies are `name@digest`, `*_as_of` epoch ms of the newest score; lists are sorted.
 
-    `accounts` are known to both policies, the others only to one. `changed` of them would have another score, `moved`
-    another band; a score that only one policy has is in `bands` alone.
+    `accounts` are scored by both policies, `only_*` by one. `changed` of them would have another score, `moved` another
+    band; a score that only one policy has is in `bands` alone.
     """
 
     live: str
@@ -129,42 +130,43 @@ class Differences(Struct):
 
 
 def open_alerts(alerts: Iterable[Alert]) -> set[Episode]:
-    """Accounts and rules whose alerts are open, from all records of `health.alerts` in order, folded by fingerprint."""
-    found: dict[str, Alert] = {}
+    """Accounts and rules of open alerts, from all records of `health.alerts` in order; operational alerts left out."""
+    latest: dict[str, Alert] = {}
     for alert in alerts:
         if alert.status == "firing":
-            found[alert.fingerprint] = alert
+            latest[alert.fingerprint] = alert
         else:
-            found.pop(alert.fingerprint, None)
-    return {(alert.account_id, alert.rule) for alert in found.values() if alert.account_id}
+            latest.pop(alert.fingerprint, None)
+    return {(alert.account_id, alert.rule) for alert in latest.values() if alert.account_id}
 
 
-def main_policy(scored_batch: Iterable[ScoredBatch]) -> str:
+def main_policy(messages: Iterable[AccountScores]) -> str:
     """The policy by which most accounts were scored last; empty where there is none."""
-    counts = Counter(one.policy for one in scored_batch)
+    counts = Counter(message.policy for message in messages)
     return max(counts, key=lambda label: (counts[label], label), default="")
 
 
-def by_main_policy(scored_batch: Mapping[str, S]) -> dict[str, S]:
-    """Without what was said by other policies: it is left from before."""
-    policy = main_policy(scored_batch.values())
-    return {account: one for account, one in scored_batch.items() if one.policy == policy}
+def by_main_policy(messages: Mapping[str, S]) -> dict[str, S]:
+    """The messages (by account) of the main policy only: those of other policies are left over from before."""
+    policy = main_policy(messages.values())
+    return {account: message for account, message in messages.items() if message.policy == policy}
 
 
 def compare(
-    live: Mapping[str, ScoredBatch],
-    shadow: Mapping[str, SaidOfAlerts],
-    opened: Collection[Episode],
+    live: Mapping[str, AccountScores],
+    shadow: Mapping[str, ShadowScores],
+    live_alerts: Collection[Episode],
     policies: tuple[str, str],
     most: int,
 ) -> Differences:
     """The differences of the latest messages by account; `most` limits `farthest`.
 
-    `opened` are the live policy's open alerts, `policies` the labels of the live one and of the candidate.
+    `live_alerts` are the live policy's open alerts, `policies` the labels of the live one and of the candidate.
     """
     distances = distances_of(live, shadow)
-    known, would = episodes_of(live, shadow, opened)
-    far = sorted((one for one in distances if one.delta), key=lambda one: (-abs(one.delta), one.account_id, one.score))
+    is_open, would_be_open = episodes_of(live, shadow, live_alerts)
+    changed = [distance for distance in distances if distance.delta]
+    farthest = sorted(changed, key=lambda distance: (-abs(distance.delta), distance.account_id, distance.score))
     return Differences(
         live=policies[0],
         shadow=policies[1],
@@ -173,62 +175,64 @@ def compare(
         accounts=len(live.keys() & shadow.keys()),
         only_live=len(live.keys() - shadow.keys()),
         only_shadow=len(shadow.keys() - live.keys()),
-        changed=len({one.account_id for one in far}),
-        moved=len({one.account_id for one in distances if one.band_live != one.band_shadow}),
+        changed=len({distance.account_id for distance in changed}),
+        moved=len({distance.account_id for distance in distances if distance.band_live != distance.band_shadow}),
         bands=_bands(live.values(), shadow.values()),
         moves=moves_of(distances),
-        farthest=far[:most],
-        alerts=_rules(known, would),
-        raised=[AlertOf(*what) for what in sorted(would - known)],
-        spared=[AlertOf(*what) for what in sorted(known - would)],
+        farthest=farthest[:most],
+        alerts=_rules(is_open, would_be_open),
+        raised=[AlertOf(*episode) for episode in sorted(would_be_open - is_open)],
+        spared=[AlertOf(*episode) for episode in sorted(is_open - would_be_open)],
     )
 
 
-def distances_of(live: Mapping[str, ScoredBatch], shadow: Mapping[str, ScoredBatch]) -> list[Distance]:
+def distances_of(live: Mapping[str, AccountScores], shadow: Mapping[str, AccountScores]) -> list[Distance]:
     """The scores that both policies have of the same account, by account."""
-    found = []
+    distances = []
     for account in sorted(live.keys() & shadow.keys()):
-        others = shadow[account].scores
-        for name, one in live[account].scores.items():
-            other = others.get(name)
-            if other is not None:
-                delta = round(other.value - one.value, BAND_DECIMALS)
-                found.append(Distance(account, name, one.value, other.value, delta, one.band, other.band))
-    return found
+        shadow_scores = shadow[account].scores
+        for name, score in live[account].scores.items():
+            candidate = shadow_scores.get(name)
+            if candidate is not None:
+                delta = round(candidate.value - score.value, BAND_DECIMALS)
+                distances.append(
+                    Distance(account, name, score.value, candidate.value, delta, score.band, candidate.band)
+                )
+    return distances
 
 
 def episodes_of(
-    live: Collection[str], shadow: Mapping[str, SaidOfAlerts], opened: Collection[Episode]
+    live: Collection[str], shadow: Mapping[str, ShadowScores], live_alerts: Collection[Episode]
 ) -> tuple[set[Episode], set[Episode]]:
     """The open alerts of the live policy's accounts, and those that the candidate would have open."""
-    would = {(account, rule) for account, message in shadow.items() for rule in message.alerts}
-    return {what for what in opened if what[0] in live}, would
+    would_be_open = {(account, rule) for account, message in shadow.items() for rule in message.alerts}
+    return {episode for episode in live_alerts if episode[0] in live}, would_be_open
 
 
-def _bands(live: Iterable[ScoredBatch], shadow: Iterable[ScoredBatch]) -> list[BandCount]:
+def _bands(live: Iterable[AccountScores], shadow: Iterable[AccountScores]) -> list[BandCount]:
     counts: tuple[Counter[tuple[str, str]], ...] = (Counter(), Counter())
     best: dict[tuple[str, str], float] = {}
     for messages, count in zip((live, shadow), counts, strict=True):
         for message in messages:
-            for name, one in message.scores.items():
-                count[name, one.band] += 1
-                best[name, one.band] = max(best.get((name, one.band), one.value), one.value)
-    order = sorted(best, key=lambda place: (place[0], -best[place], place[1]))
-    return [BandCount(*place, *(count[place] for count in counts)) for place in order]
+            for name, score in message.scores.items():
+                count[name, score.band] += 1
+                best[name, score.band] = max(best.get((name, score.band), score.value), score.value)
+    order = sorted(best, key=lambda band: (band[0], -best[band], band[1]))
+    return [BandCount(*band, *(count[band] for count in counts)) for band in order]
 
 
 def moves_of(distances: Sequence[Distance]) -> list[Move]:
     """Accounts that would be in another band, most first."""
-    counts = Counter(
-        (one.score, one.band_live, one.band_shadow) for one in distances if one.band_live != one.band_shadow
-    )
+    moved = (distance for distance in distances if distance.band_live != distance.band_shadow)
+    counts = Counter((distance.score, distance.band_live, distance.band_shadow) for distance in moved)
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return [Move(score, before, after, count) for (score, before, after), count in ordered]
 
 
-def _rules(known: set[Episode], would: set[Episode]) -> list[RuleCount]:
-    def counted(episodes: Iterable[Episode]) -> Counter[str]:
+def _rules(is_open: set[Episode], would_be_open: set[Episode]) -> list[RuleCount]:
+    def by_rule(episodes: Iterable[Episode]) -> Counter[str]:
         return Counter(rule for _, rule in episodes)
 
-    live, shadow, raised, spared = map(counted, (known, would, would - known, known - would))
+    live, shadow = by_rule(is_open), by_rule(would_be_open)
+    raised, spared = by_rule(would_be_open - is_open), by_rule(is_open - would_be_open)
     return [RuleCount(rule, live[rule], shadow[rule], raised[rule], spared[rule]) for rule in sorted({*live, *shadow})]

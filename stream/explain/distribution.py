@@ -1,6 +1,7 @@
-"""How a policy spreads accounts: scores, bands and each measure's values, and what in it does not tell accounts apart.
+"""Distribution of scores, bands and measures over accounts, with warnings about measures that do not discriminate.
 
-Owns the figures and the warnings in words. Pure: it gets scored accounts. Called by `vitals check --against`.
+Owns the figures and the warnings' sentences. Pure: accounts come scored. Called by `vitals check --against`
+(`agents.cli.files`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream.explain.selector import Reading, SelectedScore
-from stream.explain.text import number, spoken
+from stream.explain.text import label_of, number
 from stream.policy.band_index import BAND_DECIMALS
 from stream.policy.normalisers import FULL_POINTS, Linear
 from stream.policy.policy import Measure
@@ -23,7 +24,7 @@ _HALF = 0.5
 
 
 class Quartiles(Struct):
-    """Least, quartiles and greatest of some numbers; between two of them a straight line (numpy's default)."""
+    """Minimum, quartiles and maximum of numbers, interpolated linearly (the default of `numpy.quantile`)."""
 
     min: float
     q1: float
@@ -78,21 +79,21 @@ def distribution_of(selected: SelectedScore, scored: Reading) -> Distribution:
     """Figures and warnings for the k accounts of `scored`."""
     count = len(scored.scores)
     scores = np.round(scored.scores, BAND_DECIMALS)
-    held, _ = np.histogram(scores, bins=np.arange(0, FULL_POINTS + 1, _BIN))
+    in_bins, _ = np.histogram(scores, bins=np.arange(0, FULL_POINTS + 1, _BIN))
     by_band = np.bincount(scored.bands, minlength=len(selected.bands)).tolist()
     bands = [
         BandCount(band.name, inside, inside / max(count, 1))
         for band, inside in zip(selected.bands, by_band, strict=True)
     ]
     measures = [
-        _measure_distribution(measure, scored.values[:, at], _own_points(measure, scored.values[:, at]))
-        for at, measure in enumerate(selected.measures)
+        _measure_distribution(measure, values, _own_points(measure, values))
+        for measure, values in zip(selected.measures, scored.values.T, strict=True)
     ]
     return Distribution(
         score=selected.name,
         accounts=count,
         scores=_quartiles(scores),
-        histogram=[Bin(at * _BIN, (at + 1) * _BIN, inside) for at, inside in enumerate(held.tolist())],
+        histogram=[Bin(number * _BIN, (number + 1) * _BIN, inside) for number, inside in enumerate(in_bins.tolist())],
         bands=bands[::-1],
         measures=measures,
         warnings=list(_warnings(selected, scored, bands, measures)),
@@ -100,7 +101,7 @@ def distribution_of(selected: SelectedScore, scored: Reading) -> Distribution:
 
 
 def _own_points(measure: Measure, values: Column) -> Column:
-    """Points of the values that are there; accounts without one are left out, whatever `missing` gives them."""
+    """Points of the values that are not missing, whatever points the policy gives for missing ones."""
     known = values[~np.isnan(values)]
     return np.full(len(known), np.nan) if measure.normaliser is None else measure.normaliser.points(known)
 
@@ -123,23 +124,25 @@ def _measure_distribution(measure: Measure, values: Column, points: Column) -> M
 def _warnings(
     selected: SelectedScore, scored: Reading, bands: list[BandCount], measures: list[MeasureDistribution]
 ) -> Iterator[str]:
-    for at, (measure, distribution) in enumerate(zip(selected.measures, measures, strict=True)):
-        yield from _measure_warnings(measure, distribution, scored.points[:, at])
-    for band, held in zip(selected.bands, bands, strict=True):
-        if len(scored.scores) and not held.accounts:
+    for measure, distribution, points in zip(selected.measures, measures, scored.points.T, strict=True):
+        yield from _measure_warnings(measure, distribution, points)
+    for band, count in zip(selected.bands, bands, strict=True):
+        if len(scored.scores) and not count.accounts:
             yield f"band {band.name} (from {number(band.from_)}): no account is in it"
 
 
 def _measure_warnings(measure: Measure, distribution: MeasureDistribution, points: Column) -> Iterator[str]:
-    """`points` (k,) are those the score is made of, NaN where the weight is shared."""
-    name, values = spoken(measure.name), distribution.values
+    """Warnings about one measure; `points` (k,) are those in the score, NaN where the weight is shared."""
+    name, values = label_of(measure.name), distribution.values
     if values is None:
         if len(points):
             yield f"{name}: no account has a value; does {measure.source} have events that pass its filters?"
         return
     if distribution.missing > _HALF:
-        given = "its weight is shared" if measure.missing is None else f"it gives {number(measure.missing)} points"
-        yield f"{name}: missing for {distribution.missing:.0%} of the accounts, where {given}"
+        consequence = (
+            "its weight is shared" if measure.missing is None else f"it gives {number(measure.missing)} points"
+        )
+        yield f"{name}: missing for {distribution.missing:.0%} of the accounts, where {consequence}"
     if len(points) < 2:  # noqa: PLR2004 -- one account can not differ from itself
         return
     if values.min == values.max and (distribution.missing == 0 or len(np.unique(points)) == 1):
@@ -154,7 +157,7 @@ def _measure_warnings(measure: Measure, distribution: MeasureDistribution, point
             (distribution.at_zero, 0, "zero_at", line.zero_at),
             (distribution.at_hundred, 100, "hundred_at", line.hundred_at),
         ]
-        for share, gained, key, value in ends:
+        for share, points_there, key, value in ends:
             if share > _HALF:
-                who = f"{share:.0%} of the accounts with a value"
-                yield f"{name}: clamped to {gained} points for {who}; {key} is {number(value)}"
+                accounts = f"{share:.0%} of the accounts with a value"
+                yield f"{name}: clamped to {points_there} points for {accounts}; {key} is {number(value)}"

@@ -1,7 +1,7 @@
-"""Why a score is what it is, and what would change it, in words and numbers.
+"""Explain a score: which factors cost most, and the smallest change of each that alone lifts the account a band.
 
-Owns the reading of a score message: which factors cost most, and the smallest change of each that alone would lift
-the account a band. Pure; called by `vitals explain`.
+Owns what is derived from one score message. Pure; called by `vitals explain` (`agents.cli.files`) and
+`agents.board.views.account`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
 from stream.explain.forecast import Forecast
 from stream.explain.selector import SelectedScore, UnknownScoreError, normaliser_in
 from stream.explain.since import Since
-from stream.explain.text import factor_words
+from stream.explain.text import factor_text
 from stream.policy.band_index import BAND_DECIMALS
 from stream.policy.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
 
@@ -22,7 +22,7 @@ _CLOSE = 1e-9
 
 
 class Lift(Struct, omit_defaults=True):
-    """A change of one measure that alone lifts the score a band: its value now, the value needed, and its points.
+    """A change of one measure that alone lifts the score a band: its value now, the value needed, the points of that.
 
     `points` is null for an additive score, which has none. With `of_peers` the values are percentiles among peers.
     """
@@ -35,9 +35,10 @@ class Lift(Struct, omit_defaults=True):
 
 
 class Explanation(Struct):
-    """One account: score, band, factors by what they cost, the same in words, and ways up.
+    """One account: score, band, factors by what they cost, a sentence for each factor (`words`), and lifts.
 
-    `since` and `ahead` need events; `needs_files` names what is missing where only the score message was at hand.
+    `since` and `ahead` (the forecast) need events; where only the score message was available, `needs_files` names
+    which of them are missing.
     """
 
     account_id: str
@@ -60,15 +61,15 @@ class Explanation(Struct):
 
 
 def value_of(message: ScoreMessage, selected: SelectedScore) -> ScoreValue:
-    """The chosen score of a message. Raises `UnknownScoreError` when the message was made by a policy without it."""
+    """The selected score of a message. Raises `UnknownScoreError` when the message's policy has no such score."""
     if selected.name not in message.scores:
-        held = ", ".join(message.scores)
-        raise UnknownScoreError(f"{message.account_id} was scored by {message.policy}, which has only {held}")
+        names = ", ".join(message.scores)
+        raise UnknownScoreError(f"{message.account_id} was scored by {message.policy}, which has only {names}")
     return message.scores[selected.name]
 
 
 def explain_message(message: ScoreMessage, selected: SelectedScore) -> Explanation:
-    """Take a score apart. `selected` must be of the policy that the message was scored by."""
+    """Explain the selected score of a message. `selected` must be of the policy that the message was scored by."""
     score, raw = value_of(message, selected), message.raw or {}
     by_name = {measure.name: measure for measure in selected.measures}
     bands = selected.bands_in(message.segment)
@@ -86,7 +87,7 @@ def explain_message(message: ScoreMessage, selected: SelectedScore) -> Explanati
         missing_points=higher[0].from_ - score.value if higher else 0.0,
         lifts=_lifts(score, selected, message.segment, higher[0].from_) if higher else [],
         policy=message.policy,
-        words=[factor_words(factor, by_name.get(factor.measure), raw.get(factor.measure)) for factor in factors],
+        words=[factor_text(factor, by_name.get(factor.measure), raw.get(factor.measure)) for factor in factors],
         segment=message.segment if selected.score.segments else None,
         exceptions=score.exceptions or [],
         override=message.override,
@@ -94,7 +95,7 @@ def explain_message(message: ScoreMessage, selected: SelectedScore) -> Explanati
 
 
 def _cost(factor: Factor) -> float:
-    """Points of the score that this factor leaves on the table."""
+    """Points of the score that a factor misses to its maximum."""
     return factor.weight * (_FULL - (factor.points or 0.0)) if factor.points is not None else 0.0
 
 
@@ -122,14 +123,14 @@ def _lifts(score: ScoreValue, selected: SelectedScore, segment: str | None, targ
 
 
 def _value_for(normaliser: Normaliser | None, points: float, now: float | None) -> float | None:
-    """The value nearest to now that gives at least these points, or None when no value does."""
+    """The value nearest to `now` that gives at least `points`, or None when no value does."""
     if normaliser is None or points > _FULL + _CLOSE:
         return None
-    candidates: list[float] = []
     if isinstance(normaliser, Linear):
         return normaliser.invert(min(points, _FULL))
     if isinstance(normaliser, Decay):
         return normaliser.invert(points) if points > 0 else now
+    candidates: list[float] = []
     if isinstance(normaliser, Tiers):
         candidates = [start for start, _ in normaliser.steps]
     elif isinstance(normaliser, Threshold):

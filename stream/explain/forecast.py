@@ -1,7 +1,8 @@
-"""What becomes of scores when nothing happens: no event comes, and panes leave their windows one by one.
+"""Forecast scores if no event comes: panes leave their windows one by one.
 
-Owns the way ahead: which moments count, the score at each, and the first change of band. It is exact, not a guess: the
-panes say when every event leaves; peers are taken to stay as they are. Pure; called by `vitals explain`.
+Owns which moments count, the score at each, and the first change of band. The forecast is exact, not statistical: panes
+say when every event leaves its window. Peer tables are assumed to stay as they are. Pure; called by `vitals explain`
+(`agents.cli.files`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Step(Struct):
 
 
 class Turn(Struct):
-    """The first change of band: when, into which, at which score, and what each measure loses or gains until then."""
+    """The first change of band: when (epoch ms), into which, the score then, and the change of each contribution."""
 
     at: int
     band: str
@@ -40,11 +41,11 @@ class Turn(Struct):
 
 
 class Forecast(Struct):
-    """One account with no more events.
+    """The forecast of one account.
 
-    `line` begins with now and has a step for each moment at which the score becomes another; `until` (epoch ms) is how
-    far it was looked, or when its last event has left every window; `final` tells that this is so, and that nothing at
-    all changes after it.
+    `line` begins with now and has a step for each moment at which the score changes. `until` (epoch ms) is where the
+    forecast ends: at the horizon, or when the account's last event has left every window; `final` says that it is the
+    latter, and that nothing changes after it.
     """
 
     until: int
@@ -56,33 +57,33 @@ class Forecast(Struct):
 def boundaries_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     """Moments (epoch ms, ascending) after `as_of_ms`, up to the horizon, at which a score can change by itself.
 
-    They are the borders of each unit in use, as long as its longest window still holds a pane of `as_of_ms` or before,
-    every day's where days alone change scores, and all where bands depend on those held at borders before.
+    They are the pane boundaries of each unit in use, as long as its longest window still has a pane of `as_of_ms` or
+    before; every midnight where days alone change scores; and every window boundary where bands have hysteresis.
     """
-    found: set[int] = set()
+    boundaries: set[int] = set()
     if plan.remembers:
         first = (as_of_ms // plan.boundary_ms + 1) * plan.boundary_ms
         return list(range(first, as_of_ms + horizon_ms + 1, plan.boundary_ms))
     if plan.clocked:
         day = UNIT_MS["day"]
-        found.update(range((as_of_ms // day + 1) * day, as_of_ms + horizon_ms + 1, day))
+        boundaries.update(range((as_of_ms // day + 1) * day, as_of_ms + horizon_ms + 1, day))
     for unit, panes in plan.longest.items():
         step = UNIT_MS[unit]
         pane = as_of_ms // step
         last = min(pane + panes, (as_of_ms + horizon_ms) // step)
-        found.update(range((pane + 1) * step, last * step + 1, step))
-    return sorted(found)
+        boundaries.update(range((pane + 1) * step, last * step + 1, step))
+    return sorted(boundaries)
 
 
 def forecast_scores(
     engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: int = HORIZON_MS
 ) -> Iterator[tuple[int, Reading]]:
-    """The moment and the scores of rows (k) now, then at each of `boundaries_ahead`, as if no event came any more."""
+    """The moment (epoch ms) and the scores of rows (k): now, then at each of `boundaries_ahead`, if no event comes."""
     if engine.as_of is None:
         return
     plan = engine.plan
     yield engine.as_of, reading(plan, selected, engine.score(rows))
-    for boundary, scored in engine.ahead(rows, boundaries_ahead(plan, engine.as_of, horizon_ms)):
+    for boundary, scored in engine.forecast(rows, boundaries_ahead(plan, engine.as_of, horizon_ms)):
         yield boundary, reading(plan, selected, scored)
 
 
@@ -91,42 +92,40 @@ def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: in
     if engine.as_of is None or not len(rows):
         return []
     horizon = engine.as_of + horizon_ms
-    found = []
+    forecasts = []
     for last_ms in engine.accounts.last_ms[rows].tolist():
-        spent = max(engine.as_of, _spent(engine.plan, last_ms))
-        found.append(
-            Forecast(
-                min(spent, horizon), spent <= horizon and not (engine.plan.clocked or engine.plan.remembers), None, []
-            )
-        )
-    ahead = forecast_scores(engine, rows, selected, horizon_ms)
-    at_ms, now = next(ahead)
-    for at, one in enumerate(found):
-        one.line.append(_step(at_ms, now, at, selected))
+        empty_ms = max(engine.as_of, _windows_empty_at(engine.plan, last_ms))
+        final = empty_ms <= horizon and not (engine.plan.clocked or engine.plan.remembers)
+        forecasts.append(Forecast(min(empty_ms, horizon), final, None, []))
+    moments = forecast_scores(engine, rows, selected, horizon_ms)
+    now_ms, now = next(moments)
+    for account, result in enumerate(forecasts):
+        result.line.append(_step(now_ms, now, account, selected))
     before = now
-    for boundary, scored in ahead:
+    for boundary, scored in moments:
         # Smaller steps come from the order in which floats are added.
         moved = np.round(scored.scores, BAND_DECIMALS) != np.round(before.scores, BAND_DECIMALS)
         moved |= scored.bands != before.bands
-        for at in np.flatnonzero(moved).tolist():
-            found[at].line.append(_step(boundary, scored, at, selected))
-        for at in np.flatnonzero(moved & (scored.bands != now.bands)).tolist():
-            if found[at].turn is None:
-                found[at].turn = _turn(boundary, now, scored, at, selected)
+        for account in np.flatnonzero(moved).tolist():
+            forecasts[account].line.append(_step(boundary, scored, account, selected))
+        for account in np.flatnonzero(moved & (scored.bands != now.bands)).tolist():
+            if forecasts[account].turn is None:
+                forecasts[account].turn = _turn(boundary, now, scored, account, selected)
         before = scored
-    return found
+    return forecasts
 
 
-def _spent(plan: Plan, last_ms: int) -> int:
-    """When the last event has left every window, epoch ms."""
+def _windows_empty_at(plan: Plan, last_ms: int) -> int:
+    """When (epoch ms) an account's last event has left every window."""
     return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest.items())
 
 
-def _step(at_ms: int, scored: Reading, at: int, selected: SelectedScore) -> Step:
-    return Step(at_ms, float(scored.scores[at]), selected.bands[int(scored.bands[at])].name)
+def _step(at_ms: int, scored: Reading, account: int, selected: SelectedScore) -> Step:
+    return Step(at_ms, float(scored.scores[account]), selected.bands[int(scored.bands[account])].name)
 
 
-def _turn(boundary: int, now: Reading, then: Reading, at: int, selected: SelectedScore) -> Turn:
-    pairs = zip(selected.factors, now.contributions[at].tolist(), then.contributions[at].tolist(), strict=True)
-    factors = [FactorChange(name, before, after, after - before) for name, before, after in pairs]
-    return Turn(boundary, selected.bands[int(then.bands[at])].name, float(then.scores[at]), factors)
+def _turn(boundary: int, now: Reading, then: Reading, account: int, selected: SelectedScore) -> Turn:
+    contributions = zip(now.contributions[account].tolist(), then.contributions[account].tolist(), strict=True)
+    pairs = zip(selected.factors, contributions, strict=True)
+    factors = [FactorChange(name, before, after, after - before) for name, (before, after) in pairs]
+    return Turn(boundary, selected.bands[int(then.bands[account])].name, float(then.scores[account]), factors)

@@ -1,8 +1,7 @@
-"""One score of a policy, chosen by name: what it is made of, and how to read it for some accounts.
+"""Select one score of a policy by name: its measures, bands and factors, and its values for scored accounts.
 
-Owns the only way by which explanations, forecasts, histories, distributions and back-tests get at a policy's score and
-at what the columns say of it; none of them asks the policy or the engine itself. Called by `stream.explain.forecast`,
-`stream.explain.explain`, `stream.explain.distribution` and the commands over files.
+Explanations, forecasts, histories, distributions and back-tests read scores only through this. Called by the other
+modules of `stream.explain`, `agents.backtest.score_reader`, `agents.files.history` and `agents.board.views.account`.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ Matrix = NDArray[np.float64]
 
 
 class UnknownScoreError(ValueError):
-    """A policy has no score of the name that was asked for; the message names those it has."""
+    """The policy has no score of that name; the message names those it has."""
 
 
 class SelectedScore(NamedTuple):
-    """A score: its place in the policy, its measures, and its bands (ascending) outside of segments.
+    """A score: its index in the policy (`number`), its measures, and its bands (ascending) outside of segments.
 
-    `factors` are the names of what it is made of: measures, then what else its contributions hold.
+    `factors` are the names of its contributions: measures, then base, clamping and exceptions.
     """
 
     name: str
-    place: int
+    number: int
     bands: tuple[Band, ...]
     measures: tuple[Measure, ...]
     factors: tuple[str, ...]
@@ -41,13 +40,13 @@ class SelectedScore(NamedTuple):
     others: dict[str, Score]
 
     def bands_in(self, segment: str | None) -> tuple[Band, ...]:
-        """The bands where they begin in a segment of the policy."""
+        """The bands with the starts that they have in a segment of the policy."""
         starts = dict(self.score.made_in(segment or "", self.others)[2])
         return tuple(replace(band, from_=starts.get(band.name, band.from_)) for band in self.bands)
 
     @property
     def scale(self) -> float | None:
-        """What one of an additive score's sum is worth in points of the score; None for a weighted score."""
+        """Points of the score for each point of an additive score's sum; None for a weighted score."""
         if self.score.model is None:
             return None
         line = self.score.line
@@ -55,7 +54,7 @@ class SelectedScore(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The chosen score of k accounts: `values` and `points` (k, F) of its measures, `contributions` (k, factors)."""
+    """The selected score of k accounts: `values` and `points` (k, F) of its measures, `contributions` (k, factors)."""
 
     values: Matrix
     points: Matrix
@@ -69,20 +68,23 @@ def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     names = [score.name for score in policy.scores]
     if name is not None and name not in names:
         raise UnknownScoreError(f"policy {policy.name} has no score {name!r}; it has {', '.join(names)}")
-    place = 0 if name is None else names.index(name)
-    score = policy.scores[place]
-    part = plan_score(policy, score)
-    measures = tuple(policy.measures[at] for at in part.places.tolist())
+    number = 0 if name is None else names.index(name)
+    score = policy.scores[number]
+    score_plan = plan_score(policy, score)
+    measures = tuple(policy.measures[measure] for measure in score_plan.places.tolist())
     others = dict(zip(names, policy.scores, strict=True))
-    return SelectedScore(score.name, place, score.bands, measures, (*part.measures, *part.extras), score, others)
+    return SelectedScore(
+        score.name, number, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
+    )
 
 
 def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
-    """What turns a measure's value into points in a segment of the policy."""
+    """The normaliser of a measure in a segment of the policy."""
     return dict(measure.by_segment).get(segment or "", measure.normaliser)
 
 
 def reading(plan: Plan, selected: SelectedScore, scored: Scored) -> Reading:
-    """The chosen score of accounts that have been scored."""
-    one, places = scored.scores[selected.place], plan.scores[selected.place].places
-    return Reading(scored.values[:, places], scored.points[:, places], one.contributions, one.values, one.bands)
+    """The selected score of scored accounts."""
+    result, measures = scored.scores[selected.number], plan.scores[selected.number].places
+    values, points = scored.values[:, measures], scored.points[:, measures]
+    return Reading(values, points, result.contributions, result.values, result.bands)

@@ -1,7 +1,6 @@
-"""What moved an account's score between two moments.
+"""Compare an account's score with that of an earlier moment: what each measure added, and the changes in between.
 
-Owns the comparison of two scores by measure, and the reading of the changes between them. Pure; called by
-`vitals explain --since`.
+Pure; called by `vitals explain --since` (`agents.cli.files`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from schemas.outputs import FactorChange, ScoreChange, ScoreValue
 
 
 class Since(Struct):
-    """The score then, and how it came to what it is now.
+    """The score at an earlier moment, and what changed since.
 
     `value` and `band` are null when the account had no event by `at` (epoch ms); it is then compared with 0, as its
     first change is. `factors` come by the size of their delta; the deltas sum to `delta`. `changes` are all that were
@@ -30,7 +29,7 @@ class Since(Struct):
 
 
 def moved_since(at_ms: int, then: ScoreValue | None, now: ScoreValue, changes: Iterable[ScoreChange]) -> Since:
-    """Compare; `changes` are the account's own of this score, and may begin before `at_ms`."""
+    """Compare the score `now` with the one at `at_ms`; `changes` are the account's of this score, earlier ones too."""
     before = {} if then is None else {factor.measure: factor.contribution for factor in then.factors}
     factors = [
         FactorChange(

@@ -1,7 +1,8 @@
-"""A factor of a score in words that can be read aloud.
+"""Describe a factor of a score in one sentence: what its measure counts, its points, its weight, its contribution.
 
-Owns the sentences: what a measure counts, its points, its weight, what it gives. Numbers come from the factor, meanings
-from the policy's measure. Pure; called by `stream.explain.explain`.
+Owns the sentences and the form of numbers for people. Numbers come from the factor, meanings from the policy's measure.
+Pure; called by `stream.explain.explain`, `stream.explain.distribution`, `agents.board.views.text` and
+`agents.cli.text_pages`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _NOUNS = {
     "surveys": "survey answers",
     "billing": "billing events",
     "engagement": "engagement events",
-    "controls": "words of people",
+    "controls": "control events",
     "signals": "signals",
 }
 _OTHERS = {
@@ -37,22 +38,22 @@ def number(value: float) -> str:
     return f"{value + 0.0:,.2f}".rstrip("0").rstrip(".")
 
 
-def spoken(name: str) -> str:
-    """The name of a measure as people say it."""
+def label_of(name: str) -> str:
+    """A name as a label for people: underscores become spaces."""
     return name.replace("_", " ")
 
 
-def factor_words(factor: Factor, measure: Measure | None, raw: float | None = None) -> str:
-    """One sentence: value, points, weight, what the factor gives and costs. `measure` None: not in this policy.
+def factor_text(factor: Factor, measure: Measure | None, raw: float | None = None) -> str:
+    """One sentence: value, points, weight, contribution and cost. `measure` None: not in this policy.
 
-    `raw` is the value before it was seen among peers, where the measure is.
+    `raw` is the value before it was compared, of a measure that is compared with peers.
     """
     if measure is None and factor.measure in _OTHERS:
         return f"{_OTHERS[factor.measure]}: {factor.contribution:+.1f}."
     finding = _finding(factor, measure)
     if measure is not None and measure.compare == "peers":
         finding = _among_peers(measure, factor.value, raw)
-    begins = f"{spoken(factor.measure)}: {finding}"
+    begins = f"{label_of(factor.measure)}: {finding}"
     if factor.points is None and factor.weight:
         return f"{begins}; each counts {number(factor.weight)}: gives {factor.contribution:+.1f}."
     if factor.points is None:
@@ -84,7 +85,7 @@ def _finding(factor: Factor, measure: Measure | None) -> str:
 
 
 def _comparison(measure: Measure, value: float) -> str:
-    """How a window stands against those before it."""
+    """How the value of a window compares with the windows before it."""
     before = f"its own {measure.blocks} spans before"
     if measure.compare == "percentile":
         return f"above {number(value)} % of {before}"
@@ -95,27 +96,27 @@ def _comparison(measure: Measure, value: float) -> str:
 
 
 def _amount(measure: Measure, value: float) -> str:
-    told, events, stat = number(value), _events(measure), measure.stat
+    amount, events, stat = number(value), _events(measure), measure.stat
     if stat in _EXTREMES and measure.field is not None:
-        return f"{_EXTREMES[stat]} {spoken(measure.field)} of {events} is {told}"
+        return f"{_EXTREMES[stat]} {label_of(measure.field)} of {events} is {amount}"
     if stat in {"distinct_users", "distinct_features", "distinct_roles"}:
         condition = f" ({_condition(measure.where)})" if measure.where else ""
-        return f"{told} different {stat.removeprefix('distinct_')}{condition}"
-    words = {
-        "count": f"{told} {events}",
-        "rate": f"{told} {events} {_PERIODS.get(measure.per_hours or 0.0, '')}",
+        return f"{amount} different {stat.removeprefix('distinct_')}{condition}"
+    sentences = {
+        "count": f"{amount} {events}",
+        "rate": f"{amount} {events} {_PERIODS.get(measure.per_hours or 0.0, '')}",
         "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
-        "days_since_last": f"{told} days since the latest of {events}",
+        "days_since_last": f"{amount} days since the latest of {events}",
     }
-    if stat in words and measure.field is None:
-        return words[stat]
-    return f"{_subject(measure)} comes to {told}" + (
+    if stat in sentences and measure.field is None:
+        return sentences[stat]
+    return f"{_subject(measure)} comes to {amount}" + (
         f" {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
     )
 
 
 def _fact(measure: Measure, value: float | None) -> str:
-    field = spoken(measure.field or "")
+    field = label_of(measure.field or "")
     if value is None:
         return f"the profile has no {field}"
     if measure.stat == "value":
@@ -127,9 +128,9 @@ def _subject(measure: Measure) -> str:
     """What is counted, as the beginning of a sentence."""
     events = _events(measure)
     if measure.weights is not None:
-        return f"the sum of {events}, weighted by {spoken(measure.weights[0])},"
+        return f"the sum of {events}, weighted by {label_of(measure.weights[0])},"
     if measure.field is not None:
-        return f"the total {spoken(measure.field)} of {events}"
+        return f"the total {label_of(measure.field)} of {events}"
     return events
 
 
@@ -139,7 +140,7 @@ def _events(measure: Measure) -> str:
 
 
 def _condition(where: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
-    return ", ".join(f"{spoken(field)} {' or '.join(values)}" for field, values in where)
+    return ", ".join(f"{label_of(field)} {' or '.join(values)}" for field, values in where)
 
 
 def _length(measure: Measure) -> str:

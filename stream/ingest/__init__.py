@@ -1,1 +1,1 @@
-"""Events on their way into columns: merge by record time, duplicates, lateness, aggregation."""
+"""Ingest events into columns: merge by record time, duplicates, lateness, aggregation."""

@@ -1,14 +1,16 @@
-"""A step taken apart: its events and profiles in merged order, and folded into columns and accounts.
+"""Aggregate the events and profiles of a step into columns and accounts, in merged order.
 
-Owns the order of records that were read together: by the newest record time of their source partition so far, then by
-source, then by offset (docs/ARCHITECTURE.md). Called by `stream.engine.engine`.
+Owns the order of records that were fetched together: by the newest record time of their source partition so far, then
+by source, then by offset (docs/ARCHITECTURE.md). A step is prepared once and then aggregated interval by interval,
+where an interval is the time up to the next window boundary. Called by `stream.engine.engine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,60 +19,81 @@ from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE, Contr
 from stream.accounts.accounts import Accounts
 from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.columns.panes import UNIT_MS, Unit, pane_of
-from stream.ingest.batch import Candidates
+from stream.ingest.batch import INPUT_SOURCES, Candidates
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Intake, Plan, Taken
 from stream.publishing.effects import Effects
 
 
+class EventTimes(NamedTuple):
+    """The clocks as each record of a step finds them, in merged order: int64 (k,) each, epoch ms but for `boundaries`.
+
+    `times` are event times; a record without one (a profile) has that of the event before it. `lateness` is the time
+    that decides what is late, `as_of` is stream time, `boundaries` the number of the window boundary at or after that.
+    """
+
+    times: NDArray[np.int64]
+    lateness: NDArray[np.int64]
+    as_of: NDArray[np.int64]
+    boundaries: NDArray[np.int64]
+
+    def as_of_until(self, boundary: int) -> int:
+        """Stream time after the last record up to boundary number `boundary`."""
+        return int(self.as_of[np.searchsorted(self.boundaries, boundary, side="right") - 1])
+
+
 @dataclass(slots=True)
-class ProfileUpdate:
-    """Profiles of a step and the segments they are read in."""
+class _PendingProfiles:
+    """Profiles of a step that wait for their interval."""
 
     profiles: Candidates
-    segments: NDArray[np.int64]
+    boundaries: NDArray[np.int64]
     done: int = 0
 
-    def until(self, number: int) -> slice:
-        """The next of them, up to segment `number`."""
-        piece = slice(self.done, int(np.searchsorted(self.segments, number, side="right")))
-        self.done = piece.stop
-        return piece
+    def until(self, boundary: int) -> slice:
+        """The next of them, up to boundary number `boundary`."""
+        selected = slice(self.done, int(np.searchsorted(self.boundaries, boundary, side="right")))
+        self.done = selected.stop
+        return selected
 
 
 @dataclass(slots=True)
-class Aggregation:
-    """What one part of a step adds: its events that count, their segments, what columns take of them."""
+class _PendingEvents:
+    """Events of one batch that wait for their interval: those that count, and what columns read of them."""
 
-    part: Candidates
-    timely: NDArray[np.bool_]
-    segments: NDArray[np.int64]
-    taken: list[Taken]
-    heard: tuple[NDArray[np.int64], NDArray[np.int64]] | None
-    """Times of all its events that are not late, fenced ones too, and their segments; only where sources can stall."""
+    events: Candidates
+    on_time: NDArray[np.bool_]
+    boundaries: NDArray[np.int64]
+    inputs: list[Taken]
+    observed: tuple[NDArray[np.int64], NDArray[np.int64]] | None
+    """Times and boundaries of all events that are not late, applied ones too; only where sources can go idle."""
     done: int = 0
+
+
+@dataclass(slots=True)
+class PreparedStep:
+    """A step that is ready to be aggregated."""
+
+    events: list[_PendingEvents]
+    profiles: list[_PendingProfiles]
 
 
 class Aggregator:
-    """Folds the events of steps into the columns and accounts of one partition."""
+    """Aggregates the events of steps into the columns and accounts of one partition."""
 
-    def __init__(self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn]) -> None:
-        """Bind to one policy and one partition."""
-        self._plan, self._accounts, self._columns = plan, accounts, columns
+    def __init__(
+        self, plan: Plan, accounts: Accounts, columns: Sequence[AnyColumn], observe: Callable[[str, int], None]
+    ) -> None:
+        """Bind to one policy and one partition; `observe` moves a source's watermark up to an event time (ms)."""
+        self._plan, self._accounts, self._columns, self._observe = plan, accounts, columns, observe
         self._intakes = {source: Intake(plan, source) for source in METRIC_SOURCES}
-        self.watermarks: dict[str, int] = {}
-        """Largest event time applied (ms) by source."""
 
-    def apply_profiles(self, update: ProfileUpdate, number: int) -> Rows:
-        """Apply the next profiles of a step, up to segment `number`; returns rows whose score may change."""
-        return self.apply(update.profiles, update.until(number))
-
-    def apply(self, profiles: Candidates, piece: slice) -> Rows:
-        """Let some profiles hold where they are the latest of their account; returns rows whose score may change."""
+    def apply_profiles(self, profiles: Candidates, selected: slice = slice(None)) -> Rows:
+        """Make profiles current where they are the latest of their account; returns rows whose score may change."""
         accounts, changed = self._accounts, []
         events = profiles.batch.events
-        for row, place in zip(profiles.rows[piece].tolist(), profiles.selected[piece].tolist(), strict=True):
-            event = events[place]
+        for row, index in zip(profiles.rows[selected].tolist(), profiles.selected[selected].tolist(), strict=True):
+            event = events[index]
             assert isinstance(event, ProfileEvent)
             if not accounts.learn(row, event) or not accounts.applied[row]:
                 continue
@@ -79,76 +102,112 @@ class Aggregator:
                 changed.append(row)
         return np.array(changed, dtype=np.int64)
 
-    def tally(self, part: Candidates, late: NDArray[np.bool_], position: int, effects: Effects) -> None:
-        """Count the outcomes of a part; records before `position` have been settled already."""
-        source, outcomes = part.batch.source, effects.outcomes
-        if part.offsets[0] >= position and not (late.any() or part.already_applied.any()):
+    def prepare(
+        self,
+        events: list[Candidates],
+        profiles: list[Candidates],
+        order: NDArray[np.int64] | None,
+        moments: EventTimes,
+        *,
+        positions: Mapping[str, int],
+        effects: Effects,
+    ) -> PreparedStep:
+        """Count outcomes in `effects`, drop late and applied events, and read what columns need.
+
+        `order` is the merged order of `events` and `profiles` (see `merge_order`), `moments` are in that order.
+        `positions` are the offsets by source before which records were settled in an earlier step.
+        """
+        late = too_late(self._plan.longest, moments.times, moments.lateness)
+        indexes = indexes_in_order([*events, *profiles], order)
+        step = PreparedStep([], [])
+        for batch, index in zip(events, indexes, strict=False):
+            self._count(batch, late[index], positions[INPUT_SOURCES[batch.batch.source_index]], effects)
+            step.events.append(self._pending(batch, late[index], moments.as_of[index], moments.boundaries[index]))
+        for batch, index in zip(profiles, indexes[len(events) :], strict=True):
+            step.profiles.append(_PendingProfiles(batch, moments.boundaries[index]))
+        return step
+
+    @staticmethod
+    def _count(events: Candidates, late: NDArray[np.bool_], position: int, effects: Effects) -> None:
+        """Count the outcomes of a batch; records before `position` were settled already."""
+        source, outcomes = events.batch.source, effects.outcomes
+        if events.offsets[0] >= position and not (late.any() or events.already_applied.any()):
             outcomes[source, "applied"] += len(late)
             return
-        settled = part.offsets < position
+        settled = events.offsets < position
         outcomes[source, "replayed"] += int(settled.sum())
         outcomes[source, "late"] += int((late & ~settled).sum())
-        outcomes[source, "already_applied"] += int((part.already_applied & ~settled & ~late).sum())
-        outcomes[source, "applied"] += int((~part.already_applied & ~late).sum())
+        outcomes[source, "already_applied"] += int((events.already_applied & ~settled & ~late).sum())
+        outcomes[source, "applied"] += int((~events.already_applied & ~late).sum())
 
-    def prepare(
-        self, part: Candidates, late: NDArray[np.bool_], running: NDArray[np.int64], segments: NDArray[np.int64]
-    ) -> Aggregation:
-        """What a part adds to the columns, once late and fenced events are out."""
-        good = ~(late | part.already_applied)
-        heard = (part.times[~late], segments[~late]) if self._plan.policy.idle_sources else None
-        if not good.all():
-            part, running, segments = part.pick(good), running[good], segments[good]
-        if len(part.times) and heard is None:
-            self._hear(part.batch.source, part.times)
-        timely = part.times // self._plan.boundary_ms >= running // self._plan.boundary_ms
-        return Aggregation(part, timely, segments, self._intakes[part.batch.source].take(part.events()), heard)
+    def _pending(
+        self, events: Candidates, late: NDArray[np.bool_], as_of: NDArray[np.int64], boundaries: NDArray[np.int64]
+    ) -> _PendingEvents:
+        """What a batch adds to the columns, without events that are late or applied already."""
+        counts = ~(late | events.already_applied)
+        observed = (events.times[~late], boundaries[~late]) if self._plan.policy.idle_sources else None
+        if not counts.all():
+            events, as_of, boundaries = events.pick(counts), as_of[counts], boundaries[counts]
+        source = events.batch.source
+        if len(events.times) and observed is None:
+            self._observe(source, int(events.times.max()))
+        on_time = events.times // self._plan.boundary_ms >= as_of // self._plan.boundary_ms
+        return _PendingEvents(events, on_time, boundaries, self._intakes[source].take(events.events()), observed)
 
-    def _hear(self, source: str, times: NDArray[np.int64]) -> None:
-        self.watermarks[source] = max(self.watermarks.get(source, 0), int(times.max()))
+    def observe(self, step: PreparedStep, boundary: int) -> None:
+        """Move the watermarks of sources that can go idle, by events up to boundary number `boundary`.
 
-    def watch(self, aggregations: Sequence[Aggregation], number: int) -> None:
-        """Let the watermarks know of events up to segment `number`, before these are folded."""
-        for aggregate in aggregations:
-            if aggregate.heard is None:
+        Called before stream time moves and before these events are aggregated: a source whose first event this is must
+        not lose it to a clock that has passed it.
+        """
+        for pending in step.events:
+            if pending.observed is None:
                 continue
-            times, segments = aggregate.heard
-            inside = segments <= number
+            times, boundaries = pending.observed
+            inside = boundaries <= boundary
             if inside.any():
-                self._hear(aggregate.part.batch.source, times[inside])
+                self._observe(pending.events.batch.source, int(times[inside].max()))
 
-    def aggregate(self, aggregate: Aggregation, number: int) -> Rows:
-        """Fold the next events of a part, up to segment `number`, into the columns; returns their rows."""
-        part = aggregate.part
-        piece = slice(aggregate.done, int(np.searchsorted(aggregate.segments, number, side="right")))
-        aggregate.done = piece.stop
-        rows, times = part.rows[piece], part.times[piece]
+    def aggregate(self, step: PreparedStep, boundary: int) -> list[Rows]:
+        """Aggregate the next events and profiles of a step, up to boundary number `boundary`; returns changed rows.
+
+        The rows of each batch are an array of their own, and may repeat.
+        """
+        changed = [self._aggregate(pending, boundary) for pending in step.events]
+        changed += [self.apply_profiles(pending.profiles, pending.until(boundary)) for pending in step.profiles]
+        return [rows for rows in changed if len(rows)]
+
+    def _aggregate(self, pending: _PendingEvents, boundary: int) -> Rows:
+        events = pending.events
+        selected = slice(pending.done, int(np.searchsorted(pending.boundaries, boundary, side="right")))
+        pending.done = selected.stop
+        rows, times = events.rows[selected], events.times[selected]
         if not len(rows):
             return rows
-        for taken in aggregate.taken:
+        for taken in pending.inputs:
             column = self._columns[taken.column]
             assert not isinstance(column, FactColumn), "facts come from profiles"
-            amounts = None if taken.amounts is None else taken.amounts[piece]
+            amounts = None if taken.amounts is None else taken.amounts[selected]
             if taken.mask is None:
                 column.aggregate(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
                 continue
-            mask = taken.mask[piece]
+            mask = taken.mask[selected]
             if mask.any():
                 column.aggregate(rows[mask], times[mask], None if amounts is None else amounts[mask])  # type: ignore[arg-type]
         accounts = self._accounts
         np.add.at(accounts.applied, rows, 1)
         np.maximum.at(accounts.last_ms, rows, times)
-        np.maximum.at(accounts.applied_offsets[:, part.batch.source_index], rows, part.offsets[piece])
-        accounts.on_time[rows[aggregate.timely[piece]]] = True
-        if part.batch.source == CONTROL_SOURCE:
-            self._take_controls(part, piece)
+        np.maximum.at(accounts.applied_offsets[:, events.batch.source_index], rows, events.offsets[selected])
+        accounts.on_time[rows[pending.on_time[selected]]] = True
+        if events.batch.source == CONTROL_SOURCE:
+            self._apply_controls(events, selected)
         accounts.dirty[rows] = True
         accounts.changed[rows] = True
         return rows
 
-    def _take_controls(self, part: Candidates, piece: slice) -> None:
-        for row, place in zip(part.rows[piece].tolist(), part.selected[piece].tolist(), strict=True):
-            control = part.batch.events[place]
+    def _apply_controls(self, events: Candidates, selected: slice) -> None:
+        for row, index in zip(events.rows[selected].tolist(), events.selected[selected].tolist(), strict=True):
+            control = events.batch.events[index]
             assert isinstance(control, ControlEvent)
             if control.kind == "pulse":
                 self._accounts.pulse[row] = True
@@ -158,41 +217,59 @@ class Aggregator:
                 self._accounts.rule(row, control)
 
 
-def merge_order(parts: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
-    """Merged order of all candidates (None: as they are), and their times in that order."""
-    if len(parts) == 1:
-        return None, parts[0].times
-    times = np.concatenate([part.times for part in parts])
-    stamps = np.concatenate([np.maximum.accumulate(part.stamps) for part in parts])
-    ranks = np.concatenate([np.full(len(part.rows), part.batch.source_index) for part in parts])
-    offsets = np.concatenate([part.offsets for part in parts])
+def merge_order(batches: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Merged order of all candidates, int64 (k,), or None where they are in order; their times in that order."""
+    if len(batches) == 1:
+        return None, batches[0].times
+    times = np.concatenate([batch.times for batch in batches])
+    stamps = np.concatenate([np.maximum.accumulate(batch.stamps) for batch in batches])
+    ranks = np.concatenate([np.full(len(batch.rows), batch.batch.source_index) for batch in batches])
+    offsets = np.concatenate([batch.offsets for batch in batches])
     order = np.lexsort((offsets, ranks, stamps))
     return order, times[order]
 
 
-def places(parts: list[Candidates], order: NDArray[np.int64] | None) -> list[Any]:
-    """Where the candidates of each part, in its own order, lie in the merged order."""
+def indexes_in_order(batches: list[Candidates], order: NDArray[np.int64] | None) -> list[Any]:
+    """For each batch where its candidates, in their own order, lie in the merged order: an index for arrays (k,)."""
     if order is None:
         return [slice(None)]
     inverse = np.empty_like(order)
     inverse[order] = np.arange(len(order))
-    return np.split(inverse, np.cumsum([len(part.rows) for part in parts])[:-1])
+    return np.split(inverse, np.cumsum([len(batch.rows) for batch in batches])[:-1])
 
 
-def too_late(longest: Mapping[Unit, int], times: NDArray[np.int64], running: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which events lie before every window, judged by the largest time up to them."""
-    earliest, latest = int(times.min()), int(running[-1])
+def too_late(longest: Mapping[Unit, int], times: NDArray[np.int64], lateness: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which events (k,) lie before every window: `longest` has the panes of the longest window of each unit.
+
+    `lateness` (k,) is the lateness time as of each event (ms, ascending).
+    """
+    earliest, latest = int(times.min()), int(lateness[-1])
     late = np.ones(len(times), dtype=bool)
     for unit, panes in longest.items():
         if pane_of(earliest, unit) > pane_of(latest, unit) - panes:
             return np.zeros(len(times), dtype=bool)
-        late &= times // UNIT_MS[unit] <= running // UNIT_MS[unit] - panes
+        late &= times // UNIT_MS[unit] <= lateness // UNIT_MS[unit] - panes
     return late
 
 
-def fresh_profiles(found: Candidates, position: int, effects: Effects) -> Candidates:
-    """The profiles that have not been settled yet; they hold from where they are in the log."""
-    fresh = found.offsets >= position
-    effects.outcomes[PROFILE_SOURCE, "applied"] += int(fresh.sum())
-    effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~fresh).sum())
-    return replace(found.pick(fresh), times=np.full(int(fresh.sum()), NEVER))
+def unsettled_profiles(profiles: Candidates, position: int, effects: Effects) -> Candidates:
+    """The profiles from offset `position` on, without event times; counts both kinds in `effects`.
+
+    A profile takes effect where it lies in the log, whatever its own time.
+    """
+    unsettled = profiles.offsets >= position
+    effects.outcomes[PROFILE_SOURCE, "applied"] += int(unsettled.sum())
+    effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~unsettled).sum())
+    return replace(profiles.pick(unsettled), times=np.full(int(unsettled.sum()), NEVER))
+
+
+def count_settled(effects: Effects, settled: Counter[tuple[str, str]]) -> None:
+    """Add the outcomes of a step to `settled`, which has each record once; others see applied records as replayed."""
+    for (source, outcome), count in effects.outcomes.items():
+        if outcome != "replayed":
+            settled[source, "applied" if outcome == "already_applied" else outcome] += count
+    for source in METRIC_SOURCES:
+        # The row was written before a crash and the position was not: new here, but a replay to the outside.
+        count = effects.outcomes.pop((source, "already_applied"), 0)
+        if count:
+            effects.outcomes[source, "replayed"] += count

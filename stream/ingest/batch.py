@@ -1,7 +1,8 @@
-"""What the engine is given: the decoded records of one source partition, in offset order.
+"""Batches of decoded records of one source partition, and which of their events may count.
 
-Owns the step from events to arrays and the first sorting-out: times no clock could have shown, accounts of other
-partitions, records already counted, ids already seen. Called by `stream.engine.engine`.
+Owns the step from events to arrays and the first checks of every record: impossible times, accounts of other
+partitions, offsets already applied, repeated ids. Called by `stream.engine.engine`; batches are made by
+`agents.worker.records` and `agents.files.replay`.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from stream.publishing.effects import DeadLetter, Effects, Forward
 
 PEERS = "peers"
 INPUT_SOURCES = (*ROW_SOURCES, PEERS)
-"""Everything a lane reads: what changes single accounts and has a fence in their rows, then the tables of peers."""
+"""Everything a partition task reads: sources with an applied offset in each row, then the peer tables."""
 REPARTITION_INDEX = INPUT_SOURCES.index("inbox")
 
 
 @dataclass(slots=True)
 class Batch:
-    """Records of one source partition.
+    """Records of one source partition, in offset order.
 
-    `offsets` and `stamps` (record time, ms) have one entry an event of `events`; `rejects` carry offsets as their
-    index; `end` is the offset after the last record of the batch, whatever became of it. `repartitioned` tells that the
-    records were read from the inbox topic, so that their offsets are the inbox's; the inbox's records come as one
-    batch a source. The events of source `PEERS` are the messages of tables, cast.
+    `offsets` and `stamps` (record time, ms) have one entry for each of `events`; `rejects` are records that could not
+    be decoded, with offsets as positions; `end` is the offset after the last record of the batch, whatever became of
+    it. `repartitioned` says that the records were read from the repartition topic, so that offsets are that topic's;
+    its records come as one batch a source. The events of source `PEERS` are peer tables (`PeersMessage`), cast.
     """
 
     source: str
@@ -46,17 +47,17 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     repartitioned: bool = False
     origin: object = None
-    """Whatever the caller needs to find the raw records again; the engine does not look at it."""
+    """Whatever the caller needs to find the raw records again; the engine does not read it."""
 
     @property
     def source_index(self) -> int:
-        """Which fence of a row guards this batch."""
+        """Which of `INPUT_SOURCES`, and so which applied offset of a row, this batch counts for."""
         return REPARTITION_INDEX if self.repartitioned else INPUT_SOURCES.index(self.source)
 
     def before(self, offset: int) -> Batch:
-        """The part with smaller offsets."""
+        """The records with smaller offsets."""
         count = int(np.searchsorted(self.offsets, offset))
-        rejects = [reject for reject in self.rejects if reject.place < offset]
+        rejects = [reject for reject in self.rejects if reject.position < offset]
         return replace(
             self,
             offsets=self.offsets[:count],
@@ -67,51 +68,56 @@ class Batch:
         )
 
     def since(self, offset: int) -> Batch:
-        """The part from this offset on."""
+        """The records from this offset on."""
         count = int(np.searchsorted(self.offsets, offset))
-        rejects = [reject for reject in self.rejects if reject.place >= offset]
+        rejects = [reject for reject in self.rejects if reject.position >= offset]
         return replace(
             self, offsets=self.offsets[count:], stamps=self.stamps[count:], events=self.events[count:], rejects=rejects
         )
 
 
-class Turn(NamedTuple):
-    """Part of a step: batches with their numbers in the step, then the tables of peers that came after them."""
+class Substep(NamedTuple):
+    """Batches of a step with their numbers in the step, then the peer table (at `offset`) that comes after them."""
 
     batches: list[tuple[int, Batch]]
     table: PeersMessage | None
     offset: int
 
 
-def in_turn(batches: Sequence[Batch]) -> list[Turn]:
-    """A step in the order of the log around tables of peers: nearly always one turn without a table.
+def split_at_tables(batches: Sequence[Batch]) -> list[Substep]:
+    """Cut a step at its peer tables, in the order of the log: nearly always one substep without a table.
 
     At equal record times a table comes after events and profiles.
     """
-    rest = [(at, batch) for at, batch in enumerate(batches) if batch.source != PEERS]
-    turns = []
-    for batch in batches if len(rest) < len(batches) else ():
-        tables = cast("list[PeersMessage]", batch.events) if batch.source == PEERS else []
-        for table, stamp, offset in zip(tables, batch.stamps.tolist(), batch.offsets.tolist(), strict=False):
-            now, later = [], []
-            for at, part in rest:
-                count = int(np.searchsorted(np.maximum.accumulate(part.stamps), stamp, side="right"))
-                if count == len(part.offsets):
-                    now.append((at, part))
+    rest = [(number, batch) for number, batch in enumerate(batches) if batch.source != PEERS]
+    substeps = []
+    for table_batch in batches if len(rest) < len(batches) else ():
+        tables = cast("list[PeersMessage]", table_batch.events) if table_batch.source == PEERS else []
+        for table, stamp, offset in zip(
+            tables, table_batch.stamps.tolist(), table_batch.offsets.tolist(), strict=False
+        ):
+            before, after = [], []
+            for number, batch in rest:
+                count = int(np.searchsorted(np.maximum.accumulate(batch.stamps), stamp, side="right"))
+                if count == len(batch.offsets):
+                    before.append((number, batch))
                 elif count:
-                    cut = int(part.offsets[count])
-                    now.append((at, part.before(cut)))
-                    later.append((at, part.since(cut)))
+                    cut = int(batch.offsets[count])
+                    before.append((number, batch.before(cut)))
+                    after.append((number, batch.since(cut)))
                 else:
-                    later.append((at, part))
-            turns.append(Turn(now, table, offset))
-            rest = later
-    return [*turns, Turn(rest, None, 0)]
+                    after.append((number, batch))
+            substeps.append(Substep(before, table, offset))
+            rest = after
+    return [*substeps, Substep(rest, None, 0)]
 
 
 @dataclass(slots=True)
 class Candidates:
-    """The events of a batch that may count, as arrays of shape (k,)."""
+    """The events of a batch that may count, as arrays of shape (k,).
+
+    `selected` are their indexes in the batch, `rows` their accounts' rows; `times` and `stamps` are epoch ms.
+    """
 
     batch: Batch
     selected: NDArray[np.int64]
@@ -136,12 +142,12 @@ class Candidates:
     def events(self) -> list[Event]:
         """The events themselves."""
         events = self.batch.events
-        return events if len(self.selected) == len(events) else [events[at] for at in self.selected.tolist()]
+        return events if len(self.selected) == len(events) else [events[index] for index in self.selected.tolist()]
 
 
 def sort_out(
     batch: Batch,
-    at: int,
+    number: int,
     *,
     accounts: Accounts,
     position: int,
@@ -149,20 +155,20 @@ def sort_out(
     now_ms: int | None,
     effects: Effects,
 ) -> Candidates:
-    """The candidates of a batch; everything else is counted, dead-lettered or forwarded in `effects`.
+    """The candidates of a batch; all other records are counted, dead-lettered or forwarded in `effects`.
 
-    `at` is the batch's number in its step, `position` the offset from which records have not been settled yet,
-    `now_ms` the clock that decides what lies in the future (None: files, where nothing does). Fenced candidates are
-    already in their row; they stay, because their time moves the watermark and their id must be known.
+    `number` is the batch's number in its step, `position` the offset from which records have not been settled yet,
+    `now_ms` the clock that decides what lies in the future (None: files, where nothing does). Events that are already
+    applied to their row stay candidates, because their time moves the watermark and their id must be known.
     """
     source, outcomes = batch.source, effects.outcomes
     offsets, stamps = batch.offsets, batch.stamps
     for reject in batch.rejects:
-        if reject.place >= position:
-            effects.dead.append(DeadLetter(at, reject.place, reject.reason, reject.message))
-        outcomes[source, "rejected" if reject.place >= position else "replayed"] += 1
+        if reject.position >= position:
+            effects.dead_letters.append(DeadLetter(number, reject.position, reject.reason, reject.message))
+        outcomes[source, "rejected" if reject.position >= position else "replayed"] += 1
     times = times_ms(batch.events)
-    good = _plausible(batch, at, times, position=position, now_ms=now_ms, effects=effects)
+    good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
     events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
     if good is not None:
@@ -171,41 +177,58 @@ def sort_out(
     accounts.reserve()
     if len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
         # The ordinary case: all ours, no replay.
-        found = Candidates(
+        candidates = Candidates(
             batch, selected, rows, times, offsets, stamps, offsets <= accounts.applied_offsets[rows, batch.source_index]
         )
         if seen is None:
-            return found
+            return candidates
         fresh = seen.add(hash_ids([event.id for event in events]), int(stamps[0]))
         if fresh.all():
-            return found
+            return candidates
         outcomes[source, "duplicate"] += int((~fresh).sum())
-        return found.pick(fresh)
-    settled = offsets < position
-    if (rows < 0).any():
-        for index in np.flatnonzero((rows < 0) & ~settled).tolist():
-            effects.forwards.append(Forward(at, int(offsets[index]), events[index].account_id))
-        outcomes[source, "forwarded"] += int(((rows < 0) & ~settled).sum())
-        outcomes[source, "replayed"] += int(((rows < 0) & settled).sum())
-    keep = rows >= 0
-    already_applied = settled.copy()
-    already_applied[keep] |= offsets[keep] <= accounts.applied_offsets[rows[keep], batch.source_index]
+        return candidates.pick(fresh)
+    candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
+    return _without_foreign_and_repeated(candidates, number, events, accounts=accounts, seen=seen, effects=effects)
+
+
+def _without_foreign_and_repeated(
+    candidates: Candidates,
+    number: int,
+    events: list[Event],
+    *,
+    accounts: Accounts,
+    seen: SeenIds | None,
+    effects: Effects,
+) -> Candidates:
+    """The candidates of a batch that holds accounts of other partitions (row -1), or settled records.
+
+    Settled records come marked as `already_applied`; those that their row has applied are marked too, in place.
+    """
+    rows, offsets, settled = candidates.rows, candidates.offsets, candidates.already_applied.copy()
+    source, source_index, outcomes = candidates.batch.source, candidates.batch.source_index, effects.outcomes
+    foreign = rows < 0
+    if foreign.any():
+        for index in np.flatnonzero(foreign & ~settled).tolist():
+            effects.forwards.append(Forward(number, int(offsets[index]), events[index].account_id))
+        outcomes[source, "forwarded"] += int((foreign & ~settled).sum())
+        outcomes[source, "replayed"] += int((foreign & settled).sum())
+    keep = ~foreign
+    candidates.already_applied[keep] |= offsets[keep] <= accounts.applied_offsets[rows[keep], source_index]
     if seen is not None:
         ids = hash_ids([event.id for event in events])
         # A settled record's id is made known again: the crash may have come between its row and its id.
         fresh = np.zeros(len(events), dtype=bool)
-        fresh[keep] = seen.add(ids[keep], int(stamps[0]) if len(stamps) else 0)
+        fresh[keep] = seen.add(ids[keep], int(candidates.stamps[0]) if len(events) else 0)
         repeated = keep & ~fresh & ~settled
         outcomes[source, "duplicate"] += int(repeated.sum())
         keep &= ~repeated
-    found = Candidates(batch, selected, rows, times, offsets, stamps, already_applied)
-    return found if keep.all() else found.pick(keep)
+    return candidates if keep.all() else candidates.pick(keep)
 
 
 def _plausible(
-    batch: Batch, at: int, times: NDArray[np.int64], *, position: int, now_ms: int | None, effects: Effects
+    batch: Batch, number: int, times: NDArray[np.int64], *, position: int, now_ms: int | None, effects: Effects
 ) -> NDArray[np.bool_] | None:
-    """Which times can be true; None when all can."""
+    """Which event times are possible, bool (k,); None when all are. The others are dead-lettered."""
     latest = np.iinfo(np.int64).max if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
     if not len(times) or (int(times.min()) >= EARLIEST_MS and int(times.max()) <= latest):
         return None
@@ -220,6 +243,6 @@ def _plausible(
         else:
             reason, message = IN_THE_FUTURE, f"time {time} ms is more than 5 minutes ahead of the clock ({now_ms} ms)"
         if offset >= position:
-            effects.dead.append(DeadLetter(at, offset, reason, f"{batch.source}: {message} - at `$.time`"))
+            effects.dead_letters.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))
         effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
     return ~(early | future)

@@ -1,7 +1,7 @@
-"""Which event ids have been seen: bounded, exact within its horizon, saved in small segments.
+"""Deduplicate events by id: a bounded set of the latest ids, exact within its horizon, saved in small segments.
 
-Owns two generations of id hashes of one source: when the current one is full it becomes the previous one and a new
-one begins, so that between `capacity` and twice as many of the latest ids are known. Called by `stream.engine.engine`.
+Owns two generations of id hashes of one source. When the current generation is full it becomes the previous one and a
+new one begins, so between `capacity` and twice as many of the latest ids are known. Called by `stream.engine.engine`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SEGMENT_IDS = 4096
 
 
 class Segment(NamedTuple):
-    """A piece of a generation to write: the ids' hashes, or None when the generation is forgotten."""
+    """A part of a generation, one changelog record: the ids' hashes, or None when the generation is forgotten."""
 
     generation: int
     number: int
@@ -28,7 +28,7 @@ class SeenIds:
     """The ids of one source in one partition."""
 
     def __init__(self, capacity: int) -> None:
-        """`capacity` is how many of the latest ids are surely known."""
+        """No ids. `capacity` is how many of the latest ids are known at least."""
         self.capacity = capacity
         self.generation = 0
         self._current = HashIndex()
@@ -47,11 +47,11 @@ class SeenIds:
         return min(self._since.values(), default=None)
 
     def nbytes(self) -> int:
-        """Bytes of memory held."""
+        """Bytes of memory used."""
         return self._current.nbytes() + self._previous.nbytes()
 
     def add(self, ids: Hashes, stamp_ms: int) -> NDArray[np.bool_]:
-        """Which ids are new, bool (n,); all of them are known from now on. `stamp_ms`: record time of the first."""
+        """Add ids (n,); which of them are new, bool (n,). `stamp_ms` is the record time (ms) of the first."""
         if not len(ids):
             return np.zeros(0, dtype=bool)
         known = self._previous.contains(ids)
@@ -81,9 +81,8 @@ class SeenIds:
         since = np.array([self._since[self.generation]], dtype=np.int64).tobytes()
         segments = []
         for start in range(0, len(ids), SEGMENT_IDS):
-            part = ids[start : start + SEGMENT_IDS]
-            segments.append(Segment(self.generation, self._next, since + part.tobytes()))
-            self._open = part
+            self._open = ids[start : start + SEGMENT_IDS]
+            segments.append(Segment(self.generation, self._next, since + self._open.tobytes()))
             self._next += 1
         if len(self._open) < SEGMENT_IDS:
             # The last segment is not full: the next save writes it again, longer.
@@ -100,20 +99,20 @@ class SeenIds:
         return segments
 
     def load(self, segments: list[Segment]) -> None:
-        """Take segments from a changelog; the two newest generations count, older ones are forgotten."""
-        kept: dict[int, list[Segment]] = {}
+        """Restore segments of a changelog; the two newest generations count, older ones are forgotten."""
+        by_generation: dict[int, list[Segment]] = {}
         for segment in segments:
-            kept.setdefault(segment.generation, []).append(segment)
-        if not kept:
+            by_generation.setdefault(segment.generation, []).append(segment)
+        if not by_generation:
             return
-        self.generation = max(kept)
-        for generation, parts in sorted(kept.items()):
-            parts.sort()
-            self._segments[generation] = parts[-1].number + 1
+        self.generation = max(by_generation)
+        for generation, saved in sorted(by_generation.items()):
+            saved.sort()
+            self._segments[generation] = saved[-1].number + 1
             if generation < self.generation - 1:
-                self._forgotten.extend(Segment(generation, part.number, None) for part in parts)
+                self._forgotten.extend(Segment(generation, segment.number, None) for segment in saved)
                 continue
-            values = [part.value for part in parts if part.value]
+            values = [segment.value for segment in saved if segment.value]
             self._since[generation] = int(np.frombuffer(values[0][:8], dtype=np.int64)[0])
             index = self._current if generation == self.generation else self._previous
             index.add(np.frombuffer(b"".join(value[8:] for value in values), dtype=np.uint64))
@@ -121,4 +120,4 @@ class SeenIds:
                 last = np.frombuffer(values[-1][8:], dtype=np.uint64)
                 full = len(last) >= SEGMENT_IDS
                 self._open = np.zeros(0, dtype=np.uint64) if full else last.copy()
-                self._next = parts[-1].number + (1 if full else 0)
+                self._next = saved[-1].number + (1 if full else 0)

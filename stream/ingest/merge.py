@@ -1,8 +1,8 @@
-"""Sources of one partition advance together: records are released in record-time order across topics.
+"""Merge the sources of one partition: records are released in record-time order across topics.
 
-Owns the waiting line of fetched records and the rule of release (Kafka Streams' rule, KIP-695): wait for a source
-that has nothing here only while its lag says that more is there, and not for ever. Pure: what lags and what is not
-waited for any more are arguments. Called by `agents.worker.processor`.
+Owns the queues of fetched records and the rule of release (Kafka Streams' rule, KIP-695): wait for a source with an
+empty queue only while its lag says that the broker has more of it, and not for ever. Pure: which sources lag and are
+still waited for is an argument. Called by `agents.worker.processor`.
 
 Order within a partition number: by record time (the running maximum within a source, so that offsets keep their
 order), then by source in the order of `INPUT_SOURCES`.
@@ -22,7 +22,7 @@ from stream.ingest.batch import INPUT_SOURCES, Batch
 
 @dataclass(slots=True)
 class Fetch:
-    """Records fetched together from one source partition: decoded batches, all offsets, all stamps."""
+    """Records fetched together from one source partition: decoded batches, all offsets, all record times (ms)."""
 
     source_index: int
     batches: list[Batch]
@@ -31,22 +31,22 @@ class Fetch:
     end: int
 
     def __len__(self) -> int:
-        """How many records, refused ones too."""
+        """Number of records, refused ones too."""
         return len(self.offsets)
 
 
 class Merge:
-    """The waiting line of one partition number."""
+    """The queues of one partition number, one a source."""
 
     def __init__(self) -> None:
-        """Nothing waits."""
-        self._lines: list[deque[Fetch]] = [deque() for _ in INPUT_SOURCES]
+        """All queues are empty."""
+        self._queues: list[deque[Fetch]] = [deque() for _ in INPUT_SOURCES]
         self._reached = [np.iinfo(np.int64).min] * len(INPUT_SOURCES)
         self.waiting = [0] * len(INPUT_SOURCES)
-        """Records that wait, by fence."""
+        """Number of queued records by source, in the order of `INPUT_SOURCES`."""
 
     def add(self, fetch: Fetch) -> None:
-        """Put a fetch behind those of its source."""
+        """Append a fetch to the queue of its source."""
         if not len(fetch):
             return
         stamps = np.maximum.accumulate(np.maximum(fetch.stamps, self._reached[fetch.source_index]))
@@ -54,17 +54,17 @@ class Merge:
             batch.stamps = stamps[np.searchsorted(fetch.offsets, batch.offsets)]
         fetch.stamps = stamps
         self._reached[fetch.source_index] = int(stamps[-1])
-        self._lines[fetch.source_index].append(fetch)
+        self._queues[fetch.source_index].append(fetch)
         self.waiting[fetch.source_index] += len(fetch)
 
     def __bool__(self) -> bool:
-        """Whether anything waits."""
+        """Whether any record is queued."""
         return any(self.waiting)
 
     def release(self, lags: Callable[[int], bool]) -> list[Batch]:
         """Batches that no later record can precede, to be applied together.
 
-        `lags(fence)` tells whether more records of that source are known to be on the broker and are to be waited for.
+        `lags(source_index)` says whether the broker has more records of that source, and they are to be waited for.
         """
         bounds = [
             (self._reached[source_index], source_index)
@@ -73,9 +73,9 @@ class Merge:
         ]
         bound = min(bounds, default=None)
         released: list[Batch] = []
-        for source_index, line in enumerate(self._lines):
-            while line:
-                fetch = line[0]
+        for source_index, queue in enumerate(self._queues):
+            while queue:
+                fetch = queue[0]
                 if bound is None:
                     count = len(fetch)
                 else:
@@ -83,19 +83,19 @@ class Merge:
                     count = int(np.searchsorted(fetch.stamps, bound[0], side=side))  # type: ignore[call-overload]
                 if count == len(fetch):
                     released.extend(fetch.batches)
-                    line.popleft()
+                    queue.popleft()
                 elif count:
                     released.extend(self._cut(fetch, count))
                 self.waiting[source_index] -= count
-                if count == 0 or (line and line[0] is fetch):
+                if count == 0 or (queue and queue[0] is fetch):
                     break
         return released
 
     @staticmethod
     def _cut(fetch: Fetch, count: int) -> list[Batch]:
-        """Take the first `count` records out of a fetch."""
+        """Remove the first `count` records of a fetch and return them."""
         offset = int(fetch.offsets[count])
-        taken = [batch.before(offset) for batch in fetch.batches]
+        released = [batch.before(offset) for batch in fetch.batches]
         fetch.batches = [batch.since(offset) for batch in fetch.batches]
         fetch.offsets, fetch.stamps = fetch.offsets[count:], fetch.stamps[count:]
-        return taken
+        return released

@@ -1,4 +1,4 @@
-"""What the engine causes: messages to publish, records to dead-letter or forward, counts. Data only.
+"""Effects of one call of the engine: messages to publish, records to dead-letter or forward, counts. Data only.
 
 Returned by `stream.engine.engine`, carried out by `agents.worker.processor`.
 """
@@ -14,7 +14,7 @@ B_co = TypeVar("B_co", bound=bytes | None, covariant=True)
 
 
 class Message(NamedTuple, Generic[B_co]):
-    """One record to write: key and value, both always there (`bytes`) or not; `timestamp_ms` None: now."""
+    """One record to write; `B_co` says whether key and value may be None, `timestamp_ms` None is now."""
 
     key: B_co
     value: B_co
@@ -23,7 +23,7 @@ class Message(NamedTuple, Generic[B_co]):
 
 
 class DeadLetter(NamedTuple):
-    """A record that can not be used: the batch it came in, its offset there, one of `schemas.codecs.REASONS`, words."""
+    """A record to dead-letter: number of its batch in the step, offset, one of `schemas.codecs.REASONS`, a message."""
 
     batch: int
     offset: int
@@ -32,7 +32,7 @@ class DeadLetter(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """A record that belongs to another partition: the batch it came in, its offset there, the account it is of."""
+    """A record of another partition: number of its batch in the step, its offset, its account."""
 
     batch: int
     offset: int
@@ -46,10 +46,10 @@ class Effects:
     scores: list[Message[bytes]] = field(default_factory=list)
     changes: list[Message[bytes]] = field(default_factory=list)
     alerts: list[Message[bytes]] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(source, outcome) of every record given, `replayed` ones too."""
+    """Records by (source, outcome), every one that the call was given, `replayed` ones too."""
     causes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Score changes by (score, cause)."""
     alerted: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -57,4 +57,4 @@ class Effects:
     flaps: Counter[str] = field(default_factory=Counter)
     """Alerts that fired less than a day after they were resolved, by rule."""
     shadow: list[Message[bytes]] = field(default_factory=list)
-    """What a candidate policy says of accounts (see `stream.recovery.shadow`)."""
+    """Records of `health.shadow`: scores by a candidate policy (see `stream.recovery.shadow`)."""

@@ -1,8 +1,8 @@
-"""Score and change messages as JSON, many at once, column by column.
+"""Encode score messages and score changes as JSON, many at once, column by column.
 
 Owns the form of `health.scores` and `health.score-changes`. A template is made from the message types of
 `schemas.outputs` with `GAP` where a value varies, so the types alone decide names and order; filling it costs a fifth
-of building and encoding an object a message. Called by `stream.publishing.publisher`, which decides what is said.
+of building and encoding one object a message. Called by `stream.publishing.publisher`, which decides what is published.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stream.scoring.peers import raw_names
 from stream.scoring.scoring import Scored, ScoreOf
 
 REMAINDER = "previous policy"
-"""Factor that holds the part of an old baseline whose measures the policy no longer has."""
+"""Factor of a change: what measures that the policy no longer has contributed to the score published before."""
 _REMAINDER_FROM = 1e-9
 GAP: Any = msgspec.Raw(b"\0")
 """Stands for a value in a template. JSON escapes this character, so no text of a message holds it."""
@@ -38,7 +38,10 @@ _CAUSES = [_encode(cause) for cause in CAUSES]
 
 
 class ScoredBatch(NamedTuple):
-    """What is said of k accounts as of a moment: scores, since when (ms) and as which revision they hold, (k,) each."""
+    """Scores of k accounts as of a moment, ready to publish.
+
+    `moments` (k,) are since when (ms) each score holds, `revisions` (k,) the revisions it is published with.
+    """
 
     as_of_ms: int
     rows: Rows
@@ -47,10 +50,10 @@ class ScoredBatch(NamedTuple):
     revisions: NDArray[np.int64]
     catching_up: bool
     idle: tuple[str, ...] = ()
-    """Sources that have stalled."""
+    """Idle sources, sorted."""
 
     def pick(self, selected: NDArray[np.intp] | NDArray[np.bool_]) -> ScoredBatch:
-        """Only some of the accounts."""
+        """The batch with the selected accounts only."""
         return self._replace(
             rows=self.rows[selected],
             scored=self.scored.pick(selected),
@@ -88,14 +91,18 @@ class Writer:
         self._segments = [_encode(segment.name) for segment in plan.policy.segments] + [b"null"]
         label = plan.label
         self._score: dict[tuple[bool, tuple[str, ...]], Template] = {}
-        self._bands = [_encoded(*(band.name for band in part.score.bands), None) for part in plan.scores]
-        self._changes = [_ChangeTemplates(part, label) for part in plan.scores]
+        self._bands = [
+            [*(_encode(band.name) for band in score_plan.score.bands), b"null"] for score_plan in plan.scores
+        ]
+        """JSON of each score's band names; index -1 (no band) is null."""
+        self._changes = [_ChangeTemplates(score_plan, label) for score_plan in plan.scores]
         self._limits = [
-            [[_encode(limit.name) for limit in model.limits] for model in part.models] for part in plan.scores
+            [[_encode(limit.name) for limit in model.limits] for model in score_plan.models]
+            for score_plan in plan.scores
         ]
 
     def scores(self, scored_batch: ScoredBatch) -> list[bytes]:
-        """Messages of `health.scores`."""
+        """Messages of `health.scores`, one a row."""
         if not len(scored_batch.rows):
             return []
         rows, scored = scored_batch.rows, scored_batch.scored
@@ -104,64 +111,71 @@ class Writer:
             *numbers(scored_batch.moments, scored_batch.revisions),
             self._segment_names(scored_batch),
         ]
-        for at, (part, one) in enumerate(zip(self._plan.scores, scored.scores, strict=True)):
-            places = part.places
-            measures = len(places)
-            points = np.full((len(rows), measures), np.nan) if part.additive else scored.points[:, places]
-            gains = one.contributions[:, :measures]
-            factors = np.stack((scored.values[:, places], points, one.weights, gains), axis=2)
-            value, *texts = numbers(one.values, *factors.reshape(len(rows), -1).T, *one.contributions[:, measures:].T)
-            columns += [value, list(map(self._bands[at].__getitem__, one.bands.tolist())), *texts]
-            if one.limited is not None:
-                columns.append(self._exceptions(at, scored_batch, one))
-            if scored_batch.idle:
-                columns += numbers(self._confidence(part, scored_batch))
-            if part.score.forecast_days:
-                columns.append(self._outlooks(at, rows))
+        for number, score_plan in enumerate(self._plan.scores):
+            columns += self._score_columns(number, score_plan, scored_batch)
         if self._plan.peers:
             columns += numbers(*scored.values[:, len(self._plan.measures) :].T)
         values = self._template(scored_batch).fill(columns)
         if self._accounts.overrides or self._accounts.children:
-            for place, row in enumerate(rows.tolist()):
-                values[place] = self._with_others(values[place], row, scored_batch.as_of_ms)
+            for position, row in enumerate(rows.tolist()):
+                values[position] = self._with_rare_fields(values[position], row, scored_batch.as_of_ms)
         return values
+
+    def _score_columns(self, number: int, score_plan: ScorePlan, scored_batch: ScoredBatch) -> list[list[bytes]]:
+        """JSON of everything that varies in score `number`, in the order of `_score_value`, a list a field."""
+        rows, scored = scored_batch.rows, scored_batch.scored
+        result, measures = scored.scores[number], score_plan.places
+        count = len(measures)
+        points = np.full((len(rows), count), np.nan) if score_plan.additive else scored.points[:, measures]
+        contributions, extras = result.contributions[:, :count], result.contributions[:, count:]
+        factors = np.stack((scored.values[:, measures], points, result.weights, contributions), axis=2)
+        value, *texts = numbers(result.values, *factors.reshape(len(rows), -1).T, *extras.T)
+        columns = [value, list(map(self._bands[number].__getitem__, result.bands.tolist())), *texts]
+        if result.limited is not None:
+            columns.append(self._exceptions(number, scored_batch, result))
+        if scored_batch.idle:
+            columns += numbers(self._confidence(score_plan, scored_batch))
+        if score_plan.score.forecast_days:
+            columns.append(self._forecasts(number, rows))
+        return columns
 
     def _template(self, scored_batch: ScoredBatch) -> Template:
         """The form of score messages now."""
         key = scored_batch.catching_up, scored_batch.idle
         if key not in self._score:
-            found = {part.score.name: _score_value(part, idle=bool(scored_batch.idle)) for part in self._plan.scores}
-            message = ScoreMessage(GAP, GAP, GAP, self._plan.label, GAP, found, scored_batch.catching_up)
+            scores = {plan.score.name: _score_value(plan, idle=bool(scored_batch.idle)) for plan in self._plan.scores}
+            message = ScoreMessage(GAP, GAP, GAP, self._plan.label, GAP, scores, scored_batch.catching_up)
             message.stalled_sources = list(scored_batch.idle) or None
             message.raw = dict.fromkeys(raw_names(self._plan), GAP) or None
             self._score[key] = Template(message)
         return self._score[key]
 
-    def _confidence(self, part: ScorePlan, scored_batch: ScoredBatch) -> NDArray[np.float64]:
-        """Share of the nominal weight of a score that does not rest on sources that have stalled, (k,)."""
-        measures = [self._plan.measures[place].measure for place in part.places.tolist()]
+    def _confidence(self, score_plan: ScorePlan, scored_batch: ScoredBatch) -> NDArray[np.float64]:
+        """Share of the nominal weight of a score that does not rest on idle sources, (k,)."""
+        measures = [self._plan.measures[place].measure for place in score_plan.places.tolist()]
         idle = np.array([measure.source in scored_batch.idle for measure in measures], dtype=bool)
-        shares = np.array([model.trusted(~idle) for model in part.models])
+        shares = np.array([model.trusted(~idle) for model in score_plan.models])
         segments = scored_batch.scored.segments
         return shares[np.zeros(len(scored_batch.rows), dtype=np.intp) if segments is None else segments + 1]
 
-    def _outlooks(self, at: int, rows: Rows) -> list[bytes]:
-        """JSON of the outlook of each row, null before it was looked for first."""
-        accounts, bands, day_ms = self._accounts, self._bands[at], UNIT_MS["day"]
-        days, turns = accounts.next_band_day[rows, at].tolist(), accounts.next_band[rows, at].tolist()
-        reach = self._plan.scores[at].score.forecast_days or 0
-        found = []
-        for place, forecast_day in enumerate(accounts.forecast_day[rows, at].tolist()):
+    def _forecasts(self, number: int, rows: Rows) -> list[bytes]:
+        """JSON of field `outlook` of each row; null before the first forecast."""
+        accounts, bands, day_ms = self._accounts, self._bands[number], UNIT_MS["day"]
+        days, next_bands = accounts.next_band_day[rows, number].tolist(), accounts.next_band[rows, number].tolist()
+        reach = self._plan.scores[number].score.forecast_days or 0
+        outlooks = []
+        for position, forecast_day in enumerate(accounts.forecast_day[rows, number].tolist()):
             turn = b"null"
-            if days[place]:
-                score = _encode(float(accounts.next_band_score[rows[place], at]))
-                turn = b'{"at":%d,"band":%b,"score":%b}' % (days[place] * day_ms, bands[turns[place]], score)
+            if days[position]:
+                score = _encode(float(accounts.next_band_score[rows[position], number]))
+                band = bands[next_bands[position]]
+                turn = b'{"at":%d,"band":%b,"score":%b}' % (days[position] * day_ms, band, score)
             until = (forecast_day + reach) * day_ms
-            found.append(b"null" if not forecast_day else b'{"until":%d,"turn":%b}' % (until, turn))
-        return found
+            outlooks.append(b"null" if not forecast_day else b'{"until":%d,"turn":%b}' % (until, turn))
+        return outlooks
 
-    def _with_others(self, value: bytes, row: int, as_of_ms: int) -> bytes:
-        """A score message with what few accounts have: an override, a parent."""
+    def _with_rare_fields(self, value: bytes, row: int, as_of_ms: int) -> bytes:
+        """A score message with the fields that few accounts have: an override, a parent and its ARR."""
         override = override_of(self._accounts.overrides.get(row), as_of_ms)
         if override is not None:
             value = b'%b,"override":%b}' % (value[:-1], _encode(override))
@@ -172,21 +186,21 @@ class Writer:
                 value = b'%b,"arr":%b}' % (value[:-1], _encode(profile.arr))
         return value
 
-    def overrides(self, scored_batch: ScoredBatch, life: bytes) -> list[bytes]:
-        """Messages of `health.score-changes` that tell the beginning or end of an override; the score stays.
+    def overrides(self, scored_batch: ScoredBatch, generation: bytes) -> list[bytes]:
+        """Messages of `health.score-changes` about the beginning or end of an override; the score stays.
 
-        `life` makes their ids others than those of other lives of the partition.
+        `generation` makes their ids different from those of other generations of the partition.
         """
-        accounts, part, found = self._accounts, self._plan.scores[0], []
-        for place, row in enumerate(scored_batch.rows.tolist()):
+        accounts, score_plan, values = self._accounts, self._plan.scores[0], []
+        for position, row in enumerate(scored_batch.rows.tolist()):
             override = override_of(accounts.overrides.get(row), scored_batch.as_of_ms)
             score = float(accounts.last_published_score[row, 0])
-            band = part.score.bands[accounts.last_published_band[row, 0]].name
+            band = score_plan.score.bands[accounts.last_published_band[row, 0]].name
             change = ScoreChange(
                 "",
                 accounts.index.names[row],
-                int(scored_batch.moments[place]),
-                part.score.name,
+                int(scored_batch.moments[position]),
+                score_plan.score.name,
                 score,
                 score,
                 band,
@@ -194,53 +208,53 @@ class Writer:
                 "override",
                 [],
                 self._plan.label,
-                int(scored_batch.revisions[place]),
+                int(scored_batch.revisions[position]),
                 scored_batch.catching_up,
                 override,
             )
-            identity = xxhash.xxh3_128_hexdigest(_encode(change) + life)
-            found.append(_encode(msgspec.structs.replace(change, id=identity)))
-        return found
+            identity = xxhash.xxh3_128_hexdigest(_encode(change) + generation)
+            values.append(_encode(msgspec.structs.replace(change, id=identity)))
+        return values
 
     def changes(
-        self, scored_batch: ScoredBatch, at: int, identities: Sequence[str], causes: NDArray[np.int8]
+        self, scored_batch: ScoredBatch, number: int, identities: Sequence[str], causes: NDArray[np.int8]
     ) -> list[bytes]:
-        """Messages of `health.score-changes` of score `at`: from what was said last, which `Accounts` still holds.
+        """Messages of `health.score-changes` of score `number`, one a row: from what `Accounts` has as last published.
 
         `identities` are hexadecimal, `causes` (k,) index into `CAUSES`.
         """
         if not len(scored_batch.rows):
             return []
-        rows, one, accounts, bands = scored_batch.rows, scored_batch.scored.scores[at], self._accounts, self._bands[at]
-        before, after = accounts.last_published_parts[rows, accounts.parts_of[at]], one.parts
-        from_ = accounts.last_published_score[rows, at]
+        accounts, bands, rows = self._accounts, self._bands[number], scored_batch.rows
+        result = scored_batch.scored.scores[number]
+        before, after = accounts.last_published_parts[rows, accounts.parts_of[number]], result.parts
+        from_ = accounts.last_published_score[rows, number]
         parts = np.stack((before, after, after - before), axis=2)
         moments, revisions = numbers(scored_batch.moments, scored_batch.revisions)
-        left, value, *factors = numbers(from_, one.values, *parts.reshape(len(rows), -1).T)
+        before_value, value, *factors = numbers(from_, result.values, *parts.reshape(len(rows), -1).T)
         columns = [
             _encode(identities)[1:-1].split(b","),
             self._names(rows),
             moments,
-            left,
+            before_value,
             value,
-            list(map(bands.__getitem__, accounts.last_published_band[rows, at].tolist())),
-            list(map(bands.__getitem__, one.bands.tolist())),
+            list(map(bands.__getitem__, accounts.last_published_band[rows, number].tolist())),
+            list(map(bands.__getitem__, result.bands.tolist())),
             list(map(_CAUSES.__getitem__, causes.tolist())),
             *factors,
             revisions,
         ]
-        templates = self._changes[at]
+        templates = self._changes[number]
         values = templates.plain[scored_batch.catching_up].fill(columns)
-        # Not only where a policy is new: a baseline keeps its gone measures until the account's next change.
+        # Not only where a policy is new: what was published last keeps its removed measures until the next change.
         remainders = from_ - before.sum(axis=1)
         selected = np.flatnonzero(np.abs(remainders) > _REMAINDER_FROM)
         if selected.size:
-            some = [[column[place] for place in selected.tolist()] for column in columns]
-            some[-1:-1] = numbers(remainders[selected], -remainders[selected])
-            for place, whole in zip(
-                selected.tolist(), templates.remainder[scored_batch.catching_up].fill(some), strict=True
-            ):
-                values[place] = whole
+            selected_columns = [[column[position] for position in selected.tolist()] for column in columns]
+            selected_columns[-1:-1] = numbers(remainders[selected], -remainders[selected])
+            with_remainder = templates.remainder[scored_batch.catching_up].fill(selected_columns)
+            for position, whole in zip(selected.tolist(), with_remainder, strict=True):
+                values[position] = whole
         return values
 
     def _segment_names(self, scored_batch: ScoredBatch) -> list[bytes]:
@@ -253,16 +267,16 @@ class Writer:
         known = map(profiles.get, scored_batch.rows.tolist())
         return [_encode(profile.segment if profile else None) for profile in known]
 
-    def _exceptions(self, at: int, scored_batch: ScoredBatch, one: ScoreOf) -> list[bytes]:
+    def _exceptions(self, number: int, scored_batch: ScoredBatch, result: ScoreOf) -> list[bytes]:
         """JSON list of the measures whose exceptions hold, each once."""
-        assert one.limited is not None
+        assert result.limited is not None
         segments = scored_batch.scored.segments
         models = [0] * len(scored_batch.rows) if segments is None else (segments + 1).tolist()
         texts = [b"[]"] * len(scored_batch.rows)
-        for row in np.flatnonzero(one.limited.any(axis=1)).tolist():
-            names = self._limits[at][models[row]]
-            held = [name for name, holds in zip(names, one.limited[row].tolist(), strict=False) if holds]
-            texts[row] = b"[" + b",".join(dict.fromkeys(held)) + b"]"
+        for row in np.flatnonzero(result.limited.any(axis=1)).tolist():
+            names = self._limits[number][models[row]]
+            limiting = [name for name, holds in zip(names, result.limited[row].tolist(), strict=False) if holds]
+            texts[row] = b"[" + b",".join(dict.fromkeys(limiting)) + b"]"
         return texts
 
     def _names(self, rows: Rows) -> list[bytes]:
@@ -270,27 +284,24 @@ class Writer:
 
 
 class _ChangeTemplates:
-    """The change messages of one score, by whether it is catching up: as usual, and with a residue."""
+    """The change messages of one score, by whether it is catching up: plain, and with `REMAINDER` as a factor."""
 
-    def __init__(self, part: ScorePlan, label: str) -> None:
-        shifts = [FactorChange(name, GAP, GAP, GAP) for name in part.parts]
+    def __init__(self, score_plan: ScorePlan, label: str) -> None:
+        shifts = [FactorChange(name, GAP, GAP, GAP) for name in score_plan.parts]
         remainder = FactorChange(REMAINDER, GAP, 0.0, GAP)
 
         def change(factors: list[FactorChange], *, catching_up: bool) -> Template:
-            fixed = (part.score.name, GAP, GAP, GAP, GAP, GAP)
-            return Template(ScoreChange(GAP, GAP, GAP, *fixed, factors, label, GAP, catching_up))
+            gaps = (GAP, GAP, GAP, GAP, GAP)
+            return Template(ScoreChange(GAP, GAP, GAP, score_plan.score.name, *gaps, factors, label, GAP, catching_up))
 
         self.plain = [change(shifts, catching_up=catching_up) for catching_up in (False, True)]
         self.remainder = [change([*shifts, remainder], catching_up=catching_up) for catching_up in (False, True)]
 
 
-def _score_value(part: ScorePlan, *, idle: bool) -> ScoreValue:
-    factors = [Factor(name, GAP, GAP, GAP, GAP) for name in part.measures]
-    factors += [Factor(name, None, None, 0.0, GAP) for name in part.extras]
-    limits = any(model.limits for model in part.models)
-    outlook = GAP if part.score.forecast_days else None
+def _score_value(score_plan: ScorePlan, *, idle: bool) -> ScoreValue:
+    """The form of one score in a score message."""
+    factors = [Factor(name, GAP, GAP, GAP, GAP) for name in score_plan.measures]
+    factors += [Factor(name, None, None, 0.0, GAP) for name in score_plan.extras]
+    limits = any(model.limits for model in score_plan.models)
+    outlook = GAP if score_plan.score.forecast_days else None
     return ScoreValue(GAP, GAP, factors, GAP if limits else None, GAP if idle else None, outlook)
-
-
-def _encoded(*values: str | None) -> list[bytes]:
-    return list(map(_encode, values))

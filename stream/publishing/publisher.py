@@ -1,11 +1,13 @@
-"""What to say and when: score messages and score changes, for accounts that have just been scored.
+"""Publish score messages and score changes of accounts that have just been scored.
 
-Owns the thresholds of publishing and the identity of messages. It updates the baselines in `Accounts` (what was last
-said) and nothing else; how it is said is for `stream.publishing.encoding`. Called by `stream.engine.engine`.
+Owns the thresholds of publishing (`min_change`), the causes of changes and the ids of messages. It updates what
+`Accounts` keeps as last published. The JSON is written by `stream.publishing.encoding`. Called by
+`stream.engine.engine`.
 
-A message's id is a hash of the account and of everything its content follows from: fences, revision, border, baseline,
-new score. So an id never names two contents, also when a replay groups changes otherwise; and none is told in two lives
-of a partition, so that a reader that drops what it had before never drops news.
+The id of a change is a hash of the account and of everything that its content follows from: applied offsets, revision,
+window boundary, the score published before, the new score. So two changes with different content never share an id,
+also when a replay batches events otherwise. An id is never used by two generations of a partition either, so a reader
+that drops ids it has seen never drops a new change.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ _SHIFT_DECIMALS = 9
 
 
 class Publisher:
-    """Turns scored rows into messages."""
+    """Publishes the scores of one partition."""
 
     def __init__(self, plan: Plan, accounts: Accounts, peers: Peers) -> None:
-        """Bind to one policy, one partition's accounts and the tables they go by."""
+        """Bind to one policy, one partition's accounts and the peer tables in use."""
         self._plan = plan
         self._peers = peers
         self._accounts = accounts
@@ -44,10 +46,10 @@ class Publisher:
         """What readers heard of accounts that have not come as far yet."""
         self._state_dtypes = [_state_dtype(len(part.parts)) for part in plan.scores]
 
-    def note(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
-        """Remember new scores; mark the rows whose `health.scores` record no longer says the truth.
+    def record_scores(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
+        """Record new scores, and mark the rows whose `health.scores` record is out of date.
 
-        Returns which rows have come into another segment since they were scored last; None when the policy has none.
+        Returns which rows changed segment since they were scored last, (k,); None when the policy has no segments.
         """
         accounts = self._accounts
         before = accounts.values[rows]
@@ -55,11 +57,11 @@ class Publisher:
         fresh = accounts.band[rows, 0] == NO_BAND
         accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
-        for at, one in enumerate(scored.scores):
+        for number, result in enumerate(scored.scores):
             if self._plan.remembers:
-                accounts.score_pending[rows] |= accounts.band[rows, at] != one.bands
-            accounts.score[rows, at] = one.values
-            accounts.band[rows, at] = one.bands
+                accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
+            accounts.score[rows, number] = result.values
+            accounts.band[rows, number] = result.bands
         if scored.segments is None:
             return None
         moved: NDArray[np.bool_] = accounts.segment[rows] != scored.segments
@@ -70,7 +72,7 @@ class Publisher:
     def scored_batch(
         self, rows: Rows, scored: Scored, as_of_ms: int, *, catching_up: bool, idle: tuple[str, ...] = ()
     ) -> ScoredBatch:
-        """What there is to say of rows, for `changes` and `scores`."""
+        """Scored rows with the moments and revisions to publish, for `changes`, `scores` and alerts."""
         moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
         return ScoredBatch(as_of_ms, rows, scored, moments, revisions, catching_up, idle)
 
@@ -93,15 +95,16 @@ class Publisher:
     ) -> None:
         """Publish the changes of rows that moved enough or changed band.
 
-        `moved` tells which rows came into another segment, as `note` returned it.
+        `moved` says which rows changed segment, as `record_scores` returned it; `rescored`, whether no event but time
+        or a peer table was the trigger.
         """
         if self.heard:
             selected = np.flatnonzero(~self.heard.waits(scored_batch.rows, self._accounts))
             scored_batch, moved = scored_batch.pick(selected), None if moved is None else moved[selected]
         accounts, rows = self._accounts, scored_batch.rows
         causes = self._causes(rows, moved, rescored=rescored)
-        for at in range(len(self._plan.scores)):
-            self._change(scored_batch, at, causes, effects, rescored=rescored)
+        for number in range(len(self._plan.scores)):
+            self._change(scored_batch, number, causes, effects, rescored=rescored)
         if accounts.overrides:
             changed = overruled(rows, accounts, scored_batch.as_of_ms)
             values = self._writer.overrides(scored_batch.pick(changed), self.heard.life)
@@ -109,7 +112,7 @@ class Publisher:
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
 
     def _causes(self, rows: Rows, moved: NDArray[np.bool_] | None, *, rescored: bool) -> NDArray[np.int8]:
-        """What made each row's scores change, as index into `CAUSES`."""
+        """The cause of each row's changes, int8 (k,): indexes into `CAUSES`."""
         accounts = self._accounts
         if rescored:
             cause: Cause = "peers" if self._peers.fresh else "window"
@@ -122,78 +125,76 @@ class Publisher:
         return causes
 
     def _change(
-        self, scored_batch: ScoredBatch, at: int, given: NDArray[np.int8], effects: Effects, *, rescored: bool
+        self, scored_batch: ScoredBatch, number: int, causes: NDArray[np.int8], effects: Effects, *, rescored: bool
     ) -> None:
-        """The changes of score `at`."""
-        accounts, rows, one = self._accounts, scored_batch.rows, scored_batch.scored.scores[at]
+        """Publish the changes of score `number`; `causes` (k,) as `_causes` returned them."""
+        accounts, rows, result = self._accounts, scored_batch.rows, scored_batch.scored.scores[number]
         # Rounded, so that a step from 59.1 to 60.1 is one of 1; no step at all is no change, even where 0 is enough.
-        shift = np.abs(np.round(one.values - accounts.last_published_score[rows, at], _SHIFT_DECIMALS))
-        told = (shift >= self._plan.scores[at].score.min_change) & (shift > 0)
-        told |= one.bands != accounts.last_published_band[rows, at]
-        selected = np.flatnonzero(told)
+        shift = np.abs(np.round(result.values - accounts.last_published_score[rows, number], _SHIFT_DECIMALS))
+        publish = (shift >= self._plan.scores[number].score.min_change) & (shift > 0)
+        publish |= result.bands != accounts.last_published_band[rows, number]
+        selected = np.flatnonzero(publish)
         if not selected.size:
             return
         if len(selected) < len(rows):
-            scored_batch, given = scored_batch.pick(selected), given[selected]
-        identities = list(map(xxhash.xxh3_128_hexdigest, self._states(scored_batch, at, given, rescored=rescored)))
+            scored_batch, causes = scored_batch.pick(selected), causes[selected]
+        identities = list(map(xxhash.xxh3_128_hexdigest, self._states(scored_batch, number, causes, rescored=rescored)))
         accounts.dirty[scored_batch.rows] = True
-        rows, one = scored_batch.rows, scored_batch.scored.scores[at]
-        causes = np.where(accounts.policy_changed[rows, at], CAUSES.index("policy"), given)
-        values = self._writer.changes(scored_batch, at, identities, causes)
+        rows, result = scored_batch.rows, scored_batch.scored.scores[number]
+        causes = np.where(accounts.policy_changed[rows, number], np.int8(CAUSES.index("policy")), causes)
+        values = self._writer.changes(scored_batch, number, identities, causes)
         effects.changes.extend(map(Message, accounts.index.keys_of(rows), values))
         for cause, count in enumerate(np.bincount(causes, minlength=len(CAUSES)).tolist()):
             if count:
-                effects.causes[self._plan.scores[at].score.name, CAUSES[cause]] += count
-        accounts.last_published_score[rows, at] = one.values
-        accounts.last_published_parts[rows, accounts.parts_of[at]] = one.parts
-        accounts.last_published_band[rows, at] = one.bands
-        accounts.policy_changed[rows, at] = False
+                effects.causes[self._plan.scores[number].score.name, CAUSES[cause]] += count
+        accounts.last_published_score[rows, number] = result.values
+        accounts.last_published_parts[rows, accounts.parts_of[number]] = result.parts
+        accounts.last_published_band[rows, number] = result.bands
+        accounts.policy_changed[rows, number] = False
 
     def scores(self, scored_batch: ScoredBatch, effects: Effects) -> None:
-        """Publish the latest score of every given row."""
+        """Publish the score message of every row of a batch."""
         values = self._writer.scores(scored_batch)
         effects.scores.extend(map(Message, self._accounts.index.keys_of(scored_batch.rows), values))
         self._accounts.score_pending[scored_batch.rows] = False
 
     def _moments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
-        """Since when each row's score holds: its last event or the last border, whichever is later."""
+        """Since when each row's score holds (ms), (k,): its last event or the last window boundary, if later."""
         boundary = as_of_ms // self._unit_ms * self._unit_ms
         return np.maximum(self._accounts.last_ms[rows], boundary)
 
     def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
-        """Grows with every event applied, every profile taken, every border passed and every table of peers.
+        """The revision of each row, (k,): it grows with every event, profile, window boundary and peer table.
 
-        A border counts as the hours since 1970 also where borders are days, so that no change of policy turns it back.
+        A boundary counts as its hours since 1970 also where boundaries are days: a new policy never turns it back.
         """
         hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
         return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.taken)
 
-    def _states(self, scored_batch: ScoredBatch, at: int, causes: NDArray[np.int8], *, rescored: bool) -> list[bytes]:
-        """What each row's next message follows from, as bytes: account, position, border, baseline, policy, score.
+    def _states(
+        self, scored_batch: ScoredBatch, number: int, causes: NDArray[np.int8], *, rescored: bool
+    ) -> list[bytes]:
+        """Everything that each row's next change follows from, as bytes to hash.
 
-        The score is there because a crash between member pages and rows lets a replay see members early, and because
-        of several scores each has messages of its own.
+        The new score is in it because a crash between member pages and rows lets a replay see members early, and
+        because each score of a policy has changes of its own.
         """
-        accounts, rows, one, dtype = (
-            self._accounts,
-            scored_batch.rows,
-            scored_batch.scored.scores[at],
-            self._state_dtypes[at],
-        )
+        accounts, rows = self._accounts, scored_batch.rows
+        result, dtype = scored_batch.scored.scores[number], self._state_dtypes[number]
         record = np.empty(len(rows), dtype=dtype)
         record["policy"] = self._policy_hash
-        record["which"] = at
+        record["which"] = number
         record["applied_offsets"] = accounts.applied_offsets[rows]
         record["revision"] = scored_batch.revisions
-        record["border"] = scored_batch.as_of_ms // self._unit_ms
-        record["score"] = accounts.last_published_score[rows, at]
-        record["parts"] = accounts.last_published_parts[rows, accounts.parts_of[at]]
-        record["band"] = accounts.last_published_band[rows, at]
-        record["to"] = one.values
-        record["to_parts"] = one.parts
-        record["to_band"] = one.bands
+        record["boundary"] = scored_batch.as_of_ms // self._unit_ms
+        record["score"] = accounts.last_published_score[rows, number]
+        record["parts"] = accounts.last_published_parts[rows, accounts.parts_of[number]]
+        record["band"] = accounts.last_published_band[rows, number]
+        record["to"] = result.values
+        record["to_parts"] = result.parts
+        record["to_band"] = result.bands
         record["cause"] = causes
-        record["flags"][:, 0] = accounts.policy_changed[rows, at]
+        record["flags"][:, 0] = accounts.policy_changed[rows, number]
         record["flags"][:, 1] = rescored
         record["flags"][:, 2] = scored_batch.catching_up
         blob, width, life = record.tobytes(), dtype.itemsize, self.heard.life
@@ -211,7 +212,7 @@ def _state_dtype(parts: int) -> np.dtype[np.void]:
             ("which", "<i4"),
             ("applied_offsets", "<i8", (len(ROW_SOURCES),)),
             ("revision", "<i8"),
-            ("border", "<i8"),
+            ("boundary", "<i8"),
             ("score", "<f8"),
             ("parts", "<f8", (parts,)),
             ("band", "|i1"),

@@ -1,6 +1,7 @@
-"""Why accounts are scored: it decides what causes a change has, and which alerts may end.
+"""Triggers: why the engine scores accounts.
 
-Owns the four occasions. Used by `stream.engine.engine`, `stream.alerts.emission` and `stream.publishing.publisher`.
+Owns the four triggers. A trigger decides which causes a score change may have, and which alerts may end. Used by
+`stream.engine.engine` and `stream.alerts.emission`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ class Trigger(Enum):
     """What made the engine score accounts."""
 
     EVENTS = "events"
-    """Something came for these accounts."""
+    """Events or profiles of these accounts were applied."""
     TIME = "time"
-    """Time has passed, to a moment that need not be a border."""
-    BOUNDARY = "border"
-    """A border is being passed: scores are exact there, and what is held moves."""
-    CAUGHT_UP = "arrival"
-    """Catching up is over: what was held back is told if it is still true."""
+    """Time advanced, to a moment that need not be a window boundary, or a peer table came."""
+    BOUNDARY = "boundary"
+    """A window boundary passes: scores are exact there, and boundary state moves."""
+    CAUGHT_UP = "caught up"
+    """Catching up is over: changes and alerts that were not published are, if they hold now."""

@@ -88,7 +88,7 @@ class Retelling:
         for alert in of_accounts:
             place = places.get(index.get(alert.account_id, -1))
             if scored_batch is not None and place is not None:
-                engine.alerter.agree(alert, scored_batch, place, effects)
+                engine.alert_emitter.agree(alert, scored_batch, place, effects)
             elif alert.status == "firing":
                 _send(closed(alert, engine.as_of or 0), effects)
         for alert in silent:
@@ -136,14 +136,14 @@ def _words(alert: Alert) -> tuple[object, ...]:
 def _agree_operational(alert: Alert, engine: Engine, effects: Effects) -> None:
     """The same for an alert of a stalled source or a storm."""
     assert engine.as_of is not None
-    source, told, fires = alert.rule.removeprefix(STALLED), engine.idle_sources.told, alert.status == "firing"
-    if fires and source in engine.idle_sources.idle(engine.as_of):
+    source, told, fires = alert.rule.removeprefix(STALLED), engine.idle_source_alerts.open, alert.status == "firing"
+    if fires and source in engine.time.idle_since():
         told[source] = alert.starts_at
-    elif fires and source not in told and (alert.rule != STORM or not engine.alerter.storm.open):
+    elif fires and source not in told and (alert.rule != STORM or not engine.alert_emitter.storm.open):
         _send(closed(alert, engine.as_of), effects)
     elif not fires and source in told:
         told[source] = max(told[source], alert.ends_at or 0)
-        engine.idle_sources.say(source, None, effects)
+        engine.idle_source_alerts.emit_one(source, None, effects)
 
 
 def _send(alert: Alert, effects: Effects) -> None:

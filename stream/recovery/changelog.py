@@ -64,7 +64,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
             )
             for page in column.save()
         ]
-    values = accounts.save(rows, engine.as_of or 0, row_schema, engine.idle_sources.clocks)
+    values = accounts.save(rows, engine.as_of or 0, row_schema, engine.time.source_clocks)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
     tables, gone = engine.peers.to_save()
     records += [(_table_key(table.id), encode(table)) for table in tables]
@@ -122,16 +122,19 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
     moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
     as_of = max([*moments, state.get("as_of") or 0])
-    engine.watermarks.update(state.get("watermarks", {}))
-    engine.idle_sources.told.update(state.get("stalls", {}))
-    engine.alerter.storm.load(state.get("storm"))
+    saved_rows = [record for _, record, _ in rows.values() if len(record)]
+    engine.time.load(
+        lateness_ms=state.get("judged"),
+        watermarks=state.get("watermarks", {}),
+        source_clocks=_clocks(engine, saved_rows),
+    )
+    engine.idle_source_alerts.open.update(state.get("stalls", {}))
+    engine.alert_emitter.storm.load(state.get("storm"))
     if as_of:
-        found = [record for _, record, _ in rows.values() if len(record)]
-        engine.restart(as_of, _clocks(engine, found))
-        passed = [int(record["passed"].max()) for record in found if "passed" in (record.dtype.names or ())]
+        engine.restart(as_of)
+        passed = [int(record["passed"].max()) for record in saved_rows if "passed" in (record.dtype.names or ())]
         if max(passed, default=-1) >= 0:
             engine.accounts.alerts.restart(max(passed))
-    engine.lateness_time_ms = state.get("judged")
     accounts = engine.accounts
     for digest, (owners, record, profiles) in rows.items():
         places = accounts.index.adopt(owners)
@@ -207,20 +210,20 @@ def _describe_state(engine: Engine) -> bytes:
     settled = [[source, outcome, count] for (source, outcome), count in sorted(engine.settled.items())]
     state: dict[str, Any] = {
         "as_of": engine.as_of,
-        "judged": engine.lateness_time_ms,
+        "judged": engine.time.lateness_ms,
         "policy": engine.plan.label,
         "position": engine.position,
         "settled": settled,
-        "watermarks": engine.watermarks,
+        "watermarks": dict(engine.time.watermarks),
     }
     if engine.peers.taken:
         state["tables"] = engine.peers.taken
     if engine.peers.message is not None:
         state["peers"] = engine.peers.message.id
-    if engine.idle_sources.told:
-        state["stalls"] = engine.idle_sources.told
-    if engine.alerter.storm.since:
-        state["storm"] = engine.alerter.storm.saved()
+    if engine.idle_source_alerts.open:
+        state["stalls"] = engine.idle_source_alerts.open
+    if engine.alert_emitter.storm.since:
+        state["storm"] = engine.alert_emitter.storm.saved()
     return json.dumps(state).encode()
 
 

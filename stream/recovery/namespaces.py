@@ -219,9 +219,9 @@ def take_over(engine: Engine, told: Engine) -> None:
     for row, acknowledgements in theirs.acknowledgements.items():
         mine.acknowledgements[places[row]] = {**mine.acknowledgements.get(places[row], {}), **acknowledgements}
     engine.peers.taken = max(engine.peers.taken, told.peers.taken)
-    engine.alerter.storm.load(told.alerter.storm.saved())
-    engine.idle_sources.told.clear()
-    engine.idle_sources.told.update(told.idle_sources.told)
+    engine.alert_emitter.storm.load(told.alert_emitter.storm.saved())
+    engine.idle_source_alerts.open.clear()
+    engine.idle_source_alerts.open.update(told.idle_source_alerts.open)
     engine.rescore_without_publishing()
     alive = mine.alive()
     for flags in (mine.policy_changed, mine.changed, mine.score_pending, mine.dirty):

@@ -1,6 +1,6 @@
 """The digest of a policy names its state and its outputs: no renaming in the code may change it.
 
-The digests are those of version 0.1.0. Another one here means that all saved state would count as that of another policy.
+The digests are those of version 0.1.0. With another one all saved state would count as that of another policy.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, 
 
 def stalled_in(engine: Engine) -> set[tuple[str, str]]:
     """The alerts of stalled sources that are open."""
-    return {("", f"stalled:{source}") for source in engine.idle_sources.told}
+    return {("", f"stalled:{source}") for source in engine.idle_source_alerts.open}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_a_score_is_that_of_an_engine_that_was_given_no_more(history: list[Timed
 def assert_boundary(known: list[TimedEvent], plan: Plan, grid: Grid, track: Track, place: int) -> None:
     engine = Engine(plan)
     engine.step(batches_of(known, Counter()), Mode.HEAD, None)
-    engine.settle(int(grid.boundaries[place]))
+    engine.advance_to(int(grid.boundaries[place]))
     rows = engine.accounts.alive()
     seen = look(engine, rows, select_score(plan.policy))
     names = [engine.accounts.index.names[row] for row in rows.tolist()]

@@ -24,9 +24,9 @@ WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIEC
 @given(st.lists(WILD, max_size=6))
 def test_a_batch_is_its_records(values: list[bytes | None]) -> None:
     together = decode("engagement", values)
-    kept = list(range(len(values))) if together.kept is None else together.kept.tolist()
+    kept = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
     assert len(kept) == len(together.events)
-    found = dict(zip(kept, together.events, strict=True)) | {one.place: one[1:] for one in together.rejects}
+    found = dict(zip(kept, together.events, strict=True)) | {one.position: one[1:] for one in together.rejects}
     assert sorted(found) == list(range(len(values)))
     for place, value in enumerate(values):
         alone = decode("engagement", [value])
@@ -41,7 +41,7 @@ def test_what_is_refused_is_what_the_oracle_refuses(source: str, data: st.DataOb
     valid = moments().flatmap(lambda time_ms: events(source, "acme", time_ms, "1").flatmap(encoded))
     values = data.draw(st.lists(st.one_of(valid, valid, invalid_values(source)), max_size=5))
     decoded = decode(source, values)
-    kept = range(len(values)) if decoded.kept is None else decoded.kept.tolist()
+    kept = range(len(values)) if decoded.indexes is None else decoded.indexes.tolist()
     times = dict(zip(kept, times_ms(decoded.events).tolist(), strict=True))
     for place, value in enumerate(values):
         wanted, reason = oracle_says(source, value)
@@ -93,9 +93,9 @@ def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, .
 )
 def test_the_reason_is_named_and_neighbours_live(value: bytes | None, reason: str) -> None:
     decoded = decode("engagement", [GOOD, value, GOOD])
-    assert [(one.place, one.reason) for one in decoded.rejects] == [(1, reason)]
-    assert decoded.kept is not None
-    assert decoded.kept.tolist() == [0, 2]
+    assert [(one.position, one.reason) for one in decoded.rejects] == [(1, reason)]
+    assert decoded.indexes is not None
+    assert decoded.indexes.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e13", "-1", "NaN", '"1"', "true"])

@@ -78,5 +78,5 @@ def test_final_scores_in_every_mode_and_across_restarts(
         )
         if drive.engine.as_of is not None:
             later_ms = drive.engine.as_of + data.draw(st.sampled_from((DAY_MS // 2, 2 * DAY_MS, 5 * DAY_MS)))
-            drive.note(drive.engine.settle(later_ms))
+            drive.note(drive.engine.advance_to(later_ms))
             assert_same_scores(messages_of(drive.engine), final_scores_all(log, text, NOW_MS, later_ms), text)

@@ -36,7 +36,7 @@ def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], 
         places = [
             place[batch.source, offset]
             for batch in batches
-            for offset in (*batch.offsets.tolist(), *(reject.place for reject in batch.rejects))
+            for offset in (*batch.offsets.tolist(), *(reject.position for reject in batch.rejects))
         ]
         # Nothing is released before what precedes it, nor kept longer than it must.
         assert sorted(places) == list(range(released + 1, released + 1 + len(places)))

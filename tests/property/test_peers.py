@@ -210,7 +210,7 @@ class Company:
         for task in self.tasks:
             for account, value in task.told:
                 self.latest[account] = (task.number, value)
-                self.namespace.take(task.number, account, read_score(value))
+                self.namespace.apply(task.number, account, read_score(value))
             task.told.clear()
 
     def deliver(self, mode: Mode, stamp: int) -> None:
@@ -240,7 +240,7 @@ class Company:
         self.deliver(day.mode, 3)
         for task in (*self.tasks, self.alone):
             task.caught_up(day.mode)
-            task.note(task.engine.settle(midnight + 20 * HOUR_MS))
+            task.note(task.engine.advance_to(midnight + 20 * HOUR_MS))
         self.listen()
 
     def owner(self, task: PartitionTask, account: str) -> bool:

@@ -60,7 +60,7 @@ def test_a_parent_is_as_its_children_are(steps: list[tuple[str, str | None, floa
     rollup, latest, scored_batch = Rollup(), dict[str, ScoreMessage | None](), dict[str, RollupMessage | None]()
     for account, parent, value, arr, gone in steps:
         latest[account] = None if gone else message(account, parent, value, arr=arr)
-        for changed in rollup.take(account, latest[account]):
+        for changed in rollup.apply(account, latest[account]):
             scored_batch[changed] = rollup.message_of(changed)
     for parent in ("p", "q", "a"):
         expected = from_scratch(latest, parent)
@@ -77,12 +77,12 @@ def test_mean_worst_and_weighted_worked_by_hand() -> None:
     # 90 with ARR 1,000, 30 with 3,000, 60 without: mean 60; (90 x 1 + 30 x 3) / 4 = 45.
     rollup = Rollup()
     for account, value, band, arr in (("a", 90, "good", 1000), ("b", 30, "poor", 3000), ("c", 60, "good", None)):
-        assert rollup.take(account, message(account, "p", value, band, arr)) == {"p"}
+        assert rollup.apply(account, message(account, "p", value, band, arr)) == {"p"}
     found = rollup.message_of("p")
     assert found is not None
     score = found.scores["health"]
     assert (score.mean, score.weighted, score.worst, score.worst_account, score.worst_band) == (60, 45, 30, "b", "poor")
     assert (found.children, score.children, score.bands, found.as_of) == (3, 3, {"good": 2, "poor": 1}, 90)
-    assert rollup.take("b", message("b", "q", 30)) == {"p", "q"}
-    assert rollup.take("b", None) == {"q"}
+    assert rollup.apply("b", message("b", "q", 30)) == {"p", "q"}
+    assert rollup.apply("b", None) == {"q"}
     assert rollup.message_of("q") is None

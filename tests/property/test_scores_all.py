@@ -221,7 +221,7 @@ def test_when_all_sources_end_no_score_that_holds_gets_better(
     assert drive.engine.as_of is not None
     end_ms = drive.engine.as_of
     for later in days:
-        drive.engine.settle(end_ms + later * DAY_MS)
+        drive.engine.advance_to(end_ms + later * DAY_MS)
         for account, message in messages_of(drive.engine).items():
             value, was = message["scores"]["health"]["value"], before[account]["scores"]["health"]["value"]
             assert value <= was + 1e-9, (account, later)

@@ -72,8 +72,8 @@ def drive(data: st.DataObject, both: Both, steps: list[Cut]) -> None:
 
 
 def same_as_alone(both: Both, live: Alone, other: Alone) -> None:
-    assert [(x.scores, x.changes, x.alerts, x.dead, x.forwards, x.outcomes) for x in both.raw] == [
-        (x.scores, x.changes, x.alerts, x.dead, x.forwards, x.outcomes) for x in live.raw
+    assert [(x.scores, x.changes, x.alerts, x.dead_letters, x.forwards, x.outcomes) for x in both.raw] == [
+        (x.scores, x.changes, x.alerts, x.dead_letters, x.forwards, x.outcomes) for x in live.raw
     ]
     assert both.pair.live.settled == live.engine.settled
     assert both.pair.shadow is not None

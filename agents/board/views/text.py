@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.outputs import FactorChange
-from stream.explain.text import number, spoken
+from stream.explain.text import label_of, number
 
 TOLD = 3
 """So many factors of a move are told."""
@@ -42,7 +42,7 @@ def parts_words(parts: Sequence[tuple[str, float]]) -> str:
     """The factors that tell most, largest first: "support tickets -8, product usage -6"."""
     telling = [(measure, delta) for measure, delta in parts if abs(delta) >= TELLING]
     telling.sort(key=lambda part: (-abs(part[1]), part[0]))
-    return ", ".join(f"{spoken(measure)} {points(delta)}" for measure, delta in telling[:TOLD])
+    return ", ".join(f"{label_of(measure)} {points(delta)}" for measure, delta in telling[:TOLD])
 
 
 def move_words(delta: float, since: int, parts: Sequence[tuple[str, float]]) -> str:
@@ -64,7 +64,7 @@ def change_words(before: float, after: float, band: str, factors: Sequence[Facto
 def event_words(topic: str, event: Mapping[str, Any]) -> str:
     """What an input event was, in a few words; events of unknown form by their topic's name."""
     tell = _TITLES.get(topic)
-    return (tell(event) if tell else "").strip() or f"{spoken(topic.replace('-', ' '))} event"
+    return (tell(event) if tell else "").strip() or f"{label_of(topic.replace('-', ' '))} event"
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:
@@ -91,7 +91,7 @@ def _survey(event: Mapping[str, Any]) -> str:
 
 
 def _billing(event: Mapping[str, Any]) -> str:
-    words = spoken(_text(event, "kind"))
+    words = label_of(_text(event, "kind"))
     if event.get("amount"):
         words += f", {_text(event, 'amount')} {_text(event, 'currency')}".rstrip()
     if event.get("days_late"):
@@ -101,11 +101,11 @@ def _billing(event: Mapping[str, Any]) -> str:
 
 def _engagement(event: Mapping[str, Any]) -> str:
     who = _text(event, "user_id") or _text(event, "role")
-    return spoken(_text(event, "kind")) + (f" by {who}" if who else "")
+    return label_of(_text(event, "kind")) + (f" by {who}" if who else "")
 
 
 def _signal(event: Mapping[str, Any]) -> str:
-    return f"{spoken(_text(event, 'name'))} is {_text(event, 'value')}"
+    return f"{label_of(_text(event, 'name'))} is {_text(event, 'value')}"
 
 
 def _profile(event: Mapping[str, Any]) -> str:
@@ -122,7 +122,7 @@ def _control(event: Mapping[str, Any]) -> str:
         "clear_override": "override ended",
         "acknowledge": f"alert {_text(event, 'rule')} acknowledged",
         "snooze": f"alert {_text(event, 'rule')} snoozed",
-    }.get(kind, spoken(kind))
+    }.get(kind, label_of(kind))
     return words + (f", by {by}" if by else "")
 
 

@@ -182,7 +182,7 @@ class Run:
         self.steps.append(step)
         self.published.append(self.partition.step(step))
         for account, score in self.published[-1].get("scores", ()):
-            self.namespace.take(0, account, read_score(json.dumps(score).encode()))
+            self.namespace.apply(0, account, read_score(json.dumps(score).encode()))
         if message := self.namespace.due():
             stamp = message.as_of + DAY
             self.step(take=[self.events.raw("vitals-peers", "", stamp, encode(message).decode())])

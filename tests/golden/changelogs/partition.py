@@ -151,7 +151,7 @@ class Partition:
         published: Json = {topic: _messages(getattr(effects, topic)) for topic in topics}
         for topic, count in zip(TOLD_KEYS, (len(effects.alerts), len(effects.changes)), strict=True):
             self._published[topic] += count
-        published["dead"] = [[letter.offset, letter.reason] for letter in effects.dead]
+        published["dead"] = [[letter.offset, letter.reason] for letter in effects.dead_letters]
         published["forwards"] = [[forward.offset, forward.account] for forward in effects.forwards]
         published["outcomes"] = sorted([*what, count] for what, count in effects.outcomes.items() if count)
         return {name: value for name, value in published.items() if value}

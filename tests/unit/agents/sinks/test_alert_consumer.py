@@ -20,7 +20,7 @@ from agents.sinks.alert_consumer import COMMIT_ALL_S, Feed
 from agents.sinks.metrics import SinkTelemetry
 from schemas.outputs import Alert
 from schemas.topics import ALERTS
-from stream.consumers.notifications import News
+from stream.consumers.notifications import Notification
 from stream.consumers.progress import Position
 
 
@@ -69,7 +69,7 @@ class Broker:
     def committed(self, place: TopicPartition, *, metadata: bool) -> SimpleNamespace | None:
         assert metadata
         at = self.offsets.get(place.partition)
-        return None if at is None else SimpleNamespace(offset=at.offset, metadata=at.note)
+        return None if at is None else SimpleNamespace(offset=at.offset, metadata=at.metadata)
 
     def seek_to_beginning(self, *places: TopicPartition) -> None:
         self._at |= self.beginning_offsets(list(places))
@@ -123,7 +123,7 @@ class Taker:
         self.recalled: list[str] = []
         self._waiting: list[Any] = []
 
-    def offer(self, news: News, record: Any) -> bool:
+    def offer(self, news: Notification, record: Any) -> bool:
         self.told.append(news.alert.account_id)
         self._waiting.append(record)
         return True
@@ -135,7 +135,7 @@ class Taker:
             self._waiting.append(record)
         return self.keeps_refused
 
-    def recall(self, news: News, stamp_ms: int) -> None:
+    def recall(self, news: Notification, stamp_ms: int) -> None:
         assert stamp_ms == 0
         self.recalled.append(news.alert.account_id)
 

@@ -77,12 +77,12 @@ class Play:
     def offer(self, *alerts: Alert) -> list[bool]:
         found = []
         for one in alerts:
-            news = self.book.take(one)
+            news = self.book.apply(one)
             found.append(news is not None and self.sink.offer(news, one.id))
         return found
 
     def recall(self, one: Alert, age_s: float = 0) -> None:
-        news = self.book.take(one)
+        news = self.book.apply(one)
         assert news is not None
         self.sink.recall(news, int(NOW_MS + 10 * MINUTE_MS - age_s * 1000))
 

@@ -20,7 +20,7 @@ from agents.sinks.run import build_webhook
 from agents.sinks.webhook import Parcel, WebhookSink, dead_letter
 from schemas.codecs import encode
 from schemas.outputs import Alert
-from stream.consumers.notifications import News
+from stream.consumers.notifications import Notification
 
 
 class Letters:
@@ -57,7 +57,7 @@ class Play:
     def offer(self, *offsets: int) -> None:
         for offset in offsets:
             alert = Alert(f"f{offset}", "p", f"a{offset}", "low", "info", "firing", 1, None, None, "s", {}, {})
-            assert self.sink.offer(News("firing", alert, alert, quiet=False), record(offset, encode(alert)))
+            assert self.sink.offer(Notification("firing", alert, alert, quiet=False), record(offset, encode(alert)))
 
     def until(self, holds: Callable[[], bool]) -> list[int]:
         done: list[int] = []

@@ -21,7 +21,7 @@ from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.notification_text import LONGEST_TITLE, account_link, escaped, notice, plain
 from agents.sinks.notify import NotifySink, Receiver
 from schemas.outputs import Alert
-from stream.consumers.notifications import News, OpenAlerts
+from stream.consumers.notifications import Notification, OpenAlerts
 
 BOARD = "https://board.example"
 HOSTILE = [
@@ -63,8 +63,8 @@ def alert(**more: Any) -> Alert:
     return Alert(**{**given, **more})
 
 
-def fresh(one: Alert) -> News:
-    news = OpenAlerts().take(one)
+def fresh(one: Alert) -> Notification:
+    news = OpenAlerts().apply(one)
     assert news is not None
     return news
 
@@ -100,8 +100,8 @@ def test_a_notice_says_score_change_reason_action_owner_and_where_to_look() -> N
 
 def test_a_resolve_says_until_when_and_asks_for_nothing() -> None:
     book = OpenAlerts()
-    book.take(alert())
-    news = book.take(alert(id="r1", status="resolved", ends_at=1_700_000_600_000))
+    book.apply(alert())
+    news = book.apply(alert(id="r1", status="resolved", ends_at=1_700_000_600_000))
     assert news is not None
     told = notice(news, None)
     assert told.title.startswith("[resolved] ")
@@ -282,7 +282,7 @@ def offered(sink: NotifySink, *alerts: Alert) -> list[bool]:
     book = OpenAlerts()
     found = []
     for at, one in enumerate(alerts):
-        news = book.take(one)
+        news = book.apply(one)
         found.append(news is not None and sink.offer(news, Place(at)))
     return found
 

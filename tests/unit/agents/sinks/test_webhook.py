@@ -49,7 +49,7 @@ def test_a_secret_that_is_none_is_refused_and_not_told(text: str) -> None:
 
 def test_the_body_holds_the_record_as_it_is_in_the_topic() -> None:
     alert = Alert("f1", "p1", "a/b", "low", "info", "firing", 1_700_000_000_123, None, None, "s", {}, {})
-    news = OpenAlerts().take(alert)
+    news = OpenAlerts().apply(alert)
     assert news is not None
     value = encode(alert)
     body = json.loads(payload(news, value, "https://board.example/x/"))

@@ -70,7 +70,7 @@ def test_an_alert_that_was_over_within_a_step_of_the_next_life_is_closed() -> No
     scenario.use(1.3, 8)
     assert scenario.catch_up() == [("resolved", 1.3)]
     assert scenario.drive.alerts[-1].summary == "acme: r is over"
-    assert not scenario.drive.engine.alerter._accounts.alerts.phase.any()
+    assert not scenario.drive.engine.alert_emitter._accounts.alerts.phase.any()
 
 
 def test_an_alert_that_is_open_again_within_a_step_of_the_next_life_is_told() -> None:

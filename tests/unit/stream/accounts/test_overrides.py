@@ -55,7 +55,7 @@ class World:
         event = {"id": f"{source}-{offset}", "account_id": "a", **fields}
         decoded = decode(source, [json.dumps(event).encode()])
         places = np.array([offset] if decoded.events else [], dtype=np.int64)
-        rejects = [reject._replace(place=offset) for reject in decoded.rejects]
+        rejects = [reject._replace(position=offset) for reject in decoded.rejects]
         batch = Batch(source, places, np.full(len(places), START), decoded.events, offset + 1, rejects)
         return self.note(self.engine.step([batch], Mode.HEAD, None))
 
@@ -153,6 +153,6 @@ def test_a_row_keeps_profile_and_override_side_by_side(world: World) -> None:
 
 def test_what_lacks_a_reason_or_an_end_and_erasing_are_refused(world: World) -> None:
     for fields in ({"reason": None}, {"expires_at": None}, {"band": "good"}):
-        assert [letter.reason for letter in world.override(START + 2, **fields).dead] == ["invalid_field"]
-    letters = world.send("controls", time=START + 3, kind="erase").dead
+        assert [letter.reason for letter in world.override(START + 2, **fields).dead_letters] == ["invalid_field"]
+    letters = world.send("controls", time=START + 3, kind="erase").dead_letters
     assert [letter.message for letter in letters] == ["controls: erasing an account is not supported yet"]

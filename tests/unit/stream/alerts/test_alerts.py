@@ -1,4 +1,4 @@
-"""Alert rules by worked examples: one account, a few events, every firing and ending with its day."""
+"""Alert rules by worked examples: one account, a few events, every firing and resolving with its day."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.driving.alert_histories import DAY, POLICY, START, Scenario, daily, r
 from tests.driving.engine import plan_of
 
 
-def test_below_fires_and_ends_at_once() -> None:
+def test_below_fires_and_resolves_between_boundaries() -> None:
     scenario = Scenario(rule("when = { below = 40 }"), window="2d")
     daily(scenario, 4, 0, 3)
     scenario.pass_to(3)
@@ -20,12 +20,12 @@ def test_below_fires_and_ends_at_once() -> None:
     assert [alert.score for alert in scenario.drive.alerts] == [0.0, 40.0]
 
 
-def test_clear_keeps_an_alert_open_until_the_score_is_well_again() -> None:
+def test_clear_keeps_an_alert_open_until_its_level_is_reached_at_a_boundary() -> None:
     scenario = Scenario(rule("when = { below = 40 }\nclear = 60"), window="2d")
     daily(scenario, 3, 2, 3, 3)
     scenario.pass_to(4)
-    # 30 at once; at midnight 1 30, so it is held; 50 on day 1; 20 at midnight 2; 50 on day 2, 30 at midnight 3; 60 on
-    # day 3, but a rule with memory ends at borders only, and at midnight 4 it is 30 again.
+    # 30 on day 0; at midnight 1 30, so it stays open; 50 on day 1; 20 at midnight 2; 50 on day 2, 30 at midnight 3; 60
+    # on day 3, but a rule with `clear` is resolved at boundaries only, and at midnight 4 it is 30 again.
     assert scenario.published == [("firing", "r", 0.5)]
     scenario = Scenario(rule("when = { below = 40 }\nclear = 60"), window="2d")
     daily(scenario, 3, 5, 6)
@@ -35,7 +35,7 @@ def test_clear_keeps_an_alert_open_until_the_score_is_well_again() -> None:
     )
 
 
-def test_for_waits_at_boundaries() -> None:
+def test_for_fires_when_the_condition_held_at_every_boundary_of_its_time() -> None:
     scenario = Scenario(rule('when = { below = 40 }\nfor = "2d"'), window="2d")
     daily(scenario, 3, 3, 4, 3, 3, 3)
     scenario.pass_to(6)
@@ -43,34 +43,34 @@ def test_for_waits_at_boundaries() -> None:
     assert scenario.published == [("firing", "r", 6.0)]
 
 
-def test_a_cooldown_holds_back_what_fires_again_too_soon() -> None:
+def test_cooldown_delays_the_next_firing() -> None:
     scenario = Scenario(rule('when = { below = 40 }\ncooldown = "3d"'), window="2d")
     daily(scenario, 3, 5, 3, 3, 3, 3)
     scenario.pass_to(5.25)
-    # It ends at midnight 2 (50); from then on 3 days: on day 3 (60 by day, 30 at midnights 3 and 4) it may not fire, at
-    # midnight 5 it may.
+    # It is resolved at midnight 2 (50). For 3 days from then it may not fire: on day 3 (60 by day, 30 at midnights 3
+    # and 4) it does not, at midnight 5 it does.
     assert scenario.published == [("firing", "r", 0.5), ("resolved", "r", 2.0), ("firing", "r", 5.0)]
 
 
-def test_no_more_firings_a_day_than_allowed() -> None:
-    """Hour borders: a window of an hour makes the score the uses of this hour."""
+def test_max_per_day_limits_firings() -> None:
+    """Hourly boundaries: a window of an hour makes the score the uses of this hour."""
     scenario = Scenario(rule("when = { below = 40 }\nmax_per_day = 2"), window="2h")
     for hour, count in enumerate((3, 5, 3, 5, 3, 5)):
         scenario.drive.take([scenario.record((hour + 0.5) / 24) for _ in range(count)])
     scenario.pass_to(6 / 24)
     hours = [(status, round(day * 24, 3)) for status, _, day in scenario.published]
-    # By the hour (borders): 30 at 1, 50 at 2, 30 at 3, 50 at 4, 30 at 5: the third time is once too often.
+    # At the boundaries of hours: 30 at 1, 50 at 2, 30 at 3, 50 at 4, 30 at 5: the third firing is over the limit.
     assert hours == [("firing", 0.5), ("resolved", 2.0), ("firing", 3.0), ("resolved", 4.0)]
 
 
-def test_a_band_is_entered_and_left() -> None:
+def test_band_fires_in_its_band_only() -> None:
     scenario = Scenario(rule('when = { band = "poor" }'), window="2d")
     daily(scenario, 3, 0, 2)
     scenario.pass_to(3)
     assert scenario.published == [("firing", "r", 2.0)], "30 is fair; nothing at midnight 2; 20 on day 2 is poor, too"
 
 
-def test_left_fires_when_a_band_is_left_and_ends_on_return() -> None:
+def test_left_fires_when_the_band_is_left_and_resolves_on_return() -> None:
     scenario = Scenario(rule('when = { left = "good" }'), window="2d")
     daily(scenario, 3, 6, 2, 6)
     scenario.pass_to(4)
@@ -87,17 +87,17 @@ def test_left_fires_at_once_between_boundaries() -> None:
 
 
 @pytest.mark.parametrize(("window", "fires"), [("3d", 4.0), ("1d", None)])
-def test_a_drop_is_seen_against_the_boundaries_before(window: str, fires: float | None) -> None:
+def test_drop_compares_with_the_boundaries_in_its_window(window: str, fires: float | None) -> None:
     scenario = Scenario(rule(f'when = {{ drop = 30, within = "{window}" }}'), window="2d")
     daily(scenario, 7, 6, 5, 4)
     scenario.pass_to(4)
-    # Midnights: 70, 60, 50, 40. On the fourth, 70 is three borders back.
+    # Midnights: 70, 60, 50, 40. On the fourth, 70 is three boundaries back.
     expected = [] if fires is None else [("firing", "r", fires)]
     assert scenario.published == expected
 
 
-def test_a_drop_fires_at_once_and_tells_how_far() -> None:
-    """Tickets make it fall between borders: nothing else takes points by an event."""
+def test_drop_fires_between_boundaries_with_the_points_in_its_summary() -> None:
+    """Tickets lower the score between boundaries: no other event takes points."""
     scenario = Scenario(rule('when = { drop = 30, within = "3d" }') + MADE_OF_TICKETS, window="2d")
     scenario.take(0.5, "support-tickets", id="t0")
     scenario.pass_to(1)
@@ -109,7 +109,7 @@ def test_a_drop_fires_at_once_and_tells_how_far() -> None:
 MADE_OF_TICKETS = "[scores.health.weights]\ntickets = 1\nusage = 0\n"
 
 
-def test_a_measure_at_poor() -> None:
+def test_measure_fires_below_its_points() -> None:
     scenario = Scenario(rule('when = { measure = "tickets", points_below = 80 }'), window="2d")
     for _ in range(3):
         scenario.take(0.5, "support-tickets")
@@ -119,21 +119,21 @@ def test_a_measure_at_poor() -> None:
     assert scenario.published[1:] == [("resolved", "r", 1.0)]
 
 
-def test_a_forecast_fires_before_the_band_is_there() -> None:
+def test_forecast_fires_before_the_band_is_entered() -> None:
     scenario = Scenario(rule('when = { forecast = "fair", within = "3d" }'), window="5d")
     daily(scenario, 4, 2, 2)
     scenario.pass_to(4)
     # At midnight 3 it is 80 and good. Without events the 4 of day 0 leave at midnight 5, and 40 is fair: at midnight 2
-    # the way is 60, 60 and at 5 only 20, within 3 days; at midnight 4, 5 is a day away.
+    # the forecast is 60, 60 and at 5 only 20, within 3 days; at midnight 4, 5 is a day away.
     assert scenario.published == [("firing", "r", 2.0)]
     assert "turns fair on" in scenario.drive.alerts[0].summary
     scenario.pass_to(5)
     assert scenario.published[1:] == [("resolved", "r", 5.0)], (
-        "it has turned: the band's own rule is the one to speak now"
+        "in the band the forecast is over: from here a rule on the band fires"
     )
 
 
-def test_silence_of_an_account() -> None:
+def test_silent_fires_after_its_days_without_events() -> None:
     scenario = Scenario(rule('when = { silent = "product-usage", within = "3d" }'), window="2d")
     scenario.use(0.5, 4)
     scenario.pass_to(2)
@@ -145,13 +145,13 @@ def test_silence_of_an_account() -> None:
     assert scenario.published[1:] == [("resolved", "r", 3.5)]
 
 
-def test_a_stalled_source_is_no_silence() -> None:
+def test_idle_source_fires_for_the_source_and_not_for_silent_accounts() -> None:
     rules = rule('when = { silent = "product-usage", within = "3d" }') + '[sources.product-usage]\nstall_after = "1d"\n'
     scenario = Scenario(rules, window="2d", partition=7)
     scenario.use(0.5, 4)
     scenario.use(0.5, 6, account="other")
     scenario.pass_to(9)
-    # From day 1.5 on, nothing has come of anybody: the clock of the source stands, and scores are held as of then.
+    # From day 1.5 on, no event of any account has come: the clock of the source and its measures stand still.
     assert scenario.published == [("firing", "stalled:product-usage", 1.5)]
     alert = scenario.drive.alerts[0]
     assert (alert.account_id, alert.score, alert.labels["partition"]) == ("", None, "7")
@@ -168,7 +168,7 @@ def test_a_stalled_source_is_no_silence() -> None:
     assert scenario.published[2:] == [("firing", "r", 10.0)], "now it is acme alone that is silent"
 
 
-def test_acknowledged_and_snoozed_alerts() -> None:
+def test_acknowledgement_and_snooze_are_published_with_the_open_alert() -> None:
     scenario = Scenario(rule("when = { below = 40 }"), window="9d")
     scenario.drive.take([scenario.record(0.5) for _ in range(3)])
     scenario.take(0.6, "controls", kind="acknowledge", rule="r", by="ann")
@@ -177,15 +177,15 @@ def test_acknowledged_and_snoozed_alerts() -> None:
     scenario.pass_to(2)
     scenario.restart()
     scenario.pass_to(4)
-    told = [
+    published = [
         (a.status, a.acknowledged_by, a.snoozed_until and (a.snoozed_until - START) / DAY)
         for a in scenario.drive.alerts
     ]
-    assert told == [
+    assert published == [
         ("firing", None, None),
         ("firing", "ann", None),
         ("firing", "ann", 3.0),
-        ("firing", "ann", None),  # the snooze is over, the acknowledgement stands
+        ("firing", "ann", None),  # the snooze is over, the acknowledgement still applies
     ]
     assert len({alert.fingerprint for alert in scenario.drive.alerts}) == 1
     assert len({alert.id for alert in scenario.drive.alerts}) == 4
@@ -194,7 +194,7 @@ def test_acknowledged_and_snoozed_alerts() -> None:
     assert not scenario.drive.engine.accounts.acknowledgements
 
 
-def test_an_acknowledgement_of_nothing_open_is_forgotten() -> None:
+def test_acknowledgement_without_an_open_alert_is_discarded() -> None:
     scenario = Scenario(rule("when = { below = 40 }"), window="2d")
     scenario.use(0.5, 1)
     scenario.drive.take([scenario.record(0.55) for _ in range(3)])
@@ -205,7 +205,7 @@ def test_an_acknowledgement_of_nothing_open_is_forgotten() -> None:
     assert scenario.drive.alerts[-1].acknowledged_at is None
 
 
-def test_a_flap_is_counted() -> None:
+def test_flap_is_counted() -> None:
     scenario = Scenario(rule("when = { below = 40 }"), window="2h")
     for hour, count in enumerate((3, 5, 3)):
         scenario.drive.take([scenario.record((hour + 0.5) / 24) for _ in range(count)])
@@ -219,11 +219,11 @@ def test_a_flap_is_counted() -> None:
     ]
 
 
-def test_a_storm_is_one_digest() -> None:
+def test_storm_fires_one_digest_and_marks_its_members() -> None:
     storms = "[storms]\nshare = 0.5\nleast = 4\n"
     scenario = Scenario(rule("when = { below = 40 }") + storms, window="2d", partition=0)
-    for at in range(8):
-        scenario.drive.take([scenario.record(0.5 + at / 100, account=f"a{at}") for _ in range(5)])
+    for number in range(8):
+        scenario.drive.take([scenario.record(0.5 + number / 100, account=f"a{number}") for _ in range(5)])
     scenario.pass_to(2)
     # All fall to nothing at the same midnight.
     digests = [alert for alert in scenario.drive.alerts if alert.rule == "storm"]
@@ -237,10 +237,12 @@ def test_a_storm_is_one_digest() -> None:
     assert [alert.status for alert in scenario.drive.alerts if alert.rule == "storm"] == ["firing", "resolved"]
     scenario.drive.take([scenario.record(3.5, account="a0") for _ in range(9)])
     assert scenario.drive.alerts[-1].status == "resolved"
-    assert scenario.drive.alerts[-1].digest == digests[0].fingerprint, "who left it out when it fired leaves it out now"
+    assert scenario.drive.alerts[-1].digest == digests[0].fingerprint, (
+        "the resolved record is a member of the digest like the firing one"
+    )
 
 
-def test_alerts_of_rules_that_a_new_policy_lacks_are_resolved() -> None:
+def test_open_alert_of_a_removed_rule_is_resolved() -> None:
     scenario = Scenario(rule("when = { below = 40 }"), window="9d")
     scenario.drive.take([scenario.record(0.5) for _ in range(3)])
     scenario.restart(plan_of(POLICY.format(rules="", window="9d")))
@@ -249,7 +251,7 @@ def test_alerts_of_rules_that_a_new_policy_lacks_are_resolved() -> None:
     assert (last.status, last.rule, last.fingerprint) == ("resolved", "r", scenario.drive.alerts[0].fingerprint)
 
 
-def test_an_outlook_tells_the_next_change_of_band() -> None:
+def test_outlook_has_the_next_change_of_band() -> None:
     text = POLICY.replace("min_change = 1\n", 'min_change = 1\noutlook = "3d"\n')
     scenario = Scenario("", window="5d", policy=text)
     for day, count, expected in ((0, 4, None), (1, 2, (5.0, "poor", 20)), (2, 2, (5.0, "fair", 40))):
@@ -270,13 +272,13 @@ def outlook_of(scenario: Scenario) -> tuple[float, str, float] | None:
     return None if turn is None else ((turn.at - START) / DAY, turn.band, turn.score)
 
 
-def test_catching_up_is_not_news() -> None:
+def test_alert_that_fired_and_resolved_while_catching_up_is_not_published() -> None:
     scenario = Scenario(rule('when = { below = 40 }\nfor = "1d"') + rule("when = { below = 20 }", "low"), window="2d")
     scenario.drive.turn_to(Mode.CONFLATED)
     daily(scenario, 3, 3, 5, 3, 3)
     scenario.drive.take([scenario.record(5.5) for _ in range(3)])
     assert scenario.published == []
     scenario.drive.turn_to(Mode.HEAD)
-    # Midnights 1, 2: 30, it would have fired at 2 and ended at 3; 4, 5: 30 again, so that it holds now.
+    # Midnights 1, 2: 30, it would have fired at 2 and been resolved at 3; 4, 5: 30 again, so it fires now.
     assert scenario.published == [("firing", "r", 5.5)]
     assert isinstance(scenario.drive.alerts[0], Alert)

@@ -1,49 +1,49 @@
-"""Whose turn it is: order in a line, none waits for another line's failures, pauses that double."""
+"""Queues: order within a queue, no queue waits for another's failures, pauses double."""
 
 from __future__ import annotations
 
 import pytest
 
-from stream.consumers.queues import Lines, pause_s
+from stream.consumers.queues import Queues, pause_s
 
 
-def test_a_line_goes_on_only_when_its_head_is_done() -> None:
-    lines: Lines[str] = Lines()
-    for thing in ("a1", "a2"):
-        lines.put("a", thing, 0)
-    assert lines.start(0) == ("a", "a1")
-    assert lines.start(0) is None
-    lines.done("a", 1)
-    assert lines.start(1) == ("a", "a2")
-    lines.done("a", 2)
-    assert (lines.start(2), lines.due_in(2)) == (None, None)
+def test_next_item_starts_only_when_the_head_is_done() -> None:
+    queues: Queues[str] = Queues()
+    for item in ("a1", "a2"):
+        queues.put("a", item, 0)
+    assert queues.start(0) == ("a", "a1")
+    assert queues.start(0) is None
+    queues.done("a", 1)
+    assert queues.start(1) == ("a", "a2")
+    queues.done("a", 2)
+    assert (queues.start(2), queues.due_in(2)) == (None, None)
 
 
-def test_a_line_that_fails_holds_up_no_other() -> None:
-    lines: Lines[str] = Lines()
-    lines.put("a", "a1", 0)
-    assert lines.start(0) == ("a", "a1")
-    lines.again("a", 10)
-    lines.put("b", "b1", 1)
-    lines.put("a", "a2", 1)
-    assert lines.start(1) == ("b", "b1")
-    assert lines.start(1) is None
-    assert lines.due_in(4) == 6
-    assert lines.start(10) == ("a", "a1")
-    assert (lines.tries("a"), lines.tried_for("a", 12)) == (2, 12)
-    lines.done("a", 12)
-    assert lines.start(12) == ("a", "a2")
-    assert (lines.tries("a"), lines.tried_for("a", 12)) == (1, 0)
+def test_failing_queue_holds_up_no_other() -> None:
+    queues: Queues[str] = Queues()
+    queues.put("a", "a1", 0)
+    assert queues.start(0) == ("a", "a1")
+    queues.retry("a", 10)
+    queues.put("b", "b1", 1)
+    queues.put("a", "a2", 1)
+    assert queues.start(1) == ("b", "b1")
+    assert queues.start(1) is None
+    assert queues.due_in(4) == 6
+    assert queues.start(10) == ("a", "a1")
+    assert (queues.tries("a"), queues.tried_for("a", 12)) == (2, 12)
+    queues.done("a", 12)
+    assert queues.start(12) == ("a", "a2")
+    assert (queues.tries("a"), queues.tried_for("a", 12)) == (1, 0)
 
 
-def test_what_is_put_in_while_its_line_is_under_way_waits_for_its_turn() -> None:
-    lines: Lines[str] = Lines()
-    lines.put("a", "a1", 0)
-    assert lines.start(0) == ("a", "a1")
-    lines.put("a", "a2", 0)
-    assert lines.start(5) is None
-    lines.done("a", 6)
-    assert lines.start(6) == ("a", "a2")
+def test_item_put_while_the_head_is_tried_waits() -> None:
+    queues: Queues[str] = Queues()
+    queues.put("a", "a1", 0)
+    assert queues.start(0) == ("a", "a1")
+    queues.put("a", "a2", 0)
+    assert queues.start(5) is None
+    queues.done("a", 6)
+    assert queues.start(6) == ("a", "a2")
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,5 @@ def test_what_is_put_in_while_its_line_is_under_way_waits_for_its_turn() -> None
         (10**6, 0.5, 225.0),
     ],
 )
-def test_pauses_double_up_to_the_longest_and_half_of_one_is_chance(tries: int, chance: float, expected: float) -> None:
+def test_pauses_double_up_to_the_longest_and_half_of_each_is_chance(tries: int, chance: float, expected: float) -> None:
     assert pause_s(tries, 300, chance) == expected

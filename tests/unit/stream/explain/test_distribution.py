@@ -1,4 +1,4 @@
-"""How a policy spreads accounts: figures worked out by hand, and each warning."""
+"""Distribution of scores and measures: figures worked out by hand, and each warning."""
 
 from __future__ import annotations
 
@@ -47,20 +47,25 @@ def distribution(*accounts: tuple[float, float, float]) -> Distribution:
     return distribution_of(selected, reading(PLAN, selected, scored))
 
 
-def of(found: Distribution, measure: str) -> MeasureDistribution:
-    return next(one for one in found.measures if one.measure == measure)
+def measure_of(result: Distribution, name: str) -> MeasureDistribution:
+    return next(measure for measure in result.measures if measure.measure == name)
 
 
 def test_scores_bands_and_quartiles() -> None:
     # nps is missing, so scores are (people + level) / 2: 0, 25, 60, 100.
-    found = distribution((0, 0, NAN), (5, 0, NAN), (7, 1, NAN), (10, 2, NAN))
-    assert found.accounts == 4
-    assert found.scores is not None
-    assert (found.scores.min, found.scores.median, found.scores.max) == (0, 42.5, 100)
-    assert (found.scores.q1, found.scores.q3) == (18.75, 70)
-    assert [(one.from_, one.accounts) for one in found.histogram if one.accounts] == [(0, 1), (20, 1), (60, 1), (90, 1)]
-    assert [one.to for one in found.histogram] == list(range(10, 101, 10))
-    assert [(one.band, one.accounts, one.share) for one in found.bands] == [
+    result = distribution((0, 0, NAN), (5, 0, NAN), (7, 1, NAN), (10, 2, NAN))
+    assert result.accounts == 4
+    assert result.scores is not None
+    assert (result.scores.min, result.scores.median, result.scores.max) == (0, 42.5, 100)
+    assert (result.scores.q1, result.scores.q3) == (18.75, 70)
+    assert [(bin_.from_, bin_.accounts) for bin_ in result.histogram if bin_.accounts] == [
+        (0, 1),
+        (20, 1),
+        (60, 1),
+        (90, 1),
+    ]
+    assert [bin_.to for bin_ in result.histogram] == list(range(10, 101, 10))
+    assert [(band.band, band.accounts, band.share) for band in result.bands] == [
         ("top", 1, 0.25),
         ("good", 1, 0.25),
         ("poor", 2, 0.5),
@@ -68,16 +73,16 @@ def test_scores_bands_and_quartiles() -> None:
 
 
 def test_shares_and_values_of_a_measure() -> None:
-    found = distribution((0, 0, NAN), (5, 0, 8), (20, 1, 9), (10, 2, NAN))
-    people = of(found, "people")
+    result = distribution((0, 0, NAN), (5, 0, 8), (20, 1, 9), (10, 2, NAN))
+    people = measure_of(result, "people")
     assert (people.missing, people.at_zero, people.at_hundred) == (0, 0.25, 0.5)
     assert people.values is not None
     assert (people.values.min, people.values.median, people.values.max) == (0, 7.5, 20)
-    nps = of(found, "nps")
+    nps = measure_of(result, "nps")
     assert (nps.missing, nps.at_zero, nps.at_hundred) == (0.5, 0, 0)
     assert nps.values is not None
     assert (nps.values.q1, nps.values.q3) == (8.25, 8.75)
-    assert found.warnings == []
+    assert result.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -98,16 +103,18 @@ def test_shares_and_values_of_a_measure() -> None:
         ([(3, 0, 1), (4, 1, 2)], "band good (from 60): no account is in it"),
     ],
 )
-def test_what_does_not_tell_accounts_apart_is_named(accounts: list[tuple[float, float, float]], warning: str) -> None:
-    assert [told for told in distribution(*accounts).warnings if told.startswith(warning)]
+def test_measure_that_does_not_discriminate_gives_a_warning(
+    accounts: list[tuple[float, float, float]], warning: str
+) -> None:
+    assert [text for text in distribution(*accounts).warnings if text.startswith(warning)]
 
 
-def test_a_policy_that_tells_accounts_apart_has_no_warning() -> None:
+def test_policy_that_discriminates_gives_no_warning() -> None:
     assert distribution((1, 0, 1), (7, 1, 8), (9.5, 2, 9.5)).warnings == []
 
 
-def test_one_account_does_not_vary_from_itself_and_none_has_no_figures() -> None:
-    assert [told for told in distribution((3, 1, 5)).warnings if "varies" in told or "clamped" in told] == []
-    found = distribution()
-    assert (found.accounts, found.scores, found.warnings) == (0, None, [])
-    assert {one.values for one in found.measures} == {None}
+def test_one_account_gives_no_warning_of_variation_and_none_gives_no_figures() -> None:
+    assert [text for text in distribution((3, 1, 5)).warnings if "varies" in text or "clamped" in text] == []
+    result = distribution()
+    assert (result.accounts, result.scores, result.warnings) == (0, None, [])
+    assert {measure.values for measure in result.measures} == {None}

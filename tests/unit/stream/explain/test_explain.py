@@ -1,4 +1,4 @@
-"""Explanations: what costs most, and the nearest change that alone is enough."""
+"""Explanations: factors by what they cost, and the nearest change that alone lifts a band."""
 
 from __future__ import annotations
 
@@ -45,61 +45,61 @@ def policy() -> Policy:
 
 
 def message(policy: Policy, *parts: tuple[float | None, float | None]) -> ScoreMessage:
-    given = [measure.weight or 0.0 for measure in policy.measures]
-    total = sum(weight for weight, (_, points) in zip(given, parts, strict=True) if points is not None)
+    weights = [measure.weight or 0.0 for measure in policy.measures]
+    total = sum(weight for weight, (_, points) in zip(weights, parts, strict=True) if points is not None)
     factors = []
-    for measure, own, (value, points) in zip(policy.measures, given, parts, strict=True):
-        weight = 0.0 if points is None else own / total
+    for measure, nominal, (value, points) in zip(policy.measures, weights, parts, strict=True):
+        weight = 0.0 if points is None else nominal / total
         factors.append(Factor(measure.name, value, points, weight, weight * (points or 0.0)))
     score = sum(factor.contribution for factor in factors)
     band = max((band for band in policy.score.bands if band.from_ <= score), key=lambda band: band.from_)
     return ScoreMessage("a", 0, 1, "p@1", None, {"health": ScoreValue(score, band.name, factors)})
 
 
-def test_factors_come_by_what_they_cost(policy: Policy) -> None:
-    told = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
-    assert [factor.measure for factor in told.factors] == ["people", "urgent", "nps"]
-    assert told.value == pytest.approx(20)
-    assert (told.band, told.next_band) == ("poor", "fair")
-    assert told.missing_points == pytest.approx(20)
+def test_factors_are_sorted_by_cost(policy: Policy) -> None:
+    explanation = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
+    assert [factor.measure for factor in explanation.factors] == ["people", "urgent", "nps"]
+    assert explanation.value == pytest.approx(20)
+    assert (explanation.band, explanation.next_band) == ("poor", "fair")
+    assert explanation.missing_points == pytest.approx(20)
 
 
-def test_each_lift_is_enough_and_the_nearest(policy: Policy) -> None:
-    told = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
-    lifts = {lift.measure: lift for lift in told.lifts}
+def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Policy) -> None:
+    explanation = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
+    lifts = {lift.measure: lift for lift in explanation.lifts}
     assert lifts["people"].needed == pytest.approx(6)
     # 67 points are wanted: the tier of 50 is not enough. NPS would have to give 150: it is left out.
     assert (lifts["urgent"].value, lifts["urgent"].needed) == (0.6, 0)
     assert set(lifts) == {"people", "urgent"}
     by_name = {measure.name: measure for measure in policy.measures}
-    for factor in told.factors:
+    for factor in explanation.factors:
         if factor.measure in lifts:
             needed = np.array([lifts[factor.measure].needed])
             normaliser = by_name[factor.measure].normaliser
             assert normaliser is not None
             (points,) = normaliser.points(needed)
-            assert told.value + factor.weight * (points - factor.points) >= 40 - 1e-9
+            assert explanation.value + factor.weight * (points - factor.points) >= 40 - 1e-9
 
 
-def test_of_several_tiers_that_are_enough_the_nearest_is_told(policy: Policy) -> None:
-    told = explain_message(message(policy, (5.5, 55), (0.6, 0), (7, 50)), select_score(policy))
-    lifts = {lift.measure: lift.needed for lift in told.lifts}
+def test_lift_names_the_nearest_of_several_sufficient_tiers(policy: Policy) -> None:
+    explanation = explain_message(message(policy, (5.5, 55), (0.6, 0), (7, 50)), select_score(policy))
+    lifts = {lift.measure: lift.needed for lift in explanation.lifts}
     assert lifts["urgent"] == 0.1
 
 
-def test_a_measure_without_data_costs_nothing_and_lifts_nothing(policy: Policy) -> None:
-    told = explain_message(message(policy, (2, 20), (None, None), (7, 50)), select_score(policy))
-    assert told.factors[-1].measure == "urgent"
-    assert "urgent" not in {lift.measure for lift in told.lifts}
+def test_measure_without_data_has_no_cost_and_no_lift(policy: Policy) -> None:
+    explanation = explain_message(message(policy, (2, 20), (None, None), (7, 50)), select_score(policy))
+    assert explanation.factors[-1].measure == "urgent"
+    assert "urgent" not in {lift.measure for lift in explanation.lifts}
 
 
-def test_the_best_band_needs_nothing(policy: Policy) -> None:
-    told = explain_message(message(policy, (10, 100), (0, 100), (9, 100)), select_score(policy))
-    assert (told.next_band, told.missing_points, told.lifts) == (None, 0.0, [])
+def test_best_band_has_no_lifts(policy: Policy) -> None:
+    explanation = explain_message(message(policy, (10, 100), (0, 100), (9, 100)), select_score(policy))
+    assert (explanation.next_band, explanation.missing_points, explanation.lifts) == (None, 0.0, [])
 
 
-def test_a_score_that_only_floats_keep_below_a_band_is_in_it(policy: Policy) -> None:
-    whole = message(policy, (10, 100), (0, 100), (9, 100))
-    whole.scores["health"].value = 59.99999999999999
-    told = explain_message(whole, select_score(policy))
-    assert (told.next_band, told.missing_points) == (None, 0.0)
+def test_score_below_a_band_by_rounding_error_is_in_it(policy: Policy) -> None:
+    full = message(policy, (10, 100), (0, 100), (9, 100))
+    full.scores["health"].value = 59.99999999999999
+    explanation = explain_message(full, select_score(policy))
+    assert (explanation.next_band, explanation.missing_points) == (None, 0.0)

@@ -1,11 +1,11 @@
-"""Factors in words: what each statistic is called, and numbers as people write them."""
+"""Sentences about factors: each statistic, and numbers in the form for people."""
 
 from __future__ import annotations
 
 import pytest
 
 from schemas.outputs import Factor
-from stream.explain.text import factor_words, number
+from stream.explain.text import factor_text, number
 from stream.measures import STATS
 from stream.policy.measures import FACT_STATS
 from stream.policy.policy import Measure, parse_policy
@@ -14,7 +14,7 @@ USAGE = 'source = "product-usage"\n'
 TICKETS = 'source = "support-tickets"\n'
 BILLING = 'source = "billing"\n'
 OPENED = 'where = { status = ["opened", "reopened"] }\n'
-SAID = {
+SENTENCES = {
     "count": (USAGE, 8, "8 usage events in the last 30 days"),
     "sum": (BILLING + 'field = "amount"\n', 1234.5, "the total amount of billing events comes to 1,234.5 in the"),
     "mean": (BILLING + 'field = "days_late"\n', 3, "average days late of billing events is 3 in the last 30 days"),
@@ -59,43 +59,41 @@ bands = [{{ name = "all", from = 0 }}]
     return parse_policy(text, "policy.toml").measures[0]
 
 
-def explained(value: float | None, points: float | None, about: Measure | None) -> str:
+def sentence(value: float | None, points: float | None, about: Measure | None) -> str:
     weight = 0.0 if points is None else 0.25
-    return factor_words(Factor("good_use", value, points, weight, weight * (points or 0.0)), about)
+    return factor_text(Factor("good_use", value, points, weight, weight * (points or 0.0)), about)
 
 
 @pytest.mark.parametrize("stat", [stat for stat in STATS if stat not in FACT_STATS])
-def test_every_statistic_has_its_words(stat: str) -> None:
-    keys, value, words = SAID[stat]
-    told = explained(value, 40, measure(stat, keys))
-    assert told.startswith(f"good use: {words}")
-    assert told.endswith("; 40.0 of 100 points, weight 25%: gives 10.0, costs 15.0.")
+def test_every_statistic_has_a_sentence(stat: str) -> None:
+    keys, value, words = SENTENCES[stat]
+    text = sentence(value, 40, measure(stat, keys))
+    assert text.startswith(f"good use: {words}")
+    assert text.endswith("; 40.0 of 100 points, weight 25%: gives 10.0, costs 15.0.")
 
 
-def test_fields_windows_and_comparisons() -> None:
+def test_sentences_name_fields_windows_and_comparisons() -> None:
     counted = measure("count", USAGE + 'field = "count"\n', "1h")
-    assert explained(7, 70, counted).startswith(
-        "good use: the total count of usage events comes to 7 in the last hour;"
-    )
+    assert sentence(7, 70, counted).startswith("good use: the total count of usage events comes to 7 in the last hour;")
     rated = measure("rate", USAGE + 'field = "count"\nper = "hour"\n', "24h")
-    assert "the total count of usage events comes to 7 an hour in the last 24 hours" in explained(7, 70, rated)
+    assert "the total count of usage events comes to 7 an hour in the last 24 hours" in sentence(7, 70, rated)
     compared = measure("count", USAGE + 'compare = "previous"\n', "7d")
-    assert "usage events in the last 7 days: +20 % against the 7 days before" in explained(20, 70, compared)
-    assert "usage events in the last 7 days: -20 % against" in explained(-20, 70, compared)
-    assert "nothing to compare with before the last 7 days; its weight is shared" in explained(None, None, compared)
+    assert "usage events in the last 7 days: +20 % against the 7 days before" in sentence(20, 70, compared)
+    assert "usage events in the last 7 days: -20 % against" in sentence(-20, 70, compared)
+    assert "nothing to compare with before the last 7 days; its weight is shared" in sentence(None, None, compared)
 
 
-def test_an_account_against_its_own_past() -> None:
+def test_sentence_compares_an_account_with_its_own_past() -> None:
     past = 'compare = "percentile"\nhistory = "28d"\n'
     ranked = measure("count", USAGE + past, "7d")
-    assert "usage events in the last 7 days: above 75 % of its own 4 spans before" in explained(75, 70, ranked)
+    assert "usage events in the last 7 days: above 75 % of its own 4 spans before" in sentence(75, 70, ranked)
     distribution = measure("count", USAGE + past.replace("percentile", "z"), "7d")
-    assert "last 7 days: -1.5 standard deviations from the mean of its own 4 spans before" in explained(
+    assert "last 7 days: -1.5 standard deviations from the mean of its own 4 spans before" in sentence(
         -1.5, 0, distribution
     )
 
 
-def test_facts_impacts_and_what_is_no_measure() -> None:
+def test_sentences_of_facts_impacts_and_exceptions() -> None:
     text = """
 name = "p"
 [measures.opened]
@@ -117,31 +115,31 @@ min_change = 1
 bands = [{ name = "all", from = 0 }]
 """
     opened, until, arr = parse_policy(text).measures
-    assert factor_words(Factor("opened", 2, None, -4, -8), opened) == (
+    assert factor_text(Factor("opened", 2, None, -4, -8), opened) == (
         "opened: 2 ticket events in the last day; each counts -4: gives -8.0."
     )
-    assert factor_words(Factor("good_use", 12, None, 1, 12), until).startswith("good use: 12 days until renewal at;")
-    assert factor_words(Factor("good_use", None, None, 1, 0), until).startswith("good use: the profile has no renewal")
-    assert factor_words(Factor("arr", 5000, None, 1, 5000), arr).startswith("arr: arr is 5,000; each counts 1")
-    assert factor_words(Factor("exception", None, None, 0, -12.5), None).endswith("takes: -12.5.")
+    assert factor_text(Factor("good_use", 12, None, 1, 12), until).startswith("good use: 12 days until renewal at;")
+    assert factor_text(Factor("good_use", None, None, 1, 0), until).startswith("good use: the profile has no renewal")
+    assert factor_text(Factor("arr", 5000, None, 1, 5000), arr).startswith("arr: arr is 5,000; each counts 1")
+    assert factor_text(Factor("exception", None, None, 0, -12.5), None).endswith("takes: -12.5.")
 
 
-def test_a_missing_value_is_said_with_what_it_counts_for() -> None:
+def test_missing_value_has_a_sentence_with_its_points() -> None:
     mean = measure("mean", BILLING + 'field = "days_late"\n')
     assert (
-        explained(None, None, mean) == "good use: no value in the last 30 days; its weight is shared among the others."
+        sentence(None, None, mean) == "good use: no value in the last 30 days; its weight is shared among the others."
     )
-    assert "no value in the last 30 days; 50.0 of 100 points" in explained(None, 50, mean)
+    assert "no value in the last 30 days; 50.0 of 100 points" in sentence(None, 50, mean)
 
 
-def test_a_measure_of_another_policy_keeps_its_figures() -> None:
-    assert explained(3, 30, None).startswith("good use: the value is 3; 30.0 of 100 points")
-    assert explained(None, None, None).startswith("good use: no value; its weight")
+def test_measure_of_another_policy_keeps_its_figures() -> None:
+    assert sentence(3, 30, None).startswith("good use: the value is 3; 30.0 of 100 points")
+    assert sentence(None, None, None).startswith("good use: no value; its weight")
 
 
 def test_full_points_cost_nothing() -> None:
     factor = Factor("good_use", 10, 100, 1 / 3, 100 / 3 + 1e-14)
-    assert factor_words(factor, None).endswith("costs 0.0.")
+    assert factor_text(factor, None).endswith("costs 0.0.")
 
 
 @pytest.mark.parametrize(

@@ -68,37 +68,37 @@ def held(message: PeersMessage | None) -> tuple[int, dict[str | None, list[float
 
 def test_a_midnight_is_over_when_every_partition_has_told_of_after_it() -> None:
     namespace = PeerValues(PLAN, MIDNIGHT - DAY_MS)
-    namespace.take(0, "a", told(-3, 5))
-    namespace.take(1, "b", told(-2, 6, "big"))
-    namespace.take(0, "a", told(0, 4))
+    namespace.apply(0, "a", told(-3, 5))
+    namespace.apply(1, "b", told(-2, 6, "big"))
+    namespace.apply(0, "a", told(0, 4))
     assert namespace.due() is None
-    namespace.take(0, "a", told(0.5, 9))
+    namespace.apply(0, "a", told(0.5, 9))
     assert namespace.due() is None
-    namespace.take(1, "b", told(0.1, 7, "big"))
+    namespace.apply(1, "b", told(0.1, 7, "big"))
     # b had 6 at midnight, and a 4.
     assert held(namespace.due()) == (0, {None: [4, 6], "big": [6]})
     assert namespace.due() is None
-    namespace.take(0, "a", None)
-    namespace.take(1, "b", told(25, 7))
+    namespace.apply(0, "a", None)
+    namespace.apply(1, "b", told(25, 7))
     assert held(namespace.due()) == (24, {None: [7], "big": [7]})
 
 
 def test_who_says_nothing_is_waited_for_an_hour() -> None:
     namespace = PeerValues(PLAN, MIDNIGHT - DAY_MS)
-    namespace.take(0, "a", told(-3, 5))
-    namespace.take(1, "b", told(-2, 6))
-    namespace.take(0, "a", told(0.99, 9))
+    namespace.apply(0, "a", told(-3, 5))
+    namespace.apply(1, "b", told(-2, 6))
+    namespace.apply(0, "a", told(0.99, 9))
     assert namespace.due() is None
-    namespace.take(0, "a", told(1, 9))
+    namespace.apply(0, "a", told(1, 9))
     assert held(namespace.due()) == (0, {None: [5, 6]})
 
 
 def test_of_several_midnights_the_newest_is_told() -> None:
     namespace = PeerValues(PLAN, None)
-    namespace.take(0, "a", told(-3, 5))
+    namespace.apply(0, "a", told(-3, 5))
     assert namespace.due() is None
-    namespace.take(0, "a", told(30, 6))
-    namespace.take(0, "a", told(80, 7))
+    namespace.apply(0, "a", told(30, 6))
+    namespace.apply(0, "a", told(80, 7))
     assert held(namespace.due()) == (72, {None: [6]})
 
 
