@@ -203,13 +203,13 @@ def backtest(
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page to this file.")] = None,
 ) -> None:
     """Measure how well a policy would have predicted churn, from past events and known outcomes."""
-    from agents.backtest.command import Asked, BadUsageError, answer
+    from agents.backtest.command import BadUsageError, Options, print_backtest
     from agents.settings.settings import default_policy
 
     selected = [(path, policy_of(path)) for path in policy or [default_policy()]]
-    asked = Asked(files, outcomes, selected, lead, every, score, since, until, fit, fit_lead, html)
+    options = Options(files, outcomes, selected, lead, every, score, since, until, fit, fit_lead, html)
     try:
-        problem = answer(asked, as_json=as_json)
+        problem = print_backtest(options, as_json=as_json)
     except BadUsageError as error:
         fail(MISUSED, str(error))
     if problem:
