@@ -61,11 +61,12 @@ class _Frame:
             self.parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
             self.parts.append(f'<text x="{_LEFT - 5}" y="{y + 4}" text-anchor="end">{label}</text>')
 
-    def level(self, value: float, label: str) -> None:
-        """A dashed horizontal line with a label at its right end."""
+    def level(self, value: float, label: str = "") -> None:
+        """A dashed horizontal line, with a label at its right end."""
         y = self.y(value)
         self.parts.append(f'<line class="level" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        self.parts.append(f'<text x="{WIDTH - _RIGHT}" y="{y - 4}" text-anchor="end">{escape(label)}</text>')
+        if label:
+            self.parts.append(f'<text x="{WIDTH - _RIGHT}" y="{y - 4}" text-anchor="end">{escape(label)}</text>')
 
     def label_x(self, share: float, label: str) -> None:
         y = self.height - _BOTTOM + 16
@@ -90,12 +91,10 @@ def tick_step(highest: float) -> float:
     )
 
 
-def bars(
-    title: str, groups: Sequence[str], series: Sequence[Series], axis: str, level: tuple[float, str] | None = None
-) -> str:
-    """Groups of bars from 0 up; `level` is the value and the label of a dashed line."""
+def bars(title: str, groups: Sequence[str], series: Sequence[Series], axis: str, level: float) -> str:
+    """Groups of bars from 0 up; `level` is the value of a dashed line, without a label, which would cover bars."""
     values = [value for line in series for value in line.values if value is not None]
-    frame = _Frame(230, max([*values, level[0] if level else 0.0]), percent=False)
+    frame = _Frame(230, max([*values, level]), percent=False)
     width = 1 / max(len(groups), 1)
     bar = width * 0.8 / max(len(series), 1)
     for column, group in enumerate(groups):
@@ -108,8 +107,7 @@ def bars(
             wide = round(bar * (WIDTH - _LEFT - _RIGHT) - 0.5, 1)
             tall = round(frame.y(0) - y, 1)
             frame.parts.append(f'<rect class="s{line.style}" x="{x}" y="{y}" width="{wide}" height="{tall}"/>')
-    if level:
-        frame.level(*level)
+    frame.level(level)
     frame.name_x(axis)
     return _svg(title, _described(groups, series, "{:.2f}"), 230, frame.parts)
 

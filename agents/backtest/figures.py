@@ -68,7 +68,8 @@ def resampled_aucs(predictors: Sequence[Floats], churned: Flags, accounts: NDArr
     """AUC of each predictor in each of `draws` bootstrap resamples of whole accounts, float64 (draws, predictors).
 
     `accounts` holds the number of the account of each sample. A resample is the same for all predictors, so
-    differences between columns are paired. NaN where no sample of a resample churned, or all did. The draws are repeatable.
+    differences between columns are paired. NaN where no sample of a resample churned,
+    or all did. The draws are repeatable.
     """
     generator = np.random.default_rng(_SEED)
     ranks = [_Ranks.of(scores) for scores in predictors]

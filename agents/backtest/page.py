@@ -179,7 +179,7 @@ def _ranking(report: Report, lead: Lead) -> str:
     tenth_numbers = [str(tenth) for tenth in range(1, 11)]
     pictures = {
         "Lift: churn rate of each tenth divided by the base rate": charts.bars(
-            "Lift by tenths of the samples", tenth_numbers, tenths, "tenth, lowest scores first", (1.0, "base rate")
+            "Lift by tenths of the samples", tenth_numbers, tenths, "tenth, lowest scores first", 1.0
         ),
         "Share of all churn among the lowest scores": charts.lines(
             "Share of churn", [tenth * 10.0 for tenth in range(11)], caught, "% of samples, lowest scores first"

@@ -1,9 +1,9 @@
-"""The rarer events of an account: profile, tickets, surveys, invoices, meetings.
+"""Generate the less frequent events of an account: profile, tickets, surveys, invoices, meetings.
 
-Owns how a scenario's curves become these events, and their JSON. Must not know of usage (`agents.demo.company` makes it)
-or of brokers. Pure: all chance comes from the generator handed in.
+Turns the curves of a scenario into these events as JSON. `agents.demo.company` generates usage. Pure: all randomness
+comes from the generator that is passed in.
 
-Each account begins with the state it is taken over in: its profile, the last invoice, a survey, recent meetings.
+Each account that exists at the start begins with its current state: profile, last invoice, a survey, recent meetings.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 INVOICE_EVERY_DAYS = 30
 SURVEY_EVERY_DAYS = 40
-TAKEN_OVER_MEETINGS_DAYS = 60
-"""An account taken over brings the meetings of this many days with it."""
+INITIAL_MEETINGS_DAYS = 60
+"""An account that exists at the start has the meetings of this many days."""
 
 PLANS = (
     ("starter", "bronze", "small", 6_000),
@@ -50,7 +50,7 @@ class Account:
 
 
 class AccountEvent(NamedTuple):
-    """An event but for its id, which it gets when it is sent: `tail` is its JSON after the id."""
+    """An event without its id, which is set on sending: `tail` is its JSON after the id."""
 
     time_ms: int
     topic: str
@@ -59,7 +59,7 @@ class AccountEvent(NamedTuple):
 
 
 class AccountEvents:
-    """Writes down one account's rarer events, for the days `[0, days)` from `start_ms` on (a UTC midnight)."""
+    """Generates one account's less frequent events for `days` days from `start_ms` (a UTC midnight)."""
 
     def __init__(self, account: Account, start_ms: int, days: int, random: Random) -> None:
         self._account = account
@@ -72,7 +72,7 @@ class AccountEvents:
         self._tickets = 0
 
     def events(self) -> Iterator[AccountEvent]:
-        """All of them, in no particular order; none before the account's profile or after the last day."""
+        """All events, in no particular order; none before the account's profile or after the last day."""
         for event in (*self._profile(), *self._support(), *self._billing(), *self._surveys(), *self._meetings()):
             if event.time_ms < self._end_ms:
                 yield event
@@ -83,14 +83,14 @@ class AccountEvents:
         return AccountEvent(when, topic, self._account.index, b"," + body[1:])
 
     def _at(self, day: int) -> float:
-        """A moment of that day in the account's business hours; a weekend's is put off until Monday."""
+        """A time of that day in the account's business hours; on a weekend, of the next Monday."""
         weekday = (self._start_ms // DAY_MS + day + 3) % 7
         monday = day + (7 - weekday if weekday > 4 else 0)  # noqa: PLR2004  Monday is 0, as in datetime
         hour = self._random.triangular(8, 18.5, 11) - self._account.utc_offset_h
         return self._start_ms + monday * DAY_MS + hour * HOUR_MS
 
     def _occurrences(self, rate: Curve) -> Iterator[int]:
-        """Days on which something with that daily rate happens, once for each time."""
+        """Days on which something with that daily rate happens, once for each occurrence."""
         for day in range(self._traits.start_day, self._days):
             expected = float(rate[day])
             while expected > 0 and self._random.random() < expected:
@@ -145,7 +145,7 @@ class AccountEvents:
         yield self._event("support-tickets", answered, **fields, status="updated", first_response_s=answer_s)
         solved = opened_ms + solution_s * 1000
         yield self._event("support-tickets", solved, **fields, status="solved", resolution_s=solution_s)
-        if self._random.random() < 0.05:  # noqa: PLR2004  one in twenty comes back
+        if self._random.random() < 0.05:  # noqa: PLR2004  one in twenty is reopened
             yield self._event("support-tickets", solved + DAY_MS, **fields, status="reopened")
             yield self._event("support-tickets", solved + 2 * DAY_MS, **fields, status="solved")
         if self._random.random() < 0.3:  # noqa: PLR2004  nearly a third answer
@@ -187,7 +187,7 @@ class AccountEvents:
 
     def _meetings(self) -> Iterator[AccountEvent]:
         if self._traits.start_day == 0:
-            for number in range(round(float(self._traits.engagement[0]) * TAKEN_OVER_MEETINGS_DAYS)):
+            for number in range(round(float(self._traits.engagement[0]) * INITIAL_MEETINGS_DAYS)):
                 yield self._meeting(self._born_ms + (40 + number) * 1000)
         for day in self._occurrences(self._traits.engagement):
             yield self._meeting(self._at(day))

@@ -1,10 +1,9 @@
-"""Plays a company's events into a broker.
+"""Send a company's events to a broker at a given rate.
 
-Owns the producer: batches, pace, partitions, counts. Must not know where the events come from or what becomes of them.
-Called by `agents.demo.run`.
+Owns the producer: batches, rate, partitions, counts. Called by `agents.demo.run`.
 
 Records carry the event's time as their timestamp and the account id as their key, on the partition that Kafka's own
-partitioner (murmur2) would choose. They are sent in batches made here: one send a record costs ten times as much.
+partitioner (murmur2) would choose. Batches are built here, because sending single records costs ten times as much.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from aiokafka.partitioner import murmur2
 from agents.demo.company import Event
 
 LARGEST_CHUNK = 4_000
-"""Events put into batches before the event loop gets a turn: about 15 ms."""
+"""Events put into batches before control returns to the event loop: about 15 ms."""
 TICK_S = 0.05
 LARGEST_BATCH = 256 * 1024
 BATCHES_IN_FLIGHT = 48
@@ -32,9 +31,9 @@ LONGEST_WAIT_S = 0.25
 class EventPlayer:
     """Sends events in the order given; `connect`, then `run` once, then `close`.
 
-    `connection`: the broker and the credentials, as aiokafka's clients take them. `events_per_second` may be changed
-    while it runs; None is as fast as possible. Any error of the broker is raised by `run`: an event counts as `sent`
-    only when the broker has acknowledged it.
+    `connection`: broker and credentials as options of aiokafka's clients. `events_per_second` may be changed while it
+    runs; None is as fast as possible. `run` raises any error of the broker. An event counts as `sent` when the broker
+    has acknowledged it.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class EventPlayer:
         self.sent: Counter[str] = Counter()
         """Topic to acknowledged events."""
         self.time_ms: int | None = None
-        """Event time reached, epoch milliseconds."""
+        """Time of the last event sent, epoch milliseconds."""
         self._events = iter(events)
         self._options = dict(
             connection,
@@ -70,7 +69,7 @@ class EventPlayer:
         return self._partitions
 
     def stop(self) -> None:
-        """Let `run` return after what it is sending."""
+        """Make `run` return once the events in flight are acknowledged."""
         self._stopping = True
 
     async def run(self) -> None:
@@ -133,14 +132,14 @@ class EventPlayer:
 
 
 class _Pace:
-    """How many events are due, from one look to the next; a long wait is not made up for in a burst."""
+    """Computes how many events are due since the last call; a long pause is not followed by a burst."""
 
     def __init__(self) -> None:
         self._allowance = 0.0
         self._before = time.monotonic()
 
     def due(self, events_per_second: float | None) -> int:
-        """0..`LARGEST_CHUNK` events, or that many whenever there is no pace."""
+        """0..`LARGEST_CHUNK` events; always `LARGEST_CHUNK` without a rate."""
         now = time.monotonic()
         passed, self._before = min(now - self._before, LONGEST_WAIT_S), now
         if events_per_second is None:

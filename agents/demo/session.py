@@ -1,7 +1,7 @@
-"""One run of the demo, from the worker's start to the last score shown.
+"""Direct one run of the demo, from the worker's start to the last score shown.
 
-Owns the order of things: what waits for what, when it is over. Must not know how anything looks, how processes are
-started or how scores come about. Called by `agents.demo.run`, which has the broker, the topics and all the parts ready.
+Decides the order of the steps and the end of the run. Does not render or start processes itself. Called by
+`agents.demo.run`, which has the broker, the topics and all clients ready.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from schemas.events import SOURCES
 READY_PATIENCE_S = 90.0
 PROGRESS_PATIENCE_S = 90.0
 KILL_AFTER_S = (1.5, 4.0)
-"""A worker that is ready lives at least and at most so long before it is killed."""
+"""Shortest and longest time that a ready worker runs before it is killed."""
 LOOK_EVERY_S = 0.25
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(RuntimeError):
-    """The demo can't go on; the message tells the person who started it why."""
+    """The demo cannot continue; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the person who started the demo asked for."""
+    """The options of the run."""
 
     deadline_s: float | None
-    """By when it should be over, on the clock of `time.monotonic`."""
+    """Time by which the run should end, on the clock of `time.monotonic`."""
     kill: bool
-    unhurried: bool
-    """The run takes its time: somebody watches."""
+    watched: bool
+    """Whether somebody watches, so that the run is spread over `WATCHED_RUN_S`."""
     stays: bool
-    """The picture stays until somebody ends it."""
+    """Whether the screen stays until Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class SessionParts:
 
 
 class Session:
-    """Plays a company to a worker and watches both. `run` once, on the main thread."""
+    """Sends a company's events to a worker and follows its outputs. `run` once, on the main thread."""
 
     def __init__(self, parts: SessionParts, options: RunOptions) -> None:
         self.finished = False
-        """Whether everything sent was settled and shown; False after Ctrl-C."""
+        """Whether every event sent was settled and shown; False after Ctrl-C."""
         self._parts = parts
         self._options = options
         self._phase = "starting the worker"
@@ -84,7 +84,7 @@ class Session:
         return self._parts.progress.backlog(self.sent) == 0
 
     async def run(self) -> None:
-        """Return when it is over; raises `DemoError` when the worker fails, and what the broker's clients raise."""
+        """Run until the end; raises `DemoError` if the worker fails, and the errors of the broker's clients."""
         loop = asyncio.get_running_loop()
         for number in END_SIGNALS:
             loop.add_signal_handler(number, self._end)
@@ -122,7 +122,7 @@ class Session:
         }
 
     def _end(self) -> None:
-        """Somebody pressed Ctrl-C or sent a signal; the second one is for the impatient."""
+        """Stop the run on a signal; a second signal also kills the worker."""
         if self._stopped.is_set():
             self._parts.worker.crash()
         self._stopped.set()
@@ -131,11 +131,11 @@ class Session:
         parts, options = self._parts, self._options
         parts.worker.start()
         await self._until(parts.worker.is_ready, READY_PATIENCE_S, "is not ready")
-        self._phase = "playing"
+        self._phase = "sending events"
         self._sending_from_s = time.monotonic()
-        unhurried = options.unhurried or options.kill
+        watched = options.watched or options.kill
         parts.player.events_per_second = pace(
-            parts.company.expected_events, self._sending_from_s, options.deadline_s, unhurried=unhurried
+            parts.company.expected_events, self._sending_from_s, options.deadline_s, watched=watched
         )
         killer = asyncio.create_task(self._kill_now_and_then()) if options.kill else None
         try:
@@ -147,24 +147,24 @@ class Session:
         await self._settled()
         self._sending_to_s = time.monotonic()
         parts.output_reader.expect_more()
-        await self._until(lambda: parts.output_reader.is_quiet, PROGRESS_PATIENCE_S, "never stops publishing")
+        await self._until(lambda: parts.output_reader.is_quiet, PROGRESS_PATIENCE_S, "is still publishing")
         self.finished = True
         if options.stays:
             self._phase, self._hint = "all applied", "Ctrl-C ends the demo."
             await self._stopped.wait()
 
     async def _kill_now_and_then(self) -> None:
-        random = Random()  # another run, other moments
+        random = Random()  # unseeded: each run kills at other times
         while True:
             await asyncio.sleep(random.uniform(*KILL_AFTER_S))
             if not may_kill(self._parts.worker.kills, time.monotonic(), self._options.deadline_s):
                 return
             self._parts.worker.crash()
-            self._parts.worker.start()  # with no await between: nobody sees it dead
+            self._parts.worker.start()  # without an await in between, so that `_watch` never sees an exit code
             await self._until(self._parts.worker.is_ready, READY_PATIENCE_S, "is not ready again")
 
     async def _settled(self) -> None:
-        """Wait until the backlog is gone, as long as it shrinks now and then."""
+        """Wait until the backlog is 0; fail if it has not shrunk for `PROGRESS_PATIENCE_S`."""
         progress = self._parts.progress
         patience_from_s = time.monotonic()
         while progress.backlog(self.sent) > 0:
@@ -187,7 +187,7 @@ class Session:
         return f"The worker {what}. Its last lines:\n{self._parts.worker.last_lines()}"
 
     async def _watch(self) -> None:
-        """Read the worker's count, see to the deadline, and show it all, again and again."""
+        """Repeatedly read the worker's counts, stop sending in time for the deadline, and update the screen."""
         parts = self._parts
         while True:
             if parts.worker.exit_code is not None:

@@ -1,4 +1,4 @@
-"""The synthetic company: repeatable, ordered, in the contract's shapes, on scenarios that the default policy can see."""
+"""The synthetic company: repeatable, ordered, valid events, and scenarios that move the default policy's scores."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_events_come_in_order_within_whole_days_before_the_end(company: Company,
     assert Company(2, 3, end_ms=END_MS - 1).end_ms == END_MS - DAY_MS
 
 
-def test_every_event_has_the_shape_of_its_topic(events: list[Event]) -> None:
+def test_every_event_is_valid_for_its_topic(events: list[Event]) -> None:
     decoders = {topic: msgspec.json.Decoder(kind) for topic, kind in EVENT_TYPES.items()}
     for topic, account, time_ms, value in events:
         event = decoders[topic].decode(value)
@@ -70,10 +70,10 @@ def test_every_event_has_the_shape_of_its_topic(events: list[Event]) -> None:
 
 def test_ids_are_unique(events: list[Event]) -> None:
     identities = {re.match(rb'\{"id":"([^"]+)"', event[3]) for event in events}
-    assert len({found[1] for found in identities if found}) == len(events)
+    assert len({match[1] for match in identities if match}) == len(events)
 
 
-def test_a_profile_comes_before_anything_else_of_its_account(company: Company, events: list[Event]) -> None:
+def test_a_profile_comes_before_the_other_events_of_its_account(company: Company, events: list[Event]) -> None:
     first_topics: dict[str, str] = {}
     for topic, account, _, _ in events:
         first_topics.setdefault(account, topic)
@@ -81,7 +81,7 @@ def test_a_profile_comes_before_anything_else_of_its_account(company: Company, e
     assert first_topics.keys() == company.names().keys()
 
 
-def test_people_work_on_weekdays_in_office_hours(company: Company, events: list[Event]) -> None:
+def test_most_usage_is_on_weekdays_in_office_hours(company: Company, events: list[Event]) -> None:
     offsets = {account.account_id: account.utc_offset_h for account in company.accounts}
     weekdays: Counter[int] = Counter()
     at_work = 0
@@ -123,7 +123,7 @@ def test_names_and_ids_never_repeat() -> None:
 
 
 @pytest.mark.parametrize(("accounts", "days"), [(0, 10), (10, 0), (-1, 5)])
-def test_an_empty_company_is_refused(accounts: int, days: int) -> None:
+def test_an_empty_company_is_rejected(accounts: int, days: int) -> None:
     with pytest.raises(ValueError, match="at least one account and one day"):
         Company(accounts, days, end_ms=END_MS)
 
@@ -135,7 +135,7 @@ def test_small_companies_work(accounts: int, days: int) -> None:
 
 
 def scores_after(events: list[Event], company: Company, day: int) -> dict[str, AccountScore]:
-    """What the default policy says at the end of that day of the run, from scratch."""
+    """The default policy's scores at the end of that day of the run, computed from scratch."""
     as_of_ms = company.start_ms + day * DAY_MS - 1
     log = [
         Record(topic, 0, offset, time_ms, account.encode(), value)
@@ -145,7 +145,7 @@ def scores_after(events: list[Event], company: Company, day: int) -> dict[str, A
     return final_scores(log, TEMPLATE.read_text(encoding="utf-8"), END_MS, as_of_ms)
 
 
-def test_the_default_policy_tells_the_scenarios_apart(company: Company, events: list[Event]) -> None:
+def test_the_default_policy_distinguishes_the_scenarios(company: Company, events: list[Event]) -> None:
     early, late = scores_after(events, company, 35), scores_after(events, company, 120)
     shares = {band: count / len(late) for band, count in Counter(score.band for score in late.values()).items()}
     assert set(shares) == {"healthy", "attention", "at-risk"}
