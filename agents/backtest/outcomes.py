@@ -21,7 +21,7 @@ _DATE_LENGTH = len("2026-01-31")
 
 
 class OutcomesError(ValueError):
-    """The file is no CSV of outcomes; the message says what is expected."""
+    """The file is not a CSV of outcomes; the message says what is expected."""
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ def address() -> Iterator[str]:
         yield broker.address
 
 
-async def play(player: EventPlayer) -> None:
+async def send(player: EventPlayer) -> None:
     try:
         assert await player.connect(SOURCES) == dict.fromkeys(SOURCES, PARTITIONS)
         await player.run()
@@ -59,7 +59,7 @@ def test_every_event_arrives_once_on_its_partition(address: str) -> None:
     company = Company(accounts=40, days=12, end_ms=END_MS)
     events = list(company)
     player = EventPlayer(company, {"bootstrap_servers": address}, idempotent=False)
-    asyncio.run(play(player))
+    asyncio.run(send(player))
     records = stored_records(address, len(events))
     assert player.sent == Counter(event[0] for event in events)
     assert player.time_ms == events[-1][2]
@@ -81,7 +81,7 @@ def test_stop_ends_the_run_and_acknowledged_events_are_counted(address: str) -> 
             yield event
 
     player = EventPlayer(until_300(company), {"bootstrap_servers": address}, idempotent=False, events_per_second=2_000)
-    asyncio.run(play(player))
+    asyncio.run(send(player))
     sent = player.sent.total()
     assert 300 < sent < sum(1 for _ in company)
     values = {record.value for records in stored_records(address, sent).values() for record in records}

@@ -170,6 +170,23 @@ def test_until_and_since_limit_the_days(tmp_path: Path) -> None:
     assert report.leads[0].auc["A"].value is None
 
 
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (20, "3 of 3 cutoffs are less than the longest window (30 days) after the first event"),
+        (60, "5 of 9 cutoffs are less than the longest window (30 days) after the first event"),
+    ],
+)
+def test_the_note_on_incomplete_scores_recommends_since_only_if_cutoffs_remain(
+    tmp_path: Path, days: int, expected: str
+) -> None:
+    lines = [line("a", number + 0.5, str(number)) for number in range(days)]
+    note = report_of(tmp_path, lines, "account_id,churned_at\n").notes[0]
+    assert note.startswith(expected)
+    assert ("use --since" in note) == (days == 60)
+    assert ("use more history" in note) == (days == 20)
+
+
 def test_events_within_one_day_are_too_short(tmp_path: Path) -> None:
     file = tmp_path / "engagement.jsonl"
     file.write_text(line("a", 0.2, "1") + "\n" + line("a", 0.9, "2"), encoding="utf-8")
