@@ -1,7 +1,7 @@
 """The command `vitals backtest`: check its options, run the back-test, print the report and write the HTML page.
 
-Decides which mistakes are bad usage (exit code 2) and which are failures of the work (1). Called by `agents.cli.main`;
-the back-test itself, `agents.backtest.run`, neither parses options nor prints.
+Decides which mistakes are bad usage (exit code 2) and which are failures of the work (1). Called by
+`agents.cli.backtest`. The back-test itself, `agents.backtest.run`, neither parses options nor prints.
 """
 
 from __future__ import annotations

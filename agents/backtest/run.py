@@ -98,7 +98,7 @@ def run_backtest(request: Request) -> Result:
 
 
 def _longest_window_ms(plan: Plan) -> int:
-    return max(panes * UNIT_MS[unit] for unit, panes in plan.longest.items())
+    return max(panes * UNIT_MS[unit] for unit, panes in plan.longest_windows.items())
 
 
 def _policy_info(policy: ScoredPolicy) -> PolicyInfo:

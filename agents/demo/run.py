@@ -1,7 +1,7 @@
 """Run `vitals demo`: start broker, company, worker, board and screen, run a session, and stop everything.
 
 Decides the settings of each, and guarantees that nothing is left running. The order of steps within a run is in
-`agents.demo.session`. Called by `agents.cli.main`.
+`agents.demo.session`. Called by `agents.cli.demo`.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     number = 0 if name is None else names.index(name)
     score = policy.scores[number]
     score_plan = plan_score(policy, score)
-    measures = tuple(policy.measures[measure] for measure in score_plan.places.tolist())
+    measures = tuple(policy.measures[measure] for measure in score_plan.measure_indexes.tolist())
     others = dict(zip(names, policy.scores, strict=True))
     return SelectedScore(
         score.name, number, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
@@ -85,6 +85,6 @@ def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
 
 def reading(plan: Plan, selected: SelectedScore, scored: Scored) -> Reading:
     """The selected score of scored accounts."""
-    result, measures = scored.scores[selected.number], plan.scores[selected.number].places
+    result, measures = scored.scores[selected.number], plan.scores[selected.number].measure_indexes
     values, points = scored.values[:, measures], scored.points[:, measures]
     return Reading(values, points, result.contributions, result.values, result.bands)
