@@ -73,8 +73,8 @@ $(READY): pyproject.toml
 demo: setup ## Run it all here: broker, synthetic company, worker, table
 	$(BIN)/vitals demo $(ARGS)
 
-# Those without a broker on all cores; then those with one, which mostly wait, three files at a time; then those with a
-# browser, whose client keeps an event loop running in its process. Status 5: ARGS have left none of them.
+# Tests without a broker on all cores; then tests with one, which mostly wait, and tests with a browser, three files at a
+# time. `pytest` alone runs all of them in one process. Status 5: ARGS select none of them.
 test: system setup check ## Everything CI runs: check, then tests, with a real Kafka and browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/property tests/golden tests/bench $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile tests/broker tests/faults $(ARGS) || [ $$? -eq 5 ]

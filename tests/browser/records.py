@@ -1,6 +1,6 @@
-"""Records as the workers publish them, made up for what a page must be able to show.
+"""Synthetic records in the form in which workers publish them.
 
-Owns values only; called by the tests of this folder that need no worker.
+Called by the tests of this folder that need no worker.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 DAY_MS = 86_400_000
 NOW_MS = 1_795_305_600_000
 """2026-11-22 00:00 UTC."""
-POLICY = "made-up@0123456789abcdef"
+POLICY = "synthetic@0123456789abcdef"
 Record = tuple[str, str, dict | None, int]
 
 
