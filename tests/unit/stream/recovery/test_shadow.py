@@ -251,10 +251,16 @@ LONGEST_COMMIT = 25
 
 
 def promoted_after_a_crash(both: Both, torn: Sequence[Record], written: int) -> None:
-    """Commit, crash when so many records of the commit after `torn` are written, and start with the candidate live."""
+    """Commit, crash when so many records of the commit after `torn` are written, and start with the candidate live.
+
+    Where the crash was before the live row, what was published is forgotten: it has to be published again.
+    """
     both.commit()
+    live_row = both.topic[b"racme"]
     both.take(torn)
     both.commit(written)
+    if both.topic[b"racme"] == live_row:
+        both.raw.clear()
     promote_shadow(both)
     both.take(torn)
     both.commit()
