@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.pages.page import Command, File, steps
+from tests.pages.steps import Command, File, steps
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
