@@ -1,13 +1,15 @@
-"""What the commands share: the app, exit statuses, common options, and how settings, policies and moments are read.
+"""What the commands share: exit statuses, common options, error reporting, and reading settings, policies and times.
 
-Owns nothing that a command does. Errors end the command with what is wrong and what to do (0 done, 1 failed, 2 bad
-usage or configuration). Called by `agents.cli.main` and `agents.cli.files`.
+Owns nothing that a command does. A problem ends the command with a message that says what to do, and an exit status:
+0 done, 1 failed, 2 bad usage or configuration. Called by every command.
 """
 
-# ruff: noqa: PLC0415 -- what takes long to import is imported where it is needed, so that `vitals --help` is instant
+# ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -21,16 +23,10 @@ if TYPE_CHECKING:
 
 DONE, FAILED, MISUSED = 0, 1, 2
 
-app = typer.Typer(
-    name="vitals",
-    help="Compute live customer-health scores from Kafka events. Every event counts once; every change is explained.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file (TOML).")]
-PolicyPath = Annotated[Path | None, typer.Option("--policy", help="Policy file. Default: the template policy.")]
+PolicyPath = Annotated[
+    Path | None, typer.Option("--policy", help="Policy file. Default: VITALS_POLICY, else the template policy.")
+]
 ShadowPath = Annotated[
     Path | None, typer.Option("--shadow", help="Candidate policy file; runs as a shadow of the live policy.")
 ]
@@ -45,24 +41,39 @@ ScoreName = Annotated[str | None, typer.Option("--score", help="Name of a score 
 
 
 def fail(status: int, *lines: str) -> NoReturn:
-    """Say what is wrong and what to do, on stderr, and end with this status."""
+    """Print lines on stderr and end the command with this status."""
     for line in lines:
         typer.echo(line, err=True)
     raise typer.Exit(status)
 
 
-def settings_of(file: Path | None, **given: Any) -> Settings:
-    """Settings of file, environment and options; ends with 2 and every problem."""
+@contextmanager
+def errors_reported(*failures: type[Exception]) -> Iterator[None]:
+    """End the command with 2 for a `SettingsError`, with 1 for a `BrokerError` or one of `failures`."""
+    from agents.kafka.client import BrokerError
+    from agents.settings.settings import SettingsError
+
+    failed: tuple[type[Exception], ...] = (BrokerError, *failures)
+    try:
+        yield
+    except SettingsError as error:
+        fail(MISUSED, *error.problems)
+    except failed as error:
+        fail(FAILED, str(error))
+
+
+def settings_of(file: Path | None, **options: Any) -> Settings:
+    """The settings of options, environment and file; ends the command with 2 and every problem."""
     from agents.settings.settings import SettingsError, load_settings
 
     try:
-        return load_settings(file, **given)
+        return load_settings(file, **options)
     except SettingsError as error:
         fail(MISUSED, *error.problems)
 
 
 def policy_of(path: Path) -> Policy:
-    """The policy of a file; ends with 2 and every problem."""
+    """The policy in a file; ends the command with 2 and every mistake."""
     from stream.policy.policy import PolicyError, parse_policy
 
     try:
@@ -70,7 +81,7 @@ def policy_of(path: Path) -> Policy:
     except PolicyError as error:
         fail(MISUSED, *str(error).splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        fail(MISUSED, f"{path}: the policy can not be read: {error}")
+        fail(MISUSED, f"{path}: the policy cannot be read: {error}")
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -81,14 +92,14 @@ def plan_of(settings: Settings) -> Plan:
 
 
 def candidate_of(settings: Settings) -> Plan | None:
-    """The compiled policy that runs as a shadow, if the settings name one."""
+    """The compiled shadow policy, if the settings name one."""
     from stream.plan.plan import compile_plan
 
     return None if settings.shadow is None else compile_plan(policy_of(settings.shadow))
 
 
 def moment(text: str | None, option: str = "--as-of", *, day_end: bool = True) -> int | None:
-    """Epoch ms of RFC 3339 with an offset, of a date (its end, or its begin, UTC), or of epoch milliseconds."""
+    """Epoch ms of RFC 3339 with an offset, of a date (its end or its start, UTC), or of epoch milliseconds."""
     if text is None:
         return None
     if text.lstrip("-").isdigit():

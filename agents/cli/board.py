@@ -1,10 +1,10 @@
 """The command `vitals board`.
 
-Owns its options. The work is in `agents.board`. Called by `agents.cli.main`, which lists all commands.
+Owns its options; the work is in `agents.board`. Registered by `agents.cli.main`.
 """
 
 # ruff: noqa: PLR0917 -- the parameters of a command are its options
-# ruff: noqa: PLC0415 -- a command imports what it needs, so that `vitals --help` is instant
+# ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.base import FAILED, MISUSED, BrokerUrl, PolicyPath, SettingsFile, fail, plan_of, settings_of
+from agents.cli.base import (
+    MISUSED,
+    BrokerUrl,
+    PolicyPath,
+    SettingsFile,
+    errors_reported,
+    fail,
+    plan_of,
+    settings_of,
+)
 
 
 def board(
@@ -37,25 +46,19 @@ def board(
     """Serve the board: a web page and HTTP API with accounts, score changes and alerts."""
     from agents.board.state.recorded import RecordingError
     from agents.board.web.serve import BoardError, address, serve, serve_recording
-    from agents.kafka.client import BrokerError
     from agents.process.logs import configure_logging
     from agents.process.metrics_server import require_port
-    from agents.settings.settings import SettingsError
 
     loaded = settings_of(settings, broker=broker, policy=policy, board_host=host, board_port=port)
     plan = plan_of(loaded)
     if recording is not None and not recording.is_file():
         fail(MISUSED, f"--from {recording}: no such file")
     configure_logging(loaded.log_level)
-    try:
+    with errors_reported(BoardError, RecordingError):
         require_port(loaded.board_host, loaded.board_port, "board_port")
         typer.echo(f"The board is at {address(loaded)}", err=True)
         if recording is not None:
             status = serve_recording(loaded, plan, recording, follow=follow)
         else:
             status = serve(loaded, plan)
-    except SettingsError as error:
-        fail(MISUSED, *error.problems)
-    except (BoardError, BrokerError, RecordingError) as error:
-        fail(FAILED, str(error))
     raise typer.Exit(status)

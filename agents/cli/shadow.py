@@ -1,9 +1,9 @@
-"""The command `vitals shadow`: what a candidate policy would change, and making it the live one.
+"""The command `vitals shadow`: compares the shadow policy with the live one, and promotes it.
 
-Owns its arguments and what it prints. Registered by `agents.cli.main`.
+Owns its options and what it prints; the work is in `agents.shadow`. Registered by `agents.cli.main`.
 """
 
-# ruff: noqa: PLC0415 -- a command imports what it needs, so that `vitals --help` is instant
+# ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
 # ruff: noqa: PLR0917 -- the parameters of a command are its options
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from agents.cli.base import (
     SettingsFile,
     ShadowPath,
     candidate_of,
+    errors_reported,
     fail,
     plan_of,
     settings_of,
@@ -31,9 +32,9 @@ from agents.cli.base import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agents.cli.promotion import Promotion
-    from agents.kafka.shadow_topics import Standing
     from agents.settings.settings import Settings
+    from agents.shadow.outputs import PolicyOutputs
+    from agents.shadow.promotion import Promotion
     from stream.explain.differences import AlertOf, Differences
 
 
@@ -49,96 +50,88 @@ def shadow(
     candidate: ShadowPath = None,
 ) -> None:
     """Compare the shadow policy with the live policy; --promote makes the shadow policy live."""
-    from agents.kafka.client import BrokerError
-    from agents.kafka.shadow_topics import read_standing
+    from agents.shadow.outputs import read_outputs
     from stream.explain.differences import compare
 
     loaded = settings_of(settings, broker=broker, policy=policy, shadow=candidate)
     if promote and loaded.shadow is None:
         fail(MISUSED, "--promote needs the candidate's file: --shadow FILE or VITALS_SHADOW")
-    try:
-        standing = read_standing(loaded)
-    except BrokerError as error:
-        fail(FAILED, str(error))
+    with errors_reported():
+        outputs = read_outputs(loaded)
     if promote:
-        done = _promote(loaded, standing)
-        typer.echo(msgspec.json.encode(done).decode() if as_json else _promoted(done))
+        promotion = _promote(loaded, outputs)
+        typer.echo(msgspec.json.encode(promotion).decode() if as_json else _promoted_text(promotion))
         raise typer.Exit(DONE)
-    if not standing.shadow:
-        fail(FAILED, "health.shadow is empty: no shadow runs; start the workers with --shadow FILE or VITALS_SHADOW")
-    labels = standing.live_policy, standing.shadow_policy
-    found = compare(standing.live, standing.shadow, standing.opened, labels, most)
+    if not outputs.shadow:
+        fail(FAILED, "health.shadow is empty: start the workers with a shadow policy, --shadow FILE or VITALS_SHADOW")
+    labels = outputs.live_policy, outputs.shadow_policy
+    differences = compare(outputs.live, outputs.shadow, outputs.opened, labels, most)
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(differences).decode())
     else:
-        print_differences(found, most)
+        _print_differences(differences, most)
 
 
-def _promote(settings: Settings, standing: Standing) -> Promotion:
-    from agents.cli.promotion import PromotionError, promote, refusal
+def _promote(settings: Settings, outputs: PolicyOutputs) -> Promotion:
+    from agents.shadow.promotion import PromotionError, promote, refusal
 
     plan, candidate = plan_of(settings), candidate_of(settings)
     assert candidate is not None
     assert settings.shadow is not None
-    refused = refusal(standing, plan.label, candidate.label)
-    if refused:
-        fail(FAILED, refused)
+    problem = refusal(outputs, plan.label, candidate.label)
+    if problem:
+        fail(FAILED, problem)
     try:
         return promote(settings.policy, settings.shadow, plan.label, candidate.label)
     except PromotionError as error:
         fail(FAILED, str(error))
 
 
-def _promoted(done: Promotion) -> str:
+def _promoted_text(promotion: Promotion) -> str:
     return (
-        f"{done.file} holds {done.policy} now; {done.former} is kept as {done.kept_as}.\n"
-        "Stop all workers, then start them: they go on with the state that the shadow has built up.\n"
-        "Start none without the shadow before that, or its state is lost."
+        f"{promotion.file} is now {promotion.policy}; {promotion.former} is kept as {promotion.kept_as}.\n"
+        "Stop all workers, then start them: they continue with the state that the shadow has built up.\n"
+        "Do not start a worker without the shadow before that, or its state is lost."
     )
 
 
-def print_differences(found: Differences, most: int) -> None:
-    """Print the differences as tables; at most so many alerts of each kind by name."""
+def _print_differences(differences: Differences, most: int) -> None:
+    """Print the differences as tables, with at most `most` accounts and alerts of each kind."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
-    console.print(f"live {found.live}, shadow {found.shadow}", soft_wrap=True, markup=False)
+    console.print(f"live {differences.live}, shadow {differences.shadow}", soft_wrap=True, markup=False)
     console.print(
-        f"{found.accounts:,} accounts with both, {found.only_live:,} only live, {found.only_shadow:,} only shadow; "
-        f"{found.changed:,} with another score, {found.moved:,} in another band",
+        f"{differences.accounts:,} accounts with both, "
+        f"{differences.only_live:,} only live, {differences.only_shadow:,} only shadow; "
+        f"{differences.changed:,} with another score, {differences.moved:,} in another band",
         soft_wrap=True,
     )
     bands = Table("score", "band", "live", "shadow", "difference")
-    for band in found.bands:
+    for band in differences.bands:
         bands.add_row(band.score, band.band, f"{band.live:,}", f"{band.shadow:,}", f"{band.shadow - band.live:+,}")
     console.print(bands)
-    for move in found.moves[:most]:
+    for move in differences.moves[:most]:
         line = f"{move.accounts:,} would be {move.to} instead of {move.from_} ({move.score})"
         console.print(line, soft_wrap=True, markup=False)
-    if found.farthest:
-        far = Table("account", "score", "live", "shadow", "difference")
-        for one in found.farthest:
-            live, shadow = f"{one.live:.1f} {one.band_live}", f"{one.shadow:.1f} {one.band_shadow}"
-            far.add_row(_plain(one.account_id), one.score, live, shadow, f"{one.delta:+.1f}")
-        console.print(far)
+    if differences.farthest:
+        table = Table("account", "score", "live", "shadow", "difference")
+        for score in differences.farthest:
+            live, shadow = f"{score.live:.1f} {score.band_live}", f"{score.shadow:.1f} {score.band_shadow}"
+            table.add_row(escape(score.account_id), score.score, live, shadow, f"{score.delta:+.1f}")
+        console.print(table)
     alerts = Table("alert", "open live", "open shadow", "raised", "spared")
-    for rule in found.alerts:
+    for rule in differences.alerts:
         alerts.add_row(rule.rule, *(f"{count:,}" for count in (rule.live, rule.shadow, rule.raised, rule.spared)))
-    console.print(alerts if found.alerts else "no alert is open under either policy")
-    for word, listed in (("raised", found.raised), ("spared", found.spared)):
-        if listed:
-            console.print(_listed(word, listed, most), soft_wrap=True, markup=False)
+    console.print(alerts if differences.alerts else "no alert is open with either policy")
+    for label, alerts_listed in (("raised", differences.raised), ("spared", differences.spared)):
+        if alerts_listed:
+            console.print(_listed(label, alerts_listed, most), soft_wrap=True, markup=False)
 
 
-def _plain(text: str) -> str:
-    """An account's id as it is: brackets in it are no markup."""
-    from rich.markup import escape
-
-    return escape(text)
-
-
-def _listed(word: str, listed: Sequence[AlertOf], most: int) -> str:
-    names = [f"{one.account_id} {one.rule}" for one in listed[:most]]
-    rest = [f"{len(listed) - most:,} more"] if len(listed) > most else []
-    return f"{word}: {', '.join(names + rest)}"
+def _listed(label: str, alerts: Sequence[AlertOf], most: int) -> str:
+    names = [f"{alert.account_id} {alert.rule}" for alert in alerts[:most]]
+    rest = [f"{len(alerts) - most:,} more"] if len(alerts) > most else []
+    return f"{label}: {', '.join(names + rest)}"

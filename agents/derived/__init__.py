@@ -1,1 +1,1 @@
-"""Topics derived from the outputs: roll-ups to parent accounts and peer tables."""
+"""Topics derived from `health.scores`: roll-ups to parent accounts and peer tables."""

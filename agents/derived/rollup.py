@@ -1,101 +1,73 @@
-"""`vitals rollup`: keeps `health.rollups`, the scores of parent accounts, beside the workers.
+"""`vitals rollup`: publishes the scores of parent accounts, computed from their children, to `health.rollups`.
 
-Owns a consumer of `health.scores` without a group and a producer. It keeps no state of its own: on each start it reads
-the compacted topic from the beginning, whatever partition a child lives in, says all parents anew, then follows. One
-process is enough; several say the same. Called by the command.
+Owns which records are published when; the scores are computed by `stream.consumers.rollup`. One process is enough;
+several publish the same records. Called by `agents.cli.derived`.
 """
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable
-from types import FrameType
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
-import structlog
-from kafka.errors import KafkaError
+from kafka import KafkaConsumer
 
-from agents.kafka.client import BrokerError, consumer_of, producer_of, read_topic
+from agents.derived.loop import Output, run_derivation
+from agents.kafka.client import read_topic
 from agents.settings.settings import Settings
 from schemas.codecs import encode
 from schemas.outputs import ScoreMessage
-from schemas.topics import ROLLUPS, SCORES
+from schemas.topics import ROLLUPS
 from stream.consumers.rollup import Rollup
 
-_POLL_MS = 500
-_SEND_WITHIN_S = 30.0
-_log = structlog.get_logger(__name__)
 
+class RollupDerivation:
+    """The children of every parent, and the parents whose record is not published yet."""
 
-class RollupProcess:
-    """Reads scores, says rollups, until it is asked to stop."""
+    topic = ROLLUPS
+    producer_options: dict[str, Any] = {"linger_ms": 5}  # noqa: RUF012 -- never written to
 
-    def __init__(self, settings: Settings) -> None:
-        """Connect. Raises `BrokerError`."""
+    def __init__(self) -> None:
+        """No account is known."""
         self._rollup = Rollup()
-        self._stopping = False
+        self._changed: set[str] = set()
         self._decode = msgspec.json.Decoder(ScoreMessage).decode
-        self._consumer = consumer_of(settings)
-        self._producer = producer_of(settings, linger_ms=5)
 
-    def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
-        """Ask it to end after the records at hand."""
-        self._stopping = True
+    def restore(self, consumer: KafkaConsumer, stopping: Callable[[], bool]) -> Iterable[Output]:
+        """Read which parents the topic has; `loaded` deletes those without children."""
+        for _, record in read_topic(consumer, ROLLUPS, stopping):
+            if record.key is not None and record.value is None:
+                self._changed.discard(record.key.decode())
+            elif record.key is not None:
+                self._changed.add(record.key.decode())
+        return ()
 
-    def run(self, *, once: bool) -> int:
-        """Bring `health.rollups` up to date, then follow, or with `once` return; how many records were written.
+    def load(self, partition: int, account: str, value: bytes | None) -> None:
+        """Apply a record; `loaded` publishes every parent."""
+        del partition
+        self._rollup.apply(account, None if value is None else self._decode(value))
 
-        Raises `BrokerError` when a topic lacks or the broker refuses.
-        """
-        try:
-            written = self._catch_up()
-            _log.info("rolled up", parents=len(list(self._rollup.parents())), written=written)
-            while not (once or self._stopping):
-                written += self._emit(self._take())
-        except KafkaError as error:
-            msg = f"rolling up {SCORES} failed: {type(error).__name__} {error}"
-            raise BrokerError(msg) from error
-        finally:
-            self._consumer.close()
-            self._producer.close(timeout=_SEND_WITHIN_S)
-        return written
+    def loaded(self) -> Iterator[Output]:
+        """The records of all parents, and a tombstone for each one in the topic that has no children."""
+        self._changed.update(self._rollup.parents())
+        return self.changed()
 
-    def _catch_up(self) -> int:
-        """Read to the end of now, then say every parent there is, and the end of those that are no parents any more."""
-        known = {key.decode() for key, value in self._read_all(ROLLUPS).items() if value is not None}
-        for key, value in self._read_all(SCORES).items():
-            self._rollup.apply(key.decode(), None if value is None else self._decode(value))
-        return self._emit({*known, *self._rollup.parents()})
+    def apply(self, partition: int, account: str, value: bytes | None) -> None:
+        """Apply a new record."""
+        del partition
+        self._changed |= self._rollup.apply(account, None if value is None else self._decode(value))
 
-    def _read_all(self, topic: str) -> dict[bytes, bytes | None]:
-        """The latest of every key of a topic; the consumer goes on where this ends."""
-        records = read_topic(self._consumer, topic, lambda: self._stopping)
-        return {record.key: record.value for _, record in records if record.key is not None}
-
-    def _take(self) -> set[str]:
-        changed: set[str] = set()
-        for records in self._consumer.poll(timeout_ms=_POLL_MS).values():
-            for record in records:
-                if record.key is not None:
-                    message = None if record.value is None else self._decode(record.value)
-                    changed |= self._rollup.apply(record.key.decode(), message)
-        return changed
-
-    def _emit(self, parents: Iterable[str]) -> int:
-        """Write the record of each parent, a tombstone where it has no children; returns how many."""
-        sent = []
-        for parent in sorted(parents):
+    def changed(self) -> Iterator[Output]:
+        """The record of each changed parent, a tombstone if it has no children."""
+        for parent in sorted(self._changed):
             message = self._rollup.message_of(parent)
-            value = None if message is None else encode(message)
-            sent.append(self._producer.send(ROLLUPS, key=parent.encode(), value=value))
-        for future in sent:
-            future.get(timeout=_SEND_WITHIN_S)
-        return len(sent)
+            yield Output(parent.encode(), None if message is None else encode(message))
+        self._changed.clear()
 
 
 def run_rollup(settings: Settings, *, once: bool) -> int:
-    """Run until SIGTERM or SIGINT, or once; returns how many records were written. Raises `BrokerError`."""
-    process = RollupProcess(settings)
-    signal.signal(signal.SIGTERM, process.stop)
-    signal.signal(signal.SIGINT, process.stop)
-    return process.run(once=once)
+    """Run until SIGTERM or SIGINT, or once; returns how many records were published.
+
+    Raises `BrokerError`, `SettingsError`.
+    """
+    return run_derivation(settings, RollupDerivation(), "rollup", once=once)

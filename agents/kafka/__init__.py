@@ -1,1 +1,1 @@
-"""Kafka clients beside the worker: connections, topic administration, reading a topic to its end."""
+"""Kafka clients outside the worker: connections, topic administration, reading a topic to its end."""

@@ -1,8 +1,7 @@
-"""Consumers and producers beside the workers: how they are made, and how a topic is read to its end.
+"""Kafka consumers and producers outside the workers, and reading a topic to its end.
 
-Owns `BrokerError` and the options that every one-off or following client shares (kafka-python, no automatic commits,
-from the beginning). What is read is for the callers. Called by every command that reads or writes topics but the worker
-itself, whose consumer is Faust's.
+Owns `BrokerError` and the options that all these clients share (kafka-python, no automatic commits, from the beginning
+of a topic). Called by every command that reads or writes topics except the worker, which uses Faust's clients.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ _POLL_MS = 500
 
 
 class BrokerError(RuntimeError):
-    """The broker can not be used as it is; the message says what to do."""
+    """The broker cannot be used as it is; the message says what to do."""
 
 
 def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
-    """A consumer, without a group unless `options` name one. Raises `BrokerError`."""
+    """A consumer, without a group unless `options` has a `group_id`. Raises `BrokerError`."""
     return connect(
         settings,
         lambda: KafkaConsumer(
@@ -39,45 +38,46 @@ def producer_of(settings: Settings, **options: Any) -> KafkaProducer:
 
 
 def connect(settings: Settings, make: Callable[[], Any]) -> Any:
-    """What `make` makes, a client of the broker. Raises `BrokerError`."""
+    """Call `make`, which connects a client to the broker. Raises `BrokerError`."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         return make()
     except (KafkaError, OSError, ValueError) as error:
         servers = ", ".join(settings.bootstrap_servers())
+        problem = f"{type(error).__name__} {error}"
         msg = (
-            f"no Kafka broker at {servers} ({settings.security_protocol}): {type(error).__name__} {error}. "
-            "Check broker, security_protocol and credentials; `vitals demo` brings its own broker."
+            f"no Kafka broker at {servers} ({settings.security_protocol}): {problem}. "
+            "Check the settings broker and security_protocol and the credentials; `vitals demo` starts its own broker."
         )
         raise BrokerError(msg) from error
 
 
-def places_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic, in order. Raises `BrokerError` when it lacks, `KafkaError`."""
-    partitions = consumer.partitions_for_topic(topic)
-    if not partitions:
+def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic, in order. Raises `BrokerError` when it is missing, `KafkaError`."""
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
         raise BrokerError(f"the broker has no topic {topic}; create it with `vitals topics --create`")
-    return [TopicPartition(topic, number) for number in sorted(partitions)]
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
 def read_topic(
     consumer: KafkaConsumer, topic: str, stopping: Callable[[], bool] = lambda: False
 ) -> Iterator[tuple[TopicPartition, Any]]:
-    """Records of a topic from its beginning to the end of now; the consumer goes on where this ends.
+    """Records of a topic from its beginning to its present end; the consumer can be polled from there on.
 
-    Raises `BrokerError` when the topic lacks, `KafkaError`.
+    Raises `BrokerError` when the topic is missing, `KafkaError`.
     """
-    places = places_of(consumer, topic)
-    consumer.assign(places)
-    consumer.seek_to_beginning(*places)
-    yield from read_until(consumer, consumer.end_offsets(places), stopping)
+    partitions = partitions_of(consumer, topic)
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    yield from read_until(consumer, consumer.end_offsets(partitions), stopping)
 
 
 def read_until(
     consumer: KafkaConsumer, ends: Mapping[TopicPartition, int], stopping: Callable[[], bool] = lambda: False
 ) -> Iterator[tuple[TopicPartition, Any]]:
-    """Records from where the consumer stands up to `ends`, or until it is time to stop."""
-    while not stopping() and any(consumer.position(place) < end for place, end in ends.items()):
-        for place, records in consumer.poll(timeout_ms=_POLL_MS).items():
+    """Records from the consumer's position up to `ends`, or until `stopping` returns True."""
+    while not stopping() and any(consumer.position(partition) < end for partition, end in ends.items()):
+        for partition, records in consumer.poll(timeout_ms=_POLL_MS).items():
             for record in records:
-                yield place, record
+                yield partition, record

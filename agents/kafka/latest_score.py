@@ -1,6 +1,6 @@
-"""Reading one account's latest score from `health.scores`.
+"""Reads one account's latest score from `health.scores`, with a consumer without a group.
 
-Owns a one-off consumer without a group. Called by `vitals explain`.
+Called by `vitals explain`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 from kafka.errors import KafkaError
 
-from agents.kafka.client import BrokerError, consumer_of, places_of, read_until
+from agents.kafka.client import BrokerError, consumer_of, partitions_of, read_until
 from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
 from schemas.outputs import ScoreMessage
@@ -20,12 +20,12 @@ def latest_score(settings: Settings, account: str) -> ScoreMessage | None:
     key = account.encode()
     consumer = consumer_of(settings)
     try:
-        places = places_of(consumer, SCORES)
-        place = places[partition_of(key, min(settings.partitions, len(places)))]
-        consumer.assign([place])
-        consumer.seek_to_beginning(place)
+        partitions = partitions_of(consumer, SCORES)
+        partition = partitions[partition_of(key, min(settings.partitions, len(partitions)))]
+        consumer.assign([partition])
+        consumer.seek_to_beginning(partition)
         newest = None
-        for _, record in read_until(consumer, consumer.end_offsets([place])):
+        for _, record in read_until(consumer, consumer.end_offsets([partition])):
             if record.key == key:
                 newest = record.value
         return msgspec.json.decode(newest, type=ScoreMessage) if newest else None

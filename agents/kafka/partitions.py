@@ -6,5 +6,5 @@ from aiokafka.partitioner import murmur2
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Kafka's default partition of a key (murmur2, as Java, kafka-python and aiokafka have it)."""
+    """The partition of a key, the same as in the clients for Java, kafka-python and aiokafka."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,6 +1,6 @@
-"""Topics on a broker: what is there, what lacks, whether it fits; creating what lacks.
+"""Lists the topics on a broker with their problems, and creates the missing ones.
 
-Owns the talk with the broker's admin protocol (kafka-python). What topics should be like is data in `schemas.topics`.
+Owns the calls of the broker's admin API (kafka-python). The wanted topics are data in `schemas.topics`.
 Called by `vitals topics`, `vitals check`, `vitals demo` and by a worker before it starts.
 """
 
@@ -24,7 +24,7 @@ _METADATA_PAUSE_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it should be, how many partitions it has (None: it is not there), and what does not fit."""
+    """A topic as it should be, its partitions on the broker (None: it is missing), and what is wrong with it."""
 
     topic: Topic
     partitions: int | None
@@ -44,7 +44,7 @@ def _connect(settings: Settings) -> KafkaAdminClient:
 
 
 def describe_topics(settings: Settings) -> list[TopicState]:
-    """Every topic of the deployment and how it stands on the broker. Raises `BrokerError`."""
+    """Every topic of the deployment and its state on the broker. Raises `BrokerError`."""
     admin = _connect(settings)
     try:
         return _describe(admin, settings)
@@ -57,10 +57,10 @@ def describe_topics(settings: Settings) -> list[TopicState]:
 
 def _describe(admin: KafkaAdminClient, settings: Settings) -> list[TopicState]:
     wanted = all_topics(settings.group)
-    there = set(admin.list_topics())
-    names = [topic.name for topic in wanted if topic.name in there]
+    existing = set(admin.list_topics())
+    names = [topic.name for topic in wanted if topic.name in existing]
     described = admin.describe_topics(names) if names else []
-    counts = {str(part.get("name") or part.get("topic")): len(part["partitions"]) for part in described}
+    counts = {str(entry.get("name") or entry.get("topic")): len(entry["partitions"]) for entry in described}
     return [
         TopicState(topic, counts.get(topic.name), _problem(topic, counts.get(topic.name), settings)) for topic in wanted
     ]
@@ -80,11 +80,11 @@ def _problem(topic: Topic, partitions: int | None, settings: Settings) -> str | 
 
 
 def create_missing(settings: Settings) -> list[str]:
-    """Create the topics that lack and return their names. Raises `BrokerError`."""
+    """Create the missing topics and return their names. Raises `BrokerError`."""
     admin = _connect(settings)
     try:
-        lacking = [state.topic for state in _describe(admin, settings) if state.partitions is None]
-        for topic in lacking:
+        missing = [state.topic for state in _describe(admin, settings) if state.partitions is None]
+        for topic in missing:
             new = NewTopic(
                 topic.name,
                 num_partitions=settings.partitions,
@@ -94,9 +94,9 @@ def create_missing(settings: Settings) -> list[str]:
             try:
                 admin.create_topics([new])
             except TopicAlreadyExistsError:
-                continue  # another worker was faster
-        _wait_for(admin, lacking, settings)
-        return [topic.name for topic in lacking]
+                continue  # another process was faster
+        _wait_for(admin, missing, settings)
+        return [topic.name for topic in missing]
     except KafkaError as error:
         msg = f"topics could not be created: {type(error).__name__} {error}. `vitals topics` lists them."
         raise BrokerError(msg) from error
@@ -105,7 +105,7 @@ def create_missing(settings: Settings) -> list[str]:
 
 
 def _wait_for(admin: KafkaAdminClient, topics: list[Topic], settings: Settings) -> None:
-    """Wait until the broker shows topics that it has just created: its metadata follows a moment later."""
+    """Wait until the broker lists topics that it has just created: its metadata is updated later."""
     names = {topic.name for topic in topics}
     deadline = time.monotonic() + _METADATA_S
     while names:
@@ -113,7 +113,7 @@ def _wait_for(admin: KafkaAdminClient, topics: list[Topic], settings: Settings) 
         if not missing:
             return
         if time.monotonic() > deadline:
-            msg = f"created, but not shown by the broker after {_METADATA_S:.0f} s: {', '.join(sorted(missing))}"
+            msg = f"created, but the broker does not list them after {_METADATA_S:.0f} s: {', '.join(sorted(missing))}"
             raise BrokerError(msg)
         time.sleep(_METADATA_PAUSE_S)
 

@@ -60,6 +60,8 @@ class Settings(SinkSettings, BaseSettings):
 
     web_host: str = "127.0.0.1"
     web_port: Annotated[int, Field(ge=0, le=65535)] = 6066
+    rollup_port: Annotated[int, Field(ge=0, le=65535)] = 6074
+    peers_port: Annotated[int, Field(ge=0, le=65535)] = 6075
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     board_host: str = "127.0.0.1"

@@ -1,1 +1,1 @@
-"""What passes alerts on from `health.alerts` to others: Alertmanager, a webhook, chats and e-mail. One process each."""
+"""Sinks deliver alerts and scores to other systems, each as one process: Alertmanager, webhook, chat, e-mail, Redis."""

@@ -1,6 +1,6 @@
-"""Records of `health.alerts` as alerts, and which are none that anybody could be told of, however often it is tried.
+"""Decodes records of `health.alerts`, and rejects those that no sink can deliver.
 
-Owns what every sink may rely on: the JSON is an alert, its times are in the calendar, and its id can be a header. Pure.
+Owns what every sink may rely on: the JSON is an alert, its times are valid dates, and its id can be a header. Pure.
 Called by `agents.sinks.alert_consumer`.
 """
 
@@ -17,10 +17,10 @@ _decode = msgspec.json.Decoder(Alert).decode
 
 
 class UnreadableError(ValueError):
-    """A record that is no alert; `reason` is one of `schemas.codecs.REASONS`, the text is for a person."""
+    """A record that is not an alert; `reason` is one of `schemas.codecs.REASONS`, the message is for a person."""
 
     def __init__(self, reason: str, message: str) -> None:
-        """Keep both."""
+        """Set reason and message."""
         super().__init__(message)
         self.reason = reason
 
@@ -41,14 +41,16 @@ def read_alert(value: bytes | None) -> Alert:
     except msgspec.DecodeError as error:
         raise UnreadableError(MALFORMED_JSON, str(error)) from None
     if not (alert.id.isascii() and alert.id.isprintable()):
-        raise UnreadableError(INVALID_FIELD, f"id {alert.id!a} is not printable ASCII, and is sent as a header")
+        raise UnreadableError(
+            INVALID_FIELD, f"id {alert.id!a} is not printable ASCII, so it cannot be sent as a header"
+        )
     for name in ("starts_at", "ends_at", "acknowledged_at", "snoozed_until"):
-        if not _in_the_calendar(getattr(alert, name)):
-            raise UnreadableError(IMPLAUSIBLE_TIME, f"{name} {getattr(alert, name)} is in no year from 1 to 9999")
+        if not _is_valid_time(getattr(alert, name)):
+            raise UnreadableError(IMPLAUSIBLE_TIME, f"{name} {getattr(alert, name)} is not in the years 1 to 9999")
     return alert
 
 
-def _in_the_calendar(time_ms: int | None) -> bool:
+def _is_valid_time(time_ms: int | None) -> bool:
     try:
         datetime.fromtimestamp((time_ms or 0) / 1000, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,8 +1,8 @@
-"""Delivering many things at once: each line in order, a few threads, pauses that grow after failures.
+"""Delivers many payloads at once: each queue in order, with a few threads and growing pauses after failures.
 
-Owns the threads and what becomes of a try. Whose turn it is says `stream.consumers.queues`. What delivering means is a
-function of the sink's, called in a thread: it must not touch anything that others do. Called by the webhook and notify
-sinks.
+Owns the threads, and moves deliveries from QUEUED to DELIVERED or REJECTED (`agents.sinks.delivery`). Which queue is
+next is decided by `stream.consumers.queues`. The sink supplies the function that makes an attempt; it runs in a thread
+and must not touch shared state. Called by the webhook and notify sinks.
 """
 
 from __future__ import annotations
@@ -11,117 +11,109 @@ import random
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
+from agents.sinks.delivery import Delivery, Outcome, State
 from agents.sinks.metrics import SinkTelemetry
 from stream.consumers.queues import Queues, pause_s
 
 _WHILE_BUSY_S = 0.02
-_LONGEST_WISH_S = 3_600.0
-"""The longest a receiver may ask us to stay away."""
+_LONGEST_RETRY_AFTER_S = 3_600.0
+"""The longest pause that a receiver may ask for (Retry-After)."""
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Outcome(NamedTuple):
-    """What became of a try: taken, to be made again (not before `after_s`), refused for good, or the receiver is gone.
-
-    `reason` is one word for it, `message` what a person should know.
-    """
-
-    status: Literal["taken", "again", "refused", "gone"]
-    reason: str = ""
-    message: str = ""
-    after_s: float = 0.0
-
-
-class Ended(NamedTuple, Generic[T]):
-    """A thing that is done with: taken, or refused."""
-
-    thing: T
-    outcome: Outcome
-
-
-def _outcome_of(future: Future[Outcome]) -> Outcome:
-    """What became of a try; an error that nobody has foreseen is told of and is no end of the sink."""
-    error = future.exception()
+def _outcome_of(attempt: Future[Outcome]) -> Outcome:
+    """The result of an attempt. An unexpected exception is logged and retried; it does not stop the sink."""
+    error = attempt.exception()
     if error is None:
-        return future.result()
+        return attempt.result()
     log.error("delivery_failed", error=f"{type(error).__name__} {error}", exc_info=error)
-    return Outcome("again", "error", type(error).__name__)
+    return Outcome("retry", "error", type(error).__name__)
 
 
-class Courier(Generic[T]):
-    """Delivers things; `disabled` says what the receiver said when it is gone, and then nothing more is tried."""
+class DeliveryPool(Generic[T]):
+    """Delivers payloads until it is stopped or the receiver is gone."""
 
     def __init__(
         self,
-        deliver: Callable[[T], Outcome],
+        attempt: Callable[[T], Outcome],
         telemetry: SinkTelemetry,
         *,
         threads: int,
         give_up_s: float,
         longest_pause_s: float,
+        on_gone: Callable[[Outcome], None] = lambda _outcome: None,
     ) -> None:
-        """A thing that fails is tried for `give_up_s`, then it counts as refused."""
-        self._deliver = deliver
+        """A delivery that keeps failing is rejected after `give_up_s`; `on_gone` is called once, by `step`."""
+        self._attempt = attempt
         self._telemetry = telemetry
         self._threads = threads
         self._give_up_s = give_up_s
         self._longest_pause_s = longest_pause_s
-        self._lines: Queues[T] = Queues()
-        self._running: dict[Hashable, tuple[T, Future[Outcome]]] = {}
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="deliver")
-        self.disabled: Outcome | None = None
+        self._on_gone = on_gone
+        self._queues: Queues[Delivery[T]] = Queues()
+        self._in_flight: dict[Hashable, tuple[Delivery[T], Future[Outcome]]] = {}
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="deliver")
+        self._starts_attempts = True
 
-    def put(self, line: Hashable, thing: T) -> None:
-        """A thing more for the end of a line."""
-        self._lines.put(line, thing, time.monotonic())
+    def add(self, queue: Hashable, delivery: Delivery[T]) -> None:
+        """Add a delivery to the end of a queue."""
+        self._queues.put(queue, delivery, time.monotonic())
 
-    def step(self) -> list[Ended[T]]:
-        """Take note of tries that have ended, start those whose time has come, and return what is done with."""
+    def step(self) -> list[Delivery[T]]:
+        """Process ended attempts, start those that are due; returns the deliveries now DELIVERED or REJECTED."""
         now_s = time.monotonic()
         ended = []
-        for line in [line for line, (_, future) in self._running.items() if future.done()]:
-            thing, future = self._running.pop(line)
-            outcome = self._judged(line, _outcome_of(future), now_s)
-            if outcome is not None:
-                self._lines.done(line, now_s)
-                ended.append(Ended(thing, outcome))
-        while self.disabled is None and len(self._running) < self._threads and (head := self._lines.start(now_s)):
-            self._running[head[0]] = (head[1], self._pool.submit(self._deliver, head[1]))
+        for queue in [queue for queue, (_, attempt) in self._in_flight.items() if attempt.done()]:
+            delivery, attempt = self._in_flight.pop(queue)
+            self._attempt_ended(queue, delivery, _outcome_of(attempt), now_s)
+            if delivery.state in {State.DELIVERED, State.REJECTED}:
+                self._queues.done(queue, now_s)
+                ended.append(delivery)
+        while self._starts_attempts and len(self._in_flight) < self._threads and (head := self._queues.start(now_s)):
+            queue, delivery = head
+            delivery.move(State.IN_FLIGHT)
+            self._in_flight[queue] = (delivery, self._executor.submit(self._attempt, delivery.payload))
         return ended
 
-    def _judged(self, line: Hashable, outcome: Outcome, now_s: float) -> Outcome | None:
-        """How a thing has ended, or None when it is tried again."""
-        if outcome.status == "taken":
+    def _attempt_ended(self, queue: Hashable, delivery: Delivery[T], outcome: Outcome, now_s: float) -> None:
+        """Move a delivery to the state that follows from its attempt."""
+        if outcome.status == "accepted":
             self._telemetry.succeeded(1)
-            return outcome
-        if outcome.status == "refused":
-            return outcome
+            delivery.move(State.DELIVERED, outcome)
+            return
+        if outcome.status == "rejected":
+            delivery.move(State.REJECTED, outcome)
+            return
         self._telemetry.failed.inc()
         if outcome.status == "gone":
-            self.disabled = outcome
-        elif self._lines.tried_for(line, now_s) >= self._give_up_s:
-            message = f"given up after {self._lines.tries(line)} tries: {outcome.message}"
-            return Outcome("refused", outcome.reason, message)
-        pause = pause_s(self._lines.tries(line), self._longest_pause_s, random.random())  # noqa: S311 -- spreads load
-        self._lines.retry(line, now_s + max(pause, min(outcome.after_s, _LONGEST_WISH_S)))
-        return None
+            if self._starts_attempts:
+                self._on_gone(outcome)
+            self._starts_attempts = False
+        elif self._queues.tried_for(queue, now_s) >= self._give_up_s:
+            message = f"given up after {self._queues.tries(queue)} attempts: {outcome.message}"
+            delivery.move(State.REJECTED, Outcome("rejected", outcome.reason, message))
+            return
+        delivery.move(State.WAITING_TO_RETRY, outcome)
+        jitter = random.random()  # noqa: S311 -- spreads load
+        pause = pause_s(self._queues.tries(queue), self._longest_pause_s, jitter)
+        self._queues.retry(queue, now_s + max(pause, min(outcome.after_s, _LONGEST_RETRY_AFTER_S)))
 
     def wait_s(self) -> float | None:
-        """How long there is nothing to do; None: until something is put in."""
-        if self._running:
+        """Seconds until `step` has something to do; None: until a delivery is added."""
+        if self._in_flight:
             return _WHILE_BUSY_S
-        return None if self.disabled else self._lines.due_in(time.monotonic())
+        return self._queues.due_in(time.monotonic()) if self._starts_attempts else None
 
-    def stop(self) -> list[Ended[T]]:
-        """Wait for the tries under way, start no other, and return what they have ended."""
-        self.disabled = self.disabled or Outcome("gone", "stopped")
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for line in [line for line, (_, future) in self._running.items() if future.cancelled()]:
-            del self._running[line]
+    def stop(self) -> list[Delivery[T]]:
+        """Wait for the attempts in flight, start no others; returns the deliveries that these attempts ended."""
+        self._starts_attempts = False
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        for queue in [queue for queue, (_, attempt) in self._in_flight.items() if attempt.cancelled()]:
+            self._in_flight.pop(queue)[0].move(State.QUEUED)
         return self.step()

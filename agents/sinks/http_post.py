@@ -1,8 +1,8 @@
-"""One HTTP POST, within a set time, to an address that may be connected to.
+"""HTTP POST with a deadline, only to allowed addresses (protection against SSRF).
 
-Owns connecting: a name is resolved here, each address is put before the guard, and the connection goes to that very
-address, so that a name can not resolve to another one in between. Redirects are not followed, no proxy of the
-environment is used, and every request has a connection of its own. Must not know what is posted. Called by the sinks.
+Owns connecting: it resolves a name, checks each address against the guard, and connects to the checked address, so that
+a second look-up cannot return another one. Redirects are not followed, proxies of the environment are not used, and
+every request has its own connection. Must not know what is posted. Called by the sinks.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Refusal = Callable[[str], str | None]
 
 
 class PostError(RuntimeError):
-    """The request was not answered: no connection, a broken one, or no answer in time. Trying again may help."""
+    """The request was not answered: no connection, a broken one, or no answer in time. A retry may help."""
 
 
 class RefusedAddressError(RuntimeError):
-    """The host resolves to addresses only that must not be connected to."""
+    """Every address of the host is refused by the guard."""
 
 
 class Reply(NamedTuple):
-    """Status of an answer, seconds of its Retry-After header, and the beginning of its body for the log."""
+    """Status of an answer, its Retry-After header in seconds, and the first characters of its body for the log."""
 
     status: int
     retry_after_s: float | None
@@ -44,19 +44,19 @@ class Reply(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether it was taken."""
+        """Whether the status is 2xx."""
         return self.status in _GOOD
 
 
-def anything(_address: str) -> None:
-    """A guard that refuses nothing, for hosts that the operator runs."""
+def allow_all(_address: str) -> None:
+    """A guard that refuses no address, for hosts that the operator runs."""
 
 
 class Poster:
-    """Posts to URLs; threads may share it."""
+    """Posts to URLs. Thread-safe."""
 
     def __init__(self, refusal: Refusal, timeout_s: float) -> None:
-        """`refusal` says why an address is none to connect to; `timeout_s` is for everything after the resolving."""
+        """`refusal` gives why an address is refused, or None; `timeout_s` covers all after name resolution."""
         self._timeout_s = timeout_s
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl.create_default_context(),
@@ -125,7 +125,7 @@ class _GuardedBackend(httpcore.SyncBackend):
 
 
 class _BoundedStream(httpcore.NetworkStream):
-    """A stream that ends at a moment, however slowly and steadily the other side talks."""
+    """A stream with a deadline for the whole answer, even if the other side keeps sending slowly."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline_s: float) -> None:
         self._stream = stream
@@ -156,40 +156,40 @@ class _BoundedStream(httpcore.NetworkStream):
 def _left(deadline_s: float) -> float:
     left = deadline_s - time.monotonic()
     if left <= 0:
-        raise httpcore.ReadTimeout("no whole answer in time")
+        raise httpcore.ReadTimeout("no complete answer in time")
     return left
 
 
 def _resolve(host: str, port: int) -> list[str]:
-    """Addresses of a host, as the system resolves it: also `2130706433` and `0x7f.1` are 127.0.0.1 there."""
+    """The addresses of a host from the system's resolver, which also reads `2130706433` and `0x7f.1` as 127.0.0.1."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} can not be resolved: {error}") from error
-    return list(dict.fromkeys(str(info[4][0]) for info in found))
+        raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from error
+    return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
 def refusal_of(url: str, refusal: Refusal) -> str | None:
-    """Why a URL's host must not be connected to as it resolves now; None also when it does not resolve."""
-    parts = urlsplit(url)
+    """Why all addresses of a URL's host are refused; None if one is allowed or the host does not resolve now."""
+    split = urlsplit(url)
     try:
-        reasons = [refusal(address) for address in _resolve(parts.hostname or "", parts.port or 80)]
+        reasons = [refusal(address) for address in _resolve(split.hostname or "", split.port or 80)]
     except httpcore.ConnectError:
         return None
     return None if None in reasons else reasons[0]
 
 
 def _without_credentials(url: str) -> tuple[str, str | None]:
-    parts = urlsplit(url)
-    if parts.username is None:
+    split = urlsplit(url)
+    if split.username is None:
         return url, None
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    pair = f"{unquote(split.username)}:{unquote(split.password or '')}".encode()
+    bare = urlunsplit(split._replace(netloc=split.netloc.rpartition("@")[2]))
     return bare, f"Basic {b64encode(pair).decode()}"
 
 
 def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Seconds to wait as the header says, in seconds or as a date (RFC 9110, 10.2.3); None where it says nothing."""
+    """Seconds to wait by the Retry-After header, a number or a date (RFC 9110, 10.2.3); None without one."""
     for name, value in headers:
         if name.lower() == b"retry-after":
             text = value.decode("latin-1").strip()
@@ -202,11 +202,11 @@ def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
     return None
 
 
-def _beginning(parts: Iterable[bytes]) -> str:
-    """The beginning of a body; the rest is left unread."""
-    found = b""
-    for part in parts:
-        found += part
-        if len(found) >= _LARGEST_ANSWER:
+def _beginning(chunks: Iterable[bytes]) -> str:
+    """The first characters of a body; the rest is not read."""
+    body = b""
+    for chunk in chunks:
+        body += chunk
+        if len(body) >= _LARGEST_ANSWER:
             break
-    return found[:_QUOTED].decode(errors="replace")
+    return body[:_QUOTED].decode(errors="replace")

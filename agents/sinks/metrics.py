@@ -1,6 +1,6 @@
-"""The metrics of a sink's process, under names of their own so that workers and sinks can be told apart.
+"""The Prometheus metrics of an alert sink, all with a label `sink` and none with an account id.
 
-Owns the registry. Written to by the feed and the sinks, served by `agents.sinks.run`. No label holds an account id.
+Owns the registry. Updated by `agents.sinks.alert_consumer` and the sinks, served by `agents.sinks.run`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class SinkTelemetry:
     """The metrics of one sink."""
 
     def __init__(self, sink: str) -> None:
-        """Register everything in a registry of its own; counters begin at 0, so that their first count shows."""
+        """Register all in a registry of its own; counters start at 0, so that their first increase is visible."""
         registry = self.registry = CollectorRegistry()
 
         def counter(name: str, text: str) -> Counter:
@@ -34,6 +34,6 @@ class SinkTelemetry:
         )
 
     def succeeded(self, records: int) -> None:
-        """The receiver took so many records, or only what it had already (0)."""
+        """A receiver has accepted so many new records; 0: only repetitions."""
         self.delivered.inc(records)
         self._last_success.set(time.time())

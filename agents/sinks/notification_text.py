@@ -1,8 +1,8 @@
-"""What people read of an alert, as plain text and as Markdown (CommonMark), and the link to the account's page.
+"""The text of a notification, plain and as Markdown (CommonMark), and the link to the account's page on the board.
 
-Owns the words and the escaping: names of accounts are written by strangers. In Markdown every ASCII punctuation mark of
-theirs is escaped, so that none is markup, HTML, a link or a mention; in both, control and direction characters are
-dropped and `@` is kept from calling anybody. Pure. Called by the sinks.
+Owns the wording and the escaping: account names are untrusted input. In Markdown every ASCII punctuation mark in them
+is escaped, so that they cannot form markup, HTML, links or mentions; in both forms control and direction characters
+are removed and `@` cannot mention anybody. Pure. Called by the sinks.
 """
 
 from __future__ import annotations
@@ -21,92 +21,91 @@ LONGEST_TITLE = 150
 _LONGEST_FIELD = 1_000
 _ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
 _NO_MARKUP = str.maketrans(dict.fromkeys("<>[]`*_~|\\", " "))
-"""Titles have one form, whatever shows them: what could be markup is left out."""
-_NO_CALL = "@\N{WORD JOINER}"
+"""Titles are neither plain text nor Markdown for certain: characters that could be markup become spaces."""
+_NO_MENTION = "@\N{WORD JOINER}"
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode's categories of controls, formats (direction marks, zero width), and what is no character."""
+"""Unicode categories of control and format characters (direction marks, zero width), separators and unassigned."""
 
 
-class Notice(NamedTuple):
-    """A title and the same body in two forms."""
+class NotificationText(NamedTuple):
+    """A title, and the same body in two forms."""
 
     title: str
-    text: str
+    plain: str
     markdown: str
 
 
 def account_link(board_url: str | None, account: str) -> str | None:
-    """The account's page on the board; the board itself where an alert is about no account."""
+    """The account's page on the board, or the board's first page for an alert that is not about an account."""
     if board_url is None:
         return None
     base = board_url.rstrip("/")
     return f"{base}/accounts/{quote(account, safe='')}" if account else f"{base}/"
 
 
-def plain(words: str) -> str:
-    """Words of strangers on one line of plain text."""
-    visible = ("" if unicodedata.category(mark) in _HIDDEN else mark for mark in " ".join(words.split()))
-    kept = "".join(visible)
-    if len(kept) > _LONGEST_FIELD:
-        kept = kept[: _LONGEST_FIELD - 1] + "…"
-    return kept.replace("@", _NO_CALL)
+def plain(untrusted: str) -> str:
+    """Untrusted text as one line of plain text."""
+    line = "".join(char for char in " ".join(untrusted.split()) if unicodedata.category(char) not in _HIDDEN)
+    if len(line) > _LONGEST_FIELD:
+        line = line[: _LONGEST_FIELD - 1] + "…"
+    return line.replace("@", _NO_MENTION)
 
 
-def escaped(words: str) -> str:
-    """Words of strangers on one line of Markdown."""
-    return plain(words).translate(_ESCAPED)
+def escaped(untrusted: str) -> str:
+    """Untrusted text as one line of Markdown."""
+    return plain(untrusted).translate(_ESCAPED)
 
 
-def notice(news: Notification, board_url: str | None) -> Notice:
-    """What to say of news."""
-    alert = news.alert
-    rows = _digest_rows(news) if alert.rule == STORM else _rows(news)
-    rows = [(name, words) for name, words in rows if words]
+def notification_text(notification: Notification, board_url: str | None) -> NotificationText:
+    """The text of a notification."""
+    alert = notification.alert
+    rows = _digest_rows(notification) if alert.rule == STORM else _rows(notification)
+    rows = [(name, value) for name, value in rows if value]
     link = account_link(board_url, alert.account_id)
-    text = [plain(alert.summary), "", *(f"{name}: {plain(words)}" for name, words in rows)]
-    markdown = [f"**{escaped(alert.summary)}**", "", *(f"- {name}: {escaped(words)}" for name, words in rows)]
+    lines = [plain(alert.summary), "", *(f"{name}: {plain(value)}" for name, value in rows)]
+    markdown = [f"**{escaped(alert.summary)}**", "", *(f"- {name}: {escaped(value)}" for name, value in rows)]
     if link:
-        text += ["", link]
-        what = "Open the account" if alert.account_id else "Open the board"
-        markdown += ["", f"[{what}](<{link}>)"]
-    return Notice(_title(news), "\n".join(text), "\n".join(markdown))
+        lines += ["", link]
+        link_text = "Open the account" if alert.account_id else "Open the board"
+        markdown += ["", f"[{link_text}](<{link}>)"]
+    return NotificationText(_title(notification), "\n".join(lines), "\n".join(markdown))
 
 
-def _title(news: Notification) -> str:
-    alert = news.alert
-    state = {"resolved": "resolved", "reminded": f"{alert.severity}, still open"}.get(news.kind, alert.severity)
+def _title(notification: Notification) -> str:
+    alert = notification.alert
+    state = {"resolved": "resolved", "reminded": f"{alert.severity}, still open"}.get(notification.kind, alert.severity)
     subject = alert.annotations.get("account") or alert.account_id or alert.labels.get("source", "")
-    of_whom = f": {plain(subject).translate(_NO_MARKUP)}" if subject else ""
+    suffix = f": {plain(subject).translate(_NO_MARKUP)}" if subject else ""
     name = "many accounts at once" if alert.rule == STORM else plain(alert.rule)
-    return f"[{plain(state)}] {name}{of_whom}"[:LONGEST_TITLE]
+    return f"[{plain(state)}] {name}{suffix}"[:LONGEST_TITLE]
 
 
-def _rows(news: Notification) -> list[tuple[str, str]]:
-    """What stands in a notice of one alert."""
-    alert, told = news.alert, news.alert.annotations
+def _rows(notification: Notification) -> list[tuple[str, str]]:
+    """Names and values in the text about one alert."""
+    alert, annotations = notification.alert, notification.alert.annotations
     return [
         ("Score", _score(alert)),
-        ("What changed", told.get("reason", "")),
-        ("Why you are told", f"rule {alert.rule}, severity {alert.severity}{_flapping(alert)}"),
-        ("What to do", "" if news.kind == "resolved" else told.get("actions", "")),
-        ("Owner", told.get("owner", "")),
+        ("What changed", annotations.get("reason", "")),
+        ("Why you receive this", f"rule {alert.rule}, severity {alert.severity}{_flapping(alert)}"),
+        ("What to do", "" if notification.kind == "resolved" else annotations.get("actions", "")),
+        ("Owner", annotations.get("owner", "")),
         ("Since", _moment(alert.starts_at)),
         ("Until", "" if alert.ends_at is None else _moment(alert.ends_at)),
     ]
 
 
-def _digest_rows(news: Notification) -> list[tuple[str, str]]:
-    """What stands in a notice of a digest: it is about many accounts, so about no score."""
-    alert, told = news.alert, news.alert.annotations
-    ongoing = news.kind != "resolved"
+def _digest_rows(notification: Notification) -> list[tuple[str, str]]:
+    """Names and values in the text about a digest: it is about many accounts, so it has no score."""
+    alert, annotations = notification.alert, notification.alert.annotations
+    ongoing = notification.kind != "resolved"
     return [
-        ("What they share", told.get("reason", "")),
+        ("What they share", annotations.get("reason", "")),
         ("Why one message", "alerts that fire while this one is open are not sent one by one" if ongoing else ""),
         (
             "What to do",
-            told.get("actions", "look for a common cause: a source, a release, a policy") if ongoing else "",
+            annotations.get("actions", "look for a common cause: a source, a release, a policy") if ongoing else "",
         ),
-        ("Owner", told.get("owner", "")),
+        ("Owner", annotations.get("owner", "")),
         ("Since", _moment(alert.starts_at)),
         ("Until", "" if alert.ends_at is None else _moment(alert.ends_at)),
     ]

@@ -1,8 +1,8 @@
-"""Alerts for people: chats and e-mail, by apprise (one URL a receiver: slack://, msteams://, mailto:// ...).
+"""The notify sink: sends alerts to people by chat or e-mail through apprise (one URL a receiver: slack://, mailto://).
 
-Owns which alerts people get (severity, segment, nothing muted) and each receiver's line. What they read is in
-`agents.sinks.notification_text`. URLs hold secrets: none is logged, nor what apprise says of a failure before it is
-cleaned.
+Owns which alerts people receive (by severity and segment; nothing muted) and one delivery queue for each receiver. The
+text is made by `agents.sinks.notification_text`. The URLs hold secrets: none is logged, and what apprise reports about
+a failure is logged only after secrets are removed. Called by `agents.sinks.run`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from urllib.parse import unquote, unquote_plus
 import apprise
 import structlog
 
-from agents.sinks.delivery_pool import Courier, Ended, Outcome
+from agents.sinks.delivery import Delivery, Outcome, State
+from agents.sinks.delivery_pool import DeliveryPool
 from agents.sinks.metrics import SinkTelemetry
-from agents.sinks.notification_text import Notice, notice
+from agents.sinks.notification_text import NotificationText, notification_text
+from agents.sinks.sink import Sink
 from stream.consumers.notifications import Notification
 
 SEVERITIES = ("info", "warning", "critical")
@@ -31,68 +33,69 @@ log = structlog.get_logger()
 
 
 class Receiver:
-    """One URL of apprise. Raises `ValueError`, without the URL in it, when apprise can not use it."""
+    """One apprise URL. Raises `ValueError`, without the URL in it, when apprise cannot use it."""
 
     def __init__(self, number: int, url: str) -> None:
-        """`number` (from 1) is how messages call it."""
-        self.name = f"{number} ({_kind_of(url)})"
+        """`number` (from 1) names the receiver in logs."""
+        self.name = f"{number} ({_scheme_of(url)})"
         asset = apprise.AppriseAsset(app_id="account-vitals", app_desc="account-vitals", app_url="", async_mode=False)
-        # What it says comes with each result: the log must not have it before it is cleaned.
+        # Its messages come with each result: the log must not have them before secrets are removed.
         logging.getLogger("apprise").propagate = False
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if plugin is None:
-            raise ValueError(f"number {self.name} is no URL that apprise can use: see https://appriseit.com/services/")
+            raise ValueError(
+                f"number {self.name} is not a URL that apprise can use: see https://appriseit.com/services/"
+            )
         self._plugin = plugin
         self._apprise = apprise.Apprise(asset=asset)
         self._apprise.add(plugin)
         self._secrets = _secrets_in(url)
 
-    def send(self, told: Notice, kind: apprise.NotifyType) -> str | None:
-        """Send a notice; returns why it failed, in words without secrets, or None."""
+    def send(self, text: NotificationText, kind: apprise.NotifyType) -> str | None:
+        """Send a text; returns why it failed, without secrets, or None."""
         markdown = apprise.NotifyFormat.MARKDOWN
-        form = (
+        body_format = (
             apprise.NotifyFormat.TEXT
             if self._plugin.resolve_format(markdown) == apprise.NotifyFormat.TEXT
             else markdown
         )
-        body = told.markdown if form == markdown else told.text
+        body = text.markdown if body_format == markdown else text.plain
         result = self._apprise.notify(
-            body=body, title=told.title, body_format=form, notify_type=kind, timeout=_TIMEOUT_S
+            body=body, title=text.title, body_format=body_format, notify_type=kind, timeout=_TIMEOUT_S
         )
-        said = " ".join(entry.message for entry in result.logs())
-        return None if result else self._clean(said) or "apprise gives no reason"
+        reported = " ".join(entry.message for entry in result.logs())
+        return None if result else self._without_secrets(reported) or "apprise gives no reason"
 
-    def _clean(self, words: str) -> str:
+    def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            words = words.replace(secret, "***")
-        return words[:_LONGEST_REASON]
+            text = text.replace(secret, "***")
+        return text[:_LONGEST_REASON]
 
 
-def _kind_of(url: str) -> str:
-    """The scheme of a URL. What has none may be part of a secret, such as a password with a space in it."""
-    scheme, found, _ = url.partition("://")
-    return scheme if found and re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,30}", scheme) else "no URL"
+def _scheme_of(url: str) -> str:
+    """The scheme of a URL. A text without one may be part of a secret, such as a password with a space in it."""
+    scheme, separator, _ = url.partition("://")
+    return scheme if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,30}", scheme) else "not a URL"
 
 
 def _secrets_in(url: str) -> list[str]:
-    """What of a URL must not be told, the longest first: its parts as they are written, and as they are decoded."""
-    parts = re.split(r"[/:@?&=,;#\s]+", url)
-    decoded = [decode(part) for part in parts for decode in (str, unquote, unquote_plus)]
+    """The texts of a URL that must not be logged, longest first: its components as written and as decoded."""
+    components = re.split(r"[/:@?&=,;#\s]+", url)
+    decoded = [decode(component) for component in components for decode in (str, unquote, unquote_plus)]
     words = [word for text in (url, *decoded) for word in re.findall(r"[\w.~-]+", text)]
-    return sorted({part for part in (*decoded, *words) if len(part) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    return sorted({text for text in (*decoded, *words) if len(text) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
-class Letter(NamedTuple):
-    """A notice for one receiver, and the record it came in."""
+class Message(NamedTuple):
+    """A text for one receiver."""
 
     receiver: Receiver
-    told: Notice
+    text: NotificationText
     kind: apprise.NotifyType
-    record: Any
 
 
-class NotifySink:
-    """Tells people. An alert below `severity`, or of an account in none of `segments` (if any), is not told."""
+class NotifySink(Sink):
+    """Sends to all receivers alerts of at least `severity`, of accounts in one of `segments` (if any are set)."""
 
     def __init__(
         self,
@@ -105,78 +108,71 @@ class NotifySink:
         longest_pause_s: float,
         board_url: str | None,
     ) -> None:
-        """Nothing is under way."""
+        """Nothing is queued."""
         self._receivers = receivers
         self._telemetry = telemetry
         self._severities = SEVERITIES[SEVERITIES.index(severity) :]
         self._segments = frozenset(segments)
         self._board_url = board_url
-        self._left: dict[tuple[int, int], int] = {}
-        self._courier: Courier[Letter] = Courier(
-            _deliver, telemetry, threads=len(receivers), give_up_s=give_up_s, longest_pause_s=longest_pause_s
+        self._unfinished: dict[tuple[int, int], int] = {}
+        self._pool: DeliveryPool[Message] = DeliveryPool(
+            _attempt, telemetry, threads=len(receivers), give_up_s=give_up_s, longest_pause_s=longest_pause_s
         )
 
-    def offer(self, news: Notification, record: Any) -> bool:
-        """Take what is for people, once for each receiver."""
-        if not self._is_for_people(news):
+    def offer(self, notification: Notification, record: Any) -> bool:
+        """Queue a notification that is for people, once for each receiver."""
+        if not self._is_for_people(notification):
             return False
-        told, kind = notice(news, self._board_url), _kind(news)
-        self._left[record.partition, record.offset] = len(self._receivers)
+        text, kind = notification_text(notification, self._board_url), _notify_type(notification)
+        self._unfinished[record.partition, record.offset] = len(self._receivers)
         for receiver in self._receivers:
-            self._courier.put(receiver.name, Letter(receiver, told, kind, record))
+            self._pool.add(receiver.name, Delivery(Message(receiver, text, kind), record))
         return True
 
-    def refuse(self, record: Any, reason: str, message: str) -> bool:
-        """Nothing but to log it."""
-        del record, reason, message
-        return False
-
-    def recall(self, news: Notification, stamp_ms: int) -> None:
-        """What was told was told."""
-
     def step(self) -> list[Any]:
-        """Records that every receiver has, or will not get."""
-        return self._dealt_with(self._courier.step())
+        """Records that are delivered or given up for every receiver."""
+        return self._finished(self._pool.step())
 
     def wait_s(self) -> float | None:
-        """As the courier says."""
-        return self._courier.wait_s()
+        """Seconds until the pool has something to do."""
+        return self._pool.wait_s()
 
     def stop(self) -> list[Any]:
-        """Wait for the messages under way."""
-        return self._dealt_with(self._courier.stop())
+        """Wait for the messages in flight."""
+        return self._finished(self._pool.stop())
 
-    def _is_for_people(self, news: Notification) -> bool:
-        named = news.opened
-        if news.quiet or news.kind not in _KINDS or named.severity not in self._severities:
+    def _is_for_people(self, notification: Notification) -> bool:
+        opened = notification.opened
+        if notification.quiet or notification.kind not in _KINDS or opened.severity not in self._severities:
             return False
-        return not (self._segments and named.account_id) or named.labels.get("segment") in self._segments
+        return not (self._segments and opened.account_id) or opened.labels.get("segment") in self._segments
 
-    def _dealt_with(self, ended: list[Ended[Letter]]) -> list[Any]:
-        done = []
-        for letter, outcome in ended:
-            if outcome.status == "refused":
+    def _finished(self, ended: list[Delivery[Message]]) -> list[Any]:
+        finished = []
+        for delivery in ended:
+            if delivery.state is State.REJECTED:
+                delivery.move(State.GIVEN_UP)
                 self._telemetry.dead_letters.inc()
-                log.error("notice_given_up", receiver=letter.receiver.name, error=outcome.message)
-            place = (letter.record.partition, letter.record.offset)
-            self._left[place] -= 1
-            if not self._left[place]:
-                del self._left[place]
-                done.append(letter.record)
-        return done
+                log.error("notification_given_up", receiver=delivery.payload.receiver.name, error=delivery.message)
+            position = (delivery.record.partition, delivery.record.offset)
+            self._unfinished[position] -= 1
+            if not self._unfinished[position]:
+                del self._unfinished[position]
+                finished.append(delivery.record)
+        return finished
 
 
-def _deliver(letter: Letter) -> Outcome:
-    why = letter.receiver.send(letter.told, letter.kind)
-    if why is None:
-        return Outcome("taken")
-    log.warning("notice_failed", receiver=letter.receiver.name, error=why, will="retry")
-    return Outcome("again", "not_sent", why)
+def _attempt(message: Message) -> Outcome:
+    error = message.receiver.send(message.text, message.kind)
+    if error is None:
+        return Outcome("accepted")
+    log.warning("notification_failed", receiver=message.receiver.name, error=error, will="retry")
+    return Outcome("retry", "not_sent", error)
 
 
-def _kind(news: Notification) -> apprise.NotifyType:
-    """What apprise shows by colour or sign."""
-    if news.kind == "resolved":
+def _notify_type(notification: Notification) -> apprise.NotifyType:
+    """What apprise shows as a colour or sign."""
+    if notification.kind == "resolved":
         return apprise.NotifyType.SUCCESS
     kinds = {"critical": apprise.NotifyType.FAILURE, "warning": apprise.NotifyType.WARNING}
-    return kinds.get(news.alert.severity, apprise.NotifyType.INFO)
+    return kinds.get(notification.alert.severity, apprise.NotifyType.INFO)

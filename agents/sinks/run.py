@@ -1,4 +1,4 @@
-"""Running one sink: built from the settings, fed until a signal ends it.
+"""Runs one alert sink: builds it from the settings and feeds it alerts until SIGTERM or SIGINT.
 
 Owns the wiring and the signals. Called by `agents.cli.sinks`.
 """
@@ -17,16 +17,18 @@ from agents.process.metrics_server import metrics_server
 from agents.settings.address_guard import Guard
 from agents.settings.settings import Settings, SettingsError
 from agents.settings.webhook_secret import parse_secret
-from agents.sinks.alert_consumer import Feed, Sink
+from agents.sinks.alert_consumer import AlertConsumer
 from agents.sinks.alertmanager import AlertmanagerSink
-from agents.sinks.http_post import Poster, anything, refusal_of
+from agents.sinks.dead_letters import DeadLetterWriter
+from agents.sinks.http_post import Poster, allow_all, refusal_of
 from agents.sinks.metrics import SinkTelemetry
+from agents.sinks.sink import Sink
 from agents.sinks.webhook import WebhookSink
 from schemas.topics import ALERTS, LARGEST_RECORD, WEBHOOK_DLQ
 
 _ALERTS_PATH = "/api/v2/alerts"
 _BLOCK_MS = 10_000
-"""The longest that deliveries wait for a producer with full buffers, or the start for a topic."""
+"""How long a write to a producer with full buffers, and at start the look-up of a topic, may block."""
 
 log = structlog.get_logger()
 Build = Callable[[Settings, SinkTelemetry], Sink]
@@ -41,7 +43,7 @@ def _needed(value: SecretStr | None, name: str, example: str) -> str:
 def build_alertmanager(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     """The Alertmanager sink. Raises `SettingsError`."""
     base = _needed(settings.alertmanager_url, "alertmanager_url", "http://127.0.0.1:9093")
-    url, poster = base.rstrip("/") + _ALERTS_PATH, Poster(anything, settings.sink_timeout_s)
+    url, poster = base.rstrip("/") + _ALERTS_PATH, Poster(allow_all, settings.sink_timeout_s)
     return AlertmanagerSink(
         lambda body: poster.post(url, body, {}),
         telemetry,
@@ -52,23 +54,23 @@ def build_alertmanager(settings: Settings, telemetry: SinkTelemetry) -> Sink:
 
 
 def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
-    """The webhook sink. Raises `SettingsError`, also for a host that must not be posted to; `BrokerError`."""
+    """The webhook sink. Raises `SettingsError`, also for a host that is not allowed, and `BrokerError`."""
     url = _needed(settings.webhook_url, "webhook_url", "https://example.com/alerts")
-    words = _needed(settings.webhook_secret, "webhook_secret", "whsec_$(openssl rand -base64 32)")
+    secrets = _needed(settings.webhook_secret, "webhook_secret", "whsec_$(openssl rand -base64 32)")
     refusal = Guard(settings.webhook_allow_private).refusal
     if why := refusal_of(url, refusal):
-        raise SettingsError([f"webhook_url: {why}; if that is meant, allow it by webhook_allow_private"])
+        raise SettingsError([f"webhook_url: {why}; to post to it nevertheless, set webhook_allow_private"])
     poster = Poster(refusal, settings.sink_timeout_s)
     producer = producer_of(settings, max_request_size=LARGEST_RECORD, max_block_ms=_BLOCK_MS)
     try:
         producer.partitions_for(WEBHOOK_DLQ)
     except KafkaError as error:
-        msg = f"no topic {WEBHOOK_DLQ} to write to ({error}); create it with `vitals topics --create`"
+        msg = f"the broker has no topic {WEBHOOK_DLQ} ({error}); create it with `vitals topics --create`"
         raise BrokerError(msg) from error
     return WebhookSink(
         lambda body, headers: poster.post(url, body, headers),
-        [parse_secret(word) for word in words.split()],
-        producer,
+        [parse_secret(secret) for secret in secrets.split()],
+        DeadLetterWriter(producer, telemetry),
         telemetry,
         give_up_s=settings.sink_give_up_s,
         longest_pause_s=settings.sink_longest_pause_s,
@@ -77,7 +79,7 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
 
 
 def build_notify(settings: Settings, telemetry: SinkTelemetry) -> Sink:
-    """The sink for chats and e-mail. Raises `SettingsError`."""
+    """The notify sink. Raises `SettingsError`."""
     from agents.sinks.notify import NotifySink, Receiver  # noqa: PLC0415 -- apprise takes long to import
 
     urls = [url.get_secret_value() for url in settings.notify_urls or ()]
@@ -99,13 +101,13 @@ def build_notify(settings: Settings, telemetry: SinkTelemetry) -> Sink:
 
 
 def run_sink(settings: Settings, name: str, build: Build, port: int) -> None:
-    """Run until SIGTERM or SIGINT. Raises `SettingsError`, and `BrokerError` when it can not begin."""
+    """Run until SIGTERM or SIGINT. Raises `SettingsError`, and `BrokerError` when it cannot start."""
     telemetry = SinkTelemetry(name)
     sink = build(settings, telemetry)
     with metrics_server(telemetry.registry, settings.web_host, port, f"{name}_port") as listening:
-        feed = Feed(settings, name, sink, telemetry)
-        signal.signal(signal.SIGTERM, feed.stop)
-        signal.signal(signal.SIGINT, feed.stop)
+        consumer = AlertConsumer(settings, name, sink, telemetry)
+        signal.signal(signal.SIGTERM, consumer.stop)
+        signal.signal(signal.SIGINT, consumer.stop)
         log.info("starting", sink=name, topic=ALERTS, metrics_port=listening)
-        feed.run()
+        consumer.run()
     log.info("stopped", sink=name)

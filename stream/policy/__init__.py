@@ -1,1 +1,1 @@
-"""The policy language: a TOML file becomes a `Policy`, and every mistake in it is named with its line."""
+"""The policy language: read a TOML file into a `Policy`, and report every mistake in it with its line."""

@@ -1,8 +1,8 @@
-"""What is wrong with a policy, said so that a person can mend it.
+"""Errors of a policy file: each with its file, line, key and message.
 
-Owns a problem's form, the wording pieces all messages share, and the list problems gather in while a file is read.
-Must not know what a measure or a band is. Used by every part of the policy parser; callers of the parser meet
-`PolicyError`.
+Owns `Problem`, `PolicyError`, the list in which mistakes are recorded while a file is read, and how values and names
+are written in messages. Must not know what a measure or a band is. Used by every module of the policy parser; callers
+of the parser catch `PolicyError`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Path: TypeAlias = tuple[str | int, ...]
-"""Where a value stands in the file: table names and keys, and positions in lists."""
+"""Path of a value in the file: keys of tables, and indexes of lists."""
 
 _LONGEST_SHOWN = 60
 _DEEPEST_SHOWN = 4
@@ -27,7 +27,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where it is (no line when something is absent from the whole file), and what to do."""
+    """One mistake: where it is, what is allowed, what to do. `line` is None if the whole file is missing a key."""
 
     file: str
     line: int | None
@@ -35,44 +35,47 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        """`file:line: key: message`, as editors and terminals make clickable."""
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.key}: {self.message}"
+        """`file:line: key: message`; editors and terminals turn `file:line` into a link."""
+        location = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{location}: {self.key}: {self.message}"
 
 
 class PolicyError(ValueError):
-    """A policy that cannot be used, with everything that is wrong with it in the order of its lines."""
+    """A policy file with mistakes: all of them, in the order of lines."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        """All problems, one a line."""
+        """All problems, one on each line."""
         return "\n".join(str(problem) for problem in self.problems)
 
 
 class Findings:
-    """The problems found so far in one file; each reader adds to it and reads on."""
+    """The mistakes in one file: each reader records its own and continues."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[Path, str]] = []
+        self._mistakes: list[tuple[Path, str]] = []
 
     def __bool__(self) -> bool:
-        """Whether anything is wrong."""
-        return bool(self._found)
+        """Whether there is any mistake."""
+        return bool(self._mistakes)
 
-    def any(self, of: Callable[[Path], bool]) -> bool:
-        """Whether anything is wrong at a path that `of` is true of."""
-        return any(of(path) for path, _ in self._found)
+    def any(self, predicate: Callable[[Path], bool]) -> bool:
+        """Whether there is a mistake at a path for which `predicate` is true."""
+        return any(predicate(path) for path, _ in self._mistakes)
 
     def add(self, path: Path, message: str) -> None:
-        """Note that what stands (or is missing) at `path` is wrong."""
-        self._found.append((path, message))
+        """Record a mistake in the value at `path`, which may be missing."""
+        self._mistakes.append((path, message))
 
     def located(self, file: str, lines: Mapping[Path, int]) -> tuple[Problem, ...]:
-        """All of them by line, those without one last; a path without a line of its own has its enclosing table's."""
-        problems = [Problem(file, _line(path, lines), dotted(path), message) for path, message in self._found]
+        """All mistakes in the order of lines, those without a line last.
+
+        A path that is not in `lines` has the line of the innermost table around it that is.
+        """
+        problems = [Problem(file, _line(path, lines), dotted(path), message) for path, message in self._mistakes]
         return tuple(sorted(problems, key=lambda problem: (problem.line is None, problem.line)))
 
 
@@ -85,18 +88,18 @@ def _line(path: Path, lines: Mapping[Path, int]) -> int | None:
 
 
 def dotted(path: Path) -> str:
-    """The path as a person would write it: `scores.health.bands[1].from`."""
+    """The path as in TOML, with list indexes: `scores.health.bands[1].from`."""
     text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
         else:
-            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else json.dumps(part))
+            text += ("." if text else "") + (key if _BARE_KEY.fullmatch(key) else json.dumps(key))
     return text
 
 
 def shown(value: object) -> str:
-    """A value as it looks in a policy file, cut when it is long."""
+    """A value as it is written in TOML, cut if it is long."""
     text = _toml(value)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
@@ -109,36 +112,34 @@ def _toml(value: object, depth: int = 0) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item, depth + 1) for item in value) + "]"
     if isinstance(value, dict):
-        return (
-            "{}"
-            if not value
-            else "{ " + ", ".join(f"{dotted((key,))} = {_toml(item, depth + 1)}" for key, item in value.items()) + " }"
-        )
+        pairs = ", ".join(f"{dotted((key,))} = {_toml(item, depth + 1)}" for key, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, int) and value.bit_length() > _WIDEST_DECIMAL:
         return hex(value)
     return str(value)
 
 
-def listed(names: Iterable[str], show: Callable[[str], str] = str) -> str:
-    """Names with commas between."""
-    return ", ".join(map(show, names))
+def listed(names: Iterable[str]) -> str:
+    """Names separated by commas."""
+    return ", ".join(names)
 
 
-def closest(given: str, allowed: Iterable[str]) -> str | None:
-    """What was probably meant, if anything is near enough: it looks alike, or it alone has the given word in it.
+def closest(word: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that `word` was probably meant to be, None if no name is close.
 
-    Letters in another order are nearest of all.
+    A name is close if it looks alike, or if it is the only one that has the word between its underscores. A name with
+    the same letters in another order comes first.
     """
-    names = list(allowed)
-    near = difflib.get_close_matches(given.lower(), names)
-    swapped = [name for name in near if sorted(name) == sorted(given.lower())]
-    having = [name for name in names if given.lower() in name.split("_")]
+    names, lower = list(allowed), word.lower()
+    alike = difflib.get_close_matches(lower, names)
+    swapped = [name for name in alike if sorted(name) == sorted(lower)]
+    containing = [name for name in names if lower in name.split("_")]
     if swapped:
         return swapped[0]
-    return near[0] if near else having[0] if len(having) == 1 else None
+    return alike[0] if alike else containing[0] if len(containing) == 1 else None
 
 
-def did_you_mean(given: object, allowed: Iterable[str]) -> str:
-    """The end of a message: `; did you mean "…"?`, or nothing."""
-    meant = closest(given, allowed) if isinstance(given, str) else None
+def did_you_mean(word: object, allowed: Iterable[str]) -> str:
+    """The end of a message: `; did you mean "…"?`, or nothing if no allowed name is close."""
+    meant = closest(word, allowed) if isinstance(word, str) else None
     return "" if meant is None else f"; did you mean {shown(meant)}?"

@@ -1,11 +1,10 @@
-"""Normalisers: turn a measure's values into points from 0 to 100.
+"""Normalisers: convert the values of a measure to points from 0 to 100.
 
-Owns the kinds of docs/reference/policy/normalisers.md; must not know of measures, weights or accounts. Parameters
-are checked where they come in, by the policy parser. Called by scoring on whole columns and by explanations to work
-backwards.
+Owns the formulas of docs/reference/policy/normalisers.md. Must not know of measures, weights or accounts. The policy
+parser validates the parameters. Called by scoring on whole columns, and by explanations, which also invert them.
 
-Shapes: `points` takes a float64 array of any shape, in the measure's unit, and gives a new one of that shape in points.
-NaN (no value) stays NaN: what a missing value is worth is for the policy to say, not for a normaliser.
+Shapes: `points` takes a float64 array of any shape, in the measure's unit, and returns a new one of that shape. NaN (no
+value) stays NaN: the policy defines the points of a missing value.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 FULL_POINTS = 100.0
 THRESHOLD_POINTS = (100.0, 50.0, 0.0)
-"""Good, average, poor, when a policy does not say."""
+"""Points of good, average and poor if a policy does not set them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +35,19 @@ class Linear:
 
     def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points of each value."""
-        # The order of operations is part of the promise: dividing first would give 7.000000000000001 for 7 of 0..100.
-        with np.errstate(over="ignore"):  # an overflow is an infinity, and that clamps to the right end
+        # Multiply before dividing: dividing first would give 7.000000000000001 for 7 of 0..100.
+        with np.errstate(over="ignore"):  # an overflow gives an infinity, which is clamped to the right end
             raw = 100.0 * (values - self.zero_at) / (self.hundred_at - self.zero_at)
-        # + 0.0 makes the -0.0 of a falling line a plain 0.0
+        # + 0.0 turns the -0.0 of a falling line into 0.0
         return np.asarray(np.minimum(np.maximum(raw, 0.0), FULL_POINTS) + 0.0)
 
     def invert(self, points: float) -> float:
-        """Value that gives these points; 0 and 100 give the very ends of the line. ValueError outside 0..100."""
+        """Value that gives these points; 0 and 100 give exactly the ends of the line. ValueError outside 0..100."""
         if not 0.0 <= points <= FULL_POINTS:
             message = f"no value gives {points} points: ask for 0 to 100"
             raise ValueError(message)
         if points == FULL_POINTS:
-            return self.hundred_at  # exactly, where the formula below could miss by a rounding
+            return self.hundred_at  # exact; the formula below can have a rounding error
         return self.zero_at + points * (self.hundred_at - self.zero_at) / 100.0
 
 
@@ -73,15 +72,15 @@ class Tiers:
 class Threshold:
     """Good, average or poor, with points for each of the three (`levels`, in that order).
 
-    When `good > average` a value is good from `good` up and average from `average` up; when `good < average`, from
-    there down. The two differ.
+    If `good > average`, a value is good from `good` up and average from `average` up; if `good < average`, from there
+    down. The two differ.
     """
 
     good: float
     average: float
     levels: tuple[float, float, float]
 
-    # Written out because the policy's word for the three is `points`, and so is the method's: a field cannot be both.
+    # Written by hand: the parameter is called `points` as in the policy, and so is the method, so the field cannot be.
     def __init__(self, good: float, average: float, points: tuple[float, float, float] = THRESHOLD_POINTS) -> None:
         object.__setattr__(self, "good", good)
         object.__setattr__(self, "average", average)
@@ -100,7 +99,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Decay:
-    """Half of the points are gone at `half_life` (above 0), half of the rest at twice that; below 0 all are there."""
+    """100 points at 0 and below, half of them at `half_life` (above 0), a quarter at twice that, and so on."""
 
     half_life: float
 

@@ -1,10 +1,10 @@
-"""Policies: what healthy means, as docs/reference/policy defines it.
+"""Read a policy: the TOML file that defines the health of an account (docs/reference/policy).
 
-Owns `Policy` and the one way to make it, from the text of a TOML file: every mistake in the file is found and named,
-and a `Policy` that exists is valid. Must not know where the text comes from, nor of events and accounts. Called by
-the commands that check or load a policy; the engine compiles what it gives.
+Owns `Policy` and `parse_policy`, the only way to make one from the text of a file: every mistake in the file is
+reported, and a `Policy` that exists is valid. Must not know where the text comes from, nor of events and accounts.
+Called by the commands that check or load a policy; `stream.plan` compiles the result.
 
-The parts of a file have modules of their own (`policy_measure` and the rest); the names others need are here.
+The tables of a file have modules of their own (`measures`, `scores` and so on); the names that others need are here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stream.policy.measures import Measure, read_measures
 from stream.policy.scores import Score, read_scores
 from stream.policy.segments import Segment, read_segments
 from stream.policy.table import Table
-from stream.policy.usage import check_use
+from stream.policy.usage import check_use, measure_keys
 from stream.policy.windows import Window
 
 __all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Segment", "Window", "parse_policy"]
@@ -32,26 +32,26 @@ __all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Segm
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _KEYS = ("name", "segments", "measures", "scores", "alerts", "storms", "sources")
 _DIGEST_LENGTH = 16
-_MARK = "\ufeff"  # some editors on Windows begin a file with it
+_BYTE_ORDER_MARK = "\ufeff"  # some editors on Windows begin a file with it
 
 _SYNTAX_LINE = re.compile(r" \(at line (?P<line>[0-9]+), column [0-9]+\)$")
 _SYNTAX_END = " (at end of document)"
 _SYNTAX_HINTS = {
-    "Unclosed array": "a comma or ] is missing before this",
-    "Invalid initial character for a key part": "a key is letters, digits, - and _; a { table } stands on one line",
+    "Unclosed array": "a comma or ] is missing before this line",
+    "Invalid initial character for a key part": "a key is letters, digits, - and _; a { table } must be on one line",
     "Unclosed inline table": "a comma or } is missing, or the { table } is on more than one line",
     "Invalid value": 'text needs quotes, as in "30d"',
-    "Cannot overwrite a value": "this key is here twice",
+    "Cannot overwrite a value": "the table has this key twice",
 }
-_LONGEST_SEARCHED = 1000  # lines of a file that is searched for what was left open
+_LONGEST_SEARCHED = 1000  # lines; in a longer file the start of an unclosed value is not searched
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A valid policy: measures, scores and segments in the order of the file, alert rules by name.
 
-    `digest` is 16 hexadecimal digits of what the policy means: comments, spacing, the order of keys and bands, and
-    defaults written out make no difference to it.
+    `digest` is 16 hexadecimal digits of the meaning: comments, spacing, the order of keys and bands, and defaults that
+    are written out do not change it.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Policy:
 
     @property
     def score(self) -> Score:
-        """The first score: the one that is meant where nobody names one."""
+        """The first score, which is the default wherever a score can be named."""
         return self.scores[0]
 
 
 def parse_policy(text: str, file: str = "policy.toml") -> Policy:
-    """The policy that a file's text holds; `file` is how problems name it. PolicyError with every problem there is."""
+    """The policy in the text of a file, which messages call `file`. PolicyError with every mistake in it."""
     try:
-        return _read(text.removeprefix(_MARK), file)
+        return _read(text.removeprefix(_BYTE_ORDER_MARK), file)
     except RecursionError as error:
         raise PolicyError([Problem(file, None, "TOML", "lists or tables are nested too deeply")]) from error
 
@@ -86,11 +86,15 @@ def _read(text: str, file: str) -> Policy:
     root = Table(document, (), findings, _KEYS)
     name = _read_name(root)
     segments = read_segments(root)
-    names = Names(_names(root, "measures"), _names(root, "segments"))
+    names = Names(
+        _names(root, "measures"),
+        [measure for measure, keys in measure_keys(root).items() if "normalise" not in keys],
+        _names(root, "segments"),
+    )
     measures = read_measures(root, names.segments)
     scores = read_scores(root, names.measures, names.segments)
     check_use(root, findings, measures, scores)
-    alerts = read_alerts(root, scores, measures, names)
+    alerts = read_alerts(root, scores, names)
     storms, idle_sources = read_storms(root), read_idle_sources(root)
     if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
@@ -99,8 +103,9 @@ def _read(text: str, file: str) -> Policy:
 
 
 def _names(root: Table, key: str) -> tuple[str, ...]:
-    """Names that segments or measures have in the file, right or wrong, also those under a key that is nearly right."""
-    tables = [root.value(given) for given in root if given == key or (given not in _KEYS and closest(given, (key,)))]
+    """Names of the measures or segments in the file, valid or not, and also those in a table with a misspelled key."""
+    keys = [word for word in root if word == key or (word not in _KEYS and closest(word, (key,)))]
+    tables = [root.value(word) for word in keys]
     return tuple(name for table in tables if isinstance(table, dict) for name in table)
 
 
@@ -120,18 +125,18 @@ def _digest(
     others: dict[str, tuple[Any, ...]],
     storms: Storms | None,
 ) -> str:
-    # What is not set is left out, so that a setting added to the language changes no digest of a policy without it.
-    found = [asdict(score, dict_factory=_set_values) for score in scores]
+    # Absent keys are left out, so that a new key of the language does not change the digest of policies without it.
+    score_values = [asdict(score, dict_factory=_set_values) for score in scores]
     content: dict[str, object] = {
         "name": name,
         "measures": [asdict(measure, dict_factory=_set_values) for measure in measures],
-        "score": found[0],
+        "score": score_values[0],
     }
-    if found[1:]:
-        content["more_scores"] = found[1:]
-    for key, parts in others.items():
-        if parts:
-            content[key] = [asdict(part, dict_factory=_set_values) for part in parts]
+    if score_values[1:]:
+        content["more_scores"] = score_values[1:]
+    for key, records in others.items():
+        if records:
+            content[key] = [asdict(record, dict_factory=_set_values) for record in records]
     if storms is not None and storms != Storms():
         content["storms"] = asdict(storms)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -148,19 +153,19 @@ def _set_values(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _syntax_problem(text: str, file: str, error: ValueError) -> Problem:
     message = str(error)
-    found = _SYNTAX_LINE.search(message)
-    if found is not None:
-        reason = message[: found.start()]
+    position = _SYNTAX_LINE.search(message)
+    if position is not None:
+        reason = message[: position.start()]
         hint = _SYNTAX_HINTS.get(reason)
-        return Problem(file, int(found["line"]), "TOML", f"{reason}: {hint}" if hint else reason)
+        return Problem(file, int(position["line"]), "TOML", f"{reason}: {hint}" if hint else reason)
     if message.endswith(_SYNTAX_END):
         reason = message.removesuffix(_SYNTAX_END)
-        return Problem(file, _open_line(text), "TOML", f"{reason}: what begins here is never closed")
-    return Problem(file, None, "TOML", message)  # such as a whole number of thousands of digits
+        return Problem(file, _open_line(text), "TOML", f"{reason}: the value that begins here is never closed")
+    return Problem(file, None, "TOML", message)  # such as a whole number with thousands of digits
 
 
 def _open_line(text: str) -> int:
-    """Line of the statement that the end of the file cuts off: what stands before it is a valid file."""
+    """Line of the statement that the end of the file cuts off: the lines before it are a valid file."""
     lines = text.split("\n")
     if len(lines) > _LONGEST_SEARCHED:
         return len(lines)

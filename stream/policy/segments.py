@@ -1,7 +1,7 @@
-"""Read the segments of a policy: which accounts are scored in a way of their own.
+"""Read the segments of a policy: groups of accounts that are scored differently.
 
 Owns `Segment` and its rules. Must not know what a segment changes. Called by the policy parser; `stream.plan.segments`
-decides by it which account is in which.
+assigns accounts to segments.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stream.policy.errors import shown
+from stream.policy.table import Number
 
 if TYPE_CHECKING:
     from stream.policy.table import Table
 
 TEXTS = ("tier", "plan", "segment", "persona", "owner")
-"""Text fields of a profile that `when` may name."""
+"""Text fields of a profile that `when` can use."""
 RANGES = ("arr", "days_since_start", "days_to_renewal")
-"""Numbers that `when` may bound; days are UTC days to the moment of the score."""
-MOST_SEGMENTS = 60  # which of them fit an account is kept in the bits of one integer
+"""Numbers that `when` can bound; days are UTC days to the time of the score."""
+MOST_SEGMENTS = 60  # the segments that an account matches are bits of one integer
 
-_RANGE_KEYS = ("from", "below")
+_WHEN = 'a table of what the profile must be, such as { tier = ["enterprise"] }'
 _RANGE = "a table such as { from = 30, below = 90 }, or with one of the two"
+_LIMIT = Number("a number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A named kind of account: every text field has one of its values, every number is in its range."""
+    """A named set of accounts: every text field has one of the given values, every number is in its range."""
 
     name: str
     texts: tuple[tuple[str, tuple[str, ...]], ...]
@@ -43,65 +44,45 @@ class Segment:
 
 
 def read_segments(root: Table) -> tuple[Segment, ...]:
-    """The segments of a policy in the order of the file, less those with something wrong, which is noted."""
-    if "segments" not in root:
-        return ()
-    tables = root.table("segments", "tables such as [segments.enterprise]", None)
-    if tables is None:
-        return ()
-    names = list(tables)
-    if len(names) > MOST_SEGMENTS:
-        root.problem("segments", f"must be at most {MOST_SEGMENTS} segments, not {len(names)}")
-    found = [_read_one(tables, name) for name in names]
-    return tuple(segment for segment in found if segment is not None)
+    """The segments of a policy in the order of the file, without those that are wrong, which is recorded."""
+    tables = root.names("segments", "tables such as [segments.enterprise]")
+    if len(tables) > MOST_SEGMENTS:
+        root.problem("segments", f"must be at most {MOST_SEGMENTS} segments, not {len(tables)}")
+    segments = [_read_segment(tables, name) for name in tables]
+    return tuple(segment for segment in segments if segment is not None)
 
 
-def _read_one(tables: Table, name: str) -> Segment | None:
-    given = tables.value(name)
-    bare = [key for key in given if key in (*TEXTS, *RANGES)] if isinstance(given, dict) else []
-    if bare and isinstance(given, dict) and "when" not in given:
-        tables.problem(name, f"what the profile must be stands in a when: write when = {{ {bare[0]} = … }}")
+def _read_segment(tables: Table, name: str) -> Segment | None:
+    if tables.without_when(name, (*TEXTS, *RANGES), "the condition of a segment"):
         return None
     table = tables.named(name, "a table [segments.NAME] with a when", ("when",))
-    if table is None:
+    when = None if table is None else table.table("when", _WHEN, (*TEXTS, *RANGES))
+    if table is None or when is None:
         return None
-    expected = 'a table of what the profile must be, such as { tier = ["enterprise"] }'
-    when = table.table("when", expected, (*TEXTS, *RANGES))
-    if when is None:
-        return None
-    if not list(when):
-        table.wrong("when", expected)
-    texts = [(field, _read_texts(when, field)) for field in TEXTS if _has(when, field, list)]
+    if not len(when):
+        table.wrong("when", _WHEN)
+    texts = [(field, when.texts(field, printable=False)) for field in TEXTS if _has(when, field, list)]
     ranges = [_read_range(when, field) for field in RANGES if _has(when, field, dict)]
     return Segment(
         name,
-        tuple((field, values) for field, values in texts if values),
-        tuple(found for found in ranges if found is not None),
+        tuple((field, tuple(sorted(set(values)))) for field, values in texts if values),
+        tuple(range_ for range_ in ranges if range_ is not None),
     )
 
 
 def _has(when: Table, field: str, kind: type) -> bool:
-    """Whether a field is there; under a misspelled key only where the value looks like it."""
-    return field in when and (when.at(field)[-1] == field or isinstance(when.value(field), kind))
-
-
-def _read_texts(when: Table, field: str) -> tuple[str, ...]:
-    given = when.value(field)
-    texts = [value for value in given if isinstance(value, str)] if isinstance(given, list) else []
-    if isinstance(given, list) and 0 < len(given) == len(texts):
-        return tuple(sorted(set(texts)))
-    when.wrong(field, "a list of at least one string", f"; write [{shown(given)}]" if isinstance(given, str) else "")
-    return ()
+    """Whether a field is there; a misspelled one counts only if its value has the right type."""
+    return field in when and (when.path_of(field)[-1] == field or isinstance(when.value(field), kind))
 
 
 def _read_range(when: Table, field: str) -> Range | None:
-    table = when.table(field, _RANGE, _RANGE_KEYS)
+    table = when.table(field, _RANGE, ("from", "below"))
     if table is None:
         return None
-    if not list(table):
+    if not len(table):
         when.wrong(field, _RANGE)
-    from_, below = (table.number(key, "a number") if key in table else None for key in _RANGE_KEYS)
+    from_, below = table.number("from", _LIMIT, required=False), table.number("below", _LIMIT, required=False)
     if from_ is not None and below is not None and below <= from_:
-        table.problem("below", f"must be above from, which is {from_:g}, not {below:g}: nothing would fit")
+        table.wrong("below", f"above from, which is {from_:g}", ": no account would match")
         return None
     return Range(field, from_, below)

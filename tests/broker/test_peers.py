@@ -1,4 +1,4 @@
-"""`vitals peers` against a real Kafka: percentiles take accounts of other partitions into account, over restarts."""
+"""`vitals peers` against a real Kafka: percentiles include the accounts of all partitions, also after restarts."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _MIDNIGHT_MS = END_MS - DAY_MS
 
 def process(deployment: Deployment, log: Path, *arguments: str) -> ChildProcess:
     command = [sys.executable, "-m", "agents", "peers", *arguments]
-    return ChildProcess(command, log=log, env=clean_environment(deployment.settings), cwd=ROOT)
+    return ChildProcess(command, log=log, env=clean_environment({**deployment.settings, "peers_port": 0}), cwd=ROOT)
 
 
 def use(time_ms: int, *counts: int) -> list[Message]:
-    """So many events of each account from a moment on."""
+    """`counts` events of each account from a time on."""
     return [
         event(USAGE, f"{account}-{time_ms}-{number}", account, time_ms + number)
         for account, count in zip(ACCOUNTS, counts, strict=True)
@@ -76,21 +76,23 @@ def test_peers_of_all_partitions(tmp_path: Path) -> None:
         once = process(deployment, tmp_path / "once.log", "--once")
         assert once.wait(60) == 0, once.log_tail()
         # 1, 3 in one partition, 2, 4 in the other: 0.5, 2.5, 1.5, 3.5 of 4.
-        deployment.until(lambda: percentiles(deployment) == [12.5, 62.5, 37.5, 87.5], "all have met their peers")
+        deployment.until(
+            lambda: percentiles(deployment) == [12.5, 62.5, 37.5, 87.5], "all are compared with their peers"
+        )
         records = topic_log.read(deployment.kafka.bootstrap, [PEERS])[PEERS]
         assert [record.partition for record in records] == list(range(topic_log.PARTITIONS))
         assert len({record.value for record in records}) == 1
         assert {change["cause"] for change in deployment.documents("health.score-changes")} == {"event", "peers"}
 
-        # Another process knows that this midnight is done and follows the next; the worker is killed meanwhile.
+        # Another process finds the table of this midnight and publishes the next; the worker is killed meanwhile.
         follower = process(deployment, tmp_path / "follower.log")
         deployment.kill(worker)
         deployment.send(use(END_MS - HOUR_MS, 9, 0, 0, 0))
         deployment.start()
         deployment.until_done()
-        # 10 now, above all four of the old table, which came back with the state.
+        # 10 now, above all four of the old table, which was restored with the state.
         assert percentiles(deployment) == [100, 62.5, 37.5, 87.5]
         deployment.send(use(END_MS + 1, 0, 1, 2, 0))
         # At midnight 10, 3, 2, 4; now 10, 4, 4, 4: 3.5, 2.5, 2.5, 2.5 of 4.
-        deployment.until(lambda: percentiles(deployment) == [87.5, 62.5, 62.5, 62.5], "the next table has come")
+        deployment.until(lambda: percentiles(deployment) == [87.5, 62.5, 62.5, 62.5], "the next table is applied")
         assert follower.terminate(30) == 0, follower.log_tail()

@@ -1,4 +1,4 @@
-"""`vitals rollup` against a real Kafka: parents follow their children, whatever partition these live in."""
+"""`vitals rollup` against a real Kafka: parents follow their children in all partitions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _START_MS = END_MS - 10 * HOUR_MS
 
 def rollup_process(deployment: Deployment, log: Path, *arguments: str) -> ChildProcess:
     command = [sys.executable, "-m", "agents", "rollup", *arguments]
-    return ChildProcess(command, log=log, env=clean_environment({"broker": deployment.kafka.url}), cwd=ROOT)
+    return ChildProcess(
+        command, log=log, env=clean_environment({"broker": deployment.kafka.url, "rollup_port": 0}), cwd=ROOT
+    )
 
 
 def latest(deployment: Deployment, topic: str) -> dict[str, bytes | None]:
@@ -53,40 +55,47 @@ def scores(deployment: Deployment) -> dict[str, float]:
 def test_parents_follow_their_children_over_restarts_and_partitions(tmp_path: Path) -> None:
     with Deployment(tmp_path) as deployment:
         profiles = [
-            event("accounts", f"p{at}", child, _START_MS, parent_id="group" if at % 2 else "other", arr=1000 * at)
-            for at, child in enumerate(CHILDREN)
+            event(
+                "accounts",
+                f"p{number}",
+                child,
+                _START_MS,
+                parent_id="group" if number % 2 else "other",
+                arr=1000 * number,
+            )
+            for number, child in enumerate(CHILDREN)
         ]
         use = [
-            event(USAGE, f"{child}-{user}", child, _START_MS + at, user_id=f"u{user}")
-            for at, child in enumerate(CHILDREN)
-            for user in range(at + 1)
+            event(USAGE, f"{child}-{user}", child, _START_MS + number, user_id=f"u{user}")
+            for number, child in enumerate(CHILDREN)
+            for user in range(number + 1)
         ]
         deployment.send([*profiles, *use])
         deployment.start()
         deployment.until_done()
         once = rollup_process(deployment, tmp_path / "once.log", "--once")
         assert once.wait(60) == 0, once.log_tail()
-        values, found = scores(deployment), parents(deployment)
-        odd = {child: values[child] for at, child in enumerate(CHILDREN) if at % 2}
-        group = found["group"]
+        values, rollups = scores(deployment), parents(deployment)
+        odd = {child: values[child] for number, child in enumerate(CHILDREN) if number % 2}
+        group = rollups["group"]
         assert group is not None
-        assert (group.children, sorted(found)) == (4, ["group", "other"])
-        told = group.scores["health"]
+        assert (group.children, sorted(rollups)) == (4, ["group", "other"])
+        health = group.scores["health"]
         worst = min(odd, key=lambda child: (odd[child], child))
-        assert (told.worst, told.worst_account) == (odd[worst], worst)
-        assert told.mean == pytest.approx(sum(odd.values()) / 4)
-        weighted = sum(value * (2 * at + 1) for at, value in enumerate(odd.values())) / (1 + 3 + 5 + 7)
-        assert told.weighted == pytest.approx(weighted)
+        assert (health.worst, health.worst_account) == (odd[worst], worst)
+        assert health.mean == pytest.approx(sum(odd.values()) / 4)
+        weighted = sum(value * (2 * index + 1) for index, value in enumerate(odd.values())) / (1 + 3 + 5 + 7)
+        assert health.weighted == pytest.approx(weighted)
 
-        # One child gets better and all of the other parent's leave it: a process that follows says both.
+        # One child improves and all children of the other parent leave it: the follower publishes both changes.
         follower = rollup_process(deployment, tmp_path / "follower.log")
         deployment.send(
             [
                 *(event(USAGE, f"more-{user}", worst, _START_MS + HOUR_MS, user_id=f"n{user}") for user in range(9)),
                 *(
-                    event("accounts", f"q{at}", child, _START_MS + HOUR_MS)
-                    for at, child in enumerate(CHILDREN)
-                    if not at % 2
+                    event("accounts", f"q{number}", child, _START_MS + HOUR_MS)
+                    for number, child in enumerate(CHILDREN)
+                    if not number % 2
                 ),
             ]
         )
@@ -94,10 +103,14 @@ def test_parents_follow_their_children_over_restarts_and_partitions(tmp_path: Pa
 
         def followed() -> bool:
             now = parents(deployment)
-            mine = now["group"]
+            group_now = now["group"]
             expected = sum(scores(deployment)[child] for child in odd) / 4
-            return now["other"] is None and mine is not None and abs(mine.scores["health"].mean - expected) < 1e-9
+            return (
+                now["other"] is None
+                and group_now is not None
+                and abs(group_now.scores["health"].mean - expected) < 1e-9
+            )
 
-        deployment.until(followed, "the follower has said both")
+        deployment.until(followed, "the follower has published both")
         assert scores(deployment)[worst] > odd[worst]
         assert follower.terminate(30) == 0, follower.log_tail()

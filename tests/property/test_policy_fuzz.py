@@ -1,7 +1,7 @@
-"""Policies broken at random are refused in words, or they are policies that score.
+"""Policies that are changed at random are rejected with messages, or they are valid and give scores.
 
-Owns the ways in which a valid policy is broken: values, keys and whole tables are replaced, removed, renamed, copied
-from one place or policy to another. What a policy means is for other tests; here it only has to make sense.
+Owns the ways in which a valid policy is changed: values, keys and whole tables are replaced, removed, renamed, or
+copied from another policy. Other tests check the meaning of policies; here scores only have to be consistent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ HOUR_MS = 3_600_000
 
 
 def texts() -> list[str]:
-    files = [*(ROOT / "deploy/policies").glob("*.toml"), *(ROOT / "tests/unit/policies").glob("*.toml")]
+    folders = ("deploy/policies", "tests/unit/stream/policy/policies")
+    files = [file for folder in folders for file in (ROOT / folder).glob("*.toml")]
+    assert {file.parent for file in files} == {ROOT / folder for folder in folders}
     return [
         *(file.read_text(encoding="utf-8") for file in sorted(files)),
         *blocks("toml", *POLICY_PAGES),
@@ -45,20 +47,20 @@ VALID = [tomllib.loads(text) for text in texts()]
 Path_ = tuple[str | int, ...]
 
 
-def places(value: Any, path: Path_ = ()) -> list[Path_]:
-    """Where a document has values: every key of every table, every position of every list."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [place for key, part in inner for place in ((*path, key), *places(part, (*path, key)))]
+def paths(value: Any, path: Path_ = ()) -> list[Path_]:
+    """The paths of all values of a document: every key of every table, every index of every list."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [inner for key, item in items for inner in ((*path, key), *paths(item, (*path, key)))]
 
 
-def at(document: Any, path: Path_) -> Any:
+def value_at(document: Any, path: Path_) -> Any:
     for key in path:
         document = document[key]
     return document
 
 
-PARTS = [at(document, path) for document in VALID for path in places(document)]
-KEYS = sorted({key for document in VALID for path in places(document) for key in path if isinstance(key, str)})
+VALUES = [value_at(document, path) for document in VALID for path in paths(document)]
+KEYS = sorted({key for document in VALID for path in paths(document) for key in path if isinstance(key, str)})
 ODD_KEYS = ["", "a.b", "a/b", "health/logins", "base", "redistribution", "ä", '"', "\\", "%s", "\x1f", "\U0001f600"]
 NUMBERS = [0, -1, 0.5, 1e308, -1e308, 1e12, 1e-320, math.nan, math.inf, 10**400, 100, 101, True]
 KINDS: dict[str, dict[str, Any]] = {
@@ -73,7 +75,7 @@ KINDS: dict[str, dict[str, Any]] = {
 SETTINGS = {"for": "2h", "cooldown": "1d", "max_per_day": 1, "severity": "info", "owner": "csm", "actions": ["call"]}
 ANY_KEY = st.sampled_from(KEYS) | st.sampled_from(ODD_KEYS)
 ANY_VALUE = (
-    st.sampled_from(PARTS)
+    st.sampled_from(VALUES)
     | st.sampled_from(NUMBERS)
     | st.sampled_from(["", " ", "hold", "z", "1h", "72h", "1d", "365d", "accounts", "days_until", "arr", "additive"])
     | st.sampled_from(["1m", "60m", "critical", "poor", "healthy", "surveys", "storm", {"below": 50}, {"left": "poor"}])
@@ -92,16 +94,16 @@ def written(value: Any) -> str:
 
 
 def like(key: str | int, value: Any) -> st.SearchStrategy[Any]:
-    """What stands at such a place in some policy, or any number for a number: often it still makes sense."""
+    """A value that some policy has in the same key, or any number for a number: the policy often stays valid."""
     if isinstance(value, int | float):
         return st.sampled_from(NUMBERS) | st.floats() | st.integers(-10, 1000)
-    known = [at(document, path) for document in VALID for path in places(document) if path[-1] == key]
+    known = [value_at(document, path) for document in VALID for path in paths(document) if path[-1] == key]
     return st.sampled_from(known) if known else ANY_VALUE
 
 
 @st.composite
 def grafted(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid policy, now and then with rules that look at what it has, storms, and sources that stall."""
+    """A valid policy, sometimes with alert rules about its bands and measures, storms, and sources that can stall."""
     document: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(VALID)))
     if draw(st.booleans()):
         return document
@@ -113,8 +115,8 @@ def grafted(draw: st.DrawFn) -> dict[str, Any]:
             when[kind] = draw(st.sampled_from(bands))
         elif kind == "measure":
             when[kind] = draw(st.sampled_from(sorted(document["measures"])))
-        given = draw(st.lists(st.sampled_from(sorted(SETTINGS)), unique=True, max_size=3))
-        rule = {"score": score, "when": when, **{key: SETTINGS[key] for key in given}}
+        keys = draw(st.lists(st.sampled_from(sorted(SETTINGS)), unique=True, max_size=3))
+        rule = {"score": score, "when": when, **{key: SETTINGS[key] for key in keys}}
         document.setdefault("alerts", {})[f"r{number}"] = rule
     if draw(st.booleans()):
         document["storms"] = {"share": 0.5, "least": draw(st.integers(1, 2)), "within": "10m"}
@@ -127,11 +129,11 @@ def grafted(draw: st.DrawFn) -> dict[str, Any]:
 def broken(draw: st.DrawFn) -> str:
     document = draw(grafted())
     for _ in range(draw(st.integers(0, 3))):
-        all_places = places(document)
-        if not all_places:
+        all_paths = paths(document)
+        if not all_paths:
             break
-        path = draw(st.sampled_from(all_places))
-        parent, key = at(document, path[:-1]), path[-1]
+        path = draw(st.sampled_from(all_paths))
+        parent, key = value_at(document, path[:-1]), path[-1]
         what = draw(st.sampled_from(("like", "like", "like", "replace", "remove", "rename", "add")))
         if what == "like":
             parent[key] = copy.deepcopy(draw(like(key, parent[key])))
@@ -174,24 +176,24 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def close(left: float, right: float, parts: list[float]) -> bool:
-    return abs(left - right) <= 1e-9 * (1 + max(map(abs, parts), default=0.0))
+def close(left: float, right: float, terms: list[float]) -> bool:
+    return abs(left - right) <= 1e-9 * (1 + max(map(abs, terms), default=0.0))
 
 
 def check_scores(log: Path, plan: Plan) -> None:
-    """Score some events: every number is one, contributions and deltas add up, a row can be written."""
+    """Score some events: scores are finite, contributions and deltas add up, state can be saved and restored."""
     replay = replay_files([log], plan)
     assert not replay.bad
     messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
     assert {message.account_id for message in messages} == {"a", "b"}
     for message in messages:
         assert list(message.scores) == [score.name for score in plan.policy.scores]
-        for score, found in zip(plan.policy.scores, message.scores.values(), strict=True):
-            given_ = [factor.contribution for factor in found.factors]
-            assert math.isfinite(found.value)
-            assert close(sum(given_), found.value, given_)
-            assert found.band in {band.name for band in score.bands}
-            assert len({factor.measure for factor in found.factors}) == len(found.factors)
+        for score, published in zip(plan.policy.scores, message.scores.values(), strict=True):
+            contributions = [factor.contribution for factor in published.factors]
+            assert math.isfinite(published.value)
+            assert close(sum(contributions), published.value, contributions)
+            assert published.band in {band.name for band in score.bands}
+            assert len({factor.measure for factor in published.factors}) == len(published.factors)
     for change in (msgspec.json.decode(value.value, type=ScoreChange) for value in replay.changes):
         deltas = [factor.delta for factor in change.factors]
         assert close(sum(deltas), change.to - change.from_, [*deltas, change.to, change.from_])
@@ -205,8 +207,8 @@ def check_scores(log: Path, plan: Plan) -> None:
 
 
 def check_alerts(alerts: list[Alert], plan: Plan) -> None:
-    """Alerts are of rules there are, each id names one, and what is resolved was firing."""
-    rules = {part.name: part.rule.severity for part in plan.rules}
+    """Alerts belong to rules of the policy, ids are unique, and only alerts that fired are resolved."""
+    rules = {rule_plan.name: rule_plan.rule.severity for rule_plan in plan.rules}
     rules |= {"storm": "critical"} | {f"stalled:{stall.source}": "critical" for stall in plan.policy.idle_sources}
     assert len({alert.id for alert in alerts}) == len(alerts)
     open_now: dict[str, int] = {}
@@ -231,7 +233,7 @@ def read(text: str) -> tuple[Policy | None, tuple[Problem, ...]]:
 @given(text=broken())
 @example(text=texts()[0])
 @settings(max_examples=150)
-def test_a_broken_policy_is_refused_in_words_or_scores(log: Path, text: str) -> None:
+def test_a_changed_policy_is_rejected_with_messages_or_gives_scores(log: Path, text: str) -> None:
     policy, problems = read(text)
     seen("valid" if policy else "refused")
     if policy is not None:
@@ -242,5 +244,5 @@ def test_a_broken_policy_is_refused_in_words_or_scores(log: Path, text: str) -> 
 
 
 @pytest.mark.parametrize("text", texts())
-def test_every_policy_at_hand_scores(log: Path, text: str) -> None:
+def test_every_policy_of_the_project_gives_scores(log: Path, text: str) -> None:
     check_scores(log, compile_plan(parse_policy(text)))

@@ -1,1 +1,1 @@
-"""`vitals sink redis`: the latest scores in Redis, for programs that ask often. `health.scores` stays the truth."""
+"""`vitals sink redis`: keeps the latest scores in Redis, for programs that read often."""

@@ -1,8 +1,8 @@
-"""The scores in Redis: which keys there are, how they are written so that nothing goes backwards, and how far.
+"""Writes scores to Redis: the keys, how older records never replace newer ones, and the offsets written so far.
 
-Owns every command that the sink sends to Redis, `write.lua`, and `vitals:epoch`, which says which cache this is and up
-to which offset it holds each partition. The script writes records and their offset together, and only when the cache
-stands where the caller believes: so nothing is lost or skipped when Redis is emptied, restored or slow in between. Must
+Owns every command that the sink sends to Redis, `write.lua`, and `vitals:epoch`, which holds the id of this cache and
+the next offset of each partition. The script writes records and their offset together, and only if the cache is at the
+offset that the caller expects: so no record is lost or skipped when Redis is emptied, restored or slow in between. Must
 not know Kafka. Raises what redis-py raises. Called by `agents.sinks.redis.process`.
 """
 
@@ -30,30 +30,30 @@ SCORE = "vitals:score:"
 CHANGES = "vitals:changes"
 
 CHUNK = 100
-"""Records one call of the script writes: Redis answers nobody else meanwhile, about 3 ms."""
-TOO_LONG_AWAY_S = 12 * 3600
-"""Kafka forgets that an account was deleted a day after (`delete.retention.ms`): half of that."""
-_PATIENCE_S = 5.0
-_WIPED = 1_000
+"""Records that one call of the script writes: it blocks Redis for about 3 ms."""
+LONGEST_GAP_S = 12 * 3600
+"""Kafka removes the tombstone of a deleted account after a day (`delete.retention.ms`): half of that."""
+_TIMEOUT_S = 5.0
+_DELETE_BATCH = 1_000
 _OUTCOMES = {1: "written", 2: "deleted", 3: "repeated", 4: "stale"}
 _SCRIPT = Path(__file__).with_name("write.lua").read_text(encoding="utf-8")
 
 
-class LostError(Exception):
-    """The cache is not where it was left: it was emptied, restored, or written by somebody else. Read it again."""
+class PositionLostError(Exception):
+    """The cache is not at the expected offset: it was emptied, restored, or written by another sink. Read it again."""
 
 
-class Standing(NamedTuple):
-    """How far each partition is written (next offset), and why the cache begins anew, if it does."""
+class CacheState(NamedTuple):
+    """The next offset of each partition, and why the cache is rebuilt from the start of the topic, if it is."""
 
     written: dict[int, int]
     rebuilt: str | None
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """A client; nothing is sent yet. It never retries by itself: what came of a write must be asked first.
+    """A client; nothing is sent yet. It does not retry: after a failed write the state of the cache must be read first.
 
-    Raises `SettingsError` for TLS files that can not be used.
+    Raises `SettingsError` for TLS files that cannot be used.
     """
     secret = settings.redis_password.get_secret_value() if settings.redis_password else None
     options: dict[str, Any] = {"username": settings.redis_username, "password": secret}
@@ -66,24 +66,24 @@ def connect(settings: Settings) -> redis.Redis:
             "ssl_password": password.get_secret_value() if password else None,
             "ssl_cert_reqs": "required",
             "ssl_check_hostname": True,
-            "redis_connect_func": _greet,
+            "redis_connect_func": _ping_after_handshake,
         }
     return redis.Redis.from_url(
         settings.redis_url,
         protocol=2,
         driver_info=None,
-        socket_timeout=_PATIENCE_S,
-        socket_connect_timeout=_PATIENCE_S,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         **options,
     )
 
 
-def _greet(connection: Any) -> None:
-    """Read something right after the handshake, whatever the answer.
+def _ping_after_handshake(connection: Any) -> None:
+    """Send PING right after the TLS handshake and read its answer, whatever it is.
 
-    A server of TLS 1.3 sends session tickets after it; left unread they look like an answer to nothing that was asked,
-    and the pool refuses the connection.
+    A TLS 1.3 server sends session tickets after the handshake; unread, they look like an answer without a request, and
+    the pool discards the connection.
     """
     connection.on_connect()
     connection.send_command("PING", check_health=False)
@@ -96,39 +96,39 @@ def _path(path: Path | None) -> str | None:
 
 
 class Cache:
-    """Writes to Redis; what it believes of the cache comes from `stand` and its own writes since."""
+    """Writes to Redis; the expected state of the cache comes from `read_state` and the writes since."""
 
     def __init__(self, client: redis.Redis) -> None:
-        """Take a client of `connect`."""
-        self._redis: Any = client  # its answers are typed as for both kinds of clients
+        """`client` comes from `connect`."""
+        self._redis: Any = client  # redis-py types answers for sync and async clients at once
         self._sha = ""
         self._id = b""
         self.written: dict[int, int] = {}
         self._names: list[str] = []
 
-    def stand(self, ends: Mapping[int, int]) -> Standing:
-        """Ask Redis how far it is written; begin a new cache where there is none, or what it holds can not be kept.
+    def read_state(self, ends: Mapping[int, int]) -> CacheState:
+        """Read the state of the cache; start a new cache if there is none or the existing one cannot be continued.
 
         `ends` are the offsets after each partition's last record.
         """
         self._sha = self._redis.script_load(_SCRIPT)
-        found = self._redis.hgetall(EPOCH)
-        reason = self._reason(found, ends)
+        epoch = self._redis.hgetall(EPOCH)
+        reason = self._rebuild_reason(epoch, ends)
         if reason:
-            self._begin()
-            found = self._redis.hgetall(EPOCH)
-        self._id = found[b"id"]
-        self.written = _offsets(found)
+            self._start_new()
+            epoch = self._redis.hgetall(EPOCH)
+        self._id = epoch[b"id"]
+        self.written = _offsets(epoch)
         self._names = sorted({*self._names, *(name.decode() for name in self._redis.smembers(NAMES))})
-        return Standing(dict(self.written), reason)
+        return CacheState(dict(self.written), reason)
 
     def write(self, partition: int, writes: Sequence[Write], beyond: int) -> Counter[str]:
-        """Write records of a partition that follow what is written, and that it is written up to `beyond`.
+        """Write the next records of a partition, and `beyond` as its next offset.
 
-        Returns how many were written, deleted, repeated and stale. Raises `LostError`.
+        Returns how many were written, deleted, repeated and stale. Raises `PositionLostError`.
         """
         self._names = sorted({*self._names, *(name for write in writes for name in write.values)})
-        chunks = [writes[at : at + CHUNK] for at in range(0, len(writes), CHUNK)] or [[]]
+        chunks = [writes[start : start + CHUNK] for start in range(0, len(writes), CHUNK)] or [[]]
         ends = [chunk[-1].offset + 1 for chunk in chunks[:-1]] + [beyond]
         begins = [self.written.get(partition, ""), *ends]
         with self._redis.pipeline(transaction=False) as pipe:
@@ -136,17 +136,17 @@ class Cache:
                 self._call(pipe, (partition, begin, end, ""), chunk)
             answers = pipe.execute()
         if None in answers:
-            raise LostError
+            raise PositionLostError
         self.written[partition] = beyond
         return Counter(_OUTCOMES[outcome] for answer in answers for outcome in answer)
 
-    def alive(self, *, complete: bool) -> None:
-        """Say that the sink is at work, and whether everything of the topic is here. Raises `LostError`."""
+    def mark_alive(self, *, complete: bool) -> None:
+        """Write the time to `vitals:epoch`, and whether the cache holds the whole topic. Raises `PositionLostError`."""
         if self._call(self._redis, ("", "", "", int(complete)), ()) is None:
-            raise LostError
+            raise PositionLostError
 
     def may_evict(self) -> bool:
-        """Whether Redis throws keys away when it is full: then accounts lack in silence."""
+        """Whether Redis evicts keys when it is full: then accounts are missing without an error."""
         memory = self._redis.info("memory")
         return bool(memory["maxmemory"]) and memory["maxmemory_policy"] != "noeviction"
 
@@ -165,33 +165,33 @@ class Cache:
             arguments += [write.values.get(name, "") for name in names]
         return client.evalsha(self._sha, len(keys), *keys, *arguments)
 
-    def _reason(self, found: Mapping[bytes, bytes], ends: Mapping[int, int]) -> str | None:
-        """Why the cache has to be built anew."""
-        if b"id" not in found:
+    def _rebuild_reason(self, epoch: Mapping[bytes, bytes], ends: Mapping[int, int]) -> str | None:
+        """Why the cache must be rebuilt, or None."""
+        if b"id" not in epoch:
             return "empty"
-        written = _offsets(found)
+        written = _offsets(epoch)
         if any(offset > ends.get(partition, 0) for partition, offset in written.items()):
-            return "the topic was made anew"
+            return "the topic was recreated"
         behind = any(written.get(partition, 0) < end for partition, end in ends.items())
         now_s, _ = self._redis.time()
-        if behind and now_s - int(found.get(b"at", 0)) > TOO_LONG_AWAY_S:
-            return "away for longer than Kafka remembers deletions"
+        if behind and now_s - int(epoch.get(b"at", 0)) > LONGEST_GAP_S:
+            return "not updated for longer than Kafka keeps tombstones"
         return None
 
-    def _begin(self) -> None:
-        """Remove what an earlier cache has left, then mark a new one. The mark goes last and comes last."""
+    def _start_new(self) -> None:
+        """Delete the keys of the former cache, then write the id of a new one; the id is deleted last and set last."""
         for name in self._redis.smembers(NAMES):
-            ranked = SCORE.encode() + name
-            while members := self._redis.zrange(ranked, 0, _WIPED - 1):
+            sorted_set = SCORE.encode() + name
+            while members := self._redis.zrange(sorted_set, 0, _DELETE_BATCH - 1):
                 with self._redis.pipeline(transaction=False) as pipe:
                     pipe.unlink(*(ACCOUNT.encode() + member for member in members))
-                    pipe.zrem(ranked, *members)
+                    pipe.zrem(sorted_set, *members)
                     pipe.execute()
         self._redis.unlink(NAMES, EPOCH)
         now_s, _ = self._redis.time()
         self._redis.hset(EPOCH, mapping={"id": uuid.uuid4().hex, "at": now_s})
 
 
-def _offsets(found: Mapping[bytes, bytes]) -> dict[int, int]:
-    places = {name.decode().partition(":"): value for name, value in found.items()}
-    return {int(number): int(value) for (word, _, number), value in places.items() if word == "offset"}
+def _offsets(epoch: Mapping[bytes, bytes]) -> dict[int, int]:
+    fields = {name.decode().partition(":"): value for name, value in epoch.items()}
+    return {int(partition): int(value) for (field, _, partition), value in fields.items() if field == "offset"}

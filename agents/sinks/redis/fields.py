@@ -1,7 +1,7 @@
-"""What Redis holds of an account: a record of `health.scores` as the fields of a hash, and the message of its change.
+"""Converts a record of `health.scores` to the fields of a Redis hash and the message about its change.
 
-Owns the names of fields and the form of messages. Members that the sink has never heard of are taken over as they are,
-so that it need not change with the engine. Must not know Redis or Kafka. Called by `agents.sinks.redis.cache`.
+Owns the names of fields and the form of messages. Unknown members of a record become fields as they are, so that the
+sink need not change with the engine. Must not know Redis or Kafka. Called by `agents.sinks.redis.cache`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Value(Struct):
     band: str
 
 
-class _Told(Struct):
+class _Message(Struct):
     account_id: str
     as_of: int
     revision: int
@@ -44,27 +44,27 @@ class _Deleted(Struct):
 
 _top = msgspec.json.Decoder(dict[str, Raw]).decode
 _scores = msgspec.json.Decoder(dict[str, dict[str, Raw]]).decode
-_told = msgspec.json.Decoder(_Told).decode
+_message = msgspec.json.Decoder(_Message).decode
 _encode = msgspec.json.Encoder().encode
 
 
 def write_of(account: bytes, offset: int, value: bytes | None) -> Write:
-    """The write that a record asks for; its fields are these, all text.
+    """The write for a record.
 
-    Each member of the record is a field of its name, members of a score are `value:NAME`, `band:NAME`, `factors:NAME`.
-    Strings and numbers stand as they are, lists and objects as JSON, null is left out. Raises `msgspec.MsgspecError`,
-    UnicodeDecodeError or RecursionError for what is no score message.
+    Each member of the record is a field of the same name, members of a score are `value:NAME`, `band:NAME`,
+    `factors:NAME`. Strings and numbers are text, lists and objects are JSON, null is left out. Raises
+    `msgspec.MsgspecError`, UnicodeDecodeError or RecursionError when the record is not a score message.
     """
     if value is None:
         return Write(account, offset, None, {}, {}, _encode(_Deleted(account.decode())))
-    told = _told(value)
+    message = _message(value)
     members = _top(value)
     scores = _scores(members.pop(_SCORES))
     fields = {name: raw for name, member in members.items() if (raw := _text(member)) is not None}
-    for score, parts in scores.items():
-        fields |= {f"{part}:{score}": raw for part, member in parts.items() if (raw := _text(member)) is not None}
-    values = {name: one.value for name, one in told.scores.items()}
-    return Write(account, offset, told.revision, fields, values, _encode(told))
+    for score, details in scores.items():
+        fields |= {f"{name}:{score}": raw for name, member in details.items() if (raw := _text(member)) is not None}
+    values = {name: score.value for name, score in message.scores.items()}
+    return Write(account, offset, message.revision, fields, values, _encode(message))
 
 
 def _text(member: Raw) -> bytes | None:

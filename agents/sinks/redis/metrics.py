@@ -1,6 +1,6 @@
-"""What `vitals sink redis` shows to Prometheus.
+"""The Prometheus metrics of `vitals sink redis`; no label holds an account id.
 
-Owns the names and their registry. No label ever holds an account id. Written to by `agents.sinks.redis.process`.
+Owns the names and the registry. Updated by `agents.sinks.redis.process`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from schemas.topics import SCORES
 
 OUTCOMES = ("written", "deleted", "repeated", "stale", "superseded", "rejected")
-REFUSALS = ("away", "slow", "full", "refused")
+ERROR_KINDS = ("away", "slow", "full", "refused")
 
 
 class RedisTelemetry:
     """The metrics of one sink."""
 
     def __init__(self) -> None:
-        """Register everything in a registry of its own."""
+        """Register all in a registry of its own."""
         registry = self.registry = CollectorRegistry()
         self.records = Counter(
             "vitals_redis_records_total",
@@ -41,8 +41,8 @@ class RedisTelemetry:
             ["partition"],
             registry=registry,
         )
-        # A counter that begins with its first count never shows an increase: what alerts watch begins at 0.
+        # A counter that appears with its first count shows no increase: those that alert rules watch start at 0.
         for outcome in OUTCOMES:
             self.records.labels(outcome)
-        for kind in REFUSALS:
+        for kind in ERROR_KINDS:
             self.errors.labels(kind)

@@ -23,6 +23,7 @@ from agents.board.state.board import Board
 from agents.board.web.metrics import BoardMetrics
 from agents.board.web.openapi import document
 from agents.cli.main import app
+from agents.derived.metrics import DerivedTelemetry
 from agents.settings.settings import Settings
 from agents.settings.sinks import SinkSettings
 from agents.sinks.metrics import SinkTelemetry
@@ -221,6 +222,7 @@ def generated(name: str, block: str) -> str:
         "metrics-worker": lambda: Telemetry().registry,
         "metrics-sinks": lambda: SinkTelemetry("webhook").registry,
         "metrics-redis": lambda: RedisTelemetry().registry,
+        "metrics-derived": lambda: DerivedTelemetry("rollup").registry,
         "metrics-board": lambda: BoardMetrics(Board()).registry,
     }
     if name.startswith("settings-"):

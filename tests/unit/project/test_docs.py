@@ -13,6 +13,7 @@ import pytest
 from agents.board.state.board import Board
 from agents.board.web.metrics import BoardMetrics
 from agents.cli.main import app
+from agents.derived.metrics import DerivedTelemetry
 from agents.settings.settings import Settings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
@@ -72,8 +73,9 @@ def metrics_named(text: str) -> set[str]:
 
 
 def metrics_served() -> set[str]:
-    others = (RedisTelemetry().registry, SinkTelemetry("webhook").registry, BoardMetrics(Board()).registry)
-    families = [family for registry in (Telemetry().registry, *others) for family in registry.collect()]
+    sinks = (RedisTelemetry().registry, SinkTelemetry("webhook").registry)
+    others = (DerivedTelemetry("rollup").registry, BoardMetrics(Board()).registry)
+    families = [family for registry in (Telemetry().registry, *sinks, *others) for family in registry.collect()]
     return {family.name + ("_total" if family.type == "counter" else "") for family in families}
 
 

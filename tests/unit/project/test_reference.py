@@ -14,7 +14,7 @@ from tests.unit.project.reference_pages import BLOCK, PAGES, block_names, cells_
 WRITE = "python -m tests.unit.project.reference_pages"
 BLOCKS = {
     "settings.md": ["settings-worker", "settings-security", "settings-board", "settings-redis", "settings-sinks"],
-    "metrics.md": ["metrics-worker", "metrics-sinks", "metrics-redis", "metrics-board"],
+    "metrics.md": ["metrics-worker", "metrics-sinks", "metrics-redis", "metrics-derived", "metrics-board"],
     "topics.md": ["topics", "topic-settings", "input-fields", "output-fields"],
     "commands.md": ["commands"],
     "http-api.md": ["http-api"],

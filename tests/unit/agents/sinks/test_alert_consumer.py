@@ -1,4 +1,4 @@
-"""What the feed reads, hands over and commits: a made-up broker, a sink that does as it is told, time by hand."""
+"""What the alert consumer reads, offers and commits, with a simulated broker and sink and a manual clock."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from kafka.errors import KafkaConnectionError, KafkaError
 
 from agents.kafka.client import BrokerError
 from agents.settings.settings import load_settings
-from agents.sinks import alert_consumer as feed
-from agents.sinks.alert_consumer import COMMIT_ALL_S, Feed
+from agents.sinks import alert_consumer
+from agents.sinks.alert_consumer import COMMIT_ALL_S, AlertConsumer
 from agents.sinks.metrics import SinkTelemetry
+from agents.sinks.sink import Sink
 from schemas.outputs import Alert
 from schemas.topics import ALERTS
 from stream.consumers.notifications import Notification
@@ -32,7 +33,7 @@ class Record(NamedTuple):
 
 
 class Broker:
-    """One topic, as a consumer of kafka-python shows it. A poll gives records of one partition, so many at most."""
+    """One topic, as a consumer of kafka-python shows it. A poll returns at most `most` records of one partition."""
 
     def __init__(self, logs: Sequence[Sequence[bytes | None]], begins: Sequence[int] = ()) -> None:
         self.logs = [list(log) for log in logs]
@@ -40,51 +41,51 @@ class Broker:
         self.offsets: dict[int, Position] = {}
         self.commits: list[dict[int, Position]] = []
         self.polls = 0
-        self.given: list[tuple[int, int]] = []
+        self.returned: list[tuple[int, int]] = []
         self.most = 10
         self.fails: KafkaError | None = None
         self.on_poll: Any = lambda: None
-        self._at: dict[TopicPartition, int] = {}
+        self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
 
     def at_its_end(self) -> bool:
-        return all(at >= len(self.logs[place.partition]) for place, at in self._at.items())
+        return all(position >= len(self.logs[partition.partition]) for partition, position in self._positions.items())
 
     def partitions_for_topic(self, topic: str) -> set[int]:
         assert topic == ALERTS
         return set(range(len(self.logs)))
 
-    def assign(self, places: list[TopicPartition]) -> None:
-        self._at = dict.fromkeys(places, 0)
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self._positions = dict.fromkeys(partitions, 0)
 
     def assignment(self) -> set[TopicPartition]:
-        return set(self._at)
+        return set(self._positions)
 
-    def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {place: self.begins[place.partition] for place in places}
+    def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: self.begins[partition.partition] for partition in partitions}
 
-    def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {place: len(self.logs[place.partition]) for place in places}
+    def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: len(self.logs[partition.partition]) for partition in partitions}
 
-    def committed(self, place: TopicPartition, *, metadata: bool) -> SimpleNamespace | None:
+    def committed(self, partition: TopicPartition, *, metadata: bool) -> SimpleNamespace | None:
         assert metadata
-        at = self.offsets.get(place.partition)
-        return None if at is None else SimpleNamespace(offset=at.offset, metadata=at.metadata)
+        committed = self.offsets.get(partition.partition)
+        return None if committed is None else SimpleNamespace(offset=committed.offset, metadata=committed.metadata)
 
-    def seek_to_beginning(self, *places: TopicPartition) -> None:
-        self._at |= self.beginning_offsets(list(places))
+    def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        self._positions |= self.beginning_offsets(list(partitions))
 
-    def seek(self, place: TopicPartition, offset: int) -> None:
-        self._at[place] = offset
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._positions[partition] = offset
 
-    def position(self, place: TopicPartition) -> int:
-        return self._at[place]
+    def position(self, partition: TopicPartition) -> int:
+        return self._positions[partition]
 
-    def pause(self, *places: TopicPartition) -> None:
-        self._paused |= set(places)
+    def pause(self, *partitions: TopicPartition) -> None:
+        self._paused |= set(partitions)
 
-    def resume(self, *places: TopicPartition) -> None:
-        self._paused -= set(places)
+    def resume(self, *partitions: TopicPartition) -> None:
+        self._paused -= set(partitions)
 
     def paused(self) -> set[TopicPartition]:
         return set(self._paused)
@@ -95,53 +96,57 @@ class Broker:
         self.on_poll()
         if self.fails is not None:
             raise self.fails
-        for place, at in self._at.items():
-            log = self.logs[place.partition]
-            if place not in self._paused and at < len(log):
-                end = self._at[place] = min(len(log), at + self.most)
-                self.given += [(place.partition, offset) for offset in range(at, end)]
-                return {place: [Record(place.partition, offset, log[offset]) for offset in range(at, end)]}
+        for partition, start in self._positions.items():
+            log = self.logs[partition.partition]
+            if partition not in self._paused and start < len(log):
+                end = self._positions[partition] = min(len(log), start + self.most)
+                self.returned += [(partition.partition, offset) for offset in range(start, end)]
+                return {partition: [Record(partition.partition, offset, log[offset]) for offset in range(start, end)]}
         return {}
 
     def commit(self, offsets: dict[TopicPartition, Any], timeout_ms: int) -> None:
         del timeout_ms
-        told = {place.partition: Position(at.offset, at.metadata) for place, at in offsets.items()}
-        self.commits.append(told)
-        self.offsets |= told
+        positions = {
+            partition.partition: Position(entry.offset, entry.metadata) for partition, entry in offsets.items()
+        }
+        self.commits.append(positions)
+        self.offsets |= positions
 
     def close(self) -> None:
         pass
 
 
-class Taker:
-    """A sink that takes all, and deals with it at once or never."""
+class TestSink(Sink):
+    """A sink that accepts every notification, and finishes it at once or never."""
 
-    def __init__(self, *, deals: bool = True, keeps_refused: bool = False) -> None:
-        self.deals, self.keeps_refused = deals, keeps_refused
-        self.told: list[str] = []
-        self.refused: list[tuple[int, str]] = []
-        self.recalled: list[str] = []
+    __test__ = False
+
+    def __init__(self, *, finishes: bool = True, keeps_rejected: bool = False) -> None:
+        self.finishes, self.keeps_rejected = finishes, keeps_rejected
+        self.offered: list[str] = []
+        self.rejected: list[tuple[int, str]] = []
+        self.restored: list[str] = []
         self._waiting: list[Any] = []
 
-    def offer(self, news: Notification, record: Any) -> bool:
-        self.told.append(news.alert.account_id)
+    def offer(self, notification: Notification, record: Any) -> bool:
+        self.offered.append(notification.alert.account_id)
         self._waiting.append(record)
         return True
 
-    def refuse(self, record: Any, reason: str, message: str) -> bool:
+    def reject(self, record: Any, reason: str, message: str) -> bool:
         assert message
-        self.refused.append((record.offset, reason))
-        if self.keeps_refused:
+        self.rejected.append((record.offset, reason))
+        if self.keeps_rejected:
             self._waiting.append(record)
-        return self.keeps_refused
+        return self.keeps_rejected
 
-    def recall(self, news: Notification, stamp_ms: int) -> None:
-        assert stamp_ms == 0
-        self.recalled.append(news.alert.account_id)
+    def restore(self, notification: Notification, written_ms: int) -> None:
+        assert written_ms == 0
+        self.restored.append(notification.alert.account_id)
 
     def step(self) -> list[Any]:
-        done, self._waiting = (self._waiting, []) if self.deals else ([], self._waiting)
-        return done
+        finished, self._waiting = (self._waiting, []) if self.finishes else ([], self._waiting)
+        return finished
 
     def wait_s(self) -> float | None:
         return None
@@ -151,17 +156,17 @@ class Taker:
 
 
 class Stage:
-    """A feed between the two, for so many rounds, each of which takes `round_s`."""
+    """An alert consumer between the two; each round takes `round_s`."""
 
-    def __init__(self, broker: Broker, sink: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, broker: Broker, sink: TestSink, monkeypatch: pytest.MonkeyPatch) -> None:
         self.broker, self.sink = broker, sink
         self.now_s = 1_000.0
         self.slept = 0
         self.telemetry = SinkTelemetry("webhook")
-        monkeypatch.setattr(feed, "consumer_of", lambda *_, **__: broker)
-        monkeypatch.setattr(feed, "time", SimpleNamespace(monotonic=lambda: self.now_s, sleep=self._sleep))
+        monkeypatch.setattr(alert_consumer, "consumer_of", lambda *_, **__: broker)
+        monkeypatch.setattr(alert_consumer, "time", SimpleNamespace(monotonic=lambda: self.now_s, sleep=self._sleep))
         level = logging.getLogger("kafka").level
-        self.feed = Feed(load_settings(), "webhook", sink, self.telemetry)
+        self.consumer = AlertConsumer(load_settings(), "webhook", sink, self.telemetry)
         logging.getLogger("kafka").setLevel(level)
 
     def _sleep(self, seconds: float) -> None:
@@ -174,10 +179,10 @@ class Stage:
         def on_poll() -> None:
             self.now_s += round_s
             if until() if until else self.broker.at_its_end():
-                self.feed.stop()
+                self.consumer.stop()
 
         self.broker.on_poll = on_poll
-        self.feed.run()
+        self.consumer.run()
 
     @property
     def given_up(self) -> float:
@@ -198,83 +203,83 @@ def _quiet() -> Any:
 # What is committed
 
 
-def test_a_start_that_fails_commits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else what is open would never be told: the end of the topic would be where the next start begins."""
+def test_a_failed_start_commits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise open alerts would never be delivered: the next start would begin at the end of the topic."""
     broker = Broker([[firing("a"), firing("b")]])
     broker.fails = KafkaConnectionError("gone")
     with pytest.raises(BrokerError, match="gone"):
-        Stage(broker, Taker(), monkeypatch).run()
+        Stage(broker, TestSink(), monkeypatch).run()
     assert broker.commits == []
     broker.fails = None
-    again = Stage(broker, Taker(), monkeypatch)
+    again = Stage(broker, TestSink(), monkeypatch)
     again.run()
-    assert again.sink.told == ["a", "b"]
+    assert again.sink.offered == ["a", "b"]
 
 
-def test_a_start_that_is_asked_to_stop_commits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_is_stopped_commits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = Broker([[firing("a"), firing("b")]])
     broker.most = 1
-    Stage(broker, Taker(), monkeypatch).run(lambda: True)
+    Stage(broker, TestSink(), monkeypatch).run(lambda: True)
     assert broker.commits == []
 
 
-def test_all_offsets_are_told_again_every_hour_for_a_group_without_members_forgets_them(
+def test_all_offsets_are_committed_every_hour_because_kafka_deletes_those_of_idle_groups(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     broker = Broker([[firing("a")], []])
-    stage = Stage(broker, Taker(), monkeypatch)
+    stage = Stage(broker, TestSink(), monkeypatch)
     stage.run(lambda: stage.now_s > 1_000 + 2.5 * COMMIT_ALL_S, round_s=600)
-    assert len([told for told in broker.commits if set(told) == {0, 1}]) == 3
+    assert len([positions for positions in broker.commits if set(positions) == {0, 1}]) == 3
     assert broker.offsets == {0: Position(1, "1;"), 1: Position(0, "0;")}
 
 
-def test_what_waited_and_was_removed_by_the_topic_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 0, 1 and 4, which waited, and 6 and 7, which were not read, all but the last are gone."""
+def test_unfinished_records_that_the_topic_has_deleted_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0, 1 and 4 are unfinished, 6 and 7 not read yet; the topic has deleted all but 7."""
     broker = Broker([[firing(str(at)) for at in range(9)]], begins=[7])
     broker.offsets = {0: Position(0, "6;0,1,3")}
-    stage = Stage(broker, Taker(), monkeypatch)
+    stage = Stage(broker, TestSink(), monkeypatch)
     stage.run()
-    assert (stage.sink.told, stage.given_up) == (["7", "8"], 4)
+    assert (stage.sink.offered, stage.given_up) == (["7", "8"], 4)
     assert broker.offsets == {0: Position(9, "9;")}
 
 
 # What is read
 
 
-def test_a_start_reads_on_only_where_it_has_some_way_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Partition 0 gets more and more records while 1 is read; they are read when both are through, and once."""
+def test_a_start_reads_each_partition_only_up_to_the_position_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partition 0 gets records while 1 is read; they are read, once, when both are at their positions."""
     broker = Broker([[firing("a")], [firing(f"b{at}") for at in range(30)]])
     broker.offsets = {0: Position(1, "1;"), 1: Position(30, "30;")}
     broker.most = 5
-    stage = Stage(broker, Taker(), monkeypatch)
+    stage = Stage(broker, TestSink(), monkeypatch)
 
     def growing() -> bool:
         if len(broker.logs[0]) < 12:
             broker.logs[0] += [firing(f"new{len(broker.logs[0]) + more}") for more in range(2)]
-        return len(stage.sink.told) >= 12
+        return len(stage.sink.offered) >= 12
 
     stage.run(growing)
-    assert stage.sink.recalled == ["a", *(f"b{at}" for at in range(30))]
-    assert stage.sink.told == [f"new{at}" for at in range(1, 13)]
+    assert stage.sink.restored == ["a", *(f"b{at}" for at in range(30))]
+    assert stage.sink.offered == [f"new{at}" for at in range(1, 13)]
     assert broker.offsets[0].offset == 13
-    early = broker.given[: broker.given.index((1, 29))]
+    early = broker.returned[: broker.returned.index((1, 29))]
     assert len([offset for partition, offset in early if partition == 0]) <= broker.most
 
 
-def test_no_more_is_read_while_enough_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "MOST_WAITING", 20)
+def test_reading_pauses_while_too_many_records_are_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_consumer, "MOST_UNFINISHED", 20)
     broker = Broker([[], []])
     broker.offsets = {0: Position(0, "0;"), 1: Position(0, "0;")}
-    stage = Stage(broker, Taker(deals=False), monkeypatch)
+    stage = Stage(broker, TestSink(finishes=False), monkeypatch)
     broker.logs[0] += [firing(str(at)) for at in range(100)]
     stage.run(lambda: broker.polls > 50)
-    assert len(stage.sink.told) == 20
+    assert len(stage.sink.offered) == 20
 
 
-def test_a_broker_that_fails_at_once_is_asked_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute of failures: pauses of 1, 2, 4, 8, 10, ... seconds, of which half is by chance."""
+def test_reading_a_broken_broker_pauses_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute of failures: pauses of 1, 2, 4, 8, 10, ... seconds, of which half is jitter."""
     broker = Broker([[]])
-    stage = Stage(broker, Taker(), monkeypatch)
+    stage = Stage(broker, TestSink(), monkeypatch)
 
     def fails() -> bool:
         broker.fails = KafkaConnectionError("at once")
@@ -285,7 +290,7 @@ def test_a_broker_that_fails_at_once_is_asked_with_pauses(monkeypatch: pytest.Mo
     assert stage.slept > 100
 
 
-# Records that are no alerts
+# Unreadable records
 
 BAD = [
     (None, "null_value"),
@@ -303,23 +308,23 @@ BAD = [
 
 
 @pytest.mark.parametrize("keeps", [False, True])
-def test_a_record_that_is_no_alert_holds_up_none_and_is_refused_once(
+def test_an_unreadable_record_blocks_no_other_and_is_rejected_once(
     monkeypatch: pytest.MonkeyPatch, *, keeps: bool
 ) -> None:
     broker = Broker([[]])
     broker.offsets = {0: Position(0, "0;")}
     broker.logs[0] = [*(bad for bad, _ in BAD), firing("good")]
-    stage = Stage(broker, Taker(keeps_refused=keeps), monkeypatch)
+    stage = Stage(broker, TestSink(keeps_rejected=keeps), monkeypatch)
     stage.run()
-    assert stage.sink.refused == list(enumerate(reason for _, reason in BAD))
-    assert (stage.sink.told, stage.given_up) == (["good"], 0 if keeps else len(BAD))
+    assert stage.sink.rejected == list(enumerate(reason for _, reason in BAD))
+    assert (stage.sink.offered, stage.given_up) == (["good"], 0 if keeps else len(BAD))
     assert broker.offsets[0].offset == len(BAD) + 1
-    again = Stage(broker, Taker(keeps_refused=keeps), monkeypatch)
+    again = Stage(broker, TestSink(keeps_rejected=keeps), monkeypatch)
     again.run()
-    assert (again.sink.refused, again.given_up, again.sink.recalled) == ([], 0, ["good"])
+    assert (again.sink.rejected, again.given_up, again.sink.restored) == ([], 0, ["good"])
 
 
-def test_the_first_start_of_all_refuses_nothing_that_is_older(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage(Broker([[b"{", firing("open")]]), Taker(), monkeypatch)
+def test_the_first_start_of_a_group_rejects_no_older_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(Broker([[b"{", firing("open")]]), TestSink(), monkeypatch)
     stage.run()
-    assert (stage.sink.refused, stage.sink.told) == ([], ["open"])
+    assert (stage.sink.rejected, stage.sink.offered) == ([], ["open"])

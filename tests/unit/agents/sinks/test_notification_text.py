@@ -1,4 +1,4 @@
-"""What people read: the words, the two forms, and names that try to be more than names."""
+"""The text of notifications: wording, both forms, hostile account names; and the notify sink."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from agents.sinks.metrics import SinkTelemetry
-from agents.sinks.notification_text import LONGEST_TITLE, account_link, escaped, notice, plain
+from agents.sinks.notification_text import LONGEST_TITLE, account_link, escaped, notification_text, plain
 from agents.sinks.notify import NotifySink, Receiver
 from schemas.outputs import Alert
 from stream.consumers.notifications import Notification, OpenAlerts
@@ -41,7 +41,7 @@ HOSTILE = [
 
 
 def alert(**more: Any) -> Alert:
-    given = {
+    fields = {
         "id": "f1",
         "fingerprint": "p1",
         "account_id": "acme",
@@ -60,36 +60,36 @@ def alert(**more: Any) -> Alert:
             "owner": "csm",
         },
     }
-    return Alert(**{**given, **more})
+    return Alert(**{**fields, **more})
 
 
-def fresh(one: Alert) -> Notification:
-    news = OpenAlerts().apply(one)
-    assert news is not None
-    return news
+def first_notification(opened: Alert) -> Notification:
+    notification = OpenAlerts().apply(opened)
+    assert notification is not None
+    return notification
 
 
-def test_a_notice_says_score_change_reason_action_owner_and_where_to_look() -> None:
-    told = notice(fresh(alert()), BOARD)
-    assert told.title == "[warning] band:health:attention: Acme"
-    assert told.text.splitlines() == [
+def test_text_has_score_change_reason_action_owner_and_link() -> None:
+    text = notification_text(first_notification(alert()), BOARD)
+    assert text.title == "[warning] band:health:attention: Acme"
+    assert text.plain.splitlines() == [
         "Acme is attention: health 67.5 (support tickets -8.0)",
         "",
         "Score: health 67.5, attention",
         "What changed: support tickets -8.0",
-        "Why you are told: rule band:health:attention, severity warning",
+        "Why you receive this: rule band:health:attention, severity warning",
         "What to do: call the champion",
         "Owner: csm",
         "Since: 2023-11-14 22:13 UTC",
         "",
         "https://board.example/accounts/acme",
     ]
-    assert told.markdown.splitlines() == [
+    assert text.markdown.splitlines() == [
         r"**Acme is attention\: health 67\.5 \(support tickets \-8\.0\)**",
         "",
         r"- Score: health 67\.5\, attention",
         r"- What changed: support tickets \-8\.0",
-        r"- Why you are told: rule band\:health\:attention\, severity warning",
+        r"- Why you receive this: rule band\:health\:attention\, severity warning",
         "- What to do: call the champion",
         "- Owner: csm",
         r"- Since: 2023\-11\-14 22\:13 UTC",
@@ -98,23 +98,23 @@ def test_a_notice_says_score_change_reason_action_owner_and_where_to_look() -> N
     ]
 
 
-def test_a_resolve_says_until_when_and_asks_for_nothing() -> None:
-    book = OpenAlerts()
-    book.apply(alert())
-    news = book.apply(alert(id="r1", status="resolved", ends_at=1_700_000_600_000))
-    assert news is not None
-    told = notice(news, None)
-    assert told.title.startswith("[resolved] ")
-    assert "Until: 2023-11-14 22:23 UTC" in told.text
-    assert "What to do" not in told.text
-    assert "http" not in told.text
+def test_text_of_a_resolve_has_its_end_and_no_action() -> None:
+    open_alerts = OpenAlerts()
+    open_alerts.apply(alert())
+    notification = open_alerts.apply(alert(id="r1", status="resolved", ends_at=1_700_000_600_000))
+    assert notification is not None
+    text = notification_text(notification, None)
+    assert text.title.startswith("[resolved] ")
+    assert "Until: 2023-11-14 22:23 UTC" in text.plain
+    assert "What to do" not in text.plain
+    assert "http" not in text.plain
 
 
-def test_flaps_are_told() -> None:
-    assert "fired again within a day (3 in a row)" in notice(fresh(alert(flaps=3)), None).text
+def test_text_of_a_flapping_alert_has_the_number_of_flaps() -> None:
+    assert "fired again within a day (3 in a row)" in notification_text(first_notification(alert(flaps=3)), None).plain
 
 
-def test_a_digest_speaks_of_many_accounts() -> None:
+def test_text_of_a_digest_is_about_many_accounts() -> None:
     storm = alert(
         account_id="",
         rule="storm",
@@ -125,9 +125,9 @@ def test_a_digest_speaks_of_many_accounts() -> None:
         labels={"rule": "storm", "severity": "critical"},
         annotations={"reason": "logins"},
     )
-    told = notice(fresh(storm), BOARD)
-    assert told.title == "[critical] many accounts at once"
-    lines = told.text.splitlines()
+    text = notification_text(first_notification(storm), BOARD)
+    assert text.title == "[critical] many accounts at once"
+    lines = text.plain.splitlines()
     assert lines[0] == "120 accounts alert: low, logins"
     assert "What they share: logins" in lines
     assert not [line for line in lines if line.startswith("Score")]
@@ -135,19 +135,21 @@ def test_a_digest_speaks_of_many_accounts() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_stays_a_name(name: str) -> None:
-    told = notice(fresh(alert(summary=f"{name} is poor", account_id=name, annotations={"account": name})), BOARD)
-    assert "\n" not in told.title
-    assert len(told.title) <= LONGEST_TITLE
-    for text in (told.title, told.text):
-        assert not set(text) & set("\r\x00\x1b\u202e\u2066\u200b")
-    assert not set(told.title.partition("] ")[2]) & set("<>[]`*_~|\\")
-    for text in (told.title, told.text, told.markdown):
-        assert "@everyone" not in text
-        assert "@here" not in text
-    bullets = [line for line in told.markdown.splitlines() if line.startswith("- ")]
-    assert [line.split(":")[0] for line in bullets] == ["- Score", "- Why you are told", "- Since"]
-    assert_shows(told.markdown, plain(f"{name} is poor"))
+def test_a_hostile_account_name_forms_no_markup_or_mention(name: str) -> None:
+    text = notification_text(
+        first_notification(alert(summary=f"{name} is poor", account_id=name, annotations={"account": name})), BOARD
+    )
+    assert "\n" not in text.title
+    assert len(text.title) <= LONGEST_TITLE
+    for form in (text.title, text.plain):
+        assert not set(form) & set("\r\x00\x1b\u202e\u2066\u200b")
+    assert not set(text.title.partition("] ")[2]) & set("<>[]`*_~|\\")
+    for form in (text.title, text.plain, text.markdown):
+        assert "@everyone" not in form
+        assert "@here" not in form
+    bullets = [line for line in text.markdown.splitlines() if line.startswith("- ")]
+    assert [line.split(":")[0] for line in bullets] == ["- Score", "- Why you receive this", "- Since"]
+    assert_shows(text.markdown, plain(f"{name} is poor"))
 
 
 def assert_shows(markdown: str, words: str) -> None:
@@ -207,10 +209,10 @@ def inbox() -> Iterator[tuple[int, list[dict[str, Any]]]]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_html_that_is_made_of_a_notice_holds_no_html_of_strangers(name: str) -> None:
-    told = notice(fresh(alert(summary=f"{name} is poor", annotations={"account": name})), BOARD)
+def test_html_made_from_the_markdown_holds_no_html_of_an_account_name(name: str) -> None:
+    text = notification_text(first_notification(alert(summary=f"{name} is poor", annotations={"account": name})), BOARD)
     with inbox() as (port, got):
-        assert Receiver(1, f"json://127.0.0.1:{port}/?format=html").send(told, apprise.NotifyType.INFO) is None
+        assert Receiver(1, f"json://127.0.0.1:{port}/?format=html").send(text, apprise.NotifyType.INFO) is None
     html = got[0]["message"]
     assert "<script" not in html
     assert "<img" not in html
@@ -218,23 +220,26 @@ def test_html_that_is_made_of_a_notice_holds_no_html_of_strangers(name: str) -> 
     assert "evil.example" not in html.partition("<a ")[2]
 
 
-def test_a_receiver_gets_text_or_markdown_as_it_shows() -> None:
-    told = notice(fresh(alert()), BOARD)
+def test_a_receiver_gets_plain_text_or_markdown_by_its_format() -> None:
+    text = notification_text(first_notification(alert()), BOARD)
     with inbox() as (port, got):
         for form in ("text", "markdown"):
             url = f"json://127.0.0.1:{port}/?format={form}"
-            assert Receiver(1, url).send(told, apprise.NotifyType.WARNING) is None
-    assert [one["message"].splitlines()[0] for one in got] == [told.text.splitlines()[0], told.markdown.splitlines()[0]]
-    assert [(one["title"], one["type"]) for one in got] == [(told.title, "warning")] * 2
+            assert Receiver(1, url).send(text, apprise.NotifyType.WARNING) is None
+    assert [one["message"].splitlines()[0] for one in got] == [
+        text.plain.splitlines()[0],
+        text.markdown.splitlines()[0],
+    ]
+    assert [(one["title"], one["type"]) for one in got] == [(text.title, "warning")] * 2
 
 
-def test_why_a_message_failed_is_told_without_secrets() -> None:
+def test_the_reason_of_a_failure_is_reported_without_secrets() -> None:
     logged = io.StringIO()
     handler = logging.StreamHandler(logged)
     logging.getLogger().addHandler(handler)
     with inbox() as (port, _):
         url = f"json://robot:hunter2secret@127.0.0.1:{port}/fail/tok3nt0ken"
-        why = Receiver(1, url).send(notice(fresh(alert()), None), apprise.NotifyType.INFO)
+        why = Receiver(1, url).send(notification_text(first_notification(alert()), None), apprise.NotifyType.INFO)
     logging.getLogger().removeHandler(handler)
     assert why is not None
     assert "500" in why
@@ -243,15 +248,15 @@ def test_why_a_message_failed_is_told_without_secrets() -> None:
         assert secret not in logged.getvalue()
 
 
-def test_a_url_that_apprise_does_not_know_is_named_by_its_number_and_kind() -> None:
+def test_the_error_for_an_unknown_url_has_its_number_and_scheme_only() -> None:
     with pytest.raises(ValueError, match=r"number 3 \(nosuch\)") as caught:
         Receiver(3, "nosuch://hunter2secret/")
     assert "hunter2secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["hunter2secret", "hunter2secret:x", "me:hunter2secret@host://x", "hunter2secret/x://"])
-def test_what_is_no_url_is_not_told_for_it_may_be_part_of_a_secret(url: str) -> None:
-    with pytest.raises(ValueError, match=r"number 2 \(no URL\)") as caught:
+def test_the_error_for_a_text_that_is_not_a_url_does_not_quote_it(url: str) -> None:
+    with pytest.raises(ValueError, match=r"number 2 \(not a URL\)") as caught:
         Receiver(2, url)
     assert "hunter2secret" not in str(caught.value)
 
@@ -266,43 +271,43 @@ def test_what_is_no_url_is_not_told_for_it_may_be_part_of_a_secret(url: str) -> 
         ("a%2Fb%2Fcdef", "a/b/cdef"),
     ],
 )
-def test_secrets_are_hidden_as_they_are_written_and_as_they_are_decoded(written: str, decoded: str) -> None:
+def test_secrets_are_removed_as_written_and_as_decoded(written: str, decoded: str) -> None:
     receiver = Receiver(1, f"json://robot:{written}@127.0.0.1:9/x?token={written}")
-    assert receiver._clean(f"no login with {decoded} ({written})") == "no login with *** (***)"
+    assert receiver._without_secrets(f"no login with {decoded} ({written})") == "no login with *** (***)"
 
 
-class Place:
-    """What a sink needs of a record."""
+class Record:
+    """What a sink reads of a Kafka record."""
 
     def __init__(self, offset: int) -> None:
         self.partition, self.offset = 0, offset
 
 
 def offered(sink: NotifySink, *alerts: Alert) -> list[bool]:
-    book = OpenAlerts()
-    found = []
-    for at, one in enumerate(alerts):
-        news = book.apply(one)
-        found.append(news is not None and sink.offer(news, Place(at)))
-    return found
+    open_alerts = OpenAlerts()
+    accepted = []
+    for offset, offered_alert in enumerate(alerts):
+        notification = open_alerts.apply(offered_alert)
+        accepted.append(notification is not None and sink.offer(notification, Record(offset)))
+    return accepted
 
 
 def sink_of(*urls: str, severity: str = "info", segments: tuple[str, ...] = ()) -> NotifySink:
-    receivers = [Receiver(at, url) for at, url in enumerate(urls, start=1)]
-    how: dict[str, Any] = {"give_up_s": 0, "longest_pause_s": 0.1, "board_url": None}
-    return NotifySink(receivers, SinkTelemetry("notify"), severity=severity, segments=segments, **how)
+    receivers = [Receiver(number, url) for number, url in enumerate(urls, start=1)]
+    options: dict[str, Any] = {"give_up_s": 0, "longest_pause_s": 0.1, "board_url": None}
+    return NotifySink(receivers, SinkTelemetry("notify"), severity=severity, segments=segments, **options)
 
 
-def test_people_get_what_is_severe_enough_and_of_their_segments() -> None:
+def test_alerts_are_sent_by_severity_and_segment() -> None:
     sink = sink_of("json://127.0.0.1:9/", severity="warning", segments=("enterprise",))
     other = {"score": "health", "segment": "small"}
-    lane = alert(id="4", fingerprint="4", account_id="", rule="stalled:x", labels={})
+    operational = alert(id="4", fingerprint="4", account_id="", rule="stalled:x", labels={})
     assert offered(
         sink,
         alert(id="1", fingerprint="1"),
         alert(id="2", fingerprint="2", severity="info"),
         alert(id="3", fingerprint="3", labels=other),
-        lane,
+        operational,
         alert(id="5", fingerprint="1", acknowledged_at=5),
         alert(id="6", fingerprint="6", digest="storm"),
         alert(id="7", fingerprint="7", snoozed_until=5),
@@ -311,7 +316,7 @@ def test_people_get_what_is_severe_enough_and_of_their_segments() -> None:
     sink.stop()
 
 
-def test_a_record_is_done_when_every_receiver_has_it_or_was_given_up() -> None:
+def test_a_record_is_finished_when_it_is_delivered_or_given_up_for_every_receiver() -> None:
     with inbox() as (port, got):
         sink = sink_of(f"json://127.0.0.1:{port}/", f"json://127.0.0.1:{port}/fail")
         assert offered(sink, alert()) == [True]
@@ -322,5 +327,6 @@ def test_a_record_is_done_when_every_receiver_has_it_or_was_given_up() -> None:
         sink.stop()
     assert [record.offset for record in done] == [0]
     assert len(got) == 2
-    told = sink._telemetry
-    assert (told.delivered._value.get(), told.failed._value.get(), told.dead_letters._value.get()) == (1, 1, 1)
+    telemetry = sink._telemetry
+    counters = (telemetry.delivered, telemetry.failed, telemetry.dead_letters)
+    assert [counter._value.get() for counter in counters] == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""The webhook: signatures of the specification, what answers mean, and addresses that are never connected to."""
+"""The webhook: signatures of the specification, the meaning of answers, and refused addresses."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 
 from agents.settings.address_guard import Allowed, Guard
 from agents.settings.webhook_secret import parse_secret, signature, signed_headers
-from agents.sinks.http_post import Poster, PostError, RefusedAddressError, Reply, anything, refusal_of
-from agents.sinks.webhook import judged, payload
+from agents.sinks.http_post import Poster, PostError, RefusedAddressError, Reply, allow_all, refusal_of
+from agents.sinks.webhook import outcome_of, request_body
 from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream.consumers.notifications import OpenAlerts
@@ -40,7 +40,7 @@ def test_each_key_signs_while_keys_are_replaced() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!", "whsec_c2hvcnQ="])
-def test_a_secret_that_is_none_is_refused_and_not_told(text: str) -> None:
+def test_an_invalid_secret_is_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="whsec_") as caught:
         parse_secret(text)
     assert "c2hvcnQ" not in str(caught.value)
@@ -49,10 +49,10 @@ def test_a_secret_that_is_none_is_refused_and_not_told(text: str) -> None:
 
 def test_the_body_holds_the_record_as_it_is_in_the_topic() -> None:
     alert = Alert("f1", "p1", "a/b", "low", "info", "firing", 1_700_000_000_123, None, None, "s", {}, {})
-    news = OpenAlerts().apply(alert)
-    assert news is not None
+    notification = OpenAlerts().apply(alert)
+    assert notification is not None
     value = encode(alert)
-    body = json.loads(payload(news, value, "https://board.example/x/"))
+    body = json.loads(request_body(notification, value, "https://board.example/x/"))
     assert body == {
         "type": "alert.firing",
         "timestamp": "2023-11-14T22:13:20.123+00:00",
@@ -64,18 +64,18 @@ def test_the_body_holds_the_record_as_it_is_in_the_topic() -> None:
 @pytest.mark.parametrize(
     ("statuses", "expected"),
     [
-        ((200, 201, 204, 299), "taken"),
-        ((500, 502, 503, 504, 599, 408, 425, 429), "again"),
-        ((301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 413, 415, 422, 451, 100), "refused"),
+        ((200, 201, 204, 299), "accepted"),
+        ((500, 502, 503, 504, 599, 408, 425, 429), "retry"),
+        ((301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 413, 415, 422, 451, 100), "rejected"),
         ((410,), "gone"),
     ],
 )
-def test_what_a_status_means(statuses: tuple[int, ...], expected: str) -> None:
-    assert {judged(Reply(status, None, "")).status for status in statuses} == {expected}
+def test_outcome_of_each_status(statuses: tuple[int, ...], expected: str) -> None:
+    assert {outcome_of(Reply(status, None, "")).status for status in statuses} == {expected}
 
 
-def test_retry_after_is_kept() -> None:
-    assert judged(Reply(429, 17.0, "")).after_s == 17
+def test_outcome_has_the_retry_after() -> None:
+    assert outcome_of(Reply(429, 17.0, "")).after_s == 17
 
 
 # Addresses
@@ -163,13 +163,13 @@ def test_a_public_address_is_not_refused(address: str) -> None:
         ((ip_network("169.254.10.0/24"),), "169.254.10.1", True),
     ],
 )
-def test_what_settings_allow(allowed: Allowed, address: str, expected: bool) -> None:
+def test_addresses_that_settings_allow(allowed: Allowed, address: str, expected: bool) -> None:
     assert (Guard(allowed).refusal(address) is None) is expected
 
 
 @contextmanager
 def server(answer: bytes, pause_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
-    """A server that sends `answer` (a byte at a time with pauses, if any); gives its URL and the paths it was asked."""
+    """A server that sends `answer` (one byte after each pause, if any); gives its URL and the requested paths."""
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -178,8 +178,8 @@ def server(answer: bytes, pause_s: float = 0.0) -> Iterator[tuple[str, list[str]
             self.rfile.read(int(self.headers["Content-Length"]))
             step = 1 if pause_s else len(answer)
             try:
-                for at in range(0, len(answer), step):
-                    self.wfile.write(answer[at : at + step])
+                for start in range(0, len(answer), step):
+                    self.wfile.write(answer[start : start + step])
                     self.wfile.flush()
                     time.sleep(pause_s)
             except OSError:
@@ -205,7 +205,7 @@ LOOPBACK = ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-def test_loopback_is_refused_however_it_is_written(host: str) -> None:
+def test_loopback_is_refused_in_every_notation(host: str) -> None:
     with server(OK) as (url, paths):
         target = url.replace("127.0.0.1", host) + "/x"
         guard = Guard(allowed=False).refusal
@@ -215,8 +215,8 @@ def test_loopback_is_refused_however_it_is_written(host: str) -> None:
         assert paths == []
 
 
-def test_the_address_that_was_checked_is_the_one_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is public when it is looked at and loopback when it is connected to gains nothing."""
+def test_the_connection_goes_to_the_checked_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that first resolves to a public address and then to loopback is refused."""
     asked: list[str] = []
     connected: list[str] = []
 
@@ -238,7 +238,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(monkeypatch: pytes
     assert (asked, connected) == (["rebinding.example"] * 2, ["93.184.216.34"])
 
 
-def test_of_several_addresses_only_public_ones_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_public_addresses_of_a_host_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     connected: list[str] = []
 
     def resolve(_host: str, port: int, **_: object) -> list[tuple[object, ...]]:
@@ -259,39 +259,39 @@ def test_of_several_addresses_only_public_ones_are_tried(monkeypatch: pytest.Mon
 
 def test_a_redirect_is_not_followed() -> None:
     with server(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n") as (url, paths):
-        assert Poster(anything, 2).post(f"{url}/x", b"{}", {}).status == 302
+        assert Poster(allow_all, 2).post(f"{url}/x", b"{}", {}).status == 302
         assert paths == ["/x"]
 
 
-def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with server(OK) as (url, _):
-        assert Poster(anything, 2).post(url, b"{}", {}).status == 204
+        assert Poster(allow_all, 2).post(url, b"{}", {}).status == 204
 
 
 @pytest.mark.parametrize(
     "answer",
     [b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 2_000, b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"y" * 2_000],
 )
-def test_an_answer_that_trickles_ends_in_time(answer: bytes) -> None:
+def test_a_slow_answer_ends_at_the_deadline(answer: bytes) -> None:
     with server(answer, pause_s=0.05) as (url, _), pytest.raises(PostError):
-        Poster(anything, 0.4).post(url, b"{}", {})
+        Poster(allow_all, 0.4).post(url, b"{}", {})
 
 
-def test_an_endless_answer_is_read_in_part() -> None:
+def test_only_the_beginning_of_a_long_answer_is_read() -> None:
     with server(b"HTTP/1.1 200 OK\r\n\r\n" + b"y" * 5_000_000) as (url, _):
-        reply = Poster(anything, 5).post(url, b"{}", {})
+        reply = Poster(allow_all, 5).post(url, b"{}", {})
         assert (reply.status, len(reply.text)) == (200, 200)
 
 
 @pytest.mark.parametrize("answer", [b"", b"no http at all\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
-def test_what_is_no_answer_is_tried_again(answer: bytes) -> None:
+def test_an_invalid_answer_can_be_retried(answer: bytes) -> None:
     with server(answer) as (url, _), pytest.raises(PostError):
-        Poster(anything, 2).post(url, b"{}", {})
+        Poster(allow_all, 2).post(url, b"{}", {})
 
 
-def test_a_host_that_nobody_knows_is_tried_again() -> None:
+def test_an_unknown_host_can_be_retried() -> None:
     assert refusal_of("http://nowhere.invalid/", Guard(allowed=False).refusal) is None
     with pytest.raises(PostError, match=r"nowhere\.invalid"):
         Poster(Guard(allowed=False).refusal, 2).post("http://nowhere.invalid/", b"{}", {})
@@ -304,15 +304,15 @@ def test_a_host_that_nobody_knows_is_tried_again() -> None:
 def test_retry_after_in_seconds_and_as_a_date(value: str, expected: object) -> None:
     head = f"HTTP/1.1 503 Busy\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n"
     with server(head.encode()) as (url, _):
-        found = Poster(anything, 2).post(url, b"{}", {}).retry_after_s
+        retry_after_s = Poster(allow_all, 2).post(url, b"{}", {}).retry_after_s
     if expected == "years":
-        assert found is not None
-        assert found > 1e9
+        assert retry_after_s is not None
+        assert retry_after_s > 1e9
     else:
-        assert found == expected
+        assert retry_after_s == expected
 
 
-def test_user_and_password_of_a_url_go_into_a_header() -> None:
+def test_user_and_password_of_a_url_are_sent_as_a_header() -> None:
     got: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -328,7 +328,7 @@ def test_user_and_password_of_a_url_go_into_a_header() -> None:
     thread = threading.Thread(target=httpd.handle_request)
     thread.start()
     port = httpd.server_address[1]
-    assert Poster(anything, 2).post(f"http://me:s%40y@127.0.0.1:{port}/", b"{}", {}).is_good
+    assert Poster(allow_all, 2).post(f"http://me:s%40y@127.0.0.1:{port}/", b"{}", {}).is_good
     thread.join()
     httpd.server_close()
     assert got == ["Basic bWU6c0B5", f"127.0.0.1:{port}"]

@@ -1,4 +1,4 @@
-"""What rules, storms and sources that stall become; `policies/alerts.toml` has one of everything."""
+"""Alert rules, storms and idle sources are read; `policies/alerts.toml` has one of every kind."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_key_is_read() -> None:
     assert policy.idle_sources == (IdleSource("product-usage", 6 * HOUR_MS),)
 
 
-def test_storms_are_looked_for_also_where_the_policy_says_nothing() -> None:
+def test_storms_have_defaults() -> None:
     without = changed('[storms]\nshare = 0.5\nleast = 20\nwithin = "30m"\n', "")
     assert parse_policy(without).storms == Storms(0.25, 50, 10 * 60_000)
     assert parse_policy(changed("share = 0.5\nleast = 20\n", "")).storms == Storms(0.25, 50, 30 * 60_000)
@@ -55,7 +55,7 @@ def test_storms_are_looked_for_also_where_the_policy_says_nothing() -> None:
     assert parse_policy(written_out) == parse_policy(without)
 
 
-def test_the_digest_stays_from_release_to_release() -> None:
+def test_the_digest_is_that_of_earlier_releases() -> None:
     assert parse_policy(TEXT).digest == "dc23be01a880b61f"
 
 
@@ -69,7 +69,7 @@ def test_the_digest_stays_from_release_to_release() -> None:
         ('["enterprise"]\nowner', '["enterprise", "enterprise"]\nowner'),
     ],
 )
-def test_the_digest_is_of_what_a_policy_means(old: str, new: str) -> None:
+def test_the_digest_does_not_change_with_spelling_order_and_defaults(old: str, new: str) -> None:
     text = changed(old, new)
     if new.startswith("alerts."):  # before the first table
         text = text.replace(new, "").replace('name = "alerts"', f'name = "alerts"\n{new}')
@@ -107,23 +107,52 @@ def test_the_digest_changes_with_the_meaning(old: str, new: str) -> None:
         ('forecast = "poor", within = "14d"', 'forecast = "poor", within = "90d"'),
     ],
 )
-def test_what_is_allowed_to_the_limit(old: str, new: str) -> None:
+def test_values_at_their_limits_are_valid(old: str, new: str) -> None:
     parse_policy(changed(old, new))
 
 
-def test_a_rule_about_a_measure_with_a_mistake_is_no_second_mistake() -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('field = "score"', 'field = "scoer"', "field"),
+        (
+            'field = "score"\nwindow = "90d"\nnormalise = {',
+            'field = "score"\nwindow = "90d"\nnormalize = {',
+            "normalize",
+        ),
+        (
+            '"90d"\nnormalise = { kind = "linear", zero_at',
+            '"90d"\nnormalise = { kind = "log", zero_at',
+            "normalise.kind",
+        ),
+    ],
+)
+def test_a_mistake_in_a_measure_is_reported_once_although_a_rule_uses_the_measure(old: str, new: str, key: str) -> None:
     with pytest.raises(PolicyError) as caught:
-        parse_policy(changed('field = "score"', 'field = "scoer"'))
-    assert [problem.key for problem in caught.value.problems] == ["measures.nps.field"]
+        parse_policy(changed(old, new))
+    assert [problem.key for problem in caught.value.problems] == [f"measures.nps.{key}"]
 
 
-def test_too_many_rules_are_refused() -> None:
+def test_all_mistakes_in_a_rule_are_reported_at_once() -> None:
+    text = changed('severity = "critical"', 'severity = "page"').replace(
+        "{ below = 40 }", '{ below = 40, within = "7d" }'
+    )
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text.replace("clear = 45", "clear = 35"))
+    assert [problem.key for problem in caught.value.problems] == [
+        "alerts.low.when.within",
+        "alerts.low.severity",
+        "alerts.low.clear",
+    ]
+
+
+def test_too_many_rules_are_rejected() -> None:
     rules = "".join(f"[alerts.r{number}]\nwhen = {{ below = 1 }}\n" for number in range(MOST_RULES))
     with pytest.raises(PolicyError, match="must be at most 100 rules, not 107"):
         parse_policy(TEXT + rules)
 
 
-def test_the_rules_of_the_template_need_only_be_switched_on() -> None:
+def test_the_commented_rules_of_the_template_are_valid() -> None:
     template = (Path(__file__).parents[4] / "deploy/policies/template.toml").read_text(encoding="utf-8")
     head, mark, rules = template.partition("# [alerts.")
     assert not parse_policy(template).alerts

@@ -1,4 +1,4 @@
-"""The line of every key is found, however the file is written, and no key is found that is not there."""
+"""Every key of a TOML file has its line in every notation, and no key is added."""
 
 from __future__ import annotations
 
@@ -94,20 +94,20 @@ EXPECTED: dict[KeyPath, int] = {
 }
 
 
-def paths(value: object, at: KeyPath = ()) -> Iterator[KeyPath]:
-    if at:
-        yield at
+def paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+    if path:
+        yield path
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from paths(inner, (*at, key))
+            yield from paths(inner, (*path, key))
     elif isinstance(value, list):
-        for position, inner in enumerate(value):
-            yield from paths(inner, (*at, position))
+        for index, inner in enumerate(value):
+            yield from paths(inner, (*path, index))
 
 
-def test_every_way_of_writing_a_key_is_placed() -> None:
-    found = key_lines(ALL_OF_TOML)
-    assert {path: found[path] for path in EXPECTED} == EXPECTED
+def test_keys_in_every_notation_have_their_line() -> None:
+    lines = key_lines(ALL_OF_TOML)
+    assert {path: lines[path] for path in EXPECTED} == EXPECTED
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -123,6 +123,6 @@ def test_keys_of_drawn_policies_are_those_of_the_standard_parser(text: str) -> N
 
 
 @pytest.mark.parametrize("text", ["a = [", "a = [}", "a = {1}", "[", 'a = "b', "= 1", "a."])
-def test_text_that_is_no_toml_ends_in_an_error(text: str) -> None:
+def test_text_that_is_not_toml_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="not TOML at line 1"):
         key_lines(text)

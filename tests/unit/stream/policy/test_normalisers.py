@@ -1,4 +1,4 @@
-"""Normalisers give the points that docs/reference/policy/normalisers.md and the products they are known from give."""
+"""Normalisers give the points of docs/reference/policy/normalisers.md and of the products that have the same rules."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def normalisers() -> st.SearchStrategy[Normaliser]:
     return st.one_of(lines(), tiers(), thresholds())
 
 
-def one(normaliser: Normaliser, value: float) -> float:
+def points_of(normaliser: Normaliser, value: float) -> float:
     return float(normaliser.points(np.array([value]))[0])
 
 
@@ -55,27 +55,29 @@ def one(normaliser: Normaliser, value: float) -> float:
     ("value", "points"), [(18.0, 1100 / 23), (5.0, 0.0), (7.0, 0.0), (30.0, 100.0), (35.0, 100.0), (18.5, 50.0)]
 )
 def test_linear_gives_what_natero_gives(value: float, points: float) -> None:
-    assert one(NATERO, value) == pytest.approx(points, rel=1e-15)
+    assert points_of(NATERO, value) == pytest.approx(points, rel=1e-15)
 
 
 def test_natero_rounds_it_to_48() -> None:
-    assert one(NATERO, 18.0) == pytest.approx(47.826, abs=5e-4)
-    assert round(one(NATERO, 18.0)) == 48
+    assert points_of(NATERO, 18.0) == pytest.approx(47.826, abs=5e-4)
+    assert round(points_of(NATERO, 18.0)) == 48
 
 
-def test_linear_is_exact_where_people_look() -> None:
-    assert one(Linear(0.0, 10.0), 8.0) == 80.0
-    assert [one(Linear(0.0, 10.0), float(value)) for value in range(11)] == [10.0 * value for value in range(11)]
-    assert [one(Linear(0.0, 100.0), float(value)) for value in range(101)] == [float(value) for value in range(101)]
+def test_linear_is_exact_for_whole_numbers() -> None:
+    assert points_of(Linear(0.0, 10.0), 8.0) == 80.0
+    assert [points_of(Linear(0.0, 10.0), float(value)) for value in range(11)] == [10.0 * value for value in range(11)]
+    assert [points_of(Linear(0.0, 100.0), float(value)) for value in range(101)] == [
+        float(value) for value in range(101)
+    ]
 
 
 @pytest.mark.parametrize(("value", "points"), [(0.0, 100.0), (3.0, 70.0), (10.0, 0.0), (12.0, 0.0), (-1.0, 100.0)])
 def test_linear_falls_when_less_is_better(value: float, points: float) -> None:
-    assert one(Linear(10.0, 0.0), value) == points
+    assert points_of(Linear(10.0, 0.0), value) == points
 
 
-def test_no_points_are_a_plain_zero() -> None:
-    assert math.copysign(1.0, one(Linear(10.0, 0.0), 10.0)) == 1.0
+def test_zero_points_are_not_negative_zero() -> None:
+    assert math.copysign(1.0, points_of(Linear(10.0, 0.0), 10.0)) == 1.0
 
 
 @given(lines(), ANY_NUMBER, ANY_NUMBER)
@@ -89,7 +91,7 @@ def test_inverting_gives_the_value_that_gives_the_points(line: Linear, points: f
     value = line.invert(points)
     assert min(line.zero_at, line.hundred_at) <= value <= max(line.zero_at, line.hundred_at)
     # A value near 1e6 is known to about 1e-10; on a line 1e-3 long that is 1e-5 points.
-    assert one(line, value) == pytest.approx(points, abs=1e-4)
+    assert points_of(line, value) == pytest.approx(points, abs=1e-4)
 
 
 @given(lines())
@@ -104,7 +106,7 @@ def test_natero_is_inverted() -> None:
 
 
 @pytest.mark.parametrize("points", [-0.1, 100.1, math.nan, math.inf])
-def test_no_value_gives_impossible_points(points: float) -> None:
+def test_inverting_points_outside_0_to_100_is_an_error(points: float) -> None:
     with pytest.raises(ValueError, match="ask for 0 to 100"):
         NATERO.invert(points)
 
@@ -117,18 +119,18 @@ def test_no_value_gives_impossible_points(points: float) -> None:
     ("value", "points"), [(-5.0, 0.0), (0.0, 0.0), (2.999, 0.0), (3.0, 60.0), (9.0, 60.0), (10.0, 100.0), (1e9, 100.0)]
 )
 def test_tiers_give_what_totango_gives(value: float, points: float) -> None:
-    assert one(TOTANGO, value) == points
+    assert points_of(TOTANGO, value) == points
 
 
-def test_tiers_may_fall_and_the_first_reaches_down() -> None:
+def test_tiers_can_fall_and_values_below_the_first_have_its_points() -> None:
     falling = Tiers(((1.0, 100.0), (2.0, 60.0), (5.0, 0.0)))
     assert falling.points(np.array([-9.0, 0.0, 1.0, 2.0, 4.9, 5.0, 99.0])).tolist() == [100, 100, 100, 60, 60, 0, 0]
 
 
 @given(tiers(), ANY_NUMBER)
-def test_tiers_are_what_the_documentation_says(steps: Tiers, value: float) -> None:
+def test_tiers_give_the_points_of_the_last_tier_at_or_below_the_value(steps: Tiers, value: float) -> None:
     reached = [points for start, points in steps.steps if start <= value]
-    assert one(steps, value) == (reached[-1] if reached else steps.steps[0][1])
+    assert points_of(steps, value) == (reached[-1] if reached else steps.steps[0][1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -137,12 +139,12 @@ def test_tiers_are_what_the_documentation_says(steps: Tiers, value: float) -> No
 
 @pytest.mark.parametrize(("value", "points"), [(10.0, 100.0), (9.9, 50.0), (5.0, 50.0), (4.9, 0.0), (99.0, 100.0)])
 def test_more_is_better_when_good_is_above_average(value: float, points: float) -> None:
-    assert one(Threshold(good=10.0, average=5.0), value) == points
+    assert points_of(Threshold(good=10.0, average=5.0), value) == points
 
 
 @pytest.mark.parametrize(("value", "points"), [(2.0, 90.0), (2.1, 40.0), (8.0, 40.0), (8.1, 10.0), (-1.0, 90.0)])
 def test_less_is_better_when_good_is_below_average(value: float, points: float) -> None:
-    assert one(Threshold(good=2.0, average=8.0, points=(90.0, 40.0, 10.0)), value) == points
+    assert points_of(Threshold(good=2.0, average=8.0, points=(90.0, 40.0, 10.0)), value) == points
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -151,12 +153,14 @@ def test_less_is_better_when_good_is_below_average(value: float, points: float) 
 
 @given(normalisers(), ANY_NUMBER)
 def test_points_are_0_to_100(normaliser: Normaliser, value: float) -> None:
-    assert 0.0 <= one(normaliser, value) <= 100.0
+    assert 0.0 <= points_of(normaliser, value) <= 100.0
 
 
 @pytest.mark.parametrize("normaliser", [NATERO, TOTANGO, Threshold(2.0, 8.0), Threshold(8.0, 2.0)])
 @pytest.mark.parametrize("shape", [(), (0,), (6,), (2, 3), (3, 1, 2)])
-def test_any_shape_is_kept_and_no_value_stays_none(normaliser: Normaliser, shape: tuple[int, ...]) -> None:
+def test_the_result_has_the_shape_of_the_values_and_nan_stays_nan(
+    normaliser: Normaliser, shape: tuple[int, ...]
+) -> None:
     values = np.resize(np.array([18.0, np.nan, 3.0]), shape)
     before = values.copy()
     points = normaliser.points(values)
@@ -164,15 +168,15 @@ def test_any_shape_is_kept_and_no_value_stays_none(normaliser: Normaliser, shape
     assert points.shape == shape
     assert np.array_equal(np.isnan(points), np.isnan(values))
     assert np.array_equal(values, before, equal_nan=True)
-    expected = [one(normaliser, value) for value in values.ravel()]
+    expected = [points_of(normaliser, value) for value in values.ravel()]
     assert np.array_equal(points.ravel(), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("normaliser", [NATERO, TOTANGO, Threshold(8.0, 2.0)])
-def test_infinities_are_the_ends(normaliser: Normaliser) -> None:
+def test_infinities_give_the_points_of_the_ends(normaliser: Normaliser) -> None:
     assert normaliser.points(np.array([-np.inf, np.inf])).tolist() == [0.0, 100.0]
 
 
 def test_a_huge_value_is_clamped_without_a_warning() -> None:
-    assert one(NATERO, 1e308) == 100.0
-    assert one(NATERO, -1e308) == 0.0
+    assert points_of(NATERO, 1e308) == 100.0
+    assert points_of(NATERO, -1e308) == 0.0

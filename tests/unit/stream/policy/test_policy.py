@@ -1,6 +1,6 @@
-"""Policies are read as docs/reference/policy says, and every mistake in one is named with line, key and remedy.
+"""Policies are read as docs/reference/policy says, and every mistake is reported with its line, key and message.
 
-The mistakes are rows of `policies/*_mistakes.txt`, each made in the file whose name theirs begins with.
+The mistakes are rows of `policies/NAME_mistakes.txt`, each made in `policies/NAME.toml`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ TEMPLATE = (ROOT / "deploy/policies/template.toml").read_text(encoding="utf-8")
 
 
 class Mistake(NamedTuple):
-    """A row: the lines of `file` to replace and what by, then where the one problem must be and what it must say."""
+    """A row: lines of `file` and the text that replaces them, then line and key of the one problem, and its message."""
 
     file: str
     lines: str
     text: str
-    place: str
+    location: str
     message: str
 
     def made(self) -> str:
@@ -63,7 +63,7 @@ def changed(old: str, new: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a valid policy becomes
+# Valid policies
 
 
 def test_every_key_is_read() -> None:
@@ -102,7 +102,7 @@ def test_every_key_is_read() -> None:
 
 
 @pytest.mark.parametrize(("per", "hours"), [('per = "hour"', 1), ('per = "day"', 24), ("", 24), ('per = "week"', 168)])
-def test_a_rate_is_per_day_unless_it_says_otherwise(per: str, hours: float) -> None:
+def test_a_rate_without_per_is_per_day(per: str, hours: float) -> None:
     assert parse_policy(changed('per = "week"', per)).measures[2].per_hours == hours
 
 
@@ -110,14 +110,14 @@ def test_a_rate_is_per_day_unless_it_says_otherwise(per: str, hours: float) -> N
     ("text", "window"),
     [("1h", Window(1, "hour")), ("72h", Window(72, "hour")), ("1d", Window(1, "day")), ("365d", Window(365, "day"))],
 )
-def test_windows_reach_their_limits(text: str, window: Window) -> None:
+def test_the_shortest_and_the_longest_windows_are_valid(text: str, window: Window) -> None:
     assert parse_policy(changed('"24h"', f'"{text}"')).measures[1].window == window
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("where = { status", 'where = { priority = ["never heard of"], status'),  # values are free text
+        ("where = { status", 'where = { priority = ["any text"], status'),  # values are free text
         ("where = { status", "where = {} #"),
         ("weight = 30", "weight = 0"),
         ("weight = 30", "weight = 3e100"),
@@ -128,7 +128,7 @@ def test_windows_reach_their_limits(text: str, window: Window) -> None:
         ('name = "example"', 'name = "EMEA_2-b"'),
     ],
 )
-def test_what_is_unusual_but_allowed(old: str, new: str) -> None:
+def test_unusual_values_are_valid(old: str, new: str) -> None:
     parse_policy(changed(old, new))
 
 
@@ -137,7 +137,7 @@ def test_drawn_policies_are_valid(text: str) -> None:
     parse_policy(text)
 
 
-def test_line_endings_and_marks_of_windows_editors_are_no_mistake() -> None:
+def test_crlf_and_a_byte_order_mark_are_accepted() -> None:
     windows = "\ufeff" + VALID.replace("\n", "\r\n")
     assert parse_policy(windows) == parse_policy(VALID)
     assert [problem.line for problem in problems_of(windows.replace('"30d"', '"30x"'))] == [6, 37]
@@ -157,11 +157,11 @@ def test_the_template_scores_77() -> None:
     assert policy.score.bands[int(band_index(np.array(score), np.array([0.0, 40.0, 70.0])))].name == "healthy"
 
 
-def test_the_template_says_in_a_comment_what_it_does() -> None:
+def test_the_comment_in_the_template_has_the_calculation() -> None:
     assert "(30 x 80 + 20 x 70 + 25 x 90 + 15 x 60 + 10 x 75) / 100 = 77" in TEMPLATE
 
 
-def test_the_tables_of_fields_are_those_of_the_documentation() -> None:
+def test_the_fields_of_each_source_are_those_of_the_documentation() -> None:
     rows = [line for line in text_of(*POLICY_PAGES).splitlines() if line[:3] == "| `"]
     documented = {}
     for row in rows:
@@ -190,22 +190,22 @@ def test_the_tables_of_fields_are_those_of_the_documentation() -> None:
         ("good = 10, average = 5", "good = 10, average = 5, points = [100, 50, 0]"),
     ],
 )
-def test_the_digest_is_of_what_a_policy_means(old: str, new: str) -> None:
+def test_the_digest_does_not_change_with_spelling_order_and_defaults(old: str, new: str) -> None:
     assert parse_policy(changed(old, new)) == parse_policy(VALID)
 
 
-def test_bands_ascend_by_their_start_whatever_their_names() -> None:
+def test_bands_are_sorted_by_start_not_by_name() -> None:
     bands = parse_policy(changed('name = "healthy"', 'name = "all good"')).score.bands
     assert [band.name for band in bands] == ["at-risk", "attention", "all good"]
 
 
-def test_the_order_of_bands_means_nothing() -> None:
+def test_the_order_of_bands_in_the_file_has_no_meaning() -> None:
     healthy = '  { name = "healthy", from = 70 },\n'
     lowest = '  { name = "at-risk", from = 0, alert = "critical" },\n'
     assert parse_policy(changed(healthy, "").replace(lowest, lowest + healthy)) == parse_policy(VALID)
 
 
-def test_the_digest_stays_from_release_to_release() -> None:
+def test_the_digest_is_that_of_earlier_releases() -> None:
     assert parse_policy(VALID).digest == "3bd6208ce3e71faa"
 
 
@@ -235,18 +235,18 @@ def test_the_digest_changes_with_the_meaning(old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("mistake", mistakes(), ids=lambda mistake: f"{mistake.file} {mistake.lines}: {mistake.text}")
-def test_a_mistake_is_named(mistake: Mistake) -> None:
-    found = problems_of(mistake.made())
-    assert len(found) == 1, "\n".join(map(str, found))
-    assert f"{found[0].line or '-'} {found[0].key}" == mistake.place
-    assert mistake.message in found[0].message
+def test_a_mistake_is_reported_once_with_line_key_and_message(mistake: Mistake) -> None:
+    problems = problems_of(mistake.made())
+    assert len(problems) == 1, "\n".join(map(str, problems))
+    assert f"{problems[0].line or '-'} {problems[0].key}" == mistake.location
+    assert mistake.message in problems[0].message
 
 
-def test_the_table_has_mistakes() -> None:
+def test_the_tables_of_mistakes_are_read() -> None:
     assert len(mistakes()) > 400
 
 
-def test_all_mistakes_are_named_at_once_in_the_order_of_lines() -> None:
+def test_all_mistakes_are_reported_at_once_in_the_order_of_lines() -> None:
     text = """\
 [measures.a]
 souce = "product_usage"
@@ -266,8 +266,8 @@ alert = "warn"
 name = "healthy"
 from = 70
 """
-    found = [f"{problem.line} {problem.key}: {problem.message.split()[0]}" for problem in problems_of(text)]
-    assert found == [
+    beginnings = [f"{problem.line} {problem.key}: {problem.message.split()[0]}" for problem in problems_of(text)]
+    assert beginnings == [
         "2 measures.a.souce: unknown",
         "2 measures.a.souce: must",
         "4 measures.a.field: must",
@@ -287,7 +287,7 @@ from = 70
     ]
 
 
-def test_an_error_lists_its_problems_a_line_each_and_survives_being_copied() -> None:
+def test_an_error_has_one_line_per_problem_and_can_be_copied() -> None:
     text = changed("weight = 30", "weight = -1").replace('name = "example"', "")
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, "risk.toml")
@@ -311,14 +311,14 @@ def test_an_error_lists_its_problems_a_line_each_and_survives_being_copied() -> 
         (f"name = {'[' * 100_000}", "nested too deeply"),
         (f"name = {'[' * 100}{']' * 100}", "not [[[[[…]]]]]"),
         (f"name{'.a' * 3000} = 1", "not { a = { a = { a = { a = { a = … } } } } }"),
-        ("name = 'x\n" + "# a line\n" * 2000, "what begins here is never closed"),
+        ("name = 'x\n" + "# a line\n" * 2000, "the value that begins here is never closed"),
     ],
 )
-def test_absurd_files_are_refused_in_words(text: str, message: str) -> None:
+def test_extreme_files_are_rejected_with_a_message(text: str, message: str) -> None:
     assert any(message in problem.message for problem in problems_of(text))
 
 
-def test_too_many_bands_are_refused() -> None:
+def test_too_many_bands_are_rejected() -> None:
     bands = "".join(f'{{ name = "b{start}", from = {start / 2} }},' for start in range(101))
     text = VALID[: VALID.index("bands =")] + f"bands = [{bands}]\n"
     assert [str(problem) for problem in problems_of(text)] == [
@@ -346,18 +346,18 @@ ASSIGNED = [number for number, line in enumerate(VALID.split("\n")) if " = " in 
 
 @given(st.sampled_from(ASSIGNED), VALUES)
 @example(3, {"a": float("nan")})
-def test_any_value_anywhere_is_accepted_or_refused_in_words(number: int, value: object) -> None:
+def test_any_value_of_any_key_is_accepted_or_rejected_with_a_message(number: int, value: object) -> None:
     lines = VALID.split("\n")
     lines[number] = lines[number].split(" = ")[0] + " = " + toml(value)
-    found: tuple[Problem, ...] | None = None
+    problems: tuple[Problem, ...] | None = None
     try:
         parse_policy("\n".join(lines))
     except PolicyError as error:
-        found = error.problems
-    assert found is None or all(problem.line and problem.key and problem.message for problem in found)
-    assert found != ()
+        problems = error.problems
+    assert problems is None or all(problem.line and problem.key and problem.message for problem in problems)
+    assert problems != ()
 
 
 @given(st.text())
-def test_any_text_is_refused_in_words(text: str) -> None:
+def test_any_text_is_rejected_with_a_message(text: str) -> None:
     assert problems_of(text)

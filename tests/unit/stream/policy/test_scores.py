@@ -1,4 +1,4 @@
-"""What policies with several scores, segments and exceptions become; `policies/scores.toml` has one of everything."""
+"""Several scores, segments and exceptions are read; `policies/scores.toml` has one of every kind."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_every_key_of_scores_is_read() -> None:
     assert upsell.make_up == MakeUp(impacts=(("referrals", 25.0), ("tenure", 0.1)))
 
 
-def test_names_of_factors_that_are_no_measures_are_refused_for_measures() -> None:
+def test_reserved_names_are_those_of_factors_that_are_not_measures() -> None:
     assert set(NOT_MEASURES) == {BASE, CLAMPING, EXCEPTION, REDISTRIBUTION, REMAINDER}
 
 
-def test_the_digest_stays_from_release_to_release() -> None:
+def test_the_digest_is_that_of_earlier_releases() -> None:
     assert parse_policy(TEXT).digest == "77f413ffba3dfc42"
 
 
@@ -74,12 +74,12 @@ def test_the_digest_stays_from_release_to_release() -> None:
         ('missing = "zero"', "missing = 0"),
     ],
 )
-def test_the_digest_is_of_what_a_policy_means(old: str, new: str) -> None:
+def test_the_digest_does_not_change_with_spelling_order_and_defaults(old: str, new: str) -> None:
     assert parse_policy(changed(old, new)) == parse_policy(TEXT)
 
 
 @pytest.mark.parametrize("start", ["[scores.churn.groups.product]", "[scores.health.segments.onboarding]"])
-def test_the_order_of_groups_and_of_what_differs_in_segments_means_nothing(start: str) -> None:
+def test_the_order_of_groups_and_of_segments_of_a_score_has_no_meaning(start: str) -> None:
     table = TEXT[TEXT.index(start) :].partition("\n\n")[0]
     assert parse_policy(changed(table, "") + "\n" + table) == parse_policy(TEXT)
 
@@ -141,11 +141,11 @@ def test_the_order_of_segments_has_a_meaning() -> None:
         ),
     ],
 )
-def test_what_is_unusual_but_allowed(old: str, new: str) -> None:
+def test_unusual_values_are_valid(old: str, new: str) -> None:
     assert compile_plan(parse_policy(changed(old, new))).scores
 
 
-def test_too_many_segments_are_refused() -> None:
+def test_too_many_segments_are_rejected() -> None:
     more = "".join(f'[segments.s{number}]\nwhen = {{ tier = ["t{number}"] }}\n' for number in range(MOST_SEGMENTS - 1))
     with pytest.raises(PolicyError, match=r"policy\.toml:3: segments: must be at most 60 segments, not 61"):
         parse_policy(TEXT + more)

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.cli.main import app
-from agents.cli.promotion import PromotionError, promote, refusal
-from agents.kafka import shadow_topics
-from agents.kafka.shadow_topics import Standing
 from agents.settings.settings import child_environment, default_policy
+from agents.shadow import outputs
+from agents.shadow.outputs import PolicyOutputs
+from agents.shadow.promotion import PromotionError, promote, refusal
 from schemas.outputs import Alert, ScoreMessage, ScoreValue, ShadowMessage
 from stream.engine.engine import Mode
 from stream.explain.differences import compare, open_alerts
@@ -256,7 +256,7 @@ def shadow_of(*accounts: tuple[str, float, str, list[str]]) -> dict[str, ShadowM
     return {name: message(ShadowMessage, name, value, band, alerts=rules) for name, value, band, rules in accounts}
 
 
-STANDING = Standing(
+STANDING = PolicyOutputs(
     "live@1",
     "candidate@1",
     live_of(("a", 80, "good"), ("b", 50, "fair"), ("c", 20, "poor"), ("gone", 70, "good")),
@@ -308,8 +308,8 @@ def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def vitals(monkeypatch: pytest.MonkeyPatch, standing: Standing, *arguments: object) -> Result:
-    monkeypatch.setattr(shadow_topics, "read_standing", lambda _settings: standing)
+def vitals(monkeypatch: pytest.MonkeyPatch, standing: PolicyOutputs, *arguments: object) -> Result:
+    monkeypatch.setattr(outputs, "read_outputs", lambda _settings: standing)
     return CliRunner().invoke(app, ["shadow", *map(str, arguments)])
 
 
@@ -354,7 +354,7 @@ def test_promotion_puts_the_candidate_in_place_and_keeps_the_former(
     assert live.stat().st_mode & 0o777 == 0o640
     assert sorted(tmp_path.iterdir()) == sorted([live, candidate, former])
     again = vitals(monkeypatch, standing, "--promote", "--policy", live, "--shadow", candidate, "--json")
-    assert (again.exit_code, "holds already" in again.stderr) == (1, True)
+    assert (again.exit_code, "already in the policy file" in again.stderr) == (1, True)
 
 
 def test_promotion_without_a_candidate_is_bad_usage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,9 +365,9 @@ def test_promotion_without_a_candidate_is_bad_usage(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("standing", "words"),
     [
-        (("live@1", "other@1"), "the shadow that runs is other@1, not candidate@1"),
-        (("live@1", ""), "the shadow that runs is none"),
-        (("other@1", "candidate@1"), "the workers score by other@1, the policy file holds live@1"),
+        (("live@1", "other@1"), "the running shadow is other@1, not candidate@1"),
+        (("live@1", ""), "the running shadow is none"),
+        (("other@1", "candidate@1"), "the workers score with other@1, the policy file has live@1"),
     ],
 )
 def test_promotion_is_refused_where_the_workers_do_something_else(standing: tuple[str, str], words: str) -> None:

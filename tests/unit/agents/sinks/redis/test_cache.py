@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.settings.settings import load_settings
-from agents.sinks.redis.cache import CHUNK, EPOCH, Cache, LostError, connect
+from agents.sinks.redis.cache import CHUNK, EPOCH, Cache, PositionLostError, connect
 from agents.sinks.redis.fields import Write, write_of
 from agents.sinks.redis.process import kind_of
 from tests.broker.redis_server import RedisServer
@@ -54,11 +54,11 @@ def writer(server: RedisServer) -> Iterator[redis.Redis]:
 def cache(writer: redis.Redis, reader: Any) -> Cache:
     reader.flushall()
     fresh = Cache(writer)
-    assert fresh.stand(ENDS).rebuilt == "empty"
+    assert fresh.read_state(ENDS).rebuilt == "empty"
     return fresh
 
 
-def test_an_account_is_a_hash_and_has_its_places(cache: Cache, reader: Any) -> None:
+def test_an_account_is_a_hash_and_a_member_of_each_score(cache: Cache, reader: Any) -> None:
     writes = [record("acme", 0, 5, health=67.5, upsell=3), record("beta", 1, 5, health=12.25)]
     assert cache.write(1, writes, 2) == {"written": 2}
     assert reader.hgetall("vitals:account:acme") == {
@@ -82,7 +82,7 @@ def test_an_account_is_a_hash_and_has_its_places(cache: Cache, reader: Any) -> N
     assert reader.exists("vitals:score:upsell") == 0
 
 
-def test_a_deleted_account_leaves_nothing(cache: Cache, reader: Any) -> None:
+def test_a_deleted_account_leaves_no_key(cache: Cache, reader: Any) -> None:
     cache.write(0, [record("acme", 0, 5, health=67.5, upsell=3)], 1)
     assert cache.write(0, [gone("acme", 1), gone("never", 2)], 3) == {"deleted": 1, "repeated": 1}
     assert sorted(reader.keys("vitals:*")) == ["vitals:epoch", "vitals:scores"]
@@ -90,40 +90,42 @@ def test_a_deleted_account_leaves_nothing(cache: Cache, reader: Any) -> None:
     assert cache.write(0, [record("acme", 3, 1, health=50)], 4) == {"written": 1}
 
 
-def test_there_is_a_message_for_each_write_and_none_for_what_was_refused(cache: Cache, reader: Any) -> None:
-    with reader.pubsub() as everything, reader.pubsub() as one:
-        everything.subscribe("vitals:changes")
-        one.subscribe("vitals:changes:beta")
-        assert everything.get_message(timeout=5)["type"] == one.get_message(timeout=5)["type"] == "subscribe"
+def test_each_write_is_published_and_a_stale_record_is_not(cache: Cache, reader: Any) -> None:
+    with reader.pubsub() as all_changes, reader.pubsub() as changes_of_beta:
+        all_changes.subscribe("vitals:changes")
+        changes_of_beta.subscribe("vitals:changes:beta")
+        assert (
+            all_changes.get_message(timeout=5)["type"] == changes_of_beta.get_message(timeout=5)["type"] == "subscribe"
+        )
         cache.write(
             0, [record("acme", 0, 5, health=1), record("beta", 1, 5, health=2), record("acme", 2, 4, health=9)], 3
         )
         cache.write(0, [record("beta", 3, 6, health=3), gone("beta", 4)], 5)
-        told = [json.loads(everything.get_message(timeout=5)["data"]) for _ in range(4)]
-        assert [(part["account_id"], part.get("revision")) for part in told] == [
+        messages = [json.loads(all_changes.get_message(timeout=5)["data"]) for _ in range(4)]
+        assert [(message["account_id"], message.get("revision")) for message in messages] == [
             ("acme", 5),
             ("beta", 5),
             ("beta", 6),
             ("beta", None),
         ]
-        assert told[2]["scores"] == {"health": {"value": 3, "band": "low"}}
-        assert told[3] == {"account_id": "beta", "deleted": True}
-        assert [json.loads(one.get_message(timeout=5)["data"]) for _ in range(3)] == told[1:]
-        assert everything.get_message() is one.get_message() is None
+        assert messages[2]["scores"] == {"health": {"value": 3, "band": "low"}}
+        assert messages[3] == {"account_id": "beta", "deleted": True}
+        assert [json.loads(changes_of_beta.get_message(timeout=5)["data"]) for _ in range(3)] == messages[1:]
+        assert all_changes.get_message() is changes_of_beta.get_message() is None
 
 
 Version = tuple[str, int]
-"""An account and a revision; the offset is the place in the list."""
+"""An account and a revision; the offset is the index in the list."""
 VERSIONS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6)), min_size=1, max_size=12)
 
 
 @given(VERSIONS, st.data())
-def test_the_highest_version_is_left_whatever_the_order(
+def test_the_highest_version_wins_in_any_order(
     writer: redis.Redis, reader: Any, versions: list[Version], data: st.DataObject
 ) -> None:
     reader.flushall()
     cache = Cache(writer)
-    cache.stand(ENDS)
+    cache.read_state(ENDS)
     places = st.integers(0, len(versions) - 1)
     order = data.draw(st.permutations(range(len(versions)))) + data.draw(st.lists(places, max_size=12))
     seen: dict[str, tuple[int, int]] = {}
@@ -142,19 +144,19 @@ def test_the_highest_version_is_left_whatever_the_order(
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(1, 6)), max_size=12), st.data())
-def test_reading_again_from_anywhere_ends_the_same(
+def test_reading_again_from_any_offset_gives_the_same_cache(
     writer: redis.Redis, reader: Any, log: list[tuple[str, int | None]], data: st.DataObject
 ) -> None:
     reader.flushall()
     cache = Cache(writer)
-    cache.stand(ENDS)
+    cache.read_state(ENDS)
     writes = [
         gone(account, at) if revision is None else record(account, at, revision, health=at)
         for at, (account, revision) in enumerate(log)
     ]
     for begin in [0, *data.draw(st.lists(st.integers(0, len(log)), max_size=3))]:
         reader.hset(EPOCH, "offset:0", begin)
-        cache.stand(ENDS)
+        cache.read_state(ENDS)
         cache.write(0, writes[begin:], len(log))
     expected: dict[str, tuple[int, int]] = {}
     for at, (account, revision) in enumerate(log):
@@ -167,31 +169,31 @@ def test_reading_again_from_anywhere_ends_the_same(
     assert found == expected
 
 
-def test_after_it_was_emptied_nothing_is_written_before_it_was_asked(cache: Cache, reader: Any) -> None:
+def test_nothing_is_written_to_an_emptied_cache_before_its_state_is_read(cache: Cache, reader: Any) -> None:
     cache.write(0, [record("acme", 0, 5, health=1)], 1)
     first = reader.hget(EPOCH, "id")
     reader.flushall()
-    with pytest.raises(LostError):
+    with pytest.raises(PositionLostError):
         cache.write(0, [record("acme", 1, 6, health=2)], 2)
-    with pytest.raises(LostError):
-        cache.alive(complete=True)
+    with pytest.raises(PositionLostError):
+        cache.mark_alive(complete=True)
     assert reader.keys("*") == []
-    standing = cache.stand(ENDS)
-    assert (standing.rebuilt, standing.written) == ("empty", {})
+    state = cache.read_state(ENDS)
+    assert (state.rebuilt, state.written) == ("empty", {})
     assert reader.hget(EPOCH, "id") != first
 
 
-def test_a_cache_that_stands_elsewhere_is_asked_first(cache: Cache, reader: Any) -> None:
+def test_nothing_is_written_to_a_cache_at_another_offset(cache: Cache, reader: Any) -> None:
     cache.write(0, [record("acme", 0, 5, health=1)], 10)
     reader.hset(EPOCH, "offset:0", 7)  # as after a restart from a snapshot
-    with pytest.raises(LostError):
+    with pytest.raises(PositionLostError):
         cache.write(0, [record("acme", 10, 6, health=2)], 11)
     assert reader.hget("vitals:account:acme", "revision") == "5"
-    assert cache.stand(ENDS) == ({0: 7}, None)
+    assert cache.read_state(ENDS) == ({0: 7}, None)
     assert cache.write(0, [record("acme", 10, 6, health=2)], 11) == {"written": 1}
 
 
-def test_chunks_behind_one_that_failed_are_not_written(cache: Cache, reader: Any) -> None:
+def test_chunks_after_a_failed_one_are_not_written(cache: Cache, reader: Any) -> None:
     writes = [record(f"a{at}", at, 1, health=at) for at in range(3 * CHUNK)]
     in_the_way = f"vitals:account:a{CHUNK + 5}"
     reader.set(in_the_way, "somebody else's")
@@ -200,23 +202,23 @@ def test_chunks_behind_one_that_failed_are_not_written(cache: Cache, reader: Any
     assert reader.hget(EPOCH, "offset:0") == str(CHUNK)
     assert reader.exists(f"vitals:account:a{2 * CHUNK}") == 0
     reader.delete(in_the_way)
-    assert cache.stand(ENDS).written == {0: CHUNK}
+    assert cache.read_state(ENDS).written == {0: CHUNK}
     assert cache.write(0, writes[CHUNK:], 3 * CHUNK) == {"repeated": 5, "written": 2 * CHUNK - 5}
     assert reader.zcard("vitals:score:health") == 3 * CHUNK
 
 
-def test_what_an_error_cut_off_is_written_when_it_is_tried_again(cache: Cache, reader: Any) -> None:
+def test_a_retry_writes_what_an_error_left_out(cache: Cache, reader: Any) -> None:
     reader.set("vitals:score:upsell", "somebody else's")
     writes = [record("acme", 0, 1, health=1, upsell=2)]
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         cache.write(0, writes, 1)
     reader.delete("vitals:score:upsell")
-    cache.stand(ENDS)
+    cache.read_state(ENDS)
     assert cache.write(0, writes, 1) == {"written": 1}
     assert reader.zscore("vitals:score:upsell", "acme") == 2
 
 
-def test_a_full_redis_takes_nothing_and_forgets_nothing(cache: Cache, reader: Any) -> None:
+def test_a_full_redis_accepts_nothing_and_loses_nothing(cache: Cache, reader: Any) -> None:
     cache.write(0, [record("acme", 0, 5, health=1)], 1)
     reader.config_set("maxmemory", 1)
     try:
@@ -230,41 +232,41 @@ def test_a_full_redis_takes_nothing_and_forgets_nothing(cache: Cache, reader: An
     finally:
         reader.config_set("maxmemory-policy", "noeviction")
         reader.config_set("maxmemory", 0)
-    assert cache.stand(ENDS).written == {0: 1}
+    assert cache.read_state(ENDS).written == {0: 1}
     assert cache.write(0, [record("acme", 1, 6, health=2)], 2) == {"written": 1}
 
 
-def test_a_script_that_redis_forgot_is_given_again(cache: Cache, reader: Any) -> None:
+def test_a_flushed_script_is_loaded_again(cache: Cache, reader: Any) -> None:
     reader.script_flush()
     with pytest.raises(redis.exceptions.NoScriptError):
         cache.write(0, [record("acme", 0, 5, health=1)], 1)
-    cache.stand(ENDS)
+    cache.read_state(ENDS)
     assert cache.write(0, [record("acme", 0, 5, health=1)], 1) == {"written": 1}
 
 
-def test_a_cache_left_alone_too_long_is_built_anew(cache: Cache, reader: Any, writer: redis.Redis) -> None:
+def test_a_cache_not_updated_for_too_long_is_rebuilt(cache: Cache, reader: Any, writer: redis.Redis) -> None:
     many = [record(f"a{at}", at, 1, health=at) for at in range(1_500)]
     cache.write(0, many, 1_500)
     an_hour = 3_600
     now_s = reader.time()[0]
     reader.hset(EPOCH, "at", now_s - 11 * an_hour)
-    assert Cache(writer).stand({0: 1_600}).rebuilt is None
+    assert Cache(writer).read_state({0: 1_600}).rebuilt is None
     reader.hset(EPOCH, "at", now_s - 13 * an_hour)
-    assert Cache(writer).stand({0: 1_500}).rebuilt is None, "nothing was missed"
-    standing = Cache(writer).stand({0: 1_600})
-    assert (standing.written, bool(standing.rebuilt)) == ({}, True)
+    assert Cache(writer).read_state({0: 1_500}).rebuilt is None, "nothing was missed"
+    state = Cache(writer).read_state({0: 1_600})
+    assert (state.written, bool(state.rebuilt)) == ({}, True)
     assert reader.keys("*") == [EPOCH]
 
 
-def test_a_topic_that_was_made_anew_makes_the_cache_anew(cache: Cache, reader: Any) -> None:
+def test_a_recreated_topic_rebuilds_the_cache(cache: Cache, reader: Any) -> None:
     cache.write(0, [record("acme", 99, 5, health=1)], 100)
-    standing = cache.stand({0: 4})
-    assert (standing.written, standing.rebuilt) == ({}, "the topic was made anew")
+    state = cache.read_state({0: 4})
+    assert (state.written, state.rebuilt) == ({}, "the topic was recreated")
     assert reader.keys("*") == [EPOCH]
 
 
-def test_readers_are_told_when_everything_is_there(cache: Cache, reader: Any) -> None:
-    cache.alive(complete=False)
+def test_the_epoch_shows_when_the_cache_is_complete(cache: Cache, reader: Any) -> None:
+    cache.mark_alive(complete=False)
     assert reader.hget(EPOCH, "complete") is None
-    cache.alive(complete=True)
+    cache.mark_alive(complete=True)
     assert reader.hget(EPOCH, "complete") == "1"

@@ -1,4 +1,4 @@
-"""What the Redis sink makes of a record, and which records of a backlog it writes."""
+"""How the Redis sink converts a record, and which records of a backlog it selects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.sinks.redis.backlog import Survey
+from agents.sinks.redis.backlog import Backlog
 from agents.sinks.redis.fields import write_of
 from schemas.codecs import encode
 from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
@@ -54,7 +54,7 @@ def test_every_member_of_a_record_is_a_field() -> None:
     }
 
 
-def test_members_that_nobody_has_heard_of_are_taken_over() -> None:
+def test_unknown_members_become_fields() -> None:
     record = {
         "account_id": "a",
         "as_of": 1,
@@ -74,7 +74,7 @@ def test_a_null_value_deletes() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"scores":{}}', b'{"account_id":"a","as_of":1,"revision":1}'])
-def test_what_is_no_score_message_is_refused(value: bytes) -> None:
+def test_a_record_that_is_not_a_score_message_is_refused(value: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         write_of(b"a", 0, value)
 
@@ -98,20 +98,20 @@ def held(log: Log, offsets: list[int]) -> dict[bytes, tuple[int, int]]:
 
 
 @given(LOGS)
-def test_a_backlog_ends_the_same_when_only_the_wanted_records_are_written(log: Log) -> None:
-    survey = Survey()
+def test_writing_only_the_selected_records_gives_the_same_cache(log: Log) -> None:
+    backlog = Backlog()
     for offset, (account, revision) in enumerate(log):
-        survey.read(0, offset, account, None if revision is None else b'{"revision":%d}' % revision)
-    wanted = sorted(offset for _, offset in survey.wanted())
-    assert held(log, wanted) == held(log, list(range(len(log))))
-    # One version of an account at the most, apart from those before a deletion: a reader sees no old one.
-    since_deleted = [log[offset] for offset in wanted]
-    assert len([part for part in since_deleted if part[1] is not None]) == len(held(log, wanted))
+        backlog.read(0, offset, account, None if revision is None else b'{"revision":%d}' % revision)
+    selected = sorted(offset for _, offset in backlog.selected())
+    assert held(log, selected) == held(log, list(range(len(log))))
+    # At most one version of each account, except those before a deletion: a reader sees no older one.
+    written = [log[offset] for offset in selected]
+    assert len([revision for _, revision in written if revision is not None]) == len(held(log, selected))
 
 
-def test_what_can_not_be_read_is_wanted_so_that_it_is_counted() -> None:
-    survey = Survey()
-    survey.read(2, 7, b"a", b"rubbish")
-    survey.read(2, 8, None, b'{"revision":1}')
-    survey.read(2, 9, b"a", b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
-    assert survey.wanted() == {(2, 7), (2, 8), (2, 9)}
+def test_unreadable_records_are_selected_so_that_they_are_counted() -> None:
+    backlog = Backlog()
+    backlog.read(2, 7, b"a", b"rubbish")
+    backlog.read(2, 8, None, b'{"revision":1}')
+    backlog.read(2, 9, b"a", b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    assert backlog.selected() == {(2, 7), (2, 8), (2, 9)}

@@ -1,6 +1,6 @@
-"""What a broker has of the live policy and of a shadow: their latest scores and the alerts that are open.
+"""Reads what the live policy and the shadow policy have published: their latest scores and the open alerts.
 
-Owns a one-off consumer without a group. Called by `vitals shadow`.
+Owns a consumer without a group that reads the topics to their present end. Called by `vitals shadow`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stream.explain.differences import Episode, by_main_policy, main_policy, ope
 M = TypeVar("M", bound=ScoreMessage)
 
 
-class Standing(NamedTuple):
-    """What stands on the broker: policies' labels ("" where there is no score), messages by account, open alerts."""
+class PolicyOutputs(NamedTuple):
+    """The labels of both policies ("" without a score), their latest messages by account, and the open alerts."""
 
     live_policy: str
     shadow_policy: str
@@ -30,25 +30,25 @@ class Standing(NamedTuple):
     opened: set[Episode]
 
 
-def read_standing(settings: Settings) -> Standing:
-    """Read the topics to their present end. Raises `BrokerError`.
+def read_outputs(settings: Settings) -> PolicyOutputs:
+    """Read the topics. Raises `BrokerError`.
 
-    Records of another candidate than most of `health.shadow` are left out: they were said before it.
+    `health.shadow` may hold records of a former candidate: only those of the candidate with most records are used.
     """
     consumer = consumer_of(settings)
     try:
         live = _latest(consumer, SCORES, ScoreMessage)
         shadow = _latest(consumer, SHADOW, ShadowMessage)
         decode = msgspec.json.Decoder(Alert).decode
-        told = (record.value for _, record in read_topic(consumer, ALERTS) if record.value is not None)
-        opened = open_alerts(map(decode, told))
+        alerts = (record.value for _, record in read_topic(consumer, ALERTS) if record.value is not None)
+        opened = open_alerts(map(decode, alerts))
     except KafkaError as error:
         msg = f"reading {SCORES}, {SHADOW} and {ALERTS} failed: {type(error).__name__} {error}"
         raise BrokerError(msg) from error
     finally:
         consumer.close()
     shadow = by_main_policy(shadow)
-    return Standing(main_policy(live.values()), main_policy(shadow.values()), live, shadow, opened)
+    return PolicyOutputs(main_policy(live.values()), main_policy(shadow.values()), live, shadow, opened)
 
 
 def _latest(consumer: KafkaConsumer, topic: str, kind: type[M]) -> dict[str, M]:

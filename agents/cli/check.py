@@ -1,0 +1,122 @@
+"""The command `vitals check`.
+
+Owns its options and its report; the text is made by `agents.cli.policy_text`. Registered by `agents.cli.main`.
+"""
+
+# ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
+# ruff: noqa: PLR0917 -- the parameters of a command are its options
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from agents.cli.base import (
+    DONE,
+    FAILED,
+    MISUSED,
+    AsJson,
+    AsOf,
+    BrokerUrl,
+    ScoreName,
+    SettingsFile,
+    candidate_of,
+    errors_reported,
+    fail,
+    moment,
+    plan_of,
+    settings_of,
+)
+from agents.cli.event_files import replayed, report_bad_lines, selected_score
+
+if TYPE_CHECKING:
+    from agents.settings.settings import Settings
+    from stream.explain.distribution import Distribution
+    from stream.plan.plan import Plan
+
+
+def check(
+    policy: Annotated[Path | None, typer.Argument(help="Policy file. Default: the setting `policy`.")] = None,
+    more: Annotated[
+        list[Path] | None, typer.Argument(help="More event files for --against.", show_default=False)
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", help="Event files to try the policy on. Does not connect to the broker."),
+    ] = None,
+    score: ScoreName = None,
+    as_of: AsOf = None,
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not connect to the broker.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the settings, the policy and the topics on the broker. Changes nothing."""
+    from agents.cli.policy_text import check_text, print_distribution
+    from agents.settings.settings import unknown_variables
+
+    _check_order(policy, more, against)
+    loaded = settings_of(settings, broker=broker, policy=policy)
+    plan, candidate = plan_of(loaded), candidate_of(loaded)
+    with errors_reported():
+        loaded.ssl_context()
+    problems = unknown_variables()
+    if not (offline or against):
+        problems += _topic_problems(loaded)
+    distribution, bad = None, False
+    if against:
+        distribution, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
+    if as_json:
+        report = _report(plan, candidate, problems)
+        typer.echo(msgspec.json.encode(report if distribution is None else report | {"against": distribution}).decode())
+    else:
+        typer.echo(check_text(plan, problems, asked_broker=not (offline or against)))
+        if distribution is not None:
+            print_distribution(distribution)
+    raise typer.Exit(FAILED if problems or bad else DONE)
+
+
+def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str, Any]:
+    return {
+        "policy": plan.label,
+        "shadow": None if candidate is None else candidate.label,
+        "measures": [planned.measure.name for planned in plan.measures],
+        "columns": [column.name for column in plan.columns],
+        "longest_window": dict(plan.longest),
+        "problems": problems,
+    }
+
+
+def _check_order(policy: Path | None, more: list[Path] | None, against: list[Path] | None) -> None:
+    """Refuse an event file as policy: of a shell's `--against *.jsonl` only the first file goes to the option."""
+    if more and not against:
+        fail(MISUSED, "give one policy, and event files after --against: vitals check POLICY --against FILES")
+    if against and policy is not None and policy.suffix == ".jsonl":
+        fail(MISUSED, f"{policy} is not a policy: give the policy first, vitals check POLICY --against FILES")
+
+
+def _topic_problems(settings: Settings) -> list[str]:
+    from agents.kafka.client import BrokerError
+    from agents.kafka.topics import describe_topics
+
+    try:
+        states = describe_topics(settings)
+    except BrokerError as error:
+        return [str(error)]
+    return [f"{state.topic.name}: {state.problem}" for state in states if state.problem]
+
+
+def _distribution(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Distribution, bool]:
+    from stream.explain.distribution import distribution_of
+    from stream.explain.selector import reading
+
+    selected = selected_score(plan.policy, score)
+    replay = replayed(files, plan, as_of_ms)
+    bad = report_bad_lines(replay)
+    engine = replay.engine
+    if engine.as_of is None:
+        fail(FAILED, "the files have no usable event, so there is no account to try the policy on")
+    return distribution_of(selected, reading(plan, selected, engine.score(engine.accounts.alive()))), bad

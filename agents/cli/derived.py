@@ -1,0 +1,61 @@
+"""The commands `vitals rollup` and `vitals peers`, each a process that publishes a topic derived from health.scores.
+
+Owns their options; the work is in `agents.derived`. Registered by `agents.cli.main`.
+"""
+
+# ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agents.cli.base import (
+    MISUSED,
+    BrokerUrl,
+    PolicyPath,
+    SettingsFile,
+    errors_reported,
+    fail,
+    plan_of,
+    settings_of,
+)
+
+
+def rollup(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    once: Annotated[bool, typer.Option("--once", help="Bring health.rollups up to date, then exit.")] = False,
+) -> None:
+    """Publish the scores of parent accounts, computed from their children, to health.rollups."""
+    from agents.derived.rollup import run_rollup
+    from agents.process.logs import configure_logging
+
+    loaded = settings_of(settings, broker=broker)
+    configure_logging(loaded.log_level)
+    with errors_reported():
+        published = run_rollup(loaded, once=once)
+    typer.echo(f"{published} records written to health.rollups")
+
+
+def peers(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    policy: PolicyPath = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Write the tables of the last midnight if they are missing, then exit.")
+    ] = False,
+) -> None:
+    """Publish peer tables to vitals-peers, for policies with compare = "peers". Run one process."""
+    from agents.derived.peers import run_peers
+    from agents.process.logs import configure_logging
+
+    loaded = settings_of(settings, broker=broker, policy=policy)
+    plan = plan_of(loaded)
+    if not plan.peers:
+        fail(MISUSED, f'policy {plan.label} has no measure with compare = "peers": `vitals peers` is not needed')
+    configure_logging(loaded.log_level)
+    with errors_reported():
+        tables = run_peers(loaded, plan, once=once)
+    typer.echo(f"{tables} tables written to vitals-peers")

@@ -1,0 +1,52 @@
+"""The text that `vitals check` prints: what a policy contains, and how it distributes the accounts of event files.
+
+Owns layout and wording; the figures come from `stream.explain.distribution`. Called by `agents.cli.check`.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from stream.explain.distribution import Distribution, Quartiles
+from stream.explain.text import label_of, number
+from stream.plan.plan import Plan
+
+_BAR_WIDTH = 40
+
+
+def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
+    """What a policy contains, and the problems of settings and topics."""
+    spans = ", ".join(f"{panes} {unit}s" for unit, panes in plan.longest.items())
+    head = f"policy {plan.label}: {len(plan.measures)} measures on {len(plan.columns)} columns, longest window {spans}"
+    state = "settings and broker: ok" if asked_broker else "settings: ok"
+    return "\n".join([head, *(problems or [state])])
+
+
+def print_distribution(distribution: Distribution) -> None:
+    """Print how a policy distributes accounts: histogram, bands, measures, warnings."""
+    console = Console(highlight=False)
+    console.print(f"\n{distribution.score} of {distribution.accounts} accounts: {_quartiles(distribution.scores)}")
+    most = max((bin_.accounts for bin_ in distribution.histogram), default=0)
+    for bin_ in distribution.histogram:
+        bar = "█" * round(_BAR_WIDTH * bin_.accounts / max(most, 1))
+        console.print(f"  {bin_.from_:>3} to {bin_.to:>3} {bin_.accounts:>7,} {bar}".rstrip())
+    bands = ", ".join(f"{band.band} {band.accounts:,} ({band.share:.0%})" for band in distribution.bands)
+    console.print(f"\nbands: {bands}\n")
+    table = Table("measure", "missing", "at 0", "at 100", "min", "q1", "median", "q3", "max")
+    for measure in distribution.measures:
+        figures = ["-"] * 5
+        if measure.values is not None:
+            values = measure.values
+            figures = [number(value) for value in (values.min, values.q1, values.median, values.q3, values.max)]
+        shares = (f"{share:.0%}" for share in (measure.missing, measure.at_zero, measure.at_hundred))
+        table.add_row(label_of(measure.measure), *shares, *figures)
+    console.print(table)
+    for warning in distribution.warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
+
+
+def _quartiles(values: Quartiles | None) -> str:
+    if values is None:
+        return "none"
+    return f"{values.min:.1f} to {values.max:.1f}, quartiles {values.q1:.1f}, {values.median:.1f}, {values.q3:.1f}"

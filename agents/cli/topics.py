@@ -1,0 +1,72 @@
+"""The command `vitals topics`.
+
+Owns its options and the table that it prints; the work is in `agents.kafka.topics`. Registered by `agents.cli.main`.
+"""
+
+# ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from agents.cli.base import DONE, FAILED, AsJson, BrokerUrl, SettingsFile, errors_reported, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agents.kafka.topics import TopicState
+
+
+def topics(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    create: Annotated[bool, typer.Option("--create", help="Create the missing topics.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the topics with their partitions, retention and problems; create the missing ones."""
+    from agents.kafka.topics import create_missing, describe_topics
+
+    loaded = settings_of(settings, broker=broker)
+    with errors_reported():
+        created = create_missing(loaded) if create else []
+        states = describe_topics(loaded)
+    if as_json:
+        typer.echo(msgspec.json.encode([_row(state, created) for state in states]).decode())
+    else:
+        _print_table(states, created)
+    raise typer.Exit(FAILED if any(state.problem for state in states) else DONE)
+
+
+def _row(state: TopicState, created: Sequence[str]) -> dict[str, Any]:
+    topic = state.topic
+    return {
+        "topic": topic.name,
+        "role": topic.role,
+        "key": topic.key,
+        "partitions": state.partitions,
+        "cleanup": topic.cleanup,
+        "retention_ms": topic.retention_ms if topic.cleanup == "delete" else None,
+        "problem": state.problem,
+        "created": topic.name in created,
+    }
+
+
+def _print_table(states: Sequence[TopicState], created: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from schemas.topics import DAY_MS
+
+    table = Table("topic", "role", "partitions", "cleanup", "kept", "state")
+    for state in states:
+        topic = state.topic
+        retention = f"{topic.retention_ms // DAY_MS} days" if topic.cleanup == "delete" else "latest"
+        text = "see below" if state.problem else "created" if topic.name in created else "ok"
+        table.add_row(topic.name, topic.role, str(state.partitions or "-"), topic.cleanup, retention, text)
+    Console().print(table)
+    for state in states:
+        if state.problem:
+            typer.echo(f"{state.topic.name}: {state.problem}")

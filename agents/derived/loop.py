@@ -1,0 +1,143 @@
+"""The loop of `vitals rollup` and `vitals peers`: reads `health.scores` from its start, keeps state, publishes changes.
+
+Owns the consumer (without a group: the state is in memory and is rebuilt at each start), the producer and the order of
+steps. What is published is up to a `Derivation`. Called by `agents.derived.rollup` and `agents.derived.peers`.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from types import FrameType
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import structlog
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from agents.derived.metrics import DerivedTelemetry
+from agents.kafka.client import BrokerError, consumer_of, producer_of, read_topic
+from agents.process.metrics_server import metrics_server
+from agents.settings.settings import Settings
+from schemas.topics import SCORES
+
+_POLL_MS = 500
+_SEND_WITHIN_S = 30.0
+_log = structlog.get_logger(__name__)
+
+
+class Output(NamedTuple):
+    """A record to publish; `value` None is a tombstone, `partition` None leaves the choice to the key."""
+
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+
+
+class Derivation(Protocol):
+    """The state behind one derived topic. Values are JSON of `health.scores`, None is a deleted account."""
+
+    topic: str
+    producer_options: dict[str, Any]
+
+    def restore(self, consumer: KafkaConsumer, stopping: Callable[[], bool]) -> Iterable[Output]:
+        """Read the derived topic; returns records that are missing in it."""
+
+    def load(self, partition: int, account: str, value: bytes | None) -> None:
+        """Apply a record that `health.scores` holds at start."""
+
+    def loaded(self) -> Iterable[Output]:
+        """What to publish once all records that were there at start are applied."""
+
+    def apply(self, partition: int, account: str, value: bytes | None) -> None:
+        """Apply a new record."""
+
+    def changed(self) -> Iterable[Output]:
+        """What to publish now."""
+
+
+class DerivationLoop:
+    """Publishes one derived topic until it is asked to stop."""
+
+    def __init__(self, settings: Settings, derivation: Derivation, telemetry: DerivedTelemetry) -> None:
+        """Connect. Raises `BrokerError`."""
+        self._derivation = derivation
+        self._telemetry = telemetry
+        self._stopping = False
+        self._consumer = consumer_of(settings)
+        self._producer = producer_of(settings, **derivation.producer_options)
+
+    def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """Ask it to end after the records of the last poll."""
+        self._stopping = True
+
+    def run(self, *, once: bool) -> int:
+        """Bring the derived topic up to date, then follow, or with `once` return; how many records were published.
+
+        Raises `BrokerError` when a topic is missing, the broker fails or a record cannot be decoded.
+        """
+        derived = self._derivation
+        try:
+            published = self._start()
+            while not (once or self._stopping):
+                for partition, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
+                    for record in records:
+                        self._process(derived.apply, partition.partition, record)
+                published += self._publish(derived.changed())
+        except (KafkaError, msgspec.DecodeError) as error:
+            problem = f"{type(error).__name__} {error}"
+            raise BrokerError(f"deriving {derived.topic} from {SCORES} failed: {problem}") from error
+        finally:
+            self._consumer.close()
+            self._producer.close(timeout=_SEND_WITHIN_S)
+        return published
+
+    def _start(self) -> int:
+        """Apply what the topics hold. If asked to stop before their end, the state is partial: nothing is published."""
+        derived = self._derivation
+        missing = list(derived.restore(self._consumer, self._is_stopping))
+        published = 0 if self._stopping else self._publish(missing)
+        for partition, record in read_topic(self._consumer, SCORES, self._is_stopping):
+            self._process(derived.load, partition.partition, record)
+        if not self._stopping:
+            published += self._publish(derived.loaded())
+            self._telemetry.caught_up.set(1)
+            _log.info("caught_up", topic=derived.topic, published=published)
+        return published
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
+
+    def _process(self, step: Callable[[int, str, bytes | None], None], partition: int, record: Any) -> None:
+        self._telemetry.read.inc()
+        if record.key is not None:
+            step(partition, record.key.decode(), record.value)
+
+    def _publish(self, outputs: Iterable[Output]) -> int:
+        """Publish records and wait until all replicas have them; returns how many."""
+        sends = [
+            self._producer.send(self._derivation.topic, key=key, value=value, partition=partition)
+            for key, value, partition in outputs
+        ]
+        for send in sends:
+            send.get(timeout=_SEND_WITHIN_S)
+        if sends:
+            self._telemetry.published_now(len(sends))
+        return len(sends)
+
+
+def run_derivation(settings: Settings, derivation: Derivation, name: str, *, once: bool) -> int:
+    """Run until SIGTERM or SIGINT, or once, and serve metrics unless once; returns how many records were published.
+
+    Raises `BrokerError`, and `SettingsError` when the port of the metrics is in use.
+    """
+    telemetry = DerivedTelemetry(name)
+    setting = f"{name}_port"
+    port: int = getattr(settings, setting)
+    with nullcontext() if once else metrics_server(telemetry.registry, settings.web_host, port, setting):
+        loop = DerivationLoop(settings, derivation, telemetry)
+        signal.signal(signal.SIGTERM, loop.stop)
+        signal.signal(signal.SIGINT, loop.stop)
+        return loop.run(once=once)
