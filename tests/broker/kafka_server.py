@@ -157,7 +157,7 @@ class KafkaServer:
         properties = self._home / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()), "utf-8")
         if not (self._home / "data" / "meta.properties").exists():
-            _format(jars, properties)
+            shutil.copytree(_formatted(jars), self._home / "data", dirs_exist_ok=True)
         self._launch(classes)
         return self
 
@@ -329,6 +329,31 @@ def _serves(admin: KafkaAdminClient) -> bool:
     if not admin.describe_cluster()["brokers"]:
         return False
     return all(part["leader_id"] >= 0 for topic in admin.describe_topics() for part in topic["partitions"])
+
+
+def _formatted(jars: Path) -> Path:
+    """A folder that Kafka's storage tool has formatted, made once: the tool takes a third of the time of a start.
+
+    Nothing in it depends on ports or settings, and every broker has a copy of its own.
+    """
+    target = jars.with_suffix(".formatted")
+    if target.is_dir():
+        return target
+    with tempfile.TemporaryDirectory(prefix=".formatting-", dir=jars.parent) as folder:
+        data, properties = Path(folder) / "data", Path(folder) / "server.properties"
+        lines = (
+            "process.roles=broker,controller",
+            "node.id=1",
+            "controller.quorum.voters=1@127.0.0.1:9093",
+            "controller.listener.names=CONTROLLER",
+            "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093",
+            f"log.dirs={data}",
+        )
+        properties.write_text("\n".join(lines), "utf-8")
+        _format(jars, properties)
+        with contextlib.suppress(OSError):  # another process was faster
+            data.rename(target)
+    return target
 
 
 def _format(jars: Path, properties: Path) -> None:
