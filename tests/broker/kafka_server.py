@@ -328,7 +328,7 @@ def _serves(admin: KafkaAdminClient) -> bool:
     admin.list_group_offsets({"ready": None})
     if not admin.describe_cluster()["brokers"]:
         return False
-    return all(part["leader_id"] >= 0 for topic in admin.describe_topics() for part in topic["partitions"])
+    return all(partition["leader_id"] >= 0 for topic in admin.describe_topics() for partition in topic["partitions"])
 
 
 def _formatted(jars: Path) -> Path:

@@ -38,13 +38,13 @@ def consume(server: KafkaServer, topic: str, group: str, expected: int) -> list[
         auto_offset_reset="earliest",
         consumer_timeout_ms=30_000,
     )
-    found: list[bytes] = []
+    values: list[bytes] = []
     for record in consumer:
-        found.append(record.value)
-        if len(found) == expected:
+        values.append(record.value)
+        if len(values) == expected:
             break
     consumer.close()
-    return found
+    return values
 
 
 def test_creates_produces_and_consumes(kafka: KafkaServer, topic_prefix: str, group: str) -> None:

@@ -152,5 +152,9 @@ def assert_open_at_boundaries(engine: WatchedAlerts, expected: dict[tuple[int, i
     """Fail unless what was open at the borders that the engine passed is what was expected of them."""
     for (_, boundary_ms), episodes in sorted(expected.items()):
         if boundary_ms in engine.open_at:
-            found = frozenset(key for key in engine.open_at[boundary_ms] if key[1] != "storm")
-            assert found == episodes, (boundary_ms, sorted(found - episodes), sorted(episodes - found))
+            open_episodes = frozenset(key for key in engine.open_at[boundary_ms] if key[1] != "storm")
+            assert open_episodes == episodes, (
+                boundary_ms,
+                sorted(open_episodes - episodes),
+                sorted(episodes - open_episodes),
+            )

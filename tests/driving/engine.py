@@ -66,7 +66,7 @@ def fetches_of(records: Sequence[Record]) -> list[Fetch]:
     by_source: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.offset):
         by_source.setdefault(record.source, []).append(record)
-    return [fetch_of(part) for part in by_source.values()]
+    return [fetch_of(of_source) for of_source in by_source.values()]
 
 
 class AtBoundaries(Engine):
@@ -120,11 +120,11 @@ def _account_score(message: ScoreMessage) -> AccountScore:
     return AccountScore(score.value, score.band, factors)
 
 
-def assert_same(found: dict[str, AccountScore], expected: dict[str, AccountScore], where: object = "") -> None:
+def assert_same(actual: dict[str, AccountScore], expected: dict[str, AccountScore], where: object = "") -> None:
     """Fail unless scores, bands and factors are the same within 1e-9."""
-    assert found.keys() == expected.keys(), where
+    assert actual.keys() == expected.keys(), where
     for account, score in expected.items():
-        mine = found[account]
+        mine = actual[account]
         assert abs(mine.value - score.value) <= CLOSE, (where, account, mine, score)
         assert mine.band == score.band, (where, account, mine, score)
         assert abs(sum(factor[3] for factor in mine.factors) - mine.value) <= CLOSE, (where, account, mine)
@@ -219,13 +219,13 @@ def cuts(
 ) -> list[Cut]:
     """Cut one partition's records, in merged order, into steps."""
     size = st.one_of(st.integers(1, 3), st.integers(1, largest))
-    found: list[Cut] = []
+    drawn: list[Cut] = []
     start = 0
     while start < len(records):
         count = draw(size)
-        found.append(Cut(list(records[start : start + count]), draw(st.sampled_from(modes)), draw(st.booleans())))
+        drawn.append(Cut(list(records[start : start + count]), draw(st.sampled_from(modes)), draw(st.booleans())))
         start += count
-    return found
+    return drawn
 
 
 def driven(steps: Iterable[Cut], plan: Plan, *, kind: type[Engine] = Engine) -> Drive:

@@ -135,14 +135,14 @@ class Deployment:
         return time.monotonic() - started
 
     def _last_words(self) -> str:
-        told = []
+        texts = []
         for worker in self.workers:
-            lag = {place: int(count) for place, count in worker.samples().get(LAG, {}).items() if count}
-            told.append(f"{worker.last_words()}\nsettled {dict(worker.settled())}\nlag {lag}")
+            lag = {partition: int(count) for partition, count in worker.samples().get(LAG, {}).items() if count}
+            texts.append(f"{worker.last_words()}\nsettled {dict(worker.settled())}\nlag {lag}")
         with contextlib.suppress(KafkaError, OSError):
             records = sum(topic_log.ends(self.kafka.bootstrap, verdict.INPUTS).values())
-            told.append(f"{records} records, {self.settled().total()} settled, not committed {self.not_committed()}")
-        return "\n".join(told)
+            texts.append(f"{records} records, {self.settled().total()} settled, not committed {self.not_committed()}")
+        return "\n".join(texts)
 
     def settled(self) -> Counter[tuple[str, str]]:
         """Return records settled by (topic, outcome), over the workers that run."""
@@ -173,9 +173,9 @@ class Deployment:
         ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
         with self.kafka.admin() as admin:
             (offsets,) = admin.list_group_offsets({GROUP: None}).values()
-        found = {(place.topic, place.partition): meta.offset for place, meta in offsets.items()}
-        lags = {place: end - max(0, found.get(place, 0)) for place, end in ends.items()}
-        return {place: lag for place, lag in lags.items() if lag}
+        committed = {(partition.topic, partition.partition): meta.offset for partition, meta in offsets.items()}
+        lags = {partition: end - max(0, committed.get(partition, 0)) for partition, end in ends.items()}
+        return {partition: lag for partition, lag in lags.items() if lag}
 
     def input_log(self, now_ms: int = verdict.FAR_FUTURE_MS) -> verdict.InputLog:
         """Read the whole input."""
@@ -201,15 +201,15 @@ class Deployment:
         log = log or self.input_log()
         counts = self._judge_counts(log)
         expected = log.scores(self.policy, as_of_ms)
-        found = self.scores()
-        differences = verdict.score_differences(expected, found)
+        published = self.scores()
+        differences = verdict.score_differences(expected, published)
         assert not differences, _few(differences)
         changes = self.documents(verdict.CHANGES)
         differences = verdict.change_differences(changes, expected, self._min_change())
         assert not differences, _few(differences)
         letters = topic_log.read(self.kafka.bootstrap, verdict.LETTERS)
         differences = verdict.letter_differences(
-            log.rejected, [one for topic in letters.values() for one in topic], once=not self.kills
+            log.rejected, [letter for topic in letters.values() for letter in topic], once=not self.kills
         )
         assert not differences, _few(differences)
         alerts = self._judge_alerts(expected)
@@ -247,8 +247,8 @@ class Deployment:
         differences = verdict.twice_named(alerts)
         assert not differences, _few(differences)
         firing = {(account, f"band:health:{score.band}") for account, score in expected.items() if score.alert}
-        told = {(account, rule) for account, rule in verdict.open_alerts(alerts) if rule.startswith("band:")}
-        missed, stale = firing - told, told - firing
+        published = {(account, rule) for account, rule in verdict.open_alerts(alerts) if rule.startswith("band:")}
+        missed, stale = firing - published, published - firing
         assert not missed, f"never fired: {missed}"
         assert not stale, f"fired and never resolved: {stale}"
         return alerts

@@ -34,8 +34,8 @@ Samples = dict[str, dict[tuple[str, ...], float]]
 
 def clean_environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Return this process' environment with only these settings of the product."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VITALS_")}
-    return {**kept, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VITALS_")}
+    return {**inherited, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
 def wrong_clock(offset: str) -> dict[str, str]:
@@ -119,14 +119,14 @@ class WorkerProcess:
     def samples(self) -> Samples:
         """Return its metrics: name -> values of the labels, sorted by label -> value. Empty without an answer."""
         answer = self.ask("/metrics")
-        found: Samples = {}
+        samples: Samples = {}
         if answer is None:
-            return found
+            return samples
         for family in text_string_to_metric_families(answer[1]):
             for sample in family.samples:
                 labels = tuple(value for _, value in sorted(sample.labels.items()))
-                found.setdefault(sample.name, {})[labels] = sample.value
-        return found
+                samples.setdefault(sample.name, {})[labels] = sample.value
+        return samples
 
     def is_ready(self) -> bool:
         """Whether it says that it is at work."""

@@ -128,7 +128,7 @@ def pictures_of(
 
 def is_in_or_below(policy: Policy, score: str, band: str, limit: str) -> bool:
     """Say whether a band of a score is the limit, or a lower one."""
-    starts = {one["name"]: one["from"] for one in policy.tables[score]["bands"]}
+    starts = {band_table["name"]: band_table["from"] for band_table in policy.tables[score]["bands"]}
     return bool(starts[band] <= starts[limit])
 
 
@@ -205,7 +205,7 @@ def _measure(rule: Rule, seen: Sequence[Picture], life: Life) -> bool:
 
 
 def _forecast(policy: Policy, rule: Rule, seen: Sequence[Picture]) -> bool:
-    today = list(takewhile(lambda one: one.at_ms // DAY_MS == seen[-1].at_ms // DAY_MS, reversed(seen)))
+    today = list(takewhile(lambda picture: picture.at_ms // DAY_MS == seen[-1].at_ms // DAY_MS, reversed(seen)))
     limit = rule.when["forecast"]
     return today[-1].ahead.get(rule.name, False) and not any(
         is_in_or_below(policy, rule.score, picture.score(rule).band, limit) for picture in today
@@ -256,8 +256,8 @@ class Life:
 def life_of(policy: Policy, rule: Rule, pictures: Sequence[Picture]) -> tuple[list[bool], Life]:
     """Return whether an account's alert is open at each of its borders, and how it stands after the last one."""
     life, is_open = Life(), []
-    for place, picture in enumerate(pictures):
-        held = holds(policy, rule, pictures[: place + 1], life)
+    for index, picture in enumerate(pictures):
+        held = holds(policy, rule, pictures[: index + 1], life)
         if rule.remembers:
             life.on_boundary(rule, held=held, boundary_ms=picture.at_ms)
             held = life.state == "firing"
@@ -288,17 +288,17 @@ def alerts_at_boundaries(
     The borders are those between a partition's first and last event, or all up to `until_ms`.
     """
     policy = read_policy(policy_text)
-    found: dict[tuple[int, int], set[Episode]] = {}
+    open_at: dict[tuple[int, int], set[Episode]] = {}
     for partition, records in merged(log).items():
         seen, stalled, _ = _look(records, policy, now_ms, until_ms)
         for boundary_ms, sources in stalled.items():
-            found[partition, boundary_ms] = {(NO_ACCOUNT, f"stalled:{source}") for source in sources}
+            open_at[partition, boundary_ms] = {(NO_ACCOUNT, f"stalled:{source}") for source in sources}
         for account_id, pictures in seen.items():
             for rule in rules_of(policy):
                 for picture, is_open in zip(pictures, life_of(policy, rule, pictures)[0], strict=True):
                     if is_open:
-                        found[partition, picture.at_ms].add((account_id, rule.name))
-    return {boundary: frozenset(episodes) for boundary, episodes in found.items()}
+                        open_at[partition, picture.at_ms].add((account_id, rule.name))
+    return {boundary: frozenset(episodes) for boundary, episodes in open_at.items()}
 
 
 def alerts_on_arrival(log: Iterable[Record], policy_text: str, now_ms: int) -> dict[int, Episodes]:
@@ -307,7 +307,7 @@ def alerts_on_arrival(log: Iterable[Record], policy_text: str, now_ms: int) -> d
     The moment is that of the newest event; a border at that very moment has not passed.
     """
     policy = read_policy(policy_text)
-    found: dict[int, Episodes] = {}
+    open_by_partition: dict[int, Episodes] = {}
     for partition, records in merged(log).items():
         newest_ms = steps_of(records, policy, now_ms)[1]
         if newest_ms is None:
@@ -319,8 +319,8 @@ def alerts_on_arrival(log: Iterable[Record], policy_text: str, now_ms: int) -> d
             for rule in rules_of(policy):
                 if _is_open_between(policy, rule, seen.get(account_id, []), picture):
                     open_now.add((account_id, rule.name))
-        found[partition] = frozenset(open_now)
-    return found
+        open_by_partition[partition] = frozenset(open_now)
+    return open_by_partition
 
 
 def snoozed_at(records: Iterable[Record], policy_text: str, now_ms: int, boundary_ms: int) -> dict[Episode, int]:

@@ -94,9 +94,11 @@ def merged(log: Iterable[Record]) -> dict[int, list[Record]]:
     for record in sorted(log, key=lambda record: record.offset):
         stream = (record.partition, record.source)
         newest[stream] = max(newest.get(stream, record.timestamp_ms), record.timestamp_ms)
-        place = (newest[stream], SOURCE_ORDER.index(record.source), record.offset, record)
-        keyed.setdefault(record.partition, []).append(place)
-    return {partition: [place[3] for place in sorted(places)] for partition, places in sorted(keyed.items())}
+        sort_key = (newest[stream], SOURCE_ORDER.index(record.source), record.offset, record)
+        keyed.setdefault(record.partition, []).append(sort_key)
+    return {
+        partition: [sort_key[3] for sort_key in sorted(sort_keys)] for partition, sort_keys in sorted(keyed.items())
+    }
 
 
 @dataclass
@@ -152,10 +154,10 @@ class Book:
 
     def on_boundary(self, policy: Policy, boundary_ms: int) -> dict[str, AccountScores]:
         """Score every account at a border, and keep the bands that they hold to from there on."""
-        found = self.scores(policy, boundary_ms, at_boundary=True)
-        for account_id, account in found.items():
+        scores = self.scores(policy, boundary_ms, at_boundary=True)
+        for account_id, account in scores.items():
             self.held[account_id] = {name: score.held for name, score in account.scores.items() if score.held}
-        return found
+        return scores
 
 
 def _judge(
@@ -271,8 +273,8 @@ def final_scores(
     log: Iterable[Record], policy_text: str, now_ms: int, as_of_ms: int | None = None
 ) -> dict[str, AccountScore]:
     """Return the policy's first score of every account, as `final_scores_all` has it."""
-    found = final_scores_all(log, policy_text, now_ms, as_of_ms)
-    return {account_id: _first_of(account) for account_id, account in found.items()}
+    scores = final_scores_all(log, policy_text, now_ms, as_of_ms)
+    return {account_id: _first_of(account) for account_id, account in scores.items()}
 
 
 def boundary_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) -> AllBoundaries:

@@ -1,7 +1,7 @@
 """Lists the steps of a documentation page: files to save, commands to type and the output to expect.
 
-Owns what the blocks of `tests.pages.blocks` ask a reader to do. Must not know which page it is or how commands are run. Called by the tests
-of README and of the tutorial.
+Owns what the blocks of `tests.pages.blocks` ask a reader to do. Must not know which page it is or how commands are run.
+Called by the tests of README and of the tutorial.
 
 A block with `title="NAME.EXT"` is a file. A `console` block has commands after `$ `, each followed by what it prints;
 its title names the terminal, and a block without a title is for the first one. In output, `…` stands for any text

@@ -27,7 +27,7 @@ def with_rule(*lines: str, window: str = "30d", tables: tuple[str, ...] = ()) ->
 
 def daily(*values: float, first_ms: int = NOON, step_ms: int = DAY_MS) -> list[tuple[str, bytes]]:
     """Send a value at noon of each day, and a day later an event that no measure reads, so that the border passes."""
-    sent = [signal("m", value, first_ms + place * step_ms) for place, value in enumerate(values)]
+    sent = [signal("m", value, first_ms + index * step_ms) for index, value in enumerate(values)]
     return [*sent, event("billing", first_ms + len(values) * step_ms, kind="invoice_paid")]
 
 
@@ -37,8 +37,8 @@ def hourly(*values: float) -> list[tuple[str, bytes]]:
 
 def shown(records: list[Record], text: str, rule: str = "r", account: str = "a") -> str:
     """Return border by border whether an episode is open."""
-    found = sorted(alerts_at_boundaries(records, text, NOW).items())
-    return "".join("#" if (account, rule) in episodes else "." for _, episodes in found)
+    boundaries = sorted(alerts_at_boundaries(records, text, NOW).items())
+    return "".join("#" if (account, rule) in episodes else "." for _, episodes in boundaries)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -163,12 +163,21 @@ def test_an_outage_is_not_silence() -> None:
 def test_a_stalled_source_is_read_as_of_its_clock() -> None:
     text = policy(USES + "weight = 1", measure("m", "weight = 3"), SCORE, STALLS)
     records = log(event("product-usage", NOON), *daily(*(100,) * 6))
-    found = [one["a"].scores["health"] for _, one in sorted(boundary_scores_all(records, text, NOW).items())]
+    boundaries = [
+        accounts["a"].scores["health"] for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())
+    ]
     # The clock stays at noon of day 1, where the window of 3 days holds the use: 50 * 1/4 + 100 * 3/4.
-    assert [score.value for score in found] == [87.5] * 6
-    assert {score.confidence(["uses"]) for score in found} == {0.75}
+    assert [score.value for score in boundaries] == [87.5] * 6
+    assert {score.confidence(["uses"]) for score in boundaries} == {0.75}
     gone = boundary_scores_all(records, text.replace(STALLS, ""), NOW)
-    assert [one["a"].scores["health"].value for _, one in sorted(gone.items())] == [87.5, 87.5, 75, 75, 75, 75]
+    assert [accounts["a"].scores["health"].value for _, accounts in sorted(gone.items())] == [
+        87.5,
+        87.5,
+        75,
+        75,
+        75,
+        75,
+    ]
 
 
 def test_a_source_exactly_as_old_as_its_limit_has_not_stalled() -> None:
@@ -185,11 +194,11 @@ def test_confidence_of_groups_and_of_impacts() -> None:
         "[scores.health.groups.h]\nweight = 1\nmeasures = { n = 5 }\n"
     )
     records = log(*daily(50))
-    (found,) = boundary_scores_all(records, policy(*tables, groups), NOW).values()
-    assert found["a"].scores["health"].confidence(["uses"]) == 0.75  # 1/3 of 3/4
+    (boundaries,) = boundary_scores_all(records, policy(*tables, groups), NOW).values()
+    assert boundaries["a"].scores["health"].confidence(["uses"]) == 0.75  # 1/3 of 3/4
     additive = '[scores.health]\nmodel = "additive"\nimpacts = { uses = -4, m = 10, n = 2 }\nmin_change = 1\n' + BANDS
-    (found,) = boundary_scores_all(records, policy(*tables, additive), NOW).values()
-    assert found["a"].scores["health"].confidence(["uses"]) == 0.75  # 4 of 16
+    (boundaries,) = boundary_scores_all(records, policy(*tables, additive), NOW).values()
+    assert boundaries["a"].scores["health"].confidence(["uses"]) == 0.75  # 4 of 16
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -36,14 +36,14 @@ def kept(bands: str, *lines: str, window: str = "30d") -> str:
 
 def daily(*values: float, first_ms: int = NOON, step_ms: int = DAY_MS) -> list[tuple[str, bytes]]:
     """Send a value at noon of each day, and a day later an event that no measure reads, so that the border passes."""
-    sent = [signal("m", value, first_ms + place * step_ms) for place, value in enumerate(values)]
+    sent = [signal("m", value, first_ms + index * step_ms) for index, value in enumerate(values)]
     return [*sent, event("billing", first_ms + len(values) * step_ms, kind="invoice_paid")]
 
 
 def at_boundaries(records: list[Record], text: str, name: str | None = None) -> str:
     """Return the bands of account `a` at every border that finds it, as their first letters."""
-    found = [accounts["a"].scores for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())]
-    return "".join(LETTERS[scores[name or next(iter(scores))].band] for scores in found)
+    actual = [accounts["a"].scores for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())]
+    return "".join(LETTERS[scores[name or next(iter(scores))].band] for scores in actual)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -150,8 +150,8 @@ def test_time_alone_passes_boundaries() -> None:
         (DAY + 4 * DAY_MS, "fair"),
         (NOON + 9 * DAY_MS, "fair"),
     ):
-        found = score(records, text, as_of_ms)
-        assert (found.value, found.band, found.alert) == (50, band, "warning" if band == "fair" else None)
+        actual = score(records, text, as_of_ms)
+        assert (actual.value, actual.band, actual.alert) == (50, band, "warning" if band == "fair" else None)
 
 
 def test_what_time_alone_takes_is_held_too() -> None:
@@ -232,8 +232,8 @@ def test_an_exception_limits_what_is_due() -> None:
 def test_an_exception_waits_for_dwell() -> None:
     records = pairs((80, 100), (100, 40), (100, 40), (80, 50), (90, 50), (90, 50))
     assert at_boundaries(records, excepted(EXCEPTION, 'dwell = "1d"')) == "ggfffg"
-    found = score(records[:4], excepted(EXCEPTION, 'dwell = "1d"'))
-    assert (found.band, found.exceptions) == ("good", ["n"])
+    actual = score(records[:4], excepted(EXCEPTION, 'dwell = "1d"'))
+    assert (actual.band, actual.exceptions) == ("good", ["n"])
 
 
 def test_a_lower_band_than_the_exception_s_stays() -> None:

@@ -50,8 +50,8 @@ def turns(case: tuple[str, list[Record]], account: str | None, rule: str) -> str
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS)))
 def test_every_kind_fires_and_ends(kind: str) -> None:
-    found = find(alerting_cases((kind,)), lambda case: ".#." in turns(case, None, "r"), settings=ONE_FOUND)
-    assert kind in found[0]
+    example = find(alerting_cases((kind,)), lambda case: ".#." in turns(case, None, "r"), settings=ONE_FOUND)
+    assert kind in example[0]
 
 
 def test_sources_stall_and_come_back() -> None:
