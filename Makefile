@@ -75,6 +75,7 @@ demo: setup ## Run the demo: a broker, a synthetic company, a worker and a live 
 
 # Tests that share a broker or a browser stay in one process (tests/conftest.py); they mostly wait, hence two processes a
 # core. Every process may start a broker: 12 of them need some 10 GB.
+# `pytest` alone runs everything in one process.
 PROCESSES ?= $$($(BIN)/python -c 'import os; print(min(12, 2 * (os.cpu_count() or 1)))')
 PARALLEL = --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 

@@ -1,4 +1,4 @@
-"""`python -m agents`: the same as the command `vitals`."""
+"""`python -m agents` runs the command `vitals`."""
 
 from agents.cli.main import app
 

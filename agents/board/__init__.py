@@ -1,4 +1,5 @@
-"""The board: who needs attention now, and why; a page and its API, fed from the output topics alone.
+"""The board: a web page and an API that show health scores, what changed them, and alerts.
 
-`state` holds what was read, `source` reads it, `app` answers. Any number of boards run beside the workers.
+It reads the output topics only. `state` reads and keeps them, `views` makes answers, `web` serves them. Any number of
+boards can run beside the workers.
 """

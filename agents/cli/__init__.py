@@ -1,1 +1,1 @@
-"""The command `vitals`, one file a group of commands."""
+"""The command `vitals`: one file for each group of commands, listed in `main`."""

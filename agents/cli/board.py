@@ -40,7 +40,8 @@ def board(
         Path | None, typer.Option("--from", help="Show a recording: JSON Lines with topic, key, value, timestamp.")
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Also show records that are appended to the recording later.")
+        bool,
+        typer.Option("--follow", help="Also show records that are appended to the recording later. Only with --from."),
     ] = False,
 ) -> None:
     """Serve the board: a web page and HTTP API with accounts, score changes and alerts."""

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 
 def check(
-    policy: Annotated[Path | None, typer.Argument(help="Policy file. Default: the setting `policy`.")] = None,
+    policy: Annotated[
+        Path | None, typer.Argument(help="Policy file. Default: VITALS_POLICY, else the template policy.")
+    ] = None,
     more: Annotated[
         list[Path] | None, typer.Argument(help="More event files for --against.", show_default=False)
     ] = None,
@@ -85,7 +87,7 @@ def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str
         "shadow": None if candidate is None else candidate.label,
         "measures": [planned.measure.name for planned in plan.measures],
         "columns": [column.name for column in plan.columns],
-        "longest_window": dict(plan.longest),
+        "longest_window": dict(plan.longest_windows),
         "problems": problems,
     }
 

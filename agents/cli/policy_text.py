@@ -17,7 +17,7 @@ _BAR_WIDTH = 40
 
 def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     """What a policy contains, and the problems of settings and topics."""
-    spans = ", ".join(f"{panes} {unit}s" for unit, panes in plan.longest.items())
+    spans = ", ".join(f"{panes} {unit}s" for unit, panes in plan.longest_windows.items())
     head = f"policy {plan.label}: {len(plan.measures)} measures on {len(plan.columns)} columns, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
     return "\n".join([head, *(problems or [state])])

@@ -1,1 +1,1 @@
-"""The engine over files of events instead of Kafka."""
+"""The engine over event files instead of Kafka topics."""

@@ -1,7 +1,7 @@
 """Scores by day, for plotting: `vitals score --history`.
 
-Owns which moments are told and the form of a line. The scores are the engine's; every border is exact. Called by the
-command.
+Owns the times that are printed and the fields of a line; the scores are the engine's at these times. Called by
+`agents.cli.score`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from agents.files.replay import Replay, Watch, replay_files
-from stream.columns.panes import UNIT_MS, segment_of
+from stream.columns.panes import UNIT_MS, boundary_number
 from stream.engine.engine import Engine
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
@@ -23,7 +23,7 @@ DAY_MS = UNIT_MS["day"]
 
 
 class DayScore(Struct):
-    """An account's score at the end of a UTC day; `as_of` (epoch ms) is that end, or the last moment of the files."""
+    """An account's score at the end of a UTC day; `as_of` (epoch ms) is that end, or the last time of the files."""
 
     account_id: str
     day: str
@@ -40,9 +40,9 @@ def score_history(
     as_of_ms: int | None = None,
     account: str | None = None,
 ) -> tuple[list[DayScore], Replay]:
-    """Each day's end from the first event on, then the last moment; of all accounts with an event by then, or of one.
+    """The scores at each day's end from the first event on, and at the end, of all accounts or of one.
 
-    Raises OSError naming the file when one can not be read.
+    An account has scores from its first event on. Raises OSError with the file's name when one cannot be read.
     """
     days: list[DayScore] = []
 
@@ -57,8 +57,8 @@ def score_history(
 
 
 def day_ends(first_ms: int, last_ms: int) -> range:
-    """The end of every UTC day from the first event's to the last one's that is over, as epoch ms."""
-    return range(segment_of(first_ms, "day") * DAY_MS, last_ms // DAY_MS * DAY_MS + 1, DAY_MS)
+    """The ends (epoch ms) of the UTC days from that of the first event to the last complete one."""
+    return range(boundary_number(first_ms, "day") * DAY_MS, last_ms // DAY_MS * DAY_MS + 1, DAY_MS)
 
 
 def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str | None) -> Iterator[DayScore]:
@@ -69,7 +69,7 @@ def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str
     if not rows:
         return
     scored = reading(engine.plan, selected, engine.score(np.array(rows, dtype=np.int64)))
-    # The end of a day is the first moment of the next: the day it ends is the one before.
+    # A day ends at the first millisecond of the next day: the printed day is the one before.
     day = datetime.fromtimestamp((as_of_ms - 1) // 1000, UTC).date().isoformat()
     for row, score, band in zip(rows, scored.scores.tolist(), scored.bands.tolist(), strict=True):
         yield DayScore(names[row], day, as_of_ms, score, selected.bands[band].name)

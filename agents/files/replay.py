@@ -1,8 +1,8 @@
-"""The same engine over JSON Lines files: `vitals score`, `vitals explain` and `vitals check --against`.
+"""Replays JSON Lines event files through the engine: `vitals score`, `vitals explain` and `vitals check --against`.
 
 Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a
-file `<topic>.jsonl`. Lines are applied in event-time order, one partition, no clock. `agents.backtest` replays what is
-read here in its own way.
+file `<topic>.jsonl`. Events are applied in order of their time, as one partition, without a clock. `agents.backtest`
+uses the reading and has a replay of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Tagged(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no event: where, and why."""
+    """A line that is not a valid event: its file and number, and the reason."""
 
     file: str
     line: int
@@ -52,7 +52,7 @@ class TimedEvent(NamedTuple):
 
 @dataclass(slots=True)
 class Replay:
-    """What files gave: the engine after the last event, changes and alerts on the way, what could not be used."""
+    """The result of a replay: the engine after the last event, all changes and alerts, and the unusable lines."""
 
     engine: Engine
     bad: list[BadLine] = field(default_factory=list)
@@ -68,11 +68,11 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Moments to stop at on the way, and what to do there.
+    """Times at which to pause the replay, and what to do then.
 
-    `moments` gets the time of the first event and of the end (epoch ms) and gives moments, ascending; those after the
-    end are left out. `look` gets the engine as of each: with all events up to it, and time passed up to it. Before the
-    first event the engine is empty and has no `as_of`.
+    `moments` gets the time of the first event and of the end (epoch ms) and returns times in ascending order; those
+    after the end are ignored. `look` gets each time and the engine, with all events and window boundaries up to it.
+    Before the first event the engine is empty and has no `as_of`.
     """
 
     moments: Callable[[int, int], Iterable[int]]
@@ -80,77 +80,77 @@ class Watch:
 
 
 def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None, watch: Watch | None = None) -> Replay:
-    """Apply every event of the files up to `as_of_ms` (None: all), borders exact; then let time pass up to `as_of_ms`.
+    """Apply every event up to `as_of_ms` (None: all) and every window boundary between; then advance to `as_of_ms`.
 
-    Raises OSError naming the file when one can not be read.
+    Raises OSError with the file's name when one cannot be read.
     """
     replay = Replay(Engine(plan, dedup_ids=DEDUP_IDS))
-    order = read_events(paths, replay.bad)
-    profiles = [part for part in order if part.source == PROFILE_SOURCE]
+    timed_events = read_events(paths, replay.bad)
+    profiles = [timed for timed in timed_events if timed.source == PROFILE_SOURCE]
     events = [
-        part for part in order if part.source != PROFILE_SOURCE and (as_of_ms is None or part.time_ms <= as_of_ms)
+        timed
+        for timed in timed_events
+        if timed.source != PROFILE_SOURCE and (as_of_ms is None or timed.time_ms <= as_of_ms)
     ]
     offsets = Counter[str]()
-    # Profiles hold for the whole of a file: what is known of an account is known when its events come.
-    _take(replay, profiles, offsets)
-    done = 0
+    # A profile is valid for the whole file: it is applied before all events.
+    _apply(replay, profiles, offsets)
+    applied = 0
     if watch is not None and events:
-        times = [part.time_ms for part in events]
+        times = [timed.time_ms for timed in events]
         end_ms = times[-1] if as_of_ms is None else as_of_ms
         for moment in watch.moments(times[0], end_ms):
             if moment > end_ms:
                 break
-            upto = bisect_right(times, moment)
-            _take(replay, events[done:upto], offsets)
-            done = upto
+            until = bisect_right(times, moment)
+            _apply(replay, events[applied:until], offsets)
+            applied = until
             if replay.engine.as_of is not None:
-                _note(replay, replay.engine.advance_to(moment))
+                _collect(replay, replay.engine.advance_to(moment))
             watch.look(moment, replay.engine)
-    _take(replay, events[done:], offsets)
+    _apply(replay, events[applied:], offsets)
     if as_of_ms is not None and replay.engine.as_of is not None:
-        _note(replay, replay.engine.advance_to(as_of_ms))
+        _collect(replay, replay.engine.advance_to(as_of_ms))
     return replay
 
 
-def _take(replay: Replay, order: list[TimedEvent], offsets: Counter[str]) -> None:
-    for start in range(0, len(order), STEP_EVENTS):
-        _note(replay, replay.engine.step(batches_of(order[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
+def _apply(replay: Replay, events: list[TimedEvent], offsets: Counter[str]) -> None:
+    for start in range(0, len(events), STEP_EVENTS):
+        _collect(replay, replay.engine.step(batches_of(events[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
 
 
 def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
     """Every event of the files in order of time, ties in the order of `SOURCES`, then of the lines.
 
-    Lines that are no event are appended to `bad`. Raises OSError naming the file when one can not be read.
+    Lines that are not valid events are appended to `bad`. Raises OSError with the file's name when one cannot be read.
     """
     tagged = list(_read(paths, bad))
-    order: list[TimedEvent] = []
+    timed_events: list[TimedEvent] = []
     for source in SOURCES:
         events = [event for origin, event in tagged if origin == source]
         times = times_ms(events).tolist()
-        order += [TimedEvent(time, source, event) for time, event in zip(times, events, strict=True)]
-    order.sort(key=lambda part: part.time_ms)
-    return order
+        timed_events += [TimedEvent(time, source, event) for time, event in zip(times, events, strict=True)]
+    timed_events.sort(key=lambda timed: timed.time_ms)
+    return timed_events
 
 
-def _note(replay: Replay, effects: Effects) -> None:
+def _collect(replay: Replay, effects: Effects) -> None:
     replay.changes.extend(effects.changes)
     replay.alerts.extend(effects.alerts)
     replay.outcomes.update(effects.outcomes)
-    replay.bad.extend(
-        BadLine("(events)", letter.offset, letter.reason, letter.message) for letter in effects.dead_letters
-    )
+    replay.bad.extend(BadLine("(events)", dead.offset, dead.reason, dead.message) for dead in effects.dead_letters)
 
 
-def batches_of(part: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:
-    """Consecutive events as one batch a source; `offsets` holds the next offset of each source and is moved on."""
+def batches_of(events: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:
+    """Consecutive events as one batch for each source; `offsets` has the next offset of each and is advanced."""
     batches = []
     for source in (*METRIC_SOURCES, PROFILE_SOURCE):
-        selected = [(at, timed.event) for at, timed in enumerate(part) if timed.source == source]
+        selected = [(index, timed.event) for index, timed in enumerate(events) if timed.source == source]
         if selected:
             first = offsets[source]
             offsets[source] += len(selected)
-            # The place in the merged order serves as record time.
-            stamps = np.array([at for at, _ in selected], dtype=np.int64)
+            # The index in the merged order serves as record time.
+            stamps = np.array([index for index, _ in selected], dtype=np.int64)
             numbers = np.arange(first, offsets[source], dtype=np.int64)
             batches.append(Batch(source, numbers, stamps, [event for _, event in selected], offsets[source]))
     return batches
@@ -160,12 +160,12 @@ def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Even
     tag = msgspec.json.Decoder(_Tagged)
     for path in paths:
         lines = path.read_bytes().splitlines()
-        by_name = path.stem if path.stem in SOURCES else None
+        source_by_name = path.stem if path.stem in SOURCES else None
         groups: dict[str, list[tuple[int, bytes]]] = {}
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            source = by_name
+            source = source_by_name
             if source is None:
                 try:
                     source = tag.decode(line).topic
@@ -174,13 +174,15 @@ def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Even
                     continue
             if source not in SOURCES:
                 allowed = ", ".join(SOURCES)
-                message = f"topic {source!r} is none of {allowed}; name it in the line, or the file <topic>.jsonl"
+                message = (
+                    f"topic {source!r} is not one of {allowed}; set `topic` in the line, or name the file <topic>.jsonl"
+                )
                 bad.append(BadLine(str(path), number, "unknown_topic", message))
                 continue
             groups.setdefault(source, []).append((number, line))
-        for source, part in groups.items():
-            decoded = decode(source, [line for _, line in part])
+        for source, numbered in groups.items():
+            decoded = decode(source, [line for _, line in numbered])
             for index, reason, message in decoded.rejects:
-                bad.append(BadLine(str(path), part[index][0], reason, message))
+                bad.append(BadLine(str(path), numbered[index][0], reason, message))
             for event in decoded.events:
                 yield source, event

@@ -15,15 +15,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def dying_with_parent() -> Callable[[], None] | None:
-    """What a new process runs before its program, so that the kernel ends it when we end (Linux only)."""
+    """A function for a new process to run first: the kernel then ends it when its parent ends (Linux only)."""
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # loaded here: after the fork only calls are safe
+    prctl = ctypes.CDLL(None, use_errno=True).prctl  # loaded here: after a fork only calls are safe
     parent = os.getpid()
 
     def die_with_parent() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # we ended before the line above
+        if os.getppid() != parent:  # the parent ended before the line above
             os._exit(1)
 
     return die_with_parent

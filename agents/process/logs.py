@@ -1,6 +1,6 @@
-"""Logging: one JSON object a line on standard error, from our own code and from the libraries'.
+"""Logging as JSON lines on standard error, for our own code and for libraries.
 
-Owns the format. Called once by `agents.cli.main worker`.
+Owns the format. Called once by each command that runs until it is stopped.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import sys
 
 import structlog
 
-_SERVICE_CHATTER = "[^"
-"""How Faust's services begin their lines about starting and stopping."""
+_SERVICE_PREFIX = "[^"
+"""The first characters of the lines that Faust's services log about starting and stopping."""
 
 
 def configure_logging(level: str) -> None:
-    """Send everything at `level` and above to standard error as JSON lines; libraries speak from warning up."""
+    """Log everything from `level` up as JSON lines on standard error; libraries from warning up."""
     number = getattr(logging, level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -38,7 +38,7 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
         )
     )
-    handler.addFilter(lambda record: record.levelno > logging.INFO or not str(record.msg).startswith(_SERVICE_CHATTER))
+    handler.addFilter(lambda record: record.levelno > logging.INFO or not str(record.msg).startswith(_SERVICE_PREFIX))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.INFO))

@@ -1,8 +1,7 @@
-"""Where a process listens: a server for metrics alone, and a look at a port before anything else is begun.
+"""The HTTP server of a process's Prometheus metrics, and a check that a port is free.
 
-Owns what is said of a port that can not be had; no process goes on without its metrics. Must not know what is measured.
-Called by the commands that serve something; worker and board have servers of their own (`agents.worker.web`,
-`agents.board`).
+Owns the error for a port that is in use: no process runs without its metrics. Must not know what is measured. Called by
+sinks, roll-ups and peer tables; worker and board have servers of their own (`agents.worker.web`, `agents.board`).
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from agents.settings.settings import SettingsError
 
 @contextmanager
 def metrics_server(registry: CollectorRegistry, host: str, port: int, setting: str) -> Iterator[int]:
-    """Serve a registry meanwhile; gives the port. Raises `SettingsError` that names `setting`, the port's."""
+    """Serve a registry inside the `with` block; gives the port. Raises `SettingsError` that names `setting`."""
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
-        raise _not_to_be_had(host, port, setting, error) from error
+        raise _port_error(host, port, setting, error) from error
     try:
         yield server.server_port
     finally:
@@ -32,7 +31,7 @@ def metrics_server(registry: CollectorRegistry, host: str, port: int, setting: s
 
 
 def require_port(host: str, port: int, setting: str) -> None:
-    """See that a port can be listened on. Raises `SettingsError` that names `setting`, the port's."""
+    """Check that a port is free. Raises `SettingsError` that names `setting`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as listening:
@@ -40,9 +39,9 @@ def require_port(host: str, port: int, setting: str) -> None:
             listening.bind(address)
             listening.listen()
     except OSError as error:
-        raise _not_to_be_had(host, port, setting, error) from error
+        raise _port_error(host, port, setting, error) from error
 
 
-def _not_to_be_had(host: str, port: int, setting: str, error: OSError) -> SettingsError:
-    say = f"set another {setting}, or end what listens there"
-    return SettingsError([f"{setting}: {host}:{port} can not be listened on: {error.strerror or error}; {say}"])
+def _port_error(host: str, port: int, setting: str, error: OSError) -> SettingsError:
+    advice = f"set another {setting}, or stop the process that uses the port"
+    return SettingsError([f"{setting}: cannot listen on {host}:{port}: {error.strerror or error}; {advice}"])

@@ -1,7 +1,7 @@
-"""Which addresses a webhook may connect to: none inside our own network unless the settings say so (SSRF).
+"""Decides which IP addresses a webhook may connect to: public ones, and those that the settings allow (SSRF).
 
-Owns the rule about an address; where names resolve to and when to ask is for `agents.sinks.http_post`. The rule follows
-the registries of special-purpose addresses (IANA), which older versions of Python's `ipaddress` know in part only.
+Owns the rule about an address; names are resolved by `agents.sinks.http_post`. The rule follows the IANA registries of
+special-purpose addresses, which older versions of Python's `ipaddress` have only in part.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ Allowed: TypeAlias = bool | tuple[Network, ...]
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _PUBLIC_V6 = IPv6Network("2000::/3")
-"""The only IPv6 addresses that are assigned to the public."""
+"""The only IPv6 addresses that are assigned for public use."""
 _NOT_PUBLIC = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")))
 _PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
 _METADATA = frozenset(map(ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254")))
-"""Where clouds tell their machines secrets at addresses that look public or private (Azure, Alibaba, AWS, Google)."""
+"""Metadata services of clouds at addresses that look public or private (Azure, Alibaba, AWS, Google)."""
 
 
 def parse_networks(words: list[str]) -> tuple[Network, ...]:
-    """Networks such as `10.0.0.0/8`, `fd00::/8` or `192.168.1.7`. Raises `ValueError` for anything else."""
+    """Parse networks such as `10.0.0.0/8`, `fd00::/8` or `192.168.1.7`. Raises `ValueError`."""
     return tuple(ip_network(word) for word in words)
 
 
 class Guard:
-    """The rule, with what is allowed beside public addresses.
+    """The rule, with what the settings allow besides public addresses.
 
-    True allows loopback and private addresses; a network allows what is in it, whatever it is.
+    True allows loopback and private addresses; a network allows every address in it.
     """
 
     def __init__(self, allowed: Allowed) -> None:
-        """Keep what is allowed."""
+        """`allowed` is the setting `webhook_allow_private`."""
         self._private = allowed is True
         self._networks = () if isinstance(allowed, bool) else allowed
 
     def refusal(self, text: str) -> str | None:
-        """Why an address (as the resolver gives it) must not be connected to, or None when it may."""
+        """Why an address (as the resolver returns it) is refused, or None if it is allowed."""
         address = _inner(ip_address(text.partition("%")[0]))
         if _within(address, self._networks):
             return None
         if address.is_unspecified or address.is_multicast or address in _METADATA:
-            return f"{text} is no address of a web server"
+            return f"{text} is not an address of a web server"
         if address.is_link_local:
-            return f"{text} is link-local: metadata of a cloud is served there"
+            return f"{text} is link-local: clouds serve metadata there"
         if self._private and (address.is_loopback or _within(address, _PRIVATE)):
             return None
         return None if _is_public(address) else f"{text} is not a public address"
@@ -63,7 +63,7 @@ def _within(address: Address, networks: tuple[Network, ...]) -> bool:
 
 
 def _inner(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, if it does."""
+    """The IPv4 address inside an IPv6 address (mapped, 6to4, NAT64), else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

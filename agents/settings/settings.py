@@ -1,7 +1,7 @@
-"""Settings: the one place that reads the environment and the settings file.
+"""Settings: the only place that reads the environment and the settings file.
 
-Owns names, defaults and limits of everything that can be set. Read once by `agents.cli.main`; objects get what they
-need as arguments. Secrets are `SecretStr`: they are never printed or logged.
+Owns names, defaults and limits of all settings. Loaded once by each command; objects get what they need as arguments.
+Secrets are `SecretStr`: they are never printed or logged.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ PACKAGED = Path(__file__).parents[1] / "policies"
 CHECKOUT = Path(__file__).parents[2] / "deploy" / "policies"
 
 _REDIS_URL = r"^rediss?://([^/@?#:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/\d+)?$"
-"""Without user and password, which are settings of their own that are never shown."""
+"""Without user and password, which have settings of their own."""
 
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 def default_policy() -> Path:
-    """The template policy, as installed or in a checkout."""
+    """The file of the template policy, of the installed package or of the checkout."""
     return (PACKAGED if PACKAGED.is_dir() else CHECKOUT) / "template.toml"
 
 
 class Settings(SinkSettings, BaseSettings):
-    """Settings of workers and sinks; each can be set as `VITALS_<NAME>` or in the TOML file `VITALS_SETTINGS` names."""
+    """All settings. Each can be set as `VITALS_<NAME>` or in the TOML file that `VITALS_SETTINGS` names."""
 
     model_config = SettingsConfigDict(env_prefix="VITALS_", extra="forbid", hide_input_in_errors=True)
 
@@ -100,9 +100,9 @@ class Settings(SinkSettings, BaseSettings):
     @field_validator("board_proxies")
     @classmethod
     def _proxies(cls, value: str | None) -> str | None:
-        for part in (value or "").split(","):
+        for network in (value or "").split(","):
             if value is not None:
-                ipaddress.ip_network(part.strip())  # raises ValueError with the part in it
+                ipaddress.ip_network(network.strip())  # raises ValueError with the network in it
         return value
 
     @model_validator(mode="after")
@@ -111,10 +111,10 @@ class Settings(SinkSettings, BaseSettings):
             msg = f"security_protocol {self.security_protocol} needs sasl_username and sasl_password"
             raise ValueError(msg)
         if (self.tls_cert is None) != (self.tls_key is None):
-            msg = "tls_cert and tls_key go together"
+            msg = "tls_cert and tls_key must be set together"
             raise ValueError(msg)
         if (self.redis_tls_cert is None) != (self.redis_tls_key is None):
-            msg = "redis_tls_cert and redis_tls_key go together"
+            msg = "redis_tls_cert and redis_tls_key must be set together"
             raise ValueError(msg)
         if self.redis_username and not self.redis_password:
             msg = "redis_username needs redis_password"
@@ -132,31 +132,31 @@ class Settings(SinkSettings, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first, then the environment, then the file."""
         del dotenv_settings, file_secret_settings
-        given = dict(init_settings())
-        path = given.pop("settings_file", None)
-        sources: list[PydanticBaseSettingsSource] = [_Given(settings_cls, given), env_settings]
+        arguments = dict(init_settings())
+        path = arguments.pop("settings_file", None)
+        sources: list[PydanticBaseSettingsSource] = [_Arguments(settings_cls, arguments), env_settings]
         if path:
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
         return tuple(sources)
 
     def bootstrap_servers(self) -> list[str]:
         """HOST:PORT of each broker."""
-        return [part.removeprefix("kafka://") for part in re.split("[,;]", self.broker)]
+        return [url.removeprefix("kafka://") for url in re.split("[,;]", self.broker)]
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context, or None where the protocol has no TLS. Raises `SettingsError` for a bad file."""
+        """The TLS context for Kafka, or None without TLS. Raises `SettingsError` for a file that cannot be used."""
         if not self.security_protocol.endswith("SSL"):
             return None
         return _ssl_context(self.tls_ca, self.tls_cert, self.tls_key, self.tls_key_password)
 
     def redis_ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context for Redis, or None where its URL has no TLS. Raises `SettingsError` for a bad file."""
+        """The TLS context for Redis, or None without TLS. Raises `SettingsError` for a file that cannot be used."""
         if not self.redis_url.startswith("rediss://"):
             return None
         return _ssl_context(self.redis_tls_ca, self.redis_tls_cert, self.redis_tls_key, self.redis_tls_key_password)
 
     def faust_credentials(self) -> faust.auth.Credentials | None:
-        """Credentials as Faust takes them."""
+        """Credentials in the form of Faust."""
         context = self.ssl_context()
         if self.security_protocol.startswith("SASL"):
             assert self.sasl_password is not None
@@ -169,7 +169,7 @@ class Settings(SinkSettings, BaseSettings):
         return faust.SSLCredentials(context) if context else None
 
     def kafka_python(self) -> dict[str, Any]:
-        """Connection options as kafka-python takes them."""
+        """Connection options in the form of kafka-python."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers(),
             "security_protocol": self.security_protocol,
@@ -191,69 +191,71 @@ def _ssl_context(ca: Path | None, cert: Path | None, key: Path | None, secret: S
             context.load_cert_chain(cert, key, secret.get_secret_value() if secret else None)
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(str(path) for path in (ca, cert, key) if path)
-        raise SettingsError([f"tls files {files}: {error}"]) from error
+        raise SettingsError(
+            [f"TLS files {files}: {error}; check the paths, and that the key belongs to the certificate"]
+        ) from error
     return context
 
 
-class _Given(PydanticBaseSettingsSource):
-    """Settings given as arguments."""
+class _Arguments(PydanticBaseSettingsSource):
+    """Settings from arguments, such as options of a command."""
 
-    def __init__(self, settings_cls: type[BaseSettings], given: dict[str, Any]) -> None:
+    def __init__(self, settings_cls: type[BaseSettings], arguments: dict[str, Any]) -> None:
         super().__init__(settings_cls)
-        self._given = given
+        self._arguments = arguments
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         del field
-        return self._given.get(field_name), field_name, False
+        return self._arguments.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return self._given
+        return self._arguments
 
 
 class SettingsError(ValueError):
-    """Settings that can not be used; each problem names its field."""
+    """Settings that cannot be used; each problem names its setting."""
 
     def __init__(self, problems: list[str]) -> None:
-        """Keep the problems."""
+        """Set the problems."""
         super().__init__("\n".join(problems))
         self.problems = problems
 
 
 def unknown_variables() -> list[str]:
-    """Variables that look like settings and are none, each with what may have been meant."""
+    """Problems with environment variables VITALS_... that are not settings, each with the most similar setting."""
     known = [*Settings.model_fields, "settings"]
-    given = sorted(name for name in os.environ if name.startswith("VITALS_"))
-    words = {name: name.removeprefix("VITALS_").lower() for name in given}
+    variables = sorted(name for name in os.environ if name.startswith("VITALS_"))
+    settings = {name: name.removeprefix("VITALS_").lower() for name in variables}
     return [
-        f"{name}: there is no setting {word}{did_you_mean(word, known)}"
-        for name, word in words.items()
-        if word not in known
+        f"{name}: there is no setting {setting}{did_you_mean(setting, known)}"
+        for name, setting in settings.items()
+        if setting not in known
     ]
 
 
 def child_environment(**settings: object) -> dict[str, str]:
-    """The environment for a child process with these settings on top."""
+    """The environment for a child process, with these settings added."""
     return {**os.environ, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
-def load_settings(settings_file: Path | None = None, **given: Any) -> Settings:
-    """Settings from arguments, environment and file, in this order. Raises `SettingsError`.
+def load_settings(settings_file: Path | None = None, **arguments: Any) -> Settings:
+    """Settings from arguments, then the environment, then a file. Raises `SettingsError`.
 
-    The file is the argument's, else the one that `VITALS_SETTINGS` names.
+    The file is `settings_file`, else the one that `VITALS_SETTINGS` names. An argument None counts as not given.
     """
     if settings_file is None and os.environ.get("VITALS_SETTINGS"):
         settings_file = Path(os.environ["VITALS_SETTINGS"])
-    given = {name: value for name, value in given.items() if value is not None}
+    arguments = {name: value for name, value in arguments.items() if value is not None}
     if settings_file and not settings_file.is_file():
-        raise SettingsError([f"{settings_file}: no such settings file"])
-    where = f" (argument, VITALS_ variable or {settings_file})" if settings_file else " (argument or VITALS_ variable)"
+        raise SettingsError([f"{settings_file}: the settings file does not exist; check --settings or VITALS_SETTINGS"])
+    origin = f" (argument, VITALS_ variable or {settings_file})" if settings_file else " (argument or VITALS_ variable)"
     try:
-        return Settings(**given, settings_file=settings_file)  # type: ignore[call-arg]  # not a field: see the sources
+        return Settings(**arguments, settings_file=settings_file)  # type: ignore[call-arg]  # not a field: see the sources
     except ValidationError as error:
         problems = []
-        for part in error.errors(include_url=False, include_input=False):
-            name = ".".join(str(place) for place in part["loc"]) or "settings"
-            problems.append(f"{name}{where}: {part['msg']}")
+        for detail in error.errors(include_url=False, include_input=False):
+            name = ".".join(map(str, detail["loc"])) or "settings"
+            problems.append(f"{name}{origin}: {detail['msg']}")
         raise SettingsError(problems) from None
     except ValueError as error:
         raise SettingsError([f"{settings_file}: {error}"]) from error

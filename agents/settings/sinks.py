@@ -1,6 +1,6 @@
-"""Settings of the sinks: what `agents.settings.settings.Settings` takes in beside those of workers.
+"""The settings of the sinks, which `agents.settings.settings.Settings` includes.
 
-Owns names, defaults and limits. URLs that may hold secrets are `SecretStr`, and no problem quotes one.
+Owns names, defaults and limits. URLs can contain secrets: they are `SecretStr`, and no error quotes one.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class SinkSettings(BaseModel):
     @field_validator("webhook_secret")
     @classmethod
     def _secret(cls, value: SecretStr | None) -> SecretStr | None:
-        words = value.get_secret_value().split() if value else []
-        for word in words:
-            parse_secret(word)
-        return value if words else None
+        secrets = value.get_secret_value().split() if value else []
+        for secret in secrets:
+            parse_secret(secret)
+        return value if secrets else None
 
     @field_validator("webhook_allow_private", mode="before")
     @classmethod
@@ -61,7 +61,7 @@ class SinkSettings(BaseModel):
         if not isinstance(value, str) or value.lower() in {"true", "false", "1", "0"}:
             return value
         try:
-            return parse_networks(_words(value))
+            return parse_networks(_split(value))
         except ValueError:
             raise ValueError("expected true, false or networks such as 10.0.0.0/8, separated by spaces") from None
 
@@ -73,18 +73,22 @@ class SinkSettings(BaseModel):
     @field_validator("notify_segments", mode="before")
     @classmethod
     def _split_segments(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(segment.strip() for segment in value.split(",") if segment.strip())
+            if isinstance(value, str)
+            else value
+        )
 
 
-def _words(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [word for word in re.split(r"[\s,]+", text) if word]
 
 
 def _is_url(text: str) -> bool:
     try:
-        parts = urlsplit(text)
-        port = parts.port
+        split = urlsplit(text)
+        port = split.port
     except ValueError:
         return False
-    bad = re.search(r"[^\x21-\x7e]|#", text)
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0 and not bad
+    invalid = re.search(r"[^\x21-\x7e]|#", text)
+    return split.scheme in {"http", "https"} and bool(split.hostname) and port != 0 and not invalid

@@ -1,6 +1,6 @@
-"""Signatures of webhooks as Standard Webhooks has them (standardwebhooks.com, specification 1.0, symmetric).
+"""Signs webhook requests as Standard Webhooks 1.0 defines it (standardwebhooks.com, symmetric signatures).
 
-Owns the form of secrets, and the headers. Pure. Called by `agents.sinks.webhook` and by the settings.
+Owns the format of secrets and the headers. Pure. Called by `agents.sinks.webhook` and by the settings.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 -- how every secret of the specification begins
+SECRET_PREFIX = "whsec_"  # noqa: S105 -- the prefix of every secret
 _SECRET_BYTES = range(24, 65)
 
 
 def parse_secret(text: str) -> bytes:
-    """The key of `whsec_BASE64`, 24 to 64 bytes. Raises `ValueError`, without the secret in it."""
+    """The key in `whsec_BASE64`, 24 to 64 bytes. Raises `ValueError`, without the secret in it."""
     try:
         key = b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except ValueError:
@@ -34,7 +34,7 @@ def signature(key: bytes, identity: str, timestamp_s: int, body: bytes) -> str:
 
 
 def signed_headers(keys: Sequence[bytes], identity: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """The three headers; a signature for each key, so that keys can be replaced while both are known."""
+    """The three headers, with a signature for each key, so that a receiver can replace its key."""
     return {
         "webhook-id": identity,
         "webhook-timestamp": str(timestamp_s),

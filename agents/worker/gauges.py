@@ -1,7 +1,7 @@
 """The gauges of a worker: how far behind it is, what its accounts are like, how large its state is.
 
-Owns what is measured only when somebody asks; counters are kept where things happen. Called by `agents.worker.wiring`
-at every scrape.
+Owns what is measured only at a scrape; counters are increased where things happen. Called by
+`agents.worker.health`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.plan.plan import Plan
 
 def measure(processor: Processor, telemetry: Telemetry) -> None:
     """Bring the gauges up to date."""
-    tasks = list(processor.tasks.values())
+    tasks = processor.with_engine()
     engines = [task.engine for task in tasks]
     shadows = [task.pair.shadow.engine for task in tasks if task.pair.shadow is not None]
     telemetry.lag.clear()
@@ -43,15 +43,15 @@ def measure(processor: Processor, telemetry: Telemetry) -> None:
 
 
 def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:
-    held = [accounts_by_band(engine) for engine in engines]
-    for at, score in enumerate(plan.policy.scores):
-        bands = sum((found[at] for found in held), np.zeros(len(score.bands), dtype=np.int64))
+    by_engine = [accounts_by_band(engine) for engine in engines]
+    for index, score in enumerate(plan.policy.scores):
+        bands = sum((bands[index] for bands in by_engine), np.zeros(len(score.bands), dtype=np.int64))
         for band, count in zip(score.bands, bands.tolist(), strict=True):
             gauge.labels(score.name, band.name).set(count)
 
 
 def _measure_sources(tasks: Sequence[PartitionTask], engines: Sequence[Engine], telemetry: Telemetry) -> None:
-    """What has stalled, tables of peers, and how new events are and how long their ids are known."""
+    """Idle sources, the age of peer tables, the newest event, and since when ids are known."""
     telemetry.stalled.clear()
     telemetry.peers.clear()
     for task in tasks:

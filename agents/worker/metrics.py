@@ -1,6 +1,7 @@
 """Metrics: every number a worker shows to Prometheus, under the contract's names.
 
-Owns the registry. No label ever holds an account id. Written to by the worker's parts, served by `agents.worker.web`.
+Owns the registry. No label ever has an account id as its value. Written by the worker's parts, served by
+`agents.worker.web`.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Telemetry:
         self.last_progress = gauge(
             "last_progress_timestamp_seconds", "Time at which the worker last applied or committed something."
         )
-        # A counter that begins with its first count never shows an increase: what alerts watch begins at 0.
+        # A counter that appears with its first count never shows an increase: those that alerts watch begin at 0.
         for topic in (*SOURCES, REPARTITION, PEERS):
             self.removed.labels(topic)
         for topic in SOURCES:
@@ -99,5 +100,5 @@ class Telemetry:
         self._build = build
 
     def describe(self, policy: str) -> None:
-        """Say what runs."""
+        """Set the version and the policy that run."""
         self._build.labels(package_version(), policy).set(1)

@@ -1,11 +1,12 @@
-"""The outbox: everything a worker writes to Kafka, in order, until the broker has it.
+"""The outbox: the records that a worker writes to Kafka, in order, until the broker has acknowledged them.
 
-Owns one line of records a topic partition. A line sends what has gathered as one flight and waits for its
-acknowledgement before the next, so that order holds and batches grow by themselves under load. A flight that fails is
-sent again with a pause until it is taken: nothing is dropped, `failing` says so, and commits wait (`drained`). Used
-by `agents.worker.processor` (outputs, dead letters, forwards) and `agents.worker.checkpoint` (changelog).
+Owns one queue of records for each task and topic partition that the task writes to. A queue sends what has gathered as
+one flight and waits for its acknowledgement before the next, so that order holds and batches grow under load. A flight
+that fails is sent again after a pause until the broker takes it: nothing is dropped, `failing` is true, and commits
+wait (`drained`). Only closing a task drops its queues, whichever partitions they write to. Used by
+`agents.worker.processor` (outputs, dead letters, forwards) and `agents.worker.checkpoint` (changelog).
 
-Few records go by plain sends, many as prepared batches: one awaited send costs about 15 microseconds.
+Up to `FEW` records go by plain sends, more as prepared batches: one awaited send costs about 15 microseconds.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ _LOG_APPEND_TIME = 1
 Record: TypeAlias = Message[bytes | None]
 
 
-class Line:
-    """What waits for one topic partition."""
+class Queue:
+    """The records that one task writes to one topic partition and that are not acknowledged yet."""
 
     def __init__(self, topic: str, partition: int) -> None:
-        """Nothing waits."""
+        """Begin empty."""
         self.topic = topic
         self.partition = partition
         self.waiting: list[Record] = []
@@ -56,7 +57,7 @@ class Line:
         return self.put - self.acknowledged
 
     def acknowledge(self, count: int, end: int | None) -> None:
-        """Count a flight as taken by the broker, up to before offset `end`; wake those who waited for it."""
+        """Count a flight as acknowledged, up to before offset `end`; wake those who wait for it."""
         self.acknowledged += count
         if end is not None:
             self.ends.append((self.acknowledged, end))
@@ -67,7 +68,7 @@ class Line:
 
 
 class Outbox:
-    """All lines of a worker."""
+    """All queues of a worker."""
 
     def __init__(
         self,
@@ -78,17 +79,19 @@ class Outbox:
         may_write: Callable[[], bool],
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        """`producer` gives the started producer; `on_append_ms` is told the broker's time where a topic shows it.
+        """`producer` returns the started producer.
 
-        Nothing is sent while `may_write` says no; `on_fatal` is told of errors that no second try can mend.
+        `on_append_ms` is called with the broker's time of a record where the topic has it. Nothing is sent while
+        `may_write` returns False. `on_fatal` is called with errors that no other try can mend.
         """
         self._may_write = may_write
         self._on_fatal = on_fatal
         self._producer = producer
         self._telemetry = telemetry
         self._on_append_ms = on_append_ms
-        self._lines: dict[tuple[str, int], Line] = {}
-        self._failing: set[Line] = set()
+        self._queues: dict[tuple[int, str, int], Queue] = {}
+        """By owner, topic and partition."""
+        self._failing: set[Queue] = set()
         self._unacknowledged = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -99,7 +102,7 @@ class Outbox:
         return bool(self._failing)
 
     def __len__(self) -> int:
-        """Records not acknowledged yet, of all lines."""
+        """Records not acknowledged yet, of all queues."""
         return self._unacknowledged
 
     async def room(self) -> None:
@@ -113,129 +116,133 @@ class Outbox:
         else:
             self._room.set()
 
-    def put(self, topic: str, partition: int, records: Iterable[Record]) -> None:
-        """Add records to a line; they are on their way when this returns."""
-        line = self._lines.get((topic, partition))
-        if line is None:
-            line = self._lines[topic, partition] = Line(topic, partition)
-        before = len(line.waiting)
-        line.waiting.extend(records)
-        line.put += len(line.waiting) - before
-        self._count(len(line.waiting) - before)
-        if line.waiting and line.task is None:
-            line.task = asyncio.get_running_loop().create_task(self._run(line))
+    def put(self, topic: str, partition: int, records: Iterable[Record], *, owner: int | None = None) -> None:
+        """Add records to a queue; sending them has begun when this returns.
+
+        `owner` is the number of the task that writes. Without it, the task writes to the partition of its own number.
+        """
+        key = (partition if owner is None else owner, topic, partition)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Queue(topic, partition)
+        before = len(queue.waiting)
+        queue.waiting.extend(records)
+        queue.put += len(queue.waiting) - before
+        self._count(len(queue.waiting) - before)
+        if queue.waiting and queue.task is None:
+            queue.task = asyncio.get_running_loop().create_task(self._run(queue))
 
     def count(self, topic: str, partition: int) -> int:
-        """How many records were put in a line so far."""
-        line = self._lines.get((topic, partition))
-        return 0 if line is None else line.put
+        """How many records the task of this number has put for its own partition so far."""
+        queue = self._queues.get((partition, topic, partition))
+        return 0 if queue is None else queue.put
 
     def end(self, topic: str, partition: int, count: int) -> int | None:
-        """Offset after the first `count` records of a line, all of them acknowledged; None where none is yet.
+        """Offset after the first `count` of these records, all of them acknowledged; None where none is yet.
 
         `count` never goes back from call to call.
         """
-        line = self._lines.get((topic, partition))
-        if line is None:
+        queue = self._queues.get((partition, topic, partition))
+        if queue is None:
             return None
-        while line.ends and line.ends[0][0] < count:
-            line.ends.popleft()
-        if not line.ends:
+        while queue.ends and queue.ends[0][0] < count:
+            queue.ends.popleft()
+        if not queue.ends:
             return None
         # The flight in which that record was: later ones may have been written twice, after an answer was lost.
-        acknowledged, end = line.ends[0]
+        acknowledged, end = queue.ends[0]
         return end - (acknowledged - count)
 
     async def drained(self, topics: Callable[[str], bool]) -> None:
-        """Wait until every record of these topics that was put before this call is acknowledged."""
+        """Wait until every record of these topics that was put before this call is acknowledged or dropped."""
         barriers = []
-        for (topic, _), line in self._lines.items():
-            if topics(topic) and len(line):
+        for queue in self._queues.values():
+            if topics(queue.topic) and len(queue):
                 barrier = asyncio.get_running_loop().create_future()
-                line.barriers.append((line.put, barrier))
+                queue.barriers.append((queue.put, barrier))
                 barriers.append(barrier)
         if barriers:
             await asyncio.gather(*barriers)
 
-    def drop(self, partition: int) -> None:
-        """Forget what waits for a partition number that belongs to another worker now: that worker does it again."""
-        for place in [place for place in self._lines if place[1] == partition]:
-            self._drop(self._lines.pop(place))
+    def drop(self, owner: int) -> None:
+        """Drop the queues of a task that is closed: the worker that has its partition next writes them again."""
+        for key in [key for key in self._queues if key[0] == owner]:
+            self._drop(self._queues.pop(key))
 
-    def _drop(self, line: Line) -> None:
-        if line.task is not None:
-            line.task.cancel()
-        self._failing.discard(line)
-        self._count(-len(line))
-        for _, barrier in line.barriers:
+    def _drop(self, queue: Queue) -> None:
+        if queue.task is not None:
+            queue.task.cancel()
+        self._failing.discard(queue)
+        self._count(-len(queue))
+        for _, barrier in queue.barriers:
             if not barrier.done():
                 barrier.set_result(None)
 
-    async def _run(self, line: Line) -> None:
+    async def _run(self, queue: Queue) -> None:
         pause = FIRST_PAUSE_S
         try:
-            while line.waiting:
-                flight, line.waiting = line.waiting[:FLIGHT_RECORDS], line.waiting[FLIGHT_RECORDS:]
+            while queue.waiting:
+                flight, queue.waiting = queue.waiting[:FLIGHT_RECORDS], queue.waiting[FLIGHT_RECORDS:]
                 while True:
-                    while not self._may_write():  # noqa: ASYNC110 -- time alone decides it: there is no event to wait for
+                    while not self._may_write():  # noqa: ASYNC110 -- only time decides it: there is no event to wait for
                         await asyncio.sleep(FIRST_PAUSE_S)
                     try:
-                        end = await self._fly(line, flight)
+                        end = await self._fly(queue, flight)
                     except (KafkaError, OSError) as error:
-                        self._fail(line, error)
+                        self._fail(queue, error)
                         await asyncio.sleep(pause)
                         pause = min(pause * 2, LONGEST_PAUSE_S)
                     except Exception as error:  # noqa: BLE001 -- a flight must not be lost with its task
                         self._on_fatal(error)
                         return
                     else:
-                        self._failing.discard(line)
+                        self._failing.discard(queue)
                         pause = FIRST_PAUSE_S
-                        line.acknowledge(len(flight), end)
+                        queue.acknowledge(len(flight), end)
                         self._count(-len(flight))
                         break
         finally:
-            line.task = None
+            queue.task = None
 
-    def _fail(self, line: Line, error: BaseException) -> None:
+    def _fail(self, queue: Queue, error: BaseException) -> None:
         self._telemetry.send_errors.inc()
         if isinstance(error, MessageSizeTooLargeError):
-            line.one_by_one = True
-        if line not in self._failing:
-            log.error("send_failed", topic=line.topic, partition=line.partition, error=str(error), will="retry")
-        self._failing.add(line)
+            queue.one_by_one = True
+        if queue not in self._failing:
+            log.error("send_failed", topic=queue.topic, partition=queue.partition, error=str(error), will="retry")
+        self._failing.add(queue)
 
-    async def _fly(self, line: Line, flight: list[Record]) -> int | None:
-        """Send a flight; the offset after its last record, where the broker says it."""
+    async def _fly(self, queue: Queue, flight: list[Record]) -> int | None:
+        """Send a flight; return the offset after its last record, where the broker gives it."""
         producer = self._producer()
-        plain = len(flight) <= FEW or line.one_by_one
+        plain = len(flight) <= FEW or queue.one_by_one
         futures: list[asyncio.Future[Any]] = []
         last = 1
-        """Records in what the last of these is of."""
+        """How many records the last of these futures stands for."""
         if plain:
             for record in flight:
-                futures.append(await self._send(producer, line, record))
-                if line.one_by_one:
-                    await futures[-1]  # the topic takes small batches only: one record at a time
+                futures.append(await self._send(producer, queue, record))
+                if queue.one_by_one:
+                    await futures[-1]  # the topic takes only small batches: one record at a time
         else:
-            at = 0
-            while at < len(flight):
+            index = 0
+            while index < len(flight):
                 batch = producer.create_batch()
-                first = at
-                while at < len(flight):
-                    record = flight[at]
+                first = index
+                while index < len(flight):
+                    record = flight[index]
                     head = list(record.headers)
                     at_ms = record.timestamp_ms
                     if batch.append(key=record.key, value=record.value, timestamp=at_ms, headers=head) is None:
                         break
-                    at += 1
-                if at == first:  # larger than a batch: it travels alone
-                    record = flight[at]
-                    futures.append(await self._send(producer, line, record))
-                    at, last = at + 1, 1
+                    index += 1
+                if index == first:  # larger than a batch: it is sent alone
+                    record = flight[index]
+                    futures.append(await self._send(producer, queue, record))
+                    index, last = index + 1, 1
                     continue
-                futures.append(await producer.send_batch(batch, line.topic, partition=line.partition))
-                last = at - first
+                futures.append(await producer.send_batch(batch, queue.topic, partition=queue.partition))
+                last = index - first
         results = await asyncio.gather(*futures)
         if results and results[-1] is not None and results[-1].timestamp_type == _LOG_APPEND_TIME:
             self._on_append_ms(results[-1].timestamp)
@@ -243,13 +250,13 @@ class Outbox:
         return results[-1].offset + last if results and results[-1] is not None else None
 
     @staticmethod
-    async def _send(producer: AIOKafkaProducer, line: Line, record: Record) -> asyncio.Future[Any]:
+    async def _send(producer: AIOKafkaProducer, queue: Queue, record: Record) -> asyncio.Future[Any]:
         """Send one record by itself."""
         sent: asyncio.Future[Any] = await producer.send(
-            line.topic,
+            queue.topic,
             value=record.value,
             key=record.key,
-            partition=line.partition,
+            partition=queue.partition,
             timestamp_ms=record.timestamp_ms,
             headers=list(record.headers),
         )

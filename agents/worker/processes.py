@@ -1,6 +1,7 @@
 """Several worker processes under one command: Python uses one core a process.
 
-Owns the children: starts them, passes signals on, and ends them all when one ends. Must not know what a worker does.
+Owns the child processes: starts them, passes signals on, and ends them all when one ends. Must not know what a worker
+does.
 Called by `vitals worker --processes`.
 """
 
@@ -20,10 +21,10 @@ log = structlog.get_logger()
 
 
 def run_pool(settings: Settings, processes: int, options: Sequence[str]) -> int:
-    """Run so many workers until a signal or one's end ends them all; returns the first bad exit status, or 0.
+    """Run `processes` workers until a signal, or the end of one of them, ends all; return the first bad status, or 0.
 
-    Each child gets `options`, a membership and a web port of its own: `instance` with its number behind it, and
-    `web_port` and those that follow.
+    Each child gets `options`, and an instance and a web port of its own: `instance` followed by its number, and
+    `web_port` plus its number.
     """
     return asyncio.run(_run(settings, processes, options))
 
@@ -33,19 +34,19 @@ async def _run(settings: Settings, processes: int, options: Sequence[str]) -> in
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "agents", "worker", *options),
             env=child_environment(**_own(settings, number)),
-            start_new_session=True,  # Ctrl-C in the terminal is ours to pass on
+            start_new_session=True,  # Ctrl-C in the terminal reaches the children only through us
             preexec_fn=dying_with_parent(),
         )
         for number in range(processes)
     ]
 
-    asked: set[int] = set()
+    signalled: set[int] = set()
 
     def stop() -> None:
-        # Once each: a second signal would end a worker on the spot that is still putting things in order.
+        # Once each: a second signal would end a worker at once, in the middle of its last commit.
         for child in children:
-            if child.returncode is None and child.pid not in asked:
-                asked.add(child.pid)
+            if child.returncode is None and child.pid not in signalled:
+                signalled.add(child.pid)
                 child.terminate()
 
     loop = asyncio.get_running_loop()

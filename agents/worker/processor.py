@@ -1,8 +1,9 @@
-"""The processor: fetched records in, engine steps, effects out.
+"""The processor: takes fetched records, steps the engines and puts what they publish in the outbox.
 
-Owns the lanes (one engine and one waiting line a partition number), the choice between the head and catching up, and
-what is done with the engine's effects. Knows Faust only as the giver of `Records`. Called by the agent and timers in
-`agents.worker.wiring`, and by `agents.worker.checkpoint`.
+Owns the partition tasks of a worker, the choice between the head and catching up, and what is done with the engines'
+effects. Only a RUNNING task steps and publishes: the state is looked at again after every await. Knows Faust only as
+the giver of `Records`. Called by `agents.worker.loop` (records and ticks), `agents.worker.restorer` and
+`agents.worker.handover` (states), and `agents.worker.checkpoint`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from agents.worker.outbox import Outbox
 from agents.worker.records import TOPICS, dead_letter, forwarded, read
 from agents.worker.shadow_log import log_failure, log_opened
 from agents.worker.task import PartitionTask
+from agents.worker.task_state import TaskState
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, POSITION_HEADER, REPARTITION, SCORES, SHADOW
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES, Batch
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
-from stream.recovery.alert_reconciler import position_of
 from stream.recovery.namespaces import open_namespaces
+from stream.recovery.published_alerts import position_of
 
 log = structlog.get_logger()
 
@@ -52,7 +54,7 @@ class Source(Protocol):
 
 
 class Processor:
-    """All lanes of one worker."""
+    """All partition tasks of one worker."""
 
     def __init__(
         self,
@@ -64,13 +66,17 @@ class Processor:
         *,
         candidate: Plan | None = None,
     ) -> None:
-        """No lanes yet: they open when recovery gives their state. `candidate` is the policy that runs as a shadow."""
+        """Begin without tasks: they are created when partitions are assigned.
+
+        `candidate` is the policy that runs as a shadow.
+        """
         self.plan = plan
         self._candidate = candidate
         self.tasks: dict[int, PartitionTask] = {}
+        """Every task that is not CLOSED, by partition number."""
         self.highwater: Callable[[TP], int | None] = lambda _tp: None
         self.source: Source
-        """Where records come from; set once by `agents.worker.wiring`."""
+        """Where records come from; set once by `agents.worker.wiring`, as `highwater` and `on_caught_up`."""
         self.on_caught_up: Callable[[], None] = lambda: None
         self._settings = settings
         self._outbox = outbox
@@ -78,10 +84,17 @@ class Processor:
         self._clock = clock
         self._first = True
 
-    # -- lanes --------------------------------------------------------------------------------------------------------
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def create(self, partition: int) -> PartitionTask:
+        """Return the task of a partition; a new one is CREATED."""
+        return self.tasks.setdefault(partition, PartitionTask(partition))
 
     def open(self, partition: int, records: dict[bytes, bytes]) -> None:
-        """Start a lane from what its changelog holds. Raises `stream.columns.row_schema.LayoutError`."""
+        """Restore a task from the newest records of its changelog: CREATED to RESTORING.
+
+        Raises `stream.columns.row_schema.LayoutError`.
+        """
         partitions = self._settings.partitions
         opened = open_namespaces(
             records,
@@ -96,15 +109,25 @@ class Processor:
         )
         log_opened(opened, partition)
         opened.pair.on_failure = lambda error: log_failure(error, partition)
-        self.tasks[partition] = PartitionTask(partition, opened.pair, opened.namespaces)
+        self.create(partition).restore(opened)
 
     def close(self, partition: int) -> None:
-        """Drop a lane that belongs to another worker now, and what it has not written yet."""
-        if self.tasks.pop(partition, None) is not None:
-            self._outbox.drop(partition)
+        """Close the task of a partition, if there is one, and drop what it has put in the outbox, in any case."""
+        task = self.tasks.pop(partition, None)
+        if task is not None:
+            task.close()
+        self._outbox.drop(partition)
+
+    def in_state(self, *states: TaskState) -> list[PartitionTask]:
+        """The tasks that are in one of these states now."""
+        return [task for task in self.tasks.values() if task.state in states]
+
+    def with_engine(self) -> list[PartitionTask]:
+        """The tasks that have their engine: RESTORING, RUNNING or SUSPENDED."""
+        return [task for task in self.tasks.values() if task.state.has_engine]
 
     def full(self) -> set[TP]:
-        """Source partitions of which enough waits."""
+        """Source partitions of which enough records wait: no more are fetched."""
         return {
             TP(TOPICS[source_index], partition)
             for partition, task in self.tasks.items()
@@ -115,17 +138,17 @@ class Processor:
     # -- records in ---------------------------------------------------------------------------------------------------
 
     async def take(self, fetched: Records) -> None:
-        """Put fetched records in their lane, if they connect to those before; `work` applies them."""
+        """Give fetched records to their task, if they connect to those before; `work` applies them."""
         tp, source_index = fetched.tp, TOPICS.index(fetched.tp.topic)
         task = self.tasks.get(tp.partition)
-        if task is None:
+        if task is None or not task.state.has_engine:
             return
         if self._first:
             self._first = False
             log.info("first_batch", at_ms=time.time_ns() // 1_000_000, topic=tp.topic)
         if fetched.start > task.reached(source_index) and not await self._bridge(task, source_index, fetched):
             return
-        # A lane that has taken nothing yet lets pass what its state holds already: ids may have to be learned again.
+        # A task that has taken nothing yet takes what its state holds already: ids may have to be learned again.
         known = task.fetched.get(source_index, 0)
         records = fetched.records
         if records and records[0].offset < known:
@@ -134,15 +157,17 @@ class Processor:
             task.arrived.setdefault(source_index, []).extend(records)
         task.fetched[source_index] = max(known, fetched.end)
         task.taken_at[source_index] = time.monotonic()
-        task.given_up.discard(source_index)
+        task.not_waited_for.discard(source_index)
 
     async def _bridge(self, task: PartitionTask, source_index: int, fetched: Records) -> bool:
-        """Deal with a gap before fetched records; whether they may be taken.
+        """Deal with a gap before fetched records; return whether they may be taken.
 
-        Either a fetch was lost on its way while partitions moved: then it is done again, and these records with it.
-        Or the broker has removed the records (retention): they can only be counted.
+        Either a fetch was lost while partitions moved: then it is repeated, and these records with it. Or the broker
+        has removed the records (retention): they can only be counted.
         """
         tp, begin = fetched.tp, await self._first_left(task, source_index, fetched.tp)
+        if task.state is TaskState.CLOSED:
+            return False
         if fetched.start <= begin:
             return True
         log.info("fetch_again", topic=tp.topic, partition=tp.partition, first=begin, before=fetched.start)
@@ -150,9 +175,9 @@ class Processor:
         return False
 
     async def _first_left(self, task: PartitionTask, source_index: int, tp: TP) -> int:
-        """The first offset to take next; what the broker has removed is passed over and counted."""
+        """Return the first offset to take next; skip and count the records that the broker has removed."""
         begin, earliest = task.reached(source_index), await self.source.earliest(tp)
-        if earliest <= begin:
+        if earliest <= begin or task.state is TaskState.CLOSED:
             return begin
         if begin:
             log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
@@ -161,13 +186,13 @@ class Processor:
         return earliest
 
     async def work(self) -> None:
-        """Apply all that was taken, as far as the other sources of each lane allow."""
-        for task in list(self.tasks.values()):
+        """Apply all that was taken, as far as the other sources of each task allow."""
+        for task in self.in_state(TaskState.RUNNING):
             await self.run(task)
 
     @staticmethod
     def _absorb(task: PartitionTask) -> None:
-        """Decode what was taken and put it in line: what is not there yet would look to others as if it did not lag."""
+        """Decode what was taken and give it to the merge, which otherwise would take the source for one without lag."""
         arrived, task.arrived = task.arrived, {}
         for source_index, records in arrived.items():
             task.merge.add(read(TOPICS[source_index], records, task.fetched[source_index]))
@@ -182,9 +207,9 @@ class Processor:
         return task.merge.release(lambda source_index: self._lags(task, source_index))
 
     async def run(self, task: PartitionTask) -> None:
-        """Apply what may be applied now."""
-        while task.ready and (batches := self._release(task)):
-            self._agree(task)
+        """Apply what may be applied now, as long as the task is RUNNING."""
+        while task.state is TaskState.RUNNING and (batches := self._release(task)):
+            self._reconcile(task)
             self._enter(task)
             oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
             effects = task.pair.step(batches, task.mode, self._clock.now_ms())
@@ -201,8 +226,6 @@ class Processor:
             await self._outbox.room()
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
-            if self.tasks.get(task.partition) is not task:
-                return
 
     # -- how far behind -----------------------------------------------------------------------------------------------
 
@@ -210,12 +233,12 @@ class Processor:
         return self.highwater(TP(TOPICS[source_index], task.partition))
 
     def _ends(self, task: PartitionTask) -> list[int] | None:
-        """Where the lane's sources end; None until all of them were asked."""
+        """Return where the task's sources end; None until the ends of all of them are known."""
         ends = [self._end(task, source_index) for source_index in range(len(INPUT_SOURCES))]
         return None if None in ends else [end or 0 for end in ends]
 
     def _lags(self, task: PartitionTask, source_index: int) -> bool:
-        """Whether the merge should wait for more of this source: more is there, and the wait is not too long."""
+        """Whether the merge has to wait for this source: it has more records, and the wait is not too long."""
         end = self._end(task, source_index)
         more = end is None or max(task.reached(source_index), task.engine.position[INPUT_SOURCES[source_index]]) < end
         if not more or task.merge.waiting[source_index]:
@@ -223,11 +246,11 @@ class Processor:
             return more
         since = task.blocked_since.setdefault(source_index, time.monotonic())
         if time.monotonic() - since > self._settings.merge_wait_s:
-            task.given_up.add(source_index)
-        return source_index not in task.given_up
+            task.not_waited_for.add(source_index)
+        return source_index not in task.not_waited_for
 
     def lag(self, task: PartitionTask) -> dict[str, int]:
-        """Records on the broker that are not applied, by topic."""
+        """Return how many records on the broker are not applied, by topic."""
         return {
             TOPICS[source_index]: max(0, (self._end(task, source_index) or 0) - task.engine.position[name])
             for source_index, name in enumerate(INPUT_SOURCES)
@@ -252,75 +275,68 @@ class Processor:
         log.info("caught_up", partition=task.partition)
 
     async def tick(self) -> None:
-        """Once a second: let go of sources waited for too long, and let idle lanes age by the clock."""
-        for task in [task for task in self.tasks.values() if task.ready]:
+        """Once a second: stop waiting for sources that stay away, and let idle partitions age by the broker's clock."""
+        for task in self.in_state(TaskState.RUNNING):
             if task.merge or task.arrived:
                 await self.run(task)
             await self._ask_again(task)
-            idle = time.monotonic() - task.applied_at > IDLE_S and not task.merge and self._ends(task) is not None
-            idle = idle and task.mode is Mode.HEAD and not any(self.lag(task).values())
-            if self._settings.time == "live" and idle:
-                before = task.engine.as_of
-                effects = task.pair.tick(self._clock.now_ms())
-                # A border that was passed is to be saved, whatever it made the engine say, alerts alone or nothing.
-                task.changed |= task.engine.as_of != before or task.namespaces.waits
-                self._carry_out(task, effects, ())
-            self._agree(task, idle=idle)
+            if task.state is TaskState.RUNNING:
+                self._advance_time(task)
 
-    def _agree(self, task: PartitionTask, *, idle: bool = False) -> None:
-        """Once after it has opened and come as far as the worker before: tell readers what they were told otherwise.
+    def _advance_time(self, task: PartitionTask) -> None:
+        idle = time.monotonic() - task.applied_at > IDLE_S and not task.merge and self._ends(task) is not None
+        idle = idle and task.mode is Mode.HEAD and not any(self.lag(task).values())
+        if self._settings.time == "live" and idle:
+            before = task.engine.as_of
+            effects = task.pair.tick(self._clock.now_ms())
+            # A window boundary that was passed is to be saved, also when it made the engine publish alerts or nothing.
+            task.changed |= task.engine.as_of != before or task.namespaces.waits
+            self._carry_out(task, effects, ())
+        self._reconcile(task, idle=idle)
 
-        Where it never will (somebody else wrote alerts), it is enough that all there is was applied a while ago.
-        """
-        self._go_on(task, idle=idle)
-        if task.told is None or task.mode is Mode.CONFLATED or task.engine.as_of is None:
+    def _reconcile(self, task: PartitionTask, *, idle: bool = False) -> None:
+        """Reconcile with what the worker before published after its last commit, where the engine has come as far."""
+        if not task.reconciler:
             return
-        if not (idle or task.told.due(task.engine)):
-            return
-        told, task.told = task.told, None
-        self._carry_out(task, told.agree(task.engine), ())
-        task.published_up_to[ALERTS] = told.end
-        task.changed = True
-
-    def _go_on(self, task: PartitionTask, *, idle: bool) -> None:
-        """Wait no longer for accounts to come as far as readers heard of them, when all that was there is applied."""
-        engine, heard = task.engine, task.engine.publisher.heard
-        if not heard:
-            return
-        task.ends = task.ends or self._ends(task)
-        reached = [engine.position[name] for name in INPUT_SOURCES]
-        all_there = task.ends is not None and all(map(int.__ge__, reached, task.ends))
-        # The worker before may have passed a border by the clock, with which this one has not caught up yet.
-        if idle or (all_there and (engine.as_of or 0) >= min(heard.until_ms, self._clock.now_ms())):
-            heard.give_up(engine.accounts, engine.plan)
+        ends, now_ms = self._ends(task), self._clock.now_ms()
+        effects = task.reconciler.reconcile(task.engine, task.mode, ends_of_sources=ends, now_ms=now_ms, idle=idle)
+        if effects is not None:
+            self._carry_out(task, effects, ())
             task.changed = True
 
     async def _ask_again(self, task: PartitionTask) -> None:
-        """Fetch again what does not come though it is there: Faust drops a message it holds while partitions move."""
+        """Fetch again what does not come: Faust drops messages that it holds while partitions move."""
         full = self.full()
         for source_index, topic in enumerate(TOPICS):
+            if task.state is not TaskState.RUNNING:
+                return
             tp, begin, now = TP(topic, task.partition), task.reached(source_index), time.monotonic()
             waited = now - task.taken_at.setdefault(source_index, now)
-            if waited > STALLED_S and tp not in full and begin < (self._end(task, source_index) or 0):
-                begin = await self._first_left(task, source_index, tp)
-                log.info("fetch_again", topic=topic, partition=task.partition, first=begin, waited_s=round(waited))
-                task.taken_at[source_index] = now
-                await self.source.rewind(tp, begin)
-                self._absorb(task)  # where nothing is left, nothing lags
+            if waited <= STALLED_S or tp in full or begin >= (self._end(task, source_index) or 0):
+                continue
+            begin = await self._first_left(task, source_index, tp)
+            if task.state is not TaskState.RUNNING:
+                return
+            log.info("fetch_again", topic=topic, partition=task.partition, first=begin, waited_s=round(waited))
+            task.taken_at[source_index] = now
+            await self.source.rewind(tp, begin)
+            if task.state is TaskState.RUNNING:
+                self._absorb(task)  # where no record is left, nothing lags
 
     def flush(self, task: PartitionTask) -> None:
-        """Publish what conflation holds back; called before a lane's state is saved."""
+        """Publish what conflation holds back; called before the state of a RUNNING task is saved."""
         self._carry_out(task, task.pair.flush(task.mode), ())
         self._outbox.put(SHADOW, task.partition, task.namespaces.tombstones())
 
     # -- effects out --------------------------------------------------------------------------------------------------
 
     def _carry_out(self, task: PartitionTask, effects: Effects, batches: Sequence[Batch]) -> None:
+        """Put what an engine publishes in the outbox. Raises `TaskStateError` unless the task is RUNNING."""
+        task.require(TaskState.RUNNING)
         telemetry, partition = self._telemetry, task.partition
         self._outbox.put(SCORES, partition, effects.scores)
         self._outbox.put(CHANGES, partition, effects.changes)
-        if task.told is not None:
-            task.told.hold(effects)
+        task.reconciler.hold_back(effects)
         if effects.alerts:
             head = ((POSITION_HEADER, position_of(task.engine)),)
             self._outbox.put(ALERTS, partition, [alert._replace(headers=head) for alert in effects.alerts])
@@ -331,7 +347,7 @@ class Processor:
             telemetry.dead_letters.labels(batch.source, letter.reason).inc()
         for forward in effects.forwards:
             target = partition_of(forward.account.encode(), self._settings.partitions)
-            self._outbox.put(REPARTITION, target, [forwarded(batches[forward.batch], forward)])
+            self._outbox.put(REPARTITION, target, [forwarded(batches[forward.batch], forward)], owner=partition)
         for (source, outcome), count in effects.outcomes.items():
             if count:
                 telemetry.events.labels(source, outcome).inc(count)

@@ -1,7 +1,7 @@
-"""Kafka records to engine batches, and back: what is decoded, dead-lettered or forwarded.
+"""Kafka records to engine batches, and engine effects back to records: decoding, dead letters, forwards.
 
-Owns the way from fetched records to `stream.ingest.batch.Batch` and the form of dead letters and forwards. Called by
-`agents.worker.processor`.
+Owns the conversion of fetched records to `stream.ingest.batch.Batch`, and the form of dead letters and of records that
+are forwarded to the right partition. Called by `agents.worker.processor`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stream.publishing.effects import DeadLetter, Forward, Message
 log = structlog.get_logger()
 
 TOPICS = (*SOURCES, REPARTITION, PEERS)
-"""Topic of each line, in the order of `INPUT_SOURCES`."""
+"""Topic of each input source, in the order of `INPUT_SOURCES`."""
 
 
 def read(topic: str, records: list[Any], end: int) -> Fetch:
@@ -41,9 +41,9 @@ def read(topic: str, records: list[Any], end: int) -> Fetch:
     batches = []
     origins = [_origin(record) for record in records]
     for source in dict.fromkeys(origins):
-        selected = np.array([at for at, origin in enumerate(origins) if origin == source], dtype=np.int64)
-        part = [records[at] for at in selected.tolist()]
-        batches.append(_batch(source, part, offsets[selected], stamps[selected], end, repartitioned=True))
+        indices = np.array([index for index, origin in enumerate(origins) if origin == source], dtype=np.int64)
+        selected = [records[index] for index in indices.tolist()]
+        batches.append(_batch(source, selected, offsets[indices], stamps[indices], end, repartitioned=True))
     return Fetch(source_index, batches, offsets, stamps, end)
 
 
@@ -52,30 +52,30 @@ def _batch(
 ) -> Batch:
     values = [record.value for record in records]
     decoded = decode(source, values)
-    events, kept, rejects = decoded.events, decoded.indexes, decoded.rejects
+    events, indices, rejects = decoded.events, decoded.indexes, decoded.rejects
     if rejects and source == "accounts":
-        events, kept, rejects = _with_tombstones(records, events, kept, rejects)
-    if kept is not None:
+        events, indices, rejects = _with_tombstones(records, events, indices, rejects)
+    if indices is not None:
         rejects = [Reject(int(offsets[index]), reason, message) for index, reason, message in rejects]
-        all_offsets, offsets, stamps = offsets, offsets[kept], stamps[kept]
+        all_offsets, offsets, stamps = offsets, offsets[indices], stamps[indices]
         return Batch(source, offsets, stamps, events, end, rejects, repartitioned, (records, all_offsets))
     return Batch(source, offsets, stamps, events, end, [], repartitioned, (records, offsets))
 
 
 def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
-    """Tables of peers; what is none is passed over, since nobody but `vitals peers` writes there."""
-    found: dict[int, PeersMessage] = {}
-    for at, record in enumerate(records):
+    """Decode peer tables; log and skip a record that is none, since nobody but `vitals peers` writes there."""
+    tables: dict[int, PeersMessage] = {}
+    for index, record in enumerate(records):
         try:
-            found[at] = read_message(record.value or b"")
+            tables[index] = read_message(record.value or b"")
         except msgspec.DecodeError:
-            log.exception("table_of_peers_refused", offset=record.offset)
-    kept = np.fromiter(found, dtype=np.int64, count=len(found))
-    return Batch(PEERS_INDEX, offsets[kept], stamps[kept], cast("list[Event]", list(found.values())), end)
+            log.exception("peer_table_refused", offset=record.offset)
+    indices = np.fromiter(tables, dtype=np.int64, count=len(tables))
+    return Batch(PEERS_INDEX, offsets[indices], stamps[indices], cast("list[Event]", list(tables.values())), end)
 
 
 def _origin(record: Any) -> str:
-    """The source a forwarded record came from; without a header it is read as usage, and refused if it is none."""
+    """Return the source that a forwarded record came from; without a header it is decoded as product usage."""
     for name, value in record.headers:
         if name == ORIGIN_HEADER and value is not None:
             source = cast("bytes", value).decode(errors="replace")
@@ -87,11 +87,11 @@ def _origin(record: Any) -> str:
 def _with_tombstones(
     records: list[Any],
     events: list[Event],
-    kept: Any,
+    indices: Any,
     rejects: list[Reject],
 ) -> tuple[list[Event], Any, list[Reject]]:
-    """A profile record without a value says that the profile is gone: it becomes an empty profile of that moment."""
-    found = dict(zip(kept.tolist(), events, strict=True))
+    """Replace rejects that are tombstones of profiles by empty profiles of the record's time."""
+    by_index = dict(zip(indices.tolist(), events, strict=True))
     others = []
     for reject in rejects:
         record = records[reject.position]
@@ -100,11 +100,11 @@ def _with_tombstones(
         except UnicodeDecodeError:
             account = ""
         if account and is_profile_tombstone("accounts", record.value):
-            found[reject.position] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
+            by_index[reject.position] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
         else:
             others.append(reject)
-    order = sorted(found)
-    return [found[at] for at in order], np.array(order, dtype=np.int64), others
+    order = sorted(by_index)
+    return [by_index[index] for index in order], np.array(order, dtype=np.int64), others
 
 
 def _raw(batch: Batch, offset: int) -> Any:
@@ -113,17 +113,17 @@ def _raw(batch: Batch, offset: int) -> Any:
 
 
 def dead_letter(batch: Batch, partition: int, letter: DeadLetter) -> Record:
-    """The record byte for byte, with headers that say why it is here."""
+    """Return the record byte for byte, with headers that give the reason and the origin."""
     record = _raw(batch, letter.offset)
     topic = REPARTITION if batch.repartitioned else batch.source
-    place = {"topic": topic, "partition": partition, "offset": letter.offset}
-    why = {"reason": letter.reason, "message": letter.message, **place}
-    headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in why.items())]
+    origin = {"topic": topic, "partition": partition, "offset": letter.offset}
+    error = {"reason": letter.reason, "message": letter.message, **origin}
+    headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in error.items())]
     return Message(record.key, record.value, headers)
 
 
 def forwarded(batch: Batch, forward: Forward) -> Record:
-    """The record with the right key and the topic it came from."""
+    """Return the record with the account as its key and its topic in a header."""
     record = _raw(batch, forward.offset)
     headers = [*(head for head in record.headers if head[0] != ORIGIN_HEADER), (ORIGIN_HEADER, batch.source.encode())]
     return Message(forward.account.encode(), record.value, headers, record.timestamp)

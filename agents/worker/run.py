@@ -1,6 +1,6 @@
-"""Running a worker process from start to end: checks first, then Faust's own loop, then the exit status.
+"""Running a worker process: checks first, then Faust's own loop, then the exit status.
 
-Owns what happens before and after; what runs in between is wired by `agents.worker.wiring`. Called by `vitals worker`.
+Owns what happens before and after; `agents.worker.wiring` makes what runs in between. Called by `vitals worker`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAUSE_S = 1.0
 
 
 def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) -> int:
-    """Run until a signal ends it; returns the exit status. `candidate` is the policy that runs as a shadow.
+    """Run until a signal ends the worker; return the exit status. `candidate` is the policy that runs as a shadow.
 
     Raises `BrokerError` when the topics can not be used, `SettingsError` when the port can not.
     """
@@ -58,7 +58,7 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
 
 
 def _prepare_topics(settings: Settings) -> None:
-    """Wait for the broker a while, create what lacks if allowed, and refuse what does not fit."""
+    """Wait for the broker, create missing topics if allowed, and refuse topics that can not be used."""
     deadline = time.monotonic() + BROKER_PATIENCE_S
     while True:
         try:

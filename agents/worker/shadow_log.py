@@ -1,6 +1,6 @@
-"""What a worker's log says of a shadow: that it begins, was promoted, or failed.
+"""Log what becomes of a shadow: it starts, was promoted, or failed.
 
-Owns these lines. Called by `agents.worker.processor` and `agents.worker.run`.
+Owns these log records. Called by `agents.worker.processor` and `agents.worker.run`.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ log = structlog.get_logger()
 
 
 def log_candidate(plan: Plan, candidate: Plan) -> None:
-    """Say what of a candidate will not run beside the live policy."""
+    """Log what of a candidate can not run beside the live policy."""
     if candidate.label == plan.label:
         log.warning("shadow_is_live", policy=plan.label, then="no shadow runs; the setting can go")
-    tables = {identity(plan.measures[at].measure) for at in plan.peers}
-    for measure in (candidate.measures[at].measure for at in candidate.peers):
+    tables = {identity(plan.measures[index].measure) for index in plan.peers}
+    for measure in (candidate.measures[index].measure for index in candidate.peers):
         if identity(measure) not in tables:
             log.warning("shadow_lacks_peers", measure=measure.name, then="missing until the policy is live")
 
 
 def log_opened(opened: Opened, partition: int) -> None:
-    """Say what became of a partition's state."""
+    """Log what restoring a partition did."""
     if opened.promoted:
         log.info("shadow_promoted", partition=partition, policy=opened.pair.live.plan.label)
-    for measure, lacks in opened.lacks.items():
-        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks)
+    for measure, missing in opened.missing.items():
+        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=missing)
     shadow = opened.pair.shadow
     if shadow is None:
         return
     label = shadow.engine.plan.label
     log.info("shadow", partition=partition, policy=label, state="new" if opened.begun else "kept")
-    for measure, lacks in opened.shadow_lacks.items():
-        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=lacks, shadow=label)
+    for measure, missing in opened.shadow_missing.items():
+        log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=missing, shadow=label)
 
 
 def log_failure(error: Exception, partition: int) -> None:
-    """Say that a shadow has ended and the live policy goes on."""
+    """Log that a shadow has ended and that the live policy goes on."""
     log.error(
         "shadow_failed",
         partition=partition,
         error=f"{type(error).__name__}: {error}",
         exc_info=error,
-        then="the live policy goes on; the shadow begins anew when the worker starts again",
+        then="the live policy goes on; the shadow starts from nothing when the worker restarts",
     )

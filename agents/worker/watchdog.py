@@ -1,8 +1,7 @@
-"""The watchdog: a thread that ends the process when the worker no longer gets anything done.
+"""The watchdog: a thread that ends the process when the worker no longer makes progress.
 
-Owns only the judgement of "stuck": the event loop has not turned, or records wait and none were applied, for longer
-than the limit. Known hangs of stream frameworks only log; a process that has ended is started again by whoever
-supervises it.
+Owns the decision that a worker is stuck: for longer than a limit, the event loop did not turn, or records waited and
+none was applied. Stream frameworks have hangs that they only log; a process that ends is restarted by its supervisor.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ EXIT_STUCK = 70
 
 
 class Watchdog:
-    """Told of life and of progress; acts when either is missing."""
+    """Ends the process when signs of life or of progress stay away."""
 
     def __init__(self, limit_s: float, end: Callable[[int], None] = os._exit) -> None:
         """`end` ends the process at once, with an exit status."""
@@ -30,15 +29,15 @@ class Watchdog:
         self._stopped = threading.Event()
 
     def alive(self) -> None:
-        """The event loop turns."""
+        """Note that the event loop turns."""
         self._alive = time.monotonic()
 
     def progress(self) -> None:
-        """Something was applied, or there is nothing to apply."""
+        """Note that something was applied, or that there is nothing to apply."""
         self._progress = time.monotonic()
 
     def start(self) -> None:
-        """Watch from a thread of its own, so that a stuck loop can not stop it."""
+        """Watch from a thread of its own, which a stuck loop can not stop."""
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -46,7 +45,7 @@ class Watchdog:
         self._stopped.set()
 
     def stuck(self, now: float) -> str | None:
-        """What is stuck, or None."""
+        """Return what is stuck, or None."""
         if now - self._alive > self._limit_s:
             return "the event loop does not turn"
         if now - self._progress > self._limit_s:

@@ -1,6 +1,6 @@
-"""The worker's own small web server: `/metrics`, `/healthz`, `/readyz`. Bound to loopback unless told otherwise.
+"""The worker's web server: `/metrics`, `/healthz`, `/readyz`. It listens on loopback unless a setting says otherwise.
 
-Owns the answers, not the numbers. Faust's own web server stays off: it shows table data to everybody by default.
+Owns the answers, not the numbers. Faust's own web server stays off: by default it shows table data to everybody.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class WebServer:
         health: Problems,
         ready: Problems,
     ) -> None:
-        """`refresh` brings gauges up to date; `health` and `ready` tell what is wrong, nothing when all is well."""
+        """`refresh` brings gauges up to date; `health` and `ready` return problems, none when all is well."""
         self._host, self._port = host, port
         self._registry, self._refresh = registry, refresh
         self._health, self._ready = health, ready
@@ -60,7 +60,7 @@ class WebServer:
     def _answer(problems: Problems) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(request: web.Request) -> web.StreamResponse:
             del request
-            found = problems()
-            return web.json_response({"ok": not found, "problems": found}, status=503 if found else 200)
+            current = problems()
+            return web.json_response({"ok": not current, "problems": current}, status=503 if current else 200)
 
         return answer

@@ -1,1 +1,1 @@
-"""What the engine keeps of each account: its row, alert state, acknowledgements, overrides."""
+"""State of each account: its arrays and changelog row, alert state, acknowledgements and snoozes, overrides."""

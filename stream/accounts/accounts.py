@@ -1,356 +1,229 @@
-"""The accounts of one partition: row numbers, fences, baselines, and their form in the changelog.
+"""The accounts of one partition: one numpy array for each field, one row for each account.
 
-Owns what every account has whatever the policy: position in the log (fences, events applied), what was last
-published, band and alert state, profile. Columns of the policy are beside it, in `stream.columns.columns`. Called by
-`stream.engine.engine`.
-
-A changelog row is one record: version byte, hash of the layout, the fixed fields, then the profile as JSON, and after
-newlines the override and what people said of alerts. The layout itself is a record too, so that rows of another policy
-or version are read by field name.
+Owns the fields that every account has whatever the policy: applied offsets, the last published scores, boundary state
+of bands, alert state, profile, override. The columns of the policy stand beside it, in `stream.columns`; the form in
+the changelog is `stream.accounts.row_codec`. Built by `stream.engine.engine`, read and written by all rooms above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import encode, instant_ms
+from schemas.codecs import instant_ms
 from schemas.events import SOURCES, ControlEvent, ProfileEvent
 from stream.accounts.acknowledgements import Acknowledgements
 from stream.accounts.alert_state import AlertState
-from stream.columns.columns import NEVER, FactColumn, LatestColumn, PaneColumn, Rows
-from stream.columns.row_schema import VERSION, Bands, RowSchema
+from stream.accounts.index import AccountIndex
+from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.measures.base import AnyColumn
-from stream.plan.models import ScorePlan
-from stream.plan.rules import RulePlan
+from stream.plan.plan import Plan
 from stream.plan.segments import Segmenter, fact
 
 ROW_SOURCES = (*SOURCES, "inbox")
+"""Sources with an applied offset in each row, in the order of `Accounts.applied_offsets`."""
 NO_BAND = -1
-_BETWEEN = b"\n"  # JSON without spaces has none
+_FIRST_CAPACITY = 64
+_NAME_BYTES, _PROFILE_BYTES = 160, 600
 
 
-class AccountIndex(dict[str, int]):
-    """Account id to row; a new id gets the next row, or -1 when it belongs to another partition."""
+class _Array(NamedTuple):
+    """An array of `Accounts`: its type, the value of a new row, and what it has one column of (None: no columns)."""
 
-    def __init__(self, owns: Callable[[str], bool]) -> None:
-        """`owns` tells whether an account's key hashes to this partition."""
-        super().__init__()
-        self.names: list[str] = []
-        self._keys: list[bytes] = []
-        self._owns = owns
+    dtype: Any
+    empty: float = 0
+    column_per: Literal["source", "score", "part", "measure"] | None = None
 
-    def __missing__(self, account: str) -> int:
-        """Give a row."""
-        if not self._owns(account):
-            return -1
-        row = len(self.names)
-        self[account] = row
-        self.names.append(account)
-        self._keys.append(account.encode())
-        return row
 
-    def keys_of(self, rows: Rows) -> list[bytes]:
-        """Record key (the id's bytes) of each row."""
-        return list(map(self._keys.__getitem__, rows.tolist()))
-
-    def adopt(self, keys: Sequence[bytes]) -> Rows:
-        """Row of each account, by record keys of accounts that are known to be ours, int64 (len(keys),)."""
-        accounts = list(map(bytes.decode, keys))
-        fresh = {account: key for account, key in zip(accounts, keys, strict=True) if account not in self}
-        first = len(self.names)
-        self.update(zip(fresh, range(first, first + len(fresh)), strict=True))
-        self.names.extend(fresh)
-        self._keys.extend(fresh.values())
-        return self.rows(accounts)
-
-    def rows(self, accounts: Sequence[str]) -> Rows:
-        """Row of each account, int64 (len(accounts),)."""
-        return np.fromiter(map(self.__getitem__, accounts), dtype=np.int64, count=len(accounts))
+ARRAYS = {
+    "applied": _Array(np.int64),
+    "last_ms": _Array(np.int64, NEVER),
+    "applied_offsets": _Array(np.int64, -1, "source"),
+    "profile_version": _Array(np.int64),
+    "override_published": _Array(np.uint64),
+    "boundary_passed": _Array(np.int64, -1),
+    "last_published_score": _Array(np.float64, 0, "score"),
+    "last_published_band": _Array(np.int8, NO_BAND, "score"),
+    "last_published_parts": _Array(np.float64, 0, "part"),
+    "sticky_band": _Array(np.int8, NO_BAND, "score"),
+    "due_since": _Array(np.int64, -1, "score"),
+    "next_band_day": _Array(np.int32, 0, "score"),
+    "next_band": _Array(np.int8, NO_BAND, "score"),
+    "next_band_score": _Array(np.float64, 0, "score"),
+    "forecast_day": _Array(np.int32, 0, "score"),
+    "values": _Array(np.float64, np.nan, "measure"),
+    "score": _Array(np.float64, 0, "score"),
+    "band": _Array(np.int8, NO_BAND, "score"),
+    "segment": _Array(np.int8, NO_BAND),
+    "dirty": _Array(np.bool_),
+    "score_pending": _Array(np.bool_),
+    "on_time": _Array(np.bool_),
+    "changed": _Array(np.bool_),
+    "pulse": _Array(np.bool_),
+    "policy_changed": _Array(np.bool_, 0, "score"),
+}
+"""All arrays by attribute name."""
 
 
 class Accounts:
-    """One array a field, one row an account."""
+    """Arrays of shape (capacity,), or (capacity, columns) where there is one column for each score, source or measure.
 
-    def __init__(
-        self,
-        measures: int,
-        scores: Sequence[ScorePlan],
-        columns: Sequence[AnyColumn],
-        owns: Callable[[str], bool],
-        segmenter: Segmenter | None = None,
-        *,
-        rules: Sequence[RulePlan] = (),
-        source_of: Mapping[int, str] = MappingProxyType({}),
-    ) -> None:
-        """Empty; `measures` is how many the policy has, `source_of` has those columns' sources that can stall."""
-        self.alerts = AlertState(rules)
-        self.acknowledgements = Acknowledgements(part.name for part in rules)
-        self._source_of = source_of
+    Call `reserve` after the index has given rows, before the arrays are read. Times are epoch ms, days count from 1970.
+    """
+
+    applied: NDArray[np.int64]
+    """Number of events applied."""
+    last_ms: NDArray[np.int64]
+    """The largest event time applied, `NEVER` before the first event."""
+    applied_offsets: NDArray[np.int64]
+    """Offset of the last record applied, a column for each of `ROW_SOURCES`; -1 for none."""
+    profile_version: NDArray[np.int64]
+    """Number of profiles applied."""
+    override_published: NDArray[np.uint64]
+    """Which override was published last (see `stream.accounts.overrides`)."""
+    boundary_passed: NDArray[np.int64]
+    """The window boundary up to which boundary state (`sticky_band`, alerts) is complete; -1 for none."""
+
+    last_published_score: NDArray[np.float64]
+    last_published_band: NDArray[np.int8]
+    last_published_parts: NDArray[np.float64]
+    """Contributions of the last published scores, side by side: `parts_of[s]` are the columns of score `s`."""
+
+    sticky_band: NDArray[np.int8]
+    """The band at the last boundary, for scores with `dwell` or `leave` (see `stream.scoring.hysteresis`)."""
+    due_since: NDArray[np.int64]
+    """The boundary since which another band has been due; -1 for none."""
+
+    next_band_day: NDArray[np.int32]
+    """The day on which the band changes next if no event comes, as of `forecast_day`; 0 for no change ahead."""
+    next_band: NDArray[np.int8]
+    next_band_score: NDArray[np.float64]
+    forecast_day: NDArray[np.int32]
+    """The day of the last forecast; 0 for no forecast under this policy."""
+
+    values: NDArray[np.float64]
+    """Measure values of the last scoring. Like `score`, `band` and `segment` computed after recovery, not saved."""
+    score: NDArray[np.float64]
+    band: NDArray[np.int8]
+    segment: NDArray[np.int8]
+
+    dirty: NDArray[np.bool_]
+    """The row differs from its changelog record."""
+    changed: NDArray[np.bool_]
+    """Events or profiles were applied since the row was published."""
+    score_pending: NDArray[np.bool_]
+    """The row's `health.scores` record is out of date."""
+    on_time: NDArray[np.bool_]
+    """One of the events since then was not late: the cause of a change is `event`, else `late`."""
+    pulse: NDArray[np.bool_]
+    """One of the events since then was a pulse: the cause of a change is `pulse`."""
+    policy_changed: NDArray[np.bool_]
+    """The policy changed since the last published score: the cause of the next change is `policy`."""
+
+    def __init__(self, plan: Plan, columns: Sequence[AnyColumn], owns: Callable[[str], bool]) -> None:
+        """Empty; `columns` are the plan's, `owns` says whether an account id hashes to this partition."""
+        self.plan = plan
+        self.scores = plan.scores
+        self.columns = columns
         self.index = AccountIndex(owns)
+        self.alerts = AlertState(plan.rules)
+        self.acknowledgements = Acknowledgements(rule_plan.name for rule_plan in plan.rules)
         self.profiles: dict[int, ProfileEvent] = {}
         self.children: set[int] = set()
-        """Accounts that have a parent."""
+        """Rows of accounts that have a parent."""
         self.overrides: dict[int, ControlEvent] = {}
-        """The latest override, or its end, of the accounts that ever had one."""
-        self.segmenter = segmenter
-        self._columns = columns
+        """The current override of each row, or the control that cleared it, until its end is published."""
+        self.ended_overrides: dict[int, ControlEvent] = {}
+        """The latest control of each row whose override has ended, for as long as an older override can arrive."""
+        self.segmenter = Segmenter(plan.policy.segments) if plan.policy.segments else None
         self._facts = [column for column in columns if isinstance(column, FactColumn)]
         self._capacity = 0
-        count = len(scores)
-        self.applied = np.zeros(0, dtype=np.int64)
-        self.last_ms = np.full(0, NEVER, dtype=np.int64)
-        self.applied_offsets = np.full((0, len(ROW_SOURCES)), -1, dtype=np.int64)
-        self.profile_version = np.zeros(0, dtype=np.int64)
-        self.override_published = np.zeros(0, dtype=np.uint64)
-        self.boundary_passed = np.full(0, -1, dtype=np.int64)
-        """The last border (ms) that each row's memory (`sticky_band`, held alerts) has taken in."""
-        # What was last said, a column a score; what it was made of, side by side (`parts_of` tells whose is where).
-        self.last_published_score = np.zeros((0, count))
-        self.last_published_band = np.full((0, count), NO_BAND, dtype=np.int8)
-        # What policies with memory hold to (see `stream.scoring.hysteresis`).
-        self.sticky_band = np.full((0, count), NO_BAND, dtype=np.int8)
-        self.due_since = np.full((0, count), -1, dtype=np.int64)
-        # The day of the next change of band as of the last midnight (0: none is ahead), the band and score then.
-        self.next_band_day = np.zeros((0, count), dtype=np.int32)
-        self.next_band = np.full((0, count), NO_BAND, dtype=np.int8)
-        self.next_band_score = np.zeros((0, count))
-        self.forecast_day = np.zeros((0, count), dtype=np.int32)
-        """The day as of which that was looked for; 0: not yet under this policy."""
-        self.last_published_parts = np.zeros((0, sum(len(score.parts) for score in scores)))
-        # Known from the columns: computed anew after recovery, never saved.
-        self.values = np.full((0, measures), np.nan)
-        self.score = np.zeros((0, count))
-        self.band = np.full((0, count), NO_BAND, dtype=np.int8)
-        self.segment = np.full(0, NO_BAND, dtype=np.int8)
-        self.dirty = np.zeros(0, dtype=bool)
-        self.score_pending = np.zeros(0, dtype=bool)
-        self.on_time = np.zeros(0, dtype=bool)
-        self.changed = np.zeros(0, dtype=bool)
-        self.pulse = np.zeros(0, dtype=bool)
-        self.policy_changed = np.zeros((0, count), dtype=bool)
-        self.scores = tuple(scores)
-        self._bands = {part.score.name: [band.name for band in part.score.bands] for part in scores}
-        ends = np.cumsum([len(part.parts) for part in scores]).tolist()
-        self.parts_of = [slice(end - len(part.parts), end) for part, end in zip(scores, ends, strict=True)]
-        """Which columns of `last_published_parts` are a score's."""
-
-    def _by_score(self) -> list[tuple[str, str, int, str]]:
-        """Field of a row, array, column of the array and type, of everything kept for each score."""
-        found = []
-        for at, part in enumerate(self.scores):
-            name = part.score.name
-            found += [(f"{field}/{name}", array, at, kind) for field, (array, kind) in _SAVED_BY_SCORE.items()]
-            if part.remembers:
-                found += [(f"held_band/{name}", "sticky_band", at, "|i1"), (f"due_ms/{name}", "due_since", at, "<i8")]
-            if part.score.forecast_days:
-                found += [(f"{field}/{name}", array, at, kind) for field, (array, kind) in _FORECAST.items()]
-            start = self.parts_of[at].start
-            found += [
-                (f"base_parts/{name}/{label}", "last_published_parts", start + place, "<f8")
-                for place, label in enumerate(part.parts)
-            ]
-        return found
-
-    def row_schema(self) -> RowSchema:
-        """The layout of a row written now; it changes when a column widens."""
-        fixed: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
-        fixed += [("last_ms", "<i8"), ("override_told", "<u8"), ("learned", "<i8"), ("passed", "<i8")]
-        fixed += [(f"fence/{name}", "<i8") for name in ROW_SOURCES]
-        fixed += [(f"clock/{source}", "<i8") for source in sorted(set(self._source_of.values()))]
-        fixed += [(field, kind) for field, _, _, kind in self._by_score()]
-        fixed += self.alerts.fields()
-        for column in self._columns:
-            if isinstance(column, PaneColumn | LatestColumn):
-                fixed += [(name, dtype.str, shape) for name, dtype, shape in column.fields()]
-        return RowSchema.of(fixed, self._bands)
+        ends = np.cumsum([len(score_plan.parts) for score_plan in plan.scores]).tolist()
+        self.parts_of = [
+            slice(end - len(score_plan.parts), end) for score_plan, end in zip(plan.scores, ends, strict=True)
+        ]
+        """The columns of `last_published_parts` that belong to each score."""
+        sizes = {
+            "source": len(ROW_SOURCES),
+            "score": len(plan.scores),
+            "part": ends[-1],
+            "measure": len(plan.measures) + len(plan.peers),
+        }
+        for name, array in ARRAYS.items():
+            shape = (0,) if array.column_per is None else (0, sizes[array.column_per])
+            setattr(self, name, np.zeros(shape, dtype=array.dtype))
 
     def __len__(self) -> int:
-        """Rows given so far."""
+        """Number of rows that the index has given."""
         return len(self.index.names)
 
     def alive(self) -> Rows:
-        """Rows of accounts that have at least one applied event."""
+        """Rows of accounts that have at least one applied event, ascending, int64 (k,)."""
         return np.flatnonzero(self.applied[: len(self)] > 0)
 
     def reserve(self) -> None:
-        """Make room for every row that has been given."""
+        """Make room in all arrays and columns for every row that the index has given."""
         if len(self) <= self._capacity:
             return
-        capacity = max(64, len(self), self._capacity * 3 // 2)
-        for name in _ARRAYS:
+        capacity = max(_FIRST_CAPACITY, len(self), self._capacity * 3 // 2)
+        for name, array in ARRAYS.items():
             old = getattr(self, name)
-            fresh = np.zeros((capacity, *old.shape[1:]), dtype=old.dtype)
-            fresh[...] = _FILL.get(name, 0)
-            fresh[: len(old)] = old
-            setattr(self, name, fresh)
-        for column in self._columns:
+            larger = np.full((capacity, *old.shape[1:]), array.empty, dtype=array.dtype)
+            larger[: len(old)] = old
+            setattr(self, name, larger)
+        for column in self.columns:
             column.grow(capacity)
         self.alerts.grow(capacity)
         if self.segmenter is not None:
             self.segmenter.grow(capacity)
         self._capacity = capacity
 
-    def learn(self, row: int, profile: ProfileEvent) -> bool:
-        """Take a profile unless one with a later (time, id) is known; returns whether it was taken."""
-        known = self.profiles.get(row)
-        if known is not None and _rank(profile) <= _rank(known):
+    def apply_profile(self, row: int, profile: ProfileEvent) -> bool:
+        """Make a profile the current one unless one with a later (time, id) is; returns whether it is now current."""
+        current = self.profiles.get(row)
+        if current is not None and _order(profile) <= _order(current):
             return False
-        self.know(row, profile)
+        self.set_profile(row, profile)
         self.profile_version[row] += 1
         self.dirty[row] = True
-        if self.applied[row] and (known is None or _shown(known) != _shown(profile)):
+        if self.applied[row] and (current is None or _published_fields(current) != _published_fields(profile)):
             self.score_pending[row] = True
         return True
 
-    def rule(self, row: int, control: ControlEvent) -> None:
-        """Take an override, or its end, unless one with a later (time, id) is known."""
-        known = self.overrides.get(row)
-        if known is None or _rank(control) > _rank(known):
+    def apply_override(self, row: int, control: ControlEvent) -> None:
+        """Make an override, or the control that clears it, the current one unless one with a later (time, id) is."""
+        current = self.overrides.get(row) or self.ended_overrides.get(row)
+        if current is None or _order(control) > _order(current):
+            self.ended_overrides.pop(row, None)
             self.overrides[row] = control
 
-    def know(self, row: int, profile: ProfileEvent) -> None:
-        """Take a profile as the one that holds for a row."""
+    def set_profile(self, row: int, profile: ProfileEvent) -> None:
+        """Make a profile the current one, whatever its time, without marking the row as changed."""
         self.profiles[row] = profile
         if profile.parent_id is None:
             self.children.discard(row)
         else:
             self.children.add(row)
         if self.segmenter is not None:
-            self.segmenter.note(row, profile)
+            self.segmenter.set_profile(row, profile)
         for column in self._facts:
             column.values[row] = fact(profile, column.name)
 
     def nbytes(self) -> int:
-        """Bytes of memory the arrays hold, columns included; names and profiles are estimated."""
-        arrays = sum(int(getattr(self, name).nbytes) for name in _ARRAYS)
-        names = len(self) * 160 + len(self.profiles) * 600
-        return arrays + names + self.alerts.nbytes() + sum(column.nbytes() for column in self._columns)
-
-    def save(self, rows: Rows, as_of_ms: int, row_schema: RowSchema, clocks: Mapping[str, int]) -> list[bytes]:
-        """Changelog values of rows, in order; `clocks` (ms) are those of sources that can stall."""
-        record = np.zeros(len(rows), dtype=row_schema.dtype)
-        record["version"] = VERSION
-        record["layout"] = np.void(row_schema.digest)
-        record["as_of"] = as_of_ms
-        for field, array in _SAVED.items():
-            record[field] = getattr(self, array)[rows]
-        for at, name in enumerate(ROW_SOURCES):
-            record[f"fence/{name}"] = self.applied_offsets[rows, at]
-        for source in set(self._source_of.values()):
-            record[f"clock/{source}"] = clocks.get(source, as_of_ms)
-        for field, array, place, _ in self._by_score():
-            record[field] = getattr(self, array)[rows, place]
-        self.alerts.save(rows, record)
-        for column in self._columns:
-            if isinstance(column, PaneColumn | LatestColumn):
-                column.save(rows, record)
-        blob, width = record.tobytes(), row_schema.dtype.itemsize
-        values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
-        if self.profiles or self.overrides or self.acknowledgements:
-            for at, row in enumerate(rows.tolist()):
-                values[at] += self._texts(row)
-        return values
-
-    def _texts(self, row: int) -> bytes:
-        """What follows the fixed part of a row: texts, the last of them not empty."""
-        profile = encode(self.profiles[row]) if row in self.profiles else b""
-        override = encode(self.overrides[row]) if row in self.overrides else b""
-        acknowledgements = self.acknowledgements.save(row) if row in self.acknowledgements else b""
-        return _BETWEEN.join((profile, override, acknowledgements)).rstrip(_BETWEEN)
-
-    def load_texts(self, row: int, texts: bytes) -> None:
-        """Take what `save` put after the fixed part: the profile, the override, what people said of alerts."""
-        profile, control, acknowledgements, *_ = (*texts.split(_BETWEEN), b"", b"")
-        if profile:
-            self.know(row, msgspec.json.decode(profile, type=ProfileEvent))
-        if control:
-            self.overrides[row] = msgspec.json.decode(control, type=ControlEvent)
-        if acknowledgements:
-            self.acknowledgements.load(row, acknowledgements)
-
-    def load(self, rows: Rows, record: NDArray[np.void], row_schema: RowSchema) -> None:
-        """Take rows of any known layout, field by field; what the record lacks keeps its empty value."""
-        names = set(row_schema.dtype.names or ())
-        for field, array in _SAVED.items():
-            if field in names:
-                getattr(self, array)[rows] = record[field]
-        for at, name in enumerate(ROW_SOURCES):
-            if f"fence/{name}" in names:
-                self.applied_offsets[rows, at] = record[f"fence/{name}"]
-        for field, array, place, _ in self._by_score():
-            if field in names:
-                getattr(self, array)[rows, place] = record[field]
-        for at, column in enumerate(self._columns):
-            if isinstance(column, PaneColumn | LatestColumn):
-                clock = f"clock/{self._source_of.get(at)}"
-                column.load(rows, record, record[clock if clock in names else "as_of"])
-        self.alerts.load(rows, record, self.boundary_passed[rows], row_schema.bands)
-        self._rename_bands(rows, row_schema.bands)
-
-    def _rename_bands(self, rows: Rows, theirs: Bands) -> None:
-        """Turn loaded band numbers of other bands into those of the same names here."""
-        for at, part in enumerate(self.scores):
-            saved, mine = theirs.get(part.score.name, []), self._bands[part.score.name]
-            if saved != mine:
-                order = {name: place for place, name in enumerate(mine)}
-                table = np.array([*(order.get(name, NO_BAND) for name in saved), NO_BAND], dtype=np.int8)
-                self.last_published_band[rows, at] = table[self.last_published_band[rows, at]]
-                self.sticky_band[rows, at] = table[self.sticky_band[rows, at]]
-                self.next_band[rows, at] = table[self.next_band[rows, at]]
+        """Bytes of memory of the arrays and columns, plus an estimate for names and profiles."""
+        arrays = sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+        texts = len(self) * _NAME_BYTES + len(self.profiles) * _PROFILE_BYTES
+        return arrays + texts + self.alerts.nbytes() + sum(column.nbytes() for column in self.columns)
 
 
-# Fields of a changelog row and the arrays that they are saved from. The fields are wire names: they never change.
-_SAVED = {
-    "applied": "applied",
-    "last_ms": "last_ms",
-    "override_told": "override_published",
-    "learned": "profile_version",
-    "passed": "boundary_passed",
-}
-_SAVED_BY_SCORE = {"base_score": ("last_published_score", "<f8"), "base_band": ("last_published_band", "|i1")}
-_FORECAST = {
-    "turn_day": ("next_band_day", "<i4"),
-    "turn_band": ("next_band", "|i1"),
-    "turn_score": ("next_band_score", "<f8"),
-    "looked": ("forecast_day", "<i4"),
-}
-_FLAGS = ("dirty", "score_pending", "on_time", "changed", "pulse", "policy_changed")
-_ARRAYS = (
-    *_SAVED.values(),
-    *(array for array, _ in (*_SAVED_BY_SCORE.values(), *_FORECAST.values())),
-    "sticky_band",
-    "due_since",
-    "applied_offsets",
-    "last_published_parts",
-    "values",
-    "score",
-    "band",
-    "segment",
-    *_FLAGS,
-)
-_FILL: dict[str, float] = {
-    "last_ms": NEVER,
-    "applied_offsets": -1,
-    "last_published_band": NO_BAND,
-    "boundary_passed": -1,
-    "sticky_band": NO_BAND,
-    "next_band": NO_BAND,
-    "due_since": -1,
-    "band": NO_BAND,
-    "segment": NO_BAND,
-    "values": np.nan,
-}
-
-
-def _shown(profile: ProfileEvent) -> tuple[str | None, str | None, float | None]:
-    """What of a profile is told with every score."""
+def _published_fields(profile: ProfileEvent) -> tuple[str | None, str | None, float | None]:
+    """The fields of a profile that `health.scores` records contain."""
     return profile.segment, profile.parent_id, profile.arr if profile.parent_id else None
 
 
-def _rank(event: ProfileEvent | ControlEvent) -> tuple[int, str]:
+def _order(event: ProfileEvent | ControlEvent) -> tuple[int, str]:
+    """By what the latest of several events is decided: time (epoch ms), then id."""
     return instant_ms(event.time), event.id

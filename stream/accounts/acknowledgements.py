@@ -1,7 +1,7 @@
-"""What people said of alerts: acknowledgements and snoozes, by account and rule.
+"""Acknowledgements and snoozes of alerts, by account and rule.
 
-Owns the latest of each and their form in a changelog row. What follows from them is for `stream.alerts.emission`. A
-part of `stream.accounts.accounts.Accounts`.
+Owns the latest of each, what of them was published, and their form in a changelog row. What they do to an alert is
+decided by `stream.alerts.emission`. A part of `stream.accounts.accounts.Accounts`.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ PublishedForm = tuple[tuple[int, str | None] | None, int | None]
 
 
 class Acknowledgement(Struct, omit_defaults=True):
-    """What was said of one alert: who acknowledged it, and until when it is snoozed."""
+    """The current acknowledgement and snooze of one alert."""
 
     acknowledged: ControlEvent | None = None
     snoozed: ControlEvent | None = None
-    told: PublishedForm = (None, None)
-    """What `published_form` gave when it was told last."""
+    published: PublishedForm = msgspec.field(default=(None, None), name="told")
+    """`published_form` when the alert was published last."""
 
     def until(self, as_of_ms: int) -> int | None:
-        """The end of a snooze that lasts at a moment (ms), or None."""
+        """The end (epoch ms) of a snooze that is active at `as_of_ms`, or None."""
         if self.snoozed is None or self.snoozed.until is None:
             return None
         end = instant_ms(self.snoozed.until)
         return end if end > max(as_of_ms, instant_ms(self.snoozed.time)) else None
 
     def published_form(self) -> PublishedForm:
-        """When (ms) and by whom it was acknowledged, and the end of its snooze (ms)."""
+        """What an alert record says of it: time (epoch ms) and author of the acknowledgement, end of the snooze."""
         acknowledged, snoozed = self.acknowledged, self.snoozed
         return (
             None if acknowledged is None else (instant_ms(acknowledged.time), acknowledged.by),
@@ -42,46 +42,46 @@ class Acknowledgement(Struct, omit_defaults=True):
 
 
 class Acknowledgements(dict[int, dict[str, Acknowledgement]]):
-    """By row and rule."""
+    """Acknowledgements by row and rule name; a row without any has no entry."""
 
     def __init__(self, rules: Iterable[str]) -> None:
-        """Empty; only of these `rules` something can be said."""
+        """Empty; controls for any rule but these `rules` are ignored."""
         super().__init__()
         self._rules = frozenset(rules)
 
-    def take(self, row: int, control: ControlEvent) -> None:
-        """Take an acknowledgement or a snooze; of two snoozes the one with the later (time, id) holds."""
+    def apply(self, row: int, control: ControlEvent) -> None:
+        """Apply an acknowledgement, or a snooze unless one with a later (time, id) is current."""
         if control.rule not in self._rules:
             return
         acknowledgement = self.setdefault(row, {}).setdefault(control.rule, Acknowledgement())
         if control.kind == "acknowledge":
             acknowledgement.acknowledged = control
-        elif acknowledgement.snoozed is None or _rank(control) > _rank(acknowledgement.snoozed):
+        elif acknowledgement.snoozed is None or _order(control) > _order(acknowledgement.snoozed):
             acknowledgement.snoozed = control
 
-    def is_news(self, row: int, rule: str) -> bool:
-        """Whether what was said of an alert is not what was told of it; asked once, as it is told then."""
+    def record_published(self, row: int, rule: str) -> bool:
+        """Record that the current form is published now; returns whether it differs from the last published one."""
         acknowledgement = self[row][rule]
-        before, acknowledgement.told = acknowledgement.told, acknowledgement.published_form()
-        return before != acknowledgement.told
+        before, acknowledgement.published = acknowledgement.published, acknowledgement.published_form()
+        return before != acknowledgement.published
 
-    def forget(self, row: int, rule: str) -> None:
-        """Forget what was said of an alert."""
+    def discard(self, row: int, rule: str) -> None:
+        """Remove the acknowledgement and snooze of an alert."""
         self[row].pop(rule, None)
         if not self[row]:
             del self[row]
 
     def save(self, row: int) -> bytes:
-        """A row's words as JSON."""
+        """The acknowledgements of a row as JSON, by rule."""
         return msgspec.json.encode(self[row])
 
     def load(self, row: int, saved: bytes) -> None:
-        """Take what `save` gave, of rules that still exist."""
-        found = msgspec.json.decode(saved, type=dict[str, Acknowledgement])
-        kept = {rule: acknowledgement for rule, acknowledgement in found.items() if rule in self._rules}
-        if kept:
-            self[row] = kept
+        """Fill a row from what `save` returned; rules that do not exist any more are left out."""
+        by_rule = msgspec.json.decode(saved, type=dict[str, Acknowledgement])
+        current = {rule: acknowledgement for rule, acknowledgement in by_rule.items() if rule in self._rules}
+        if current:
+            self[row] = current
 
 
-def _rank(control: ControlEvent) -> tuple[int, str]:
+def _order(control: ControlEvent) -> tuple[int, str]:
     return instant_ms(control.time), control.id

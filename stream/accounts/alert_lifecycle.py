@@ -1,81 +1,148 @@
-"""The life of an alert: which state follows which.
+"""The lifecycle of an alert: its phases, its inputs, and all allowed transitions, in two tables.
 
-Owns every transition there is, for one alert and for arrays of them; `stream.alerts.emission` decides what happened
-and says what came of it. Pure.
+Every alert (one account, one rule) has a *published* phase, the one that `health.alerts` shows, which `PUBLISHED` moves
+at once. A rule with `for`, `clear`, `cooldown`, `max_per_day` or a past to compare with also has a *boundary* phase,
+which `BOUNDARY` moves only at window boundaries, where scores are exact. `stream.alerts.emission` and
+`stream.alerts.boundary_state` decide the inputs. Pure.
 
 ```
-            HOLDS            DUE                 ACKNOWLEDGE
-  IDLE ----------> PENDING --------> FIRING --------------------> ACKNOWLEDGED
-   ^ ^                |               |  ^ |                        |      |
-   | |      ENDS      |               |  | | SNOOZE                 |      | SNOOZE
-   | +----------------+          ENDS |  | +-----> SNOOZED <---------------+
-   |                                  |  | DUE        |             |
-   |                                  |  +------------+             |
-   +----------------------------------+---------------+-------------+  ENDS: resolved
+  BOUNDARY          WAIT                FIRE            PUBLISHED               ACKNOWLEDGE
+           IDLE ----------> PENDING ----------> FIRING           IDLE   FIRING -------------> ACKNOWLEDGED
+            | ^                |                 ^  |             | |    ^ ^ |                  |      ^
+            | +---- CLEAR -----+                 |  |             | +----+ | +----+      SNOOZE |      |
+            | +---- CLEAR -----------------------+--+             |  FIRE  |      | SNOOZE      |      | ACKNOWLEDGE
+            +------ FIRE ------------------------+                |   FIRE |      v             v      |
+                                                                  |        +--- SNOOZED <-------+      |
+                                                                  +------------> |  |                  |
+                                                                        SNOOZE      +------------------+
+                                                              CLEAR leads from every open phase to IDLE: resolved
 ```
 
-An alert has two lives by this table. What is *held* goes from border to border and knows IDLE, PENDING and FIRING. What
-is *told*, in `health.alerts`, follows at once and knows IDLE and the three open states.
+`for`, `cooldown` and `max_per_day` are guards, not phases: they decide whether a condition that is true gives FIRE or
+WAIT. A rule in cooldown is therefore IDLE or PENDING.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 FLAP_MS = 24 * 3_600_000
-"""A firing so soon after the last resolving of the same alert is a flap."""
+"""An alert that fires so soon after it was resolved is a flap."""
 _MOST_FLAPS = 30_000
+_ILLEGAL = -1
 
 
 class Phase(IntEnum):
-    """The state of an alert."""
+    """The phase of an alert. The numbers are saved in the changelog: they never change."""
 
     IDLE = 0
     PENDING = 1
+    """The condition is true at boundaries, but not for long enough, or a guard keeps the alert from firing."""
     FIRING = 2
     ACKNOWLEDGED = 3
     SNOOZED = 4
 
 
-class Turn(IntEnum):
-    """What happens to an alert: its condition does not hold; holds, but may not fire yet; holds; a person's word."""
+class AlertInput(IntEnum):
+    """What moves an alert from phase to phase. ACKNOWLEDGE and SNOOZE include that the alert may fire."""
 
-    ENDS = 0
-    HOLDS = 1
-    DUE = 2
+    CLEAR = 0
+    """The condition is false."""
+    WAIT = 1
+    """The condition is true, but the alert may not fire yet."""
+    FIRE = 2
+    """The condition is true, and the alert may fire."""
     ACKNOWLEDGE = 3
+    """As FIRE, and an acknowledgement of this episode is current."""
     SNOOZE = 4
+    """As FIRE, and a snooze is active."""
 
 
-_P = Phase
-TRANSITIONS: dict[Phase, tuple[Phase, Phase, Phase, Phase, Phase]] = {
-    # on:             ENDS     HOLDS            DUE              ACKNOWLEDGE      SNOOZE
-    _P.IDLE: (_P.IDLE, _P.PENDING, _P.FIRING, _P.FIRING, _P.SNOOZED),
-    _P.PENDING: (_P.IDLE, _P.PENDING, _P.FIRING, _P.FIRING, _P.SNOOZED),
-    _P.FIRING: (_P.IDLE, _P.FIRING, _P.FIRING, _P.ACKNOWLEDGED, _P.SNOOZED),
-    _P.ACKNOWLEDGED: (_P.IDLE, _P.ACKNOWLEDGED, _P.ACKNOWLEDGED, _P.ACKNOWLEDGED, _P.SNOOZED),
-    _P.SNOOZED: (_P.IDLE, _P.SNOOZED, _P.FIRING, _P.ACKNOWLEDGED, _P.SNOOZED),
-}
-"""Next state by state and turn. The turns ACKNOWLEDGE and SNOOZE are for conditions that hold."""
-
-_TABLE = np.array([TRANSITIONS[phase] for phase in Phase], dtype=np.int8)
+class IllegalTransitionError(ValueError):
+    """An input that is not allowed in the phase of an alert: the state or the caller is wrong."""
 
 
-def follow(phases: NDArray[np.int8], turns: NDArray[np.int8]) -> NDArray[np.int8]:
-    """The states that follow, same shape."""
-    return np.asarray(_TABLE[phases, turns])
+class Lifecycle:
+    """A table of transitions: next phase by phase and input. What is not in the table is illegal."""
+
+    def __init__(self, name: str, transitions: Mapping[Phase, Mapping[AlertInput, Phase]]) -> None:
+        """`name` is used in errors."""
+        self.name = name
+        self.transitions = transitions
+        self._table = np.full((len(Phase), len(AlertInput)), _ILLEGAL, dtype=np.int8)
+        for phase, by_input in transitions.items():
+            for alert_input, next_phase in by_input.items():
+                self._table[phase, alert_input] = next_phase
+
+    def next(self, phases: NDArray[np.int8], inputs: NDArray[np.int8]) -> NDArray[np.int8]:
+        """The next phase of each alert, int8, same shape; raises `IllegalTransitionError`."""
+        after = np.asarray(self._table[phases, inputs])
+        if after.min(initial=0) < 0:
+            index = tuple(np.argwhere(after < 0)[0])
+            phase, alert_input = Phase(phases[index]), AlertInput(inputs[index])
+            msg = f"{self.name} phase of an alert: no transition from {phase.name} on {alert_input.name}"
+            raise IllegalTransitionError(msg)
+        return after
+
+
+_P, _I = Phase, AlertInput
+
+PUBLISHED = Lifecycle(
+    "published",
+    {
+        _P.IDLE: {_I.CLEAR: _P.IDLE, _I.FIRE: _P.FIRING, _I.SNOOZE: _P.SNOOZED},
+        _P.FIRING: {
+            _I.CLEAR: _P.IDLE,
+            _I.FIRE: _P.FIRING,
+            _I.ACKNOWLEDGE: _P.ACKNOWLEDGED,
+            _I.SNOOZE: _P.SNOOZED,
+        },
+        _P.ACKNOWLEDGED: {
+            _I.CLEAR: _P.IDLE,
+            _I.FIRE: _P.ACKNOWLEDGED,
+            _I.ACKNOWLEDGE: _P.ACKNOWLEDGED,
+            _I.SNOOZE: _P.SNOOZED,
+        },
+        _P.SNOOZED: {
+            _I.CLEAR: _P.IDLE,
+            _I.FIRE: _P.FIRING,
+            _I.ACKNOWLEDGE: _P.ACKNOWLEDGED,
+            _I.SNOOZE: _P.SNOOZED,
+        },
+    },
+)
+"""The phase that `health.alerts` shows. An acknowledgement is of an open episode, so IDLE has no ACKNOWLEDGE."""
+
+BOUNDARY = Lifecycle(
+    "boundary",
+    {
+        _P.IDLE: {_I.CLEAR: _P.IDLE, _I.WAIT: _P.PENDING, _I.FIRE: _P.FIRING},
+        _P.PENDING: {_I.CLEAR: _P.IDLE, _I.WAIT: _P.PENDING, _I.FIRE: _P.FIRING},
+        _P.FIRING: {_I.CLEAR: _P.IDLE, _I.WAIT: _P.FIRING, _I.FIRE: _P.FIRING},
+    },
+)
+"""The phase at the last window boundary, of rules with boundary state."""
 
 
 def is_open(phases: NDArray[np.int8]) -> NDArray[np.bool_]:
-    """Whether an alert has been told and not resolved, same shape."""
+    """Whether an alert has been published as firing and not as resolved, same shape."""
     return phases >= Phase.FIRING
 
 
 def flaps_of(before: int, ended_ms: int, began_ms: int) -> int:
-    """Flaps in a row of an alert that fires at `began_ms`, `before` of them at its last firing; `ended_ms` 0: never."""
+    """Number of flaps in a row, of an alert that fires at `began_ms` (epoch ms) and had `before` at its last firing.
+
+    `ended_ms` (epoch ms) is when it was resolved last, 0 for never.
+
+    >>> flaps_of(1, ended_ms=1_000, began_ms=1_000 + FLAP_MS - 1)
+    2
+    >>> flaps_of(1, ended_ms=1_000, began_ms=1_000 + FLAP_MS)
+    0
+    """
     if not ended_ms or began_ms - ended_ms >= FLAP_MS:
         return 0
     return min(before + 1, _MOST_FLAPS)

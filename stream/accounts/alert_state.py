@@ -1,8 +1,8 @@
-"""What is remembered of every account's alerts, one array a field, one row an account.
+"""Alert state of every account: one array for each field, one row for each account, one column for each rule.
 
-Owns the arrays and their form in a changelog row; fields carry the rule's name, so that they migrate by name. What they
-mean is for `stream.accounts.alert_lifecycle`, what happens to them for `stream.alerts.emission`. A part of
-`stream.accounts.accounts.Accounts`.
+Owns the arrays and their fields in a changelog row; a field's name contains the rule's, so that state migrates by name
+when rules are added, removed or reordered. The meaning of phases is in `stream.accounts.alert_lifecycle`;
+`stream.alerts.emission` and `stream.alerts.boundary_state` change them. A part of `stream.accounts.accounts.Accounts`.
 """
 
 from __future__ import annotations
@@ -19,88 +19,117 @@ from stream.plan.rules import RulePlan
 
 Field = tuple[str, Any, tuple[int, ...]]
 
-TOLD = {"phase": "|i1", "began": "<i8", "ended": "<i8", "flaps": "<i2", "stormy": "|i1"}
-"""Of every rule: what was told last, since when (ms; 0 never), when it was resolved last (ms; 0 never), flaps in a row,
-and whether a storm's digest speaks for it."""
-HELD = {"held": "|i1", "since": "<i8", "quiet": "<i8", "day": "<i4", "fired": "|i1", "mark": "<i4"}
-"""Of every rule that remembers: its state at the last border, the border (ms) since which it holds, the border (ms) at
-which it ended last, the UTC day of its last firings and how many these were, and what its kind has to remember."""
+# Arrays of `AlertState`, the last part of their field in a changelog row (a wire name), and their type.
+PUBLISHED_FIELDS = {
+    "phase": ("phase", "|i1"),
+    "began": ("began", "<i8"),
+    "ended": ("ended", "<i8"),
+    "flaps": ("flaps", "<i2"),
+    "in_storm": ("stormy", "|i1"),
+}
+"""Arrays with a column for each rule."""
+BOUNDARY_FIELDS = {
+    "boundary_phase": ("held", "|i1"),
+    "true_since": ("since", "<i8"),
+    "boundary_ended": ("quiet", "<i8"),
+    "fired_day": ("day", "<i4"),
+    "fired_count": ("fired", "|i1"),
+    "kind_state": ("mark", "<i4"),
+}
+"""Arrays with a column for each rule that has boundary state."""
 NEVER = -1
-_EMPTY = {"since": NEVER, "quiet": NEVER, "day": NEVER}
+_EMPTY = {"true_since": NEVER, "boundary_ended": NEVER, "fired_day": NEVER}
 
 
-class Orphan(NamedTuple):
-    """An open alert of a rule that the policy does not have any more."""
+class RemovedRuleAlert(NamedTuple):
+    """An open alert of a rule that the policy does not have any more, and since when (epoch ms) it is open."""
 
     rule: str
     began: int
 
 
 class AlertState:
-    """The alerts of one partition's accounts, for R rules of which M remember borders."""
+    """The alerts of one partition's accounts, for R rules of which B have boundary state; times are epoch ms."""
+
+    phase: NDArray[np.int8]
+    """Published phase, (capacity, R)."""
+    began: NDArray[np.int64]
+    """When the last episode began; 0 for never."""
+    ended: NDArray[np.int64]
+    """When the last episode was resolved; 0 for never."""
+    flaps: NDArray[np.int16]
+    """Flaps in a row."""
+    in_storm: NDArray[np.int8]
+    """1 if the episode began in a storm, so that the storm's digest notifies of it."""
+
+    boundary_phase: NDArray[np.int8]
+    """Phase at the last boundary, (capacity, B)."""
+    true_since: NDArray[np.int64]
+    """The boundary since which the condition has been true; -1 while it is false."""
+    boundary_ended: NDArray[np.int64]
+    """The boundary at which the rule ended last; -1 for never."""
+    fired_day: NDArray[np.int32]
+    """The UTC day of the last firing; -1 for never."""
+    fired_count: NDArray[np.int8]
+    """Number of firings on that day."""
+    kind_state: NDArray[np.int32]
+    """`left`: 1 if the account was in the band; `forecast`: the day on which it enters the band, 0 for none."""
 
     def __init__(self, rules: Sequence[RulePlan]) -> None:
         """Empty."""
         self.rules = tuple(rules)
-        self.memories = tuple(part for part in rules if part.memory >= 0)
-        self.phase = np.zeros((0, len(rules)), dtype=np.int8)
-        self.began = np.zeros((0, len(rules)), dtype=np.int64)
-        self.ended = np.zeros((0, len(rules)), dtype=np.int64)
-        self.flaps = np.zeros((0, len(rules)), dtype=np.int16)
-        self.stormy = np.zeros((0, len(rules)), dtype=np.int8)
-        count = len(self.memories)
-        self.held = np.zeros((0, count), dtype=np.int8)
-        self.since = np.zeros((0, count), dtype=np.int64)
-        self.quiet = np.zeros((0, count), dtype=np.int64)
-        self.day = np.zeros((0, count), dtype=np.int32)
-        self.fired = np.zeros((0, count), dtype=np.int8)
-        self.mark = np.zeros((0, count), dtype=np.int32)
-        self.peaks: dict[int, PaneColumn] = {}
-        """By place among the memories, of drops: the score at each of the last borders."""
-        for part in self.memories:
-            if part.rule.kind == "drop" and part.rule.within is not None:
-                window = part.rule.within
-                name = f"alert/{part.memory_name}/peaks"
-                self.peaks[part.memory] = PaneColumn(name, window.unit, window.panes, "max")
-        self.orphans: dict[int, list[Orphan]] = {}
+        self.boundary_rules = tuple(rule_plan for rule_plan in rules if rule_plan.boundary_index >= 0)
+        for name, (_, dtype) in PUBLISHED_FIELDS.items():
+            setattr(self, name, np.zeros((0, len(self.rules)), dtype=dtype))
+        for name, (_, dtype) in BOUNDARY_FIELDS.items():
+            setattr(self, name, np.zeros((0, len(self.boundary_rules)), dtype=dtype))
+        self.past_scores: dict[int, PaneColumn] = {}
+        """Scores at the last boundaries, which `drop` rules compare with, by `boundary_index`."""
+        for rule_plan in self.boundary_rules:
+            if rule_plan.rule.kind == "drop" and rule_plan.rule.within is not None:
+                window = rule_plan.rule.within
+                name = f"alert/{rule_plan.boundary_name}/peaks"
+                self.past_scores[rule_plan.boundary_index] = PaneColumn(name, window.unit, window.panes, "max")
+        self.removed_rule_alerts: dict[int, list[RemovedRuleAlert]] = {}
+        """Loaded alerts that have to be resolved, by row."""
 
-    def _arrays(self) -> list[tuple[str, str, int, str]]:
-        """Field of a row, array, its column and type."""
-        told = [(part.name, at, TOLD) for at, part in enumerate(self.rules)]
-        held = [(part.memory_name, part.memory, HELD) for part in self.memories]
+    def _saved(self) -> list[tuple[str, str, int, str]]:
+        """Field of a row, array, column of the array, and type."""
+        published = [(rule_plan.name, index, PUBLISHED_FIELDS) for index, rule_plan in enumerate(self.rules)]
+        boundary = [(plan.boundary_name, plan.boundary_index, BOUNDARY_FIELDS) for plan in self.boundary_rules]
         return [
-            (f"alert/{rule}/{array}", array, at, kind)
-            for rule, at, arrays in (*told, *held)
-            for array, kind in arrays.items()
+            (f"alert/{rule}/{field}", array, column, dtype)
+            for rule, column, fields in (*published, *boundary)
+            for array, (field, dtype) in fields.items()
         ]
 
-    def restart(self, passed_ms: int) -> None:
-        """Let the rings of scores end at the last border that any row has passed, before rows are loaded."""
-        for ring in self.peaks.values():
-            ring.advance(passed_ms)
+    def advance_rings(self, boundary_ms: int) -> None:
+        """Move `past_scores` to the last boundary that any row has passed; call it before rows are loaded."""
+        for ring in self.past_scores.values():
+            ring.advance(boundary_ms)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        for name in (*TOLD, *HELD):
+        for name in (*PUBLISHED_FIELDS, *BOUNDARY_FIELDS):
             old = getattr(self, name)
-            fresh = np.full((capacity, old.shape[1]), _EMPTY.get(name, 0), dtype=old.dtype)
-            fresh[: len(old)] = old
-            setattr(self, name, fresh)
-        for ring in self.peaks.values():
+            larger = np.full((capacity, old.shape[1]), _EMPTY.get(name, 0), dtype=old.dtype)
+            larger[: len(old)] = old
+            setattr(self, name, larger)
+        for ring in self.past_scores.values():
             ring.grow(capacity)
 
     def fields(self) -> list[tuple[str, Any] | Field]:
-        """The fields of a row."""
-        found: list[tuple[str, Any] | Field] = [(field, kind) for field, _, _, kind in self._arrays()]
-        for ring in self.peaks.values():
-            found += [(name, dtype.str, shape) for name, dtype, shape in ring.fields()]
-        return found
+        """The fields of a changelog row: name, type and, for rings, shape."""
+        fields: list[tuple[str, Any] | Field] = [(field, dtype) for field, _, _, dtype in self._saved()]
+        for ring in self.past_scores.values():
+            fields += [(name, dtype.str, shape) for name, dtype, shape in ring.fields()]
+        return fields
 
     def save(self, rows: Rows, record: NDArray[np.void]) -> None:
-        """Copy rows into a record."""
-        for field, array, at, _ in self._arrays():
-            record[field] = getattr(self, array)[rows, at]
-        for ring in self.peaks.values():
+        """Copy rows into the fields of `record` (k,)."""
+        for field, array, column, _ in self._saved():
+            record[field] = getattr(self, array)[rows, column]
+        for ring in self.past_scores.values():
             ring.save(rows, record)
 
     def load(
@@ -110,45 +139,46 @@ class AlertState:
         passed_ms: NDArray[np.int64],
         bands: Mapping[str, Sequence[str]],
     ) -> None:
-        """Take rows of any layout by field name.
+        """Fill rows from `record` (k,) of any row schema, by field name.
 
-        `passed_ms` (k,) are the last borders they have passed, `bands` (by score) those that band numbers mean.
+        `passed_ms` (k,) are the boundaries up to which their boundary state is complete, `bands` (by score) the names
+        of the record's band numbers.
         """
         names = record.dtype.names or ()
-        for field, array, at, _ in self._arrays():
+        for field, array, column, _ in self._saved():
             if field in names:
-                getattr(self, array)[rows, at] = record[field]
-        for ring in self.peaks.values():
+                getattr(self, array)[rows, column] = record[field]
+        for ring in self.past_scores.values():
             ring.load(rows, record, passed_ms)
-        self._load_bands(rows, record, bands)
-        mine = {part.name for part in self.rules}
+        self._load_band_alerts(rows, record, bands)
+        current = {rule_plan.name for rule_plan in self.rules}
         for field in names:
             head, _, rest = field.partition("/")
-            rule, _, what = rest.rpartition("/")
-            if head == "alert" and what == "phase" and rule not in mine:
-                self._orphan(rows, is_open(record[field]), rule, record[f"alert/{rule}/began"])
+            rule, _, array = rest.rpartition("/")
+            if head == "alert" and array == "phase" and rule not in current:
+                self._add_removed(rows, is_open(record[field]), rule, record[f"alert/{rule}/began"])
 
-    def _load_bands(self, rows: Rows, record: NDArray[np.void], bands: Mapping[str, Sequence[str]]) -> None:
-        """Rows from before rules had names kept the band that fires, a number for each score, and since when."""
+    def _load_band_alerts(self, rows: Rows, record: NDArray[np.void], bands: Mapping[str, Sequence[str]]) -> None:
+        """Rows older than named rules have, for each score, the number of the band that fires, and since when."""
         names = set(record.dtype.names or ())
-        places = {part.name: at for at, part in enumerate(self.rules)}
-        for score, known in bands.items():
+        columns = {rule_plan.name: column for column, rule_plan in enumerate(self.rules)}
+        for score, saved_bands in bands.items():
             if f"alert_band/{score}" not in names:
                 continue
-            for number, band in enumerate(known):
+            for number, band in enumerate(saved_bands):
                 inside, rule = record[f"alert_band/{score}"] == number, f"band:{score}:{band}"
                 began = record[f"alert_ms/{score}"]
-                if rule in places:
-                    self.phase[rows[inside], places[rule]] = Phase.FIRING
-                    self.began[rows[inside], places[rule]] = began[inside]
+                if rule in columns:
+                    self.phase[rows[inside], columns[rule]] = Phase.FIRING
+                    self.began[rows[inside], columns[rule]] = began[inside]
                 else:
-                    self._orphan(rows, inside, rule, began)
+                    self._add_removed(rows, inside, rule, began)
 
-    def _orphan(self, rows: Rows, which: NDArray[np.bool_], rule: str, began: NDArray[np.int64]) -> None:
-        for row, began_ms in zip(rows[which].tolist(), began[which].tolist(), strict=True):
-            self.orphans.setdefault(row, []).append(Orphan(rule, began_ms))
+    def _add_removed(self, rows: Rows, selected: NDArray[np.bool_], rule: str, began: NDArray[np.int64]) -> None:
+        for row, began_ms in zip(rows[selected].tolist(), began[selected].tolist(), strict=True):
+            self.removed_rule_alerts.setdefault(row, []).append(RemovedRuleAlert(rule, began_ms))
 
     def nbytes(self) -> int:
-        """Bytes of memory held."""
-        arrays = sum(int(getattr(self, name).nbytes) for name in (*TOLD, *HELD))
-        return arrays + sum(ring.nbytes() for ring in self.peaks.values())
+        """Bytes of memory of the arrays."""
+        arrays = sum(int(getattr(self, name).nbytes) for name in (*PUBLISHED_FIELDS, *BOUNDARY_FIELDS))
+        return arrays + sum(ring.nbytes() for ring in self.past_scores.values())

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.accounts.alert_lifecycle import Phase, Turn, follow
+from stream.accounts.alert_lifecycle import BOUNDARY, AlertInput, Phase
 from stream.accounts.alert_state import NEVER, AlertState
 from stream.alerts.conditions import holds
 from stream.columns.columns import Rows
@@ -33,22 +33,22 @@ def on_boundary(
     Returns which rows' state changed, (k,).
     """
     changed = np.zeros(len(rows), dtype=bool)
-    for rule_plan in state.memories:
+    for rule_plan in state.boundary_rules:
         bands = scored.scores[rule_plan.score].bands
         if rule_plan.rule.kind == "forecast":
             # A row in the band, or below it, has got there: its day is void until the next forecast.
-            days = np.where(bands > rule_plan.band, state.mark[rows, rule_plan.memory], 0)
+            days = np.where(bands > rule_plan.band, state.kind_state[rows, rule_plan.boundary_index], 0)
             changed |= set_forecast_day(rule_plan, rows, days, state)
         condition = holds(rule_plan, rows, scored, state, columns, at_boundary=True)
         changed |= _move_phase(rule_plan, rows, condition, state, boundary_ms)
         if rule_plan.rule.kind == "left":
             inside = (bands == rule_plan.band).astype(np.int32)
-            changed |= inside != state.mark[rows, rule_plan.memory]
-            state.mark[rows, rule_plan.memory] = inside
-    for memory, ring in state.peaks.items():
+            changed |= inside != state.kind_state[rows, rule_plan.boundary_index]
+            state.kind_state[rows, rule_plan.boundary_index] = inside
+    for memory, ring in state.past_scores.items():
         if boundary_ms % UNIT_MS[ring.unit] == 0:
             ring.advance(boundary_ms)
-            score = state.memories[memory].score
+            score = state.boundary_rules[memory].score
             ring.aggregate(rows, np.full(len(rows), boundary_ms), scored.scores[score].values)
             changed[:] = True
     return changed
@@ -58,22 +58,24 @@ def _move_phase(
     rule_plan: RulePlan, rows: Rows, condition: NDArray[np.bool_], state: AlertState, boundary_ms: int
 ) -> NDArray[np.bool_]:
     """Move one rule past a boundary (epoch ms) where its `condition` (k,) holds or not; which rows changed, (k,)."""
-    rule, column = rule_plan.rule, rule_plan.memory
-    phase, since, today = state.held[rows, column], state.since[rows, column], boundary_ms // DAY_MS
+    rule, column = rule_plan.rule, rule_plan.boundary_index
+    phase, since, today = state.boundary_phase[rows, column], state.true_since[rows, column], boundary_ms // DAY_MS
     begun = np.where(condition, np.where(since == NEVER, boundary_ms, since), NEVER)
-    fired_today = np.where(state.day[rows, column] == today, state.fired[rows, column], 0)
-    cooling = _cooling(rule_plan, state.quiet[rows, column], boundary_ms)
+    fired_today = np.where(state.fired_day[rows, column] == today, state.fired_count[rows, column], 0)
+    cooling = _cooling(rule_plan, state.boundary_ended[rows, column], boundary_ms)
     may_fire = condition & (boundary_ms - begun >= (rule.for_ms or 0)) & ~cooling
     if rule.max_per_day is not None:
         may_fire &= fired_today < rule.max_per_day
     firing = phase == Phase.FIRING
-    turns = np.where(condition, np.where(may_fire | firing, Turn.DUE, Turn.HOLDS), Turn.ENDS).astype(np.int8)
-    after = follow(phase, turns)
+    turns = np.where(condition, np.where(may_fire | firing, AlertInput.FIRE, AlertInput.WAIT), AlertInput.CLEAR).astype(
+        np.int8
+    )
+    after = BOUNDARY.next(phase, turns)
     fires, ends = (after == Phase.FIRING) & ~firing, firing & (after == Phase.IDLE)
-    state.held[rows, column], state.since[rows, column] = after, begun
-    state.day[rows[fires], column] = today
-    state.fired[rows[fires], column] = fired_today[fires] + 1
-    state.quiet[rows[ends], column] = boundary_ms
+    state.boundary_phase[rows, column], state.true_since[rows, column] = after, begun
+    state.fired_day[rows[fires], column] = today
+    state.fired_count[rows[fires], column] = fired_today[fires] + 1
+    state.boundary_ended[rows[ends], column] = boundary_ms
     return np.asarray((after != phase) | (begun != since), dtype=np.bool_)
 
 
@@ -84,7 +86,7 @@ def _cooling(rule_plan: RulePlan, ended_ms: NDArray[np.int64], now_ms: int) -> N
 
 def in_cooldown(rule_plan: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
     """Whether `cooldown` forbids an alert to fire between boundaries, (k,): since its last end at one or in between."""
-    at_boundary, published = state.quiet[rows, rule_plan.memory], state.ended[rows, rule_plan.place]
+    at_boundary, published = state.boundary_ended[rows, rule_plan.boundary_index], state.ended[rows, rule_plan.index]
     return _cooling(rule_plan, np.maximum(at_boundary, published), now_ms)
 
 
@@ -93,13 +95,15 @@ def daily_limit_reached(rule_plan: RulePlan, rows: Rows, state: AlertState, now_
     if rule_plan.rule.max_per_day is None:
         return np.zeros(len(rows), dtype=bool)
     today = now_ms // DAY_MS
-    fired_today = np.where(state.day[rows, rule_plan.memory] == today, state.fired[rows, rule_plan.memory], 0)
-    fired_since = state.began[rows, rule_plan.place] // DAY_MS == today
+    fired_today = np.where(
+        state.fired_day[rows, rule_plan.boundary_index] == today, state.fired_count[rows, rule_plan.boundary_index], 0
+    )
+    fired_since = state.began[rows, rule_plan.index] // DAY_MS == today
     return np.asarray((fired_today >= rule_plan.rule.max_per_day) | fired_since)
 
 
 def set_forecast_day(rule_plan: RulePlan, rows: Rows, days: NDArray[np.int32], state: AlertState) -> NDArray[np.bool_]:
     """Set the UTC day (0: none) on which each row enters the band of a forecast rule; which rows changed, (k,)."""
-    before = state.mark[rows, rule_plan.memory]
-    state.mark[rows, rule_plan.memory] = days
+    before = state.kind_state[rows, rule_plan.boundary_index]
+    state.kind_state[rows, rule_plan.boundary_index] = days
     return np.asarray(days != before)

@@ -64,8 +64,8 @@ def _in_band(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
 
 def _left_band(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
     rows, state = inputs.rows, inputs.state
-    was_inside = state.mark[rows, rule_plan.memory] > 0
-    began = state.held[rows, rule_plan.memory] != Phase.IDLE
+    was_inside = state.kind_state[rows, rule_plan.boundary_index] > 0
+    began = state.boundary_phase[rows, rule_plan.boundary_index] != Phase.IDLE
     condition: Flags = ~_in_band(rule_plan, inputs) & (was_inside | began)
     return condition
 
@@ -85,7 +85,7 @@ def _measure_below_level(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
 
 
 def _forecast_to_enter(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
-    has_day = inputs.state.mark[inputs.rows, rule_plan.memory] > 0
+    has_day = inputs.state.kind_state[inputs.rows, rule_plan.boundary_index] > 0
     condition: Flags = has_day & (inputs.scored.scores[rule_plan.score].bands > rule_plan.band)
     return condition
 
@@ -111,7 +111,7 @@ _CONDITIONS: Mapping[str, Callable[[RulePlan, _Inputs], Flags]] = MappingProxyTy
 
 def fall(rule_plan: RulePlan, rows: Rows, scored: Scored, state: AlertState) -> NDArray[np.float64]:
     """Points that the score is below its largest at the boundaries in the window, (k,); -inf before the first one."""
-    ring = state.peaks[rule_plan.memory]
+    ring = state.past_scores[rule_plan.boundary_index]
     if ring.newest is None:
         return np.full(len(rows), -np.inf)
     return ring.read(rows, ring.panes) - scored.scores[rule_plan.score].values
@@ -132,7 +132,7 @@ def _level(rule_plan: RulePlan, inputs: _Inputs) -> NDArray[np.float64] | float:
     assert rule.level is not None
     if rule.clear is None:
         return rule.level
-    firing = state.held[rows, rule_plan.memory] == Phase.FIRING
+    firing = state.boundary_phase[rows, rule_plan.boundary_index] == Phase.FIRING
     if not inputs.at_boundary:
-        firing |= is_open(state.phase[rows, rule_plan.place])
+        firing |= is_open(state.phase[rows, rule_plan.index])
     return np.where(firing, rule.clear, rule.level)

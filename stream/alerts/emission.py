@@ -18,7 +18,7 @@ from schemas.codecs import encode
 from schemas.outputs import Alert
 from stream.accounts.accounts import Accounts
 from stream.accounts.acknowledgements import Acknowledgement
-from stream.accounts.alert_lifecycle import Phase, Turn, flaps_of, follow, is_open
+from stream.accounts.alert_lifecycle import PUBLISHED, AlertInput, Phase, flaps_of, is_open
 from stream.alerts.boundary_state import daily_limit_reached, in_cooldown
 from stream.alerts.conditions import fall, holds, silent_days
 from stream.alerts.messages import Episode, Subject, account_alert, closed, firing_text, orphan_alert, reason_of
@@ -52,12 +52,12 @@ class AlertEmitter:
         self._band_rules = [
             (score, np.array(columns, dtype=np.intp), np.array(bands, dtype=np.int8))
             for score in range(len(plan.scores))
-            if (pairs := [(rule.place, rule.band) for rule in plan.rules if rule.marks_band and rule.score == score])
+            if (pairs := [(rule.index, rule.band) for rule in plan.rules if rule.marks_band and rule.score == score])
             for columns, bands in [zip(*pairs, strict=True)]
         ]
         """Rules that fire in one band, by score: columns in `AlertState`, and the bands. Compared all at once."""
         self._other_rules = [rule_plan for rule_plan in plan.rules if not rule_plan.marks_band]
-        self._column_of = {rule_plan.name: rule_plan.place for rule_plan in plan.rules}
+        self._column_of = {rule_plan.name: rule_plan.index for rule_plan in plan.rules}
 
     def emit(self, scored_batch: ScoredBatch, effects: Effects, trigger: Trigger) -> None:
         """Publish what changed of the alerts of rows."""
@@ -67,9 +67,9 @@ class AlertEmitter:
             return
         before = state.phase[scored_batch.rows]
         wanted = self._wanted(scored_batch, trigger)
-        turns = np.where(wanted, np.int8(Turn.DUE), np.int8(Turn.ENDS))
+        turns = np.where(wanted, np.int8(AlertInput.FIRE), np.int8(AlertInput.CLEAR))
         again = self._apply_acknowledgements(scored_batch, before, turns) if self._accounts.acknowledgements else None
-        after = follow(before, turns)
+        after = PUBLISHED.next(before, turns)
         changed = after != before
         if again is not None:
             changed |= again & is_open(after)
@@ -91,16 +91,16 @@ class AlertEmitter:
         for score, columns, bands in self._band_rules:
             wanted[:, columns] = scored.scores[score].bands[:, None] == bands
         for rule_plan in self._other_rules:
-            if rule_plan.memory < 0:
+            if rule_plan.boundary_index < 0:
                 condition = holds(rule_plan, rows, scored, state, self._columns, at_boundary=at_boundary)
-                wanted[:, rule_plan.place] = condition
+                wanted[:, rule_plan.index] = condition
                 continue
-            fires = state.held[rows, rule_plan.memory] == Phase.FIRING
+            fires = state.boundary_phase[rows, rule_plan.boundary_index] == Phase.FIRING
             if not at_boundary:
                 if trigger is not Trigger.CAUGHT_UP:  # an alert that fired between boundaries stays until the next one
-                    fires |= is_open(state.phase[rows, rule_plan.place])
+                    fires |= is_open(state.phase[rows, rule_plan.index])
                 fires |= self._fires_early(rule_plan, scored_batch)
-            wanted[:, rule_plan.place] = fires
+            wanted[:, rule_plan.index] = fires
         return wanted
 
     def _fires_early(self, rule_plan: RulePlan, scored_batch: ScoredBatch) -> Matrix:
@@ -131,26 +131,26 @@ class AlertEmitter:
         for position, row in zip(positions.tolist(), scored_batch.rows[positions].tolist(), strict=True):
             for rule, acknowledgement in list(acknowledgements[row].items()):
                 column = self._column_of[rule]
-                phase, due = Phase(before[position, column]), turns[position, column] == Turn.DUE
+                phase, due = Phase(before[position, column]), turns[position, column] == AlertInput.FIRE
                 turn = self._turn_of(acknowledgement, scored_batch.as_of_ms, phase, due=due)
-                again[position, column] = acknowledgements.is_news(row, rule)
+                again[position, column] = acknowledgements.record_published(row, rule)
                 if acknowledgement.acknowledged is None and acknowledgement.snoozed is None:
-                    acknowledgements.forget(row, rule)
+                    acknowledgements.discard(row, rule)
                 turns[position, column] = turn
         return again
 
     @staticmethod
-    def _turn_of(acknowledgement: Acknowledgement, as_of_ms: int, before: Phase, *, due: bool) -> Turn:
+    def _turn_of(acknowledgement: Acknowledgement, as_of_ms: int, before: Phase, *, due: bool) -> AlertInput:
         """The turn of an alert with an acknowledgement or a snooze; what has expired of these is removed."""
         if acknowledgement.until(as_of_ms) is None:
             acknowledgement.snoozed = None
         if not due or before < Phase.FIRING:
             acknowledgement.acknowledged = None  # it was for an episode that is over
         if not due:
-            return Turn.ENDS
+            return AlertInput.CLEAR
         if acknowledgement.snoozed is not None:
-            return Turn.SNOOZE
-        return Turn.ACKNOWLEDGE if acknowledgement.acknowledged is not None else Turn.DUE
+            return AlertInput.SNOOZE
+        return AlertInput.ACKNOWLEDGE if acknowledgement.acknowledged is not None else AlertInput.FIRE
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
@@ -161,11 +161,11 @@ class AlertEmitter:
         fired = []
         for change, (_, main_factor) in zip(changes, subjects, strict=True):
             row, moment_ms = int(scored_batch.rows[change.position]), int(scored_batch.moments[change.position])
-            column = change.rule_plan.place
+            column = change.rule_plan.index
             state.phase[row, column] = change.after
             if change.before == Phase.IDLE:
                 flaps = flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms)
-                state.began[row, column], state.flaps[row, column], state.stormy[row, column] = moment_ms, flaps, 0
+                state.began[row, column], state.flaps[row, column], state.in_storm[row, column] = moment_ms, flaps, 0
                 effects.flaps[change.rule_plan.name] += flaps > 0
                 fired.append((row, change.rule_plan.name, main_factor))
             elif change.after == Phase.IDLE:
@@ -197,16 +197,16 @@ class AlertEmitter:
 
     def _emit(self, scored_batch: ScoredBatch, change: _Change, subject: Subject, effects: Effects) -> None:
         accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan
-        row, column = int(scored_batch.rows[change.position]), rule_plan.place
+        row, column = int(scored_batch.rows[change.position]), rule_plan.index
         if change.before == Phase.IDLE:
-            state.stormy[row, column] = self.storm.open
+            state.in_storm[row, column] = self.storm.open
         episode = Episode(
             int(state.began[row, column]),
             int(state.ended[row, column]) if change.after == Phase.IDLE else None,
             change.after,
             int(state.flaps[row, column]),
             accounts.acknowledgements.get(row, {}).get(rule_plan.name),
-            DIGEST if state.stormy[row, column] else None,
+            DIGEST if state.in_storm[row, column] else None,
             int(scored_batch.revisions[change.position]),
         )
         fires = change.after != Phase.IDLE
@@ -223,33 +223,36 @@ class AlertEmitter:
         if kind == "measure":
             return float(scored.points[change.position, rule_plan.measure])
         if kind == "forecast":
-            return float(state.mark[rows[0], rule_plan.memory])
+            return float(state.kind_state[rows[0], rule_plan.boundary_index])
         if kind == "silent":
             return float(silent_days(rule_plan, rows, self._columns)[0])
         return 0.0
 
-    def agree(self, told: Alert, scored_batch: ScoredBatch, place: int, effects: Effects) -> None:
-        """Reconcile the last published record of one alert with the state of the row at `place`."""
-        accounts, row, at = self._accounts, int(scored_batch.rows[place]), self._column_of.get(told.rule)
-        state, fires = accounts.alerts, told.status == "firing"
-        if at is None or not is_open(state.phase[row, at]):
+    def reconcile(self, published: Alert, scored_batch: ScoredBatch, position: int, effects: Effects) -> None:
+        """Reconcile an alert's last record from before a crash with the state of the row at `position` of a batch.
+
+        Where one is firing and the other is not, the difference is published. The state takes over the start and flaps
+        that were published: readers count flaps by the records they have.
+        """
+        accounts, row, column = self._accounts, int(scored_batch.rows[position]), self._column_of.get(published.rule)
+        state, fires = accounts.alerts, published.status == "firing"
+        if column is None or not is_open(state.phase[row, column]):
             if fires:
-                told = closed(told, int(scored_batch.moments[place]))
-                self._send(told, effects)
+                published = closed(published, int(scored_batch.moments[position]))
+                self._send(published, effects)
         elif not fires:
-            part, phase = self._plan.rules[at], Phase(state.phase[row, at])
-            state.ended[row, at], state.flaps[row, at] = told.ends_at or 0, told.flaps
-            self._change(scored_batch, [_Change(place, part, Phase.IDLE, phase)], effects)
+            rule_plan, phase = self._plan.rules[column], Phase(state.phase[row, column])
+            state.ended[row, column], state.flaps[row, column] = published.ends_at or 0, published.flaps
+            self._change(scored_batch, [_Change(position, rule_plan, Phase.IDLE, phase)], effects)
             return
-        if at is not None:
-            # As it was told: another flap than one that readers could count would be told otherwise.
-            state.began[row, at], state.flaps[row, at] = told.starts_at, told.flaps
-            state.ended[row, at] = told.ends_at or state.ended[row, at]
+        if column is not None:
+            state.began[row, column], state.flaps[row, column] = published.starts_at, published.flaps
+            state.ended[row, column] = published.ends_at or state.ended[row, column]
             accounts.dirty[row] = True
 
     def end_orphans(self, scored_batch: ScoredBatch, effects: Effects) -> None:
         """Resolve open alerts of rules that the policy does not have any more, also while catching up."""
-        orphans = self._accounts.alerts.orphans
+        orphans = self._accounts.alerts.removed_rule_alerts
         for position, row in enumerate(scored_batch.rows.tolist()):
             for orphan in orphans.pop(row, ()):
                 subject, _ = self._subject(scored_batch, position, 0)

@@ -1,1 +1,1 @@
-"""Storage primitives of the engine: panes, columns, distinct members, the hash index, the row schema."""
+"""Storage primitives of the engine: panes, columns, distinct members, hash index, row schema."""

@@ -1,11 +1,12 @@
-"""Columns: what the engine keeps of events, one numpy array a column, one row an account.
+"""Columns: aggregates of events in numpy arrays, one row for each account. Pane rings, latest events, profile fields.
 
-Owns the kinds of columns, how events fold into them and how a window is read out of them. A column knows its ring of
-panes and nothing of policies, points or Kafka. Called by `stream.engine.engine` (fold, advance) and `stream.measures`
-(read).
+Owns how events are aggregated into a column, how a window is read out of it, and its fields in a changelog row. Knows
+nothing of policies, points or Kafka. Called by `stream.ingest.aggregation` (aggregate), `stream.engine.scorer`
+(advance), `stream.measures` (read) and `stream.accounts.row_codec` (save, load). Distinct members are in
+`stream.columns.members`.
 
-Every fold is order-independent: counts and sums are integers (sums in millionths, exact in float64 to 9e9 units),
-extremes are min and max, the latest value is decided by (time, value).
+Aggregates do not depend on the order of events: counts and sums are integers (sums in millionths, exact in float64 up
+to 9e9 units), extremes are minima and maxima, and the latest event is the one with the largest (time, value).
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ _DIVISORS = (1_000_000, 500_000, 250_000, 100_000, 50_000, 10_000, 1_000, 100, 1
 
 
 class PaneColumn:
-    """A ring of panes a row, folded by addition, minimum or maximum.
+    """A ring of panes for each row: a count, sum, minimum or maximum of the events of each pane.
 
-    Counts and sums are whole numbers of `divisor` millionths, in the narrowest integers that hold them: a year of
-    panes of an ordinary account takes 2 bytes a pane. They widen, and the divisor becomes finer, as soon as an event
-    needs it.
+    Counts and sums are multiples of `divisor` millionths (a count: of 1), in the narrowest integer type that fits all
+    panes; an ordinary account needs 1 or 2 bytes a pane. The type becomes wider, and the divisor smaller, as soon as an
+    event needs it.
     """
 
     def __init__(self, name: str, unit: Unit, panes: int, how: str) -> None:
-        """`how` is count, sum (both integers), min or max (float64)."""
+        """`panes` is the number of slots; `how` is `count`, `sum` (both integers), `min` or `max` (float64)."""
         self.name = name
         self.unit: Unit = unit
         self.panes = panes
@@ -43,10 +44,12 @@ class PaneColumn:
         self.adds = how in {"count", "sum"}
         self.empty = {"min": np.inf, "max": -np.inf}.get(how, 0)
         self.newest: int | None = None
+        self._largest = 0.0
+        """At least the largest absolute number in any pane."""
         self.values: NDArray[Any] = np.full((0, panes), self.empty, dtype=_WIDTHS[0] if self.adds else np.float64)
 
     def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
-        """One field: the ring. The name carries the divisor, which gives the numbers their meaning."""
+        """One changelog field: the ring. Its name contains the divisor, without which the numbers mean nothing."""
         return [(f"{self.name}#{self.divisor}", self.values.dtype, (self.panes,))]
 
     def grow(self, capacity: int) -> None:
@@ -56,15 +59,18 @@ class PaneColumn:
         self.values = grown
 
     def advance(self, as_of_ms: int) -> None:
-        """Clear the slots that new panes take over."""
+        """Move the newest pane to that of `as_of_ms` (epoch ms), clearing the slots of panes in between; never back."""
         pane = as_of_ms // UNIT_MS[self.unit]
         if self.newest is not None and pane > self.newest:
             self.values[:, slots_passed(self.newest, pane, self.panes)] = self.empty
         self.newest = pane if self.newest is None else max(pane, self.newest)
 
     def aggregate(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
-        """Add events to their panes; those behind the ring fall away. Amounts of a sum are whole millionths."""
-        assert self.newest is not None, "advance comes before fold"
+        """Add events to their panes: rows, times (epoch ms) and amounts (k,). Events older than the ring are ignored.
+
+        `amounts` are whole millionths for a sum, None for a count. Call `advance` before.
+        """
+        assert self.newest is not None, "advance comes before aggregate"
         panes = times // UNIT_MS[self.unit]
         if panes.size and int(panes.min()) <= self.newest - self.panes:
             inside = panes > self.newest - self.panes
@@ -74,7 +80,7 @@ class PaneColumn:
         if self.adds:
             self._add(flat, amounts)
             return
-        assert amounts is not None, "an extreme is of a field"
+        assert amounts is not None, "a minimum or maximum has amounts"
         if self.how == "min":
             np.minimum.at(self.values.reshape(-1), flat, amounts)
         else:
@@ -92,7 +98,7 @@ class PaneColumn:
         np.add.at(self.values.reshape(-1), flat, amounts.astype(self.values.dtype))
 
     def _widen(self, more: float) -> None:
-        """Choose a width in which no pane can overflow when `more` is added to it."""
+        """Widen the type so that no pane can overflow when `more` is added to it."""
         if self.values.dtype == np.float64 or more + self._largest <= _LARGEST[self.values.dtype]:
             self._largest += more
             return
@@ -102,20 +108,21 @@ class PaneColumn:
                 self.values = self.values.astype(width)
                 return
 
-    _largest = 0.0
-
     def _refine(self, amounts: NDArray[np.float64]) -> None:
-        """Make the divisor fine enough for these amounts, and still a divisor of what the panes hold."""
-        finer = next(finer for finer in _DIVISORS if not self.divisor % finer and not (amounts % finer).any())
+        """Choose the largest divisor of the amounts and the current divisor, and multiply the panes accordingly."""
+        finer = next(divisor for divisor in _DIVISORS if not self.divisor % divisor and not (amounts % divisor).any())
         factor = self.divisor // finer
         largest = float(np.abs(self.values.astype(np.float64)).max(initial=0))
         self._largest, self.divisor = 0.0, finer
-        if largest:  # else the narrow zeros stay, though the factor itself might not fit their width
+        if largest:  # zeros stay zeros, and the factor itself might not fit their type
             self._widen(largest * factor)
             self.values *= self.values.dtype.type(factor)
 
     def read(self, rows: Rows, window: int) -> NDArray[np.float64]:
-        """Total (count or millionths), minimum or maximum of each row, float64 (k,); empty: 0, inf, -inf."""
+        """Count, millionths, minimum or maximum of each row over the last `window` panes, float64 (k,).
+
+        Without events 0, inf or -inf.
+        """
         assert self.newest is not None
         values = self.values[rows]
         if window < self.panes:
@@ -126,16 +133,16 @@ class PaneColumn:
         return np.asarray(values.min(axis=1) if self.how == "min" else values.max(axis=1), dtype=np.float64)
 
     def read_blocks(self, rows: Rows, window: int, blocks: int) -> NDArray[np.float64]:
-        """Totals of this window and of `blocks` windows before it, newest first, float64 (k, blocks + 1)."""
+        """Totals of the window and of the `blocks` windows before it, newest first, float64 (k, blocks + 1)."""
         assert self.newest is not None
         values = self.values[rows][:, window_slots(self.newest, self.panes, window * (blocks + 1))]
         totals = values.reshape(len(rows), blocks + 1, window).sum(axis=2, dtype=np.float64)[:, ::-1]
         return np.asarray(totals * self.divisor, dtype=np.float64)
 
     def last_pane(self, rows: Rows, window: int, reach: int) -> NDArray[np.int64]:
-        """How many panes ago the newest one that holds something lies, int64 (k,).
+        """How many panes before the newest the last pane with events is, int64 (k,).
 
-        Only those before the window's, up to `reach` of all, are looked at; -1 where these are empty.
+        Of the last `reach` panes only those before the window count; -1 where these have no events.
         """
         assert self.newest is not None
         older = self.values[rows][:, window_slots(self.newest - window, self.panes, reach - window)[::-1]]
@@ -143,15 +150,18 @@ class PaneColumn:
         return np.where(filled.any(axis=1), filled.argmax(axis=1) + window, -1)
 
     def read_pane(self, rows: Rows, ago: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What one pane of each row holds, `ago` panes before the newest: count, millionths or extreme, (k,)."""
+        """Count, millionths, minimum or maximum of the pane `ago` (k,) panes before the newest, float64 (k,)."""
         assert self.newest is not None
         values = self.values[rows, (self.newest - ago) % self.panes].astype(np.float64)
         return values * self.divisor if self.adds else values
 
     def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
-        """Place saved rings of any length and width into this one by pane number; panes long past are dropped."""
+        """Fill rows from the saved rings of `record` (k,), of any length and type, by pane number.
+
+        `as_of_ms` (k,) are the times that the rings were saved at; panes that are not in this ring are dropped.
+        """
         if self.newest is None:
-            return  # a partition that has had no event yet
+            return  # the partition has no event yet
         field = next((name for name in record.dtype.names or () if name.rpartition("#")[0] == self.name), None)
         if field is None:
             return
@@ -166,34 +176,34 @@ class PaneColumn:
         if saved.shape[1] == self.panes:
             self.values[rows] = saved
             for pane in np.unique(newest[newest < self.newest]).tolist():
-                behind = rows[newest == pane]
-                self.values[np.ix_(behind, slots_passed(pane, self.newest, self.panes))] = self.empty
+                outdated = rows[newest == pane]
+                self.values[np.ix_(outdated, slots_passed(pane, self.newest, self.panes))] = self.empty
             return
         panes = panes_in_slots(newest, saved.shape[1])
         self.values[rows] = self.empty
-        which, slot = np.nonzero(panes > self.newest - self.panes)
-        self.values[rows[which], panes[which, slot] % self.panes] = saved[which, slot]
+        row, slot = np.nonzero(panes > self.newest - self.panes)
+        self.values[rows[row], panes[row, slot] % self.panes] = saved[row, slot]
 
     def save(self, rows: Rows, record: NDArray[np.void]) -> None:
-        """Copy rings as they lie."""
+        """Copy the rings of rows into the field of `record` (k,)."""
         record[self.fields()[0][0]] = self.values[rows]
 
     def excerpt(self, rows: Rows) -> PaneColumn:
-        """A copy of some rows, numbered anew from 0, to advance and read without touching this column."""
-        part = PaneColumn(self.name, self.unit, self.panes, self.how)
-        part.newest, part.divisor, part.values = self.newest, self.divisor, self.values[rows]
-        return part
+        """A copy with only `rows`, renumbered from 0, to advance and read without changing this column."""
+        copy = PaneColumn(self.name, self.unit, self.panes, self.how)
+        copy.newest, copy.divisor, copy.values = self.newest, self.divisor, self.values[rows]
+        return copy
 
     def nbytes(self) -> int:
-        """Bytes of memory held."""
+        """Bytes of memory of the arrays."""
         return int(self.values.nbytes)
 
 
 class FactColumn:
-    """A number of each row's profile; it is set, not folded, and the profile itself is what is saved."""
+    """A number of each row's profile. `Accounts.set_profile` writes it; not saved, since the profile itself is."""
 
     def __init__(self, name: str) -> None:
-        """`name` is the field of the profile."""
+        """`name` is the profile field."""
         self.name = name
         self.unit: Unit = "day"
         self.newest: int | None = None
@@ -206,25 +216,25 @@ class FactColumn:
         self.values = values
 
     def advance(self, as_of_ms: int) -> None:
-        """Remember the day of scores."""
+        """Set the day that days since and until a date are counted from."""
         self.newest = as_of_ms // UNIT_MS["day"]
 
     def excerpt(self, rows: Rows) -> FactColumn:
-        """A copy of some rows, in that order, numbered from 0."""
+        """A copy with only `rows`, renumbered from 0."""
         copy = FactColumn(self.name)
         copy.newest, copy.values = self.newest, self.values[rows]
         return copy
 
     def nbytes(self) -> int:
-        """Bytes of memory held."""
+        """Bytes of memory of the arrays."""
         return int(self.values.nbytes)
 
 
 class LatestColumn:
-    """The latest event of a row: its time and, where asked, a number of it."""
+    """The latest event of each row: its time (epoch ms) and, where the column reads a field, the value of that."""
 
     def __init__(self, name: str, unit: Unit) -> None:
-        """`unit` is the unit of the windows that read it."""
+        """`unit` is the pane of the windows that read it."""
         self.name = name
         self.unit: Unit = unit
         self.newest: int | None = None
@@ -232,7 +242,7 @@ class LatestColumn:
         self.values = np.zeros(0)
 
     def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
-        """Time and value."""
+        """Two changelog fields: time and value."""
         return [(self.name + "/time", np.dtype(np.int64), ()), (self.name + "/value", np.dtype(np.float64), ())]
 
     def grow(self, capacity: int) -> None:
@@ -244,22 +254,22 @@ class LatestColumn:
         self.times, self.values = times, values
 
     def advance(self, as_of_ms: int) -> None:
-        """Remember the pane that windows end in."""
+        """Move the newest pane, in which windows end, to that of `as_of_ms` (epoch ms); never back."""
         pane = as_of_ms // UNIT_MS[self.unit]
         self.newest = pane if self.newest is None else max(pane, self.newest)
 
     def aggregate(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
-        """Keep the event with the largest (time, amount) of each row."""
-        given = np.zeros(len(rows)) if amounts is None else amounts
-        order = np.lexsort((given, times, rows))
+        """Keep the event with the largest (time, amount) of each row; rows, times (epoch ms) and amounts are (k,)."""
+        values = np.zeros(len(rows)) if amounts is None else amounts
+        order = np.lexsort((values, times, rows))
         last = np.append(rows[order][1:] != rows[order][:-1], True) if len(rows) else np.zeros(0, dtype=bool)
-        rows, times, given = rows[order][last], times[order][last], given[order][last]
-        newer = (times > self.times[rows]) | ((times == self.times[rows]) & (given > self.values[rows]))
+        rows, times, values = rows[order][last], times[order][last], values[order][last]
+        newer = (times > self.times[rows]) | ((times == self.times[rows]) & (values > self.values[rows]))
         self.times[rows[newer]] = times[newer]
-        self.values[rows[newer]] = given[newer]
+        self.values[rows[newer]] = values[newer]
 
     def read(self, rows: Rows, window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Age in panes and value of each row's latest event, NaN when it is not in the window; two arrays (k,)."""
+        """Age in panes and value of the latest event, float64 (k,) each; NaN if not in the last `window` panes."""
         assert self.newest is not None
         times = self.times[rows]
         ages = self.newest - times // UNIT_MS[self.unit]
@@ -267,7 +277,7 @@ class LatestColumn:
         return np.where(inside, ages, np.nan), np.where(inside, self.values[rows], np.nan)
 
     def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
-        """Take saved times and values."""
+        """Fill rows from the saved times and values of `record` (k,)."""
         del as_of_ms
         if self.name + "/time" not in (record.dtype.names or ()):
             return
@@ -275,16 +285,16 @@ class LatestColumn:
         self.values[rows] = record[self.name + "/value"]
 
     def save(self, rows: Rows, record: NDArray[np.void]) -> None:
-        """Copy times and values."""
+        """Copy the times and values of rows into the fields of `record` (k,)."""
         record[self.name + "/time"] = self.times[rows]
         record[self.name + "/value"] = self.values[rows]
 
     def excerpt(self, rows: Rows) -> LatestColumn:
-        """A copy of some rows, numbered anew from 0, to advance and read without touching this column."""
-        part = LatestColumn(self.name, self.unit)
-        part.newest, part.times, part.values = self.newest, self.times[rows], self.values[rows]
-        return part
+        """A copy with only `rows`, renumbered from 0, to advance and read without changing this column."""
+        copy = LatestColumn(self.name, self.unit)
+        copy.newest, copy.times, copy.values = self.newest, self.times[rows], self.values[rows]
+        return copy
 
     def nbytes(self) -> int:
-        """Bytes of memory held."""
+        """Bytes of memory of the arrays."""
         return int(self.times.nbytes + self.values.nbytes)

@@ -1,7 +1,8 @@
-"""A vectorised hash index: 64-bit keys to dense positions, whole arrays at once.
+"""A vectorised hash index: numbers 64-bit keys 0, 1, 2, ... and looks whole arrays of them up at once.
 
-Owns open addressing with linear probing in numpy. Keys must already be well mixed 64-bit hashes; 0 is taken for
-"empty", so callers map it away (`stable_hash` does). Called by `stream.columns.members` and `stream.ingest.event_ids`.
+Owns an open-addressing hash table with linear probing in numpy (Knuth, The Art of Computer Programming 3, 6.4). Keys
+must be uniformly distributed 64-bit hashes other than 0, which marks an empty slot; `stable_hash` and `mix` never
+return 0. Called by `stream.columns.members`, `stream.ingest.event_ids` and `stream.plan.extractor`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ Hashes = NDArray[np.uint64]
 _FIRST_SIZE = 1024
 _CACHE_LIMIT = 400_000
 FEW = 256
-"""So many keys are looked up one by one: whole arrays cost some 0.3 ms a call, whatever their length."""
+"""Up to so many keys are looked up one by one: a call for whole arrays costs some 0.3 ms, whatever their length."""
 
 
 def stable_hash(text: str) -> int:
-    """XXH3-64 of a text, the same in every process and version; never 0 (source: the xxHash specification)."""
+    """XXH3-64 of a text in UTF-8, the same in every process and version; never 0. Source: the xxHash specification."""
     return int(xxhash.xxh3_64_intdigest(text.encode())) or 1
 
 
 def hash_ids(texts: Sequence[str]) -> Hashes:
-    """Stable hashes of texts that do not repeat, uint64 (len(texts),)."""
+    """Stable hash of each text, uint64 (k,); for texts that rarely repeat."""
     digest = xxhash.xxh3_64_intdigest
     hashes = np.array([digest(text.encode()) for text in texts], dtype=np.uint64)
     hashes[hashes == 0] = 1
@@ -33,10 +34,10 @@ def hash_ids(texts: Sequence[str]) -> Hashes:
 
 
 class HashCache(dict[str | None, int]):
-    """Stable hashes of texts that repeat much (users, features); None gives 0. Bounded: it starts over when full."""
+    """Stable hashes of texts that repeat often (users, features); None gives 0. Emptied when it is full."""
 
     def __missing__(self, text: str | None) -> int:
-        """Compute and keep a hash."""
+        """Compute and cache a hash."""
         if len(self) >= _CACHE_LIMIT:
             self.clear()
         value = 0 if text is None else stable_hash(text)
@@ -44,12 +45,12 @@ class HashCache(dict[str | None, int]):
         return value
 
     def hashes(self, texts: list[str | None]) -> Hashes:
-        """Stable hashes, uint64 (len(texts),)."""
+        """Stable hash of each text, uint64 (k,)."""
         return np.fromiter(map(self.__getitem__, texts), dtype=np.uint64, count=len(texts))
 
 
 def mix(rows: NDArray[np.int64], hashes: Hashes) -> Hashes:
-    """One key of a row number and a hash (splitmix64's finalizer); never 0."""
+    """One key of row number and hash, uint64 (k,), never 0. Source: SplitMix64's finalizer (Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         key = hashes ^ (rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
         key ^= key >> np.uint64(30)
@@ -62,7 +63,7 @@ def mix(rows: NDArray[np.int64], hashes: Hashes) -> Hashes:
 
 
 class HashIndex:
-    """Keys to positions 0, 1, 2, ... in the order of their coming."""
+    """Positions 0, 1, 2, ... of keys, in the order in which they were added."""
 
     def __init__(self, few: int = FEW) -> None:
         """Start empty. Up to `few` keys are looked up one by one, more of them all at once."""
@@ -81,35 +82,35 @@ class HashIndex:
         return index
 
     def __len__(self) -> int:
-        """How many keys are held."""
+        """Number of keys."""
         return self._count
 
     def nbytes(self) -> int:
-        """Bytes of memory held."""
+        """Bytes of memory of the arrays."""
         return int(self._keys.nbytes + self._positions.nbytes)
 
     def contains(self, keys: Hashes) -> NDArray[np.bool_]:
-        """Which keys are held, bool (n,)."""
-        found = np.zeros(len(keys), dtype=bool)
+        """Whether each key was added, bool (k,)."""
+        contained = np.zeros(len(keys), dtype=bool)
         if not self._count:
-            return found
+            return contained
         if len(keys) <= self._few:
-            found[:] = [bool(self._view_keys[self._slot(key)]) for key in keys.tolist()]
-            return found
+            contained[:] = [bool(self._view_keys[self._slot(key)]) for key in keys.tolist()]
+            return contained
         mask = np.uint64(len(self._keys) - 1)
         pending = np.arange(len(keys))
         slots = keys & mask
         while pending.size:
-            there = self._keys[slots]
-            hit = there == keys[pending]
-            found[pending[hit]] = True
-            on = ~hit & (there != 0)
-            pending = pending[on]
-            slots = (slots[on] + np.uint64(1)) & mask
-        return found
+            in_slots = self._keys[slots]
+            hit = in_slots == keys[pending]
+            contained[pending[hit]] = True
+            continued = ~hit & (in_slots != 0)
+            pending = pending[continued]
+            slots = (slots[continued] + np.uint64(1)) & mask
+        return contained
 
     def add(self, keys: Hashes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Position of each key, int64 (n,), and whether this was its first coming, bool (n,).
+        """Add keys; returns the position of each, int64 (k,), and whether it is new, bool (k,).
 
         Of equal keys in one call only the first is new.
         """
@@ -119,7 +120,7 @@ class HashIndex:
         if len(keys) <= self._few:
             before = self._count
             positions[:] = [self._add_one(key) for key in keys.tolist()]
-            # Each first coming took the next position.
+            # Each new key has the next position.
             first = np.maximum.accumulate(np.append(before - 1, positions))
             new[:] = positions > first[:-1]
             return positions, new
@@ -128,19 +129,19 @@ class HashIndex:
         slots = (keys & mask).astype(np.int64)
         while pending.size:
             wanted = keys[pending]
-            there = self._keys[slots]
-            hit = there == wanted
+            in_slots = self._keys[slots]
+            hit = in_slots == wanted
             positions[pending[hit]] = self._positions[slots[hit]]
-            free = np.flatnonzero(there == 0)
+            free = np.flatnonzero(in_slots == 0)
             done = hit
             if free.size:
                 # Several keys may want one free slot: the claims are written in reverse so that the first one stays.
                 self._positions[slots[free][::-1]] = free[::-1]
                 won = free[self._positions[slots[free]] == free]
-                given = np.arange(self._count, self._count + won.size)
+                next_positions = np.arange(self._count, self._count + won.size)
                 self._keys[slots[won]] = wanted[won]
-                self._positions[slots[won]] = given
-                positions[pending[won]] = given
+                self._positions[slots[won]] = next_positions
+                positions[pending[won]] = next_positions
                 new[pending[won]] = True
                 self._count += won.size
                 done[won] = True
@@ -151,11 +152,11 @@ class HashIndex:
         return positions, new
 
     def _slot(self, key: int) -> int:
-        """Where a key is, or the free slot where it belongs."""
+        """The slot that a key is in, or the free slot where it would be added."""
         keys = self._view_keys
         mask = len(keys) - 1
         slot = key & mask
-        while (there := keys[slot]) != key and there:
+        while (in_slot := keys[slot]) != key and in_slot:
             slot = (slot + 1) & mask
         return slot
 
@@ -174,8 +175,8 @@ class HashIndex:
         if size == len(self._keys):
             return
         old_keys, old_positions = self._keys, self._positions
-        held = np.flatnonzero(old_keys)
-        order = held[np.argsort(old_positions[held])]
+        filled = np.flatnonzero(old_keys)
+        order = filled[np.argsort(old_positions[filled])]
         self._keys = np.zeros(size, dtype=np.uint64)
         self._positions = np.zeros(size, dtype=np.int32)
         self._view_keys, self._view_positions = self._keys.data, self._positions.data
@@ -183,7 +184,7 @@ class HashIndex:
         self._place(old_keys[order])
 
     def _place(self, keys: Hashes) -> None:
-        """Put distinct keys, whose positions are their order, into the empty table."""
+        """Put distinct keys into the empty table; the position of each is its index."""
         mask = len(self._keys) - 1
         pending = np.arange(len(keys))
         slots = (keys & np.uint64(mask)).astype(np.int64)
@@ -192,7 +193,7 @@ class HashIndex:
             self._positions[slots[free][::-1]] = pending[free][::-1]
             won = free[self._positions[slots[free]] == pending[free]]
             self._keys[slots[won]] = keys[pending[won]]
-            rest = np.ones(len(pending), dtype=bool)
-            rest[won] = False
-            pending, slots = pending[rest], (slots[rest] + 1) & mask
+            lost = np.ones(len(pending), dtype=bool)
+            lost[won] = False
+            pending, slots = pending[lost], (slots[lost] + 1) & mask
         self._count = len(keys)

@@ -1,9 +1,10 @@
-"""Distinct users or features of an account, exactly, in O(1) an event.
+"""Distinct members (users, features, roles) of each account, exact, in constant time for each event.
 
-Owns, for every (account, member), the newest pane it was seen in, and for every account a ring that counts members by
-that pane. The number of distinct members in a window is a sum over the ring. Order-independent: a member's pane only
-grows. Only hashes of names are kept. Saved in pages of 512 members so that an account of a million users stays under
-a broker's record limit. Called by `stream.engine.engine` and `stream.measures`.
+Owns, for every account and member, the newest pane the member was seen in, and for every account a ring that counts
+members by that pane. The number of distinct members in a window is a sum over the ring. It does not depend on the order
+of events, since a member's pane only grows. Members are 64-bit hashes of their names. They are saved in pages of 512,
+so that an account with a million users stays under the broker's limit for a record. Called by
+`stream.ingest.aggregation`, `stream.engine.scorer`, `stream.measures` and `stream.recovery.changelog`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ PAGE_MEMBERS = 512
 PAGE_ENTRY = np.dtype([("hash", "<u8"), ("pane", "<i4")])
 T = TypeVar("T", bound=np.generic)
 _NEVER = np.iinfo(np.int32).min
-_TIDY_FROM = 4096
+_COMPACT_FROM = 4096
 
 
 class Page(NamedTuple):
-    """One page of a row's members to write; `value` is None when the page is gone."""
+    """A page of a row's members as a changelog record; `value` None deletes it."""
 
     row: int
     number: int
@@ -33,7 +34,7 @@ class Page(NamedTuple):
 
 
 class Members:
-    """The distinct members of every row."""
+    """The distinct members of each row by one text field: a column for `distinct_users` and the like."""
 
     def __init__(self, name: str, unit: Unit, panes: int) -> None:
         """`panes` is the longest window that reads this column."""
@@ -42,7 +43,7 @@ class Members:
         self.panes = panes
         self.newest: int | None = None
         self.ring = np.zeros((0, panes), dtype=np.uint32)
-        self._taken = np.zeros(0, dtype=np.int64)
+        self._slots_used = np.zeros(0, dtype=np.int64)
         self._reset()
         self._dirty: list[NDArray[np.int64]] = []
 
@@ -54,34 +55,37 @@ class Members:
         self._page = np.zeros(0, dtype=np.uint16)
 
     def __len__(self) -> int:
-        """How many members are held."""
+        """Number of members of all rows, with those that no window reaches any more."""
         return len(self._index)
 
     def nbytes(self) -> int:
-        """Bytes of memory held."""
-        arrays = (self.ring, self._taken, self._owner, self._hash, self._pane, self._page)
+        """Bytes of memory of the arrays."""
+        arrays = (self.ring, self._slots_used, self._owner, self._hash, self._pane, self._page)
         return self._index.nbytes() + sum(int(array.nbytes) for array in arrays)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
         ring = np.zeros((capacity, self.panes), dtype=np.uint32)
         ring[: len(self.ring)] = self.ring
-        taken = np.zeros(capacity, dtype=np.int64)
-        taken[: len(self._taken)] = self._taken
-        self.ring, self._taken = ring, taken
+        slots_used = np.zeros(capacity, dtype=np.int64)
+        slots_used[: len(self._slots_used)] = self._slots_used
+        self.ring, self._slots_used = ring, slots_used
 
     def advance(self, as_of_ms: int) -> None:
-        """Forget members last seen before every window; drop their memory when they are many."""
+        """Move the newest pane to that of `as_of_ms` (epoch ms), never back; members that leave the ring do not count.
+
+        Their memory is freed when they are more than half of all.
+        """
         pane = as_of_ms // UNIT_MS[self.unit]
         if self.newest is not None and pane > self.newest:
             self.ring[:, slots_passed(self.newest, pane, self.panes)] = 0
         self.newest = pane if self.newest is None else max(pane, self.newest)
-        held = len(self)
-        if held >= _TIDY_FROM and held - int(self.ring.sum()) > held // 2:
-            self._tidy()
+        count = len(self)
+        if count >= _COMPACT_FROM and count - int(self.ring.sum()) > count // 2:
+            self._compact()
 
     def read(self, rows: Rows, window: int) -> NDArray[np.float64]:
-        """Distinct members in the window of each row, float64 (k,)."""
+        """Number of distinct members of each row in the last `window` panes, float64 (k,)."""
         assert self.newest is not None
         counts = self.ring[rows]
         if window < self.panes:
@@ -89,25 +93,28 @@ class Members:
         return np.asarray(counts.sum(axis=1), dtype=np.float64)
 
     def excerpt(self, rows: Rows) -> Members:
-        """A copy of some rows' counts, numbered anew from 0, to advance and read; it knows no member by name."""
-        part = Members(self.name, self.unit, self.panes)
-        part.newest, part.ring = self.newest, self.ring[rows]
-        return part
+        """A copy of the counts of `rows`, renumbered from 0, to advance and read; it can not aggregate."""
+        copy = Members(self.name, self.unit, self.panes)
+        copy.newest, copy.ring = self.newest, self.ring[rows]
+        return copy
 
     def aggregate(self, rows: Rows, times: NDArray[np.int64], hashes: Hashes) -> None:
-        """Take in sightings: row, time (ms) and member hash of each, shape (k,); a hash of 0 is nobody."""
-        assert self.newest is not None, "advance comes before fold"
+        """Add events: row, time (epoch ms) and member hash of each, (k,); a hash of 0 is no member.
+
+        Events older than the ring are ignored. Call `advance` before.
+        """
+        assert self.newest is not None, "advance comes before aggregate"
         panes = times // UNIT_MS[self.unit]
         inside = (hashes != 0) & (panes > self.newest - self.panes)
         if not inside.all():
             rows, panes, hashes = rows[inside], panes[inside], hashes[inside]
         if len(rows):
-            self._see(rows, hashes, panes.astype(np.int32), None)
+            self._add(rows, hashes, panes.astype(np.int32), None)
 
-    def _see(self, rows: Rows, hashes: Hashes, panes: NDArray[np.int32], pages: NDArray[np.uint16] | None) -> None:
+    def _add(self, rows: Rows, hashes: Hashes, panes: NDArray[np.int32], pages: NDArray[np.uint16] | None) -> None:
         positions, new = self._index.add(mix(rows, hashes))
         if new.any():
-            self._enrol(rows[new], hashes[new], positions[new], None if pages is None else pages[new])
+            self._append(rows[new], hashes[new], positions[new], None if pages is None else pages[new])
         seen = np.unique(positions)
         before = self._pane[seen]
         np.maximum.at(self._pane, positions, panes)
@@ -123,12 +130,12 @@ class Members:
         if pages is None:
             self._dirty.append(np.unique(owners << 16 | self._page[seen]))
 
-    def _enrol(
+    def _append(
         self, rows: Rows, hashes: Hashes, positions: NDArray[np.int64], pages: NDArray[np.uint16] | None
     ) -> None:
-        held = len(self._index)
-        if held > len(self._owner):
-            room = max(held, len(self._owner) * 3 // 2)
+        count = len(self._index)
+        if count > len(self._owner):
+            room = max(count, len(self._owner) * 3 // 2)
             self._owner = _stretch(self._owner, room, 0)
             self._hash = _stretch(self._hash, room, 0)
             self._pane = _stretch(self._pane, room, _NEVER)
@@ -137,21 +144,20 @@ class Members:
         self._hash[positions] = hashes
         self._pane[positions] = _NEVER
         if pages is None:
-            slots = self._taken[rows] + _rank(rows)
-            np.maximum.at(self._taken, rows, slots + 1)
+            slots = self._slots_used[rows] + _rank(rows)
+            np.maximum.at(self._slots_used, rows, slots + 1)
             pages = (slots // PAGE_MEMBERS).astype(np.uint16)
         self._page[positions] = pages
 
     def save(self) -> list[Page]:
-        """Pages that changed since the last call, each row's in ascending order, then those that are gone."""
-        result: list[Page] = []
-        gone: list[Page] = []
+        """Pages that changed since the last call, those of a row in ascending order; deleted pages come last."""
+        written: list[Page] = []
+        deleted: list[Page] = []
         if self._dirty:
             dirty = np.unique(np.concatenate(self._dirty))
-            mine = np.zeros(len(self.ring), dtype=bool)
-            mine[dirty >> 16] = True
-            held = len(self._index)
-            selected = np.flatnonzero(mine[self._owner[:held]])
+            changed = np.zeros(len(self.ring), dtype=bool)
+            changed[dirty >> 16] = True
+            selected = np.flatnonzero(changed[self._owner[: len(self._index)]])
             keys = self._owner[selected].astype(np.int64) << 16 | self._page[selected]
             order = np.argsort(keys, kind="stable")
             selected, keys = selected[order], keys[order]
@@ -163,46 +169,46 @@ class Members:
             ends = np.searchsorted(keys, dirty, side="right").tolist()
             for key, start, end in zip(dirty.tolist(), starts, ends, strict=True):
                 page = Page(key >> 16, key & 0xFFFF, blob[start * width : end * width] or None)
-                (result if page.value else gone).append(page)
+                (written if page.value else deleted).append(page)
         self._dirty.clear()
-        return result + gone
+        return written + deleted
 
     def load(self, rows: Rows, numbers: NDArray[np.int64], values: list[bytes]) -> None:
-        """Take pages from a changelog: row and page number of each, and its bytes."""
+        """Fill rows from changelog pages: row (k,) and page number (k,) of each, and its bytes."""
         if self.newest is None or not values:
-            return  # without a moment, no row was ever written: the events of these pages come again
+            return  # without stream time no row was written yet: the events of these pages are read again
         entries = np.frombuffer(b"".join(values), dtype=PAGE_ENTRY)
         sizes = np.array([len(value) // PAGE_ENTRY.itemsize for value in values], dtype=np.int64)
         owners, pages = np.repeat(rows, sizes), np.repeat(numbers, sizes)
-        np.maximum.at(self._taken, rows, numbers * PAGE_MEMBERS + sizes)
-        # A crash between pages and rows leaves panes that the state has not reached: their events come again.
+        np.maximum.at(self._slots_used, rows, numbers * PAGE_MEMBERS + sizes)
+        # A crash between pages and rows leaves panes that stream time has not reached: their events are read again.
         panes = np.minimum(entries["pane"], self.newest).astype(np.int32)
         alive = panes > self.newest - self.panes
-        # In the order of pages, so that tidying moves members to lower pages only: those are written first.
+        # In the order of pages, so that compaction moves members to lower pages only: those are written first.
         selected = np.flatnonzero(alive)[np.lexsort((pages[alive], owners[alive]))]
-        self._see(owners[selected], entries["hash"][selected], panes[selected], pages[selected].astype(np.uint16))
+        self._add(owners[selected], entries["hash"][selected], panes[selected], pages[selected].astype(np.uint16))
         filled = np.zeros(len(values), dtype=bool)
         filled[np.repeat(np.arange(len(values)), sizes)[alive]] = True
         self._dirty.append(rows[~filled] << 16 | numbers[~filled])
 
-    def _tidy(self) -> None:
-        """Drop members no window reaches; rows that lost some are laid out anew and written again."""
+    def _compact(self) -> None:
+        """Remove members that no window reaches, and number the pages of their rows anew."""
         assert self.newest is not None
-        held = len(self._index)
-        alive = self._pane[:held] > self.newest - self.panes
-        lost = np.unique(self._owner[:held][~alive]).astype(np.int64)
-        owner = self._owner[:held][alive]
-        hashes, pane, page = self._hash[:held][alive], self._pane[:held][alive], self._page[:held][alive]
+        count = len(self._index)
+        alive = self._pane[:count] > self.newest - self.panes
+        lost = np.unique(self._owner[:count][~alive]).astype(np.int64)
+        owner = self._owner[:count][alive]
+        hashes, pane, page = self._hash[:count][alive], self._pane[:count][alive], self._page[:count][alive]
         changed = np.zeros(len(self.ring), dtype=bool)
         changed[lost] = True
         moving = changed[owner]
         slots = _rank(owner[moving].astype(np.int64))
         page[moving] = (slots // PAGE_MEMBERS).astype(np.uint16)
-        pages_before = -(-self._taken[lost] // PAGE_MEMBERS)
-        self._taken[lost] = 0
-        np.maximum.at(self._taken, owner[moving].astype(np.int64), slots + 1)
-        pages_after = -(-self._taken[lost] // PAGE_MEMBERS)
-        # Pages left empty are dirty too: they are deleted, unless new members have come into them by the next save.
+        pages_before = -(-self._slots_used[lost] // PAGE_MEMBERS)
+        self._slots_used[lost] = 0
+        np.maximum.at(self._slots_used, owner[moving].astype(np.int64), slots + 1)
+        pages_after = -(-self._slots_used[lost] // PAGE_MEMBERS)
+        # Empty pages are dirty, too: the next save deletes them, unless they have new members by then.
         self._dirty.append(_page_keys(lost, np.zeros_like(pages_before), np.maximum(pages_before, pages_after)))
         self._index = HashIndex.of(mix(owner.astype(np.int64), hashes))
         self._owner, self._hash, self._pane, self._page = owner, hashes, pane, page
@@ -215,7 +221,7 @@ def _stretch(array: NDArray[T], size: int, fill: int) -> NDArray[T]:
 
 
 def _rank(rows: Rows) -> NDArray[np.int64]:
-    """How many equal rows come before each, int64 (k,)."""
+    """How many equal rows are before each, int64 (k,)."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     starts = np.append(True, ordered[1:] != ordered[:-1]) if len(rows) else np.zeros(0, dtype=bool)
@@ -226,7 +232,7 @@ def _rank(rows: Rows) -> NDArray[np.int64]:
 
 
 def _page_keys(rows: Rows, first: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Keys of pages first..end-1 of each row."""
+    """Keys (row << 16 | page number) of the pages `first` to `end - 1` of each row."""
     sizes = np.maximum(end - first, 0)
     numbers = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(first, sizes)
     keys: NDArray[np.int64] = np.repeat(rows, sizes) << 16 | numbers

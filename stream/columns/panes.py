@@ -1,8 +1,8 @@
-"""Pane arithmetic: which pane an instant lies in, which slot of a ring holds it, which panes a window covers.
+"""Pane arithmetic: the pane of a time, the window boundary after it, the slots of a window in a ring.
 
-A ring of `n` slots holds the newest `n` panes; pane `p` lies in slot `p % n`. Owns no state. Called by
-`stream.columns.columns`, `stream.columns.members` and `stream.engine.engine`. Source of the definitions: the
-contract's "Time and windows".
+A pane is a UTC hour or day, numbered from 1970. A ring of `n` slots has the newest `n` panes; pane `p` is in slot
+`p % n`. Owns no state. Called by `stream.columns`, `stream.ingest` and `stream.engine`. The definitions are in
+docs/reference/policy/measures.md#windows.
 """
 
 from __future__ import annotations
@@ -17,38 +17,49 @@ UNIT_MS: dict[Unit, int] = {"hour": 3_600_000, "day": 86_400_000}
 
 
 def pane_of(time_ms: int, unit: Unit) -> int:
-    """The pane that holds an instant (epoch ms)."""
+    """The pane that a time (epoch ms) is in.
+
+    >>> pane_of(86_400_000, "day"), pane_of(86_399_999, "day")
+    (1, 0)
+    """
     return time_ms // UNIT_MS[unit]
 
 
-def segment_of(time_ms: int, unit: Unit) -> int:
-    """The number of the border at or after an instant: border `k` lies at `k * UNIT_MS[unit]`.
+def boundary_number(time_ms: int, unit: Unit) -> int:
+    """The number of the window boundary at or after a time (epoch ms): boundary `k` is at `k * UNIT_MS[unit]`.
 
-    An event exactly on a border belongs to the segment that the border ends, since the score at a border counts events
-    that are not after it.
+    An event exactly on a boundary belongs to the interval that the boundary ends, since the score at a boundary counts
+    the events that are not after it.
+
+    >>> boundary_number(86_400_000, "day"), boundary_number(86_400_001, "day")
+    (1, 2)
     """
     return -(-time_ms // UNIT_MS[unit])
 
 
-def segments_of(times_ms: NDArray[np.int64], unit: Unit) -> NDArray[np.int64]:
-    """`segment_of` for an array of instants, same shape."""
-    segments: NDArray[np.int64] = -(-times_ms // UNIT_MS[unit])
-    return segments
+def boundary_numbers(times_ms: NDArray[np.int64], unit: Unit) -> NDArray[np.int64]:
+    """`boundary_number` of each time (epoch ms), int64, same shape."""
+    numbers: NDArray[np.int64] = -(-times_ms // UNIT_MS[unit])
+    return numbers
 
 
 def window_slots(newest: int, size: int, window: int) -> NDArray[np.int64]:
-    """Slots of the `window` panes up to `newest` in a ring of `size` slots (window <= size), shape (window,)."""
+    """Slots of the `window` panes up to `newest` in a ring of `size` slots (window <= size), int64 (window,).
+
+    >>> window_slots(20779, 30, 3).tolist()
+    [17, 18, 19]
+    """
     return np.arange(newest - window + 1, newest + 1, dtype=np.int64) % size
 
 
 def slots_passed(before: int, after: int, size: int) -> NDArray[np.int64]:
-    """Slots to clear when the newest pane moves from `before` to `after`, at most `size` of them."""
+    """Slots to clear when the newest pane moves from `before` to `after`, int64, at most `size` of them."""
     first = max(before + 1, after - size + 1)
     return np.arange(first, after + 1, dtype=np.int64) % size
 
 
 def panes_in_slots(newest: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """The pane each slot holds for rings whose newest pane is given: shape (len(newest), size)."""
+    """The pane that is in each slot of rings with `newest` (k,) panes, int64 (k, size)."""
     slots = np.arange(size, dtype=np.int64)
     column = newest[:, None]
     panes: NDArray[np.int64] = column - (column - slots) % size

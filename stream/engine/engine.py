@@ -43,7 +43,6 @@ from stream.ingest.aggregation import Aggregator, count_settled, merge_order, un
 from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, sort_out, split_at_tables
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
-from stream.plan.segments import Segmenter
 from stream.publishing.effects import Effects
 from stream.publishing.encoding import ScoredBatch
 from stream.publishing.publisher import Publisher
@@ -81,16 +80,7 @@ class Engine:
         """
         self.plan = plan
         self.columns = [column.build() for column in plan.columns]
-        segments = plan.policy.segments
-        self.accounts = Accounts(
-            len(plan.measures) + len(plan.peers),
-            plan.scores,
-            self.columns,
-            owns or (lambda _account: True),
-            Segmenter(segments) if segments else None,
-            rules=plan.rules,
-            source_of=plan.held_columns,
-        )
+        self.accounts = Accounts(plan, self.columns, owns or (lambda _account: True))
         self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
         self.position = dict.fromkeys(INPUT_SOURCES, 0)
         """Offset from which each source has not been settled yet."""
@@ -183,14 +173,14 @@ class Engine:
 
     def _apply_peer_table(self, table: PeersMessage, mode: Mode, effects: Effects) -> None:
         """Score all accounts by new peer tables."""
-        if not self.peers.take(table):
+        if not self.peers.apply(table):
             return
         if mode is Mode.CONFLATED and self.as_of is not None:
             self._outdated = True
             return
         if self.as_of is not None:
             self._publish(self.accounts.alive(), mode, effects, Trigger.TIME)
-        self._outdated = self.peers.fresh = False
+        self._outdated = self.peers.changed = False
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -235,7 +225,7 @@ class Engine:
         if not boundaries:
             return
         # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
-        longest_ms = max(panes * UNIT_MS[unit] for unit, panes in plan.longest.items())
+        longest_ms = max(panes * UNIT_MS[unit] for unit, panes in plan.longest_windows.items())
         empty_from = boundaries[0] + longest_ms // plan.boundary_ms + 1
         for number in boundaries if self._changes_with_time else range(boundaries[0], min(boundary, empty_from) + 1):
             boundary_ms = number * plan.boundary_ms
@@ -257,7 +247,7 @@ class Engine:
         """Whether time alone may change what is published of an account whose windows are empty."""
         accounts, plan = self.accounts, self.plan
         return (
-            plan.clocked
+            plan.changes_by_calendar
             or plan.needs_boundaries
             or self._detects_idle
             or bool(accounts.overrides or accounts.acknowledgements)
@@ -286,8 +276,8 @@ class Engine:
         scored_batch = self.publisher.scored_batch(
             rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, idle=self.time.idle
         )
-        self.publisher.go_on(scored_batch)
-        if accounts.alerts.orphans:
+        self.publisher.rebase(scored_batch)
+        if accounts.alerts.removed_rule_alerts:
             self.alert_emitter.end_orphans(scored_batch, effects)
         if mode is not Mode.CONFLATED:
             # Before the changes: an alert's reason compares with the score that was published last.
@@ -316,7 +306,7 @@ class Engine:
         if mode is Mode.CONFLATED and self._outdated:
             alive = accounts.alive()
             self._publish(alive[~waiting[alive]], publish_mode, effects, Trigger.TIME)
-            self._outdated = self.peers.fresh = False
+            self._outdated = self.peers.changed = False
         rows = np.flatnonzero(waiting & (accounts.applied > 0))
         self._publish(rows, publish_mode, effects, Trigger.EVENTS)
         return effects

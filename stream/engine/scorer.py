@@ -19,9 +19,10 @@ from stream.columns.panes import UNIT_MS
 from stream.engine.time import StreamTime
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
-from stream.scoring.hysteresis import Memory, on_boundary, shown
+from stream.scoring.hysteresis import StickyBands, on_boundary, shown
+from stream.scoring.measure_values import measure_values
 from stream.scoring.peers import Peers, message_of
-from stream.scoring.scoring import Matrix, Scored, measure_values, score_values
+from stream.scoring.scoring import Matrix, Scored, score_values
 
 DAY_MS = UNIT_MS["day"]
 
@@ -37,7 +38,7 @@ class Scorer:
 
     def advance_columns(self) -> None:
         """Bring all columns to stream time, those of sources that can go idle to the clocks of these."""
-        source_of = self._plan.held_columns
+        source_of = self._plan.idle_source_columns
         if source_of:
             self._time.advance_source_clocks()
         as_of_ms, clocks = self._time.current_ms(), self._time.source_clocks
@@ -47,17 +48,17 @@ class Scorer:
     def score(self, rows: Rows) -> Scored:
         """Scores of rows as of now, with the bands that they show; columns must have been advanced."""
         scored = self._due(rows)
-        return shown(self._plan, scored, self._accounts.sticky_band[rows]) if self._plan.remembers else scored
+        return shown(self._plan, scored, self._accounts.sticky_band[rows]) if self._plan.has_sticky_bands else scored
 
     def _due(self, rows: Rows) -> Scored:
         """Scores with the bands that are due; with hysteresis an account may still show another band."""
-        sticky = self._accounts.sticky_band[rows] if self._plan.remembers else None
+        sticky = self._accounts.sticky_band[rows] if self._plan.has_sticky_bands else None
         segments = self._segments(rows, self._time.current_ms())
         return score_values(self._plan, self._values(self._columns, rows, segments), segments, sticky)
 
     def _values(self, columns: Sequence[AnyColumn], rows: Rows, segments: NDArray[np.int8] | None) -> Matrix:
         """The value of every measure, with percentiles among peers where the policy wants them (see `Scored`)."""
-        return self._peers.compared(measure_values(self._plan, columns, rows), segments)
+        return self._peers.with_percentiles(measure_values(self._plan, columns, rows), segments)
 
     def _segments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int8] | None:
         segmenter = self._accounts.segmenter
@@ -79,16 +80,16 @@ class Scorer:
         """
         accounts, plan, boundary_ms = self._accounts, self._plan, self._time.current_ms()
         rows = alive[accounts.boundary_passed[alive] < boundary_ms]
-        if plan.remembers:
-            memory = Memory(accounts.sticky_band[rows], accounts.due_since[rows])
-            changed = on_boundary(plan, self._due(rows), memory, boundary_ms)
-            accounts.sticky_band[rows], accounts.due_since[rows] = memory
+        if plan.has_sticky_bands:
+            sticky = StickyBands(accounts.sticky_band[rows], accounts.due_since[rows])
+            changed = on_boundary(plan, self._due(rows), sticky, boundary_ms)
+            accounts.sticky_band[rows], accounts.due_since[rows] = sticky
             accounts.dirty[rows[changed]] = True
         forecasts = plan.longest_forecast_days and boundary_ms % DAY_MS == 0
-        scored = self.score(rows) if plan.memories or forecasts else None
+        scored = self.score(rows) if plan.boundary_rules or forecasts else None
         if forecasts and scored is not None:
             self._forecast(rows, scored, boundary_ms)
-        if plan.memories and scored is not None:
+        if plan.boundary_rules and scored is not None:
             changed = boundary_state.on_boundary(
                 rows, scored, accounts.alerts, columns=self._columns, boundary_ms=boundary_ms
             )
@@ -125,7 +126,7 @@ class Scorer:
             accounts.dirty[rows] = accounts.score_pending[rows] = True
 
     def _midnights_ahead(self, rows: Rows, now_ms: int, days: int) -> Iterator[tuple[int, Scored]]:
-        step_ms = self._plan.boundary_ms if self._plan.remembers else DAY_MS
+        step_ms = self._plan.boundary_ms if self._plan.has_sticky_bands else DAY_MS
         boundaries = range((now_ms // step_ms + 1) * step_ms, (now_ms // DAY_MS + days) * DAY_MS + 1, step_ms)
         return ((at_ms, scored) for at_ms, scored in self.forecast(rows, boundaries) if at_ms % DAY_MS == 0)
 
@@ -135,9 +136,9 @@ class Scorer:
         Sources that are idle now stay idle, and no other source goes idle. Works on copies: no state changes.
         """
         accounts, plan = self._accounts, self._plan
-        frozen = {number for number, source in plan.held_columns.items() if source in self._time.idle}
+        frozen = {number for number, source in plan.idle_source_columns.items() if source in self._time.idle}
         columns = [column.excerpt(rows) for column in self._columns]
-        memory = Memory(accounts.sticky_band[rows], accounts.due_since[rows])
+        sticky = StickyBands(accounts.sticky_band[rows], accounts.due_since[rows])
         copied_rows = np.arange(len(rows), dtype=np.int64)
         for boundary in boundaries:
             for number, column in enumerate(columns):
@@ -145,8 +146,8 @@ class Scorer:
                     column.advance(boundary)
             segments = self._segments(rows, boundary)
             values = self._values(columns, copied_rows, segments)
-            if not plan.remembers:
+            if not plan.has_sticky_bands:
                 yield boundary, score_values(plan, values, segments)
                 continue
-            on_boundary(plan, score_values(plan, values, segments, memory.held), memory, boundary)
-            yield boundary, shown(plan, score_values(plan, values, segments, memory.held), memory.held)
+            on_boundary(plan, score_values(plan, values, segments, sticky.bands), sticky, boundary)
+            yield boundary, shown(plan, score_values(plan, values, segments, sticky.bands), sticky.bands)

@@ -26,7 +26,7 @@ of `Engine.step`, which refuses events from the future, and `now_ms` of `Engine.
 idle partition. Files (`agents.files.replay`) have no clock and give none.
 
 A window boundary has a number: boundary `k` lies `k` hours or days after 1970, by the policy's boundary unit. An
-event exactly on a boundary belongs to the interval that the boundary ends (`stream.columns.panes.segment_of`).
+event exactly on a boundary belongs to the interval that the boundary ends (`stream.columns.panes.boundary_number`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.columns import NEVER
-from stream.columns.panes import Unit, pane_of, segment_of, segments_of
+from stream.columns.panes import Unit, boundary_number, boundary_numbers, pane_of
 from stream.ingest.aggregation import EventTimes
 
 
@@ -106,7 +106,7 @@ class StreamTime:
         """The window boundaries to rescore at, up to and including number `number`; empty before the first event."""
         if self._as_of_ms is None:
             return range(0)
-        return range(max(self._rescored + 1, segment_of(self._as_of_ms, self._unit)), number + 1)
+        return range(max(self._rescored + 1, boundary_number(self._as_of_ms, self._unit)), number + 1)
 
     # -- move forward -------------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class StreamTime:
         self._lateness_ms = int(lateness[-1])
         if self._as_of_ms is not None:
             running = np.maximum(running, self._as_of_ms)
-        return EventTimes(times, lateness, running, segments_of(running, self._unit))
+        return EventTimes(times, lateness, running, boundary_numbers(running, self._unit))
 
     def close_to_late_events(self) -> None:
         """Bring lateness time up to stream time, after time has passed without events."""
@@ -153,7 +153,7 @@ class StreamTime:
 
         A boundary at this very moment has not passed yet: events of the same time may still come.
         """
-        self.mark_rescored(segment_of(self.current_ms(), self._unit) - 1)
+        self.mark_rescored(boundary_number(self.current_ms(), self._unit) - 1)
 
     def observe(self, source: str, event_ms: int) -> None:
         """Move a source's watermark up to an event time (ms)."""

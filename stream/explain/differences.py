@@ -1,7 +1,7 @@
 """Differences between the live policy and a shadow: scores, bands and alerts if the candidate were live.
 
 Owns the comparison of the latest scores by both policies. Knows no topics. Pure; called by `agents.cli.shadow`,
-`agents.kafka.shadow_topics` and `agents.board.views.shadow`.
+`agents.shadow.outputs` and `agents.board.views.shadow`.
 """
 
 from __future__ import annotations

@@ -61,13 +61,13 @@ def boundaries_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     before; every midnight where days alone change scores; and every window boundary where bands have hysteresis.
     """
     boundaries: set[int] = set()
-    if plan.remembers:
+    if plan.has_sticky_bands:
         first = (as_of_ms // plan.boundary_ms + 1) * plan.boundary_ms
         return list(range(first, as_of_ms + horizon_ms + 1, plan.boundary_ms))
-    if plan.clocked:
+    if plan.changes_by_calendar:
         day = UNIT_MS["day"]
         boundaries.update(range((as_of_ms // day + 1) * day, as_of_ms + horizon_ms + 1, day))
-    for unit, panes in plan.longest.items():
+    for unit, panes in plan.longest_windows.items():
         step = UNIT_MS[unit]
         pane = as_of_ms // step
         last = min(pane + panes, (as_of_ms + horizon_ms) // step)
@@ -95,7 +95,7 @@ def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: in
     forecasts = []
     for last_ms in engine.accounts.last_ms[rows].tolist():
         empty_ms = max(engine.as_of, _windows_empty_at(engine.plan, last_ms))
-        final = empty_ms <= horizon and not (engine.plan.clocked or engine.plan.remembers)
+        final = empty_ms <= horizon and not (engine.plan.changes_by_calendar or engine.plan.has_sticky_bands)
         forecasts.append(Forecast(min(empty_ms, horizon), final, None, []))
     moments = forecast_scores(engine, rows, selected, horizon_ms)
     now_ms, now = next(moments)
@@ -117,7 +117,7 @@ def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: in
 
 def _windows_empty_at(plan: Plan, last_ms: int) -> int:
     """When (epoch ms) an account's last event has left every window."""
-    return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest.items())
+    return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest_windows.items())
 
 
 def _step(at_ms: int, scored: Reading, account: int, selected: SelectedScore) -> Step:

@@ -1,7 +1,7 @@
 """Select one score of a policy by name: its measures, bands and factors, and its values for scored accounts.
 
 Explanations, forecasts, histories, distributions and back-tests read scores only through this. Called by the other
-modules of `stream.explain`, `agents.backtest.score_reader`, `agents.files.history` and `agents.board.views.account`.
+modules of `stream.explain`, `agents.backtest`, `agents.files.history` and `agents.board.views.account`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def select_score(policy: Policy, name: str | None = None) -> SelectedScore:
     number = 0 if name is None else names.index(name)
     score = policy.scores[number]
     score_plan = plan_score(policy, score)
-    measures = tuple(policy.measures[measure] for measure in score_plan.places.tolist())
+    measures = tuple(policy.measures[measure] for measure in score_plan.measure_indexes.tolist())
     others = dict(zip(names, policy.scores, strict=True))
     return SelectedScore(
         score.name, number, score.bands, measures, (*score_plan.measures, *score_plan.extras), score, others
@@ -85,6 +85,6 @@ def normaliser_in(measure: Measure, segment: str | None) -> Normaliser | None:
 
 def reading(plan: Plan, selected: SelectedScore, scored: Scored) -> Reading:
     """The selected score of scored accounts."""
-    result, measures = scored.scores[selected.number], plan.scores[selected.number].places
+    result, measures = scored.scores[selected.number], plan.scores[selected.number].measure_indexes
     values, points = scored.values[:, measures], scored.points[:, measures]
     return Reading(values, points, result.contributions, result.values, result.bands)

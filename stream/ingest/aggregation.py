@@ -21,7 +21,8 @@ from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.columns.panes import UNIT_MS, Unit, pane_of
 from stream.ingest.batch import INPUT_SOURCES, Candidates
 from stream.measures.base import AnyColumn
-from stream.plan.plan import Intake, Plan, Taken
+from stream.plan.extractor import ColumnInput, Extractor
+from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
 
 
@@ -64,7 +65,7 @@ class _PendingEvents:
     events: Candidates
     on_time: NDArray[np.bool_]
     boundaries: NDArray[np.int64]
-    inputs: list[Taken]
+    inputs: list[ColumnInput]
     observed: tuple[NDArray[np.int64], NDArray[np.int64]] | None
     """Times and boundaries of all events that are not late, applied ones too; only where sources can go idle."""
     done: int = 0
@@ -86,7 +87,7 @@ class Aggregator:
     ) -> None:
         """Bind to one policy and one partition; `observe` moves a source's watermark up to an event time (ms)."""
         self._plan, self._accounts, self._columns, self._observe = plan, accounts, columns, observe
-        self._intakes = {source: Intake(plan, source) for source in METRIC_SOURCES}
+        self._extractors = {source: Extractor(plan, source) for source in METRIC_SOURCES}
 
     def apply_profiles(self, profiles: Candidates, selected: slice = slice(None)) -> Rows:
         """Make profiles current where they are the latest of their account; returns rows whose score may change."""
@@ -95,7 +96,7 @@ class Aggregator:
         for row, index in zip(profiles.rows[selected].tolist(), profiles.selected[selected].tolist(), strict=True):
             event = events[index]
             assert isinstance(event, ProfileEvent)
-            if not accounts.learn(row, event) or not accounts.applied[row]:
+            if not accounts.apply_profile(row, event) or not accounts.applied[row]:
                 continue
             if self._plan.reads_profiles:
                 accounts.on_time[row] = accounts.changed[row] = True
@@ -117,7 +118,7 @@ class Aggregator:
         `order` is the merged order of `events` and `profiles` (see `merge_order`), `moments` are in that order.
         `positions` are the offsets by source before which records were settled in an earlier step.
         """
-        late = too_late(self._plan.longest, moments.times, moments.lateness)
+        late = too_late(self._plan.longest_windows, moments.times, moments.lateness)
         indexes = indexes_in_order([*events, *profiles], order)
         step = PreparedStep([], [])
         for batch, index in zip(events, indexes, strict=False):
@@ -152,7 +153,7 @@ class Aggregator:
         if len(events.times) and observed is None:
             self._observe(source, int(events.times.max()))
         on_time = events.times // self._plan.boundary_ms >= as_of // self._plan.boundary_ms
-        return _PendingEvents(events, on_time, boundaries, self._intakes[source].take(events.events()), observed)
+        return _PendingEvents(events, on_time, boundaries, self._extractors[source].extract(events.events()), observed)
 
     def observe(self, step: PreparedStep, boundary: int) -> None:
         """Move the watermarks of sources that can go idle, by events up to boundary number `boundary`.
@@ -212,9 +213,9 @@ class Aggregator:
             if control.kind == "pulse":
                 self._accounts.pulse[row] = True
             elif control.kind in {"acknowledge", "snooze"}:
-                self._accounts.acknowledgements.take(row, control)
+                self._accounts.acknowledgements.apply(row, control)
             else:
-                self._accounts.rule(row, control)
+                self._accounts.apply_override(row, control)
 
 
 def merge_order(batches: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:

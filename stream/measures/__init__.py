@@ -1,8 +1,11 @@
-"""Statistics: how events become a measure's number. One file a family; `STATS` names them all.
+"""Statistics: how the events of an account, or its profile, become the value of a measure. One statistic a file.
 
-A statistic says which columns it needs (shared with every measure that needs the same) and reads its value out of
-them. It knows nothing of points, weights or accounts beyond row numbers. Called by `stream.plan.plan` (needs) and
-`stream.scoring.scoring` (read).
+`STATS` has every statistic by its name in policies (`stat = "rate"`). A statistic says which columns it needs, which
+measures with equal needs share, and reads its value out of them. It knows nothing of points, weights or accounts beyond
+row numbers. Called by `stream.plan.plan` (needs) and `stream.scoring.measure_values` (read).
+
+The module docstring of each statistic has its formula and an example that a test runs
+(tests/unit/stream/measures/test_examples.py defines `value_of`, `days_ago` and `profile` for them).
 """
 
 from __future__ import annotations
@@ -10,21 +13,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from stream.measures.base import HeldStat, Need, Stat
-from stream.measures.counting import Count, Rate, Share, WeightedCount
+from stream.measures.base import FallbackStat, Need, Stat
+from stream.measures.count import Count
+from stream.measures.days_since_last import DaysSinceLast
 from stream.measures.distinct import Distinct
-from stream.measures.extremes import Extreme
-from stream.measures.facts import Fact
-from stream.measures.latest import DaysSinceLast, Last
-from stream.measures.summing import Mean, Sum
+from stream.measures.last import Last
+from stream.measures.mean import Mean
+from stream.measures.min_max import MinMax
+from stream.measures.profile_field import ProfileField
+from stream.measures.rate import Rate
+from stream.measures.share import Share
+from stream.measures.sum import Sum
+from stream.measures.weighted_count import WeightedCount
 
 STATS: Mapping[str, Stat] = MappingProxyType(
     {
         "count": Count(),
         "sum": Sum(),
         "mean": Mean(),
-        "min": Extreme("min"),
-        "max": Extreme("max"),
+        "min": MinMax("min"),
+        "max": MinMax("max"),
         "last": Last(),
         "days_since_last": DaysSinceLast(),
         "distinct_users": Distinct("user_id"),
@@ -33,10 +41,10 @@ STATS: Mapping[str, Stat] = MappingProxyType(
         "rate": Rate(),
         "share": Share(),
         "weighted_count": WeightedCount(),
-        "days_since": Fact(1),
-        "days_until": Fact(-1),
-        "value": Fact(),
+        "days_since": ProfileField(1),
+        "days_until": ProfileField(-1),
+        "value": ProfileField(),
     }
 )
 
-__all__ = ["STATS", "HeldStat", "Need", "Stat"]
+__all__ = ["STATS", "FallbackStat", "Need", "Stat"]

@@ -1,4 +1,8 @@
-"""What a statistic is: the columns it needs and how it reads them."""
+"""The interface of a statistic: which columns it needs, and how it reads its value out of them.
+
+Owns `Need`, `Stat` and `FallbackStat`, and the reading of pane columns that statistics share. Called by the statistics
+of this package, `stream.plan.plan` and `stream.scoring.measure_values`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,10 @@ AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
 
 
 class Need(NamedTuple):
-    """One column: its kind, the field it takes (None: the event itself), its filter and weights by text."""
+    """A column that a statistic needs: its kind, the event field it reads (None: the event itself), filter, weights.
+
+    Measures whose needs are equal share one column.
+    """
 
     kind: Kind
     field: str | None
@@ -27,23 +34,41 @@ class Need(NamedTuple):
 
 
 class Stat(Protocol):
-    """A statistic."""
+    """A statistic. It has no state: one object serves all measures."""
 
     def needs(self, measure: Measure) -> list[Need]:
         """The columns that `read` is given, in this order."""
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
-        """The measure's value of each row over its window, float64 (k,); NaN where there is none."""
+        """The measure's value over its window, float64 (k,) for rows (k,); NaN where there is none."""
 
 
-class HeldStat(Stat, Protocol):
-    """A statistic whose value can outlast its window."""
+class FallbackStat(Stat, Protocol):
+    """A statistic that can fall back to an older value, for `missing = "hold"` with `stale_after`."""
 
-    def held(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
-        """The value over the newest pane between the window and `stale_after` that has one, float64 (k,), or NaN."""
+    def read_before_window(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """The value of the newest pane with events, at most `stale_after` panes old, float64 (k,); NaN without."""
+
+
+def read_total(column: AnyColumn, rows: Rows, window: int) -> NDArray[np.float64]:
+    """Count, millionths or extreme of each row over the last `window` panes, float64 (k,)."""
+    return pane_column(column).read(rows, window)
+
+
+def ratio_of_totals(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Numerator / denominator, float64 (k,); NaN where the denominator is 0."""
+    nothing = np.full(len(numerator), np.nan)
+    ratio: NDArray[np.float64] = np.divide(numerator, denominator, out=nothing, where=denominator > 0)
+    return ratio
 
 
 def pane_column(column: AnyColumn) -> PaneColumn:
-    """The column as a ring of panes; anything else is a mistake of the plan."""
+    """The column as a ring of panes; any other kind is a mistake of the plan."""
     assert isinstance(column, PaneColumn)
+    return column
+
+
+def latest_column(column: AnyColumn) -> LatestColumn:
+    """The column as a latest event; any other kind is a mistake of the plan."""
+    assert isinstance(column, LatestColumn)
     return column

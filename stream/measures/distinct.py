@@ -1,4 +1,12 @@
-"""How many different ones: users who took part, features in use (depth)."""
+"""`distinct_users`, `distinct_features`, `distinct_roles`: the number of distinct values of a text field.
+
+Formula: `distinct = |{e.field: e in window}|`, exact; 0 without events.
+Definition: docs/reference/policy/measures.md#statistics; `COUNT(DISTINCT field)` of SQL.
+
+>>> events = [days_ago(day, user_id=user) for day, user in [(0, "ann"), (1, "bob"), (2, "ann"), (9, "cy")]]
+>>> value_of('source = "product-usage", stat = "distinct_users", window = "7d"', *events)
+2.0
+"""
 
 from __future__ import annotations
 
@@ -14,18 +22,18 @@ from stream.policy.policy import Measure
 
 
 class Distinct:
-    """Distinct values of one text field."""
+    """The number of distinct values of one text field in the window."""
 
     def __init__(self, field: str) -> None:
-        """Name the field."""
+        """`field` is the text field."""
         self.field = field
 
     def needs(self, measure: Measure) -> list[Need]:
-        """The field's members."""
+        """The distinct members of the field."""
         return [Need("members", self.field, measure.where)]
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
-        """Distinct members in the window."""
+        """The number of distinct members, float64 (k,)."""
         column = columns[0]
         assert isinstance(column, Members)
         return column.read(rows, measure.window.panes)

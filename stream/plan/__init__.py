@@ -1,1 +1,1 @@
-"""A policy compiled into arrays: columns, score models, alert rules, segments."""
+"""The compiled policy: columns, score models, alert rules and segments as arrays and indexes."""

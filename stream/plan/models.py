@@ -1,8 +1,8 @@
-"""Scores compiled: for each score and segment, arrays that turn points or values into contributions.
+"""Compiled scores: weights, groups, impacts, exceptions and band starts of each score as arrays over its measures.
 
-Owns the step from a score's words (weights, groups, impacts, exceptions, starts of bands) to arrays over its factors.
-Knows no accounts. Made by `stream.plan.plan` once a policy, read by `stream.scoring.scoring` and
-`stream.publishing.encoding`.
+Owns `ScorePlan` (one for each score of a policy) and `Model` (one for each segment that scores in a way of its own).
+Knows no accounts. Built by `stream.plan.plan.compile_plan` once per policy, read by `stream.scoring.scoring` and
+`stream.publishing.encoding`. The formulas are in docs/reference/policy/scores.md.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from stream.policy.policy import Measure, Policy, Score
 from stream.policy.scores import Limit, MakeUp
 
 BASE, CLAMPING, EXCEPTION = "base", "clamping", "exception"
-"""Factors of a score that are no measures; see docs/reference/policy/scores.md."""
+"""Factors of a score that are not measures; see docs/reference/policy/scores.md."""
 REDISTRIBUTION = "redistribution"
-"""Factor of a change only: what sharing the weight of missing measures gave or took."""
+"""Factor of a score change only: what redistributing the weights of missing measures added or took away."""
 
 Vector = NDArray[np.float64]
-Places = NDArray[np.intp]
+Indexes = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class GroupModel:
-    """Measures weighed among themselves: places among the score's factors, their weights, the group's weight."""
+    """A group of measures: their indexes among the score's measures, their weights in the group, the group's weight."""
 
-    places: Places
+    indexes: Indexes
     weights: Vector
     weight: float
 
 
 @dataclass(frozen=True, slots=True)
 class LimitModel:
-    """An exception: place of its measure in the plan, and what it limits; `band` is an index or None."""
+    """An exception of a score: the index of its measure in the plan, and the cap or band (an index) it limits to."""
 
     measure: int
     name: str
@@ -47,10 +47,11 @@ class LimitModel:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One way to make a score, over its F factors.
+    """How one score is computed in one segment, over the score's F measures.
 
-    `weights` (F,) are as the policy has them, `shares` (F,) are nominal and sum to 1; an additive model has impacts for
-    weights. `starts` (bands,) are where bands begin, `leaves` (bands,) where they are left, None for the same.
+    `weights` (F,) are those of the policy, in an additive model the impacts. `shares` (F,) are the nominal weights,
+    which sum to 1; all 0 in an additive model. `starts` (bands,) are the lower bounds of bands in points, `leaves`
+    (bands,) the points below which an account leaves a band, None when the score has no `leave`.
     """
 
     weights: Vector
@@ -60,22 +61,23 @@ class Model:
     starts: Vector
     leaves: Vector | None
 
-    def trusted(self, which: NDArray[np.bool_]) -> float:
-        """Share of the weight (of impacts: of their sizes) of some factors (F,), 0 to 1."""
+    def confidence(self, current: NDArray[np.bool_]) -> float:
+        """The part of the total weight, 0 to 1, that the measures `current` (F,) have; of impacts, of their sizes."""
         sizes = np.abs(self.shares if self.shares.any() else self.weights)
         total = float(sizes.sum())
-        return float(sizes[which].sum()) / total if total else 1.0
+        return float(sizes[current].sum()) / total if total else 1.0
 
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """One score: `places` (F,) of its measures in the plan, what else its contributions hold, a model a segment.
+    """One compiled score: its F measures, the factors that are not measures (`extras`), and a model for each segment.
 
-    `models[0]` is for accounts in no segment, `models[s + 1]` for those in segment `s` of the policy.
+    `measure_indexes` (F,) are indexes of its measures in the plan. `models[0]` is for accounts in no segment,
+    `models[s + 1]` for those in segment `s` of the policy.
     """
 
     score: Score
-    places: Places
+    measure_indexes: Indexes
     measures: tuple[str, ...]
     extras: tuple[str, ...]
     redistributes: bool
@@ -83,41 +85,41 @@ class ScorePlan:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What a change is made of, in order."""
+        """Names of the factors of a score change, in order: measures, extras, redistribution."""
         return (*self.measures, *self.extras, *((REDISTRIBUTION,) if self.redistributes else ()))
 
     @property
-    def remembers(self) -> bool:
-        """Whether its bands depend on those of earlier borders."""
+    def has_sticky_bands(self) -> bool:
+        """Whether its bands depend on the bands at earlier window boundaries (`dwell` or `leave`)."""
         return self.score.dwell_ms is not None or any(band.leave is not None for band in self.score.bands)
 
     @property
     def additive(self) -> bool:
-        """Whether it sums values times impacts."""
+        """Whether the score is a sum of values times impacts."""
         return self.score.model == "additive"
 
 
 def plan_score(policy: Policy, score: Score) -> ScorePlan:
-    """Lay out one score of a policy."""
+    """Compile one score of a policy."""
     others = {other.name: other for other in policy.scores}
-    made = [score.made_in(name, others) for name in ("", *(segment.name for segment in policy.segments))]
-    make_ups = [make_up or _own_weights(policy) for make_up, _, _ in made]
+    by_segment = [score.made_in(name, others) for name in ("", *(segment.name for segment in policy.segments))]
+    make_ups = [make_up or _own_weights(policy) for make_up, _, _ in by_segment]
     named = {name for make_up in make_ups for name in make_up.names()}
-    order = {measure.name: at for at, measure in enumerate(policy.measures)}
+    index_of = {measure.name: index for index, measure in enumerate(policy.measures)}
     used = [measure for measure in policy.measures if measure.name in named]
     extras: list[str] = []
     if score.line is not None:
         extras = [BASE, CLAMPING]
-    elif any(limit.cap is not None for _, limits, _ in made for limit in limits):
+    elif any(limit.cap is not None for _, limits, _ in by_segment for limit in limits):
         extras = [EXCEPTION]
-    factors = {measure.name: at for at, measure in enumerate(used)}
-    bands = {band.name: at for at, band in enumerate(score.bands)}
+    factors = {measure.name: index for index, measure in enumerate(used)}
+    bands = {band.name: index for index, band in enumerate(score.bands)}
     models: list[Model] = []
-    for make_up, what in zip(make_ups, made, strict=True):
-        if what in made[: len(models)]:
-            models.append(models[made.index(what)])  # the same object: accounts need not be told apart
+    for make_up, definition in zip(make_ups, by_segment, strict=True):
+        if definition in by_segment[: len(models)]:
+            models.append(models[by_segment.index(definition)])  # one object, so that segments are scored together
             continue
-        _, limits, starts = what
+        _, limits, starts = definition
         changed = dict(starts)
         weights, shares, groups = _weights(make_up, factors, additive=score.model is not None)
         models.append(
@@ -125,14 +127,14 @@ def plan_score(policy: Policy, score: Score) -> ScorePlan:
                 weights,
                 shares,
                 groups,
-                tuple(_limit(limit, order, bands) for limit in limits),
+                tuple(_limit(limit, index_of, bands) for limit in limits),
                 np.array([changed.get(band.name, band.from_) for band in score.bands]),
                 _leaves(score, changed),
             )
         )
     return ScorePlan(
         score,
-        np.array([order[measure.name] for measure in used], dtype=np.intp),
+        np.array([index_of[measure.name] for measure in used], dtype=np.intp),
         tuple(measure.name for measure in used),
         tuple(extras),
         score.model is None and any(map(_can_be_missing, used)),
@@ -141,17 +143,17 @@ def plan_score(policy: Policy, score: Score) -> ScorePlan:
 
 
 def _leaves(score: Score, changed: dict[str, float]) -> Vector | None:
-    """Where bands are left; in a segment that begins them elsewhere it keeps its distance to that."""
+    """Points below which each band is left; where a segment moves a band's start, its `leave` moves with it."""
     if all(band.leave is None for band in score.bands):
         return None
     bounded = score.model is None or score.line is not None
-    found = []
+    leaves = []
     for band in score.bands:
         start = changed.get(band.name, band.from_)
         leave = start if band.leave is None else start - (band.from_ - band.leave)
         leave = round(leave, BAND_DECIMALS)
-        found.append(max(leave, 0.0) if bounded else leave)
-    return np.array(found)
+        leaves.append(max(leave, 0.0) if bounded else leave)
+    return np.array(leaves)
 
 
 def _own_weights(policy: Policy) -> MakeUp:
@@ -174,19 +176,19 @@ def _weights(
     total = sum(group.weight for group in make_up.groups)
     groups = []
     for group in make_up.groups:
-        places = np.array([factors[name] for name, _ in group.measures], dtype=np.intp)
+        indexes = np.array([factors[name] for name, _ in group.measures], dtype=np.intp)
         within = np.array([weight for _, weight in group.measures])
-        shares[places] = within / within.sum() * (group.weight / total)
-        groups.append(GroupModel(places, within, group.weight))
+        shares[indexes] = within / within.sum() * (group.weight / total)
+        groups.append(GroupModel(indexes, within, group.weight))
     return shares, shares, tuple(groups)
 
 
-def _limit(limit: Limit, order: dict[str, int], bands: dict[str, int]) -> LimitModel:
+def _limit(limit: Limit, index_of: dict[str, int], bands: dict[str, int]) -> LimitModel:
     band = None if limit.band is None else bands.get(limit.band)
-    return LimitModel(order[limit.measure], limit.measure, limit.points_below, limit.cap, band)
+    return LimitModel(index_of[limit.measure], limit.measure, limit.points_below, limit.cap, band)
 
 
 def _can_be_missing(measure: Measure) -> bool:
-    """Whether its weight may have to be shared among others."""
+    """Whether the measure can be missing, so that its weight is redistributed among the others."""
     always = ("count", "sum", "rate", "weighted_count", "distinct_users", "distinct_features", "distinct_roles")
     return measure.missing is None and (measure.stat not in always or measure.compare not in (None, "percentile"))

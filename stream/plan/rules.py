@@ -1,7 +1,7 @@
-"""Alert rules compiled: names to places in the plan.
+"""Compiled alert rules: the scores, bands, measures and segments that a rule names, as indexes into the plan.
 
-Owns `RulePlan`, one for every rule of the policy and one for every band that is marked `alert`. Knows no accounts. Made
-by `stream.plan.plan` once a policy, read by `stream.alerts.conditions` and `stream.alerts.emission`.
+Owns `RulePlan`, one for each alert rule of the policy and one for each band with `alert`. Knows no accounts. Built by
+`stream.plan.plan.compile_plan` once per policy, read by `stream.accounts.alert_state` and `stream.alerts`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from stream.policy.policy import Policy
 __all__ = ["SILENCE", "RulePlan", "compile_rules", "silent_sources"]
 
 SILENCE = Need("latest", None, ())
-"""The column that tells when a source was last heard of an account."""
+"""The column that a `silent` rule reads: the time of the latest event of a source."""
 
 
 @dataclass(frozen=True)
 class RulePlan:
-    """A rule, its place, and those of what it names: score, band, measure, column of `silent`, segments.
+    """A rule, its index, and the indexes of what it names: score, band, measure, column of `silent`, segments.
 
-    A place is -1 where the rule has none. `memory` is the rule's place among those that remember borders, -1 for none.
+    An index is -1 where the rule names nothing of the kind. `boundary_index` is the rule's index among the rules with
+    boundary state (`Plan.boundary_rules`), -1 for a rule without.
     """
 
     rule: AlertRule
-    place: int
+    index: int
     score: int
     band: int
     measure: int
     column: int
     segments: tuple[int, ...]
-    memory: int
+    boundary_index: int
 
     @property
     def name(self) -> str:
@@ -46,46 +47,52 @@ class RulePlan:
         return self.rule.name
 
     @cached_property
-    def memory_name(self) -> str:
-        """How rows name what it remembers: by its name and what it looks at, so that a new meaning begins anew."""
+    def boundary_name(self) -> str:
+        """The name of its boundary state in changelog rows.
+
+        It is the rule's name and a hash of its condition: a rule whose condition changed starts with empty state.
+        """
         rule = self.rule
-        looks = json.dumps([rule.kind, rule.score, rule.target, rule.segments, rule.within and astuple(rule.within)])
-        return f"{rule.name}/{xxhash.xxh3_64_hexdigest(looks.encode())}"
+        condition = [rule.kind, rule.score, rule.target, rule.segments, rule.within and astuple(rule.within)]
+        return f"{rule.name}/{xxhash.xxh3_64_hexdigest(json.dumps(condition).encode())}"
 
     @property
     def marks_band(self) -> bool:
-        """Whether it is a band's own mark, `alert = "warning"`, and nothing else."""
-        return self.rule.kind == "band" and self.memory < 0 and not self.segments
+        """Whether the rule is `alert` of a band without any other condition: it fires at once, in all segments."""
+        return self.rule.kind == "band" and self.boundary_index < 0 and not self.segments
 
 
 def silent_sources(policy: Policy) -> list[str]:
-    """Sources whose silence a rule looks for, each once."""
+    """Sources that `silent` rules name, each once."""
     return list(dict.fromkeys(rule.target for rule in policy.alerts if rule.kind == "silent" and rule.target))
 
 
 def compile_rules(policy: Policy, scores: Sequence[ScorePlan], silence: Mapping[str, int]) -> tuple[RulePlan, ...]:
-    """The bands' own rules, by score and band, then the policy's; `silence` has the column of each silent source."""
-    places = {part.score.name: at for at, part in enumerate(scores)}
-    measures = {measure.name: at for at, measure in enumerate(policy.measures)}
-    segments = {segment.name: at for at, segment in enumerate(policy.segments)}
-    found: list[RulePlan] = []
+    """The compiled rules: first those of bands with `alert`, by score and band, then the policy's own.
+
+    `silence` has the index of the column of each silent source.
+    """
+    score_index = {score_plan.score.name: index for index, score_plan in enumerate(scores)}
+    measures = {measure.name: index for index, measure in enumerate(policy.measures)}
+    segments = {segment.name: index for index, segment in enumerate(policy.segments)}
+    plans: list[RulePlan] = []
     for rule in (*_band_rules(policy), *policy.alerts):
-        at = places[rule.score]
-        bands = [band.name for band in scores[at].score.bands]
+        score = score_index[rule.score]
+        bands = [band.name for band in scores[score].score.bands]
         target = rule.target or ""
-        found.append(
+        plans.append(
             RulePlan(
                 rule,
-                len(found),
-                at,
+                len(plans),
+                score,
                 bands.index(target) if rule.kind in {"band", "left", "forecast"} else -1,
                 measures[target] if rule.kind == "measure" else -1,
                 silence[target] if rule.kind == "silent" else -1,
                 tuple(segments[name] for name in rule.segments),
-                sum(part.memory >= 0 for part in found) if rule.remembers else -1,
+                sum(plan.boundary_index >= 0 for plan in plans) if rule.remembers else -1,
             )
         )
-    return tuple(found)
+    return tuple(plans)
 
 
 def _band_rules(policy: Policy) -> list[AlertRule]:

@@ -1,8 +1,8 @@
-"""Which segment of the policy each account is in at a moment.
+"""Segments: which segment of the policy each account is in at a given time.
 
-Owns what a segment's `when` needs of every profile: a bit for each segment whose texts fit, and the numbers its ranges
-bound. Called by `stream.engine.engine`; profiles are told when they change, days pass with the moment that is asked
-about.
+Owns what a segment's `when` reads of every profile: one bit for each segment whose text conditions match, and the
+numbers that its ranges bound. `Accounts.set_profile` updates it; `stream.engine.scorer` reads it. A segment can change
+without a new profile, since `days_since_start` and `days_to_renewal` count from the day of the score.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_SEGMENT = -1
 
 
 def fact(profile: ProfileEvent, field: str) -> float:
-    """A profile's number: `arr`, or the UTC day (since 1970) of `started_at` or `renewal_at`; NaN when it lacks it."""
+    """A number of a profile: `arr`, or the UTC day (since 1970) of `started_at` or `renewal_at`; NaN when missing."""
     value = getattr(profile, field)
     if value is None:
         return np.nan
@@ -33,48 +33,48 @@ class Segmenter:
     """The segments of one partition's accounts."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
-        """`segments` in the order in which they are tried."""
+        """Empty; `segments` are the policy's, in order: an account is in the first that matches."""
         self._segments = segments
-        self._fits = np.zeros(0, dtype=np.uint64)
+        self._matches = np.zeros(0, dtype=np.uint64)
         self._numbers = {field: np.full(0, np.nan) for field in ("arr", "started_at", "renewal_at")}
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        fits = np.zeros(capacity, dtype=np.uint64)
-        fits[: len(self._fits)] = self._fits
-        self._fits = fits
+        matches = np.zeros(capacity, dtype=np.uint64)
+        matches[: len(self._matches)] = self._matches
+        self._matches = matches
         for field, old in self._numbers.items():
             numbers = np.full(capacity, np.nan)
             numbers[: len(old)] = old
             self._numbers[field] = numbers
 
-    def note(self, row: int, profile: ProfileEvent) -> None:
-        """Take a profile as the one that holds."""
+    def set_profile(self, row: int, profile: ProfileEvent) -> None:
+        """Make a profile the current one of a row."""
         bits = 0
-        for at, segment in enumerate(self._segments):
-            bits |= all(getattr(profile, field) in values for field, values in segment.texts) << at
-        self._fits[row] = bits
+        for number, segment in enumerate(self._segments):
+            bits |= all(getattr(profile, field) in values for field, values in segment.texts) << number
+        self._matches[row] = bits
         for field, numbers in self._numbers.items():
             numbers[row] = fact(profile, field)
 
     def of(self, rows: Rows, as_of_ms: int) -> NDArray[np.int8]:
-        """Segment of each row: the first that fits, `NO_SEGMENT` for none; int8 (k,)."""
+        """Segment of each row as of `as_of_ms` (epoch ms): the first that matches, else `NO_SEGMENT`; int8 (k,)."""
         day = as_of_ms // UNIT_MS["day"]
         numbers = {
             "arr": self._numbers["arr"][rows],
             "days_since_start": day - self._numbers["started_at"][rows],
             "days_to_renewal": self._numbers["renewal_at"][rows] - day,
         }
-        fits = self._fits[rows]
-        found = np.full(len(rows), NO_SEGMENT, dtype=np.int8)
-        for at in reversed(range(len(self._segments))):
-            inside = (fits >> np.uint64(at)) & np.uint64(1) == 1
-            for bound in self._segments[at].ranges:
-                number = numbers[bound.field]
-                inside &= ~np.isnan(number)
+        matches = self._matches[rows]
+        segments = np.full(len(rows), NO_SEGMENT, dtype=np.int8)
+        for number in reversed(range(len(self._segments))):
+            inside = (matches >> np.uint64(number)) & np.uint64(1) == 1
+            for bound in self._segments[number].ranges:
+                value = numbers[bound.field]
+                inside &= ~np.isnan(value)
                 if bound.from_ is not None:
-                    inside &= number >= bound.from_
+                    inside &= value >= bound.from_
                 if bound.below is not None:
-                    inside &= number < bound.below
-            found[inside] = at
-        return found
+                    inside &= value < bound.below
+            segments[inside] = number
+        return segments

@@ -1,10 +1,9 @@
-"""What readers of `health.score-changes` heard and a restored worker does not know: where the next change goes on from.
+"""Published baseline: the last changes that a worker published of each account and did not commit before it crashed.
 
-A worker that crashed may have told changes after its last commit. The next one applies the same events again, in other
-batches perhaps: it would tell some changes twice, others in other steps, and what rose and fell within one batch never,
-so that readers keep a score that holds nowhere else. So it reads what was told after the commit, tells nothing of these
-accounts until they have come as far (their revision says so), and then goes on from what readers heard last. Pure;
-called by `stream.publishing.publisher`, filled by `agents.worker.published`.
+Owns which accounts are behind what was published, and how a row takes over the last published score. The next worker
+applies the same events again, in batches of its own. It publishes no change of an account until the account has come as
+far as its last published change; then that change becomes the baseline of the next one. So readers see one chain of
+changes. Pure; called by `stream.publishing.publisher`, filled by `stream.recovery.reconciler`.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 from schemas.codecs import UNREADABLE
 from schemas.outputs import ScoreChange
 from stream.accounts.accounts import NO_BAND, Accounts
-from stream.accounts.overrides import heard_override
+from stream.accounts.overrides import rebase_override
 from stream.columns.columns import Rows
 from stream.plan.plan import Plan
 
 
-class _Head(msgspec.Struct):
-    """What has to be known of a change before it is needed."""
+class _Header(msgspec.Struct):
+    """The fields of a change that are read when it is loaded; the others are read when an account is rebased."""
 
     account_id: str
     score: str
@@ -35,99 +34,104 @@ class _Head(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class _Account:
-    """The last changes of one account as they were written, of each score and of its override, and how far it was."""
+class _Published:
+    """What was published of one account: the last change of each score and of its override, and the largest revision.
+
+    Changes are kept as JSON until they are needed.
+    """
 
     revision: int = 0
     time_ms: int = 0
-    scores: dict[str, bytes] = field(default_factory=dict)
+    changes: dict[str, bytes] = field(default_factory=dict)
     override: bytes | None = None
 
 
-class Heard:
-    """The last that was told of each account's scores, until the account has come as far; falsy when that is none."""
+class Baseline:
+    """The accounts that are behind their last published change; false when there are none."""
 
     def __init__(self, values: Iterable[bytes | None] = (), end: int = 0) -> None:
-        """What one partition of `health.score-changes` has after the last commit; what is no change is left out.
+        """Load the values of `health.score-changes` records of one partition that were published after the last commit.
 
-        `end` is the offset after them.
+        `end` is the offset after them. A value that is not a change is skipped.
         """
-        self.end = end
-        self._last: dict[str, _Account] = {}
-        read = msgspec.json.Decoder(_Head).decode
+        self.generation = b"%d" % end if end else b""
+        """Bytes that differ between the generations of a partition that published changes; part of a change's id."""
+        self._published: dict[str, _Published] = {}
+        decode = msgspec.json.Decoder(_Header).decode
         for value in values:
             try:
-                head = read(value or b"")
+                header = decode(value or b"")
             except UNREADABLE:
                 continue
-            account = self._last.setdefault(head.account_id, _Account())
-            account.revision = max(account.revision, head.revision)
-            account.time_ms = max(account.time_ms, head.time)
-            if head.cause == "override":
-                account.override = value
+            published = self._published.setdefault(header.account_id, _Published())
+            published.revision = max(published.revision, header.revision)
+            published.time_ms = max(published.time_ms, header.time)
+            if header.cause == "override":
+                published.override = value
             else:
-                account.scores[head.score] = value or b""
+                published.changes[header.score] = value or b""
 
     def __bool__(self) -> bool:
-        return bool(self._last)
-
-    @property
-    def life(self) -> bytes:
-        """What tells the life that begins here from all others that told something; empty where nobody told before."""
-        return b"%d" % self.end if self.end else b""
+        return bool(self._published)
 
     @property
     def until_ms(self) -> int:
-        """The latest moment that readers heard of, among accounts that have not come as far."""
-        return max((account.time_ms for account in self._last.values()), default=0)
+        """The largest time (epoch ms) of the changes of accounts that are still behind."""
+        return max((published.time_ms for published in self._published.values()), default=0)
 
-    def waits(self, rows: Rows, accounts: Accounts) -> NDArray[np.bool_]:
-        """Which rows have not come as far as readers heard, (k,)."""
+    def behind(self, rows: Rows, accounts: Accounts) -> NDArray[np.bool_]:
+        """Which rows are behind their last published change, (k,): no change of them may be published."""
         names = map(accounts.index.names.__getitem__, rows.tolist())
-        return np.fromiter((name in self._last for name in names), dtype=np.bool_, count=len(rows))
+        return np.fromiter((name in self._published for name in names), dtype=np.bool_, count=len(rows))
 
-    def known(self, accounts: Accounts) -> Rows:
-        """The rows of accounts that readers heard of, ascending."""
-        found = (accounts.index.get(name) for name in self._last)
-        return np.array(sorted(row for row in found if row is not None), dtype=np.int64)
+    def rows(self, accounts: Accounts) -> Rows:
+        """The rows that are behind and known to the engine, ascending, int64 (k,)."""
+        known = (accounts.index.get(name) for name in self._published)
+        return np.array(sorted(row for row in known if row is not None), dtype=np.int64)
 
-    def go_on(self, rows: Rows, revisions: NDArray[np.int64], as_of_ms: int, accounts: Accounts, plan: Plan) -> None:
-        """Take what readers heard for what was said last, of rows that have come as far as that."""
+    def rebase(self, rows: Rows, revisions: NDArray[np.int64], as_of_ms: int, accounts: Accounts, plan: Plan) -> None:
+        """Rebase the rows that have come as far: `revisions` (k,) are theirs now, `as_of_ms` is stream time (epoch ms).
+
+        Rebased rows take the last published score, band and contributions as their baseline.
+        """
         for row, revision in zip(rows.tolist(), revisions.tolist(), strict=True):
-            account = self._last.get(accounts.index.names[row])
-            if account is not None and account.revision <= revision and account.time_ms <= as_of_ms:
-                self._adopt(row, account, accounts, plan)
-                del self._last[accounts.index.names[row]]
+            name = accounts.index.names[row]
+            published = self._published.get(name)
+            if published is not None and published.revision <= revision and published.time_ms <= as_of_ms:
+                _rebase(row, published, accounts, plan)
+                del self._published[name]
 
-    def give_up(self, accounts: Accounts, plan: Plan) -> None:
-        """Wait no longer: take what readers heard for what was said last, of all accounts."""
-        rows = self.known(accounts)
-        for row in rows.tolist():
-            self._adopt(row, self._last[accounts.index.names[row]], accounts, plan)
-        self._last.clear()
-
-    @staticmethod
-    def _adopt(row: int, account: _Account, accounts: Accounts, plan: Plan) -> None:
-        for at, part in enumerate(plan.scores):
-            change = _change(account.scores.get(part.score.name))
-            if change is None:
-                continue
-            bands = [band.name for band in part.score.bands]
-            parts = {factor.measure: factor.after for factor in change.factors}
-            accounts.last_published_score[row, at] = change.to
-            accounts.last_published_band[row, at] = bands.index(change.band_to) if change.band_to in bands else NO_BAND
-            accounts.last_published_parts[row, accounts.parts_of[at]] = [parts.get(name, 0.0) for name in part.parts]
-            accounts.policy_changed[row, at] = change.policy != plan.label
-        override = _change(account.override)
-        if override is not None:
-            heard_override(row, override, accounts)
-        accounts.dirty[row] = accounts.changed[row] = True
+    def expire(self, accounts: Accounts, plan: Plan) -> None:
+        """Rebase all rows, as far as they have come; accounts that the engine does not know are dropped."""
+        for row in self.rows(accounts).tolist():
+            _rebase(row, self._published[accounts.index.names[row]], accounts, plan)
+        self._published.clear()
 
 
-def _change(value: bytes | None) -> ScoreChange | None:
+def _rebase(row: int, published: _Published, accounts: Accounts, plan: Plan) -> None:
+    for number, score_plan in enumerate(plan.scores):
+        change = _decode(published.changes.get(score_plan.score.name))
+        if change is None:
+            continue
+        bands = [band.name for band in score_plan.score.bands]
+        after = {factor.measure: factor.after for factor in change.factors}
+        accounts.last_published_score[row, number] = change.to
+        accounts.last_published_band[row, number] = bands.index(change.band_to) if change.band_to in bands else NO_BAND
+        accounts.last_published_parts[row, accounts.parts_of[number]] = [
+            after.get(name, 0.0) for name in score_plan.parts
+        ]
+        accounts.policy_changed[row, number] = change.policy != plan.label
+    override = _decode(published.override)
+    if override is not None:
+        rebase_override(row, override, accounts)
+    accounts.dirty[row] = accounts.changed[row] = True
+
+
+def _decode(value: bytes | None) -> ScoreChange | None:
+    """A change; None without a value, or with one that no worker wrote."""
     if value is None:
         return None
     try:
         return msgspec.json.decode(value, type=ScoreChange)
     except UNREADABLE:
-        return None  # no worker wrote it
+        return None

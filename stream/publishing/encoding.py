@@ -124,7 +124,7 @@ class Writer:
     def _score_columns(self, number: int, score_plan: ScorePlan, scored_batch: ScoredBatch) -> list[list[bytes]]:
         """JSON of everything that varies in score `number`, in the order of `_score_value`, a list a field."""
         rows, scored = scored_batch.rows, scored_batch.scored
-        result, measures = scored.scores[number], score_plan.places
+        result, measures = scored.scores[number], score_plan.measure_indexes
         count = len(measures)
         points = np.full((len(rows), count), np.nan) if score_plan.additive else scored.points[:, measures]
         contributions, extras = result.contributions[:, :count], result.contributions[:, count:]
@@ -152,9 +152,9 @@ class Writer:
 
     def _confidence(self, score_plan: ScorePlan, scored_batch: ScoredBatch) -> NDArray[np.float64]:
         """Share of the nominal weight of a score that does not rest on idle sources, (k,)."""
-        measures = [self._plan.measures[place].measure for place in score_plan.places.tolist()]
+        measures = [self._plan.measures[index].measure for index in score_plan.measure_indexes.tolist()]
         idle = np.array([measure.source in scored_batch.idle for measure in measures], dtype=bool)
-        shares = np.array([model.trusted(~idle) for model in score_plan.models])
+        shares = np.array([model.confidence(~idle) for model in score_plan.models])
         segments = scored_batch.scored.segments
         return shares[np.zeros(len(scored_batch.rows), dtype=np.intp) if segments is None else segments + 1]
 

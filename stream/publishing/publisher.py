@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from schemas.outputs import Cause
 from stream.accounts.accounts import NO_BAND, ROW_SOURCES, Accounts
-from stream.accounts.overrides import overruled
+from stream.accounts.overrides import publish_overrides
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
-from stream.publishing.baseline import Heard
+from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects, Message
 from stream.publishing.encoding import CAUSES, ScoredBatch, Writer
 from stream.scoring.peers import Peers
@@ -42,9 +42,9 @@ class Publisher:
         self._unit_ms = plan.boundary_ms
         self._writer = Writer(plan, accounts)
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
-        self.heard = Heard()
-        """What readers heard of accounts that have not come as far yet."""
-        self._state_dtypes = [_state_dtype(len(part.parts)) for part in plan.scores]
+        self.baseline = Baseline()
+        """The accounts that are behind what was published before a crash."""
+        self._state_dtypes = [_state_dtype(len(score_plan.parts)) for score_plan in plan.scores]
 
     def record_scores(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
         """Record new scores, and mark the rows whose `health.scores` record is out of date.
@@ -58,7 +58,7 @@ class Publisher:
         accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
         for number, result in enumerate(scored.scores):
-            if self._plan.remembers:
+            if self._plan.has_sticky_bands:
                 accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
             accounts.score[rows, number] = result.values
             accounts.band[rows, number] = result.bands
@@ -76,19 +76,22 @@ class Publisher:
         moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
         return ScoredBatch(as_of_ms, rows, scored, moments, revisions, catching_up, idle)
 
-    def hear(self, heard: Heard, as_of_ms: int | None) -> None:
-        """Learn what readers heard, before the first step of an engine that was restored."""
-        self.heard = heard
+    def load(self, baseline: Baseline, as_of_ms: int | None) -> None:
+        """Take what was published before a crash, before the first step of a restored engine."""
+        self.baseline = baseline
         if as_of_ms is not None:
-            rows = heard.known(self._accounts)
-            heard.go_on(rows, self._revisions(rows, as_of_ms), as_of_ms, self._accounts, self._plan)
+            rows = baseline.rows(self._accounts)
+            baseline.rebase(rows, self._revisions(rows, as_of_ms), as_of_ms, self._accounts, self._plan)
 
-    def go_on(self, scored_batch: ScoredBatch) -> None:
-        """Let what is said of rows that have come as far follow from what readers heard."""
-        if self.heard:
-            self.heard.go_on(
-                scored_batch.rows, scored_batch.revisions, scored_batch.as_of_ms, self._accounts, self._plan
-            )
+    def rebase(self, scored_batch: ScoredBatch) -> None:
+        """Rebase rows that have come as far as what was published before a crash, before they are published."""
+        if self.baseline:
+            rows, revisions = scored_batch.rows, scored_batch.revisions
+            self.baseline.rebase(rows, revisions, scored_batch.as_of_ms, self._accounts, self._plan)
+
+    def expire(self) -> None:
+        """Rebase all rows that are behind, as far as they have come: nothing is held back any more."""
+        self.baseline.expire(self._accounts, self._plan)
 
     def changes(
         self, scored_batch: ScoredBatch, effects: Effects, *, moved: NDArray[np.bool_] | None, rescored: bool
@@ -98,16 +101,16 @@ class Publisher:
         `moved` says which rows changed segment, as `record_scores` returned it; `rescored`, whether no event but time
         or a peer table was the trigger.
         """
-        if self.heard:
-            selected = np.flatnonzero(~self.heard.waits(scored_batch.rows, self._accounts))
+        if self.baseline:
+            selected = np.flatnonzero(~self.baseline.behind(scored_batch.rows, self._accounts))
             scored_batch, moved = scored_batch.pick(selected), None if moved is None else moved[selected]
         accounts, rows = self._accounts, scored_batch.rows
         causes = self._causes(rows, moved, rescored=rescored)
         for number in range(len(self._plan.scores)):
             self._change(scored_batch, number, causes, effects, rescored=rescored)
         if accounts.overrides:
-            changed = overruled(rows, accounts, scored_batch.as_of_ms)
-            values = self._writer.overrides(scored_batch.pick(changed), self.heard.life)
+            changed = publish_overrides(rows, accounts, scored_batch.as_of_ms)
+            values = self._writer.overrides(scored_batch.pick(changed), self.baseline.generation)
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
 
@@ -115,7 +118,7 @@ class Publisher:
         """The cause of each row's changes, int8 (k,): indexes into `CAUSES`."""
         accounts = self._accounts
         if rescored:
-            cause: Cause = "peers" if self._peers.fresh else "window"
+            cause: Cause = "peers" if self._peers.changed else "window"
             causes = np.full(len(rows), CAUSES.index(cause), dtype=np.int8)
         else:
             causes = np.where(accounts.on_time[rows], CAUSES.index("event"), CAUSES.index("late")).astype(np.int8)
@@ -169,7 +172,7 @@ class Publisher:
         A boundary counts as its hours since 1970 also where boundaries are days: a new policy never turns it back.
         """
         hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
-        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.taken)
+        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.applied_count)
 
     def _states(
         self, scored_batch: ScoredBatch, number: int, causes: NDArray[np.int8], *, rescored: bool
@@ -197,10 +200,10 @@ class Publisher:
         record["flags"][:, 0] = accounts.policy_changed[rows, number]
         record["flags"][:, 1] = rescored
         record["flags"][:, 2] = scored_batch.catching_up
-        blob, width, life = record.tobytes(), dtype.itemsize, self.heard.life
+        blob, width, generation = record.tobytes(), dtype.itemsize, self.baseline.generation
         starts = range(0, len(blob), width)
         return [
-            blob[start : start + width] + life + key
+            blob[start : start + width] + generation + key
             for start, key in zip(starts, accounts.index.keys_of(rows), strict=True)
         ]
 

@@ -1,8 +1,9 @@
-"""A candidate policy beside the live one: a second engine over the same records, whose outputs nobody acts on.
+"""Shadow: a candidate policy that runs beside the live one, over the same records.
 
-Owns what becomes of a candidate's effects (one message an account for `health.shadow`, nothing else) and that it can
-not disturb the live engine. The two share nothing but the records: each judges lateness, borders and repeated ids as if
-it were alone. Where their state is kept is for `stream.recovery.namespaces`. Called by `agents.worker.processor`.
+Owns what becomes of a candidate's effects (one message for each account in `health.shadow`, nothing else) and that it
+can not disturb the live engine. The two engines share nothing but the records: each decides on its own what is late,
+which boundary has passed and which ids repeat. Where their state is stored is for `stream.recovery.namespaces`. Called
+by `agents.worker.processor`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Act = Callable[[Engine], Effects]
 
 
 class Shadow:
-    """The candidate's engine, which follows whatever the live one does."""
+    """The candidate's engine."""
 
     def __init__(self, engine: Engine) -> None:
         """Wrap an engine, empty or restored."""
@@ -30,26 +31,24 @@ class Shadow:
         self._rules = [msgspec.json.encode(part.name) for part in engine.plan.rules]
 
     def follow(self, act: Act, *, at_head: bool) -> list[Message[bytes]]:
-        """Let the engine act; the messages of `health.shadow` that come of it, one an account.
+        """Let the engine act; returns the messages for `health.shadow`, one for each account that changed.
 
-        Behind the head, accounts whose alerts alone have changed are told with the next flush.
+        Behind the head, accounts of which only alerts changed are published with the next flush.
         """
         effects = act(self.engine)
         accounts = self.engine.accounts
-        scored_batch = {message.key: message.value for message in effects.scores}
-        found = {
-            accounts.index.get(key.decode())
-            for key in {message.key for message in effects.alerts} - scored_batch.keys()
-        }
-        rows = np.array(sorted(row for row in found if row is not None), dtype=np.int64)
+        scores = {message.key: message.value for message in effects.scores}
+        alerted = {message.key for message in effects.alerts} - scores.keys()
+        known = {accounts.index.get(key.decode()) for key in alerted}
+        rows = np.array(sorted(row for row in known if row is not None), dtype=np.int64)
         if at_head:
-            scored_batch.update((message.key, message.value) for message in self.engine.current(rows).scores)
+            scores.update((message.key, message.value) for message in self.engine.current(rows).scores)
         else:
             accounts.score_pending[rows] = True
-        return [Message(key, self._with_alerts(key, value)) for key, value in scored_batch.items()]
+        return [Message(key, self._with_alerts(key, value)) for key, value in scores.items()]
 
     def _with_alerts(self, key: bytes, value: bytes) -> bytes:
-        """A score message with the names of the rules whose alerts are open."""
+        """Add the names of the rules whose alerts are open to a score message."""
         accounts = self.engine.accounts
         phases = accounts.alerts.phase[accounts.index[key.decode()]]
         rules = b",".join(self._rules[place] for place in np.flatnonzero(is_open(phases)).tolist())
@@ -58,9 +57,9 @@ class Shadow:
 
 @dataclass(slots=True)
 class Pair:
-    """The live engine of a partition and, maybe, a shadow that does what it does.
+    """The live engine of a partition and, if there is a candidate, a shadow that does the same.
 
-    An error of the shadow ends the shadow, not the live engine: `on_failure` is told of it.
+    An error in the shadow removes the shadow and calls `on_failure`; the live engine goes on.
     """
 
     live: Engine

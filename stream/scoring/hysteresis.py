@@ -1,7 +1,19 @@
 """Hysteresis of bands: `leave` and `dwell` of docs/reference/policy/bands.md.
 
-Owns the memory of a band from border to border and what of it is shown. Only policies that ask for it have a memory.
-Works on the accounts' `sticky_band` and `due_since`; called by `stream.engine.scorer`.
+Owns how a band moves at window boundaries when it depends on the band before, and which band is shown between them.
+Only scores with `leave` or `dwell` have such state: `sticky_band` and `due_since` of `Accounts`. Pure but for the
+arrays that it is given; called by `stream.engine.scorer`.
+
+The state of a score is one of three, by (sticky band, due since):
+
+| state | sticky band | due since |
+|---|---|---|
+| new | none | not due |
+| steady | a band | not due |
+| leaving | a band | the boundary since which another band has been due |
+
+At a boundary a new score takes the band that is due. A steady one whose due band differs is leaving; a leaving one
+whose due band is the sticky band again is steady, and one that has been leaving for `dwell` takes the due band.
 """
 
 from __future__ import annotations
@@ -18,36 +30,39 @@ NO_BAND = -1
 NOT_DUE = -1
 
 
-class Memory(NamedTuple):
-    """For k accounts and S scores: the band held (k, S) and the border (ms) since which another has been due (k, S)."""
+class StickyBands(NamedTuple):
+    """For k accounts and S scores: sticky band (k, S), and the boundary (ms) since which another is due (k, S)."""
 
-    held: NDArray[np.int8]
+    bands: NDArray[np.int8]
     due_since: NDArray[np.int64]
 
 
-def shown(plan: Plan, due: Scored, held: NDArray[np.int8]) -> Scored:
-    """The scores with the bands that are shown, where `due` has those that are due."""
+def shown(plan: Plan, due: Scored, sticky: NDArray[np.int8]) -> Scored:
+    """Replace the bands that are due by the bands that are shown: with `dwell`, the sticky band (k, S) if there is one.
+
+    Without `dwell` the due band is shown at once; `leave` has been applied to it already.
+    """
     scores = list(due.scores)
-    for at, part in enumerate(plan.scores):
-        if part.score.dwell_ms is not None:
-            one = scores[at]
-            bands = np.where(held[:, at] == NO_BAND, one.bands, held[:, at]).astype(np.int8)
-            scores[at] = one._replace(bands=bands)
+    for index, score_plan in enumerate(plan.scores):
+        if score_plan.score.dwell_ms is not None:
+            score = scores[index]
+            bands = np.where(sticky[:, index] == NO_BAND, score.bands, sticky[:, index]).astype(np.int8)
+            scores[index] = score._replace(bands=bands)
     return due._replace(scores=tuple(scores))
 
 
-def on_boundary(plan: Plan, due: Scored, memory: Memory, boundary_ms: int) -> NDArray[np.bool_]:
-    """Let the accounts hold to what is due at a border (epoch ms), in place; returns whose memory changed, (k,)."""
-    changed = np.zeros(len(memory.held), dtype=bool)
-    for at, part in enumerate(plan.scores):
-        held, since = memory.held[:, at], memory.due_since[:, at]
-        bands = due.scores[at].bands
-        other = (bands != held) & (held != NO_BAND)
-        begun = np.where(other, np.where(since == NOT_DUE, boundary_ms, since), NOT_DUE)
-        waited = boundary_ms - begun >= (part.score.dwell_ms or 0)
-        settled = (held == NO_BAND) | (other & waited)
-        after = np.where(settled, bands, held)
-        begun = np.where(settled, NOT_DUE, begun)
-        changed |= (after != held) | (begun != since)
-        memory.held[:, at], memory.due_since[:, at] = after, begun
+def on_boundary(plan: Plan, due: Scored, sticky: StickyBands, boundary_ms: int) -> NDArray[np.bool_]:
+    """Move sticky bands, in place, past a boundary (epoch ms) where bands are `due`; returns which changed, (k,)."""
+    changed = np.zeros(len(sticky.bands), dtype=bool)
+    for index, score_plan in enumerate(plan.scores):
+        before, since_before = sticky.bands[:, index], sticky.due_since[:, index]
+        bands = due.scores[index].bands
+        is_new = before == NO_BAND
+        leaving = (bands != before) & ~is_new
+        since = np.where(leaving, np.where(since_before == NOT_DUE, boundary_ms, since_before), NOT_DUE)
+        moves = is_new | (leaving & (boundary_ms - since >= (score_plan.score.dwell_ms or 0)))
+        after = np.where(moves, bands, before)
+        since = np.where(moves, NOT_DUE, since)
+        changed |= (after != before) | (since != since_before)
+        sticky.bands[:, index], sticky.due_since[:, index] = after, since
     return changed

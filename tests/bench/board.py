@@ -20,7 +20,7 @@ import msgspec
 import psutil
 
 from agents.board.views.account import page_of
-from agents.board.views.listing import Wanted
+from agents.board.views.listing import ListQuery
 from agents.board.views.listing import page_of as list_of
 from agents.board.views.rows import row_of
 from agents.board.views.summary import past_days, scores_of
@@ -62,7 +62,7 @@ def _records(first: int, until: int) -> Iterator[Record]:
             parts = dict.fromkeys(_MEASURES, 0.0)
             parts[_MEASURES[index % 5]], parts[_MEASURES[(index + 1) % 5]] = delta - 1.0, 1.0
             time_ms = NOON - (CHANGES - index) * _EVERY_MS
-            yield change(account, time_ms, before, after, parts=parts, revision=index, id=f"{number:016x}{index:016x}")
+            yield change(account, time_ms, before, after, deltas=parts, revision=index, id=f"{number:016x}{index:016x}")
             before = after
         yield score(account, before or 0.0)
 
@@ -81,7 +81,7 @@ def _figures() -> BoardFigures:
     for first in range(0, ACCOUNTS, 100):
         records = list(_records(first, first + 100))
         started_s = time.process_time()
-        board.take(records)
+        board.apply(records)
         spent_s += time.process_time() - started_s
         taken += len(records)
         del records
@@ -96,7 +96,7 @@ def _figures() -> BoardFigures:
         bytes_per_account=held / ACCOUNTS,
         summary_ms=_mean_ms(lambda: scores_of(state, past), 5),
         past_days_ms=_mean_ms(lambda: past_days(state), 5),
-        list_ms=_mean_ms(lambda: list_of(state, Wanted("health", sort="change_7d"), 50, None)),
+        list_ms=_mean_ms(lambda: list_of(state, ListQuery("health", sort="change_7d"), 50, None)),
         page_ms=_mean_ms(lambda: msgspec.json.encode(page_of(state, account, None))),
         row_us=_mean_ms(lambda: [row_of(state, account_id) for account_id in rows], 3) / len(rows) * 1000,
     )

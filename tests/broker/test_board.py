@@ -1,4 +1,4 @@
-"""`vitals board` beside real workers on a real Kafka: it shows what the topics say; what people say gets back."""
+"""`vitals board` with real workers and a real Kafka: it shows the contents of topics and writes controls."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ BOARD = ("-m", "agents", "board")
 ACCOUNTS = [f"account-{number}" for number in range(12)]
 
 
-def board_of(deployment: Deployment, folder: Path, **given: object) -> WorkerProcess:
+def board_of(deployment: Deployment, folder: Path, **more: object) -> WorkerProcess:
     port = free_port()
-    settings = {**deployment.settings, "board_port": port, "board_token": TOKEN, **given}
+    settings = {**deployment.settings, "board_port": port, "board_token": TOKEN, **more}
     return WorkerProcess(settings, web_port=port, log=folder / "board.log", entry=BOARD)
 
 
@@ -56,40 +56,38 @@ def latest(deployment: Deployment, topic: str) -> dict[str, Any]:
     return {record.key.decode(): msgspec.json.decode(record.value) for record in records if record.key and record.value}
 
 
-def test_what_the_board_shows_is_what_the_topics_say(tmp_path: Path) -> None:
+def test_the_board_shows_the_contents_of_the_topics(tmp_path: Path) -> None:
     with Deployment(tmp_path) as deployment:
         events = [
-            event(USAGE, f"{account}-{hour}", account, END_MS - hour * HOUR_MS, user_id=f"u{hour % (place + 1)}")
-            for place, account in enumerate(ACCOUNTS)
+            event(USAGE, f"{account}-{hour}", account, END_MS - hour * HOUR_MS, user_id=f"u{hour % (users + 1)}")
+            for users, account in enumerate(ACCOUNTS)
             for hour in range(48, 0, -3)
         ]
         sent = deployment.send(events)
         worker = deployment.start()
-        deployment.until(lambda: sum(worker.settled().values()) >= sent, "all events are settled")
+        deployment.until(lambda: sum(worker.settled().values()) >= sent, "all events are applied")
         board = board_of(deployment, tmp_path)
         try:
             deployment.until(lambda: is_ready(board), "the board has read everything")
-            deployment.until(
-                lambda: ask(board, "/api/summary")["processor"]["lag"] == [], "the lag is asked for and gone"
-            )
+            deployment.until(lambda: ask(board, "/api/summary")["processor"]["lag"] == [], "the lag is known and zero")
             truth = latest(deployment, SCORES)
             shown = {row["account_id"]: row for row in ask(board, "/api/accounts?limit=500")["items"]}
             assert {key: row["scores"]["health"]["value"] for key, row in shown.items()} == {
                 key: message["scores"]["health"]["value"] for key, message in truth.items()
             }
             assert set(truth) == set(ACCOUNTS)
-            line = ask(board, f"/api/accounts/{ACCOUNTS[3]}/timeline?kinds=event&limit=200")
-            assert [item["data"]["time"] for item in line["items"]] == [
+            timeline = ask(board, f"/api/accounts/{ACCOUNTS[3]}/timeline?kinds=event&limit=200")
+            assert [item["data"]["time"] for item in timeline["items"]] == [
                 END_MS - hour * HOUR_MS for hour in range(3, 49, 3)
             ]
-            assert (line["complete"], line["next"], line["problem"]) == (True, None, None)
+            assert (timeline["complete"], timeline["next"], timeline["problem"]) == (True, None, None)
         finally:
             board.kill()
         log = (tmp_path / "board.log").read_text("utf-8")
         assert TOKEN not in log
 
 
-def test_an_acknowledgement_reaches_the_controls_and_topics_that_come_later_are_read(tmp_path: Path) -> None:
+def test_an_acknowledgement_is_written_and_topics_created_later_are_read(tmp_path: Path) -> None:
     low = alert("acme", "band:health:at-risk")
     with Deployment(tmp_path) as deployment:
         deployment.send(
@@ -120,7 +118,7 @@ def test_an_acknowledgement_reaches_the_controls_and_topics_that_come_later_are_
 
 
 @pytest.mark.faults
-def test_a_board_waits_for_its_broker_to_come_back(tmp_path: Path) -> None:
+def test_a_board_waits_for_its_broker(tmp_path: Path) -> None:
     with Deployment(tmp_path) as deployment:
         first, second = score("acme", 30.0), score("acme", 55.0, NOON + 1)
         deployment.send([Message(first.topic, first.key, first.value, NOON)])
@@ -128,19 +126,19 @@ def test_a_board_waits_for_its_broker_to_come_back(tmp_path: Path) -> None:
         try:
             deployment.until(lambda: is_ready(board), "the board has read everything")
             deployment.kafka.kill()
-            deployment.until(lambda: not is_ready(board), "the board says that the broker is away")
+            deployment.until(lambda: not is_ready(board), "the board reports that the broker is not available")
             assert ask(board, "/api/accounts")["items"][0]["scores"]["health"]["value"] == 30.0
             deployment.kafka.restart()
             deployment.send([Message(second.topic, second.key, second.value, NOON)])
             deployment.until(
                 lambda: ask(board, "/api/accounts")["items"][0]["scores"]["health"]["value"] == 55.0, "the next score"
             )
-            deployment.until(lambda: is_ready(board), "the board says that all is well")
+            deployment.until(lambda: is_ready(board), "the board is healthy")
         finally:
             board.kill()
 
 
-def test_without_a_broker_the_command_fails_and_says_so(tmp_path: Path) -> None:
+def test_without_a_broker_the_command_fails_and_names_it(tmp_path: Path) -> None:
     port = free_port()
     board = WorkerProcess(
         {"broker": f"kafka://127.0.0.1:{free_port()}", "board_port": port},

@@ -1,4 +1,4 @@
-"""What readers of alerts were told before a worker started, and this worker finds otherwise, on a real Kafka."""
+"""An alert that was published before a worker started, and that this worker's state does not have, on a real Kafka."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 
 
-def test_an_alert_of_a_life_that_left_no_trace_is_closed_once(tmp_path: Path) -> None:
+def test_a_firing_alert_that_no_state_has_is_resolved_once(tmp_path: Path) -> None:
     starts_at = END_MS - 10 * DAY_MS
     left_open = Alert(
         "f1", "f", "ghost", "low", "warning", "firing", starts_at, 1.0, "poor", "Ghost is low", {}, {"account": "Ghost"}
@@ -32,13 +32,13 @@ def test_an_alert_of_a_life_that_left_no_trace_is_closed_once(tmp_path: Path) ->
         deployment.send([Message(ALERTS, b"ghost", encode(left_open), starts_at)])
         deployment.send(company(10, 20))
         first = deployment.start()
-        deployment.until(lambda: len(of_ghost()) > 1, "the alert that nobody knows of is closed")
+        deployment.until(lambda: len(of_ghost()) > 1, "the alert that no state has is resolved")
         deployment.until_done()
         deployment.kill(first)
         deployment.start()
         deployment.send([event(USAGE, "later", "acct-1", END_MS)])
         deployment.until_done()
-        told = [(alert["status"], alert["starts_at"]) for alert in of_ghost()]
-        assert told == [("firing", starts_at), ("resolved", starts_at)]
+        published = [(alert["status"], alert["starts_at"]) for alert in of_ghost()]
+        assert published == [("firing", starts_at), ("resolved", starts_at)]
         assert of_ghost()[1]["ends_at"] >= starts_at
         deployment.judge()

@@ -1,4 +1,4 @@
-"""The Redis sink's way in: the users of docs/how-to/secure.md, and TLS with a client's certificate."""
+"""The Redis sink's access to Redis: the users of docs/how-to/secure.md, and TLS with a client certificate."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
-def life_of_a_sink(client: redis.Redis) -> None:
+def commands_of_a_sink(client: redis.Redis) -> None:
     """Do everything that a sink ever does."""
     cache = Cache(client)
-    cache.stand(ENDS)
+    cache.read_state(ENDS)
     cache.write(0, [write_of(b"acme", 0, json.dumps(RECORD).encode())], 1)
     cache.write(0, [write_of(b"acme", 1, json.dumps({**RECORD, "revision": 2}).encode())], 2)
     assert not cache.may_evict()
-    cache.alive(complete=True)
-    assert cache.stand({0: 1}).rebuilt
+    cache.mark_alive(complete=True)
+    assert cache.read_state({0: 1}).rebuilt
     cache.write(0, [write_of(b"acme", 0, json.dumps(RECORD).encode()), write_of(b"acme", 1, None)], 2)
 
 
-def test_the_documented_user_is_enough_and_not_more(guarded: RedisServer) -> None:
+def test_the_documented_user_has_the_needed_permissions_and_no_others(guarded: RedisServer) -> None:
     settings = load_settings(redis_url=f"{guarded.url}/2", redis_username="vitals-sink", redis_password=SECRET)
     with guarded.client() as admin, connect(settings) as client:
         admin.execute_command("ACL", "LOG", "RESET")
-        life_of_a_sink(client)
+        commands_of_a_sink(client)
         assert admin.execute_command("ACL", "LOG") == []
         for forbidden in (
             ("SET", "vitals:x", 1),
@@ -79,7 +79,7 @@ def test_the_documented_user_is_enough_and_not_more(guarded: RedisServer) -> Non
                 client.execute_command(*forbidden)
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.publish("other", "x")
-        # Each command of the list is needed: without it something that a sink does is refused.
+        # Each command of the list is needed: without it a command of a sink is refused.
         rules = documented_users()["vitals-sink"].split()
         for command in [rule for rule in rules if rule.startswith("+")]:
             admin.flushall()
@@ -90,23 +90,23 @@ def test_the_documented_user_is_enough_and_not_more(guarded: RedisServer) -> Non
 
 
 def refusal(client: redis.Redis) -> str | None:
-    """Return which of the ways of refusing stops the life of a sink, or nothing."""
+    """Return the refusal that a command of a sink gets, or None."""
     try:
-        life_of_a_sink(client)
+        commands_of_a_sink(client)
     except redis.RedisError as error:
         return next((words for words in REFUSALS if words in str(error)), str(error))
     return None
 
 
-def test_the_documented_reader_reads_and_hears(guarded: RedisServer) -> None:
+def test_the_documented_reader_can_read_and_subscribe(guarded: RedisServer) -> None:
     with guarded.client() as admin, guarded.client(username="vitals-reader", password=SECRET) as reader:
-        with connect(load_settings(redis_url=guarded.url)) as client, reader.pubsub() as ears:
-            ears.subscribe("vitals:changes", "vitals:changes:acme")
-            assert [ears.get_message(timeout=5)["type"] for _ in range(2)] == ["subscribe"] * 2
+        with connect(load_settings(redis_url=guarded.url)) as client, reader.pubsub() as channels:
+            channels.subscribe("vitals:changes", "vitals:changes:acme")
+            assert [channels.get_message(timeout=5)["type"] for _ in range(2)] == ["subscribe"] * 2
             cache = Cache(client)
-            cache.stand(ENDS)
+            cache.read_state(ENDS)
             cache.write(0, [write_of(b"acme", 0, json.dumps(RECORD).encode())], 1)
-            assert {ears.get_message(timeout=5)["channel"] for _ in range(2)} == {
+            assert {channels.get_message(timeout=5)["channel"] for _ in range(2)} == {
                 "vitals:changes",
                 "vitals:changes:acme",
             }
@@ -125,7 +125,7 @@ def test_the_documented_reader_reads_and_hears(guarded: RedisServer) -> None:
         admin.flushall()
 
 
-def test_a_wrong_password_is_final_and_not_told(guarded: RedisServer) -> None:
+def test_a_wrong_password_is_final_and_not_quoted(guarded: RedisServer) -> None:
     settings = load_settings(redis_url=guarded.url, redis_username="vitals-sink", redis_password="wrong-horse-1")
     with connect(settings) as client, pytest.raises(redis.AuthenticationError) as refused:
         client.ping()
@@ -150,12 +150,12 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisS
         yield server, {"redis_url": server.url, "redis_tls_ca": ca, "redis_tls_cert": cert, "redis_tls_key": key}
 
 
-def test_tls_with_a_certificate_of_our_own(encrypted: tuple[RedisServer, dict[str, Any]]) -> None:
+def test_tls_with_a_client_certificate(encrypted: tuple[RedisServer, dict[str, Any]]) -> None:
     with connect(load_settings(**encrypted[1])) as client:
-        life_of_a_sink(client)
+        commands_of_a_sink(client)
 
 
-def test_a_server_of_another_authority_is_refused_for_good(
+def test_a_server_certificate_of_another_authority_is_final(
     encrypted: tuple[RedisServer, dict[str, Any]], tmp_path: Path
 ) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
@@ -168,14 +168,14 @@ def test_a_server_of_another_authority_is_refused_for_good(
     assert is_final(refused.value)
 
 
-def test_a_name_that_the_certificate_does_not_have_is_refused(encrypted: tuple[RedisServer, dict[str, Any]]) -> None:
-    server, given = encrypted
-    settings = load_settings(**{**given, "redis_url": f"rediss://localhost:{server.port}"})
+def test_a_host_name_that_is_not_in_the_certificate_is_refused(encrypted: tuple[RedisServer, dict[str, Any]]) -> None:
+    server, settings_of_client = encrypted
+    settings = load_settings(**{**settings_of_client, "redis_url": f"rediss://localhost:{server.port}"})
     with connect(settings) as client, pytest.raises(redis.ConnectionError, match="certificate verify failed"):
         client.ping()
 
 
-def test_a_file_that_lacks_is_named(tmp_path: Path) -> None:
-    settings = load_settings(redis_url="rediss://127.0.0.1:1", redis_tls_ca=tmp_path / "lacks.pem")
-    with pytest.raises(SettingsError, match=r"lacks\.pem"):
+def test_a_missing_tls_file_is_named(tmp_path: Path) -> None:
+    settings = load_settings(redis_url="rediss://127.0.0.1:1", redis_tls_ca=tmp_path / "missing.pem")
+    with pytest.raises(SettingsError, match=r"missing\.pem"):
         connect(settings)

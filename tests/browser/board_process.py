@@ -1,6 +1,6 @@
-"""A real board in a process of its own, over a broker or a recording.
+"""A real board in its own process, with a broker or a recording.
 
-Owns the process and waiting until it serves. Must not know what a page shows. Called by the tests of this folder.
+Owns the process and waits until it is ready. Knows nothing of pages. Called by the tests of this folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAUSE_S = 0.05
 
 
 class Board:
-    """`vitals board` on a loopback port that stays the same when it is killed and started again."""
+    """`vitals board` on a loopback port, which stays the same when the board is killed and started again."""
 
     def __init__(self, log: Path, *arguments: str, settings: Mapping[str, object] | None = None) -> None:
         self.port = free_port()
@@ -62,7 +62,7 @@ class Board:
             self._child.kill()
 
     def ask(self, path: str) -> Any:
-        """What its API answers."""
+        """The answer of its API."""
         token = self._settings.get("board_token")
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         request = urllib.request.Request(f"{self.url}{path}", headers=headers)  # noqa: S310  loopback, our own scheme
@@ -77,7 +77,7 @@ class Board:
 
 
 class Recording:
-    """A file of records for `vitals board --from`, to which more may be added while it is followed."""
+    """A file of records for `vitals board --from`; records can be added while the board follows it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

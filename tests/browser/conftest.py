@@ -1,7 +1,10 @@
-"""Fixtures for tests in a real Chromium: one browser a session, pages that must leave no complaint behind.
+"""Fixtures for tests in a real Chromium, and functions that wait until the page shows the view that was asked for.
 
 A page fails its test when the console shows an error, a script throws, a dialog opens or the content security policy
-refuses something. `BOARD_PICTURES=docs/images` makes the tests that take pictures keep them there.
+refuses something. `BOARD_PICTURES=docs/images` makes the tests that take pictures store them there.
+
+On a busy machine a click on a link returns before the page shows another view, so that the next locator may match the
+previous one: use `follow` for links and `go_to` for addresses.
 """
 
 from __future__ import annotations
@@ -9,23 +12,27 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.broker.jars import tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import ConsoleMessage, Dialog
+    from playwright.sync_api import ConsoleMessage, Dialog, Locator
 
 DESK, TABLET, PHONE = (1440, 900), (1024, 800), (375, 740)
 READY = "main:not([aria-busy]) > *"
+"""The view is complete: while a view loads, `main` is busy, and before the script runs nothing of it is visible."""
+
+expect.set_options(timeout=20_000)  # a busy machine is slow; what must be fast has a limit of its own
 
 
 class OpenPage(Protocol):
-    """Opens an address and waits until the view is there."""
+    """Opens an address and waits until the view is complete."""
 
     def __call__(
         self, url: str, size: tuple[int, int] = DESK, *, dark: bool = False, still: bool = False, scale: float = 1
@@ -33,8 +40,34 @@ class OpenPage(Protocol):
         """`still`: with reduced motion; `scale`: device pixels a CSS pixel."""
 
 
-@pytest.fixture(scope="session")
+def wait_for_view(page: Page) -> None:
+    """Wait until the view of the present address is complete."""
+    page.locator(READY).first.wait_for()
+
+
+def go_to(page: Page, address: str) -> None:
+    """Load an address and wait for its view."""
+    page.goto(address)
+    wait_for_view(page)
+
+
+def follow(page: Page, link: Locator, path: str) -> None:
+    """Click a link of the page and wait for the view at `path`.
+
+    The page changes the address and marks `main` as busy in one step, so the previous view does not match.
+    """
+    link.click()
+    page.wait_for_url(lambda url: urlsplit(url).path == path)
+    wait_for_view(page)
+
+
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for one file of tests.
+
+    Playwright's client leaves its event loop running in this thread until it is closed. It is closed after each file,
+    so that the tests of other files in the same process can call `asyncio.run`.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=tool("chromium"))
         yield browser
@@ -43,7 +76,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What pages complained of; a test that breaks something on purpose clears what it expects."""
+    """Errors of pages; a test that causes an error on purpose removes it."""
     return []
 
 
@@ -73,8 +106,7 @@ def open_page(chromium: Browser, complaints: list[str]) -> Iterator[OpenPage]:
         page.on("console", console)
         page.on("dialog", dialog)
         page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
-        page.goto(url)
-        page.locator(READY).first.wait_for()
+        go_to(page, url)
         return page
 
     yield open_
@@ -85,7 +117,7 @@ def open_page(chromium: Browser, complaints: list[str]) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Where pictures go: the folder that BOARD_PICTURES names, else one that nobody keeps."""
+    """The folder for pictures: BOARD_PICTURES, else a temporary one."""
     folder = Path(os.environ.get("BOARD_PICTURES", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""The page over a real Kafka, a real worker and a real board: it shows what the topics hold, soon, and comes back."""
+"""The page with a real Kafka, worker and board: it shows the contents of the topics within 2 s and reconnects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.broker]
 
 ACCOUNTS = 60
 LIVE_MS = 2_000
-"""An event is to be seen within so long."""
+"""An event is shown within this time."""
 ROUNDED = 0.05 + 1e-9
 """The page shows one decimal."""
 ROWS = """rows => rows.map(row => ({
@@ -40,20 +40,20 @@ ROWS = """rows => rows.map(row => ({
 Result = TypeVar("Result")
 
 
-class Elsewhere(Deployment):
-    """A deployment whose clients run in a thread of their own: the browser's client holds this one's event loop."""
+class DeploymentInThreads(Deployment):
+    """A deployment whose clients run in another thread, because the browser's client has an event loop in this one."""
 
     def send(self, messages: Iterable[Message], codec: Codec | None = None) -> int:
-        return _in_a_thread(lambda: super(Elsewhere, self).send(messages, codec))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).send(messages, codec))
 
     def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> float:
-        return _in_a_thread(lambda: super(Elsewhere, self).until(holds, what, patience_s))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).until(holds, what, patience_s))
 
     def until_done(self, patience_s: float = PATIENCE_S) -> float:
-        return _in_a_thread(lambda: super(Elsewhere, self).until_done(patience_s))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).until_done(patience_s))
 
     def documents(self, topic: str) -> list[dict]:
-        return _in_a_thread(lambda: super(Elsewhere, self).documents(topic))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).documents(topic))
 
     def scores(self) -> dict[str, dict]:
         return _in_a_thread(super().scores)
@@ -66,8 +66,8 @@ def _in_a_thread(call: Callable[[], Result]) -> Result:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A worker that has applied a company's months and waits for more; a source that is slow is not waited for."""
-    with Elsewhere(tmp_path_factory.mktemp("live"), merge_wait_s=0.2) as running:
+    """A worker that has applied the events of a company and waits for more; it does not wait for slow sources."""
+    with DeploymentInThreads(tmp_path_factory.mktemp("live"), merge_wait_s=0.2) as running:
         running.send(company(ACCOUNTS, 40))
         running.start()
         running.until_done()
@@ -82,22 +82,24 @@ def board(deployment: Deployment) -> Iterator[Board]:
 
 def rows_of(page: Page, count: int) -> dict[str, tuple[float, str]]:
     """Every row of the table as (value, band), by scrolling to the end of it."""
-    found: dict[str, tuple[float, str]] = {}
-    while len(found) < count:
+    rows: dict[str, tuple[float, str]] = {}
+    while len(rows) < count:
         for row in page.locator(".accounts tbody tr[data-id]").evaluate_all(ROWS):
-            found[row["id"]] = (float(row["value"]), row["band"])
+            rows[row["id"]] = (float(row["value"]), row["band"])
         page.mouse.wheel(0, 400)
-    return found
+    return rows
 
 
-def test_every_value_on_the_page_is_the_topics(deployment: Deployment, board: Board, open_page: OpenPage) -> None:
+def test_every_value_on_the_page_is_that_of_the_topic(
+    deployment: Deployment, board: Board, open_page: OpenPage
+) -> None:
     page = open_page(f"{board.url}/")
     expected = deployment.scores()
-    found = rows_of(page, len(expected))
-    assert found.keys() == expected.keys()
+    rows = rows_of(page, len(expected))
+    assert rows.keys() == expected.keys()
     for account, message in expected.items():
         score = message["scores"]["health"]
-        value, band = found[account]
+        value, band = rows[account]
         assert abs(value - score["value"]) <= ROUNDED, account
         assert band == score["band"], account
     bands = [message["scores"]["health"]["band"] for message in expected.values()]
@@ -105,10 +107,10 @@ def test_every_value_on_the_page_is_the_topics(deployment: Deployment, board: Bo
         expect(page.locator(".tile", has_text=band).locator("b")).to_have_text(str(bands.count(band)))
 
 
-def test_an_accounts_page_holds_its_factors_and_what_moved_it(
+def test_the_page_of_an_account_has_its_factors_and_changes(
     deployment: Deployment, board: Board, open_page: OpenPage
 ) -> None:
-    account, message = min(deployment.scores().items(), key=lambda one: one[1]["scores"]["health"]["value"])
+    account, message = min(deployment.scores().items(), key=lambda record: record[1]["scores"]["health"]["value"])
     score = message["scores"]["health"]
     page = open_page(f"{board.url}/accounts/{account}")
     expect(page.locator(".big .value")).to_have_text(f"{score['value']:.1f}")
@@ -116,15 +118,15 @@ def test_an_accounts_page_holds_its_factors_and_what_moved_it(
     assert len(gives) == len(score["factors"])
     for text, factor in zip(gives, score["factors"], strict=True):
         assert abs(float(text) - factor["contribution"]) <= ROUNDED, factor
-    changes = [one for one in deployment.documents("health.score-changes") if one["account_id"] == account]
+    changes = [record for record in deployment.documents("health.score-changes") if record["account_id"] == account]
     page.locator(".quick button", has_text="90 days").click()
-    first = next(one for one in changes if one["from"] == 0)
+    first = next(record for record in changes if record["from"] == 0)
     expect(page.locator(".waterfall tbody tr").first).to_contain_text(f"{first['to']:.1f}")
     expect(page.locator(".waterfall tbody tr").last).to_contain_text(f"{score['value']:.1f}")
 
 
 class Shot(NamedTuple):
-    """A picture: its file, the view, and how it is looked at."""
+    """A picture: its file, the view, the size and the colour scheme."""
 
     name: str
     path: str
@@ -144,7 +146,7 @@ SHOTS = [
 def test_pictures_of_the_page(
     deployment: Deployment, board: Board, open_page: OpenPage, pictures: Path, shot: Shot
 ) -> None:
-    """Those in the documents, when BOARD_PICTURES says where they are."""
+    """The pictures of the documentation, if BOARD_PICTURES names their folder."""
     values = {account: message["scores"]["health"]["value"] for account, message in deployment.scores().items()}
     worst = min(values, key=lambda account: values[account])
     scale = 1 if shot.size == DESK else 2
@@ -162,7 +164,7 @@ def ticket(number: int, account: str) -> Message:
 
 
 def best_in_tickets(deployment: Deployment) -> str:
-    """An account that a further urgent ticket costs points."""
+    """An account that loses points by another urgent ticket."""
     points = {
         account: factor["points"]
         for account, message in deployment.scores().items()
@@ -185,7 +187,9 @@ def test_an_event_is_on_the_page_within_two_seconds(deployment: Deployment, boar
     assert float(before) - float(value.inner_text()) == pytest.approx(8, abs=0.11)
 
 
-def test_an_accounts_own_page_follows_too(deployment: Deployment, board: Board, open_page: OpenPage) -> None:
+def test_an_event_is_on_the_page_of_its_account_within_two_seconds(
+    deployment: Deployment, board: Board, open_page: OpenPage
+) -> None:
     account = best_in_tickets(deployment)
     page = open_page(f"{board.url}/accounts/{account}")
     value = page.locator(".big .value")
@@ -195,7 +199,7 @@ def test_an_accounts_own_page_follows_too(deployment: Deployment, board: Board, 
     expect(page.locator(".waterfall tbody tr").last).to_contain_text(value.inner_text())
 
 
-def test_what_is_acknowledged_and_snoozed_goes_to_the_controls_and_comes_back(
+def test_an_acknowledgement_and_a_snooze_are_written_and_shown(
     deployment: Deployment, board: Board, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/alerts")
@@ -214,16 +218,16 @@ def test_what_is_acknowledged_and_snoozed_goes_to_the_controls_and_comes_back(
 
     def sent_controls() -> dict[str, dict]:
         kinds = ("acknowledge", "snooze")
-        return {one["kind"]: one for one in deployment.documents("controls") if one["kind"] in kinds}
+        return {record["kind"]: record for record in deployment.documents("controls") if record["kind"] in kinds}
 
     deployment.until(lambda: len(sent_controls()) == 2, "both are in the topic", patience_s=10)
     sent = sent_controls()
-    assert {one["account_id"] for one in sent.values()} == {account}
-    # Only events move time here, so that a week ahead is a week after the newest of them.
+    assert {record["account_id"] for record in sent.values()} == {account}
+    # Only events move time here: a week ahead is a week after the newest event.
     assert sent["snooze"]["until"] == board.ask("/api/summary")["time"] + 7 * DAY_MS
 
 
-def test_the_page_says_when_it_is_not_live_and_comes_back_by_itself(
+def test_the_page_shows_that_it_is_not_live_and_reconnects(
     deployment: Deployment, board: Board, open_page: OpenPage, complaints: list[str]
 ) -> None:
     account = best_in_tickets(deployment)
@@ -248,7 +252,7 @@ def test_the_page_says_when_it_is_not_live_and_comes_back_by_itself(
     complaints.clear()
 
 
-def test_the_board_says_how_far_behind_the_workers_are(board: Board, open_page: OpenPage) -> None:
+def test_the_board_shows_the_lag_of_the_workers(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/processor")
     expect(page.locator(".strip")).to_contain_text("Lag")
     expect(page.locator(".strip")).to_contain_text("0 records", timeout=30_000)

@@ -1,17 +1,18 @@
-"""The page over recordings: what it says, how it is used, and that no name, width or colour scheme breaks it."""
+"""The page with recordings: its texts, its use, and that no name, width or colour scheme breaks it."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.board_process import Board, Recording
-from tests.browser.conftest import DESK, PHONE, READY, TABLET
-from tests.browser.made import DAY_MS, NOW_MS, alert, change, profile, score
+from tests.browser.conftest import DESK, PHONE, TABLET, follow, go_to, wait_for_view
+from tests.browser.records import DAY_MS, NOW_MS, alert, change, profile, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +36,9 @@ VIEWS = ["/", "/alerts", "/shadow", "/processor", "/accounts/acme", "/accounts/n
 def records() -> Iterator[tuple]:
     yield profile("acme", "Acme", owner="Ann", segment="mid-market", tier="gold", arr=12_000)
     before = 90.0
-    for place, (days, value) in enumerate([(60, 88.0), (30, 83.5), (6, 75.5), (2, 67.5), (1, 35.0)]):
-        policy = "older@00" if days == 60 else "made-up@0123456789abcdef"
-        yield change("acme", before, value, time=NOW_MS - days * DAY_MS, revision=place + 1, policy=policy)
+    for index, (days, value) in enumerate([(60, 88.0), (30, 83.5), (6, 75.5), (2, 67.5), (1, 35.0)]):
+        policy = "older@00" if days == 60 else "synthetic@0123456789abcdef"
+        yield change("acme", before, value, time=NOW_MS - days * DAY_MS, revision=index + 1, policy=policy)
         before = value
     override = {
         "reason": "knows better",
@@ -59,9 +60,9 @@ def records() -> Iterator[tuple]:
     yield profile("long", LONG, owner=LONG, segment=LONG)
     yield score("long", 71.0)
     yield alert("long", LONG, 39.0, starts_at=NOW_MS - 2 * DAY_MS)
-    for place in range(40):
-        yield profile(f"plain-{place:02}", f"Plain {place:02}", owner="Cy" if place % 2 else "Di")
-        yield score(f"plain-{place:02}", 60.0 + place)
+    for index in range(40):
+        yield profile(f"plain-{index:02}", f"Plain {index:02}", owner="Cy" if index % 2 else "Di")
+        yield score(f"plain-{index:02}", 60.0 + index)
     for account, turn in {
         "falls": {"at": NOW_MS + 9 * DAY_MS, "band": "attention", "score": 68.5},
         "stays": None,
@@ -77,9 +78,9 @@ def records() -> Iterator[tuple]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    made = Recording(tmp_path_factory.mktemp("page") / "records.jsonl")
-    made.add(records())
-    return made
+    recorded = Recording(tmp_path_factory.mktemp("page") / "records.jsonl")
+    recorded.add(records())
+    return recorded
 
 
 @pytest.fixture(scope="module")
@@ -101,30 +102,31 @@ def test_names_are_shown_as_text_wherever_they_appear(board: Board, open_page: O
     for name in NASTY.values():
         expect(page.locator(".accounts .who a", has_text=name)).to_have_text(name)
     expect(page.locator(".fallers")).to_contain_text(IMAGE)
-    page.goto(f"{board.url}/alerts")
+    go_to(page, f"{board.url}/alerts")
     expect(page.locator(".alerts")).to_contain_text(SCRIPT)
     assert page.locator("main img, main script, main [onmouseover]").count() == 0
 
 
 def test_an_account_with_an_odd_id_is_reached_from_its_row(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/")
-    page.locator(".accounts .who a", has_text=ATTRIBUTE).click()
+    follow(page, page.locator(".accounts .who a", has_text=ATTRIBUTE), f"/accounts/{quote(ODD_ID, safe='')}")
     expect(page.locator("h1")).to_have_text(ATTRIBUTE)
     expect(page.locator(".id")).to_have_text(ODD_ID)
     page.reload()
+    wait_for_view(page)
     expect(page.locator("h1")).to_have_text(ATTRIBUTE)
     assert page.locator("main img, main script, main [onmouseover]").count() == 0
 
 
 def test_a_search_for_markup_is_text_too(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&owner=%22%3E%3Cscript%3E")
-    expect(page.locator(".empty strong").last).to_have_text("No account fits.")
+    expect(page.locator(".empty strong").last).to_have_text("No account matches.")
 
 
 # Why this account?
 
 
-def test_an_account_tells_what_moved_it_and_what_to_doubt(board: Board, open_page: OpenPage) -> None:
+def test_an_account_shows_what_changed_it_and_what_qualifies_its_score(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/acme")
     expect(page.locator(".big .value")).to_have_text("35.0")
     notes = page.locator(".notes")
@@ -138,10 +140,10 @@ def test_an_account_tells_what_moved_it_and_what_to_doubt(board: Board, open_pag
         ["From83.5", "support tickets−50.033.5", "product usage+1.535.0", "To35.0"]  # noqa: RUF001  a minus
     )
     page.locator(".quick button", has_text="1 day").click()
-    expect(page.locator(".between")).to_contain_text("Nothing moved it.")
+    expect(page.locator(".between")).to_contain_text("No change.")
 
 
-def test_two_moments_can_be_chosen_by_keyboard_and_stay_in_the_address(board: Board, open_page: OpenPage) -> None:
+def test_two_times_can_be_chosen_by_keyboard_and_are_in_the_address(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/acme?from={NOW_MS - 61 * DAY_MS}&to={NOW_MS - 3 * DAY_MS}")
     rows = page.locator(".waterfall tbody tr")
     expect(rows.last).to_have_text("To75.5")
@@ -153,7 +155,7 @@ def test_two_moments_can_be_chosen_by_keyboard_and_stay_in_the_address(board: Bo
     expect(rows.last).to_have_text("To35.0")
 
 
-def test_a_span_of_the_line_is_chosen_by_dragging(board: Board, open_page: OpenPage) -> None:
+def test_a_span_of_the_chart_is_chosen_by_dragging(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/acme")
     box = page.locator(".plot .u-over").bounding_box()
     assert box is not None
@@ -162,30 +164,30 @@ def test_a_span_of_the_line_is_chosen_by_dragging(board: Board, open_page: OpenP
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 60, steps=5)
     page.mouse.up()
     # From 60 days ago to 42 days ago nothing was published.
-    expect(page.locator(".between")).to_contain_text("Nothing moved it.")
+    expect(page.locator(".between")).to_contain_text("No change.")
     assert "from=" in page.url
 
 
-def test_an_account_tells_what_becomes_of_it_if_nothing_happens(board: Board, open_page: OpenPage) -> None:
+def test_an_account_shows_its_forecast(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/falls")
     expect(page.get_by_label("If nothing happens")).to_contain_text(
         re.compile(r"It becomes attention on 1 Dec( 2026)?, 00:00, with 68\.5\.")
     )
     expect(page.locator(".legend")).to_contain_text("if nothing happens")
-    page.goto(f"{board.url}/accounts/stays")
+    go_to(page, f"{board.url}/accounts/stays")
     expect(page.get_by_label("If nothing happens")).to_contain_text(
         re.compile(r"It stays healthy until 22 Dec( 2026)?, 00:00 at least\.")
     )
 
 
-def test_an_account_that_is_not_known_says_so(board: Board, open_page: OpenPage, complaints: list[str]) -> None:
+def test_an_unknown_account_is_not_found(board: Board, open_page: OpenPage, complaints: list[str]) -> None:
     page = open_page(f"{board.url}/accounts/nobody")
     expect(page.locator("main [role=alert]")).to_contain_text("nobody")
     assert all("404" in complaint for complaint in complaints)
     complaints.clear()
 
 
-# Finding and ordering
+# Filter and sort
 
 
 def test_filters_sort_and_search_are_in_the_address(board: Board, open_page: OpenPage) -> None:
@@ -222,7 +224,7 @@ def test_a_band_is_chosen_by_its_tile(board: Board, open_page: OpenPage) -> None
 # Live
 
 
-def test_rows_change_where_they_stand_until_the_order_is_asked_for(
+def test_rows_change_in_place_until_the_order_is_asked_for(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/?q=plain&sort=name")
@@ -264,12 +266,12 @@ def test_the_table_is_used_without_a_mouse(board: Board, open_page: OpenPage) ->
     page.keyboard.press("u")
     expect(page.locator("h1")).to_have_text("Who needs me now?")
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("next, previous account")
+    expect(page.get_by_role("dialog")).to_contain_text("next or previous account")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_dialog_gives_the_focus_back(board: Board, open_page: OpenPage) -> None:
+def test_a_dialog_returns_the_focus(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/acme")
     snooze = page.get_by_role("button", name="Snooze")
     snooze.focus()
@@ -286,11 +288,11 @@ def test_axe_finds_nothing_serious(
 ) -> None:
     page = open_page(f"{board.url}{view}", dark=dark, still=True)
     page.locator(".bone").first.wait_for(state="detached")
-    found = Axe().run(page).response["violations"]
+    violations = Axe().run(page).response["violations"]
     serious = [
-        f"{one['id']}: {one['help']} {[node['html'] for node in one['nodes']][:3]}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
+        f"{violation['id']}: {violation['help']} {[node['html'] for node in violation['nodes']][:3]}"
+        for violation in violations
+        if violation["impact"] in {"serious", "critical"}
     ]
     assert serious == []
     complaints[:] = [complaint for complaint in complaints if "404" not in complaint]
@@ -301,13 +303,13 @@ def test_no_view_is_wider_than_the_screen(board: Board, open_page: OpenPage, com
     page = open_page(f"{board.url}{view}")
     for width, height in (DESK, TABLET, PHONE):
         page.set_viewport_size({"width": width, "height": height})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.wait_for_function(
+            "width => document.documentElement.scrollWidth <= width", arg=width
+        )  # charts shrink later
     complaints[:] = [complaint for complaint in complaints if "404" not in complaint]
 
 
-def test_nothing_moves_for_those_who_asked_for_stillness(
-    board: Board, recording: Recording, open_page: OpenPage
-) -> None:
+def test_nothing_is_animated_with_reduced_motion(board: Board, recording: Recording, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?q=plain", still=True)
     recording.add([score("plain-05", 61.5, revision=2)])
     expect(page.locator("tr[data-id=plain-05] .value")).to_have_text("61.5")
@@ -317,21 +319,21 @@ def test_nothing_moves_for_those_who_asked_for_stillness(
 # Other states
 
 
-def test_a_board_without_accounts_says_what_will_come_and_shows_it_when_it_does(
-    open_page: OpenPage, tmp_path: Path
-) -> None:
+def test_a_board_without_accounts_explains_it_and_shows_the_first_one(open_page: OpenPage, tmp_path: Path) -> None:
     empty = Recording(tmp_path / "empty.jsonl")
     with Board(tmp_path / "board.log", "--from", str(empty.path), "--follow") as nobody:
         page = open_page(f"{nobody.url}/")
         expect(page.locator(".all .empty strong")).to_have_text("No account has a score yet.")
         empty.add([profile("first", "First"), score("first", 42.0)])
         expect(page.locator("tr[data-id=first] .value")).to_have_text("42.0")
-        page.goto(f"{nobody.url}/shadow")
-        expect(page.locator(".empty strong")).to_have_text("No policy runs in the shadow.")
+        go_to(page, f"{nobody.url}/shadow")
+        expect(page.locator(".empty strong")).to_have_text("No candidate policy is running.")
         page.close()
 
 
-def test_a_page_with_a_token_asks_for_it_first(open_page: OpenPage, complaints: list[str], tmp_path: Path) -> None:
+def test_a_board_with_a_token_shows_the_form_to_sign_in_first(
+    open_page: OpenPage, complaints: list[str], tmp_path: Path
+) -> None:
     empty = Recording(tmp_path / "empty.jsonl")
     empty.add([profile("first", "First"), score("first", 42.0)])
     settings = {"board_token": "correct horse battery staple"}
@@ -344,7 +346,6 @@ def test_a_page_with_a_token_asks_for_it_first(open_page: OpenPage, complaints: 
         page.get_by_label("Your name").fill("Ann")
         page.get_by_label("Token").fill("correct horse battery staple")
         page.get_by_role("button", name="Sign in").click()
-        page.locator(READY).first.wait_for()
         expect(page.locator("h1")).to_have_text("First")
         page.close()
     assert all("401" in complaint for complaint in complaints)

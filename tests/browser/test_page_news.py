@@ -1,4 +1,4 @@
-"""What a page that stays open does when something begins, ends or only seems to be news."""
+"""A page that stays open shows what starts, changes and ends."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.board_process import Board, Recording
-from tests.browser.made import DAY_MS, NOW_MS, alert, change, score
+from tests.browser.conftest import follow, go_to
+from tests.browser.records import DAY_MS, NOW_MS, alert, change, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from playwright.sync_api import Route
+
     from tests.browser.conftest import OpenPage
-    from tests.browser.made import Record
+    from tests.browser.records import Record
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    made = Recording(tmp_path_factory.mktemp("news") / "records.jsonl")
-    made.add([change("acme", 80.0, 35.0, time=NOW_MS - DAY_MS), score("acme", 35.0)])
-    for place in range(8):
-        made.add([score(f"low-{place}", 30.0), alert(f"low-{place}", "Low", 30.0, starts_at=NOW_MS)])
-    made.add(
+    recorded = Recording(tmp_path_factory.mktemp("news") / "records.jsonl")
+    recorded.add([change("acme", 80.0, 35.0, time=NOW_MS - DAY_MS), score("acme", 35.0)])
+    for index in range(8):
+        recorded.add([score(f"low-{index}", 30.0), alert(f"low-{index}", "Low", 30.0, starts_at=NOW_MS)])
+    recorded.add(
         [change("silent", 80.0, 60.0, time=NOW_MS - 200 * DAY_MS), score("silent", 60.0, as_of=NOW_MS - 200 * DAY_MS)]
     )
-    return made
+    return recorded
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +45,45 @@ def candidate(value: float) -> Record:
     return "health.shadow", "acme", {**(score("acme", value)[2] or {}), "alerts": []}, NOW_MS
 
 
-def test_the_shadow_is_followed_from_its_begin_to_its_end(
+def test_the_shadow_is_followed_from_its_start_to_its_end(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/")
-    page.get_by_role("link", name="Shadow").click()  # the view has the focus then
+    follow(page, page.get_by_role("link", name="Shadow"), "/shadow")  # the view has the focus then
     empty = page.locator(".empty strong")
-    expect(empty).to_have_text("No policy runs in the shadow.")
+    expect(empty).to_have_text("No candidate policy is running.")
     recording.add([candidate(55.0)])
     expect(page.locator(".differs tbody td").nth(1)).to_contain_text("55.0")
     recording.add([candidate(56.0)])
     expect(page.locator(".differs tbody td").nth(1)).to_contain_text("56.0")
     recording.add([("health.shadow", "acme", None, NOW_MS)])
-    expect(empty).to_have_text("No policy runs in the shadow.")
+    expect(empty).to_have_text("No candidate policy is running.")
 
 
-def test_what_concerns_all_accounts_appears_and_goes_without_being_asked_for(
+def test_an_alert_that_fires_while_the_view_loads_is_shown(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/?q=silent")
+
+    def older(route: Route) -> None:
+        """Give the page an answer that is older than an event that it has received."""
+        answer = route.fetch()
+        later_ms = NOW_MS + DAY_MS // 2
+        fired = alert("later", "Later", 30.0, starts_at=later_ms)
+        recording.add([fired, score("later", 30.0, as_of=later_ms)])
+        expect(page.locator(".strip")).to_contain_text("12:00")  # the summary comes after the alert
+        route.fulfill(response=answer)
+
+    page.route("**/api/alerts*", older, times=1)
+    follow(page, page.get_by_role("link", name="Alerts", exact=True), "/alerts")
+    expect(page.locator(".alerts a", has_text="later")).to_be_visible()
+    topic, key, fired, stamp = alert("later", "Later", 30.0, starts_at=NOW_MS + DAY_MS // 2)
+    assert fired is not None
+    ended = {**fired, "id": "ended-later", "status": "resolved", "ends_at": NOW_MS + DAY_MS}
+    recording.add([(topic, key, ended, stamp)])
+
+
+def test_an_operational_alert_appears_and_disappears_by_itself(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
     page = open_page(f"{board.url}/")
@@ -75,40 +101,40 @@ def test_what_concerns_all_accounts_appears_and_goes_without_being_asked_for(
     expect(alerts).to_have_count(4)
 
 
-def test_a_journey_offers_what_is_new_only_when_something_is(
+def test_a_timeline_offers_new_items_only_when_there_are_some(
     board: Board, recording: Recording, open_page: OpenPage
 ) -> None:
-    page = open_page(f"{board.url}/accounts/acme", (375, 240))  # so low that the journey can be scrolled to the top
-    journey = page.get_by_label("Journey")
-    expect(journey).to_contain_text("Nothing older is kept.")
-    journey.evaluate("element => element.scrollIntoView()")
-    new = page.get_by_role("button", name="New since")
+    page = open_page(f"{board.url}/accounts/acme", (375, 240))  # so low that the timeline can be scrolled to the top
+    timeline = page.get_by_label("Timeline")
+    expect(timeline).to_contain_text("There is nothing older.")
+    timeline.evaluate("element => element.scrollIntoView()")
+    new = page.get_by_role("button", name="Show new items")
     with page.expect_response(re.compile("/timeline")):
         recording.add([score("acme", 35.1, revision=2)])  # too small a step to be published as a change
         expect(page.locator(".big .value")).to_have_text("35.1")
     expect(new).to_be_hidden()
     recording.add([score("acme", 30.0, revision=3), change("acme", 35.0, 30.0, time=NOW_MS, revision=3)])
     new.click()
-    expect(journey.locator("li.entry").first).to_contain_text("to 30.0")
+    expect(timeline.locator("li.entry").first).to_contain_text("to 30.0")
     expect(new).to_be_hidden()
 
 
-def test_an_account_without_data_says_so(board: Board, open_page: OpenPage) -> None:
+def test_a_silent_account_shows_since_when_it_has_no_data(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?q=silent")
     row = page.locator("tr[data-id=silent]")
     expect(row.locator(".why")).to_have_text("No data since 6 May 2026")
     expect(row.locator(".delta")).to_have_text("\u2013")
-    page.goto(f"{board.url}/accounts/silent")
+    go_to(page, f"{board.url}/accounts/silent")
     expect(page.locator(".big")).to_contain_text("No data since 6 May 2026")
 
 
-def test_a_list_of_alerts_says_whether_filters_leave_none(board: Board, open_page: OpenPage) -> None:
+def test_a_list_of_alerts_without_a_match_names_the_filters(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/alerts?severity=info")
-    expect(page.locator(".empty strong")).to_have_text("No alert fits.")
-    page.goto(f"{board.url}/alerts?status=resolved&severity=info")
-    expect(page.locator(".empty strong")).to_have_text("No alert fits.")
+    expect(page.locator(".empty strong")).to_have_text("No alert matches.")
+    go_to(page, f"{board.url}/alerts?status=resolved&severity=info")
+    expect(page.locator(".empty strong")).to_have_text("No alert matches.")
 
 
-def test_an_address_that_can_not_be_read_is_not_found(board: Board, open_page: OpenPage) -> None:
+def test_an_address_that_cannot_be_decoded_is_not_found(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/accounts/%E0%A4%A")
-    expect(page.locator(".empty strong")).to_have_text("There is no such page.")
+    expect(page.locator(".empty strong")).to_have_text("This page does not exist.")

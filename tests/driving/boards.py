@@ -1,4 +1,4 @@
-"""Boards filled with records of our own making, for tests of the board."""
+"""Boards with synthetic records, and clients of their applications, for tests of the board."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def score(account: str, value: float, as_of: int = NOON, **more: Any) -> Record:
     return Record(SCORES, account.encode(), msgspec.json.encode(message), as_of)
 
 
-def gone(account: str) -> Record:
+def tombstone(account: str) -> Record:
     return Record(SCORES, account.encode(), None, NOON)
 
 
 def change(account: str, time: int, before: float | None, after: float, **more: Any) -> Record:
-    """A record of `health.score-changes`; all of it is the measure `usage`, unless `parts` say otherwise."""
+    """A record of `health.score-changes`; caused by the measure `usage`, unless `deltas` are given."""
     begin = 0.0 if before is None else before
-    parts = more.pop("parts", {"usage": after - begin})
-    factors = [FactorChange(name, 0.0, delta, delta) for name, delta in parts.items()]
-    made = ScoreChange(
+    deltas = more.pop("deltas", {"usage": after - begin})
+    factors = [FactorChange(name, 0.0, delta, delta) for name, delta in deltas.items()]
+    message = ScoreChange(
         more.pop("id", f"{account}-{time}"),
         account,
         time,
@@ -60,11 +60,11 @@ def change(account: str, time: int, before: float | None, after: float, **more: 
         more.pop("revision", time // 1000),
         **more,
     )
-    return Record(CHANGES, account.encode(), msgspec.json.encode(made), time)
+    return Record(CHANGES, account.encode(), msgspec.json.encode(message), time)
 
 
 def alert(account: str, rule: str = "low", starts_at: int = NOON, **more: Any) -> Record:
-    made = Alert(
+    message = Alert(
         more.pop("id", f"{account}{rule}{starts_at}{more.get('ends_at')}{more.get('acknowledged_at')}"),
         f"f-{account}-{rule}",
         account,
@@ -79,7 +79,7 @@ def alert(account: str, rule: str = "low", starts_at: int = NOON, **more: Any) -
         {"reason": "usage -8"},
         **more,
     )
-    return Record(ALERTS, account.encode(), msgspec.json.encode(made), starts_at)
+    return Record(ALERTS, account.encode(), msgspec.json.encode(message), starts_at)
 
 
 def profile(account: str, time: int = NOON, **fields: Any) -> Record:
@@ -93,25 +93,25 @@ def shadow(account: str, value: float, *alerts: str) -> Record:
     return Record(SHADOW, account.encode(), msgspec.json.encode(message), NOON)
 
 
-def journey(account: str, *values: float, end: int = NOON, every: int = DAY_MS) -> list[Record]:
-    """An account whose score takes these values, the last one at `end`."""
-    times = [end - every * (len(values) - 1 - at) for at in range(len(values))]
+def score_history(account: str, *values: float, end: int = NOON, every: int = DAY_MS) -> list[Record]:
+    """An account whose score has these values, the last one at `end`."""
+    times = [end - every * (len(values) - 1 - index) for index in range(len(values))]
     steps = zip(times, (None, *values[:-1]), values, strict=True)
     return [*(change(account, time, before, after) for time, before, after in steps), score(account, values[-1], end)]
 
 
 def board_of(*records: Record) -> Board:
-    """A board that has read these to the end."""
+    """A board that has read these records to the end."""
     board = Board()
-    board.take(records)
+    board.apply(records)
     for progress in board.progress.values():
-        progress.there = True
-    board.settle()
+        progress.exists = True
+    board.finish_loading()
     return board
 
 
-class KeptControls:
-    """Keeps what is written."""
+class RecordingControls:
+    """Records the controls that are written."""
 
     def __init__(self) -> None:
         self.sent: list[AlertControl] = []
@@ -123,8 +123,8 @@ class KeptControls:
         pass
 
 
-def settings(**given: Any) -> Settings:
-    return load_settings(**given)
+def settings(**options: Any) -> Settings:
+    return load_settings(**options)
 
 
 def _raise(error: BaseException) -> None:
@@ -136,13 +136,13 @@ def client_of(
     controls: Controls | None = None,
     pages: Pages | None = None,
     inputs: Inputs | None = None,
-    **given: Any,
+    **options: Any,
 ) -> TestClient:
-    """A client of the whole application, as from another process of this machine."""
+    """A client of the whole application, as from another process on this machine."""
     app = build_app(
         board,
-        settings(**given),
-        controls=controls or KeptControls(),
+        settings(**options),
+        controls=controls or RecordingControls(),
         inputs=inputs or NoInputs(),
         pages=pages or Pages(),
         failed=_raise,

@@ -1,6 +1,6 @@
-"""A worker that crashes at any moment, also in the middle of a commit, and what outlives it.
+"""A worker that crashes at any moment, also in the middle of a commit.
 
-Owns what is kept of a commit that was cut short, and what is fetched again. Must not know any expected value. Called by
+Owns what remains of a commit that was cut short, and what is fetched again. Must not know any expected value. Called by
 the property tests.
 """
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
+from schemas.topics import ALERTS, CHANGES
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES
-from stream.publishing.baseline import Heard
 from stream.recovery import changelog
-from stream.recovery.alert_reconciler import Retelling
+from stream.recovery.reconciler import Reconciler, Tail
 from tests.driving.alerts import alerts_in, changes_in
 from tests.driving.engine import Cut, Drive, cuts
 from tests.strategies.policies import DAY_MS, NOW_MS
@@ -29,7 +29,7 @@ SOURCE_OF = {name: f"vitals-{name}" if name in {"inbox", "peers"} else name for 
 
 @dataclass
 class Crashing:
-    """A worker of one partition whose changelog and committed offsets outlive it."""
+    """A worker of one partition. Its changelog, its committed offsets and what it published remain after a crash."""
 
     plan: Plan
     records: list[Record]
@@ -39,27 +39,37 @@ class Crashing:
     committed: dict[str, int] = field(default_factory=dict)
     published: list[bytes] = field(default_factory=list)
     positions: list[bytes] = field(default_factory=list)
-    """Of the alerts among it, how far their engine had come."""
-    told: int = 0
-    """How many alerts had been told when all of them were known to a commit."""
-    heard: int = 0
-    """How many changes had been told when all of them were known to a commit."""
+    """The header `vitals.position` of each alert among it."""
+    known: dict[str, int] = field(default_factory=lambda: {ALERTS: 0, CHANGES: 0})
+    """How many records of each topic the last commit knew, as the changelog records `a` and `c` say."""
     drive: Drive = field(init=False)
 
     def __post_init__(self) -> None:
         self.start()
 
     def start(self) -> None:
-        """Begin a life with what the changelog holds."""
+        """Restore what the changelog holds, and load what was published after the last commit."""
         engine = Engine(self.plan, dedup_ids=200_000 if self.dedup else None)
         changelog.restore(engine, self.keys)
-        changes = changes_in(self.published)
-        engine.publisher.hear(Heard(changes[self.heard :], len(changes)), engine.as_of)
-        told = list(zip(alerts_in(self.published), self.positions, strict=True))
-        self.drive = Drive(engine, told=Retelling(told[self.told :], len(told)))
+        records: dict[str, list[tuple[bytes | None, bytes | None]]] = {
+            ALERTS: list(zip(alerts_in(self.published), self.positions, strict=True)),
+            CHANGES: [(value, None) for value in changes_in(self.published)],
+        }
+        reconciler = Reconciler(
+            {topic: Tail(start, len(records[topic]), records[topic][start:]) for topic, start in self.known.items()}
+        )
+        reconciler.load(engine)
+        self.drive = Drive(engine, reconciler=reconciler, ends_of_sources=self._ends())
+
+    def _ends(self) -> list[int]:
+        """The end offset of each input source: all records were there before the first worker started."""
+        ends = dict.fromkeys(SOURCE_OF.values(), 0)
+        for record in self.records:
+            ends[record.source] = max(ends[record.source], record.offset + 1)
+        return [ends[SOURCE_OF[name]] for name in INPUT_SOURCES]
 
     def commit(self, written: int | None = None) -> None:
-        """Write the snapshot's first `written` records (None: all, and then the offsets), as the committer does."""
+        """Write the snapshot's first `written` records (None: all, and then the offsets), as `Checkpointer` does."""
         self.drive.flush()
         snapshot = changelog.snapshot(self.drive.engine)
         for key, value in snapshot[:written]:
@@ -69,19 +79,18 @@ class Crashing:
                 self.keys[key] = value
         if written is None:
             position = self.drive.engine.position
-            if self.drive.told is None:
-                self.told = len(alerts_in([*self.published, *self.drive.raw]))
-            if not self.drive.engine.publisher.heard:
-                self.heard = len(changes_in([*self.published, *self.drive.raw]))
+            published = [*self.published, *self.drive.raw]
+            counts = {ALERTS: len(alerts_in(published)), CHANGES: len(changes_in(published))}
+            self.known.update({topic: counts[topic] for topic in self.drive.reconciler.complete()})
             self.committed = {SOURCE_OF[name]: at for name, at in position.items()}
 
     def crash(self) -> None:
-        """End this life, and begin the next one."""
+        """Lose what is not committed, and start again."""
         self.end()
         self.start()
 
     def end(self) -> None:
-        """What was said outlives whoever said it."""
+        """Keep what was published."""
         self.published += self.drive.raw
         self.positions += self.drive.positions
 
@@ -99,7 +108,7 @@ def live_through(
     whole: bool = False,
     clock: bool = False,
 ) -> None:
-    """Let a worker live, commit and crash at chance, then finish.
+    """Let a worker run, commit and crash at random, then apply everything.
 
     With `whole`, no commit is cut short; with `clock`, some days pass without an event before a crash, and in the end.
     """
@@ -123,8 +132,7 @@ def live_through(
     engine = worker.drive.engine
     if days:
         worker.drive.note(engine.tick(NOW_MS + days * DAY_MS))
-    engine.publisher.heard.give_up(engine.accounts, engine.plan)
+    worker.drive.reconcile()
+    assert not worker.drive.reconciler or engine.as_of is None, "all is applied: nothing is held back any more"
     worker.drive.flush()
-    if worker.drive.told is not None and worker.drive.engine.as_of is not None:
-        worker.drive.agree()
     worker.end()

@@ -25,7 +25,8 @@ from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import parse_policy
 from stream.publishing.trigger import Trigger
 from stream.recovery import changelog
-from stream.recovery.alert_reconciler import Retelling, position_of
+from stream.recovery.published_alerts import position_of
+from stream.recovery.reconciler import Reconciler
 from tests.oracle.engine import AccountScore, Record, merged
 from tests.strategies.policies import LATEST_MS, NOW_MS, logs
 
@@ -152,13 +153,13 @@ class Drive:
     topic: dict[bytes, bytes] = field(default_factory=dict)
     """The changelog, compacted."""
     positions: list[bytes] = field(default_factory=list)
-    """How far the engine had come when it told each alert."""
-    told: Retelling | None = None
-    """What readers of alerts were told before a crash."""
+    """How far the engine had come when it published each alert."""
+    reconciler: Reconciler = field(default_factory=Reconciler)
+    """What was published before a crash."""
+    ends_of_sources: list[int] | None = None
 
     def note(self, effects: Effects) -> None:
-        if self.told is not None:
-            self.told.hold(effects)
+        self.reconciler.hold_back(effects)
         self.positions += [position_of(self.engine)] * len(effects.alerts)
         self.scores += [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in effects.scores]
         self.changes += [msgspec.json.decode(sent.value, type=ScoreChange) for sent in effects.changes]
@@ -166,17 +167,15 @@ class Drive:
         self.raw += [sent.value for sent in (*effects.changes, *effects.alerts)]
         self.outcomes += effects.outcomes
 
-    def agree(self) -> None:
-        """Having caught up, tell readers of alerts what they were told otherwise before a crash."""
-        assert self.told is not None
-        assert self.told.due(self.engine)
-        told, self.told = self.told, None
-        self.note(told.agree(self.engine))
+    def reconcile(self) -> None:
+        """Reconcile with what was published before a crash, as far as the engine has come."""
+        effects = self.reconciler.reconcile(self.engine, self.mode, ends_of_sources=self.ends_of_sources, now_ms=NOW_MS)
+        if effects is not None:
+            self.note(effects)
 
     def take(self, records: Sequence[Record]) -> None:
         """Apply records whose predecessors have all been taken."""
-        if self.told is not None and self.mode is not Mode.CONFLATED and self.told.due(self.engine):
-            self.agree()
+        self.reconcile()
         for fetch in fetches_of(records):
             self.merge.add(fetch)
         if batches := self.merge.release(lambda _fence: False):

@@ -1,6 +1,6 @@
-"""Many clients of a board's stream: those who read, those who stop reading, those who come back with Last-Event-ID.
+"""Many clients of a board's stream: some read, some stop reading, some reconnect with Last-Event-ID.
 
-Owns the clients and what each knows in the end. Must not know what is written meanwhile. Called by
+Owns the clients and the scores that each has received. Knows nothing of the records that are written. Called by
 `test_board_clients` and the benchmark.
 """
 
@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(_Row).decode
 
 
 class Client:
-    """One client of `GET /api/stream`. `known` is what it holds for true: account to score."""
+    """One client of `GET /api/stream`. `known`: the score of each account that it has received."""
 
     def __init__(self, port: int, habit: Habit) -> None:
         """Connects in `run`."""
@@ -49,7 +49,7 @@ class Client:
         self._last = ""
 
     async def run(self) -> None:
-        """Read for ever, with this client's habit."""
+        """Read for ever, in the way of this client's habit."""
         while True:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await self._connection()
@@ -68,13 +68,13 @@ class Client:
                 chunk = await reader.read(_SMALL_BUFFER)
                 if not chunk:
                     return
-                if await self._take(reader, chunk):
+                if await self._read_events(reader, chunk):
                     return
         finally:
             writer.transport.abort()
 
-    async def _take(self, reader: asyncio.StreamReader, chunk: bytes) -> bool:
-        """Take in whole events, with the rest of the last one; returns whether to come back on a new connection."""
+    async def _read_events(self, reader: asyncio.StreamReader, chunk: bytes) -> bool:
+        """Read whole events, including the rest of the last one; returns whether to reconnect."""
         rest = chunk
         while not rest.endswith(b"\n\n"):
             more = await reader.read(_SMALL_BUFFER)
@@ -101,15 +101,15 @@ class Client:
 
 
 class Swarm:
-    """Clients of one board: `reads`, `stops` and `comes back` tell how many of each habit."""
+    """Clients of one board: `habits`: the number of clients of each habit."""
 
     def __init__(self, port: int, habits: dict[Habit, int]) -> None:
-        """Prepare; `start` connects them."""
+        """Create the clients; `start` connects them."""
         self.clients = [Client(port, habit) for habit, count in habits.items() for _ in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Connect all; those who stop do so after the first event."""
+        """Connect all; those that stop do so after the first event."""
         self._tasks = [asyncio.create_task(client.run()) for client in self.clients]
         for client in self.clients:
             await client.is_connected.wait()
@@ -117,19 +117,19 @@ class Swarm:
                 client.may_read.clear()
 
     def read_on(self) -> None:
-        """Those who had stopped read again."""
+        """Let the clients that have stopped read again."""
         for client in self.clients:
             client.may_read.set()
 
     async def until_known(self, truth: dict[str, float], patience_s: float) -> float:
-        """Wait until each client holds exactly this; returns the seconds it took. Fails with who does not."""
+        """Wait until each client has exactly these scores; returns the seconds. Fails and names one that has not."""
         started_s = time.monotonic()
         while wrong := [client for client in self.clients if client.known != truth]:
             for task in self._tasks:
                 if task.done():
                     task.result()
             waited_s = time.monotonic() - started_s
-            assert waited_s < patience_s, f"{len(wrong)} clients do not know the truth, the first {wrong[0].habit}"
+            assert waited_s < patience_s, f"{len(wrong)} clients do not have these scores; the first {wrong[0].habit}"
             await asyncio.sleep(0.05)
         return time.monotonic() - started_s
 

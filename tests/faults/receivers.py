@@ -1,6 +1,6 @@
-"""What alerts are sent to in tests: a web server that misbehaves as told, a real Alertmanager; and the sinks.
+"""Receivers of alerts in tests: a web server with the answers of a test, a real Alertmanager; and the sinks.
 
-Owns starting and ending them, and what they were sent. Must not know which alerts a test sends.
+Owns starting and stopping them, and the requests they got. Must not know which alerts a test sends.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 _READY_WITHIN_S = 30.0
 _PAUSE_S = 0.05
 NO_ANSWER = 0
-"""In place of a status: take the request and say nothing until the other side goes away."""
+"""In place of a status: do not answer until the client closes the connection."""
 
 
 class Request(NamedTuple):
-    """One request as it came, and the status it was answered with."""
+    """One request, and the status of its answer."""
 
     path: str
     headers: Mapping[str, str]
@@ -45,7 +45,7 @@ class Receiver:
     """A web server on 127.0.0.1. `answer` gives the status for a path, headers and body."""
 
     def __init__(self, answer: Callable[[str, Mapping[str, str], bytes], int] | None = None) -> None:
-        """Listen from `start` on; without `answer` every request is taken."""
+        """Listen from `start` on; without `answer` every request gets 200."""
         self._answer = answer or (lambda *_: 200)
         self._requests: list[Request] = []
         self._lock = threading.Lock()
@@ -103,11 +103,11 @@ class Receiver:
 
 
 class Alertmanager:
-    """A real Alertmanager that sends each alert on by itself and at once, to a path of a receiver."""
+    """A real Alertmanager that forwards each alert at once, in a request of its own, to a path of a receiver."""
 
     def __init__(self, folder: Path, url: str) -> None:
         """Keep its data in `folder`; nothing runs before `start`."""
-        self._aggregator = folder
+        self._folder = folder
         self.port = free_port()
         self._process: ChildProcess | None = None
         hook = {"url": url, "send_resolved": True, "max_alerts": 0}
@@ -120,19 +120,19 @@ class Alertmanager:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start and wait until it is ready."""
         command = [
             tool("prometheus-alertmanager"),
-            f"--config.file={self._aggregator / 'alertmanager.yml'}",
-            f"--storage.path={self._aggregator / 'data'}",
+            f"--config.file={self._folder / 'alertmanager.yml'}",
+            f"--storage.path={self._folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--cluster.listen-address=",
         ]
-        self._process = ChildProcess(command, log=self._aggregator / "alertmanager.log")
+        self._process = ChildProcess(command, log=self._folder / "alertmanager.log")
         deadline = time.monotonic() + _READY_WITHIN_S
         while True:
             try:
@@ -144,7 +144,7 @@ class Alertmanager:
                 time.sleep(_PAUSE_S)
 
     def kill(self) -> None:
-        """SIGKILL: what it knew is lost."""
+        """SIGKILL: its alerts are lost."""
         if self._process is not None:
             self._process.kill()
             self._process = None

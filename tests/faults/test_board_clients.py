@@ -1,4 +1,4 @@
-"""Row 19: 200 clients of a board, some slow, some coming back: memory bounded, the last score right at each."""
+"""Row 19: 200 clients of a board, some slow, some reconnecting: memory is bounded, each gets the last scores."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from tests.faults.conftest import Figures
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]  # some 30 s on a machine that has time
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]  # about 30 s on an idle machine
 
 ACCOUNTS = [f"account-{number:03}" for number in range(200)]
 ROUNDS = 100
 HABITS: dict[Habit, int] = {"reads": 120, "stops": 40, "comes back": 40}
 ROW_BYTES = 400
-"""A row takes more than this: what a client that does not read would pile up is more than `ROUNDS` rows an account."""
+"""A row has more bytes: a queue for a client that does not read would hold more than `ROUNDS` rows an account."""
 MOST_GROWTH = 60 * 1024 * 1024
 BOARD = ("-m", "agents", "board")
 PATIENCE_S = 240.0
@@ -39,8 +39,8 @@ def value_of(account: int, number: int) -> float:
 
 
 def messages(number: int) -> Iterator[Message]:
-    for place, account in enumerate(ACCOUNTS):
-        record = score(account, value_of(place, number), NOON + number, revision=number)
+    for index, account in enumerate(ACCOUNTS):
+        record = score(account, value_of(index, number), NOON + number, revision=number)
         yield Message(record.topic, record.key, record.value, record.stamp)
 
 
@@ -52,11 +52,11 @@ async def watched(board: WorkerProcess, deployment: Deployment) -> tuple[Swarm, 
     try:
         await swarm.start()
         for number in range(1, ROUNDS + 1, 20):
-            batch = [message for at in range(number, number + 20) for message in messages(at)]
+            batch = [message for round_number in range(number, number + 20) for message in messages(round_number)]
             await asyncio.to_thread(deployment.send, batch)
             peak = max(peak, process.memory_info().rss)
         swarm.read_on()
-        truth = {account: value_of(place, ROUNDS) for place, account in enumerate(ACCOUNTS)}
+        truth = {account: value_of(index, ROUNDS) for index, account in enumerate(ACCOUNTS)}
         took_s = await swarm.until_known(truth, PATIENCE_S)
         peak = max(peak, process.memory_info().rss)
     finally:

@@ -1,7 +1,7 @@
-"""Row 13: Redis is killed, slow, full and emptied while records come; a reader watches all the time.
+"""Row 13: Redis is killed, slow, full and emptied while records are published; a reader checks it all the time.
 
-Real Kafka, real Redis, a real sink process. Records are made here, some of them older than what was said before, as a
-worker says them after a crash; workers know nothing of Redis.
+Real Kafka, real Redis, a real sink process. The test publishes the records, some with an older revision, as a worker
+does after a crash; workers know nothing of Redis.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ pytestmark = pytest.mark.broker
 
 ACCOUNTS = [f"acct-{number}" for number in range(300)]
 MORTALS = [f"mortal-{number}" for number in range(20)]
-"""Accounts that come and go: their revisions begin anew."""
+"""Accounts that are deleted and created again: their revisions restart."""
 RETURNS_WITHIN_S = 30.0
 TIME_MS = 1_750_000_000_000
 
 
-class Feeder:
-    """Says scores until it is told to stop, a few hundred records at a time; each account's revisions mostly grow."""
+class ScoreProducer:
+    """Publishes scores until it is stopped, about a hundred records at a time; revisions mostly grow."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._chance = random.Random(13)
+        self._random = random.Random(13)
         self._revisions = dict.fromkeys([*ACCOUNTS, *MORTALS], 20_000)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.sent = 0
 
     def __enter__(self) -> Self:
-        self.say(ACCOUNTS)
+        self.publish(ACCOUNTS)
         self._thread.start()
         return self
 
@@ -65,18 +65,18 @@ class Feeder:
 
     def _run(self) -> None:
         while not self._stop.wait(0.2):
-            self.say(self._chance.choices(ACCOUNTS, k=100) + self._chance.choices(MORTALS, k=5))
+            self.publish(self._random.choices(ACCOUNTS, k=100) + self._random.choices(MORTALS, k=5))
 
-    def say(self, accounts: list[str]) -> None:
+    def publish(self, accounts: list[str]) -> None:
         self.sent += topic_log.send(self._bootstrap, [self._message(account) for account in accounts])
 
     def _message(self, account: str) -> Message:
-        if account in MORTALS and self._chance.random() < 0.4:
+        if account in MORTALS and self._random.random() < 0.4:
             self._revisions[account] = 10
             return Message(SCORES, account.encode(), None, TIME_MS)
         self._revisions[account] += 1
-        revision = self._revisions[account] - self._chance.choice([0, 0, 0, 0, 3])
-        value = round(self._chance.uniform(0, 100), 3)
+        revision = self._revisions[account] - self._random.choice([0, 0, 0, 0, 3])
+        value = round(self._random.uniform(0, 100), 3)
         health = {"value": value, "band": "poor" if value < 40 else "good", "factors": [{"measure": "nps"}]}
         record: dict[str, Any] = {"account_id": account, "as_of": TIME_MS + self.sent, "revision": revision}
         record |= {"policy": "p@1", "segment": None, "scores": {"health": health}}
@@ -84,7 +84,7 @@ class Feeder:
 
 
 class Watcher:
-    """Reads all accounts again and again, and notes every revision that was smaller than one seen before."""
+    """Reads all accounts repeatedly and records every revision that is smaller than one read before."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -115,9 +115,9 @@ class Watcher:
             with client.pipeline(transaction=False) as pipe:
                 for account in ACCOUNTS:
                     pipe.hget(f"vitals:account:{account}", "revision")
-                found = pipe.execute()
+                revisions = pipe.execute()
             self.looks += 1
-            for account, revision in zip(ACCOUNTS, found, strict=True):
+            for account, revision in zip(ACCOUNTS, revisions, strict=True):
                 if revision is not None:
                     before, now = self._seen.get(account, 0), int(revision)
                     if now < before:
@@ -141,41 +141,41 @@ class Sink:
         self.process.kill()
 
     def samples(self) -> dict[str, int]:
-        """Return its metrics by name and labels; 0 for each while it has not begun to serve them."""
+        """Return its metrics by name and labels; 0 for each until it serves them."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
                 families = text_string_to_metric_families(answer.read().decode())
         except OSError:
             return Counter()
         named = [sample for family in families for sample in family.samples if not sample.name.endswith("_created")]
-        return Counter({"/".join([one.name, *one.labels.values()]): int(one.value) for one in named})
+        return Counter({"/".join([sample.name, *sample.labels.values()]): int(sample.value) for sample in named})
 
 
 def expected(bootstrap: str) -> dict[str, tuple[int, int, float]]:
-    """Return revision, offset and score that hold by the topic: of each account the highest since it was deleted."""
-    held: dict[str, tuple[int, int, float]] = {}
+    """Return revision, offset and score of each account by the topic: the highest revision since its deletion."""
+    latest: dict[str, tuple[int, int, float]] = {}
     for stored in topic_log.read(bootstrap, [SCORES])[SCORES]:
         account = (stored.key or b"").decode()
         if stored.value is None:
-            held.pop(account, None)
+            latest.pop(account, None)
             continue
         record = json.loads(stored.value)
         version = (record["revision"], stored.offset, record["scores"]["health"]["value"])
-        held[account] = max(held.get(account, (0, 0, 0.0)), version)
-    return held
+        latest[account] = max(latest.get(account, (0, 0, 0.0)), version)
+    return latest
 
 
-def found(client: Any) -> dict[str, tuple[int, int, float]]:
-    """Return the same as Redis has it."""
+def in_redis(client: Any) -> dict[str, tuple[int, int, float]]:
+    """Return the same from Redis."""
     keys = client.keys("vitals:account:*")
     with client.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.hmget(key, "revision", "offset", "value:health")
         hashes = pipe.execute()
     return {
-        key.removeprefix("vitals:account:"): (int(held[0]), int(held[1]), float(held[2]))
-        for key, held in zip(keys, hashes, strict=True)
-        if None not in held  # deleted since
+        key.removeprefix("vitals:account:"): (int(values[0]), int(values[1]), float(values[2]))
+        for key, values in zip(keys, hashes, strict=True)
+        if None not in values  # deleted meanwhile
     }
 
 
@@ -204,27 +204,27 @@ def until(holds: Callable[[], bool], what: str, within_s: float = RETURNS_WITHIN
 def test_redis_killed_slow_full_and_emptied(
     kafka: KafkaServer, server: RedisServer, tmp_path: Path, fault: Callable
 ) -> None:
-    server.kill()  # away from the beginning
+    server.kill()  # unavailable at the start
     with (
         Sink(kafka, server.url, tmp_path / "sink.log") as sink,
-        Feeder(kafka.bootstrap) as feeder,
+        ScoreProducer(kafka.bootstrap) as producer,
         Watcher(server) as watcher,
     ):
 
         def catches_up(what: str) -> None:
-            """Whatever is in the topic by now gets into Redis, though more is said all the time."""
+            """Wait until Redis has the records that are in the topic now, while more are published."""
             wanted = {account: revision for account, (revision, _, _) in expected(kafka.bootstrap).items()}
 
             def there() -> bool:
                 with server.client() as client:
-                    has = {account: held[0] for account, held in found(client).items()}
+                    has = {account: revision for account, (revision, _, _) in in_redis(client).items()}
                 return all(has.get(account, 0) >= wanted[account] for account in ACCOUNTS)
 
-            until(there, f"everything is back after Redis was {what}:\n{sink.process.log_tail()}")
+            until(there, f"Redis is up to date after it was {what}:\n{sink.process.log_tail()}")
 
         until(lambda: sink.samples()["vitals_redis_errors_total/away"] > 0, "the sink notices that Redis is away")
         server.start()
-        catches_up("away at the start")
+        catches_up("unavailable at the start")
         server.kill()
         until(lambda: sink.samples()["vitals_redis_connected"] == 0, "the sink notices the kill")
         server.start()
@@ -240,9 +240,9 @@ def test_redis_killed_slow_full_and_emptied(
             catches_up("full")
             client.flushall()
             catches_up("emptied")
-            feeder.stop()
+            producer.stop()
             wanted = expected(kafka.bootstrap)
-            until(lambda: found(client) == wanted, "Redis equals the topic")
+            until(lambda: in_redis(client) == wanted, "Redis equals the topic")
             ranked = dict(client.zrange("vitals:score:health", 0, -1, withscores=True))
             assert ranked == {account: value for account, (_, _, value) in wanted.items()}
             assert client.hget("vitals:epoch", "complete") == "1"
@@ -254,4 +254,4 @@ def test_redis_killed_slow_full_and_emptied(
     assert figures["rebuilds_total"] == 3, "at the start, after the kill and after FLUSHALL"
     assert figures["records_total/stale"] > 0
     counted = {name.partition("/")[2]: count for name, count in figures.items() if name.startswith("records")}
-    fault("13 Redis killed, slow, full, emptied", {"sent": feeder.sent, "looks": watcher.looks, **counted})
+    fault("13 Redis killed, slow, full, emptied", {"sent": producer.sent, "looks": watcher.looks, **counted})

@@ -39,7 +39,7 @@ KEY = bytes(range(32))
 SECRET = f"whsec_{b64encode(KEY).decode()}"
 RULE = "band:health:critical"
 MINUTE_MS = 60_000
-# A day of a company's life, ended a minute ago: Alertmanager works by the wall clock.
+# Ten hours of a company, until now: Alertmanager works by the wall clock.
 START_MS = time.time_ns() // 1_000_000 - 600 * MINUTE_MS
 
 Episode = tuple[str, int]
@@ -66,15 +66,15 @@ def firing(account: str, minute: int, **more: Any) -> Alert:
 
 
 def resolved(account: str, minute: int, **more: Any) -> Alert:
-    """The end, a minute later, of what began then; the band has changed by then, and with it a label."""
-    begun = firing(account, minute, **more)
+    """The resolve, a minute later, of the alert that fired then; its band and a label have changed."""
+    fired = firing(account, minute, **more)
     return msgspec.structs.replace(
-        begun,
+        fired,
         id=f"r-{account}-{minute}",
         status="resolved",
-        ends_at=begun.starts_at + MINUTE_MS,
+        ends_at=fired.starts_at + MINUTE_MS,
         band="healthy",
-        labels={**begun.labels, "band": "healthy"},
+        labels={**fired.labels, "band": "healthy"},
     )
 
 
@@ -124,7 +124,7 @@ class Bench:
         for name in names:
             self.starts += 1
             self.sinks[name] = start_sink(name, self._settings, self.folder / f"{name}-{self.starts}.log")
-        self.until(lambda: all(map(self._has_begun, names)), "what the topic keeps is read")
+        self.until(lambda: all(map(self._has_begun, names)), "the topic is read")
 
     def _has_begun(self, name: str) -> bool:
         return "sink_started" in self.sinks[name].log.read_text("utf-8")
@@ -166,51 +166,51 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield started
 
 
-def told_by_alertmanager(receiver: Receiver) -> Counter[tuple[Episode, str]]:
-    """What people behind Alertmanager have got: episode and status."""
-    found: Counter[tuple[Episode, str]] = Counter()
+def posted_by_alertmanager(receiver: Receiver) -> Counter[tuple[Episode, str]]:
+    """Episode and status of the notifications that Alertmanager has sent."""
+    notifications: Counter[tuple[Episode, str]] = Counter()
     for request in receiver.got("/pager"):
         for alert in request.json()["alerts"]:
             moment = datetime.fromisoformat(alert["startsAt"])
             episode = (alert["labels"]["account_id"], round(moment.timestamp() * 1000))
-            found[episode, alert["status"]] += 1
-    return found
+            notifications[episode, alert["status"]] += 1
+    return notifications
 
 
-def told_by_webhook(receiver: Receiver) -> list[Alert]:
-    taken = [request for request in receiver.got("/hook") if request.status == 200]
-    for request in taken:
+def accepted_by_webhook(receiver: Receiver) -> list[Alert]:
+    accepted = [request for request in receiver.got("/hook") if request.status == 200]
+    for request in accepted:
         assert_signed(request)
-    return [msgspec.convert(request.json()["data"], type=Alert) for request in taken]
+    return [msgspec.convert(request.json()["data"], type=Alert) for request in accepted]
 
 
 def assert_signed(request: Request) -> None:
     identity, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
     signed = b".".join([identity.encode(), stamp.encode(), request.body])
-    version, _, given = request.headers["webhook-signature"].partition(",")
+    version, _, signature = request.headers["webhook-signature"].partition(",")
     assert version == "v1"
-    assert hmac.compare_digest(b64decode(given), hmac.new(KEY, signed, hashlib.sha256).digest())
+    assert hmac.compare_digest(b64decode(signature), hmac.new(KEY, signed, hashlib.sha256).digest())
     assert request.json()["data"]["id"] == identity
 
 
 class Flaky:
-    """Answers the first try of most records badly: a 500, no answer at all, or a 429."""
+    """Fails the first attempt for most records: a 500, no answer, or a 429."""
 
     def __init__(self) -> None:
-        self.tried: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
 
     def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
         del body
         identity = headers.get("webhook-id", "")
         if path != "/hook" or not identity:
             return 200
-        self.tried[identity] += 1
-        if self.tried[identity] > 1:
+        self.attempts[identity] += 1
+        if self.attempts[identity] > 1:
             return 200
         return [500, NO_ANSWER, 429, 200][hashlib.sha256(identity.encode()).digest()[0] % 4]
 
 
-def test_every_episode_is_told_as_firing_and_as_resolved(
+def test_every_episode_is_delivered_as_firing_and_as_resolved(
     deployment: Deployment, tmp_path: Path, fault: Callable[[str, Figures], None]
 ) -> None:
     flaky = Flaky()
@@ -220,7 +220,7 @@ def test_every_episode_is_told_as_firing_and_as_resolved(
         try:
             alertmanager.start()
             bench.start("alertmanager", "webhook", "notify")
-            _play(bench, alertmanager)
+            _run_scenario(bench, alertmanager)
             figures = _verdict(bench, flaky)
         finally:
             bench.end()
@@ -228,22 +228,23 @@ def test_every_episode_is_told_as_firing_and_as_resolved(
     fault("18 webhook 500s and time-outs, Alertmanager killed", figures)
 
 
-def _play(bench: Bench, alertmanager: Alertmanager) -> None:
+def _run_scenario(bench: Bench, alertmanager: Alertmanager) -> None:
     receiver = bench.receiver
-    # Open before Alertmanager is killed: half of them resolve while it is away, half of them after.
+    # Open before Alertmanager is killed: half of them resolve during its outage, half after.
     bench.send(firing(f"before-{number}", number) for number in range(8))
-    bench.until(lambda: len(told_by_alertmanager(receiver)) == 8, "Alertmanager has told the first eight")
+    bench.until(lambda: len(posted_by_alertmanager(receiver)) == 8, "Alertmanager has sent the first eight")
     alertmanager.kill()
     bench.send(resolved(f"before-{number}", number) for number in range(4))
-    # Come and gone while it is away; one flaps.
+    # Begin and end during its outage; one flaps.
     away = [alert(f"away-{number}", number) for number in range(8) for alert in (firing, resolved)]
     flapping = [alert("flapping", minute) for minute in (0, 10, 20) for alert in (firing, resolved)]
     bench.send([*away, *flapping])
     webhook = {alert.id for alert in bench.sent}
     bench.until(
-        lambda: {alert.id for alert in told_by_webhook(receiver)} >= webhook, "the webhook goes on without Alertmanager"
+        lambda: {alert.id for alert in accepted_by_webhook(receiver)} >= webhook,
+        "the webhook continues without Alertmanager",
     )
-    bench.until(lambda: bench.metrics("alertmanager")["vitals_sink_failed_total"] > 0, "its sink says that it fails")
+    bench.until(lambda: bench.metrics("alertmanager")["vitals_sink_failed_total"] > 0, "its sink counts failures")
     bench.kill("alertmanager")
     bench.kill("webhook")
     bench.send(resolved(f"before-{number}", number) for number in range(4, 8))
@@ -254,15 +255,17 @@ def _play(bench: Bench, alertmanager: Alertmanager) -> None:
 
 def _verdict(bench: Bench, flaky: Flaky) -> Figures:
     wanted = {(episode_of(alert), alert.status) for alert in bench.sent}
-    # Two flaps that were over before Alertmanager came back are one to it: what it is told is the last of them.
+    # Alertmanager sees only the last of the flaps that ended during its outage.
     early = {("flapping", START_MS + minute * MINUTE_MS) for minute in (0, 10)}
-    paged = {one for one in wanted if one[0] not in early}
+    paged = {(episode, status) for episode, status in wanted if episode not in early}
     receiver = bench.receiver
-    bench.until(lambda: set(told_by_alertmanager(receiver)) >= paged, "Alertmanager has told all episodes")
-    bench.until(lambda: {(episode_of(one), one.status) for one in told_by_webhook(receiver)} >= wanted, "webhook")
-    bench.until(lambda: len(receiver.got("/people")) >= len(bench.sent), "people have got all")
+    bench.until(lambda: set(posted_by_alertmanager(receiver)) >= paged, "Alertmanager has sent all episodes")
+    bench.until(
+        lambda: {(episode_of(alert), alert.status) for alert in accepted_by_webhook(receiver)} >= wanted, "webhook"
+    )
+    bench.until(lambda: len(receiver.got("/people")) >= len(bench.sent), "people have all")
     order: dict[str, list[str]] = {}
-    for alert in told_by_webhook(receiver):
+    for alert in accepted_by_webhook(receiver):
         seen = order.setdefault(alert.account_id, [])
         if alert.id not in seen:
             seen.append(alert.id)
@@ -275,15 +278,15 @@ def _verdict(bench: Bench, flaky: Flaky) -> Figures:
         assert bench.stop(name) == 0
     return {
         "episodes": len(wanted) // 2,
-        "bad answers": sum(one.status != 200 for one in receiver.got("/hook")),
-        "webhook tries": sum(flaky.tried.values()),
+        "bad answers": sum(request.status != 200 for request in receiver.got("/hook")),
+        "webhook tries": sum(flaky.attempts.values()),
         "pages": len(receiver.got("/pager")),
         "notices": len(receiver.got("/people")),
         "kills": 3,
     }
 
 
-def test_what_a_webhook_refuses_lies_among_the_dead_letters_and_nothing_is_told_twice(
+def test_rejected_records_are_dead_lettered_and_nothing_is_delivered_twice(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     def answer(path: str, headers: Mapping[str, str], body: bytes) -> int:
@@ -299,7 +302,7 @@ def test_what_a_webhook_refuses_lies_among_the_dead_letters_and_nothing_is_told_
             accounts = ("poison", "moved", "hopeless", "good")
             bench.send(alert(account, 1) for account in accounts for alert in (firing, resolved))
             bench.until(lambda: bench.metrics("webhook")["vitals_sink_dead_letters_total"] == 6, "six dead letters")
-            bench.until(lambda: bench.metrics("webhook")["vitals_sink_waiting_records"] == 0, "all dealt with")
+            bench.until(lambda: bench.metrics("webhook")["vitals_sink_waiting_records"] == 0, "all finished")
             assert bench.stop("webhook") == 0
             before = len(receiver.got("/hook"))
             bench.start("webhook")
@@ -312,18 +315,24 @@ def test_what_a_webhook_refuses_lies_among_the_dead_letters_and_nothing_is_told_
     records = topic_log.read(deployment.kafka.bootstrap, [ALERTS, WEBHOOK_DLQ])
     values = {record.value: record for record in records[ALERTS]}
     reasons: Counter[str] = Counter()
-    for letter in records[WEBHOOK_DLQ]:
-        told = {name: (value or b"").decode() for name, value in letter.headers}
-        original = values[letter.value]
-        place = (told["vitals.error.topic"], int(told["vitals.error.partition"]), int(told["vitals.error.offset"]))
-        assert place == (ALERTS, original.partition, original.offset)
-        assert letter.key == original.key
-        reasons[told["vitals.error.reason"]] += 1
+    for dead_letter in records[WEBHOOK_DLQ]:
+        headers = {name: (value or b"").decode() for name, value in dead_letter.headers}
+        original = values[dead_letter.value]
+        position = (
+            headers["vitals.error.topic"],
+            int(headers["vitals.error.partition"]),
+            int(headers["vitals.error.offset"]),
+        )
+        assert position == (ALERTS, original.partition, original.offset)
+        assert dead_letter.key == original.key
+        reasons[headers["vitals.error.reason"]] += 1
     assert reasons == {"status_422": 2, "status_302": 2, "status_500": 2}
 
 
 @pytest.mark.faults
-def test_a_webhook_that_is_gone_is_left_alone_and_what_waits_is_kept(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_webhook_that_answers_410_gets_no_more_requests_and_alerts_are_kept(
+    deployment: Deployment, tmp_path: Path
+) -> None:
     gone = [True]
     with Receiver(lambda *_: 410 if gone[0] else 200) as receiver:
         bench = Bench(deployment, tmp_path, "gone", receiver)
@@ -335,17 +344,17 @@ def test_a_webhook_that_is_gone_is_left_alone_and_what_waits_is_kept(deployment:
             bench.until(lambda: bench.metrics("webhook")["vitals_sink_waiting_records"] == 2, "both wait")
             assert bench.stop("webhook") == 0
             assert "webhook_disabled" in (tmp_path / "webhook-1.log").read_text("utf-8")
-            tried = len(receiver.got("/hook"))
+            attempts = len(receiver.got("/hook"))
             gone[0] = False
             bench.start("webhook")
-            bench.until(lambda: len(told_by_webhook(receiver)) == 2, "both are told after the next start")
-            assert (tried, len(receiver.got("/hook"))) == (1, 3)
+            bench.until(lambda: len(accepted_by_webhook(receiver)) == 2, "both are delivered after the next start")
+            assert (attempts, len(receiver.got("/hook"))) == (1, 3)
         finally:
             bench.end()
 
 
 @pytest.mark.faults
-def test_the_first_start_of_all_tells_what_is_open_then_and_nothing_older(
+def test_the_first_start_of_a_group_delivers_open_alerts_and_nothing_older(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     with Receiver() as receiver:
@@ -356,27 +365,29 @@ def test_the_first_start_of_all_tells_what_is_open_then_and_nothing_older(
             bench.start("webhook")
             bench.send([firing("newcomer-last", 3)])
             bench.until(
-                lambda: {"newcomer-open", "newcomer-last"} <= {one.account_id for one in told_by_webhook(receiver)},
-                "what is open, and what came after",
+                lambda: (
+                    {"newcomer-open", "newcomer-last"} <= {alert.account_id for alert in accepted_by_webhook(receiver)}
+                ),
+                "the open alert, and the later one",
             )
-            assert "newcomer-over" not in {one.account_id for one in told_by_webhook(receiver)}
+            assert "newcomer-over" not in {alert.account_id for alert in accepted_by_webhook(receiver)}
         finally:
             bench.end()
 
 
 @pytest.mark.faults
-def test_a_sink_outlives_the_broker(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_sink_survives_an_outage_of_the_broker(deployment: Deployment, tmp_path: Path) -> None:
     with Receiver() as receiver:
         bench = Bench(deployment, tmp_path, "outage", receiver)
         try:
             bench.start("webhook", "notify")
             bench.send([firing("outage", 1)])
-            bench.until(lambda: bool(told_by_webhook(receiver)), "the first")
+            bench.until(lambda: bool(accepted_by_webhook(receiver)), "the first")
             deployment.kafka.kill()
             deployment.kafka.restart()
             bench.send([resolved("outage", 1)])
             ids = {"f-outage-1", "r-outage-1"}
-            bench.until(lambda: ids <= {one.id for one in told_by_webhook(receiver)}, "the webhook has both")
+            bench.until(lambda: ids <= {alert.id for alert in accepted_by_webhook(receiver)}, "the webhook has both")
             bench.until(lambda: len(receiver.got("/people")) >= 2, "people have both")
             assert [bench.stop(name) for name in ("webhook", "notify")] == [0, 0]
         finally:

@@ -63,15 +63,15 @@ ACCOUNTS = "abcdefgh"
 
 
 def spread(values: list[float]) -> Any:
-    """Ask a table of `values` by the way a lane does."""
+    """Ask a table of `values` as a partition task does."""
     peers = Peers(PLAN)
     table = table_of(PLAN.measures[0].measure, None, np.array(values))
     assert table is not None
-    assert peers.take(PeersMessage("1", 0, PLAN.label, [table]))
+    assert peers.apply(PeersMessage("1", 0, PLAN.label, [table]))
 
     def ask(wanted: Sequence[float]) -> list[float]:
         pairs = np.column_stack((np.array(wanted), np.full(len(wanted), np.nan)))
-        return cast("list[float]", peers.compared(pairs, None)[:, 0].tolist())
+        return cast("list[float]", peers.with_percentiles(pairs, None)[:, 0].tolist())
 
     return ask
 

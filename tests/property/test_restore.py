@@ -1,4 +1,4 @@
-"""A crash at any moment, in the middle of a commit too: what is restored and replayed ends where the oracle ends."""
+"""A crash at any moment, also within a commit: restored and replayed state ends with the scores of the oracle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.strategies.rich_policies import rich_policies
     policies(),
     st.sampled_from(((Mode.HEAD,), (Mode.HEAD, Mode.CONFLATED), (Mode.EXACT,))),
 )
-def test_nothing_is_lost_or_counted_twice(
+def test_after_crashes_no_event_is_lost_or_counted_twice(
     data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]
 ) -> None:
     (records,) = partitions(log).values()
@@ -41,10 +41,10 @@ def test_nothing_is_lost_or_counted_twice(
     policies(),
     st.sampled_from(((Mode.HEAD,), (Mode.HEAD, Mode.CONFLATED), (Mode.EXACT,))),
 )
-def test_readers_of_changes_hear_one_story_through_all_crashes(
+def test_published_changes_form_one_chain_through_all_crashes(
     data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]
 ) -> None:
-    """Each change goes on from the one before, none comes twice, and the last one is what is so."""
+    """Each change begins where the one before ended, none comes twice, and the last one is the account's score."""
     (records,) = partitions(log).values()
     worker = Crashing(plan_of(policy_text), records)
     live_through(data, worker, modes, clock=True)
@@ -63,7 +63,7 @@ def test_readers_of_changes_hear_one_story_through_all_crashes(
 
 @settings(max_examples=40)
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), st.sampled_from(((Mode.HEAD,), tuple(Mode))))
-def test_and_so_of_policies_with_everything(
+def test_changes_of_policies_with_every_feature_form_one_chain_through_all_crashes(
     data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]
 ) -> None:
     (records,) = partitions(log).values()
@@ -71,24 +71,26 @@ def test_and_so_of_policies_with_everything(
     live_through(data, worker, modes, clock=True)
     changes = [msgspec.json.decode(value, type=ScoreChange) for value in changes_in(worker.published)]
     assert len({change.id for change in changes}) == len(changes)
-    told, final = assert_explained(changes), messages_of(worker.drive.engine)
-    assert told.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
+    last, final = assert_explained(changes), messages_of(worker.drive.engine)
+    assert last.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
     engine = worker.drive.engine
     if engine.as_of is not None and engine.as_of % engine.plan.boundary_ms:
-        for (account, name), change in told.items():
+        for (account, name), change in last.items():
             assert change.band_to == final[account]["scores"][name]["band"]
 
 
-def assert_ids_are_unique(scored_batch: list[bytes]) -> None:
+def assert_ids_are_unique(published: list[bytes]) -> None:
     """The same id never names two contents."""
     contents: dict[str, bytes] = {}
-    for message in scored_batch:
+    for message in published:
         identity = msgspec.json.decode(message)["id"]
         assert contents.setdefault(identity, message) == message
 
 
 @given(st.data(), plausible_logs(partitions=1, backdated=False, duplicates=False), policies())
-def test_without_deduplication_the_fences_are_enough(data: st.DataObject, log: list[Record], policy_text: str) -> None:
+def test_without_deduplication_applied_offsets_suffice_after_crashes(
+    data: st.DataObject, log: list[Record], policy_text: str
+) -> None:
     (records,) = partitions(log).values()
     worker = Crashing(plan_of(policy_text), records, dedup=False)
     live_through(data, worker, (Mode.HEAD, Mode.CONFLATED))
@@ -123,24 +125,24 @@ def usage(*ids: str, first: int = 0) -> list[Record]:
     ]
 
 
-@pytest.mark.parametrize("fences", [True, False])
-def test_without_fences_the_oracle_sees_events_counted_twice(fences: bool) -> None:
+@pytest.mark.parametrize("applied_offsets", [True, False])
+def test_without_applied_offsets_the_oracle_sees_events_counted_twice(applied_offsets: bool) -> None:
     log = usage("1", "2", "3")
     worker = Crashing(plan_of(POLICY), log, dedup=False)
     worker.drive.take(log)
-    worker.commit(2)  # the layout and the row, but neither the state nor the offsets
+    worker.commit(2)  # the row schema and the row, but neither the state nor the offsets
     worker.crash()
-    if not fences:
+    if not applied_offsets:
         worker.drive.engine.accounts.applied_offsets[:] = -1
     worker.drive.take(worker.pending())
-    found, expected = scores_of(worker.drive.engine), final_scores(log, POLICY, NOW_MS)
-    if fences:
-        assert_same(found, expected)
+    scores, expected = scores_of(worker.drive.engine), final_scores(log, POLICY, NOW_MS)
+    if applied_offsets:
+        assert_same(scores, expected)
     else:
-        assert found["a"].value == pytest.approx(2 * expected["a"].value)
+        assert scores["a"].value == pytest.approx(2 * expected["a"].value)
 
 
-def test_a_partition_that_has_only_profiles_comes_back() -> None:
+def test_a_partition_with_only_profiles_is_restored() -> None:
     profile = Record("accounts", 0, 0, NOW_MS, b"a", b'{"id": "1", "account_id": "a", "time": %d}' % NOW_MS)
     worker = Crashing(plan_of(POLICY), [profile, *usage("1")])
     worker.drive.take([profile])
@@ -164,12 +166,12 @@ def test_changes_are_chained_and_explained(
         worker.drive.take(step.records)
         if step.flush:
             worker.commit()
-            scored_batch = worker.drive
+            drive = worker.drive
             worker.start()
             worker.drive.changes, worker.drive.alerts, worker.drive.raw = (
-                scored_batch.changes,
-                scored_batch.alerts,
-                scored_batch.raw,
+                drive.changes,
+                drive.alerts,
+                drive.raw,
             )
             worker.drive.mode = step.mode
     worker.drive.turn_to(Mode.HEAD)
@@ -185,13 +187,13 @@ def test_changes_are_chained_and_explained(
 
 
 def assert_chained(changes: list[ScoreChange], min_change: float) -> None:
-    told: dict[str, ScoreChange] = {}
+    last: dict[str, ScoreChange] = {}
     for change in changes:
-        before = told.get(change.account_id)
+        before = last.get(change.account_id)
         assert change.from_ == (before.to if before else 0)
         assert change.band_from == (before.band_to if before else None)
         assert abs(sum(factor.delta for factor in change.factors) - (change.to - change.from_)) <= 1e-9
         assert abs(sum(factor.after for factor in change.factors) - change.to) <= 1e-9
         moved = abs(change.to - change.from_)
         assert (moved >= min_change - 1e-9 and moved > 0) or change.band_from != change.band_to
-        told[change.account_id] = change
+        last[change.account_id] = change

@@ -75,7 +75,7 @@ def test_scores_at_every_boundary(data: st.DataObject, log: list[Record], policy
         last: dict[str, Message] = {}
         for (at, boundary_ms), scores in sorted(expected.items()):
             if at == partition:
-                # Borders that the engine leaves out, as nothing could change any more, repeat the last one.
+                # Boundaries that the engine leaves out, as nothing could change any more, repeat the last one.
                 last = engine.messages.get(boundary_ms, last)
                 assert_same_scores(last, scores, policy_text, boundary_ms)
 

@@ -145,8 +145,13 @@ def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
 def held(engine: Engine) -> dict[str, object]:
     """What an engine remembers of each account's borders."""
     accounts, alerts = engine.accounts, engine.accounts.alerts
-    arrays: list[np.ndarray[Any, Any]] = [accounts.sticky_band, accounts.due_since, alerts.held, alerts.since]
-    arrays += [alerts.quiet, alerts.day, alerts.fired, alerts.mark]
+    arrays: list[np.ndarray[Any, Any]] = [
+        accounts.sticky_band,
+        accounts.due_since,
+        alerts.boundary_phase,
+        alerts.true_since,
+    ]
+    arrays += [alerts.boundary_ended, alerts.fired_day, alerts.fired_count, alerts.kind_state]
     return {
         name: [array[row].tolist() for array in arrays] for name, row in accounts.index.items() if accounts.applied[row]
     }
@@ -188,7 +193,7 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
         both.start()
         if both.opened.promoted:
             del both.raw[-1]  # all is said again, with other ids where a border comes before
-    assert (both.opened.lacks, both.pair.shadow) == ({}, None)
+    assert (both.opened.missing, both.pair.shadow) == ({}, None)
     drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
 
     engine, right = both.pair.live, other.engine

@@ -15,7 +15,7 @@ DAYS = ("1d", "2d", "7d", "30d", "45d")
 
 
 def assert_boundaries(engine: Watched, expected: Boundaries, partition: int) -> None:
-    """Every border is as the oracle says; those the engine leaves out, as nothing could change any more, repeat it."""
+    """Every boundary is as the oracle says; those it leaves out, as nothing could change any more, repeat it."""
     last: dict[str, AccountScore] = {}
     for (at, boundary_ms), scores in sorted(expected.items()):
         if at == partition:

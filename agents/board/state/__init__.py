@@ -1,1 +1,1 @@
-"""What the board knows: the latest of each account, series, change history, alerts, the change journal."""
+"""The board's state: the latest score of each account, series, change histories, alerts, and the journal of changes."""

@@ -1,7 +1,7 @@
-"""Alerts of all accounts: what is open, and what lately was.
+"""Open and past alerts of all accounts.
 
-Owns the reading of `health.alerts`: the latest record of each episode, one open episode a fingerprint (of operational
-alerts: a fingerprint and partition). Pure. Called by `agents.board.state.state`.
+Owns the latest record of each episode in `health.alerts`. A fingerprint has at most one open episode; for operational
+alerts, a fingerprint and partition. Pure. Called by `agents.board.state.state`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from schemas.outputs import Alert
 PAST_OF_ACCOUNT = 50
 FEWEST_PAST = 5
 PAST_OF_ALL = 50_000
-"""Past episodes in memory: at most so many (some 1.5 kB each), as long as `FEWEST_PAST` an account are less."""
+"""Limit of past episodes in memory, about 1.5 kB each. Each account keeps `FEWEST_PAST` even above it."""
 LATEST = 500
-"""Past episodes that the list of all alerts has: the latest, whosever they are."""
+"""The list of all past alerts has this many, the latest."""
 _WORST_FIRST = {"critical": 0, "warning": 1, "info": 2}
 
 EpisodeKey = tuple[str, str]
@@ -25,7 +25,7 @@ EpisodeKey = tuple[str, str]
 
 
 def state_of(alert: Alert) -> AlertState:
-    """Where in its life an alert is, by its latest record."""
+    """The state of an alert, from its latest record."""
     if alert.status == "resolved":
         return "resolved"
     if alert.snoozed_until is not None:
@@ -39,12 +39,12 @@ def urgency(alert: Alert) -> tuple[int, int]:
 
 
 def key_of(alert: Alert) -> EpisodeKey:
-    """What an episode is known by while it is open."""
+    """The key of an episode while it is open."""
     return alert.fingerprint, "" if alert.account_id else alert.labels.get("partition", "")
 
 
 class Episodes:
-    """Open and past episodes. Memory: the open ones, 5 to 50 past ones an account, 500 past ones of all."""
+    """Open and past episodes. Memory: all open ones, 5 to 50 past ones an account, and the latest 500 past ones."""
 
     def __init__(self) -> None:
         """Empty."""
@@ -52,11 +52,11 @@ class Episodes:
         self._past: dict[str, deque[Alert]] = {}
         self._latest: deque[Alert] = deque(maxlen=LATEST)
 
-    def take(self, alert: Alert) -> bool:
-        """Take in a record; returns whether it says anything new. Repeats of what is over are known by their begin."""
+    def add(self, alert: Alert) -> bool:
+        """Apply a record and return whether it changes anything. A repeat of a past episode has the same start."""
         key, account = key_of(alert), alert.account_id
         past = self._past.get(account, ())
-        if any(key_of(one) == key and one.starts_at == alert.starts_at for one in past):
+        if any(key_of(episode) == key and episode.starts_at == alert.starts_at for episode in past):
             return False
         opened = self._open.setdefault(account, {})
         if alert.status == "firing":
@@ -66,27 +66,27 @@ class Episodes:
         opened.pop(key, None)
         if not opened:
             del self._open[account]
-        kept = self._past.setdefault(account, deque())
-        kept.append(alert)
+        episodes = self._past.setdefault(account, deque())
+        episodes.append(alert)
         limit = min(max(PAST_OF_ALL // len(self._past), FEWEST_PAST), PAST_OF_ACCOUNT)
-        while len(kept) > limit:
-            kept.popleft()
+        while len(episodes) > limit:
+            episodes.popleft()
         self._latest.append(alert)
         return True
 
     def accounts(self) -> set[str]:
-        """Accounts of which an episode is kept; "" stands for the operational ones."""
+        """Accounts with an episode; "" stands for the operational alerts."""
         return {*self._open, *self._past}
 
-    def forget(self, account: str) -> None:
+    def drop(self, account: str) -> None:
         """Drop everything of an account."""
         self._open.pop(account, None)
         if self._past.pop(account, None) is not None:
-            kept = [alert for alert in self._latest if alert.account_id != account]
-            self._latest = deque(kept, maxlen=LATEST)
+            others = [alert for alert in self._latest if alert.account_id != account]
+            self._latest = deque(others, maxlen=LATEST)
 
     def open_of(self, account: str) -> list[Alert]:
-        """Open alerts of an account, worst first; of "" the operational ones."""
+        """Open alerts of an account, worst first; for "", the operational alerts."""
         return sorted(self._open.get(account, {}).values(), key=urgency)
 
     def past_of(self, account: str) -> list[Alert]:
@@ -98,9 +98,9 @@ class Episodes:
         return next((alert for alert in self._open.get(account, {}).values() if alert.rule == rule), None)
 
     def get(self, account: str, key: EpisodeKey) -> Alert | None:
-        """The latest record of an episode, open or the last past one."""
-        found = self._open.get(account, {}).get(key)
-        return found or next((alert for alert in self.past_of(account) if key_of(alert) == key), None)
+        """The latest record of the open episode, else of the last past one."""
+        opened = self._open.get(account, {}).get(key)
+        return opened or next((alert for alert in self.past_of(account) if key_of(alert) == key), None)
 
     def all_open(self) -> Iterator[Alert]:
         """Every open alert."""

@@ -1,7 +1,7 @@
-"""One board: its state, its stream, and what it knows of how fresh it is.
+"""One board: its state, its stream, its freshness, and a cache of the figures over all accounts.
 
-Owns how these hang together, and answers that are kept for a moment because they go over all accounts. Fed by a reader
-(`agents.board.state.reader`, `agents.board.state.recorded`), asked by `agents.board.web.app`. All in one event loop.
+A reader (`agents.board.state.reader`, `agents.board.state.recorded`) applies records; `agents.board.web.app` asks for
+answers. All of it runs in one event loop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agents.board.state.journal import Hub
+from agents.board.state.journal import Journal
 from agents.board.state.state import OPTIONAL, TOPICS, State
 from agents.board.views import summary as figures
 from agents.board.views.overall_types import OverTime, ProcessorView, ScoreSummary, Summary, TopicCount, TopicState
@@ -20,15 +20,16 @@ from agents.board.web.streaming import SUMMARY_KEY, Frames, Streams
 from schemas.topics import DAY_MS
 from stream.plan.plan import Plan
 
-KEPT_S = 2.0
-"""Figures over all accounts are made at most this often, at 50,000 accounts less often."""
-PAST_KEPT_S = 60.0
-"""Accounts by band on past days: late events may still change them."""
-_TWENTY = 20
+SUMMARY_TTL_S = 2.0
+"""Figures over all accounts are computed at most this often; with 50,000 accounts less often."""
+PAST_TTL_S = 60.0
+"""Past days are computed again this often, because late events can change them."""
+_LARGEST_SHARE = 1 / 20
+"""Of the event loop's time goes to these figures at most."""
 
 
 class Record(NamedTuple):
-    """A record of a topic that a board reads; `stamp` is its record time, epoch ms."""
+    """A record of a topic that the board reads; `stamp` is its record time, epoch ms."""
 
     topic: str
     key: bytes | None
@@ -38,30 +39,30 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Progress:
-    """How far a topic was read."""
+    """How far the board has read a topic."""
 
-    there: bool = False
+    exists: bool = False
     behind: int = 0
     newest_ms: int | None = None
 
 
 @dataclass(slots=True)
 class Checked:
-    """What the broker says of workers and dead letters; None where it was not asked or does not tell."""
+    """Lag of the workers and dead letters, as the broker reports them; None if they are not known."""
 
     dead_letters: list[TopicCount] | None = None
     lag: list[TopicCount] | None = None
     at_ms: int | None = None
     problem: str | None = None
 
-    def said(self) -> tuple[list[TopicCount] | None, list[TopicCount] | None, str | None]:
-        """All but when: what is worth telling when it becomes another."""
+    def figures(self) -> tuple[list[TopicCount] | None, list[TopicCount] | None, str | None]:
+        """Everything except the time of the check: a change of it is published."""
         return self.dead_letters, self.lag, self.problem
 
 
 @dataclass(slots=True)
-class _Kept:
-    """Figures, and until when they are good enough."""
+class _CachedFigures:
+    """Figures over all accounts, and how long they may be used."""
 
     version: int = -1
     until_s: float = 0.0
@@ -72,54 +73,57 @@ class _Kept:
 
 
 class Board:
-    """Everything that one process holds; `plan` is its own policy, by which it words what it can."""
+    """The state, the stream and the freshness of one board.
+
+    `plan` is the board's own policy, if it has one: scores of the same policy get an explanation in text.
+    """
 
     def __init__(self, plan: Plan | None = None) -> None:
-        """Empty and not ready."""
+        """Create an empty board that is not ready."""
         self.plan = plan
         self.state = State() if plan is None else State(plan.label, [score.name for score in plan.policy.scores])
-        self.hub = Hub()
+        self.journal = Journal()
         self.ready = False
         self.read_at_ms: int | None = None
         self.progress = {topic: Progress() for topic in TOPICS}
         self.checked = Checked()
         self.records: Counter[str] = Counter()
         self.frames = Frames(self.state, self.summary)
-        self.streams = Streams(self.hub, self.frames, self.heartbeat)
-        self._kept = _Kept()
-        self._summed = -1
-        self._told = self.checked.said()
+        self.streams = Streams(self.journal, self.frames, self.heartbeat)
+        self._figures = _CachedFigures()
+        self._published_version = -1
+        self._published_checks = self.checked.figures()
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Take in records, in the order of each partition."""
+    def apply(self, records: Iterable[Record]) -> None:
+        """Apply records, in the order of each partition."""
         for topic, key, value, stamp in records:
-            self.state.take(topic, key, value)
+            self.state.apply(topic, key, value)
             self.records[topic] += 1
             progress = self.progress[topic]
             progress.newest_ms = max(stamp, progress.newest_ms or 0)
 
-    def heard(self, checked: Checked) -> None:
-        """What the broker says now."""
+    def update_checks(self, checked: Checked) -> None:
+        """Set the latest checks of the broker."""
         self.checked = checked
 
-    def settle(self) -> None:
-        """All topics were read to their end for the first time: from now on changes are told."""
-        self.state.settle()
-        self._kept = _Kept()  # figures of half the topics must not be told as those of all
-        self.hub.begin_anew()
-        self.state.told = self.hub.told
+    def finish_loading(self) -> None:
+        """Start to publish changes to the stream: all topics have been read to their end for the first time."""
+        self.state.drop_unscored()
+        self._figures = _CachedFigures()  # figures of some of the topics must not be shown as those of all
+        self.journal.clear()
+        self.state.on_change = self.journal.add
         self.ready = True
 
     def tick(self) -> None:
-        """Tell the stream that there are new figures, if there are; called every `KEPT_S`."""
+        """Publish a summary to the stream if its figures have changed; called every `SUMMARY_TTL_S`."""
         if not (self.ready and self.streams.clients):
             return
-        said = self.checked.said()
-        if self.state.version != self._summed or said != self._told:
+        checks = self.checked.figures()
+        if self.state.version != self._published_version or checks != self._published_checks:
             self.scores()
-            self._summed = self._kept.version  # older figures that are good enough now are followed by the new ones
-            self._told = said
-            self.hub.told(SUMMARY_KEY)
+            self._published_version = self._figures.version  # cached figures are followed by new ones
+            self._published_checks = checks
+            self.journal.add(SUMMARY_KEY)
 
     def heartbeat(self) -> dict[str, object]:
         """The data of a heartbeat."""
@@ -131,21 +135,21 @@ class Board:
         }
 
     def scores(self) -> list[ScoreSummary]:
-        """Figures by score, made anew when something has changed, in at most a twentieth of the time."""
-        kept, version = self._kept, self.state.version
+        """Figures by score, computed again if something has changed, in at most a twentieth of the time."""
+        cache, version = self._figures, self.state.version
         began_s = time.monotonic()
-        if kept.version == version or began_s < kept.until_s:
-            return kept.scores
-        if began_s >= kept.past_until_s or kept.day != self.state.time // DAY_MS:
-            kept.past, kept.day = figures.past_days(self.state), self.state.time // DAY_MS
-            kept.past_until_s = time.monotonic() + PAST_KEPT_S
-        kept.scores, kept.version = figures.scores_of(self.state, kept.past), version
+        if cache.version == version or began_s < cache.until_s:
+            return cache.scores
+        if began_s >= cache.past_until_s or cache.day != self.state.time // DAY_MS:
+            cache.past, cache.day = figures.past_days(self.state), self.state.time // DAY_MS
+            cache.past_until_s = time.monotonic() + PAST_TTL_S
+        cache.scores, cache.version = figures.scores_of(self.state, cache.past), version
         now_s = time.monotonic()
-        kept.until_s = now_s + max(KEPT_S, (now_s - began_s) * _TWENTY)
-        return kept.scores
+        cache.until_s = now_s + max(SUMMARY_TTL_S, (now_s - began_s) / _LARGEST_SHARE)
+        return cache.scores
 
     def summary(self) -> Summary:
-        """All accounts at a glance, and how fresh that is."""
+        """Figures over all accounts, and how fresh they are."""
         return Summary(
             time=self.state.time,
             ready=self.ready,
@@ -163,21 +167,21 @@ class Board:
             newest_record_ms=max(newest, default=None),
             read_at_ms=self.read_at_ms,
             topics=[
-                TopicState(topic, progress.there, progress.behind, progress.newest_ms)
+                TopicState(topic, progress.exists, progress.behind, progress.newest_ms)
                 for topic, progress in self.progress.items()
             ],
-            stalled_sources=figures.stalled_of(self.state),
+            stalled_sources=figures.idle_sources_of(self.state),
             catching_up=sum(account.catching_up for account in self.state.accounts.values()),
             dead_letters=checked.dead_letters,
             lag=checked.lag,
-            lag_records=None if checked.lag is None else sum(one.records for one in checked.lag),
+            lag_records=None if checked.lag is None else sum(topic.records for topic in checked.lag),
             checked_at_ms=checked.at_ms,
             problem=checked.problem,
         )
 
     def problems(self) -> list[str]:
-        """What keeps the board from showing the truth."""
-        found = [] if self.ready else ["topics are still being read from the beginning"]
-        missing = [name for name, one in self.progress.items() if not one.there and name not in OPTIONAL]
-        found += [f"topic {name} is missing: run a worker, or `vitals topics --create`" for name in missing]
-        return [*found, *([self.checked.problem] if self.checked.problem else [])]
+        """Reasons why the board is not healthy; empty if it is."""
+        problems = [] if self.ready else ["topics are still being read from the beginning"]
+        missing = [name for name, topic in self.progress.items() if not topic.exists and name not in OPTIONAL]
+        problems += [f"topic {name} is missing: run a worker, or `vitals topics --create`" for name in missing]
+        return [*problems, *([self.checked.problem] if self.checked.problem else [])]

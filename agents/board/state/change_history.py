@@ -1,7 +1,8 @@
-"""What moved one score of one account: its latest changes with their factors, packed.
+"""The latest changes of one score of one account, with their factors, packed.
 
-Owns the chain of changes: each begins where the one before ended. Repeats are known by their id; a worker that says
-changes again after a crash, grouped otherwise, replaces what it had said. Pure. Called by `agents.board.state.state`.
+Owns the chain of changes: each starts where the previous one ended. A repeat has the id of a change that is there. A
+worker that publishes changes again after a crash, grouped differently, replaces the earlier ones. Pure. Called by
+`agents.board.state.state`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from schemas.outputs import Cause, FactorChange, Override, ScoreChange
 
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 MOST_NAMES = 60_000
-"""Further texts share one number: what the topics say can not fill the memory."""
+"""Further texts share one number, so that the topics cannot fill the memory."""
 
 
 class Names:
-    """Texts as small numbers, in the order of their coming."""
+    """Numbers for texts, in the order in which the texts appear."""
 
     def __init__(self) -> None:
         """Empty."""
@@ -30,24 +31,24 @@ class Names:
         self._texts: list[str] = []
 
     def number(self, text: str) -> int:
-        """The number of a text, a new one where it lacks."""
-        found = self._numbers.get(text)
-        if found is None:
+        """The number of a text; a new text gets the next number."""
+        number = self._numbers.get(text)
+        if number is None:
             if len(self._texts) >= MOST_NAMES:
                 text = "(others)"
                 if text in self._numbers:
                     return self._numbers[text]
-            found = self._numbers[text] = len(self._texts)
+            number = self._numbers[text] = len(self._texts)
             self._texts.append(text)
-        return found
+        return number
 
     def text(self, number: int) -> str:
         """The text of a number."""
         return self._texts[number]
 
 
-class Step(Struct, array_like=True, gc=False):
-    """A change, packed: names are numbers of `Tables`, factors those that moved as (measure, before, after)."""
+class PackedChange(Struct, array_like=True, gc=False):
+    """A change, packed: names are numbers of `NameTables`, factors those that changed: (measure, before, after)."""
 
     id: str
     time: int
@@ -62,8 +63,8 @@ class Step(Struct, array_like=True, gc=False):
     override: Override | None = None
 
 
-class Tables:
-    """Names that all trails share."""
+class NameTables:
+    """Numbers of names, shared by all change histories."""
 
     def __init__(self) -> None:
         """Empty."""
@@ -73,35 +74,37 @@ class Tables:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Step).decode
+_decode = msgspec.msgpack.Decoder(PackedChange).decode
 
 
-class Trail:
-    """The latest changes of one score, oldest first: some 150 bytes each."""
+class ChangeHistory:
+    """The latest changes of one score, oldest first, about 150 bytes each."""
 
-    __slots__ = ("_revision", "_steps", "_times", "_to")
+    __slots__ = ("_changes", "_revision", "_times")
 
     def __init__(self) -> None:
         """Empty."""
-        self._steps: list[bytes] = []
+        self._changes: list[bytes] = []
         self._times = array("q")
         self._revision = -1
-        self._to = 0.0
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._changes)
 
-    def add(self, change: ScoreChange, tables: Tables, limit: int) -> int | None:
-        """Add the newest change and keep about `limit`; returns how many it replaces, None for a repeat."""
+    def add(self, change: ScoreChange, tables: NameTables, limit: int) -> int | None:
+        """Add the newest change and keep about `limit`.
+
+        Returns how many earlier changes it replaces; None for a repeat.
+        """
         replaced = 0
-        if self._steps and change.revision <= self._revision:
-            place = self._known(change)
-            if place is None:
+        if self._changes and change.revision <= self._revision:
+            index = self._index_of(change)
+            if index is None:
                 return None
-            replaced = len(self._steps) - place
-            del self._steps[place:], self._times[place:]
+            replaced = len(self._changes) - index
+            del self._changes[index:], self._times[index:]
         time = max(change.time, self._times[-1]) if self._times else change.time
-        step = Step(
+        packed = PackedChange(
             change.id,
             time,
             change.revision,
@@ -118,49 +121,49 @@ class Trail:
             ],
             change.override,
         )
-        self._steps.append(_encode(step))
+        self._changes.append(_encode(packed))
         self._times.append(time)
-        self._revision, self._to = change.revision, change.to
-        if len(self._steps) > limit + limit // 4:
-            del self._steps[: len(self._steps) - limit], self._times[: len(self._times) - limit]
+        self._revision = change.revision
+        if len(self._changes) > limit + limit // 4:
+            del self._changes[: len(self._changes) - limit], self._times[: len(self._times) - limit]
         return replaced
 
-    def newest_first(self, since: int | None = None) -> Iterator[Step]:
+    def newest_first(self, since: int | None = None) -> Iterator[PackedChange]:
         """Changes after `since` (epoch ms), newest first."""
         first = 0 if since is None else bisect_right(self._times, since)
-        for place in range(len(self._steps) - 1, first - 1, -1):
-            yield _decode(self._steps[place])
+        for index in range(len(self._changes) - 1, first - 1, -1):
+            yield _decode(self._changes[index])
 
-    def between(self, after: int, until: int) -> tuple[Step | None, list[Step]]:
+    def between(self, after: int, until: int) -> tuple[PackedChange | None, list[PackedChange]]:
         """The last change at or before `after`, and those up to `until`, oldest first."""
         first, end = bisect_right(self._times, after), bisect_right(self._times, until)
-        base = _decode(self._steps[first - 1]) if first else None
-        return base, [_decode(step) for step in self._steps[first:end]]
+        base = _decode(self._changes[first - 1]) if first else None
+        return base, [_decode(packed) for packed in self._changes[first:end]]
 
-    def oldest(self) -> Step | None:
-        """The oldest change that is kept."""
-        return _decode(self._steps[0]) if self._steps else None
+    def oldest(self) -> PackedChange | None:
+        """The oldest change in the history."""
+        return _decode(self._changes[0]) if self._changes else None
 
-    def _known(self, change: ScoreChange) -> int | None:
-        """Where a change that may be said again belongs: None where its id is known, else behind which it goes."""
-        end = len(self._steps)
-        behind = None
-        for place in range(end - 1, -1, -1):
-            step = _decode(self._steps[place])
-            if step.id == change.id:
+    def _index_of(self, change: ScoreChange) -> int | None:
+        """The index that a change published again has; None if its id is there."""
+        end = len(self._changes)
+        index = None
+        for earlier in range(end - 1, -1, -1):
+            packed = _decode(self._changes[earlier])
+            if packed.id == change.id:
                 return None
-            if step.to == change.from_ and behind is None:
-                behind = place + 1
-            if step.revision < change.revision and behind is not None:
+            if packed.to == change.from_ and index is None:
+                index = earlier + 1
+            if packed.revision < change.revision and index is not None:
                 break
-        return end if behind is None else behind
+        return end if index is None else index
 
 
-def factors_of(step: Step, tables: Tables) -> list[FactorChange]:
-    """A step's factors as they were published, those that moved, largest first."""
+def factors_of(packed: PackedChange, tables: NameTables) -> list[FactorChange]:
+    """The factors of a change as they were published, without those that did not change, largest first."""
     factors = [
         FactorChange(tables.measures.text(measure), before, after, after - before)
-        for measure, before, after in step.factors
+        for measure, before, after in packed.factors
     ]
     factors.sort(key=lambda factor: (-abs(factor.delta), factor.measure))
     return factors

@@ -1,6 +1,6 @@
-"""What the output topics do not say: dead letters, and how far the workers are behind.
+"""Dead letters and the lag of the workers, from the broker's admin API.
 
-Owns the questions to the broker's admin. Called by `agents.board.state.reader`, in a thread.
+Owns these requests. Called by `agents.board.state.reader`, in a thread.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from schemas.topics import DLQ_SUFFIX, REPARTITION
 
 _REQUEST_MS, _CONNECT_MS = 5_000, 3_000
 ENOUGH_FAILURES = 2
-"""So many in a row are told: one may be a broker's restart."""
+"""Failures in a row that are a problem: one may be the restart of a broker."""
 
 
 class BrokerChecks:
-    """Asks one broker, again and again; connects when it is first asked, and anew after an error."""
+    """Asks one broker repeatedly. Connects with the first question, and again after an error."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep the settings."""
+        """Store the settings."""
         self._settings = settings
         self._admin: KafkaAdminClient | None = None
         self._failures = 0
 
     def ask(self, before: Checked, now_ms: int) -> Checked:
-        """The figures as of now; when the broker does not answer, those of before and what is wrong."""
+        """The present figures; if the broker does not answer, the earlier ones and the problem."""
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         try:
             if self._admin is None:
@@ -56,7 +56,7 @@ class BrokerChecks:
         return Checked(letters, lag, now_ms, None)
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         if self._admin is not None:
             with contextlib.suppress(KafkaError, OSError):
                 self._admin.close()
@@ -64,31 +64,31 @@ class BrokerChecks:
 
 
 def _counts(admin: KafkaAdminClient, group: str) -> tuple[list[TopicCount], list[TopicCount]]:
-    """Records in dead-letter topics, and records of the inputs that the group has not committed; topics with some."""
+    """Topics with dead letters, and input topics with records that the group has not committed."""
     sources = (*SOURCES, REPARTITION)
-    there = set(admin.list_topics())
-    names = [name for source in sources for name in (source, source + DLQ_SUFFIX) if name in there]
+    existing = set(admin.list_topics())
+    names = [name for source in sources for name in (source, source + DLQ_SUFFIX) if name in existing]
     if not names:
         return [], []
-    places = [
-        TopicPartition(str(found.get("name") or found.get("topic")), number)
-        for found in admin.describe_topics(names)
-        for number in range(len(found["partitions"]))
+    partitions = [
+        TopicPartition(str(topic.get("name") or topic.get("topic")), number)
+        for topic in admin.describe_topics(names)
+        for number in range(len(topic["partitions"]))
     ]
-    begins = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
-    ends = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+    begins = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
+    ends = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
     committed = admin.list_group_offsets({group: None}).get(group, {})
     letters: Counter[str] = Counter()
     lag: Counter[str] = Counter()
-    for place in places:
-        begin, end = begins[place].offset, ends[place].offset
-        if place.topic.endswith(DLQ_SUFFIX):
-            letters[place.topic] += end - begin
+    for partition in partitions:
+        begin, end = begins[partition].offset, ends[partition].offset
+        if partition.topic.endswith(DLQ_SUFFIX):
+            letters[partition.topic] += end - begin
         else:
-            done = committed.get(place)
-            lag[place.topic] += max(end - (begin if done is None else max(done.offset, begin)), 0)
-    return _told(letters), _told(lag)
+            applied = committed.get(partition)
+            lag[partition.topic] += max(end - (begin if applied is None else max(applied.offset, begin)), 0)
+    return _topics_with_records(letters), _topics_with_records(lag)
 
 
-def _told(counts: Counter[str]) -> list[TopicCount]:
+def _topics_with_records(counts: Counter[str]) -> list[TopicCount]:
     return [TopicCount(topic, counts[topic]) for topic in sorted(counts) if counts[topic]]

@@ -1,8 +1,8 @@
-"""What changed, in order, for any number of listeners: the memory of the stream.
+"""The journal of changes, from which every client of the stream reads at its own position.
 
-Owns a journal in which each key stands once, at its latest change. A listener is a position in it and nothing more, so
-a slow one costs no memory: what it missed meanwhile it gets once, as it is now. Knows no sockets and no messages.
-Called by `agents.board.web.streaming`, told by `agents.board.state.state`.
+Each key is in the journal once, at its latest change. A client is only a position, so a slow client needs no memory: it
+gets each key that changed meanwhile once. The journal knows no sockets and no messages. `agents.board.state.state` adds
+keys; `agents.board.web.streaming` reads them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 MOST_KEYS = 100_000
-"""Some 25 MB at most. A listener that is further behind than the oldest of them has to begin anew."""
+"""About 25 MB. A client that is further behind than the oldest key has to start again."""
 
 
-class Hub:
-    """The journal. `position` is the latest change; `told` adds one."""
+class Journal:
+    """The journal. `position` is that of the latest change."""
 
     def __init__(self, most: int = MOST_KEYS) -> None:
-        """Empty; keeps at most `most` keys."""
+        """Create an empty journal of at most `most` keys."""
         self.position = 0
         self.resets = 0
-        """Listeners that were told to begin anew."""
+        """Clients that had to start again."""
         self._most = most
         self._floor = 0
         self._latest: dict[str, int] = {}
@@ -32,8 +32,8 @@ class Hub:
     def __len__(self) -> int:
         return len(self._latest)
 
-    def told(self, key: str) -> None:
-        """A key has changed."""
+    def add(self, key: str) -> None:
+        """Add a key that has changed."""
         self.position += 1
         self._latest[key] = self.position
         self._positions.append(self.position)
@@ -41,8 +41,8 @@ class Hub:
         if len(self._keys) > 2 * len(self._latest) + 1024 or len(self._latest) > self._most:
             self._compact()
 
-    def begin_anew(self) -> None:
-        """Forget all: every listener has to begin anew."""
+    def clear(self) -> None:
+        """Remove all keys. Every client has to start again."""
         self.position += 1
         self._floor = self.position
         self._latest.clear()
@@ -50,36 +50,37 @@ class Hub:
         del self._positions[:]
 
     def can_resume(self, position: int) -> bool:
-        """Whether everything that changed after a position is still known."""
+        """Whether the journal has everything that changed after a position."""
         return self._floor <= position <= self.position
 
     def since(
         self, position: int, limit: int, wanted: Callable[[str], bool] | None = None
     ) -> tuple[list[tuple[int, str]], int]:
-        """The next keys, at most `limit`, that changed after a position, each with its own; and where to go on.
+        """At most `limit` keys that changed after a position, each with its own, and the position to continue from.
 
-        `wanted` tells which keys matter. Going on where this ends, a listener has seen everything at `position`.
+        `wanted` selects keys; the others are skipped.
         """
-        found: list[tuple[int, str]] = []
-        place = bisect_right(self._positions, position)
-        while place < len(self._keys):
-            at, key = self._positions[place], self._keys[place]
-            place += 1
-            if self._latest[key] == at and (wanted is None or wanted(key)):
-                found.append((at, key))
-                if len(found) == limit:
-                    return found, at
-        return found, self.position
+        changed: list[tuple[int, str]] = []
+        index = bisect_right(self._positions, position)
+        while index < len(self._keys):
+            changed_at, key = self._positions[index], self._keys[index]
+            index += 1
+            if self._latest[key] == changed_at and (wanted is None or wanted(key)):
+                changed.append((changed_at, key))
+                if len(changed) == limit:
+                    return changed, changed_at
+        return changed, self.position
 
     def _compact(self) -> None:
-        """Leave out what was told again since, and the oldest keys beyond the limit."""
-        live = [(at, key) for at, key in zip(self._positions, self._keys, strict=True) if self._latest[key] == at]
+        """Remove entries of keys that changed again, and the oldest keys above the limit."""
+        entries = zip(self._positions, self._keys, strict=True)
+        live = [(changed_at, key) for changed_at, key in entries if self._latest[key] == changed_at]
         excess = len(live) - self._most
         if excess > 0:
-            excess += self._most // 8  # so that not every further key compacts
+            excess += self._most // 8  # so that the next key does not compact again
             self._floor = live[excess - 1][0]
             for _, key in live[:excess]:
                 del self._latest[key]
             live = live[excess:]
-        self._positions = array("Q", [at for at, _ in live])
+        self._positions = array("Q", [changed_at for changed_at, _ in live])
         self._keys = [key for _, key in live]

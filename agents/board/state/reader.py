@@ -1,9 +1,8 @@
-"""Reads the output topics into a board, from their beginning, without a group: workers do not notice.
+"""Read the output topics from their beginning into a board, with a consumer without a group.
 
-Owns the consumer, in a thread of its own, and the questions to the broker's admin (dead letters, the workers' lag), in
-another. Records are handed to the event loop batch by batch, and the next batch waits until it is taken in, so nothing
-piles up. A broker that is away is waited for; any other error of a thread ends the board. Called by
-`agents.board.web.serve`.
+Owns two threads: one polls the consumer, one asks the broker for dead letters and the lag of the workers. The event
+loop applies one batch at a time and the consumer waits for it, so memory is bounded. If the broker is unavailable, the
+reader waits for it; any other error of a thread ends the board. Called by `agents.board.web.serve`.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ _log = structlog.get_logger(__name__)
 
 POLL_MS = 200
 AT_ONCE = 500
-LOOK_S = 10.0
-"""Topics and partitions that have come since are looked for this often."""
+REFRESH_S = 10.0
+"""The reader looks for new topics and partitions this often."""
 CHECK_S = 2.0
 
 
 class Reader:
-    """Feeds one board; `run` in its event loop, until cancelled."""
+    """Reads topics into one board. `run` runs in its event loop until it is cancelled."""
 
     def __init__(self, settings: Settings, board: Board) -> None:
-        """Bind. Nothing is connected yet."""
+        """Create a reader that is not connected."""
         self._settings, self._board = settings, board
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -50,14 +49,14 @@ class Reader:
         return consumer_of(self._settings, max_poll_records=AT_ONCE)
 
     async def run(self, consumer: KafkaConsumer) -> None:
-        """Read for ever; closes the consumer. Raises what ends one of the threads: nothing is read any more then."""
+        """Read until cancelled, then close the consumer. Raises the error that ended one of the threads."""
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        works: dict[str, Callable[[], None]] = {
+        threads: dict[str, Callable[[], None]] = {
             "board-reader": lambda: self._read(consumer),
             "board-checks": self._check,
         }
-        for name, work in works.items():
+        for name, work in threads.items():
             threading.Thread(target=self._watched, args=(work,), name=name, daemon=True).start()
         try:
             await self._ended
@@ -65,10 +64,10 @@ class Reader:
             self._stopping.set()
 
     def _watched(self, work: Callable[[], None]) -> None:
-        """What a thread does; its error ends `run`."""
+        """Run a thread's work; its error ends `run`."""
         try:
             work()
-        except Exception as error:  # noqa: BLE001  whatever it is, it is told by the one who waits
+        except Exception as error:  # noqa: BLE001  `run` raises it, whatever it is
             with contextlib.suppress(RuntimeError):  # the loop is closed: the board has ended
                 self._loop.call_soon_threadsafe(self._fail, error)
 
@@ -76,8 +75,8 @@ class Reader:
         if not self._ended.done():
             self._ended.set_exception(error)
 
-    def _hand_over(self, call: Callable[..., None], *arguments: object) -> None:
-        """Run something in the event loop and wait until it is done. Raises what it raises."""
+    def _call_in_loop(self, call: Callable[..., None], *arguments: object) -> None:
+        """Call a function in the event loop and wait until it has returned. Raises what it raises."""
 
         async def act() -> None:
             call(*arguments)
@@ -95,90 +94,90 @@ class Reader:
                 return
 
     def _read(self, consumer: KafkaConsumer) -> None:
-        following = _Following(consumer)
+        assignment = _Assignment(consumer)
         records: list[Record] = []
         try:
             while not self._stopping.is_set():
                 try:
-                    following.look()
+                    assignment.refresh()
                     records += _records_of(consumer.poll(timeout_ms=POLL_MS))
-                    behind = following.behind()
+                    behind = assignment.behind()
                 except (KafkaError, OSError) as error:
                     _log.warning("read_failed", error=f"{type(error).__name__} {error}", will="retry")
                     self._stopping.wait(1.0)
                     continue
-                self._hand_over(self._take, records, behind)
+                self._call_in_loop(self._apply, records, behind)
                 records = []
         finally:
             consumer.close()
 
-    def _take(self, records: list[Record], behind: dict[str, int | None]) -> None:
+    def _apply(self, records: list[Record], behind: dict[str, int | None]) -> None:
         board = self._board
-        board.take(records)
+        board.apply(records)
         if records:
             board.read_at_ms = round(time.time() * 1000)
         for topic, count in behind.items():
-            board.progress[topic].there = count is not None
+            board.progress[topic].exists = count is not None
             board.progress[topic].behind = count or 0
         if not board.ready and not any(behind.values()):
             _log.info("read_to_the_end", accounts=len(board.state.accounts))
-            board.settle()
+            board.finish_loading()
 
     def _check(self) -> None:
-        """Ask the broker what the topics do not say."""
+        """Ask the broker for dead letters and lag, every `CHECK_S`."""
         broker = BrokerChecks(self._settings)
         while not self._stopping.is_set():
             checked = broker.ask(self._board.checked, round(time.time() * 1000))
-            self._hand_over(self._board.heard, checked)
+            self._call_in_loop(self._board.update_checks, checked)
             self._stopping.wait(CHECK_S)
         broker.close()
 
 
 def _records_of(polled: Mapping[TopicPartition, Iterable[Any]]) -> Iterator[Record]:
-    for place, found in polled.items():
-        for record in found:
-            yield Record(place.topic, record.key, record.value, record.timestamp)
+    for partition, records in polled.items():
+        for record in records:
+            yield Record(partition.topic, record.key, record.value, record.timestamp)
 
 
-class _Following:
-    """Which partitions a consumer reads, and how far it is behind."""
+class _Assignment:
+    """The partitions that a consumer reads, and how far it is behind."""
 
     def __init__(self, consumer: KafkaConsumer) -> None:
         self._consumer = consumer
-        self._places: set[TopicPartition] = set()
+        self._partitions: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
-        self._looked_s = -LOOK_S
+        self._refreshed_s = -REFRESH_S
 
-    def look(self) -> None:
-        """Take up topics and partitions that are new."""
-        if time.monotonic() - self._looked_s < LOOK_S:
+    def refresh(self) -> None:
+        """Assign new topics and partitions, and continue the others where they were."""
+        if time.monotonic() - self._refreshed_s < REFRESH_S:
             return
-        there = self._consumer.topics()
-        places = {
+        existing = self._consumer.topics()
+        partitions = {
             TopicPartition(topic, number)
             for topic in TOPICS
-            if topic in there
+            if topic in existing
             for number in self._consumer.partitions_for_topic(topic) or ()
         }
-        new = places - self._places
+        new = partitions - self._partitions
         if new:
-            at = {place: self._consumer.position(place) for place in self._places}
-            self._consumer.assign(sorted(places | self._places))
-            for place, offset in at.items():
-                self._consumer.seek(place, offset)
+            positions = {partition: self._consumer.position(partition) for partition in self._partitions}
+            self._consumer.assign(sorted(partitions | self._partitions))
+            for partition, offset in positions.items():
+                self._consumer.seek(partition, offset)
             self._consumer.seek_to_beginning(*sorted(new))
             self._ends.update(self._consumer.end_offsets(sorted(new)))
-            self._places |= new
-        self._looked_s = time.monotonic()
+            self._partitions |= new
+        self._refreshed_s = time.monotonic()
 
     def behind(self) -> dict[str, int | None]:
-        """Records not read yet, by topic; None: the topic is not there."""
-        found: dict[str, int | None] = dict.fromkeys(TOPICS)
-        for place in self._places:
-            end = self._consumer.highwater(place)
+        """Records not read yet, by topic; None if the topic does not exist."""
+        counts: dict[str, int | None] = dict.fromkeys(TOPICS)
+        for partition in self._partitions:
+            end = self._consumer.highwater(partition)
             if end is None:
-                end = self._ends[place]
-            position = self._consumer.position(place, timeout_ms=1_000)
+                end = self._ends[partition]
+            position = self._consumer.position(partition, timeout_ms=1_000)
             left = end if position is None else max(end - position, 0)
-            found[place.topic] = (found[place.topic] or 0) + left
-        return found
+            counts[partition.topic] = (counts[partition.topic] or 0) + left
+        return counts

@@ -1,7 +1,7 @@
-"""A board of recorded topics: JSON lines instead of a broker, for looking at a page and for tests.
+"""Replay recorded topics into a board: JSON lines instead of a broker, to look at a page and for tests.
 
-Owns the form of a line: `{"topic", "key", "value", "timestamp"}`, in the order of the records; a null value is a
-tombstone. Called by `vitals board --from`.
+Owns the format of a line: `{"topic", "key", "value", "timestamp"}`, in the order of the records; a null value is a
+tombstrecorded. Called by `vitals board --from`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Recorded(Struct):
 
 
 class RecordingError(ValueError):
-    """A line that can not be read; the message names it."""
+    """A line that cannot be decoded; the message names it."""
 
 
 def records_of(lines: TextIO, name: str) -> Iterator[Record]:
@@ -41,31 +41,33 @@ def records_of(lines: TextIO, name: str) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            one = decode(line)
+            recorded = decode(line)
         except msgspec.MsgspecError as error:
             msg = f"{name}, line {number}: {error}"
             raise RecordingError(msg) from error
-        if one.topic in TOPICS:
-            value = None if bytes(one.value) == b"null" else bytes(one.value)
-            yield Record(one.topic, None if one.key is None else one.key.encode(), value, one.timestamp)
+        if recorded.topic in TOPICS:
+            value = None if bytes(recorded.value) == b"null" else bytes(recorded.value)
+            yield Record(
+                recorded.topic, None if recorded.key is None else recorded.key.encode(), value, recorded.timestamp
+            )
 
 
-async def play(path: Path, board: Board, *, follow: bool) -> None:
-    """Read a file into a board; with `follow` also what is appended later, for ever. Raises `RecordingError`."""
+async def replay(path: Path, board: Board, *, follow: bool) -> None:
+    """Read a file into a board; with `follow`, also what is appended later, for ever. Raises `RecordingError`."""
     with path.open(encoding="utf-8") as lines:
         while True:
             batch: list[Record] = []
             for record in records_of(lines, str(path)):
                 batch.append(record)
                 if len(batch) == _AT_ONCE:
-                    board.take(batch)
+                    board.apply(batch)
                     batch.clear()
                     await asyncio.sleep(0)
-            board.take(batch)
+            board.apply(batch)
             for progress in board.progress.values():
-                progress.there = True
+                progress.exists = True
             if not board.ready:
-                board.settle()
+                board.finish_loading()
             if not follow:
                 return
             await asyncio.sleep(_PAUSE_S)

@@ -1,7 +1,7 @@
-"""What the board knows: the latest of every account, its line, what moved it, its alerts.
+"""The state of a board: the latest score of every account, its series, its changes, its alerts.
 
-Owns the reading of output records into memory, whose bounds are stated where they are set. Knows no broker and no
-clock. Touched by the event loop alone: fed by `agents.board.state.reader`, read by everything that answers.
+Owns the decoding of output records into memory; each bound of memory is a constant with its size. Knows no broker and
+no clock. Only the event loop uses it: `agents.board.state.reader` applies records, views read.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from types import MappingProxyType
 import msgspec
 
 from agents.board.state.alerts import Episodes, key_of
-from agents.board.state.change_history import Tables, Trail
-from agents.board.state.series import NO_BAND, Line, Point
+from agents.board.state.change_history import ChangeHistory, NameTables
+from agents.board.state.series import NO_BAND, Point, Series
 from agents.board.views.types import ShortScore
 from schemas.codecs import instant_ms
 from schemas.events import PROFILE_SOURCE, ProfileEvent
@@ -22,47 +22,47 @@ from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMe
 from schemas.topics import ALERTS, CHANGES, ROLLUPS, SCORES, SHADOW
 
 TOPICS = (SCORES, PROFILE_SOURCE, ALERTS, CHANGES, ROLLUPS, SHADOW)
-"""What a board reads; the last two may lack."""
+"""Topics that a board reads; the last two may be missing."""
 OPTIONAL = frozenset({ROLLUPS, SHADOW})
 CHANGES_IN_ALL = 1_000_000
 MOST_CHANGES, FEWEST_CHANGES = 200, 20
-"""An account keeps so many changes a score: `CHANGES_IN_ALL` shared among all, within these limits."""
-MOST_EARLY = 100_000
-"""Accounts whose changes were read before their score."""
+"""Changes in a history: `CHANGES_IN_ALL` shared by all histories, within these limits."""
+MOST_UNSCORED = 100_000
+"""Accounts whose changes were read before their score, at most."""
 
-Told = Callable[[str], None]
-"""Is told the key of what changed: see `account_key`, `alert_key`."""
+OnChange = Callable[[str], None]
+"""Called with the key of what changed: see `account_key` and `alert_key`."""
 
 
 def account_key(account: str) -> str:
-    """What the stream calls an account."""
+    """The key of an account in the journal."""
     return f"a{account}"
 
 
 def alert_key(alert: Alert) -> str:
-    """What the stream calls an episode: its account, fingerprint and partition."""
+    """The key of an episode in the journal: fingerprint, partition and account."""
     fingerprint, partition = key_of(alert)
     return f"e{fingerprint}/{partition}/{alert.account_id}"
 
 
-class Brief:
-    """One score as it stands."""
+class CurrentScore:
+    """The latest value of one score."""
 
     __slots__ = ("band", "confidence", "value")
 
     def __init__(self, value: float, band: str, confidence: float) -> None:
-        """Keep."""
+        """Store the values."""
         self.value, self.band, self.confidence = value, band, confidence
 
 
 class Account:
-    """One account that has a score. `raw` is its latest record of `health.scores` as it came."""
+    """One account that has a score. `raw` is its latest record of `health.scores`, not decoded."""
 
     __slots__ = (
         "account_id",
         "as_of",
         "catching_up",
-        "lines",
+        "histories",
         "override",
         "parent_id",
         "policy",
@@ -70,12 +70,12 @@ class Account:
         "revision",
         "scores",
         "segment",
+        "series",
         "stalled",
-        "trails",
     )
 
     def __init__(self, account_id: str) -> None:
-        """Empty, until a message is taken."""
+        """Create an account without scores; `update` sets them."""
         self.account_id = account_id
         self.as_of = 0
         self.revision = -1
@@ -85,19 +85,19 @@ class Account:
         self.catching_up = False
         self.stalled: tuple[str, ...] = ()
         self.override: Override | None = None
-        self.scores: dict[str, Brief] = {}
+        self.scores: dict[str, CurrentScore] = {}
         self.raw = b""
-        self.lines: dict[str, Line] = {}
-        self.trails: dict[str, Trail] = {}
+        self.series: dict[str, Series] = {}
+        self.histories: dict[str, ChangeHistory] = {}
 
-    def take(self, message: ScoreMessage, raw: bytes) -> None:
-        """The account's latest score."""
+    def update(self, message: ScoreMessage, raw: bytes) -> None:
+        """Apply the latest record of `health.scores`."""
         self.as_of, self.revision, self.policy = message.as_of, message.revision, message.policy
         self.segment, self.parent_id = message.segment, message.parent_id
         self.catching_up, self.override = message.catching_up, message.override
         self.stalled = tuple(message.stalled_sources or ())
         self.scores = {
-            name: Brief(score.value, score.band, 1.0 if score.confidence is None else score.confidence)
+            name: CurrentScore(score.value, score.band, 1.0 if score.confidence is None else score.confidence)
             for name, score in message.scores.items()
         }
         self.raw = raw
@@ -108,12 +108,12 @@ class Account:
 
 
 class Shadow:
-    """What a candidate policy says of an account."""
+    """The scores and alerts of an account by a candidate policy."""
 
     __slots__ = ("alerts", "as_of", "policy", "scores")
 
     def __init__(self, message: ShadowMessage) -> None:
-        """Keep what is compared."""
+        """Store what is compared with the live policy."""
         self.as_of, self.policy = message.as_of, message.policy
         self.scores = {name: ShortScore(score.value, score.band) for name, score in message.scores.items()}
         self.alerts = tuple(message.alerts)
@@ -128,10 +128,10 @@ _shadows = msgspec.json.Decoder(ShadowMessage)
 
 
 class State:
-    """Everything that was read; `take` a record at a time, in the order of each partition."""
+    """Everything that was read. Call `apply` with each record, in the order of each partition."""
 
     def __init__(self, policy: str = "", scores: Sequence[str] = ()) -> None:
-        """Empty. `scores` are the names of the board's own `policy` (its label), in its order."""
+        """Create an empty state. `policy` is the label of the board's own policy, `scores` its scores in order."""
         self._own, self._own_scores = policy, tuple(scores)
         self._policies: set[str] = set()
         self.accounts: dict[str, Account] = {}
@@ -140,17 +140,17 @@ class State:
         self.rollups: dict[str, RollupMessage] = {}
         self.shadows: dict[str, Shadow] = {}
         self.episodes = Episodes()
-        self.tables = Tables()
+        self.tables = NameTables()
         self.unreadable: Counter[str] = Counter()
-        """Records that are not what this version publishes, by topic."""
+        """Records that could not be decoded, by topic."""
         self.time = 0
         """The newest `as_of` of any account, epoch ms."""
         self.version = 0
-        """Grows whenever something changed."""
-        self.told: Told = _nobody
+        """Grows with every record."""
+        self.on_change: OnChange = _ignore
         self._bands: dict[str, dict[str, tuple[float, int]]] = {}
-        self._early: dict[str, dict[str, tuple[Line, Trail]]] = {}
-        self._takers: Mapping[str, Callable[[str, bytes | None], None]] = MappingProxyType(
+        self._unscored: dict[str, dict[str, tuple[Series, ChangeHistory]]] = {}
+        self._apply_by_topic: Mapping[str, Callable[[str, bytes | None], None]] = MappingProxyType(
             {
                 SCORES: self._score,
                 CHANGES: self._change,
@@ -161,77 +161,77 @@ class State:
             }
         )
 
-    def take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record; what can not be read is counted and left out."""
+    def apply(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Apply one record. A record that cannot be decoded is counted and skipped."""
         try:
-            self._takers[topic]((key or b"").decode(), value)
+            self._apply_by_topic[topic]((key or b"").decode(), value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.unreadable[topic] += 1
         else:
             self.version += 1
 
-    def settle(self) -> None:
-        """All topics were read to their end: what belongs to accounts without a score (erased ones) is dropped."""
-        self._early.clear()
+    def drop_unscored(self) -> None:
+        """Drop changes and alerts of accounts without a score, which were erased. Call it when all topics are read."""
+        self._unscored.clear()
         for account in self.episodes.accounts() - self.accounts.keys() - {""}:
-            self.episodes.forget(account)
+            self.episodes.drop(account)
 
     def score_names(self) -> list[str]:
-        """Every score: those of the board's own policy, while it is in force or nothing is scored yet, then others."""
+        """Every score, first those of the board's own policy if accounts are scored by it or none has a score yet."""
         own = self._own_scores if not self.accounts or self._own in self._policies else ()
         return [*own, *(name for name in self._bands if name not in own)]
 
     def bands(self, score: str) -> list[str]:
-        """The bands of a score that were seen, best first: by the mean of the scores in them."""
-        known = self._bands.get(score, {})
-        return sorted(known, key=lambda band: (-known[band][0] / known[band][1], band))
+        """The bands of a score that were read, best first: in the order of the mean score in them."""
+        sums = self._bands.get(score, {})
+        return sorted(sums, key=lambda band: (-sums[band][0] / sums[band][1], band))
 
     def profile_name(self, account: str) -> str | None:
-        """What people call an account, if a profile says it."""
+        """The name of an account, if its profile has one."""
         profile = self.profiles.get(account)
         return None if profile is None else profile.name
 
     def owner(self, account: str) -> str:
-        """Whose account it is, empty where no profile says it."""
+        """The owner of an account, empty if its profile has none."""
         profile = self.profiles.get(account)
         return "" if profile is None else profile.owner or ""
 
     def changes_limit(self) -> int:
-        """How many changes a score of an account keeps."""
+        """The present limit of changes in a history."""
         shares = max(len(self.accounts) * max(len(self._bands), 1), 1)
         return min(max(CHANGES_IN_ALL // shares, FEWEST_CHANGES), MOST_CHANGES)
 
     def _score(self, key: str, value: bytes | None) -> None:
         if value is None:
-            self._forget(key)
+            self._drop_account(key)
             return
         message = _scores.decode(value)
         account = self.accounts.get(key)
         if account is None:
             account = self.accounts[key] = Account(key)
-            for name, (line, trail) in self._early.pop(key, {}).items():
-                account.lines[name], account.trails[name] = line, trail
+            for name, (series, history) in self._unscored.pop(key, {}).items():
+                account.series[name], account.histories[name] = series, history
         elif account.parent_id != message.parent_id:
-            self._leave(account)
-        account.take(message, value)
+            self._remove_from_parent(account)
+        account.update(message, value)
         self._policies.add(message.policy)
         if message.parent_id is not None and message.parent_id != key:
             self.children.setdefault(message.parent_id, set()).add(key)
         for name, score in message.scores.items():
-            self._learn(name, score.band, score.value)
+            self._add_to_band(name, score.band, score.value)
         self.time = max(self.time, message.as_of)
-        self.told(account_key(key))
+        self.on_change(account_key(key))
 
-    def _forget(self, key: str) -> None:
+    def _drop_account(self, key: str) -> None:
         account = self.accounts.pop(key, None)
-        self._early.pop(key, None)
+        self._unscored.pop(key, None)
         if account is not None:
-            self._leave(account)
-            self.episodes.forget(key)
-            self.told(account_key(key))
+            self._remove_from_parent(account)
+            self.episodes.drop(key)
+            self.on_change(account_key(key))
 
-    def _leave(self, account: Account) -> None:
-        """The account is no longer a child of its parent."""
+    def _remove_from_parent(self, account: Account) -> None:
+        """Remove the account from the children of its parent."""
         siblings = self.children.get(account.parent_id or "")
         if siblings is not None and account.parent_id is not None:
             siblings.discard(account.account_id)
@@ -242,47 +242,47 @@ class State:
         if value is None:
             return
         change = _changes.decode(value)
-        line, trail = self._line_and_trail(change.account_id, change.score)
-        replaced = trail.add(change, self.tables, self.changes_limit())
+        series, history = self._series_and_history(change.account_id, change.score)
+        replaced = history.add(change, self.tables, self.changes_limit())
         if replaced is None:
             return
         if replaced:
-            line.pop(replaced)
-        if not len(line) and change.band_from is not None and line.before_band == NO_BAND:
-            line.before, line.before_band = change.from_, self.tables.bands.number(change.band_from)
+            series.pop(replaced)
+        if not len(series) and change.band_from is not None and series.before_band == NO_BAND:
+            series.before, series.before_band = change.from_, self.tables.bands.number(change.band_from)
         band, policy = self.tables.bands.number(change.band_to), self.tables.policies.number(change.policy)
-        line.append(Point(change.time, change.to, band, policy))
-        self._learn(change.score, change.band_to, change.to)
+        series.append(Point(change.time, change.to, band, policy))
+        self._add_to_band(change.score, change.band_to, change.to)
         if change.account_id in self.accounts:
-            self.told(account_key(change.account_id))
+            self.on_change(account_key(change.account_id))
 
-    def _line_and_trail(self, key: str, score: str) -> tuple[Line, Trail]:
-        """Of an account without a score yet they are kept until its score comes, which is another topic's record."""
+    def _series_and_history(self, key: str, score: str) -> tuple[Series, ChangeHistory]:
+        """The series and history of a score. Scores are in another topic, so an account may not have its score yet."""
         account = self.accounts.get(key)
         if account is None:
-            early = self._early.setdefault(key, {})
-            if len(self._early) > MOST_EARLY:
-                del self._early[next(iter(self._early))]
-            if score not in early:
-                early[score] = (Line(), Trail())
-            return early[score]
-        if score not in account.trails:
-            account.lines[score], account.trails[score] = Line(), Trail()
-        return account.lines[score], account.trails[score]
+            waiting = self._unscored.setdefault(key, {})
+            if len(self._unscored) > MOST_UNSCORED:
+                del self._unscored[next(iter(self._unscored))]
+            if score not in waiting:
+                waiting[score] = (Series(), ChangeHistory())
+            return waiting[score]
+        if score not in account.histories:
+            account.series[score], account.histories[score] = Series(), ChangeHistory()
+        return account.series[score], account.histories[score]
 
-    def _learn(self, score: str, band: str, value: float) -> None:
-        known = self._bands.setdefault(score, {})
-        total, count = known.get(band, (0.0, 0))
-        known[band] = (total + value, count + 1)
+    def _add_to_band(self, score: str, band: str, value: float) -> None:
+        sums = self._bands.setdefault(score, {})
+        total, count = sums.get(band, (0.0, 0))
+        sums[band] = (total + value, count + 1)
 
     def _alert(self, _key: str, value: bytes | None) -> None:
         if value is None:
             return
         alert = _alerts.decode(value)
-        if self.episodes.take(alert):
-            self.told(alert_key(alert))
+        if self.episodes.add(alert):
+            self.on_change(alert_key(alert))
             if alert.account_id in self.accounts:
-                self.told(account_key(alert.account_id))
+                self.on_change(account_key(alert.account_id))
 
     def _profile(self, key: str, value: bytes | None) -> None:
         if value is None:
@@ -295,7 +295,7 @@ class State:
                 return
             self.profiles[key] = profile
         if key in self.accounts:
-            self.told(account_key(key))
+            self.on_change(account_key(key))
 
     def _rollup(self, key: str, value: bytes | None) -> None:
         if value is None:
@@ -310,5 +310,5 @@ class State:
             self.shadows[key] = Shadow(_shadows.decode(value))
 
 
-def _nobody(_key: str) -> None:
-    """Nobody listens."""
+def _ignore(_key: str) -> None:
+    """No stream yet."""

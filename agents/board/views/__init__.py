@@ -1,1 +1,1 @@
-"""What the board answers: one file a view, made from its state when it is asked for."""
+"""The board's answers: one file a view, made from the state for each request."""

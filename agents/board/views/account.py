@@ -1,6 +1,7 @@
-"""One account's page: scores with factors and lines, what moved them, alerts, family; the waterfall between moments.
+"""The page of one account, and the difference of a score between two times.
 
-Owns putting it together from the state. Pure. Called by `agents.board.web.app`.
+A page has scores with factors and series, their changes, alerts, parent and children. Pure. Called by
+`agents.board.web.app`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from itertools import islice, pairwise
 
 import msgspec
 
-from agents.board.state.change_history import Step, factors_of
+from agents.board.state.change_history import PackedChange, factors_of
 from agents.board.state.state import Account, State
-from agents.board.views.rows import UNPUBLISHED, alert_view, row_of, settled
-from agents.board.views.text import change_words
+from agents.board.views.rows import UNPUBLISHED, alert_view, row_of, with_remainder
+from agents.board.views.text import change_text
 from agents.board.views.types import (
     AccountPage,
     ChangeView,
@@ -21,13 +22,13 @@ from agents.board.views.types import (
     Diff,
     EpisodesView,
     ExplanationView,
-    History,
     MeasureDelta,
     Moment,
     Parent,
     ProfileView,
     RollupView,
     ScorePage,
+    SeriesView,
     ShortScore,
 )
 from schemas.codecs import instant_ms
@@ -42,34 +43,34 @@ from stream.plan.plan import Plan
 CHANGES_SHOWN = 100
 CHILDREN_SHOWN = 200
 UNKNOWN = "unknown"
-"""Factor of what lies between changes that do not join."""
+"""Factor of the difference between changes that do not join."""
 
 
-def change_view(state: State, account: str, score: str, step: Step) -> ChangeView:
-    """A change as the API has it."""
-    tables, factors = state.tables, factors_of(step, state.tables)
-    band = tables.bands.text(step.band_to)
-    cause: Cause = msgspec.convert(step.cause, Cause)
+def change_view(state: State, account: str, score: str, change: PackedChange) -> ChangeView:
+    """A change in the form of the API."""
+    tables, factors = state.tables, factors_of(change, state.tables)
+    band = tables.bands.text(change.band_to)
+    cause: Cause = msgspec.convert(change.cause, Cause)
     return ChangeView(
-        id=step.id,
+        id=change.id,
         account_id=account,
-        time=step.time,
+        time=change.time,
         score=score,
-        from_=step.from_,
-        to=step.to,
-        band_from=None if step.band_from is None else tables.bands.text(step.band_from),
+        from_=change.from_,
+        to=change.to,
+        band_from=None if change.band_from is None else tables.bands.text(change.band_from),
         band_to=band,
         cause=cause,
         factors=factors,
-        policy=tables.policies.text(step.policy),
-        revision=step.revision,
-        words=change_words(step.from_, step.to, band, factors),
-        override=step.override,
+        policy=tables.policies.text(change.policy),
+        revision=change.revision,
+        words=change_text(change.from_, change.to, band, factors),
+        override=change.override,
     )
 
 
 def page_of(state: State, account: Account, plan: Plan | None) -> AccountPage:
-    """Everything about one account; `plan` is the board's own policy, if it has one."""
+    """Everything about one account. `plan` is the board's own policy, if it has one."""
     message, key = account.message(), account.account_id
     row = row_of(state, account)
     parent = row.parent_id
@@ -89,8 +90,8 @@ def page_of(state: State, account: Account, plan: Plan | None) -> AccountPage:
 
 
 def _score(state: State, account: Account, message: ScoreMessage, name: str, plan: Plan | None) -> ScorePage:
-    score, trail = message.scores[name], account.trails.get(name)
-    steps = () if trail is None else islice(trail.newest_first(), CHANGES_SHOWN)
+    score, history = message.scores[name], account.histories.get(name)
+    changes = () if history is None else islice(history.newest_first(), CHANGES_SHOWN)
     return ScorePage(
         value=score.value,
         band=score.band,
@@ -98,45 +99,45 @@ def _score(state: State, account: Account, message: ScoreMessage, name: str, pla
         exceptions=score.exceptions or [],
         factors=score.factors,
         history=_history(state, account, name, score),
-        changes=[change_view(state, account.account_id, name, step) for step in steps],
+        changes=[change_view(state, account.account_id, name, change) for change in changes],
         explanation=_explanation(message, name, plan),
         forecast=_forecast(message, score),
     )
 
 
 def _forecast(message: ScoreMessage, score: ScoreValue) -> Forecast | None:
-    """What becomes of a score if nothing happens, as far as its outlook tells."""
+    """The forecast of a score if no event comes, from its outlook."""
     outlook = score.outlook
     if outlook is None:
         return None
-    line, turn = [ForecastStep(message.as_of, score.value, score.band)], None
+    steps, turn = [ForecastStep(message.as_of, score.value, score.band)], None
     if outlook.turn is not None and outlook.turn.at > message.as_of and outlook.turn.band != score.band:
         turn = Turn(outlook.turn.at, outlook.turn.band, outlook.turn.score, [])
-        line.append(ForecastStep(turn.at, turn.score, turn.band))
-    return Forecast(outlook.until, final=False, turn=turn, line=line)
+        steps.append(ForecastStep(turn.at, turn.score, turn.band))
+    return Forecast(outlook.until, final=False, turn=turn, line=steps)
 
 
-def _history(state: State, account: Account, name: str, now: ScoreValue) -> History:
-    """The line, and where it is now."""
-    tables, history = state.tables, History([], [], [], [])
-    line = account.lines.get(name)
-    for point in line.points() if line is not None else ():
-        history.times.append(point.time)
-        history.values.append(point.value)
-        history.bands.append(tables.bands.text(point.band))
-        history.policies.append(tables.policies.text(point.policy))
-    history.times.append(max(account.as_of, *history.times[-1:]) if history.times else account.as_of)
-    history.values.append(now.value)
-    history.bands.append(now.band)
-    history.policies.append(account.policy)
-    return history
+def _history(state: State, account: Account, name: str, now: ScoreValue) -> SeriesView:
+    """The series, with the present value as its last point."""
+    tables, view = state.tables, SeriesView([], [], [], [])
+    series = account.series.get(name)
+    for point in series.points() if series is not None else ():
+        view.times.append(point.time)
+        view.values.append(point.value)
+        view.bands.append(tables.bands.text(point.band))
+        view.policies.append(tables.policies.text(point.policy))
+    view.times.append(max(account.as_of, *view.times[-1:]) if view.times else account.as_of)
+    view.values.append(now.value)
+    view.bands.append(now.band)
+    view.policies.append(account.policy)
+    return view
 
 
 def _explanation(message: ScoreMessage, name: str, plan: Plan | None) -> ExplanationView | None:
     if plan is None or plan.label != message.policy:
         return None
-    said = explain_message(message, select_score(plan.policy, name))
-    return ExplanationView(said.words, said.next_band, said.missing_points, said.lifts)
+    explanation = explain_message(message, select_score(plan.policy, name))
+    return ExplanationView(explanation.words, explanation.next_band, explanation.missing_points, explanation.lifts)
 
 
 def _profile(state: State, key: str) -> ProfileView | None:
@@ -173,33 +174,36 @@ def _child(state: State, key: str) -> Child:
 
 
 def diff_of(state: State, account: Account, score: str, after: int, until: int | None) -> Diff:
-    """The waterfall between two moments (epoch ms); `until` None, or not before the latest score, means now."""
-    now, trail = account.scores[score], account.trails.get(score)
+    """What changed a score between two times (epoch ms).
+
+    `until` None, or a time that is not before the latest score, means now.
+    """
+    now, history = account.scores[score], account.histories.get(score)
     end = account.as_of if until is None else until
     is_now = end >= account.as_of
-    base, steps = (None, []) if trail is None else trail.between(after, 2**62 if is_now else end)
-    oldest = None if trail is None else trail.oldest()
+    base, changes = (None, []) if history is None else history.between(after, 2**62 if is_now else end)
+    oldest = None if history is None else history.oldest()
     known_since = account.as_of if oldest is None else oldest.time
-    begins = oldest is not None and oldest.band_from is None  # the first change there ever was is here
-    start = _moment(state, after, base, steps)
-    last = steps[-1] if steps else base
+    begins = oldest is not None and oldest.band_from is None  # the history has the first change of all
+    start = _moment(state, after, base, changes)
+    last = changes[-1] if changes else base
     if is_now:
         finish = Moment(end, now.value, now.band)
         if oldest is None:
-            start = Moment(after, now.value, now.band)  # nothing has moved it for as long as changes are kept
+            start = Moment(after, now.value, now.band)  # no change is in the history
     else:
         finish = _moment(state, end, last, [])
-    parts = _parts(state, base, steps)
+    deltas = _deltas(state, base, changes)
     if is_now and last is not None:
-        parts.append((UNPUBLISHED, now.value - last.to))
+        deltas.append((UNPUBLISHED, now.value - last.to))
     delta = (finish.value or 0.0) - (start.value or 0.0)
-    factors = [MeasureDelta(measure, part) for measure, part in settled(parts, delta)]
+    factors = [MeasureDelta(measure, share) for measure, share in with_remainder(deltas, delta)]
     complete = begins or known_since <= after or oldest is None
-    return Diff(account.account_id, score, start, finish, delta, factors, len(steps), complete, known_since)
+    return Diff(account.account_id, score, start, finish, delta, factors, len(changes), complete, known_since)
 
 
-def _moment(state: State, time: int, base: Step | None, later: list[Step]) -> Moment:
-    """The score as the last change before left it, or as the first one after found it."""
+def _moment(state: State, time: int, base: PackedChange | None, later: list[PackedChange]) -> Moment:
+    """The score after the last change before a time, or before the first change after it."""
     if base is not None:
         return Moment(time, base.to, state.tables.bands.text(base.band_to))
     if later and later[0].band_from is not None:
@@ -207,13 +211,13 @@ def _moment(state: State, time: int, base: Step | None, later: list[Step]) -> Mo
     return Moment(time, None, None)
 
 
-def _parts(state: State, base: Step | None, steps: list[Step]) -> list[tuple[str, float]]:
-    """What each measure did in these steps, and what lies between steps that do not join."""
+def _deltas(state: State, base: PackedChange | None, changes: list[PackedChange]) -> list[tuple[str, float]]:
+    """The sum of each measure over these changes, and the difference between changes that do not join."""
     sums: dict[str, list[float]] = {}
-    for step in steps:
-        for measure, before, after in step.factors:
+    for change in changes:
+        for measure, before, after in change.factors:
             sums.setdefault(state.tables.measures.text(measure), []).append(after - before)
-    chain = steps if base is None else [base, *steps]
+    chain = changes if base is None else [base, *changes]
     gaps = [later.from_ - earlier.to for earlier, later in pairwise(chain) if later.from_ != earlier.to]
     if gaps:
         sums[UNKNOWN] = gaps

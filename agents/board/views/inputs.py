@@ -1,8 +1,8 @@
-"""Raw input events of one account, read on demand from its partition of the input topics.
+"""Search the input topics for raw events of one account.
 
-Owns the consumer for that and its bounds. The newest records are read first, block by block towards the begin, until
-enough were found, too many were looked at, or time is up; where it ended is told, so that the next search goes on
-there. Called by `agents.board.views.timeline`.
+Owns the consumer and the limits of a search. It reads the account's partition of each topic backwards, block by block,
+until it has enough events, has read too many records, or time is up. It returns the offsets where it stopped, so that
+the next search continues there. Called by `agents.board.views.timeline`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WAIT_S = 1.0
 _POLL_MS = 200
 
 
-class Raw(NamedTuple):
+class RawEvent(NamedTuple):
     """A record of an input topic: its offset, the event's own time (epoch ms) and its value."""
 
     topic: str
@@ -40,60 +40,66 @@ class Raw(NamedTuple):
     value: bytes
 
 
-class Found(NamedTuple):
-    """Records of an account not after a moment.
+class SearchResult(NamedTuple):
+    """Events of an account up to a time.
 
-    `places` is where each topic's search goes on (0: nothing is left), `horizon` the moment (epoch ms) down to which
-    all topics were searched, as far as their records are in order; `scanned` counts the records looked at.
+    `offsets`: where the search of each topic continues, 0 if it is complete. `horizon` (epoch ms): all topics were
+    searched down to this time, as far as their records are in order. `scanned`: the number of records read.
     """
 
-    records: list[Raw]
-    places: dict[str, int]
+    records: list[RawEvent]
+    offsets: dict[str, int]
     horizon: int
     scanned: int
 
 
 class Inputs(Protocol):
-    """Finds records of an account."""
+    """Searches for events of an account."""
 
-    def find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
-        """The newest records, `limit` of them if there are, from `places` (by topic; absent: the end) backwards.
+    def find(
+        self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
+        """The newest events, about `limit`, backwards from `offsets` (by topic; without one, from the end).
 
-        `until` (epoch ms): later events are left out. Raises `UnavailableError`.
+        Events later than `until` (epoch ms) are skipped. Raises `UnavailableError`.
         """
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
 
 
 class NoInputs:
-    """Of a board without a broker."""
+    """The inputs of a board without a broker."""
 
-    def find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
-        """Nothing."""
-        del account, places, until, limit
-        return Found([], dict.fromkeys(topics, 0), 0, 0)
+    def find(
+        self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
+        """Return no events."""
+        del account, offsets, until, limit
+        return SearchResult([], dict.fromkeys(topics, 0), 0, 0)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
 
 class KafkaInputs:
-    """One consumer without a group, used by one search at a time."""
+    """Searches with one consumer without a group, one search at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep the settings; it connects when it is first needed."""
+        """Store the settings. The first search connects."""
         self._settings = settings
         self._lock = threading.Lock()
         self._consumer: Any = None
 
-    def find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
+    def find(
+        self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
         """See `Inputs`."""
         if not self._lock.acquire(timeout=_WAIT_S):
-            msg = "others are reading time lines just now; try again"
+            msg = "other timelines are being read; try again"
             raise UnavailableError(msg)
         try:
-            return self._find(account, topics, places, until, limit)
+            return self._search(account, topics, offsets, until, limit)
         except (KafkaError, OSError) as error:
             self._drop()
             msg = f"the input topics could not be read: {type(error).__name__} {error}"
@@ -102,7 +108,7 @@ class KafkaInputs:
             self._lock.release()
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         with self._lock:
             self._drop()
 
@@ -112,7 +118,9 @@ class KafkaInputs:
                 self._consumer.close()
             self._consumer = None
 
-    def _find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
+    def _search(
+        self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
         if self._consumer is None:
             self._consumer = KafkaConsumer(
                 **self._settings.kafka_python(),
@@ -120,38 +128,41 @@ class KafkaInputs:
                 auto_offset_reset="earliest",
                 max_poll_records=LARGEST_BLOCK,
             )
-        searches = self._searches(account.encode(), topics, places)
+        searches = self._searches(account.encode(), topics, offsets)
         deadline_s = time.monotonic() + PATIENCE_S
-        found: list[Raw] = []
+        events: list[RawEvent] = []
         scanned, due = 0, [search for search in searches if search.left]
         while due:
             for search, records in _blocks(self._consumer, due).items():
                 scanned += len(records)
-                found += [raw for raw in search.take(records) if raw.time <= until]
+                events += [raw for raw in search.collect(records) if raw.time <= until]
             left = [search for search in searches if search.left]
-            # The topic whose search stands latest in time goes on: what is found is about equally old.
-            due = [max(left, key=lambda one: one.reached)] if left else []
-            enough = due and sum(raw.time > due[0].reached for raw in found) >= limit
+            # Continue the topic that has reached the least far back, so that all topics reach about the same time.
+            due = [max(left, key=lambda search: search.reached)] if left else []
+            enough = due and sum(raw.time > due[0].reached for raw in events) >= limit
             if enough or scanned >= MOST_SCANNED or time.monotonic() > deadline_s:
                 break
         horizon = max((search.reached for search in searches if search.left), default=0)
-        ends = {search.place.topic: search.end if search.left else 0 for search in searches}
-        return Found(found, {topic: ends.get(topic, 0) for topic in topics}, horizon, scanned)
+        ends = {search.partition.topic: search.end if search.left else 0 for search in searches}
+        return SearchResult(events, {topic: ends.get(topic, 0) for topic in topics}, horizon, scanned)
 
-    def _searches(self, key: bytes, topics: Sequence[str], places: Mapping[str, int]) -> list[_Search]:
-        there = self._consumer.topics()
-        chosen = []
+    def _searches(self, key: bytes, topics: Sequence[str], offsets: Mapping[str, int]) -> list[_Search]:
+        existing = self._consumer.topics()
+        partitions = []
         for topic in topics:
-            if topic in there:
-                partitions = len(self._consumer.partitions_for_topic(topic) or ())
-                number = partition_of(key, min(self._settings.partitions, max(partitions, 1)))
-                chosen.append(TopicPartition(topic, number))
-        begins, ends = self._consumer.beginning_offsets(chosen), self._consumer.end_offsets(chosen)
-        return [_Search(place, key, begins[place], ends[place], places.get(place.topic)) for place in chosen]
+            if topic in existing:
+                count = len(self._consumer.partitions_for_topic(topic) or ())
+                number = partition_of(key, min(self._settings.partitions, max(count, 1)))
+                partitions.append(TopicPartition(topic, number))
+        begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
+        return [
+            _Search(partition, key, begins[partition], ends[partition], offsets.get(partition.topic))
+            for partition in partitions
+        ]
 
 
 class _Time(msgspec.Struct):
-    """An event's time; everything else of it is passed on as it came."""
+    """The time of an event; the rest is not decoded."""
 
     time: Instant
 
@@ -167,58 +178,59 @@ def _time_of(value: bytes | None) -> int | None:
 
 
 class _Search:
-    """Backwards through one partition, from `end`."""
+    """A search backwards through one partition, from `end`."""
 
-    def __init__(self, place: TopicPartition, key: bytes, begin: int, end: int, given: int | None) -> None:
-        self.place = place
-        self.end = end if given is None else given
-        self.from_end = given is None
-        """Whether `end` is the broker's word, which may be too low (see `agents.demo.broker`); a fetch corrects it."""
+    def __init__(self, partition: TopicPartition, key: bytes, begin: int, end: int, offset: int | None) -> None:
+        self.partition = partition
+        self.end = end if offset is None else offset
+        self.from_end = offset is None
+        """Whether the broker gave `end`, which may be too low (see `agents.demo.broker`); a fetch corrects it."""
         self.reached = 2**62
-        """Time of the oldest event looked at."""
+        """The time of the oldest event read."""
         self._key, self._begin, self._first, self._block = key, begin, begin, FIRST_BLOCK
 
     @property
     def left(self) -> bool:
-        """Whether there are older records."""
+        """Whether there are older records to read."""
         return self.end > self._begin
 
     def begin_block(self) -> int:
-        """Where the next block begins."""
+        """Start the next block and return its first offset."""
         self._first = max(self._begin, self.end - self._block)
         self._block = min(self._block * 2, LARGEST_BLOCK)
         return self._first
 
     def is_read(self, consumer: Any) -> bool:
         """Whether the block was read to its end."""
-        if self.from_end and (end := consumer.highwater(self.place)) is not None:
+        if self.from_end and (end := consumer.highwater(self.partition)) is not None:
             self.end, self.from_end = max(self.end, end), False
-        return not self.from_end and consumer.position(self.place) >= self.end
+        return not self.from_end and consumer.position(self.partition) >= self.end
 
-    def take(self, records: list[Any]) -> list[Raw]:
+    def collect(self, records: list[Any]) -> list[RawEvent]:
         """The account's events of a block."""
         records = [record for record in records if record.offset < self.end]
         self.end = self._first
         oldest = _time_of(records[0].value) if records else None
         self.reached = self.reached if oldest is None else min(self.reached, oldest)
         events = ((record, _time_of(record.value)) for record in records if record.key == self._key)
-        return [Raw(self.place.topic, record.offset, at, record.value) for record, at in events if at is not None]
+        topic = self.partition.topic
+        return [RawEvent(topic, record.offset, time, record.value) for record, time in events if time is not None]
 
 
 def _blocks(consumer: Any, searches: list[_Search]) -> dict[_Search, list[Any]]:
-    """The records of the next block of each search, and maybe some beyond. Raises `KafkaTimeoutError`."""
+    """The records of the next block of each search, and perhaps later ones. Raises `KafkaTimeoutError`."""
     blocks: dict[_Search, list[Any]] = {search: [] for search in searches}
-    by_place = {search.place: search for search in searches}
-    consumer.assign(list(by_place))
-    consumer.resume(*by_place)  # a place keeps its state: it was left paused where others took longer
-    for place, search in by_place.items():
-        consumer.seek(place, search.begin_block())
+    by_partition = {search.partition: search for search in searches}
+    consumer.assign(list(by_partition))
+    consumer.resume(*by_partition)  # a partition that an earlier call paused is still paused
+    for partition, search in by_partition.items():
+        consumer.seek(partition, search.begin_block())
     deadline_s = time.monotonic() + BLOCK_PATIENCE_S
     while waiting := [search for search in searches if not search.is_read(consumer)]:
         if time.monotonic() > deadline_s:
-            msg = f"reading {', '.join(search.place.topic for search in waiting)} takes too long"
+            msg = f"reading {', '.join(search.partition.topic for search in waiting)} takes too long"
             raise KafkaTimeoutError(msg)
-        consumer.pause(*(search.place for search in searches if search not in waiting))
-        for place, records in consumer.poll(timeout_ms=_POLL_MS).items():
-            blocks[by_place[place]] += records
+        consumer.pause(*(search.partition for search in searches if search not in waiting))
+        for partition, records in consumer.poll(timeout_ms=_POLL_MS).items():
+            blocks[by_partition[partition]] += records
     return blocks

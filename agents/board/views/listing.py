@@ -1,7 +1,7 @@
-"""Lists of accounts: filters, order, and cursors that hold while data changes.
+"""Lists of accounts: filters, order, and cursors that stay valid while data changes.
 
-Owns which accounts are on a page. A cursor names the last account shown and the value it was sorted by, so an account
-whose value stays is on exactly one page, whatever happens to the others, on any board. Pure. Called by
+Owns which accounts are on a page. A cursor holds the id and the sort value of the last account of a page. An account
+whose value does not change is therefore on exactly one page, on any board. Pure. Called by
 `agents.board.web.app`.
 """
 
@@ -26,8 +26,8 @@ SortValue = float | int | str | None
 _Kind = TypeVar("_Kind", bound=Struct)
 
 
-class Wanted(NamedTuple):
-    """Which accounts, in which order. Each filter holds any of its values; an empty text stands for "has none"."""
+class ListQuery(NamedTuple):
+    """The filters and the order of a list. A filter matches any of its values; "" matches accounts without a value."""
 
     score: str
     bands: frozenset[str] = frozenset()
@@ -40,13 +40,13 @@ class Wanted(NamedTuple):
     descending: bool = False
 
     def digest(self) -> str:
-        """A hash of all of it: a cursor fits only the question it came from."""
+        """A hash of the query: a cursor is valid only for the query that it came from."""
         sets = [sorted(value) if isinstance(value, frozenset) else value for value in self]
         return xxhash.xxh3_64_hexdigest(msgspec.json.encode(sets))
 
 
 class Cursor(Struct, array_like=True):
-    """Where a page ended."""
+    """The end of a page."""
 
     digest: str
     value: SortValue
@@ -54,7 +54,7 @@ class Cursor(Struct, array_like=True):
 
 
 class CursorError(ValueError):
-    """A cursor that is none, or of another question."""
+    """The cursor cannot be decoded, or belongs to another query."""
 
 
 def encode_cursor(cursor: Struct) -> str:
@@ -68,7 +68,7 @@ def decode_cursor(text: str, kind: type[_Kind]) -> _Kind:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.msgpack.decode(raw, type=kind)
     except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
-        msg = "cursor: not one of ours; leave it out to begin anew"
+        msg = "cursor: not valid; leave it out to start again"
         raise CursorError(msg) from error
 
 
@@ -110,15 +110,15 @@ SORTS: Mapping[str, Callable[[State, Account, str], SortValue]] = MappingProxyTy
 )
 
 
-class _Place:
-    """An account's place in the order: by value, those without one last, then by id."""
+class _SortKey:
+    """The sort key of an account: by value, accounts without a value last, then by id."""
 
     __slots__ = ("account_id", "descending", "value")
 
     def __init__(self, value: SortValue, account_id: str, *, descending: bool) -> None:
         self.value, self.account_id, self.descending = value, account_id, descending
 
-    def __lt__(self, other: _Place) -> bool:
+    def __lt__(self, other: _SortKey) -> bool:
         if self.value == other.value:
             return self.account_id < other.account_id
         if self.value is None or other.value is None:
@@ -127,50 +127,50 @@ class _Place:
         return less != self.descending
 
 
-def page_of(state: State, wanted: Wanted, limit: int, cursor: str | None) -> Accounts:
+def page_of(state: State, query: ListQuery, limit: int, cursor: str | None) -> Accounts:
     """A page of accounts. Raises `CursorError`."""
-    value_of, digest = SORTS[wanted.sort], wanted.digest()
+    value_of, digest = SORTS[query.sort], query.digest()
     after = None
     if cursor is not None:
         begin = decode_cursor(cursor, Cursor)
         if begin.digest != digest:
-            msg = "cursor: of another question; use the same filters and order, or leave it out to begin anew"
+            msg = "cursor: belongs to another query; use the same filters and order, or leave it out to start again"
             raise CursorError(msg)
-        after = _Place(begin.value, begin.account_id, descending=wanted.descending)
-    places = [
-        _Place(value_of(state, account, wanted.score), account.account_id, descending=wanted.descending)
-        for account in _matching(state, wanted)
+        after = _SortKey(begin.value, begin.account_id, descending=query.descending)
+    keys = [
+        _SortKey(value_of(state, account, query.score), account.account_id, descending=query.descending)
+        for account in _matching(state, query)
     ]
     try:
-        rest = places if after is None else [place for place in places if after < place]
+        rest = keys if after is None else [key for key in keys if after < key]
     except TypeError as error:
-        msg = "cursor: not one of ours; leave it out to begin anew"
+        msg = "cursor: not valid; leave it out to start again"
         raise CursorError(msg) from error
     shown = heapq.nsmallest(limit, rest)
     last = shown[-1] if len(rest) > limit else None
     return Accounts(
-        items=[row_of(state, state.accounts[place.account_id]) for place in shown],
-        total=len(places),
+        items=[row_of(state, state.accounts[key.account_id]) for key in shown],
+        total=len(keys),
         next=None if last is None else encode_cursor(Cursor(digest, last.value, last.account_id)),
     )
 
 
-def _matching(state: State, wanted: Wanted) -> Iterator[Account]:
-    text = wanted.text.casefold()
+def _matching(state: State, query: ListQuery) -> Iterator[Account]:
+    text = query.text.casefold()
     for key, account in state.accounts.items():
-        score = account.scores.get(wanted.score)
-        if score is None or (wanted.bands and score.band not in wanted.bands):
+        score = account.scores.get(query.score)
+        if score is None or (query.bands and score.band not in query.bands):
             continue
-        if wanted.segments and (account.segment or "") not in wanted.segments:
+        if query.segments and (account.segment or "") not in query.segments:
             continue
         profile = state.profiles.get(key)
         name, owner, tier = (None, None, None) if profile is None else (profile.name, profile.owner, profile.tier)
-        if wanted.owners and (owner or "") not in wanted.owners:
+        if query.owners and (owner or "") not in query.owners:
             continue
-        if wanted.tiers and (tier or "") not in wanted.tiers:
+        if query.tiers and (tier or "") not in query.tiers:
             continue
-        if text and not any(text in (part or "").casefold() for part in (key, name, owner, account.segment)):
+        if text and not any(text in (value or "").casefold() for value in (key, name, owner, account.segment)):
             continue
-        if wanted.alerts_open and not state.episodes.open_of(key):
+        if query.alerts_open and not state.episodes.open_of(key):
             continue
         yield account

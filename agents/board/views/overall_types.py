@@ -1,7 +1,7 @@
-"""What the board's API answers about all accounts together: the summary and the shadow policy, as types.
+"""Types of the API's answers about all accounts: the summary and the comparison with a shadow policy.
 
-Owns shapes only, as `agents.board.views.types` does for one account and lists. Built by `agents.board.views.summary`,
-`board` and `shadow`.
+Owns shapes only. Answers about one account and lists are in `agents.board.views.types`. Made by
+`agents.board.views.summary`, `agents.board.views.shadow` and `agents.board.state.board`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from agents.board.views.types import AlertView, MeasureDelta, Named, ShortScore
 
 
 class Mover(Struct):
-    """An account whose score moved much; `factors` sum to `delta`."""
+    """An account with a large change of score; `factors` sum to `delta`."""
 
     account_id: str
     name: str | None
@@ -28,7 +28,7 @@ class Mover(Struct):
 
 
 class Movers(Struct):
-    """The largest moves of a span, both ways."""
+    """The largest changes over a span, in both directions."""
 
     falling: list[Mover]
     rising: list[Mover]
@@ -42,7 +42,7 @@ class OverTime(Struct):
 
 
 class ScoreSummary(Struct):
-    """One score over all accounts; bands best first."""
+    """Figures of one score over all accounts; bands best first."""
 
     name: str
     bands: list[Named]
@@ -80,7 +80,7 @@ class TopicState(Struct):
 
 
 class SourceStall(Struct):
-    """A source that has stalled, and how many accounts' scores say so."""
+    """An idle source, and the number of accounts with its last values."""
 
     source: str
     accounts: int
@@ -94,14 +94,14 @@ class TopicCount(Struct):
 
 
 class PolicyCount(Struct):
-    """A policy and how many accounts it scored last."""
+    """A policy and the number of accounts whose latest score it computed."""
 
     label: str
     accounts: int
 
 
 class ProcessorView(Struct):
-    """How fresh the board is, and whether the workers keep up."""
+    """The freshness of the board and the lag of the workers."""
 
     newest_record_ms: int | None
     read_at_ms: int | None
@@ -116,7 +116,7 @@ class ProcessorView(Struct):
 
 
 class Summary(Struct):
-    """All accounts at a glance."""
+    """Figures over all accounts."""
 
     time: int
     ready: bool
@@ -128,7 +128,7 @@ class Summary(Struct):
 
 
 class ShadowBand(Struct):
-    """Accounts of a band by the live policy and by the candidate."""
+    """Numbers of accounts in a band, by the live policy and by the candidate."""
 
     name: str
     live: int
@@ -136,7 +136,7 @@ class ShadowBand(Struct):
 
 
 class ShadowMove(Struct):
-    """Accounts that the candidate puts into another band."""
+    """Number of accounts that the candidate puts into another band."""
 
     live: str
     shadow: str
@@ -144,7 +144,7 @@ class ShadowMove(Struct):
 
 
 class ShadowAccount(Struct):
-    """One account as both policies see it."""
+    """The scores of one account by both policies."""
 
     account_id: str
     name: str | None
@@ -164,7 +164,7 @@ class ShadowScore(Struct):
 
 
 class ShadowRule(Struct):
-    """Alerts of a rule that the candidate would raise, or spare."""
+    """Alerts of a rule that only one of the policies has open."""
 
     rule: str
     accounts: int
@@ -172,14 +172,14 @@ class ShadowRule(Struct):
 
 
 class ShadowAlerts(Struct):
-    """Alerts that only one of the two policies has open."""
+    """Alerts that the candidate would raise, and alerts that it would not have."""
 
     raised: list[ShadowRule]
     spared: list[ShadowRule]
 
 
 class ShadowView(Struct):
-    """The candidate policy beside the live one."""
+    """The candidate policy compared with the live one."""
 
     available: bool
     policy: str | None

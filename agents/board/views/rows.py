@@ -1,6 +1,7 @@
-"""One account as lists show it, and its alerts: rows, moves, reasons.
+"""Rows of lists: an account with its scores, how they changed and why, and its alerts.
 
-Owns how far a score moved and why, from the account's line and its changes. Pure. Called by whatever shows accounts.
+Owns the change of a score over a span and its reason, from the series and the change history. Pure. Called by the other
+views.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from agents.board.state.alerts import state_of
 from agents.board.state.state import Account, State
-from agents.board.views.text import TELLING, move_words, silence_words
+from agents.board.views.text import SMALLEST_SHOWN, move_text, silence_text
 from agents.board.views.types import AlertView, MeasureDelta, Row, RowScore
 from schemas.outputs import Alert
 from schemas.topics import DAY_MS
@@ -20,96 +21,99 @@ from schemas.topics import DAY_MS
 SPANS: Mapping[str, int] = MappingProxyType({"1d": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS})
 REASON_SPAN = "7d"
 SILENT_MS = 90 * DAY_MS
-"""As long as `health.score-changes` are kept."""
+"""The retention of `health.score-changes`."""
 SPARKS = 24
 _SPARK_MS = 30 * DAY_MS
 UNPUBLISHED = "unpublished"
-"""Factor of steps that were too small to be published."""
+"""Factor of changes that were too small to be published."""
 
 
 class Move(NamedTuple):
-    """How far a score moved: `parts` (measure, delta) sum to `delta`; `since` is the first change that way."""
+    """A change of a score over a span.
+
+    `deltas` (measure, delta) sum to `delta`; `since` is the first change in that direction.
+    """
 
     delta: float
     since: int
-    parts: list[tuple[str, float]]
+    deltas: list[tuple[str, float]]
 
-    def words(self) -> str:
-        """The move in a sentence."""
-        return move_words(self.delta, self.since, self.parts)
+    def text(self) -> str:
+        """The change in a sentence."""
+        return move_text(self.delta, self.since, self.deltas)
 
     def factors(self) -> list[MeasureDelta]:
-        """The parts as the API has them."""
-        return [MeasureDelta(measure, delta) for measure, delta in self.parts]
+        """The deltas of the measures in the form of the API."""
+        return [MeasureDelta(measure, delta) for measure, delta in self.deltas]
 
 
 def is_silent(state: State, account: Account) -> bool:
-    """Whether nothing is known of an account lately: what stands there is no sign of steadiness."""
+    """Whether an account has had no event for 90 days: its score is then not steady but old."""
     return account.as_of < state.time - SILENT_MS
 
 
 def delta_since(state: State, account: Account, score: str, time: int) -> float | None:
-    """How far a score moved since a moment; None where there was none then, and of an account that is silent."""
+    """The change of a score since a time; None if there was no score then, or if the account is silent."""
     if is_silent(state, account):
         return None
-    line = account.lines.get(score)
+    series = account.series.get(score)
     now = account.scores[score].value
-    if line is None or not len(line):
+    if series is None or not len(series):
         return 0.0 if account.as_of <= time else None
-    then = line.at(time)
+    then = series.value_at(time)
     return None if then is None else now - then
 
 
 def move_since(state: State, account: Account, score: str, time: int) -> Move | None:
-    """How far a score moved since a moment, and what moved it; None where there was none then."""
+    """The change of a score since a time with its measures; None as in `delta_since`."""
     delta = delta_since(state, account, score, time)
     if delta is None:
         return None
     sums: dict[int, list[float]] = {}
     since = account.as_of
-    trail = account.trails.get(score)
-    for step in trail.newest_first(time) if trail is not None else ():
+    history = account.histories.get(score)
+    for step in history.newest_first(time) if history is not None else ():
         for measure, before, after in step.factors:
             sums.setdefault(measure, []).append(after - before)
         if (step.to - step.from_) * delta > 0:
             since = step.time
-    parts = [(state.tables.measures.text(measure), math.fsum(deltas)) for measure, deltas in sums.items()]
-    return Move(delta, since, settled(parts, delta))
+    deltas = [(state.tables.measures.text(measure), math.fsum(moves)) for measure, moves in sums.items()]
+    return Move(delta, since, with_remainder(deltas, delta))
 
 
-def settled(parts: Iterable[tuple[str, float]], delta: float) -> list[tuple[str, float]]:
-    """Parts by size without zeros, and what they leave of `delta` as one more."""
-    found = [part for part in parts if part[1]]
-    rest = delta - math.fsum(part for _, part in found)
+def with_remainder(deltas: Iterable[tuple[str, float]], total: float) -> list[tuple[str, float]]:
+    """Deltas of measures by size, without zeros; if they do not sum to `total`, one more for the remainder."""
+    changed = [(measure, delta) for measure, delta in deltas if delta]
+    rest = total - math.fsum(delta for _, delta in changed)
     if abs(rest) > _CLOSE:
-        found.append((UNPUBLISHED, rest))
-    return sorted(found, key=lambda part: (-abs(part[1]), part[0]))
+        changed.append((UNPUBLISHED, rest))
+    return sorted(changed, key=lambda change: (-abs(change[1]), change[0]))
 
 
 _CLOSE = 1e-9
 
 
 def spark(account: Account, score: str) -> list[float | None]:
-    """The score at `SPARKS` moments evenly over 30 days, the last one now."""
-    line, end = account.lines.get(score), account.as_of
+    """The score at `SPARKS` times evenly over 30 days, the last one now."""
+    series, end = account.series.get(score), account.as_of
     now = account.scores[score].value
-    if line is None or not len(line):
+    if series is None or not len(series):
         return [None] * (SPARKS - 1) + [now]
     step = _SPARK_MS / (SPARKS - 1)
-    found = [line.at(round(end - step * (SPARKS - 1 - place))) for place in range(SPARKS - 1)]
-    return [*(None if value is None else round(value, 1) for value in found), now]
+    earlier = [series.value_at(round(end - step * (SPARKS - 1 - index))) for index in range(SPARKS - 1)]
+    return [*(None if value is None else round(value, 1) for value in earlier), now]
 
 
 def reason(state: State, account: Account, score: str) -> str:
-    """Why the score moved over the last 7 days, in a sentence; of a silent account, since when; else empty."""
+    """Why the score changed over the last 7 days, in a sentence; since when a silent account has no data; else ""."""
     if is_silent(state, account):
-        return silence_words(account.as_of)
+        return silence_text(account.as_of)
     time = state.time - SPANS[REASON_SPAN]
     delta = delta_since(state, account, score, time)
-    if delta is None or abs(delta) < TELLING:
+    if delta is None or abs(delta) < SMALLEST_SHOWN:
         return ""
     move = move_since(state, account, score, time)
-    return "" if move is None else move.words()
+    return "" if move is None else move.text()
 
 
 def row_of(state: State, account: Account) -> Row:
@@ -147,7 +151,7 @@ def row_of(state: State, account: Account) -> Row:
 
 
 def alert_view(state: State, alert: Alert) -> AlertView:
-    """An alert with what people call its account."""
+    """An alert with the name and the owner of its account."""
     profile = state.profiles.get(alert.account_id)
     return AlertView(
         id=alert.id,

@@ -1,6 +1,6 @@
-"""The candidate policy beside the live one: who would be in another band, which alerts it would raise or spare.
+"""Compare the candidate policy with the live one: accounts in other bands, alerts of only one of them.
 
-Owns how the comparison of `stream.explain.differences` is shown. Pure. Called by `agents.board.web.app`.
+Owns the form of the comparison, which `stream.explain.differences` computes. Pure. Called by `agents.board.web.app`.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ EXAMPLES = 5
 
 
 def shadow_of(state: State, score: str | None, limit: int) -> ShadowView:
-    """Compare all accounts that both policies have scored; of one score that both have, or all."""
-    shadow = {key: said for key, said in by_main_policy(state.shadows).items() if key in state.accounts}
+    """Compare all accounts that both policies have scored, by one score or by all that both have."""
+    shadow = {key: scored for key, scored in by_main_policy(state.shadows).items() if key in state.accounts}
     if not shadow:
         return ShadowView(available=False, policy=None, accounts=0, scores=[], alerts=ShadowAlerts([], []))
     live = {key: state.accounts[key] for key in shadow}
     opened = [(key, alert.rule) for key in live for alert in state.episodes.open_of(key)]
-    known, would = episodes_of(live, shadow, opened)
+    live_alerts, shadow_alerts = episodes_of(live, shadow, opened)
     distances: dict[str, list[Distance]] = {name: [] for name in state.score_names() if score in {None, name}}
-    for one in distances_of(live, shadow):
-        if one.score in distances:
-            distances[one.score].append(one)
+    for distance in distances_of(live, shadow):
+        if distance.score in distances:
+            distances[distance.score].append(distance)
     return ShadowView(
         available=True,
         policy=main_policy(shadow.values()),
         accounts=len(shadow),
-        scores=[_score(state, name, found, limit) for name, found in distances.items()],
-        alerts=ShadowAlerts(_rules(would - known), _rules(known - would)),
+        scores=[_score(state, name, of_score, limit) for name, of_score in distances.items()],
+        alerts=ShadowAlerts(_rules(shadow_alerts - live_alerts), _rules(live_alerts - shadow_alerts)),
     )
 
 
 def _score(state: State, name: str, distances: list[Distance], limit: int) -> ShadowScore:
-    live, shadow = Counter(one.band_live for one in distances), Counter(one.band_shadow for one in distances)
-    differing = [one for one in distances if one.delta or one.band_live != one.band_shadow]
-    differing.sort(key=lambda one: (one.band_live == one.band_shadow, -abs(one.delta), one.account_id))
+    live, shadow = Counter(each.band_live for each in distances), Counter(each.band_shadow for each in distances)
+    differing = [each for each in distances if each.delta or each.band_live != each.band_shadow]
+    differing.sort(key=lambda each: (each.band_live == each.band_shadow, -abs(each.delta), each.account_id))
     known = state.bands(name)
     return ShadowScore(
         name=name,
@@ -65,23 +65,23 @@ def _score(state: State, name: str, distances: list[Distance], limit: int) -> Sh
         differing=len(differing),
         accounts=[
             ShadowAccount(
-                one.account_id,
-                state.profile_name(one.account_id),
-                ShortScore(one.live, one.band_live),
-                ShortScore(one.shadow, one.band_shadow),
-                one.delta,
+                each.account_id,
+                state.profile_name(each.account_id),
+                ShortScore(each.live, each.band_live),
+                ShortScore(each.shadow, each.band_shadow),
+                each.delta,
             )
-            for one in differing[:limit]
+            for each in differing[:limit]
         ],
     )
 
 
 def _rules(episodes: Collection[Episode]) -> list[ShadowRule]:
-    """Alerts by rule, those of most accounts first, with examples."""
+    """Alerts by rule, with examples; rules with most accounts first."""
     accounts: dict[str, list[str]] = {}
     for account, rule in sorted(episodes):
         accounts.setdefault(rule, []).append(account)
     return [
-        ShadowRule(rule, len(found), found[:EXAMPLES])
-        for rule, found in sorted(accounts.items(), key=lambda one: (-len(one[1]), one[0]))
+        ShadowRule(rule, len(keys), keys[:EXAMPLES])
+        for rule, keys in sorted(accounts.items(), key=lambda item: (-len(item[1]), item[0]))
     ]

@@ -1,7 +1,6 @@
-"""All accounts at a glance: by band now and over time, who moves fastest and why, open alerts, what the board knows.
+"""Figures over all accounts: bands now and over time, largest changes, open alerts, policies, idle sources.
 
-Owns the figures over all accounts. Pure. Called by `agents.board.state.board`, which keeps them for a moment: at 10,000
-accounts they take a tenth of a second.
+Pure. Called by `agents.board.state.board`, which caches them: with 10,000 accounts they take a tenth of a second.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from agents.board.views.overall_types import (
     SourceStall,
 )
 from agents.board.views.rows import SPANS, alert_view, delta_since, move_since
-from agents.board.views.text import TELLING
+from agents.board.views.text import SMALLEST_SHOWN
 from agents.board.views.types import Filters, Named
 from schemas.topics import DAY_MS
 
@@ -33,42 +32,42 @@ DAYS = 90
 
 
 def policies_of(state: State) -> list[PolicyCount]:
-    """The policies by which accounts were scored last, most accounts first."""
+    """The policies of the latest scores, with most accounts first."""
     counts = Counter(account.policy for account in state.accounts.values())
-    return [PolicyCount(label, count) for label, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
+    return [PolicyCount(label, count) for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def scores_of(state: State, past: dict[str, OverTime]) -> list[ScoreSummary]:
-    """Every score over all accounts; `past` is what `past_days` gave."""
-    found = []
+    """Figures of every score over all accounts; `past` is the result of `past_days`."""
+    summaries = []
     for name in state.score_names():
-        held = [account for account in state.accounts.values() if name in account.scores]
-        counts = Counter(account.scores[name].band for account in held)
-        found.append(
+        scored = [account for account in state.accounts.values() if name in account.scores]
+        counts = Counter(account.scores[name].band for account in scored)
+        summaries.append(
             ScoreSummary(
                 name=name,
                 bands=[Named(band, counts[band]) for band in state.bands(name)],
                 over_time=_with_now(state, name, past.get(name, OverTime([], {})), counts),
-                movers={span: _movers(state, name, held, length) for span, length in SPANS.items()},
+                movers={span: _movers(state, name, scored, length) for span, length in SPANS.items()},
             )
         )
-    return found
+    return summaries
 
 
 def past_days(state: State) -> dict[str, OverTime]:
-    """By score, the accounts by band at the ends of the last days that are over."""
+    """By score, the numbers of accounts by band at the end of each past day."""
     return {name: _past(state, name) for name in state.score_names()}
 
 
 def _past(state: State, score: str) -> OverTime:
     last = state.time // DAY_MS * DAY_MS
-    held = [account.lines.get(score) for account in state.accounts.values() if score in account.scores]
-    lines = [line for line in held if line is not None and len(line)]
-    first = min((next(line.points()).time for line in lines), default=state.time)
+    scored = [account.series.get(score) for account in state.accounts.values() if score in account.scores]
+    all_series = [series for series in scored if series is not None and len(series)]
+    first = min((next(series.points()).time for series in all_series), default=state.time)
     days = [day for day in range(last - (DAYS - 2) * DAY_MS, last + 1, DAY_MS) if first <= day < state.time]
     totals: dict[int, list[int]] = {}
-    for line in lines:
-        line.count_days(days, totals)
+    for series in all_series:
+        series.count_days(days, totals)
     bands = {state.tables.bands.text(number): list(accumulate(steps)) for number, steps in totals.items()}
     return OverTime(days, {band: counts[: len(days)] for band, counts in bands.items()})
 
@@ -81,14 +80,14 @@ def _with_now(state: State, score: str, past: OverTime, now: Counter[str]) -> Ov
     return OverTime([*past.days, state.time], accounts)
 
 
-def _movers(state: State, score: str, held: list[Account], length: int) -> Movers:
+def _movers(state: State, score: str, accounts: list[Account], length: int) -> Movers:
     time = state.time - length
     moved = []
-    for account in held:
+    for account in accounts:
         delta = delta_since(state, account, score, time)
-        if delta is not None and abs(delta) >= TELLING:
+        if delta is not None and abs(delta) >= SMALLEST_SHOWN:
             moved.append((delta, account.account_id))
-    falling = heapq.nsmallest(MOVERS, (one for one in moved if one[0] < 0))
+    falling = heapq.nsmallest(MOVERS, (move for move in moved if move[0] < 0))
     rising = heapq.nsmallest(MOVERS, ((-delta, account) for delta, account in moved if delta > 0))
     return Movers(
         falling=[_mover(state, account, score, time) for _, account in falling],
@@ -99,9 +98,9 @@ def _movers(state: State, score: str, held: list[Account], length: int) -> Mover
 def _mover(state: State, account_id: str, score: str, time: int) -> Mover:
     account = state.accounts[account_id]
     move = move_since(state, account, score, time)
-    assert move is not None  # it has moved since then
+    assert move is not None  # it has changed since then
     profile = state.profiles.get(account_id)
-    band = account.lines[score].band_at(time)
+    band = account.series[score].band_at(time)
     return Mover(
         account_id=account_id,
         name=None if profile is None else profile.name,
@@ -112,20 +111,20 @@ def _mover(state: State, account_id: str, score: str, time: int) -> Mover:
         band_from=None if band == NO_BAND else state.tables.bands.text(band),
         delta=move.delta,
         since=move.since,
-        reason=move.words(),
+        reason=move.text(),
         factors=move.factors(),
     )
 
 
 def alerts_of(state: State) -> AlertSummary:
-    """Open alerts by rule, and the operational ones."""
+    """Open alerts by rule, and operational alerts."""
     rules: dict[tuple[str, str], RuleCount] = {}
     for alert in state.episodes.all_open():
         count = rules.setdefault((alert.rule, alert.severity), RuleCount(alert.rule, alert.severity, 0, 0, 0))
         count.open += 1
         count.acknowledged += state_of(alert) == "acknowledged"
         count.snoozed += state_of(alert) == "snoozed"
-    by_rule = sorted(rules.values(), key=lambda one: (-one.open, one.rule, one.severity))
+    by_rule = sorted(rules.values(), key=lambda count: (-count.open, count.rule, count.severity))
     return AlertSummary(
         open=sum(rule.open for rule in by_rule),
         acknowledged=sum(rule.acknowledged for rule in by_rule),
@@ -135,14 +134,14 @@ def alerts_of(state: State) -> AlertSummary:
     )
 
 
-def stalled_of(state: State) -> list[SourceStall]:
-    """Sources that have stalled, by the scores that say so."""
+def idle_sources_of(state: State) -> list[SourceStall]:
+    """Idle sources, by the scores that name them."""
     counts = Counter(source for account in state.accounts.values() for source in account.stalled)
     return [SourceStall(source, count) for source, count in sorted(counts.items())]
 
 
 def filters_of(state: State) -> Filters:
-    """What lists can be filtered by; values by name, an empty one stands for accounts that have none."""
+    """Values that lists can be filtered by, in the order of names; "" stands for accounts without a value."""
     profiles = [state.profiles.get(key) for key in state.accounts]
     segments = Counter(account.segment or "" for account in state.accounts.values())
     owners = Counter("" if profile is None else profile.owner or "" for profile in profiles)

@@ -1,7 +1,6 @@
-"""Sentences of the board: why a score moved, what an input event was.
+"""Texts of the board: why a score changed, what an input event was.
 
-Owns the words only. Pure. Called by `agents.board.views.rows`, `summary`, `accounts` and `timeline`; the words of
-factors are in `stream.explain.text`.
+Pure. Called by `agents.board.views.rows`, `account` and `timeline`; texts of factors are in `stream.explain.text`.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from typing import Any
 from schemas.outputs import FactorChange
 from stream.explain.text import label_of, number
 
-TOLD = 3
-"""So many factors of a move are told."""
-TELLING = 0.05
-"""Smaller deltas would read as 0."""
+FACTORS_SHOWN = 3
+"""The number of factors in the text of a change."""
+SMALLEST_SHOWN = 0.05
+"""Smaller deltas would be shown as 0."""
 LONGEST_TEXT = 60
-"""Texts of events are cut to so many characters in a title."""
+"""Longest text of an event in a title, in characters."""
 
 
 def points(delta: float) -> str:
@@ -26,45 +25,45 @@ def points(delta: float) -> str:
     return f"{delta:+.1f}".removesuffix(".0")
 
 
-def day_words(time: int) -> str:
-    """A day as people say it: "Tuesday 24 Nov" (UTC)."""
+def day_text(time: int) -> str:
+    """A day: "Tuesday 24 Nov" (UTC)."""
     moment = datetime.fromtimestamp(time / 1000, UTC)
     return f"{moment:%A} {moment.day} {moment:%b}"
 
 
-def silence_words(time: int) -> str:
-    """Since when nothing is known of an account: "no data since 4 Aug 2026" (UTC)."""
+def silence_text(time: int) -> str:
+    """The text for a silent account: "no data since 4 Aug 2026" (UTC)."""
     moment = datetime.fromtimestamp(time / 1000, UTC)
     return f"no data since {moment.day} {moment:%b %Y}"
 
 
-def parts_words(parts: Sequence[tuple[str, float]]) -> str:
-    """The factors that tell most, largest first: "support tickets -8, product usage -6"."""
-    telling = [(measure, delta) for measure, delta in parts if abs(delta) >= TELLING]
-    telling.sort(key=lambda part: (-abs(part[1]), part[0]))
-    return ", ".join(f"{label_of(measure)} {points(delta)}" for measure, delta in telling[:TOLD])
+def deltas_text(deltas: Sequence[tuple[str, float]]) -> str:
+    """The largest deltas: "support tickets -8, product usage -6"."""
+    shown = [(measure, delta) for measure, delta in deltas if abs(delta) >= SMALLEST_SHOWN]
+    shown.sort(key=lambda item: (-abs(item[1]), item[0]))
+    return ", ".join(f"{label_of(measure)} {points(delta)}" for measure, delta in shown[:FACTORS_SHOWN])
 
 
-def move_words(delta: float, since: int, parts: Sequence[tuple[str, float]]) -> str:
-    """Why a score moved since a moment; nothing where it did not."""
-    if abs(delta) < TELLING:
+def move_text(delta: float, since: int, deltas: Sequence[tuple[str, float]]) -> str:
+    """Why a score changed since a time: "-14 since Tuesday 24 Nov: support tickets -8"; "" if it did not."""
+    if abs(delta) < SMALLEST_SHOWN:
         return ""
-    begin = f"{points(delta)} since {day_words(since)}"
-    told = parts_words(parts)
-    return f"{begin}: {told}" if told else begin
+    begin = f"{points(delta)} since {day_text(since)}"
+    reasons = deltas_text(deltas)
+    return f"{begin}: {reasons}" if reasons else begin
 
 
-def change_words(before: float, after: float, band: str, factors: Sequence[FactorChange]) -> str:
+def change_text(before: float, after: float, band: str, factors: Sequence[FactorChange]) -> str:
     """One change: "-8 to 67.5, attention: support tickets -8"."""
     begin = f"{points(after - before)} to {number(round(after, 1))}, {band}"
-    told = parts_words([(factor.measure, factor.delta) for factor in factors])
-    return f"{begin}: {told}" if told else begin
+    reasons = deltas_text([(factor.measure, factor.delta) for factor in factors])
+    return f"{begin}: {reasons}" if reasons else begin
 
 
-def event_words(topic: str, event: Mapping[str, Any]) -> str:
-    """What an input event was, in a few words; events of unknown form by their topic's name."""
-    tell = _TITLES.get(topic)
-    return (tell(event) if tell else "").strip() or f"{label_of(topic.replace('-', ' '))} event"
+def event_text(topic: str, event: Mapping[str, Any]) -> str:
+    """An input event in a few words; an event of an unknown topic by the name of the topic."""
+    title = _TITLES.get(topic)
+    return (title(event) if title else "").strip() or f"{label_of(topic.replace('-', ' '))} event"
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:
@@ -76,7 +75,7 @@ def _text(event: Mapping[str, Any], name: str) -> str:
 
 
 def _usage(event: Mapping[str, Any]) -> str:
-    what = " ".join(part for part in (_text(event, "action"), _text(event, "feature")) if part) or "used the product"
+    what = " ".join(filter(None, (_text(event, "action"), _text(event, "feature")))) or "used the product"
     who = _text(event, "user_id")
     return f"{who}: {what}" if who else what
 
@@ -91,12 +90,12 @@ def _survey(event: Mapping[str, Any]) -> str:
 
 
 def _billing(event: Mapping[str, Any]) -> str:
-    words = label_of(_text(event, "kind"))
+    text = label_of(_text(event, "kind"))
     if event.get("amount"):
-        words += f", {_text(event, 'amount')} {_text(event, 'currency')}".rstrip()
+        text += f", {_text(event, 'amount')} {_text(event, 'currency')}".rstrip()
     if event.get("days_late"):
-        words += f", {_text(event, 'days_late')} days late"
-    return words
+        text += f", {_text(event, 'days_late')} days late"
+    return text
 
 
 def _engagement(event: Mapping[str, Any]) -> str:
@@ -110,20 +109,20 @@ def _signal(event: Mapping[str, Any]) -> str:
 
 def _profile(event: Mapping[str, Any]) -> str:
     fields = ("name", "tier", "plan", "segment", "owner", "arr")
-    told = [f"{name} {_text(event, name)}" for name in fields if event.get(name) is not None]
-    return "profile: " + ", ".join(told) if told else "profile changed"
+    values = [f"{name} {_text(event, name)}" for name in fields if event.get(name) is not None]
+    return "profile: " + ", ".join(values) if values else "profile changed"
 
 
 def _control(event: Mapping[str, Any]) -> str:
     kind, by = _text(event, "kind"), _text(event, "by")
-    words = {
+    text = {
         "pulse": f"pulse {_text(event, 'value')}",
         "override": f"override to {_text(event, 'score') or _text(event, 'band')}: {_text(event, 'reason')}",
         "clear_override": "override ended",
         "acknowledge": f"alert {_text(event, 'rule')} acknowledged",
         "snooze": f"alert {_text(event, 'rule')} snoozed",
     }.get(kind, label_of(kind))
-    return words + (f", by {by}" if by else "")
+    return text + (f", by {by}" if by else "")
 
 
 _TITLES = {

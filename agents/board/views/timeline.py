@@ -1,7 +1,7 @@
-"""The 360-degree journey of one account: what moved its score, its alerts, what people said, and the events themselves.
+"""The timeline of one account: score changes, alerts, controls, profiles and events, newest first.
 
-Owns how these are put in one order and cut in pages. Scores and alerts come from the state, the rest is what
-`agents.board.views.inputs` found when it was asked for. Pure. Called by `agents.board.web.app`.
+Owns their order and the pages. Score changes and alerts come from the state, everything else from a search of
+`agents.board.views.inputs`. Pure. Called by `agents.board.web.app`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from agents.board.state.state import Account, State
 from agents.board.views.account import change_view
-from agents.board.views.inputs import Found, Raw
+from agents.board.views.inputs import RawEvent, SearchResult
 from agents.board.views.listing import decode_cursor, encode_cursor
 from agents.board.views.rows import alert_view
-from agents.board.views.text import event_words
+from agents.board.views.text import event_text
 from agents.board.views.types import Item, ItemKind, Timeline
 from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE
 from schemas.outputs import Alert
@@ -32,119 +32,122 @@ _SOURCES: dict[ItemKind, tuple[str, ...]] = {
 }
 
 
-class Place(Struct, array_like=True):
-    """Where a page ended: nothing after `until` counts, what is known goes on behind `after`, inputs at `places`."""
+class Position(Struct, array_like=True):
+    """The end of a page: no item is later than `until`; the state continues behind `after`, inputs at `offsets`."""
 
     until: int
     after: tuple[int, str] | None
-    places: dict[str, int]
+    offsets: dict[str, int]
 
 
 class _Entry(NamedTuple):
-    """An item and its place in the order; `raw` is the record that it was read from, of what is known there is none.
+    """An item and its sort key. `raw` is the record of an input topic, None for items of the state.
 
-    `turn` is its time; of a record that came late, the time of what came before it: a topic is shown in the order of
-    its records.
+    `order_time` is its time; for a late record, the time of the record before it, because a topic is shown in the order
+    of its records.
     """
 
-    turn: int
+    order_time: int
     identity: str
     offset: int
     item: Item
-    raw: Raw | None
+    raw: RawEvent | None
 
     def order(self) -> tuple[int, str, int]:
         """Sort key: newest first."""
-        return -self.turn, self.identity, -self.offset
+        return -self.order_time, self.identity, -self.offset
 
 
-def place_of(cursor: str | None, before: int | None) -> Place:
-    """Where a page begins: where the one before ended, else at a moment (epoch ms). Raises `CursorError`."""
+def position_of(cursor: str | None, before: int | None) -> Position:
+    """The start of a page: the end of the previous page, else a time (epoch ms). Raises `CursorError`."""
     if cursor is not None:
-        return decode_cursor(cursor, Place)
-    return Place(_EVER if before is None else before, None, {})
+        return decode_cursor(cursor, Position)
+    return Position(_EVER if before is None else before, None, {})
 
 
 def topics_of(kinds: frozenset[str]) -> list[str]:
-    """The input topics that hold these kinds of items."""
+    """The input topics with these kinds of items."""
     return [topic for kind, sources in _SOURCES.items() if kind in kinds for topic in sources]
 
 
 def page_of(
     state: State,
     account: Account,
-    place: Place,
-    found: Found,
+    position: Position,
+    result: SearchResult,
     *,
     limit: int,
     kinds: frozenset[str],
     problem: str | None = None,
 ) -> Timeline:
-    """A page of at most `limit` items, newest first; each item is on one page.
+    """A page of at most `limit` items, newest first. Each item is on exactly one page.
 
-    `found` are the inputs from `place` backwards; without them (`problem` says why) the places stay as they are.
+    `result` has the inputs backwards from `position`. If they could not be read, `problem` says why and the offsets
+    stay.
     """
-    known = [entry for entry in _known(state, account, kinds) if _is_behind(entry, place)]
-    events = list(_events(found.records))
-    # What is older than the horizon waits for the next page, since the topics may hold more of that time. Where nothing
-    # else is left to show, what was found is shown all the same: every page gets on.
-    ripe = [entry for entry in (*known, *events) if entry.turn >= found.horizon] or events
+    known = [entry for entry in _known(state, account, kinds) if _is_behind(entry, position)]
+    events = list(_events(result.records))
+    # Items older than the horizon wait for the next page, because the topics may have more of that time. If there is no
+    # other item, they are shown, so that every page makes progress.
+    ripe = [entry for entry in (*known, *events) if entry.order_time >= result.horizon] or events
     shown = sorted(ripe, key=_Entry.order)[:limit]
-    after, places = _left(place, found, shown)
-    more = any(places.values()) or len(known) > sum(entry.raw is None for entry in shown)
+    after, offsets = _left(position, result, shown)
+    more = any(offsets.values()) or len(known) > sum(entry.raw is None for entry in shown)
     return Timeline(
         items=sorted((entry.item for entry in shown), key=lambda item: -item.time),
-        next=encode_cursor(Place(place.until, after, places)) if more else None,
-        scanned=found.scanned,
-        complete=len(ripe) >= limit or found.horizon == 0,
+        next=encode_cursor(Position(position.until, after, offsets)) if more else None,
+        scanned=result.scanned,
+        complete=len(ripe) >= limit or result.horizon == 0,
         problem=problem,
     )
 
 
-def _is_behind(entry: _Entry, place: Place) -> bool:
-    if entry.turn > place.until:
+def _is_behind(entry: _Entry, position: Position) -> bool:
+    if entry.order_time > position.until:
         return False
-    return place.after is None or (-entry.turn, entry.identity) > place.after
+    return position.after is None or (-entry.order_time, entry.identity) > position.after
 
 
-def _left(place: Place, found: Found, shown: list[_Entry]) -> tuple[tuple[int, str] | None, dict[str, int]]:
-    """Where the next page goes on: behind the last of what is known, and at the records that were not shown."""
-    behind = [(-entry.turn, entry.identity) for entry in shown if entry.raw is None]
-    told = {(entry.raw.topic, entry.raw.offset) for entry in shown if entry.raw is not None}
-    places = dict(found.places)
-    for raw in found.records:
-        if (raw.topic, raw.offset) not in told:
-            places[raw.topic] = max(places.get(raw.topic, 0), raw.offset + 1)
-    return behind[-1] if behind else place.after, places
+def _left(
+    position: Position, result: SearchResult, shown: list[_Entry]
+) -> tuple[tuple[int, str] | None, dict[str, int]]:
+    """Where the next page continues: behind the last item of the state, and at the records that were not shown."""
+    behind = [(-entry.order_time, entry.identity) for entry in shown if entry.raw is None]
+    shown_records = {(entry.raw.topic, entry.raw.offset) for entry in shown if entry.raw is not None}
+    offsets = dict(result.offsets)
+    for raw in result.records:
+        if (raw.topic, raw.offset) not in shown_records:
+            offsets[raw.topic] = max(offsets.get(raw.topic, 0), raw.offset + 1)
+    return behind[-1] if behind else position.after, offsets
 
 
-def _events(records: list[Raw]) -> Iterator[_Entry]:
-    """What was found, each with its turn."""
-    turns: dict[str, int] = {}
+def _events(records: list[RawEvent]) -> Iterator[_Entry]:
+    """The events of a search."""
+    newest: dict[str, int] = {}
     for raw in sorted(records, key=lambda raw: (raw.topic, raw.offset)):
-        turn = turns[raw.topic] = max(raw.time, turns.get(raw.topic, 0))
-        yield _Entry(turn, raw.topic, raw.offset, _event_item(raw), raw)
+        order_time = newest[raw.topic] = max(raw.time, newest.get(raw.topic, 0))
+        yield _Entry(order_time, raw.topic, raw.offset, _event_item(raw), raw)
 
 
 def _known(state: State, account: Account, kinds: frozenset[str]) -> Iterator[_Entry]:
-    """Score changes and alerts, in no order."""
+    """Score changes and alerts of the state, not sorted."""
     key = account.account_id
     if "score" in kinds:
-        for score, trail in account.trails.items():
-            for step in trail.newest_first():
-                view = change_view(state, key, score, step)
+        for score, history in account.histories.items():
+            for change in history.newest_first():
+                view = change_view(state, key, score, change)
                 title = f"{score} {view.words}"
-                yield _Entry(step.time, f"s{view.id}", 0, Item(step.time, "score", CHANGES, title, view), None)
+                yield _Entry(change.time, f"s{view.id}", 0, Item(change.time, "score", CHANGES, title, view), None)
     if "alert" in kinds:
         for alert in (*state.episodes.open_of(key), *state.episodes.past_of(key)):
             shown = alert_view(state, alert)
-            for time, what in _moments(alert):
+            for time, what in _transitions(alert):
                 identity = f"a{alert.fingerprint}{alert.starts_at}{what}"
                 title = f"{what}: {alert.summary}"
                 yield _Entry(time, identity, 0, Item(time, "alert", ALERTS, title, shown), None)
 
 
-def _moments(alert: Alert) -> Iterator[tuple[int, str]]:
+def _transitions(alert: Alert) -> Iterator[tuple[int, str]]:
     yield alert.starts_at, f"{alert.severity} alert began"
     if alert.acknowledged_at is not None:
         yield alert.acknowledged_at, f"acknowledged by {alert.acknowledged_by or 'somebody'}"
@@ -152,7 +155,7 @@ def _moments(alert: Alert) -> Iterator[tuple[int, str]]:
         yield alert.ends_at, "resolved"
 
 
-def _event_item(raw: Raw) -> Item:
+def _event_item(raw: RawEvent) -> Item:
     data = msgspec.json.decode(raw.value)
     kind: ItemKind = next(kind for kind, sources in _SOURCES.items() if raw.topic in sources)
-    return Item(raw.time, kind, raw.topic, event_words(raw.topic, data), data)
+    return Item(raw.time, kind, raw.topic, event_text(raw.topic, data), data)

@@ -1,7 +1,7 @@
-"""What the board's API answers, as types: the OpenAPI document is made of them.
+"""Types of the API's answers; the OpenAPI document is made of them.
 
-Owns shapes only. Times are epoch milliseconds, UTC. What the topics say goes out in the types of `schemas.outputs`.
-Built by `agents.board.views.account`, `rows`, `listing` and `timeline`; what is said of all accounts together is in
+Owns shapes only. Times are epoch milliseconds, UTC. Contents of topics have the types of `schemas.outputs`. Made by
+`agents.board.views.account`, `rows`, `listing` and `timeline`; answers about all accounts are in
 `agents.board.views.overall_types`.
 """
 
@@ -20,20 +20,20 @@ ItemKind = Literal["score", "alert", "control", "profile", "event"]
 
 
 class Failure(Struct):
-    """What is wrong, and what to do about it."""
+    """What is wrong and what to do."""
 
     code: str
     message: str
 
 
 class ErrorView(Struct):
-    """Every answer with a status of 400 and above."""
+    """The answer with every status from 400 on."""
 
     error: Failure
 
 
 class SessionView(Struct):
-    """Who is signed in, and what a page needs to know of the board."""
+    """The signed-in user, and what the page needs to know about the board."""
 
     user: str
     auth: Literal["none", "token", "proxy"]
@@ -43,14 +43,14 @@ class SessionView(Struct):
 
 
 class MeasureDelta(Struct):
-    """One measure's part in a move, in points of the score."""
+    """The share of one measure in a change, in points of the score."""
 
     measure: str
     delta: float
 
 
 class RowScore(Struct):
-    """One score of a row: now, how it moved, and why. `change` is null where there was no score that long ago."""
+    """One score of a row: its value, its changes and their reason. `change` is null if there was no score then."""
 
     value: float
     band: str
@@ -61,7 +61,7 @@ class RowScore(Struct):
 
 
 class Row(Struct):
-    """One account as lists show it."""
+    """One account in a list."""
 
     account_id: str
     name: str | None
@@ -82,7 +82,7 @@ class Row(Struct):
 
 
 class Accounts(Struct):
-    """One page of accounts; `total` counts all that match, `next` is the cursor of the page after."""
+    """One page of accounts. `total` counts all that match, `next` is the cursor of the next page."""
 
     items: list[Row]
     total: int
@@ -90,14 +90,14 @@ class Accounts(Struct):
 
 
 class Named(Struct):
-    """A value of a field and how many accounts have it."""
+    """A value of a field and the number of accounts with it."""
 
     name: str
     accounts: int
 
 
 class Filters(Struct):
-    """What lists can be filtered by."""
+    """The values that lists can be filtered by."""
 
     scores: list[str]
     bands: dict[str, list[str]]
@@ -107,7 +107,7 @@ class Filters(Struct):
 
 
 class ChangeView(Change, omit_defaults=False):
-    """A record of `health.score-changes`; of its factors those that moved."""
+    """A record of `health.score-changes`, without the factors that did not change."""
 
     words: str
     override: Override | None = None
@@ -146,8 +146,8 @@ class Alerts(Struct):
     total: int
 
 
-class History(Struct):
-    """A score's line: columns of equal length, oldest first; a value holds until the next."""
+class SeriesView(Struct):
+    """The series of a score: columns of equal length, oldest first. A value is valid until the next."""
 
     times: list[int]
     values: list[float]
@@ -156,7 +156,7 @@ class History(Struct):
 
 
 class ExplanationView(Struct):
-    """What the factors mean in words, and what alone would lift the account a band."""
+    """The factors in text, and the measures that could each lift the account into the next band."""
 
     words: list[str]
     next_band: str | None
@@ -165,21 +165,21 @@ class ExplanationView(Struct):
 
 
 class ScorePage(Struct):
-    """One score of an account's page. `forecast` is the outlook of the last UTC midnight, if the policy has one."""
+    """One score of an account. `forecast` is the outlook of the last UTC midnight, if the policy has one."""
 
     value: float
     band: str
     confidence: float
     exceptions: list[str]
     factors: list[Factor]
-    history: History
+    history: SeriesView
     changes: list[ChangeView]
     explanation: ExplanationView | None
     forecast: Forecast | None = None
 
 
 class ProfileView(Struct):
-    """What is known of an account."""
+    """The profile of an account."""
 
     time: int
     name: str | None
@@ -195,7 +195,7 @@ class ProfileView(Struct):
 
 
 class Parent(Struct):
-    """The account above."""
+    """The parent account."""
 
     account_id: str
     name: str | None
@@ -210,7 +210,7 @@ class ShortScore(Struct):
 
 
 class Child(Struct):
-    """An account below."""
+    """A child account."""
 
     account_id: str
     name: str | None
@@ -247,7 +247,7 @@ class AccountPage(Struct):
 
 
 class Moment(Struct):
-    """A score at a moment; null before the first."""
+    """A score at a time; null before the first."""
 
     time: int
     value: float | None
@@ -255,7 +255,7 @@ class Moment(Struct):
 
 
 class Diff(Struct):
-    """What moved a score between two moments; `factors` sum to `delta` within 1e-9."""
+    """What changed a score between two times; `factors` sum to `delta` within 1e-9."""
 
     account_id: str
     score: str
@@ -269,7 +269,7 @@ class Diff(Struct):
 
 
 class Item(Struct):
-    """One entry of a time line."""
+    """One item of a timeline."""
 
     time: int
     kind: ItemKind
@@ -279,7 +279,7 @@ class Item(Struct):
 
 
 class Timeline(Struct):
-    """A page of the time line, newest first."""
+    """A page of a timeline, newest first."""
 
     items: list[Item]
     next: str | None
@@ -288,7 +288,13 @@ class Timeline(Struct):
     problem: str | None
 
 
-class Said(Struct, omit_defaults=True):
+class Snooze(Struct):
+    """The body of a request to snooze an alert: epoch milliseconds or RFC 3339; null ends a snooze."""
+
+    until: int | str | None
+
+
+class ControlReceipt(Struct, omit_defaults=True):
     """A control that was written to the topic `controls`."""
 
     id: str

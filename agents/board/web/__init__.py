@@ -1,1 +1,1 @@
-"""The web application of the board: routes, sign-in, streaming, static files."""
+"""The board's web application: routes, authentication, event stream, static files."""

@@ -1,7 +1,7 @@
-"""The board's web application: which path answers what.
+"""The board's web application: routes and their handlers.
 
-Owns routes and the reading of parameters. What is answered comes from the modules that own it; who may ask is decided
-before, in `agents.board.web.auth`. Called by `agents.board.web.serve` and by tests.
+Owns paths and the reading of parameters. Contents come from `agents.board.views`; `agents.board.web.auth` has checked
+the request before. Called by `agents.board.web.serve` and by tests.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.state.alerts import urgency
-from agents.board.state.board import KEPT_S, Board
+from agents.board.state.board import SUMMARY_TTL_S, Board
 from agents.board.state.state import Account
 from agents.board.views import account as one_account
 from agents.board.views import timeline
-from agents.board.views.inputs import Found, Inputs
-from agents.board.views.listing import SORTS, CursorError, Wanted, page_of
+from agents.board.views.inputs import Inputs, SearchResult
+from agents.board.views.listing import SORTS, CursorError, ListQuery, page_of
 from agents.board.views.rows import alert_view
 from agents.board.views.shadow import shadow_of
 from agents.board.views.summary import filters_of
-from agents.board.views.types import Alerts, Health, Said, SessionView
+from agents.board.views.types import Alerts, ControlReceipt, Health, SessionView, Snooze
 from agents.board.web.auth import Access, Guard
 from agents.board.web.controls import AlertControl, Controls
 from agents.board.web.metrics import BoardMetrics
@@ -45,11 +45,11 @@ from agents.board.web.responses import (
     BadRequestError,
     MissingError,
     UnavailableError,
-    answer,
-    failure,
-    moment,
-    one_of,
-    whole,
+    choice_parameter,
+    error_response,
+    integer_parameter,
+    json_response,
+    time_parameter,
 )
 from agents.board.web.streaming import HEARTBEAT_S
 from agents.settings.settings import Settings
@@ -63,17 +63,11 @@ _Kind = TypeVar("_Kind")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Snooze(msgspec.Struct):
-    """The body of a snooze; null ends one."""
-
-    until: int | str | None
-
-
 class Api:
-    """The answers of one board."""
+    """The handlers of one board."""
 
     def __init__(self, board: Board, settings: Settings, access: Access, controls: Controls, inputs: Inputs) -> None:
-        """Bind."""
+        """Store what the handlers use."""
         self._board, self._settings, self._access = board, settings, access
         self._controls, self._inputs = controls, inputs
         self._document = document()
@@ -98,103 +92,107 @@ class Api:
             ("/healthz", self.health, "GET"),
             ("/metrics", self.metrics, "GET"),
         ]
-        return [Route(path, _plainly(handler), methods=[method]) for path, handler, method in paths]
+        return [Route(path, _errors_as_responses(handler), methods=[method]) for path, handler, method in paths]
 
     async def session(self, request: Request) -> Response:
-        """Who is signed in."""
+        """The signed-in user, and what the page needs to know about the board."""
         user, mode = request.state.user, self._access.mode
-        return answer(SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S))
+        return json_response(SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S))
 
     async def summary(self, _request: Request) -> Response:
-        """All accounts at a glance."""
-        return answer(self._board.summary())
+        """Figures over all accounts."""
+        return json_response(self._board.summary())
 
     async def filters(self, _request: Request) -> Response:
-        """What lists can be filtered by."""
-        return answer(filters_of(self._board.state))
+        """The values that lists can be filtered by."""
+        return json_response(filters_of(self._board.state))
 
     async def accounts(self, request: Request) -> Response:
         """A page of accounts."""
         query = request.query_params
-        wanted = Wanted(
+        list_query = ListQuery(
             score=self._score(request),
             bands=frozenset(query.getlist("band")),
             segments=frozenset(query.getlist("segment")),
             owners=frozenset(query.getlist("owner")),
             tiers=frozenset(query.getlist("tier")),
             text=query.get("q", ""),
-            alerts_open=one_of(query, "alerts", ("", "open"), "") == "open",
-            sort=one_of(query, "sort", list(SORTS), "score"),
-            descending=one_of(query, "order", ("asc", "desc"), "asc") == "desc",
+            alerts_open=choice_parameter(query, "alerts", ("", "open"), "") == "open",
+            sort=choice_parameter(query, "sort", list(SORTS), "score"),
+            descending=choice_parameter(query, "order", ("asc", "desc"), "asc") == "desc",
         )
-        return answer(page_of(self._board.state, wanted, whole(query, "limit", 50, 500), query.get("cursor")))
+        return json_response(
+            page_of(self._board.state, list_query, integer_parameter(query, "limit", 50, 500), query.get("cursor"))
+        )
 
     async def account(self, request: Request) -> Response:
         """Everything about one account."""
-        return answer(one_account.page_of(self._board.state, self._account(request), self._board.plan))
+        return json_response(one_account.page_of(self._board.state, self._account(request), self._board.plan))
 
     async def diff(self, request: Request) -> Response:
-        """What moved a score between two moments."""
+        """What changed a score between two times."""
         account, query = self._account(request), request.query_params
         score = self._score(request)
         if score not in account.scores:
             msg = f"{account.account_id} has no score {score}"
             raise MissingError(msg)
-        until = moment(query.get("to"), "to")
-        after = moment(query.get("from"), "from")
+        until = time_parameter(query.get("to"), "to")
+        after = time_parameter(query.get("from"), "from")
         if after is None:
             after = (account.as_of if until is None else until) - DIFF_MS
         if until is not None and after > until:
-            msg = "from: lies after to"
+            msg = "from: must not be after to"
             raise BadRequestError(msg)
-        return answer(one_account.diff_of(self._board.state, account, score, after, until))
+        return json_response(one_account.diff_of(self._board.state, account, score, after, until))
 
     async def timeline(self, request: Request) -> Response:
-        """The journey of an account, newest first."""
+        """The timeline of an account, newest first."""
         account, query = self._account(request), request.query_params
         text = query.get("kinds")
         kinds = frozenset(timeline.KINDS if text is None else text.split(","))
         if not kinds <= frozenset(timeline.KINDS):
-            msg = f"kinds: expected some of {','.join(timeline.KINDS)}"
+            msg = f"kinds: expected one or more of {','.join(timeline.KINDS)}"
             raise BadRequestError(msg)
-        place = timeline.place_of(query.get("cursor"), moment(query.get("before"), "before"))
-        topics, limit = timeline.topics_of(kinds), whole(query, "limit", 50, 200)
+        position = timeline.position_of(query.get("cursor"), time_parameter(query.get("before"), "before"))
+        topics, limit = timeline.topics_of(kinds), integer_parameter(query, "limit", 50, 200)
         problem = None
         try:
-            found = await run_in_threadpool(
-                self._inputs.find, account.account_id, topics, place.places, place.until, limit
+            result = await run_in_threadpool(
+                self._inputs.find, account.account_id, topics, position.offsets, position.until, limit
             )
         except UnavailableError as error:
-            problem, found = str(error), Found([], dict(place.places), 0, 0)
+            problem, result = str(error), SearchResult([], dict(position.offsets), 0, 0)
         state = self._board.state
-        return answer(timeline.page_of(state, account, place, found, limit=limit, kinds=kinds, problem=problem))
+        return json_response(
+            timeline.page_of(state, account, position, result, limit=limit, kinds=kinds, problem=problem)
+        )
 
     async def alerts(self, request: Request) -> Response:
         """Open or past alerts of all accounts."""
         query, state = request.query_params, self._board.state
-        limit = whole(query, "limit", 200, 1_000)
-        if one_of(query, "status", ("open", "resolved"), "open") == "open":
-            found = sorted(state.episodes.all_open(), key=urgency)
+        limit = integer_parameter(query, "limit", 200, 1_000)
+        if choice_parameter(query, "status", ("open", "resolved"), "open") == "open":
+            alerts = sorted(state.episodes.all_open(), key=urgency)
         else:
-            found = list(state.episodes.latest_past())
+            alerts = list(state.episodes.latest_past())
         rules, severities, owners = (frozenset(query.getlist(name)) for name in ("rule", "severity", "owner"))
-        fitting = [
+        matching = [
             alert
-            for alert in found
+            for alert in alerts
             if (not rules or alert.rule in rules)
             and (not severities or alert.severity in severities)
             and (not owners or state.owner(alert.account_id) in owners)
         ]
-        return answer(Alerts([alert_view(state, alert) for alert in fitting[:limit]], len(fitting)))
+        return json_response(Alerts([alert_view(state, alert) for alert in matching[:limit]], len(matching)))
 
     async def shadow(self, request: Request) -> Response:
-        """The candidate policy beside the live one."""
+        """The candidate policy compared with the live one."""
         query, state = request.query_params, self._board.state
         score = self._score(request) if "score" in query else None
-        return answer(shadow_of(state, score, whole(query, "limit", 100, 500)))
+        return json_response(shadow_of(state, score, integer_parameter(query, "limit", 100, 500)))
 
     async def stream(self, request: Request) -> Response:
-        """Server-sent events of what changes."""
+        """Server-sent events of changes."""
         query = request.query_params
         accounts = frozenset(query.getlist("account")) if "account" in query else None
         if accounts is not None and len(accounts) > MOST_STREAMED:
@@ -204,7 +202,7 @@ class Api:
         return EventSourceResponse(self._board.streams.stream(last, accounts), ping=0)
 
     async def acknowledge(self, request: Request) -> Response:
-        """Say that somebody takes care of an alert."""
+        """Acknowledge an alert."""
         account, rule = self._account(request), _segment(request, "rule")
         await _body(request, dict[str, Any])
         if self._board.state.episodes.find(account.account_id, rule) is None:
@@ -212,67 +210,67 @@ class Api:
             raise MissingError(msg)
         control = AlertControl(account.account_id, self._now(account), "acknowledge", rule, request.state.user)
         await run_in_threadpool(self._controls.send, control)
-        return answer(Said(control.id, control.time, control.by), 202)
+        return json_response(ControlReceipt(control.id, control.time, control.by), 202)
 
     async def snooze(self, request: Request) -> Response:
-        """Mute an alert for a while, or no longer."""
+        """Snooze an alert, or end a snooze."""
         account, rule = self._account(request), _segment(request, "rule")
         body = await _body(request, Snooze)
         if body is None:
             msg = 'body: expected {"until": epoch milliseconds, RFC 3339, or null to end a snooze}'
             raise BadRequestError(msg)
-        known = self._board.state.episodes
-        rules = {alert.rule for alert in (*known.open_of(account.account_id), *known.past_of(account.account_id))}
+        episodes, key = self._board.state.episodes, account.account_id
+        rules = {alert.rule for alert in (*episodes.open_of(key), *episodes.past_of(key))}
         if rule not in rules:
             msg = f"{account.account_id} has had no alert {rule}"
             raise MissingError(msg)
-        now, until = self._now(account), moment(body.until, "until")
+        now, until = self._now(account), time_parameter(body.until, "until")
         if until is not None and not now < until <= now + LONGEST_SNOOZE_MS:
-            msg = f"until: expected a moment after {now} and at most 90 days later; null ends a snooze"
+            msg = f"until: expected a time after {now} and at most 90 days later; null ends a snooze"
             raise BadRequestError(msg)
         ends = now if until is None else until
         control = AlertControl(account.account_id, now, "snooze", rule, request.state.user, until=ends)
         await run_in_threadpool(self._controls.send, control)
-        return answer(Said(control.id, control.time, control.by, until), 202)
+        return json_response(ControlReceipt(control.id, control.time, control.by, until), 202)
 
     async def openapi(self, _request: Request) -> Response:
-        """The API as an OpenAPI document."""
-        return answer(self._document)
+        """The OpenAPI document of the API."""
+        return json_response(self._document)
 
     async def health(self, _request: Request) -> Response:
         """Whether the board works."""
         problems = self._board.problems()
-        return answer(Health(not problems, problems), 503 if problems else 200)
+        return json_response(Health(not problems, problems), 503 if problems else 200)
 
     async def metrics(self, _request: Request) -> Response:
-        """Figures for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def _account(self, request: Request) -> Account:
         key = _segment(request, "account")
         account = self._board.state.accounts.get(key)
         if account is None:
-            msg = f"no account {key[:100]}: it has no score (yet)"
+            msg = f"no account {key[:100]}: it has no score yet"
             raise MissingError(msg)
         return account
 
     def _score(self, request: Request) -> str:
         names = self._board.state.score_names()
-        wanted = request.query_params.get("score")
-        if wanted is None:
+        name = request.query_params.get("score")
+        if name is None:
             return names[0] if names else ""
-        if wanted not in names:
+        if name not in names:
             msg = f"score: expected one of {', '.join(names)}"
             raise BadRequestError(msg)
-        return wanted
+        return name
 
     def _now(self, account: Account) -> int:
-        """The moment of a control: now, or where only events move time, just after the account's latest."""
+        """The time of a control: now; if only events move time, 1 ms after the account's latest."""
         return round(time.time() * 1000) if self._settings.time == "live" else account.as_of + 1
 
 
 def _segment(request: Request, name: str) -> str:
-    """A part of the path that may hold anything, a `/` too; see `_RawPaths`."""
+    """A segment of the path, which can contain any character, including `/`; see `_RawPaths`."""
     try:
         return unquote(request.path_params[name], errors="strict")
     except UnicodeDecodeError as error:
@@ -281,7 +279,7 @@ def _segment(request: Request, name: str) -> str:
 
 
 async def _body(request: Request, kind: type[_Kind]) -> _Kind | None:
-    """The body, None where there is none. Raises `BadRequestError`."""
+    """The body, None if it is empty. Raises `BadRequestError`."""
     body = await request.body()
     if not body:
         return None
@@ -294,24 +292,24 @@ async def _body(request: Request, kind: type[_Kind]) -> _Kind | None:
         raise BadRequestError(msg) from error
 
 
-def _plainly(handler: Handler) -> Handler:
-    """Errors that a handler raises as answers."""
+def _errors_as_responses(handler: Handler) -> Handler:
+    """Turn errors that a handler raises into error responses."""
 
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
         except (BadRequestError, CursorError) as error:
-            return failure(400, str(error))
+            return error_response(400, str(error))
         except MissingError as error:
-            return failure(404, str(error.args[0]))
+            return error_response(404, str(error.args[0]))
         except UnavailableError as error:
-            return failure(503, str(error))
+            return error_response(503, str(error))
 
     return handle
 
 
 class _RawPaths:
-    """ASGI middleware: paths of the API are matched as they were sent, so that `%2F` is part of an account's id."""
+    """ASGI middleware that matches paths of the API before they are decoded, so that an id can contain `%2F`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -325,8 +323,8 @@ class _RawPaths:
 
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: "there is nothing here; see /openapi.json", 405: "not with this method; see /openapi.json"}
-    response = failure(error.status_code, words.get(error.status_code, error.detail))
+    messages = {404: "no such path; see /openapi.json", 405: "method not allowed; see /openapi.json"}
+    response = error_response(error.status_code, messages.get(error.status_code, error.detail))
     response.headers.update(error.headers or {})
     return response
 
@@ -341,16 +339,16 @@ def build_app(
     failed: Callable[[BaseException], None],
     work: Callable[[], Awaitable[Any]] | None = None,
 ) -> ASGIApp:
-    """The whole application; `work` runs beside it, such as a reader. Raises `SettingsError`.
+    """Build the application. `work`, such as a reader, runs in the same event loop. Raises `SettingsError`.
 
-    `failed` gets the error when something beside the answers ends by one: what is shown is dead from then on.
+    `failed` is called with the error if a task of the event loop ends with one: the board then shows old data only.
     """
     access = Access.of(settings)
     api = Api(board, settings, access, controls, inputs)
 
     async def ticks() -> None:
         while True:
-            await asyncio.sleep(KEPT_S)
+            await asyncio.sleep(SUMMARY_TTL_S)
             board.tick()
 
     def watch(task: asyncio.Future[Any]) -> None:
@@ -359,8 +357,8 @@ def build_app(
             failed(error)
 
     @asynccontextmanager
-    async def life(_app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.ensure_future(one) for one in (ticks(), *([work()] if work is not None else []))]
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.ensure_future(work) for work in (ticks(), *([work()] if work is not None else []))]
         for task in tasks:
             task.add_done_callback(watch)
         yield
@@ -372,7 +370,7 @@ def build_app(
 
     app = Starlette(
         routes=[*api.routes(), *pages.routes(access)],
-        lifespan=life,
+        lifespan=lifespan,
         exception_handlers={HTTPException: _http_error},
     )
     return Guard(_RawPaths(app), access, is_open=pages.is_open, is_page=pages.is_page, sign_in=pages.sign_in_page(401))

@@ -1,30 +1,27 @@
-"""Who may look: tokens, sessions, trusted proxies, and what a request must look like to be answered.
+"""Authentication and request checks: tokens, sessions, trusted proxies, hosts, origins, security headers.
 
-Owns every decision of access, in one place, before any answer is made: the host's name (against DNS rebinding), who
-asks, the origin of what changes something (against forged requests), the size of a body, and the headers of every
-answer. Called by `agents.board.web.app`.
+Owns every decision about access, before a handler runs: the Host header (against DNS rebinding), the user, the origin
+of a request that changes something (against forged requests), the size of a body, and the headers of every answer.
+Called by `agents.board.web.app`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import ipaddress
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 
-import msgspec
+from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agents.board.web.responses import failure
+from agents.board.web.responses import error_response
 from agents.settings.settings import Settings, SettingsError
 
 Mode = Literal["none", "token", "proxy"]
@@ -52,16 +49,9 @@ SECURITY_HEADERS = {
 }
 
 
-class Session(msgspec.Struct, array_like=True):
-    """What a cookie says: who, and until when (epoch seconds)."""
-
-    user: str
-    until: int
-
-
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules of one board."""
+    """The access rules of one board."""
 
     token: bytes | None = None
     user_header: str | None = None
@@ -70,29 +60,32 @@ class Access:
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
-        """From the settings. Raises `SettingsError` for a board that everybody on the network could read."""
+        """Make the rules from the settings.
+
+        Raises `SettingsError` for a board that everybody on the network could read.
+        """
         token = settings.board_token.get_secret_value() if settings.board_token else None
         problems = []
         if token is not None and len(token) < SHORTEST_TOKEN:
             problems.append(
-                f"board_token: needs at least {SHORTEST_TOKEN} characters, such as `openssl rand -hex 24` makes"
+                f"board_token: needs at least {SHORTEST_TOKEN} characters; `openssl rand -hex 24` makes one"
             )
         if (settings.board_user_header is None) != (settings.board_proxies is None):
             problems.append(
-                "board_user_header and board_proxies go together: only from those addresses is the header believed"
+                "board_user_header and board_proxies need each other: the header is trusted only from those addresses"
             )
         if token is None and settings.board_user_header is None and not is_loopback(settings.board_host):
             problems.append(
                 f"board_host {settings.board_host} can be reached from other machines: set board_token "
-                "(VITALS_BOARD_TOKEN), or board_user_header and board_proxies, or keep to 127.0.0.1"
+                "(VITALS_BOARD_TOKEN), or board_user_header and board_proxies, or use 127.0.0.1"
             )
         if problems:
             raise SettingsError(problems)
         return cls(
             token=None if token is None else token.encode(),
             user_header=settings.board_user_header,
-            proxies=tuple(ipaddress.ip_network(part) for part in _parts(settings.board_proxies)),
-            hosts=frozenset({*_parts(settings.board_hosts), settings.board_host.lower()}),
+            proxies=tuple(ipaddress.ip_network(network) for network in _values(settings.board_proxies)),
+            hosts=frozenset({*_values(settings.board_hosts), settings.board_host.lower()}),
         )
 
     @property
@@ -103,7 +96,7 @@ class Access:
         return "none" if self.token is None else "token"
 
     def knows_host(self, host: str | None) -> bool:
-        """Whether a Host header may be ours: an address (nobody can rebind one), localhost, or a given name."""
+        """Whether a Host header names this board: an address (which DNS cannot rebind), localhost, or a known name."""
         name = _host_name(host or "")
         if name is None:
             return False
@@ -123,8 +116,8 @@ class Access:
             return False
         return any(peer in network for network in self.proxies)
 
-    def user_of(self, headers: Headers, address: str | None, now_s: float) -> str | None:
-        """Who asks; None: nobody we know. `address` is the connection's other end."""
+    def user_of(self, headers: Headers, address: str | None) -> str | None:
+        """The user of a request, None if it is not authenticated. `address` is the peer of the connection."""
         if self.mode == "none":
             return NOBODY
         if self.user_header is not None and self.is_proxy(address):
@@ -133,41 +126,34 @@ class Access:
                 return named[0].strip()[:LONGEST_NAME]
         if self.token is None:
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return WITH_TOKEN if self.is_token(given.strip()) else None
-        return self._signed_in(headers.get("cookie", ""), now_s)
+            return WITH_TOKEN if self.is_token(token.strip()) else None
+        return self._signed_in(headers.get("cookie", ""))
 
-    def is_token(self, given: str) -> bool:
-        """Compare in a time that tells nothing."""
-        return self.token is not None and hmac.compare_digest(given.encode(), self.token)
+    def is_token(self, text: str) -> bool:
+        """Compare with the token in constant time."""
+        return self.token is not None and hmac.compare_digest(text.encode(), self.token)
 
-    def session(self, user: str, now_s: float) -> str:
-        """The value of a cookie that signs somebody in; it ends with the token, and by itself after 12 hours."""
-        payload = msgspec.msgpack.encode(Session(user[:LONGEST_NAME], int(now_s) + SESSION_S))
-        return f"{_b64(payload)}.{_b64(self._sign(payload))}"
+    def session(self, user: str) -> str:
+        """Return the value of a session cookie for `user`. It is valid for 12 hours, or until the token changes."""
+        return str(self._serializer().dumps(user[:LONGEST_NAME]))
 
-    def _signed_in(self, cookies: str, now_s: float) -> str | None:
+    def _signed_in(self, cookies: str) -> str | None:
         try:
             morsel = SimpleCookie(cookies).get(COOKIE)
-            if morsel is None:
-                return None
-            payload, signature = (_unb64(part) for part in morsel.value.split(".", 1))
-            if not hmac.compare_digest(signature, self._sign(payload)):
-                return None
-            session = msgspec.msgpack.decode(payload, type=Session)
-        except (CookieError, ValueError, msgspec.MsgspecError):
+            return None if morsel is None else str(self._serializer().loads(morsel.value, max_age=SESSION_S))
+        except (CookieError, BadData):
             return None
-        return session.user if now_s < session.until else None
 
-    def _sign(self, payload: bytes) -> bytes:
-        assert self.token is not None  # sessions are of boards with a token
-        key = hmac.digest(self.token, b"account-vitals board session", hashlib.sha256)
-        return hmac.digest(key, payload, hashlib.sha256)
+    def _serializer(self) -> URLSafeTimedSerializer:
+        assert self.token is not None  # only a board with a token has sessions
+        signing = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+        return URLSafeTimedSerializer(self.token, "account-vitals board session", signer_kwargs=signing)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Whether only this machine can connect to an address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -175,7 +161,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_same_origin(headers: Headers) -> bool:
-    """Whether a page of ours, or no page at all, made this request: browsers tell where a request comes from."""
+    """Whether the board's page made a request, or a client that is not a browser."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
@@ -186,9 +172,9 @@ def is_same_origin(headers: Headers) -> bool:
 
 
 class Guard:
-    """ASGI middleware: answers what must not go further, and puts who asks into `scope["state"]["user"]`.
+    """ASGI middleware that rejects requests that are not allowed, and sets `scope["state"]["user"]`.
 
-    `is_open` tells which paths need no sign-in; `sign_in` answers pages when nobody is signed in.
+    `is_open` says which paths need no authentication. `sign_in` answers a page if nobody is signed in.
     """
 
     def __init__(
@@ -200,12 +186,12 @@ class Guard:
         is_page: Callable[[str], bool],
         sign_in: ASGIApp,
     ) -> None:
-        """Stand before an app."""
+        """Wrap an application."""
         self._app, self._access = app, access
         self._is_open, self._is_page, self._sign_in = is_open, is_page, sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let through."""
+        """Reject a request or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -218,18 +204,20 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        await self._choose(scope)(scope, receive, send_secured)
+        await self._app_for(scope)(scope, receive, send_secured)
 
-    def _choose(self, scope: Scope) -> ASGIApp:
+    def _app_for(self, scope: Scope) -> ASGIApp:
         headers, client = Headers(scope=scope), scope.get("client")
         address = client[0] if client else None
         if not self._access.knows_host(headers.get("host")) or len(headers.getlist("host")) > 1:
-            return failure(421, "this board does not answer to that name; add it to board_hosts (VITALS_BOARD_HOSTS)")
-        user = self._access.user_of(headers, address, time.time())
+            return error_response(
+                421, "the Host header does not name this board; add the name to board_hosts (VITALS_BOARD_HOSTS)"
+            )
+        user = self._access.user_of(headers, address)
         path, method = scope["path"], scope["method"]
         if user is None and not self._is_open(path):
             is_seen = self._is_page(path) and method in {"GET", "HEAD"}
-            return self._sign_in if is_seen else failure(401, _HOW_TO_SIGN_IN)
+            return self._sign_in if is_seen else error_response(401, _HOW_TO_SIGN_IN)
         refusal = _refusal(headers) if method in UNSAFE else None
         if refusal is not None:
             return refusal
@@ -244,32 +232,23 @@ _HOW_TO_SIGN_IN = "sign in, or send the token as `Authorization: Bearer TOKEN`"
 
 
 def _refusal(headers: Headers) -> Response | None:
-    """Why a request may not change anything."""
+    """The answer to a request that may not change anything, else None."""
     if not is_same_origin(headers):
-        return failure(403, "what changes something must come from this board's page or carry a bearer token")
+        return error_response(
+            403, "a request that changes something must come from this board's page or have a bearer token"
+        )
     length = headers.get("content-length", "0")
     is_counted = length.isascii() and length.isdecimal() and "transfer-encoding" not in headers
     if not is_counted or int(length) > LONGEST_BODY:
-        return failure(413, f"a body needs a Content-Length of at most {LONGEST_BODY} bytes")
+        return error_response(413, f"a body needs a Content-Length of at most {LONGEST_BODY} bytes")
     return None
 
 
-def _parts(text: str | None) -> list[str]:
-    return [part.strip().lower() for part in (text or "").split(",") if part.strip()]
+def _values(text: str | None) -> list[str]:
+    return [value.strip().lower() for value in (text or "").split(",") if value.strip()]
 
 
 def _host_name(host: str) -> str | None:
-    """The name or address of a Host header, without its port; None where it is none."""
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::\d{1,5})?", host)
-    return None if found is None else (found[1] or found[2]).lower().rstrip(".")
-
-
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _unb64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
+    """The name or address in a Host header, without its port; None if the header is not valid."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::\d{1,5})?", host)
+    return None if match is None else (match[1] or match[2]).lower().rstrip(".")

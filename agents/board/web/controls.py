@@ -1,7 +1,7 @@
-"""What people say of alerts: acknowledgements and snoozes, written to the topic `controls`.
+"""Write acknowledgements and snoozes of alerts to the topic `controls`.
 
-Owns their form and the producer. What becomes of them is the engine's: the board learns of it from `health.alerts`, as
-everybody does. Called by `agents.board.web.app`, off the event loop.
+Owns their form and the producer. The engine applies them; the board reads the result from `health.alerts`. Called by
+`agents.board.web.app`, off the event loop.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _SEND_WITHIN_S = 10.0
 
 
 def _identity() -> str:
-    """An id that sorts by when it was made: controls of one moment apply in the order of their ids."""
+    """An id in the order of creation: controls with the same time apply in the order of their ids."""
     return f"{time.time_ns():016x}{secrets.token_hex(8)}"
 
 
 class AlertControl(Struct):
-    """An event of `controls` about the alert of a rule on an account."""
+    """An event of `controls` for the alert of a rule on an account."""
 
     account_id: str
     time: int
@@ -41,46 +41,46 @@ class AlertControl(Struct):
 
 
 class Controls(Protocol):
-    """Takes controls to where the workers read them."""
+    """Sends controls to the workers."""
 
     def send(self, control: AlertControl) -> None:
-        """Return when it is safely there. Raises `UnavailableError`."""
+        """Return when the broker has the control. Raises `UnavailableError`."""
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
 
 
 class NoControls:
-    """Of a board without a broker."""
+    """The controls of a board without a broker."""
 
     def send(self, control: AlertControl) -> None:
-        """Refuse."""
+        """Reject the control."""
         del control
-        msg = "this board shows a recording: nobody would read what is written"
+        msg = "this board shows a recording and cannot write controls"
         raise UnavailableError(msg)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
 
 class KafkaControls:
-    """A producer, connected when it is first needed."""
+    """Writes controls with a producer, which connects for the first one."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep the settings."""
+        """Store the settings."""
         self._settings = settings
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
 
     def send(self, control: AlertControl) -> None:
-        """Write it, keyed by the account. Raises `UnavailableError` when the broker does not take it in time."""
+        """Write a control, keyed by its account. Raises `UnavailableError` if the broker does not answer in time."""
         try:
             with self._lock:
                 if self._producer is None:
                     self._producer = KafkaProducer(
                         **self._settings.kafka_python(),
                         acks="all",
-                        enable_idempotence=False,  # a repeat has the same id, and the engine knows it
+                        enable_idempotence=False,  # a repeat has the same id, so the engine applies it once
                         request_timeout_ms=int(_SEND_WITHIN_S * 1000),
                         max_block_ms=int(_SEND_WITHIN_S * 1000),
                     )
@@ -90,10 +90,10 @@ class KafkaControls:
                 self._producer.flush(_SEND_WITHIN_S)
             sent.get(timeout=_SEND_WITHIN_S)
         except (KafkaError, OSError, ValueError) as error:
-            msg = f"the broker did not take it ({type(error).__name__}); try again"
+            msg = f"the control could not be written ({type(error).__name__}); try again"
             raise UnavailableError(msg) from error
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         if self._producer is not None:
             self._producer.close(timeout=1)

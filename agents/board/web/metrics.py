@@ -1,4 +1,4 @@
-"""Figures of a board for Prometheus.
+"""Metrics of a board for Prometheus.
 
 Owns their names. No label holds an account id. Called by `agents.board.web.app`.
 """
@@ -15,16 +15,16 @@ from agents.board.state.board import Board
 
 
 class BoardMetrics(Collector):
-    """Reads a board whenever it is asked."""
+    """Collects the metrics of a board."""
 
     def __init__(self, board: Board) -> None:
-        """Bind to one board, in a registry of its own."""
+        """Register in a registry of its own."""
         self._board = board
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Every figure as it is now."""
+        """The present value of every metric."""
         board = self._board
         yield GaugeMetricFamily(
             "vitals_board_ready", "1 once the board has read all topics, else 0.", value=float(board.ready)
@@ -34,7 +34,7 @@ class BoardMetrics(Collector):
         )
         yield GaugeMetricFamily("vitals_board_clients", "Open event streams.", value=board.streams.clients)
         yield CounterMetricFamily(
-            "vitals_board_resets", "Streams that could not be resumed and were reset.", value=board.hub.resets
+            "vitals_board_resets", "Streams that could not be resumed and were reset.", value=board.journal.resets
         )
         behind = GaugeMetricFamily(
             "vitals_board_behind_records", "Records that the board has not read yet.", labels=["topic"]

@@ -1,13 +1,12 @@
-"""The page's files, and signing in: which paths are pages, and what a form does.
+"""Static files, pages, and the form to sign in.
 
-Owns static files (they hold no data) and the session's cookie. Every page is `index.html`, which reads the path itself.
-Called by `agents.board.web.app`.
+Owns static files (they contain no data) and the session cookie. Every page is `index.html`, whose script reads the
+path. Called by `agents.board.web.app`.
 """
 
 from __future__ import annotations
 
 import html
-import time
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -18,17 +17,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.web.auth import COOKIE, SESSION_S, Access
-from agents.board.web.responses import failure
+from agents.board.web.responses import error_response
 
 STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/accounts", "/alerts", "/shadow", "/processor")
 MOST_FIELDS = 10
 MESSAGE = b"<!--message-->"
-_WRONG = "That is not the token. It is the setting board_token of this board."
+_WRONG = "The token is wrong. It is the setting board_token of this board."
 
 
 class _Files(StaticFiles):
-    """Files with ETags, asked for anew each time."""
+    """Files with ETags, which browsers check each time."""
 
     def file_response(self, *arguments: object, **named: object) -> Response:
         response = super().file_response(*arguments, **named)  # type: ignore[arg-type]  # passed on as they came
@@ -45,16 +44,16 @@ class Pages:
 
     @staticmethod
     def is_page(path: str) -> bool:
-        """Whether a path is a page that people look at."""
+        """Whether a path is a page."""
         return path in PAGES or path.startswith("/accounts/")
 
     @staticmethod
     def is_open(path: str) -> bool:
-        """Whether a path needs nobody signed in."""
+        """Whether a path needs no authentication."""
         return path in {"/healthz", "/sign-in"} or path.startswith("/static/")
 
     def routes(self, access: Access) -> list[BaseRoute]:
-        """Files, pages, signing in and out."""
+        """Routes of files and pages, and to sign in and out."""
 
         async def sign_in(request: Request) -> Response:
             return await self._sign_in(request, access)
@@ -67,7 +66,7 @@ class Pages:
         ]
 
     def sign_in_page(self, status: int, message: str = "") -> ASGIApp:
-        """The form, with a sentence where it has a place for one."""
+        """The form to sign in, with a message."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await self._html("sign-in.html", status, message, missing=status)(scope, receive, send)
@@ -81,7 +80,7 @@ class Pages:
         try:
             page = (self._folder / name).read_bytes()
         except FileNotFoundError:
-            return failure(missing, "this installation has no page; the API is at /openapi.json")
+            return error_response(missing, "this installation has no page; the API is at /openapi.json")
         page = page.replace(MESSAGE, html.escape(message).encode())
         return Response(page, status, media_type="text/html")
 
@@ -89,13 +88,13 @@ class Pages:
         try:
             fields = dict(parse_qsl((await request.body()).decode(errors="replace"), max_num_fields=MOST_FIELDS))
         except ValueError:
-            return failure(400, f"the form has at most {MOST_FIELDS} fields: name, token, next")
+            return error_response(400, f"the form has at most {MOST_FIELDS} fields: name, token, next")
         if not access.is_token(fields.get("token", "")):
             return self._html("sign-in.html", 401, _WRONG, missing=401)
         response = RedirectResponse(_own_path(fields.get("next", "/")), 303)
         response.set_cookie(
             COOKIE,
-            access.session(" ".join(fields.get("name", "").split()) or "somebody", time.time()),
+            access.session(" ".join(fields.get("name", "").split()) or "somebody"),
             max_age=SESSION_S,
             secure=request.state.is_https,
             httponly=True,
@@ -111,6 +110,6 @@ async def _sign_out(_request: Request) -> Response:
 
 
 def _own_path(text: str) -> str:
-    """A path of this board, else its first page: nobody is sent elsewhere."""
-    fits = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
-    return text if fits else "/"
+    """A path of this board, else its first page, so that the form redirects to no other site."""
+    is_own = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
+    return text if is_own else "/"

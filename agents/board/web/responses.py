@@ -1,4 +1,4 @@
-"""Answers of the API: JSON by msgspec, errors in one form, and how parameters are read.
+"""Responses of the API: JSON, errors in one form, and the reading of parameters.
 
 Owns form, not content. Called by `agents.board.web.app` and `agents.board.web.auth`.
 """
@@ -29,31 +29,31 @@ CODES = {
 UNAUTHORIZED, UNAVAILABLE = 401, 503
 RETRY_AFTER_S = 5
 LATEST_MS = 253_402_300_800_000
-"""Year 10000: later moments are none."""
+"""Year 10000: a later time is not valid."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class BadRequestError(ValueError):
-    """A parameter or body that can not be used; the message names it."""
+    """A parameter or body is not valid; the message names it."""
 
 
 class MissingError(LookupError):
-    """There is no such thing; the message says which."""
+    """Something does not exist; the message names it."""
 
 
 class UnavailableError(RuntimeError):
-    """Not now; the message says why."""
+    """The broker is not available; the message says why."""
 
 
-def answer(content: Any, status: int = 200) -> Response:
-    """Content as JSON."""
+def json_response(content: Any, status: int = 200) -> Response:
+    """Return content as JSON."""
     return Response(_encode(content), status, media_type="application/json")
 
 
-def failure(status: int, message: str) -> Response:
-    """An error in the API's form."""
-    response = answer(ErrorView(Failure(CODES.get(status, "error"), message)), status)
+def error_response(status: int, message: str) -> Response:
+    """Return an error in the form of the API."""
+    response = json_response(ErrorView(Failure(CODES.get(status, "error"), message)), status)
     if status == UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == UNAUTHORIZED:
@@ -61,8 +61,8 @@ def failure(status: int, message: str) -> Response:
     return response
 
 
-def whole(query: QueryParams, name: str, default: int, most: int) -> int:
-    """A number 1..most. Raises `BadRequestError`."""
+def integer_parameter(query: QueryParams, name: str, default: int, most: int) -> int:
+    """Read a number from 1 to `most`. Raises `BadRequestError`."""
     text = query.get(name)
     if text is None:
         return default
@@ -72,8 +72,8 @@ def whole(query: QueryParams, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def one_of(query: QueryParams, name: str, known: tuple[str, ...] | list[str], default: str) -> str:
-    """One of a few words. Raises `BadRequestError`."""
+def choice_parameter(query: QueryParams, name: str, known: tuple[str, ...] | list[str], default: str) -> str:
+    """Read one of the known values. Raises `BadRequestError`."""
     text = query.get(name, default)
     if text not in known:
         msg = f"{name}: expected one of {', '.join(known)}"
@@ -81,20 +81,20 @@ def one_of(query: QueryParams, name: str, known: tuple[str, ...] | list[str], de
     return text
 
 
-def moment(text: str | int | None, name: str) -> int | None:
-    """Epoch ms of epoch ms or RFC 3339 with an offset. Raises `BadRequestError`."""
+def time_parameter(text: str | int | None, name: str) -> int | None:
+    """Read a time, epoch ms or RFC 3339 with an offset, as epoch ms. Raises `BadRequestError`."""
     if text is None:
         return None
-    found: int | None = None
+    time: int | None = None
     try:
         if isinstance(text, int) or (text.isascii() and text.isdecimal()):
-            found = int(text)
+            time = int(text)
         else:
             when = datetime.fromisoformat(text)
-            found = None if when.tzinfo is None else (when - EPOCH) // MILLISECOND
+            time = None if when.tzinfo is None else (when - EPOCH) // MILLISECOND
     except (ValueError, OverflowError):
-        found = None
-    if found is None or not 0 <= found < LATEST_MS:
+        time = None
+    if time is None or not 0 <= time < LATEST_MS:
         msg = f"{name}: expected epoch milliseconds, or RFC 3339 with an offset (2026-01-31T12:00:00Z)"
         raise BadRequestError(msg)
-    return found
+    return time

@@ -1,7 +1,6 @@
-"""Running a board: broker or recording in, web server out.
+"""Run a board: read a broker or a recording, and serve the page and the API.
 
-Owns what is put together and the web server's limits. Called by `vitals board`, which the demo starts as a process of
-its own.
+Owns the wiring and the limits of the web server. Called by `vitals board`; the demo runs that command as a process.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from starlette.types import ASGIApp
 
 from agents.board.state.board import Board
 from agents.board.state.reader import Reader
-from agents.board.state.recorded import RecordingError, play
+from agents.board.state.recorded import RecordingError, replay
 from agents.board.views.inputs import KafkaInputs, NoInputs
 from agents.board.web.app import build_app
 from agents.board.web.auth import Access
@@ -35,19 +34,19 @@ KEEP_ALIVE_S = 20
 
 
 class BoardError(RuntimeError):
-    """Something that the board can not do without has ended; the message says which error ended it."""
+    """A task of the board has ended with an error; the message names it."""
 
 
 def serve(settings: Settings, plan: Plan | None) -> int:
-    """Read the topics and serve until a signal ends it.
+    """Read the topics and serve until a signal.
 
-    Raises `SettingsError`; without a broker `BrokerError`; when reading has ended by an error `BoardError`.
+    Raises `SettingsError`; `BrokerError` if there is no broker; `BoardError` if a task has ended with an error.
     """
     Access.of(settings)  # before anything is connected
     board = Board(plan)
     reader = Reader(settings, board)
     consumer = reader.connect()
-    make = partial(
+    build = partial(
         build_app,
         board,
         settings,
@@ -56,25 +55,25 @@ def serve(settings: Settings, plan: Plan | None) -> int:
         pages=Pages(),
         work=lambda: reader.run(consumer),
     )
-    return _run(make, settings)
+    return _run(build, settings)
 
 
 def serve_recording(settings: Settings, plan: Plan | None, path: Path, *, follow: bool) -> int:
-    """Serve what a file holds. Raises `SettingsError`, `RecordingError` and `BoardError`."""
+    """Serve the records of a file. Raises `SettingsError`, `RecordingError` and `BoardError`."""
     board = Board(plan)
     if not follow:
-        asyncio.run(play(path, board, follow=False))
-    work: Callable[[], Awaitable[None]] | None = (lambda: play(path, board, follow=True)) if follow else None
-    make = partial(build_app, board, settings, controls=NoControls(), inputs=NoInputs(), pages=Pages(), work=work)
-    return _run(make, settings)
+        asyncio.run(replay(path, board, follow=False))
+    work: Callable[[], Awaitable[None]] | None = (lambda: replay(path, board, follow=True)) if follow else None
+    build = partial(build_app, board, settings, controls=NoControls(), inputs=NoInputs(), pages=Pages(), work=work)
+    return _run(build, settings)
 
 
-class _Make(Protocol):
+class _BuildApp(Protocol):
     def __call__(self, *, failed: Callable[[BaseException], None]) -> ASGIApp: ...
 
 
-def _run(make: _Make, settings: Settings) -> int:
-    """Serve until a signal or an error beside the answers, which is raised: a board that reads no more would lie."""
+def _run(build: _BuildApp, settings: Settings) -> int:
+    """Serve until a signal, or until a task fails: a board that reads no more would show old data as live."""
     failures: list[BaseException] = []
 
     def failed(error: BaseException) -> None:
@@ -84,12 +83,12 @@ def _run(make: _Make, settings: Settings) -> int:
     _log.info("serving", url=address(settings))
     server = uvicorn.Server(
         uvicorn.Config(
-            make(failed=failed),
+            build(failed=failed),
             host=settings.board_host,
             port=settings.board_port,
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # whom to believe is for `agents.board.web.auth`
+            proxy_headers=False,  # `agents.board.web.auth` decides which proxies to trust
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_S,
@@ -102,12 +101,12 @@ def _run(make: _Make, settings: Settings) -> int:
         if isinstance(error, RecordingError):
             raise error
         _log.error("board_failed", exc_info=error)
-        msg = f"the board has ended, since it can not go on: {type(error).__name__} {error}; start it again"
+        msg = f"the board has ended after an error: {type(error).__name__} {error}; start it again"
         raise BoardError(msg) from error
     return 0 if server.started else 1
 
 
 def address(settings: Settings) -> str:
-    """Where a browser finds the board."""
+    """The URL of the board."""
     host = settings.board_host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.board_port}/"

@@ -1,7 +1,7 @@
-"""The stream: server-sent events of what changes (`GET /api/stream`).
+"""Server-sent events of changes (`GET /api/stream`).
 
-Owns event names, ids, resuming and pace. A client has a position in the hub and one chunk on its way; while it does not
-read, nothing piles up. Called by `agents.board.web.app`.
+Owns the names and ids of events, resuming, and the pace. A client has a position in the journal and one chunk on its
+way, so a client that does not read needs no memory. Called by `agents.board.web.app`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+from sse_starlette import ServerSentEvent
 
-from agents.board.state.journal import Hub
+from agents.board.state.journal import Journal
 from agents.board.state.state import State
 from agents.board.views.overall_types import Summary
 from agents.board.views.rows import alert_view, row_of
@@ -23,9 +24,9 @@ from agents.board.views.rows import alert_view, row_of
 SUMMARY_KEY = "s"
 HEARTBEAT_S = 5.0
 PACE_S = 0.25
-"""A client gets at most four chunks a second while it keeps up; what changes meanwhile is sent once."""
+"""A client that is up to date gets at most four chunks a second; a key that changes meanwhile is sent once."""
 CHUNK = 100
-"""Events in a chunk, some 60 kB."""
+"""Events in a chunk, about 60 kB."""
 MOST_FRAMES = 5_000
 RETRY_MS = 2_000
 
@@ -33,27 +34,27 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Frames:
-    """Events as bytes, made once for all clients. Memory: the latest 5,000, some 3 MB."""
+    """Encoded events, each encoded once for all clients. Memory: the latest 5,000, about 3 MB."""
 
     def __init__(self, state: State, summary: Callable[[], Summary]) -> None:
-        """`summary` gives the figures over all accounts as they are now."""
+        """`summary` returns the present figures over all accounts."""
         self.boot = secrets.token_hex(4)
-        """Names this run of the board: positions of another one mean nothing here."""
+        """The id of this run of the board: positions of another run are not valid here."""
         self._state, self._summary = state, summary
-        self._made: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        self._encoded: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
 
     def frame(self, position: int, key: str) -> bytes:
-        """The event of a key as it is now."""
-        made = self._made.get(key)
-        if made is not None and made[0] == position:
-            self._made.move_to_end(key)
-            return made[1]
+        """The event of a key with its present data."""
+        encoded = self._encoded.get(key)
+        if encoded is not None and encoded[0] == position:
+            self._encoded.move_to_end(key)
+            return encoded[1]
         name, data = self._event(key)
         frame = event(name, data, f"{self.boot}-{position}")
-        self._made[key] = (position, frame)
-        self._made.move_to_end(key)
-        if len(self._made) > MOST_FRAMES:
-            self._made.popitem(last=False)
+        self._encoded[key] = (position, frame)
+        self._encoded.move_to_end(key)
+        if len(self._encoded) > MOST_FRAMES:
+            self._encoded.popitem(last=False)
         return frame
 
     def _event(self, key: str) -> tuple[str, Any]:
@@ -68,27 +69,26 @@ class Frames:
 
 
 def event(name: str, data: Any, identity: str | None = None) -> bytes:
-    """One server-sent event; JSON holds no line break."""
-    head = b"" if identity is None else b"id: " + identity.encode() + b"\n"
-    return head + b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
+    """Encode one server-sent event."""
+    return ServerSentEvent(_encode(data).decode(), event=name, id=identity, sep="\n").encode()
 
 
 class Streams:
-    """Makes a stream for each client."""
+    """The streams of all clients."""
 
-    def __init__(self, hub: Hub, frames: Frames, heartbeat: Callable[[], Any]) -> None:
-        """`heartbeat` gives the data of a heartbeat."""
+    def __init__(self, journal: Journal, frames: Frames, heartbeat: Callable[[], Any]) -> None:
+        """`heartbeat` returns the data of a heartbeat."""
         self.clients = 0
-        self._hub, self._frames, self._heartbeat = hub, frames, heartbeat
+        self._journal, self._frames, self._heartbeat = journal, frames, heartbeat
 
     def position_of(self, last_event_id: str | None) -> int | None:
-        """The position that an id of ours stands for; None: of another run, or none at all."""
+        """The position in an event id; None if there is no id or it is of another run."""
         boot, _, position = (last_event_id or "").partition("-")
         digits = position.isascii() and position.isdecimal() and len(position) <= len(str(2**63))
         return int(position) if boot == self._frames.boot and digits else None
 
     async def stream(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
-        """Events for one client, for ever. `accounts`: those whose rows it wants; None: all."""
+        """Events for one client, for ever. `accounts`: the accounts whose rows it wants, None for all."""
         self.clients += 1
         try:
             async for chunk in self._chunks(last_event_id, accounts):
@@ -97,22 +97,22 @@ class Streams:
             self.clients -= 1
 
     async def _chunks(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
-        hub, wanted = self._hub, _wanted(accounts)
+        journal, wanted = self._journal, _wanted(accounts)
         position = self.position_of(last_event_id)
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield ServerSentEvent(retry=RETRY_MS, sep="\n").encode()
         if position is None:
-            position = hub.position
+            position = journal.position
             reset = event("reset", {"reason": "restarted"}, self._id(position)) if last_event_id else b""
             yield reset + self._frames.frame(position, SUMMARY_KEY)
         beat_s = 0.0
         while True:
-            if not hub.can_resume(position):
-                position = hub.position
-                hub.resets += 1
+            if not journal.can_resume(position):
+                position = journal.position
+                journal.resets += 1
                 yield event("reset", {"reason": "too_far_behind"}, self._id(position))
-            changed, position = hub.since(position, CHUNK, wanted)
+            changed, position = journal.since(position, CHUNK, wanted)
             if changed:
-                yield b"".join([self._frames.frame(at, key) for at, key in changed])
+                yield b"".join([self._frames.frame(changed_at, key) for changed_at, key in changed])
             if time.monotonic() >= beat_s:
                 beat_s = time.monotonic() + HEARTBEAT_S
                 yield event("heartbeat", self._heartbeat())

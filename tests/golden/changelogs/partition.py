@@ -25,7 +25,7 @@ from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import parse_policy
 from stream.publishing.effects import Effects
 from stream.recovery.changelog import keep_newer
-from stream.recovery.namespaces import TOLD_KEYS, Opened, open_namespaces
+from stream.recovery.namespaces import PUBLISHED_KEYS, Opened, open_namespaces
 
 FOLDER = Path(__file__).parent
 DEDUP_IDS = 400
@@ -91,7 +91,7 @@ class Partition:
         self._now_ms = now_ms
         self._merge = Merge()
         self._mode = Mode.HEAD
-        self._published = {topic: self.opened.namespaces.told.get(topic, 0) for topic in TOLD_KEYS}
+        self._published = {topic: self.opened.namespaces.published_up_to.get(topic, 0) for topic in PUBLISHED_KEYS}
 
     def step(self, step: Json) -> Json:
         """Do what a step says; what is published by it."""
@@ -118,8 +118,8 @@ class Partition:
         namespaces, pair = self.opened.namespaces, self.opened.pair
         published = self._publish(pair.flush(self._mode))
         self.log += namespaces.snapshot(pair)
-        namespaces.told.update(self._published)
-        self.log += namespaces.marks(TOLD_KEYS)
+        namespaces.published_up_to.update(self._published)
+        self.log += namespaces.marks(PUBLISHED_KEYS)
         return published
 
     def row_schemas(self) -> None:
@@ -137,19 +137,19 @@ class Partition:
         opened = self.opened
         namespaces = opened.namespaces
         return {
-            "lacks": [opened.lacks, opened.shadow_lacks],
+            "lacks": [opened.missing, opened.shadow_missing],
             "promoted": opened.promoted,
             "begun": opened.begun,
             "shadow": opened.pair.shadow is not None,
             "names": [namespaces.live.hex(), None if namespaces.shadow is None else namespaces.shadow.hex()],
-            "told": dict(namespaces.told),
+            "told": dict(namespaces.published_up_to),
             "waits": namespaces.waits,
         }
 
     def _publish(self, effects: Effects) -> Json:
         topics = ("scores", "changes", "alerts", "shadow")
         published: Json = {topic: _messages(getattr(effects, topic)) for topic in topics}
-        for topic, count in zip(TOLD_KEYS, (len(effects.alerts), len(effects.changes)), strict=True):
+        for topic, count in zip(PUBLISHED_KEYS, (len(effects.alerts), len(effects.changes)), strict=True):
             self._published[topic] += count
         published["dead"] = [[letter.offset, letter.reason] for letter in effects.dead_letters]
         published["forwards"] = [[forward.offset, forward.account] for forward in effects.forwards]

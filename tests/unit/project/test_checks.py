@@ -61,6 +61,7 @@ def test_lint_imports_passes_on_the_copy_as_it_is(copy: Path) -> None:
         ("agents/demo", "from agents.sinks import metrics", "agents.demo.violation -> agents.sinks.metrics"),
         ("agents/sinks", "from agents.derived import peers", "agents.sinks.violation -> agents.derived.peers"),
         ("agents/derived", "from agents.worker import clock", "agents.derived.violation -> agents.worker.clock"),
+        ("agents/shadow", "from agents.board import state", "agents.shadow.violation -> agents.board"),
         ("agents/worker", "from agents.backtest import fit", "agents.worker.violation -> agents.backtest.fit"),
         ("agents/files", "from agents.worker import records", "agents.files.violation -> agents.worker.records"),
         ("agents/kafka", "from agents.derived import rollup", "agents.kafka.violation -> agents.derived.rollup"),

@@ -21,6 +21,7 @@ from agents.worker.metrics import Telemetry
 from schemas.codecs import REASONS, decode
 from schemas.events import CONTROL_SOURCE, ControlEvent
 from schemas.topics import all_topics
+from stream.accounts.row_codec import row_schema_of_accounts
 from stream.engine.engine import Engine
 from stream.plan.plan import compile_plan
 from stream.policy.policy import PolicyError, parse_policy
@@ -182,7 +183,7 @@ def test_the_policy_index_links_every_page_of_the_policy_language() -> None:
 
 def test_the_rows_of_architecture_have_the_layout_of_today() -> None:
     plan = compile_plan(parse_policy(text_of(ROOT / "deploy/policies/template.toml")))
-    row_schema = Engine(plan).accounts.row_schema()
+    row_schema = row_schema_of_accounts(Engine(plan).accounts)
     text = text_of(ARCHITECTURE)
     assert f"| `l` + `{row_schema.digest.hex()}` | {len(row_schema.describe()):,} bytes of JSON" in text
     assert f"The row is {row_schema.dtype.itemsize} fixed bytes" in text

@@ -1,91 +1,90 @@
-// "Why this account?": its score over time, what moved it between any two moments, what it is made of, its alerts, what
-// is ahead, and its journey. Owns the view and its address; the parts are in line.js, waterfall.js, journey.js, made.js and
-// alertlist.js.
+// The view of one account: its score over time, what changed it between two times, its factors, alerts, forecast and
+// timeline. Owns the view and its address; the cards are in scorecard.js, factors.js, timeline.js and alertlist.js.
 
 import { AlertList } from "./alertlist.js";
 import { api, query } from "./api.js";
 import { bandMark } from "./bands.js";
-import { calmly, h, put } from "./dom.js";
-import { counted, date, moment, number, percent, score as points, sentence, signed, spoken } from "./format.js";
-import { ScoreCard } from "./line.js";
-import { Journey } from "./journey.js";
-import { ahead, family, lifts, madeOf } from "./made.js";
-import { Steady } from "./steady.js";
+import { debounce, h, put } from "./dom.js";
+import { counted, date, moment, number, percent, score as points, sentence, signed, label } from "./format.js";
+import { ScoreCard } from "./scorecard.js";
+import { Timeline } from "./timeline.js";
+import { factorsTable, family, forecastCard, lifts } from "./factors.js";
+import { UpdateWhenIdle } from "./lists.js";
 
-export const listens = ({ id }) => [id];
+export const accountsToFollow = ({ id }) => [id];
 
 export async function show(main, context) {
-  const { store, params, go, note, id, live } = context;
+  const { store, params, go, setAddress, id, live } = context;
   if (!main.querySelector(".account-head")) skeleton(main, id);
-  let found = await api.account(id);
-  const names = store.summary.scores.map((one) => one.name).filter((one) => one in found.scores);
-  const name = names.includes(params.get("score")) ? params.get("score") : (names[0] ?? Object.keys(found.scores)[0]);
+  let page = await api.account(id);
+  const names = store.summary.scores.map((score) => score.name).filter((score) => score in page.scores);
+  const name = names.includes(params.get("score")) ? params.get("score") : (names[0] ?? Object.keys(page.scores)[0]);
   const state = { from: Number(params.get("from")) || null, to: Number(params.get("to")) || null, kinds: params.get("kinds") };
-  const bandsOf = () => store.summary.scores.find((one) => one.name === name)?.bands ?? [];
+  const bandsOf = () => store.summary.scores.find((score) => score.name === name)?.bands ?? [];
   const address = () => `/accounts/${encodeURIComponent(id)}${query({ score: params.get("score"), ...state })}`;
   const keep = (change) => {
     Object.assign(state, change);
-    note(address(), { replace: true });
+    setAddress(address(), { replace: true });
   };
 
   const head = h("div", { class: "account-head fades" });
   const notes = h("div", { class: "notes" });
-  const card = new ScoreCard(id, name, found, bandsOf(), state, keep, () => store.summary.time);
+  const card = new ScoreCard(id, name, page, bandsOf(), state, keep, () => store.summary.time);
   const open = new AlertList(live, { withNames: false });
   const past = new AlertList(live, { withNames: false });
-  const steady = new Steady(open.element, (alerts) => drawAlerts(alerts), (alerts) => open.patch(alerts));
-  const none = h("p", { class: "soft" }, "Nothing is alerting.");
-  const earlier = h("details", {}, h("summary", { class: "soft" }, "Resolved before"), past.element);
-  const side = { ahead: h("div"), lifts: h("div"), family: h("div") };
+  const updates = new UpdateWhenIdle(open.element, (alerts) => drawAlerts(alerts), (alerts) => open.patch(alerts));
+  const none = h("p", { class: "soft" }, "No open alerts.");
+  const earlier = h("details", {}, h("summary", { class: "soft" }, "Resolved alerts"), past.element);
+  const side = { forecast: h("div"), lifts: h("div"), family: h("div") };
   const made = h("section", { class: "card fades", "aria-label": "What the score is made of" });
-  const journey = new Journey(id, bandsOf, state.kinds, (kinds) => keep({ kinds }));
+  const timeline = new Timeline(id, bandsOf, state.kinds, (kinds) => keep({ kinds }));
   put(main, head, notes,
     h("div", { class: "cards why-grid" },
-      h("div", { class: "stack" }, card.element, made, journey.element),
+      h("div", { class: "stack" }, card.element, made, timeline.element),
       h("div", { class: "stack" },
         h("section", { class: "card fades", "aria-label": "Alerts" }, h("div", { class: "card-head" }, h("h2", {}, "Alerts")), open.element, none, earlier),
-        side.ahead, side.lifts, side.family)));
+        side.forecast, side.lifts, side.family)));
 
   function drawAlerts(alerts) {
     open.set(alerts);
     none.hidden = alerts.length > 0;
   }
   function draw() {
-    const now = found.scores[name];
-    put(head, ...heading(found, now, name, names, bandsOf(), (score) => go(`/accounts/${encodeURIComponent(id)}${query({ score })}`)));
-    put(notes, ...remarks(found, now, bandsOf()));
+    const now = page.scores[name];
+    put(head, ...heading(page, now, name, names, bandsOf(), (score) => go(`/accounts/${encodeURIComponent(id)}${query({ score })}`)));
+    put(notes, ...remarks(page, now, bandsOf()));
     notes.hidden = notes.childElementCount === 0;
-    steady.set(found.alerts.open);
-    past.set(found.alerts.past);
-    earlier.hidden = found.alerts.past.length === 0;
-    put(made, ...madeOf(now, bandsOf(), found.account.stalled_sources));
-    put(side.ahead, ahead(now, bandsOf()));
+    updates.set(page.alerts.open);
+    past.set(page.alerts.past);
+    earlier.hidden = page.alerts.past.length === 0;
+    put(made, ...factorsTable(now, bandsOf(), page.account.stalled_sources));
+    put(side.forecast, forecastCard(now, bandsOf()));
     put(side.lifts, lifts(now));
-    put(side.family, family(found, name, bandsOf()));
+    put(side.family, family(page, name, bandsOf()));
     for (const box of Object.values(side)) box.hidden = box.childElementCount === 0;
   }
   draw();
   card.start();
-  journey.load();
-  const again = calmly(150, async () => {
+  timeline.load();
+  const reload = debounce(150, async () => {
     const next = await api.account(id).catch(() => null);
     if (!next || !main.contains(head)) return;
-    found = next;
+    page = next;
     draw();
-    card.set(found);
-    journey.news();
+    card.set(page);
+    timeline.refresh();
   });
   const mine = (call) => (detail) => detail.account_id === id && call(detail);
   return {
-    title: found.account.name ?? id,
+    title: page.account.name ?? id,
     keys: { u: () => (history.length > 1 ? history.back() : go("/")) },
-    account: mine(again),
-    alert: mine(again),
+    account: mine(reload),
+    alert: mine(reload),
     gone: mine(() => go(address())),
-    reset: again,
+    reset: reload,
     end() {
       card.end();
-      journey.end();
+      timeline.end();
     },
   };
 }
@@ -98,8 +97,8 @@ function skeleton(main, id) {
       h("div", { class: "stack" }, h("div", { class: "card" }, bones(4)))));
 }
 
-function heading(found, now, name, names, bands, another) {
-  const { account, profile, parent } = found;
+function heading(page, now, name, names, bands, another) {
+  const { account, profile, parent } = page;
   const change = now?.value === undefined ? null : account.scores[name]?.change?.["7d"];
   const facts = [
     ["Segment", account.segment], ["Owner", account.owner], ["Tier", account.tier], ["Plan", profile?.plan],
@@ -108,7 +107,7 @@ function heading(found, now, name, names, bands, another) {
     ["Customer since", profile?.started_at ? date(profile.started_at) : null],
   ].filter(([, value]) => value);
   const choice = h("select", { class: "field", "aria-label": "Score", on: { change: () => another(choice.value) } },
-    names.map((one) => h("option", { value: one, ...(one === name ? { selected: true } : {}) }, spoken(one))));
+    names.map((score) => h("option", { value: score, ...(score === name ? { selected: true } : {}) }, label(score))));
   return [
     h("div", { class: "title" },
       h("p", { class: "soft" }, h("a", { href: "/" }, "Accounts"), " / ", h("span", { class: "id" }, account.account_id)),
@@ -121,23 +120,23 @@ function heading(found, now, name, names, bands, another) {
   ];
 }
 
-/** What one has to know before believing the number. */
+/** Notes that qualify the score: overrides, stalled sources, catching up, exceptions. */
 function remarks({ account }, now, bands) {
-  const told = [];
+  const notes = [];
   const { override, stalled_sources: stalled = [], catching_up: catching } = account;
   if (override) {
-    const said = override.score === undefined || override.score === null ? bandMark(bands, override.band) : h("b", { class: "num" }, points(override.score));
-    told.push(h("p", { class: "note" }, h("b", {}, "Overridden: "), said, ` until ${moment(override.expires_at)}`,
-      `, said ${override.by ? `by ${override.by} ` : ""}${moment(override.since)}: \u201c${override.reason}\u201d. `,
-      `The score computed from events stays ${points(now?.value)}.`));
+    const value = override.score === undefined || override.score === null ? bandMark(bands, override.band) : h("b", { class: "num" }, points(override.score));
+    notes.push(h("p", { class: "note" }, h("b", {}, "Overridden: "), value, ` until ${moment(override.expires_at)}`,
+      `, set ${override.by ? `by ${override.by} ` : ""}on ${moment(override.since)}: \u201c${override.reason}\u201d. `,
+      `The score computed from events is ${points(now?.value)}.`));
   }
   if (stalled.length) {
-    told.push(h("p", { class: "note warn" }, h("b", {}, `${counted(stalled.length, "source")} stalled: `), stalled.join(", "),
-      ". What is measured from there is held at its last value",
-      now?.confidence === undefined || now.confidence >= 1 ? "." : `: ${percent(now.confidence)} of the score's weight is known as of now.`));
+    notes.push(h("p", { class: "note warn" }, h("b", {}, `${counted(stalled.length, "source")} stalled: `), stalled.join(", "),
+      ". Measures from stalled sources keep their last value",
+      now?.confidence === undefined || now.confidence >= 1 ? "." : `: ${percent(now.confidence)} of the score's weight is up to date.`));
   }
-  if (catching) told.push(h("p", { class: "note warn" }, h("b", {}, "Catching up: "), "a worker is reading older events; this score may move when it arrives at the present."));
-  if (now?.exceptions?.length) told.push(h("p", { class: "note" }, h("b", {}, "Exception: "), `${now.exceptions.map(spoken).join(", ")} overrules the average.`));
-  return told;
+  if (catching) notes.push(h("p", { class: "note warn" }, h("b", {}, "Catching up: "), "a worker is reading older events. This score can change until it has caught up."));
+  if (now?.exceptions?.length) notes.push(h("p", { class: "note" }, h("b", {}, "Exception: "), `${now.exceptions.map(label).join(", ")} overrides the average.`));
+  return notes;
 }
 

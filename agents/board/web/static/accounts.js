@@ -1,18 +1,18 @@
-// The table of accounts: pages of rows, patched where they stand. Owns loading, order and the note that the order has
-// changed; a row's look is row.js, what is asked is ranking.js. Called by overview.js.
+// The table of accounts: pages of rows, updated in place. Owns loading, order, and the button that says that the order has
+// changed. Rows are in row.js, the query in ranking.js. Called by overview.js.
 
 import { api } from "./api.js";
-import { calmly, h, put, setAttr, setText } from "./dom.js";
+import { debounce, h, put, setAttr, setText } from "./dom.js";
 import { counted } from "./format.js";
-import { askedOf, compare, matches, standsRight } from "./ranking.js";
+import { askedOf, compare, matches, isInOrder } from "./ranking.js";
 import { columnsOf, rowView } from "./row.js";
 import { Rows } from "./rows.js";
 
 const PAGE = 100;
-/** Who scrolls on wants more at a time. */
+/** Rows to load when somebody scrolls further. */
 const NEXT_PAGE = 250;
 const LARGEST_PAGE = 500;
-/** The table sorts itself again when nobody has touched the page for so long. */
+/** The table sorts itself again after this time without input. */
 const CALM_MS = 30_000;
 const TOUCHES = ["pointermove", "pointerdown", "keydown", "scroll", "focusin"];
 const keyOf = (row) => row.account_id;
@@ -35,7 +35,7 @@ export class Accounts {
     this.element = h("div", {}, this.table, this.foot);
     this.rows = new Rows(this.body, this.columns.length, () => rowView(this.columns, this.score, this.bands, () => this.question.span), () => this.more());
     this.items = [];
-    this.calm = calmly(CALM_MS, () => this.whenCalm());
+    this.calm = debounce(CALM_MS, () => this.whenCalm());
     for (const name of TOUCHES) addEventListener(name, this.calm, { passive: true });
   }
 
@@ -48,10 +48,10 @@ export class Accounts {
   heading(column, ask) {
     const element = h("th", { scope: "col", role: "columnheader", class: `c-${column.key} ${column.right ? "right" : ""}` });
     if (!column.sort) {
-      element.append(column.words);
+      element.append(column.text);
       return { element, patch() {} };
     }
-    const words = h("span");
+    const text = h("span");
     const arrow = h("span", { class: "arrow", "aria-hidden": "true" });
     let now = column;
     const press = () => {
@@ -59,12 +59,12 @@ export class Accounts {
       const turned = order === "asc" ? "desc" : "asc";
       ask({ sort: now.sort, order: sort === now.sort ? turned : (now.first ?? "asc") });
     };
-    element.append(h("button", { type: "button", on: { click: press } }, words, arrow));
+    element.append(h("button", { type: "button", on: { click: press } }, text, arrow));
     const patch = (changed) => {
       now = changed;
       const { sort, order } = this.question;
       const isSorted = now.sort === sort;
-      setText(words, now.words);
+      setText(text, now.text);
       setText(arrow, isSorted ? (order === "asc" ? "\u2191" : "\u2193") : "");
       setAttr(element, "aria-sort", isSorted ? `${order}ending` : null);
     };
@@ -72,8 +72,8 @@ export class Accounts {
     return { element, patch };
   }
 
-  /** Answer another question: the rows of the one before stay until the answer is there. */
-  async look(question) {
+  /** Run another query. The present rows stay until its result is there. */
+  async setQuestion(question) {
     this.question = question;
     columnsOf(question).forEach((column, index) => this.heads[index].patch(column));
     setAttr(this.table, "aria-busy", "true");
@@ -87,11 +87,11 @@ export class Accounts {
     setAttr(this.table, "aria-busy", "true");
   }
 
-  /** Load the first page, or what was there before (`kept` of an earlier `state()`). */
-  async start(kept) {
-    if (kept) {
-      Object.assign(this, { next: kept.next, count: kept.count });
-      this.show(kept.items);
+  /** Load the first page, or show an earlier `state()`. */
+  async start(earlier) {
+    if (earlier) {
+      Object.assign(this, { next: earlier.next, count: earlier.count });
+      this.show(earlier.items);
       this.changed();
       return;
     }
@@ -136,11 +136,11 @@ export class Accounts {
     const q = this.question;
     const filtered = q.q || q.alerts || q.band.length || q.segment.length || q.owner.length || q.tier.length;
     if (filtered) {
-      return h("div", { class: "empty" }, h("strong", {}, "No account fits."), "Take a filter away, or ",
+      return h("div", { class: "empty" }, h("strong", {}, "No account matches."), "Remove a filter, or ",
         h("a", { href: "/" }, "show all accounts"), ".");
     }
     return h("div", { class: "empty" }, h("strong", {}, "No account has a score yet."),
-      "Scores appear as soon as a worker publishes the first ones; the page need not be loaded again.");
+      "Scores appear here as soon as a worker publishes them. You do not need to reload the page.");
   }
 
   failed(error, retry) {
@@ -158,7 +158,7 @@ export class Accounts {
     try {
       const { items, total, next } = await api.accounts({ ...askedOf(question), limit: NEXT_PAGE, cursor });
       if (this.ended || question !== this.question || cursor !== this.next) return;
-      // An account that has moved meanwhile may come a second time.
+      // An account whose position has changed can be in the next page too.
       const known = new Set(this.items.map(keyOf));
       const added = this.freshest(items.filter((row) => !known.has(keyOf(row))), started);
       Object.assign(this, { next, count: total });
@@ -173,10 +173,10 @@ export class Accounts {
     if (!this.ended) this.rows.soon();
   }
 
-  /** News of one account. */
+  /** Show a changed row. */
   patch(row) {
-    const place = this.rows.places?.get(row.account_id);
-    if (place === undefined) {
+    const index = this.rows.indexes?.get(row.account_id);
+    if (index === undefined) {
       const last = this.items.at(-1);
       const belongs = matches(row, this.question, this.score) && (!last || !this.next || compare(row, last, this.question, this.score) < 0);
       if (!belongs) return;
@@ -184,11 +184,11 @@ export class Accounts {
       return this.changed();
     }
     this.rows.patch(row);
-    if (!standsRight(this.items, place, this.question, this.score)) this.changed();
+    if (!isInOrder(this.items, index, this.question, this.score)) this.changed();
   }
 
   gone({ account_id: id }) {
-    if (this.rows.places?.has(id)) this.changed();
+    if (this.rows.indexes?.has(id)) this.changed();
   }
 
   changed() {
@@ -212,8 +212,8 @@ export class Accounts {
   /** Move the focus to the next (+1) or previous (-1) row. */
   step(by) {
     const now = document.activeElement?.closest?.("tr")?.dataset.id;
-    const at = now === undefined ? (by > 0 ? 0 : -1) : this.rows.places.get(now) + by;
-    const row = this.items[at];
+    const index = now === undefined ? (by > 0 ? 0 : -1) : this.rows.indexes.get(now) + by;
+    const row = this.items[index];
     if (!row) return;
     const find = () => this.rows.views.get(keyOf(row))?.element.querySelector("a");
     if (!find()) {

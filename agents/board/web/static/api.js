@@ -1,6 +1,6 @@
-// Asks the board's API. Owns addresses, errors and what a refused sign-in leads to; knows no view.
+// Requests to the board's API. Owns addresses, errors and the sign-in of a request without a session; knows no view.
 
-/** What went wrong, in a sentence that can be shown. `code` is the API's, `offline` when there was no answer. */
+/** An error with a message for people. `code` is that of the API, `offline` if there was no answer. */
 export class ApiError extends Error {
   constructor(code, message, status = 0) {
     super(message);
@@ -21,21 +21,21 @@ async function ask(address, options = {}) {
     throw new ApiError("offline", "The board does not answer. Is it running, and are you on its network?");
   }
   if (answer.status === 401) {
-    location.reload(); // the server answers a page without a session by the form to sign in
+    location.reload(); // without a session the server answers with the form to sign in
     return new Promise(() => {});
   }
   const body = await answer.json().catch(() => null);
   if (answer.ok) return body;
-  const told = body?.error ?? {};
-  throw new ApiError(told.code ?? "failed", told.message ?? `The board answered with status ${answer.status}.`, answer.status);
+  const error = body?.error ?? {};
+  throw new ApiError(error.code ?? "failed", error.message ?? `The board answered with status ${answer.status}.`, answer.status);
 }
 
 /** `?a=1&b=2&b=3` of an object; null, undefined and empty lists are left out. */
 export function query(values) {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined) search.append(name, one);
+    for (const item of Array.isArray(value) ? value : [value]) {
+      if (item !== null && item !== undefined) search.append(name, item);
     }
   }
   const text = search.toString();

@@ -1,5 +1,6 @@
-// The page: starts the stream, keeps the latest summary, and shows the view that the address names.
-// Owns routing, focus and shortcuts. Views get { live, store, session, params, go, note, again } and give { title, end, summary?, ... }.
+// The page: starts the stream, stores the latest summary, and shows the view of the present address.
+// Owns routing, focus and shortcuts. `show` of a view gets { live, store, session, params, go, setAddress, reload, ... } and
+// returns { title, end, summary?, account?, ... }: functions that are called with the events of these names.
 
 import * as account from "./account.js";
 import * as alerts from "./alerts.js";
@@ -15,6 +16,8 @@ const nav = document.getElementById("nav");
 const store = { summary: null };
 let view = null;
 let shown = 0;
+/** Events that came while a view was loading: its data may be older than they are. */
+let early = [];
 
 const ROUTES = [
   [/^\/(?:accounts\/?)?$/, overview],
@@ -24,22 +27,23 @@ const ROUTES = [
   [/^\/processor\/?$/, strip],
 ];
 
-/** Say something to screen readers, sparingly. */
-function say(words) {
-  document.getElementById("said").textContent = words;
-}
-
-/** Go to an address of ours. */
+/** Go to an address of this page. */
 function go(address) {
-  note(address);
+  setAddress(address);
   return route({ fresh: true });
 }
 
-/** Put the state that a view is in into the address. `replace`: the way back skips the state before. */
-function note(address, { replace = false } = {}) {
+/** Write the state of a view into the address. `replace`: "back" skips the previous state. */
+function setAddress(address, { replace = false } = {}) {
   if (replace) return history.replaceState(history.state, "", address);
   history.replaceState({ scroll: scrollY }, "");
   return history.pushState(null, "", address);
+}
+
+/** Give an event to the view, or store it for the view that is loading. */
+function pass(name, detail) {
+  if (view) view[name]?.(detail);
+  else if (main.hasAttribute("aria-busy")) early.push([name, detail]);
 }
 
 async function route({ fresh = false } = {}) {
@@ -47,55 +51,58 @@ async function route({ fresh = false } = {}) {
   const { pathname, search } = location;
   view?.end();
   view = null;
+  early = [];
   for (const link of nav.children) {
     const home = link.getAttribute("href") === "/" && (pathname === "/" || pathname.startsWith("/accounts"));
     setAttr(link, "aria-current", home || pathname === link.getAttribute("href") ? "page" : null);
   }
-  const [pattern, module] = ROUTES.find(([one]) => one.test(pathname)) ?? [];
-  if (!module) return lost();
+  const [pattern, module] = ROUTES.find(([path]) => path.test(pathname)) ?? [];
+  if (!module) return notFound();
   const id = decoded(pattern.exec(pathname)[1]);
-  if (id === null) return lost();
-  const context = { live, store, session, say, go, note, again: () => route(), id, params: new URLSearchParams(search), back: !fresh };
-  live.open(module.listens ? module.listens(context) : null);
+  if (id === null) return notFound();
+  const context = { live, store, session, go, setAddress, reload: () => route(), id, params: new URLSearchParams(search), back: !fresh };
+  live.open(module.accountsToFollow ? module.accountsToFollow(context) : null);
   main.setAttribute("aria-busy", "true");
   try {
     const next = await module.show(main, context);
     if (turn !== shown) return next.end();
     view = next;
+    for (const [name, detail] of early.splice(0)) pass(name, detail);
+    if (turn !== shown) return; // an event made the view load again
     document.title = `${view.title} · account-vitals`;
     if (fresh) {
       scrollTo(0, 0);
       main.focus({ preventScroll: true });
     } else if (history.state?.scroll) scrollTo(0, history.state.scroll);
   } catch (error) {
-    if (turn === shown) fail(error);
+    if (turn === shown) showError(error);
   } finally {
     if (turn === shown) main.removeAttribute("aria-busy");
   }
 }
 
-/** A part of a path as it was meant; null where it is none, such as `%zz`. */
-function decoded(part = "") {
+/** A decoded segment of a path; null if it cannot be decoded, such as `%zz`. */
+function decoded(segment = "") {
   try {
-    return decodeURIComponent(part);
+    return decodeURIComponent(segment);
   } catch {
     return null;
   }
 }
 
-function lost() {
+function notFound() {
   main.removeAttribute("aria-busy");
   document.title = "Not found · account-vitals";
-  put(main, h("div", { class: "empty card" }, h("strong", {}, "There is no such page."), h("a", { href: "/" }, "Back to the accounts")));
+  put(main, h("div", { class: "empty card" }, h("strong", {}, "This page does not exist."), h("a", { href: "/" }, "Back to the accounts")));
 }
 
-function fail(error) {
+function showError(error) {
   if (!(error instanceof ApiError)) console.error(error);
   document.title = "Error · account-vitals";
   const gone = error.code === "not_found";
   put(main, h("div", { class: "empty card", role: "alert" },
-    h("strong", {}, gone ? "Not found" : "This could not be shown."),
-    h("p", {}, error instanceof ApiError ? error.message : "The page has an error; the browser's console has more."),
+    h("strong", {}, gone ? "Not found" : "This page could not be loaded."),
+    h("p", {}, error instanceof ApiError ? error.message : "The page has an error. The browser's console has the details."),
     gone ? h("a", { href: "/" }, "Back to the accounts") : h("button", { class: "button", type: "button", on: { click: () => start() } }, "Try again")));
 }
 
@@ -108,7 +115,7 @@ function follow(event) {
   go(address.pathname + address.search);
 }
 
-/** `/` goes to the search, `?` shows the shortcuts; a view may know more (`keys`). None works while typing. */
+/** `?` shows the shortcuts, a view can have more (`keys`). None works in a text field. */
 function press(event) {
   if (event.metaKey || event.ctrlKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.target.closest("input:not([type=range]), select, textarea")) {
@@ -123,10 +130,10 @@ function press(event) {
 }
 
 function help() {
-  const rows = [["/", "search"], ["j  k", "next, previous account of the table"], ["Enter", "open it"], ["u", "from an account back to the table"], ["?", "this help"]];
+  const rows = [["/", "search"], ["j  k", "next or previous account in the table"], ["Enter", "open the account"], ["u", "back from an account to the table"], ["?", "show this help"]];
   const dialog = h("dialog", { "aria-labelledby": "keys" },
     h("form", { method: "dialog" }, h("h2", { id: "keys" }, "Keys"),
-      h("table", {}, h("tbody", {}, rows.map(([key, words]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, words))))),
+      h("table", {}, h("tbody", {}, rows.map(([key, action]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, action))))),
       h("div", { class: "actions" }, h("button", { class: "button" }, "Close"))));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
@@ -145,33 +152,33 @@ async function start() {
       if (session.time_mode === "event") live.eventTime = () => store.summary?.time;
       frame = new strip.Strip(document.getElementById("strip"), document.getElementById("banner"), live);
       for (const name of ["account", "gone", "alert"]) {
-        live.addEventListener(name, ({ detail }) => view?.[name]?.(detail));
+        live.addEventListener(name, ({ detail }) => pass(name, detail));
       }
-      live.addEventListener("reset", () => anew());
-      live.addEventListener("summary", ({ detail }) => news(detail));
+      live.addEventListener("reset", () => refresh());
+      live.addEventListener("summary", ({ detail }) => setSummary(detail));
     }
-    news(await api.summary());
+    setSummary(await api.summary());
   } catch (error) {
-    return fail(error);
+    return showError(error);
   }
   return route();
 }
 
-/** What was shown may be old. A board that has just started is not asked before it has read all; it says so again then. */
-async function anew() {
+/** Events were missed, so the view loads again. A board that is still reading its topics sends another reset when it is done. */
+async function refresh() {
   const summary = await api.summary().catch(() => null);
   if (!summary) return;
-  news(summary);
-  if (summary.ready) view?.reset?.();
+  setSummary(summary);
+  if (summary.ready) pass("reset");
 }
 
-function news(summary) {
+function setSummary(summary) {
   const before = store.summary;
-  // While a board reads its topics from the beginning, the last known figures serve better than growing ones.
+  // While a board reads its topics from the beginning, the page shows the last known figures, not incomplete ones.
   store.summary = before?.wasReady && !summary.ready ? { ...before, ready: false, processor: summary.processor } : summary;
   store.summary.wasReady = summary.ready || before?.wasReady;
   frame.set(store.summary);
-  view?.summary?.(store.summary);
+  pass("summary", store.summary);
 }
 
 history.scrollRestoration = "manual";

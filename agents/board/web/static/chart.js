@@ -1,5 +1,5 @@
-// Charts over time, drawn by uPlot (vendor/). Owns axes, colours, marks and the picking of a span; knows no API.
-// A chart is a picture to a screen reader; whoever draws one says the same in words and as a table beside it.
+// Charts over time, drawn by uPlot (vendor/). Owns axes, colours, marks and the selection of a span; knows no API.
+// A chart is a picture for a screen reader: each caller adds a table with the same numbers.
 
 import { h, setText } from "./dom.js";
 import { moment } from "./format.js";
@@ -13,7 +13,7 @@ const asUtc = (ms) => uPlot.tzDate(new Date(ms), "Etc/UTC");
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 const faded = (text, share) => {
-  const [red, green, blue] = text.match(/[0-9a-f]{2}/gi).map((part) => Number.parseInt(part, 16));
+  const [red, green, blue] = text.match(/[0-9a-f]{2}/gi).map((byte) => Number.parseInt(byte, 16));
   return `rgb(${red} ${green} ${blue} / ${share})`;
 };
 
@@ -34,15 +34,15 @@ const TIMES = [
   [1_000, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
 ];
 
-/** A chart that fills `place` and follows its size and the colour scheme. `options()` gives uPlot's options. */
+/** A chart that fills `parent` and follows its size and the colour scheme. `options()` gives uPlot's options. */
 class Chart {
-  constructor(place, options, data) {
-    this.place = place;
+  constructor(parent, options, data) {
+    this.parent = parent;
     this.options = options;
     this.data = data;
     this.draw();
     this.sizes = new ResizeObserver(() => this.fit());
-    this.sizes.observe(place);
+    this.sizes.observe(parent);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.redraw = () => this.draw();
     this.scheme.addEventListener("change", this.redraw);
@@ -53,17 +53,17 @@ class Chart {
     this.plot = new uPlot(
       { ...this.size(), ms: 1, tzDate: asUtc, legend: { show: false }, ...this.options() },
       this.data,
-      this.place,
+      this.parent,
     );
   }
 
   size() {
-    return { width: Math.max(200, this.place.clientWidth), height: Math.max(LOWEST, this.place.clientHeight) };
+    return { width: Math.max(200, this.parent.clientWidth), height: Math.max(LOWEST, this.parent.clientHeight) };
   }
 
   fit() {
     const { width, height } = this.size();
-    if (this.place.clientWidth > 0 && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
+    if (this.parent.clientWidth > 0 && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
   }
 
   set(data) {
@@ -80,17 +80,17 @@ class Chart {
 
 /**
  * How many accounts are in which band, over time: areas on top of each other, the best at the bottom.
- * `bands`: [{ name, tone }], best first; `times`: ms; `counts`: one list a band. `say(text)` gets what is under the cursor.
+ * `bands`: [{ name, tone }], best first; `times`: ms; `counts`: one list a band. `show(text)` is called with the values under the cursor.
  */
-export function bandsChart(place, bands, times, counts, say) {
+export function bandsChart(parent, bands, times, counts, show) {
   const draw = (all) => {
     const sums = [];
-    all.forEach((list, index) => sums.push(list.map((value, at) => (value ?? 0) + (index ? sums[index - 1][at] : 0))));
+    all.forEach((list, index) => sums.push(list.map((value, day) => (value ?? 0) + (index ? sums[index - 1][day] : 0))));
     return sums;
   };
   let shown = counts;
   const options = () => ({
-    padding: [8, 8, 0, 0],
+    padding: [8, 28, 0, 0],
     axes: axes({ size: 44 }),
     scales: { y: { range: (_, __, high) => [0, Math.max(1, high)] } },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
@@ -101,13 +101,13 @@ export function bandsChart(place, bands, times, counts, say) {
     bands: bands.slice(1).map((band, index) => ({ series: [index + 2, index + 1], fill: faded(colour(band.tone), 0.28) })),
     hooks: {
       setCursor: [(plot) => {
-        const at = plot.cursor.idx;
-        if (at === null || at === undefined || plot.cursor.left < 0) return say(null);
-        return say(`${moment(plot.data[0][at])}: ${bands.map((band, index) => `${band.name} ${shown[index][at] ?? 0}`).join(", ")}`);
+        const index = plot.cursor.idx;
+        if (index === null || index === undefined || plot.cursor.left < 0) return show(null);
+        return show(`${moment(plot.data[0][index])}: ${bands.map((band, row) => `${band.name} ${shown[row][index] ?? 0}`).join(", ")}`);
       }],
     },
   });
-  const chart = new Chart(place, options, [times, ...draw(counts)]);
+  const chart = new Chart(parent, options, [times, ...draw(counts)]);
   return {
     set: (newTimes, newCounts) => {
       shown = newCounts;
@@ -118,19 +118,19 @@ export function bandsChart(place, bands, times, counts, say) {
 }
 
 /**
- * An account's score over time. `line`: { times, values, ahead } with `ahead` the forecast on the same times (null
- * elsewhere); `zones()`: [{ from, to, name, tone }]; `marks()`: [{ time, kind, tone }]; `picked()` gives the two moments
- * compared as [from, to]; `pick(from, to)` is told when other ones are chosen; `say` as above.
+ * An account's score over time. `series`: { times, values, forecasts }, where `forecasts` is null in the past; `zones()`:
+ * [{ from, to, name, tone }]; `marks()`: [{ time, kind, tone }]; `picked()` gives the two times that are compared as
+ * [from, to]; `pick(from, to)` is called when others are chosen; `show(index)` with the point under the cursor.
  */
-export function scoreChart(place, { line, zones, marks, picked, pick, say }) {
+export function scoreChart(parent, { series, zones, marks, picked, pick, show }) {
   const options = () => ({
-    padding: [16, 8, 0, 0],
+    padding: [16, 28, 0, 0],
     axes: axes({ size: 36, incrs: [5, 10, 20, 25, 50] }),
     scales: { y: { range: [0, 100] } },
     cursor: { y: false, points: { size: 7 }, drag: { x: true, y: false, setScale: false } },
     series: [
       {},
-      { stroke: colour("accent"), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: line.times.length < 3 } },
+      { stroke: colour("accent"), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: series.times.length < 3 } },
       { stroke: colour("accent"), width: 2, dash: [2, 4], paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
     ],
     hooks: {
@@ -142,8 +142,8 @@ export function scoreChart(place, { line, zones, marks, picked, pick, say }) {
         plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
       }],
       setCursor: [(plot) => {
-        const at = plot.cursor.idx;
-        say(at === null || at === undefined || plot.cursor.left < 0 ? null : at);
+        const index = plot.cursor.idx;
+        show(index === null || index === undefined || plot.cursor.left < 0 ? null : index);
       }],
       ready: [(plot) => plot.over.addEventListener("click", (event) => {
         if (Math.abs(event.movementX) > 0) return;
@@ -154,15 +154,15 @@ export function scoreChart(place, { line, zones, marks, picked, pick, say }) {
       })],
     },
   });
-  const chart = new Chart(place, options, [line.times, line.values, line.ahead]);
+  const chart = new Chart(parent, options, [series.times, series.values, series.forecasts]);
   return {
-    set: (newLine) => chart.set([newLine.times, newLine.values, newLine.ahead]),
+    set: (changed) => chart.set([changed.times, changed.values, changed.forecasts]),
     redraw: () => chart.plot.redraw(false),
     end: () => chart.end(),
   };
 }
 
-/** Behind the line, the band the account was in; its name where there is room. */
+/** Behind the line, the band of the account, with its name if there is room. */
 function drawZones(plot, zones) {
   const { ctx, bbox } = plot;
   const end = bbox.left + bbox.width;
@@ -218,7 +218,7 @@ function drawMarks(plot, marks) {
     ctx.lineTo(x + size, y - size);
     ctx.lineTo(x, y + size);
     ctx.closePath();
-    // A resolved alert is hollow, one that fired is filled.
+    // The mark of a resolved alert is hollow.
     if (mark.kind === "resolved") ctx.stroke();
     else ctx.fill();
   }
@@ -232,7 +232,7 @@ function line(ctx, x, top, bottom) {
   ctx.stroke();
 }
 
-/** A figure: the plot, what is under the cursor, and the same as a table that unfolds. */
+/** A figure: the plot, the values under the cursor, and a table that can be opened. */
 export function figure(title, ...extra) {
   const plot = h("div", { class: "plot", role: "img", "aria-label": title });
   const readout = h("p", { class: "readout soft num", "aria-hidden": "true" });

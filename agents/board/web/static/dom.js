@@ -1,5 +1,5 @@
-// Builds elements. Text always goes in as text nodes: there is no way through here to parse a string as HTML.
-// Owns creation and small changes of elements; knows nothing of accounts. Called by every view.
+// Creates and updates elements. Text is always inserted as text nodes, never parsed as HTML. Knows nothing of accounts.
+// Called by every view.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -36,7 +36,7 @@ function fill(element, children) {
   return element;
 }
 
-/** Set an element's text if it is another one; says whether it was. Untouched nodes keep selection and focus. */
+/** Set an element's text if it differs; returns whether it did. Nodes that do not change keep selection and focus. */
 export function setText(element, text) {
   const wanted = text === null || text === undefined ? "" : String(text);
   if (element.textContent === wanted) return false;
@@ -44,7 +44,7 @@ export function setText(element, text) {
   return true;
 }
 
-/** Set or remove an attribute if that changes it. */
+/** Set or remove an attribute if it differs. */
 export function setAttr(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : String(value));
@@ -56,8 +56,8 @@ export function put(element, ...children) {
   return fill(element, children);
 }
 
-/** Wait with a call until none has come for `ms`. */
-export function calmly(ms, call) {
+/** Delay a call until there has been no other for `ms`. */
+export function debounce(ms, call) {
   let timer = 0;
   return (...args) => {
     clearTimeout(timer);

@@ -1,12 +1,11 @@
-// Numbers, times and names as people read them. Owns wording of single values; pure. Called by every view.
-// All times are UTC, as everywhere in the product.
+// Numbers, times and names as text. Pure. Called by every view. All times are UTC, as everywhere in the product.
 
 export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 const MINUS = "\u2212";
 
-const one = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const oneDecimal = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const short = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const UTC = { timeZone: "UTC", hourCycle: "h23" };
@@ -15,13 +14,13 @@ const weekday = new Intl.DateTimeFormat("en-GB", { ...UTC, weekday: "long" });
 const clock = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
-/** A score or points: one decimal, a dash where there is none. */
-export const score = (value) => (isNumber(value) ? one.format(value).replace("-", MINUS) : "\u2013");
+/** A score or points: one decimal, a dash for no value. */
+export const score = (value) => (isNumber(value) ? oneDecimal.format(value).replace("-", MINUS) : "\u2013");
 
-/** A change: always with its sign, 0.0 without. */
+/** A change: with its sign, 0.0 without one. */
 export function signed(value) {
   if (!isNumber(value)) return "\u2013";
-  const text = one.format(Math.abs(value));
+  const text = oneDecimal.format(Math.abs(value));
   if (text === "0.0") return text;
   return (value < 0 ? MINUS : "+") + text;
 }
@@ -33,7 +32,7 @@ export function number(value) {
   return text.replace("-", MINUS);
 }
 
-/** A count: thousands apart. */
+/** A count with separators of thousands. */
 export const count = (value) => (isNumber(value) ? whole.format(value) : "\u2013");
 
 /** `1 account`, `2 accounts`. */
@@ -58,7 +57,7 @@ export const longDay = (ms) => `${weekday.format(ms)}, ${date(ms)}`;
 export function span(ms) {
   if (!isNumber(ms)) return "\u2013";
   const size = Math.abs(ms);
-  if (size < 10_000) return `${one.format(size / 1000)} s`;
+  if (size < 10_000) return `${oneDecimal.format(size / 1000)} s`;
   if (size < MINUTE) return `${whole.format(size / 1000)} s`;
   if (size < HOUR) return `${whole.format(size / MINUTE)} min`;
   if (size < 2 * DAY) return `${whole.format(size / HOUR)} h`;
@@ -73,13 +72,13 @@ export function ago(ms, now = Date.now()) {
   return since < 14 * DAY ? `${span(since)} ago` : date(ms, now);
 }
 
-/** `product_usage` as people say it. */
-export const spoken = (name) => String(name ?? "").replaceAll("_", " ");
+/** `product_usage` as text: "product usage". */
+export const label = (name) => String(name ?? "").replaceAll("_", " ");
 
-/** Words from the API: a hyphen before a number is a minus. */
+/** A text of the API, with a minus sign before negative numbers. */
 export const typeset = (text) => (text ?? "").replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
 
-/** The same where the number that begins a reason stands beside it already: "Since Tuesday: …". */
+/** A reason without the number at its start, which is shown beside it: "Since Tuesday: …". */
 export const withoutNumber = (text) => sentence(typeset((text ?? "").replace(/^[-+]?[\d.,]+ /, "")));
 
 /** First letter large. */

@@ -1,11 +1,11 @@
-// What the table of accounts is a table of: the question in the address, and where a row belongs in its answer.
-// Pure; the API answers the same question, this only tells whether news would change the answer. Called by accounts.js.
+// The query of the table of accounts: reading it from the address, and the position of a row in its result.
+// Pure. The API runs the query; this only decides whether a changed row would change the result. Called by accounts.js.
 
 export const SPANS = ["1d", "7d", "30d"];
 const SORTS = ["score", "change_1d", "change_7d", "change_30d", "name", "arr", "as_of", "alerts"];
 const LISTS = ["band", "segment", "owner", "tier"];
 
-/** The question of an address: { score, band[], segment[], owner[], tier[], q, alerts, sort, order, span }. */
+/** The query of an address: { score, band[], segment[], owner[], tier[], q, alerts, sort, order, span }. */
 export function questionOf(params) {
   const lists = Object.fromEntries(LISTS.map((name) => [name, params.getAll(name)]));
   return {
@@ -19,19 +19,19 @@ export function questionOf(params) {
   };
 }
 
-/** As the address has it: what is as usual is left out. */
+/** The query in the form of the address, without default values. */
 export function addressOf(question) {
   const { sort, order, span, q, ...rest } = question;
   return { ...rest, q: q || null, sort: sort === "score" ? null : sort, order: order === "asc" ? null : order, span: span === "7d" ? null : span };
 }
 
-/** As the API takes it. */
+/** The query in the form of the API. */
 export function askedOf(question) {
   const { span, q, ...rest } = question;
   return { ...rest, q: q || null };
 }
 
-/** The value a row is sorted by, null where it lacks. */
+/** The value that a row is sorted by, null if it has none. */
 export function sortValue(row, sort, score) {
   if (sort === "score") return row.scores[score]?.value ?? null;
   if (sort.startsWith("change_")) return row.scores[score]?.change?.[sort.slice(7)] ?? null;
@@ -49,7 +49,7 @@ export function compare(a, b, { sort, order }, score) {
   return (left < right ? -1 : 1) * (order === "desc" ? -1 : 1);
 }
 
-/** Whether a row answers the question. */
+/** Whether a row matches the query. */
 export function matches(row, question, score) {
   const has = { band: row.scores[score]?.band, segment: row.segment, owner: row.owner, tier: row.tier };
   for (const name of LISTS) {
@@ -57,13 +57,13 @@ export function matches(row, question, score) {
   }
   if (question.alerts && !row.alerts) return false;
   const text = question.q.trim().toLowerCase();
-  return !text || [row.account_id, row.name, row.owner, row.segment].some((one) => one?.toLowerCase().includes(text));
+  return !text || [row.account_id, row.name, row.owner, row.segment].some((value) => value?.toLowerCase().includes(text));
 }
 
-/** Whether a changed row still stands right between its neighbours, and answers the question at all. */
-export function standsRight(items, place, question, score) {
-  const row = items[place];
+/** Whether a changed row still matches the query and is in order with its neighbours. */
+export function isInOrder(items, index, question, score) {
+  const row = items[index];
   if (!matches(row, question, score)) return false;
-  if (place > 0 && compare(items[place - 1], row, question, score) > 0) return false;
-  return place === items.length - 1 || compare(row, items[place + 1], question, score) <= 0;
+  if (index > 0 && compare(items[index - 1], row, question, score) > 0) return false;
+  return index === items.length - 1 || compare(row, items[index + 1], question, score) <= 0;
 }

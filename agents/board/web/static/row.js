@@ -1,27 +1,27 @@
-// One account as a row of the table. Owns its columns and its look; patches cells in place.
+// A row of the table of accounts. Owns the columns and their contents; patches cells in place.
 
 import { mark, patchBand, patchMark, severityTone, toneOf } from "./bands.js";
 import { h, setAttr, setText } from "./dom.js";
 import { number, percent, score as points, sentence, signed, typeset } from "./format.js";
 import { patchSpark, spark } from "./spark.js";
 
-const SPAN_WORDS = { "1d": "1 day", "7d": "7 days", "30d": "30 days" };
+const SPAN_LABELS = { "1d": "1 day", "7d": "7 days", "30d": "30 days" };
 
-/** The columns for a question: { key, words, sort?, first?, right? }. */
+/** The columns for a query: { key, text, sort?, first?, right? }. */
 export function columnsOf({ span }) {
   return [
-    { key: "who", words: "Account", sort: "name" },
-    { key: "band", words: "Band" },
-    { key: "score", words: "Score", sort: "score", right: true },
-    { key: "delta", words: SPAN_WORDS[span], sort: `change_${span}`, right: true },
-    { key: "line", words: "30 days" },
-    { key: "why", words: "Why" },
-    { key: "alerts", words: "Alerts", sort: "alerts", first: "desc" },
-    { key: "arr", words: "ARR", sort: "arr", first: "desc", right: true },
+    { key: "who", text: "Account", sort: "name" },
+    { key: "band", text: "Band" },
+    { key: "score", text: "Score", sort: "score", right: true },
+    { key: "delta", text: SPAN_LABELS[span], sort: `change_${span}`, right: true },
+    { key: "line", text: "30 days" },
+    { key: "why", text: "Why" },
+    { key: "alerts", text: "Alerts", sort: "alerts", first: "desc" },
+    { key: "arr", text: "ARR", sort: "arr", first: "desc", right: true },
   ];
 }
 
-/** What is unusual about a row's score, in few words; empty when nothing is. Pure. */
+/** What qualifies a row's score, in a few words; "" if nothing does. Pure. */
 export function caveat(row, score) {
   const { confidence } = row.scores[score] ?? {};
   if (row.override) return "overridden";
@@ -29,7 +29,7 @@ export function caveat(row, score) {
   return row.catching_up ? "catching up" : "";
 }
 
-/** { element, patch(row) }. `spanOf()` tells over which time the change is meant. */
+/** { element, patch(row) }. `spanOf()` gives the span of the change. */
 export function rowView(columns, score, bands, spanOf) {
   const link = h("a");
   const sub = h("div", { class: "sub" });
@@ -65,7 +65,7 @@ export function rowView(columns, score, bands, spanOf) {
     setText(delta, signed(change));
     setAttr(delta, "class", change < -0.05 ? "fall" : change > 0.05 ? "rise" : "soft");
     patchSpark(line, now?.spark, tone);
-    setText(why, sentence(typeset(now?.reason)) || (now?.change?.["7d"] === 0 ? "Steady for 7 days" : ""));
+    setText(why, sentence(typeset(now?.reason)) || (now?.change?.["7d"] === 0 ? "UpdateWhenIdle for 7 days" : ""));
     setAttr(why, "title", why.textContent || null);
     alerts.hidden = !row.alerts;
     if (row.alerts) patchMark(alerts, severityTone(row.severity), row.alerts === 1 ? sentence(row.severity ?? "open") : `${row.alerts} ${row.severity ?? "open"}`);
@@ -78,6 +78,6 @@ export function rowView(columns, score, bands, spanOf) {
 
 function glow(element) {
   element.classList.remove("changed");
-  void element.offsetWidth; // the animation starts anew
+  void element.offsetWidth; // restarts the animation
   element.classList.add("changed");
 }

@@ -1,6 +1,6 @@
-// A long table of which only the rows in sight exist, so that 10,000 accounts cost what 40 do.
-// Owns which rows are in the document and their order; what a row looks like is the caller's. Rows are of one height,
-// which is measured; a row that is patched keeps its element, its place and its focus.
+// A long table with only the visible rows in the document, so that 10,000 accounts cost as much as 40.
+// Owns which rows are in the document and their order; the caller makes rows. All rows have one height, which is measured.
+// A row that is patched keeps its element, its position and its focus.
 
 import { h } from "./dom.js";
 
@@ -25,7 +25,7 @@ export class Rows {
     this.listen = () => this.soon();
     addEventListener("scroll", this.listen, { passive: true });
     this.resized = () => {
-      this.height = 0; // rows are of another height on another width
+      this.height = 0; // the height of rows depends on the width
       this.soon();
     };
     addEventListener("resize", this.resized);
@@ -41,16 +41,16 @@ export class Rows {
   set(items, keyOf) {
     this.items = items;
     this.keyOf = keyOf;
-    this.places = new Map(items.map((item, index) => [keyOf(item), index]));
+    this.indexes = new Map(items.map((item, index) => [keyOf(item), index]));
     this.render();
   }
 
-  /** Change one row where it stands; says whether it is among those loaded. */
+  /** Change one row in place; returns whether it is loaded. */
   patch(item) {
     const key = this.keyOf?.(item);
-    const place = this.places?.get(key);
-    if (place === undefined) return false;
-    this.items[place] = item;
+    const index = this.indexes?.get(key);
+    if (index === undefined) return false;
+    this.items[index] = item;
     this.views.get(key)?.patch(item);
     return true;
   }
@@ -67,7 +67,7 @@ export class Rows {
     const height = this.height || 44;
     const top = this.body.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(-top / height) - AHEAD);
-    // A table far below the fold still has its first rows, so that its height is known.
+    // A table below the visible area still has its first rows, so that their height is known.
     const last = Math.min(this.items.length, Math.max(0, Math.ceil((innerHeight - top) / height)) + AHEAD);
     return [Math.min(first, this.items.length), Math.max(first, last)];
   }
@@ -75,27 +75,27 @@ export class Rows {
   render() {
     if (!this.keyOf) return;
     let [first, last] = this.range();
-    this.place(first, last);
+    this.draw(first, last);
     if (this.height === 0 && last > first) {
       this.height = this.views.get(this.keyOf(this.items[first])).element.getBoundingClientRect().height;
       [first, last] = this.range();
-      this.place(first, last);
+      this.draw(first, last);
     }
     this.space(this.above, first * this.height);
     this.space(this.below, (this.items.length - last) * this.height);
     if (last >= this.items.length - AHEAD) this.more();
   }
 
-  place(first, last) {
-    const wanted = this.items.slice(first, last);
-    const keys = new Set(wanted.map(this.keyOf));
+  draw(first, last) {
+    const shown = this.items.slice(first, last);
+    const keys = new Set(shown.map(this.keyOf));
     for (const [key, view] of this.views) {
       if (keys.has(key)) continue;
       view.element.remove();
       this.views.delete(key);
     }
     let before = this.above;
-    wanted.forEach((item, index) => {
+    shown.forEach((item, index) => {
       const key = this.keyOf(item);
       let view = this.views.get(key);
       if (!view) {
@@ -106,7 +106,7 @@ export class Rows {
       if (view.item !== item) view.patch(item);
       view.item = item;
       view.element.setAttribute("aria-rowindex", first + index + 2);
-      // A row that stands where it belongs is not touched: moving it would take the focus out of it.
+      // A row that is in its position is not moved: moving it would remove the focus.
       if (before.nextSibling !== view.element) before.after(view.element);
       before = view.element;
     });

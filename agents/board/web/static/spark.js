@@ -1,5 +1,5 @@
 // A row's sparkline: the score of the last days on the fixed scale 0 to 100, its last point marked.
-// Owns the drawing; values come from the row. The number beside it says the same in words, so it is hidden from readers.
+// Owns the drawing; values come from the row. It is hidden from screen readers, because the change beside it is text.
 
 import { setAttr, svg } from "./dom.js";
 import { isNumber } from "./format.js";
@@ -23,11 +23,11 @@ export function patchSpark(element, values, tone) {
   element.setAttribute("class", `spark tone-${tone}`);
   const low = Math.min(...known);
   const high = Math.max(...known);
-  // Never narrower than 30 points, so that a ripple does not look like a fall.
+  // At least 30 points high, so that a small change does not look like a fall.
   const middle = Math.max(15, Math.min(85, (low + high) / 2));
   const reach = Math.max(15, (high - low) / 2);
   const step = (WIDTH - 2 * PAD) / Math.max(1, values?.length - 1 || 1);
-  const at = (value) => PAD + ((middle + reach - value) / (2 * reach)) * (HEIGHT - 2 * PAD);
+  const y = (value) => PAD + ((middle + reach - value) / (2 * reach)) * (HEIGHT - 2 * PAD);
   let path = "";
   let last = null;
   let pen = "M";
@@ -37,7 +37,7 @@ export function patchSpark(element, values, tone) {
       return;
     }
     const x = known.length === 1 ? WIDTH - PAD : PAD + index * step;
-    last = [x, at(value)];
+    last = [x, y(value)];
     path += `${pen}${x.toFixed(1)} ${last[1].toFixed(1)}`;
     pen = "L";
   });

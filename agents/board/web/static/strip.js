@@ -1,11 +1,11 @@
-// Health of the processor on every view: is the page live, how far are board and workers behind, what has stalled,
-// what was refused. Owns the strip, the banner and the view `/processor` that tells the same in full.
+// The health of the processor: is the page live, the lag of board and workers, stalled sources, dead letters.
+// Owns the strip and the banner on every view, and the view `/processor` with all details.
 
 import { mark, patchMark, shape } from "./bands.js";
 import { h, put, setAttr, setText } from "./dom.js";
 import { ago, count, counted, moment, timeExact } from "./format.js";
 
-/** What the strip says of a summary: [key, words, tone] where tone is "", "notice" or "alarm". Pure. */
+/** The cells of the strip for a summary: [key, text, tone], where tone is "", "notice" or "alarm". Pure. */
 export function readings(summary, behind) {
   const all = summary.processor;
   const letters = all.dead_letters?.reduce((sum, topic) => sum + topic.records, 0) ?? null;
@@ -13,45 +13,45 @@ export function readings(summary, behind) {
   const stalled = all.stalled_sources;
   const lag = all.lag_records;
   return [
-    ["Data of", summary.time ? moment(summary.time) : "none yet", ""],
-    ["Lag", lag === null || lag === undefined ? "not known" : counted(lag, "record"), lag > 10_000 ? "notice" : ""],
+    ["Data as of", summary.time ? moment(summary.time) : "none yet", ""],
+    ["Lag", lag === null || lag === undefined ? "unknown" : counted(lag, "record"), lag > 10_000 ? "notice" : ""],
     late > 0 ? ["Board behind", counted(late, "record"), "notice"] : null,
     all.catching_up > 0 ? ["Catching up", counted(all.catching_up, "account"), "notice"] : null,
-    ["Stalled", stalled.length ? stalled.map((one) => one.source).join(", ") : "none", stalled.length ? "alarm" : ""],
-    ["Dead letters", letters === null ? "not known" : count(letters), letters ? "notice" : ""],
+    ["Stalled", stalled.length ? stalled.map(({ source }) => source).join(", ") : "none", stalled.length ? "alarm" : ""],
+    ["Dead letters", letters === null ? "unknown" : count(letters), letters ? "notice" : ""],
   ].filter(Boolean);
 }
 
 export class Strip {
-  constructor(place, banner, live) {
+  constructor(parent, banner, live) {
     this.live = live;
     this.banner = banner;
     this.light = mark("none", "Connecting", "live");
     this.figures = h("dl");
     this.cells = new Map();
-    put(place, this.light, this.figures, h("a", { href: "/processor" }, "Details"));
-    live.addEventListener("state", () => this.tell());
-    live.addEventListener("heartbeat", ({ detail }) => this.beat(detail));
+    put(parent, this.light, this.figures, h("a", { href: "/processor" }, "Details"));
+    live.addEventListener("state", () => this.update());
+    live.addEventListener("heartbeat", ({ detail }) => this.setBehind(detail));
   }
 
-  beat({ behind }) {
+  setBehind({ behind }) {
     this.behind = behind;
-    this.tell();
+    this.update();
   }
 
   set(summary) {
     this.summary = summary;
-    this.tell();
+    this.update();
   }
 
-  tell() {
+  update() {
     const isLive = this.live.isLive;
     document.documentElement.dataset.stale = String(!isLive);
     patchMark(this.light, isLive ? "good" : "bad", isLive ? "Live" : "Not live");
-    this.announce(isLive);
+    this.announce();
     if (!this.summary) return;
     const seen = new Set();
-    for (const [key, words, tone] of readings(this.summary, this.behind)) {
+    for (const [key, text, tone] of readings(this.summary, this.behind)) {
       seen.add(key);
       let cell = this.cells.get(key);
       if (!cell) {
@@ -59,31 +59,31 @@ export class Strip {
         cell.box.append(h("dt", {}, key), cell.dd);
         this.cells.set(key, cell);
       }
-      setText(cell.dd, words);
+      setText(cell.dd, text);
       setAttr(cell.box, "class", tone || null);
       if (cell.box.parentNode !== this.figures) this.figures.append(cell.box);
     }
     for (const [key, cell] of this.cells) if (!seen.has(key)) cell.box.remove();
   }
 
-  announce(isLive) {
+  announce() {
     const problem = this.summary?.processor.problem;
-    let words = "";
-    if (!isLive && this.live.everLive) {
-      words = `Not live since ${timeExact(this.live.since)} UTC: the board does not answer. These are the last known figures; it is tried again all the time.`;
-    } else if (this.summary && !this.summary.ready) words = "The board is still reading its topics from the beginning: figures grow until it is done.";
-    else if (problem) words = `Kafka can not be reached: ${problem}. These are the last known figures.`;
-    if (this.words === words) return;
-    this.words = words;
-    this.banner.hidden = words === "";
-    put(this.banner, words && h("p", {}, shape("middle"), ` ${words}`));
+    let message = "";
+    if (this.live.state === "lost") {
+      message = `Not live since ${timeExact(this.live.since)} UTC: the board does not answer. You see the last known figures. The page keeps trying to reconnect.`;
+    } else if (this.summary && !this.summary.ready) message = "The board is still reading its topics from the beginning. Figures are incomplete until it is done.";
+    else if (problem) message = `Kafka cannot be reached: ${problem}. You see the last known figures.`;
+    if (this.message === message) return;
+    this.message = message;
+    this.banner.hidden = message === "";
+    put(this.banner, message && h("p", {}, shape("middle"), ` ${message}`));
   }
 }
 
 /** The view `/processor`. */
 export function show(main, { live, store, session }) {
   const body = h("div", { class: "cards pair" });
-  put(main, h("div", { class: "head" }, h("h1", {}, "Is the processor well?")), body);
+  put(main, h("div", { class: "head" }, h("h1", {}, "Is the processor healthy?")), body);
   const draw = () => put(body, ...cards(store.summary, live, session));
   draw();
   return { title: "Processor", summary: draw, end() {} };
@@ -92,7 +92,7 @@ export function show(main, { live, store, session }) {
 function cards(summary, live, session) {
   const all = summary.processor;
   return [
-    card("What this page knows", h("dl", { class: "known" }, ...pairs([
+    card("Data on this page", h("dl", { class: "known" }, ...pairs([
       ["Newest event time", summary.time ? `${moment(summary.time)} UTC` : "none yet"],
       ["Newest record read", all.newest_record_ms ? ago(all.newest_record_ms, live.clock()) : "none yet"],
       ["Accounts", count(summary.accounts)],
@@ -100,18 +100,18 @@ function cards(summary, live, session) {
       ["Signed in as", session.user],
       ["Version", session.version],
     ])), session.auth === "token" && h("form", { method: "post", action: "/sign-out" }, h("button", { class: "button" }, "Sign out"))),
-    card("Policies in force", table(["Policy", "Accounts"], summary.policies.map((one) => [one.label, count(one.accounts)]),
+    card("Policies in force", table(["Policy", "Accounts"], summary.policies.map((policy) => [policy.label, count(policy.accounts)]),
       "No account has a score yet.")),
-    card("Topics the board reads", table(["Topic", "Not read yet", "Newest record"], all.topics.map((one) => [
-      one.topic, one.there ? count(one.behind) : "not there", one.newest_record_ms ? ago(one.newest_record_ms, live.clock()) : "\u2013",
+    card("Topics the board reads", table(["Topic", "Not read yet", "Newest record"], all.topics.map((topic) => [
+      topic.topic, topic.there ? count(topic.behind) : "missing", topic.newest_record_ms ? ago(topic.newest_record_ms, live.clock()) : "\u2013",
     ]))),
-    card("Lag of the workers", table(["Topic", "Records not committed"], (all.lag ?? []).map((one) => [one.topic, count(one.records)]),
-      all.lag ? "None: every record is applied." : "Not known: the group could not be asked.")),
-    card("Stalled sources", table(["Source", "Accounts that hold its last values"], all.stalled_sources.map((one) => [one.source, count(one.accounts)]),
-      "None. A source has stalled when it is silent for all accounts; its measures are then held and no silence is alerted.")),
-    card("Dead letters", table(["Topic", "Records"], (all.dead_letters ?? []).map((one) => [one.topic, count(one.records)]),
-      all.dead_letters ? "None: every record could be read." : "Not known: the broker could not be asked."), all.dead_letters?.length > 0 && h("p", { class: "soft" },
-      "Records that could not be read, as they came. docs/reference/topics.md explains each reason; docs/how-to/recover.md, how to replay one.")),
+    card("Lag of the workers", table(["Topic", "Records not committed"], (all.lag ?? []).map((topic) => [topic.topic, count(topic.records)]),
+      all.lag ? "None: every record is applied." : "Unknown: the consumer group could not be read.")),
+    card("Stalled sources", table(["Source", "Accounts with its last values"], all.stalled_sources.map((stall) => [stall.source, count(stall.accounts)]),
+      "None. A source has stalled when it sends no events for any account. Its measures then keep their last values, and no alerts about missing events fire.")),
+    card("Dead letters", table(["Topic", "Records"], (all.dead_letters ?? []).map((topic) => [topic.topic, count(topic.records)]),
+      all.dead_letters ? "None: every record could be read." : "Unknown: the broker could not be read."), all.dead_letters?.length > 0 && h("p", { class: "soft" },
+      "Records that could not be read, unchanged. docs/reference/topics.md explains each reason, docs/how-to/recover.md how to replay a record.")),
   ];
 }
 

@@ -1,16 +1,16 @@
-// The way from one score to another, a step a measure. Owns where the bars stand; a table, so that it can be read aloud.
+// The change from one score to another, one bar a measure. Owns the positions of the bars; it is a table, for screen readers.
 
 import { h } from "./dom.js";
-import { score as points, signed, spoken } from "./format.js";
+import { score as points, signed, label } from "./format.js";
 
 const SPECIAL = {
   "redistribution": "weight shared from missing measures",
-  "previous policy": "measures of the policy before",
-  "unpublished": "steps too small to publish",
-  "unknown": "not known: changes are missing",
+  "previous policy": "measures of the previous policy",
+  "unpublished": "changes too small to publish",
+  "unknown": "unknown: changes are missing",
 };
 
-/** Sums of floats leave crumbs. */
+/** Rounding errors of sums are smaller. */
 const NOTHING = 1e-6;
 
 /** Bars as shares of the width: [{ measure, delta, after, left, width }], the scale fits all of them. Pure. */
@@ -33,17 +33,17 @@ export function steps(from, factors) {
 
 export function waterfall({ from, to, factors: all }) {
   const factors = all.filter(({ delta }) => Math.abs(delta) >= NOTHING);
-  if (factors.length === 0) return h("p", { class: "empty" }, h("strong", {}, "Nothing moved it."), "Both moments have the same score.");
-  const share = (part) => `${(part * 100).toFixed(2)}%`;
-  const total = (words, value) => h("tr", { class: "total" }, h("th", { scope: "row" }, words), h("td", { class: "track" }), h("td", { class: "right" }, points(value)), h("td"));
+  if (factors.length === 0) return h("p", { class: "empty" }, h("strong", {}, "No change."), "The score is the same at both times.");
+  const share = (width) => `${(width * 100).toFixed(2)}%`;
+  const total = (text, value) => h("tr", { class: "total" }, h("th", { scope: "row" }, text), h("td", { class: "track" }), h("td", { class: "right" }, points(value)), h("td"));
   return h("table", { class: "waterfall" },
-    h("caption", { class: "unseen" }, "What each measure added to the score or took from it between the two moments"),
+    h("caption", { class: "unseen" }, "What each measure added to the score or took from it between the two times"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Measure"), h("th", { scope: "col", class: "track" }, h("span", { class: "unseen" }, "Bar")),
       h("th", { scope: "col", class: "right" }, "Change"), h("th", { scope: "col", class: "right" }, "Score then"))),
     h("tbody", {}, total("From", from.value ?? 0),
       steps(from.value ?? 0, factors).map((bar) => h("tr", {},
-        h("th", { scope: "row" }, SPECIAL[bar.measure] ?? spoken(bar.measure)),
-        h("td", { class: "track" }, h("div", { class: "lane" }, h("span", { class: bar.delta < 0 ? "down" : "up", style: { left: share(bar.left), width: share(bar.width) } }))),
+        h("th", { scope: "row" }, SPECIAL[bar.measure] ?? label(bar.measure)),
+        h("td", { class: "track" }, h("div", { class: "rail" }, h("span", { class: bar.delta < 0 ? "down" : "up", style: { left: share(bar.left), width: share(bar.width) } }))),
         h("td", { class: `right ${bar.delta < 0 ? "fall" : "rise"}` }, signed(bar.delta)),
         h("td", { class: "right soft" }, points(bar.after)))),
       total("To", to.value)));

@@ -1,4 +1,4 @@
-"""Files as topics: order, late and duplicate events, moments."""
+"""Event files as topics: order, late and duplicate events, the time to score at."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def engagement(message: ScoreMessage) -> float | None:
     return next(factor.value for factor in message.scores["health"].factors if factor.measure == "engagement")
 
 
-def test_lines_are_applied_by_time_whatever_their_order(tmp_path: Path) -> None:
+def test_events_are_applied_in_order_of_time(tmp_path: Path) -> None:
     lines = [line(str(day), FIRST_MS + day * DAY_MS) for day in range(200)]
     file = tmp_path / "engagement.jsonl"
     file.write_text("".join(reversed(lines)), encoding="utf-8")
@@ -41,7 +41,7 @@ def test_lines_are_applied_by_time_whatever_their_order(tmp_path: Path) -> None:
     assert engagement(score(tmp_path)["a"]) == 90
 
 
-def test_a_moment_cuts_off_what_comes_after_and_lets_silence_count(tmp_path: Path) -> None:
+def test_later_events_are_left_out_and_time_advances_to_the_end(tmp_path: Path) -> None:
     (tmp_path / "engagement.jsonl").write_text(line("1", FIRST_MS) + line("2", FIRST_MS + DAY_MS), encoding="utf-8")
     assert engagement(score(tmp_path, FIRST_MS)["a"]) == 1
     assert engagement(score(tmp_path, FIRST_MS + DAY_MS)["a"]) == 2
@@ -60,13 +60,13 @@ def test_the_same_event_in_two_files_counts_once(tmp_path: Path) -> None:
     assert +replay.outcomes == {("engagement", "applied"): 1, ("engagement", "duplicate"): 1}
 
 
-def test_more_events_than_one_step_takes(tmp_path: Path) -> None:
+def test_more_events_than_fit_one_step(tmp_path: Path) -> None:
     lines = [line(str(at), FIRST_MS + at * 60_000, f"account-{at % 7}") for at in range(12_000)]
     (tmp_path / "engagement.jsonl").write_text("".join(lines), encoding="utf-8")
     messages = score(tmp_path)
     assert sum(engagement(message) or 0 for message in messages.values()) == 12_000
 
 
-def test_an_empty_file_gives_nothing(tmp_path: Path) -> None:
+def test_an_empty_file_has_no_accounts(tmp_path: Path) -> None:
     (tmp_path / "engagement.jsonl").write_bytes(b"\n\n")
     assert score(tmp_path) == {}

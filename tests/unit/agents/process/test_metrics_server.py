@@ -1,4 +1,4 @@
-"""A port that is in use: every command that listens says which setting, and ends with 2 before it begins anything."""
+"""A port in use: every command that listens names the setting and ends with 2 before it does anything else."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def taken() -> Iterator[int]:
     [
         (["worker"], "web_port"),
         (["board"], "board_port"),
+        (["rollup"], "rollup_port"),
         (["sink", "redis"], "redis_metrics_port"),
         (["sink", "alertmanager"], "alertmanager_port"),
         (["sink", "notify"], "notify_port"),
@@ -40,11 +41,11 @@ def test_a_port_in_use_is_bad_usage(
     monkeypatch.setenv("VITALS_NOTIFY_URLS", "json://127.0.0.1:9")
     ended = CliRunner().invoke(app, command)
     assert ended.exit_code == 2, ended.stderr
-    assert f"{setting}: 127.0.0.1:{taken} can not be listened on" in ended.stderr
+    assert f"{setting}: cannot listen on 127.0.0.1:{taken}" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_the_port_is_free_again_afterwards() -> None:
+def test_the_port_is_free_after_the_server_has_stopped() -> None:
     registry = CollectorRegistry()
     Counter("cups", "Cups of tea.", registry=registry).inc(3)
     with (

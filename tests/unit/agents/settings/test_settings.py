@@ -1,4 +1,4 @@
-"""Settings: where they come from, that a bad one is named, and that secrets stay secret."""
+"""Settings: the order of their sources, the errors for bad ones, and secrets that are never shown."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
 @pytest.mark.parametrize(
     "url", ["redis://127.0.0.1:6379", "rediss://cache.example", "redis://[::1]:6379/2", "redis://cache-1.example:1/15"]
 )
-def test_a_url_of_redis_names_host_port_and_database(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_redis_url_has_host_port_and_database(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("VITALS_REDIS_URL", url)
     assert load_settings().redis_url == url
 
 
-def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITALS_PARTITIONS", "0")
     monkeypatch.setenv("VITALS_TIME", "wall")
     with pytest.raises(SettingsError) as caught:
@@ -91,7 +91,7 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {problem.split()[0] for problem in caught.value.problems} == {"partitions", "time"}
 
 
-def test_a_name_that_is_no_setting_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_name_in_a_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text('brokr = "kafka://127.0.0.1:9092"\n', encoding="utf-8")
     with pytest.raises(SettingsError, match="brokr"):
@@ -121,7 +121,7 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.__cause__!r}"
 
 
-def test_credentials_that_lack_a_half_are_refused() -> None:
+def test_incomplete_credentials_are_refused() -> None:
     with pytest.raises(SettingsError, match="sasl_username and sasl_password"):
         load_settings(security_protocol="SASL_PLAINTEXT", sasl_username="vitals")
     with pytest.raises(SettingsError, match="tls_cert and tls_key"):

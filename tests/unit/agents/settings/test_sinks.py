@@ -1,4 +1,4 @@
-"""Settings of the sinks: forms that are accepted, those that are named as wrong, and secrets that stay secret."""
+"""Settings of the sinks: accepted formats, the errors for bad ones, and secrets that are never shown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
         ("alertmanager_resend_s", "30", 30.0),
     ],
 )
-def test_what_a_variable_may_hold(monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: Any) -> None:
+def test_formats_of_a_variable(monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: Any) -> None:
     monkeypatch.setenv(f"VITALS_{name.upper()}", text)
     assert getattr(load_settings(), name) == expected
 
@@ -76,7 +76,7 @@ def test_urls_of_receivers_in_a_variable_and_in_a_file(monkeypatch: pytest.Monke
         ("webhook_port", "65536"),
     ],
 )
-def test_a_bad_setting_is_named_and_no_secret_told(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+def test_a_bad_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     monkeypatch.setenv(f"VITALS_{name.upper()}", text)
     with pytest.raises(SettingsError) as caught:
         load_settings()
@@ -98,7 +98,7 @@ def test_secrets_are_never_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sink", "given", "named"),
+    ("sink", "variables", "named"),
     [
         ("alertmanager", {}, "alertmanager_url is not set"),
         ("webhook", {}, "webhook_url is not set"),
@@ -109,10 +109,10 @@ def test_secrets_are_never_shown() -> None:
         ("notify", {"notify_urls": f"json://127.0.0.1 nosuch://{SECRET}"}, "number 2 (nosuch)"),
     ],
 )
-def test_a_sink_that_lacks_a_setting_says_which(
-    monkeypatch: pytest.MonkeyPatch, sink: str, given: dict[str, str], named: str
+def test_a_sink_names_the_setting_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, sink: str, variables: dict[str, str], named: str
 ) -> None:
-    for name, text in given.items():
+    for name, text in variables.items():
         monkeypatch.setenv(f"VITALS_{name.upper()}", text)
     ended = CliRunner().invoke(app, ["sink", sink])
     assert ended.exit_code == 2

@@ -1,4 +1,4 @@
-"""What alerts and outlooks remember: over restarts, other policies, and between the borders that move them."""
+"""The state of alerts and forecasts: over restarts, under other policies, between the boundaries that change it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from agents.worker.metrics import Telemetry
 from agents.worker.outbox import Outbox
 from agents.worker.processor import Processor
 from stream.engine.engine import Mode
-from stream.publishing.baseline import Heard
-from stream.recovery.alert_reconciler import Retelling
+from stream.recovery.reconciler import Reconciler
 from tests.driving.alert_histories import DAY, POLICY, START, Scenario, daily, rule
 from tests.driving.engine import plan_of
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 MINUTE = 1 / 1440
 HOURLY = rule('when = { drop = 90, within = "3h" }', "hourly")
-"""Makes every hour a border."""
-LOOKING = POLICY.replace("min_change = 1", 'min_change = 1\noutlook = "30d"')
+"""Makes every hour a window boundary."""
+FORECASTING = POLICY.replace("min_change = 1", 'min_change = 1\noutlook = "30d"')
 LOW = "when = { below = 40 }\n"
 
 
@@ -35,16 +34,16 @@ def plan(rules: str, *, window: str = "2d", text: str = POLICY) -> Plan:
 
 
 def latest(scenario: Scenario) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(scenario.drive.engine.current().scores[-1].value)
-    return found
+    score: dict[str, Any] = json.loads(scenario.drive.engine.current().scores[-1].value)
+    return score
 
 
-def until(scenario: Scenario) -> float:
-    """The day until which the outlook of the score reaches."""
+def forecast_until(scenario: Scenario) -> float:
+    """The day up to which the forecast of the score reaches."""
     return (int(latest(scenario)["scores"]["health"]["outlook"]["until"]) - START) / DAY
 
 
-def test_a_cooldown_begins_when_the_end_was_told_though_no_boundary_held_it() -> None:
+def test_a_cooldown_begins_when_the_end_was_published_though_no_boundary_saw_it() -> None:
     scenario = Scenario(rule('when = { measure = "tickets", points_below = 50 }\ncooldown = "7d"'))
     scenario.use(0.1, 1)
     for day in range(4):
@@ -55,7 +54,7 @@ def test_a_cooldown_begins_when_the_end_was_told_though_no_boundary_held_it() ->
 
 
 @pytest.mark.parametrize(("before", "after"), [("", HOURLY), (HOURLY, "")])
-def test_boundaries_that_come_more_or_less_often_leave_what_has_begun_as_it_is(before: str, after: str) -> None:
+def test_a_wait_that_has_begun_goes_on_under_a_policy_with_other_boundaries(before: str, after: str) -> None:
     waiting = rule(LOW + 'for = "5d"')
     scenario = Scenario(waiting + before, window="2d")
     daily(scenario, 0, 6, 0, 3)
@@ -81,7 +80,7 @@ def test_a_cooldown_lasts_as_long_under_a_policy_with_other_boundaries(before: s
     assert scenario.published[2:] == [("firing", "r", 6.0)]
 
 
-def test_a_rule_that_means_something_else_now_begins_anew() -> None:
+def test_a_rule_with_another_condition_starts_from_nothing() -> None:
     scenario = Scenario(rule('when = { left = "good" }'), window="2d")
     daily(scenario, 8, 8)
     scenario.pass_to(2.2)
@@ -94,7 +93,7 @@ def test_a_rule_that_means_something_else_now_begins_anew() -> None:
     assert scenario.published == [("firing", "r", 4.5)], "it was poor at midnight 4"
 
 
-def test_a_rule_that_is_only_told_otherwise_goes_on() -> None:
+def test_a_rule_with_another_owner_or_limit_keeps_its_state() -> None:
     scenario = Scenario(rule('when = { left = "good" }'), window="2d")
     daily(scenario, 8, 8)
     scenario.pass_to(2.2)
@@ -103,39 +102,39 @@ def test_a_rule_that_is_only_told_otherwise_goes_on() -> None:
     assert scenario.published == [("firing", "r", 3.0)]
 
 
-def test_an_outlook_is_none_until_a_midnight_has_looked() -> None:
-    scenario = Scenario(HOURLY, policy=LOOKING, window="7d")
+def test_a_forecast_is_none_before_the_first_midnight() -> None:
+    scenario = Scenario(HOURLY, policy=FORECASTING, window="7d")
     scenario.use(0.4, 8)
     scenario.pass_to(0.5)
-    assert latest(scenario)["scores"]["health"]["outlook"] is None, "hours have passed, no midnight has"
+    assert latest(scenario)["scores"]["health"]["outlook"] is None, "hours have passed, but no midnight"
     scenario.pass_to(1.1)
-    assert until(scenario) == 31
-    scenario.restart(plan("", window="7d", text=LOOKING.replace("30d", "20d")))
-    assert latest(scenario)["scores"]["health"]["outlook"] is None, "this policy has not looked yet"
+    assert forecast_until(scenario) == 31
+    scenario.restart(plan("", window="7d", text=FORECASTING.replace("30d", "20d")))
+    assert latest(scenario)["scores"]["health"]["outlook"] is None, "this policy has made no forecast yet"
     scenario.pass_to(2)
-    assert until(scenario) == 22
+    assert forecast_until(scenario) == 22
 
 
-def test_an_outlook_survives_a_restart_on_days_on_which_nothing_turned() -> None:
-    scenario = Scenario("", policy=LOOKING, window="90d")
+def test_a_forecast_survives_a_restart_on_days_without_a_change() -> None:
+    scenario = Scenario("", policy=FORECASTING, window="90d")
     scenario.use(0.4, 8)
     for day in range(1, 21):
         scenario.pass_to(day)
         scenario.drive.save()
-    assert until(scenario) == 50
+    assert forecast_until(scenario) == 50
     scenario.restart()
-    assert until(scenario) == 50
+    assert forecast_until(scenario) == 50
 
 
-def test_two_that_look_ahead_see_the_same_way() -> None:
+def test_rules_and_scores_with_forecasts_of_other_lengths_agree() -> None:
     rules = rule('when = { forecast = "fair", within = "3d" }', "near") + rule(
         'when = { forecast = "fair", within = "40d" }', "far"
     )
-    scenario = Scenario(rules, policy=LOOKING.replace("30d", "5d"), window="35d")
+    scenario = Scenario(rules, policy=FORECASTING.replace("30d", "5d"), window="35d")
     scenario.use(0.5, 8)
     for day in range(1, 36):
         scenario.pass_to(day)
-    # The 8 uses of day 0 leave at midnight 35. The score looks 5 days ahead, one rule less far and one farther.
+    # The 8 uses of day 0 leave at midnight 35. The score forecasts 5 days, one rule fewer and one more.
     assert scenario.published == [
         ("firing", "far", 1.0),
         ("firing", "near", 32.0),
@@ -144,9 +143,9 @@ def test_two_that_look_ahead_see_the_same_way() -> None:
     ]
 
 
-def test_revisions_do_not_turn_back_with_a_policy_that_knows_no_peers() -> None:
-    among = POLICY.replace('window = "{window}"', 'compare = "peers"\nwindow = "{window}"', 1)
-    scenario = Scenario("", policy=among)
+def test_revisions_do_not_decrease_under_a_policy_without_peers() -> None:
+    with_peers = POLICY.replace('window = "{window}"', 'compare = "peers"\nwindow = "{window}"', 1)
+    scenario = Scenario("", policy=with_peers)
     scenario.use(0.5, 1)
     scenario.pass_to(30)
     before = latest(scenario)["revision"]
@@ -156,7 +155,7 @@ def test_revisions_do_not_turn_back_with_a_policy_that_knows_no_peers() -> None:
     assert latest(scenario)["revision"] >= before, "nor with the commit after it"
 
 
-def test_a_word_that_was_told_is_not_told_again_after_a_restart_and_one_that_was_not_is() -> None:
+def test_only_a_snooze_that_was_not_published_is_published_after_a_restart() -> None:
     scenario = Scenario(rule(LOW), window="2d")
     daily(scenario, 6, 0, 0)
     scenario.pass_to(3)
@@ -173,7 +172,7 @@ def test_a_word_that_was_told_is_not_told_again_after_a_restart_and_one_that_was
 
 
 @pytest.mark.parametrize("step", [1, 59])
-def test_a_stall_is_told_whether_or_not_days_alone_can_change_a_score(step: int) -> None:
+def test_an_idle_source_is_published_also_where_days_alone_change_no_score(step: int) -> None:
     sources = '[sources.product-usage]\nstall_after = "30d"\n[measures.usage]'
     scenario = Scenario("", policy=POLICY.replace("[measures.usage]", sources))
     scenario.use(0.5, 1)
@@ -182,7 +181,7 @@ def test_a_stall_is_told_whether_or_not_days_alone_can_change_a_score(step: int)
     assert scenario.published == [("firing", "stalled:product-usage", 30.5)]
 
 
-def test_a_worker_saves_a_boundary_that_only_an_alert_was_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_saves_a_boundary_at_which_only_an_alert_was_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processors, "IDLE_S", -1.0)
     scenario = Scenario(rule('when = { silent = "product-usage", within = "10d" }'))
     scenario.use(0.5, 1)
@@ -193,7 +192,7 @@ def test_a_worker_saves_a_boundary_that_only_an_alert_was_told_of(monkeypatch: p
     processor = Processor(scenario.plan, settings, outbox, telemetry, clock)
     processor.open(0, dict(scenario.drive.topic))
     task = processor.tasks[0]
-    task.hear(Retelling([], 0), Heard())
+    task.run(Reconciler())
     processor.highwater = lambda _tp: 0
     task.mode = Mode.HEAD
     for day in (9, 10):
@@ -204,10 +203,10 @@ def test_a_worker_saves_a_boundary_that_only_an_alert_was_told_of(monkeypatch: p
     assert task.changed
 
 
-def test_a_storm_is_found_after_a_restart_by_the_alerts_before_it() -> None:
+def test_a_storm_is_detected_after_a_restart_with_the_alerts_before_it() -> None:
     scenario = Scenario(rule(LOW) + "[storms]\nshare = 0.5\nleast = 4\n")
-    for at in range(3):
-        scenario.use(0.5 + at * MINUTE, 1, account=f"a{at}")
+    for number in range(3):
+        scenario.use(0.5 + number * MINUTE, 1, account=f"a{number}")
     scenario.restart()
     scenario.use(0.5 + 9 * MINUTE, 1, account="a3")
     assert [status for status, name, _ in scenario.published if name == "storm"] == ["firing"]
@@ -215,8 +214,8 @@ def test_a_storm_is_found_after_a_restart_by_the_alerts_before_it() -> None:
 
 def test_alerts_that_ended_or_are_long_ago_make_no_storm() -> None:
     scenario = Scenario(rule(LOW) + "[storms]\nshare = 0.5\nleast = 4\n")
-    for at, minute in enumerate((0, 5, 6, 10)):
-        scenario.use(0.5 + minute * MINUTE, 1, account=f"a{at}")
+    for number, minute in enumerate((0, 5, 6, 10)):
+        scenario.use(0.5 + minute * MINUTE, 1, account=f"a{number}")
     assert [name for _, name, _ in scenario.published] == ["r"] * 4, "the first is ten minutes old"
     scenario.use(0.5 + 11 * MINUTE, 3, account="a1")
     scenario.use(0.5 + 12 * MINUTE, 1, account="a4")

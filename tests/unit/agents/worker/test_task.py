@@ -1,4 +1,4 @@
-"""What a lane takes of fetched records: only what connects, each once; the rest is asked for again or counted."""
+"""Which fetched records a task takes: those that connect, each once; others are fetched again or counted."""
 
 from __future__ import annotations
 
@@ -9,60 +9,27 @@ from typing import TYPE_CHECKING
 import pytest
 from faust.types import TP
 
-from agents.settings.settings import Settings, default_policy
 from agents.worker import processor as processors
-from agents.worker.clock import BrokerClock
 from agents.worker.consumer import Records
-from agents.worker.metrics import Telemetry
-from agents.worker.outbox import Outbox
-from agents.worker.processor import Processor
-from agents.worker.task import PartitionTask
-from stream.plan.plan import compile_plan
-from stream.policy.policy import parse_policy
-from stream.publishing.baseline import Heard
+from agents.worker.task_state import TaskState
 from stream.publishing.effects import Effects
-from stream.recovery.alert_reconciler import Retelling
+from tests.driving.worker import Bench, Producer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiokafka import AIOKafkaProducer
-
+    from agents.worker.task import PartitionTask
     from stream.ingest.batch import Batch
 
 USAGE = TP("product-usage", 0)
 
 
-class Source:
-    """A consumer that remembers where it was asked to go."""
-
-    def __init__(self) -> None:
-        self.sought: list[tuple[TP, int]] = []
-        self.first = 0
-
-    async def rewind(self, tp: TP, offset: int) -> None:
-        self.sought.append((tp, offset))
-
-    async def earliest(self, tp: TP) -> int:
-        del tp
-        return self.first
-
-
-def no_producer() -> AIOKafkaProducer:
-    raise AssertionError
-
-
 @pytest.fixture
-def worker() -> tuple[Processor, PartitionTask, Source]:
-    """Give a processor with one open lane, and where its records come from."""
-    telemetry, clock, source = Telemetry(), BrokerClock(), Source()
-    outbox = Outbox(no_producer, telemetry, on_append_ms=clock.learn, may_write=lambda: False, on_fatal=print)
-    plan = compile_plan(parse_policy(default_policy().read_text("utf-8")))
-    processor = Processor(plan, Settings(partitions=1), outbox, telemetry, clock)
-    processor.source = source
-    processor.open(0, {})
-    processor.tasks[0].hear(Retelling([], 0), Heard())
-    return processor, processor.tasks[0], source
+def bench() -> Bench:
+    """Give a processor with one running task, and where its records come from."""
+    bench = Bench(Producer(), 0, may_write=lambda: False)
+    bench.processor.highwater = lambda _tp: None
+    return bench
 
 
 def fetched(first: int, end: int) -> Records:
@@ -70,80 +37,75 @@ def fetched(first: int, end: int) -> Records:
     return Records(USAGE, [SimpleNamespace(offset=offset, **rest) for offset in range(first, end)], first, end)
 
 
-def offsets(task: PartitionTask) -> list[int]:
+def taken(task: PartitionTask) -> list[int]:
     return [record.offset for record in task.arrived.get(0, [])]
 
 
-def test_records_that_come_twice_are_taken_once(worker: tuple[Processor, PartitionTask, Source]) -> None:
-    processor, task, source = worker
-    for part in (fetched(0, 4), fetched(2, 6), fetched(0, 3), fetched(6, 8)):
-        asyncio.run(processor.take(part))
-    assert offsets(task) == list(range(8))
-    assert source.sought == []
+def removed(bench: Bench) -> float:
+    return float(bench.telemetry.removed.labels(USAGE.topic)._value.get())
 
 
-def test_a_fetch_that_was_lost_is_asked_for_again(worker: tuple[Processor, PartitionTask, Source]) -> None:
-    processor, task, source = worker
-    for part in (fetched(0, 4), fetched(6, 8), fetched(4, 7)):
-        asyncio.run(processor.take(part))
-    assert source.sought == [(USAGE, 4)]
-    assert offsets(task) == list(range(7))
+def test_records_that_come_twice_are_taken_once(bench: Bench) -> None:
+    for records in (fetched(0, 4), fetched(2, 6), fetched(0, 3), fetched(6, 8)):
+        asyncio.run(bench.processor.take(records))
+    assert taken(bench.processor.tasks[0]) == list(range(8))
+    assert bench.source.sought == []
 
 
-def test_the_last_fetch_that_was_lost_is_asked_for_again(
-    worker: tuple[Processor, PartitionTask, Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    processor, task, source = worker
-    processor.highwater = lambda tp: 9 if tp == USAGE else 0
-    asyncio.run(processor.take(fetched(0, 4)))
-    asyncio.run(processor.tick())
-    assert source.sought == [], "not at once: it may be on its way"
+def test_a_lost_fetch_is_fetched_again(bench: Bench) -> None:
+    for records in (fetched(0, 4), fetched(6, 8), fetched(4, 7)):
+        asyncio.run(bench.processor.take(records))
+    assert bench.source.sought == [(USAGE, 4)]
+    assert taken(bench.processor.tasks[0]) == list(range(7))
+
+
+def test_a_lost_fetch_that_was_the_last_is_fetched_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.processor.highwater = lambda tp: 9 if tp == USAGE else 0
+    asyncio.run(bench.processor.take(fetched(0, 4)))
+    asyncio.run(bench.processor.tick())
+    assert bench.source.sought == [], "not at once: it may be on its way"
     monkeypatch.setattr(processors, "STALLED_S", -1.0)
-    asyncio.run(processor.tick())
-    assert source.sought == [(USAGE, 4)]
-    asyncio.run(processor.take(fetched(4, 9)))
-    asyncio.run(processor.tick())
-    assert source.sought == [(USAGE, 4)]
-    assert task.reached(0) == 9
+    asyncio.run(bench.processor.tick())
+    assert bench.source.sought == [(USAGE, 4)]
+    asyncio.run(bench.processor.take(fetched(4, 9)))
+    asyncio.run(bench.processor.tick())
+    assert bench.source.sought == [(USAGE, 4)]
+    assert bench.processor.tasks[0].reached(0) == 9
 
 
-def test_records_that_the_broker_removed_are_counted(worker: tuple[Processor, PartitionTask, Source]) -> None:
-    processor, task, source = worker
-    asyncio.run(processor.take(fetched(0, 4)))
-    source.first = 10
-    asyncio.run(processor.take(fetched(12, 14)))
-    assert source.sought == [(USAGE, 10)], "two of what is left were lost on their way"
-    asyncio.run(processor.take(fetched(10, 14)))
-    assert offsets(task) == [0, 1, 2, 3, 10, 11, 12, 13]
-    assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 6
+def test_records_that_the_broker_removed_are_counted(bench: Bench) -> None:
+    asyncio.run(bench.processor.take(fetched(0, 4)))
+    bench.source.first = 10
+    asyncio.run(bench.processor.take(fetched(12, 14)))
+    assert bench.source.sought == [(USAGE, 10)], "two of those that remain were lost on their way"
+    asyncio.run(bench.processor.take(fetched(10, 14)))
+    assert taken(bench.processor.tasks[0]) == [0, 1, 2, 3, 10, 11, 12, 13]
+    assert removed(bench) == 6
 
 
-def test_where_the_broker_has_removed_all_there_is_nothing_lags(
-    worker: tuple[Processor, PartitionTask, Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No fetch will ever tell of it."""
+def test_nothing_lags_where_the_broker_has_removed_all_records(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fetch will ever show it."""
     monkeypatch.setattr(processors, "STALLED_S", -1.0)
-    processor, task, source = worker
+    task = bench.processor.tasks[0]
     task.engine.position["product-usage"] = 4
-    processor.highwater = lambda tp: 9 if tp == USAGE else 0
-    source.first = 9
-    asyncio.run(processor.tick())
-    assert sum(processor.lag(task).values()) == 0
-    assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 5
+    bench.processor.highwater = lambda tp: 9 if tp == USAGE else 0
+    bench.source.first = 9
+    asyncio.run(bench.processor.tick())
+    assert sum(bench.processor.lag(task).values()) == 0
+    assert removed(bench) == 5
 
 
-def test_a_new_topic_that_begins_late_has_lost_nothing(worker: tuple[Processor, PartitionTask, Source]) -> None:
-    processor, task, source = worker
-    source.first = 10
-    asyncio.run(processor.take(fetched(10, 12)))
-    assert offsets(task) == [10, 11]
-    assert processor._telemetry.removed.labels(USAGE.topic)._value.get() == 0
+def test_a_new_topic_whose_first_offset_is_not_0_has_lost_nothing(bench: Bench) -> None:
+    bench.source.first = 10
+    asyncio.run(bench.processor.take(fetched(10, 12)))
+    assert taken(bench.processor.tasks[0]) == [10, 11]
+    assert removed(bench) == 0
 
 
-def test_what_was_taken_and_not_decoded_yet_is_no_reason_to_go_ahead(
-    worker: tuple[Processor, PartitionTask, Source], monkeypatch: pytest.MonkeyPatch
+def test_records_taken_and_not_decoded_keep_other_sources_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor, task, _ = worker
+    processor, task = bench.processor, bench.processor.tasks[0]
     tickets = USAGE._replace(topic="support-tickets")
     ends = {USAGE: 1, tickets: 1}
     processor.highwater = lambda tp: ends.get(tp, 0)
@@ -166,3 +128,14 @@ def test_what_was_taken_and_not_decoded_yet_is_no_reason_to_go_ahead(
 
     asyncio.run(usage_first_then_the_timer())
     assert steps == [["product-usage", "support-tickets"]]
+
+
+@pytest.mark.parametrize("state", [TaskState.CREATED, TaskState.CLOSED])
+def test_a_task_without_an_engine_takes_no_records(bench: Bench, state: TaskState) -> None:
+    """They are fetched again once it runs: its position is where its state ends."""
+    processor = bench.processor
+    processor.close(0)
+    if state is TaskState.CREATED:
+        processor.create(0)
+    asyncio.run(processor.take(fetched(0, 4)))
+    assert not any(task.arrived or task.fetched for task in processor.tasks.values())

@@ -129,12 +129,12 @@ def test_a_candidate_begins_with_what_the_live_policy_has_kept() -> None:
     both.commit()
     both.candidate = plan_of(CANDIDATE)
     both.start()
-    assert both.opened.shadow_lacks == {"usage": "has 2 of the 4 days it looks back: older events were not kept"}
+    assert both.opened.shadow_missing == {"usage": "has 2 of the 4 days it looks back: older events were not kept"}
     assert both.opened.begun
     both.commit()  # without a new event
     assert scores_in(both.shadows()) == {"acme": (40.0, [])}
     both.start()
-    assert (both.opened.begun, both.opened.shadow_lacks) == (False, {})
+    assert (both.opened.begun, both.opened.shadow_missing) == (False, {})
 
 
 def test_another_candidate_begins_anew_and_the_book_before_it_goes() -> None:
@@ -194,7 +194,7 @@ def test_promoted_it_goes_on_and_says_once_what_is_different() -> None:
     before = len(both.raw)
     both.plan, both.candidate = plan_of(CANDIDATE), None
     both.start()
-    assert (both.opened.promoted, both.opened.lacks) == (True, {})
+    assert (both.opened.promoted, both.opened.missing) == (True, {})
     both.commit()
     # Four days are known though the live policy kept two. Its two alerts do not hold under this policy; `slow` does.
     assert messages_of(both.pair.live)["acme"]["scores"]["health"]["value"] == 40

@@ -122,18 +122,18 @@ def table(as_of_ms: int, *values: float, name: str = "1") -> PeersMessage:
 
 def test_newer_tables_hold_and_others_are_passed_over() -> None:
     peers = Peers(PLAN)
-    assert peers.take(table(MIDNIGHT, 1, 2))
-    assert not peers.take(table(MIDNIGHT, 1, 2))
-    assert not peers.take(table(MIDNIGHT - DAY_MS, 1, 2, name="2"))
+    assert peers.apply(table(MIDNIGHT, 1, 2))
+    assert not peers.apply(table(MIDNIGHT, 1, 2))
+    assert not peers.apply(table(MIDNIGHT - DAY_MS, 1, 2, name="2"))
     other = plan_of(POLICY.replace('"30d"', '"29d"'))
     strange = table_of(other.measures[0].measure, None, np.array([1.0]))
     assert strange is not None
-    assert not peers.take(PeersMessage("3", MIDNIGHT + DAY_MS, other.label, [strange]))
+    assert not peers.apply(PeersMessage("3", MIDNIGHT + DAY_MS, other.label, [strange]))
     # The weight and the points are no part of what is measured.
     alike = plan_of(POLICY.replace("weight = 1", "weight = 2").replace("hundred_at = 100", "hundred_at = 50"))
-    assert Peers(alike).take(table(MIDNIGHT, 1, 2))
-    assert peers.take(table(MIDNIGHT, 3, name="4"))
-    assert peers.taken == 2
+    assert Peers(alike).apply(table(MIDNIGHT, 1, 2))
+    assert peers.apply(table(MIDNIGHT, 3, name="4"))
+    assert peers.applied_count == 2
 
 
 def batch(source: str, events: Sequence[Event | PeersMessage], stamps: Sequence[int]) -> Batch:

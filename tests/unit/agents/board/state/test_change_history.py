@@ -1,12 +1,12 @@
-"""The line and the trail of a score: what is kept, what is left out, what replaces what."""
+"""The series and the change history of a score: which points and changes remain, and which are replaced."""
 
 from __future__ import annotations
 
 import msgspec
 
 from agents.board.state.board import Record
-from agents.board.state.change_history import Tables, Trail, factors_of
-from agents.board.state.series import NO_BAND, POINTS, Line, Point
+from agents.board.state.change_history import ChangeHistory, NameTables, factors_of
+from agents.board.state.series import NO_BAND, POINTS, Point, Series
 from schemas.outputs import ScoreChange
 from schemas.topics import DAY_MS
 from tests.driving.boards import NOON, change
@@ -14,90 +14,90 @@ from tests.driving.boards import NOON, change
 HOUR_MS = 3_600_000
 
 
-def line_of(*points: tuple[int, float, int]) -> Line:
-    line = Line()
+def series_of(*points: tuple[int, float, int]) -> Series:
+    series = Series()
     for time, value, band in points:
-        line.append(Point(time, value, band, 0))
-    return line
+        series.append(Point(time, value, band, 0))
+    return series
 
 
-def said(record: Record) -> ScoreChange:
+def decoded(record: Record) -> ScoreChange:
     assert record.value is not None
     return msgspec.json.decode(record.value, type=ScoreChange)
 
 
-def trail_of(*records: Record, limit: int = 200) -> tuple[Trail, Tables, list[int | None]]:
-    trail, tables = Trail(), Tables()
-    return trail, tables, [trail.add(said(record), tables, limit) for record in records]
+def history_of(*records: Record, limit: int = 200) -> tuple[ChangeHistory, NameTables, list[int | None]]:
+    history, tables = ChangeHistory(), NameTables()
+    return history, tables, [history.add(decoded(record), tables, limit) for record in records]
 
 
-def steps(trail: Trail) -> list[tuple[float, float]]:
-    return [(step.from_, step.to) for step in reversed(list(trail.newest_first()))]
+def steps(history: ChangeHistory) -> list[tuple[float, float]]:
+    return [(step.from_, step.to) for step in reversed(list(history.newest_first()))]
 
 
-def test_a_value_holds_until_the_next_point() -> None:
-    line = line_of((10, 80.0, 0), (20, 60.0, 1))
-    assert [line.at(time) for time in (9, 10, 19, 20, 99)] == [None, 80.0, 80.0, 60.0, 60.0]
-    assert [line.band_at(time) for time in (9, 10, 20)] == [NO_BAND, 0, 1]
+def test_a_value_is_valid_until_the_next_point() -> None:
+    series = series_of((10, 80.0, 0), (20, 60.0, 1))
+    assert [series.value_at(time) for time in (9, 10, 19, 20, 99)] == [None, 80.0, 80.0, 60.0, 60.0]
+    assert [series.band_at(time) for time in (9, 10, 20)] == [NO_BAND, 0, 1]
 
 
-def test_what_was_before_the_first_known_point_is_told() -> None:
-    line = line_of((10, 80.0, 0))
-    line.before, line.before_band = 75.0, 2
-    assert (line.at(5), line.band_at(5)) == (75.0, 2)
+def test_before_the_first_point_the_earlier_value_is_returned() -> None:
+    series = series_of((10, 80.0, 0))
+    series.before, series.before_band = 75.0, 2
+    assert (series.value_at(5), series.band_at(5)) == (75.0, 2)
 
 
-def test_a_line_stays_small_and_keeps_turns_and_the_newest_half() -> None:
-    line = Line()
-    for at in range(3_000):
-        line.append(Point(at * HOUR_MS, float(at % 7), 1 if 500 <= at < 510 else 0, at // 2_000))
-    assert len(line) <= POINTS
-    points = list(line.points())
+def test_a_thinned_series_has_all_changes_of_band_and_the_newest_half() -> None:
+    series = Series()
+    for hour in range(3_000):
+        series.append(Point(hour * HOUR_MS, float(hour % 7), 1 if 500 <= hour < 510 else 0, hour // 2_000))
+    assert len(series) <= POINTS
+    points = list(series.points())
     assert points == sorted(points)
     newest = range(3_000 - POINTS // 2 + 1, 3_000)
     assert [point.time // HOUR_MS for point in points][-len(newest) :] == list(newest)
-    kept = {point.time // HOUR_MS for point in points}
-    assert {499, 500, 509, 510, 1_999, 2_000} <= kept
+    remaining = {point.time // HOUR_MS for point in points}
+    assert {499, 500, 509, 510, 1_999, 2_000} <= remaining
 
 
-def test_a_line_of_turns_only_drops_its_oldest_points_and_knows_what_was_before() -> None:
-    line = Line()
-    for at in range(POINTS * 2):
-        line.append(Point(at, float(at), at % 2, 0))
-    first = next(line.points())
-    assert len(line) <= POINTS
-    assert line.at(0) == first.value - 1
+def test_a_series_of_band_changes_only_drops_its_oldest_points() -> None:
+    series = Series()
+    for hour in range(POINTS * 2):
+        series.append(Point(hour, float(hour), hour % 2, 0))
+    first = next(series.points())
+    assert len(series) <= POINTS
+    assert series.value_at(0) == first.value - 1
 
 
-def test_points_can_be_taken_back_with_their_turns() -> None:
-    line, other = line_of((1, 80.0, 0), (2, 50.0, 1), (2, 30.0, 2)), line_of((1, 80.0, 0))
-    line.pop(2)
-    line.append(Point(3, 75.0, 0, 0))
+def test_removed_points_take_their_changes_of_band_with_them() -> None:
+    series, other = series_of((1, 80.0, 0), (2, 50.0, 1), (2, 30.0, 2)), series_of((1, 80.0, 0))
+    series.pop(2)
+    series.append(Point(3, 75.0, 0, 0))
     other.append(Point(3, 75.0, 0, 0))
     days = [2, 4]
     counted: list[dict[int, list[int]]] = [{}, {}]
-    line.count_days(days, counted[0])
+    series.count_days(days, counted[0])
     other.count_days(days, counted[1])
     assert counted[0] == counted[1] == {0: [1, 0, 0]}
 
 
 def test_days_are_counted_in_the_band_at_their_end() -> None:
-    line = line_of((5, 80.0, 0), (10, 50.0, 1), (11, 80.0, 0), (30, 20.0, 2))
+    series = series_of((5, 80.0, 0), (10, 50.0, 1), (11, 80.0, 0), (30, 20.0, 2))
     totals: dict[int, list[int]] = {}
-    line.count_days([10, 20, 30, 40], totals)
+    series.count_days([10, 20, 30, 40], totals)
     # At 10 it has just become 1, at 20 it is 0 again, at 30 and 40 it is 2; each list holds differences.
     assert totals == {0: [0, 1, -1, 0, 0], 1: [1, -1, 0, 0, 0], 2: [0, 0, 1, 0, 0]}
 
 
-def test_a_repeat_is_known_by_its_id() -> None:
+def test_a_change_with_a_known_id_is_ignored() -> None:
     first, second = change("a", NOON, None, 80.0), change("a", NOON + 1_000, 80.0, 70.0)
-    trail, _, added = trail_of(first, second, first, second)
+    history, _, added = history_of(first, second, first, second)
     assert added == [0, 0, None, None]
-    assert steps(trail) == [(0.0, 80.0), (80.0, 70.0)]
+    assert steps(history) == [(0.0, 80.0), (80.0, 70.0)]
 
 
-def test_changes_said_again_in_other_groups_replace_the_first_ones() -> None:
-    trail, _, added = trail_of(
+def test_changes_published_again_in_other_groups_replace_the_first_ones() -> None:
+    history, _, added = history_of(
         change("a", NOON, None, 80.0, revision=1),
         change("a", NOON + 1, 80.0, 70.0, revision=2),
         change("a", NOON + 2, 70.0, 60.0, revision=3),
@@ -105,39 +105,39 @@ def test_changes_said_again_in_other_groups_replace_the_first_ones() -> None:
         change("a", NOON + 3, 60.0, 50.0, revision=4),
     )
     assert added == [0, 0, 0, 2, 0]
-    assert steps(trail) == [(0.0, 80.0), (80.0, 60.0), (60.0, 50.0)]
+    assert steps(history) == [(0.0, 80.0), (80.0, 60.0), (60.0, 50.0)]
 
 
 def test_a_change_of_the_same_revision_that_joins_is_a_new_one() -> None:
-    trail, _, added = trail_of(
+    history, _, added = history_of(
         change("a", NOON, None, 80.0, revision=1), change("a", NOON, 80.0, 80.0, revision=1, id="b", cause="override")
     )
     assert added == [0, 0]
-    assert len(trail) == 2
+    assert len(history) == 2
 
 
-def test_a_gap_stays() -> None:
-    trail, _, _ = trail_of(change("a", NOON, None, 80.0, revision=1), change("a", NOON + 1, 60.0, 50.0, revision=5))
-    assert steps(trail) == [(0.0, 80.0), (60.0, 50.0)]
+def test_a_gap_between_changes_remains() -> None:
+    history, _, _ = history_of(change("a", NOON, None, 80.0, revision=1), change("a", NOON + 1, 60.0, 50.0, revision=5))
+    assert steps(history) == [(0.0, 80.0), (60.0, 50.0)]
 
 
-def test_only_the_latest_changes_are_kept() -> None:
-    records = [change("a", NOON + at, float(at - 1), float(at), revision=at) for at in range(100)]
-    trail, _, _ = trail_of(*records, limit=20)
-    assert 20 <= len(trail) <= 25
-    assert steps(trail)[-1] == (98.0, 99.0)
+def test_a_history_above_its_limit_drops_the_oldest_changes() -> None:
+    records = [change("a", NOON + hour, float(hour - 1), float(hour), revision=hour) for hour in range(100)]
+    history, _, _ = history_of(*records, limit=20)
+    assert 20 <= len(history) <= 25
+    assert steps(history)[-1] == (98.0, 99.0)
 
 
-def test_factors_come_back_by_size_without_those_that_did_not_move() -> None:
-    trail, tables, _ = trail_of(change("a", NOON, 80.0, 70.0, parts={"nps": -2.0, "usage": -8.0, "billing": 0.0}))
-    (step,) = trail.newest_first()
+def test_factors_are_sorted_by_size_without_those_that_did_not_change() -> None:
+    history, tables, _ = history_of(change("a", NOON, 80.0, 70.0, deltas={"nps": -2.0, "usage": -8.0, "billing": 0.0}))
+    (step,) = history.newest_first()
     assert [(factor.measure, factor.delta) for factor in factors_of(step, tables)] == [("usage", -8.0), ("nps", -2.0)]
 
 
-def test_between_gives_the_change_before_and_those_up_to_the_end() -> None:
-    trail, _, _ = trail_of(*(change("a", NOON + at * DAY_MS, at * 1.0, at + 1.0) for at in range(5)))
-    base, inside = trail.between(NOON + DAY_MS, NOON + 3 * DAY_MS)
+def test_between_returns_the_change_before_and_those_up_to_the_end() -> None:
+    history, _, _ = history_of(*(change("a", NOON + hour * DAY_MS, hour * 1.0, hour + 1.0) for hour in range(5)))
+    base, inside = history.between(NOON + DAY_MS, NOON + 3 * DAY_MS)
     assert base is not None
     assert base.to == 2.0
     assert [step.to for step in inside] == [3.0, 4.0]
-    assert trail.between(NOON - 1, NOON)[0] is None
+    assert history.between(NOON - 1, NOON)[0] is None

@@ -1,4 +1,4 @@
-"""What a board knows after reading records: latest wins, repeats are nothing, what is gone is gone."""
+"""The state of a board after reading records: the latest record wins, repeats are ignored, tombstones delete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.board.views.summary import filters_of
 from agents.board.views.types import MeasureDelta, Named
 from schemas.outputs import ScoreMessage, ScoreValue, ShadowMessage
 from schemas.topics import ALERTS, DAY_MS, SCORES, SHADOW
-from tests.driving.boards import NOON, alert, board_of, change, gone, journey, profile, score, shadow
+from tests.driving.boards import NOON, alert, board_of, change, profile, score, score_history, shadow, tombstone
 from tests.driving.engine import plan_of
 
 TWO_SCORES = """
@@ -35,7 +35,7 @@ bands = [{ name = "good", from = 0 }]
 """
 
 
-def test_the_latest_score_and_profile_stand_in_the_row() -> None:
+def test_a_row_has_the_latest_score_and_profile() -> None:
     board = board_of(
         profile("acme", NOON, name="Acme", owner="ann", arr=12.0),
         profile("acme", NOON - 1, name="Old name"),  # arrives later, but is older
@@ -48,8 +48,8 @@ def test_the_latest_score_and_profile_stand_in_the_row() -> None:
     assert (row.stalled_sources, row.scores["health"].confidence) == (["billing"], 0.75)
 
 
-def test_moves_count_back_from_the_newest_moment_of_all_accounts() -> None:
-    board = board_of(*journey("acme", 90.0, 80.0, 66.0), *journey("other", 50.0, end=NOON + 5 * DAY_MS))
+def test_spans_end_at_the_newest_time_of_all_accounts() -> None:
+    board = board_of(*score_history("acme", 90.0, 80.0, 66.0), *score_history("other", 50.0, end=NOON + 5 * DAY_MS))
     health = row_of(board.state, board.state.accounts["acme"]).scores["health"]
     # acme ended five days ago: nothing moved since yesterday, and a week ago (from then) is two days before its end.
     assert health.change == {"1d": 0.0, "7d": -24.0, "30d": None}
@@ -59,35 +59,37 @@ def test_moves_count_back_from_the_newest_moment_of_all_accounts() -> None:
     assert health.spark[0] is None
 
 
-def test_a_tombstone_takes_everything_of_an_account_with_it() -> None:
-    board = board_of(*journey("acme", 90.0, 30.0, end=NOON), alert("acme"), profile("acme", name="Acme"), gone("acme"))
+def test_a_tombstone_deletes_everything_of_an_account() -> None:
+    board = board_of(
+        *score_history("acme", 90.0, 30.0, end=NOON), alert("acme"), profile("acme", name="Acme"), tombstone("acme")
+    )
     state = board.state
     assert state.accounts == {}
     assert list(state.episodes.all_open()) == []
-    board.take([score("acme", 50.0, NOON + 1)])
+    board.apply([score("acme", 50.0, NOON + 1)])
     assert page_of(state, state.accounts["acme"], None).scores["health"].changes == []
 
 
-def test_what_belongs_to_an_account_without_a_score_is_dropped_once_all_is_read() -> None:
+def test_data_of_accounts_without_a_score_is_dropped_when_all_topics_are_read() -> None:
     board = board_of(
         change("erased", NOON, None, 80.0),
         alert("erased"),
         alert("resolved-and-erased", ends_at=NOON + 1),
         alert("", "stalled:billing", ends_at=NOON + 1),
     )
-    assert [one.account_id for one in board.state.episodes.latest_past()] == [""]
-    board.take([score("erased", 50.0)])
-    assert board.state.accounts["erased"].trails == {}
+    assert [each.account_id for each in board.state.episodes.latest_past()] == [""]
+    board.apply([score("erased", 50.0)])
+    assert board.state.accounts["erased"].histories == {}
     assert board.state.episodes.open_of("erased") == []
     assert board.state.episodes.past_of("resolved-and-erased") == []
 
 
-def test_changes_may_come_before_the_score() -> None:
+def test_changes_that_are_read_before_the_score_are_shown() -> None:
     board = board_of(change("acme", NOON, None, 80.0), score("acme", 80.0))
     assert len(page_of(board.state, board.state.accounts["acme"], None).scores["health"].changes) == 1
 
 
-def test_unreadable_records_are_counted_and_change_nothing() -> None:
+def test_records_that_cannot_be_decoded_are_counted_and_ignored() -> None:
     board = board_of(
         Record(SCORES, b"a", b"{", NOON), Record(SCORES, b"\xff", b"{}", NOON), Record(ALERTS, b"a", b"[]", 1)
     )
@@ -95,8 +97,8 @@ def test_unreadable_records_are_counted_and_change_nothing() -> None:
     assert board.state.accounts == {}
 
 
-def test_bands_come_best_first_and_empty_ones_stay() -> None:
-    board = board_of(*journey("a", 20.0, 55.0, 90.0), *journey("b", 80.0))
+def test_bands_are_sorted_best_first_and_empty_bands_remain() -> None:
+    board = board_of(*score_history("a", 20.0, 55.0, 90.0), *score_history("b", 80.0))
     assert board.state.bands("health") == ["healthy", "attention", "at-risk"]
     summary = board.summary().scores[0]
     assert summary.bands == [Named("healthy", 2), Named("attention", 0), Named("at-risk", 0)]
@@ -104,7 +106,7 @@ def test_bands_come_best_first_and_empty_ones_stay() -> None:
 
 def test_accounts_by_band_at_the_ends_of_days() -> None:
     # Noons of three days: a falls on the second, b appears on the third.
-    board = board_of(*journey("a", 90.0, 50.0, 50.5), *journey("b", 30.0))
+    board = board_of(*score_history("a", 90.0, 50.0, 50.5), *score_history("b", 30.0))
     over_time = board.summary().scores[0].over_time
     midnight = NOON + DAY_MS // 2
     assert over_time.days == [midnight - 2 * DAY_MS, midnight - DAY_MS, NOON]
@@ -112,8 +114,8 @@ def test_accounts_by_band_at_the_ends_of_days() -> None:
 
 
 def test_movers_are_the_largest_moves_of_each_span() -> None:
-    journeys = [journey(f"n{number}", 50.0, 50.0 - number) for number in range(1, 15)]
-    board = board_of(*(record for records in journeys for record in records), *journey("up", 50.0, 75.0))
+    histories = [score_history(f"n{number}", 50.0, 50.0 - number) for number in range(1, 15)]
+    board = board_of(*(record for records in histories for record in records), *score_history("up", 50.0, 75.0))
     movers = board.summary().scores[0].movers["1d"]
     assert [mover.account_id for mover in movers.falling] == [f"n{number}" for number in range(14, 4, -1)]
     (rising,) = movers.rising
@@ -123,7 +125,7 @@ def test_movers_are_the_largest_moves_of_each_span() -> None:
 
 
 def test_alerts_are_counted_by_rule_and_operational_ones_by_partition() -> None:
-    lane: dict[str, Any] = {"labels": {"source": "billing", "partition": "1"}, "severity": "critical"}
+    partition_1: dict[str, Any] = {"labels": {"source": "billing", "partition": "1"}, "severity": "critical"}
     other: dict[str, Any] = {"labels": {"source": "billing", "partition": "2"}, "severity": "critical"}
     board = board_of(
         score("a", 30.0),
@@ -131,39 +133,39 @@ def test_alerts_are_counted_by_rule_and_operational_ones_by_partition() -> None:
         alert("a"),
         alert("b"),
         alert("b", acknowledged_at=NOON + 5, acknowledged_by="ann"),
-        alert("", "stalled:billing", **lane),
+        alert("", "stalled:billing", **partition_1),
         alert("", "stalled:billing", **other),
-        alert("", "stalled:billing", **lane, ends_at=NOON + 9),
+        alert("", "stalled:billing", **partition_1, ends_at=NOON + 9),
     )
     alerts = board.summary().alerts
-    assert [(one.rule, one.open, one.acknowledged) for one in alerts.by_rule] == [
+    assert [(each.rule, each.open, each.acknowledged) for each in alerts.by_rule] == [
         ("low", 2, 1),
         ("stalled:billing", 1, 0),
     ]
-    assert [one.labels["partition"] for one in alerts.operational] == ["2"]
+    assert [each.labels["partition"] for each in alerts.operational] == ["2"]
 
 
-def test_an_alert_said_again_after_its_end_opens_nothing() -> None:
+def test_an_alert_published_again_after_its_end_does_not_open() -> None:
     fired, resolved = alert("a"), alert("a", ends_at=NOON + 5)
     board = board_of(score("a", 80.0), fired, resolved, fired)
     assert board.state.episodes.open_of("a") == []
     assert len(board.state.episodes.past_of("a")) == 1
-    board.take([alert("a", starts_at=NOON + 9)])
+    board.apply([alert("a", starts_at=NOON + 9)])
     assert len(board.state.episodes.open_of("a")) == 1
 
 
-def test_parents_and_children_find_each_other() -> None:
+def test_pages_of_parents_and_children_name_each_other() -> None:
     board = board_of(score("root", 50.0), score("leaf", 40.0, parent_id="root"), score("twig", 30.0, parent_id="root"))
     page = page_of(board.state, board.state.accounts["root"], None)
     assert [child.account_id for child in page.children] == ["leaf", "twig"]
     parent = page_of(board.state, board.state.accounts["leaf"], None).parent
     assert parent is not None
     assert (parent.account_id, parent.scored) == ("root", True)
-    board.take([score("leaf", 40.0, NOON + 1)])
+    board.apply([score("leaf", 40.0, NOON + 1)])
     assert [child.account_id for child in page_of(board.state, board.state.accounts["root"], None).children] == ["twig"]
 
 
-def test_filters_name_what_there_is() -> None:
+def test_filters_have_the_values_of_all_accounts() -> None:
     board = board_of(score("a", 80.0, segment="x"), score("b", 80.0), profile("a", owner="ann"))
     filters = filters_of(board.state)
     assert filters.segments == [Named("", 1), Named("x", 1)]
@@ -172,9 +174,9 @@ def test_filters_name_what_there_is() -> None:
 
 def test_the_waterfall_between_two_moments_sums_to_the_difference() -> None:
     board = board_of(
-        change("a", NOON, None, 80.0, parts={"usage": 50.0, "nps": 30.0}),
-        change("a", NOON + 1_000, 80.0, 70.5, parts={"usage": -12.0, "nps": 2.5}),
-        change("a", NOON + 2_000, 70.5, 60.0, parts={"usage": -10.5}),
+        change("a", NOON, None, 80.0, deltas={"usage": 50.0, "nps": 30.0}),
+        change("a", NOON + 1_000, 80.0, 70.5, deltas={"usage": -12.0, "nps": 2.5}),
+        change("a", NOON + 2_000, 70.5, 60.0, deltas={"usage": -10.5}),
         score("a", 60.4, NOON + 3_000),
     )
     account = board.state.accounts["a"]
@@ -208,13 +210,13 @@ def test_an_account_that_nothing_has_moved_for_long_has_a_flat_past() -> None:
 
 def test_an_account_without_data_for_90_days_is_not_steady() -> None:
     board = board_of(
-        score("kept", 60.0, NOON - 91 * DAY_MS),
-        *journey("silent", 70.0, 60.0, end=NOON - 91 * DAY_MS),
-        *journey("steady", 70.0, 60.0, end=NOON - 89 * DAY_MS),
+        score("quiet", 60.0, NOON - 91 * DAY_MS),
+        *score_history("silent", 70.0, 60.0, end=NOON - 91 * DAY_MS),
+        *score_history("steady", 70.0, 60.0, end=NOON - 89 * DAY_MS),
         score("now", 60.0),
     )
     rows = {key: row_of(board.state, account).scores["health"] for key, account in board.state.accounts.items()}
-    for key in ("kept", "silent"):
+    for key in ("quiet", "silent"):
         assert rows[key].change == {"1d": None, "7d": None, "30d": None}
         assert rows[key].reason == "no data since 22 Jun 2026"
     assert (rows["steady"].change["30d"], rows["steady"].reason) == (0.0, "")
@@ -223,19 +225,19 @@ def test_an_account_without_data_for_90_days_is_not_steady() -> None:
 def test_scores_of_the_boards_policy_are_known_before_any_account_has_them() -> None:
     plan = plan_of(TWO_SCORES)
     board = Board(plan)
-    board.settle()
-    assert [(one.name, one.bands, one.over_time.days) for one in board.summary().scores] == [
+    board.finish_loading()
+    assert [(each.name, each.bands, each.over_time.days) for each in board.summary().scores] == [
         ("worth", [], []),
         ("health", [], []),
     ]
-    board.take([score("a", 80.0)])  # of another policy: the board's own one is not in force
+    board.apply([score("a", 80.0)])  # by another policy, so the board's own policy is not in force
     assert board.state.score_names() == ["health"]
     message = ScoreMessage("b", NOON, 1, plan.label, None, {"health": ScoreValue(80.0, "good", [])})
-    board.take([Record(SCORES, b"b", msgspec.json.encode(message), NOON)])
+    board.apply([Record(SCORES, b"b", msgspec.json.encode(message), NOON)])
     assert board.state.score_names() == ["worth", "health"]
 
 
-def test_the_shadow_shows_who_would_move_and_which_alerts_would_be() -> None:
+def test_the_shadow_view_has_changes_of_band_and_of_alerts() -> None:
     board = board_of(
         *(score(name, value) for name, value in {"a": 80.0, "b": 80.0, "c": 30.0, "alone": 1.0}.items()),
         shadow("a", 80.0),
@@ -252,13 +254,13 @@ def test_the_shadow_shows_who_would_move_and_which_alerts_would_be() -> None:
         ("attention", 0, 1),
     ]
     assert [(move.live, move.shadow, move.accounts) for move in health.moves] == [("healthy", "attention", 1)]
-    assert [(one.account_id, one.delta) for one in health.accounts] == [("b", -20.0), ("c", 1.0)]
+    assert [(each.account_id, each.delta) for each in health.accounts] == [("b", -20.0), ("c", 1.0)]
     assert [(rule.rule, rule.examples) for rule in view.alerts.raised] == [("low", ["b"])]
     assert [(rule.rule, rule.examples) for rule in view.alerts.spared] == [("low", ["c"])]
     assert not shadow_of(board_of(score("a", 1.0)).state, None, 1).available
 
 
-def test_what_a_candidate_before_has_said_is_not_compared() -> None:
+def test_scores_of_an_earlier_candidate_are_not_compared() -> None:
     old = ShadowMessage("old", NOON, 1, "former@1", None, {"health": ScoreValue(5.0, "at-risk", [])}, alerts=["low"])
     board = board_of(
         *(score(name, 80.0) for name in ("a", "b", "old")),
@@ -271,30 +273,30 @@ def test_what_a_candidate_before_has_said_is_not_compared() -> None:
     assert [(score.name, score.differing) for score in view.scores] == [("health", 0)]
 
 
-def test_the_stream_is_told_of_new_figures_until_it_has_them() -> None:
+def test_the_stream_gets_a_summary_until_its_figures_are_new() -> None:
     board = board_of(score("a", 80.0))
     board.streams.clients = 1
     board.tick()
-    board.take([score("a", 30.0)])  # at once: the figures of before are still good enough
+    board.apply([score("a", 30.0)])  # at once: the cached figures are still used
     for is_due in (True, True):
-        before = board.hub.position
+        before = board.journal.position
         board.tick()
-        assert (board.hub.position > before) == is_due
+        assert (board.journal.position > before) == is_due
         assert board.summary().scores[0].bands[0] == Named("healthy", 1)
-    board._kept.until_s = 0.0
+    board._figures.until_s = 0.0
     for is_due in (True, False):
-        before = board.hub.position
+        before = board.journal.position
         board.tick()
-        assert (board.hub.position > before) == is_due
+        assert (board.journal.position > before) == is_due
         assert board.summary().scores[0].bands[-1] == Named("at-risk", 1)
 
 
-def test_the_stream_is_told_when_what_the_broker_says_is_another() -> None:
+def test_the_stream_gets_a_summary_when_the_checks_of_the_broker_change() -> None:
     board = board_of(score("a", 80.0))
     board.streams.clients = 1
     board.tick()
     lag = [TopicCount("billing", 3)]
-    told = []
+    published = []
     for checked in (
         Checked([], lag, NOON),
         Checked([], [TopicCount("billing", 3)], NOON + 1),
@@ -302,7 +304,7 @@ def test_the_stream_is_told_when_what_the_broker_says_is_another() -> None:
         Checked([TopicCount("billing.dlq", 1)], [], NOON + 3),
         Checked([TopicCount("billing.dlq", 1)], [], NOON + 3, "the broker is away"),
     ):
-        before, board.checked = board.hub.position, checked
+        before, board.checked = board.journal.position, checked
         board.tick()
-        told.append(board.hub.position > before)
-    assert told == [True, False, True, True, True]
+        published.append(board.journal.position > before)
+    assert published == [True, False, True, True, True]

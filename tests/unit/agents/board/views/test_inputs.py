@@ -1,4 +1,4 @@
-"""The search for raw events: block by block backwards, whichever topic's records come first."""
+"""The search for raw events reads every topic backwards, whichever topic's records arrive first."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 from kafka import TopicPartition
 
+from agents.board.views import inputs as module
 from agents.board.views.inputs import FIRST_BLOCK, KafkaInputs
 from tests.driving.boards import NOON, settings
 
@@ -15,70 +17,71 @@ AT_ONCE = 100
 
 
 class Consumer:
-    """As kafka-python's: a place that is assigned again keeps its position, and stays paused if it was."""
+    """As kafka-python's: a partition that is assigned again keeps its position, and stays paused if it was."""
 
     def __init__(self, topics: dict[str, list[int]]) -> None:
         self._times = {TopicPartition(topic, 0): times for topic, times in topics.items()}
         self._assigned: list[TopicPartition] = []
-        self._places: dict[TopicPartition, int] = {}
+        self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
 
     def topics(self) -> set[str]:
-        return {place.topic for place in self._times}
+        return {partition.topic for partition in self._times}
 
     def partitions_for_topic(self, _topic: str) -> set[int]:
         return {0}
 
-    def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(places, 0)
+    def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
 
-    def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {place: len(self._times[place]) for place in places}
+    def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: len(self._times[partition]) for partition in partitions}
 
-    def highwater(self, place: TopicPartition) -> int:
-        return len(self._times[place])
+    def highwater(self, partition: TopicPartition) -> int:
+        return len(self._times[partition])
 
-    def position(self, place: TopicPartition) -> int:
-        return self._places[place]
+    def position(self, partition: TopicPartition) -> int:
+        return self._positions[partition]
 
-    def assign(self, places: list[TopicPartition]) -> None:
-        self._paused -= set(self._assigned) - set(places)
-        self._assigned = places
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self._paused -= set(self._assigned) - set(partitions)
+        self._assigned = partitions
 
-    def seek(self, place: TopicPartition, offset: int) -> None:
-        self._places[place] = offset
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._positions[partition] = offset
 
-    def pause(self, *places: TopicPartition) -> None:
-        self._paused.update(places)
+    def pause(self, *partitions: TopicPartition) -> None:
+        self._paused.update(partitions)
 
-    def resume(self, *places: TopicPartition) -> None:
-        self._paused.difference_update(places)
+    def resume(self, *partitions: TopicPartition) -> None:
+        self._paused.difference_update(partitions)
 
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
-        """Some records of the first place that has any."""
+        """Some records of the first partition that has any."""
         del timeout_ms
-        for place in self._assigned:
-            first, times = self._places[place], self._times[place]
-            if place not in self._paused and first < len(times):
-                self._places[place] = min(first + AT_ONCE, len(times))
+        for partition in self._assigned:
+            first, times = self._positions[partition], self._times[partition]
+            if partition not in self._paused and first < len(times):
+                self._positions[partition] = min(first + AT_ONCE, len(times))
                 return {
-                    place: [
-                        SimpleNamespace(offset=at, key=b"acme", value=msgspec.json.encode({"time": times[at]}))
-                        for at in range(first, self._places[place])
+                    partition: [
+                        SimpleNamespace(offset=offset, key=b"acme", value=msgspec.json.encode({"time": times[offset]}))
+                        for offset in range(first, self._positions[partition])
                     ]
                 }
-        msg = "nothing more will ever come"
+        msg = "there are no more records"
         raise AssertionError(msg)
 
     def close(self) -> None:
         pass
 
 
-def test_a_topic_that_was_read_before_the_others_were_is_read_on() -> None:
+def test_a_partition_that_was_paused_for_slower_ones_is_read_to_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 60.0)  # a busy machine is slow
     count = FIRST_BLOCK * 3
-    busy = [NOON - count + at for at in range(count)]
+    busy = [NOON - count + offset for offset in range(count)]
     inputs = KafkaInputs(settings())
     inputs._consumer = Consumer({"billing": busy, "surveys": [NOON - 10_000_000]})
-    found = inputs.find("acme", ["billing", "surveys"], {}, NOON, count)
-    assert sorted(raw.time for raw in found.records if raw.topic == "billing") == busy
-    assert found.places == {"billing": 0, "surveys": 0}
+    result = inputs.find("acme", ["billing", "surveys"], {}, NOON, count)
+    assert sorted(raw.time for raw in result.records if raw.topic == "billing") == busy
+    assert result.offsets == {"billing": 0, "surveys": 0}

@@ -1,4 +1,4 @@
-"""Lists of accounts: filters, order, and cursors that hold while data changes."""
+"""Lists of accounts: filters, order, and cursors that stay valid while data changes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.board.state.state import State
-from agents.board.views.listing import SORTS, CursorError, Wanted, page_of
+from agents.board.views.listing import SORTS, CursorError, ListQuery, page_of
 from schemas.topics import DAY_MS
-from tests.driving.boards import NOON, alert, board_of, journey, profile, score
+from tests.driving.boards import NOON, alert, board_of, profile, score, score_history
 
-ALL = Wanted("health")
+ALL = ListQuery("health")
 
 
-def ids(state: State, wanted: Wanted, limit: int = 100) -> list[str]:
-    return [row.account_id for row in page_of(state, wanted, limit, None).items]
+def ids(state: State, query: ListQuery, limit: int = 100) -> list[str]:
+    return [row.account_id for row in page_of(state, query, limit, None).items]
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def state() -> State:
         profile("a", name="Zebra", owner="ann", tier="gold", arr=10.0),
         profile("b", name="apple", owner="bob"),
         profile("c", owner="ann", arr=5.0),
-        *journey("a", 50.0, 80.0),
-        *journey("b", 70.0, 30.0, end=NOON - DAY_MS // 2),
+        *score_history("a", 50.0, 80.0),
+        *score_history("b", 70.0, 30.0, end=NOON - DAY_MS // 2),
         score("c", 60.0, NOON - DAY_MS, segment="small"),
         score("d", 60.0, NOON - 40 * DAY_MS),
         alert("b"),
@@ -33,7 +33,7 @@ def state() -> State:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("query", "expected"),
     [
         (ALL, "b c d a"),
         (ALL._replace(descending=True), "a c d b"),
@@ -54,12 +54,12 @@ def state() -> State:
         (ALL._replace(text="ZEB"), "a"),
         (ALL._replace(text="bo"), "b"),
         (ALL._replace(alerts_open=True), "b"),
-        (Wanted("upsell"), ""),
+        (ListQuery("upsell"), ""),
     ],
 )
-def test_filters_and_order(state: State, wanted: Wanted, expected: str) -> None:
-    assert ids(state, wanted) == expected.split()
-    assert page_of(state, wanted, 1, None).total == len(expected.split())
+def test_filters_and_order(state: State, query: ListQuery, expected: str) -> None:
+    assert ids(state, query) == expected.split()
+    assert page_of(state, query, 1, None).total == len(expected.split())
 
 
 @given(
@@ -69,36 +69,36 @@ def test_filters_and_order(state: State, wanted: Wanted, expected: str) -> None:
     st.booleans(),
     st.sampled_from(sorted(SORTS)),
 )
-def test_an_account_that_stays_is_on_exactly_one_page(
+def test_an_account_whose_value_does_not_change_is_on_exactly_one_page(
     begin: dict[str, float], later: dict[str, float], limit: int, descending: bool, sort: str
 ) -> None:
-    # Scores only: what else is sorted by stays the same, except for the moment.
+    # Only scores change: everything else that lists are sorted by stays the same, except for the time.
     sort = "score" if sort == "as_of" else sort
     board = board_of(*(score(account, value) for account, value in begin.items()))
-    wanted = ALL._replace(sort=sort, descending=descending)
+    query = ALL._replace(sort=sort, descending=descending)
     changes = [score(account, value) for account, value in later.items()]
     seen: list[str] = []
     cursor = None
     while True:
-        page = page_of(board.state, wanted, limit, cursor)
+        page = page_of(board.state, query, limit, cursor)
         assert len(page.items) <= limit
         seen += [row.account_id for row in page.items]
         cursor = page.next
         if cursor is None:
             break
-        board.take(changes[:1])
+        board.apply(changes[:1])
         changes = changes[1:]
     for account in begin.keys() - later.keys():
         assert seen.count(account) == 1
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "not base64!", "k7A", "é", "kwECAw"])
-def test_a_cursor_that_is_none_is_refused(state: State, cursor: str) -> None:
+def test_a_text_that_is_no_cursor_is_refused(state: State, cursor: str) -> None:
     with pytest.raises(CursorError):
         page_of(state, ALL, 1, cursor)
 
 
-def test_a_cursor_of_another_question_is_refused(state: State) -> None:
+def test_a_cursor_of_another_query_is_refused(state: State) -> None:
     cursor = page_of(state, ALL, 1, None).next
-    with pytest.raises(CursorError, match="another question"):
+    with pytest.raises(CursorError, match="another query"):
         page_of(state, ALL._replace(descending=True), 1, cursor)

@@ -1,4 +1,4 @@
-"""The time line: one order of all that happened, each item on exactly one page."""
+"""The timeline: all items in one order, each item on exactly one page."""
 
 from __future__ import annotations
 
@@ -10,53 +10,57 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.board.views.inputs import Found, Inputs, Raw
-from agents.board.views.text import event_words
-from agents.board.views.timeline import KINDS, page_of, place_of, topics_of
+from agents.board.views.inputs import Inputs, RawEvent, SearchResult
+from agents.board.views.text import event_text
+from agents.board.views.timeline import KINDS, page_of, position_of, topics_of
 from agents.board.views.types import Timeline
 from schemas.topics import DAY_MS
-from tests.driving.boards import NOON, alert, board_of, journey
+from tests.driving.boards import NOON, alert, board_of, score_history
 
-BOARD = board_of(*journey("acme", 90.0, 80.0, 30.0), alert("acme", acknowledged_at=NOON + 7, acknowledged_by="ann"))
+BOARD = board_of(
+    *score_history("acme", 90.0, 80.0, 30.0), alert("acme", acknowledged_at=NOON + 7, acknowledged_by="ann")
+)
 
 
 class Log:
-    """Inputs in memory: topic -> events in the order of their offsets; looks at `block` records a call and topic."""
+    """Inputs in memory: topic -> events in the order of their offsets; reads `block` records a call and topic."""
 
     def __init__(self, topics: Mapping[str, Sequence[int]], block: int = 100) -> None:
         self._topics, self._block = topics, block
 
-    def find(self, account: str, topics: Sequence[str], places: Mapping[str, int], until: int, limit: int) -> Found:
+    def find(
+        self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
+    ) -> SearchResult:
         del limit
         records, ends, horizon, scanned = [], {}, 0, 0
         for topic in topics:
             times = self._topics.get(topic, ())
-            end = places.get(topic, len(times))
+            end = offsets.get(topic, len(times))
             first = max(end - self._block, 0)
             for offset in range(first, end):
                 if times[offset] <= until:
                     value = {"id": f"{topic}{offset}", "account_id": account, "time": times[offset], "kind": "pulse"}
-                    records.append(Raw(topic, offset, times[offset], msgspec.json.encode(value)))
+                    records.append(RawEvent(topic, offset, times[offset], msgspec.json.encode(value)))
             scanned += end - first
             ends[topic] = first
             if first:
                 horizon = max(horizon, times[first])
-        return Found(records, ends, horizon, scanned)
+        return SearchResult(records, ends, horizon, scanned)
 
     def close(self) -> None:
         pass
 
 
-def page(inputs: Inputs, before: int | None = None, cursor: str | None = None, **given: Any) -> Timeline:
-    account, place = BOARD.state.accounts["acme"], place_of(cursor, before)
-    kinds, limit = frozenset(given.pop("kinds", KINDS)), given.pop("limit", 50)
-    found = inputs.find("acme", topics_of(kinds), place.places, place.until, limit)
-    return page_of(BOARD.state, account, place, found, limit=limit, kinds=kinds)
+def page(inputs: Inputs, before: int | None = None, cursor: str | None = None, **options: Any) -> Timeline:
+    account, position = BOARD.state.accounts["acme"], position_of(cursor, before)
+    kinds, limit = frozenset(options.pop("kinds", KINDS)), options.pop("limit", 50)
+    result = inputs.find("acme", topics_of(kinds), position.offsets, position.until, limit)
+    return page_of(BOARD.state, account, position, result, limit=limit, kinds=kinds)
 
 
-def test_everything_stands_in_one_order_newest_first() -> None:
-    line = page(Log({"billing": [NOON - DAY_MS - 1], "controls": [NOON + 3], "accounts": [NOON - 3 * DAY_MS]}))
-    assert [(item.time - NOON, item.kind) for item in line.items] == [
+def test_items_of_all_kinds_are_in_one_order_newest_first() -> None:
+    timeline = page(Log({"billing": [NOON - DAY_MS - 1], "controls": [NOON + 3], "accounts": [NOON - 3 * DAY_MS]}))
+    assert [(item.time - NOON, item.kind) for item in timeline.items] == [
         (7, "alert"),
         (3, "control"),
         (0, "alert"),
@@ -66,17 +70,17 @@ def test_everything_stands_in_one_order_newest_first() -> None:
         (-2 * DAY_MS, "score"),
         (-3 * DAY_MS, "profile"),
     ]
-    assert (line.next, line.complete, line.problem) == (None, True, None)
+    assert (timeline.next, timeline.complete, timeline.problem) == (None, True, None)
 
 
-def test_nothing_later_than_asked_is_shown() -> None:
-    line = page(Log({"billing": [NOON - 5, NOON]}), before=NOON - 1)
-    assert [item.time - NOON for item in line.items] == [-5, -DAY_MS, -2 * DAY_MS]
+def test_items_after_the_time_asked_for_are_not_shown() -> None:
+    timeline = page(Log({"billing": [NOON - 5, NOON]}), before=NOON - 1)
+    assert [item.time - NOON for item in timeline.items] == [-5, -DAY_MS, -2 * DAY_MS]
 
 
-def test_only_the_kinds_that_were_asked_for_are_read() -> None:
-    line = page(Log({"billing": [NOON], "controls": [NOON]}), kinds=["control"])
-    assert [item.topic for item in line.items] == ["controls"]
+def test_only_topics_of_the_kinds_asked_for_are_read() -> None:
+    timeline = page(Log({"billing": [NOON], "controls": [NOON]}), kinds=["control"])
+    assert [item.topic for item in timeline.items] == ["controls"]
 
 
 TIMES = st.lists(st.integers(NOON - 3 * DAY_MS, NOON), max_size=12)
@@ -87,15 +91,15 @@ def all_pages(log: Log, limit: int) -> list[tuple[int, str, str]]:
     shown: list[tuple[int, str, str]] = []
     cursor = None
     for _ in range(100):
-        line = page(log, cursor=cursor, limit=limit)
-        assert len(line.items) <= limit
-        times = [item.time for item in line.items]
+        timeline = page(log, cursor=cursor, limit=limit)
+        assert len(timeline.items) <= limit
+        times = [item.time for item in timeline.items]
         assert times == sorted(times, reverse=True)
         shown += [
             (item.time, item.topic, item.data["id"] if isinstance(item.data, dict) else item.title)
-            for item in line.items
+            for item in timeline.items
         ]
-        cursor = line.next
+        cursor = timeline.next
         if cursor is None:
             return shown
     pytest.fail("the pages never end")
@@ -110,13 +114,13 @@ def test_each_item_is_on_exactly_one_page_whatever_the_order_of_its_topic(
 
 
 @given(TOPICS, st.integers(1, 5), st.integers(1, 4))
-def test_pages_of_topics_in_order_are_in_order_themselves(topics: dict[str, list[int]], limit: int, block: int) -> None:
+def test_pages_are_in_order_if_their_topics_are(topics: dict[str, list[int]], limit: int, block: int) -> None:
     shown = all_pages(Log({topic: sorted(times) for topic, times in topics.items()}, block), limit)
     assert [time for time, _, _ in shown] == sorted((time for time, _, _ in shown), reverse=True)
 
 
 @pytest.mark.parametrize(
-    ("topic", "event", "words"),
+    ("topic", "event", "text"),
     [
         ("support-tickets", {"ticket_id": "T2", "status": "opened", "priority": "urgent"}, "urgent ticket T2 opened"),
         ("product-usage", {"user_id": "u1", "action": "run", "feature": "search"}, "u1: run search"),
@@ -136,5 +140,5 @@ def test_pages_of_topics_in_order_are_in_order_themselves(topics: dict[str, list
         ("signals", {"name": "x" * 100, "value": 1}, "x" * 59 + "… is 1"),
     ],
 )
-def test_events_in_words(topic: str, event: dict[str, Any], words: str) -> None:
-    assert event_words(topic, event) == words
+def test_an_event_has_a_title(topic: str, event: dict[str, Any], text: str) -> None:
+    assert event_text(topic, event) == text

@@ -1,12 +1,16 @@
-"""Who may look at a board, and what a request must look like."""
+"""Authentication and request checks of a board."""
 
 from __future__ import annotations
 
+import base64
+import hmac
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from itsdangerous import URLSafeTimedSerializer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -14,7 +18,7 @@ from agents.board.web.auth import SESSION_S, Access
 from agents.board.web.pages import Pages
 from agents.cli.main import app
 from agents.settings.settings import SettingsError
-from tests.driving.boards import TOKEN, KeptControls, alert, board_of, client_of, score, settings
+from tests.driving.boards import TOKEN, RecordingControls, alert, board_of, client_of, score, settings
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -31,14 +35,14 @@ def pages(tmp_path: Path) -> Pages:
     return Pages(tmp_path)
 
 
-def guarded(pages: Pages | None = None, **given: Any) -> TestClient:
-    return client_of(board_of(score("a", 30.0), alert("a")), pages=pages, **{"board_token": TOKEN, **given})
+def guarded(pages: Pages | None = None, **options: Any) -> TestClient:
+    return client_of(board_of(score("a", 30.0), alert("a")), pages=pages, **{"board_token": TOKEN, **options})
 
 
 @pytest.mark.parametrize(
     "path", ["/api/summary", "/api/accounts", "/api/accounts/a", "/api/stream", "/openapi.json", "/metrics", "/nothing"]
 )
-def test_without_a_token_the_answer_is_401_and_tells_nothing(path: str) -> None:
+def test_without_a_token_the_answer_is_401_and_has_no_data(path: str) -> None:
     answer = guarded().get(path)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "unauthorized"
@@ -46,10 +50,10 @@ def test_without_a_token_the_answer_is_401_and_tells_nothing(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", "Bearer \u00e9"]
+    "header", ["", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", "Bearer \u00e9"]
 )
-def test_a_wrong_token_is_401(given: str) -> None:
-    assert guarded().get("/api/session", headers={b"Authorization": given.encode()}).status_code == 401
+def test_a_wrong_token_is_401(header: str) -> None:
+    assert guarded().get("/api/session", headers={b"Authorization": header.encode()}).status_code == 401
 
 
 def test_a_bearer_token_signs_in() -> None:
@@ -66,7 +70,7 @@ def test_health_and_files_are_open_and_pages_show_the_form(pages: Pages) -> None
     assert (shown.status_code, shown.text) == (401, "<form>sign in</form>")
 
 
-def test_the_form_sets_a_cookie_that_scripts_can_not_read_and_that_ends(
+def test_the_form_sets_a_cookie_that_scripts_cannot_read_and_that_expires(
     pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = guarded(pages)
@@ -87,15 +91,44 @@ def test_the_form_sets_a_cookie_that_scripts_can_not_read_and_that_ends(
         == 401
     )
     now_s = time.time()
-    monkeypatch.setattr("agents.board.web.auth.time.time", lambda: now_s + SESSION_S + 1)
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now_s + SESSION_S + 1)
     assert guarded(pages).get("/api/session", headers={"Cookie": value}).status_code == 401
 
 
-def test_a_wrong_token_in_the_form_is_told_and_sets_nothing(pages: Pages) -> None:
+def session_cookie_of_0_1_0(user: str, until_s: int) -> str:
+    """A session as version 0.1.0 signed it."""
+
+    def text(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    payload = msgspec.msgpack.encode([user, until_s])
+    key = hmac.digest(TOKEN.encode(), b"account-vitals board session", "sha256")
+    return f"{text(payload)}.{text(hmac.digest(key, payload, 'sha256'))}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "\u00e9.\u00e9.\u00e9",
+        session_cookie_of_0_1_0("ann", 4_000_000_000),
+        str(URLSafeTimedSerializer(TOKEN).dumps("ann")),
+    ],
+    ids=["empty", "dot", "dots", "parts", "not ascii", "0.1.0", "other salt"],  # one value has the time in it
+)
+def test_a_cookie_that_this_board_did_not_sign_is_401(pages: Pages, value: str) -> None:
+    headers = {b"Cookie": f"vitals_board={value}".encode("latin-1")}
+    assert guarded(pages).get("/api/session", headers=headers).status_code == 401
+
+
+def test_a_wrong_token_in_the_form_is_rejected_and_sets_no_cookie(pages: Pages) -> None:
     answer = guarded(pages).post("/sign-in", data={"token": "wrong", "name": "<b>"}, headers=SAME)
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers
-    assert "not the token" in answer.text
+    assert "The token is wrong" in answer.text
 
 
 def test_a_form_of_too_many_fields_is_refused(pages: Pages) -> None:
@@ -105,36 +138,36 @@ def test_a_form_of_too_many_fields_is_refused(pages: Pages) -> None:
 
 
 @pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "/\tx", ""])
-def test_signing_in_leads_nowhere_else(pages: Pages, elsewhere: str) -> None:
+def test_signing_in_does_not_redirect_to_another_site(pages: Pages, elsewhere: str) -> None:
     answer = guarded(pages).post("/sign-in", data={"token": TOKEN, "next": elsewhere}, headers=SAME)
     assert answer.headers["location"] == "/"
 
 
-def test_signing_out_takes_the_cookie() -> None:
+def test_signing_out_deletes_the_cookie() -> None:
     answer = guarded().post("/sign-out", headers={**SAME, **BEARER})
     assert answer.status_code == 303
     assert "Max-Age=0" in answer.headers["set-cookie"]
 
 
-def test_the_cookie_is_for_https_where_the_proxy_says_so(pages: Pages) -> None:
-    given: dict[str, Any] = {"board_user_header": "X-User", "board_proxies": "10.0.0.0/8"}
+def test_the_cookie_is_secure_if_the_proxy_reports_https(pages: Pages) -> None:
+    options: dict[str, Any] = {"board_user_header": "X-User", "board_proxies": "10.0.0.0/8"}
     board = board_of(score("a", 30.0))
     inside = TestClient(
-        client_of(board, pages=pages, board_token=TOKEN, **given).app, client=("10.0.0.7", 1), follow_redirects=False
+        client_of(board, pages=pages, board_token=TOKEN, **options).app, client=("10.0.0.7", 1), follow_redirects=False
     )
     headers = {"Host": "localhost", "X-Forwarded-Proto": "https", **SAME}
     assert "Secure" in inside.post("/sign-in", data={"token": TOKEN}, headers=headers).headers["set-cookie"]
 
 
-def test_a_header_is_believed_from_proxies_only() -> None:
-    given: dict[str, Any] = {"board_user_header": "X-User", "board_proxies": "10.0.0.1, 192.168.0.0/16"}
-    whole = client_of(board_of(score("a", 30.0)), **given).app
+def test_the_user_header_is_trusted_from_proxies_only() -> None:
+    options: dict[str, Any] = {"board_user_header": "X-User", "board_proxies": "10.0.0.1, 192.168.0.0/16"}
+    application = client_of(board_of(score("a", 30.0)), **options).app
     named = {"Host": "localhost", "X-User": "ann"}
     for address, status in {"10.0.0.1": 200, "192.168.7.7": 200, "10.0.0.2": 401, "127.0.0.1": 401}.items():
-        client = TestClient(whole, client=(address, 5))
+        client = TestClient(application, client=(address, 5))
         assert client.get("/api/session", headers=named).status_code == status
         assert client.get("/api/session", headers={"Host": "localhost"}).status_code == 401
-    proxy = TestClient(whole, client=("10.0.0.1", 5))
+    proxy = TestClient(application, client=("10.0.0.1", 5))
     assert proxy.get("/api/session", headers=named).json()["user"] == "ann"
     twice = [("Host", "localhost"), ("X-User", "ann"), ("X-User", "bob")]
     assert proxy.get("/api/session", headers=twice).status_code == 401
@@ -157,7 +190,7 @@ def test_a_header_is_believed_from_proxies_only() -> None:
         "board.example.com@evil.example": False,
     }.items(),
 )
-def test_only_known_names_are_answered(host: str, is_ours: bool) -> None:
+def test_only_known_host_names_are_answered(host: str, is_ours: bool) -> None:
     client = client_of(board_of(score("a", 30.0)), board_hosts="board.example.com")
     assert client.get("/healthz", headers={"Host": host}).status_code == (200 if is_ours else 421)
 
@@ -177,8 +210,8 @@ def test_only_known_names_are_answered(host: str, is_ours: bool) -> None:
         ({"Origin": "localhost"}, 403),
     ],
 )
-def test_what_changes_something_must_come_from_our_page(headers: dict[str, str], status: int) -> None:
-    controls = KeptControls()
+def test_a_request_that_changes_something_must_come_from_the_page(headers: dict[str, str], status: int) -> None:
+    controls = RecordingControls()
     client = client_of(board_of(score("a", 30.0), alert("a")), controls)
     assert client.post(ACKNOWLEDGE, headers=headers).status_code == status
     assert len(controls.sent) == (status == 202)
@@ -188,7 +221,7 @@ def test_a_bearer_token_may_change_something_from_anywhere() -> None:
     assert guarded().post(ACKNOWLEDGE, headers=BEARER).status_code == 202
 
 
-def test_a_body_is_small_and_counted() -> None:
+def test_a_body_needs_a_length_a_small_size_and_json() -> None:
     client = client_of(board_of(score("a", 30.0), alert("a")))
     assert client.post(ACKNOWLEDGE, headers=SAME, content=b"x" * 20_000).status_code == 413
     assert client.post(ACKNOWLEDGE, headers=SAME, content=iter([b"{}"])).status_code == 413
@@ -196,7 +229,7 @@ def test_a_body_is_small_and_counted() -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/", "/api/nothing", "/static/app.js"])
-def test_every_answer_carries_the_headers_of_safety(path: str, pages: Pages) -> None:
+def test_every_answer_has_the_security_headers(path: str, pages: Pages) -> None:
     answer = client_of(board_of(score("a", 30.0)), pages=pages).get(path)
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -207,7 +240,7 @@ def test_every_answer_carries_the_headers_of_safety(path: str, pages: Pages) -> 
     assert answer.headers["cache-control"] in {"no-store", "no-cache"}
 
 
-def test_files_have_their_type_and_a_tag_and_folders_are_not_listed(pages: Pages) -> None:
+def test_files_have_a_type_and_an_etag_and_folders_are_not_listed(pages: Pages) -> None:
     client = client_of(board_of(score("a", 30.0)), pages=pages)
     answer = client.get("/static/app.js")
     assert answer.headers["content-type"].startswith("text/javascript")
@@ -217,9 +250,9 @@ def test_files_have_their_type_and_a_tag_and_folders_are_not_listed(pages: Pages
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("options", "message"),
     [
-        ({"board_host": "0.0.0.0"}, "VITALS_BOARD_TOKEN"),  # noqa: S104  that it is refused is what is tested
+        ({"board_host": "0.0.0.0"}, "VITALS_BOARD_TOKEN"),  # noqa: S104  the test is that it is refused
         ({"board_host": "::"}, "VITALS_BOARD_TOKEN"),
         ({"board_host": "board.example.com"}, "VITALS_BOARD_TOKEN"),
         ({"board_token": "short"}, "16 characters"),
@@ -227,22 +260,22 @@ def test_files_have_their_type_and_a_tag_and_folders_are_not_listed(pages: Pages
         ({"board_proxies": "10.0.0.1"}, "board_user_header"),
     ],
 )
-def test_a_board_that_everybody_could_read_is_refused(given: dict[str, str], words: str) -> None:
-    with pytest.raises(SettingsError, match=words):
-        Access.of(settings(**given))
+def test_a_board_that_everybody_could_read_is_refused(options: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Access.of(settings(**options))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
-def test_this_machine_needs_no_token(host: str) -> None:
+def test_a_loopback_address_needs_no_token(host: str) -> None:
     assert Access.of(settings(board_host=host)).mode == "none"
 
 
-def test_a_proxy_that_is_no_address_is_refused() -> None:
+def test_a_proxy_that_is_not_an_address_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"board_proxies.*'nonsense'"):
         settings(board_proxies="nonsense", board_user_header="X-User")
 
 
-def test_the_command_ends_with_2_and_says_what_to_do(tmp_path: Path) -> None:
+def test_the_command_ends_with_2_and_names_the_setting(tmp_path: Path) -> None:
     recording = tmp_path / "r.jsonl"
     recording.write_text("", encoding="utf-8")
     done = CliRunner().invoke(app, ["board", "--from", str(recording), "--host", "0.0.0.0"])  # noqa: S104  see above

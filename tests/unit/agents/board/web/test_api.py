@@ -1,6 +1,6 @@
-"""The API as its document says: schemathesis asks the real application everything that stands there.
+"""The API answers as its OpenAPI document says: schemathesis sends requests made from it to the real application.
 
-What it asks is answered in the promised form and never by a status of 500. The other tests check answers one by one.
+Every answer has the documented form and no status is 500. The other tests check single answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.board.state.board import Board, Record
-from agents.board.views.inputs import Found
+from agents.board.views.inputs import NoInputs, SearchResult
+from agents.board.web.app import Api
+from agents.board.web.auth import Access
 from agents.board.web.controls import NoControls
 from agents.board.web.openapi import document
 from agents.board.web.responses import UnavailableError
@@ -27,16 +29,17 @@ from stream.policy.policy import parse_policy
 from tests.driving.boards import (
     NOON,
     TOKEN,
-    KeptControls,
+    RecordingControls,
     alert,
     board_of,
     change,
     client_of,
-    journey,
     profile,
     score,
+    score_history,
     shadow,
 )
+from tests.driving.boards import settings as settings_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -62,7 +65,7 @@ ROLLUP = {
 def filled() -> Board:
     return board_of(
         profile("acme", name="Acme <b>", owner="ann", tier="gold", arr=12.5, started_at="2025-01-01T00:00:00Z"),
-        *journey("acme", 90.0, 82.0, 30.0),
+        *score_history("acme", 90.0, 82.0, 30.0),
         alert("acme"),
         alert("acme", "old", ends_at=NOON + 5, severity="info"),
         alert("", "stalled:billing", severity="critical", labels={"source": "billing", "partition": "0"}),
@@ -91,30 +94,41 @@ async def of_known_accounts(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def schema_of(app: ASGIApp) -> Any:
-    """What schemathesis asks; the stream never ends and has tests of its own in test_board_stream."""
+    """The requests of schemathesis. The stream never ends; test_streaming.py tests it."""
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=BEARER).exclude(path="/api/stream")
 
 
 @schema_of(_client.app).parametrize()
 @settings(max_examples=20, deadline=None)
-def test_the_document_holds(case: Any) -> None:
-    # What an id or a rule may be, no schema can say: that a made-up one is not found is right.
+def test_answers_match_the_document(case: Any) -> None:
+    # A schema cannot say which ids and rules exist: a generated one is rightly not found.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
 @schema_of(of_known_accounts).include(path_regex="^/api/accounts/{account}").parametrize()
 @settings(max_examples=20, deadline=None)
-def test_the_document_holds_for_an_account_that_is_there(case: Any) -> None:
-    # A cursor or a moment of the right type may still be none of ours.
+def test_answers_about_an_existing_account_match_the_document(case: Any) -> None:
+    # A cursor or a time of the right type can still be invalid.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
-def test_the_stream_is_described_as_what_it_is() -> None:
-    stream = document()["paths"]["/api/stream"]["get"]
-    assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
+@pytest.mark.parametrize(("path", "media_type"), {"/api/stream": "text/event-stream", "/metrics": "text/plain"}.items())
+def test_the_document_names_the_media_type_of_answers_that_are_not_json(path: str, media_type: str) -> None:
+    operation = document()["paths"][path]["get"]
+    assert list(operation["responses"]["200"]["content"]) == [media_type]
 
 
-def test_an_id_may_hold_anything() -> None:
+def test_the_document_has_every_route_of_the_api() -> None:
+    board = board_of()
+    loaded = settings_of()
+    api = Api(board, loaded, Access.of(loaded), NoControls(), NoInputs())
+    routes = {
+        (route.path, method.lower()) for route in api.routes() for method in route.methods or () if method != "HEAD"
+    }
+    assert {(path, method) for path, item in document()["paths"].items() for method in item} == routes
+
+
+def test_an_id_can_contain_any_character() -> None:
     client = client_of(filled())
     page = client.get("/api/accounts/a%2Fb%3Fc%23d%252F%20e").json()
     assert page["account"]["account_id"] == NESTED
@@ -125,7 +139,7 @@ def test_an_id_may_hold_anything() -> None:
     assert client.get("/api/accounts/%ff").status_code == 400
 
 
-def test_an_account_page_tells_all_there_is() -> None:
+def test_an_account_page_has_everything_about_an_account() -> None:
     page = client_of(filled()).get("/api/accounts/acme").json()
     health = page["scores"]["health"]
     assert health["history"]["values"] == [90.0, 82.0, 30.0, 30.0, 30.0]
@@ -139,14 +153,14 @@ def test_an_account_page_tells_all_there_is() -> None:
     assert health["forecast"] is None
 
 
-def test_a_board_with_the_policy_explains() -> None:
+def test_a_board_with_the_policy_of_a_score_explains_it() -> None:
     path = default_policy()
     board = Board(compile_plan(parse_policy(path.read_text(encoding="utf-8"), str(path))))
     assert board.plan is not None
     factors = [Factor("product_usage", 8.0, 80.0, 1.0, 60.0)]
     values = {"health": ScoreValue(60.0, "attention", factors)}
     message = ScoreMessage("acme", NOON, 1, board.plan.label, None, values)
-    board.take([Record(SCORES, b"acme", msgspec.json.encode(message), NOON)])
+    board.apply([Record(SCORES, b"acme", msgspec.json.encode(message), NOON)])
     explanation = client_of(board).get("/api/accounts/acme").json()["scores"]["health"]["explanation"]
     assert explanation["next_band"] == "healthy"
     assert explanation["missing_points"] == 10.0
@@ -154,7 +168,7 @@ def test_a_board_with_the_policy_explains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "message"),
     [
         ("/api/accounts?limit=0", "limit"),
         ("/api/accounts?limit=501", "limit"),
@@ -171,28 +185,28 @@ def test_a_board_with_the_policy_explains() -> None:
         ("/api/alerts?status=odd", "status"),
     ],
 )
-def test_what_can_not_be_used_is_named(path: str, words: str) -> None:
+def test_an_invalid_parameter_is_named(path: str, message: str) -> None:
     answer = client_of(filled()).get(path)
     assert answer.status_code == 400
-    assert words in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
 
 
-def test_methods_that_are_not_there_are_told_in_the_same_form() -> None:
+def test_an_unknown_method_is_answered_in_the_form_of_errors() -> None:
     answer = client_of(filled()).post("/api/summary", headers=SAME)
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"]
 
 
-def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in() -> None:
-    controls = KeptControls()
-    given: dict[str, Any] = {"time": "event"}
-    client = client_of(filled(), controls, **given)
+def test_an_acknowledgement_is_written_with_the_signed_in_user() -> None:
+    controls = RecordingControls()
+    options: dict[str, Any] = {"time": "event"}
+    client = client_of(filled(), controls, **options)
     answer = client.post("/api/accounts/acme/alerts/low/acknowledge", headers=SAME)
     (sent,) = controls.sent
     assert answer.json() == {"id": sent.id, "time": NOON + 1, "by": "local"}
     assert msgspec.json.decode(msgspec.json.encode(sent)) == {
         "account_id": "acme",
-        "time": NOON + 1,  # only events move time: a moment after the account's latest
+        "time": NOON + 1,  # only events move time: 1 ms after the account's latest
         "kind": "acknowledge",
         "rule": "low",
         "by": "local",
@@ -202,8 +216,8 @@ def test_an_acknowledgement_goes_to_the_workers_in_the_name_of_who_is_signed_in(
     assert client.post("/api/accounts/nobody/alerts/low/acknowledge", headers=SAME).status_code == 404
 
 
-def test_of_what_is_said_at_one_moment_the_later_word_has_the_greater_id() -> None:
-    controls = KeptControls()
+def test_of_controls_with_one_time_the_later_has_the_greater_id() -> None:
+    controls = RecordingControls()
     client = client_of(filled(), controls, time="event")  # every control is just after the account's latest
     for until in (NOON + DAY_MS, None) * 8:
         client.post("/api/accounts/acme/alerts/low/snooze", headers=SAME, json={"until": until})
@@ -224,19 +238,19 @@ def test_of_what_is_said_at_one_moment_the_later_word_has_the_greater_id() -> No
     ],
 )
 def test_a_snooze_ends_within_90_days(until: object, status: int, ends: int | None) -> None:
-    controls = KeptControls()
+    controls = RecordingControls()
     client = client_of(filled(), controls, time="event")
     answer = client.post("/api/accounts/acme/alerts/low/snooze", headers=SAME, json={"until": until})
     assert answer.status_code == status
     assert [control.until for control in controls.sent] == ([] if ends is None else [ends])
 
 
-def test_a_recording_takes_no_controls() -> None:
+def test_a_board_of_a_recording_rejects_controls() -> None:
     answer = client_of(filled(), NoControls()).post("/api/accounts/acme/alerts/low/acknowledge", headers=SAME)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
-def test_alerts_of_all_accounts_come_worst_first() -> None:
+def test_alerts_of_all_accounts_are_sorted_worst_first() -> None:
     client = client_of(filled())
     found = client.get("/api/alerts").json()
     assert [(alert["rule"], alert["name"]) for alert in found["items"]] == [
@@ -247,31 +261,31 @@ def test_alerts_of_all_accounts_come_worst_first() -> None:
     assert client.get("/api/alerts?status=resolved").json()["items"][0]["state"] == "resolved"
 
 
-def test_a_board_that_has_not_read_everything_says_so() -> None:
+def test_a_board_that_is_still_reading_is_not_healthy() -> None:
     answer = client_of(Board()).get("/healthz")
     assert answer.status_code == 503
     assert "read from the beginning" in answer.json()["problems"][0]
     assert client_of(Board()).get("/api/summary").json()["ready"] is False
 
 
-def test_figures_for_prometheus_name_no_account() -> None:
+def test_metrics_name_no_account() -> None:
     text = client_of(filled()).get("/metrics").text
     assert "vitals_board_accounts 2.0" in text
     assert "acme" not in text
 
 
-class Away:
-    """Inputs of a broker that is away."""
+class Unavailable:
+    """Inputs of a broker that is not available."""
 
-    def find(self, *_: Any) -> Found:
-        msg = "the broker is away"
+    def find(self, *_: Any) -> SearchResult:
+        msg = "the broker is not available"
         raise UnavailableError(msg)
 
     def close(self) -> None:
         pass
 
 
-def test_without_the_broker_a_time_line_shows_what_is_known() -> None:
-    line = client_of(filled(), inputs=Away()).get("/api/accounts/acme/timeline").json()
-    assert line["problem"] == "the broker is away"
-    assert {item["kind"] for item in line["items"]} == {"score", "alert"}
+def test_without_the_broker_a_timeline_shows_the_items_of_the_state() -> None:
+    timeline = client_of(filled(), inputs=Unavailable()).get("/api/accounts/acme/timeline").json()
+    assert timeline["problem"] == "the broker is not available"
+    assert {item["kind"] for item in timeline["items"]} == {"score", "alert"}

@@ -1,6 +1,6 @@
-"""The board's page as files: nothing in it turns text into markup, what it names is there, licences stand beside.
+"""The files of the page: no script parses text as markup, every named file exists, licences are included.
 
-Owns what can be told without a browser; what the page does is for `tests/browser`.
+Owns checks without a browser; `tests/browser` tests what the page does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHEETS = sorted(STATIC.glob("*.css"))
 PAGES = sorted(STATIC.glob("*.html"))
 MAX_LINES = 400
 
-# Whatever parses a string as HTML or as a program; names of accounts must never come near one.
+# Everything that parses a string as HTML or as code, which names of accounts must never reach.
 PARSES = re.compile(
     r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|srcdoc|setHTML\w*"
     r"|\beval\(|new Function|setAttribute\(\s*[\"']on|javascript:"
@@ -28,7 +28,7 @@ ELSEWHERE = re.compile(r"https?://|//[a-z]+\.[a-z]")
 
 
 class Markup(HTMLParser):
-    """What a page names, and what its content security policy would refuse."""
+    """The files that a page names, and what its content security policy would refuse."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def test_no_module_turns_text_into_markup(module: Path) -> None:
     "line",
     ["row.innerHTML = name", "x.insertAdjacentHTML('beforeend', name)", "eval(name)", 'a.setAttribute("onclick", x)'],
 )
-def test_what_would_is_found(line: str) -> None:
+def test_the_check_finds_what_parses_text(line: str) -> None:
     assert PARSES.search(line)
 
 
@@ -81,12 +81,12 @@ def test_a_page_has_nothing_inline_and_names_files_that_exist(page: Path) -> Non
     assert [name for name in markup.named if not (STATIC / name).is_file()] == []
 
 
-def test_what_a_page_must_not_have_is_found() -> None:
+def test_the_check_finds_what_a_page_must_not_have() -> None:
     markup = Markup("<p style='color:red' onclick='x()'></p><style>p{}</style><script>x()</script>")
     assert markup.refused == ["<p style>", "<p onclick>", "<style>", "<script> with text"]
 
 
-def test_every_module_is_reached_from_the_page_and_every_import_leads_somewhere() -> None:
+def test_every_module_is_imported_and_every_import_exists() -> None:
     imports = {module.name: set(IMPORT.findall(module.read_text("utf-8"))) for module in MODULES}
     assert {name for names in imports.values() for name in names} <= imports.keys()
     reached, wanted = set(), {"app.js", "sign-in.js"}
@@ -98,15 +98,15 @@ def test_every_module_is_reached_from_the_page_and_every_import_leads_somewhere(
 
 
 @pytest.mark.parametrize("file", [*MODULES, *SHEETS, *PAGES], ids=lambda path: path.name)
-def test_a_file_is_short_says_what_it_owns_and_needs_no_other_host(file: Path) -> None:
+def test_a_file_is_short_has_a_comment_and_needs_no_other_host(file: Path) -> None:
     text = file.read_text("utf-8")
     assert len(text.splitlines()) <= MAX_LINES
     assert text.startswith({".js": "// ", ".css": "/* ", ".html": "<!doctype html>"}[file.suffix])
     assert ELSEWHERE.search(text.replace("http://www.w3.org/", "")) is None
 
 
-def test_what_is_not_ours_stands_with_its_licence() -> None:
-    told = (VENDOR / "README.md").read_text("utf-8")
-    assert all(f"`{file.name}`" in told for file in VENDOR.iterdir() if file.name != "README.md")
+def test_vendored_files_are_listed_with_their_licence() -> None:
+    readme = (VENDOR / "README.md").read_text("utf-8")
+    assert all(f"`{file.name}`" in readme for file in VENDOR.iterdir() if file.name != "README.md")
     assert "MIT License" in (VENDOR / "uPlot.LICENSE").read_text("utf-8")
     assert (VENDOR / "uPlot.iife.min.js").read_text("utf-8").startswith("/*! https://github.com/leeoniya/uPlot")

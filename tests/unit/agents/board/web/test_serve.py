@@ -1,4 +1,4 @@
-"""A board whose reading, checks or ticks ended by an error ends too and says why: it never shows the past as live."""
+"""A board ends with an error if its reader, its checks or its ticks do: it never shows old data as live."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Consumer:
-    """Of a broker without topics; `polled` is what a poll gives, or the error it raises."""
+    """The consumer of a broker without topics; `polled` is the result of a poll, or the error that it raises."""
 
     def __init__(self, polled: dict[TopicPartition, list[Any]] | Exception) -> None:
         self.closed = threading.Event()
@@ -55,12 +55,12 @@ def test_an_error_of_the_reading_thread_ends_the_reader() -> None:
     assert consumer.closed.wait(10)
 
 
-def test_an_error_in_taking_records_ends_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    def take(_self: Board, _records: object) -> None:
+def test_an_error_while_records_are_applied_ends_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apply(_self: Board, _records: object) -> None:
         msg = "a bug"
         raise KeyError(msg)
 
-    monkeypatch.setattr(Board, "take", take)
+    monkeypatch.setattr(Board, "apply", apply)
     with pytest.raises(KeyError, match="a bug"):
         asyncio.run(asyncio.wait_for(Reader(settings(), Board()).run(Consumer({})), 10))
 
@@ -80,7 +80,7 @@ def test_an_error_of_the_ticks_ends_the_board(monkeypatch: pytest.MonkeyPatch, t
         msg = "a bug"
         raise KeyError(msg)
 
-    monkeypatch.setattr(app, "KEPT_S", 0)
+    monkeypatch.setattr(app, "SUMMARY_TTL_S", 0)
     monkeypatch.setattr(Board, "tick", tick)
     path = tmp_path / "records.jsonl"
     path.touch()
@@ -88,7 +88,7 @@ def test_an_error_of_the_ticks_ends_the_board(monkeypatch: pytest.MonkeyPatch, t
         serve_recording(settings(board_port=0), None, path, follow=True)
 
 
-def test_a_line_that_can_not_be_followed_ends_the_command_with_1(tmp_path: Path) -> None:
+def test_a_line_that_cannot_be_decoded_ends_the_command_with_1(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text("nonsense\n", "utf-8")
     ended = CliRunner().invoke(vitals, ["board", "--from", str(path), "--follow", "--port", "0"])

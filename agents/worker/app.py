@@ -1,0 +1,62 @@
+"""The Faust app of a worker: its settings, and the interpreter's.
+
+Owns which of Faust's settings a worker uses and why. Called by `agents.worker.wiring`.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tempfile
+from pathlib import Path
+
+import faust
+
+from agents.settings.settings import Settings
+from schemas.topics import LARGEST_RECORD
+
+BATCH_BYTES = 512 * 1024
+SWITCH_S = 0.0005
+
+
+def faust_app(settings: Settings) -> faust.App:
+    """Make an app without agents, tables and timers."""
+    return faust.App(
+        settings.group,
+        broker=[f"kafka://{server}" for server in settings.bootstrap_servers()],
+        broker_credentials=settings.faust_credentials(),
+        store="memory://",
+        autodiscover=False,
+        datadir=str(Path(tempfile.gettempdir()) / f"vitals-{settings.group}"),
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance,
+        broker_commit_interval=settings.commit_interval_s,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 4,
+        broker_request_timeout=max(30.0, settings.session_timeout_s + 10),
+        broker_rebalance_timeout=max(30.0, settings.session_timeout_s * 3),
+        broker_max_poll_interval=600.0,
+        table_standby_replicas=0,
+        topic_partitions=settings.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        producer_acks=-1,
+        producer_linger=0,
+        producer_max_batch_size=BATCH_BYTES,
+        producer_max_request_size=2 * LARGEST_RECORD,
+        producer_request_timeout=30.0,
+        stream_wait_empty=True,
+        stream_recovery_delay=0.0,
+        stream_buffer_maxsize=64,
+    )
+
+
+def tune_interpreter() -> None:
+    """Set up garbage collection and thread switches for a worker that has started."""
+    # The many long-lived objects of start-up make every collection costly; new garbage is found without them.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+    # The thread that fetches must not wait 5 ms for the interpreter at each of its small steps.
+    sys.setswitchinterval(SWITCH_S)

@@ -1,0 +1,31 @@
+"""`days_since_last`: the number of UTC days since the latest event in the window.
+
+Formula: `days_since_last = day(as_of) - day(latest event)`; missing without events.
+Definition: docs/reference/policy/measures.md#statistics; the recency of RFM analysis.
+
+>>> value_of('source = "product-usage", stat = "days_since_last", window = "30d"', days_ago(4), days_ago(12))
+4.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns.columns import Rows
+from stream.measures.base import AnyColumn, Need, latest_column
+from stream.policy.policy import Measure
+
+
+class DaysSinceLast:
+    """UTC days from the latest event to the time of the score."""
+
+    def needs(self, measure: Measure) -> list[Need]:
+        """The time of the latest event."""
+        return [Need("latest", None, measure.where)]
+
+    def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
+        """Days, float64 (k,); NaN when the latest event is older than the window."""
+        return latest_column(columns[0]).read(rows, measure.window.panes)[0]

@@ -1,0 +1,123 @@
+"""A worker's processor without Kafka: a producer that records what it is given, and records as a fetch brings them.
+
+Owns the stand-ins for the broker. Must not know what is tested. Called by the tests of `agents.worker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from agents.settings.settings import Settings, default_policy
+from agents.worker.clock import BrokerClock
+from agents.worker.consumer import Records
+from agents.worker.metrics import Telemetry
+from agents.worker.outbox import Outbox
+from agents.worker.processor import Processor
+from stream.plan.plan import compile_plan
+from stream.policy.policy import parse_policy
+from stream.recovery.reconciler import Reconciler
+from tests.faults.topic_log import partition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiokafka import AIOKafkaProducer
+    from faust.types import TP
+
+    from agents.worker.task import PartitionTask
+
+TIME_MS = 1_751_328_000_000
+PARTITIONS = 4
+
+
+class Producer:
+    """A producer that records what it sends; it acknowledges everything, or nothing."""
+
+    def __init__(self, *, acknowledges: bool = True) -> None:
+        """Nothing is sent yet."""
+        self.acknowledges = acknowledges
+        self.sent: list[tuple[str, int]] = []
+        """Topic and partition of each record, in the order of sending."""
+
+    async def send(self, topic: str, *, partition: int, **_: object) -> asyncio.Future[Any]:
+        """Record one record; the future is its acknowledgement."""
+        self.sent.append((topic, partition))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.acknowledges:
+            future.set_result(SimpleNamespace(offset=len(self.sent) - 1, timestamp_type=0, timestamp=0))
+        return future
+
+
+class Source:
+    """A consumer that remembers where it was asked to go."""
+
+    def __init__(self) -> None:
+        """Every partition begins at offset 0."""
+        self.sought: list[tuple[TP, int]] = []
+        self.first = 0
+        self.on_earliest: Callable[[TP], None] = lambda _tp: None
+        """Called while `earliest` is awaited."""
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Remember where to go."""
+        self.sought.append((tp, offset))
+
+    async def earliest(self, tp: TP) -> int:
+        """The first offset."""
+        await asyncio.sleep(0)
+        self.on_earliest(tp)
+        return self.first
+
+
+def account_in(partition: int, number: int = 0) -> str:
+    """Return an account id of a partition."""
+    names = (f"a{index}" for index in range(10_000))
+    return [name for name in names if partition_of(name.encode()) == partition][number]
+
+
+def usage(offset: int, account: str) -> SimpleNamespace:
+    """Return one record of product usage as a fetch brings it."""
+    value = {"id": f"{account}-{offset}", "account_id": account, "time": TIME_MS, "user_id": "u"}
+    encoded = json.dumps(value).encode()
+    return SimpleNamespace(offset=offset, timestamp=TIME_MS, key=account.encode(), value=encoded, headers=[])
+
+
+def fetch(tp: TP, *accounts: str, first: int = 0) -> Records:
+    """Return one fetch of a partition: one event an account, from offset `first` on."""
+    records = [usage(first + index, account) for index, account in enumerate(accounts)]
+    return Records(tp, records, first, first + len(records))
+
+
+class Bench:
+    """A processor whose tasks are open and run, with an outbox that writes to `producer`."""
+
+    def __init__(self, producer: Producer, *partitions: int, may_write: Callable[[], bool] = lambda: True) -> None:
+        """Open a task for each of the partitions."""
+        self.producer = producer
+        self.source = Source()
+        self.errors: list[BaseException] = []
+        self.telemetry, self.clock = Telemetry(), BrokerClock()
+        self.outbox = Outbox(
+            lambda: cast("AIOKafkaProducer", producer),
+            self.telemetry,
+            on_append_ms=self.clock.learn,
+            may_write=may_write,
+            on_fatal=self.errors.append,
+        )
+        plan = compile_plan(parse_policy(default_policy().read_text("utf-8")))
+        settings = Settings(partitions=PARTITIONS, time="event")
+        self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock)
+        self.processor.source = self.source
+        self.processor.highwater = lambda _tp: 0
+        for partition in partitions:
+            self.open(partition)
+
+    def open(self, partition: int) -> PartitionTask:
+        """Open a task that no worker had before, and let it run."""
+        self.processor.open(partition, {})
+        task = self.processor.tasks[partition]
+        task.run(Reconciler())
+        return task

@@ -1,0 +1,83 @@
+"""`vitals check`: settings, policy and topics, and `--against` event files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from agents.kafka.client import BrokerError
+from agents.settings.settings import Settings
+from tests.unit.agents.cli.invoke import AS_OF, EVENTS, TEMPLATE, lines, vitals
+
+
+def test_check_of_a_valid_policy() -> None:
+    done = vitals("check", "--offline")
+    assert done.exit_code == 0
+    assert "5 measures" in done.stdout
+    report = json.loads(vitals("check", "--offline", "--json").stdout)
+    assert report["problems"] == []
+    assert report["longest_window"] == {"day": 180}
+
+
+def test_check_names_the_mistake_of_a_policy(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text('name = "p"\n[measures.m]\nsource = "nowhere"\n', encoding="utf-8")
+    done = vitals("check", bad, "--offline")
+    assert done.exit_code == 2
+    assert "bad.toml:3: measures.m.source" in done.stderr
+    assert vitals("check", tmp_path / "gone.toml", "--offline").exit_code == 2
+
+
+def test_check_names_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert vitals("check", "--offline", "--broker", "nowhere").exit_code == 2
+    monkeypatch.setenv("VITALS_SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv("VITALS_TLS_CA", "/nowhere/ca.pem")
+    done = vitals("check", "--offline")
+    assert done.exit_code == 2
+    assert "ca.pem" in done.stderr
+
+
+def test_check_names_a_variable_that_is_not_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITALS_BROKR", "kafka://127.0.0.1:9092")
+    done = vitals("check", "--offline")
+    assert done.exit_code == 1
+    assert 'VITALS_BROKR: there is no setting brokr; did you mean "broker"?' in done.stdout
+
+
+def test_check_fails_when_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_answer(settings: Settings) -> NoReturn:
+        raise BrokerError(f"{settings.broker}: no broker answers")
+
+    monkeypatch.setattr("agents.kafka.topics.describe_topics", no_answer)
+    done = vitals("check", "--broker", "kafka://127.0.0.1:1")
+    assert done.exit_code == 1
+    assert "127.0.0.1:1" in done.stdout
+
+
+def test_check_against_tells_the_distribution() -> None:
+    (report,) = lines("check", TEMPLATE, "--against", EVENTS, "--as-of", AS_OF, "--json")
+    distribution = report["against"]
+    assert distribution["accounts"] == 4
+    assert sum(bucket["accounts"] for bucket in distribution["histogram"]) == 4
+    people = next(measure for measure in distribution["measures"] if measure["measure"] == "product_usage")
+    assert (people["missing"], people["at_hundred"]) == (0, 0.5)  # birch has 10 users, cedar 12, acme 8, dune 3
+    assert people["values"] == {"min": 3, "q1": 6.75, "median": 9, "q3": 10.5, "max": 12}
+    assert any(warning.startswith("nps: missing for 75%") for warning in distribution["warnings"])
+
+
+def test_check_against_takes_several_files_after_the_policy(tmp_path: Path) -> None:
+    more = tmp_path / "engagement.jsonl"
+    more.write_text('{"id": "1", "account_id": "eve", "time": 1774600000000, "kind": "webinar"}\n', encoding="utf-8")
+    done = vitals("check", TEMPLATE, "--against", EVENTS, more)
+    assert done.exit_code == 0, done.stderr
+    assert "of 5 accounts" in done.stdout
+    for wrong in (("--against", EVENTS, more), (TEMPLATE, EVENTS)):
+        done = vitals("check", *wrong)
+        assert done.exit_code == 2
+        assert "vitals check POLICY --against FILES" in done.stderr
+    empty = tmp_path / "billing.jsonl"
+    empty.write_text("", encoding="utf-8")
+    assert vitals("check", TEMPLATE, "--against", empty).exit_code == 1

@@ -1,0 +1,100 @@
+"""`vitals explain`: figures that agree with those of `vitals score`, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.settings.settings import Settings
+from schemas.outputs import ScoreMessage
+from tests.unit.agents.cli.invoke import ACME_EVENTS, AS_OF, EVENTS, lines, score_at, vitals
+
+
+def explained(*arguments: object) -> dict[str, Any]:
+    (explanation,) = lines("explain", *arguments, "--json")
+    return explanation
+
+
+def test_explain_prints_score_band_and_factors() -> None:
+    done = vitals("explain", "acme", ACME_EVENTS, "--as-of", AS_OF, "--json")
+    assert done.exit_code == 0
+    explanation = json.loads(done.stdout)
+    assert explanation["factors"][0]["measure"] in {"product_usage", "support_tickets", "engagement"}
+    assert (explanation["band"], explanation["next_band"]) == ("healthy", None)
+    shown = vitals("explain", "acme", ACME_EVENTS, "--as-of", AS_OF)
+    assert shown.exit_code == 0
+    assert "77.0, healthy" in shown.stdout
+    assert "product usage" in shown.stdout
+
+
+def test_explain_of_an_unknown_account_fails() -> None:
+    done = vitals("explain", "nobody", ACME_EVENTS)
+    assert done.exit_code == 1
+    assert "nobody" in done.stderr
+
+
+@pytest.mark.parametrize("day", ["2026-02-20", "2026-03-06", "2026-03-20", "2026-03-25", "2026-03-27"])
+def test_factor_changes_since_a_day_add_up_to_the_score_change(day: str) -> None:
+    explanation = explained("acme", EVENTS, "--as-of", AS_OF, "--since", day)
+    since = explanation["since"]
+    assert (since["value"], since["band"]) == score_at("acme", f"{day}T00:00:00Z")
+    assert since["delta"] == explanation["value"] - since["value"]
+    assert sum(factor["delta"] for factor in since["factors"]) == pytest.approx(since["delta"], abs=1e-9)
+    assert [change["time"] > since["at"] for change in since["changes"]] == [True] * len(since["changes"])
+    if since["changes"]:
+        assert since["changes"][-1]["to"] == explanation["value"]
+
+
+def test_changes_since_a_day_have_their_cause() -> None:
+    explanation = explained("acme", EVENTS, "--as-of", "2026-04-06", "--since", "2026-03-25")
+    causes = [(change["cause"], change["from"], change["to"]) for change in explanation["since"]["changes"]]
+    assert causes == [("event", 75.5, 71.5), ("window", 71.5, 68.5)]
+
+
+def test_an_account_without_a_score_then_is_compared_with_none() -> None:
+    explanation = explained("dune", EVENTS, "--as-of", AS_OF, "--since", "2026-03-20")
+    assert (explanation["since"]["value"], explanation["since"]["band"]) == (None, None)
+    assert explanation["since"]["delta"] == explanation["value"]
+    assert "no score yet then" in vitals("explain", "dune", EVENTS, "--since", "2026-03-20").stdout
+    assert explained("acme", EVENTS, "--since", "2020-01-01")["since"]["value"] is None
+
+
+def test_the_forecast_is_the_score_at_later_times() -> None:
+    explanation = explained("acme", EVENTS, "--as-of", AS_OF)
+    turn = explanation["ahead"]["turn"]
+    assert (turn["at"], turn["band"]) == (1_775_433_600_000, "attention")  # 2026-04-06T00:00:00Z
+    assert score_at("acme", turn["at"] - 1) == (71.5, "healthy")
+    assert score_at("acme", turn["at"]) == (turn["score"], "attention")
+    for step in explanation["ahead"]["line"]:
+        assert (step["score"], step["band"]) == score_at("acme", step["at"])
+    near = explained("acme", EVENTS, "--as-of", AS_OF, "--ahead", 3)["ahead"]
+    assert (near["turn"], near["final"], len(near["line"])) == (None, False, 1)
+    assert "stays healthy until 2026-03-30" in vitals("explain", "acme", EVENTS, "--as-of", AS_OF, "--ahead", 3).stdout
+
+
+def test_a_band_that_no_longer_changes_is_final() -> None:
+    done = vitals("explain", "dune", EVENTS, "--as-of", "2027-03-27")
+    assert "stays at-risk for good: already no event is in any window" in done.stdout
+    # Its last event is of 2026-03-26; the longest window has 180 days: on 22 September that day is not in it any more.
+    ahead = explained("dune", EVENTS, "--as-of", AS_OF, "--ahead", 180)["ahead"]
+    assert (ahead["until"], ahead["final"]) == (1_790_035_200_000, True)
+
+
+def test_without_files_it_names_what_needs_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = vitals("score", EVENTS, "--account", "birch").stdout
+
+    def latest(_settings: Settings, _account: str) -> ScoreMessage:
+        return msgspec.json.decode(raw, type=ScoreMessage)
+
+    monkeypatch.setattr("agents.kafka.latest_score.latest_score", latest)
+    done = vitals("explain", "birch")
+    assert done.exit_code == 0, done.stderr
+    assert "product usage: 10 different users in the last 30 days" in done.stdout
+    assert "give the event files after the account" in done.stdout
+    assert "when it will change band if nothing happens" in done.stdout
+    explanation = explained("birch")
+    assert (explanation["needs_files"], explanation["since"], explanation["ahead"]) == (["since", "ahead"], None, None)
+    assert vitals("explain", "birch", "--since", "2026-03-01").exit_code == 2
