@@ -27,23 +27,39 @@ FOLDERS = (*PACKAGES, "tests", "deploy")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
 MAX_FOLDER_FILES = 20
+# Folders that are still too large; they may not grow.
+LARGE_FOLDERS = {"agents/worker": 28}
 FILES_THAT_ARE_A_FOLDER = 3
 VAGUE_NAMES = frozenset({"part", "one", "some", "found", "place", "at", "given", "kept"})
-# Folders and files whose variables are nouns; every new folder belongs here.
-CLEAN_OF_VAGUE_NAMES = (
-    "agents/process",
-    "schemas/foreign",
-    "tests/bench",
-    "tests/golden",
-    "tests/oracle",
-    "tests/pages",
-    "tests/strategies",
-    "tests/unit/oracle",
-    "tests/unit/project",
-    "tests/unit/strategies",
+# Files whose variables are still to be renamed.
+STILL_VAGUE = frozenset(
+    {
+        "tests/broker/test_forwards.py",
+        "tests/broker/test_session_lost.py",
+        "tests/driving/crashes.py",
+        "tests/property/test_columns.py",
+        "tests/property/test_hysteresis.py",
+        "tests/property/test_peers.py",
+        "tests/property/test_policy_change_all.py",
+        "tests/property/test_restore.py",
+        "tests/property/test_scores.py",
+        "tests/property/test_scores_all.py",
+        "tests/property/test_window_boundaries.py",
+        "tests/unit/agents/board/web/test_api.py",
+        "tests/unit/agents/cli/invoke.py",
+        "tests/unit/agents/files/test_replay.py",
+        "tests/unit/agents/sinks/redis/test_cache.py",
+        "tests/unit/agents/sinks/test_alert_consumer.py",
+        "tests/unit/agents/sinks/test_notification_text.py",
+        "tests/unit/agents/worker/test_hooks.py",
+        "tests/unit/agents/worker/test_reconciliation.py",
+        "tests/unit/agents/worker/test_wiring.py",
+        "tests/unit/deploy/test_compose.py",
+        "tests/unit/stream/engine/test_time.py",
+        "tests/unit/stream/recovery/test_shadow.py",
+        "tests/unit/stream/scoring/test_peers.py",
+    }
 )
-REASON = re.compile(r"#\s*long because: \S")
-FORBIDDEN_NAMES = frozenset({"utils", "util", "common", "helpers", "helper", "misc"})
 
 IO_BUILTINS = frozenset({"open", "print", "input", "breakpoint"})
 IO_METHODS = frozenset({"open", "read_text", "read_bytes", "write_text", "write_bytes", "fromfile", "tofile", "memmap"})
@@ -188,9 +204,11 @@ def names_say_what_is_inside(source: Source) -> Iterator[Finding]:
 
 
 def names_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """The variables and arguments that a file binds, with their lines."""
+    """The variables and arguments that a file binds, with their lines; fields of classes are no variables."""
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    fields = {id(line.target) for node in classes for line in node.body if isinstance(line, ast.AnnAssign)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
             yield node.lineno, node.id
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
@@ -199,7 +217,7 @@ def names_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def variables_are_nouns(source: Source) -> Iterator[Finding]:
-    if not any(source.path.is_relative_to(folder) for folder in CLEAN_OF_VAGUE_NAMES):
+    if str(source.path) in STILL_VAGUE:
         return
     for line, name in names_of(source.tree):
         if name in VAGUE_NAMES:
@@ -229,7 +247,7 @@ RULES: tuple[Rule, ...] = (
 def folders_are_small(paths: list[PurePosixPath]) -> Iterator[FolderFinding]:
     counts: Counter[PurePosixPath] = Counter(path.parent for path in paths if path.parts[0] in PACKAGES)
     for folder, count in counts.items():
-        if count > MAX_FOLDER_FILES:
+        if count > LARGE_FOLDERS.get(str(folder), MAX_FOLDER_FILES):
             yield folder, f"{count} files: group those that belong together into folders"
 
 
@@ -248,6 +266,7 @@ def a_prefix_is_a_folder(paths: list[PurePosixPath]) -> Iterator[FolderFinding]:
 FOLDER_RULES: tuple[FolderRule, ...] = (folders_are_small, a_prefix_is_a_folder)
 FOLDER_VIOLATIONS: list[tuple[FolderRule, list[str]]] = [
     (folders_are_small, [f"stream/{chr(ord('a') + number)}.py" for number in range(MAX_FOLDER_FILES + 1)]),
+    (folders_are_small, [f"agents/worker/{number}.py" for number in range(29)]),
     (folders_are_small, [f"agents/cli/{chr(ord('a') + number)}.py" for number in range(MAX_FOLDER_FILES + 1)]),
     (a_prefix_is_a_folder, ["stream/policy_table.py", "stream/policy_lines.py", "stream/policy.py"]),
     (a_prefix_is_a_folder, ["agents/board/a.py", *(f"agents/board/alert_{name}.py" for name in "abc")]),
@@ -318,7 +337,7 @@ NEAR_MISSES: list[tuple[Rule, str, str]] = [
     (long_things_give_a_reason, "agents/a.py", LONG_FUNCTION + "    # long because: one state machine\n    x = 1\n"),
     (long_things_give_a_reason, "agents/a.py", "# long because: one table\n" + LONG_FILE),
     (names_say_what_is_inside, "stream/commons.py", ""),
-    (variables_are_nouns, "tests/oracle/a.py", "step.at\nf(at=1)\nparts = one_day"),
+    (variables_are_nouns, "tests/oracle/a.py", "step.at\nf(at=1)\nparts = one_day\nclass Step:\n    at: int"),
     (no_pickle, "stream/a.py", "np.load(x, allow_pickle=False)"),
 ]
 
