@@ -22,6 +22,7 @@ import xxhash
 
 from schemas.codecs import encode
 from schemas.peers import read_message
+from stream.accounts.accounts import Accounts
 from stream.accounts.overrides import prune_ended, settle_ended
 from stream.accounts.row_codec import decode_rows, decode_texts, encode_rows, row_schema_of_accounts
 from stream.columns.columns import FactColumn, PaneColumn
@@ -164,12 +165,17 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     settle_ended(accounts, as_of)
     engine.rescore_without_publishing()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
-        alive = accounts.alive()
-        for flags in (accounts.policy_changed, accounts.changed, accounts.score_pending, accounts.dirty):
-            flags[alive] = True
-        accounts.forecast_day[alive] = 0
+        _mark_policy_changed(accounts)
         return _missing_history(engine, row_schemas.values(), keys.get(ord("p"), []))
     return {}
+
+
+def _mark_policy_changed(accounts: Accounts) -> None:
+    """Make every account be scored, published and saved under the new policy."""
+    alive = accounts.alive()
+    for flags in (accounts.policy_changed, accounts.changed, accounts.score_pending, accounts.dirty):
+        flags[alive] = True
+    accounts.forecast_day[alive] = 0
 
 
 def _load_peers(engine: Engine, records: Mapping[bytes, bytes], name: str, keys: list[bytes]) -> None:

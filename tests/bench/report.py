@@ -128,7 +128,7 @@ def _table(title: str, *figures: str) -> Table:
 def _throughput_table(measured: dict[str, Measured]) -> Table:
     table = _table("Events per second, median of the runs", "events/s", "range, k", "CPU µs", "changes", "log B")
     table.caption = (
-        "exact: every account is looked at on each day's border; else one change an account and second. EOS: "
+        "exact: every account is looked at on each day's boundary; else one change an account and second. EOS: "
         "exactly-once transactions. CPU and changelog are per event. Faust: a prefix of the same events."
     )
     for row in measured.values():

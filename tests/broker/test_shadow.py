@@ -66,8 +66,8 @@ def test_a_candidate_runs_beside_the_live_policy_and_takes_its_place(tmp_path: P
         deployment.until_done()
         deployment.policy = CANDIDATE
         assert deployment.judge()["replayed"] == 0
-        told = worker.log_text()
-        assert ("shadow_promoted" in told, "shadow_is_live" in told, "measure_lacks_history" in told) == (
+        log_text = worker.log_text()
+        assert ("shadow_promoted" in log_text, "shadow_is_live" in log_text, "measure_lacks_history" in log_text) == (
             True,
             True,
             False,

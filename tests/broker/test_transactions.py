@@ -52,7 +52,7 @@ class Transactions:
     def begin(self) -> None:
         self._runner.run(self._producer.begin_transaction())
 
-    def say(self, messages: list[Message]) -> None:
+    def send(self, messages: list[Message]) -> None:
         self._runner.run(self._emit(messages))
 
     async def _emit(self, messages: list[Message]) -> None:
@@ -101,12 +101,12 @@ def test_only_what_was_committed_counts(tmp_path: Path, runner: asyncio.Runner) 
         Transactions(runner, deployment.kafka.bootstrap, "kept") as committed,
         Transactions(runner, deployment.kafka.bootstrap, "lost") as lost,
     ):
-        # Two transactions in turn in the same partitions; the aborted one has more, and the last word.
+        # Two transactions in turn in the same partitions; the aborted one has more records, and the last ones.
         committed.begin()
         lost.begin()
         for round_ in range(5):
-            lost.say(usage(f"lost{round_}-", 40))
-            committed.say(usage(f"kept{round_}-", 24))
+            lost.send(usage(f"lost{round_}-", 40))
+            committed.send(usage(f"kept{round_}-", 24))
         committed.commit()
         lost.abort()
         worker = deployment.start()
@@ -115,17 +115,17 @@ def test_only_what_was_committed_counts(tmp_path: Path, runner: asyncio.Runner) 
 
         # An aborted transaction alone, then the same events again: they are no duplicates.
         lost.begin()
-        lost.say(usage("again", 30))
+        lost.send(usage("again", 30))
         lost.abort()
         until_applied(deployment, 5 * 24)
         lost.begin()
-        lost.say(usage("again", 30))
+        lost.send(usage("again", 30))
         lost.commit()
         until_applied(deployment, 5 * 24 + 30)
 
         # While one is open nothing behind it is read, and that is no lag; after a crash neither.
         committed.begin()
-        committed.say(usage("open", 24))
+        committed.send(usage("open", 24))
         deployment.send(usage("behind", 10))
         deployment.kill(worker)
         worker = deployment.start()

@@ -1,4 +1,4 @@
-"""Alert stories: a few events by day and hour for one account, and every firing and ending with its day.
+"""Scenarios for alerts: a few events by day and hour for one account, and every firing and resolution with its day.
 
 Scores are made plain: a count of usage events in the last day (or days) is the score, 10 points each.
 """
@@ -41,7 +41,7 @@ bands = [{{ name = "good", from = 60 }}, {{ name = "fair", from = 30 }}, {{ name
 
 
 class Scenario:
-    """An engine that is told events by day and hour, and what it says of alerts."""
+    """An engine that receives events by day and hour, and the alerts that it publishes."""
 
     def __init__(self, rules: str, *, window: str = "1d", partition: int | None = None, policy: str = POLICY) -> None:
         self.plan = plan_of(policy.format(rules=rules, window=window))

@@ -1,4 +1,4 @@
-"""Engines driven over a log of records the way a worker drives them: cut anywhere, in any mode, watched at borders.
+"""Engines driven over a log of records the way a worker drives them: cut anywhere, in any mode, watched at boundaries.
 
 Owns the way from the log's records to batches (the worker's own) and from the engine's messages back to what the oracle
 says. Must not know any expected value. Called by the property tests.
@@ -71,7 +71,7 @@ def fetches_of(records: Sequence[Record]) -> list[Fetch]:
 
 
 class AtBoundaries(Engine):
-    """An engine that is looked at whenever all accounts have been scored at a border."""
+    """An engine that is looked at whenever all accounts have been scored at a boundary."""
 
     def _publish(
         self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
@@ -86,7 +86,7 @@ class AtBoundaries(Engine):
 
 
 class Watched(AtBoundaries):
-    """An engine that notes every account's score, and which alerts are open, whenever it sweeps at a border."""
+    """An engine that stores every account's score and the open alerts at each window boundary."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
         super().__init__(plan, dedup_ids=dedup_ids)
@@ -139,7 +139,7 @@ def assert_same(actual: dict[str, AccountScore], expected: dict[str, AccountScor
 
 @dataclass
 class Drive:
-    """One partition's engine, its waiting line, and everything it has said."""
+    """One partition's engine, its queue of records, and everything that it has published."""
 
     engine: Engine
     merge: Merge = field(default_factory=Merge)
@@ -178,7 +178,7 @@ class Drive:
         self.reconcile()
         for fetch in fetches_of(records):
             self.merge.add(fetch)
-        if batches := self.merge.release(lambda _fence: False):
+        if batches := self.merge.release(lambda _source: False):
             self.note(self.engine.step(batches, self.mode, NOW_MS))
 
     def turn_to(self, mode: Mode) -> None:

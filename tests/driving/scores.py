@@ -1,9 +1,9 @@
-"""Every score of an engine beside what the oracle says of it: read from the messages, compared to the last factor.
+"""Compares every score of an engine with the oracle's: reads the messages and compares all factors.
 
-Owns how close is close enough, and which parts of a message the oracle has a say in. Must not know any expected value.
+Owns how close is close enough, and which fields of a message the oracle computes. Must not know any expected value.
 Called by the property tests of policies that use all of the language.
 
-Left open, because docs/reference/policy says nothing of it: the order of factors, what a measure's points and weight
+Left open, because docs/reference/policy does not define it: the order of factors, what a measure's points and weight
 are in an additive score, and whether a measure that has no part in a segment is shown there with weight 0 or not at
 all.
 """

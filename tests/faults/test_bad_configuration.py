@@ -67,7 +67,7 @@ def run(kafka: KafkaServer, **settings: object) -> subprocess.CompletedProcess[s
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     with kafka.admin() as admin:

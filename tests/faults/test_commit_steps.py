@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults import verdict
-from tests.faults.deployment import SLOWLY, Deployment
+from tests.faults.deployment import PATIENCE_S, SLOWLY, Deployment
 from tests.faults.events import DAY_MS, END_MS, HOUR_MS, MOOD, SHORT, SURVEYS, USAGE, accounts_of, company, event
 from tests.faults.worker_that_dies import STEPS
 
@@ -87,7 +87,7 @@ def test_an_account_that_went_silent_is_not_lost_by_a_half_written_commit(
 
 @pytest.mark.broker
 def test_a_score_published_before_a_crash_is_corrected_when_it_no_longer_holds(tmp_path: Path, fault: Callable) -> None:
-    """Told but not committed: what comes after may undo it, and then the last word has to be the truth all the same."""
+    """Published but not committed: later records may change the score, and the last message must be correct."""
     account = "acct-1"
 
     def survey(number: int, score: int) -> Message:
@@ -102,10 +102,10 @@ def test_a_score_published_before_a_crash_is_corrected_when_it_no_longer_holds(t
         deployment.until(lambda: worker.settled().total() == 1, "the first answer is remembered")
         deployment.send([survey(1, 2)])
 
-        def told() -> float:
+        def published_score() -> float:
             return float(deployment.scores()[account]["scores"]["health"]["value"])
 
-        deployment.until(lambda: told() == 20, "the second answer is told")
+        deployment.until(lambda: published_score() == 20, "the second answer is published")
         deployment.kill(worker)
         deployment.send([survey(2, 8)])
         deployment.start()
@@ -120,7 +120,7 @@ def test_a_score_published_before_a_crash_is_corrected_when_it_no_longer_holds(t
 
 @pytest.mark.broker
 def test_the_oracle_notices_a_worker_that_ignores_applied_offsets(tmp_path: Path, fault: Callable) -> None:
-    """Without a fence the same kill counts events twice, and the comparison that all these tests rest on fails."""
+    """Without applied offsets the same kill counts events twice, and the comparison of these tests fails."""
     with Deployment(tmp_path, broker=SLOWLY, dedup="false") as deployment:
         sent = deployment.send(company(40, 30))
         dies_at(deployment, "state", 2)
@@ -128,7 +128,7 @@ def test_the_oracle_notices_a_worker_that_ignores_applied_offsets(tmp_path: Path
         deployment.until(lambda: deployment.settled().total() >= sent, "all records settled once")
         started = time.monotonic()
         while deployment.not_committed():
-            assert time.monotonic() - started < 60, "the rest is not committed"
+            assert time.monotonic() - started < PATIENCE_S, "the rest is not committed"
         log = deployment.input_log()
         differences = verdict.score_differences(log.scores(deployment.policy), deployment.scores())
         assert differences

@@ -100,7 +100,7 @@ def test_a_broker_killed_loses_nothing_that_it_acknowledged(tmp_path: Path, faul
         for messages in parts[1:]:
             sent += deployment.send(messages)
             deployment.kafka.kill()
-            deployment.until(lambda: not worker.is_ready(), "the worker says that the broker is away")
+            deployment.until(lambda: not worker.is_ready(), "the worker reports that the broker is unavailable")
             deployment.kafka.restart()
             slowest = max(slowest, deployment.until(worker.is_ready, "ready again", 60))
         deployment.until_done()

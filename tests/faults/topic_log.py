@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PARTITIONS = 4
 BATCH_RECORDS = 100
-"""Small batches, so that a broker told to hand out little at a time can do so."""
+"""Small batches, so that a broker that is configured to return little per fetch can do so."""
 LARGEST_BYTES = 21 * 1024 * 1024
 
 Codec = Literal["gzip", "snappy", "lz4", "zstd"]

@@ -145,34 +145,34 @@ def change_differences(
             wrong.append(f"{message['id']}: deltas sum to {moved}")
     for account, score in sorted(expected.items()):
         if account not in last:
-            wrong.append(f"{account}: no change was ever told")
+            wrong.append(f"{account}: no change was published")
         elif abs(last[account]["to"] - score.value) >= min_change or last[account]["band_to"] != score.band:
-            wrong.append(f"{account}: last told {last[account]['to']}, is {score.value} {score.band}")
+            wrong.append(f"{account}: last published {last[account]['to']}, is {score.value} {score.band}")
     return wrong
 
 
 def missing_episodes(
     messages: Iterable[Mapping[str, Any]], transitions: Iterable[tuple[str, str, str, int]], unit_ms: int
 ) -> list[str]:
-    """Return the oracle's alert transitions (account, rule, status, border in ms) that no alert tells.
+    """Return the oracle's alert transitions (account, rule, status, boundary in ms) that no alert message has.
 
-    A transition seen at a border took place after the border before it.
+    A transition seen at a boundary took place after the boundary before it.
     """
-    told: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    published_ms: dict[tuple[str, str, str], set[int]] = defaultdict(set)
     for message in messages:
         moment = message["starts_at"] if message["status"] == "firing" else message["ends_at"]
-        told[message["account_id"], message["rule"], message["status"]].add(-(-moment // unit_ms) * unit_ms)
+        published_ms[message["account_id"], message["rule"], message["status"]].add(-(-moment // unit_ms) * unit_ms)
     return [
         f"{account}: {rule} {status} by {boundary_ms}"
         for account, rule, status, boundary_ms in transitions
-        if boundary_ms not in told[account, rule, status]
+        if boundary_ms not in published_ms[account, rule, status]
     ]
 
 
 def rule_transitions(open_at: Mapping[tuple[int, int], frozenset[tuple[str, str]]]) -> list[tuple[str, str, str, int]]:
-    """Return account, rule, status and border of every rule that began or ended to be open at a border.
+    """Return account, rule, status and boundary of every rule that began or ended to be open at a boundary.
 
-    `open_at` is by partition and border. Bands' own rules are left out.
+    `open_at` is by partition and boundary. Bands' own rules are left out.
     """
     transitions: list[tuple[str, str, str, int]] = []
     before: dict[int, frozenset[tuple[str, str]]] = {}

@@ -24,13 +24,13 @@ def patience() -> Log:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        # Below 40 at the border of day 23, for 2 days at that of 21; 45 at 17 is not clear, 55 at 15 is. Below 40
+        # Below 40 at the boundary of day 23, for 2 days at that of 21; 45 at 17 is not clear, 55 at 15 is. Below 40
         # again at 11, for 2 days at 9, but it may not fire before 8.
         ("", "", [("firing", 21), ("resolved", 15), ("firing", 8)]),
         ('cooldown = "7d"', "#", [("firing", 21), ("resolved", 15), ("firing", 9)]),
         ("clear = 50", "#", [("firing", 21), ("resolved", 17), ("firing", 9)]),
         ('for = "2d"', "#", [("firing", 23), ("resolved", 15), ("firing", 8)]),
-        ('for = "2d"', 'for = "25h"', [("firing", 21), ("resolved", 15), ("firing", 8)]),  # borders are days
+        ('for = "2d"', 'for = "25h"', [("firing", 21), ("resolved", 15), ("firing", 8)]),  # boundaries are days
     ],
 )
 def test_patient_alerts(tmp_path: Path, old: str, new: str, expected: list[tuple[str, int]]) -> None:
@@ -72,7 +72,7 @@ def test_every_kind_of_rule(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("clear", "ends"), [("", 1), ("clear = 29.5", 1), ("clear = 29", -4), ("clear = 5", -4)])
 def test_a_drop_that_is_clear_of_so_many_points(tmp_path: Path, clear: str, ends: int) -> None:
-    # 80 at the borders of days 8 to 4, 30 at 3, nothing at 2, 51 at 1 to -4, nothing from -5 on. At 1 it is 29 below
+    # 80 at the boundaries of days 8 to 4, 30 at 3, nothing at 2, 51 at 1 to -4, nothing from -5 on. At 1 it is 29 below
     # the 80, which are out of sight at -4; at -5 it is 51 below the 51.
     rule = 'when = { drop = 30, within = "7d" }'
     log = kinds().add("product-usage", "a", 2, 51)
@@ -86,7 +86,7 @@ def test_people_answer(tmp_path: Path) -> None:
     log.add("controls", "a", 3, kind="snooze", rule="unhappy", until=day_ms(1), by="bob")
     published = [alert for alert in replay(tmp_path, SHOWN["alert-kinds"], log).alerts if alert.rule == "unhappy"]
     answers = [(alert.acknowledged_at, alert.acknowledged_by, alert.snoozed_until) for alert in published]
-    # The snooze ends in the middle of day 1, which is noticed at the next border.
+    # The snooze ends in the middle of day 1, which is noticed at the next boundary.
     assert answers == [
         (None, None, None),
         (day_ms(4), "ann", None),
@@ -99,7 +99,7 @@ def test_people_answer(tmp_path: Path) -> None:
 
 
 def test_flaps(tmp_path: Path) -> None:
-    # Three answers, an hour from each other, where hours are borders: 3, then (3 + 10) / 2, then 13 / 3 of ten.
+    # Three answers, an hour from each other, where hours are boundaries: 3, then (3 + 10) / 2, then 13 / 3 of ten.
     policy = changed("alert-kinds", 'drop = 30, within = "7d"', 'drop = 30, within = "12h"')
     log = Log()
     for hour, score in enumerate((3, 10, 0)):

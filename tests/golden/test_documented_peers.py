@@ -1,4 +1,4 @@
-"""What docs/reference/policy/peers.md says beyond its example; the numbers are worked out by hand beside it."""
+"""What docs/reference/policy/peers.md defines beyond its example, with numbers worked out by hand."""
 
 from __future__ import annotations
 

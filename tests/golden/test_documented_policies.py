@@ -107,8 +107,8 @@ def test_percentile_among_peers(tmp_path: Path) -> None:
 
 
 def test_who_holds_to_a_band_leaves_it_lower(tmp_path: Path) -> None:
-    # a: 5 events 8 days ago and 67 six days ago: 72 at the borders of five to two days ago, which is long enough, then
-    #    67, which is not below 65.
+    # a: 5 events 8 days ago and 67 six days ago: 72 at the boundaries of five to two days ago, which is long enough,
+    #    then 67, which is not below 65.
     # b: 67 all along was never above 70.
     log = Log().add("product-usage", "a", 8, 5).add("product-usage", "a", 6, 67).add("product-usage", "b", 6, 67)
     replayed = replay(tmp_path, SHOWN["steady-bands"], log)
@@ -284,7 +284,7 @@ def test_pulse(tmp_path: Path, days_later: int, score: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the page says without a whole policy
+# Statements of the page that have no complete policy
 
 HEALTH = '[scores.health]\nmin_change = 1\nbands = [{ name = "all", from = 0 }]\n'
 

@@ -1,4 +1,4 @@
-"""The policies of deploy/policies on made-up accounts: the example in the comments of each, and what sets it apart."""
+"""The policies of deploy/policies on synthetic accounts: the example in the comments of each, and its special features."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_nicereply_asks_more_of_large_customers(
 
 
 def test_nicereply_asks_little_of_who_pays_nothing(tmp_path: Path) -> None:
-    # 2 users 20, 10 activities 100: (3 x 20 + 100) / 4 = 40; a bad survey plays no part. Free comes before large.
+    # 2 users 20, 10 activities 100: (3 x 20 + 100) / 4 = 40; a bad survey does not count. Free comes before large.
     log = Log().users("a", 2).add("engagement", "a", times=10).add("surveys", "a", score=0)
     log.add("accounts", "a", plan="free", arr=60_000)
     score = replay(tmp_path, TEXTS["nicereply"], log).score("a")

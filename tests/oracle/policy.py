@@ -193,7 +193,7 @@ def _measure(name: str, table: dict[str, Any]) -> Measure:
 
 
 def boundary_unit_ms(policy: Policy) -> int:
-    """Milliseconds between two borders: an hour when a measure or an alert rule has an hour window, else a day."""
+    """Milliseconds between two boundaries: an hour when a measure or an alert rule has an hour window, else a day."""
     within = [rule["when"]["within"] for rule in policy.alerts.values() if "within" in rule["when"]]
     return min([measure.pane_ms for measure in policy.measures] + [PANE_MS[length[-1]] for length in within])
 

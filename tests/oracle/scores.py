@@ -110,7 +110,7 @@ def score_all(
 ) -> AccountScores:
     """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count.
 
-    `held` is the band it holds to, by score; `at_boundary` says that the moment is a border that passes. Measures of a
+    `held` is the sticky band by score; `at_boundary` says that the moment is a boundary that passes. Measures of a
     source in `clocks_ms` are read as of that moment.
     """
     segment = segment_of(policy, profile, as_of_ms)
@@ -140,7 +140,7 @@ class Unbanded:
 
 @lru_cache(maxsize=64)
 def _unbanded(policy: Policy, segment: str | None, rated: tuple[tuple[str, Rating], ...]) -> list[Unbanded]:
-    """Score what was rated; cached, as from border to border little changes."""
+    """Score what was rated; cached, as from boundary to boundary little changes."""
     by_name = dict(rated)
     return [(_additive if score.additive else _weighted)(score, by_name) for score in policy.scores_in(segment)]
 

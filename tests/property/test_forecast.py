@@ -1,4 +1,4 @@
-"""With no more events, the score at every border ahead is the oracle's, and looking ahead leaves no trace."""
+"""With no more events, the score at every boundary ahead is the oracle's, and looking ahead leaves no trace."""
 
 from __future__ import annotations
 

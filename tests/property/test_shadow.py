@@ -143,7 +143,7 @@ def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
 
 
 def held(engine: Engine) -> dict[str, object]:
-    """What an engine remembers of each account's borders."""
+    """What an engine remembers of each account's boundaries."""
     accounts, alerts = engine.accounts, engine.accounts.alerts
     arrays: list[np.ndarray[Any, Any]] = [
         accounts.sticky_band,
@@ -192,7 +192,7 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
         both.commit(data.draw(st.integers(0, 40)))
         both.start()
         if both.opened.promoted:
-            del both.raw[-1]  # all is said again, with other ids where a border comes before
+            del both.raw[-1]  # all is said again, with other ids where a boundary comes before
     assert (both.opened.missing, both.pair.shadow) == ({}, None)
     drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
 

@@ -118,7 +118,7 @@ def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> 
 
 
 def _judge(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
-    """Take records, or let a border pass, and judge what was told."""
+    """Take records, or let a boundary pass, and judge what was told."""
     known = len(drive.raw)
     if boundary_ms is None:
         drive.take(records)

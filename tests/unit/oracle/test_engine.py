@@ -406,17 +406,17 @@ def test_sources_advance_together_by_their_newest_timestamp() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Borders and alerts
+# Boundaries and alerts
 
 
 def test_boundaries_between_the_first_and_the_last_event() -> None:
     text = policy(f'{COUNTED}window = "2h"', bands=THREE_BANDS)
     records = log(
-        usage(DAY, count=80),  # on a border: it belongs to it
+        usage(DAY, count=80),  # on a boundary: it belongs to it
         usage(DAY + 1, count=10),
         usage(DAY + 2 * HOUR_MS, "b", count=50),
         usage(DAY + 4 * HOUR_MS - 1, "b", count=25),
-        usage(DAY + 3 * HOUR_MS, count=45),  # comes after the border it lies on was crossed
+        usage(DAY + 3 * HOUR_MS, count=45),  # comes after the boundary it lies on was crossed
         usage(DAY + 4 * HOUR_MS + 1, "b", count=1),
     )
     boundaries = boundary_scores(records, text, NOW)

@@ -17,7 +17,7 @@ def run(command: str, *arguments: str, folder: Path, stdin: str | None = None) -
     """Run a command of the virtualenv these tests run in."""
     executable = str(Path(sys.executable).with_name(command))
     return subprocess.run(
-        [executable, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, check=False, timeout=120
+        [executable, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, check=False, timeout=240
     )
 
 

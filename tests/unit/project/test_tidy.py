@@ -60,6 +60,8 @@ STILL_VAGUE = frozenset(
         "tests/unit/stream/scoring/test_peers.py",
     }
 )
+REASON = re.compile(r"#\s*long because: \S")
+FORBIDDEN_NAMES = frozenset({"utils", "util", "common", "helpers", "helper", "misc"})
 
 IO_BUILTINS = frozenset({"open", "print", "input", "breakpoint"})
 IO_METHODS = frozenset({"open", "read_text", "read_bytes", "write_text", "write_bytes", "fromfile", "tofile", "memmap"})
