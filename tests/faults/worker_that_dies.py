@@ -52,11 +52,11 @@ def die() -> None:
 def cut(step: str, records: list[Record]) -> list[Record]:
     """Return the first part of a snapshot, up to the step."""
     tags = [(record.key or b"")[:1] for record in records]
-    kept = [record for record, tag in zip(records, tags, strict=True) if tag in CUTS[step]]
+    written = [record for record, tag in zip(records, tags, strict=True) if tag in CUTS[step]]
     if step in _HALVES:
-        some = [record for record, tag in zip(records, tags, strict=True) if tag == _HALVES[step]]
-        kept += some[: (len(some) + 1) // 2]
-    return kept
+        halved = [record for record, tag in zip(records, tags, strict=True) if tag == _HALVES[step]]
+        written += halved[: (len(halved) + 1) // 2]
+    return written
 
 
 def arrange(step: str, commit: int) -> None:

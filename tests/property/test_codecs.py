@@ -24,14 +24,16 @@ WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIEC
 @given(st.lists(WILD, max_size=6))
 def test_a_batch_is_its_records(values: list[bytes | None]) -> None:
     together = decode("engagement", values)
-    kept = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
-    assert len(kept) == len(together.events)
-    found = dict(zip(kept, together.events, strict=True)) | {one.position: one[1:] for one in together.rejects}
-    assert sorted(found) == list(range(len(values)))
-    for place, value in enumerate(values):
+    decoded_indexes = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
+    assert len(decoded_indexes) == len(together.events)
+    outcome_of = dict(zip(decoded_indexes, together.events, strict=True)) | {
+        reject.position: reject[1:] for reject in together.rejects
+    }
+    assert sorted(outcome_of) == list(range(len(values)))
+    for index, value in enumerate(values):
         alone = decode("engagement", [value])
-        assert found[place] == (alone.events[0] if alone.events else alone.rejects[0][1:])
-    assert all(one.reason in REASONS for one in together.rejects)
+        assert outcome_of[index] == (alone.events[0] if alone.events else alone.rejects[0][1:])
+    assert all(reject.reason in REASONS for reject in together.rejects)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -41,15 +43,15 @@ def test_what_is_refused_is_what_the_oracle_refuses(source: str, data: st.DataOb
     valid = moments().flatmap(lambda time_ms: events(source, "acme", time_ms, "1").flatmap(encoded))
     values = data.draw(st.lists(st.one_of(valid, valid, invalid_values(source)), max_size=5))
     decoded = decode(source, values)
-    kept = range(len(values)) if decoded.indexes is None else decoded.indexes.tolist()
-    times = dict(zip(kept, times_ms(decoded.events).tolist(), strict=True))
-    for place, value in enumerate(values):
+    decoded_indexes = range(len(values)) if decoded.indexes is None else decoded.indexes.tolist()
+    times = dict(zip(decoded_indexes, times_ms(decoded.events).tolist(), strict=True))
+    for index, value in enumerate(values):
         wanted, reason = oracle_says(source, value)
         # What lies in the future, or before 2000, is for the engine to refuse: it has the clock.
         if reason in {"implausible_time", "in_the_future"}:
-            assert not EARLIEST_MS <= times[place] <= LATEST_MS
+            assert not EARLIEST_MS <= times[index] <= LATEST_MS
         else:
-            assert times.get(place) == wanted
+            assert times.get(index) == wanted
 
 
 def oracle_says(source: str, value: bytes | None) -> tuple[int | None, str | None]:
@@ -93,7 +95,7 @@ def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, .
 )
 def test_the_reason_is_named_and_neighbours_live(value: bytes | None, reason: str) -> None:
     decoded = decode("engagement", [GOOD, value, GOOD])
-    assert [(one.position, one.reason) for one in decoded.rejects] == [(1, reason)]
+    assert [(reject.position, reject.reason) for reject in decoded.rejects] == [(1, reason)]
     assert decoded.indexes is not None
     assert decoded.indexes.tolist() == [0, 2]
 

@@ -1,4 +1,4 @@
-"""With no more events, the score at every border ahead is the oracle's, and looking ahead leaves no trace."""
+"""With no more events, the score at every boundary ahead is the oracle's, and looking ahead leaves no trace."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.oracle.engine import AccountScore, Record, boundary_unit_ms, final_sc
 from tests.strategies.policies import DAY_MS, NOW_MS, policies
 
 
-def step_at(found: Forecast, moment_ms: int) -> Step:
-    return [step for step in found.line if step.at <= moment_ms][-1]
+def step_at(account_forecast: Forecast, moment_ms: int) -> Step:
+    return [step for step in account_forecast.line if step.at <= moment_ms][-1]
 
 
 def is_as(step: Step, expected: AccountScore) -> bool:
@@ -41,23 +41,26 @@ def test_every_boundary_ahead_is_the_oracles(
             continue
         rows = engine.accounts.alive()
         names = [engine.accounts.index.names[row] for row in rows.tolist()]
-        found = dict(zip(names, forecast(engine, rows, selected, days * DAY_MS), strict=True))
+        forecasts = dict(zip(names, forecast(engine, rows, selected, days * DAY_MS), strict=True))
         first = engine.as_of // unit_ms + 1
         last = (engine.as_of + days * DAY_MS) // unit_ms
         forecast_day = [first, last, *data.draw(st.lists(st.integers(first, last), max_size=4))]
-        turns = [one.turn.at // unit_ms for one in found.values() if one.turn is not None]
+        turns = [outlook.turn.at // unit_ms for outlook in forecasts.values() if outlook.turn is not None]
         forecast_day += [boundary + shift for boundary in turns for shift in (-1, 0)]
         for boundary_ms in {boundary * unit_ms for boundary in forecast_day} | {engine.as_of}:
             expected = final_scores(records, policy_text, NOW_MS, max(boundary_ms, engine.as_of))
-            assert expected.keys() == found.keys()
-            for account, one in found.items():
-                assert is_as(step_at(one, max(boundary_ms, engine.as_of)), expected[account]), (account, boundary_ms)
-        for one in found.values():
-            others = [step for step in one.line if step.band != one.line[0].band]
-            assert (one.turn.at if one.turn else None) == (others[0].at if others else None)
-            if one.turn:
-                deltas = sum(factor.delta for factor in one.turn.factors)
-                assert abs(deltas - (one.turn.score - one.line[0].score)) <= CLOSE
+            assert expected.keys() == forecasts.keys()
+            for account, outlook in forecasts.items():
+                assert is_as(step_at(outlook, max(boundary_ms, engine.as_of)), expected[account]), (
+                    account,
+                    boundary_ms,
+                )
+        for outlook in forecasts.values():
+            others = [step for step in outlook.line if step.band != outlook.line[0].band]
+            assert (outlook.turn.at if outlook.turn else None) == (others[0].at if others else None)
+            if outlook.turn:
+                deltas = sum(factor.delta for factor in outlook.turn.factors)
+                assert abs(deltas - (outlook.turn.score - outlook.line[0].score)) <= CLOSE
 
 
 @settings(max_examples=30)
@@ -66,9 +69,9 @@ def test_after_the_end_nothing_changes(log: list[Record], policy_text: str) -> N
     plan = plan_of(policy_text)
     for records in partitions(log).values():
         engine = driven([Cut(records, Mode.HEAD, flush=True)], plan).engine
-        for one in forecast(engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS):
-            assert one.final
-            assert one.line[-1].at <= one.until
+        for outlook in forecast(engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS):
+            assert outlook.final
+            assert outlook.line[-1].at <= outlook.until
         if engine.as_of is not None:
             *_, (end_ms, scored) = forecast_scores(
                 engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS
@@ -81,10 +84,10 @@ def test_after_the_end_nothing_changes(log: list[Record], policy_text: str) -> N
 
 @settings(max_examples=40)
 @given(plausible_logs(max_events=25), policies(max_measures=3), st.integers(0, 25))
-def test_looking_ahead_leaves_no_trace(log: list[Record], policy_text: str, part: int) -> None:
+def test_looking_ahead_leaves_no_trace(log: list[Record], policy_text: str, cut_at: int) -> None:
     plan = plan_of(policy_text)
     for records in partitions(log).values():
-        halves = [Cut(half, Mode.HEAD, flush=True) for half in (records[:part], records[part:]) if half]
+        halves = [Cut(half, Mode.HEAD, flush=True) for half in (records[:cut_at], records[cut_at:]) if half]
         plain, looking = driven(halves[:1], plan), driven(halves[:1], plan)
         engine = looking.engine
         before = engine.current().scores

@@ -24,17 +24,17 @@ def written(log: list[Record], folder: str) -> list[Path]:
         if record.value is not None:
             lines.setdefault(record.source, []).append(json.dumps(json.loads(record.value)) + "\n")
     files = []
-    for source, part in lines.items():
+    for source, text in lines.items():
         files.append(Path(folder, f"{source}.jsonl"))
-        files[-1].write_text("".join(part), encoding="utf-8")
+        files[-1].write_text("".join(text), encoding="utf-8")
     return files
 
 
-def assert_day(found: dict[str, DayScore], expected: dict[str, AccountScore]) -> None:
-    assert found.keys() == expected.keys()
+def assert_day(published: dict[str, DayScore], expected: dict[str, AccountScore]) -> None:
+    assert published.keys() == expected.keys()
     for account, score in expected.items():
-        assert abs(found[account].score - score.value) <= CLOSE
-        assert found[account].band == score.band
+        assert abs(published[account].score - score.value) <= CLOSE
+        assert published[account].band == score.band
 
 
 @settings(max_examples=40)
@@ -63,10 +63,12 @@ def test_every_day_is_the_oracles(log: list[Record], policy_text: str, silence_m
     end_ms = newest_ms if as_of_ms is None else as_of_ms
     boundaries = {end_ms: final_scores(log, policy_text, NOW_MS, end_ms)}
     boundaries |= {
-        at: scores for (_, at), scores in boundary_scores(log, policy_text, NOW_MS).items() if not at % DAY_MS
+        moment_ms: scores
+        for (_, moment_ms), scores in boundary_scores(log, policy_text, NOW_MS).items()
+        if not moment_ms % DAY_MS
     }
-    for at in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
-        boundaries[at] = final_scores(log, policy_text, NOW_MS, at)
+    for moment_ms in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
+        boundaries[moment_ms] = final_scores(log, policy_text, NOW_MS, moment_ms)
     assert by_moment.keys() == boundaries.keys()
-    for at, expected in boundaries.items():
-        assert_day(by_moment[at], expected)
+    for moment_ms, expected in boundaries.items():
+        assert_day(by_moment[moment_ms], expected)

@@ -24,13 +24,13 @@ Case = tuple[str, list["Record"]]
 
 
 def assert_confident(
-    found: dict[str, Message], expected: dict[str, AccountScores], episodes: Episodes, text: str
+    messages: dict[str, Message], expected: dict[str, AccountScores], episodes: Episodes, text: str
 ) -> None:
     """Fail unless messages name what has stalled, and each score says how much of it rests on what has not."""
     policy = read_policy(text)
     sources = {rule.removeprefix("stalled:") for account, rule in episodes if not account}
     measures = {measure.name for measure in policy.measures if measure.source in sources}
-    for account, message in found.items():
+    for account, message in messages.items():
         assert message.get("stalled_sources", []) == sorted(sources), (account, message)
         for name, score in message["scores"].items():
             if sources:
@@ -50,9 +50,9 @@ def test_scores_at_every_boundary(data: st.DataObject, case: Case, mode: Mode) -
         assert isinstance(engine, WatchedScores)
         expected, episodes = boundary_scores_all(log, text, NOW_MS), alerts_at_boundaries(log, text, NOW_MS)
         for (partition, boundary_ms), scores in expected.items():
-            if found := engine.messages.get(boundary_ms):
-                assert_same_scores(found, scores, text, boundary_ms)
-                assert_confident(found, scores, episodes[partition, boundary_ms], text)
+            if messages := engine.messages.get(boundary_ms):
+                assert_same_scores(messages, scores, text, boundary_ms)
+                assert_confident(messages, scores, episodes[partition, boundary_ms], text)
 
 
 @settings(max_examples=20)

@@ -24,22 +24,24 @@ def message(
 
 def from_scratch(latest: dict[str, ScoreMessage | None], parent: str) -> tuple[float, float, str, float | None] | None:
     """Mean, worst, whose, and mean by ARR, exactly, by looking at every account."""
-    held = sorted((one.account_id, one) for one in latest.values() if one is not None and one.parent_id == parent)
-    held = [(name, one) for name, one in held if name != parent]
+    held = sorted(
+        (score.account_id, score) for score in latest.values() if score is not None and score.parent_id == parent
+    )
+    held = [(name, score) for name, score in held if name != parent]
     if not held:
         return None
-    values = {name: Fraction(one.scores["health"].value) for name, one in held}
-    weights = {name: max(Fraction(one.arr or 0), Fraction(0)) for name, one in held}
+    values = {name: Fraction(score.scores["health"].value) for name, score in held}
+    weights = {name: max(Fraction(score.arr or 0), Fraction(0)) for name, score in held}
     total = sum(weights.values())
     weighted = float(sum(values[name] * weights[name] for name in values) / total) if total else None
     worst = min(values, key=lambda name: (values[name], name))
     return float(sum(values.values()) / len(values)), float(values[worst]), worst, weighted
 
 
-def told(found: RollupMessage | None) -> tuple[float, float, str, float | None] | None:
-    if found is None:
+def figures_of(rolled_up: RollupMessage | None) -> tuple[float, float, str, float | None] | None:
+    if rolled_up is None:
         return None
-    score = found.scores["health"]
+    score = rolled_up.scores["health"]
     return score.mean, score.worst, score.worst_account, score.weighted
 
 
@@ -64,13 +66,13 @@ def test_a_parent_is_as_its_children_are(steps: list[tuple[str, str | None, floa
             scored_batch[changed] = rollup.message_of(changed)
     for parent in ("p", "q", "a"):
         expected = from_scratch(latest, parent)
-        found = told(scored_batch.get(parent))
-        assert found == told(rollup.message_of(parent))
-        assert (expected is None) == (found is None)
-        if expected is not None and found is not None:
-            assert found[1:3] == expected[1:3]
-            assert found[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-9)
-            assert found[3] == (None if expected[3] is None else pytest.approx(expected[3], rel=1e-12, abs=1e-9))
+        rolled_up = figures_of(scored_batch.get(parent))
+        assert rolled_up == figures_of(rollup.message_of(parent))
+        assert (expected is None) == (rolled_up is None)
+        if expected is not None and rolled_up is not None:
+            assert rolled_up[1:3] == expected[1:3]
+            assert rolled_up[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-9)
+            assert rolled_up[3] == (None if expected[3] is None else pytest.approx(expected[3], rel=1e-12, abs=1e-9))
 
 
 def test_mean_worst_and_weighted_worked_by_hand() -> None:
@@ -78,11 +80,11 @@ def test_mean_worst_and_weighted_worked_by_hand() -> None:
     rollup = Rollup()
     for account, value, band, arr in (("a", 90, "good", 1000), ("b", 30, "poor", 3000), ("c", 60, "good", None)):
         assert rollup.apply(account, message(account, "p", value, band, arr)) == {"p"}
-    found = rollup.message_of("p")
-    assert found is not None
-    score = found.scores["health"]
+    rolled_up = rollup.message_of("p")
+    assert rolled_up is not None
+    score = rolled_up.scores["health"]
     assert (score.mean, score.weighted, score.worst, score.worst_account, score.worst_band) == (60, 45, 30, "b", "poor")
-    assert (found.children, score.children, score.bands, found.as_of) == (3, 3, {"good": 2, "poor": 1}, 90)
+    assert (rolled_up.children, score.children, score.bands, rolled_up.as_of) == (3, 3, {"good": 2, "poor": 1}, 90)
     assert rollup.apply("b", message("b", "q", 30)) == {"p", "q"}
     assert rollup.apply("b", None) == {"q"}
     assert rollup.message_of("q") is None

@@ -122,8 +122,8 @@ def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
 ) -> None:
     (records,) = partitions(log).values()
     right = [Both(plan, None) for plan in two]
-    for one in right:
-        one.take(records)
+    for alone in right:
+        alone.take(records)
     both = Both(*two)
     half = data.draw(st.integers(0, len(records)))
     begin = data.draw(st.integers(0, half))
@@ -137,14 +137,14 @@ def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
     both.take([record for record in records if record.offset >= committed.get(record.source, 0)])
     assert both.pair.shadow is not None
     for engine, alone in zip((both.pair.live, both.pair.shadow.engine), right, strict=True):
-        found, expected = messages_of(engine), messages_of(alone.pair.live)
-        assert {name: one["scores"] for name, one in found.items()} == {
-            name: one["scores"] for name, one in expected.items()
+        actual, expected = messages_of(engine), messages_of(alone.pair.live)
+        assert {name: message["scores"] for name, message in actual.items()} == {
+            name: message["scores"] for name, message in expected.items()
         }
 
 
 def held(engine: Engine) -> dict[str, object]:
-    """What an engine remembers of each account's borders."""
+    """What an engine remembers of each account's boundaries."""
     accounts, alerts = engine.accounts, engine.accounts.alerts
     arrays: list[np.ndarray[Any, Any]] = [
         accounts.sticky_band,
@@ -193,7 +193,7 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
         both.commit(data.draw(st.integers(0, 40)))
         both.start()
         if both.opened.promoted:
-            del both.raw[-1]  # all is said again, with other ids where a border comes before
+            del both.raw[-1]  # all is said again, with other ids where a boundary comes before
     assert (both.opened.missing, both.pair.shadow) == ({}, None)
     drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
 
@@ -201,10 +201,12 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     if right.as_of is None:
         return
     boundary = next_boundary(right)
-    both.act(lambda one: one.tick(boundary))
+    both.act(lambda engine: engine.tick(boundary))
     mine, alone = messages_of(engine), messages_of(right)
     assert mine.keys() - alone.keys() <= known
-    assert {name: mine[name]["scores"] for name in alone} == {name: one["scores"] for name, one in alone.items()}
+    assert {name: mine[name]["scores"] for name in alone} == {
+        name: message["scores"] for name, message in alone.items()
+    }
     remembered = held(engine)
     assert {name: remembered[name] for name in alone} == held(right)
     opened = {what for what in open_episodes(engine) if what[0] in alone}

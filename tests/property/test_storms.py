@@ -49,10 +49,10 @@ def signals(draw: DrawFn) -> list[Record]:
     """Draw signals of five accounts in order of time, in bursts of minutes."""
     burst_ms = draw(st.lists(times_ms(NOW_MS - 2 * DAY_MS, NOW_MS - HOUR_MS), min_size=1, max_size=4))
     sent = []
-    for place in range(draw(st.integers(5, 30))):
+    for number in range(draw(st.integers(5, 30))):
         time_ms = draw(st.sampled_from(burst_ms)) + draw(st.integers(0, 12 * 60_000))
         account, value = draw(st.sampled_from(ACCOUNTS)), draw(st.sampled_from((10, 40, 80)))
-        document = {"id": f"e-{place}", "account_id": account, "time": time_ms, "name": "level", "value": value}
+        document = {"id": f"e-{number}", "account_id": account, "time": time_ms, "name": "level", "value": value}
         sent.append(Sent("signals", 0, time_ms, account.encode(), json.dumps(document).encode()))
     return log_of(sent)
 
@@ -71,25 +71,27 @@ class Storms:
 
     def after(self, told: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
         """Judge what was told at one moment."""
-        mine = [one for one in told if one["account_id"]]
-        fired = [one for one in mine if one["status"] == "firing"]
-        about = [one["status"] for one in told if one["rule"] == "storm"]
+        mine = [alert for alert in told if alert["account_id"]]
+        fired = [alert for alert in mine if alert["status"] == "firing"]
+        about = [alert["status"] for alert in told if alert["rule"] == "storm"]
         expected = ["resolved"] if self.storm is not None and now_ms - self.last_ms >= WITHIN_MS else []
         if expected:
             self.storm = None
-        for one in mine:
-            key = (one["account_id"], one["rule"])
-            if one["status"] == "firing":
-                self.open_since_ms[key] = self.last_ms = one["starts_at"]
+        for alert in mine:
+            key = (alert["account_id"], alert["rule"])
+            if alert["status"] == "firing":
+                self.open_since_ms[key] = self.last_ms = alert["starts_at"]
             else:
                 del self.open_since_ms[key]
         lately = {account for (account, _), since in self.open_since_ms.items() if since > now_ms - WITHIN_MS}
         enough = len(lately) >= self.least and len(lately) >= self.share * accounts
         if self.storm is None and fired and enough:
-            self.storm = next((one for one in told if (one["rule"], one["status"]) == ("storm", "firing")), None)
+            self.storm = next(
+                (alert for alert in told if (alert["rule"], alert["status"]) == ("storm", "firing")), None
+            )
             expected.append("firing")
         assert about == expected, (now_ms, lately)
-        digests = {one.get("digest") for one in fired}
+        digests = {alert.get("digest") for alert in fired}
         assert digests <= {None if self.storm is None else self.storm["fingerprint"]}, fired
 
 
@@ -116,7 +118,7 @@ def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> 
 
 
 def _judge(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
-    """Take records, or let a border pass, and judge what was told."""
+    """Take records, or let a boundary pass, and judge what was told."""
     known = len(drive.raw)
     if boundary_ms is None:
         drive.take(records)

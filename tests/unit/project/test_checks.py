@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("agents", "schemas", "stream")
 
 
-def run(command: str, *arguments: str, folder: Path, given: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(command: str, *arguments: str, folder: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command of the virtualenv these tests run in."""
     executable = str(Path(sys.executable).with_name(command))
     return subprocess.run(
-        [executable, *arguments], cwd=folder, input=given, capture_output=True, text=True, check=False, timeout=120
+        [executable, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, check=False, timeout=240
     )
 
 
@@ -86,13 +86,13 @@ def test_lint_imports_fails_on_a_forbidden_import(copy: Path, package: str, stat
     ],
 )
 def test_ruff_check_fails(text: str, shown: str) -> None:
-    done = run("ruff", "check", "--no-cache", "--stdin-filename", "stream/violation.py", "-", folder=ROOT, given=text)
+    done = run("ruff", "check", "--no-cache", "--stdin-filename", "stream/violation.py", "-", folder=ROOT, stdin=text)
     assert done.returncode == 1, done.stderr
     assert shown in done.stdout
 
 
 def test_ruff_format_fails() -> None:
-    done = run("ruff", "format", "--check", "--stdin-filename", "violation.py", "-", folder=ROOT, given="x  = 1\n")
+    done = run("ruff", "format", "--check", "--stdin-filename", "violation.py", "-", folder=ROOT, stdin="x  = 1\n")
     assert done.returncode == 1, done.stderr
 
 

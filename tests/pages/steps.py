@@ -1,7 +1,7 @@
-"""Reads a page of the documentation as a reader follows it: files to save, commands to type, output to expect.
+"""Lists the steps of a documentation page: files to save, commands to type and the output to expect.
 
-Owns what the fenced blocks of a page mean. Must not know which page it is or how commands are run. Called by the tests
-of README and of the tutorial.
+Owns what the blocks of `tests.pages.blocks` ask a reader to do. Must not know which page it is or how commands are run.
+Called by the tests of README and of the tutorial.
 
 A block with `title="NAME.EXT"` is a file. A `console` block has commands after `$ `, each followed by what it prints;
 its title names the terminal, and a block without a title is for the first one. In output, `…` stands for any text
@@ -14,15 +14,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.pages.blocks import all_blocks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 FIRST_TERMINAL = "First terminal"
 ELLIPSIS = "…"
-_FENCE = re.compile(
-    r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
-)
 _PROMPT = "$ "
 
 
@@ -55,12 +54,11 @@ class Command:
 
 def steps(page: Path) -> Iterator[File | Command]:
     """Give the files and commands of a page in the order of the page."""
-    for block in _FENCE.finditer(page.read_text(encoding="utf-8")):
-        title = block["title"]
-        if block["language"] == "console":
-            yield from _commands(block["body"], title or FIRST_TERMINAL)
-        elif title is not None:
-            yield File(title, block["body"])
+    for block in all_blocks(page):
+        if block.language == "console":
+            yield from _commands(block.body, block.title or FIRST_TERMINAL)
+        elif block.title is not None:
+            yield File(block.title, block.body)
 
 
 def _commands(body: str, terminal: str) -> Iterator[Command]:
