@@ -1,4 +1,4 @@
-"""A made-up company whose churn follows a known law.
+"""A synthetic company whose churn follows a known law.
 
 Each week an account churns with a probability that is a logistic function of the points of five measures. Owns that
 law, the events that give exactly these points, and a policy whose weights are wrong. Must not know how a back-test
@@ -97,25 +97,27 @@ def company(accounts: int = 700, weeks: int = 36, seed: int = 1) -> Company:
     for week in range(weeks):
         end_ms = START_MS + week * WEEK_MS
         hidden = ordinary + 0.85 * (hidden - ordinary) + generator.normal(0, 1.2, hidden.shape)
-        # Who uses the product much is heard of more often, so that silence tells a little.
-        heard = generator.random(hidden.shape) < (0.15 + 0.05 * np.clip(hidden[:, :1], 0, 10))
-        heard = (heard | (week == 0)) & (churn_ms == 0)[:, None]
+        # Accounts with much usage send events more often, so that missing events carry some information.
+        observed = generator.random(hidden.shape) < (0.15 + 0.05 * np.clip(hidden[:, :1], 0, 10))
+        observed = (observed | (week == 0)) & (churn_ms == 0)[:, None]
         times = end_ms - generator.integers(0, DAY_MS if week == 0 else WEEK_MS, hidden.shape)
-        shown = np.where(heard, np.clip(np.round(hidden, 1), 0, 10), shown)
-        lines += _lines(week, heard, shown, times)
+        shown = np.where(observed, np.clip(np.round(hidden, 1), 0, 10), shown)
+        lines += _lines(week, observed, shown, times)
         chance = 1 / (1 + np.exp(-(INTERCEPT - shown @ slopes / 10)))
         gone = (churn_ms == 0) & (generator.random(accounts) < chance)
         churn_ms[gone] = end_ms + generator.integers(1, WEEK_MS, int(gone.sum()))
     outcomes = ["account_id,churned_at"]
-    outcomes += [f"account-{at},{_rfc3339(moment) if moment else ''}" for at, moment in enumerate(churn_ms.tolist())]
+    outcomes += [
+        f"account-{index},{_rfc3339(moment) if moment else ''}" for index, moment in enumerate(churn_ms.tolist())
+    ]
     return Company("\n".join(lines) + "\n", "\n".join(outcomes) + "\n", int((churn_ms > 0).sum()))
 
 
-def _lines(week: int, heard: NDArray[np.bool_], shown: NDArray[np.float64], times: NDArray[np.int64]) -> list[str]:
+def _lines(week: int, observed: NDArray[np.bool_], shown: NDArray[np.float64], times: NDArray[np.int64]) -> list[str]:
     heads = [measure.event for measure in _MEASURES.values()]
     values = np.where(_FALLING, 10 - shown, shown)
-    accounts, measures = np.nonzero(heard)
-    columns = (accounts, measures, values[heard], times[heard])
+    accounts, measures = np.nonzero(observed)
+    columns = (accounts, measures, values[observed], times[observed])
     return [
         f'{heads[measure] % round(value, 1)},"id":"{week}-{account}-{measure}",'
         f'"account_id":"account-{account}","time":{time}}}'

@@ -22,38 +22,40 @@ WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIEC
 
 @settings(max_examples=300)
 @given(st.lists(WILD, max_size=6))
-def test_a_batch_is_its_records(values: list[bytes | None]) -> None:
+def test_a_batch_decodes_as_its_records_do_one_by_one(values: list[bytes | None]) -> None:
     together = decode("engagement", values)
-    kept = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
-    assert len(kept) == len(together.events)
-    found = dict(zip(kept, together.events, strict=True)) | {one.position: one[1:] for one in together.rejects}
-    assert sorted(found) == list(range(len(values)))
-    for place, value in enumerate(values):
+    valid = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
+    assert len(valid) == len(together.events)
+    results = dict(zip(valid, together.events, strict=True)) | {
+        reject.position: reject[1:] for reject in together.rejects
+    }
+    assert sorted(results) == list(range(len(values)))
+    for index, value in enumerate(values):
         alone = decode("engagement", [value])
-        assert found[place] == (alone.events[0] if alone.events else alone.rejects[0][1:])
-    assert all(one.reason in REASONS for one in together.rejects)
+        assert results[index] == (alone.events[0] if alone.events else alone.rejects[0][1:])
+    assert all(reject.reason in REASONS for reject in together.rejects)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 @settings(max_examples=60)
 @given(data=st.data())
-def test_what_is_refused_is_what_the_oracle_refuses(source: str, data: st.DataObject) -> None:
+def test_the_codec_rejects_what_the_oracle_rejects(source: str, data: st.DataObject) -> None:
     valid = moments().flatmap(lambda time_ms: events(source, "acme", time_ms, "1").flatmap(encoded))
     values = data.draw(st.lists(st.one_of(valid, valid, invalid_values(source)), max_size=5))
     decoded = decode(source, values)
-    kept = range(len(values)) if decoded.indexes is None else decoded.indexes.tolist()
-    times = dict(zip(kept, times_ms(decoded.events).tolist(), strict=True))
-    for place, value in enumerate(values):
-        wanted, reason = oracle_says(source, value)
-        # What lies in the future, or before 2000, is for the engine to refuse: it has the clock.
+    decoded_indexes = range(len(values)) if decoded.indexes is None else decoded.indexes.tolist()
+    times = dict(zip(decoded_indexes, times_ms(decoded.events).tolist(), strict=True))
+    for index, value in enumerate(values):
+        expected, reason = oracle_result(source, value)
+        # The engine rejects times in the future or before 2000: it has the clock.
         if reason in {"implausible_time", "in_the_future"}:
-            assert not EARLIEST_MS <= times[place] <= LATEST_MS
+            assert not EARLIEST_MS <= times[index] <= LATEST_MS
         else:
-            assert times.get(place) == wanted
+            assert times.get(index) == expected
 
 
-def oracle_says(source: str, value: bytes | None) -> tuple[int | None, str | None]:
-    """The time of an event, or why it is none."""
+def oracle_result(source: str, value: bytes | None) -> tuple[int | None, str | None]:
+    """The time of a valid event, or the reason why the oracle rejects the value."""
     try:
         return read_event(source, value, NOW_MS).time_ms, None
     except RejectedError as error:
@@ -70,7 +72,7 @@ def oracle_says(source: str, value: bytes | None) -> tuple[int | None, str | Non
         (b'{"x": [{}', b'{}], "id": "1", "account_id": "a", "time": 1700000000000, "kind": "x"}'),
     ],
 )
-def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, ...]) -> None:
+def test_records_that_are_valid_only_when_joined_are_rejected(values: tuple[bytes, ...]) -> None:
     decoded = decode("engagement", [*values, GOOD])
     assert len(decoded.rejects) == 2
     assert len(decoded.events) == 1
@@ -91,15 +93,15 @@ def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, .
         (GOOD + b"x", "malformed_json"),
     ],
 )
-def test_the_reason_is_named_and_neighbours_live(value: bytes | None, reason: str) -> None:
+def test_a_reject_has_a_reason_and_its_neighbours_are_decoded(value: bytes | None, reason: str) -> None:
     decoded = decode("engagement", [GOOD, value, GOOD])
-    assert [(one.position, one.reason) for one in decoded.rejects] == [(1, reason)]
+    assert [(reject.position, reject.reason) for reject in decoded.rejects] == [(1, reason)]
     assert decoded.indexes is not None
     assert decoded.indexes.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e13", "-1", "NaN", '"1"', "true"])
-def test_numbers_outside_their_range_are_refused(number: str) -> None:
+def test_numbers_outside_their_range_are_rejected(number: str) -> None:
     event = json.dumps({"id": "1", "account_id": "a", "time": 1_700_000_000_000, "count": "@"})
     (reject,) = decode("product-usage", [event.replace('"@"', number).encode()]).rejects
     assert reject.reason in {"invalid_field", "malformed_json"}

@@ -18,23 +18,23 @@ from tests.strategies.policies import DAY_MS, NOW_MS, logs, policies
 
 
 def written(log: list[Record], folder: str) -> list[Path]:
-    """The log as files, one a topic; a record is one line."""
+    """Write the log as files, one per topic, with one record per line."""
     lines: dict[str, list[str]] = {}
     for record in log:
         if record.value is not None:
             lines.setdefault(record.source, []).append(json.dumps(json.loads(record.value)) + "\n")
     files = []
-    for source, part in lines.items():
+    for source, source_lines in lines.items():
         files.append(Path(folder, f"{source}.jsonl"))
-        files[-1].write_text("".join(part), encoding="utf-8")
+        files[-1].write_text("".join(source_lines), encoding="utf-8")
     return files
 
 
-def assert_day(found: dict[str, DayScore], expected: dict[str, AccountScore]) -> None:
-    assert found.keys() == expected.keys()
-    for account, score in expected.items():
-        assert abs(found[account].score - score.value) <= CLOSE
-        assert found[account].band == score.band
+def assert_day(scores: dict[str, DayScore], expected: dict[str, AccountScore]) -> None:
+    assert scores.keys() == expected.keys()
+    for account, oracle_score in expected.items():
+        assert abs(scores[account].score - oracle_score.value) <= CLOSE
+        assert scores[account].band == oracle_score.band
 
 
 @settings(max_examples=40)
@@ -43,7 +43,7 @@ def assert_day(found: dict[str, DayScore], expected: dict[str, AccountScore]) ->
     policies(max_measures=3),
     st.sampled_from((None, 0, 3 * DAY_MS + 1)),
 )
-def test_every_day_is_the_oracles(log: list[Record], policy_text: str, silence_ms: int | None) -> None:
+def test_the_scores_of_every_day_are_the_oracles(log: list[Record], policy_text: str, silence_ms: int | None) -> None:
     plan = plan_of(policy_text)
     with TemporaryDirectory() as folder:
         files = written(log, folder)
@@ -63,10 +63,12 @@ def test_every_day_is_the_oracles(log: list[Record], policy_text: str, silence_m
     end_ms = newest_ms if as_of_ms is None else as_of_ms
     boundaries = {end_ms: final_scores(log, policy_text, NOW_MS, end_ms)}
     boundaries |= {
-        at: scores for (_, at), scores in boundary_scores(log, policy_text, NOW_MS).items() if not at % DAY_MS
+        boundary_ms: scores
+        for (_, boundary_ms), scores in boundary_scores(log, policy_text, NOW_MS).items()
+        if not boundary_ms % DAY_MS
     }
-    for at in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
-        boundaries[at] = final_scores(log, policy_text, NOW_MS, at)
+    for midnight_ms in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
+        boundaries[midnight_ms] = final_scores(log, policy_text, NOW_MS, midnight_ms)
     assert by_moment.keys() == boundaries.keys()
-    for at, expected in boundaries.items():
-        assert_day(by_moment[at], expected)
+    for moment_ms, expected in boundaries.items():
+        assert_day(by_moment[moment_ms], expected)

@@ -1,4 +1,4 @@
-"""Scores while sources have stalled are the oracle's: read as of their clock, and with what is said of it."""
+"""Scores while sources are idle are the oracle's: as of the clock of each source, with `confidence` and the names."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Case = tuple[str, list["Record"]]
 
 
-def assert_confident(
-    found: dict[str, Message], expected: dict[str, AccountScores], episodes: Episodes, text: str
+def assert_confidence(
+    messages: dict[str, Message], expected: dict[str, AccountScores], episodes: Episodes, text: str
 ) -> None:
-    """Fail unless messages name what has stalled, and each score says how much of it rests on what has not."""
+    """Fail unless messages name the idle sources, and each score has the confidence that the oracle computes."""
     policy = read_policy(text)
     sources = {rule.removeprefix("stalled:") for account, rule in episodes if not account}
     measures = {measure.name for measure in policy.measures if measure.source in sources}
-    for account, message in found.items():
+    for account, message in messages.items():
         assert message.get("stalled_sources", []) == sorted(sources), (account, message)
         for name, score in message["scores"].items():
             if sources:
@@ -50,9 +50,9 @@ def test_scores_at_every_boundary(data: st.DataObject, case: Case, mode: Mode) -
         assert isinstance(engine, WatchedScores)
         expected, episodes = boundary_scores_all(log, text, NOW_MS), alerts_at_boundaries(log, text, NOW_MS)
         for (partition, boundary_ms), scores in expected.items():
-            if found := engine.messages.get(boundary_ms):
-                assert_same_scores(found, scores, text, boundary_ms)
-                assert_confident(found, scores, episodes[partition, boundary_ms], text)
+            if messages := engine.messages.get(boundary_ms):
+                assert_same_scores(messages, scores, text, boundary_ms)
+                assert_confidence(messages, scores, episodes[partition, boundary_ms], text)
 
 
 @settings(max_examples=20)
@@ -73,7 +73,7 @@ def test_final_scores_in_every_mode_and_across_restarts(
         drive.flush()
         expected = final_scores_all(log, text, NOW_MS)
         assert_same_scores(messages_of(drive.engine), expected, text)
-        assert_confident(
+        assert_confidence(
             messages_of(drive.engine), expected, alerts_on_arrival(log, text, NOW_MS).get(partition, frozenset()), text
         )
         if drive.engine.as_of is not None:

@@ -49,18 +49,18 @@ def signals(draw: DrawFn) -> list[Record]:
     """Draw signals of five accounts in order of time, in bursts of minutes."""
     burst_ms = draw(st.lists(times_ms(NOW_MS - 2 * DAY_MS, NOW_MS - HOUR_MS), min_size=1, max_size=4))
     sent = []
-    for place in range(draw(st.integers(5, 30))):
+    for number in range(draw(st.integers(5, 30))):
         time_ms = draw(st.sampled_from(burst_ms)) + draw(st.integers(0, 12 * 60_000))
         account, value = draw(st.sampled_from(ACCOUNTS)), draw(st.sampled_from((10, 40, 80)))
-        document = {"id": f"e-{place}", "account_id": account, "time": time_ms, "name": "level", "value": value}
+        document = {"id": f"e-{number}", "account_id": account, "time": time_ms, "name": "level", "value": value}
         sent.append(Sent("signals", 0, time_ms, account.encode(), json.dumps(document).encode()))
     return log_of(sent)
 
 
 class Storms:
-    """What is open and when it last fired, and whether there is a storm.
+    """A model of storms: the open episodes, the time of the last one, and the current storm.
 
-    Only open episodes begin a storm; one that ended soon keeps it up all the same.
+    Only open episodes begin a storm; an episode that has ended still extends the storm.
     """
 
     def __init__(self, share: Fraction, least: int) -> None:
@@ -69,27 +69,29 @@ class Storms:
         self.last_ms = 0
         self.storm: dict[str, Any] | None = None
 
-    def after(self, told: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
-        """Judge what was told at one moment."""
-        mine = [one for one in told if one["account_id"]]
-        fired = [one for one in mine if one["status"] == "firing"]
-        about = [one["status"] for one in told if one["rule"] == "storm"]
+    def check(self, alerts: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
+        """Check the alerts that were published at one moment."""
+        of_accounts = [alert for alert in alerts if alert["account_id"]]
+        fired = [alert for alert in of_accounts if alert["status"] == "firing"]
+        storm_statuses = [alert["status"] for alert in alerts if alert["rule"] == "storm"]
         expected = ["resolved"] if self.storm is not None and now_ms - self.last_ms >= WITHIN_MS else []
         if expected:
             self.storm = None
-        for one in mine:
-            key = (one["account_id"], one["rule"])
-            if one["status"] == "firing":
-                self.open_since_ms[key] = self.last_ms = one["starts_at"]
+        for alert in of_accounts:
+            key = (alert["account_id"], alert["rule"])
+            if alert["status"] == "firing":
+                self.open_since_ms[key] = self.last_ms = alert["starts_at"]
             else:
                 del self.open_since_ms[key]
         lately = {account for (account, _), since in self.open_since_ms.items() if since > now_ms - WITHIN_MS}
         enough = len(lately) >= self.least and len(lately) >= self.share * accounts
         if self.storm is None and fired and enough:
-            self.storm = next((one for one in told if (one["rule"], one["status"]) == ("storm", "firing")), None)
+            self.storm = next(
+                (alert for alert in alerts if (alert["rule"], alert["status"]) == ("storm", "firing")), None
+            )
             expected.append("firing")
-        assert about == expected, (now_ms, lately)
-        digests = {one.get("digest") for one in fired}
+        assert storm_statuses == expected, (now_ms, lately)
+        digests = {alert.get("digest") for alert in fired}
         assert digests <= {None if self.storm is None else self.storm["fingerprint"]}, fired
 
 
@@ -100,7 +102,7 @@ class Storms:
     st.integers(1, 4),
     st.sampled_from(("1h", "6h")),
 )
-def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> None:
+def test_storms_begin_and_end_as_in_the_model(log: list[Record], share: Fraction, least: int, window: str) -> None:
     text = POLICY.format(share=float(share), least=least, window=window)
     for records in partitions(log).values():
         drive = Observed(WatchedAlerts(plan_of(text)))
@@ -110,18 +112,18 @@ def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> 
             assert record.value is not None
             time_ms = json.loads(record.value)["time"]
             for boundary_ms in range((last_ms or time_ms) // HOUR_MS * HOUR_MS + HOUR_MS, time_ms + 1, HOUR_MS):
-                _judge(storms, drive, [], boundary_ms)
-            _judge(storms, drive, [record], None)
+                _check(storms, drive, [], boundary_ms)
+            _check(storms, drive, [record], None)
             last_ms = time_ms
 
 
-def _judge(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
-    """Take records, or let a border pass, and judge what was told."""
+def _check(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
+    """Process records, or advance to a window boundary, and check the published alerts."""
     known = len(drive.raw)
     if boundary_ms is None:
         drive.take(records)
     else:
         drive.tick(boundary_ms)
-    told = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
+    alerts = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
     assert drive.engine.as_of is not None
-    storms.after(told, drive.engine.as_of, len(drive.engine.accounts.alive()))
+    storms.check(alerts, drive.engine.as_of, len(drive.engine.accounts.alive()))
