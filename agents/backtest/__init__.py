@@ -1,5 +1,6 @@
-"""`vitals backtest`: how well would a policy have told churn ahead, on events and outcomes that are known by now.
+"""`vitals backtest`: measure how well a policy would have predicted churn, from past events and known outcomes.
 
-`outcomes` and `replay` turn files into arrays, `figures` and `episodes` turn arrays into figures, `study` puts a
-`report` together, `tables` and `page` show it, `fit` finds weights. `run` is the command.
+`outcomes`, `replay` and `inputs` turn files into arrays, `figures` and `episodes` turn arrays into figures, `study`
+makes the sections of a `report`, `tables` and `page` show it. `fit`, `rewrite` and `fitted_policy` find weights and
+write the policy with them. `run` puts it together; `command` reads the options and prints.
 """

@@ -1,6 +1,7 @@
-"""What `vitals backtest` does with its arguments: read them, run, print, write.
+"""The command `vitals backtest`: check its options, run the back-test, print the report and write the HTML page.
 
-Owns the meaning of the options' texts and which mistakes are bad usage. Called by `agents.cli.main`.
+Decides which mistakes are bad usage (exit code 2) and which are failures of the work (1). Called by
+`agents.cli.backtest`. The back-test itself, `agents.backtest.run`, neither parses options nor prints.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from agents.backtest.outcomes import OutcomesError, instant_ms
 from agents.backtest.page import page
 from agents.backtest.replay import TooShortError
 from agents.backtest.run import KEYS, Request, run_backtest
-from agents.backtest.score_reader import UnknownScoreError
 from agents.backtest.tables import show
+from stream.explain.selector import UnknownScoreError
 from stream.policy.policy import Policy
 
 FIT_LEAD = 30
@@ -26,12 +27,12 @@ LONGEST_LEAD_DAYS = 3650
 
 
 class BadUsageError(ValueError):
-    """Arguments or files that can not be used; the message says what to change."""
+    """Options or files that cannot be used; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The command's options as they were given, policies read."""
+class Options:
+    """The options of the command as typed, with the policies read."""
 
     files: list[Path]
     outcomes: Path
@@ -46,16 +47,16 @@ class Asked:
     html: Path | None
 
 
-def answer(asked: Asked, *, as_json: bool) -> str | None:
-    """Print the report, write what files are asked for; returns what went wrong with the work, if anything.
+def print_backtest(options: Options, *, as_json: bool) -> str | None:
+    """Run the back-test, print the report and write the requested files; returns what failed, if anything did.
 
     Raises BadUsageError.
     """
-    request = _request(asked)
+    request = _request(options)
     try:
         result = run_backtest(request)
-        if asked.html is not None:
-            asked.html.write_text(page(result.report), encoding="utf-8")
+        if options.html is not None:
+            options.html.write_text(page(result.report), encoding="utf-8")
     except OSError as error:
         raise BadUsageError(f"{error.filename}: {error.strerror}") from error
     except (OutcomesError, UnknownScoreError, FitError) as error:
@@ -69,35 +70,35 @@ def answer(asked: Asked, *, as_json: bool) -> str | None:
     return result.problem
 
 
-def _request(asked: Asked) -> Request:
-    if len(asked.policies) > len(KEYS):
-        raise BadUsageError(f"--policy: one or two policies are compared, not {len(asked.policies)}")
-    if asked.fit is not None and any(_same(asked.fit, path) for path, _ in asked.policies):
-        raise BadUsageError(f"--fit {asked.fit}: is the policy itself; name another file, it keeps the original")
-    for option, target in (("--fit", asked.fit), ("--html", asked.html)):
+def _request(options: Options) -> Request:
+    if len(options.policies) > len(KEYS):
+        raise BadUsageError(f"--policy: give one or two policies, not {len(options.policies)}")
+    if options.fit is not None and any(_same(options.fit, path) for path, _ in options.policies):
+        raise BadUsageError(f"--fit {options.fit}: is the policy itself; name another file, so that the original stays")
+    for name, target in (("--fit", options.fit), ("--html", options.html)):
         if target is not None and not target.parent.is_dir():
-            raise BadUsageError(f"{option} {target}: there is no folder {target.parent}")
+            raise BadUsageError(f"{name} {target}: the folder {target.parent} does not exist")
     return Request(
-        files=asked.files,
-        outcomes=asked.outcomes,
-        policies=asked.policies,
-        leads=_leads(asked.lead),
-        every=asked.every,
-        score=asked.score,
-        since_ms=_moment("--since", asked.since, end=False),
-        until_ms=_moment("--until", asked.until, end=True),
-        fit=asked.fit,
-        fit_lead=asked.fit_lead or FIT_LEAD,
+        files=options.files,
+        outcomes=options.outcomes,
+        policies=options.policies,
+        leads=_leads(options.lead),
+        every=options.every,
+        score=options.score,
+        since_ms=_moment("--since", options.since, end=False),
+        until_ms=_moment("--until", options.until, end=True),
+        fit=options.fit,
+        fit_lead=options.fit_lead or FIT_LEAD,
     )
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and one.samefile(other)
+def _same(target: Path, policy: Path) -> bool:
+    return target.exists() and target.samefile(policy)
 
 
 def _leads(text: str) -> list[int]:
     try:
-        leads = sorted({int(part) for part in text.split(",")})
+        leads = sorted({int(days) for days in text.split(",")})
     except ValueError:
         leads = []
     if not leads or leads[0] < 1 or leads[-1] > LONGEST_LEAD_DAYS:
@@ -111,5 +112,5 @@ def _moment(option: str, text: str | None, *, end: bool) -> int | None:
     try:
         return instant_ms(text, end=end)
     except ValueError as error:
-        expected = "a date (2026-01-31) or RFC 3339 with an offset (2026-01-31T12:00:00Z)"
+        expected = "a date (2026-01-31) or an RFC 3339 time with an offset (2026-01-31T12:00:00Z)"
         raise BadUsageError(f"{option} {text!r}: expected {expected}") from error

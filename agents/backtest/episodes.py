@@ -1,8 +1,8 @@
-"""Episodes: stretches of days that an account spends in alerting bands, and whether churn came of them.
+"""Find alert episodes: periods of days that an account spends in alerting bands, and whether churn followed.
 
-Owns when one begins and ends, which ones were right, which were false alarms, which were flaps. Works on arrays whose
-rows are consecutive day boundaries and whose columns are accounts; times are epoch milliseconds. Must not know scores
-or policies; touches nothing. Called by `agents.backtest.study`.
+Defines when an episode begins and ends, and which ones are right, false alarms or flaps. Works on arrays whose rows are
+consecutive day boundaries and whose columns are accounts; times are epoch milliseconds. Does not know scores or
+policies. Pure; called by `agents.backtest.study`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Times = NDArray[np.int64]
 
 
 class Episodes(NamedTuple):
-    """One entry an episode, ordered by account, then by time: `account` is a column.
+    """One entry for each episode, ordered by account, then by time; `account` is a column.
 
-    `begin_ms` is the first boundary in an alerting band, `end_ms` the first one after it that is not, or the last
-    boundary there is when the episode goes on.
+    `begin_ms` is the first boundary in an alerting band, `end_ms` the first one after it in another band, or the last
+    boundary if the episode has not ended.
     """
 
     account: NDArray[np.int64]
@@ -36,14 +36,14 @@ class Episodes(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """Which episodes were followed by churn, and which were false alarms; what is neither can not be told yet."""
+    """Which episodes were followed by churn, and which were false alarms; the others are undecided."""
 
     right: Flags
     false: Flags
 
 
 def find_episodes(alerting: Flags, boundaries: Times) -> Episodes:
-    """The episodes of `alerting`, bool (boundaries, accounts), false where an account is not watched."""
+    """The episodes of `alerting`, bool (boundaries, accounts), false where an account is not observed."""
     idle = np.zeros((1, alerting.shape[1]), dtype=bool)
     turns = np.diff(np.concatenate([idle, alerting, idle]).astype(np.int8), axis=0).T
     account, begins = np.nonzero(turns == 1)
@@ -53,11 +53,11 @@ def find_episodes(alerting: Flags, boundaries: Times) -> Episodes:
 
 
 def judge(episodes: Episodes, churn_ms: Times, known_ms: int, longest_days: int) -> Verdicts:
-    """Which episodes churn came of.
+    """Decide for each episode whether it was right, a false alarm, or is undecided.
 
-    `churn_ms` is by account (`NEVER_MS`: none), `known_ms` is until when outcomes are known. An episode was right when
-    churn came while it lasted or within the longest lead time after it. It was a false alarm when that is not so and at
-    least the longest lead time from its beginning is known.
+    `churn_ms` is by account (`NEVER_MS`: none); outcomes are known up to `known_ms`. An episode is right if the account
+    churned during it or within the longest lead time after it. It is a false alarm if it is not right and outcomes are
+    known for at least the longest lead time from its beginning.
     """
     longest_ms = longest_days * DAY_MS
     gone_ms = churn_ms[episodes.account]
@@ -68,7 +68,7 @@ def judge(episodes: Episodes, churn_ms: Times, known_ms: int, longest_days: int)
 def warnings_days(episodes: Episodes, verdicts: Verdicts, churn_ms: Times) -> NDArray[np.float64]:
     """Days from the beginning of an account's last episode to its churn, float64 (accounts,).
 
-    NaN for an account that did not churn, or whose last episode churn did not come of.
+    NaN for an account that did not churn, or whose last episode was not right.
     """
     days = np.full(len(churn_ms), np.nan)
     last = np.append(np.diff(episodes.account) > 0, [True])[: len(episodes.account)]
@@ -79,12 +79,12 @@ def warnings_days(episodes: Episodes, verdicts: Verdicts, churn_ms: Times) -> ND
 
 
 def count_flaps(episodes: Episodes) -> int:
-    """Episodes that begin within a week after the end of the account's episode before."""
+    """Episodes that begin at most a week after the end of the account's previous episode."""
     same = np.diff(episodes.account) == 0
     pause = episodes.begin_ms[1:] - episodes.end_ms[:-1]
     return int((same & (pause <= FLAP_DAYS * DAY_MS)).sum())
 
 
-def account_years(watched: Flags) -> float:
-    """Years of accounts in `watched`, bool (boundaries, accounts): one day each."""
-    return float(watched.sum() / YEAR_DAYS)
+def account_years(observed: Flags) -> float:
+    """Account-years in `observed`, bool (boundaries, accounts), where each true entry is a day."""
+    return float(observed.sum() / YEAR_DAYS)

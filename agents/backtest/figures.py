@@ -1,11 +1,11 @@
-"""Figures of how well low scores tell churn: AUC, bands, lift, calibration.
+"""Figures of how well low scores predict churn: AUC, precision and recall of bands, lift, calibration.
 
-Owns their definitions, on plain arrays: one entry a sample (an account at a cutoff), its score, and whether the account
-churned within the lead time. Must not know accounts, times or policies; touches nothing. Called by
-`agents.backtest.study`. Where a figure has no meaning (no churn, or nothing else) it is None.
+Works on plain arrays with an entry for each sample (an account at a cutoff): its score, and whether the account churned
+within the lead time. Does not know accounts, times or policies. Pure; called by `agents.backtest.study` and
+`agents.backtest.fitted_policy`. A figure that is undefined (no sample churned, or all did) is None.
 
 Sources: the AUC is the Mann-Whitney U statistic over the number of pairs (Hanley and McNeil, 1982); its interval is a
-bootstrap over accounts, since samples of one account are not independent (Field and Welsh, 2007).
+bootstrap over accounts, because samples of one account are not independent (Field and Welsh, 2007).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class BandCount(NamedTuple):
 
 
 class Decile(NamedTuple):
-    """A tenth of the samples, lowest scores first: its churn rate, over the base rate, and the churn caught so far."""
+    """A tenth of the samples, lowest scores first: churn rate, lift over the base rate, share of churn up to it."""
 
     rate: float
     lift: float
@@ -53,37 +53,38 @@ class Bin(NamedTuple):
     rate: float | None
 
 
-def ratio(part: float, whole: float) -> float | None:
-    """`part / whole`, None when there is no whole."""
-    return float(part / whole) if whole else None
+def ratio(count: float, total: float) -> float | None:
+    """`count / total`, None if `total` is 0."""
+    return float(count / total) if total else None
 
 
 def auc(scores: Floats, churned: Flags) -> float | None:
     """How often a sample that churned has a lower score than one that did not; equal scores count half."""
-    found = _auc(_Ranks.of(scores), churned, np.ones(len(scores)))
-    return None if np.isnan(found) else found
+    value = _auc(_Ranks.of(scores), churned, np.ones(len(scores)))
+    return None if np.isnan(value) else value
 
 
 def resampled_aucs(predictors: Sequence[Floats], churned: Flags, accounts: NDArray[np.int64], draws: int) -> Floats:
     """AUC of each predictor in each of `draws` bootstrap resamples of whole accounts, float64 (draws, predictors).
 
-    `accounts` numbers the account of each sample. A resample is the same for all predictors, so that differences
-    between columns are paired. NaN where a resample holds no churn, or nothing else. The draws are repeatable.
+    `accounts` holds the number of the account of each sample. A resample is the same for all predictors, so
+    differences between columns are paired. NaN where no sample of a resample churned,
+    or all did. The draws are repeatable.
     """
     generator = np.random.default_rng(_SEED)
     ranks = [_Ranks.of(scores) for scores in predictors]
-    _, places = np.unique(accounts, return_inverse=True)
-    count = int(places.max()) + 1 if len(places) else 0
-    found = np.full((draws, len(ranks)), np.nan)
+    _, numbers = np.unique(accounts, return_inverse=True)
+    count = int(numbers.max()) + 1 if len(numbers) else 0
+    aucs = np.full((draws, len(ranks)), np.nan)
     if count:
         for draw in range(draws):
-            weights = generator.multinomial(count, np.full(count, 1 / count))[places].astype(np.float64)
-            found[draw] = [_auc(rank, churned, weights) for rank in ranks]
-    return found
+            weights = generator.multinomial(count, np.full(count, 1 / count))[numbers].astype(np.float64)
+            aucs[draw] = [_auc(rank, churned, weights) for rank in ranks]
+    return aucs
 
 
 def interval(draws: Floats) -> tuple[float, float] | None:
-    """The middle 95 % of resampled figures, None when there are none."""
+    """The middle 95 % of resampled figures, None if there are none."""
     known = draws[~np.isnan(draws)]
     if not len(known):
         return None
@@ -92,18 +93,18 @@ def interval(draws: Floats) -> tuple[float, float] | None:
 
 
 class _Ranks(NamedTuple):
-    places: NDArray[np.intp]
+    ranks: NDArray[np.intp]
     distinct: int
 
     @classmethod
     def of(cls, scores: Floats) -> _Ranks:
-        distinct, places = np.unique(scores, return_inverse=True)
-        return cls(places, len(distinct))
+        distinct, ranks = np.unique(scores, return_inverse=True)
+        return cls(ranks, len(distinct))
 
 
 def _auc(ranks: _Ranks, churned: Flags, weights: Floats) -> float:
-    gone = np.bincount(ranks.places, weights * churned, ranks.distinct)
-    stayed = np.bincount(ranks.places, weights * ~churned, ranks.distinct)
+    gone = np.bincount(ranks.ranks, weights * churned, ranks.distinct)
+    stayed = np.bincount(ranks.ranks, weights * ~churned, ranks.distinct)
     pairs = gone.sum() * stayed.sum()
     if not pairs:
         return float("nan")
@@ -112,7 +113,7 @@ def _auc(ranks: _Ranks, churned: Flags, weights: Floats) -> float:
 
 
 def band_counts(bands: NDArray[np.int8], churned: Flags, count: int) -> list[BandCount]:
-    """One entry a band, the lowest first; `bands` holds each sample's band as a number below `count`."""
+    """An entry for each band, the lowest first; `bands` holds each sample's band as a number below `count`."""
     samples = np.bincount(bands, minlength=count)
     gone = np.bincount(bands[churned], minlength=count)
     columns = (samples, gone, np.cumsum(samples), np.cumsum(gone))
@@ -120,17 +121,17 @@ def band_counts(bands: NDArray[np.int8], churned: Flags, count: int) -> list[Ban
 
 
 def lift_by_decile(scores: Floats, churned: Flags) -> list[Decile]:
-    """Ten entries, the lowest scores first; empty when nothing churned.
+    """Ten entries, the lowest scores first; empty if no sample churned.
 
-    Samples of equal scores share their churn evenly, also when they fall into two deciles; so neither the order of
-    the samples nor a number that ten does not divide makes a difference.
+    Samples of equal scores share their churn evenly, also across two deciles. So the order of the samples does not
+    matter, and their number need not be a multiple of ten.
     """
     total = int(churned.sum())
     if not total:
         return []
     ranks = _Ranks.of(scores)
-    ends = np.concatenate([[0], np.cumsum(np.bincount(ranks.places, minlength=ranks.distinct))])
-    caught = np.concatenate([[0], np.cumsum(np.bincount(ranks.places, churned, ranks.distinct))])
+    ends = np.concatenate([[0], np.cumsum(np.bincount(ranks.ranks, minlength=ranks.distinct))])
+    caught = np.concatenate([[0], np.cumsum(np.bincount(ranks.ranks, churned, ranks.distinct))])
     size = len(scores) / DECILES
     at_edges = np.interp(np.arange(DECILES + 1) * size, ends, caught)
     base = total / len(scores)
@@ -144,17 +145,17 @@ def lift_by_decile(scores: Floats, churned: Flags) -> list[Decile]:
 def calibration(scores: Floats, churned: Flags) -> list[Bin]:
     """Churn rate by score, in bins of ten points from 0 to 100."""
     count = FULL // BIN_POINTS
-    places = np.clip((scores // BIN_POINTS).astype(np.int64), 0, count - 1)
-    samples = np.bincount(places, minlength=count)
-    sums = np.bincount(places, scores, count)
-    gone = np.bincount(places, churned, count)
+    bins = np.clip((scores // BIN_POINTS).astype(np.int64), 0, count - 1)
+    samples = np.bincount(bins, minlength=count)
+    sums = np.bincount(bins, scores, count)
+    gone = np.bincount(bins, churned, count)
     return [
         Bin(
-            at * BIN_POINTS,
-            (at + 1) * BIN_POINTS,
-            int(samples[at]),
-            ratio(float(sums[at]), int(samples[at])),
-            ratio(float(gone[at]), int(samples[at])),
+            number * BIN_POINTS,
+            (number + 1) * BIN_POINTS,
+            int(samples[number]),
+            ratio(float(sums[number]), int(samples[number])),
+            ratio(float(gone[number]), int(samples[number])),
         )
-        for at in range(count)
+        for number in range(count)
     ]

@@ -1,8 +1,7 @@
-"""Outcomes: which accounts churned, renewed or expanded, and when.
+"""Read outcomes from a CSV file: which accounts churned, renewed or expanded, and when.
 
-Owns the form of `outcomes.csv`: a header with `account_id` and any of `churned_at`, `renewed_at`, `expanded_at`; other
-columns are left alone, an account may have several rows. Must not know events or scores. Called by
-`agents.backtest.run`.
+The header names `account_id` and any of `churned_at`, `renewed_at`, `expanded_at`; other columns are ignored, and an
+account may have several rows. Does not know events or scores. Called by `agents.backtest.inputs`.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ _DATE_LENGTH = len("2026-01-31")
 
 
 class OutcomesError(ValueError):
-    """A file that holds no outcomes at all; the message says what is expected."""
+    """The file is not a CSV of outcomes; the message says what is expected."""
 
 
 @dataclass(slots=True)
 class Outcomes:
-    """What became of accounts: epoch milliseconds by account id, ascending; `bad` are the rows that were ignored."""
+    """Outcomes of accounts: epoch milliseconds by account id, ascending; `bad` are the rows that were ignored."""
 
     churned: dict[str, int] = field(default_factory=dict)
     """The first churn of each account."""
@@ -53,9 +52,9 @@ def instant_ms(text: str, *, end: bool = False) -> int:
 
 
 def read_outcomes(path: Path) -> Outcomes:
-    """The outcomes a file holds; a row with a bad date or no account is ignored whole and noted in `bad`.
+    """Read the outcomes of a file; a row with an invalid date or without an account is ignored and listed in `bad`.
 
-    Raises OSError when the file can not be read, OutcomesError when its header is not one of outcomes.
+    Raises OSError if the file cannot be read, OutcomesError if its header or encoding is wrong.
     """
     outcomes = Outcomes()
     with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -65,27 +64,27 @@ def read_outcomes(path: Path) -> Outcomes:
             rows.fieldnames = names
             _check_header(path, names)
             for row in rows:
-                _note(outcomes, path, rows.line_num, row)
+                _add_row(outcomes, path, rows.line_num, row)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise OutcomesError(f"{path}: no CSV in UTF-8: {error}") from error
-    for several in (outcomes.renewed, outcomes.expanded):
-        for times in several.values():
+            raise OutcomesError(f"{path}: is not CSV in UTF-8: {error}") from error
+    for times_by_account in (outcomes.renewed, outcomes.expanded):
+        for times in times_by_account.values():
             times.sort()
     return outcomes
 
 
 def _check_header(path: Path, names: list[str]) -> None:
     if ACCOUNT not in names or not set(COLUMNS) & set(names):
-        found = ", ".join(names) or "nothing"
+        actual = ", ".join(names) or "nothing"
         raise OutcomesError(
             f"{path}: the first line must name the columns {ACCOUNT} and at least one of {', '.join(COLUMNS)}; "
-            f"it names {found}"
+            f"it names {actual}"
         )
     if len(set(names)) < len(names):
         raise OutcomesError(f"{path}: the first line names a column twice: {', '.join(names)}")
 
 
-def _note(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> None:
+def _add_row(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> None:
     account = row[ACCOUNT].strip()
     if not account:
         outcomes.bad.append(BadLine(str(path), line, "no_account", f"{ACCOUNT} is empty"))
@@ -106,8 +105,8 @@ def _note(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> Non
     outcomes.accounts.add(account)
     if CHURNED in times:
         outcomes.churned[account] = min(times[CHURNED], outcomes.churned.get(account, times[CHURNED]))
-    for column, several in ((RENEWED, outcomes.renewed), (EXPANDED, outcomes.expanded)):
+    for column, times_by_account in ((RENEWED, outcomes.renewed), (EXPANDED, outcomes.expanded)):
         if column in times:
-            several.setdefault(account, []).append(times[column])
+            times_by_account.setdefault(account, []).append(times[column])
     if times:
         outcomes.last_ms = max(*times.values(), outcomes.last_ms or 0)

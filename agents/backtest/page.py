@@ -1,7 +1,6 @@
-"""The report of a back-test as one HTML page: no script, nothing from elsewhere, light and dark.
+"""Render the report of a back-test as one HTML page without scripts or external files, light and dark.
 
-Owns the order and words of the page. Every name that came from a file is escaped. Must not know where figures come
-from. Called by `agents.backtest.command`.
+Every name from a file is escaped. Does not compute figures. Called by `agents.backtest.command`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from agents.backtest.report import RECENCY, Fit, Lead, Report
 from agents.backtest.tables import (
     ALARM_ROWS,
     alarm_cell,
-    by_surprise,
-    dragged,
+    by_last_score,
     fit_heading,
+    ignored_lines,
+    lost_points,
     main_lead,
     number,
     percent,
@@ -28,7 +28,7 @@ from agents.backtest.tables import (
 
 REVIEWS_SHOWN = 100
 STYLES = {"A": 0, "B": 1, RECENCY: 2}
-"""How each predictor is drawn, on every chart."""
+"""The style of each predictor in every chart."""
 STYLE_SHEET = Path(__file__).with_name("page.css")
 
 
@@ -48,12 +48,12 @@ def page(report: Report) -> str:
 def _sections(report: Report, title: str) -> Iterator[str]:
     lead = main_lead(report)
     yield f"<h1>{escape(title)}</h1>"
-    yield _read(report)
+    yield _summary(report)
     yield _tiles(report, lead)
     yield _leads(report)
     if lead is not None:
         yield _ranking(report, lead)
-        yield from (_bands(report, one) for one in report.leads if one.churned_samples)
+        yield from _bands(report)
     yield _alarms(report)
     if report.fit is not None:
         yield _fit(report.fit)
@@ -61,18 +61,19 @@ def _sections(report: Report, title: str) -> Iterator[str]:
     yield _remarks(report)
 
 
-def _read(report: Report) -> str:
+def _summary(report: Report) -> str:
     data = report.data
     policies = "".join(
-        f"<li><strong>{policy.key}</strong>: {escape(policy.name)}@{policy.digest}, score {escape(policy.score)}; "
-        f"alerting: {escape(', '.join(policy.alerting) or 'no band')}</li>"
+        f"<li><strong>Policy {policy.key}</strong>: {escape(policy.file)} ({escape(policy.name)}@{policy.digest}), "
+        f"score {escape(policy.score)}; bands that alert: {escape(', '.join(policy.alerting) or 'none')}</li>"
         for policy in report.policies
     )
     return (
         f'<ul class="notes">{policies}</ul><p class="soft">{data.events:,} events of {data.accounts:,} accounts, '
-        f"{data.first_event[:10]} to {data.last_event[:10]}; {data.cutoffs:,} cutoffs, one every "
-        f"{data.every_days} days; outcomes known until {data.known_until[:10]}. Recency, the baseline, is days since "
-        "the last event of any source.</p>"
+        f"{data.first_event[:10]} to {data.last_event[:10]}; outcomes known until {data.known_until[:10]}. "
+        f"Scores are tested at {data.cutoffs:,} cutoffs, one every {data.every_days} days. A <em>sample</em> is an "
+        "account at a cutoff; the <em>lead</em> is the days after the cutoff in which a churn counts. <em>Recency</em> "
+        "is the baseline: days since the account's last event instead of its score.</p>"
     )
 
 
@@ -81,15 +82,17 @@ def _tiles(report: Report, lead: Lead | None) -> str:
     tiles = [("accounts churned", {"": f"{report.data.churned:,}"})]
     if lead is not None:
         tiles.append((f"AUC, lead {lead.days} days", {key: number(lead.auc[key].value, 3) for key in alarms}))
-    tiles.append(("days of warning, median", {key: number(one.median_warning_days, 0) for key, one in alarms.items()}))
-    rates = {key: number(one.false_alarms_per_account_year, 2) for key, one in alarms.items()}
-    tiles.append(("false alarms an account-year", rates))
-    cards = "".join(
-        f'<div class="card"><div class="big">{_by_policy(values)}</div><div class="soft">{words}</div></div>'
-        for words, values in tiles
+    tiles.append(
+        ("days of warning, median", {key: number(alarm.median_warning_days, 0) for key, alarm in alarms.items()})
     )
-    told = "".join(f"<p>{escape(line)}.</p>" for line in (verdicts(lead) if lead is not None else ()))
-    return f'<div class="tiles">{cards}</div>{told}'
+    rates = {key: number(alarm.false_alarms_per_account_year, 2) for key, alarm in alarms.items()}
+    tiles.append(("false alarms per account-year", rates))
+    cards = "".join(
+        f'<div class="card"><div class="big">{_by_policy(values)}</div><div class="soft">{label}</div></div>'
+        for label, values in tiles
+    )
+    comparisons = "".join(f"<p>{escape(line)}.</p>" for line in (verdicts(lead) if lead is not None else ()))
+    return f'<div class="tiles">{cards}</div>{comparisons}'
 
 
 def _by_policy(values: Mapping[str, str]) -> str:
@@ -99,12 +102,12 @@ def _by_policy(values: Mapping[str, str]) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], lefts: Sequence[int] = ()) -> str:
-    """A table of cells that are HTML already; the first of each row is its heading."""
-    left = ["" if at not in lefts else ' class="left"' for at in range(len(heads))]
-    head = "".join(f'<th scope="col"{left[at]}>{words}</th>' for at, words in enumerate(heads))
+    """A table of cells that are already HTML; the first cell of each row is its heading."""
+    left = [' class="left"' if column in lefts else "" for column in range(len(heads))]
+    head = "".join(f'<th scope="col"{left[column]}>{label}</th>' for column, label in enumerate(heads))
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>'
-        + "".join(f"<td{left[at]}>{cell}</td>" for at, cell in enumerate(row[1:], 1))
+        + "".join(f"<td{left[column]}>{cell}</td>" for column, cell in enumerate(row[1:], 1))
         + "</tr>"
         for row in rows
     )
@@ -112,7 +115,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], lefts: Sequence[
 
 
 def _named(keys: Iterable[str]) -> list[tuple[str, int]]:
-    """Names of predictors, and the style in which each is always drawn."""
+    """Names and styles of predictors."""
     return [(predictor(key), STYLES[key]) for key in keys]
 
 
@@ -138,28 +141,30 @@ def _leads(report: Report) -> str:
     chart = charts.spans("AUC by lead time, with 95% intervals", groups, (0.5, "chance")) if groups else ""
     table = _table(["lead", "base rate", "churned", "samples", *names], rows)
     return (
-        "<h2>Does a low score tell churn?</h2><p>AUC: how often an account that churns within the lead time has a "
-        "lower score than one that does not. 1 is always, 0.5 is chance.</p>"
+        "<h2>Does a low score predict churn?</h2><p>AUC: how often an account that churns within the lead time has a "
+        "lower score than one that does not. 1 is perfect, 0.5 is chance. Base rate: the share of samples that churn."
+        "</p>"
         f'{charts.legend(_named(keys))}<div class="grid2"><div class="card">{chart}</div>'
         f'<div class="card">{table}{_growth(report, policies)}</div></div>'
     )
 
 
 def _growth(report: Report, policies: Sequence[str]) -> str:
-    """AUC of expansion and renewal, where there were any."""
-    every = [
-        (f"{what}, policy {key}", [getattr(lead, field)[key] for lead in report.leads])
-        for what, field in (("expanded", "expanded_auc"), ("renewed", "renewed_auc"))
+    """AUC of expansions and renewals, if there were any."""
+    aucs = [
+        (f"{outcome}, policy {key}", [getattr(lead, field)[key] for lead in report.leads])
+        for outcome, field in (("expanded", "expanded_auc"), ("renewed", "renewed_auc"))
         for key in policies
     ]
-    columns = [(name, values) for name, values in every if any(value is not None for value in values)]
+    columns = [(name, values) for name, values in aucs if any(value is not None for value in values)]
     if not columns:
         return ""
     rows = [
-        [f"{lead.days} days", *(number(values[at], 3) for _, values in columns)] for at, lead in enumerate(report.leads)
+        [f"{lead.days} days", *(number(values[row], 3) for _, values in columns)]
+        for row, lead in enumerate(report.leads)
     ]
-    words = "How often an account that expanded or renewed has the higher score:"
-    return f"<p>{words}</p>{_table(['lead', *(name for name, _ in columns)], rows)}"
+    text = "How often an account that expands or renews has the higher score:"
+    return f"<p>{text}</p>{_table(['lead', *(name for name, _ in columns)], rows)}"
 
 
 def _ranking(report: Report, lead: Lead) -> str:
@@ -171,20 +176,20 @@ def _ranking(report: Report, lead: Lead) -> str:
     ]
     middles = [(row.low + row.high) / 2 for row in lead.calibration[policies[0]]]
     base = (lead.base_rate or 0.0, f"base rate {percent(lead.base_rate)}")
-    numbers = [str(at) for at in range(1, 11)]
+    tenth_numbers = [str(tenth) for tenth in range(1, 11)]
     pictures = {
-        "Lift: churn of each tenth over the base rate": charts.bars(
-            "Lift by tenths of the accounts", numbers, tenths, "tenth, lowest scores first", (1.0, "base")
+        "Lift: churn rate of each tenth divided by the base rate": charts.bars(
+            "Lift by tenths of the samples", tenth_numbers, tenths, "tenth, lowest scores first", 1.0
         ),
-        "Churn caught by the lowest scores": charts.lines(
-            "Churn caught", [at * 10.0 for at in range(11)], caught, "% of accounts, lowest scores first"
+        "Share of all churn among the lowest scores": charts.lines(
+            "Share of churn", [tenth * 10.0 for tenth in range(11)], caught, "% of samples, lowest scores first"
         ),
         "Churn rate by score": charts.lines("Churn rate by score", middles, rates, "score", base),
     }
-    cards = "".join(f'<div class="card"><h3>{words}</h3>{chart}</div>' for words, chart in pictures.items())
+    cards = "".join(f'<div class="card"><h3>{heading}</h3>{chart}</div>' for heading, chart in pictures.items())
     return (
         f"<h2>Who churns within {lead.days} days?</h2>{charts.legend(_named(keys))}"
-        f'<div class="grid2">{cards}<div class="card"><h3>The same in figures</h3>{_ranking_figures(lead)}</div></div>'
+        f'<div class="grid2">{cards}<div class="card"><h3>Figures</h3>{_ranking_figures(lead)}</div></div>'
     )
 
 
@@ -202,15 +207,27 @@ def _ranking_figures(lead: Lead) -> str:
         + [cell for row in rows for cell in (f"{row.samples:,}", percent(row.churn_rate))]
         for rows in zip(*lead.calibration.values(), strict=True)
     ]
-    heads = ["score", *(words for key in lead.calibration for words in (f"{predictor(key)}: samples", "churned"))]
+    heads = ["score", *(head for key in lead.calibration for head in (f"{predictor(key)}: samples", "churned"))]
     return (
-        f"<details><summary>Lift and churn caught, by tenth</summary>"
+        f"<details><summary>Lift by tenth (share of all churn up to it)</summary>"
         f"{_table(['tenth', *map(predictor, lead.deciles)], tenths)}</details>"
         f"<details><summary>Churn rate by score</summary>{_table(heads, scores)}</details>"
     )
 
 
-def _bands(report: Report, lead: Lead) -> str:
+def _bands(report: Report) -> Iterator[str]:
+    yield (
+        "<h2>Bands</h2><p>Precision: the share of the band's samples that churned within the lead time. Recall: the "
+        "share of all samples that churned that were in the band.</p>"
+    )
+    heads = ["band", "samples", "churned", "precision", "recall"]
+    heads += ["precision with worse bands", "recall with worse bands"]
+    for lead in report.leads:
+        if lead.churned_samples:
+            yield f"<h3>Lead {lead.days} days</h3>{_table(heads, _band_rows(report, lead))}"
+
+
+def _band_rows(report: Report, lead: Lead) -> list[list[str]]:
     rows = []
     for key, bands in lead.bands.items():
         for band in bands:
@@ -220,73 +237,65 @@ def _bands(report: Report, lead: Lead) -> str:
                 [f"{key}: {name}" if len(report.policies) > 1 else name, f"{band.samples:,}", f"{band.churned:,}"]
                 + [percent(share) for share in shares]
             )
-    heads = [
-        "band",
-        "samples",
-        "churned",
-        "precision",
-        "recall",
-        "precision with worse bands",
-        "recall with worse bands",
-    ]
-    return f"<h2>Bands, lead {lead.days} days</h2>{_table(heads, rows)}"
+    return rows
 
 
 def _alarms(report: Report) -> str:
     longest = max((lead.days for lead in report.leads), default=0)
     rows = [
-        [words, *(alarm_cell(alarms, field, digits) for alarms in report.alarms.values())]
-        for words, field, digits in ALARM_ROWS
+        [label, *(alarm_cell(alarms, field, digits) for alarms in report.alarms.values())]
+        for label, field, digits in ALARM_ROWS
     ]
     return (
-        "<h2>Alarms</h2><p>An episode is a stretch of days in alerting bands. It is a false alarm when no churn comes "
-        f"while it lasts or within {longest} days; a flap begins within a week of the one before.</p>"
+        "<h2>Alarms</h2><p>An episode is a period of consecutive days in bands that alert. It is a false alarm if the "
+        f"account does not churn during it or within {longest} days after it. A flap is an episode that begins at most "
+        "a week after the account's previous one.</p>"
         f"{_table(['', *map(predictor, report.alarms)], rows)}"
     )
 
 
 def _fit(fit: Fit) -> str:
     rows = [
-        [escape(one.measure.replace("_", " ")), f"{one.before:g}", f"{one.after:g}", escape(one.reason)]
-        for one in fit.weights
+        [escape(weight.measure.replace("_", " ")), f"{weight.before:g}", f"{weight.after:g}", escape(weight.reason)]
+        for weight in fit.weights
     ]
-    notes = "".join(f"<p><strong>Beware:</strong> {escape(note)}.</p>" for note in fit.notes)
+    notes = "".join(f"<p><strong>Warning:</strong> {escape(note)}.</p>" for note in fit.notes)
     return (
-        f"<h2>Fitted weights</h2><p>{escape(fit_heading(fit))}. Trained on cutoffs {fit.train_from[:10]} to "
-        f"{fit.train_until[:10]}, held out {fit.holdout_from[:10]} to {fit.holdout_until[:10]}.</p>{notes}"
-        f"{_table(['measure', 'before', 'after', 'why'], rows, lefts=(3,))}"
+        f"<h2>Fitted weights</h2><p>{escape(fit_heading(fit))}. Training cutoffs: {fit.train_from[:10]} to "
+        f"{fit.train_until[:10]}; held-out cutoffs: {fit.holdout_from[:10]} to {fit.holdout_until[:10]}.</p>{notes}"
+        f"{_table(['measure', 'before', 'after', 'reason'], rows, lefts=(3,))}"
     )
 
 
 def _reviews(report: Report) -> str:
-    shown = by_surprise(report)[:REVIEWS_SHOWN]
+    shown = by_last_score(report)[:REVIEWS_SHOWN]
     if not shown:
         return ""
     days = list(next(iter(shown[0].policies.values())).scores)
-    several = len(report.policies) > 1
+    compared = len(report.policies) > 1
     rows = []
     for review in shown:
-        for key, one in review.policies.items():
+        for key, policy_review in review.policies.items():
             name = escape(review.account_id)
-            values = list(one.scores.values())
+            values = list(policy_review.scores.values())
             rows.append(
-                [f"{key}: {name}" if several else name, review.churned_at[:10]]
+                [f"{key}: {name}" if compared else name, review.churned_at[:10]]
                 + [charts.spark(f"Scores of {review.account_id}, policy {key}", values)]
                 + [number(value, 0) for value in values]
-                + [escape(warned(one)), escape(dragged(one))]
+                + [escape(warned(policy_review)), escape(lost_points(policy_review))]
             )
     heads = ["account", "churned", "scores", *(f"{day} days before" if day == days[0] else day for day in days)]
     return (
-        f"<h2>Accounts that churned</h2><p>Least expected first, {len(shown)} of {len(report.reviews)}: scores by days "
-        "before the churn, days of warning, and the points of the score that measures cost in the end.</p>"
-        f"{_table([*heads, 'warned', 'lost'], rows, lefts=(2, 4 + len(days)))}"
+        f"<h2>Accounts that churned</h2><p>{len(shown)} of {len(report.reviews)}, the highest last score first: the "
+        "score 90 to 0 days before the churn, the days of warning, and the points of the score that measures cost at "
+        "the end. A warning is &ldquo;too early&rdquo; if the episode ended long before the churn.</p>"
+        f"{_table([*heads, 'days of warning', 'points lost'], rows, lefts=(2, 4 + len(days)))}"
     )
 
 
 def _remarks(report: Report) -> str:
-    ignored = [f"ignored: {one.count:,} {one.reason}, such as {one.example}" for one in report.data.ignored]
-    remarks = [*report.notes, *ignored]
+    remarks = [*report.notes, *ignored_lines(report)]
     if not remarks:
         return ""
     items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
-    return f'<h2>About the data</h2><ul class="notes">{items}</ul>'
+    return f'<h2>Notes on the data</h2><ul class="notes">{items}</ul>'

@@ -1,9 +1,10 @@
-"""Replay events through the engine and note every account's score at each day boundary.
+"""Replay events through the engine and read every account's score at each UTC midnight.
 
-Owns the days, the cutoffs among them, and that no score looks ahead: events, profiles too, are taken in order of time
-and the engine stands at a boundary when its scores are read. Must not know outcomes. Called by `agents.backtest.run`.
+Guarantees that no score looks ahead: events and profiles are applied in order of their time, and the scores at a
+boundary are read before any later event is applied. Does not read outcomes. Called by `agents.backtest.run` and
+`agents.backtest.fitted_policy`.
 
-A file does not tell when an event arrived, so every event is taken to have been known at its time.
+A file does not contain the time at which an event arrived, so each event counts as known at its own time.
 """
 
 from __future__ import annotations
@@ -11,28 +12,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.backtest.score_reader import look, select_score
 from agents.files.replay import DEDUP_IDS, STEP_EVENTS, TimedEvent, batches_of
 from schemas.codecs import EARLIEST_MS
 from schemas.events import PROFILE_SOURCE
 from schemas.topics import DAY_MS
 from stream.columns.columns import Rows
 from stream.engine.engine import Engine, Mode
+from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
 from stream.publishing.effects import DeadLetter
 
 NOT_SCORED = -1
+FULL_POINTS = 100.0
 
 Costs = dict[str, float | None]
-"""Points of the score that each measure leaves on the table, by name; None where it is missing."""
+"""Points of the score that each measure costs an account, by name; None where the measure is missing."""
 
 
 class TooShortError(ValueError):
-    """Events that do not hold a single cutoff."""
+    """The events span no cutoff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,117 +45,141 @@ class Grid:
     boundaries: NDArray[np.int64]
     every: int
     accounts: dict[str, int]
-    """Each account with an event that counts, and its column."""
+    """Each account with a usable event, and its column."""
 
     @property
     def cutoffs(self) -> NDArray[np.int64]:
         """The cutoffs, epoch milliseconds."""
         return self.boundaries[:: self.every]
 
-    def place(self, time_ms: int) -> int | None:
-        """Number of the last boundary that is not after a moment; None when it lies outside the days of the grid."""
-        place = int(np.searchsorted(self.boundaries, time_ms, side="right")) - 1
-        return place if place >= 0 and time_ms < self.boundaries[-1] + DAY_MS else None
+    def boundary_before(self, time_ms: int) -> int | None:
+        """Number of the last boundary at or before a time; None if the time is outside the days of the grid."""
+        number = int(np.searchsorted(self.boundaries, time_ms, side="right")) - 1
+        return number if number >= 0 and time_ms < self.boundaries[-1] + DAY_MS else None
 
 
-def lay_out(events: Sequence[TimedEvent], every: int, since_ms: int | None = None) -> Grid:
-    """The grid from the first boundary after the first event, or from `since_ms`, to the last event.
+def make_grid(events: Sequence[TimedEvent], every: int, since_ms: int | None = None) -> Grid:
+    """The grid from the first boundary after the first event, or after `since_ms`, to the last event.
 
-    Raises TooShortError when no boundary lies there.
+    Profiles and events with an implausible time do not count. Raises TooShortError if no boundary is in that period.
     """
-    counting = [part for part in events if part.time_ms >= EARLIEST_MS and part.source != PROFILE_SOURCE]
-    if not counting:
-        raise TooShortError("the files hold no event that counts")
-    first_ms = max(counting[0].time_ms, counting[0].time_ms if since_ms is None else since_ms)
-    first, last = -(-first_ms // DAY_MS), counting[-1].time_ms // DAY_MS
+    usable = [event for event in events if event.time_ms >= EARLIEST_MS and event.source != PROFILE_SOURCE]
+    if not usable:
+        raise TooShortError("the files contain no usable event")
+    first_ms = max(usable[0].time_ms, usable[0].time_ms if since_ms is None else since_ms)
+    first, last = -(-first_ms // DAY_MS), usable[-1].time_ms // DAY_MS
     if first > last:
-        raise TooShortError("the events do not span a day boundary; a back-test needs events of weeks at least")
-    names = sorted({part.event.account_id for part in counting})
+        raise TooShortError("the events do not span a day boundary; a back-test needs events of several weeks")
+    names = sorted({timed.event.account_id for timed in usable})
     boundaries = np.arange(first, last + 1, dtype=np.int64) * DAY_MS
-    return Grid(boundaries, every, {name: at for at, name in enumerate(names)})
+    return Grid(boundaries, every, {name: column for column, name in enumerate(names)})
 
 
 @dataclass(slots=True)
 class Track:
-    """Scores of one policy: one row a boundary (a cutoff for `points` and `last_ms`), one column an account."""
+    """Scores of one policy: a row for each boundary (cutoff for `points` and `last_ms`), a column for each account."""
 
     scores: NDArray[np.float64]
-    """NaN while an account has no event yet."""
+    """NaN before the first event of the account."""
     bands: NDArray[np.int8]
     points: NDArray[np.float32]
     """(cutoffs, accounts, measures), NaN where a measure is missing."""
     last_ms: NDArray[np.int64]
     """Time of the last event of any source at each cutoff; 0 before the first."""
     costs: dict[tuple[int, int], Costs] = field(default_factory=dict)
-    """By (number of the boundary, account), for those that were asked for."""
+    """By (number of the boundary, account), for the reviewed accounts."""
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """What became of the events, by (source, outcome) as the engine counts them."""
+    """Events by (source, outcome), as the engine counts them."""
     refused: list[DeadLetter] = field(default_factory=list)
-    """Events that the engine refused, and why."""
+    """Events that the engine rejected, and why."""
 
 
 def replay(
     events: Sequence[TimedEvent],
     plan: Plan,
-    score: str,
+    score: SelectedScore,
     grid: Grid,
-    asked: Mapping[int, Iterable[int]] | None = None,
+    reviewed: Mapping[int, Iterable[int]] | None = None,
 ) -> Track:
-    """Take events, in order of time, through a fresh engine and read a score at every boundary of the grid.
+    """Apply events, in order of time, to a new engine and read a score at every boundary of the grid.
 
-    `asked` names, by number of a boundary, the accounts whose costs are kept.
+    `reviewed` maps the number of a boundary to the accounts whose costs are recorded there.
     """
-    selected = select_score(plan.policy, score)
-    measures = tuple(measure.name for measure in selected.measures)
-    count, boundaries = len(grid.accounts), len(grid.boundaries)
+    measures = tuple(measure.name for measure in score.measures)
+    shape, at_cutoffs = (len(grid.boundaries), len(grid.accounts)), (len(grid.cutoffs), len(grid.accounts))
     track = Track(
-        np.full((boundaries, count), np.nan),
-        np.full((boundaries, count), NOT_SCORED, dtype=np.int8),
-        np.full((len(grid.cutoffs), count, len(measures)), np.nan, dtype=np.float32),
-        np.zeros((len(grid.cutoffs), count), dtype=np.int64),
+        np.full(shape, np.nan),
+        np.full(shape, NOT_SCORED, dtype=np.int8),
+        np.full((*at_cutoffs, len(measures)), np.nan, dtype=np.float32),
+        np.zeros(at_cutoffs, dtype=np.int64),
     )
     engine = Engine(plan, dedup_ids=DEDUP_IDS)
-    times = np.array([part.time_ms for part in events], dtype=np.int64)
+    times = np.array([event.time_ms for event in events], dtype=np.int64)
     ends = np.searchsorted(times, grid.boundaries, side="right").tolist()
     offsets = Counter[str]()
     columns = _Columns(engine, grid)
     start = 0
-    for at, (boundary, end) in enumerate(zip(grid.boundaries.tolist(), ends, strict=True)):
+    for number, (boundary, end) in enumerate(zip(grid.boundaries.tolist(), ends, strict=True)):
         for first in range(start, end, STEP_EVENTS):
-            part = batches_of(events[first : min(first + STEP_EVENTS, end)], offsets)
-            effects = engine.step(part, Mode.CONFLATED, None)
+            batches = batches_of(events[first : min(first + STEP_EVENTS, end)], offsets)
+            effects = engine.step(batches, Mode.CONFLATED, None)
             track.outcomes.update(effects.outcomes)
             track.refused += effects.dead_letters
         start = end
         engine.tick(boundary)
-        rows, places = columns.alive()
+        rows, accounts = columns.scored()
         if not len(rows):
             continue
-        seen = look(engine, rows, selected)
-        track.scores[at, places], track.bands[at, places] = seen.scores, seen.bands
-        if at % grid.every == 0:
-            track.points[at // grid.every, places] = seen.points
-            track.last_ms[at // grid.every, places] = engine.accounts.last_ms[rows]
-        for account in (asked or {}).get(at, ()):
-            for found in np.flatnonzero(places == account).tolist():
-                costs = [None if np.isnan(cost) else float(cost) for cost in seen.costs[found]]
-                track.costs[at, account] = dict(zip(measures, costs, strict=True))
+        current = read_scores(engine, rows, score)
+        track.scores[number, accounts], track.bands[number, accounts] = current.scores, current.bands
+        if number % grid.every == 0:
+            track.points[number // grid.every, accounts] = current.points
+            track.last_ms[number // grid.every, accounts] = engine.accounts.last_ms[rows]
+        for account in (reviewed or {}).get(number, ()):
+            for row in np.flatnonzero(accounts == account).tolist():
+                costs = [None if np.isnan(cost) else float(cost) for cost in current.costs[row]]
+                track.costs[number, account] = dict(zip(measures, costs, strict=True))
     return track
 
 
+class CurrentScores(NamedTuple):
+    """A score of k accounts: scores and bands (k,), points and costs by measure (k, measures).
+
+    The cost of a measure is the points of the score that it falls short of its full weight; in an additive score, the
+    points that it subtracts, and `points` are then the measure's values. Both are NaN where a measure is missing.
+    """
+
+    scores: NDArray[np.float64]
+    bands: NDArray[np.int8]
+    points: NDArray[np.float64]
+    costs: NDArray[np.float64]
+
+
+def read_scores(engine: Engine, rows: Rows, score: SelectedScore) -> CurrentScores:
+    """The score of these rows as of now."""
+    scored = engine.score(rows)
+    current = reading(engine.plan, score, scored)
+    contributions = current.contributions[:, : len(score.measures)]
+    if score.scale is not None:
+        return CurrentScores(current.scores, current.bands, current.values, -contributions)
+    full = scored.scores[score.number].weights * FULL_POINTS
+    costs = np.where(np.isnan(current.points), np.nan, full - contributions)
+    return CurrentScores(current.scores, current.bands, current.points, costs)
+
+
 class _Columns:
-    """Which column of the grid each row of an engine is."""
+    """Maps the rows of an engine to the columns of the grid."""
 
     def __init__(self, engine: Engine, grid: Grid) -> None:
         self._accounts = engine.accounts
         self._grid = grid
-        self._places = np.zeros(0, dtype=np.int64)
+        self._columns = np.zeros(0, dtype=np.int64)
 
-    def alive(self) -> tuple[Rows, NDArray[np.int64]]:
+    def scored(self) -> tuple[Rows, NDArray[np.int64]]:
         """Rows that have an event, and their columns."""
         names = self._accounts.index.names
-        fresh = [self._grid.accounts.get(name, NOT_SCORED) for name in names[len(self._places) :]]
-        if fresh:
-            self._places = np.concatenate([self._places, np.array(fresh, dtype=np.int64)])
+        new = [self._grid.accounts.get(name, NOT_SCORED) for name in names[len(self._columns) :]]
+        if new:
+            self._columns = np.concatenate([self._columns, np.array(new, dtype=np.int64)])
         rows = self._accounts.alive()
-        return rows, self._places[rows]
+        return rows, self._columns[rows]

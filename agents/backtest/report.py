@@ -1,10 +1,10 @@
-"""What a back-test found: the shape of `vitals backtest --json`.
+"""The report of a back-test, as `vitals backtest --json` prints it.
 
-Owns names and units. Holds data only. Filled by `agents.backtest.study` and `agents.backtest.fit`, shown by
-`agents.backtest.tables` and `agents.backtest.page`.
+Data only. Filled by `agents.backtest.run` and the modules it calls, shown by `agents.backtest.tables` and
+`agents.backtest.page`.
 
-Times are RFC 3339 in UTC, rates and shares 0 to 1. Figures by predictor are keyed `A`, `B` and `recency`, those by
-policy `A` and `B`. A figure without meaning, such as an AUC where nothing churned, is null.
+Times are RFC 3339 in UTC; rates and shares are 0 to 1. Figures of predictors have the keys `A`, `B` and `recency`,
+figures of policies `A` and `B`. An undefined figure, such as an AUC where no sample churned, is null.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 RECENCY = "recency"
-"""The baseline: how long ago the last event of any source was."""
+"""The baseline: days since the last event of any source."""
+FEW_CHURNED = 10
+"""With fewer churned accounts, figures are reported as unreliable and predictors are not compared."""
 
 
 class PolicyInfo(Struct):
-    """A policy that was tried, under which letter, and the score of it that was used."""
+    """A policy that was tested: its key, and the score that was used."""
 
     key: str
     file: str
@@ -24,14 +26,14 @@ class PolicyInfo(Struct):
     digest: str
     score: str
     bands: list[str]
-    """From the lowest up."""
+    """The lowest first."""
     alerting: list[str]
-    """The bands of them that alert."""
+    """Those of the bands that have `alert`."""
     longest_window_days: float
 
 
 class Ignored(Struct):
-    """Lines or events that were not used: why, how many, and the first of them."""
+    """Lines or events that were ignored: why, how many, and the first of them."""
 
     reason: str
     count: int
@@ -39,18 +41,18 @@ class Ignored(Struct):
 
 
 class Data(Struct):
-    """What was read."""
+    """The events, outcomes and cutoffs of the back-test."""
 
     events: int
     duplicates: int
-    """Of `events`, those whose id had been seen: they count once."""
+    """Those of `events` whose id is a repetition; each id counts once."""
     first_event: str
     last_event: str
     known_until: str
-    """Accounts without a churn by then are taken to have stayed until then."""
+    """Accounts without a churn by this time count as not churned."""
     accounts: int
     churned: int
-    """Accounts with an event whose churn is known."""
+    """Accounts with an event that churned by `known_until`."""
     outcomes_without_events: int
     cutoffs: int
     first_cutoff: str
@@ -60,7 +62,7 @@ class Data(Struct):
 
 
 class Auc(Struct):
-    """An area under the ROC curve, with the middle 95 % of its bootstrap over accounts."""
+    """An area under the ROC curve, with the middle 95 % of a bootstrap over accounts."""
 
     value: float | None
     low: float | None
@@ -68,7 +70,7 @@ class Auc(Struct):
 
 
 class Difference(Struct):
-    """AUC of `of` minus AUC of `against`, resampled together."""
+    """AUC of `of` minus AUC of `against`, on the same resamples."""
 
     of: str
     against: str
@@ -78,9 +80,9 @@ class Difference(Struct):
 
 
 class BandFigures(Struct):
-    """Of the samples in a band: how many churned (`precision`), and which share of all churn they are (`recall`).
+    """The share of a band's samples that churned (`precision`), and its share of all churned samples (`recall`).
 
-    The same for this band and all worse ones.
+    The fields `*_to_here` are the same of the band together with all worse bands.
     """
 
     band: str
@@ -94,7 +96,7 @@ class BandFigures(Struct):
 
 
 class DecileFigures(Struct):
-    """A tenth of the samples, lowest scores first: its churn rate, over the base rate, and the churn caught so far."""
+    """A tenth of the samples, lowest scores first: churn rate, lift over the base rate, share of churn up to it."""
 
     decile: int
     rate: float
@@ -113,7 +115,7 @@ class BinFigures(Struct):
 
 
 class Lead(Struct):
-    """All that is told of one lead time."""
+    """The figures of one lead time."""
 
     days: int
     cutoffs: int
@@ -134,7 +136,7 @@ class Lead(Struct):
 
 
 class Alarms(Struct):
-    """Episodes in alerting bands, judged by the longest lead time."""
+    """Episodes in alerting bands, classified by the longest lead time."""
 
     episodes: int
     followed_by_churn: int
@@ -146,12 +148,12 @@ class Alarms(Struct):
     churned: int
     """Accounts that churned while there were events."""
     warned: int
-    """Of them, those whose last episode led to it."""
+    """Those of them whose last episode was right."""
     median_warning_days: float | None
 
 
-class Dragged(Struct):
-    """A measure that kept the score down: points of the score it cost at the end, and at the first look before."""
+class Factor(Struct):
+    """A measure that lowered the score: the points of the score it cost at the end and at the first reviewed day."""
 
     measure: str
     cost: float
@@ -159,7 +161,7 @@ class Dragged(Struct):
 
 
 class PolicyReview(Struct):
-    """What one policy said of an account before it churned."""
+    """The scores of an account under one policy before it churned."""
 
     scores: dict[str, float | None]
     """By days before the churn: `90`, `60`, `30`, `7`, `0`."""
@@ -168,7 +170,7 @@ class PolicyReview(Struct):
     entered_alerting_at: str | None
     """Beginning of the last episode before the churn."""
     warning_days: float | None
-    factors: list[Dragged]
+    factors: list[Factor]
 
 
 class Review(Struct):
@@ -180,7 +182,7 @@ class Review(Struct):
 
 
 class FittedWeight(Struct):
-    """A measure's weight before and after the fit, and why it is so."""
+    """A measure's weight before and after the fit, and the reason."""
 
     measure: str
     before: float
@@ -189,7 +191,7 @@ class FittedWeight(Struct):
 
 
 class Fit(Struct):
-    """Weights from data, and what they are worth on cutoffs that the fit has not seen."""
+    """Fitted weights, and how well they predict churn at cutoffs that the fit did not use."""
 
     file: str
     policy: str
@@ -200,7 +202,7 @@ class Fit(Struct):
     train_churned_accounts: int
     train_from: str
     train_until: str
-    """The last cutoff trained on: a lead time before the first one held out."""
+    """The last training cutoff: at least a lead time before `holdout_from`."""
     holdout_from: str
     holdout_until: str
     holdout_cutoffs: int
@@ -211,11 +213,11 @@ class Fit(Struct):
     auc_recency: float | None
     weights: list[FittedWeight]
     notes: list[str]
-    """What speaks against using it."""
+    """Reasons not to use the fitted policy."""
 
 
 class Report(Struct):
-    """Everything."""
+    """The whole report."""
 
     policies: list[PolicyInfo]
     data: Data

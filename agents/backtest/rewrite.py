@@ -1,8 +1,7 @@
-"""A policy's text with other weights, everything else as it was.
+"""Replace the weights in the text of a policy and leave everything else unchanged.
 
-Owns where weights stand in the text of a policy and what is written beside them. tomlkit keeps comments and spacing; it
-is imported when it is used, since only the extra `backtest` brings it. Must not know where weights come from beyond the
-words handed in. Called by `agents.backtest.run`.
+Finds the weights in every form that TOML allows, and writes a comment beside each. tomlkit keeps comments and spacing;
+it is imported on use, because only the extra `backtest` installs it. Called by `agents.backtest.fitted_policy`.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def with_weights(text: str, weights: Sequence[FittedWeight], score: str | None = None) -> str:
-    """The text of a valid policy with these weights, each with a comment that says what it was and why it is so.
+    """The text of a valid policy with these weights, each with a comment: the old weight, and the reason for the new.
 
-    They stand with the measures, or in the table `weights` of `score` where one is named.
+    Weights are set in the tables of the measures, or in the table `weights` of `score` if that is given.
     """
-    import tomlkit  # noqa: PLC0415  only the extra `backtest` brings it
+    import tomlkit  # noqa: PLC0415  only the extra `backtest` installs it
 
     document = tomlkit.parse(text.removeprefix("\ufeff"))
     for fitted in weights:
         path = ("measures", fitted.measure, "weight") if score is None else ("scores", score, "weights", fitted.measure)
-        _put(document, fitted, path)
+        _set_weight(document, fitted, path)
     return tomlkit.dumps(document)
 
 
-def _put(document: TOMLDocument, fitted: FittedWeight, path: Sequence[str]) -> None:
+def _set_weight(document: TOMLDocument, fitted: FittedWeight, path: Sequence[str]) -> None:
     import tomlkit  # noqa: PLC0415  as above
     from tomlkit.items import InlineTable  # noqa: PLC0415  as above
 
@@ -39,11 +38,11 @@ def _put(document: TOMLDocument, fitted: FittedWeight, path: Sequence[str]) -> N
     for key in path[:-1]:
         holder = holder[key]
         if inline is None and isinstance(holder, InlineTable):
-            inline = holder  # no comment can stand inside a { table }, so it goes behind it
+            inline = holder  # a { table } cannot contain a comment, so it follows the table
     weight = tomlkit.item(int(fitted.after) if fitted.after.is_integer() else fitted.after)
     words = f"was {fitted.before:g}; {fitted.reason}"
     if inline is None:
-        # Made before it is put in its place: of dotted keys tomlkit hands out copies.
+        # The comment is set before the assignment, because tomlkit returns copies for dotted keys.
         weight.comment(_after(holder[path[-1]], words))
         holder[path[-1]] = weight
     else:
@@ -52,29 +51,29 @@ def _put(document: TOMLDocument, fitted: FittedWeight, path: Sequence[str]) -> N
 
 
 def _after(item: Any, words: str) -> str:
-    """The comment that stands behind an item already, and the new one."""
+    """The comment that an item already has, followed by the new one."""
     earlier = item.trivia.comment.lstrip("# ").rstrip()
     return f"{earlier}; {words}" if earlier else words
 
 
 def header(fit: Fit, origin: str) -> str:
-    """The comment that tells where the weights come from and what they were worth on what was held out."""
+    """The comment at the head of the file: where the weights come from, and their AUC on the held-out cutoffs."""
 
     def figure(value: float | None) -> str:
         return "unknown" if value is None else f"{value:.3f}"
 
     trained = f"{fit.train_samples} samples, {fit.train_churned_accounts} churned accounts"
     held_out = f"{fit.holdout_samples} samples, {fit.holdout_churned_accounts} churned accounts"
-    aucs = f"{figure(fit.auc_before)} before, {figure(fit.auc_after)} after, {figure(fit.auc_recency)} by recency alone"
+    aucs = f"{figure(fit.auc_before)} before, {figure(fit.auc_after)} after, recency {figure(fit.auc_recency)}"
     lines = [
-        f"Weights of policy {origin}, fitted to data by vitals backtest --fit; all else is as it was.",
+        f"Policy {origin} with weights fitted by vitals backtest --fit. Everything else is unchanged.",
         "",
         f"  trained on   cutoffs {fit.train_from[:10]} to {fit.train_until[:10]}: {trained}",
         f"  held out     cutoffs {fit.holdout_from[:10]} to {fit.holdout_until[:10]}: {held_out}",
         f"  lead time    {fit.lead_days} days",
         f"  AUC held out {aucs}",
-        *(f"  beware       {note}" for note in fit.notes),
+        *(f"  warning      {note}" for note in fit.notes),
         "",
-        "Other weights give other scores: look at where the bands begin before you use it.",
+        "New weights change the scores: check where the bands begin before you use this policy.",
     ]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"

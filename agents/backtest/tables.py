@@ -1,7 +1,7 @@
-"""The report of a back-test as tables on a terminal.
+"""Print the report of a back-test as tables on a terminal.
 
-Owns how things look there. Must not know where figures come from. Called by `agents.cli.main`. No meaning hangs on
-colour.
+Also holds the texts and number formats that the HTML page shares. Does not compute figures. Nothing depends on colour.
+Called by `agents.backtest.command` and `agents.backtest.page`.
 """
 
 from __future__ import annotations
@@ -13,24 +13,35 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.backtest.report import RECENCY, Alarms, Auc, Fit, Lead, PolicyReview, Report, Review
+from agents.backtest.report import (
+    FEW_CHURNED,
+    RECENCY,
+    Alarms,
+    Auc,
+    Difference,
+    Fit,
+    Lead,
+    PolicyReview,
+    Report,
+    Review,
+)
 
 REVIEWS_SHOWN = 15
 FACTORS_SHOWN = 2
-FEW = 10
-"""Churned accounts below which nothing is said to be better."""
 
-AUC_HEADING = "AUC: how often an account that churns has the lower score (below: 95% interval)"
+AUC_HEADING = "AUC: how often an account that churns has the lower score (second line: 95% interval)"
 BANDS_HEADING = (
-    "Bands, lead {} days: share of the band that churned (precision), share of all churn that was in it (recall); "
-    "* with all worse bands"
+    "Bands, lead {} days: share of the band that churned (precision), share of all churn that was in the band "
+    "(recall); *: together with all worse bands"
 )
-LIFT_HEADING = "Lift by tenths of the accounts, lead {} days: churn over the base rate (share of churn caught so far)"
-SCORE_HEADING = "Churn by score, lead {} days"
-ALARMS_HEADING = "Alarms: episodes in alerting bands, followed by churn within {} days or not"
+LIFT_HEADING = (
+    "Lift by tenths of the samples, lead {} days: churn rate divided by base rate (share of all churn up to this tenth)"
+)
+SCORE_HEADING = "Churn by score, lead {} days: samples with that score, and the share that churned"
+ALARMS_HEADING = "Alarms: episodes (consecutive days in alerting bands), and whether churn followed within {} days"
 REVIEWS_HEADING = (
-    "Accounts that churned, least expected first, {} of {}: score by days before the churn, days of warning, points of "
-    "the score lost in the end"
+    "Accounts that churned, highest last score first, {} of {}: score 90 to 0 days before the churn, days of warning, "
+    "points of the score that measures cost at the end"
 )
 
 
@@ -48,12 +59,17 @@ def show(report: Report, console: Console) -> None:
     console.print()
     if report.fit is not None:
         for note in report.fit.notes:
-            console.print(f"beware: {note}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"warning: {note}", markup=False, highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    for one in report.data.ignored:
-        words = f"ignored: {one.count} {one.reason}, such as {one.example}"
-        console.print(words, markup=False, highlight=False, soft_wrap=True)
+    for line in ignored_lines(report):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def ignored_lines(report: Report) -> Iterator[str]:
+    """What was ignored, a line for each reason."""
+    for ignored in report.data.ignored:
+        yield f"ignored: {ignored.count:,} with {ignored.reason}, for example {ignored.example}"
 
 
 def _tables(report: Report, middle: Lead | None) -> Iterator[tuple[str, Table]]:
@@ -74,62 +90,68 @@ def _tables(report: Report, middle: Lead | None) -> Iterator[tuple[str, Table]]:
 
 
 def verdicts(lead: Lead) -> Iterator[str]:
-    """Which predictor is better than which, a line each; nothing where too few accounts churned."""
-    if lead.churned_accounts < FEW:
+    """Compare each pair of predictors, a line each; empty if too few accounts churned."""
+    if lead.churned_accounts < FEW_CHURNED:
         return
     for gap in lead.differences:
-        if gap.value is None or gap.low is None or gap.high is None:
-            continue
-        one, other = predictor(gap.of), predictor(gap.against)
-        words = f"lead {lead.days} days: {one} and {other} can not be told apart"
-        if gap.low > 0 or gap.high < 0:
-            words = f"lead {lead.days} days: {one} tells churn {'better' if gap.low > 0 else 'worse'} than {other}"
-        yield f"{words}: AUC {gap.value:+.3f} (95%: {gap.low:+.3f} to {gap.high:+.3f})"
+        if gap.value is not None and gap.low is not None and gap.high is not None:
+            yield (
+                f"lead {lead.days} days: {_comparison(gap, gap.low, gap.high)}: "
+                f"difference in AUC {gap.value:+.3f} (95% interval {gap.low:+.3f} to {gap.high:+.3f})"
+            )
+
+
+def _comparison(gap: Difference, low: float, high: float) -> str:
+    predictor_, other = predictor(gap.of), predictor(gap.against)
+    if low > 0 or high < 0:
+        return f"{predictor_} predicts churn {'better' if low > 0 else 'worse'} than {other}"
+    return f"no significant difference between {predictor_} and {other}"
 
 
 def headlines(report: Report) -> Iterator[str]:
-    """What was tried on what, a line each."""
+    """The policies and the data, a line each."""
     data = report.data
     for policy in report.policies:
         yield (
-            f"{policy.key}: {policy.name}@{policy.digest}, score {policy.score}; "
-            f"alerting: {', '.join(policy.alerting) or 'no band'}"
+            f"policy {policy.key}: {policy.file} ({policy.name}@{policy.digest}), score {policy.score}; "
+            f"bands that alert: {', '.join(policy.alerting) or 'none'}"
         )
     yield (
-        f"{data.events:,} events ({data.duplicates:,} repeated) of {data.accounts:,} accounts, "
-        f"{data.first_event[:10]} to {data.last_event[:10]}; {data.churned:,} churned; "
-        f"known until {data.known_until[:10]}"
+        f"{data.events:,} events ({data.duplicates:,} duplicates) of {data.accounts:,} accounts, "
+        f"{data.first_event[:10]} to {data.last_event[:10]}; {data.churned:,} accounts churned; "
+        f"outcomes known until {data.known_until[:10]}"
     )
-    yield "recency: the baseline, days since the last event of any source"
     span = f"{data.first_cutoff[:10]} to {data.last_cutoff[:10]}"
-    yield f"{data.cutoffs:,} cutoffs, one every {data.every_days} days, {span}"
+    yield f"{data.cutoffs:,} cutoffs (days at which scores are tested), one every {data.every_days} days, {span}"
+    yield "sample: an account at a cutoff; lead: the days after the cutoff in which a churn counts"
+    yield "recency: the baseline, days since the account's last event instead of its score"
 
 
 def main_lead(report: Report) -> Lead | None:
-    """The lead time of which more is shown: of those where something churned, the one nearest to 30 days."""
+    """The lead time that is shown in detail: of those with churn, the one nearest to 30 days."""
     known = [lead for lead in report.leads if lead.churned_samples]
     return min(known, key=lambda lead: abs(lead.days - 30), default=None)
 
 
 def predictor(key: str) -> str:
-    """How a predictor is called."""
+    """The name of a predictor."""
     return key if key == RECENCY else f"policy {key}"
 
 
 def percent(value: float | None) -> str:
-    """A share in percent, with a digit more where it is small."""
+    """A share in percent, with one more digit below 10 %."""
     if value is None:
         return "-"
     return f"{value:.1%}" if abs(value) < 0.1 else f"{value:.0%}"  # noqa: PLR2004  a tenth
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number, or a dash."""
+    """A number, or a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def interval(auc: Auc) -> str:
-    """An AUC with its interval, which needs no more than two digits."""
+    """An AUC and, on a second line, its interval."""
     if auc.value is None or auc.low is None:
         return number(auc.value, 3)
     return f"{auc.value:.3f}\n{auc.low:.2f}-{auc.high:.2f}"
@@ -160,10 +182,10 @@ def _aucs(report: Report) -> Table:
 
 def _bands(report: Report, lead: Lead) -> Table:
     table = _right("band", "samples", "churned", "precision", "recall", "precision*", "recall*")
-    several = len(report.policies) > 1
+    compared = len(report.policies) > 1
     for key, bands in lead.bands.items():
         for band in bands:
-            name = f"{key} {band.band}" if several else band.band
+            name = f"{key} {band.band}" if compared else band.band
             table.add_row(
                 f"{name}, alerts" if band.alerting else name,
                 f"{band.samples:,}",
@@ -196,17 +218,17 @@ def _calibration(report: Report, lead: Lead) -> Table:
 
 ALARM_ROWS: tuple[tuple[str, str, int], ...] = (
     ("accounts that churned", "churned", 0),
-    ("of them warned", "warned", 0),
+    ("warned before the churn", "warned", 0),
     ("median warning, days", "median_warning_days", 1),
     ("episodes in alerting bands", "episodes", 0),
-    ("followed by churn", "followed_by_churn", 0),
+    ("right: followed by churn", "followed_by_churn", 0),
     ("false alarms", "false_alarms", 0),
-    ("not decided yet", "undecided", 0),
-    ("false alarms an account-year", "false_alarms_per_account_year", 2),
-    ("flaps", "flaps", 0),
-    ("flaps an account-year", "flaps_per_account_year", 2),
+    ("undecided: too recent", "undecided", 0),
+    ("false alarms per account-year", "false_alarms_per_account_year", 2),
+    ("flaps: back within a week", "flaps", 0),
+    ("flaps per account-year", "flaps_per_account_year", 2),
 )
-"""What is shown of alarms: words, field, digits."""
+"""Rows of the alarm tables: label, field, digits."""
 
 
 def alarm_cell(alarms: Alarms, field: str, digits: int) -> str:
@@ -219,51 +241,51 @@ def _alarms(report: Report) -> Table:
     table = _right("")
     for key in report.alarms:
         table.add_column(predictor(key), justify="right")
-    for words, field, digits in ALARM_ROWS:
-        table.add_row(words, *(alarm_cell(alarms, field, digits) for alarms in report.alarms.values()))
+    for label, field, digits in ALARM_ROWS:
+        table.add_row(label, *(alarm_cell(alarms, field, digits) for alarms in report.alarms.values()))
     return table
 
 
 def warned(review: PolicyReview) -> str:
-    """How many days before its churn the account entered an alerting band for the last time, in words."""
+    """Days from the account's last entry into an alerting band to its churn, as text."""
     if review.entered_alerting_at is None:
         return "never"
     return "too early" if review.warning_days is None else f"{review.warning_days:.0f}"
 
 
-def dragged(review: PolicyReview, between: str = ", ", most: int | None = None) -> str:
-    """What kept the score down, in words."""
-    parts = [f"{part.measure.replace('_', ' ')} {part.cost:.1f}" for part in review.factors[:most]]
-    return between.join(parts) or "-"
+def lost_points(review: PolicyReview, separator: str = ", ", most: int | None = None) -> str:
+    """The points of the score that measures cost at the end, as text."""
+    costs = [f"{factor.measure.replace('_', ' ')} {factor.cost:.1f}" for factor in review.factors[:most]]
+    return separator.join(costs) or "-"
 
 
 def _reviews(report: Report) -> Table:
-    shown = by_surprise(report)[:REVIEWS_SHOWN]
+    shown = by_last_score(report)[:REVIEWS_SHOWN]
     table = _table()
     table.add_column("account", overflow="fold", min_width=16, max_width=24)
     table.add_column("churned", no_wrap=True)
     for days in ("90", "60", "30", "7", "0"):
         table.add_column(days, justify="right", no_wrap=True)
     table.add_column("warned", justify="right", no_wrap=True)
-    table.add_column("lost", no_wrap=True)
+    table.add_column("points lost", no_wrap=True)
     for review in shown:
         first = True
-        for key, one in review.policies.items():
+        for key, policy_review in review.policies.items():
             name = review.account_id if first else ""
             cells = (
                 f"{key}: {name}" if len(review.policies) > 1 else name,
                 review.churned_at[:10] if first else "",
-                *(number(score, 0) for score in one.scores.values()),
-                warned(one),
-                dragged(one, "\n", FACTORS_SHOWN),
+                *(number(score, 0) for score in policy_review.scores.values()),
+                warned(policy_review),
+                lost_points(policy_review, "\n", FACTORS_SHOWN),
             )
             table.add_row(*map(Text, cells))
             first = False
     return table
 
 
-def by_surprise(report: Report) -> list[Review]:
-    """Reviews with the highest last scores of the first policy first: what the policy did not see coming."""
+def by_last_score(report: Report) -> list[Review]:
+    """Reviews by the last score of the first policy, the highest first: the churn that it failed to predict."""
     key = report.policies[0].key
 
     def last_score(review: Review) -> float:
@@ -274,16 +296,16 @@ def by_surprise(report: Report) -> list[Review]:
 
 
 def fit_heading(fit: Fit) -> str:
-    """What was fitted, and what it is worth."""
+    """The file with the fitted weights, and the AUC of both policies on the held-out cutoffs."""
     return (
-        f"Fitted weights, lead {fit.lead_days} days, in {fit.file}: AUC on cutoffs held out "
-        f"{number(fit.auc_before, 3)} before, {number(fit.auc_after, 3)} after, {number(fit.auc_recency, 3)} by recency"
+        f"Fitted weights, lead {fit.lead_days} days, written to {fit.file}: AUC on held-out cutoffs "
+        f"{number(fit.auc_before, 3)} before, {number(fit.auc_after, 3)} after, recency {number(fit.auc_recency, 3)}"
     )
 
 
 def _fit(fit: Fit) -> Table:
     table = _right("measure", "before", "after")
-    table.add_column("why")
+    table.add_column("reason")
     for weight in fit.weights:
         row = (weight.measure.replace("_", " "), f"{weight.before:g}", f"{weight.after:g}", weight.reason)
         table.add_row(*map(Text, row))

@@ -46,12 +46,12 @@ def backtest(
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page to this file.")] = None,
 ) -> None:
     """Measure how well a policy would have predicted churn, from past events and known outcomes."""
-    from agents.backtest.command import Asked, BadUsageError, answer
+    from agents.backtest.command import BadUsageError, Options, print_backtest
 
     policies = [(path, policy_of(path)) for path in policy or [settings_of(None).policy]]
-    asked = Asked(files, outcomes, policies, lead, every, score, since, until, fit, fit_lead, html)
+    options = Options(files, outcomes, policies, lead, every, score, since, until, fit, fit_lead, html)
     try:
-        problem = answer(asked, as_json=as_json)
+        problem = print_backtest(options, as_json=as_json)
     except BadUsageError as error:
         fail(MISUSED, str(error))
     if problem:

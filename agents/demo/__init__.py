@@ -1,5 +1,5 @@
-"""The demo: an embedded broker, a made-up company of accounts, a real worker, and a screen to watch them on.
+"""`vitals demo`: an embedded broker, a synthetic company of accounts, a real worker, and a live screen.
 
-Owns everything behind `vitals demo`, whose entry is `agents.demo.run.run_demo`. Must not know how scores come about: it
-sends events, runs `vitals worker` as a process of its own, and shows what that publishes. Importing it starts nothing.
+`agents.demo.run.run_demo` is the entry. The demo computes no scores: it sends events, runs `vitals worker` as a process
+of its own, and shows what the worker publishes. Importing this package starts nothing.
 """

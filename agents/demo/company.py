@@ -1,10 +1,10 @@
-"""A made-up company's accounts, as the event streams of a few months.
+"""Generate the events of a synthetic company's accounts over a few months.
 
-Owns which accounts there are and the order of their events; the usage events are made here, the rarer ones in
-`agents.demo.account_events`, the curves behind both in `agents.demo.scenarios`. Must not know of brokers, policies or
-clocks: the same arguments give the same bytes. Called by `agents.demo.run`, and by tests that want lifelike events.
+Generates usage events and merges in the less frequent ones from `agents.demo.account_events`; the curves behind both
+are in `agents.demo.scenarios`. Does not use brokers, policies or clocks: the same arguments give the same bytes. Called
+by `agents.demo.run` and by tests that need realistic events.
 
-Usage is nearly all of the volume, so a day of it is drawn as columns and each event is one bytes format.
+Nearly all events are usage, so a day of usage is drawn as columns and each event is one bytes format.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.demo.account_events import DAY_MS, HOUR_MS, Account, Story, StoryEvent
+from agents.demo.account_events import DAY_MS, HOUR_MS, Account, AccountEvent, AccountEvents
 from agents.demo.names import OWNERS, account_id, company_names
-from agents.demo.scenarios import Journey, shuffled_journeys, traits
+from agents.demo.scenarios import Scenario, shuffled_scenarios, traits
 
 Event = tuple[str, str, int, bytes]
 """Topic, account id, event time in epoch milliseconds, JSON."""
@@ -32,7 +32,7 @@ UTC_OFFSETS_H = (-8, -5, -5, 0, 0, 1, 1, 1, 2, 8, 9)
 
 
 def _minutes_of_work() -> NDArray[np.float64]:
-    """How likely each minute of a local day is, cumulated: two humps around lunch and a thin rest."""
+    """Cumulative probability of an event by minute of a local day: one peak before and one after lunch."""
     minute = np.arange(1440)
     humps = np.exp(-(((minute - 630) / 110) ** 2)) + 0.9 * np.exp(-(((minute - 900) / 120) ** 2)) + 0.01
     cumulated: NDArray[np.float64] = np.cumsum(humps / humps.sum())
@@ -42,8 +42,8 @@ def _minutes_of_work() -> NDArray[np.float64]:
 class Company:
     """`accounts` accounts over `days` whole UTC days, the last of which ends at or before `end_ms` (epoch ms).
 
-    Iterating yields `Event`s in order of event time, every account's profile before anything else of it; each iteration
-    yields the same. Raises ValueError when there is no account or no day.
+    Iterating yields `Event`s in order of event time, with every account's profile before its other events; each
+    iteration yields the same. Raises ValueError without an account or a day.
     """
 
     def __init__(self, accounts: int = 500, days: int = 120, seed: int = 7, *, end_ms: int) -> None:
@@ -63,23 +63,23 @@ class Company:
                 account_id=account_id(name),
                 name=name,
                 owner=random.choice(OWNERS),
-                journey=journey,
-                traits=traits(journey, days, random),
+                scenario=scenario,
+                traits=traits(scenario, days, random),
                 utc_offset_h=random.choice(UTC_OFFSETS_H),
             )
-            for index, (name, journey) in enumerate(zip(names, shuffled_journeys(random, accounts), strict=True))
+            for index, (name, scenario) in enumerate(zip(names, shuffled_scenarios(random, accounts), strict=True))
         ]
-        self._story = self._sorted_story(random)
+        self._rare_events = self._sorted_rare_events(random)
         self._usage = _Usage(self.accounts, self.start_ms, days, Random(seed + 1))
 
     @property
     def expected_events(self) -> int:
-        """About how many events an iteration yields (within a few percent), for pacing and progress."""
-        return len(self._story) + self._usage.expected
+        """Estimated number of events (within a few percent), for pacing and progress."""
+        return len(self._rare_events) + self._usage.expected
 
-    def journey_of(self) -> dict[str, Journey]:
-        """Account id to its journey."""
-        return {account.account_id: account.journey for account in self.accounts}
+    def scenario_of(self) -> dict[str, Scenario]:
+        """Account id to its scenario."""
+        return {account.account_id: account.scenario for account in self.accounts}
 
     def names(self) -> dict[str, str]:
         """Account id to its name."""
@@ -91,31 +91,33 @@ class Company:
         ids = [account.account_id for account in self.accounts]
         head = self._id_head
         number = 0
-        story = iter(self._story)
-        rare = next(story, None)
+        rare_events = iter(self._rare_events)
+        rare = next(rare_events, None)
         for day in range(self.days):
             for time_ms, account, tail in self._usage.of_day(day, generator):
                 while rare is not None and rare.time_ms <= time_ms:
                     yield rare.topic, ids[rare.account], rare.time_ms, b'%b%x"%b' % (head, number, rare.tail)
                     number += 1
-                    rare = next(story, None)
+                    rare = next(rare_events, None)
                 yield USAGE, ids[account], time_ms, b'%b%x"%b' % (head, number, tail)
                 number += 1
         while rare is not None:
             yield rare.topic, ids[rare.account], rare.time_ms, b'%b%x"%b' % (head, number, rare.tail)
             number += 1
-            rare = next(story, None)
+            rare = next(rare_events, None)
 
-    def _sorted_story(self, random: Random) -> list[StoryEvent]:
+    def _sorted_rare_events(self, random: Random) -> list[AccountEvent]:
         events = [
-            event for account in self.accounts for event in Story(account, self.start_ms, self.days, random).events()
+            event
+            for account in self.accounts
+            for event in AccountEvents(account, self.start_ms, self.days, random).events()
         ]
-        events.sort(key=lambda event: event.time_ms)  # stable: a profile stays ahead of what shares its millisecond
+        events.sort(key=lambda event: event.time_ms)  # stable: a profile stays before events of the same millisecond
         return events
 
 
 class _Usage:
-    """Usage events a day at a time; a seat is one person of one account, hired in order and let go in reverse."""
+    """Generates usage events day by day; a seat is one user of one account, added in order and removed in reverse."""
 
     def __init__(self, accounts: list[Account], start_ms: int, days: int, random: Random) -> None:
         self._start_ms = start_ms
@@ -152,10 +154,10 @@ class _Usage:
         minute = np.searchsorted(self._work, generator.random(len(seat)))
         local_ms = minute * 60_000 + generator.integers(0, 60_000, len(seat))
         midnight = self._start_ms + day * DAY_MS
-        # Far from Greenwich a working day spans two UTC days; folding keeps each day's events in its day.
+        # A local working day may span two UTC days; the modulo keeps each day's events in its UTC day.
         time_ms = midnight + (local_ms - self._offset_ms[seat]) % DAY_MS
         time_ms = np.maximum(time_ms, self._born_ms[seat] + 60_000)
-        # An account is taken over with its people: each is seen within the first hour.
+        # Each user of a new account appears within its first hour.
         newcomers = np.flatnonzero(self._first_day[:, day])
         seat = np.concatenate([newcomers, seat])
         arrival = self._born_ms[newcomers] + 60_000 + generator.integers(0, 40 * 60_000, len(newcomers))

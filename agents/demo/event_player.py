@@ -1,10 +1,9 @@
-"""Plays a company's events into a broker.
+"""Send a company's events to a broker at a given rate.
 
-Owns the producer: batches, pace, partitions, counts. Must not know where the events come from or what becomes of them.
-Called by `agents.demo.run`.
+Owns the producer: batches, rate, partitions, counts. Called by `agents.demo.run`.
 
 Records carry the event's time as their timestamp and the account id as their key, on the partition that Kafka's own
-partitioner (murmur2) would choose. They are sent in batches made here: one send a record costs ten times as much.
+partitioner (murmur2) would choose. Batches are built here, because sending single records costs ten times as much.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from aiokafka.partitioner import murmur2
 from agents.demo.company import Event
 
 LARGEST_CHUNK = 4_000
-"""Events put into batches before the event loop gets a turn: about 15 ms."""
+"""Events put into batches before control returns to the event loop: about 15 ms."""
 TICK_S = 0.05
 LARGEST_BATCH = 256 * 1024
 BATCHES_IN_FLIGHT = 48
 LONGEST_WAIT_S = 0.25
 
 
-class Player:
+class EventPlayer:
     """Sends events in the order given; `connect`, then `run` once, then `close`.
 
-    `connection`: the broker and the credentials, as aiokafka's clients take them. `events_per_second` may be changed
-    while it runs; None is as fast as possible. Any error of the broker is raised by `run`: an event counts as `sent`
-    only when the broker has acknowledged it.
+    `connection`: broker and credentials as options of aiokafka's clients. `events_per_second` may be changed while it
+    runs; None is as fast as possible. `run` raises any error of the broker. An event counts as `sent` when the broker
+    has acknowledged it.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Player:
         self.sent: Counter[str] = Counter()
         """Topic to acknowledged events."""
         self.time_ms: int | None = None
-        """Event time reached, epoch milliseconds."""
+        """Time of the last event sent, epoch milliseconds."""
         self._events = iter(events)
         self._options = dict(
             connection,
@@ -70,7 +69,7 @@ class Player:
         return self._partitions
 
     def stop(self) -> None:
-        """Let `run` return after what it is sending."""
+        """Make `run` return once the events in flight are acknowledged."""
         self._stopping = True
 
     async def run(self) -> None:
@@ -101,21 +100,21 @@ class Player:
         batches: dict[tuple[str, int], Any] = {}
         futures: list[asyncio.Future[Any]] = []
         for topic, account, time_ms, value in chunk:
-            key, hashed = self._keys.get(account) or self._learn(account)
-            place = (topic, hashed % self._partitions[topic])
-            batch = batches.get(place)
+            key, hashed = self._keys.get(account) or self._partition_of_account(account)
+            topic_partition = (topic, hashed % self._partitions[topic])
+            batch = batches.get(topic_partition)
             if batch is None:
-                batch = batches[place] = self._producer.create_batch()
+                batch = batches[topic_partition] = self._producer.create_batch()
             if batch.append(timestamp=time_ms, key=key, value=value) is None:
-                futures.append(await self._send_batch(place, batch))
-                batch = batches[place] = self._producer.create_batch()
+                futures.append(await self._send_batch(topic_partition, batch))
+                batch = batches[topic_partition] = self._producer.create_batch()
                 batch.append(timestamp=time_ms, key=key, value=value)
-        for place, batch in batches.items():
-            futures.append(await self._send_batch(place, batch))
+        for topic_partition, batch in batches.items():
+            futures.append(await self._send_batch(topic_partition, batch))
         return futures
 
-    async def _send_batch(self, place: tuple[str, int], batch: Any) -> asyncio.Future[Any]:
-        topic, number = place
+    async def _send_batch(self, topic_partition: tuple[str, int], batch: Any) -> asyncio.Future[Any]:
+        topic, number = topic_partition
         count = batch.record_count()
         batch.close()
         future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=number)
@@ -126,21 +125,21 @@ class Player:
         if not future.cancelled() and future.exception() is None:
             self.sent[topic] += count
 
-    def _learn(self, account: str) -> tuple[bytes, int]:
+    def _partition_of_account(self, account: str) -> tuple[bytes, int]:
         key = account.encode()
         self._keys[account] = known = (key, murmur2(key) & 0x7FFFFFFF)
         return known
 
 
 class _Pace:
-    """How many events are due, from one look to the next; a long wait is not made up for in a burst."""
+    """Computes how many events are due since the last call; a long pause is not followed by a burst."""
 
     def __init__(self) -> None:
         self._allowance = 0.0
         self._before = time.monotonic()
 
     def due(self, events_per_second: float | None) -> int:
-        """0..`LARGEST_CHUNK` events, or that many whenever there is no pace."""
+        """0..`LARGEST_CHUNK` events; always `LARGEST_CHUNK` without a rate."""
         now = time.monotonic()
         passed, self._before = min(now - self._before, LONGEST_WAIT_S), now
         if events_per_second is None:

@@ -1,7 +1,6 @@
-"""Made-up names of accounts and of the people who look after them.
+"""Synthetic names of accounts and of their owners.
 
-Owns word lists only. Called by `agents.demo.company`. The first words are invented, so that no account is anybody's
-company.
+Called by `agents.demo.company`. The first words are invented, so that no name is that of a real company.
 """
 
 from __future__ import annotations

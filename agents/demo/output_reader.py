@@ -1,8 +1,7 @@
-"""Reads what the worker publishes into a `Standing`.
+"""Consume the worker's output topics and keep a `Status` of all accounts up to date.
 
-Owns the consumer of the three output topics. Must not know how they are shown. Called by `agents.demo.run`.
-
-It belongs to no consumer group: it reads every partition from where it begins, and commits nothing.
+The consumer has no group: it reads every partition from a given position and commits nothing. Called by
+`agents.demo.run`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from agents.demo.status import Standing
+from agents.demo.status import Status
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ALERTS, CHANGES, SCORES
 
@@ -22,20 +21,20 @@ OUTPUTS = (SCORES, CHANGES, ALERTS)
 LONGEST_FETCH_MS = 200
 MOST_RECORDS = 4_000
 QUIET_FETCHES = 4
-"""So many empty fetches in a row mean that nothing more is coming."""
+"""After this many empty fetches in a row, the outputs count as complete."""
 
 
-class Feed:
-    """Follows the outputs; `connect`, then `run` until cancelled, then `close`. `standing` is up to date all the while.
+class OutputReader:
+    """Reads the outputs: `connect`, then `run` until cancelled, then `close`. Updates `status` with each record.
 
-    `connection`: the broker and the credentials, as aiokafka's clients take them. `from_end` leaves out what other runs
-    have published before; without it everything is read.
+    `connection`: broker and credentials as options of aiokafka's clients. `from_end` skips the records of earlier runs;
+    without it, everything is read.
     """
 
     def __init__(self, connection: Mapping[str, Any], *, from_end: bool) -> None:
-        self.standing = Standing()
+        self.status = Status()
         self.unreadable = 0
-        """Records that are not what this version publishes."""
+        """Records that this version cannot decode."""
         self._from_end = from_end
         self._options = dict(
             connection,
@@ -54,38 +53,38 @@ class Feed:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether everything published so far has been read, as far as the broker tells."""
+        """Whether the last fetches were empty, so that everything published so far has probably been read."""
         return self._quiet >= QUIET_FETCHES
 
     def expect_more(self) -> None:
-        """Start counting quiet fetches anew."""
+        """Reset the count of empty fetches."""
         self._quiet = 0
 
     async def connect(self, partitions: Mapping[str, int]) -> None:
-        """Begin at the topics' partitions: topic name to their number."""
+        """Assign all partitions of the output topics; `partitions`: topic to number of partitions."""
         self._consumer = AIOKafkaConsumer(**self._options)
         await self._consumer.start()
-        places = [TopicPartition(topic, number) for topic in OUTPUTS for number in range(partitions[topic])]
-        self._consumer.assign(places)
+        assigned = [TopicPartition(topic, number) for topic in OUTPUTS for number in range(partitions[topic])]
+        self._consumer.assign(assigned)
         if self._from_end:
-            await self._consumer.seek_to_end(*places)
-            for place in places:
-                await self._consumer.position(place)  # resolved now, not when the first record is already there
+            await self._consumer.seek_to_end(*assigned)
+            for partition in assigned:
+                await self._consumer.position(partition)  # resolved now, before the first new record
 
     async def stored(self, partitions: Mapping[str, int]) -> int:
-        """Records that these topics (name to partitions) hold; a compacted topic may hold fewer than it seems."""
-        places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
-        begins = await self._consumer.beginning_offsets(places)
-        ends = await self._consumer.end_offsets(places)
-        return sum(ends[place] - begins[place] for place in places)
+        """Records in these topics (name to partitions); an upper bound for compacted topics."""
+        stored = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+        begins = await self._consumer.beginning_offsets(stored)
+        ends = await self._consumer.end_offsets(stored)
+        return sum(ends[partition] - begins[partition] for partition in stored)
 
     async def run(self) -> None:
-        """Read for ever."""
+        """Read until cancelled."""
         while True:
             fetched = await self._consumer.getmany(timeout_ms=LONGEST_FETCH_MS, max_records=MOST_RECORDS)
             self._quiet = 0 if fetched else self._quiet + 1
-            for place, records in fetched.items():
-                read = self._readers[place.topic]
+            for partition, records in fetched.items():
+                read = self._readers[partition.topic]
                 for record in records:
                     try:
                         read(record)
@@ -100,14 +99,14 @@ class Feed:
 
     def _score(self, record: Any) -> None:
         if record.value is None:
-            self.standing.remove_score((record.key or b"").decode(errors="replace"))
+            self.status.remove_score((record.key or b"").decode(errors="replace"))
         else:
-            self.standing.add_score(self._scores.decode(record.value))
+            self.status.add_score(self._scores.decode(record.value))
 
     def _change(self, record: Any) -> None:
         if record.value is not None:
-            self.standing.add_change(self._changes.decode(record.value))
+            self.status.add_change(self._changes.decode(record.value))
 
     def _alert(self, record: Any) -> None:
         if record.value is not None:
-            self.standing.add_alert(self._alerts.decode(record.value))
+            self.status.add_alert(self._alerts.decode(record.value))

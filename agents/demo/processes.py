@@ -1,7 +1,6 @@
-"""Child processes that never outlive the demo, and free ports for them.
+"""Start and stop child processes that never outlive the demo, and find free ports for them.
 
-Owns starting, watching and ending one process. Must not know what runs in it. Called by `agents.demo.broker` and
-`agents.demo.worker`.
+Called by `agents.demo.broker`, `agents.demo.board` and `agents.demo.worker`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def free_port() -> int:
 
 
 class Child:
-    """One process with its output in a file. Start it from the main thread: it ends with the thread that began it."""
+    """One process with its output in a file. Create it on the main thread: it ends with the thread that started it."""
 
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
         self._log = log
@@ -37,7 +36,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
-                start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
+                start_new_session=True,  # the demo handles Ctrl-C and stops its children in order
                 preexec_fn=dying_with_parent(),  # noqa: PLW1509  one system call, prepared before the fork
             )
 
@@ -52,12 +51,12 @@ class Child:
         return self._process.poll()
 
     def kill(self) -> None:
-        """End it at once, as a crash would; returns when it is gone."""
+        """Send SIGKILL and wait for its end."""
         self._process.kill()
         self._process.wait()
 
     def stop(self, by: signal.Signals, patience_s: float) -> None:
-        """Ask it to end by that signal; kill it when it has not after `patience_s` seconds."""
+        """Send the signal, and SIGKILL if it is still running after `patience_s` seconds."""
         if self.exit_code is None:
             self._process.send_signal(by)
             try:
@@ -65,7 +64,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.kill()
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """The last lines it wrote, for an error message."""
         lines = self._log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-LAST_LINES:]) or "(it wrote nothing)"

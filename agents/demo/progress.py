@@ -1,6 +1,6 @@
-"""How far the worker has come with what was sent, how fast it goes, and when to stop sending.
+"""Compute the worker's backlog and speed, and when the demo has to stop sending.
 
-Owns this arithmetic. Pure: the clock is handed in, as seconds of any steady clock. Called by `agents.demo.session`.
+Pure: the time is passed in, as seconds of a monotonic clock. Called by `agents.demo.session`.
 """
 
 from __future__ import annotations
@@ -10,42 +10,42 @@ from collections.abc import Mapping
 
 RATE_OVER_S = 3.0
 SLOWEST_WORKER = 20_000.0
-"""Events a second assumed of a worker that has not shown its speed yet."""
-STORY_S = 60.0
-"""How long the company plays when somebody watches, or when the worker is killed, and no time is given."""
+"""Least speed assumed of a worker, in events per second."""
+WATCHED_RUN_S = 60.0
+"""Length of a run without `--seconds` on a terminal or with `--kill`."""
 COMMIT_S = 2.0
-"""How far a worker's count trails its work: it counts what it has committed."""
+"""Delay of a worker's count behind its work: it counts what it has committed."""
 TAIL_S = 2.5
-"""From the last event settled to everything shown and stopped."""
+"""From the last settled event to the end of the demo."""
 RESTART_S = 12.0
-"""From killing a worker to its being ready again, on the embedded broker."""
-SHORTEST_PLAY_S = 1.0
-HASTE = 1.07
-"""The story ends a little before there is no more time, as pauses and estimates are what they are."""
+"""From the kill of a worker until it is ready again, on the embedded broker."""
+SHORTEST_RUN_S = 1.0
+SPEED_MARGIN = 1.07
+"""Sending is a little faster than needed, because pauses and estimates are inexact."""
 
 
 class Progress:
-    """Follows the worker's own count of settled events; `already_there` lay in the topics before anything was sent."""
+    """Tracks the worker's count of settled events; `stored` events were in the topics before the demo sent any."""
 
-    def __init__(self, already_there: int) -> None:
+    def __init__(self, stored: int) -> None:
         self.outcomes: Mapping[str, int] = {}
-        """Outcome (applied, late, …) to events, as of the last reading."""
+        """Events by outcome (applied, late, …), as of the last update."""
         self.moved_s: float | None = None
-        """When the count last changed."""
-        self._already_there = already_there
+        """Time at which the count last changed."""
+        self._stored = stored
         self._history: deque[tuple[float, int]] = deque()
 
     @property
     def settled(self) -> int:
-        """Events that the worker is done with, whatever their outcome."""
+        """Events that the worker has finished, with any outcome."""
         return sum(self.outcomes.values())
 
     def backlog(self, sent: int) -> int:
-        """Events yet to be settled; below 0 when more were settled than there are, which no worker may do."""
-        return self._already_there + sent - self.settled
+        """Events not settled yet; below 0 if more were settled than exist, which is an error of the worker."""
+        return self._stored + sent - self.settled
 
     def update(self, outcomes: Mapping[str, int], now_s: float) -> None:
-        """Take in what the worker says at that moment."""
+        """Record the worker's counts as of `now_s`."""
         before = self.settled
         self.outcomes = outcomes
         if self.settled != before or self.moved_s is None:
@@ -55,32 +55,32 @@ class Progress:
             self._history.popleft()
 
     def events_per_second(self) -> float:
-        """Settled events a second over the last `RATE_OVER_S` seconds; never negative."""
+        """Settled events per second over the last `RATE_OVER_S` seconds; never negative."""
         if len(self._history) < 2:  # noqa: PLR2004  a rate needs two points
             return 0.0
         (first_s, first), (last_s, last) = self._history[0], self._history[-1]
         return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else 0.0
 
     def leaves_no_more_time(self, sent: int, now_s: float, deadline_s: float | None) -> bool:
-        """Whether sending has to end now for everything sent to be applied by the deadline."""
+        """Whether sending has to stop now so that everything sent is applied by the deadline."""
         if deadline_s is None:
             return False
         speed = max(self.events_per_second(), SLOWEST_WORKER)
         return now_s + max(COMMIT_S, self.backlog(sent) / speed) + TAIL_S >= deadline_s
 
 
-def pace(events: int, now_s: float, deadline_s: float | None, *, unhurried: bool) -> float | None:
-    """Events a second to send so that the whole story fits the time there is; None is as fast as possible.
+def pace(events: int, now_s: float, deadline_s: float | None, *, watched: bool) -> float | None:
+    """Events per second to send so that the run takes the available time; None is as fast as possible.
 
-    With a deadline the story fills the time until then; when none is left, a short part of it is played all the same.
-    `unhurried`, for somebody who watches: it takes `STORY_S`.
+    With a deadline, the run takes the time until it; if none is left, a few events are sent all the same. Without one,
+    a `watched` run takes `WATCHED_RUN_S`.
     """
     if deadline_s is not None:
         left_s = deadline_s - TAIL_S - COMMIT_S - now_s
-        return HASTE * events / left_s if left_s > SHORTEST_PLAY_S else SLOWEST_WORKER
-    return events / STORY_S if unhurried else None
+        return SPEED_MARGIN * events / left_s if left_s > SHORTEST_RUN_S else SLOWEST_WORKER
+    return events / WATCHED_RUN_S if watched else None
 
 
 def may_kill(kills: int, now_s: float, deadline_s: float | None) -> bool:
-    """Whether a worker killed now is back early enough; the first kill happens in any case."""
+    """Whether a worker killed now is ready again before the deadline; the first kill is always allowed."""
     return kills == 0 or deadline_s is None or now_s + RESTART_S + TAIL_S < deadline_s

@@ -1,7 +1,7 @@
-"""`vitals demo`: puts broker, made-up company, worker and screen together, and takes them apart again.
+"""Run `vitals demo`: start broker, company, worker, board and screen, run a session, and stop everything.
 
-Owns which parts there are and with which settings, and that nothing is left behind. Must not know the order of events
-within a run (`agents.demo.session`). Called by `agents.cli.main`.
+Decides the settings of each, and guarantees that nothing is left running. The order of steps within a run is in
+`agents.demo.session`. Called by `agents.cli.demo`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from rich.console import Console
 from agents.demo import broker as embedded
 from agents.demo.board import DemoBoard
 from agents.demo.company import Company
-from agents.demo.event_player import Player
-from agents.demo.output_reader import OUTPUTS, Feed
+from agents.demo.event_player import EventPlayer
+from agents.demo.output_reader import OUTPUTS, OutputReader
 from agents.demo.processes import free_port
 from agents.demo.progress import Progress
 from agents.demo.screen import Screen
-from agents.demo.session import DemoError, Parts, Session, Wishes
+from agents.demo.session import DemoError, RunOptions, Session, SessionParts
 from agents.demo.worker import DemoWorker
 from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing
@@ -38,15 +38,15 @@ from agents.settings.settings import Settings, SettingsError, child_environment,
 from schemas.events import SOURCES
 
 PARTITIONS = 4
-CHOSEN = (
+SET_BY_DEMO = (
     "broker", "group", "partitions", "replication", "time", "catch_up", "session_timeout_s", "security_protocol"
 )  # fmt: skip
-"""Settings that the worker gets from here, and nowhere else."""
+"""Settings that the demo chooses for the worker and the board."""
 FAILED, UNUSABLE = 1, 2
 LONG_PATIENCE_S = 30.0
-"""A worker may take so long to secure its progress and leave its group."""
+"""Time for a worker to commit its progress and leave its group."""
 SHORT_PATIENCE_S = 5.0
-"""On a broker that keeps nothing there is nothing to secure."""
+"""The same on the embedded broker, which keeps nothing."""
 
 
 def run_demo(
@@ -60,18 +60,18 @@ def run_demo(
     days: int = 120,
     seed: int = 7,
 ) -> int:
-    """Run the demo and return the exit code: 0 done, 1 failed or counts that do not add up, 2 not set up for it.
+    """Run the demo and return the exit code: 0 done, 1 failed or counts do not add up, 2 cannot run here.
 
-    `seconds`: send only as much as can be applied and shown in about that time from now; None plays everything and
-    then, on a terminal, leaves the picture until Ctrl-C. `broker`: a real Kafka, its credentials in the `VITALS_`
-    settings; None embeds one. `board`: serve the page beside it. `kill`: SIGKILL the worker every few seconds and
-    compare the counts at the end.
-    `as_json`: progress goes to stderr, and the last line of stdout is one JSON object. Call it from the main thread.
+    `seconds`: send only as many events as can be applied in about that time; None sends all and then, on a terminal,
+    shows the result until Ctrl-C. `broker`: URL of a real Kafka, with its credentials in the `VITALS_` settings; None
+    starts an embedded one. `board`: serve the board as well. `kill`: SIGKILL the worker every few seconds and compare
+    the counts at the end. `as_json`: write progress to stderr and one JSON object as the last line of stdout. Call it
+    from the main thread.
     """
     deadline_s = None if seconds is None else time.monotonic() + seconds
     console = Console(stderr=as_json)
     watched = console.is_terminal and seconds is None
-    wishes = Wishes(deadline_s, kill=kill, unhurried=watched, stays=watched and not as_json)
+    options = RunOptions(deadline_s, kill=kill, watched=watched, stays=watched and not as_json)
     with ExitStack() as stack:
         try:
             stack.enter_context(_interruptible())
@@ -79,25 +79,25 @@ def run_demo(
             create_missing(settings)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitals-demo-", ignore_cleanup_errors=True))
             company = Company(accounts, days, seed, end_ms=int(time.time() * 1000))
-            place = _Place(settings, Path(folder), is_embedded=broker is None)
+            context = _RunContext(settings, Path(folder), is_embedded=broker is None)
             if board:
-                _show_board(stack, place, console)
-            session = asyncio.run(_run(place, company, wishes, console))
+                _start_board(stack, context, console)
+            session = asyncio.run(_run(context, company, options, console))
         except KeyboardInterrupt:
-            _complain(console, "Stopped before it began; nothing is left running.")
+            _print_error(console, "Stopped before the start; nothing is left running.")
             return FAILED if kill else 0
         except (embedded.BrokerUnavailableError, SettingsError) as error:
-            _complain(console, str(error))
+            _print_error(console, str(error))
             return UNUSABLE
         except (BrokerError, DemoError, KafkaError) as error:
-            _complain(console, str(error))
+            _print_error(console, str(error))
             return FAILED
-    return _report(session, wishes, console, as_json=as_json)
+    return _report(session, options, console, as_json=as_json)
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end us as Ctrl-C does, so that what was started is stopped."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that everything started is stopped."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -112,22 +112,22 @@ def _interruptible() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a run happens."""
+class _RunContext:
+    """Settings and folder of a run."""
 
     settings: Settings
     folder: Path
-    """For files that vanish with the run."""
+    """For files that are deleted after the run."""
     is_embedded: bool
 
 
 def _settings(stack: ExitStack, broker: str | None, console: Console) -> Settings:
-    """The settings of the run; starts the embedded broker, which ends with the stack, when no broker is named."""
-    group = f"vitals-demo-{uuid4().hex[:8]}"  # a run knows nothing of earlier ones
+    """The settings of the run. Without a broker URL, starts the embedded broker, which stops with the stack."""
+    group = f"vitals-demo-{uuid4().hex[:8]}"  # each run starts from scratch
     if broker is not None:
         return load_settings(broker=broker, group=group, time="event", catch_up="exact")
     started = stack.enter_context(embedded.EmbeddedBroker())
-    console.print(f"Embedded broker at {started.address}. {embedded.NOTICE}", highlight=False)
+    console.print(f"Embedded broker at {started.address}. {embedded.NOTICE}", highlight=False, soft_wrap=True)
     return load_settings(
         broker=f"kafka://{started.address}",
         group=group,
@@ -140,71 +140,75 @@ def _settings(stack: ExitStack, broker: str | None, console: Console) -> Setting
     )
 
 
-async def _run(place: _Place, company: Company, wishes: Wishes, console: Console) -> Session:
-    """Connect everything, let the session run, and take it all down, whatever happens."""
-    connection = place.settings.kafka_python()  # aiokafka's clients take the same options
+async def _run(context: _RunContext, company: Company, options: RunOptions, console: Console) -> Session:
+    """Connect all clients, run the session, and disconnect them in any case."""
+    connection = context.settings.kafka_python()  # aiokafka's clients have the same options
     async with AsyncExitStack() as stack:
-        player = Player(company, connection, idempotent=embedded.IDEMPOTENT if place.is_embedded else True)
+        player = EventPlayer(company, connection, idempotent=embedded.IDEMPOTENT if context.is_embedded else True)
         stack.push_async_callback(player.close)
         partitions = await player.connect([*SOURCES, *OUTPUTS])
-        feed = Feed(connection, from_end=not place.is_embedded)
-        stack.push_async_callback(feed.close)
-        await feed.connect(partitions)
-        already_there = 0 if place.is_embedded else await feed.stored({topic: partitions[topic] for topic in SOURCES})
-        if already_there:
+        output_reader = OutputReader(connection, from_end=not context.is_embedded)
+        stack.push_async_callback(output_reader.close)
+        await output_reader.connect(partitions)
+        stored = (
+            0 if context.is_embedded else await output_reader.stored({topic: partitions[topic] for topic in SOURCES})
+        )
+        if stored:
             console.print(
-                f"The topics already hold {already_there:,} events; they are scored as well.", highlight=False
+                f"The topics already contain {stored:,} events; they are scored as well.",
+                highlight=False,
+                soft_wrap=True,
             )
         port = free_port()
-        worker = DemoWorker(_environment(place, port, kill=wishes.kill), port, place.folder / "worker.log")
-        patience_s = SHORT_PATIENCE_S if place.is_embedded else LONG_PATIENCE_S
+        worker = DemoWorker(_environment(context, port, kill=options.kill), port, context.folder / "worker.log")
+        patience_s = SHORT_PATIENCE_S if context.is_embedded else LONG_PATIENCE_S
         stack.push_async_callback(asyncio.to_thread, worker.stop, patience_s)
         screen = stack.enter_context(Screen(console, company.names()))
-        session = Session(Parts(company, player, worker, feed, screen, Progress(already_there)), wishes)
+        session = Session(SessionParts(company, player, worker, output_reader, screen, Progress(stored)), options)
         await session.run()
     return session
 
 
-def _environment(place: _Place, web_port: int, *, kill: bool) -> dict[str, str]:
-    """The worker's environment: ours, and on top of it the settings that the demo has chosen."""
-    chosen = place.settings.model_dump(include=set(CHOSEN))
+def _environment(context: _RunContext, web_port: int, *, kill: bool) -> dict[str, str]:
+    """The worker's environment: this process's environment plus the settings that the demo chooses."""
+    settings = context.settings.model_dump(include=set(SET_BY_DEMO))
     if kill:
-        chosen["instance"] = "vitals-demo"  # a killed worker gets its partitions back at once
-    ours = child_environment(**chosen, web_host="127.0.0.1", web_port=web_port)
-    return {**ours, "TMPDIR": str(place.folder)}
+        settings["instance"] = "vitals-demo"  # static membership: a killed worker gets its partitions back at once
+    environment = child_environment(**settings, web_host="127.0.0.1", web_port=web_port)
+    return {**environment, "TMPDIR": str(context.folder)}
 
 
-def _show_board(stack: ExitStack, place: _Place, console: Console) -> None:
-    """Start a board, which ends with the stack, and say where it is."""
+def _start_board(stack: ExitStack, context: _RunContext, console: Console) -> None:
+    """Start a board, which stops with the stack, and print its address."""
     port = free_port()
-    chosen = place.settings.model_dump(include=set(CHOSEN))
-    ours = child_environment(**chosen, board_host="127.0.0.1", board_port=port)
-    board = DemoBoard({**ours, "TMPDIR": str(place.folder)}, port, place.folder / "board.log")
+    settings = context.settings.model_dump(include=set(SET_BY_DEMO))
+    environment = child_environment(**settings, board_host="127.0.0.1", board_port=port)
+    board = DemoBoard({**environment, "TMPDIR": str(context.folder)}, port, context.folder / "board.log")
     stack.callback(board.stop)
-    console.print(f"The board is at {board.address}", highlight=False)
+    console.print(f"The board is at {board.address}", highlight=False, soft_wrap=True)
 
 
-def _complain(console: Console, message: str) -> None:
+def _print_error(console: Console, message: str) -> None:
     console.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
-def _report(session: Session, wishes: Wishes, console: Console, *, as_json: bool) -> int:
-    """Say what came of it, and return the exit code."""
+def _report(session: Session, options: RunOptions, console: Console, *, as_json: bool) -> int:
+    """Print the result and return the exit code."""
     result = session.result()
     if not session.finished:
-        verdict = "Stopped before everything was applied; nothing is left running."
+        verdict = "Stopped before every event was applied; nothing is left running."
     elif session.adds_up:
         verdict = "The counts add up: every event counted once."
     else:
         verdict = "THE COUNTS DO NOT ADD UP."
-    outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in result["settled"].items() if count) or "nothing"
-    killed = f" The worker was killed {result['kills']} times." if wishes.kill else ""
+    outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in result["settled"].items() if count) or "none"
+    killed = f" The worker was killed {result['kills']} times." if options.kill else ""
     console.print(
-        f"{result['events']:,} events sent; settled: {outcomes}.{killed} {verdict}", highlight=False, soft_wrap=True
+        f"{result['events']:,} events sent; outcomes: {outcomes}.{killed} {verdict}", highlight=False, soft_wrap=True
     )
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
     if session.finished:
         return 0 if session.adds_up else FAILED
-    return FAILED if wishes.kill else 0
+    return FAILED if options.kill else 0

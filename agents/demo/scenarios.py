@@ -1,7 +1,7 @@
-"""The nine journeys an account can be on: how each changes what its people do, day by day.
+"""Define the nine scenarios of accounts: how usage, tickets, payments and mood develop day by day.
 
-Owns the shape of every journey. Knows nothing of events or JSON: `agents.demo.company` turns these curves into events.
-Pure: all chance comes from the generator handed in.
+`agents.demo.company` and `agents.demo.account_events` turn these curves into events. Pure: all randomness comes from
+the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Curve = NDArray[np.float64]
-"""One value a day of the account, from the first day of the story."""
+"""A value for each day of the run."""
 
 
-class Journey(StrEnum):
-    """Where an account is going."""
+class Scenario(StrEnum):
+    """How an account develops during the run."""
 
     ONBOARDING = "onboarding"
     STEADY = "steady"
@@ -31,51 +31,51 @@ class Journey(StrEnum):
     RECOVERING = "recovering"
 
 
-SHARES: dict[Journey, float] = {
-    Journey.STEADY: 0.34,
-    Journey.GROWING: 0.11,
-    Journey.FADING: 0.13,
-    Journey.SILENT: 0.08,
-    Journey.TICKET_STORM: 0.08,
-    Journey.BAD_SURVEY: 0.07,
-    Journey.PAYMENT_TROUBLE: 0.08,
-    Journey.RECOVERING: 0.06,
-    Journey.ONBOARDING: 0.05,
+SHARES: dict[Scenario, float] = {
+    Scenario.STEADY: 0.34,
+    Scenario.GROWING: 0.11,
+    Scenario.FADING: 0.13,
+    Scenario.SILENT: 0.08,
+    Scenario.TICKET_STORM: 0.08,
+    Scenario.BAD_SURVEY: 0.07,
+    Scenario.PAYMENT_TROUBLE: 0.08,
+    Scenario.RECOVERING: 0.06,
+    Scenario.ONBOARDING: 0.05,
 }
-"""Which part of the accounts is on each journey; sums to 1."""
+"""Share of the accounts in each scenario; sums to 1."""
 
 
 @dataclass(slots=True)
 class Traits:
-    """What an account's people do, as curves over the days of the story."""
+    """The behaviour of an account's users, as curves over the days of the run."""
 
     start_day: int
-    """First day with any event; later than 0 for accounts that sign up during the story."""
+    """First day with any event; later than 0 for accounts that sign up during the run."""
     users: Curve
-    """People who use the product."""
+    """Users of the product."""
     tickets: Curve
-    """Tickets opened a day."""
+    """Tickets opened per day."""
     severity: Curve
     """0 (all low) to 1 (all urgent)."""
     days_late: Curve
     """Days after the due date that an invoice of that day is paid."""
     engagement: Curve
-    """Webinars, calls, posts and the like a day."""
+    """Webinars, calls, posts and other meetings per day."""
     mood: Curve
     """Expected answer to an NPS survey, 0..10."""
     survey_days: list[int]
-    """Days on which three people are asked at once, besides the regular survey."""
+    """Days with an extra survey of three users."""
 
 
-def shuffled_journeys(random: Random, count: int) -> list[Journey]:
-    """`count` journeys in proportion to `SHARES`, in random order."""
-    journeys = list(SHARES)
-    exact = [SHARES[journey] * count for journey in journeys]
+def shuffled_scenarios(random: Random, count: int) -> list[Scenario]:
+    """`count` scenarios in proportion to `SHARES`, in random order."""
+    scenarios = list(SHARES)
+    exact = [SHARES[scenario] * count for scenario in scenarios]
     numbers = [int(share) for share in exact]
-    by_remainder = sorted(range(len(journeys)), key=lambda index: numbers[index] - exact[index])
+    by_remainder = sorted(range(len(scenarios)), key=lambda index: numbers[index] - exact[index])
     for index in by_remainder[: count - sum(numbers)]:
         numbers[index] += 1
-    result = [journey for journey, number in zip(journeys, numbers, strict=True) for _ in range(number)]
+    result = [scenario for scenario, number in zip(scenarios, numbers, strict=True) for _ in range(number)]
     random.shuffle(result)
     return result
 
@@ -85,8 +85,8 @@ def _ramp(days: int, begin: float, end: float, before: float, after: float) -> C
     return np.interp(np.arange(days), [begin, max(end, begin + 1)], [before, after])
 
 
-def traits(journey: Journey, days: int, random: Random) -> Traits:
-    """The curves of one account on that journey, over `days` days; no two accounts are alike."""
+def traits(scenario: Scenario, days: int, random: Random) -> Traits:
+    """The curves of one account in that scenario over `days` days, with random variation."""
     quality = random.random()
     ordinary = Traits(
         start_day=0,
@@ -98,17 +98,17 @@ def traits(journey: Journey, days: int, random: Random) -> Traits:
         mood=np.full(days, 6.2 + 3.0 * quality),
         survey_days=[],
     )
-    _CHANGES[journey](ordinary, days, random)
+    _CHANGES[scenario](ordinary, days, random)
     np.clip(ordinary.mood, 0, 10, out=ordinary.mood)
     return ordinary
 
 
 def _steady(account: Traits, days: int, random: Random) -> None:
-    """Nothing happens, which is most of life."""
+    """Nothing changes."""
 
 
 def _growing(account: Traits, days: int, random: Random) -> None:
-    """Team after team joins."""
+    """Usage, meetings and mood rise."""
     begin = days * random.uniform(0.15, 0.45)
     account.users = _ramp(days, begin, begin + days * 0.4, random.uniform(2, 4), random.uniform(11, 18))
     account.engagement = _ramp(days, begin, begin + days * 0.3, 0.02, random.uniform(0.12, 0.2))
@@ -116,7 +116,7 @@ def _growing(account: Traits, days: int, random: Random) -> None:
 
 
 def _fading(account: Traits, days: int, random: Random) -> None:
-    """One user after another stays away, and in the end so does the money."""
+    """Users leave gradually; invoices are paid later and later."""
     begin = days * random.uniform(0.25, 0.6)
     end = begin + days * random.uniform(0.2, 0.35)
     account.users = _ramp(days, begin, end, random.uniform(8, 12), random.uniform(0, 2))
@@ -126,7 +126,7 @@ def _fading(account: Traits, days: int, random: Random) -> None:
 
 
 def _silent(account: Traits, days: int, random: Random) -> None:
-    """From one day to the next nobody is there; bills are paid when the reminder has come."""
+    """All usage stops from one day to the next; invoices are paid after reminders."""
     last_day = days * random.uniform(0.3, 0.65)
     account.users = _ramp(days, last_day, last_day + 1, random.uniform(7, 11), 0.0)
     account.tickets = _ramp(days, last_day, last_day + 1, float(account.tickets[0]), 0.0)
@@ -135,7 +135,7 @@ def _silent(account: Traits, days: int, random: Random) -> None:
 
 
 def _ticket_storm(account: Traits, days: int, random: Random) -> None:
-    """Two or three bad weeks in support; most of them heal."""
+    """Two or three weeks with many urgent tickets, then back to normal."""
     begin = days * random.uniform(0.25, 0.5)
     for storm in range(random.choice((2, 2, 3))):
         first = int(begin + storm * days * random.uniform(0.14, 0.22))
@@ -145,7 +145,7 @@ def _ticket_storm(account: Traits, days: int, random: Random) -> None:
 
 
 def _bad_survey(account: Traits, days: int, random: Random) -> None:
-    """Everything seems all right until somebody asks."""
+    """Usage is steady, but surveys are bad."""
     account.users = np.full(days, random.uniform(5, 8))
     account.engagement *= 0.6
     day = int(days * random.uniform(0.3, 0.6))
@@ -154,14 +154,14 @@ def _bad_survey(account: Traits, days: int, random: Random) -> None:
 
 
 def _payment_trouble(account: Traits, days: int, random: Random) -> None:
-    """They would stay if they could pay."""
+    """Invoices are paid weeks late; usage may fall."""
     begin = days * random.uniform(0.15, 0.45)
     account.days_late = _ramp(days, begin, begin + 5, random.uniform(0, 4), random.uniform(28, 48))
     account.users *= random.choice((0.5, 0.8, 1.0))
 
 
 def _recovering(account: Traits, days: int, random: Random) -> None:
-    """Nearly lost, then somebody took care."""
+    """Almost no usage at first, then everything improves."""
     begin = days * random.uniform(0.3, 0.5)
     end = begin + days * 0.2
     account.users = _ramp(days, begin, end, random.uniform(0.5, 2.5), random.uniform(9, 13))
@@ -174,20 +174,20 @@ def _recovering(account: Traits, days: int, random: Random) -> None:
 
 
 def _onboarding(account: Traits, days: int, random: Random) -> None:
-    """Signed up during the story; the first weeks decide."""
+    """Signs up during the run."""
     account.start_day = int(days * random.uniform(0.15, 0.75))
     account.users = _ramp(days, account.start_day, account.start_day + 25, 1.0, random.uniform(6, 13))
     account.engagement = _ramp(days, account.start_day, account.start_day + 40, 0.4, 0.1)
 
 
 _CHANGES = {
-    Journey.ONBOARDING: _onboarding,
-    Journey.STEADY: _steady,
-    Journey.GROWING: _growing,
-    Journey.FADING: _fading,
-    Journey.SILENT: _silent,
-    Journey.TICKET_STORM: _ticket_storm,
-    Journey.BAD_SURVEY: _bad_survey,
-    Journey.PAYMENT_TROUBLE: _payment_trouble,
-    Journey.RECOVERING: _recovering,
+    Scenario.ONBOARDING: _onboarding,
+    Scenario.STEADY: _steady,
+    Scenario.GROWING: _growing,
+    Scenario.FADING: _fading,
+    Scenario.SILENT: _silent,
+    Scenario.TICKET_STORM: _ticket_storm,
+    Scenario.BAD_SURVEY: _bad_survey,
+    Scenario.PAYMENT_TROUBLE: _payment_trouble,
+    Scenario.RECOVERING: _recovering,
 }

@@ -1,7 +1,7 @@
-"""One run of the demo, from the worker's start to the last score shown.
+"""Direct one run of the demo, from the worker's start to the last score shown.
 
-Owns the order of things: what waits for what, when it is over. Must not know how anything looks, how processes are
-started or how scores come about. Called by `agents.demo.run`, which has the broker, the topics and all the parts ready.
+Decides the order of the steps and the end of the run. Does not render or start processes itself. Called by
+`agents.demo.run`, which has the broker, the topics and all clients ready.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from random import Random
 from typing import Any
 
 from agents.demo.company import Company
-from agents.demo.event_player import Player
-from agents.demo.output_reader import Feed
-from agents.demo.progress import SHORTEST_PLAY_S, Progress, may_kill, pace
+from agents.demo.event_player import EventPlayer
+from agents.demo.output_reader import OutputReader
+from agents.demo.progress import SHORTEST_RUN_S, Progress, may_kill, pace
 from agents.demo.screen import Screen, View
 from agents.demo.worker import DemoWorker
 from schemas.events import SOURCES
@@ -25,52 +25,52 @@ from schemas.events import SOURCES
 READY_PATIENCE_S = 90.0
 PROGRESS_PATIENCE_S = 90.0
 KILL_AFTER_S = (1.5, 4.0)
-"""A worker that is ready lives at least and at most so long before it is killed."""
+"""Shortest and longest time that a ready worker runs before it is killed."""
 LOOK_EVERY_S = 0.25
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(RuntimeError):
-    """The demo can't go on; the message tells the person who started it why."""
+    """The demo cannot continue; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the person who started the demo asked for."""
+class RunOptions:
+    """The options of the run."""
 
     deadline_s: float | None
-    """By when it should be over, on the clock of `time.monotonic`."""
+    """Time by which the run should end, on the clock of `time.monotonic`."""
     kill: bool
-    unhurried: bool
-    """The story takes its time: somebody watches."""
+    watched: bool
+    """Whether somebody watches, so that the run is spread over `WATCHED_RUN_S`."""
     stays: bool
-    """The picture stays until somebody ends it."""
+    """Whether the screen stays until Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SessionParts:
     """Everything a session directs, connected but idle."""
 
     company: Company
-    player: Player
+    player: EventPlayer
     worker: DemoWorker
-    feed: Feed
+    output_reader: OutputReader
     screen: Screen
     progress: Progress
 
 
 class Session:
-    """Plays a company to a worker and watches both. `run` once, on the main thread."""
+    """Sends a company's events to a worker and follows its outputs. `run` once, on the main thread."""
 
-    def __init__(self, parts: Parts, wishes: Wishes) -> None:
+    def __init__(self, parts: SessionParts, options: RunOptions) -> None:
         self.finished = False
-        """Whether everything sent was settled and shown; False after Ctrl-C."""
+        """Whether every event sent was settled and shown; False after Ctrl-C."""
         self._parts = parts
-        self._wishes = wishes
+        self._options = options
         self._phase = "starting the worker"
         self._hint = ""
-        self._played_from_s = 0.0
-        self._played_to_s = 0.0
+        self._sending_from_s = 0.0
+        self._sending_to_s = 0.0
         self._stopped = asyncio.Event()
 
     @property
@@ -84,13 +84,13 @@ class Session:
         return self._parts.progress.backlog(self.sent) == 0
 
     async def run(self) -> None:
-        """Return when it is over; raises `DemoError` when the worker fails, and what the broker's clients raise."""
+        """Run until the end; raises `DemoError` if the worker fails, and the errors of the broker's clients."""
         loop = asyncio.get_running_loop()
         for number in END_SIGNALS:
             loop.add_signal_handler(number, self._end)
         work = [
             asyncio.create_task(self._direct()),
-            asyncio.create_task(self._parts.feed.run()),
+            asyncio.create_task(self._parts.output_reader.run()),
             asyncio.create_task(self._watch()),
             asyncio.create_task(self._stopped.wait()),
         ]
@@ -107,37 +107,37 @@ class Session:
 
     def result(self) -> dict[str, Any]:
         """What `--json` prints; see the contract in `docs/`."""
-        progress, standing = self._parts.progress, self._parts.feed.standing
-        duration_s = self._played_to_s - self._played_from_s
+        progress, status = self._parts.progress, self._parts.output_reader.status
+        duration_s = self._sending_to_s - self._sending_from_s
         return {
             "events": self.sent,
             "applied": progress.outcomes.get("applied", 0),
-            "score_changes": standing.changes,
-            "alerts": standing.alerts_fired,
-            "accounts": standing.accounts,
-            "bands": standing.bands(),
+            "score_changes": status.changes,
+            "alerts": status.alerts_fired,
+            "accounts": status.accounts,
+            "bands": status.bands(),
             "events_per_second": round(progress.settled / duration_s) if duration_s > 0 else 0,
             "settled": dict(progress.outcomes),
             "kills": self._parts.worker.kills,
         }
 
     def _end(self) -> None:
-        """Somebody pressed Ctrl-C or sent a signal; the second one is for the impatient."""
+        """Stop the run on a signal; a second signal also kills the worker."""
         if self._stopped.is_set():
             self._parts.worker.crash()
         self._stopped.set()
 
     async def _direct(self) -> None:
-        parts, wishes = self._parts, self._wishes
+        parts, options = self._parts, self._options
         parts.worker.start()
         await self._until(parts.worker.is_ready, READY_PATIENCE_S, "is not ready")
-        self._phase = "playing"
-        self._played_from_s = time.monotonic()
-        unhurried = wishes.unhurried or wishes.kill
+        self._phase = "sending events"
+        self._sending_from_s = time.monotonic()
+        watched = options.watched or options.kill
         parts.player.events_per_second = pace(
-            parts.company.expected_events, self._played_from_s, wishes.deadline_s, unhurried=unhurried
+            parts.company.expected_events, self._sending_from_s, options.deadline_s, watched=watched
         )
-        killer = asyncio.create_task(self._kill_now_and_then()) if wishes.kill else None
+        killer = asyncio.create_task(self._kill_now_and_then()) if options.kill else None
         try:
             await parts.player.run()
         finally:
@@ -145,26 +145,26 @@ class Session:
                 killer.cancel()
         self._phase = "applying the rest"
         await self._settled()
-        self._played_to_s = time.monotonic()
-        parts.feed.expect_more()
-        await self._until(lambda: parts.feed.is_quiet, PROGRESS_PATIENCE_S, "never stops publishing")
+        self._sending_to_s = time.monotonic()
+        parts.output_reader.expect_more()
+        await self._until(lambda: parts.output_reader.is_quiet, PROGRESS_PATIENCE_S, "is still publishing")
         self.finished = True
-        if wishes.stays:
+        if options.stays:
             self._phase, self._hint = "all applied", "Ctrl-C ends the demo."
             await self._stopped.wait()
 
     async def _kill_now_and_then(self) -> None:
-        random = Random()  # another run, other moments
+        random = Random()  # unseeded: each run kills at other times
         while True:
             await asyncio.sleep(random.uniform(*KILL_AFTER_S))
-            if not may_kill(self._parts.worker.kills, time.monotonic(), self._wishes.deadline_s):
+            if not may_kill(self._parts.worker.kills, time.monotonic(), self._options.deadline_s):
                 return
             self._parts.worker.crash()
-            self._parts.worker.start()  # with no await between: nobody sees it dead
+            self._parts.worker.start()  # without an await in between, so that `_watch` never sees an exit code
             await self._until(self._parts.worker.is_ready, READY_PATIENCE_S, "is not ready again")
 
     async def _settled(self) -> None:
-        """Wait until the backlog is gone, as long as it shrinks now and then."""
+        """Wait until the backlog is 0; fail if it has not shrunk for `PROGRESS_PATIENCE_S`."""
         progress = self._parts.progress
         patience_from_s = time.monotonic()
         while progress.backlog(self.sent) > 0:
@@ -172,30 +172,32 @@ class Session:
             moved_s = max(patience_from_s, progress.moved_s or 0.0)
             if time.monotonic() - moved_s > PROGRESS_PATIENCE_S:
                 left = progress.backlog(self.sent)
-                raise DemoError(self._blame(f"has settled nothing for {PROGRESS_PATIENCE_S:g} s; {left:,} are left"))
+                raise DemoError(
+                    self._describe_failure(f"has settled nothing for {PROGRESS_PATIENCE_S:g} s; {left:,} are left")
+                )
 
     async def _until(self, condition: Callable[[], bool], patience_s: float, complaint: str) -> None:
         until_s = time.monotonic() + patience_s
         while not await asyncio.to_thread(condition):
             if time.monotonic() > until_s:
-                raise DemoError(self._blame(f"{complaint} after {patience_s:g} s"))
+                raise DemoError(self._describe_failure(f"{complaint} after {patience_s:g} s"))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def _blame(self, what: str) -> str:
-        return f"The worker {what}. Its last lines:\n{self._parts.worker.last_words()}"
+    def _describe_failure(self, what: str) -> str:
+        return f"The worker {what}. Its last lines:\n{self._parts.worker.last_lines()}"
 
     async def _watch(self) -> None:
-        """Read the worker's count, see to the deadline, and show it all, again and again."""
+        """Repeatedly read the worker's counts, stop sending in time for the deadline, and update the screen."""
         parts = self._parts
         while True:
             if parts.worker.exit_code is not None:
-                raise DemoError(self._blame(f"ended with code {parts.worker.exit_code}"))
+                raise DemoError(self._describe_failure(f"ended with code {parts.worker.exit_code}"))
             settled = await asyncio.to_thread(parts.worker.settled, frozenset(SOURCES))
             now_s = time.monotonic()
             if settled is not None:
                 parts.progress.update(settled, now_s)
-            has_played = self._played_from_s > 0 and now_s - self._played_from_s >= SHORTEST_PLAY_S
-            if has_played and parts.progress.leaves_no_more_time(self.sent, now_s, self._wishes.deadline_s):
+            has_sent = self._sending_from_s > 0 and now_s - self._sending_from_s >= SHORTEST_RUN_S
+            if has_sent and parts.progress.leaves_no_more_time(self.sent, now_s, self._options.deadline_s):
                 parts.player.stop()
             self._show()
             await asyncio.sleep(LOOK_EVERY_S)
@@ -214,4 +216,4 @@ class Session:
             end_ms=parts.company.end_ms,
             time_ms=parts.player.time_ms,
         )
-        parts.screen.show(view, parts.feed.standing, now_s)
+        parts.screen.show(view, parts.output_reader.status, now_s)

@@ -1,9 +1,9 @@
-"""Where all accounts stand, put together from what the worker publishes.
+"""Aggregate the worker's outputs: accounts by band, biggest moves, alerts.
 
-Owns the tallies that the screen shows. Must not know of Kafka, terminals or clocks. Fed by
-`agents.demo.output_reader`, read by `agents.demo.screen` and `agents.demo.run`.
+Does not know Kafka, terminals or clocks. Filled by `agents.demo.output_reader`, read by `agents.demo.screen` and
+`agents.demo.session`.
 
-Memory is bounded whatever flows by: accounts beyond `MOST_ACCOUNTS` are counted, not remembered.
+Memory is bounded: at most `MOST_ACCOUNTS` accounts are stored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOVES_OVER_DAYS = 7
 
 @dataclass(slots=True)
 class Move:
-    """How far one account's score moved within the last `MOVES_OVER_DAYS` days of event time, and why."""
+    """The move of one account's score within the last `MOVES_OVER_DAYS` days of event time."""
 
     account_id: str
     score: float
@@ -31,32 +31,32 @@ class Move:
     band: str
     delta: float = 0.0
     reasons: dict[str, float] = field(default_factory=dict)
-    """Measure to its part in `delta`; they sum to it."""
+    """Contribution of each measure to `delta`; they sum to it."""
 
     def main_reason(self) -> tuple[str, float]:
-        """The measure that did most in the direction of the move, and its points."""
+        """The measure with the largest contribution in the direction of the move, and that contribution."""
         if not self.reasons:
             return "", 0.0
         pick = max if self.delta >= 0 else min
         measure = pick(self.reasons, key=self.reasons.__getitem__)
         return measure, self.reasons[measure]
 
-    def add(self, delta: float, parts: Iterable[tuple[str, float]]) -> None:
-        """Move on by `delta`, which the measures' parts sum to."""
+    def add(self, delta: float, contributions: Iterable[tuple[str, float]]) -> None:
+        """Add a change of `delta`; the contributions of the measures sum to it."""
         self.delta += delta
-        for measure, part in parts:
-            self.reasons[measure] = self.reasons.get(measure, 0.0) + part
+        for measure, contribution in contributions:
+            self.reasons[measure] = self.reasons.get(measure, 0.0) + contribution
 
 
 class RecentIds:
-    """Remembers the last `MOST_IDS` ids: the worker may publish an id again after a crash, with the same content."""
+    """Stores the last `MOST_IDS` ids, because the worker may publish a record again after a crash."""
 
     def __init__(self, most: int = MOST_IDS) -> None:
         self._most = most
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def is_new(self, identity: str) -> bool:
-        """Whether this id has not come by lately; it has from now on."""
+        """Add an id; returns whether it was not stored yet."""
         if identity in self._seen:
             return False
         self._seen[identity] = None
@@ -65,17 +65,17 @@ class RecentIds:
         return True
 
 
-class Standing:
-    """The latest of every account, recent moves, alerts. Each message may come more than once."""
+class Status:
+    """The latest score of every account, recent moves, and alerts. Repeated records count once."""
 
     def __init__(self) -> None:
         self.changes = 0
-        """Score changes, each id once."""
+        """Number of score changes, each id once."""
         self.alerts_fired = 0
         self.alerts: deque[Alert] = deque(maxlen=ALERTS_SHOWN)
         """The newest alerts, firing and resolved, newest last."""
         self.time_ms = 0
-        """Latest event time of any change, epoch milliseconds."""
+        """Latest event time of a change, epoch milliseconds."""
         self._bands: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
         self._tops: dict[str, float] = {}
@@ -91,15 +91,15 @@ class Standing:
 
     @property
     def firing(self) -> int:
-        """Alerts that fire right now."""
+        """Alerts that are firing."""
         return len(self._firing)
 
     def bands(self) -> dict[str, int]:
-        """Band to number of accounts, best band first; bands do not overlap, so their highest score tells the order."""
+        """Number of accounts by band, best band first (bands do not overlap: ordered by their highest score)."""
         return {band: self._counts[band] for band in sorted(self._tops, key=self._tops.__getitem__, reverse=True)}
 
     def add_score(self, message: ScoreMessage) -> None:
-        """Take in a record of `health.scores`."""
+        """Add a record of `health.scores`."""
         if not message.scores:
             return
         score = next(iter(message.scores.values()))  # a policy has one score
@@ -113,13 +113,13 @@ class Standing:
         self._tops[score.band] = max(score.value, self._tops.get(score.band, 0.0))
 
     def remove_score(self, account_id: str) -> None:
-        """Take in a tombstone of `health.scores`: the account is gone."""
+        """Remove the account of a tombstone of `health.scores`."""
         band = self._bands.pop(account_id, None)
         if band is not None:
             self._counts[band] -= 1
 
     def add_change(self, change: ScoreChange) -> None:
-        """Take in a record of `health.score-changes`."""
+        """Add a record of `health.score-changes`."""
         if not self._change_ids.is_new(change.id):
             return
         self.changes += 1
@@ -130,7 +130,7 @@ class Standing:
         if day not in self._days:
             self._days[day] = {}
             self._forget_old_days()
-        moves = self._days.get(day, {})  # empty again when that day is too old
+        moves = self._days.get(day, {})  # a new dict if that day is too old to be stored
         move = moves.get(change.account_id)
         if move is None:
             if len(moves) >= MOST_ACCOUNTS:
@@ -140,7 +140,7 @@ class Standing:
         move.add(change.to - change.from_, ((factor.measure, factor.delta) for factor in change.factors))
 
     def add_alert(self, alert: Alert) -> None:
-        """Take in a record of `health.alerts`."""
+        """Add a record of `health.alerts`."""
         if not self._alert_ids.is_new(alert.id):
             return
         self.alerts.append(alert)
@@ -152,7 +152,7 @@ class Standing:
             self._firing.discard(alert.fingerprint)
 
     def biggest_moves(self, count: int) -> list[Move]:
-        """The accounts that moved most lately, biggest first."""
+        """The accounts with the biggest recent moves, biggest first."""
         total: dict[str, Move] = {}
         for day in sorted(self._days):
             for move in self._days[day].values():

@@ -1,7 +1,7 @@
-"""The demo's worker: the real `vitals worker` in a process of its own.
+"""Run the demo's worker: the real `vitals worker` in a process of its own.
 
-Owns its life (and its killing), and reading its own count of events. Must not know which settings it gets, or why.
-Called by `agents.demo.run`.
+Starts, stops and kills it, and reads its event counts from its metrics. Called by `agents.demo.run` and
+`agents.demo.session`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SETTLED = "vitals_events_settled"
 
 
 class DemoWorker:
-    """Runs `vitals worker` in that environment, which gives it that web port; its log goes to `log`."""
+    """Runs `vitals worker` with `environment`, which sets its web port to `web_port`; writes its log to `log`."""
 
     def __init__(self, environment: Mapping[str, str], web_port: int, log: Path) -> None:
         self.kills = 0
@@ -34,35 +34,35 @@ class DemoWorker:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs, or before its start."""
+        """None while it runs and before its start."""
         return None if self._child is None else self._child.exit_code
 
     def start(self) -> None:
-        """Start it, or start it again."""
+        """Start or restart it."""
         self._child = Child(COMMAND, self._log, self._environment)
 
     def crash(self) -> None:
-        """SIGKILL it."""
+        """Kill it with SIGKILL."""
         if self._child is not None:
             self._child.kill()
             self.kills += 1
 
     def stop(self, patience_s: float) -> None:
-        """SIGTERM it, and SIGKILL it when that does not help in time."""
+        """Stop it with SIGTERM, and with SIGKILL if it is still running after `patience_s` seconds."""
         if self._child is not None:
             self._child.stop(signal.SIGTERM, patience_s)
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """The last lines of its log."""
-        return "" if self._child is None else self._child.last_words()
+        return "" if self._child is None else self._child.last_lines()
 
     def is_ready(self) -> bool:
-        """Whether `/readyz` says so."""
+        """Whether `/readyz` answers 200."""
         status, _ = self._get("/readyz")
         return status == http.client.OK
 
     def settled(self, topics: frozenset[str]) -> Mapping[str, int] | None:
-        """Outcome to events of those topics that the worker is done with; restarts do not reset it. None: no answer."""
+        """Settled events of those topics by outcome, across restarts; None if the worker does not answer."""
         status, text = self._get("/metrics")
         if status != http.client.OK:
             return None

@@ -147,8 +147,8 @@ def _score_fields(accounts: Accounts) -> list[_ScoreField]:
         fields += [_ScoreField(f"{name}/{score}", array, column, dtype) for name, (array, dtype) in saved.items()]
         first = accounts.parts_of[column].start
         fields += [
-            _ScoreField(f"base_parts/{score}/{part}", "last_published_parts", first + offset, "<f8")
-            for offset, part in enumerate(score_plan.parts)
+            _ScoreField(f"base_parts/{score}/{factor}", "last_published_parts", first + offset, "<f8")
+            for offset, factor in enumerate(score_plan.parts)
         ]
     return fields
 

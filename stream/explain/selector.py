@@ -1,7 +1,7 @@
 """Select one score of a policy by name: its measures, bands and factors, and its values for scored accounts.
 
 Explanations, forecasts, histories, distributions and back-tests read scores only through this. Called by the other
-modules of `stream.explain`, `agents.backtest.score_reader`, `agents.files.history` and `agents.board.views.account`.
+modules of `stream.explain`, `agents.backtest`, `agents.files.history` and `agents.board.views.account`.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class Writer:
 
     def _confidence(self, score_plan: ScorePlan, scored_batch: ScoredBatch) -> NDArray[np.float64]:
         """Share of the nominal weight of a score that does not rest on idle sources, (k,)."""
-        measures = [self._plan.measures[place].measure for place in score_plan.measure_indexes.tolist()]
+        measures = [self._plan.measures[index].measure for index in score_plan.measure_indexes.tolist()]
         idle = np.array([measure.source in scored_batch.idle for measure in measures], dtype=bool)
         shares = np.array([model.confidence(~idle) for model in score_plan.models])
         segments = scored_batch.scored.segments

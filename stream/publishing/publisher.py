@@ -44,7 +44,7 @@ class Publisher:
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
         self.baseline = Baseline()
         """The accounts that are behind what was published before a crash."""
-        self._state_dtypes = [_state_dtype(len(part.parts)) for part in plan.scores]
+        self._state_dtypes = [_state_dtype(len(score_plan.parts)) for score_plan in plan.scores]
 
     def record_scores(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
         """Record new scores, and mark the rows whose `health.scores` record is out of date.

@@ -76,7 +76,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     records += [(_table_key(name), None) for name in gone]
     for source, seen in engine.seen.items():
         head = b"i" + source.encode() + b"\0"
-        records += [(head + _SEGMENT_KEY.pack(part.generation, part.number), part.value) for part in seen.save()]
+        records += [(head + _SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in seen.save()]
     return records
 
 
@@ -147,11 +147,11 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
             engine.accounts.alerts.advance_rings(max(passed))
     accounts = engine.accounts
     for digest, (owners, record, profiles) in rows.items():
-        places = accounts.index.rows_of_keys(owners)
+        numbers = accounts.index.rows_of_keys(owners)
         accounts.reserve()
-        decode_rows(accounts, places, record, row_schemas[digest])
-        for at, profile in profiles.items():
-            decode_texts(accounts, int(places[at]), profile)
+        decode_rows(accounts, numbers, record, row_schemas[digest])
+        for index, texts in profiles.items():
+            decode_texts(accounts, int(numbers[index]), texts)
     _load_pages(engine, records, keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update(
@@ -201,9 +201,10 @@ def _missing_history(engine: Engine, row_schemas: Iterable[RowSchema], pages: li
             saved_panes[name] = max(saved_panes.get(name, 0), *shape, 1)
     tags = {key[1:9] for key in pages}
     missing = {}
-    for part in engine.plan.measures:
-        for place in part.columns:
-            column = engine.columns[place]
+    for measure_plan in engine.plan.measures:
+        name, reach = measure_plan.measure.name, measure_plan.measure.reach
+        for index in measure_plan.columns:
+            column = engine.columns[index]
             if isinstance(column, FactColumn):
                 continue
             if isinstance(column, Members):
@@ -211,11 +212,9 @@ def _missing_history(engine: Engine, row_schemas: Iterable[RowSchema], pages: li
             else:
                 empty, panes = column.name not in saved_panes, saved_panes.get(column.name, 0)
             if empty:
-                missing[part.measure.name] = "starts empty: nothing of what it reads was kept"
-            elif isinstance(column, PaneColumn) and panes < part.measure.reach:
-                missing[part.measure.name] = (
-                    f"has {panes} of the {part.measure.reach} {column.unit}s it looks back: older events were not kept"
-                )
+                missing[name] = "starts empty: nothing of what it reads was kept"
+            elif isinstance(column, PaneColumn) and panes < reach:
+                missing[name] = f"has {panes} of the {reach} {column.unit}s it looks back: older events were not kept"
     return missing
 
 

@@ -1,4 +1,4 @@
-"""`vitals demo` for real: counts that add up, on either broker, through SIGKILL too, and nothing left behind."""
+"""`vitals demo` as a process: counts add up on both brokers and after SIGKILL, and nothing is left running."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE_S = 180
 
 @contextmanager
 def demo(folder: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A running demo; it and its children have their temporary files in `folder`, by which they are found."""
+    """A running demo; its processes are recognised by their temporary folder, `folder`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "agents", "demo", "--json", *options],
         cwd=ROOT,
@@ -42,7 +42,7 @@ def demo(folder: Path, *options: str, **environment: str) -> Iterator[subprocess
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
-    """The last line of stdout as an object, and all of stderr, when the demo has ended well."""
+    """Wait for exit code 0; returns the last line of stdout as an object, and all of stderr."""
     output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
@@ -51,15 +51,15 @@ def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
 
 def still_running(folder: Path) -> list[str]:
     """Command lines of live processes whose temporary files are within `folder`."""
-    found = []
+    commands = []
     for process in psutil.process_iter():
         try:
             ours = process.environ().get("TMPDIR", "").startswith(str(folder))
             if ours and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()))
-        except psutil.Error:  # gone meanwhile, or not ours to look at
+                commands.append(" ".join(process.cmdline()))
+        except psutil.Error:  # ended meanwhile, or owned by another user
             continue
-    return found
+    return commands
 
 
 def assert_nothing_is_left(folder: Path) -> None:
@@ -75,13 +75,13 @@ def assert_adds_up(result: dict[str, Any]) -> None:
     assert result["events_per_second"] > 0
 
 
-def wait_for(process: subprocess.Popen[str], words: str) -> str:
-    """Read stderr until a line has these words; returns that line."""
+def wait_for(process: subprocess.Popen[str], text: str) -> str:
+    """Read stderr until a line contains `text`; returns that line."""
     assert process.stderr is not None
     for line in process.stderr:
-        if words in line:
+        if text in line:
             return line
-    raise AssertionError(f"the demo ended without {words!r}")
+    raise AssertionError(f"the demo ended without {text!r}")
 
 
 def test_every_event_is_applied_and_nothing_is_left(tmp_path: Path) -> None:
@@ -90,6 +90,9 @@ def test_every_event_is_applied_and_nothing_is_left(tmp_path: Path) -> None:
     assert_adds_up(result)
     assert "keeps nothing" in errors
     assert "every event counted once" in errors
+    lines = errors.splitlines()
+    assert lines.count("starting the worker") == 1
+    assert len(lines) == len(set(lines))
     assert_nothing_is_left(tmp_path)
 
 
@@ -107,7 +110,7 @@ def test_counts_add_up_although_the_worker_is_killed(tmp_path: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.broker
 @pytest.mark.timeout(PATIENCE_S + 60)
-def test_a_real_kafka_does_as_well(tmp_path: Path) -> None:
+def test_counts_add_up_on_a_real_kafka(tmp_path: Path) -> None:
     with KafkaServer() as server:
         with demo(tmp_path, "--seconds", "20", "--broker", f"kafka://{server.bootstrap}") as process:
             result, errors = finish(process)
@@ -116,12 +119,12 @@ def test_a_real_kafka_does_as_well(tmp_path: Path) -> None:
         assert_nothing_is_left(tmp_path)
 
 
-NOT_IN_CI = pytest.param("playing", signal.SIGTERM, marks=pytest.mark.faults)
+NOT_IN_CI = pytest.param("sending events", signal.SIGTERM, marks=pytest.mark.faults)
 
 
 @pytest.mark.parametrize(
     ("moment", "number"),
-    [("starting the worker", signal.SIGTERM), NOT_IN_CI, ("playing", signal.SIGINT)],
+    [("starting the worker", signal.SIGTERM), NOT_IN_CI, ("sending events", signal.SIGINT)],
 )
 def test_a_signal_ends_it_cleanly_at_any_time(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     with demo(tmp_path) as process:
@@ -134,22 +137,22 @@ def test_a_signal_ends_it_cleanly_at_any_time(tmp_path: Path, moment: str, numbe
     assert_nothing_is_left(tmp_path)
 
 
-def test_its_board_answers_and_can_be_left_out(tmp_path: Path) -> None:
+def test_the_board_answers_and_is_optional(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         port = re.search(r"http://127.0.0.1:(\d+)/", wait_for(process, "The board is at"))
         assert port
-        wait_for(process, "playing")
+        wait_for(process, "sending events")
         with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/api/session", timeout=30) as answer:
             assert json.load(answer)["auth"] == "none"
     with demo(tmp_path, "--no-board") as process:
-        wait_for(process, "playing")
+        wait_for(process, "sending events")
         assert len(still_running(tmp_path)) == 3
         process.send_signal(signal.SIGINT)
         _, errors = finish(process)
     assert "The board" not in errors
 
 
-def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
+def test_sigkill_leaves_no_process(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         wait_for(process, "starting the worker")
         children = psutil.Process(process.pid).children(recursive=True)
@@ -160,7 +163,7 @@ def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
         assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_worker_that_fails_is_quoted(tmp_path: Path) -> None:
+def test_the_log_of_a_failed_worker_is_printed(tmp_path: Path) -> None:
     with demo(tmp_path, VITALS_POLICY="/nowhere/policy.toml") as process:
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
@@ -169,7 +172,7 @@ def test_a_worker_that_fails_is_quoted(tmp_path: Path) -> None:
     assert_nothing_is_left(tmp_path)
 
 
-def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_unreachable_broker_is_named(tmp_path: Path) -> None:
     with demo(tmp_path, "--broker", "kafka://127.0.0.1:1") as process:
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1

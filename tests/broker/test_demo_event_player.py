@@ -1,4 +1,4 @@
-"""The player against the embedded broker: everything arrives once, where and when Kafka's own producer would put it."""
+"""The event player on the embedded broker: each event arrives once, on the partition that Kafka's producer chooses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kafka.partitioner import murmur2
 
 from agents.demo.broker import EmbeddedBroker
 from agents.demo.company import Company, Event
-from agents.demo.event_player import Player
+from agents.demo.event_player import EventPlayer
 from schemas.events import SOURCES
 
 PARTITIONS = 3
@@ -32,7 +32,7 @@ def address() -> Iterator[str]:
         yield broker.address
 
 
-async def play(player: Player) -> None:
+async def send(player: EventPlayer) -> None:
     try:
         assert await player.connect(SOURCES) == dict.fromkeys(SOURCES, PARTITIONS)
         await player.run()
@@ -40,38 +40,38 @@ async def play(player: Player) -> None:
         await player.close()
 
 
-def stored(address: str, expected: int) -> dict[TopicPartition, list[Any]]:
+def stored_records(address: str, expected: int) -> dict[TopicPartition, list[Any]]:
     """All records by partition; reads until it has seen `expected` and nothing more comes."""
     consumer = KafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest", enable_auto_commit=False)
-    places = [TopicPartition(topic, number) for topic in SOURCES for number in range(PARTITIONS)]
-    consumer.assign(places)
-    found: dict[TopicPartition, list[Any]] = {place: [] for place in places}
+    partitions = [TopicPartition(topic, number) for topic in SOURCES for number in range(PARTITIONS)]
+    consumer.assign(partitions)
+    stored: dict[TopicPartition, list[Any]] = {partition: [] for partition in partitions}
     fetched: dict[TopicPartition, list[Any]] = {}
-    while sum(map(len, found.values())) < expected or fetched:
+    while sum(map(len, stored.values())) < expected or fetched:
         fetched = consumer.poll(1000, max_records=10_000)
-        for place, records in fetched.items():
-            found[place] += records
+        for partition, records in fetched.items():
+            stored[partition] += records
     consumer.close()
-    return found
+    return stored
 
 
-def test_a_company_arrives_whole_and_in_place(address: str) -> None:
+def test_every_event_arrives_once_on_its_partition(address: str) -> None:
     company = Company(accounts=40, days=12, end_ms=END_MS)
     events = list(company)
-    player = Player(company, {"bootstrap_servers": address}, idempotent=False)
-    asyncio.run(play(player))
-    records = stored(address, len(events))
+    player = EventPlayer(company, {"bootstrap_servers": address}, idempotent=False)
+    asyncio.run(send(player))
+    records = stored_records(address, len(events))
     assert player.sent == Counter(event[0] for event in events)
     assert player.time_ms == events[-1][2]
     wanted: dict[TopicPartition, list[tuple[bytes, int, bytes]]] = defaultdict(list)
     for topic, account, time_ms, value in events:
         number = (murmur2(account.encode()) & 0x7FFFFFFF) % PARTITIONS
         wanted[TopicPartition(topic, number)].append((account.encode(), time_ms, value))
-    for place, found in records.items():
-        assert [(record.key, record.timestamp, record.value) for record in found] == wanted[place]
+    for partition, stored in records.items():
+        assert [(record.key, record.timestamp, record.value) for record in stored] == wanted[partition]
 
 
-def test_it_stops_when_told_and_counts_what_was_acknowledged(address: str) -> None:
+def test_stop_ends_the_run_and_acknowledged_events_are_counted(address: str) -> None:
     company = Company(accounts=10, days=60, end_ms=END_MS)
 
     def until_300(events: Iterable[Event]) -> Iterator[Event]:
@@ -80,9 +80,9 @@ def test_it_stops_when_told_and_counts_what_was_acknowledged(address: str) -> No
                 player.stop()
             yield event
 
-    player = Player(until_300(company), {"bootstrap_servers": address}, idempotent=False, events_per_second=2_000)
-    asyncio.run(play(player))
+    player = EventPlayer(until_300(company), {"bootstrap_servers": address}, idempotent=False, events_per_second=2_000)
+    asyncio.run(send(player))
     sent = player.sent.total()
     assert 300 < sent < sum(1 for _ in company)
-    values = {record.value for records in stored(address, sent).values() for record in records}
+    values = {record.value for records in stored_records(address, sent).values() for record in records}
     assert values == {event[3] for event in islice(company, sent)}

@@ -1,4 +1,4 @@
-"""Figures of the back-test against their definitions, written out slowly."""
+"""Figures of the back-test against slow implementations of their definitions."""
 
 from __future__ import annotations
 
@@ -48,51 +48,55 @@ def test_the_order_of_samples_makes_no_difference(samples: list[tuple[float, boo
 
 def caught_by_lowest(samples: list[tuple[float, bool]], share: Fraction) -> Fraction:
     """Churn among the lowest `share` of the samples, on average over all orders of equal scores."""
-    left, found = share * len(samples), Fraction(0)
+    left, caught = share * len(samples), Fraction(0)
     for score in sorted({score for score, _ in samples}):
         group = [churned for other, churned in samples if other == score]
         taken = min(left, Fraction(len(group)))
-        found += taken * sum(group) / len(group)
+        caught += taken * sum(group) / len(group)
         left -= taken
-    return found
+    return caught
 
 
 @given(SAMPLES)
 def test_deciles_share_the_churn_of_equal_scores(samples: list[tuple[float, bool]]) -> None:
-    found = figures.lift_by_decile(*arrays(samples))
+    deciles = figures.lift_by_decile(*arrays(samples))
     total = sum(churned for _, churned in samples)
     if not total:
-        assert found == []
+        assert deciles == []
         return
-    edges = [caught_by_lowest(samples, Fraction(at, 10)) for at in range(11)]
-    assert [row.caught for row in found] == pytest.approx([float(edge / total) for edge in edges[1:]])
+    edges = [caught_by_lowest(samples, Fraction(tenths, 10)) for tenths in range(11)]
+    assert [row.caught for row in deciles] == pytest.approx([float(edge / total) for edge in edges[1:]])
     lifts = [float((high - low) / total * 10) for low, high in pairwise(edges)]
-    assert [row.lift for row in found] == pytest.approx(lifts)
-    assert [row.rate for row in found] == pytest.approx([lift * total / len(samples) for lift in lifts])
+    assert [row.lift for row in deciles] == pytest.approx(lifts)
+    assert [row.rate for row in deciles] == pytest.approx([lift * total / len(samples) for lift in lifts])
 
 
 @given(SAMPLES)
 def test_calibration_counts_each_sample_once(samples: list[tuple[float, bool]]) -> None:
-    for found in figures.calibration(*arrays(samples)):
-        inside = [part for part in samples if found.low <= part[0] < found.high or (found.high == part[0] == 100)]
-        assert found.samples == len(inside)
+    for scores in figures.calibration(*arrays(samples)):
+        inside = [
+            (score, churned)
+            for score, churned in samples
+            if scores.low <= score < scores.high or scores.high == score == 100
+        ]
+        assert scores.samples == len(inside)
         if inside:
-            assert found.mean_score == pytest.approx(sum(score for score, _ in inside) / len(inside))
-            assert found.rate == pytest.approx(sum(churned for _, churned in inside) / len(inside))
+            assert scores.mean_score == pytest.approx(sum(score for score, _ in inside) / len(inside))
+            assert scores.rate == pytest.approx(sum(churned for _, churned in inside) / len(inside))
         else:
-            assert found.mean_score is None
-            assert found.rate is None
+            assert scores.mean_score is None
+            assert scores.rate is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=30))
 def test_bands_add_up(samples: list[tuple[int, bool]]) -> None:
     bands = np.array([band for band, _ in samples], dtype=np.int8)
     churned = np.array([gone for _, gone in samples], dtype=bool)
-    for number, found in enumerate(figures.band_counts(bands, churned, 3)):
-        assert found.samples == sum(band == number for band, _ in samples)
-        assert found.churned == sum(band == number and gone for band, gone in samples)
-        assert found.samples_to_here == sum(band <= number for band, _ in samples)
-        assert found.churned_to_here == sum(band <= number and gone for band, gone in samples)
+    for number, count in enumerate(figures.band_counts(bands, churned, 3)):
+        assert count.samples == sum(band == number for band, _ in samples)
+        assert count.churned == sum(band == number and gone for band, gone in samples)
+        assert count.samples_to_here == sum(band <= number for band, _ in samples)
+        assert count.churned_to_here == sum(band <= number and gone for band, gone in samples)
 
 
 @given(SAMPLES.filter(lambda samples: len({churned for _, churned in samples}) == 2), st.integers(1, 4))
@@ -112,16 +116,16 @@ def test_a_resample_weighs_whole_accounts(samples: list[tuple[float, bool]], acc
 
 def episodes_by_walk(days: list[bool]) -> list[tuple[int, int]]:
     """(first day in, first day out or the last day) of each stretch."""
-    found, begin = [], None
+    episodes, begin = [], None
     for day, alerting in enumerate(days):
         if alerting and begin is None:
             begin = day
         if not alerting and begin is not None:
-            found.append((begin, day))
+            episodes.append((begin, day))
             begin = None
     if begin is not None:
-        found.append((begin, len(days) - 1))
-    return found
+        episodes.append((begin, len(days) - 1))
+    return episodes
 
 
 @given(
@@ -140,23 +144,29 @@ def test_episodes_are_what_a_walk_through_the_days_finds(
     days = len(accounts[0][0]) if accounts else 1
     known = (days - 1 + known_after) * DAY_MS
     alerting = np.zeros((days, len(accounts)), dtype=bool)
-    for at, (flags, churn) in enumerate(accounts):
-        alerting[:, at] = [flag and (churn is None or day * DAY_MS < churn) for day, flag in enumerate(flags)]
+    for account, (flags, churn) in enumerate(accounts):
+        alerting[:, account] = [flag and (churn is None or day * DAY_MS < churn) for day, flag in enumerate(flags)]
     churn_ms = np.array([alarm.NEVER_MS if churn is None else churn for _, churn in accounts], dtype=np.int64)
-    found = alarm.find_episodes(alerting, np.arange(days) * DAY_MS)
-    verdicts = alarm.judge(found, churn_ms, known, longest)
-    walked = [(at, *part) for at in range(len(accounts)) for part in episodes_by_walk(alerting[:, at].tolist())]
-    assert list(zip(found.account, found.begin_ms // DAY_MS, found.end_ms // DAY_MS, strict=True)) == walked
+    episodes = alarm.find_episodes(alerting, np.arange(days) * DAY_MS)
+    verdicts = alarm.judge(episodes, churn_ms, known, longest)
+    walked = [
+        (account, *period)
+        for account in range(len(accounts))
+        for period in episodes_by_walk(alerting[:, account].tolist())
+    ]
+    assert list(zip(episodes.account, episodes.begin_ms // DAY_MS, episodes.end_ms // DAY_MS, strict=True)) == walked
     warnings: dict[int, float] = {}
-    for number, (at, begin, end) in enumerate(walked):
-        churn = accounts[at][1]
+    for number, (account, begin, end) in enumerate(walked):
+        churn = accounts[account][1]
         right = churn is not None and churn <= known and churn <= (end + longest) * DAY_MS
         assert verdicts.right[number] == right
         assert verdicts.false[number] == (not right and begin + longest <= days - 1 + known_after)
-        warnings.pop(at, None)
+        warnings.pop(account, None)
         if right and churn is not None:
-            warnings[at] = (churn - begin * DAY_MS) / DAY_MS
-    told = alarm.warnings_days(found, verdicts, churn_ms)
-    assert {at: days for at, days in enumerate(told.tolist()) if not np.isnan(days)} == pytest.approx(warnings)
-    flaps = sum(one[0] == other[0] and other[1] - one[2] <= 7 for one, other in pairwise(walked))
-    assert alarm.count_flaps(found) == flaps
+            warnings[account] = (churn - begin * DAY_MS) / DAY_MS
+    computed = alarm.warnings_days(episodes, verdicts, churn_ms)
+    assert {account: days for account, days in enumerate(computed.tolist()) if not np.isnan(days)} == pytest.approx(
+        warnings
+    )
+    flaps = sum(before[0] == after[0] and after[1] - before[2] <= 7 for before, after in pairwise(walked))
+    assert alarm.count_flaps(episodes) == flaps

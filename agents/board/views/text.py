@@ -75,7 +75,7 @@ def _text(event: Mapping[str, Any], name: str) -> str:
 
 
 def _usage(event: Mapping[str, Any]) -> str:
-    what = " ".join(part for part in (_text(event, "action"), _text(event, "feature")) if part) or "used the product"
+    what = " ".join(filter(None, (_text(event, "action"), _text(event, "feature")))) or "used the product"
     who = _text(event, "user_id")
     return f"{who}: {what}" if who else what
 

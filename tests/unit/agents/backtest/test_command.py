@@ -1,4 +1,4 @@
-"""`vitals backtest` on a company whose law of churn is known: what it finds, prints, writes and refuses."""
+"""`vitals backtest` on a synthetic company whose law of churn is known: figures, output, files and rejected usage."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def vitals(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("company")
-    write(made, company())
-    return made
+    target = tmp_path_factory.mktemp("company")
+    write(target, company())
+    return target
 
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
-    """Equal weights against the true ones, with a fit that begins from the equal ones."""
+    """Equal weights against the true weights, with a fit of the policy that has equal weights."""
     done = vitals(
         folder / "events.jsonl", "--outcomes", folder / "outcomes.csv",
         "--policy", folder / "equal.toml", "--policy", folder / "truth.toml",
@@ -50,7 +50,7 @@ def report(folder: Path) -> Report:
     return msgspec.json.decode(done.stdout, type=Report)
 
 
-def test_the_true_policy_tells_churn_better_than_equal_weights_and_both_better_than_silence(report: Report) -> None:
+def test_true_weights_predict_churn_better_than_equal_weights_and_both_better_than_recency(report: Report) -> None:
     assert [lead.days for lead in report.leads] == [7, 30]
     for lead in report.leads:
         equal, true, recency = (lead.auc[key].value or 0.0 for key in ("A", "B", "recency"))
@@ -59,13 +59,13 @@ def test_the_true_policy_tells_churn_better_than_equal_weights_and_both_better_t
         assert all(gap.low is not None and gap.low > 0 for gap in lead.differences if gap.against == "recency")
 
 
-def test_the_fit_finds_the_true_weights_again(report: Report, folder: Path) -> None:
+def test_the_fit_recovers_the_true_weights(report: Report, folder: Path) -> None:
     """Within 5 of 100, which is 0.5 of a slope: with 500 churned accounts its standard error is about 0.2."""
     fit = report.fit
     assert fit is not None
-    found = {weight.measure: weight.after for weight in fit.weights}
-    assert found == pytest.approx(TRUE_WEIGHTS, abs=5)
-    assert sorted(found, key=found.__getitem__) == sorted(TRUE_WEIGHTS, key=TRUE_WEIGHTS.__getitem__)
+    fitted = {weight.measure: weight.after for weight in fit.weights}
+    assert fitted == pytest.approx(TRUE_WEIGHTS, abs=5)
+    assert sorted(fitted, key=fitted.__getitem__) == sorted(TRUE_WEIGHTS, key=TRUE_WEIGHTS.__getitem__)
     assert fit.auc_before is not None
     assert fit.auc_after is not None
     assert fit.auc_recency is not None
@@ -73,13 +73,13 @@ def test_the_fit_finds_the_true_weights_again(report: Report, folder: Path) -> N
     assert fit.train_until < fit.holdout_from
     text = (folder / "fitted.toml").read_text(encoding="utf-8")
     written = parse_policy(text)
-    assert {measure.name: measure.weight for measure in written.measures} == pytest.approx(found)
+    assert {measure.name: measure.weight for measure in written.measures} == pytest.approx(fitted)
     assert f"{written.name}@{written.digest}" == fit.policy
     assert f"{fit.auc_before:.3f} before, {fit.auc_after:.3f} after" in text
     assert re.sub(r"weight = .*", "weight = 20", text).endswith(EQUAL)
 
 
-def test_the_hazard_shows_in_the_bands(report: Report) -> None:
+def test_worse_bands_churn_more_and_their_samples_add_up(report: Report) -> None:
     for lead in report.leads:
         worst, middle, best = lead.bands["B"]
         assert (worst.precision or 0) > (middle.precision or 0) > (best.precision or 0)
@@ -97,10 +97,10 @@ def test_the_tables_fit_eighty_columns(folder: Path) -> None:
         "--lead", "7", "--every", "14",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "policy A tells churn better than recency" in " ".join(done.stdout.split())
+    assert "policy A predicts churn better than recency" in " ".join(done.stdout.split())
     for heading in ("AUC", "Bands, lead 7 days", "Lift by tenths", "Churn by score", "Alarms", "Accounts that churned"):
         assert heading in done.stdout
-    # Lines before and after the tables are left to the terminal to wrap.
+    # The terminal wraps the lines before and after the tables.
     tables = done.stdout.partition("AUC")[2].partition("note: ")[0].splitlines()
     assert max(map(len, tables)) <= 80
 
@@ -134,7 +134,7 @@ def charts_of(text: str) -> list[ET.Element]:
     return [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]  # noqa: S314  our own page
 
 
-def test_the_page_is_whole_and_needs_nothing_from_elsewhere(report: Report, folder: Path) -> None:
+def test_the_page_is_well_formed_and_loads_no_external_file(report: Report, folder: Path) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert text == page(report)
     tags = tags_of(text)
@@ -146,7 +146,7 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(report: Report, fold
     assert "Fitted weights" in text
 
 
-def test_every_chart_can_be_read_without_seeing_it(report: Report) -> None:
+def test_every_chart_has_a_label_and_a_description(report: Report) -> None:
     charts = [chart for chart in charts_of(page(report)) if chart.get("aria-hidden") != "true"]
     assert len(charts) > 4
     for chart in charts:
@@ -162,7 +162,7 @@ def test_every_chart_can_be_read_without_seeing_it(report: Report) -> None:
 def test_names_from_files_are_escaped(report: Report) -> None:
     evil = '<script>alert("x")</script>&'
     copy = msgspec.json.decode(msgspec.json.encode(report), type=Report)
-    copy.policies[0].name = copy.policies[0].score = copy.policies[0].alerting[0] = evil
+    copy.policies[0].name = copy.policies[0].file = copy.policies[0].score = copy.policies[0].alerting[0] = evil
     copy.leads[0].bands["A"][0].band = evil
     copy.reviews = copy.reviews[:3]
     copy.reviews[0].account_id = evil
@@ -172,12 +172,12 @@ def test_names_from_files_are_escaped(report: Report) -> None:
     copy.fit.file = copy.fit.weights[0].measure = copy.fit.weights[0].reason = evil
     text = page(copy)
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 9
+    assert text.count("&lt;script&gt;") >= 10
     tags_of(text)
     charts_of(text)
 
 
-def test_a_report_without_any_churn_still_makes_a_page(folder: Path, tmp_path: Path) -> None:
+def test_a_report_without_churn_makes_a_page_and_the_fit_fails(folder: Path, tmp_path: Path) -> None:
     none = tmp_path / "none.csv"
     none.write_text("account_id,churned_at\n", encoding="utf-8")
     done = vitals(
@@ -192,7 +192,7 @@ def test_a_report_without_any_churn_still_makes_a_page(folder: Path, tmp_path: P
     )  # fmt: skip
     assert done.exit_code == 1
     assert "0 churned accounts to train on" in done.stderr
-    assert "lead 1000 days: no cutoff has that much known after it" in done.stdout
+    assert "lead 1000 days: no cutoff is followed by 1000 days of known outcomes" in done.stdout
     tags_of(html.read_text(encoding="utf-8"))
     assert not (tmp_path / "fitted.toml").exists()
 
@@ -209,11 +209,11 @@ def test_a_report_without_any_churn_still_makes_a_page(folder: Path, tmp_path: P
         (("--policy", "truth.toml", "--fit", "truth.toml"), "is the policy itself"),
         (("--outcomes", "gone.csv"), "gone.csv"),
         (("--outcomes", "truth.toml"), "account_id"),
-        (("--html", "gone/report.html"), "--html gone/report.html: there is no folder gone"),
-        (("--fit", "gone/fitted.toml"), "--fit gone/fitted.toml: there is no folder gone"),
+        (("--html", "gone/report.html"), "--html gone/report.html: the folder gone does not exist"),
+        (("--fit", "gone/fitted.toml"), "--fit gone/fitted.toml: the folder gone does not exist"),
     ],
 )
-def test_bad_usage_is_named(
+def test_bad_usage_exits_with_2_and_names_the_mistake(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: tuple[str, ...], named: str
 ) -> None:
     for name in ("outcomes.csv", "truth.toml", "equal.toml"):
@@ -222,27 +222,27 @@ def test_bad_usage_is_named(
     later = json.dumps({"topic": "engagement", "id": "l", "account_id": "a", "time": 1_740_000_000_000, "kind": "x"})
     (tmp_path / "events.jsonl").write_text("\n".join([*first, later]), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    given = ("events.jsonl", *(() if "--outcomes" in options else ("--outcomes", "outcomes.csv")), *options)
-    done = vitals(*given)
+    arguments = ("events.jsonl", *(() if "--outcomes" in options else ("--outcomes", "outcomes.csv")), *options)
+    done = vitals(*arguments)
     assert done.exit_code == 2, done.output
     assert named in done.stderr
 
 
-def test_too_short_a_history_fails_and_says_so(tmp_path: Path) -> None:
+def test_a_history_without_events_fails_with_1(tmp_path: Path) -> None:
     (tmp_path / "engagement.jsonl").write_text("", encoding="utf-8")
     (tmp_path / "outcomes.csv").write_text("account_id,churned_at\n", encoding="utf-8")
     done = vitals(tmp_path / "engagement.jsonl", "--outcomes", tmp_path / "outcomes.csv")
     assert done.exit_code == 1
-    assert "no event that counts" in done.stderr
+    assert "no usable event" in done.stderr
 
 
-def test_the_made_up_policies_differ_in_weights_only() -> None:
+def test_the_synthetic_policies_differ_in_weights_only() -> None:
     assert policy(TRUE_WEIGHTS) == TRUTH
     assert re.sub(r"weight = .*", "", TRUTH) == re.sub(r"weight = .*", "", EQUAL)
 
 
-def test_the_example_of_the_docs_is_what_the_command_prints(report: Report) -> None:
-    """Line by line, but for the digits: resampling and fitting may differ in the last ones from version to version."""
+def test_the_docs_show_what_the_command_prints(report: Report) -> None:
+    """Line by line except for digits: the last digits of resampling and fitting depend on library versions."""
 
     def without_digits(text: str) -> list[str]:
         return [re.sub(r"\d+", "0", line.rstrip()) for line in text.splitlines()]
@@ -259,7 +259,7 @@ def test_the_example_of_the_docs_is_what_the_command_prints(report: Report) -> N
         assert [line for line in without_digits(block) if line not in lines] == []
 
 
-def test_the_outcomes_that_the_docs_show_are_read(tmp_path: Path) -> None:
+def test_the_outcomes_in_the_docs_are_read(tmp_path: Path) -> None:
     (shown,) = blocks("csv", BACKTEST_PAGE)
     (tmp_path / "outcomes.csv").write_text(shown, encoding="utf-8")
     outcomes = read_outcomes(tmp_path / "outcomes.csv")

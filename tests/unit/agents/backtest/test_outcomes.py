@@ -1,4 +1,4 @@
-"""Outcomes as people export them: several rows an account, dates or instants, and mistakes that are named."""
+"""Outcomes as people export them: several rows for an account, dates or times, and mistakes that are reported."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def test_rows_become_times_by_account(tmp_path: Path) -> None:
         "cedar,,,,\n"
         "acme,2026-01-30,ann,,\n",
     )
-    found = read_outcomes(file)
-    assert found.churned == {"acme": JANUARY_31_MS - 86_400_000}
-    assert found.renewed == {"birch, inc": [JANUARY_31_MS - 365 * 86_400_000, JANUARY_31_MS]}
-    assert found.expanded == {"birch, inc": [JANUARY_31_MS + 86_400_000]}
-    assert found.accounts == {"acme", "birch, inc", "cedar"}
-    assert found.last_ms == JANUARY_31_MS + 86_400_000
-    assert found.bad == []
+    outcomes = read_outcomes(file)
+    assert outcomes.churned == {"acme": JANUARY_31_MS - 86_400_000}
+    assert outcomes.renewed == {"birch, inc": [JANUARY_31_MS - 365 * 86_400_000, JANUARY_31_MS]}
+    assert outcomes.expanded == {"birch, inc": [JANUARY_31_MS + 86_400_000]}
+    assert outcomes.accounts == {"acme", "birch, inc", "cedar"}
+    assert outcomes.last_ms == JANUARY_31_MS + 86_400_000
+    assert outcomes.bad == []
 
 
-def test_rows_that_can_not_be_used_are_named_and_left_out(tmp_path: Path) -> None:
+def test_invalid_rows_are_ignored_and_reported(tmp_path: Path) -> None:
     file = outcomes_of(
         tmp_path,
         "account_id,churned_at\nacme,soon\n,2026-01-31\nbirch,2026-01-31T10:00:00\ncedar,2026-01-31\ndate,31.01.2026\n",
     )
-    found = read_outcomes(file)
-    assert list(found.churned) == ["cedar"]
-    assert [(line.line, line.reason) for line in found.bad] == [
+    outcomes = read_outcomes(file)
+    assert list(outcomes.churned) == ["cedar"]
+    assert [(line.line, line.reason) for line in outcomes.bad] == [
         (2, "invalid_time"),
         (3, "no_account"),
         (4, "invalid_time"),
         (6, "invalid_time"),
     ]
-    assert "2026-01-31T12:00:00Z" in found.bad[0].message
+    assert "2026-01-31T12:00:00Z" in outcomes.bad[0].message
 
 
 @pytest.mark.parametrize(
@@ -61,24 +61,24 @@ def test_rows_that_can_not_be_used_are_named_and_left_out(tmp_path: Path) -> Non
         ("account_id,churned_at,churned_at\nacme,,\n", "twice"),
     ],
 )
-def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, named: str) -> None:
+def test_a_file_without_outcome_columns_is_rejected(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(OutcomesError, match=named):
         read_outcomes(outcomes_of(tmp_path, text))
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "outcomes.csv"
     file.write_bytes(b"account_id,churned_at\n\xff\xfe,\n")
     with pytest.raises(OutcomesError, match="UTF-8"):
         read_outcomes(file)
 
 
-def test_a_date_is_a_day() -> None:
+def test_a_date_covers_a_whole_day() -> None:
     assert instant_ms("2026-01-31") == JANUARY_31_MS
     assert instant_ms("2026-01-31", end=True) == JANUARY_31_MS + 86_399_999
     assert instant_ms("2026-01-31T01:00:00+01:00", end=True) == JANUARY_31_MS
 
 
-def test_a_row_shorter_than_the_header_lacks_what_it_lacks(tmp_path: Path) -> None:
-    found = read_outcomes(outcomes_of(tmp_path, "account_id,churned_at,renewed_at\nacme\nbirch,2026-01-31\n"))
-    assert (found.churned, found.bad) == ({"birch": JANUARY_31_MS}, [])
+def test_a_row_shorter_than_the_header_has_empty_fields(tmp_path: Path) -> None:
+    outcomes = read_outcomes(outcomes_of(tmp_path, "account_id,churned_at,renewed_at\nacme\nbirch,2026-01-31\n"))
+    assert (outcomes.churned, outcomes.bad) == ({"birch": JANUARY_31_MS}, [])

@@ -1,4 +1,4 @@
-"""A policy's text with other weights: every other byte stays, and it is still a policy."""
+"""New weights in the text of a policy: nothing else changes, and it is still a valid policy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ SCORES = '[scores.health]\nmin_change = 1\nbands = [{ name = "all", from = 0 }]\
 def test_only_the_lines_of_weights_change() -> None:
     text = default_policy().read_text(encoding="utf-8")
     names = [measure.name for measure in parse_policy(text).measures]
-    found = with_weights(text, [FittedWeight(name, 20, at + 0.5, "a reason") for at, name in enumerate(names)])
-    changed = [line for line in difflib.ndiff(text.splitlines(), found.splitlines()) if line[0] in "+-"]
+    rewritten = with_weights(
+        text, [FittedWeight(name, 20, number + 0.5, "a reason") for number, name in enumerate(names)]
+    )
+    changed = [line for line in difflib.ndiff(text.splitlines(), rewritten.splitlines()) if line[0] in "+-"]
     assert changed == [
         "- weight = 30",
         "+ weight = 0.5 # was 20; a reason",
@@ -32,7 +34,7 @@ def test_only_the_lines_of_weights_change() -> None:
         "- weight = 10",
         "+ weight = 4.5 # was 20; a reason",
     ]
-    assert [measure.weight for measure in parse_policy(found).measures] == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert [measure.weight for measure in parse_policy(rewritten).measures] == [0.5, 1.5, 2.5, 3.5, 4.5]
 
 
 INLINE = f"""[measures]
@@ -62,14 +64,14 @@ measures.a.weight = 5
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_weights_are_found_in_every_form_of_a_table(measure: str, line: str, end: str) -> None:
+def test_weights_are_replaced_in_every_form_of_a_table(measure: str, line: str, end: str) -> None:
     text = f'name = "p"\n{measure}{SCORES}'.replace("\n", end)
-    found = with_weights(text, [FittedWeight("a", 5, 2.5, "a reason")])
-    assert line in found
-    assert parse_policy(found).measures[0].weight == 2.5
-    assert found.count("\r\n") == text.count("\r\n")
+    rewritten = with_weights(text, [FittedWeight("a", 5, 2.5, "a reason")])
+    assert line in rewritten
+    assert parse_policy(rewritten).measures[0].weight == 2.5
+    assert rewritten.count("\r\n") == text.count("\r\n")
 
 
 def test_a_whole_weight_has_no_decimals() -> None:
-    found = with_weights(f'name = "p"\n{TABLE}{SCORES}', [FittedWeight("a", 5, 3.0, "r")])
-    assert "weight = 3 # ours; was 5; r\n" in found
+    rewritten = with_weights(f'name = "p"\n{TABLE}{SCORES}', [FittedWeight("a", 5, 3.0, "r")])
+    assert "weight = 3 # ours; was 5; r\n" in rewritten

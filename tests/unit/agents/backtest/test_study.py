@@ -1,4 +1,4 @@
-"""Which accounts count at which cutoff, and what a report says of a handful of accounts, worked out by hand."""
+"""Which accounts count at which cutoff, and the report of a few accounts, computed by hand."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from agents.backtest.episodes import NEVER_MS
-from agents.backtest.replay import Grid, TooShortError, lay_out
+from agents.backtest.replay import Grid, TooShortError, make_grid
 from agents.backtest.report import Report
 from agents.backtest.run import Request, run_backtest
-from agents.backtest.study import Known, Samples, rfc3339
+from agents.backtest.study import KnownChurn, Samples, rfc3339
 from agents.files.replay import read_events
 from stream.policy.policy import parse_policy
 
@@ -61,12 +61,12 @@ def report_of(folder: Path, lines: list[str], outcomes: str, **options: object) 
 
 def samples_of(lead: int) -> list[tuple[int, int, bool]]:
     """(cutoff, account, churned) by days, for four accounts at cutoffs 0, 7 and 14, of which day 24 is known."""
-    grid = Grid(np.arange(21) * DAY_MS, 7, {name: at for at, name in enumerate("abcd")})
+    grid = Grid(np.arange(21) * DAY_MS, 7, {name: column for column, name in enumerate("abcd")})
     # a goes on day 10, b and c stay, d goes exactly at the second cutoff; c has its first event after the first.
     churn = np.array([10 * DAY_MS, NEVER_MS, NEVER_MS, 7 * DAY_MS])
     born = np.ones((3, 4), dtype=bool)
     born[0, 2] = False
-    samples = Samples(grid, Known(churn, 24 * DAY_MS), lead, born)
+    samples = Samples(grid, KnownChurn(churn, 24 * DAY_MS), lead, born)
     days = samples.cutoff * 7
     return list(zip(days.tolist(), samples.account.tolist(), samples.churned.tolist(), strict=True))
 
@@ -88,8 +88,8 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     counts events of days 22 to 28, that of day 35 events of days 29 to 35.
     """
     offsets = (0.5, 2.5, 4.5, 6.5)
-    lines = [line("stays", week * 7 + at, f"s{week}-{at}") for week in range(9) for at in offsets]
-    lines += [line("goes", week * 7 + at, f"g{week}-{at}") for week in range(4) for at in offsets]
+    lines = [line("stays", week * 7 + offset, f"s{week}-{offset}") for week in range(9) for offset in offsets]
+    lines += [line("goes", week * 7 + offset, f"g{week}-{offset}") for week in range(4) for offset in offsets]
     churned = f"account_id,churned_at,expanded_at\ngoes,{day(42)},\nstays,,{day(45)}\nnobody,{day(3)},\n"
     report = report_of(tmp_path, lines, churned, leads=[7, 14])
     # First boundary after day 0.5 is day 1; the last event is at day 62.5.
@@ -111,14 +111,14 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     assert (poor.band, poor.alerting, poor.churned, fine.churned) == ("poor", True, 1, 0)
     review = report.reviews[0]
     assert (review.account_id, review.churned_at) == ("goes", day(42))
-    said = review.policies["A"]
+    by_policy = review.policies["A"]
     # -30 days is day 12, four events in days 6 to 12: 6.5, 7.5, 9.5, 11.5. Day 35 and 42 hold none.
-    assert said.scores == {"90": None, "60": None, "30": 87.5, "7": 12.5, "0": 12.5}
+    assert by_policy.scores == {"90": None, "60": None, "30": 87.5, "7": 12.5, "0": 12.5}
     # The window of day 31 holds 27.5 only (25 to 31), of day 30 (24 to 30) 25.5 too: 2 events are
     # (3 * 50 + 50) / 4 = 50, which is fine; one event is 31.25.
-    assert said.entered_alerting_at == day(32)
-    assert said.warning_days == 10.0
-    assert [(part.measure, part.cost, part.cost_before) for part in said.factors] == [
+    assert by_policy.entered_alerting_at == day(32)
+    assert by_policy.warning_days == 10.0
+    assert [(factor.measure, factor.cost, factor.cost_before) for factor in by_policy.factors] == [
         ("taking_part", 75.0, 0.0),
         ("mood", 12.5, 12.5),
     ]
@@ -133,31 +133,34 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
 
 
 def test_an_account_that_churned_before_its_first_event_is_left_out(tmp_path: Path) -> None:
-    lines = [line("a", at, f"a{at}") for at in range(40)] + [line("back", at, f"b{at}") for at in range(20, 40)]
+    lines = [line("a", number, f"a{number}") for number in range(40)]
+    lines += [line("back", number, f"b{number}") for number in range(20, 40)]
     report = report_of(tmp_path, lines, f"account_id,churned_at\nback,{day(10)}\na,{day(30)}\n")
     assert [review.account_id for review in report.reviews] == ["a"]
     assert report.data.churned == report.alarms["A"].churned == 1
     assert report.leads[0].accounts == 1
 
 
-def test_what_could_not_be_read_is_counted_by_reason(tmp_path: Path) -> None:
-    lines = [line("a", at, str(at)) for at in range(20)]
+def test_ignored_lines_are_counted_by_reason(tmp_path: Path) -> None:
+    lines = [line("a", number, str(number)) for number in range(20)]
     seconds = json.dumps({"id": "s", "account_id": "a", "time": START * DAY_MS // 1000, "kind": "webinar"})
     bad = ["nonsense", seconds, "{}", "[]", line("a", 3, "3")]
     report = report_of(tmp_path, [*bad, *lines], "account_id,churned_at\na,never\n")
-    counts = {one.reason: one.count for one in report.data.ignored}
+    counts = {ignored.reason: ignored.count for ignored in report.data.ignored}
     assert counts["invalid_time"] == 1
     assert counts["implausible_time"] == 1
     assert counts["malformed_json"] == 1
     assert sum(counts.values()) == 5
     assert report.data.duplicates == 1
-    assert "engagement.jsonl:1" in next(one.example for one in report.data.ignored if one.reason == "malformed_json")
+    assert "engagement.jsonl:1" in next(
+        ignored.example for ignored in report.data.ignored if ignored.reason == "malformed_json"
+    )
     # The event of 1970 neither begins the days nor counts.
     assert report.data.first_cutoff == day(0)
 
 
-def test_until_and_since_bound_the_days(tmp_path: Path) -> None:
-    lines = [line("a", at + 0.5, str(at)) for at in range(60)]
+def test_until_and_since_limit_the_days(tmp_path: Path) -> None:
+    lines = [line("a", number + 0.5, str(number)) for number in range(60)]
     churned = f"account_id,churned_at\na,{day(50)}\n"
     since, until = (START + 14) * DAY_MS, (START + 40) * DAY_MS
     report = report_of(tmp_path, lines, churned, since_ms=since, until_ms=until)
@@ -167,10 +170,27 @@ def test_until_and_since_bound_the_days(tmp_path: Path) -> None:
     assert report.leads[0].auc["A"].value is None
 
 
-def test_events_without_a_day_between_them_are_too_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (20, "3 of 3 cutoffs are less than the longest window (30 days) after the first event"),
+        (60, "5 of 9 cutoffs are less than the longest window (30 days) after the first event"),
+    ],
+)
+def test_the_note_on_incomplete_scores_recommends_since_only_if_cutoffs_remain(
+    tmp_path: Path, days: int, expected: str
+) -> None:
+    lines = [line("a", number + 0.5, str(number)) for number in range(days)]
+    note = report_of(tmp_path, lines, "account_id,churned_at\n").notes[0]
+    assert note.startswith(expected)
+    assert ("use --since" in note) == (days == 60)
+    assert ("use more history" in note) == (days == 20)
+
+
+def test_events_within_one_day_are_too_short(tmp_path: Path) -> None:
     file = tmp_path / "engagement.jsonl"
     file.write_text(line("a", 0.2, "1") + "\n" + line("a", 0.9, "2"), encoding="utf-8")
     with pytest.raises(TooShortError, match="day boundary"):
-        lay_out(read_events([file], []), 7)
-    with pytest.raises(TooShortError, match="no event"):
-        lay_out([], 7)
+        make_grid(read_events([file], []), 7)
+    with pytest.raises(TooShortError, match="no usable event"):
+        make_grid([], 7)

@@ -1,4 +1,4 @@
-"""The made-up company: repeatable, ordered, in the contract's shapes, on journeys that the default policy can see."""
+"""The synthetic company: repeatable, ordered, valid events, and scenarios that move the default policy's scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from agents.demo.account_events import DAY_MS, HOUR_MS
 from agents.demo.company import Company, Event
 from agents.demo.names import account_id, company_names
-from agents.demo.scenarios import SHARES, Journey, shuffled_journeys
+from agents.demo.scenarios import SHARES, Scenario, shuffled_scenarios
 from schemas.events import EVENT_TYPES
 from tests.oracle.engine import AccountScore, Record, final_scores
 
@@ -60,7 +60,7 @@ def test_events_come_in_order_within_whole_days_before_the_end(company: Company,
     assert Company(2, 3, end_ms=END_MS - 1).end_ms == END_MS - DAY_MS
 
 
-def test_every_event_has_the_shape_of_its_topic(events: list[Event]) -> None:
+def test_every_event_is_valid_for_its_topic(events: list[Event]) -> None:
     decoders = {topic: msgspec.json.Decoder(kind) for topic, kind in EVENT_TYPES.items()}
     for topic, account, time_ms, value in events:
         event = decoders[topic].decode(value)
@@ -70,10 +70,10 @@ def test_every_event_has_the_shape_of_its_topic(events: list[Event]) -> None:
 
 def test_ids_are_unique(events: list[Event]) -> None:
     identities = {re.match(rb'\{"id":"([^"]+)"', event[3]) for event in events}
-    assert len({found[1] for found in identities if found}) == len(events)
+    assert len({match[1] for match in identities if match}) == len(events)
 
 
-def test_a_profile_comes_before_anything_else_of_its_account(company: Company, events: list[Event]) -> None:
+def test_a_profile_comes_before_the_other_events_of_its_account(company: Company, events: list[Event]) -> None:
     first_topics: dict[str, str] = {}
     for topic, account, _, _ in events:
         first_topics.setdefault(account, topic)
@@ -81,7 +81,7 @@ def test_a_profile_comes_before_anything_else_of_its_account(company: Company, e
     assert first_topics.keys() == company.names().keys()
 
 
-def test_people_work_on_weekdays_in_office_hours(company: Company, events: list[Event]) -> None:
+def test_most_usage_is_on_weekdays_in_office_hours(company: Company, events: list[Event]) -> None:
     offsets = {account.account_id: account.utc_offset_h for account in company.accounts}
     weekdays: Counter[int] = Counter()
     at_work = 0
@@ -105,15 +105,15 @@ def test_accounts_have_several_users_and_features(events: list[Event]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 9, 50, 500])
-def test_journeys_come_in_their_shares(count: int) -> None:
-    drawn = Counter(shuffled_journeys(Random(3), count))
+def test_scenarios_have_their_shares(count: int) -> None:
+    drawn = Counter(shuffled_scenarios(Random(3), count))
     assert drawn.total() == count
     assert sum(SHARES.values()) == pytest.approx(1)
-    assert all(abs(drawn[journey] - share * count) <= 1 for journey, share in SHARES.items())
+    assert all(abs(drawn[scenario] - share * count) <= 1 for scenario, share in SHARES.items())
 
 
-def test_every_journey_is_travelled(company: Company) -> None:
-    assert set(company.journey_of().values()) == set(Journey) == set(SHARES)
+def test_every_scenario_has_accounts(company: Company) -> None:
+    assert set(company.scenario_of().values()) == set(Scenario) == set(SHARES)
 
 
 def test_names_and_ids_never_repeat() -> None:
@@ -123,7 +123,7 @@ def test_names_and_ids_never_repeat() -> None:
 
 
 @pytest.mark.parametrize(("accounts", "days"), [(0, 10), (10, 0), (-1, 5)])
-def test_an_empty_company_is_refused(accounts: int, days: int) -> None:
+def test_an_empty_company_is_rejected(accounts: int, days: int) -> None:
     with pytest.raises(ValueError, match="at least one account and one day"):
         Company(accounts, days, end_ms=END_MS)
 
@@ -135,7 +135,7 @@ def test_small_companies_work(accounts: int, days: int) -> None:
 
 
 def scores_after(events: list[Event], company: Company, day: int) -> dict[str, AccountScore]:
-    """What the default policy says at the end of that day of the story, from scratch."""
+    """The default policy's scores at the end of that day of the run, computed from scratch."""
     as_of_ms = company.start_ms + day * DAY_MS - 1
     log = [
         Record(topic, 0, offset, time_ms, account.encode(), value)
@@ -145,28 +145,28 @@ def scores_after(events: list[Event], company: Company, day: int) -> dict[str, A
     return final_scores(log, TEMPLATE.read_text(encoding="utf-8"), END_MS, as_of_ms)
 
 
-def test_the_default_policy_sees_the_journeys(company: Company, events: list[Event]) -> None:
+def test_the_default_policy_distinguishes_the_scenarios(company: Company, events: list[Event]) -> None:
     early, late = scores_after(events, company, 35), scores_after(events, company, 120)
     shares = {band: count / len(late) for band, count in Counter(score.band for score in late.values()).items()}
     assert set(shares) == {"healthy", "attention", "at-risk"}
     assert min(shares.values()) >= 0.05
-    moved: dict[Journey, list[float]] = defaultdict(list)
-    for account, journey in company.journey_of().items():
+    moved: dict[Scenario, list[float]] = defaultdict(list)
+    for account, scenario in company.scenario_of().items():
         if account in early:
-            moved[journey].append(late[account].value - early[account].value)
-    typical = {journey: median(moves) for journey, moves in moved.items()}
-    assert typical[Journey.FADING] < -20
-    assert typical[Journey.SILENT] < -30
-    assert typical[Journey.PAYMENT_TROUBLE] < -10
-    assert typical[Journey.BAD_SURVEY] < -2
-    assert typical[Journey.GROWING] > 20
-    assert typical[Journey.RECOVERING] > 40
-    assert abs(typical[Journey.STEADY]) < 5
-    storms = {account for account, journey in company.journey_of().items() if journey is Journey.TICKET_STORM}
+            moved[scenario].append(late[account].value - early[account].value)
+    typical = {scenario: median(moves) for scenario, moves in moved.items()}
+    assert typical[Scenario.FADING] < -20
+    assert typical[Scenario.SILENT] < -30
+    assert typical[Scenario.PAYMENT_TROUBLE] < -10
+    assert typical[Scenario.BAD_SURVEY] < -2
+    assert typical[Scenario.GROWING] > 20
+    assert typical[Scenario.RECOVERING] > 40
+    assert abs(typical[Scenario.STEADY]) < 5
+    storms = {account for account, scenario in company.scenario_of().items() if scenario is Scenario.TICKET_STORM}
     stormy = [event for event in events if event[1] in storms]
     lowest = [scores_after(stormy, company, day) for day in (50, 65, 80)]
     dips = [early[account].value - min(scores[account].value for scores in lowest) for account in storms]
     assert median(dips) > 8
-    new = [account for account, journey in company.journey_of().items() if journey is Journey.ONBOARDING]
+    new = [account for account, scenario in company.scenario_of().items() if scenario is Scenario.ONBOARDING]
     assert sum(account not in early for account in new) >= len(new) / 2
     assert median(late[account].value for account in new) > 70

@@ -1,8 +1,9 @@
-"""What the demo makes of the worker's output records, and how it looks."""
+"""The demo's status from the worker's output records, and how the screen shows it."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from agents.demo import status as tallies
 from agents.demo.screen import Screen, View, picture, plain_line
-from agents.demo.status import RecentIds, Standing
+from agents.demo.status import RecentIds, Status
 from schemas.outputs import Alert, FactorChange, ScoreChange, ScoreMessage, ScoreValue
 from schemas.topics import DAY_MS
 
@@ -25,83 +26,87 @@ def score(account: str, value: float, band: str, revision: int = 1) -> ScoreMess
     return ScoreMessage(account, DAY_0, revision, "template", None, {"health": ScoreValue(value, band, [])})
 
 
-def change(identity: str, account: str, ends: tuple[float, float], parts: dict[str, float], **also: Any) -> ScoreChange:
+def change(
+    identity: str, account: str, ends: tuple[float, float], contributions: dict[str, float], **also: Any
+) -> ScoreChange:
     """A change from one end to the other; `also`: its `day`, the `band` before (None: the first score)."""
-    factors = [FactorChange(measure, 0.0, delta, delta) for measure, delta in parts.items()]
+    factors = [FactorChange(measure, 0.0, delta, delta) for measure, delta in contributions.items()]
     time_ms, band = DAY_0 + also.get("day", 0) * DAY_MS, also.get("band", "a")
     return ScoreChange(identity, account, time_ms, "health", *ends, band, "b", "event", factors, "template", 1)
 
 
 def alert(identity: str, account: str, status: Literal["firing", "resolved"] = "firing") -> Alert:
     over = DAY_0 + 1 if status == "resolved" else None
-    fingerprint, words = f"f-{account}", ("at-risk", "fell")
-    return Alert(identity, fingerprint, account, "band", "critical", status, DAY_0, 33.3, *words, {}, {}, over)
+    fingerprint, band_and_reason = f"f-{account}", ("at-risk", "fell")
+    return Alert(
+        identity, fingerprint, account, "band", "critical", status, DAY_0, 33.3, *band_and_reason, {}, {}, over
+    )
 
 
-def view(phase: str = "playing", kills: int = 0, hint: str = "") -> View:
-    return View(phase, hint, 341_282, 310_991, 152_310.4, 30_291, kills, DAY_0 - 120 * DAY_MS, DAY_0, DAY_0 - 5)
+def view(phase: str = "sending events", kills: int = 0, hint: str = "", settled: int = 310_991) -> View:
+    return View(phase, hint, 341_282, settled, 152_310.4, 30_291, kills, DAY_0 - 120 * DAY_MS, DAY_0, DAY_0 - 5)
 
 
 def test_only_the_latest_score_of_an_account_counts() -> None:
-    standing = Standing()
+    status = Status()
     for message in (
         score("a", 80, "healthy"),
         score("b", 30, "at-risk"),
         score("a", 50, "attention"),
         score("b", 30, "at-risk"),
     ):
-        standing.add_score(message)
-    assert standing.accounts == 2
-    assert standing.bands() == {"healthy": 0, "attention": 1, "at-risk": 1}
-    standing.remove_score("b")
-    standing.remove_score("unknown")
-    assert standing.bands() == {"healthy": 0, "attention": 1, "at-risk": 0}
+        status.add_score(message)
+    assert status.accounts == 2
+    assert status.bands() == {"healthy": 0, "attention": 1, "at-risk": 1}
+    status.remove_score("b")
+    status.remove_score("unknown")
+    assert status.bands() == {"healthy": 0, "attention": 1, "at-risk": 0}
 
 
-def test_bands_are_listed_best_first_whatever_they_are_called() -> None:
-    standing = Standing()
+def test_bands_are_listed_best_first_for_any_names() -> None:
+    status = Status()
     for number, (value, band) in enumerate([(10, "zebra"), (95, "mouse"), (55, "cat"), (12, "zebra"), (60, "cat")]):
-        standing.add_score(score(f"a{number}", value, band))
-    assert list(standing.bands()) == ["mouse", "cat", "zebra"]
+        status.add_score(score(f"a{number}", value, band))
+    assert list(status.bands()) == ["mouse", "cat", "zebra"]
 
 
 def test_a_repeated_record_counts_once() -> None:
-    standing = Standing()
+    status = Status()
     for _ in range(3):
-        standing.add_change(change("1", "a", (50, 40), {"tickets": -10}))
-        standing.add_alert(alert("x", "a"))
-    assert (standing.changes, standing.alerts_fired, standing.firing, len(standing.alerts)) == (1, 1, 1, 1)
-    assert standing.biggest_moves(1)[0].delta == -10
+        status.add_change(change("1", "a", (50, 40), {"tickets": -10}))
+        status.add_alert(alert("x", "a"))
+    assert (status.changes, status.alerts_fired, status.firing, len(status.alerts)) == (1, 1, 1, 1)
+    assert status.biggest_moves(1)[0].delta == -10
 
 
-def test_a_resolved_alert_fires_no_more() -> None:
-    standing = Standing()
-    standing.add_alert(alert("1", "a"))
-    standing.add_alert(alert("2", "b"))
-    standing.add_alert(alert("3", "a", "resolved"))
-    assert (standing.firing, standing.alerts_fired, len(standing.alerts)) == (1, 2, 3)
+def test_a_resolved_alert_is_not_firing() -> None:
+    status = Status()
+    status.add_alert(alert("1", "a"))
+    status.add_alert(alert("2", "b"))
+    status.add_alert(alert("3", "a", "resolved"))
+    assert (status.firing, status.alerts_fired, len(status.alerts)) == (1, 2, 3)
 
 
 def test_moves_add_up_over_a_week_of_event_time_with_their_reasons() -> None:
-    standing = Standing()
-    standing.add_change(change("0", "old", (90, 10), {"usage": -80}, day=0))
-    standing.add_change(change("1", "a", (80, 70), {"usage": -12, "tickets": 2}, day=4))
-    standing.add_change(change("2", "a", (70, 66), {"usage": 1, "tickets": -5}, day=8))
-    standing.add_change(change("3", "b", (50, 59), {"usage": -1, "tickets": 10}, day=8))
-    standing.add_change(change("4", "new", (0, 99), {"usage": 99}, day=8, band=None))
-    moves = standing.biggest_moves(5)
+    status = Status()
+    status.add_change(change("0", "old", (90, 10), {"usage": -80}, day=0))
+    status.add_change(change("1", "a", (80, 70), {"usage": -12, "tickets": 2}, day=4))
+    status.add_change(change("2", "a", (70, 66), {"usage": 1, "tickets": -5}, day=8))
+    status.add_change(change("3", "b", (50, 59), {"usage": -1, "tickets": 10}, day=8))
+    status.add_change(change("4", "new", (0, 99), {"usage": 99}, day=8, band=None))
+    moves = status.biggest_moves(5)
     assert [(move.account_id, move.delta, move.main_reason()) for move in moves] == [
         ("a", -14, ("usage", -11)),
         ("b", 9, ("tickets", 10)),
     ]
     assert moves[0].score == 66
-    standing.add_change(change("5", "a", (66, 0), {"usage": -66}, day=0))  # long ago: counted, but no news
-    assert standing.biggest_moves(1)[0].delta == -14
-    assert standing.changes == 6
+    status.add_change(change("5", "a", (66, 0), {"usage": -66}, day=0))  # too old: counted, but not shown
+    assert status.biggest_moves(1)[0].delta == -14
+    assert status.changes == 6
 
 
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 10))
-def test_recent_ids_remembers_the_latest_and_no_more(identities: list[int], most: int) -> None:
+def test_recent_ids_stores_only_the_latest(identities: list[int], most: int) -> None:
     recent = RecentIds(most)
     remembered: list[int] = []
     for identity in identities:
@@ -112,52 +117,52 @@ def test_recent_ids_remembers_the_latest_and_no_more(identities: list[int], most
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tallies, "MOST_ACCOUNTS", 10)
-    standing = Standing()
+    status = Status()
     for number in range(100):
-        standing.add_score(score(f"a{number}", 50, "attention"))
-        standing.add_change(change(f"c{number}", f"a{number}", (1, 2), {"usage": 1}))
-        standing.add_alert(alert(f"x{number}", f"a{number}"))
-    assert standing.accounts == standing.firing == 10
-    assert len(standing.biggest_moves(100)) == 10
-    assert len(standing.alerts) == tallies.ALERTS_SHOWN
-    assert (standing.changes, standing.alerts_fired) == (100, 100)
+        status.add_score(score(f"a{number}", 50, "attention"))
+        status.add_change(change(f"c{number}", f"a{number}", (1, 2), {"usage": 1}))
+        status.add_alert(alert(f"x{number}", f"a{number}"))
+    assert status.accounts == status.firing == 10
+    assert len(status.biggest_moves(100)) == 10
+    assert len(status.alerts) == tallies.ALERTS_SHOWN
+    assert (status.changes, status.alerts_fired) == (100, 100)
 
 
-def full_standing() -> Standing:
-    standing = Standing()
+def full_status() -> Status:
+    status = Status()
     for number in range(50):
-        standing.add_score(score(f"a{number}", 5 + number * 1.9, ["at-risk", "attention", "healthy"][number // 17]))
+        status.add_score(score(f"a{number}", 5 + number * 1.9, ["at-risk", "attention", "healthy"][number // 17]))
     for number, account in enumerate(["acme", "long", "unknown-account-with-a-very-long-identity", "d", "e", "f"]):
-        standing.add_change(
+        status.add_change(
             change(f"{number}", account, (90, 90 - number * 14), {"support_tickets_of_a_long_name": -number * 14})
         )
-        standing.add_alert(alert(f"f{number}", account))
-        standing.add_alert(alert(f"r{number}", account, "resolved"))
-    return standing
+        status.add_alert(alert(f"f{number}", account))
+        status.add_alert(alert(f"r{number}", account, "resolved"))
+    return status
 
 
-def printed(view_: View, standing: Standing, *, ascii_only: bool = False) -> list[str]:
+def printed(view_: View, status: Status, *, ascii_only: bool = False) -> list[str]:
     console = Console(width=80, height=24, force_terminal=True, color_system=None, file=io.StringIO())
     with console.capture() as capture:
-        console.print(picture(view_, standing, NAMES, ascii_only=ascii_only))
+        console.print(picture(view_, status, NAMES, ascii_only=ascii_only))
     return capture.get().splitlines()
 
 
-def test_the_picture_fits_an_old_terminal() -> None:
-    for standing in (Standing(), full_standing()):
+def test_the_table_fits_80_by_24() -> None:
+    for status in (Status(), full_status()):
         for shown in (
             view(),
             view("all applied", kills=12, hint="Ctrl-C ends the demo."),
             view("applying the rest", kills=3),
         ):
-            lines = printed(shown, standing)
+            lines = printed(shown, status)
             assert max(map(cell_len, lines)) <= 80
             assert len(lines) < 25
 
 
-def test_the_picture_says_in_words_what_it_shows_in_colour() -> None:
-    text = "\n".join(printed(view(kills=2), full_standing()))
-    for words in (
+def test_everything_shown_in_colour_is_also_text() -> None:
+    text = "\n".join(printed(view(kills=2), full_status()))
+    for label in (
         "healthy",
         "attention",
         "at-risk",
@@ -167,21 +172,42 @@ def test_the_picture_says_in_words_what_it_shows_in_colour() -> None:
         "152,310 events/s",
         "killed 2 x",
     ):
-        assert words in text
+        assert label in text
     assert "unknown-account-with-." in text
     assert "-70.0" in text
     assert "support tickets of a" in text
 
 
-def test_the_picture_needs_no_more_than_ascii() -> None:
-    assert "\n".join(printed(view(), full_standing(), ascii_only=True)).isascii()
+def test_the_table_can_be_plain_ascii() -> None:
+    assert "\n".join(printed(view(), full_status(), ascii_only=True)).isascii()
 
 
-def test_elsewhere_there_is_one_plain_line_a_second() -> None:
+def plain_lines(*moments: tuple[float, View, Status]) -> list[str]:
+    """What a screen without a terminal prints for these times, views and statuses."""
     console = Console(file=io.StringIO(), width=80)
     with console.capture() as capture, Screen(console, NAMES) as screen:
-        for tick in range(9):
-            screen.show(view(), full_standing(), now_s=100 + tick * 0.25)
-    lines = capture.get().splitlines()
-    assert lines == [plain_line(view(), full_standing())] * 3
-    assert "sent 341,282, settled 310,991 (152,310/s)" in lines[0]
+        for now_s, shown, status in moments:
+            screen.show(shown, status, now_s)
+    return capture.get().splitlines()
+
+
+def test_without_a_terminal_changed_figures_are_printed_once_a_second() -> None:
+    views = [view(settled=number) for number in range(9)]
+    lines = plain_lines(*((100 + number * 0.25, shown, full_status()) for number, shown in enumerate(views)))
+    assert lines == [plain_line(views[number], full_status()) for number in (0, 4, 8)]
+    assert "sent 341,282, settled 4 (152,310/s)" in lines[1]
+
+
+def test_without_a_terminal_unchanged_figures_are_not_repeated() -> None:
+    changed = view(settled=310_992)
+    moments = [(100.0 + second, view() if second < 20 else changed, full_status()) for second in range(40)]
+    assert plain_lines(*moments) == [plain_line(view(), full_status()), plain_line(changed, full_status())]
+
+
+def test_without_a_terminal_a_phase_is_printed_at_once_and_alone_until_there_are_figures() -> None:
+    start = View("starting the worker", "", 0, 0, 0.0, 0, 0, DAY_0, DAY_0, None)
+    sending, ended = replace(start, phase="sending events"), view("done")
+    moments = [(100 + tick * 0.25, start, Status()) for tick in range(30)]
+    moments += [(107.6, sending, Status()), (107.7, view(), full_status()), (107.8, ended, full_status())]
+    expected = ["starting the worker", "sending events", plain_line(ended, full_status())]
+    assert plain_lines(*moments) == expected
