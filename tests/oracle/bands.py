@@ -1,7 +1,7 @@
-"""The oracle's bands: which band is due, which is the sticky band between boundaries, and which is shown.
+"""The oracle's bands: which band is due, which is held from border to border, and which is shown.
 
-Owns a second reading of docs/reference/policy/bands.md for `leave` and `dwell`. Must not know how scores are
-computed, logs or the product's own code. Called by `tests.oracle.scores`, with `Held` kept by `tests.oracle.engine`.
+Owns a second reading of docs/reference/policy/bands.md for `leave` and `dwell`. Must not know how scores come about,
+logs or the product's own code. Called by `tests.oracle.scores`, with `Held` kept by `tests.oracle.engine`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ DECIMALS = 9
 
 @dataclass(frozen=True)
 class Held:
-    """The sticky band of an account in one score, since a window boundary.
+    """The band an account holds to in one score since a border.
 
-    `other_since_ms` is the boundary since which another band has been due at every boundary, or None.
+    `other_since_ms` is the border from which on another band has been due at every border, or None.
     """
 
     band: str
@@ -33,7 +33,7 @@ class Held:
 def band_due(total: Fraction, bands: Sequence[Band], held: str | None, limits: Sequence[Band] = ()) -> Band:
     """Return the highest band that a score reaches, or the lowest; never a higher one than any of `limits`.
 
-    The sticky band (`held`: its name, or None) and those below it are reached from their `leave` on.
+    The held band (its name, None: nothing is held) and those below it are reached from their `leave` on.
     """
     rounded = round(total, DECIMALS)
     held_from = next((band.lowest for band in bands if band.name == held), None)
@@ -51,7 +51,7 @@ def _start(band: Band) -> Fraction:
 
 
 def after_boundary(held: Held | None, due: str, dwell_ms: int, boundary_ms: int) -> Held:
-    """Return the sticky band after a boundary at which the band `due` was due. `dwell_ms` is 0 without dwell."""
+    """Return what is held once a border has passed at which a band was due. `dwell_ms` is 0 without dwell."""
     if held is None or due == held.band:
         return Held(due)
     since_ms = boundary_ms if held.other_since_ms is None else held.other_since_ms
@@ -61,9 +61,9 @@ def after_boundary(held: Held | None, due: str, dwell_ms: int, boundary_ms: int)
 def shown_and_held(
     score: Score, total: Fraction, limits: Sequence[Band], held: Held | None, boundary_ms: int | None
 ) -> tuple[Band, Held | None]:
-    """Return the band that is shown, and the sticky band after it.
+    """Return the band that is shown, and what is held after it.
 
-    `boundary_ms` is the moment of the score if that is a window boundary; None leaves the sticky band as it is.
+    `boundary_ms` is the moment of the score when it is a border that passes; None leaves what is held as it is.
     """
     due = band_due(total, score.bands, None if held is None else held.band, limits)
     if boundary_ms is not None:
