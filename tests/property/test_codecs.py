@@ -24,15 +24,15 @@ WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIEC
 @given(st.lists(WILD, max_size=6))
 def test_a_batch_decodes_as_its_records_do_one_by_one(values: list[bytes | None]) -> None:
     together = decode("engagement", values)
-    valid = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
-    assert len(valid) == len(together.events)
-    results = dict(zip(valid, together.events, strict=True)) | {
+    decoded_indexes = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
+    assert len(decoded_indexes) == len(together.events)
+    outcome_of = dict(zip(decoded_indexes, together.events, strict=True)) | {
         reject.position: reject[1:] for reject in together.rejects
     }
-    assert sorted(results) == list(range(len(values)))
+    assert sorted(outcome_of) == list(range(len(values)))
     for index, value in enumerate(values):
         alone = decode("engagement", [value])
-        assert results[index] == (alone.events[0] if alone.events else alone.rejects[0][1:])
+        assert outcome_of[index] == (alone.events[0] if alone.events else alone.rejects[0][1:])
     assert all(reject.reason in REASONS for reject in together.rejects)
 
 
@@ -46,12 +46,12 @@ def test_the_codec_rejects_what_the_oracle_rejects(source: str, data: st.DataObj
     decoded_indexes = range(len(values)) if decoded.indexes is None else decoded.indexes.tolist()
     times = dict(zip(decoded_indexes, times_ms(decoded.events).tolist(), strict=True))
     for index, value in enumerate(values):
-        expected, reason = oracle_result(source, value)
-        # The engine rejects times in the future or before 2000: it has the clock.
+        wanted, reason = oracle_result(source, value)
+        # What lies in the future, or before 2000, is for the engine to refuse: it has the clock.
         if reason in {"implausible_time", "in_the_future"}:
             assert not EARLIEST_MS <= times[index] <= LATEST_MS
         else:
-            assert times.get(index) == expected
+            assert times.get(index) == wanted
 
 
 def oracle_result(source: str, value: bytes | None) -> tuple[int | None, str | None]:

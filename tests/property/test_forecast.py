@@ -14,8 +14,8 @@ from tests.oracle.engine import AccountScore, Record, boundary_unit_ms, final_sc
 from tests.strategies.policies import DAY_MS, NOW_MS, policies
 
 
-def step_at(prediction: Forecast, moment_ms: int) -> Step:
-    return [step for step in prediction.line if step.at <= moment_ms][-1]
+def step_at(account_forecast: Forecast, moment_ms: int) -> Step:
+    return [step for step in account_forecast.line if step.at <= moment_ms][-1]
 
 
 def is_as(step: Step, expected: AccountScore) -> bool:
@@ -41,27 +41,26 @@ def test_the_forecast_at_every_future_boundary_is_the_oracles(
             continue
         rows = engine.accounts.alive()
         names = [engine.accounts.index.names[row] for row in rows.tolist()]
-        predictions = dict(zip(names, forecast(engine, rows, selected, days * DAY_MS), strict=True))
+        forecasts = dict(zip(names, forecast(engine, rows, selected, days * DAY_MS), strict=True))
         first = engine.as_of // unit_ms + 1
         last = (engine.as_of + days * DAY_MS) // unit_ms
-        boundary_numbers = [first, last, *data.draw(st.lists(st.integers(first, last), max_size=4))]
-        turns = [prediction.turn.at // unit_ms for prediction in predictions.values() if prediction.turn is not None]
-        boundary_numbers += [boundary + shift for boundary in turns for shift in (-1, 0)]
-        for boundary_ms in {boundary * unit_ms for boundary in boundary_numbers} | {engine.as_of}:
+        forecast_day = [first, last, *data.draw(st.lists(st.integers(first, last), max_size=4))]
+        turns = [outlook.turn.at // unit_ms for outlook in forecasts.values() if outlook.turn is not None]
+        forecast_day += [boundary + shift for boundary in turns for shift in (-1, 0)]
+        for boundary_ms in {boundary * unit_ms for boundary in forecast_day} | {engine.as_of}:
             expected = final_scores(records, policy_text, NOW_MS, max(boundary_ms, engine.as_of))
-            assert expected.keys() == predictions.keys()
-            for account, prediction in predictions.items():
-                assert is_as(step_at(prediction, max(boundary_ms, engine.as_of)), expected[account]), (
+            assert expected.keys() == forecasts.keys()
+            for account, outlook in forecasts.items():
+                assert is_as(step_at(outlook, max(boundary_ms, engine.as_of)), expected[account]), (
                     account,
                     boundary_ms,
                 )
-        for prediction in predictions.values():
-            others = [step for step in prediction.line if step.band != prediction.line[0].band]
-            turn = prediction.turn
-            assert (turn.at if turn else None) == (others[0].at if others else None)
-            if turn:
-                deltas = sum(factor.delta for factor in turn.factors)
-                assert abs(deltas - (turn.score - prediction.line[0].score)) <= CLOSE
+        for outlook in forecasts.values():
+            others = [step for step in outlook.line if step.band != outlook.line[0].band]
+            assert (outlook.turn.at if outlook.turn else None) == (others[0].at if others else None)
+            if outlook.turn:
+                deltas = sum(factor.delta for factor in outlook.turn.factors)
+                assert abs(deltas - (outlook.turn.score - outlook.line[0].score)) <= CLOSE
 
 
 @settings(max_examples=30)
@@ -70,9 +69,9 @@ def test_scores_do_not_change_after_the_end_of_a_final_forecast(log: list[Record
     plan = plan_of(policy_text)
     for records in partitions(log).values():
         engine = driven([Cut(records, Mode.HEAD, flush=True)], plan).engine
-        for prediction in forecast(engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS):
-            assert prediction.final
-            assert prediction.line[-1].at <= prediction.until
+        for outlook in forecast(engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS):
+            assert outlook.final
+            assert outlook.line[-1].at <= outlook.until
         if engine.as_of is not None:
             *_, (end_ms, scored) = forecast_scores(
                 engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS
@@ -85,19 +84,19 @@ def test_scores_do_not_change_after_the_end_of_a_final_forecast(log: list[Record
 
 @settings(max_examples=40)
 @given(plausible_logs(max_events=25), policies(max_measures=3), st.integers(0, 25))
-def test_a_forecast_changes_no_state(log: list[Record], policy_text: str, split: int) -> None:
+def test_looking_ahead_leaves_no_trace(log: list[Record], policy_text: str, cut_at: int) -> None:
     plan = plan_of(policy_text)
     for records in partitions(log).values():
-        halves = [Cut(half, Mode.HEAD, flush=True) for half in (records[:split], records[split:]) if half]
-        plain, forecasting = driven(halves[:1], plan), driven(halves[:1], plan)
-        engine = forecasting.engine
+        halves = [Cut(half, Mode.HEAD, flush=True) for half in (records[:cut_at], records[cut_at:]) if half]
+        plain, looking = driven(halves[:1], plan), driven(halves[:1], plan)
+        engine = looking.engine
         before = engine.current().scores
         forecast(engine, engine.accounts.alive(), select_score(plan.policy), 400 * DAY_MS)
         assert engine.current().scores == before
-        for drive in (plain, forecasting):
+        for drive in (plain, looking):
             for half in halves[1:]:
                 drive.take(half.records)
             drive.note(drive.engine.tick(NOW_MS + 2 * UNIT_MS["day"]))
             drive.save()
-        assert forecasting.raw == plain.raw
-        assert forecasting.topic == plain.topic
+        assert looking.raw == plain.raw
+        assert looking.topic == plain.topic

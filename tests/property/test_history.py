@@ -24,17 +24,17 @@ def written(log: list[Record], folder: str) -> list[Path]:
         if record.value is not None:
             lines.setdefault(record.source, []).append(json.dumps(json.loads(record.value)) + "\n")
     files = []
-    for source, source_lines in lines.items():
+    for source, text in lines.items():
         files.append(Path(folder, f"{source}.jsonl"))
-        files[-1].write_text("".join(source_lines), encoding="utf-8")
+        files[-1].write_text("".join(text), encoding="utf-8")
     return files
 
 
-def assert_day(scores: dict[str, DayScore], expected: dict[str, AccountScore]) -> None:
-    assert scores.keys() == expected.keys()
-    for account, oracle_score in expected.items():
-        assert abs(scores[account].score - oracle_score.value) <= CLOSE
-        assert scores[account].band == oracle_score.band
+def assert_day(published: dict[str, DayScore], expected: dict[str, AccountScore]) -> None:
+    assert published.keys() == expected.keys()
+    for account, score in expected.items():
+        assert abs(published[account].score - score.value) <= CLOSE
+        assert published[account].band == score.band
 
 
 @settings(max_examples=40)
@@ -63,12 +63,12 @@ def test_the_scores_of_every_day_are_the_oracles(log: list[Record], policy_text:
     end_ms = newest_ms if as_of_ms is None else as_of_ms
     boundaries = {end_ms: final_scores(log, policy_text, NOW_MS, end_ms)}
     boundaries |= {
-        boundary_ms: scores
-        for (_, boundary_ms), scores in boundary_scores(log, policy_text, NOW_MS).items()
-        if not boundary_ms % DAY_MS
+        moment_ms: scores
+        for (_, moment_ms), scores in boundary_scores(log, policy_text, NOW_MS).items()
+        if not moment_ms % DAY_MS
     }
-    for midnight_ms in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
-        boundaries[midnight_ms] = final_scores(log, policy_text, NOW_MS, midnight_ms)
+    for moment_ms in range(-(-newest_ms // DAY_MS) * DAY_MS, end_ms + 1, DAY_MS):
+        boundaries[moment_ms] = final_scores(log, policy_text, NOW_MS, moment_ms)
     assert by_moment.keys() == boundaries.keys()
     for moment_ms, expected in boundaries.items():
         assert_day(by_moment[moment_ms], expected)

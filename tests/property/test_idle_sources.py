@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Case = tuple[str, list["Record"]]
 
 
-def assert_confidence(
+def assert_confident(
     messages: dict[str, Message], expected: dict[str, AccountScores], episodes: Episodes, text: str
 ) -> None:
     """Fail unless messages name the idle sources, and each score has the confidence that the oracle computes."""
@@ -52,7 +52,7 @@ def test_scores_at_every_boundary(data: st.DataObject, case: Case, mode: Mode) -
         for (partition, boundary_ms), scores in expected.items():
             if messages := engine.messages.get(boundary_ms):
                 assert_same_scores(messages, scores, text, boundary_ms)
-                assert_confidence(messages, scores, episodes[partition, boundary_ms], text)
+                assert_confident(messages, scores, episodes[partition, boundary_ms], text)
 
 
 @settings(max_examples=20)
@@ -73,7 +73,7 @@ def test_final_scores_in_every_mode_and_across_restarts(
         drive.flush()
         expected = final_scores_all(log, text, NOW_MS)
         assert_same_scores(messages_of(drive.engine), expected, text)
-        assert_confidence(
+        assert_confident(
             messages_of(drive.engine), expected, alerts_on_arrival(log, text, NOW_MS).get(partition, frozenset()), text
         )
         if drive.engine.as_of is not None:

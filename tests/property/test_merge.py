@@ -22,7 +22,7 @@ def test_a_merge_waits_for_lagging_sources(data: st.DataObject, log: list[Record
     lines = {name: [record for record in records if record.source == name] for name in INPUT_SOURCES}
     for line in lines.values():
         line.sort(key=lambda record: record.offset)
-    order = {(record.source, record.offset): index for index, record in enumerate(records)}
+    position_of = {(record.source, record.offset): index for index, record in enumerate(records)}
     engine = Watched(plan_of(policy_text))
     drive = Drive(engine, mode=data.draw(st.sampled_from((Mode.HEAD, Mode.EXACT))))
     released = -1
@@ -33,14 +33,14 @@ def test_a_merge_waits_for_lagging_sources(data: st.DataObject, log: list[Record
         del lines[name][:count]
         if not (batches := drive.merge.release(lambda source_index: bool(lines[INPUT_SOURCES[source_index]]))):
             continue
-        indexes = [
-            order[batch.source, offset]
+        positions = [
+            position_of[batch.source, offset]
             for batch in batches
             for offset in (*batch.offsets.tolist(), *(reject.position for reject in batch.rejects))
         ]
-        # Records are released in order, and as soon as possible.
-        assert sorted(indexes) == list(range(released + 1, released + 1 + len(indexes)))
-        released += len(indexes)
+        # Nothing is released before what precedes it, nor kept longer than it must.
+        assert sorted(positions) == list(range(released + 1, released + 1 + len(positions)))
+        released += len(positions)
         drive.note(engine.step(batches, drive.mode, NOW_MS))
     assert released == len(records) - 1
     assert not drive.merge
@@ -73,7 +73,7 @@ def test_nothing_is_released_while_a_lagging_source_has_no_records() -> None:
 def test_a_lagging_source_delays_only_newer_records() -> None:
     merge = Merge()
     merge.add(fetch_of([record("product-usage", 0, 4), record("product-usage", 1, 7)]))
-    merge.add(fetch_of([record("engagement", offset, stamp) for offset, stamp in enumerate((3, 7, 8))]))
+    merge.add(fetch_of([record("engagement", index, stamp) for index, stamp in enumerate((3, 7, 8))]))
     # At equal times usage comes first, so engagement's record of 7 must wait for more usage.
     assert released(merge, "product-usage") == [("product-usage", 0), ("product-usage", 1), ("engagement", 0)]
     assert merge.waiting[INPUT_SOURCES.index("engagement")] == 2

@@ -23,26 +23,25 @@ def message(
 
 
 def from_scratch(latest: dict[str, ScoreMessage | None], parent: str) -> tuple[float, float, str, float | None] | None:
-    """Mean, worst, the worst account, and mean by ARR, exactly, computed from every account."""
-    children = {
-        child.account_id: child
-        for child in latest.values()
-        if child is not None and child.parent_id == parent != child.account_id
-    }
-    if not children:
+    """Mean, worst, whose, and mean by ARR, exactly, by looking at every account."""
+    held = sorted(
+        (score.account_id, score) for score in latest.values() if score is not None and score.parent_id == parent
+    )
+    held = [(name, score) for name, score in held if name != parent]
+    if not held:
         return None
-    values = {name: Fraction(child.scores["health"].value) for name, child in children.items()}
-    weights = {name: max(Fraction(child.arr or 0), Fraction(0)) for name, child in children.items()}
+    values = {name: Fraction(score.scores["health"].value) for name, score in held}
+    weights = {name: max(Fraction(score.arr or 0), Fraction(0)) for name, score in held}
     total = sum(weights.values())
     weighted = float(sum(values[name] * weights[name] for name in values) / total) if total else None
     worst = min(values, key=lambda name: (values[name], name))
     return float(sum(values.values()) / len(values)), float(values[worst]), worst, weighted
 
 
-def aggregates(rollup_message: RollupMessage | None) -> tuple[float, float, str, float | None] | None:
-    if rollup_message is None:
+def figures_of(rolled_up: RollupMessage | None) -> tuple[float, float, str, float | None] | None:
+    if rolled_up is None:
         return None
-    score = rollup_message.scores["health"]
+    score = rolled_up.scores["health"]
     return score.mean, score.worst, score.worst_account, score.weighted
 
 
@@ -62,20 +61,20 @@ STEPS = st.lists(
 def test_a_parent_has_the_aggregates_of_its_current_children(
     steps: list[tuple[str, str | None, float, float | None, bool]],
 ) -> None:
-    rollup, latest, published = Rollup(), dict[str, ScoreMessage | None](), dict[str, RollupMessage | None]()
+    rollup, latest, scored_batch = Rollup(), dict[str, ScoreMessage | None](), dict[str, RollupMessage | None]()
     for account, parent, value, arr, gone in steps:
         latest[account] = None if gone else message(account, parent, value, arr=arr)
         for changed in rollup.apply(account, latest[account]):
-            published[changed] = rollup.message_of(changed)
+            scored_batch[changed] = rollup.message_of(changed)
     for parent in ("p", "q", "a"):
         expected = from_scratch(latest, parent)
-        actual = aggregates(published.get(parent))
-        assert actual == aggregates(rollup.message_of(parent))
-        assert (expected is None) == (actual is None)
-        if expected is not None and actual is not None:
-            assert actual[1:3] == expected[1:3]
-            assert actual[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-9)
-            assert actual[3] == (None if expected[3] is None else pytest.approx(expected[3], rel=1e-12, abs=1e-9))
+        rolled_up = figures_of(scored_batch.get(parent))
+        assert rolled_up == figures_of(rollup.message_of(parent))
+        assert (expected is None) == (rolled_up is None)
+        if expected is not None and rolled_up is not None:
+            assert rolled_up[1:3] == expected[1:3]
+            assert rolled_up[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-9)
+            assert rolled_up[3] == (None if expected[3] is None else pytest.approx(expected[3], rel=1e-12, abs=1e-9))
 
 
 def test_mean_worst_and_weighted_are_those_computed_by_hand() -> None:
@@ -83,11 +82,11 @@ def test_mean_worst_and_weighted_are_those_computed_by_hand() -> None:
     rollup = Rollup()
     for account, value, band, arr in (("a", 90, "good", 1000), ("b", 30, "poor", 3000), ("c", 60, "good", None)):
         assert rollup.apply(account, message(account, "p", value, band, arr)) == {"p"}
-    parent = rollup.message_of("p")
-    assert parent is not None
-    score = parent.scores["health"]
+    rolled_up = rollup.message_of("p")
+    assert rolled_up is not None
+    score = rolled_up.scores["health"]
     assert (score.mean, score.weighted, score.worst, score.worst_account, score.worst_band) == (60, 45, 30, "b", "poor")
-    assert (parent.children, score.children, score.bands, parent.as_of) == (3, 3, {"good": 2, "poor": 1}, 90)
+    assert (rolled_up.children, score.children, score.bands, rolled_up.as_of) == (3, 3, {"good": 2, "poor": 1}, 90)
     assert rollup.apply("b", message("b", "q", 30)) == {"p", "q"}
     assert rollup.apply("b", None) == {"q"}
     assert rollup.message_of("q") is None

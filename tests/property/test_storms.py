@@ -69,15 +69,15 @@ class Storms:
         self.last_ms = 0
         self.storm: dict[str, Any] | None = None
 
-    def check(self, alerts: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
-        """Check the alerts that were published at one moment."""
-        of_accounts = [alert for alert in alerts if alert["account_id"]]
-        fired = [alert for alert in of_accounts if alert["status"] == "firing"]
-        storm_statuses = [alert["status"] for alert in alerts if alert["rule"] == "storm"]
+    def after(self, told: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
+        """Judge what was told at one moment."""
+        mine = [alert for alert in told if alert["account_id"]]
+        fired = [alert for alert in mine if alert["status"] == "firing"]
+        about = [alert["status"] for alert in told if alert["rule"] == "storm"]
         expected = ["resolved"] if self.storm is not None and now_ms - self.last_ms >= WITHIN_MS else []
         if expected:
             self.storm = None
-        for alert in of_accounts:
+        for alert in mine:
             key = (alert["account_id"], alert["rule"])
             if alert["status"] == "firing":
                 self.open_since_ms[key] = self.last_ms = alert["starts_at"]
@@ -87,10 +87,10 @@ class Storms:
         enough = len(lately) >= self.least and len(lately) >= self.share * accounts
         if self.storm is None and fired and enough:
             self.storm = next(
-                (alert for alert in alerts if (alert["rule"], alert["status"]) == ("storm", "firing")), None
+                (alert for alert in told if (alert["rule"], alert["status"]) == ("storm", "firing")), None
             )
             expected.append("firing")
-        assert storm_statuses == expected, (now_ms, lately)
+        assert about == expected, (now_ms, lately)
         digests = {alert.get("digest") for alert in fired}
         assert digests <= {None if self.storm is None else self.storm["fingerprint"]}, fired
 
@@ -126,4 +126,4 @@ def _check(storms: Storms, drive: Observed, records: list[Record], boundary_ms: 
         drive.tick(boundary_ms)
     alerts = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
     assert drive.engine.as_of is not None
-    storms.check(alerts, drive.engine.as_of, len(drive.engine.accounts.alive()))
+    storms.after(alerts, drive.engine.as_of, len(drive.engine.accounts.alive()))
