@@ -46,7 +46,7 @@ def test_the_codec_rejects_what_the_oracle_rejects(source: str, data: st.DataObj
     decoded_indexes = range(len(values)) if decoded.indexes is None else decoded.indexes.tolist()
     times = dict(zip(decoded_indexes, times_ms(decoded.events).tolist(), strict=True))
     for index, value in enumerate(values):
-        wanted, reason = oracle_result(source, value)
+        wanted, reason = oracle_says(source, value)
         # What lies in the future, or before 2000, is for the engine to refuse: it has the clock.
         if reason in {"implausible_time", "in_the_future"}:
             assert not EARLIEST_MS <= times[index] <= LATEST_MS
@@ -54,7 +54,7 @@ def test_the_codec_rejects_what_the_oracle_rejects(source: str, data: st.DataObj
             assert times.get(index) == wanted
 
 
-def oracle_result(source: str, value: bytes | None) -> tuple[int | None, str | None]:
+def oracle_says(source: str, value: bytes | None) -> tuple[int | None, str | None]:
     """The time of a valid event, or the reason why the oracle rejects the value."""
     try:
         return read_event(source, value, NOW_MS).time_ms, None
