@@ -3,7 +3,7 @@
 Owns the keys and the order of records. A snapshot is written in this order: row schema, member pages, rows, state, ids.
 Every prefix of it can be recovered from: members are idempotent, a row has its own applied offsets, the state says
 which records are settled, and ids come last because an id without its row would lose the event. Pure; called by
-`agents.worker.task`, `agents.worker.checkpoint` and `stream.recovery.namespaces`.
+`agents.worker.tasks.task`, `agents.worker.commit.checkpoint` and `stream.recovery.namespaces`.
 
 Keys begin with a tag byte: l row schema (hash), p page (column hash, page number, account), r row (account), t peer
 tables (id), s state, i ids (source, generation, segment). Before it may stand the name of a namespace (see

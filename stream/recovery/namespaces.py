@@ -5,7 +5,7 @@ before their keys: nothing for the first live one, else `x` and 8 bytes. Record 
 `c` are the offsets in `health.alerts` and `health.score-changes` up to which it knows what was published (see
 `stream.recovery.reconciler`). A candidate starts with a copy of the live namespace, migrated as for any new policy.
 When the candidate is promoted, its namespace becomes the live one and takes from the previous one what was published,
-see `stream.recovery.promotion`. Pure; called by `agents.worker.processor` and `agents.worker.checkpoint`.
+see `stream.recovery.promotion`. Pure; called by `agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
 
 Every prefix of a snapshot can be recovered from: a candidate's records come before the live ones, so its namespace is
 never behind. One that is behind (no worker ran it for a while) is detected and started anew.

@@ -3,7 +3,7 @@
 Owns what becomes of a candidate's effects (one message for each account in `health.shadow`, nothing else) and that it
 can not disturb the live engine. The two engines share nothing but the records: each decides on its own what is late,
 which boundary has passed and which ids repeat. Where their state is stored is for `stream.recovery.namespaces`. Called
-by `agents.worker.processor`.
+by `agents.worker.tasks.processor`.
 """
 
 from __future__ import annotations

@@ -17,15 +17,15 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from agents.cli.main import app
-from agents.worker.checkpoint import Checkpointer
+from agents.worker.commit.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from faust.types import TP
 
-    from agents.worker.outbox import Record
-    from agents.worker.task import PartitionTask
+    from agents.worker.commit.outbox import Record
+    from agents.worker.tasks.task import PartitionTask
 
 CUTS = {
     "layout": b"l",

@@ -28,7 +28,7 @@ from agents.settings.settings import Settings
 from agents.settings.sinks import SinkSettings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
-from agents.worker.metrics import Telemetry
+from agents.worker.monitoring.metrics import Telemetry
 from schemas import outputs
 from schemas.events import EVENT_TYPES
 from schemas.peers import PeersMessage
