@@ -20,8 +20,10 @@ def test_an_event_forwarded_while_its_partition_moves_is_applied_once(tmp_path: 
     events = [misplaced(event(USAGE, f"u-{account}", account, END_MS - HOUR_MS, user_id="u")) for account in accounts]
     with Deployment(tmp_path, merge_wait_s=0) as deployment:
         sent = deployment.send(events)
-        one = deployment.start("one", entry=[str(LATE)])
-        deployment.until(lambda: f'"records": {sent},' in one.log_text(), "all events are fetched and none is applied")
+        worker = deployment.start("one", entry=[str(LATE)])
+        deployment.until(
+            lambda: f'"records": {sent},' in worker.log_text(), "all events are fetched and none is applied"
+        )
         deployment.start("two")
         deployment.until_done()
         assert all(worker.settled().total() for worker in deployment.workers), "both have partitions"

@@ -20,12 +20,14 @@ pytestmark = pytest.mark.broker
 def test_a_worker_frozen_past_its_session_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
     with Deployment(tmp_path, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:
         sent = deployment.send(company(40, 40))
-        one, two = deployment.start("one"), deployment.start("two")
-        deployment.until(lambda: one.settled().total() > sent / 10 and two.settled().total() > 0, "both are at work")
-        os.kill(one.pid, signal.SIGSTOP)
+        first, second = deployment.start("one"), deployment.start("two")
+        deployment.until(
+            lambda: first.settled().total() > sent / 10 and second.settled().total() > 0, "both are at work"
+        )
+        os.kill(first.pid, signal.SIGSTOP)
         deployment.kills += 1  # to those who take over it is dead
-        deployment.until(lambda: two.settled().total() == sent, "the other has taken over and applied everything")
-        os.kill(one.pid, signal.SIGCONT)
-        deployment.until(lambda: '"event": "session_lost"' in one.log_text(), "it sees that its session is lost")
+        deployment.until(lambda: second.settled().total() == sent, "the other has taken over and applied everything")
+        os.kill(first.pid, signal.SIGCONT)
+        deployment.until(lambda: '"event": "session_lost"' in first.log_text(), "it sees that its session is lost")
         deployment.until_done()
         assert deployment.judge()["applied"] == sent

@@ -16,6 +16,7 @@ from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
 from stream.recovery import changelog
 from stream.recovery.namespaces import Opened, open_namespaces
+from tests.driving.alert_histories import rule
 from tests.driving.engine import fetches_of
 from tests.strategies.policies import NOW_MS
 
@@ -28,6 +29,28 @@ if TYPE_CHECKING:
     from tests.oracle.engine import Record
 
 Written = dict[bytes, bytes]
+
+
+LIVE = """
+name = "live"
+[measures.usage]
+source = "product-usage"
+stat = "count"
+window = "2d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }
+weight = 1
+[scores.health]
+min_change = 1
+bands = [{ name = "good", from = 60 }, { name = "poor", from = 0, alert = "warning" }]
+[alerts.low]
+when = { below = 40 }
+"""
+# The same scores are halved, the window is longer, `low` begins higher, the band is not marked.
+CANDIDATE = LIVE.replace('"live"', '"candidate"').replace("hundred_at = 10", "hundred_at = 20").replace(
+    'window = "2d"', 'window = "4d"'
+).replace("below = 40", "below = 30").replace(', alert = "warning"', "") + rule(
+    'when = { below = 55 }\nfor = "1d"', "slow"
+)
 
 
 def write(topic: Written, records: Sequence[tuple[bytes, bytes | None]]) -> None:

@@ -1,6 +1,4 @@
-"""The policies of deploy/policies on synthetic accounts: the example in the comments of each, and its special
-features.
-"""
+"""The policies of deploy/policies on synthetic accounts: the examples in their comments and what is special."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old:
         drive.take(step.records)
     drive.turn_to(Mode.HEAD)
     drive.flush()
-    kept = {score.name: {band.name for band in score.bands} for score in plan_of(new).policy.scores}
+    bands = {score.name: {band.name for band in score.bands} for score in plan_of(new).policy.scores}
     for (_, name), change in told.items():
-        if change.band_to not in kept.get(name, set()):
+        if change.band_to not in bands.get(name, set()):
             change.band_to = None  # type: ignore[assignment]  # a band that is gone is told as none
     assert_explained(drive.changes, told)
     before = messages_of(drive.engine)

@@ -119,9 +119,9 @@ def usage(*ids: str, first: int = 0) -> list[Record]:
             offset,
             NOW_MS,
             b"a",
-            b'{"id": "%s", "account_id": "a", "time": %d}' % (one.encode(), NOW_MS),
+            b'{"id": "%s", "account_id": "a", "time": %d}' % (event_id.encode(), NOW_MS),
         )
-        for offset, one in enumerate(ids, first)
+        for offset, event_id in enumerate(ids, first)
     ]
 
 

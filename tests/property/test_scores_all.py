@@ -49,13 +49,13 @@ def test_final_scores_and_outcomes_are_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
 ) -> None:
     plan = plan_of(policy_text)
-    found: dict[str, Message] = {}
+    messages: dict[str, Message] = {}
     counted: Counter[tuple[str, str]] = Counter()
     for records in partitions(log).values():
         drive = driven(data.draw(cuts(records, (Mode.HEAD, catching_up))), plan)
-        found |= messages_of(drive.engine)
+        messages |= messages_of(drive.engine)
         counted += drive.outcomes
-    assert_same_scores(found, final_scores_all(log, policy_text, NOW_MS), policy_text)
+    assert_same_scores(messages, final_scores_all(log, policy_text, NOW_MS), policy_text)
     assert counted == outcomes(log, policy_text, NOW_MS)
 
 
@@ -73,8 +73,8 @@ def test_scores_at_every_boundary(data: st.DataObject, log: list[Record], policy
         engine = driven(data.draw(cuts(records, (mode,))), plan, kind=WatchedScores).engine
         assert isinstance(engine, WatchedScores)
         last: dict[str, Message] = {}
-        for (at, boundary_ms), scores in sorted(expected.items()):
-            if at == partition:
+        for (number, boundary_ms), scores in sorted(expected.items()):
+            if number == partition:
                 # Boundaries that the engine leaves out, as nothing could change any more, repeat the last one.
                 last = engine.messages.get(boundary_ms, last)
                 assert_same_scores(last, scores, policy_text, boundary_ms)
@@ -121,17 +121,17 @@ def test_a_change_tells_contributions_at_nominal_weights(log: list[Record], poli
         assert_nominal(change, expected[account_id].scores[name])
 
 
-def is_plausible(one: Sent) -> bool:
+def is_plausible(record: Sent) -> bool:
     """Deletions of profiles from the future are refused, like any record from the future."""
-    stamp_ms = one.arrives_ms if one.timestamp_ms is None else one.timestamp_ms
-    return one.source != "accounts" or one.value is not None or stamp_ms <= LATEST_MS
+    stamp_ms = record.arrives_ms if record.timestamp_ms is None else record.timestamp_ms
+    return record.source != "accounts" or record.value is not None or stamp_ms <= LATEST_MS
 
 
 @given(st.data(), sent_records(partitions=1, **RICH), rich_policies(never_late=True, kept_bands=False))
 def test_neither_order_nor_duplicates_matter_while_nothing_is_late(
     data: st.DataObject, sent: list[Sent], policy_text: str
 ) -> None:
-    sent = [one for one in sent if is_plausible(one)]
+    sent = [record for record in sent if is_plausible(record)]
     expected = final_scores_all(log_of(sent), policy_text, NOW_MS)
     for log in (log_of(sent), data.draw(rearranged(sent))):
         for records in partitions(log).values():
@@ -173,9 +173,9 @@ def zero_when_missing(draw: DrawFn) -> str:
 def test_losing_a_source_never_helps_when_missing_is_zero(sent: list[Sent], policy_text: str, lost: str) -> None:
     anchor = Sent("product-usage", 0, LATEST_MS + DAY_MS, b"acme", json.dumps(ANCHOR).encode())
     scores: list[dict[str, Message]] = []
-    for kept in ([*sent, anchor], [*(one for one in sent if one.source != lost), anchor]):
+    for records in ([*sent, anchor], [*(record for record in sent if record.source != lost), anchor]):
         drive = Drive(Engine(plan_of(policy_text)))
-        drive.take(log_of(kept))
+        drive.take(log_of(records))
         drive.flush()
         scores.append(messages_of(drive.engine))
     whole, less = scores
@@ -259,17 +259,17 @@ def arriving(*events: tuple[str, dict[str, Any]]) -> list[Record]:
         Sent(
             source,
             0,
-            MIDNIGHT - DAY_MS + place,
+            MIDNIGHT - DAY_MS + index,
             b"a",
-            json.dumps({"id": str(place), "account_id": "a"} | event).encode(),
+            json.dumps({"id": str(index), "account_id": "a"} | event).encode(),
         )
-        for place, (source, event) in enumerate(events)
+        for index, (source, event) in enumerate(events)
     ]
     return log_of(sent)
 
 
 def values_of(expected: dict[str, AccountScores]) -> dict[str, float]:
-    return {account: found.scores["health"].value for account, found in expected.items()}
+    return {account: message.scores["health"].value for account, message in expected.items()}
 
 
 def test_an_account_grows_out_of_a_segment_at_midnight() -> None:

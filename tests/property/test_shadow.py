@@ -247,7 +247,7 @@ def test_a_promoted_candidate_has_the_snoozes_it_would_have_alone_and_what_was_p
 @st.composite
 def with_acknowledgements(draw: st.DrawFn, log: list[Record]) -> list[Record]:
     """Draw acknowledgements and snoozes of the alerts in `RULES` into a log of one partition."""
-    sent = [Sent(one.source, one.partition, one.timestamp_ms, one.key, one.value) for one in log]
+    sent = [Sent(record.source, record.partition, record.timestamp_ms, record.key, record.value) for record in log]
     accounts = sorted({record.key for record in log if record.key is not None})
     for number in range(draw(st.integers(1, 8)) if accounts else 0):
         account, time_ms = draw(st.sampled_from(accounts)), draw(st.sampled_from(log)).timestamp_ms

@@ -67,14 +67,14 @@ def test_lint_imports_passes_on_the_copy_as_it_is(copy: Path) -> None:
         (
             "agents/derived",
             "from agents.worker.tasks import clock",
-            "agents.derived.violation -> agents.worker.tasks.clock",
+            "agents.derived.violation -> agents.worker",
         ),
         ("agents/shadow", "from agents.board import state", "agents.shadow.violation -> agents.board"),
         ("agents/worker", "from agents.backtest import fit", "agents.worker.violation -> agents.backtest.fit"),
         (
             "agents/files",
             "from agents.worker.tasks import records",
-            "agents.files.violation -> agents.worker.tasks.records",
+            "agents.files.violation -> agents.worker",
         ),
         ("agents/kafka", "from agents.derived import rollup", "agents.kafka.violation -> agents.derived.rollup"),
         ("agents/process", "from agents.kafka import client", "agents.process.violation -> agents.kafka.client"),

@@ -28,38 +28,8 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
 MAX_FOLDER_FILES = 20
 # Folders that are still too large; they may not grow.
-LARGE_FOLDERS = {"agents/worker": 28}
 FILES_THAT_ARE_A_FOLDER = 3
 VAGUE_NAMES = frozenset({"part", "one", "some", "found", "place", "at", "given", "kept"})
-# Files whose variables are still to be renamed.
-STILL_VAGUE = frozenset(
-    {
-        "tests/broker/test_forwards.py",
-        "tests/broker/test_session_lost.py",
-        "tests/driving/crashes.py",
-        "tests/property/test_columns.py",
-        "tests/property/test_hysteresis.py",
-        "tests/property/test_peers.py",
-        "tests/property/test_policy_change_all.py",
-        "tests/property/test_restore.py",
-        "tests/property/test_scores.py",
-        "tests/property/test_scores_all.py",
-        "tests/property/test_window_boundaries.py",
-        "tests/unit/agents/board/web/test_api.py",
-        "tests/unit/agents/cli/invoke.py",
-        "tests/unit/agents/files/test_replay.py",
-        "tests/unit/agents/sinks/redis/test_cache.py",
-        "tests/unit/agents/sinks/test_alert_consumer.py",
-        "tests/unit/agents/sinks/test_notification_text.py",
-        "tests/unit/agents/worker/client/test_hooks.py",
-        "tests/unit/agents/worker/tasks/test_reconciliation.py",
-        "tests/unit/agents/worker/test_wiring.py",
-        "tests/unit/deploy/test_compose.py",
-        "tests/unit/stream/engine/test_time.py",
-        "tests/unit/stream/recovery/test_shadow.py",
-        "tests/unit/stream/scoring/test_peers.py",
-    }
-)
 REASON = re.compile(r"#\s*long because: \S")
 FORBIDDEN_NAMES = frozenset({"utils", "util", "common", "helpers", "helper", "misc"})
 
@@ -219,8 +189,6 @@ def names_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def variables_are_nouns(source: Source) -> Iterator[Finding]:
-    if str(source.path) in STILL_VAGUE:
-        return
     for line, name in names_of(source.tree):
         if name in VAGUE_NAMES:
             yield line, f"{name} says nothing: name the variable after what it holds"
@@ -249,7 +217,7 @@ RULES: tuple[Rule, ...] = (
 def folders_are_small(paths: list[PurePosixPath]) -> Iterator[FolderFinding]:
     counts: Counter[PurePosixPath] = Counter(path.parent for path in paths if path.parts[0] in PACKAGES)
     for folder, count in counts.items():
-        if count > LARGE_FOLDERS.get(str(folder), MAX_FOLDER_FILES):
+        if count > MAX_FOLDER_FILES:
             yield folder, f"{count} files: group those that belong together into folders"
 
 

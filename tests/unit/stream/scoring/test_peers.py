@@ -142,9 +142,9 @@ def batch(source: str, events: Sequence[Event | PeersMessage], stamps: Sequence[
 
 def changes(batches: list[list[Batch]], mode: Mode = Mode.HEAD) -> list[ScoreChange]:
     engine = Engine(PLAN, owns=lambda _account: True)
-    found = [sent for step in batches for sent in engine.step(step, mode, None).changes]
-    found += engine.flush(mode).changes
-    return [msgspec.json.decode(sent.value, type=ScoreChange) for sent in found]
+    published = [sent for step in batches for sent in engine.step(step, mode, None).changes]
+    published += engine.flush(mode).changes
+    return [msgspec.json.decode(sent.value, type=ScoreChange) for sent in published]
 
 
 EVENTS = [UsageEvent(str(number), "ab"[number % 2], MIDNIGHT + number + 1) for number in range(5)]
@@ -172,8 +172,8 @@ def test_a_table_counts_from_where_it_stands_in_the_log() -> None:
 def test_while_catching_up_a_table_is_conflated() -> None:
     first, second = table(MIDNIGHT, 1, 2, 3, 4), table(MIDNIGHT + 1, 2, 3, name="2")
     usage = batch("product-usage", EVENTS, [10, 20, 30, 40, 50])
-    found = changes([[usage, batch(PEERS, [first, second], [20, 60])]], Mode.CONFLATED)
-    assert [(change.account_id, change.to, change.cause) for change in found] == [
+    published = changes([[usage, batch(PEERS, [first, second], [20, 60])]], Mode.CONFLATED)
+    assert [(change.account_id, change.to, change.cause) for change in published] == [
         ("a", 75, "event"),
         ("b", 25, "event"),
     ]
@@ -181,7 +181,7 @@ def test_while_catching_up_a_table_is_conflated() -> None:
     engine.step([usage], Mode.CONFLATED, None)
     engine.flush(Mode.CONFLATED)
     engine.step([batch(PEERS, [first], [60])], Mode.CONFLATED, None)
-    sent = [msgspec.json.decode(one.value, type=ScoreChange) for one in engine.flush(Mode.CONFLATED).changes]
+    sent = [msgspec.json.decode(message.value, type=ScoreChange) for message in engine.flush(Mode.CONFLATED).changes]
     assert [(change.account_id, change.to, change.cause) for change in sent] == [
         ("a", 62.5, "peers"),
         ("b", 37.5, "peers"),
