@@ -1,4 +1,4 @@
-"""The policies of deploy/policies on synthetic accounts: the example in the comments of each, and its special features."""
+"""The policies of deploy/policies on synthetic accounts: the example in the comments of each and its features."""
 
 from __future__ import annotations
 
