@@ -39,9 +39,9 @@ class Crashing:
     committed: dict[str, int] = field(default_factory=dict)
     published: list[bytes] = field(default_factory=list)
     positions: list[bytes] = field(default_factory=list)
-    """The header `vitals.position` of each alert among it."""
+    """The header `vitals.position` of each published alert."""
     known: dict[str, int] = field(default_factory=lambda: {ALERTS: 0, CHANGES: 0})
-    """How many records of each topic the last commit knew, as the changelog records `a` and `c` say."""
+    """The number of records of each topic at the last commit, as the changelog records `a` and `c` store it."""
     drive: Drive = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,20 +82,20 @@ class Crashing:
             published = [*self.published, *self.drive.raw]
             counts = {ALERTS: len(alerts_in(published)), CHANGES: len(changes_in(published))}
             self.known.update({topic: counts[topic] for topic in self.drive.reconciler.complete()})
-            self.committed = {SOURCE_OF[name]: at for name, at in position.items()}
+            self.committed = {SOURCE_OF[name]: offset for name, offset in position.items()}
 
     def crash(self) -> None:
-        """Lose what is not committed, and start again."""
+        """Drop all state that is not committed, and start again."""
         self.end()
         self.start()
 
     def end(self) -> None:
-        """Keep what was published."""
+        """Add what this generation published to what remains."""
         self.published += self.drive.raw
         self.positions += self.drive.positions
 
     def pending(self) -> list[Record]:
-        """What is fetched again after a start."""
+        """The records that are fetched again after a start."""
         return [record for record in self.records if record.offset >= self.committed.get(record.source, 0)]
 
 

@@ -1,6 +1,6 @@
 """Percentiles among peers from scratch: every value counted by hand, in fractions.
 
-Owns what docs/reference/policy/peers.md says, for a count and a mean over days. Must not share code with the
+Owns a second reading of docs/reference/policy/peers.md, for a count and a mean over days. Must not share code with the
 engine. Called by the property test of peers.
 """
 
@@ -25,7 +25,7 @@ class Happened:
 
 @dataclass(frozen=True)
 class Known:
-    """From when an account's profile holds, and its tier."""
+    """A profile of an account: its tier, and the time since which it applies."""
 
     account: str
     time_ms: int
@@ -33,7 +33,7 @@ class Known:
 
 
 def percentile(value: Fraction, peers: list[Fraction]) -> Fraction:
-    """Percent of peers that are smaller, equal ones counting half."""
+    """Percent of peers that are smaller; equal peers count half."""
     smaller = sum(peer < value for peer in peers)
     equal = sum(peer == value for peer in peers)
     return Fraction(100) * (smaller + Fraction(equal, 2)) / len(peers)

@@ -35,7 +35,9 @@ _PLAIN = {
     "VIRTUAL_ENV_DISABLE_PROMPT": "1",
     "TERM": "dumb",
     "NO_COLOR": "1",
+    # Both, or Rich takes a dumb terminal to be 80 columns wide.
     "COLUMNS": str(_COLUMNS),
+    "LINES": "50",
 }
 
 

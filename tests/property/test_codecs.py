@@ -22,7 +22,7 @@ WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIEC
 
 @settings(max_examples=300)
 @given(st.lists(WILD, max_size=6))
-def test_a_batch_is_its_records(values: list[bytes | None]) -> None:
+def test_a_batch_decodes_as_its_records_do_one_by_one(values: list[bytes | None]) -> None:
     together = decode("engagement", values)
     decoded_indexes = list(range(len(values))) if together.indexes is None else together.indexes.tolist()
     assert len(decoded_indexes) == len(together.events)
@@ -39,7 +39,7 @@ def test_a_batch_is_its_records(values: list[bytes | None]) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 @settings(max_examples=60)
 @given(data=st.data())
-def test_what_is_refused_is_what_the_oracle_refuses(source: str, data: st.DataObject) -> None:
+def test_the_codec_rejects_what_the_oracle_rejects(source: str, data: st.DataObject) -> None:
     valid = moments().flatmap(lambda time_ms: events(source, "acme", time_ms, "1").flatmap(encoded))
     values = data.draw(st.lists(st.one_of(valid, valid, invalid_values(source)), max_size=5))
     decoded = decode(source, values)
@@ -55,7 +55,7 @@ def test_what_is_refused_is_what_the_oracle_refuses(source: str, data: st.DataOb
 
 
 def oracle_says(source: str, value: bytes | None) -> tuple[int | None, str | None]:
-    """The time of an event, or why it is none."""
+    """The time of a valid event, or the reason why the oracle rejects the value."""
     try:
         return read_event(source, value, NOW_MS).time_ms, None
     except RejectedError as error:
@@ -72,7 +72,7 @@ def oracle_says(source: str, value: bytes | None) -> tuple[int | None, str | Non
         (b'{"x": [{}', b'{}], "id": "1", "account_id": "a", "time": 1700000000000, "kind": "x"}'),
     ],
 )
-def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, ...]) -> None:
+def test_records_that_are_valid_only_when_joined_are_rejected(values: tuple[bytes, ...]) -> None:
     decoded = decode("engagement", [*values, GOOD])
     assert len(decoded.rejects) == 2
     assert len(decoded.events) == 1
@@ -93,7 +93,7 @@ def test_records_that_are_valid_only_together_are_refused(values: tuple[bytes, .
         (GOOD + b"x", "malformed_json"),
     ],
 )
-def test_the_reason_is_named_and_neighbours_live(value: bytes | None, reason: str) -> None:
+def test_a_reject_has_a_reason_and_its_neighbours_are_decoded(value: bytes | None, reason: str) -> None:
     decoded = decode("engagement", [GOOD, value, GOOD])
     assert [(reject.position, reject.reason) for reject in decoded.rejects] == [(1, reason)]
     assert decoded.indexes is not None
@@ -101,7 +101,7 @@ def test_the_reason_is_named_and_neighbours_live(value: bytes | None, reason: st
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e13", "-1", "NaN", '"1"', "true"])
-def test_numbers_outside_their_range_are_refused(number: str) -> None:
+def test_numbers_outside_their_range_are_rejected(number: str) -> None:
     event = json.dumps({"id": "1", "account_id": "a", "time": 1_700_000_000_000, "count": "@"})
     (reject,) = decode("product-usage", [event.replace('"@"', number).encode()]).rejects
     assert reject.reason in {"invalid_field", "malformed_json"}

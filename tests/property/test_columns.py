@@ -35,7 +35,7 @@ def saved(column: PaneColumn) -> np.ndarray:
 
 
 def reloaded(column: PaneColumn, panes: int, before: PaneColumn | None = None) -> PaneColumn:
-    """What a worker with a window of `panes` makes of a saved column; it may hold rows of other widths already."""
+    """A saved column as a worker with a window of `panes` loads it, into `before` if given, whose widths may differ."""
     assert column.newest is not None
     other = before or PaneColumn(column.name, column.unit, panes, column.how)
     other.grow(ROWS)
@@ -46,28 +46,30 @@ def reloaded(column: PaneColumn, panes: int, before: PaneColumn | None = None) -
 
 @pytest.mark.parametrize("how", ["sum", "min", "max", "count"])
 @given(aggregations=AGGREGATIONS, panes=st.integers(1, 6), again=st.integers(1, 9), reload_at=st.integers(0, 12))
-def test_a_ring_of_panes_is_a_dictionary(how: str, aggregations: list, panes: int, again: int, reload_at: int) -> None:
+def test_a_ring_of_panes_reads_as_a_dictionary_does(
+    how: str, aggregations: list, panes: int, again: int, reload_at: int
+) -> None:
     column = PaneColumn("c", "day", panes, how)
     column.grow(ROWS)
     newest = 20_000
     column.advance(newest * DAY_MS)
     events: dict[tuple[int, int], list[int]] = defaultdict(list)
-    kept_since = newest - panes + 1
-    for step, (passed, aggregate) in enumerate(aggregations):
-        newest += passed
+    first_pane = newest - panes + 1
+    for step, (elapsed, amounts_by_row) in enumerate(aggregations):
+        newest += elapsed
         column.advance(newest * DAY_MS)
-        kept_since = max(kept_since, newest - panes + 1)
+        first_pane = max(first_pane, newest - panes + 1)
         if step == reload_at:
             column, panes = reloaded(column, again), again
-        rows = np.array([row for row, _, _ in aggregate], dtype=np.int64)
-        times = np.array([(newest - age) * DAY_MS for _, age, _ in aggregate], dtype=np.int64)
-        amounts = np.array([amount for _, _, amount in aggregate], dtype=np.float64)
+        rows = np.array([row for row, _, _ in amounts_by_row], dtype=np.int64)
+        times = np.array([(newest - age) * DAY_MS for _, age, _ in amounts_by_row], dtype=np.int64)
+        amounts = np.array([amount for _, _, amount in amounts_by_row], dtype=np.float64)
         column.aggregate(rows, times, None if how == "count" else amounts)
-        for row, age, amount in aggregate:
+        for row, age, amount in amounts_by_row:
             if age < panes:
                 events[row, newest - age].append(amount)
     for window in range(1, panes + 1):
-        # A longer window sees what the shorter one kept, and everything since.
+        # After a reload a longer window has the panes of the shorter one and all newer panes.
         read = column.read(np.arange(ROWS), window)
         for row in range(ROWS):
             inside = [
@@ -76,20 +78,20 @@ def test_a_ring_of_panes_is_a_dictionary(how: str, aggregations: list, panes: in
                 if owner == row and pane > newest - window
                 for amount in amounts
             ]
-            wanted: float = {
+            expected: float = {
                 "sum": sum(inside),
                 "count": len(inside),
                 "min": min(inside, default=np.inf),
                 "max": max(inside, default=-np.inf),
             }[how]
-            if pane_lost(events, row, newest - window, kept_since):
+            if pane_lost(events, row, newest - window, first_pane):
                 continue
-            assert read[row] == pytest.approx(wanted, rel=1e-15, abs=0)  # exact below 2**53 millionths
+            assert read[row] == pytest.approx(expected, rel=1e-15, abs=0)  # exact below 2**53 millionths
 
 
-def pane_lost(events: dict[tuple[int, int], list[int]], row: int, after: int, kept_since: int) -> bool:
-    """Whether a window longer than before reaches panes that were forgotten under the shorter one."""
-    return any(owner == row and after < pane < kept_since for owner, pane in events)
+def pane_lost(events: dict[tuple[int, int], list[int]], row: int, after: int, first_pane: int) -> bool:
+    """Whether a window that became longer reaches panes that were dropped under the shorter one."""
+    return any(owner == row and after < pane < first_pane for owner, pane in events)
 
 
 @given(st.lists(MILLIONTHS, min_size=1, max_size=30))
@@ -97,9 +99,9 @@ def test_no_amount_is_lost_when_width_and_divisor_change(amounts: list[int]) -> 
     column = PaneColumn("c", "day", 2, "sum")
     column.grow(1)
     column.advance(0)
-    for at, amount in enumerate(amounts, 1):
+    for count, amount in enumerate(amounts, 1):
         column.aggregate(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.array([float(amount)]))
-        assert column.read(np.zeros(1, dtype=np.int64), 2)[0] == pytest.approx(sum(amounts[:at]), rel=1e-15, abs=0)
+        assert column.read(np.zeros(1, dtype=np.int64), 2)[0] == pytest.approx(sum(amounts[:count]), rel=1e-15, abs=0)
 
 
 @pytest.mark.parametrize("limit", [127, 128, 32_767, 32_768])
@@ -117,12 +119,12 @@ KEYS = st.one_of(st.integers(1, 6), st.integers(1, 2**64 - 1), st.integers(1, 40
 
 
 @given(st.lists(st.lists(KEYS, max_size=40), max_size=12), st.sampled_from((0, 10, 1000)))
-def test_a_hash_index_is_a_dictionary(calls: list[list[int]], few: int) -> None:
+def test_a_hash_index_maps_as_a_dictionary_does(calls: list[list[int]], few: int) -> None:
     index, model = HashIndex(few), dict[int, int]()
     for keys in calls:
-        given_keys = np.array(keys, dtype=np.uint64)
-        assert index.contains(given_keys).tolist() == [key in model for key in keys]
-        positions, new = index.add(given_keys)
+        key_array = np.array(keys, dtype=np.uint64)
+        assert index.contains(key_array).tolist() == [key in model for key in keys]
+        positions, new = index.add(key_array)
         for key, position, is_new in zip(keys, positions.tolist(), new.tolist(), strict=True):
             assert is_new == (key not in model)
             assert position == model.setdefault(key, position)
@@ -133,8 +135,8 @@ def test_a_hash_index_grows() -> None:
     keys = np.random.default_rng(1).integers(1, 2**63, 4_000).astype(np.uint64)
     keys[::2] = np.arange(1, 2_001, dtype=np.uint64)  # badly mixed ones probe far
     index = HashIndex()
-    for part in np.array_split(keys, 7):
-        index.add(part)
+    for chunk in np.array_split(keys, 7):
+        index.add(chunk)
     again, new = index.add(keys)
     assert not new.any()
     assert len(index) == len(set(keys.tolist()))
@@ -154,18 +156,18 @@ SIGHTINGS = st.lists(
 
 @settings(max_examples=60)
 @given(SIGHTINGS, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_members_are_a_dictionary(sightings: list, panes: int, chance: object) -> None:
+def test_members_count_as_a_dictionary_does(sightings: list, panes: int, chance: object) -> None:
     members = Members("m", "day", panes)
     members.grow(ROWS)
     newest, crowd = 20_000, 10**6
     members.advance(newest * DAY_MS)
     model: dict[tuple[int, int], int] = {}
     pages: dict[tuple[int, int], bytes] = {}
-    for passed, aggregate, then in sightings:
-        newest += passed
+    for elapsed, members_by_row, action in sightings:
+        newest += elapsed
         members.advance(newest * DAY_MS)
-        seen = [(row, newest - age, member) for row, age, member in aggregate]
-        seen += [(0, newest, crowd + at) for at in range(3000 if then == "crowd" else 0)]
+        seen = [(row, newest - age, member) for row, age, member in members_by_row]
+        seen += [(0, newest, crowd + number) for number in range(3000 if action == "crowd" else 0)]
         crowd += 3000
         members.aggregate(
             np.array([row for row, _, _ in seen], dtype=np.int64),
@@ -173,14 +175,14 @@ def test_members_are_a_dictionary(sightings: list, panes: int, chance: object) -
             np.array([member for _, _, member in seen], dtype=np.uint64),
         )
         model |= {(row, member): max(model.get((row, member), 0), pane) for row, pane, member in sorted(seen)}
-        if then in {"save", "restart"}:
+        if action in {"save", "restart"}:
             write(pages, members)
-        if then == "restart":
+        if action == "restart":
             members = loaded(pages, newest, panes, chance)
         for window in range(1, panes + 1):
             inside = Counter(row for (row, _), pane in model.items() if pane > newest - window)
             assert members.read(np.arange(ROWS), window).tolist() == [inside[row] for row in range(ROWS)]
-    # Members that no window reaches do not pile up.
+    # Members outside every window are removed.
     assert len(members) <= max(4096 + 3000 + 40, 2 * sum(pane > newest - panes for pane in model.values()) + 3040)
 
 
@@ -206,7 +208,7 @@ def loaded(pages: dict[tuple[int, int], bytes], newest: int, panes: int, chance:
     return members
 
 
-def test_a_page_that_comes_back_after_tidying_is_not_deleted() -> None:
+def test_a_page_that_is_used_again_after_cleanup_is_not_deleted() -> None:
     members = Members("m", "day", 1)
     members.grow(1)
     members.advance(0)
@@ -215,7 +217,7 @@ def test_a_page_that_comes_back_after_tidying_is_not_deleted() -> None:
     members.aggregate(rows, times, crowd)
     pages: dict[tuple[int, int], bytes] = {}
     write(pages, members)
-    members.advance(DAY_MS)  # all have left: they are tidied away
+    members.advance(DAY_MS)  # all members are outside the window and are removed
     assert len(members) == 0
     members.aggregate(rows, times + DAY_MS, crowd + np.uint64(6000))
     write(pages, members)
@@ -229,24 +231,24 @@ def test_a_page_that_comes_back_after_tidying_is_not_deleted() -> None:
     ),
     st.integers(1, 12),
 )
-def test_seen_ids_know_the_latest_and_forget_the_oldest(calls: list, capacity: int) -> None:
+def test_seen_ids_contain_the_latest_and_evict_the_oldest(calls: list, capacity: int) -> None:
     seen, topic = SeenIds(capacity), dict[tuple[int, int], bytes]()
     order: list[int] = []
     saved_order: list[int] = []
     saved_at = 0
-    for stamp, (ids, then) in enumerate(calls):
+    for stamp, (ids, action) in enumerate(calls):
         distinct = list(dict.fromkeys(ids))
-        given_ids = np.array(ids, dtype=np.uint64)
-        fresh = seen.add(given_ids, stamp)
-        # Surely known: the last `capacity` different ids before this call.
+        id_array = np.array(ids, dtype=np.uint64)
+        fresh = seen.add(id_array, stamp)
+        # Always known: the last `capacity` different ids before this call.
         latest = list(dict.fromkeys(reversed(order)))[:capacity]
-        for at, one in enumerate(ids):
-            if one in latest or one in ids[:at]:
-                assert not fresh[at], (one, order)
-            elif one not in order:
-                assert fresh[at]
+        for index, event_id in enumerate(ids):
+            if event_id in latest or event_id in ids[:index]:
+                assert not fresh[index], (event_id, order)
+            elif event_id not in order:
+                assert fresh[index]
         order += distinct
-        if then:
+        if action:
             for segment in seen.save():
                 key = (segment.generation, segment.number)
                 if segment.value is None:
@@ -255,11 +257,11 @@ def test_seen_ids_know_the_latest_and_forget_the_oldest(calls: list, capacity: i
                     topic[key] = segment.value
             assert len({generation for generation, _ in topic}) <= 2
             saved_order, saved_at = list(order), stamp
-        if then == "restart":
+        if action == "restart":
             horizon = seen.horizon_ms
             seen = SeenIds(capacity)
             seen.load([Segment(*key, value) for key, value in topic.items()])
             assert seen.horizon_ms == horizon
             order = list(saved_order)
     assert saved_at <= len(calls)
-    assert seen.nbytes() <= 2 * 1024 * 12  # two small generations, whatever came
+    assert seen.nbytes() <= 2 * 1024 * 12  # two small generations, whatever the input

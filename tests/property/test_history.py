@@ -18,7 +18,7 @@ from tests.strategies.policies import DAY_MS, NOW_MS, logs, policies
 
 
 def written(log: list[Record], folder: str) -> list[Path]:
-    """The log as files, one a topic; a record is one line."""
+    """Write the log as files, one per topic, with one record per line."""
     lines: dict[str, list[str]] = {}
     for record in log:
         if record.value is not None:
@@ -43,7 +43,7 @@ def assert_day(published: dict[str, DayScore], expected: dict[str, AccountScore]
     policies(max_measures=3),
     st.sampled_from((None, 0, 3 * DAY_MS + 1)),
 )
-def test_every_day_is_the_oracles(log: list[Record], policy_text: str, silence_ms: int | None) -> None:
+def test_the_scores_of_every_day_are_the_oracles(log: list[Record], policy_text: str, silence_ms: int | None) -> None:
     plan = plan_of(policy_text)
     with TemporaryDirectory() as folder:
         files = written(log, folder)

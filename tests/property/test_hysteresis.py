@@ -1,4 +1,4 @@
-"""Bands with `leave` and `dwell` are the oracle's, in every mode, at every border and across restarts."""
+"""Bands with `leave` and `dwell` are the oracle's, in every mode, at every window boundary and across restarts."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_bands_at_every_boundary(data: st.DataObject, log: list[Record], policy_
         engine = driven(data.draw(cuts(records, (mode,))), plan, kind=WatchedScores).engine
         assert isinstance(engine, WatchedScores)
         last: dict[str, Message] = {}
-        for (at, boundary_ms), scores in sorted(expected.items()):
-            if at == partition:
-                # Boundaries that the engine leaves out, as nothing could change any more, repeat the last one.
+        for (boundary_partition, boundary_ms), scores in sorted(expected.items()):
+            if boundary_partition == partition:
+                # The engine skips boundaries at which nothing can change: the scores of the last one apply.
                 last = engine.messages.get(boundary_ms, last)
                 assert_same_scores(last, scores, policy_text, boundary_ms)

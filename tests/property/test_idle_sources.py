@@ -1,4 +1,4 @@
-"""Scores while sources have stalled are the oracle's: read as of their clock, and with what is said of it."""
+"""Scores while sources are idle are the oracle's: as of the clock of each source, with `confidence` and the names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Case = tuple[str, list["Record"]]
 def assert_confident(
     messages: dict[str, Message], expected: dict[str, AccountScores], episodes: Episodes, text: str
 ) -> None:
-    """Fail unless messages name what has stalled, and each score says how much of it rests on what has not."""
+    """Fail unless messages name the idle sources, and each score has the confidence that the oracle computes."""
     policy = read_policy(text)
     sources = {rule.removeprefix("stalled:") for account, rule in episodes if not account}
     measures = {measure.name for measure in policy.measures if measure.source in sources}

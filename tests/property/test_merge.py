@@ -1,4 +1,4 @@
-"""Sources of one partition, one of them late to arrive: released as if they had been one log."""
+"""Merge: the sources of one partition are released as one log, also while some of them lag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAYS = ("1d", "7d", "30d")
 
 @settings(max_examples=30)
 @given(st.data(), plausible_logs(partitions=1), policies(windows=DAYS))
-def test_lagging_sources_are_waited_for(data: st.DataObject, log: list[Record], policy_text: str) -> None:
+def test_a_merge_waits_for_lagging_sources(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()
     lines = {name: [record for record in records if record.source == name] for name in INPUT_SOURCES}
     for line in lines.values():
@@ -61,16 +61,16 @@ def released(merge: Merge, *lagging: str) -> list[tuple[str, int]]:
     return [(batch.source, offset) for batch in batches for offset in batch.offsets.tolist()]
 
 
-def test_nothing_is_released_while_a_source_that_lags_is_silent() -> None:
+def test_nothing_is_released_while_a_lagging_source_has_no_records() -> None:
     merge = Merge()
     merge.add(fetch_of([record("engagement", 0, 5), record("engagement", 1, 9)]))
     assert released(merge, "product-usage") == []
-    # Given up: it is no longer said to lag.
+    # The merge no longer waits once the source does not count as lagging.
     assert released(merge) == [("engagement", 0), ("engagement", 1)]
     assert not merge
 
 
-def test_a_source_that_lags_holds_back_what_is_newer_only() -> None:
+def test_a_lagging_source_delays_only_newer_records() -> None:
     merge = Merge()
     merge.add(fetch_of([record("product-usage", 0, 4), record("product-usage", 1, 7)]))
     merge.add(fetch_of([record("engagement", index, stamp) for index, stamp in enumerate((3, 7, 8))]))
@@ -82,15 +82,15 @@ def test_a_source_that_lags_holds_back_what_is_newer_only() -> None:
     assert released(merge) == [("engagement", 2)]
 
 
-def test_records_keep_the_order_of_their_offsets_though_their_timestamps_go_back() -> None:
+def test_records_keep_the_order_of_their_offsets_if_timestamps_decrease() -> None:
     merge = Merge()
     merge.add(fetch_of([record("engagement", 0, 9), record("engagement", 1, 2)]))
     merge.add(fetch_of([record("engagement", 2, 1)]))
     assert released(merge, "engagement") == [("engagement", 0), ("engagement", 1), ("engagement", 2)]
 
 
-def test_inbox_records_of_several_sources_keep_the_order_of_their_offsets() -> None:
-    """An old event that comes first is not late only because a newer one of another source came with it."""
+def test_repartitioned_records_of_several_sources_keep_the_order_of_their_offsets() -> None:
+    """An old event that comes first is not late because of a newer event of another source in the same batch."""
     day_ms = 86_400_000
     records = [
         Record(

@@ -1,4 +1,4 @@
-"""Percentiles among peers: the oracle's, however accounts are spread over partitions, over restarts and replays."""
+"""Percentiles among peers are the oracle's for any spread of accounts over partitions, with restarts and replays."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ PLAN = plan_of(POLICY)
 ACCOUNTS = "abcdefgh"
 
 
-def spread(values: list[float]) -> Any:
-    """Ask a table of `values` as a partition task does."""
+def percentiles_in(values: list[float]) -> Any:
+    """Return a function that reads percentiles from a table of `values`, as a partition task does."""
     peers = Peers(PLAN)
     table = table_of(PLAN.measures[0].measure, None, np.array(values))
     assert table is not None
     assert peers.apply(PeersMessage("1", 0, PLAN.label, [table]))
 
-    def ask(wanted: Sequence[float]) -> list[float]:
-        pairs = np.column_stack((np.array(wanted), np.full(len(wanted), np.nan)))
+    def ask(asked: Sequence[float]) -> list[float]:
+        pairs = np.column_stack((np.array(asked), np.full(len(asked), np.nan)))
         return cast("list[float]", peers.with_percentiles(pairs, None)[:, 0].tolist())
 
     return ask
@@ -80,47 +80,47 @@ VALUES = st.one_of(st.integers(-3, 3).map(float), st.sampled_from((0.1, -0.0, 1e
 
 
 @given(st.lists(VALUES, min_size=1, max_size=60), st.lists(VALUES, min_size=1))
-def test_a_table_of_few_values_is_exact(held: list[float], wanted: list[float]) -> None:
-    exact = [percentile(Fraction(value), [Fraction(peer) for peer in held]) for value in wanted + held]
-    assert spread(held)(wanted + held) == pytest.approx([float(one) for one in exact], abs=1e-9)
+def test_a_table_of_few_values_is_exact(values: list[float], asked: list[float]) -> None:
+    exact = [percentile(Fraction(value), [Fraction(peer) for peer in values]) for value in asked + values]
+    assert percentiles_in(values)(asked + values) == pytest.approx([float(percent) for percent in exact], abs=1e-9)
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(MOST_VALUES + 1, 3_000), st.sampled_from((1, 3, 50)))
-def test_a_table_of_many_values_is_near(seed: int, count: int, digits: int) -> None:
-    # Some values many times, some once: what is held is close to each, and never goes down.
+def test_a_table_of_many_values_is_approximate(seed: int, count: int, digits: int) -> None:
+    # Some values occur many times, some once: each percentile is near the exact one, and they never decrease.
     chance = np.random.default_rng(seed)
-    held = np.round(chance.standard_normal(count) ** 3 * 1000, digits)
-    wanted = np.sort(np.concatenate((chance.choice(held, 200), chance.standard_normal(200) * 1000)))
-    found = np.array(spread(held.tolist())(wanted.tolist()))
-    smaller, upto = np.searchsorted(np.sort(held), wanted, "left"), np.searchsorted(np.sort(held), wanted, "right")
-    assert np.abs(found - 50.0 * (smaller + upto) / count).max() < 0.4
-    assert (np.diff(found) >= -1e-9).all()
+    values = np.round(chance.standard_normal(count) ** 3 * 1000, digits)
+    asked = np.sort(np.concatenate((chance.choice(values, 200), chance.standard_normal(200) * 1000)))
+    percents = np.array(percentiles_in(values.tolist())(asked.tolist()))
+    smaller, upto = np.searchsorted(np.sort(values), asked, "left"), np.searchsorted(np.sort(values), asked, "right")
+    assert np.abs(percents - 50.0 * (smaller + upto) / count).max() < 0.4
+    assert (np.diff(percents) >= -1e-9).all()
 
 
-def test_values_are_held_exactly_up_to_the_limit_and_ties_always() -> None:
+def test_a_table_has_all_values_up_to_the_limit_and_ties_stay_exact_above_it() -> None:
     assert len(table_of(PLAN.measures[0].measure, None, np.arange(MOST_VALUES * 1.0)).values) == MOST_VALUES  # type: ignore[union-attr]
-    # 1,000 different values once and one a thousand times: (500 + 500) of 2,000 at it, whatever was left out.
+    # 1,000 different values once and one value 1,000 times: its percentile is (500 + 500) of 2,000, also in a sample.
     values = [float(value) for value in range(1000)] + [499.5] * 1000
     table = table_of(PLAN.measures[0].measure, None, np.array(values))
     assert table is not None
     assert len(table.values) <= MOST_VALUES
-    assert spread(values)([499.5, -1, 0, 999, 1000]) == pytest.approx([50, 0, 0.025, 99.975, 100])
+    assert percentiles_in(values)([499.5, -1, 0, 999, 1000]) == pytest.approx([50, 0, 0.025, 99.975, 100])
 
 
 @dataclass
 class PartitionTask:
-    """One partition as a worker runs it, with what it has told."""
+    """One partition as a worker runs it, with the scores and changes that it has published."""
 
     number: int
     engine: Engine
     keys: dict[bytes, bytes] = field(default_factory=dict)
-    told: list[tuple[str, bytes]] = field(default_factory=list)
+    scores: list[tuple[str, bytes]] = field(default_factory=list)
     changes: list[ScoreChange] = field(default_factory=list)
     offsets: dict[str, int] = field(default_factory=dict)
 
     def note(self, effects: Effects) -> None:
-        self.told += [(message.key.decode(), message.value) for message in effects.scores]
+        self.scores += [(message.key.decode(), message.value) for message in effects.scores]
         self.changes += [msgspec.json.decode(sent.value, type=ScoreChange) for sent in effects.changes]
 
     def batch(self, source: str, events: Sequence[Event | PeersMessage], stamp: int) -> Batch:
@@ -139,7 +139,7 @@ class PartitionTask:
         self.note(self.engine.flush(Mode.HEAD))
 
     def restart(self, *, partly: int | None = None) -> None:
-        """Save, all of it or only the first records, and come back from what was saved."""
+        """Save the state, all of it or only the first `partly` records, and restore an engine from what was saved."""
         before = dict(self.engine.position)
         for key, value in changelog.snapshot(self.engine)[:partly]:
             if value is None:
@@ -156,12 +156,12 @@ class PartitionTask:
 def events_of(happened: Sequence[Happened], base: int) -> tuple[list[Event], list[Event]]:
     usage: list[Event] = []
     surveys: list[Event] = []
-    for at, one in enumerate(happened):
-        name = f"{base}-{at}"
-        if one.score is None:
-            usage.append(UsageEvent(name, one.account, one.time_ms))
+    for index, event in enumerate(happened):
+        event_id = f"{base}-{index}"
+        if event.score is None:
+            usage.append(UsageEvent(event_id, event.account, event.time_ms))
         else:
-            surveys.append(SurveyEvent(name, one.account, one.time_ms, "nps", float(one.score)))
+            surveys.append(SurveyEvent(event_id, event.account, event.time_ms, "nps", float(event.score)))
     return usage, surveys
 
 
@@ -190,12 +190,12 @@ DAYS = st.lists(
 
 
 def messages_of(engine: Engine) -> dict[str, ScoreMessage]:
-    found = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in engine.current().scores]
-    return {message.account_id: message for message in found}
+    messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in engine.current().scores]
+    return {message.account_id: message for message in messages}
 
 
 class Company:
-    """Lanes, the process that makes tables, and one engine that has all accounts."""
+    """Partition tasks, the process that publishes tables of peers, and one engine that has all accounts."""
 
     def __init__(self, tasks: int) -> None:
         self.tasks = [PartitionTask(number, Engine(PLAN, owns=lambda _account: True)) for number in range(tasks)]
@@ -206,12 +206,12 @@ class Company:
         self.profiles: list[Known] = []
         self.table: PeersMessage | None = None
 
-    def listen(self) -> None:
+    def read_scores(self) -> None:
         for task in self.tasks:
-            for account, value in task.told:
+            for account, value in task.scores:
                 self.latest[account] = (task.number, value)
                 self.namespace.apply(task.number, account, read_score(value))
-            task.told.clear()
+            task.scores.clear()
 
     def deliver(self, mode: Mode, stamp: int) -> None:
         message = self.namespace.due()
@@ -221,42 +221,45 @@ class Company:
         for task in self.tasks:
             task.take([task.batch(PEERS, [message], stamp)], mode)
 
-    def live(self, number: int, day: Day) -> None:
-        """Let a day pass: events, the table of its midnight; stop at eight in the evening."""
+    def run_day(self, number: int, day: Day) -> None:
+        """Process the events of a day and the table of its midnight, until 20:00."""
         midnight = FIRST_MS + number * DAY_MS
-        # Somebody somewhere is active every day, after an hour: else nothing tells that the midnight is over.
+        # One account is active at 01:00 every day: without an event after midnight no table of it is due.
         rest = sorted(day.events, key=lambda event: event[1])
         happened = [Happened("a", midnight + HOUR_MS)]
         happened += [Happened(account, midnight + hour * HOUR_MS, score) for account, hour, score in rest]
         self.events += happened
         for task in (*self.tasks, self.alone):
-            mine = [one for one in happened if self.owner(task, one.account)]
+            mine = [event for event in happened if self.owner(task, event.account)]
             usage, surveys = events_of(mine, number)
-            # As `vitals score` gives them: each source by itself, in order of time by their stamps.
+            # In the order of `vitals score`: source by source, in the order of their timestamps.
             task.take([task.batch("product-usage", usage, 2), task.batch("surveys", surveys, 2)], day.mode)
             if day.mode is not Mode.HEAD:
                 task.note(task.engine.flush(day.mode))
-        self.listen()
+        self.read_scores()
         self.deliver(day.mode, 3)
         for task in (*self.tasks, self.alone):
             task.caught_up(day.mode)
             task.note(task.engine.advance_to(midnight + 20 * HOUR_MS))
-        self.listen()
+        self.read_scores()
 
     def owner(self, task: PartitionTask, account: str) -> bool:
         return task is self.alone or ACCOUNTS.index(account) % len(self.tasks) == task.number
 
-    def sleep(self, number: int, day: Day) -> None:
-        """Profiles in the night, and the next midnight by the clock; then restarts."""
+    def run_night(self, number: int, day: Day) -> None:
+        """Process profiles at night and the next midnight by the clock, then restart."""
         late = FIRST_MS + number * DAY_MS + 21 * HOUR_MS
-        known = [Known(account, late + at, tier) for at, (account, tier) in enumerate(day.profiles)]
+        known = [Known(account, late + index, tier) for index, (account, tier) in enumerate(day.profiles)]
         self.profiles += known
         for task in (*self.tasks, self.alone):
-            mine = [one for one in known if self.owner(task, one.account)]
-            told = [ProfileEvent(f"p{one.time_ms}", one.account, one.time_ms, tier=one.tier) for one in mine]
-            task.take([task.batch("accounts", told, 1)], Mode.HEAD)
+            mine = [profile for profile in known if self.owner(task, profile.account)]
+            events = [
+                ProfileEvent(f"p{profile.time_ms}", profile.account, profile.time_ms, tier=profile.tier)
+                for profile in mine
+            ]
+            task.take([task.batch("accounts", events, 1)], Mode.HEAD)
             task.note(task.engine.tick(FIRST_MS + (number + 1) * DAY_MS))
-        self.listen()
+        self.read_scores()
         for task, restarts in zip(self.tasks, day.restarts, strict=False):
             if restarts:
                 task.restart()
@@ -266,32 +269,32 @@ class Company:
                 self.namespace.load(partition, account, read_score(value))
             self.deliver(Mode.HEAD, 4)
 
-    def assert_right(self, number: int) -> None:
+    def assert_as_oracle(self, number: int) -> None:
         midnight = FIRST_MS + number * DAY_MS
         when = When(midnight, midnight + 20 * HOUR_MS, WINDOW, LEAST)
         together = {name: message for task in self.tasks for name, message in messages_of(task.engine).items()}
         alone = messages_of(self.alone.engine)
         assert together.keys() == alone.keys() == {event.account for event in self.events}
         for account, message in together.items():
-            told = message.scores["health"]
-            for at, (name, mean) in enumerate((("usage", False), ("opinion", True))):
-                raw, right = percentile_at(self.events, self.profiles, account, when, mean=mean)
+            health = message.scores["health"]
+            for index, (name, mean) in enumerate((("usage", False), ("opinion", True))):
+                raw, percent = percentile_at(self.events, self.profiles, account, when, mean=mean)
                 where = (number, account, name)
-                found = (message.raw or {})[name]
-                assert found == (None if raw is None else pytest.approx(float(raw), abs=1e-9)), where
-                expected = None if right is None else pytest.approx(float(right), abs=1e-9)
-                assert told.factors[at].value == expected, where
-                assert alone[account].scores["health"].factors[at].value == expected, where
+                value = (message.raw or {})[name]
+                assert value == (None if raw is None else pytest.approx(float(raw), abs=1e-9)), where
+                expected = None if percent is None else pytest.approx(float(percent), abs=1e-9)
+                assert health.factors[index].value == expected, where
+                assert alone[account].scores["health"].factors[index].value == expected, where
             assert message.scores == alone[account].scores, account
 
 
 @given(DAYS, st.integers(1, 3))
-def test_lanes_and_files_say_what_the_oracle_says(days: list[Day], tasks: int) -> None:
+def test_partition_tasks_and_a_replay_give_the_percentiles_of_the_oracle(days: list[Day], tasks: int) -> None:
     company = Company(tasks)
     for number, day in enumerate(days):
-        company.live(number, day)
-        company.assert_right(number)
-        company.sleep(number, day)
+        company.run_day(number, day)
+        company.assert_as_oracle(number)
+        company.run_night(number, day)
     for task in (*company.tasks, company.alone):
         last: dict[str, ScoreChange] = {}
         for change in task.changes:
@@ -304,7 +307,7 @@ def test_lanes_and_files_say_what_the_oracle_says(days: list[Day], tasks: int) -
 
 
 @pytest.mark.parametrize("partly", [None, *range(12)])
-def test_a_table_and_the_state_that_names_it_are_saved_together(partly: int | None) -> None:
+def test_a_table_and_the_position_after_it_are_saved_together(partly: int | None) -> None:
     task = PartitionTask(0, Engine(PLAN, owns=lambda _account: True))
     task.take([task.batch("product-usage", events_of([Happened("a", FIRST_MS + 1)], 0)[0], 1)], Mode.HEAD)
     messages = []
@@ -319,14 +322,14 @@ def test_a_table_and_the_state_that_names_it_are_saved_together(partly: int | No
     task.take([task.batch(PEERS, [messages[2]], 2)], Mode.HEAD)
     revision = messages_of(task.engine)["a"].revision
     task.restart(partly=partly)
-    # Whatever was written: the table is the one of the position, and reading on brings the newest.
-    settled = task.engine.position[PEERS]
-    assert task.engine.peers.message == messages[settled - 1]
-    task.offsets[PEERS] = settled
-    task.take([task.batch(PEERS, messages[settled:3], 2)], Mode.HEAD)
+    # After any partial write the table is the one of the saved position, and reading on gives the newest.
+    position = task.engine.position[PEERS]
+    assert task.engine.peers.message == messages[position - 1]
+    task.offsets[PEERS] = position
+    task.take([task.batch(PEERS, messages[position:3], 2)], Mode.HEAD)
     assert task.engine.peers.message == messages[2]
     assert messages_of(task.engine)["a"].revision == revision
-    # All but two are forgotten when the next one is saved.
+    # A save keeps the records of two tables and deletes the older ones.
     task.take([task.batch(PEERS, messages[3:], 2)], Mode.HEAD)
     task.restart()
     assert b"t3" in task.keys

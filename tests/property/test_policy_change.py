@@ -94,7 +94,7 @@ def test_a_measure_that_is_new_starts_empty_and_the_others_go_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("new", "lacking"),
+    ("new", "incomplete"),
     [
         ((("m", COUNT, "10d", 1), ("u", USERS, "10d", 1)), {}),
         ((("m", COUNT, "3d", 2), ("renamed", USERS, "10d", 1)), {}),
@@ -103,18 +103,18 @@ def test_a_measure_that_is_new_starts_empty_and_the_others_go_on() -> None:
         ((("h", COUNT, "24h", 1),), {"h": "starts empty: nothing of what it reads was kept"}),
     ],
 )
-def test_measures_that_lack_history_are_named(new: tuple[Any, ...], lacking: dict[str, str]) -> None:
+def test_a_restore_returns_measures_without_full_history(new: tuple[Any, ...], incomplete: dict[str, str]) -> None:
     drive = drive_of(policy(("m", COUNT, "10d", 1), ("u", USERS, "10d", 1)), usage(*AGES))
     drive.save()
     text = policy(*new)
-    assert changelog.restore(Engine(plan_of(text)), drive.topic) == lacking
-    # Once it has been said, the policy is the one that rows are written under.
+    assert changelog.restore(Engine(plan_of(text)), drive.topic) == incomplete
+    # After the next save, rows have the new policy, and the restore returns nothing.
     again = restarted(drive, text)
     again.save()
     assert changelog.restore(Engine(plan_of(text)), again.topic) == {}
 
 
-def test_a_measure_that_is_gone_is_told_as_a_part_of_its_own_even_after_another_restart() -> None:
+def test_a_removed_measure_is_a_separate_factor_of_the_change_also_after_a_second_restart() -> None:
     log = usage(*AGES)
     one_band = '[{ name = "all", from = 0 }]'
     old = policy(("m", COUNT, "10d", 1), ("n", USERS, "10d", 2), bands=one_band, min_change=30)
@@ -131,7 +131,7 @@ def test_a_measure_that_is_gone_is_told_as_a_part_of_its_own_even_after_another_
     assert sum(factor.delta for factor in change.factors) == pytest.approx(change.to - change.from_, abs=1e-9)
 
 
-def test_bands_are_known_by_name() -> None:
+def test_bands_are_matched_by_name() -> None:
     log = usage(0)
     old = policy(("m", COUNT, "10d", 1))
     new = policy(
@@ -150,7 +150,7 @@ def test_bands_are_known_by_name() -> None:
     assert drive.alerts[0].starts_at == first.alerts[0].starts_at
 
 
-def test_alerts_are_held_while_catching_up_and_only_what_is_still_true_fires() -> None:
+def test_alerts_wait_while_catching_up_and_fire_only_if_their_condition_still_holds() -> None:
     policy_text = policy(("m", COUNT, "10d", 1))
     drive = Drive(Engine(plan_of(policy_text)), mode=Mode.CONFLATED)
     for record in usage(0, 0, 0, 0, 0, 0):
@@ -182,11 +182,11 @@ def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old:
         drive.take(step.records)
     drive.turn_to(Mode.HEAD)
     drive.flush()
-    told = {change.account_id: change.to for change in first.changes}
+    last_published = {change.account_id: change.to for change in first.changes}
     for change in drive.changes:
-        assert change.from_ == told.get(change.account_id, 0)
+        assert change.from_ == last_published.get(change.account_id, 0)
         assert sum(factor.delta for factor in change.factors) == pytest.approx(change.to - change.from_, abs=1e-9)
-        told[change.account_id] = change.to
+        last_published[change.account_id] = change.to
     # Restored once more, nothing has moved.
     before = scores_of(drive.engine)
     assert_same(scores_of(restarted(drive, new).engine), before)

@@ -1,4 +1,4 @@
-"""Roll-ups: whatever order children come, move and go in, a parent's record is that of its children as they are."""
+"""Roll-ups: after any order of changes to its children, a parent's record is that of its current children."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_a_parent_is_as_its_children_are(steps: list[tuple[str, str | None, float, float | None, bool]]) -> None:
+def test_a_parent_has_the_aggregates_of_its_current_children(
+    steps: list[tuple[str, str | None, float, float | None, bool]],
+) -> None:
     rollup, latest, scored_batch = Rollup(), dict[str, ScoreMessage | None](), dict[str, RollupMessage | None]()
     for account, parent, value, arr, gone in steps:
         latest[account] = None if gone else message(account, parent, value, arr=arr)
@@ -75,7 +77,7 @@ def test_a_parent_is_as_its_children_are(steps: list[tuple[str, str | None, floa
             assert rolled_up[3] == (None if expected[3] is None else pytest.approx(expected[3], rel=1e-12, abs=1e-9))
 
 
-def test_mean_worst_and_weighted_worked_by_hand() -> None:
+def test_mean_worst_and_weighted_are_those_computed_by_hand() -> None:
     # 90 with ARR 1,000, 30 with 3,000, 60 without: mean 60; (90 x 1 + 30 x 3) / 4 = 45.
     rollup = Rollup()
     for account, value, band, arr in (("a", 90, "good", 1000), ("b", 30, "poor", 3000), ("c", 60, "good", None)):

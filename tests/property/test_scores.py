@@ -1,4 +1,4 @@
-"""Whatever arrives, however it is cut and in whatever mode it is taken: the end is what the oracle says."""
+"""Final scores and outcomes are the oracle's, for any input, any cut into batches and any processing mode."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_final_scores_and_outcomes_are_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
 ) -> None:
     plan = plan_of(policy_text)
-    found: dict[str, AccountScore] = {}
+    scores: dict[str, AccountScore] = {}
     counted: Counter[tuple[str, str]] = Counter()
     for records in partitions(log).values():
         drive = driven(data.draw(cuts(records, (Mode.HEAD, catching_up))), plan)
-        found |= scores_of(drive.engine)
+        scores |= scores_of(drive.engine)
         counted += drive.outcomes
         assert +drive.outcomes == +drive.engine.settled
-    assert_same(found, final_scores(log, policy_text, NOW_MS))
+    assert_same(scores, final_scores(log, policy_text, NOW_MS))
     assert counted == outcomes(log, policy_text, NOW_MS)
     assert counted.total() == len(log)

@@ -1,4 +1,4 @@
-"""At every border that is passed at the head, or in an exact replay, scores are exact, however the records are cut."""
+"""Scores are exact at every window boundary, at the head and in an exact replay, for any cut into batches."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ DAYS = ("1d", "2d", "7d", "30d", "45d")
 
 
 def assert_boundaries(engine: Watched, expected: Boundaries, partition: int) -> None:
-    """Every boundary is as the oracle says; those it leaves out, as nothing could change any more, repeat it."""
+    """Fail unless all boundaries are the oracle's; the engine skips those at which nothing can change."""
     last: dict[str, AccountScore] = {}
-    for (at, boundary_ms), scores in sorted(expected.items()):
-        if at == partition:
+    for (boundary_partition, boundary_ms), scores in sorted(expected.items()):
+        if boundary_partition == partition:
             last = engine.boundaries.get(boundary_ms, last)
             assert_same(last, scores, boundary_ms)
 
 
 def open_alerts(alerts: list[Alert]) -> set[tuple[str, str]]:
-    """(account, rule) of every alert that fires, after checking that they fire and resolve in turn."""
+    """(account, rule) of every firing alert, after a check that alerts fire and resolve in turn."""
     firing: dict[tuple[str, str], int] = {}
     for alert in alerts:
         key = (alert.account_id, alert.rule)
@@ -56,16 +56,16 @@ def test_scores_and_alerts_at_every_boundary(
         engine = drive.engine
         assert isinstance(engine, Watched)
         assert_boundaries(engine, expected, partition)
-        # Alerts between borders may come and go; which ones are open at a border may not differ.
-        for (at, boundary_ms), _ in sorted(expected.items()):
-            if at == partition and boundary_ms in engine.boundaries:
+        # Alerts may fire and resolve between boundaries; those open at a boundary are the oracle's.
+        for (boundary_partition, boundary_ms), _ in sorted(expected.items()):
+            if boundary_partition == partition and boundary_ms in engine.boundaries:
                 assert engine.open_at[boundary_ms] == _episodes_at(expected, partition, boundary_ms)
         assert open_alerts(drive.alerts) == open_episodes(engine)
 
 
 def _episodes_at(expected: Boundaries, partition: int, boundary_ms: int) -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
+    episodes: set[tuple[str, str]] = set()
     upto = {key: scores for key, scores in expected.items() if key[0] == partition and key[1] <= boundary_ms}
     for account, rule, status, _ in band_episodes(upto):
-        (found.add if status == "firing" else found.discard)((account, rule))
-    return found
+        (episodes.add if status == "firing" else episodes.discard)((account, rule))
+    return episodes

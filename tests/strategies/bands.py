@@ -1,7 +1,7 @@
-"""Hypothesis strategy for policies whose bands would often change, and are kept from it by `leave` and `dwell`.
+"""Hypothesis strategy for policies whose bands would often change without `leave` and `dwell`.
 
-Owns how short windows, steep normalisers and many bands go together; `tests.strategies.rich_policies` draws all else
-that a policy may say, but bands that seldom change there. Must not know the engine or how anything is scored. Called
+Owns how short windows, steep normalisers and many bands go together; `tests.strategies.rich_policies` draws every
+other part of a policy, but its bands seldom change. Must not know the engine or how anything is scored. Called
 by the property tests.
 """
 

@@ -1,4 +1,4 @@
-"""`deploy/` and docker-compose.yml: valid by their own tools, loopback only, and true to settings and metrics."""
+"""`deploy/` and docker-compose.yml: valid by their tools, on loopback only, with settings and metrics that exist."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def against_the_specification(path: Path) -> subprocess.CompletedProcess[str]:
-    """Check a file against the Compose Specification's JSON schema, which check-jsonschema carries."""
+    """Check a file against the Compose Specification's JSON schema, which check-jsonschema includes."""
     return run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", path)
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    found: dict[str, Any] = read_yaml(COMPOSE)["services"]
-    return found
+    by_name: dict[str, Any] = read_yaml(COMPOSE)["services"]
+    return by_name
 
 
 def workers(services: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_compose_follows_the_specification() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_specification_refuses_nonsense(tmp_path: Path) -> None:
+def test_the_specification_rejects_an_invalid_file(tmp_path: Path) -> None:
     wrong = tmp_path / "docker-compose.yml"
     wrong.write_text("services:\n  a:\n    image: a\n    prots: ['80:80']\n", encoding="utf-8")
     checked = against_the_specification(wrong)
@@ -78,7 +78,7 @@ def test_the_specification_refuses_nonsense(tmp_path: Path) -> None:
     assert "prots" in checked.stdout
 
 
-def test_docker_accepts_it_where_docker_is() -> None:
+def test_docker_accepts_the_file_where_docker_is_installed() -> None:
     docker = shutil.which("docker")
     if docker is None or run(docker, "compose", "version").returncode:
         return  # without the plugin the specification above has the last word
@@ -100,7 +100,7 @@ def test_images_are_pinned(services: dict[str, Any]) -> None:
         assert re.search(r"\d", tag) or "build" in service, f"{name}: {service['image']}"
 
 
-def test_whatever_stays_up_has_a_health_check(services: dict[str, Any]) -> None:
+def test_every_long_running_service_has_a_health_check(services: dict[str, Any]) -> None:
     assert {name for name, service in services.items() if "healthcheck" not in service} == ONE_SHOT
     waited_for = {
         (needed, how["condition"])
@@ -111,7 +111,7 @@ def test_whatever_stays_up_has_a_health_check(services: dict[str, Any]) -> None:
         assert condition == ("service_completed_successfully" if needed in ONE_SHOT else "service_healthy")
 
 
-def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
+def test_data_is_in_named_volumes(services: dict[str, Any]) -> None:
     declared = set(read_yaml(COMPOSE)["volumes"])
     mounts = [mount.split(":")[0] for service in services.values() for mount in service.get("volumes", [])]
     assert {mount for mount in mounts if not mount.startswith("./")} == declared
@@ -120,9 +120,9 @@ def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
 
 def test_there_are_no_secrets(services: dict[str, Any]) -> None:
     words = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL", re.IGNORECASE)
-    # A key without a value is taken from the environment of whoever starts it.
-    given = [pair for service in services.values() for pair in service.get("environment", {}).items()]
-    assert [(key, value) for key, value in given if words.search(key) and value is not None] == []
+    # Compose takes a key without a value from the environment of the user who starts it.
+    variables = [pair for service in services.values() for pair in service.get("environment", {}).items()]
+    assert [(key, value) for key, value in variables if words.search(key) and value is not None] == []
     values = [line for line in ENV_EXAMPLE.read_text(encoding="utf-8").splitlines() if words.search(line.split("=")[0])]
     assert [line for line in values if "=" in line and not line.endswith("=")] == []
 
@@ -134,7 +134,7 @@ def test_workers_differ_only_where_they_must(services: dict[str, Any]) -> None:
     assert services["topics"]["command"] == ["topics", "--create"]
 
 
-def test_our_containers_may_do_nothing_but_work(services: dict[str, Any]) -> None:
+def test_our_containers_are_read_only_without_capabilities(services: dict[str, Any]) -> None:
     ours = {name: service for name, service in services.items() if service["image"].startswith("account-vitals:")}
     assert ours.keys() == {"topics", "sink-alertmanager", "sink-redis", "board", "peers", *workers(services)}
     for service in ours.values():
@@ -145,8 +145,8 @@ def test_our_containers_may_do_nothing_but_work(services: dict[str, Any]) -> Non
 
 def test_settings_in_deploy_exist_and_are_accepted(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for service in services.values():
-        given = {key: value for key, value in service.get("environment", {}).items() if key.startswith("VITALS_")}
-        assert given.keys() <= SETTINGS
+        variables = {key: value for key, value in service.get("environment", {}).items() if key.startswith("VITALS_")}
+        assert variables.keys() <= SETTINGS
     example = re.findall(r"^(?:# )?(VITALS_\w+)=(.*)$", ENV_EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
     assert {key for key, _ in example} <= SETTINGS
     secured = {"VITALS_SECURITY_PROTOCOL": "PLAINTEXT", "VITALS_SASL_PASSWORD": "x"}
@@ -168,7 +168,7 @@ def instructions(word: str) -> list[str]:
     return re.findall(rf"^{word} (.*)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_the_image_gets_signals_and_is_not_root() -> None:
+def test_the_image_receives_signals_and_does_not_run_as_root() -> None:
     assert json.loads(instructions("ENTRYPOINT")[-1]) == ["vitals"]
     assert json.loads(instructions("CMD")[-1]) == ["worker"]
     user = int(instructions("USER")[-1])
@@ -176,7 +176,7 @@ def test_the_image_gets_signals_and_is_not_root() -> None:
     assert instructions("FROM")[-1].startswith("python:3.11-slim")
 
 
-def test_the_image_copies_what_the_build_sends() -> None:
+def test_the_image_copies_only_what_the_build_context_has() -> None:
     copied = {source for line in instructions("COPY") if "--from" not in line for source in line.split()[:-1]}
     sent = re.findall(r"^!(.+)$", (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     assert copied == set(sent)
@@ -192,7 +192,7 @@ def test_prometheus_accepts_its_files(kind: str, path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_prometheus_refuses_a_broken_rule(tmp_path: Path) -> None:
+def test_prometheus_rejects_a_broken_rule(tmp_path: Path) -> None:
     broken = tmp_path / "alerts.yml"
     broken.write_text(RULES.read_text(encoding="utf-8").replace("== 0", "== ", 1), encoding="utf-8")
     assert promtool("check", "rules", broken).returncode != 0
@@ -253,7 +253,7 @@ def exported(registry: CollectorRegistry) -> dict[str, set[str]]:
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Where, and the query."""
+    """The file of each query, and the query."""
     for dashboard in DASHBOARDS:
         for panel in json.loads(dashboard.read_text(encoding="utf-8"))["panels"]:
             yield from ((f"{dashboard.name}: {panel['title']}", target["expr"]) for target in panel.get("targets", []))
@@ -275,7 +275,7 @@ def test_queries_use_only_series_and_labels_that_workers_and_sinks_export() -> N
         assert labels <= known, where
 
 
-def test_what_workers_export_is_shown_somewhere() -> None:
+def test_every_exported_metric_is_on_a_dashboard() -> None:
     shown = {name for _, query in queries() for name in re.findall(r"\bvitals_\w+?(?:_bucket)?\b", query)}
     families = {re.sub(r"_(sum|count)$", "_bucket", name) for name in exported(Telemetry().registry)}
     for_the_demo_and_tests = {"vitals_events_settled", "vitals_dedup_horizon_timestamp_seconds"}
@@ -297,8 +297,8 @@ def test_dashboard_panels_do_not_overlap() -> None:
     for dashboard in DASHBOARDS:
         taken: set[tuple[int, int]] = set()
         for panel in json.loads(dashboard.read_text(encoding="utf-8"))["panels"]:
-            place = panel["gridPos"]
-            assert place["x"] + place["w"] <= 24, panel["title"]
-            cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+            area = panel["gridPos"]
+            assert area["x"] + area["w"] <= 24, panel["title"]
+            cells = {(area["x"] + x, area["y"] + y) for x in range(area["w"]) for y in range(area["h"])}
             assert taken.isdisjoint(cells), panel["title"]
             taken |= cells

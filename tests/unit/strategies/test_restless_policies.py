@@ -1,4 +1,4 @@
-"""Policies whose bands would often change are what they say, and are not all alike."""
+"""Restless policies: every drawn policy is valid, and the oracle can score it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.strategies.policies import NOW_MS, logs
 
 @settings(max_examples=30, deadline=None)
 @given(restless_policies())
-def test_what_is_drawn_is_whole(policy_text: str) -> None:
+def test_every_drawn_policy_is_valid(policy_text: str) -> None:
     document = tomllib.loads(policy_text)
     assert read_policy(policy_text).holds_bands
     for score in document["scores"].values():
@@ -30,7 +30,7 @@ def test_what_is_drawn_is_whole(policy_text: str) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(logs(**RESTLESS), restless_policies())
-def test_the_oracle_scores_it(log: list[Record], policy_text: str) -> None:
+def test_the_oracle_scores_every_drawn_policy(log: list[Record], policy_text: str) -> None:
     names = {band["name"] for score in tomllib.loads(policy_text)["scores"].values() for band in score["bands"]}
     boundaries = boundary_scores_all(log, policy_text, NOW_MS).values()
     for accounts in (final_scores_all(log, policy_text, NOW_MS), *boundaries):

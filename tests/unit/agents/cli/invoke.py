@@ -33,6 +33,6 @@ def lines(*arguments: object) -> list[dict[str, Any]]:
 
 
 def score_at(account: str, moment: object) -> tuple[float, str]:
-    (found,) = lines("score", EVENTS, "--as-of", moment, "--account", account)
-    health = found["scores"]["health"]
+    (message,) = lines("score", EVENTS, "--as-of", moment, "--account", account)
+    health = message["scores"]["health"]
     return health["value"], health["band"]

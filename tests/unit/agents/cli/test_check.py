@@ -57,7 +57,7 @@ def test_check_fails_when_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> 
     assert "127.0.0.1:1" in done.stdout
 
 
-def test_check_against_tells_the_distribution() -> None:
+def test_check_against_reports_the_distribution() -> None:
     (report,) = lines("check", TEMPLATE, "--against", EVENTS, "--as-of", AS_OF, "--json")
     distribution = report["against"]
     assert distribution["accounts"] == 4

@@ -61,7 +61,7 @@ def test_the_same_event_in_two_files_counts_once(tmp_path: Path) -> None:
 
 
 def test_more_events_than_fit_one_step(tmp_path: Path) -> None:
-    lines = [line(str(at), FIRST_MS + at * 60_000, f"account-{at % 7}") for at in range(12_000)]
+    lines = [line(str(number), FIRST_MS + number * 60_000, f"account-{number % 7}") for number in range(12_000)]
     (tmp_path / "engagement.jsonl").write_text("".join(lines), encoding="utf-8")
     messages = score(tmp_path)
     assert sum(engagement(message) or 0 for message in messages.values()) == 12_000

@@ -174,7 +174,7 @@ class Stage:
         self.now_s += seconds
 
     def run(self, until: Any = None, *, round_s: float = 0.5) -> None:
-        """Until it holds, or all that the log has is read."""
+        """Run until the condition holds, or all records are read."""
 
         def on_poll() -> None:
             self.now_s += round_s
@@ -235,7 +235,7 @@ def test_all_offsets_are_committed_every_hour_because_kafka_deletes_those_of_idl
 
 def test_unfinished_records_that_the_topic_has_deleted_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """0, 1 and 4 are unfinished, 6 and 7 not read yet; the topic has deleted all but 7."""
-    broker = Broker([[firing(str(at)) for at in range(9)]], begins=[7])
+    broker = Broker([[firing(str(number)) for number in range(9)]], begins=[7])
     broker.offsets = {0: Position(0, "6;0,1,3")}
     stage = Stage(broker, TestSink(), monkeypatch)
     stage.run()
@@ -248,7 +248,7 @@ def test_unfinished_records_that_the_topic_has_deleted_are_dropped_and_counted(m
 
 def test_a_start_reads_each_partition_only_up_to_the_position_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """Partition 0 gets records while 1 is read; they are read, once, when both are at their positions."""
-    broker = Broker([[firing("a")], [firing(f"b{at}") for at in range(30)]])
+    broker = Broker([[firing("a")], [firing(f"b{number}") for number in range(30)]])
     broker.offsets = {0: Position(1, "1;"), 1: Position(30, "30;")}
     broker.most = 5
     stage = Stage(broker, TestSink(), monkeypatch)
@@ -259,8 +259,8 @@ def test_a_start_reads_each_partition_only_up_to_the_position_of_the_group(monke
         return len(stage.sink.offered) >= 12
 
     stage.run(growing)
-    assert stage.sink.restored == ["a", *(f"b{at}" for at in range(30))]
-    assert stage.sink.offered == [f"new{at}" for at in range(1, 13)]
+    assert stage.sink.restored == ["a", *(f"b{number}" for number in range(30))]
+    assert stage.sink.offered == [f"new{number}" for number in range(1, 13)]
     assert broker.offsets[0].offset == 13
     early = broker.returned[: broker.returned.index((1, 29))]
     assert len([offset for partition, offset in early if partition == 0]) <= broker.most
@@ -271,7 +271,7 @@ def test_reading_pauses_while_too_many_records_are_unfinished(monkeypatch: pytes
     broker = Broker([[], []])
     broker.offsets = {0: Position(0, "0;"), 1: Position(0, "0;")}
     stage = Stage(broker, TestSink(finishes=False), monkeypatch)
-    broker.logs[0] += [firing(str(at)) for at in range(100)]
+    broker.logs[0] += [firing(str(number)) for number in range(100)]
     stage.run(lambda: broker.polls > 50)
     assert len(stage.sink.offered) == 20
 

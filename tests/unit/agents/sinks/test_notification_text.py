@@ -153,23 +153,23 @@ def test_a_hostile_account_name_forms_no_markup_or_mention(name: str) -> None:
 
 
 def assert_shows(markdown: str, words: str) -> None:
-    """Rendered, there is no markup but ours, no link but to the board, and the words are there as they are."""
+    """Fail unless the rendered text has only our markup, only links to the board, and exactly these words."""
     tokens = MarkdownIt("commonmark", {"html": True, "linkify": False}).parse(markdown)
-    inline = [part for token in tokens for part in token.children or ()]
+    inline = [child for token in tokens for child in token.children or ()]
     assert {token.type for token in tokens} <= {
         *("paragraph_open", "paragraph_close", "inline", "bullet_list_open", "bullet_list_close"),
         *("list_item_open", "list_item_close"),
     }
-    kinds = {part.type for part in inline}
+    kinds = {child.type for child in inline}
     assert kinds <= {"text", "text_special", "strong_open", "strong_close", "link_open", "link_close"}
-    links = [str(part.attrGet("href")) for part in inline if part.type == "link_open"]
+    links = [str(child.attrGet("href")) for child in inline if child.type == "link_open"]
     assert all(link.startswith(f"{BOARD}/") for link in links)
     first = next(token for token in tokens if token.type == "inline")
-    assert "".join(part.content for part in first.children or ()) == words
+    assert "".join(child.content for child in first.children or ()) == words
 
 
 @given(st.text())
-def test_any_words_survive_escaping_as_they_are(words: str) -> None:
+def test_escaping_keeps_any_words_unchanged(words: str) -> None:
     assert "\n" not in plain(words)
     if shown := plain(words):
         assert_shows(f"**x{escaped(words)}**", f"x{shown}")
@@ -185,7 +185,7 @@ def test_the_link_can_not_leave_the_board() -> None:
 
 @contextmanager
 def inbox() -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """A server that takes what apprise's json:// sends."""
+    """A server that records what apprise's json:// sends."""
     got: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -226,11 +226,11 @@ def test_a_receiver_gets_plain_text_or_markdown_by_its_format() -> None:
         for form in ("text", "markdown"):
             url = f"json://127.0.0.1:{port}/?format={form}"
             assert Receiver(1, url).send(text, apprise.NotifyType.WARNING) is None
-    assert [one["message"].splitlines()[0] for one in got] == [
+    assert [notification["message"].splitlines()[0] for notification in got] == [
         text.plain.splitlines()[0],
         text.markdown.splitlines()[0],
     ]
-    assert [(one["title"], one["type"]) for one in got] == [(text.title, "warning")] * 2
+    assert [(notification["title"], notification["type"]) for notification in got] == [(text.title, "warning")] * 2
 
 
 def test_the_reason_of_a_failure_is_reported_without_secrets() -> None:

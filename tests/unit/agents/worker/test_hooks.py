@@ -361,7 +361,7 @@ def is_async(hook: Hook) -> bool:
 
 
 def private_names(file: Path) -> set[str]:
-    """Private attributes that a file reads or sets and that no class of ours has: those of other people."""
+    """Private attributes that a file reads or sets and that no class of ours has: those of the libraries."""
     tree = ast.parse(file.read_text("utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
     used = {name for name in used if not name.startswith("__")}
@@ -379,9 +379,9 @@ def private_names(file: Path) -> set[str]:
 def test_the_table_names_every_private_hook() -> None:
     files = [file for file in FOLDER.rglob("*.py") if {"faust", "aiokafka", "mode"} & imports(file)]
     assert {file.name for file in files} >= {"consumer.py", "thread.py", "store.py", "broker.py"}
-    found = {name for file in files for name in private_names(file)}
+    used = {name for file in files for name in private_names(file)}
     known = {hook.name for hook in ALL} | {"_replace", "_exit"}
-    assert found <= known, f"not in the table: {sorted(found - known)}"
+    assert used <= known, f"not in the table: {sorted(used - known)}"
 
 
 def imports(file: Path) -> set[str]:
@@ -391,7 +391,7 @@ def imports(file: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_a_hook_that_is_gone_is_seen() -> None:
+def test_a_removed_hook_is_detected() -> None:
     gone = Hook(Table, "_was_here_once", None, "everything", ())
     with pytest.raises(AttributeError):
         test_a_hook_is_there_and_the_library_uses_it(gone)

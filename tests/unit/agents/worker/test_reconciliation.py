@@ -146,7 +146,7 @@ def test_changes_expire_when_all_records_of_the_beginning_are_applied(
         monkeypatch.setattr(processors, "IDLE_S", -1.0)
         asyncio.run(processor.tick())
     else:
-        ends.update(dict.fromkeys(TOPICS, 1_000))  # what comes later is not waited for
+        ends.update(dict.fromkeys(TOPICS, 1_000))  # reconciliation does not wait for later records
         processor._reconcile(task)
     assert CHANGES in task.reconciler.complete()
     assert task.changed
@@ -216,7 +216,7 @@ def test_nothing_is_applied_published_or_committed_before_the_output_topics_are_
 # -- alerts ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_alert_is_reconciled_when_the_task_has_reached_its_position_and_its_own_says_how_far_it_was() -> None:
+def test_an_alert_is_reconciled_at_the_position_in_its_header_and_the_resolve_has_that_of_the_task() -> None:
     scenario = Generations(rule("when = { below = 40 }"))
     scenario.use(0.1, 8)
     scenario.commit()
@@ -263,7 +263,7 @@ def test_an_alert_that_the_replay_fires_again_is_not_published_again() -> None:
     assert [json.loads(sent.value)["status"] for sent in outbox.records[ALERTS]] == ["resolved"]
 
 
-def test_an_alert_that_is_never_reached_expires_when_nothing_comes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_that_is_never_reached_expires_when_no_more_records_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processors, "IDLE_S", -1.0)
     scenario = Generations(rule("when = { below = 40 }"))
     scenario.use(0.1, 8)
@@ -384,10 +384,10 @@ def test_both_topics_are_read_from_the_last_commit_to_the_end_or_to_a_record_tha
     monkeypatch.setattr(published, "consumer_of", lambda _settings: Topics())
     monkeypatch.setattr(published, "Reconciler", read)
     committed = {0: {ALERTS: 0, CHANGES: 1}, 1: {ALERTS: 1, CHANGES: 3}, 2: {}, 3: {ALERTS: 3}}
-    one, two, three = b"1", b"2", b"3"
+    values = [b"1", b"2", b"3"]
     assert published.read_published(Settings(), committed) == {
-        0: {ALERTS: (0, 3, [one, two]), CHANGES: (1, 3, [two, three])},
-        1: {ALERTS: (1, 3, [two, three]), CHANGES: (3, 3, [])},
-        2: {ALERTS: (0, 3, [one, two, three]), CHANGES: (3, 3, [])},
+        0: {ALERTS: (0, 3, values[:2]), CHANGES: (1, 3, values[1:])},
+        1: {ALERTS: (1, 3, values[1:]), CHANGES: (3, 3, [])},
+        2: {ALERTS: (0, 3, values), CHANGES: (3, 3, [])},
         3: {ALERTS: (3, 3, []), CHANGES: (3, 3, [])},
     }

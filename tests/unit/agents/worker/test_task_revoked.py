@@ -1,4 +1,4 @@
-"""A partition that is revoked in the middle of a step, a tick or a commit: its task does and publishes nothing more."""
+"""A partition revoked during a step, a tick or a commit: its task takes no further step and publishes nothing."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_what_a_lost_session_left_in_the_outbox_is_not_sent_when_the_lease_is_ba
     asyncio.run(scenario())
 
 
-def test_a_forward_to_another_partition_outlives_the_revocation_of_that_partition() -> None:
+def test_a_forward_to_another_partition_remains_when_that_partition_is_revoked() -> None:
     async def scenario() -> None:
         lease = [False]
         bench = Bench(Producer(), 0, 1, may_write=lambda: lease[0])
@@ -151,7 +151,7 @@ def test_a_forward_to_another_partition_outlives_the_revocation_of_that_partitio
     asyncio.run(scenario())
 
 
-def test_a_forward_to_another_partition_goes_with_the_task_that_forwards() -> None:
+def test_a_forward_to_another_partition_is_dropped_with_the_task_that_forwards() -> None:
     async def scenario() -> None:
         lease = [False]
         bench = Bench(Producer(), 0, 1, may_write=lambda: lease[0])

@@ -1,4 +1,4 @@
-"""The watchdog: what it calls stuck, and that it ends the process then and only then."""
+"""The watchdog detects a stuck event loop or stuck records, and ends the process only then."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_records_that_wait_without_progress_are_stuck() -> None:
     assert watchdog.stuck(time.monotonic() + 61) is None
 
 
-def test_signs_of_life_count_from_when_they_are_given() -> None:
+def test_alive_and_progress_count_from_the_moment_they_are_reported() -> None:
     watchdog = Watchdog(60)
     watchdog._alive = watchdog._progress = time.monotonic() - 1000
     assert watchdog.stuck(time.monotonic())

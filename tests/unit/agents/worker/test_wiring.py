@@ -1,4 +1,4 @@
-"""The wiring: two workers in one process share nothing, and each part knows the parts of its own worker."""
+"""The wiring: two workers in one process share no component, and components refer to those of their own worker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def worker(group: str, **settings: Any) -> Worker:
 
 
 def with_clients(*workers: Worker) -> None:
-    """Make what Faust makes when an app starts; nothing connects."""
+    """Create what Faust creates when an app starts, without a connection."""
     for made in workers:
         assert isinstance(made.app.consumer, BatchConsumer)
         assert isinstance(made.table.data, EngineStore)
@@ -59,7 +59,7 @@ def pair() -> Iterator[tuple[Worker, Worker]]:
 
 
 def reachable(start: object) -> dict[int, object]:
-    """Every object of a worker's classes that can be reached from `start`, through whatever lies between."""
+    """Every object of a worker's classes that can be reached from `start`, directly or through other objects."""
     return {
         id(thing): thing
         for thing in everything(start)
@@ -80,7 +80,7 @@ def everything(start: object) -> list[object]:
 
 
 def contents(thing: object) -> list[object]:
-    """What an object holds; of a function that is what its closure holds, not the globals of its module."""
+    """The objects that an object refers to; for a function those of its closure, not the globals of its module."""
     if isinstance(thing, FunctionType):
         return [cell.cell_contents for cell in thing.__closure__ or () if cell_filled(cell)]
     return gc.get_referents(thing)
@@ -93,23 +93,23 @@ def cell_filled(cell: Any) -> bool:
         return False
 
 
-def test_two_workers_share_no_part(pair: tuple[Worker, Worker]) -> None:
+def test_two_workers_share_no_component(pair: tuple[Worker, Worker]) -> None:
     first, second = map(reachable, pair)
-    kinds = {type(part).__name__ for part in first.values()}
+    kinds = {type(component).__name__ for component in first.values()}
     assert kinds >= {"Processor", "Outbox", "Checkpointer", "Lease", "Handover", "Restorer", "EngineStore", "Broker"}
     assert kinds >= {"BatchConsumer", "LeasedThread", "BatchTransport", "EngineTable", "Health", "BrokerClock"}
-    shared = [part for key, part in first.items() if key in second]
+    shared = [component for key, component in first.items() if key in second]
     assert shared == []
 
 
-def test_a_shared_part_is_seen(pair: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_component_is_detected(pair: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair[1].processor, "source", pair[0].processor.source)
     first, second = map(reachable, pair)
-    assert pair[0].processor.source in [part for key, part in first.items() if key in second]
+    assert pair[0].processor.source in [component for key, component in first.items() if key in second]
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_each_part_knows_its_own_worker(pair: tuple[Worker, Worker], number: int) -> None:
+def test_each_component_refers_to_its_own_worker(pair: tuple[Worker, Worker], number: int) -> None:
     made = pair[number]
     consumer, store, transport = made.app.consumer, made.table.data, made.app.transport
     assert isinstance(consumer, BatchConsumer)
@@ -128,9 +128,9 @@ def test_each_part_knows_its_own_worker(pair: tuple[Worker, Worker], number: int
 
 
 @pytest.mark.parametrize("kind", [BatchConsumer, BatchTransport, EngineStore, EngineTable, LeasedThread, WholeBatches])
-def test_no_part_is_kept_by_a_class(pair: tuple[Worker, Worker], kind: type) -> None:
-    parts = set(reachable(pair[0])) | set(reachable(pair[1]))
-    assert not [name for name, value in vars(kind).items() if id(value) in parts]
+def test_no_class_refers_to_a_component(pair: tuple[Worker, Worker], kind: type) -> None:
+    components = set(reachable(pair[0])) | set(reachable(pair[1]))
+    assert not [name for name, value in vars(kind).items() if id(value) in components]
 
 
 def test_each_thread_has_the_spans_of_its_own_consumer() -> None:

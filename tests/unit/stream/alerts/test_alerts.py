@@ -1,4 +1,4 @@
-"""Alert rules by worked examples: one account, a few events, every firing and resolving with its day."""
+"""Alert rules by worked examples: one account, a few events, and the day of every firing and resolving."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_cooldown_delays_the_next_firing() -> None:
 
 
 def test_max_per_day_limits_firings() -> None:
-    """Hourly boundaries: a window of an hour makes the score the uses of this hour."""
+    """Hourly boundaries: with a window of an hour the score is the number of uses in this hour."""
     scenario = Scenario(rule("when = { below = 40 }\nmax_per_day = 2"), window="2h")
     for hour, count in enumerate((3, 5, 3, 5, 3, 5)):
         scenario.drive.take([scenario.record((hour + 0.5) / 24) for _ in range(count)])

@@ -23,12 +23,12 @@ def times(*moments: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 def clocks(time: StreamTime) -> dict[str, int]:
     """Every clock there is, by name; clocks that have not begun are missing."""
-    found = {"as_of": time.as_of_ms, "lateness": time.lateness_ms}
-    found |= {f"watermark of {source}": moment for source, moment in time.watermarks.items()}
-    found |= {f"clock of {source}": moment for source, moment in time.source_clocks.items()}
+    moments = {"as_of": time.as_of_ms, "lateness": time.lateness_ms}
+    moments |= {f"watermark of {source}": moment for source, moment in time.watermarks.items()}
+    moments |= {f"clock of {source}": moment for source, moment in time.source_clocks.items()}
     remaining = time.boundaries_until(10_000)
-    found |= {"rescored": remaining[0]} if remaining else {}
-    return {name: moment for name, moment in found.items() if moment is not None}
+    moments |= {"rescored": remaining[0]} if remaining else {}
+    return {name: moment for name, moment in moments.items() if moment is not None}
 
 
 MOVES: dict[str, Any] = {

@@ -96,7 +96,7 @@ def test_records_with_other_ids_continue_the_published_episode() -> None:
     ]
 
 
-def test_alerts_of_other_rules_and_accounts_are_not_held_back() -> None:
+def test_alerts_of_other_rules_and_accounts_do_not_wait() -> None:
     published = Alert("i", "f", "acme", "r", "warning", "firing", START, 0.0, "poor", "low", {}, {})
     alerts = PublishedAlerts([(encode(published), None)])
     others = [msgspec.structs.replace(published, **change) for change in ({"rule": "other"}, {"account_id": "newco"})]
@@ -145,7 +145,7 @@ def test_an_idle_source_alert_is_resolved_only_if_the_source_is_back(
 
 
 @pytest.mark.parametrize("missing", ["time", *INPUT_SOURCES])
-def test_alerts_are_held_back_until_time_and_every_source_are_reached(missing: str) -> None:
+def test_alerts_wait_until_time_and_every_source_are_reached(missing: str) -> None:
     scenario = Generations(LOW)
     scenario.use(0.1, 8)
     engine = scenario.drive.engine

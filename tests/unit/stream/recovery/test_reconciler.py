@@ -37,7 +37,7 @@ def test_a_topic_without_records_is_complete_at_once() -> None:
     assert Reconciler().complete() == {ALERTS: 0, CHANGES: 0}
 
 
-def test_a_topic_is_complete_when_nothing_of_it_is_held_back() -> None:
+def test_a_topic_is_complete_when_none_of_its_alerts_or_changes_wait() -> None:
     scenario = saved()
     reconciler = loaded(scenario)
     assert reconciler.complete() == {}

@@ -252,8 +252,8 @@ def test_a_board_of_a_recording_rejects_controls() -> None:
 
 def test_alerts_of_all_accounts_are_sorted_worst_first() -> None:
     client = client_of(filled())
-    found = client.get("/api/alerts").json()
-    assert [(alert["rule"], alert["name"]) for alert in found["items"]] == [
+    page = client.get("/api/alerts").json()
+    assert [(alert["rule"], alert["name"]) for alert in page["items"]] == [
         ("stalled:billing", None),
         ("low", "Acme <b>"),
     ]

@@ -1,4 +1,4 @@
-"""The cache against a real redis-server: nothing goes backwards, nothing is lost between two commands."""
+"""The cache against a real redis-server: no revision decreases, and no write is lost between two commands."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_account_is_a_hash_and_a_member_of_each_score(cache: Cache, reader: A
     assert reader.zrange("vitals:score:health", 0, -1, withscores=True) == [("beta", 12.25), ("acme", 67.5)]
     assert reader.zrange("vitals:score:upsell", 0, -1, withscores=True) == [("acme", 3.0)]
     assert reader.hget(EPOCH, "offset:1") == "2"
-    # A score that the policy has dropped leaves nothing behind.
+    # A score that was removed from the policy is deleted.
     assert cache.write(1, [record("acme", 2, 6, health=70)], 3) == {"written": 1}
     assert "value:upsell" not in reader.hgetall("vitals:account:acme")
     assert reader.exists("vitals:score:upsell") == 0
@@ -86,7 +86,7 @@ def test_a_deleted_account_leaves_no_key(cache: Cache, reader: Any) -> None:
     cache.write(0, [record("acme", 0, 5, health=67.5, upsell=3)], 1)
     assert cache.write(0, [gone("acme", 1), gone("never", 2)], 3) == {"deleted": 1, "repeated": 1}
     assert sorted(reader.keys("vitals:*")) == ["vitals:epoch", "vitals:scores"]
-    # It may come back and count from the beginning.
+    # The account may return with revisions that start again.
     assert cache.write(0, [record("acme", 3, 1, health=50)], 4) == {"written": 1}
 
 
@@ -126,20 +126,20 @@ def test_the_highest_version_wins_in_any_order(
     reader.flushall()
     cache = Cache(writer)
     cache.read_state(ENDS)
-    places = st.integers(0, len(versions) - 1)
-    order = data.draw(st.permutations(range(len(versions)))) + data.draw(st.lists(places, max_size=12))
-    seen: dict[str, tuple[int, int]] = {}
+    offsets = st.integers(0, len(versions) - 1)
+    order = data.draw(st.permutations(range(len(versions)))) + data.draw(st.lists(offsets, max_size=12))
+    expected: dict[str, tuple[int, int]] = {}
     while order:
         size = data.draw(st.integers(1, len(order)))
-        chunk, order = order[:size], order[size:]
-        cache.write(0, [record(versions[at][0], at, versions[at][1], health=at) for at in chunk], 0)
-        for at in chunk:
-            account, revision = versions[at]
-            seen[account] = max(seen.get(account, (0, 0)), (revision, at))
-        found = {account: reader.hmget(f"vitals:account:{account}", "revision", "offset") for account in seen}
-        assert found == {account: [str(revision), str(at)] for account, (revision, at) in seen.items()}
+        batch, order = order[:size], order[size:]
+        cache.write(0, [record(versions[offset][0], offset, versions[offset][1], health=offset) for offset in batch], 0)
+        for offset in batch:
+            account, revision = versions[offset]
+            expected[account] = max(expected.get(account, (0, 0)), (revision, offset))
+        stored = {account: reader.hmget(f"vitals:account:{account}", "revision", "offset") for account in expected}
+        assert stored == {account: [str(revision), str(offset)] for account, (revision, offset) in expected.items()}
         assert dict(reader.zrange("vitals:score:health", 0, -1, withscores=True)) == {
-            account: float(at) for account, (_, at) in seen.items()
+            account: float(offset) for account, (_, offset) in expected.items()
         }
 
 
@@ -151,22 +151,22 @@ def test_reading_again_from_any_offset_gives_the_same_cache(
     cache = Cache(writer)
     cache.read_state(ENDS)
     writes = [
-        gone(account, at) if revision is None else record(account, at, revision, health=at)
-        for at, (account, revision) in enumerate(log)
+        gone(account, offset) if revision is None else record(account, offset, revision, health=offset)
+        for offset, (account, revision) in enumerate(log)
     ]
     for begin in [0, *data.draw(st.lists(st.integers(0, len(log)), max_size=3))]:
         reader.hset(EPOCH, "offset:0", begin)
         cache.read_state(ENDS)
         cache.write(0, writes[begin:], len(log))
     expected: dict[str, tuple[int, int]] = {}
-    for at, (account, revision) in enumerate(log):
+    for offset, (account, revision) in enumerate(log):
         if revision is None:
             expected.pop(account, None)
         else:
-            expected[account] = max(expected.get(account, (0, 0)), (revision, at))
+            expected[account] = max(expected.get(account, (0, 0)), (revision, offset))
     keys = [key.removeprefix("vitals:account:") for key in reader.keys("vitals:account:*")]
-    found = {key: tuple(map(int, reader.hmget(f"vitals:account:{key}", "revision", "offset"))) for key in keys}
-    assert found == expected
+    stored = {key: tuple(map(int, reader.hmget(f"vitals:account:{key}", "revision", "offset"))) for key in keys}
+    assert stored == expected
 
 
 def test_nothing_is_written_to_an_emptied_cache_before_its_state_is_read(cache: Cache, reader: Any) -> None:
@@ -194,7 +194,7 @@ def test_nothing_is_written_to_a_cache_at_another_offset(cache: Cache, reader: A
 
 
 def test_chunks_after_a_failed_one_are_not_written(cache: Cache, reader: Any) -> None:
-    writes = [record(f"a{at}", at, 1, health=at) for at in range(3 * CHUNK)]
+    writes = [record(f"a{offset}", offset, 1, health=offset) for offset in range(3 * CHUNK)]
     in_the_way = f"vitals:account:a{CHUNK + 5}"
     reader.set(in_the_way, "somebody else's")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
@@ -245,7 +245,7 @@ def test_a_flushed_script_is_loaded_again(cache: Cache, reader: Any) -> None:
 
 
 def test_a_cache_not_updated_for_too_long_is_rebuilt(cache: Cache, reader: Any, writer: redis.Redis) -> None:
-    many = [record(f"a{at}", at, 1, health=at) for at in range(1_500)]
+    many = [record(f"a{offset}", offset, 1, health=offset) for offset in range(1_500)]
     cache.write(0, many, 1_500)
     an_hour = 3_600
     now_s = reader.time()[0]
