@@ -184,7 +184,7 @@ EXCEPTIONS = policy(
 
 
 @pytest.mark.parametrize(
-    ("given", "band", "exceptions", "value"),
+    ("points_by_name", "band", "exceptions", "value"),
     [
         ({"usage": 100, "payments": 100}, "good", [], 100),
         ({"usage": 100, "payments": 50}, "fair", ["payments"], 60),
