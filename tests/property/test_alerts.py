@@ -1,4 +1,4 @@
-"""The alerts open at every window boundary are the oracle's: in every mode, across restarts and after crashes."""
+"""The alerts that are open at every boundary are the oracle's: in every mode, across restarts and after crashes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def observed(text: str, steps: list[Cut], *, restarts: bool = False) -> Observed
 
 
 def assert_all_boundaries(data: st.DataObject, drive: Observed, case: Case) -> None:
-    """Advance the clock over more window boundaries, and compare the alerts open at each boundary."""
+    """Let the clock pass some boundaries more, and compare what was open at all of them."""
     text, log = case
     if drive.engine.as_of is None:
         return
@@ -89,7 +89,7 @@ def test_readers_know_what_is_open_after_crashes(data: st.DataObject, case: Case
 @settings(max_examples=20)
 @given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
 def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
-    """Crashes between commits only: a partial commit at a boundary may delay alerts that wait for boundaries."""
+    """Between commits: one that was cut short where a boundary was passed may delay what waits for boundaries."""
     text, log = case
     for records in partitions(log).values():
         worker = Crashing(plan_of(text), records)

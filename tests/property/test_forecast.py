@@ -1,4 +1,4 @@
-"""Without further events, the forecast at every future window boundary is the oracle's; a forecast changes no state."""
+"""With no more events, the score at every boundary ahead is the oracle's, and looking ahead leaves no trace."""
 
 from __future__ import annotations
 

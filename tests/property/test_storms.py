@@ -112,13 +112,13 @@ def test_storms_begin_and_end_as_in_the_model(log: list[Record], share: Fraction
             assert record.value is not None
             time_ms = json.loads(record.value)["time"]
             for boundary_ms in range((last_ms or time_ms) // HOUR_MS * HOUR_MS + HOUR_MS, time_ms + 1, HOUR_MS):
-                _check(storms, drive, [], boundary_ms)
-            _check(storms, drive, [record], None)
+                _judge(storms, drive, [], boundary_ms)
+            _judge(storms, drive, [record], None)
             last_ms = time_ms
 
 
-def _check(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
-    """Process records, or advance to a window boundary, and check the published alerts."""
+def _judge(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
+    """Take records, or let a boundary pass, and judge what was told."""
     known = len(drive.raw)
     if boundary_ms is None:
         drive.take(records)
