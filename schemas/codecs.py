@@ -1,7 +1,7 @@
 """Decode records to events, a whole batch at once, and encode messages.
 
 Owns JSON decoding and the reasons for which a record is refused. Only when a record of a batch is bad are its records
-decoded one by one. Knows no Kafka client, no policy, no clock. Called by `agents.worker.records` and
+decoded one by one. Knows no Kafka client, no policy, no clock. Called by `agents.worker.tasks.records` and
 `agents.files.replay`; `encode` by whoever writes a message.
 """
 

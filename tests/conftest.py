@@ -1,12 +1,14 @@
-"""Hypothesis profiles: `ci`, the default, always draws the same examples; `search` draws others and does not shrink.
+"""What all tests share: Hypothesis profiles, and the order in which parallel processes take the tests.
 
-A red build then comes from what was changed; new failures are looked for by `make search`.
+The profile `ci`, the default, always draws the same examples, so a red build comes from what was changed. The profile
+`search` draws others and does not shrink: `make search` looks for new failures with it.
 """
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -18,3 +20,36 @@ settings.register_profile(
     "search", parent=settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate), derandomize=False
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+WAITING_FIRST = ("faults", "broker", "browser", "property")
+"""Folders of long tests, first those that mostly wait for other programs: short tests then fill what is left."""
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests for `--dist loadgroup`, and keep tests with a shared fixture in one process.
+
+    Does nothing in a run of one process: tests then run in the order of their files.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if (group := _group_of(item)) is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_turn_of)
+
+
+def _group_of(item: pytest.Item) -> str | None:
+    """The folder whose session fixture a test uses, else the file whose module fixture it uses."""
+    fixtures = [versions[-1] for versions in item._fixtureinfo.name2fixturedefs.values()]  # type: ignore[attr-defined]
+    ours = {fixture.scope: fixture.baseid for fixture in fixtures if fixture.baseid}
+    if "session" in ours:
+        return str(ours["session"])
+    return item.path.name if "module" in ours else None
+
+
+def _turn_of(item: pytest.Item) -> tuple[int, bool]:
+    """Where a test stands in the order: by folder, and tests that one process has to run in turn before others."""
+    folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    turn = WAITING_FIRST.index(folder) if folder in WAITING_FIRST else len(WAITING_FIRST)
+    return turn, item.get_closest_marker("xdist_group") is None

@@ -1,7 +1,8 @@
 """The HTTP server of a process's Prometheus metrics, and a check that a port is free.
 
 Owns the error for a port that is in use: no process runs without its metrics. Must not know what is measured. Called by
-sinks, roll-ups and peer tables; worker and board have servers of their own (`agents.worker.web`, `agents.board`).
+sinks, roll-ups and peer tables; worker and board have servers of their own (`agents.worker.monitoring.web`,
+`agents.board`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing, describe_topics
 from agents.process.metrics_server import require_port
 from agents.settings.settings import Settings
-from agents.worker.shadow_log import log_candidate
+from agents.worker.tasks.shadow_log import log_candidate
 from agents.worker.wiring import Worker
 from stream.plan.plan import Plan
 

@@ -9,25 +9,25 @@ from __future__ import annotations
 from functools import partial
 
 from agents.settings.settings import Settings
-from agents.worker.app import faust_app, tune_interpreter
-from agents.worker.broker import Broker
-from agents.worker.checkpoint import Checkpointer
-from agents.worker.clock import BrokerClock
-from agents.worker.consumer import BatchTransport
+from agents.worker.client.app import faust_app, tune_interpreter
+from agents.worker.client.broker import Broker
+from agents.worker.client.consumer import BatchTransport
+from agents.worker.client.store import EngineTable
+from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.commit.handover import Handover
+from agents.worker.commit.lease import Lease
+from agents.worker.commit.outbox import Outbox
 from agents.worker.fatal import fatal
-from agents.worker.handover import Handover
-from agents.worker.health import Health
-from agents.worker.lease import Lease
-from agents.worker.loop import TICK_S, WorkLoop
-from agents.worker.metrics import Telemetry
-from agents.worker.outbox import Outbox
-from agents.worker.processor import Processor
-from agents.worker.published import read_published
-from agents.worker.records import TOPICS
-from agents.worker.restorer import Restorer
-from agents.worker.store import EngineTable
-from agents.worker.watchdog import Watchdog
-from agents.worker.web import WebServer
+from agents.worker.monitoring.health import Health
+from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.monitoring.watchdog import Watchdog
+from agents.worker.monitoring.web import WebServer
+from agents.worker.tasks.clock import BrokerClock
+from agents.worker.tasks.loop import TICK_S, WorkLoop
+from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.published import read_published
+from agents.worker.tasks.records import TOPICS
+from agents.worker.tasks.restorer import Restorer
 from schemas.topics import changelog
 from stream.plan.plan import Plan
 

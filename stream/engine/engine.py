@@ -2,7 +2,7 @@
 
 Owns the order of steps. It is synchronous and pure: time is an argument, and what is to be published is returned as
 `Effects`. It knows no broker, no clock and no policy text. One engine serves one partition number of every source.
-Called by `agents.worker.processor` (live) and `agents.files.replay` (files).
+Called by `agents.worker.tasks.processor` (live) and `agents.files.replay` (files).
 
 The order of one step (`step`):
 

@@ -1,6 +1,6 @@
 """Figures about an engine for metrics: accounts by band, bytes of state.
 
-Called by `agents.worker.gauges`.
+Called by `agents.worker.monitoring.gauges`.
 """
 
 from __future__ import annotations

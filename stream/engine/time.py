@@ -21,9 +21,9 @@ move a clock back, and no attribute can be set from outside. Each account's row 
 Between steps `as_of_ms` and `lateness_ms` differ only after a crash in the middle of a commit, when rows were written
 and the state was not: the rows' `as_of` is ahead. Events are late by the time that was committed, as the first time.
 
-The broker's clock (`agents.worker.clock.BrokerClock`) is outside. It meets this object in two arguments only: `now_ms`
-of `Engine.step`, which refuses events from the future, and `now_ms` of `Engine.tick`, which lets boundaries pass in an
-idle partition. Files (`agents.files.replay`) have no clock and give none.
+The broker's clock (`agents.worker.tasks.clock.BrokerClock`) is outside. It meets this object in two arguments only:
+`now_ms` of `Engine.step`, which refuses events from the future, and `now_ms` of `Engine.tick`, which lets boundaries
+pass in an idle partition. Files (`agents.files.replay`) have no clock and give none.
 
 A window boundary has a number: boundary `k` lies `k` hours or days after 1970, by the policy's boundary unit. An
 event exactly on a boundary belongs to the interval that the boundary ends (`stream.columns.panes.boundary_number`).

@@ -2,7 +2,7 @@
 
 Owns the step from events to arrays and the first checks of every record: impossible times, accounts of other
 partitions, offsets already applied, repeated ids. Called by `stream.engine.engine`; batches are made by
-`agents.worker.records` and `agents.files.replay`.
+`agents.worker.tasks.records` and `agents.files.replay`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the queues of fetched records and the rule of release (Kafka Streams' rule, KIP-695): wait for a source with an
 empty queue only while its lag says that the broker has more of it, and not for ever. Pure: which sources lag and are
-still waited for is an argument. Called by `agents.worker.processor`.
+still waited for is an argument. Called by `agents.worker.tasks.processor`.
 
 Order within a partition number: by record time (the running maximum within a source, so that offsets keep their
 order), then by source in the order of `INPUT_SOURCES`.

@@ -1,6 +1,6 @@
 """Effects of one call of the engine: messages to publish, records to dead-letter or forward, counts. Data only.
 
-Returned by `stream.engine.engine`, carried out by `agents.worker.processor`.
+Returned by `stream.engine.engine`, carried out by `agents.worker.tasks.processor`.
 """
 
 from __future__ import annotations

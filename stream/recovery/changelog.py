@@ -3,7 +3,7 @@
 Owns the keys and the order of records. A snapshot is written in this order: row schema, member pages, rows, state, ids.
 Every prefix of it can be recovered from: members are idempotent, a row has its own applied offsets, the state says
 which records are settled, and ids come last because an id without its row would lose the event. Pure; called by
-`agents.worker.task`, `agents.worker.checkpoint` and `stream.recovery.namespaces`.
+`agents.worker.tasks.task`, `agents.worker.commit.checkpoint` and `stream.recovery.namespaces`.
 
 Keys begin with a tag byte: l row schema (hash), p page (column hash, page number, account), r row (account), t peer
 tables (id), s state, i ids (source, generation, segment). Before it may stand the name of a namespace (see
@@ -22,6 +22,7 @@ import xxhash
 
 from schemas.codecs import encode
 from schemas.peers import read_message
+from stream.accounts.accounts import Accounts
 from stream.accounts.overrides import prune_ended, settle_ended
 from stream.accounts.row_codec import decode_rows, decode_texts, encode_rows, row_schema_of_accounts
 from stream.columns.columns import FactColumn, PaneColumn
@@ -160,21 +161,29 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
     engine.peers.applied_count = state.get("tables", 0)
     if engine.plan.peers and "peers" in state:
-        name = state["peers"]
-        if _table_key(name) not in records:
-            msg = f"the peer tables {name!r} that the state names are not in the changelog"
-            raise RowSchemaError(msg)
-        saved = [key[1:].decode() for key in keys.get(ord("t"), ())]
-        engine.peers.load(read_message(records[_table_key(name)]), saved)
+        _load_peers(engine, records, state["peers"], keys.get(ord("t"), []))
     settle_ended(accounts, as_of)
     engine.rescore_without_publishing()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
-        alive = accounts.alive()
-        for flags in (accounts.policy_changed, accounts.changed, accounts.score_pending, accounts.dirty):
-            flags[alive] = True
-        accounts.forecast_day[alive] = 0
+        _mark_policy_changed(accounts)
         return _missing_history(engine, row_schemas.values(), keys.get(ord("p"), []))
     return {}
+
+
+def _mark_policy_changed(accounts: Accounts) -> None:
+    """Make every account be scored, published and saved under the new policy."""
+    alive = accounts.alive()
+    for flags in (accounts.policy_changed, accounts.changed, accounts.score_pending, accounts.dirty):
+        flags[alive] = True
+    accounts.forecast_day[alive] = 0
+
+
+def _load_peers(engine: Engine, records: Mapping[bytes, bytes], name: str, keys: list[bytes]) -> None:
+    """Load the peer tables that the state names; `keys` are those of all saved tables."""
+    if _table_key(name) not in records:
+        msg = f"the peer tables {name!r} that the state names are not in the changelog"
+        raise RowSchemaError(msg)
+    engine.peers.load(read_message(records[_table_key(name)]), [key[1:].decode() for key in keys])
 
 
 def _clocks(engine: Engine, records: Iterable[np.ndarray[tuple[int], np.dtype[np.void]]]) -> dict[str, int]:

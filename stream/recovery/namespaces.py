@@ -4,8 +4,8 @@ Owns the namespaces of a partition. A namespace is the whole state of one engine
 before their keys: nothing for the first live one, else `x` and 8 bytes. Record `b` names the live namespace; `a` and
 `c` are the offsets in `health.alerts` and `health.score-changes` up to which it knows what was published (see
 `stream.recovery.reconciler`). A candidate starts with a copy of the live namespace, migrated as for any new policy.
-When the candidate is promoted, its namespace becomes the live one, and takes from the previous one only what was
-published. Pure; called by `agents.worker.processor` and `agents.worker.checkpoint`.
+When the candidate is promoted, its namespace becomes the live one and takes from the previous one what was published,
+see `stream.recovery.promotion`. Pure; called by `agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
 
 Every prefix of a snapshot can be recovered from: a candidate's records come before the live ones, so its namespace is
 never behind. One that is behind (no worker ran it for a while) is detected and started anew.
@@ -18,31 +18,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import xxhash
 
 from schemas.topics import ALERTS, CHANGES
-from stream.accounts.accounts import NO_BAND
-from stream.accounts.alert_state import PUBLISHED_FIELDS
-from stream.accounts.overrides import reopen_ended
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
 from stream.recovery import changelog
 from stream.recovery.changelog import NAMESPACE_TAG, STATE_KEY, namespace_of
+from stream.recovery.promotion import take_over
 from stream.recovery.shadow import Pair, Shadow
 
 LIVE_KEY = b"b"
 PUBLISHED_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]
 Namespace = dict[bytes, bytes]
-_PUBLISHED = {
-    "last_published_score": 0,
-    "last_published_band": NO_BAND,
-    "last_published_parts": 0,
-    "override_published": 0,
-}
-"""The arrays of `Accounts` that say what was published, and their value where nothing was."""
 
 
 @dataclass(slots=True)
@@ -197,38 +187,3 @@ def _new_name(candidate: Plan, source: Namespace) -> bytes:
     """A name that differs for each candidate and each position it starts from."""
     position = json.loads(source[STATE_KEY])["position"] if STATE_KEY in source else {}
     return NAMESPACE_TAG + xxhash.xxh3_64_digest(json.dumps([candidate.label, position]).encode())
-
-
-def take_over(engine: Engine, publisher: Engine) -> None:
-    """Let a promoted engine continue from what `publisher`, the previous live engine under the same plan, published.
-
-    The state of accounts stays the engine's own. The last published scores, the open alerts and the acknowledgements
-    become the publisher's. What differs is published with the next scores, each change with the cause `policy`.
-    """
-    mine, theirs = engine.accounts, publisher.accounts
-    their_rows = np.arange(len(theirs), dtype=np.int64)
-    rows = mine.index.rows_of_keys(theirs.index.keys_of(their_rows))
-    mine.reserve()
-    for name, nothing in _PUBLISHED.items():
-        getattr(mine, name)[:] = nothing
-        getattr(mine, name)[rows] = getattr(theirs, name)[their_rows]
-    reopen_ended(mine)
-    for name in PUBLISHED_FIELDS:
-        getattr(mine.alerts, name)[:] = 0
-        getattr(mine.alerts, name)[rows] = getattr(theirs.alerts, name)[their_rows]
-    # Revisions never go back. Whatever has a record is an account, also where the candidate found all its events late.
-    mine.applied[rows] = np.maximum(mine.applied[rows], theirs.applied[their_rows])
-    mine.last_ms[rows] = np.maximum(mine.last_ms[rows], theirs.last_ms[their_rows])
-    row_of = rows.tolist()
-    removed = theirs.alerts.removed_rule_alerts
-    mine.alerts.removed_rule_alerts = {row_of[row]: alerts for row, alerts in removed.items()}
-    for row, acknowledgements in theirs.acknowledgements.items():
-        mine.acknowledgements[row_of[row]] = {**mine.acknowledgements.get(row_of[row], {}), **acknowledgements}
-    engine.peers.applied_count = max(engine.peers.applied_count, publisher.peers.applied_count)
-    engine.alert_emitter.storm.load(publisher.alert_emitter.storm.saved())
-    engine.idle_source_alerts.open.clear()
-    engine.idle_source_alerts.open.update(publisher.idle_source_alerts.open)
-    engine.rescore_without_publishing()
-    alive = mine.alive()
-    for flags in (mine.policy_changed, mine.changed, mine.score_pending, mine.dirty):
-        flags[alive] = True

@@ -13,8 +13,8 @@ held back. Then the engine goes on from the published record.
 What is never reached expires: when all records that were in the sources at the beginning are applied, nothing is held
 back any more. `complete` says for which topics that is so, and thus what a commit may write down as known. Decision 27
 says why. Owns the order of this; the two kinds of record are in `stream.publishing.baseline` and
-`stream.recovery.published_alerts`. Pure; filled by `agents.worker.published`, called by `agents.worker.task`,
-`agents.worker.processor` and `agents.worker.checkpoint`.
+`stream.recovery.published_alerts`. Pure; filled by `agents.worker.tasks.published`, called by
+`agents.worker.tasks.task`, `agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns what becomes of a candidate's effects (one message for each account in `health.shadow`, nothing else) and that it
 can not disturb the live engine. The two engines share nothing but the records: each decides on its own what is late,
 which boundary has passed and which ids repeat. Where their state is stored is for `stream.recovery.namespaces`. Called
-by `agents.worker.processor`.
+by `agents.worker.tasks.processor`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Shadow:
     def __init__(self, engine: Engine) -> None:
         """Wrap an engine, empty or restored."""
         self.engine = engine
-        self._rules = [msgspec.json.encode(part.name) for part in engine.plan.rules]
+        self._rules = [msgspec.json.encode(rule.name) for rule in engine.plan.rules]
 
     def follow(self, act: Act, *, at_head: bool) -> list[Message[bytes]]:
         """Let the engine act; returns the messages for `health.shadow`, one for each account that changed.
@@ -51,7 +51,7 @@ class Shadow:
         """Add the names of the rules whose alerts are open to a score message."""
         accounts = self.engine.accounts
         phases = accounts.alerts.phase[accounts.index[key.decode()]]
-        rules = b",".join(self._rules[place] for place in np.flatnonzero(is_open(phases)).tolist())
+        rules = b",".join(self._rules[index] for index in np.flatnonzero(is_open(phases)).tolist())
         return b'%b,"alerts":[%b]}' % (value[:-1], rules)
 
 

@@ -56,13 +56,13 @@ def _records(first: int, until: int) -> Iterator[Record]:
     """Accounts with so many changes over 90 days, two of five measures moving each time."""
     for number in range(first, until):
         account, before = f"account-{number:05}", None
-        for at in range(CHANGES):
-            after = float((number * 31 + at * 17) % 101)
+        for index in range(CHANGES):
+            after = float((number * 31 + index * 17) % 101)
             delta = after - (before or 0.0)
             parts = dict.fromkeys(_MEASURES, 0.0)
-            parts[_MEASURES[at % 5]], parts[_MEASURES[(at + 1) % 5]] = delta - 1.0, 1.0
-            time_ms = NOON - (CHANGES - at) * _EVERY_MS
-            yield change(account, time_ms, before, after, deltas=parts, revision=at, id=f"{number:016x}{at:016x}")
+            parts[_MEASURES[index % 5]], parts[_MEASURES[(index + 1) % 5]] = delta - 1.0, 1.0
+            time_ms = NOON - (CHANGES - index) * _EVERY_MS
+            yield change(account, time_ms, before, after, deltas=parts, revision=index, id=f"{number:016x}{index:016x}")
             before = after
         yield score(account, before or 0.0)
 
@@ -98,7 +98,7 @@ def _figures() -> BoardFigures:
         past_days_ms=_mean_ms(lambda: past_days(state), 5),
         list_ms=_mean_ms(lambda: list_of(state, ListQuery("health", sort="change_7d"), 50, None)),
         page_ms=_mean_ms(lambda: msgspec.json.encode(page_of(state, account, None))),
-        row_us=_mean_ms(lambda: [row_of(state, one) for one in rows], 3) / len(rows) * 1000,
+        row_us=_mean_ms(lambda: [row_of(state, account_id) for account_id in rows], 3) / len(rows) * 1000,
     )
 
 

@@ -50,5 +50,5 @@ def between(first: CpuUse, last: CpuUse) -> CpuShare:
 
 def _process_s(process: psutil.Process) -> float:
     """Of a process and its running children."""
-    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
-    return float(sum(part.user + part.system for part in times))
+    times = [member.cpu_times() for member in (process, *process.children(recursive=True))]
+    return float(sum(spent.user + spent.system for spent in times))

@@ -236,5 +236,5 @@ def log_events(run: Run, event: str) -> list[dict[str, object]]:
     """The whole JSON lines of a run's log whose `event` is this one."""
     text = run.log.read_text("utf-8", "replace") if run.log.exists() else ""
     lines = [line[line.index("{") :] for line in text.splitlines(keepends=True) if "{" in line and line.endswith("\n")]
-    found = [json.loads(line) for line in lines if f'"{event}"' in line]
-    return [fields for fields in found if fields.get("event") == event]
+    events = [json.loads(line) for line in lines if f'"{event}"' in line]
+    return [fields for fields in events if fields.get("event") == event]

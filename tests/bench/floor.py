@@ -15,7 +15,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher
 
-from agents.worker.thread import WholeBatches
+from agents.worker.client.thread import WholeBatches
 
 _COMMIT_INTERVAL_S = 0.2  # it would have read everything before its second commit
 

@@ -72,12 +72,12 @@ async def _end_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap)
     async with asyncio.timeout(_WITHIN_S), consumer:
         ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
-    return {found.partition: offset for found, offset in ends.items()}
+    return {source.partition: offset for source, offset in ends.items()}
 
 
 async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> Rows:
     """Read a topic from the offsets `start` to its end, each partition in order."""
-    found: list[Row] = []
+    rows: list[Row] = []
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, max_partition_fetch_bytes=4 * 1024 * 1024)
     async with asyncio.timeout(_WITHIN_S), consumer:
         sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
@@ -87,8 +87,8 @@ async def read_all(kafka: KafkaServer, topic: str, start: dict[int, int]) -> Row
             consumer.seek(source, start.get(source.partition, 0))
         for source in sources:
             while await consumer.position(source) < ends[source]:
-                found.extend(_rows(await consumer.getmany(source, timeout_ms=1000)))
-    return found
+                rows.extend(_rows(await consumer.getmany(source, timeout_ms=1000)))
+    return rows
 
 
 def _rows(fetched: dict[TopicPartition, list[object]]) -> Iterator[Row]:

@@ -129,5 +129,5 @@ def measure_page(tell: Callable[[str], None]) -> PageFigures:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="vitals-page-") as kept:
-        sys.stdout.write(json.dumps(asdict(_measure(Path(kept)))) + "\n")
+    with tempfile.TemporaryDirectory(prefix="vitals-page-") as folder:
+        sys.stdout.write(json.dumps(asdict(_measure(Path(folder)))) + "\n")

@@ -37,7 +37,7 @@ def read_progress(admin: KafkaAdminClient, group: str, topic: str) -> Progress:
     """Ask the broker once."""
     sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
     offsets = admin.list_group_offsets({group: sources})[group]
-    return Progress(time.monotonic(), sum(max(found.offset, 0) for found in offsets.values()))
+    return Progress(time.monotonic(), sum(max(committed.offset, 0) for committed in offsets.values()))
 
 
 def wait_for(

@@ -51,31 +51,31 @@ class Results:
 
 def as_json(results: Results) -> dict[str, Any]:
     """The figures of the JSON line; a figure that was not measured is not there."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     speeds = {name: measured.median for name, measured in results.throughput.items()}
     if speeds:
-        found["events_per_s"] = {name: round(speed) for name, speed in speeds.items()}
-        found["ratio"] = {
+        figures["events_per_s"] = {name: round(speed) for name, speed in speeds.items()}
+        figures["ratio"] = {
             f"{ours}/{rival}": round(speeds[ours] / speeds[rival], 2)
             for ours, rival in _RATIOS
             if ours in speeds and rival in speeds
         }
     if OURS in results.latency:
         latency = results.latency[OURS]
-        found["latency_ms"] = {"p50": round(latency.p50, 1), "p99": round(latency.p99, 1)}
+        figures["latency_ms"] = {"p50": round(latency.p50, 1), "p99": round(latency.p99, 1)}
         if latency.alerts is not None:
-            found["alert_ms"] = {"p50": round(latency.alerts[0], 1), "p99": round(latency.alerts[1], 1)}
+            figures["alert_ms"] = {"p50": round(latency.alerts[0], 1), "p99": round(latency.alerts[1], 1)}
     if OURS in results.restore:
         restored = results.restore[OURS]
-        found["bytes_per_account"] = round(restored.bytes_per_account)
-        found["restore_accounts_per_s"] = round(restored.accounts_per_s)
+        figures["bytes_per_account"] = round(restored.bytes_per_account)
+        figures["restore_accounts_per_s"] = round(restored.accounts_per_s)
     if OURS in results.throughput:
-        found["changelog_bytes_per_event"] = round(results.throughput[OURS].changelog_bytes_per_event, 1)
+        figures["changelog_bytes_per_event"] = round(results.throughput[OURS].changelog_bytes_per_event, 1)
     if results.board is not None:
-        found["board"] = {name: round(value, 1) for name, value in asdict(results.board).items()}
+        figures["board"] = {name: round(value, 1) for name, value in asdict(results.board).items()}
     if results.page is not None:
-        found["page_ms"] = {name: round(value) for name, value in asdict(results.page).items()}
-    return found
+        figures["page_ms"] = {name: round(value) for name, value in asdict(results.page).items()}
+    return figures
 
 
 def show(console: Console, results: Results) -> None:
@@ -128,7 +128,7 @@ def _table(title: str, *figures: str) -> Table:
 def _throughput_table(measured: dict[str, Measured]) -> Table:
     table = _table("Events per second, median of the runs", "events/s", "range, k", "CPU µs", "changes", "log B")
     table.caption = (
-        "exact: every account is looked at on each day's border; else one change an account and second. EOS: "
+        "exact: every account is looked at on each day's boundary; else one change an account and second. EOS: "
         "exactly-once transactions. CPU and changelog are per event. Faust: a prefix of the same events."
     )
     for row in measured.values():

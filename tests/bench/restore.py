@@ -83,7 +83,7 @@ def measure_restore(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
 
 
 def _resident(process: psutil.Process) -> int:
-    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+    return sum(member.memory_info().rss for member in (process, *process.children(recursive=True)))
 
 
 def _wait_restored(process: ChildProcess, run: Run, accounts: int) -> float:

@@ -35,7 +35,7 @@ def naive_scores(events: workload.Workload) -> dict[str, float]:
     for event in parsed:
         home = partition_of(event["account_id"].encode())
         last_day[home] = max(last_day[home], event["time"] // workload.DAY_MS)
-    found = {}
+    scores = {}
     for account in {event["account_id"] for event in parsed}:
         as_of = last_day[partition_of(account.encode())]
         inside = [
@@ -44,8 +44,8 @@ def naive_scores(events: workload.Workload) -> dict[str, float]:
             if event["account_id"] == account and as_of - 30 < event["time"] // workload.DAY_MS <= as_of
         ]
         volume = sum(event["count"] for event in inside)
-        found[account] = (min(100, 100 * len(inside) / 80) + min(100, 100 * volume / 160)) / 2
-    return found
+        scores[account] = (min(100, 100 * len(inside) / 80) + min(100, 100 * volume / 160)) / 2
+    return scores
 
 
 def test_expected_scores_equal_plain_loops_over_the_events() -> None:
@@ -153,4 +153,4 @@ def test_our_policies_give_the_same_scores(policy: Path, tmp_path: Path) -> None
     assert not replay.bad
     messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
     expected = workload.final_scores(events, np.zeros(ACCOUNTS, dtype=np.int64))
-    assert {one.account_id: one.scores["health"].value for one in messages} == pytest.approx(expected)
+    assert {message.account_id: message.scores["health"].value for message in messages} == pytest.approx(expected)

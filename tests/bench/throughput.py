@@ -110,9 +110,9 @@ def _load(kafka: KafkaServer, topic: str, workload: Workload, timed: int) -> _In
     return _Input(topic, workload, timed, final_scores(workload, partitions_of_accounts(ACCOUNTS)))
 
 
-def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, result: Measured) -> None:
-    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", given.topic, folder)
-    total = len(given.workload)
+def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder: Path, result: Measured) -> None:
+    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", measured_input.topic, folder)
+    total = len(measured_input.workload)
     with kafka.admin() as admin:
         outputs = {engine.scores_topic(run), engine.changes_topic(run)} if engine.publishes else set()
         new = outputs.difference(admin.list_topics())
@@ -121,19 +121,21 @@ def _run_once(kafka: KafkaServer, engine: Engine, given: _Input, folder: Path, r
         before = {name: end_offsets(kafka, name) for name in outputs}
         process = engine.start(run)
         try:
-            first = wait_for(admin, process, run.group, given.topic, records=1)
+            first = wait_for(admin, process, run.group, measured_input.topic, records=1)
             cpu = read_cpu(process.pid)
-            last = wait_for(admin, process, run.group, given.topic, records=total)
+            last = wait_for(admin, process, run.group, measured_input.topic, records=total)
             share = between(cpu, read_cpu(process.pid))
         finally:
             process.terminate(_STOP_WITHIN_S)
     timed = last.committed - first.committed
-    if timed < given.timed / 2:
-        message = f"{engine.name} committed too few times to be timed: ask for more than {given.timed:,} --events"
+    if timed < measured_input.timed / 2:
+        message = (
+            f"{engine.name} committed too few times to be timed: ask for more than {measured_input.timed:,} --events"
+        )
         raise EngineError(message)
     if engine.publishes:
         scores, changes = engine.scores_topic(run), engine.changes_topic(run)
-        check_scores(engine.name, _last_scores(engine, run, before[scores]), given.expected)
+        check_scores(engine.name, _last_scores(engine, run, before[scores]), measured_input.expected)
         result.changes = sum(end_offsets(kafka, changes).values()) - sum(before[changes].values())
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
     result.events_per_s.append(timed / (last.at_s - first.at_s))

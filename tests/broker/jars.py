@@ -46,13 +46,13 @@ def tool(name: str) -> str:
         MissingToolError: it is not on the PATH.
 
     """
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         message = (
             f"'{name}' is not installed, and these tests run the real thing: apt-get install {_DEBIAN_PACKAGES[name]}"
         )
         raise MissingToolError(message)
-    return found
+    return path
 
 
 def fetch_jars(pom: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""A real redis-server on 127.0.0.1 that keeps nothing on disk unless told to.
+"""A real redis-server on 127.0.0.1 that stores nothing on disk unless asked to.
 
 Owns the process and its arguments. Must not know who uses it. Called by tests of the Redis sink.
 """
@@ -19,7 +19,7 @@ from tests.broker.kafka_server import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-_READY_WITHIN_S = 20.0
+_READY_WITHIN_S = 120.0
 
 
 class RedisServer:

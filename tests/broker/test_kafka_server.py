@@ -18,6 +18,7 @@ from tests.broker.child import ChildProcess
 from tests.broker.kafka_server import TOPIC_MAX_MESSAGE_BYTES, KafkaServer, KafkaServerError
 
 pytestmark = pytest.mark.broker
+PATIENCE_S = 120
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -26,7 +27,7 @@ def produce(server: KafkaServer, topic: str, values: list[bytes]) -> None:
     producer = KafkaProducer(bootstrap_servers=server.bootstrap, acks="all")
     sent = [producer.send(topic, key=value[:1], value=value) for value in values]
     for future in sent:
-        future.get(timeout=30)
+        future.get(timeout=PATIENCE_S)
     producer.close()
 
 
@@ -36,15 +37,15 @@ def consume(server: KafkaServer, topic: str, group: str, expected: int) -> list[
         bootstrap_servers=server.bootstrap,
         group_id=group,
         auto_offset_reset="earliest",
-        consumer_timeout_ms=30_000,
+        consumer_timeout_ms=PATIENCE_S * 1000,
     )
-    found: list[bytes] = []
+    values: list[bytes] = []
     for record in consumer:
-        found.append(record.value)
-        if len(found) == expected:
+        values.append(record.value)
+        if len(values) == expected:
             break
     consumer.close()
-    return found
+    return values
 
 
 def test_creates_produces_and_consumes(kafka: KafkaServer, topic_prefix: str, group: str) -> None:
@@ -76,9 +77,9 @@ def test_record_size_is_the_topics_choice(kafka: KafkaServer, topic_prefix: str)
     )
     record = b"x" * 10_000_000
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=2 * len(record))
-    producer.send(large, record).get(timeout=30)
+    producer.send(large, record).get(timeout=PATIENCE_S)
     with pytest.raises(MessageSizeTooLargeError):
-        producer.send(small, record).get(timeout=30)
+        producer.send(small, record).get(timeout=PATIENCE_S)
     producer.close()
 
 
@@ -151,17 +152,17 @@ def test_a_child_ends_with_its_parent(death: signal.Signals, tmp_path: Path) -> 
     child = int(parent.stdout.readline())
     watch = os.pidfd_open(child)
     parent.send_signal(death)
-    parent.wait(timeout=30)
+    parent.wait(timeout=PATIENCE_S)
     parent.stdout.close()
     # A pidfd turns readable when its process has ended.
-    assert _readable_within(watch, 30)
+    assert _readable_within(watch, PATIENCE_S)
     os.close(watch)
 
 
 def test_a_child_that_ended_lets_its_guard_go(tmp_path: Path) -> None:
-    child = ChildProcess(["sh", "-c", "echo said; exit 3"], log=tmp_path / "log")
+    child = ChildProcess(["sh", "-c", "echo text; exit 3"], log=tmp_path / "log")
     assert child.wait(30) == 3
-    assert child.log_tail() == "said"
+    assert child.log_tail() == "text"
     child.kill()
     assert child.terminate(1) == 3
 

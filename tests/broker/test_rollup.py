@@ -53,6 +53,7 @@ def scores(deployment: Deployment) -> dict[str, float]:
 
 
 def test_parents_follow_their_children_over_restarts_and_partitions(tmp_path: Path) -> None:
+    # long because: one deployment; every step starts from the state that the previous one left
     with Deployment(tmp_path) as deployment:
         profiles = [
             event(

@@ -84,7 +84,7 @@ def _pkcs8(key: bytes) -> bytes:
 def _vitals(settings: dict[str, object], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "agents", *arguments]
     environment = clean_environment(settings)
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_a_wrong_password_is_refused_in_words_without_the_password(secured: Secu
     for command in ("topics", "check"):
         done = _vitals(settings, command)
         assert done.returncode != 0
-        told = done.stdout + done.stderr
-        assert "credentials" in told
-        assert "wrong-horse-1" not in told
+        output = done.stdout + done.stderr
+        assert "credentials" in output
+        assert "wrong-horse-1" not in output
 
 
 def test_a_broker_of_another_authority_is_refused(secured: Secured, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_a_candidate_runs_beside_the_live_policy_and_takes_its_place(tmp_path: P
         live, would = log.scores(SHORT), log.scores(CANDIDATE)
         moved = sum(score.band != would[account].band for account, score in live.items())
         assert (shown["accounts"], shown["moved"]) == (len(live), moved)
-        firing = [{(account, score.band) for account, score in found.items() if score.alert} for found in (live, would)]
+        firing = [
+            {(account, score.band) for account, score in scores.items() if score.alert} for scores in (live, would)
+        ]
         assert len(shown["raised"]) == len(firing[1] - firing[0])
         assert len(shown["spared"]) == len(firing[0] - firing[1])
         assert moved
@@ -64,8 +66,8 @@ def test_a_candidate_runs_beside_the_live_policy_and_takes_its_place(tmp_path: P
         deployment.until_done()
         deployment.policy = CANDIDATE
         assert deployment.judge()["replayed"] == 0
-        told = worker.log_text()
-        assert ("shadow_promoted" in told, "shadow_is_live" in told, "measure_lacks_history" in told) == (
+        log_text = worker.log_text()
+        assert ("shadow_promoted" in log_text, "shadow_is_live" in log_text, "measure_lacks_history" in log_text) == (
             True,
             True,
             False,

@@ -25,8 +25,14 @@ ACCOUNTS = 12
 
 def usage(name: str, count: int) -> list[Message]:
     return [
-        event(USAGE, f"{name}{at}", f"acct-{at % ACCOUNTS}", END_MS - HOUR_MS - at, user_id=f"{name}-{at % 7}")
-        for at in range(count)
+        event(
+            USAGE,
+            f"{name}{number}",
+            f"acct-{number % ACCOUNTS}",
+            END_MS - HOUR_MS - number,
+            user_id=f"{name}-{number % 7}",
+        )
+        for number in range(count)
     ]
 
 
@@ -46,12 +52,12 @@ class Transactions:
     def begin(self) -> None:
         self._runner.run(self._producer.begin_transaction())
 
-    def say(self, messages: list[Message]) -> None:
+    def send(self, messages: list[Message]) -> None:
         self._runner.run(self._emit(messages))
 
     async def _emit(self, messages: list[Message]) -> None:
-        for one in messages:
-            await self._producer.send(one.topic, one.value, key=one.key, timestamp_ms=one.timestamp_ms)
+        for message in messages:
+            await self._producer.send(message.topic, message.value, key=message.key, timestamp_ms=message.timestamp_ms)
         await self._producer.flush()
 
     def commit(self) -> None:
@@ -92,16 +98,16 @@ def until_applied(deployment: Deployment, count: int) -> None:
 def test_only_what_was_committed_counts(tmp_path: Path, runner: asyncio.Runner) -> None:
     with (
         Deployment(tmp_path) as deployment,
-        Transactions(runner, deployment.kafka.bootstrap, "kept") as kept,
+        Transactions(runner, deployment.kafka.bootstrap, "kept") as committed,
         Transactions(runner, deployment.kafka.bootstrap, "lost") as lost,
     ):
-        # Two transactions in turn in the same partitions; the aborted one has more, and the last word.
-        kept.begin()
+        # Two transactions in turn in the same partitions; the aborted one has more records, and the last ones.
+        committed.begin()
         lost.begin()
-        for part in range(5):
-            lost.say(usage(f"lost{part}-", 40))
-            kept.say(usage(f"kept{part}-", 24))
-        kept.commit()
+        for round_ in range(5):
+            lost.send(usage(f"lost{round_}-", 40))
+            committed.send(usage(f"kept{round_}-", 24))
+        committed.commit()
         lost.abort()
         worker = deployment.start()
         until_applied(deployment, 5 * 24)
@@ -109,23 +115,23 @@ def test_only_what_was_committed_counts(tmp_path: Path, runner: asyncio.Runner) 
 
         # An aborted transaction alone, then the same events again: they are no duplicates.
         lost.begin()
-        lost.say(usage("again", 30))
+        lost.send(usage("again", 30))
         lost.abort()
         until_applied(deployment, 5 * 24)
         lost.begin()
-        lost.say(usage("again", 30))
+        lost.send(usage("again", 30))
         lost.commit()
         until_applied(deployment, 5 * 24 + 30)
 
         # While one is open nothing behind it is read, and that is no lag; after a crash neither.
-        kept.begin()
-        kept.say(usage("open", 24))
+        committed.begin()
+        committed.send(usage("open", 24))
         deployment.send(usage("behind", 10))
         deployment.kill(worker)
         worker = deployment.start()
         deployment.until(lambda: worker.is_ready() and no_lag(deployment), "ready without lag")
         assert deployment.settled()[USAGE, "applied"] == 5 * 24 + 30
-        kept.commit()
+        committed.commit()
         until_applied(deployment, 5 * 24 + 30 + 24 + 10)
         figures = deployment.judge()
         assert (figures["applied"], figures["duplicate"]) == (5 * 24 + 30 + 24 + 10, 0)

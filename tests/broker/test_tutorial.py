@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.broker.kafka_server import KafkaServer, free_port
-from tests.pages.page import FIRST_TERMINAL, Command, File, steps
+from tests.pages.steps import FIRST_TERMINAL, Command, File, steps
 from tests.pages.terminal import Terminal
 
 if TYPE_CHECKING:

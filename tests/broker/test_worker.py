@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from agents.worker.watchdog import EXIT_STUCK
+from agents.worker.monitoring.watchdog import EXIT_STUCK
 from tests.broker.jars import tool
 from tests.faults import verdict
 from tests.faults.deployment import GROUP, Deployment
@@ -196,7 +196,7 @@ def test_a_worker_whose_loop_stands_still_ends_itself(tmp_path: Path) -> None:
     entry = tmp_path / "standing_still.py"
     entry.write_text(
         f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from agents.cli.main import app\nfrom agents.worker.processor import Processor\n"
+        "from agents.cli.main import app\nfrom agents.worker.tasks.processor import Processor\n"
         "async def take(self, fetched):\n    time.sleep(600)\n"
         "Processor.take = take\n"
         "app(['worker'], prog_name='vitals')\n",

@@ -19,9 +19,9 @@ if __name__ == "__main__":
 import structlog
 
 from agents.cli.main import app
-from agents.worker.outbox import Outbox
-from agents.worker.processor import Processor
-from agents.worker.store import EngineStore
+from agents.worker.client.store import EngineStore
+from agents.worker.commit.outbox import Outbox
+from agents.worker.tasks.processor import Processor
 from schemas.topics import REPARTITION
 
 if TYPE_CHECKING:

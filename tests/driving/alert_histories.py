@@ -1,4 +1,4 @@
-"""Alert stories: a few events by day and hour for one account, and every firing and ending with its day.
+"""Scenarios for alerts: a few events by day and hour for one account, and every firing and resolution with its day.
 
 Scores are made plain: a count of usage events in the last day (or days) is the score, 10 points each.
 """
@@ -41,7 +41,7 @@ bands = [{{ name = "good", from = 60 }}, {{ name = "fair", from = 30 }}, {{ name
 
 
 class Scenario:
-    """An engine that is told events by day and hour, and what it says of alerts."""
+    """An engine that receives events by day and hour, and the alerts that it publishes."""
 
     def __init__(self, rules: str, *, window: str = "1d", partition: int | None = None, policy: str = POLICY) -> None:
         self.plan = plan_of(policy.format(rules=rules, window=window))
@@ -49,13 +49,13 @@ class Scenario:
         self._offsets: dict[str, int] = {}
 
     def record(self, day: float, source: str = "product-usage", account: str = "acme", **fields: Any) -> Record:
-        at = START + round(day * DAY)
+        moment = START + round(day * DAY)
         offset = self._offsets.get(source, 0)
         self._offsets[source] = offset + 1
-        fields = {"id": f"{source}{offset}", "account_id": account, "time": at, **fields}
+        fields = {"id": f"{source}{offset}", "account_id": account, "time": moment, **fields}
         if source == "support-tickets":
             fields = {"ticket_id": "T", "status": "opened", **fields}
-        return Record(source, 0, offset, at, account.encode(), json.dumps(fields).encode())
+        return Record(source, 0, offset, moment, account.encode(), json.dumps(fields).encode())
 
     def use(self, day: float, count: int, account: str = "acme") -> None:
         """So many uses at a day (fractions are hours)."""
@@ -82,8 +82,8 @@ class Scenario:
 
 
 def day_of(alert: Alert) -> float:
-    at = alert.starts_at if alert.ends_at is None else alert.ends_at
-    return (at - START) / DAY
+    moment = alert.starts_at if alert.ends_at is None else alert.ends_at
+    return (moment - START) / DAY
 
 
 def rule(text: str, name: str = "r") -> str:

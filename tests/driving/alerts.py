@@ -1,4 +1,4 @@
-"""What a reader of `health.alerts` makes of its records, and engines that are watched by such a reader at borders.
+"""What a reader of `health.alerts` makes of its records, and engines that are watched by such a reader at boundaries.
 
 Owns how records are folded into open episodes, and what must be true of any sequence of them. Must not know any
 expected value. Called by the property tests of alerts.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 ANEW = ("acknowledged_at", "acknowledged_by", "snoozed_until", "digest")
-"""What a firing record that is told again may have gained or lost."""
+"""Fields that may differ in a firing record that is published again."""
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Reader:
 
 
 class WatchedAlerts(AtBoundaries):
-    """An engine with a reader of its alerts, who notes what is open whenever accounts are scored at a border."""
+    """An engine with a reader of its alerts, who notes what is open whenever accounts are scored at a boundary."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
         super().__init__(plan, dedup_ids=dedup_ids)
@@ -126,7 +126,7 @@ class Observed(Drive):
         self.engine.read(effects)
 
     def tick(self, now_ms: int) -> None:
-        """Let the clock pass borders."""
+        """Let the clock pass boundaries."""
         self.note(self.engine.tick(now_ms))
 
     def restarted(self) -> Observed:
@@ -149,8 +149,12 @@ def changes_in(raw: Iterable[bytes]) -> list[bytes]:
 
 
 def assert_open_at_boundaries(engine: WatchedAlerts, expected: dict[tuple[int, int], Episodes]) -> None:
-    """Fail unless what was open at the borders that the engine passed is what was expected of them."""
+    """Fail unless what was open at the boundaries that the engine passed is what was expected of them."""
     for (_, boundary_ms), episodes in sorted(expected.items()):
         if boundary_ms in engine.open_at:
-            found = frozenset(key for key in engine.open_at[boundary_ms] if key[1] != "storm")
-            assert found == episodes, (boundary_ms, sorted(found - episodes), sorted(episodes - found))
+            open_episodes = frozenset(key for key in engine.open_at[boundary_ms] if key[1] != "storm")
+            assert open_episodes == episodes, (
+                boundary_ms,
+                sorted(open_episodes - episodes),
+                sorted(episodes - open_episodes),
+            )

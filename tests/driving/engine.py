@@ -1,4 +1,4 @@
-"""Engines driven over a log of records the way a worker drives them: cut anywhere, in any mode, watched at borders.
+"""Engines driven over a log of records the way a worker drives them: cut anywhere, in any mode, watched at boundaries.
 
 Owns the way from the log's records to batches (the worker's own) and from the engine's messages back to what the oracle
 says. Must not know any expected value. Called by the property tests.
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
-from agents.worker.records import read
+from agents.worker.tasks.records import read
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ORIGIN_HEADER
 from stream.accounts.alert_lifecycle import is_open
@@ -67,11 +67,11 @@ def fetches_of(records: Sequence[Record]) -> list[Fetch]:
     by_source: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.offset):
         by_source.setdefault(record.source, []).append(record)
-    return [fetch_of(part) for part in by_source.values()]
+    return [fetch_of(of_source) for of_source in by_source.values()]
 
 
 class AtBoundaries(Engine):
-    """An engine that is looked at whenever all accounts have been scored at a border."""
+    """An engine that is looked at whenever all accounts have been scored at a boundary."""
 
     def _publish(
         self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
@@ -86,7 +86,7 @@ class AtBoundaries(Engine):
 
 
 class Watched(AtBoundaries):
-    """An engine that notes every account's score, and which alerts are open, whenever it sweeps at a border."""
+    """An engine that stores every account's score and the open alerts at each window boundary."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
         super().__init__(plan, dedup_ids=dedup_ids)
@@ -121,11 +121,11 @@ def _account_score(message: ScoreMessage) -> AccountScore:
     return AccountScore(score.value, score.band, factors)
 
 
-def assert_same(found: dict[str, AccountScore], expected: dict[str, AccountScore], where: object = "") -> None:
+def assert_same(actual: dict[str, AccountScore], expected: dict[str, AccountScore], where: object = "") -> None:
     """Fail unless scores, bands and factors are the same within 1e-9."""
-    assert found.keys() == expected.keys(), where
+    assert actual.keys() == expected.keys(), where
     for account, score in expected.items():
-        mine = found[account]
+        mine = actual[account]
         assert abs(mine.value - score.value) <= CLOSE, (where, account, mine, score)
         assert mine.band == score.band, (where, account, mine, score)
         assert abs(sum(factor[3] for factor in mine.factors) - mine.value) <= CLOSE, (where, account, mine)
@@ -139,7 +139,7 @@ def assert_same(found: dict[str, AccountScore], expected: dict[str, AccountScore
 
 @dataclass
 class Drive:
-    """One partition's engine, its waiting line, and everything it has said."""
+    """One partition's engine, its queue of records, and everything that it has published."""
 
     engine: Engine
     merge: Merge = field(default_factory=Merge)
@@ -178,7 +178,7 @@ class Drive:
         self.reconcile()
         for fetch in fetches_of(records):
             self.merge.add(fetch)
-        if batches := self.merge.release(lambda _fence: False):
+        if batches := self.merge.release(lambda _source: False):
             self.note(self.engine.step(batches, self.mode, NOW_MS))
 
     def turn_to(self, mode: Mode) -> None:
@@ -218,13 +218,13 @@ def cuts(
 ) -> list[Cut]:
     """Cut one partition's records, in merged order, into steps."""
     size = st.one_of(st.integers(1, 3), st.integers(1, largest))
-    found: list[Cut] = []
+    drawn: list[Cut] = []
     start = 0
     while start < len(records):
         count = draw(size)
-        found.append(Cut(list(records[start : start + count]), draw(st.sampled_from(modes)), draw(st.booleans())))
+        drawn.append(Cut(list(records[start : start + count]), draw(st.sampled_from(modes)), draw(st.booleans())))
         start += count
-    return found
+    return drawn
 
 
 def driven(steps: Iterable[Cut], plan: Plan, *, kind: type[Engine] = Engine) -> Drive:

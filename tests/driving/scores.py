@@ -1,9 +1,9 @@
-"""Every score of an engine beside what the oracle says of it: read from the messages, compared to the last factor.
+"""Compares every score of an engine with the oracle's: reads the messages and compares all factors.
 
-Owns how close is close enough, and which parts of a message the oracle has a say in. Must not know any expected value.
+Owns how close is close enough, and which fields of a message the oracle computes. Must not know any expected value.
 Called by the property tests of policies that use all of the language.
 
-Left open, because docs/reference/policy says nothing of it: the order of factors, what a measure's points and weight
+Left open, because docs/reference/policy does not define it: the order of factors, what a measure's points and weight
 are in an additive score, and whether a measure that has no part in a segment is shown there with weight 0 or not at
 all.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stream.engine.engine import Engine
@@ -28,21 +29,31 @@ if TYPE_CHECKING:
 
 EXTRAS = ("base", "clamping", "exception")
 Message = dict[str, Any]
-Told = dict[tuple[str, str], "ScoreChange"]
+LastChanges = dict[tuple[str, str], "ScoreChange"]
 
 
 def messages_of(engine: Engine) -> dict[str, Message]:
     """Every account's score message as of now, as JSON."""
-    messages = [json.loads(sent.value) for sent in engine.current().scores]
+    messages = [json.loads(record.value) for record in engine.current().scores]
     return {message["account_id"]: message for message in messages}
 
 
-def additive_scores(policy_text: str) -> set[str]:
-    return {name for name, table in tomllib.loads(policy_text)["scores"].items() if table.get("model") == "additive"}
+@cache
+def additive_scores(policy_text: str) -> frozenset[str]:
+    """The names of additive scores; cached, as tests ask at every window boundary."""
+    return frozenset(
+        name for name, table in tomllib.loads(policy_text)["scores"].items() if table.get("model") == "additive"
+    )
+
+
+@cache
+def has_segments(policy_text: str) -> bool:
+    """Whether a policy has segments; cached as `additive_scores`."""
+    return "segments" in tomllib.loads(policy_text)
 
 
 class WatchedScores(Watched):
-    """An engine that notes every account's message whenever it sweeps at a border."""
+    """An engine that stores every account's message at each window boundary."""
 
     def __init__(self, plan: Plan, *, dedup_ids: int | None = 200_000) -> None:
         super().__init__(plan, dedup_ids=dedup_ids)
@@ -54,15 +65,15 @@ class WatchedScores(Watched):
 
 
 def assert_same_scores(
-    found: dict[str, Message], expected: dict[str, AccountScores], policy_text: str, where: object = ""
+    actual: dict[str, Message], expected: dict[str, AccountScores], policy_text: str, where: object = ""
 ) -> None:
     """Fail unless segments, scores, bands, factors and exceptions are the oracle's."""
     additive = additive_scores(policy_text)
-    segmented = "segments" in tomllib.loads(policy_text)
-    assert found.keys() == expected.keys(), where
+    segmented = has_segments(policy_text)
+    assert actual.keys() == expected.keys(), where
     for account, right in expected.items():
-        message = found[account]
-        # Without segments in the policy a message tells the profile's own.
+        message = actual[account]
+        # Without segments in the policy, a message has the segment of the profile.
         assert not segmented or message["segment"] == right.segment, (where, account)
         assert list(message["scores"]) == list(right.scores), (where, account)
         for name, score in right.scores.items():
@@ -86,26 +97,26 @@ def _assert_score(mine: Message, right: ScoreOf, additive: bool, where: object) 
     for name, *numbers in right.factors:
         factor = factors.pop(name)
         shown = [factor["value"], factor["points"], factor["weight"], factor["contribution"]]
-        for at in (0, 3) if additive else (0, 1, 2, 3):
-            assert _close(shown[at], numbers[at], close), (name, seen)
+        for index in (0, 3) if additive else (0, 1, 2, 3):
+            assert _close(shown[index], numbers[index], close), (name, seen)
     assert not any(factor["weight"] or factor["contribution"] for factor in factors.values()), seen
 
 
-def _close(found: float | None, right: float | None, close: float) -> bool:
-    if found is None or right is None:
-        return found is right
-    return abs(found - right) <= max(close, CLOSE * abs(right))
+def _close(actual: float | None, right: float | None, close: float) -> bool:
+    if actual is None or right is None:
+        return actual is right
+    return abs(actual - right) <= max(close, CLOSE * abs(right))
 
 
-def assert_told(changes: Iterable[ScoreChange], told: Told | None = None) -> Told:
+def assert_explained(changes: Iterable[ScoreChange], published: LastChanges | None = None) -> LastChanges:
     """Fail unless changes are chained by account and score, and explained; return the last one of each chain."""
-    told = {} if told is None else told
+    published = {} if published is None else published
     for change in changes:
-        before = told.get((change.account_id, change.score))
+        before = published.get((change.account_id, change.score))
         assert change.from_ == (before.to if before else 0), (before, change)
         assert change.band_from == (before.band_to if before else None), (before, change)
         if change.cause == "override":
-            # It says that somebody's word stands beside the score or no longer does, and moves nothing.
+            # An override starts or ends; the score does not change.
             assert (change.from_, change.band_from, change.factors) == (change.to, change.band_to, []), change
             continue
         parts = [number for factor in change.factors for number in (factor.before, factor.after)]
@@ -113,21 +124,21 @@ def assert_told(changes: Iterable[ScoreChange], told: Told | None = None) -> Tol
         assert abs(sum(factor.delta for factor in change.factors) - (change.to - change.from_)) <= close, change
         assert abs(sum(factor.before for factor in change.factors) - change.from_) <= close, change
         assert abs(sum(factor.after for factor in change.factors) - change.to) <= close, change
-        told[change.account_id, change.score] = change
-    return told
+        published[change.account_id, change.score] = change
+    return published
 
 
 def assert_nominal(change: ScoreChange, right: ScoreOf) -> None:
-    """Fail unless a change ends with the contributions at nominal weights, and with what else played a part."""
+    """Fail unless a change ends with the contributions at nominal weights, and with the extra factors."""
     wanted = right.nominal | right.extras | {"redistribution": right.redistribution}
-    found = {factor.measure: factor.after for factor in change.factors}
+    after = {factor.measure: factor.after for factor in change.factors}
     close = CLOSE * max(1.0, *map(abs, wanted.values()))
-    for name in {*wanted, *found}:
-        assert abs(found.get(name, 0.0) - wanted.get(name, 0.0)) <= close, (name, change, right)
+    for name in {*wanted, *after}:
+        assert abs(after.get(name, 0.0) - wanted.get(name, 0.0)) <= close, (name, change, right)
 
 
 def restarted(drive: Drive, policy_text: str) -> Drive:
-    """Save the state, and go on with a new engine that was restored from it."""
+    """Save the state and continue with a new engine that restored it."""
     drive.save()
     engine = Engine(plan_of(policy_text))
     changelog.restore(engine, drive.topic)

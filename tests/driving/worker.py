@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from agents.settings.settings import Settings, default_policy
-from agents.worker.clock import BrokerClock
-from agents.worker.consumer import Records
-from agents.worker.metrics import Telemetry
-from agents.worker.outbox import Outbox
-from agents.worker.processor import Processor
+from agents.worker.client.consumer import Records
+from agents.worker.commit.outbox import Outbox
+from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.tasks.clock import BrokerClock
+from agents.worker.tasks.processor import Processor
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 from stream.recovery.reconciler import Reconciler
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
     from faust.types import TP
 
-    from agents.worker.task import PartitionTask
+    from agents.worker.tasks.task import PartitionTask
 
 TIME_MS = 1_751_328_000_000
 PARTITIONS = 4

@@ -21,12 +21,12 @@ _PROPERTY = "fault"
 
 @pytest.fixture
 def fault(record_property: Callable[[str, object], None]) -> Callable[[str, Figures], None]:
-    """Give the function that puts a row into the table: number and words of the fault, and its figures."""
+    """Give the function that puts a row into the table: number and name of the fault, and its figures."""
 
-    def tell(name: str, figures: Figures) -> None:
+    def record(name: str, figures: Figures) -> None:
         record_property(_PROPERTY, json.dumps([name, {key: value for key, value in figures.items() if value}]))
 
-    return tell
+    return record
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
@@ -34,11 +34,11 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
         if getattr(report, "when", None) != "call":
             continue
-        told = [json.loads(value) for name, value in report.user_properties if name == _PROPERTY]
+        entries = [json.loads(value) for name, value in report.user_properties if name == _PROPERTY]
         verdict = "holds" if report.passed else "BROKEN"
-        if not told and not report.passed and "tests/faults/" in report.nodeid:
-            told = [[report.nodeid.rpartition("::")[2], {}]]
-        rows += [(name, verdict, report.duration, figures) for name, figures in told]
+        if not entries and not report.passed and "tests/faults/" in report.nodeid:
+            entries = [[report.nodeid.rpartition("::")[2], {}]]
+        rows += [(name, verdict, report.duration, figures) for name, figures in entries]
     if not rows:
         return
     terminalreporter.section("faults")

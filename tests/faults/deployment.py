@@ -1,4 +1,4 @@
-"""A whole deployment for one test: a Kafka of its own, workers that come and go, and the verdict in the end.
+"""Runs a complete deployment for one test: a Kafka of its own, workers that start and stop, and the final comparison.
 
 Owns starting, killing, waiting and the final comparison. Must not know which fault is injected: that is for the tests.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.faults.topic_log import Codec, Message
 
 GROUP = "faults"
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0  # for a machine whose cores are all busy
 _PAUSE_S = 0.05
 # Records are as old as their events, older than the topics keep them: the broker must not get round to cleaning.
 _BROKER = {"log.initial.task.delay.ms": "86400000"}
@@ -135,14 +135,14 @@ class Deployment:
         return time.monotonic() - started
 
     def _last_words(self) -> str:
-        told = []
+        texts = []
         for worker in self.workers:
-            lag = {place: int(count) for place, count in worker.samples().get(LAG, {}).items() if count}
-            told.append(f"{worker.last_words()}\nsettled {dict(worker.settled())}\nlag {lag}")
+            lag = {partition: int(count) for partition, count in worker.samples().get(LAG, {}).items() if count}
+            texts.append(f"{worker.last_words()}\nsettled {dict(worker.settled())}\nlag {lag}")
         with contextlib.suppress(KafkaError, OSError):
             records = sum(topic_log.ends(self.kafka.bootstrap, verdict.INPUTS).values())
-            told.append(f"{records} records, {self.settled().total()} settled, not committed {self.not_committed()}")
-        return "\n".join(told)
+            texts.append(f"{records} records, {self.settled().total()} settled, not committed {self.not_committed()}")
+        return "\n".join(texts)
 
     def settled(self) -> Counter[tuple[str, str]]:
         """Return records settled by (topic, outcome), over the workers that run."""
@@ -155,7 +155,7 @@ class Deployment:
     def until_done(self, patience_s: float = PATIENCE_S) -> float:
         """Wait until all records are applied and committed; returns the seconds it took.
 
-        The workers' own word comes first (no lag, and as many settled as there are), the group's offsets last.
+        Asks the workers' metrics first (no lag, every record settled), and the group's offsets last.
         """
         return self.until(self._is_done, "all records applied and committed", patience_s)
 
@@ -173,9 +173,9 @@ class Deployment:
         ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
         with self.kafka.admin() as admin:
             (offsets,) = admin.list_group_offsets({GROUP: None}).values()
-        found = {(place.topic, place.partition): meta.offset for place, meta in offsets.items()}
-        lags = {place: end - max(0, found.get(place, 0)) for place, end in ends.items()}
-        return {place: lag for place, lag in lags.items() if lag}
+        committed = {(partition.topic, partition.partition): meta.offset for partition, meta in offsets.items()}
+        lags = {partition: end - max(0, committed.get(partition, 0)) for partition, end in ends.items()}
+        return {partition: lag for partition, lag in lags.items() if lag}
 
     def input_log(self, now_ms: int = verdict.FAR_FUTURE_MS) -> verdict.InputLog:
         """Read the whole input."""
@@ -196,20 +196,20 @@ class Deployment:
         """Fail unless everything is as the oracle says; returns the counts of the run.
 
         `as_of_ms` is the moment of scores where the clock has moved it on; `episodes` asks for every alert transition
-        at borders, which holds when nothing was conflated.
+        at boundaries, which holds when nothing was conflated.
         """
         log = log or self.input_log()
         counts = self._judge_counts(log)
         expected = log.scores(self.policy, as_of_ms)
-        found = self.scores()
-        differences = verdict.score_differences(expected, found)
+        published = self.scores()
+        differences = verdict.score_differences(expected, published)
         assert not differences, _few(differences)
         changes = self.documents(verdict.CHANGES)
         differences = verdict.change_differences(changes, expected, self._min_change())
         assert not differences, _few(differences)
         letters = topic_log.read(self.kafka.bootstrap, verdict.LETTERS)
         differences = verdict.letter_differences(
-            log.rejected, [one for topic in letters.values() for one in topic], once=not self.kills
+            log.rejected, [letter for topic in letters.values() for letter in topic], once=not self.kills
         )
         assert not differences, _few(differences)
         alerts = self._judge_alerts(expected)
@@ -247,8 +247,8 @@ class Deployment:
         differences = verdict.twice_named(alerts)
         assert not differences, _few(differences)
         firing = {(account, f"band:health:{score.band}") for account, score in expected.items() if score.alert}
-        told = {(account, rule) for account, rule in verdict.open_alerts(alerts) if rule.startswith("band:")}
-        missed, stale = firing - told, told - firing
+        published = {(account, rule) for account, rule in verdict.open_alerts(alerts) if rule.startswith("band:")}
+        missed, stale = firing - published, published - firing
         assert not missed, f"never fired: {missed}"
         assert not stale, f"fired and never resolved: {stale}"
         return alerts

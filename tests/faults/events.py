@@ -1,4 +1,4 @@
-"""What the fault tests feed: a made-up company's months, single events, and policies to score them by.
+"""What the fault tests feed: months of a synthetic company, single events, and policies to score them by.
 
 Owns values only. Must not know how they are sent or judged. Called by the tests of this folder.
 """
@@ -64,7 +64,7 @@ bands = [
   { name = "at-risk", from = 0, alert = "critical" },
 ]
 """
-"""Hours and few days: borders every hour, and much falls out of the windows while a log is read."""
+"""Hours and few days: boundaries every hour, and much falls out of the windows while a log is read."""
 
 RULES = (
     SHORT
@@ -86,7 +86,7 @@ max_per_day = 1
 when = { silent = "product-usage", within = "2d" }
 """
 )
-"""The same with alert rules that remember borders."""
+"""The same with alert rules that remember boundaries."""
 
 MOOD = """
 name = "mood"

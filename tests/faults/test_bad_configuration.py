@@ -67,7 +67,7 @@ def run(kafka: KafkaServer, **settings: object) -> subprocess.CompletedProcess[s
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     with kafka.admin() as admin:
@@ -112,7 +112,7 @@ def test_a_bad_policy_is_named_with_file_line_and_field(
     file.write_text(text, "utf-8")
     done = run(kafka, policy=file)
     assert done.returncode == 2, done.stderr
-    line = next(number for number, part in enumerate(text.splitlines(), 1) if wrong in part)
+    line = next(number for number, text_line in enumerate(text.splitlines(), 1) if wrong in text_line)
     assert str(file) in done.stderr
     assert str(line) in done.stderr, done.stderr
     assert all(word in done.stderr for word in words), done.stderr

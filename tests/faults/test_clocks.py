@@ -68,7 +68,7 @@ def until_aged(deployment: Deployment) -> int:
     """Wait until the clock has brought idle accounts to the hour that it is; returns the moment."""
 
     def aged() -> bool:
-        # Between two borders nothing ages: any moment of this hour does, from the last event on.
+        # Between two boundaries nothing ages: any moment of this hour does, from the last event on.
         log = deployment.input_log(now_ms())
         return not verdict.score_differences(log.scores(deployment.policy, now_ms()), deployment.scores())
 

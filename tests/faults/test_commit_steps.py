@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults import verdict
-from tests.faults.deployment import SLOWLY, Deployment
+from tests.faults.deployment import PATIENCE_S, SLOWLY, Deployment
 from tests.faults.events import DAY_MS, END_MS, HOUR_MS, MOOD, SHORT, SURVEYS, USAGE, accounts_of, company, event
 from tests.faults.worker_that_dies import STEPS
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.faults.topic_log import Message
 
 DYING = Path(__file__).with_name("worker_that_dies.py")
-BROKEN = Path(__file__).with_name("worker_without_fence.py")
+IGNORES_OFFSETS = Path(__file__).with_name("worker_without_applied_offsets.py")
 
 
 def dies_at(deployment: Deployment, step: str, commit: int) -> None:
@@ -72,8 +72,8 @@ def test_an_account_that_went_silent_is_not_lost_by_a_half_written_commit(
     """Weeks pass within one commit: rows of its end are written, and what they owe to its beginning is read again."""
     with Deployment(tmp_path, policy=SHORT, commit_interval_s=2) as deployment:
         sent = [
-            event(USAGE, f"u{place}", account, END_MS - 60 * DAY_MS + place * HOUR_MS + 7, user_id=f"p{place % 7}")
-            for place, account in enumerate(
+            event(USAGE, f"u{number}", account, END_MS - 60 * DAY_MS + number * HOUR_MS + 7, user_id=f"p{number % 7}")
+            for number, account in enumerate(
                 account for turn in range(150) for account in accounts_of(0, 4, prefix=f"gone{turn}")
             )
         ]
@@ -86,10 +86,8 @@ def test_an_account_that_went_silent_is_not_lost_by_a_half_written_commit(
 
 
 @pytest.mark.broker
-def test_a_score_that_was_told_before_a_crash_does_not_stand_when_it_no_longer_holds(
-    tmp_path: Path, fault: Callable
-) -> None:
-    """Told but not committed: what comes after may undo it, and then the last word has to be the truth all the same."""
+def test_a_score_published_before_a_crash_is_corrected_when_it_no_longer_holds(tmp_path: Path, fault: Callable) -> None:
+    """Published but not committed: later records may change the score, and the last message must be correct."""
     account = "acct-1"
 
     def survey(number: int, score: int) -> Message:
@@ -104,10 +102,10 @@ def test_a_score_that_was_told_before_a_crash_does_not_stand_when_it_no_longer_h
         deployment.until(lambda: worker.settled().total() == 1, "the first answer is remembered")
         deployment.send([survey(1, 2)])
 
-        def told() -> float:
+        def published_score() -> float:
             return float(deployment.scores()[account]["scores"]["health"]["value"])
 
-        deployment.until(lambda: told() == 20, "the second answer is told")
+        deployment.until(lambda: published_score() == 20, "the second answer is published")
         deployment.kill(worker)
         deployment.send([survey(2, 8)])
         deployment.start()
@@ -117,23 +115,23 @@ def test_a_score_that_was_told_before_a_crash_does_not_stand_when_it_no_longer_h
         assert not differences
         counts = {outcome: count for (_, outcome), count in deployment.settled().items()}
         assert counts == {"applied": 3}
-    fault("2 kill between telling and committing", {"sent": log.sent, **counts, "kills": deployment.kills})
+    fault("2 kill between publishing and committing", {"sent": log.sent, **counts, "kills": deployment.kills})
 
 
 @pytest.mark.broker
-def test_the_oracle_sees_a_broken_fence(tmp_path: Path, fault: Callable) -> None:
-    """Without a fence the same kill counts events twice, and the comparison that all these tests rest on fails."""
+def test_the_oracle_notices_a_worker_that_ignores_applied_offsets(tmp_path: Path, fault: Callable) -> None:
+    """Without applied offsets the same kill counts events twice, and the comparison of these tests fails."""
     with Deployment(tmp_path, broker=SLOWLY, dedup="false") as deployment:
         sent = deployment.send(company(40, 30))
         dies_at(deployment, "state", 2)
-        deployment.start(entry=[str(BROKEN)])
+        deployment.start(entry=[str(IGNORES_OFFSETS)])
         deployment.until(lambda: deployment.settled().total() >= sent, "all records settled once")
         started = time.monotonic()
         while deployment.not_committed():
-            assert time.monotonic() - started < 60, "the rest is not committed"
+            assert time.monotonic() - started < PATIENCE_S, "the rest is not committed"
         log = deployment.input_log()
         differences = verdict.score_differences(log.scores(deployment.policy), deployment.scores())
         assert differences
         with pytest.raises(AssertionError):
             deployment.judge(log)
-    fault("0 a fence broken on purpose is seen", {"sent": sent, "wrong": len(differences), "kills": 1})
+    fault("0 applied offsets ignored on purpose", {"sent": sent, "wrong": len(differences), "kills": 1})

@@ -29,14 +29,14 @@ def test_duplicates_change_no_score(tmp_path: Path, fault: Callable) -> None:
     with Deployment(tmp_path) as deployment:
         worker = deployment.start()
         parts: list[list[Message]] = [events[:half], events[half:], []]
-        for number, part in enumerate(parts):
+        for number, messages in enumerate(parts):
             again = chance.sample(metric[: half if number == 0 else len(metric)], len(metric) // 10)
             copies += len(again)
             late_part = [message._replace(timestamp_ms=END_MS) for message in again]
             if number == 0:  # copies among their originals: a producer that tried again
-                deployment.send(sorted([*part, *again], key=lambda message: message.timestamp_ms))
+                deployment.send(sorted([*messages, *again], key=lambda message: message.timestamp_ms))
             else:
-                deployment.send([*part, *late_part])
+                deployment.send([*messages, *late_part])
             deployment.until_done()
             if number == 0:
                 deployment.kill(worker)

@@ -204,6 +204,7 @@ def until(holds: Callable[[], bool], what: str, within_s: float = RETURNS_WITHIN
 def test_redis_killed_slow_full_and_emptied(
     kafka: KafkaServer, server: RedisServer, tmp_path: Path, fault: Callable
 ) -> None:
+    # long because: one Redis; every fault starts from the state that the previous one left
     server.kill()  # unavailable at the start
     with (
         Sink(kafka, server.url, tmp_path / "sink.log") as sink,

@@ -36,12 +36,12 @@ def test_two_workers_killed_in_turn_change_nothing(tmp_path: Path, fault: Callab
         deployment.until_done()
         shares = [worker.settled().total() for worker in workers.values()]
         assert all(shares), f"both have partitions: {shares}"
-        for number, part in enumerate(parts[1:6]):
+        for number, messages in enumerate(parts[1:6]):
             name = ("one", "two")[number % 2]
-            half = len(part) // 2
-            sent += deployment.send(part[:half])
+            half = len(messages) // 2
+            sent += deployment.send(messages[:half])
             deployment.kill(workers[name])
-            sent += deployment.send(part[half:])
+            sent += deployment.send(messages[half:])
             workers[name] = deployment.start(name)
             deployment.until_done()
         assert deployment.stop(workers.pop("two")) == 0
@@ -97,10 +97,10 @@ def test_a_broker_killed_loses_nothing_that_it_acknowledged(tmp_path: Path, faul
         worker = deployment.start()
         sent = deployment.send(parts[0])
         deployment.until_settled(sent / 2)
-        for part in parts[1:]:
-            sent += deployment.send(part)
+        for messages in parts[1:]:
+            sent += deployment.send(messages)
             deployment.kafka.kill()
-            deployment.until(lambda: not worker.is_ready(), "the worker says that the broker is away")
+            deployment.until(lambda: not worker.is_ready(), "the worker reports that the broker is unavailable")
             deployment.kafka.restart()
             slowest = max(slowest, deployment.until(worker.is_ready, "ready again", 60))
         deployment.until_done()

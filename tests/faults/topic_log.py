@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PARTITIONS = 4
 BATCH_RECORDS = 100
-"""Small batches, so that a broker told to hand out little at a time can do so."""
+"""Small batches, so that a broker that is configured to return little per fetch can do so."""
 LARGEST_BYTES = 21 * 1024 * 1024
 
 Codec = Literal["gzip", "snappy", "lz4", "zstd"]
@@ -88,8 +88,8 @@ async def _send(bootstrap: str, gathered: dict[tuple[str, int], list[Message]], 
             for first in range(0, len(messages), BATCH_RECORDS):
                 batch = producer.create_batch()
                 for key, value, timestamp_ms, headers in (
-                    (part.key, part.value, part.timestamp_ms, part.headers)
-                    for part in messages[first : first + BATCH_RECORDS]
+                    (message.key, message.value, message.timestamp_ms, message.headers)
+                    for message in messages[first : first + BATCH_RECORDS]
                 ):
                     fits = batch.append(key=key, value=value, timestamp=timestamp_ms, headers=list(headers))
                     assert fits is not None, "100 records have to fit a batch"
@@ -114,35 +114,41 @@ async def _read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]
     )
     await consumer.start()
     try:
-        places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        left = {place for place in places if await consumer.position(place) < ends[place]}
-        found: dict[str, list[Stored]] = {topic: [] for topic in topics}
+        partitions = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        left = {partition for partition in partitions if await consumer.position(partition) < ends[partition]}
+        by_topic: dict[str, list[Stored]] = {topic: [] for topic in topics}
         while left:
-            for place, records in (await consumer.getmany(timeout_ms=500)).items():
-                for one in records:
+            for partition, records in (await consumer.getmany(timeout_ms=500)).items():
+                for record in records:
                     stored = Stored(
-                        one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers)
+                        record.topic,
+                        record.partition,
+                        record.offset,
+                        record.timestamp,
+                        record.key,
+                        record.value,
+                        tuple(record.headers),
                     )
-                    found[place.topic].append(stored)
-            left = {place for place in left if await consumer.position(place) < ends[place]}
+                    by_topic[partition.topic].append(stored)
+            left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
     finally:
         await consumer.stop()
-    for records in found.values():
-        records.sort(key=lambda one: (one.partition, one.offset))
-    return found
+    for records in by_topic.values():
+        records.sort(key=lambda record: (record.partition, record.offset))
+    return by_topic
 
 
 async def _ends(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
-        ends = await consumer.end_offsets(places)
+        partitions = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+        ends = await consumer.end_offsets(partitions)
     finally:
         await consumer.stop()
-    return {(place.topic, place.partition): end for place, end in ends.items()}
+    return {(partition.topic, partition.partition): end for partition, end in ends.items()}
 
 
 def ends(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:

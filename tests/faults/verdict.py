@@ -55,15 +55,15 @@ class InputLog:
         if origin is None and account is not None and partition_of(account.encode()) != record.partition:
             self.forwarded[record.topic] += 1
             return
-        place = (record.topic, record.partition, record.offset, record.timestamp_ms)
-        self.records.append(oracle.Record(*place, record.key, record.value, origin))
+        position = (record.topic, record.partition, record.offset, record.timestamp_ms)
+        self.records.append(oracle.Record(*position, record.key, record.value, origin))
 
     def outcomes(self, policy: str) -> Counter[str]:
         """Return how many records have each outcome, `forwarded` among them."""
-        found = Counter({"forwarded": self.forwarded.total()})
+        counts = Counter({"forwarded": self.forwarded.total()})
         for (_, outcome), count in oracle.outcomes(self.records, policy, self.now_ms).items():
-            found[outcome] += count
-        return +found
+            counts[outcome] += count
+        return +counts
 
     def scores(self, policy: str, as_of_ms: int | None = None) -> dict[str, oracle.AccountScore]:
         """Return the oracle's final scores."""
@@ -83,12 +83,14 @@ def latest_scores(records: Iterable[Stored]) -> dict[str, dict[str, Any]]:
     return latest
 
 
-def score_differences(expected: Mapping[str, oracle.AccountScore], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def score_differences(
+    expected: Mapping[str, oracle.AccountScore], published: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     """Return in words where scores are not the oracle's: value, band, value, points and contribution of factors."""
-    wrong = [f"{account}: no score" for account in sorted(expected.keys() - found.keys())]
-    wrong += [f"{account}: a score of nothing" for account in sorted(found.keys() - expected.keys())]
-    for account in sorted(expected.keys() & found.keys()):
-        (score,) = found[account]["scores"].values()
+    wrong = [f"{account}: no score" for account in sorted(expected.keys() - published.keys())]
+    wrong += [f"{account}: a score of nothing" for account in sorted(published.keys() - expected.keys())]
+    for account in sorted(expected.keys() & published.keys()):
+        (score,) = published[account]["scores"].values()
         want = expected[account]
         if not _close(score["value"], want.value) or score["band"] != want.band:
             wrong.append(f"{account}: {score['value']} {score['band']}, not {want.value} {want.band}")
@@ -143,43 +145,45 @@ def change_differences(
             wrong.append(f"{message['id']}: deltas sum to {moved}")
     for account, score in sorted(expected.items()):
         if account not in last:
-            wrong.append(f"{account}: no change was ever told")
+            wrong.append(f"{account}: no change was published")
         elif abs(last[account]["to"] - score.value) >= min_change or last[account]["band_to"] != score.band:
-            wrong.append(f"{account}: last told {last[account]['to']}, is {score.value} {score.band}")
+            wrong.append(f"{account}: last published {last[account]['to']}, is {score.value} {score.band}")
     return wrong
 
 
 def missing_episodes(
     messages: Iterable[Mapping[str, Any]], transitions: Iterable[tuple[str, str, str, int]], unit_ms: int
 ) -> list[str]:
-    """Return the oracle's alert transitions (account, rule, status, border in ms) that no alert tells.
+    """Return the oracle's alert transitions (account, rule, status, boundary in ms) that no alert message has.
 
-    A transition seen at a border took place after the border before it.
+    A transition seen at a boundary took place after the boundary before it.
     """
-    told: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    published_ms: dict[tuple[str, str, str], set[int]] = defaultdict(set)
     for message in messages:
         moment = message["starts_at"] if message["status"] == "firing" else message["ends_at"]
-        told[message["account_id"], message["rule"], message["status"]].add(-(-moment // unit_ms) * unit_ms)
+        published_ms[message["account_id"], message["rule"], message["status"]].add(-(-moment // unit_ms) * unit_ms)
     return [
         f"{account}: {rule} {status} by {boundary_ms}"
         for account, rule, status, boundary_ms in transitions
-        if boundary_ms not in told[account, rule, status]
+        if boundary_ms not in published_ms[account, rule, status]
     ]
 
 
 def rule_transitions(open_at: Mapping[tuple[int, int], frozenset[tuple[str, str]]]) -> list[tuple[str, str, str, int]]:
-    """Return account, rule, status and border of every rule that began or ended to be open at a border.
+    """Return account, rule, status and boundary of every rule that began or ended to be open at a boundary.
 
-    `open_at` is by partition and border. Bands' own rules are left out.
+    `open_at` is by partition and boundary. Bands' own rules are left out.
     """
-    found: list[tuple[str, str, str, int]] = []
+    transitions: list[tuple[str, str, str, int]] = []
     before: dict[int, frozenset[tuple[str, str]]] = {}
     for (partition, boundary_ms), episodes in sorted(open_at.items()):
         known = before.get(partition, frozenset())
         turns = [*((pair, "firing") for pair in episodes - known), *((pair, "resolved") for pair in known - episodes)]
-        found += [(*pair, status, boundary_ms) for pair, status in sorted(turns) if not pair[1].startswith("band:")]
+        transitions += [
+            (*pair, status, boundary_ms) for pair, status in sorted(turns) if not pair[1].startswith("band:")
+        ]
         before[partition] = episodes
-    return found
+    return transitions
 
 
 def open_alerts(messages: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
@@ -200,17 +204,17 @@ def letter_differences(rejected: Iterable[Stored], letters: Iterable[Stored], *,
     `once` asks for exactly one letter each, as long as no worker was killed.
     """
     wrong = []
-    found: dict[tuple[str, int, int], list[Stored]] = defaultdict(list)
+    letters_by_origin: dict[tuple[str, int, int], list[Stored]] = defaultdict(list)
     for letter in letters:
         why = dict(letter.headers[-5:])
         names = {f"vitals.error.{name}" for name in ("reason", "message", "topic", "partition", "offset")}
         if set(why) != names or not all(why.values()):
             wrong.append(f"letter with headers {letter.headers}")
             continue
-        place = [(why[f"vitals.error.{name}"] or b"").decode() for name in ("topic", "partition", "offset")]
-        found[place[0], int(place[1]), int(place[2])].append(letter)
+        origin = [(why[f"vitals.error.{name}"] or b"").decode() for name in ("topic", "partition", "offset")]
+        letters_by_origin[origin[0], int(origin[1]), int(origin[2])].append(letter)
     for record in rejected:
-        copies = found.pop((record.topic, record.partition, record.offset), [])
+        copies = letters_by_origin.pop((record.topic, record.partition, record.offset), [])
         if not copies or (once and len(copies) > 1):
             wrong.append(f"{record.topic} {record.partition}@{record.offset}: {len(copies)} letters")
         wrong += [
@@ -218,5 +222,5 @@ def letter_differences(rejected: Iterable[Stored], letters: Iterable[Stored], *,
             for copy in copies
             if (copy.key, copy.value, copy.headers[:-5]) != (record.key, record.value, record.headers)
         ]
-    wrong += [f"a letter for {place}, which was not rejected" for place in found]
+    wrong += [f"a letter for {origin}, which was not rejected" for origin in letters_by_origin]
     return wrong

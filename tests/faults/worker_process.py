@@ -1,4 +1,4 @@
-"""A real worker in a process of its own, and what it says of itself.
+"""Runs a real worker in a process of its own, and reads its metrics and health.
 
 Owns the process, its settings and the reading of its metrics. Must not know what is tested. Called by
 `tests.faults.deployment`.
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 WORKER = ("-m", "agents", "worker")
-_ANSWERS_WITHIN_S = 5.0
-_STOPS_WITHIN_S = 30.0
+
+_ANSWERS_WITHIN_S = 20.0  # on a machine whose cores are all busy
+_STOPS_WITHIN_S = 30.0  # as long as Kubernetes waits by default
 
 Samples = dict[str, dict[tuple[str, ...], float]]
 
 
 def clean_environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Return this process' environment with only these settings of the product."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VITALS_")}
-    return {**kept, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VITALS_")}
+    return {**inherited, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
 def wrong_clock(offset: str) -> dict[str, str]:
     """Return variables that shift a process' wall clock by an offset such as `+1h`; timers go on as they do."""
     # The wrapper itself would stand between us and the process that we want to kill: only its variables are taken.
     shown = subprocess.run(
-        [tool("faketime"), "-f", offset, tool("env")], capture_output=True, text=True, check=True, timeout=10
+        [tool("faketime"), "-f", offset, tool("env")], capture_output=True, text=True, check=True, timeout=60
     ).stdout
     variables = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     return {"LD_PRELOAD": variables["LD_PRELOAD"], "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -96,7 +97,7 @@ class WorkerProcess:
         self._child.send_signal(signal.SIGTERM)
 
     def log_text(self) -> str:
-        """Return everything it and its forerunners with the same log have said."""
+        """Return everything it and earlier workers with the same log have logged."""
         return self._child.log.read_text("utf-8", "replace")
 
     def last_words(self) -> str:
@@ -119,17 +120,17 @@ class WorkerProcess:
     def samples(self) -> Samples:
         """Return its metrics: name -> values of the labels, sorted by label -> value. Empty without an answer."""
         answer = self.ask("/metrics")
-        found: Samples = {}
+        samples: Samples = {}
         if answer is None:
-            return found
+            return samples
         for family in text_string_to_metric_families(answer[1]):
             for sample in family.samples:
                 labels = tuple(value for _, value in sorted(sample.labels.items()))
-                found.setdefault(sample.name, {})[labels] = sample.value
-        return found
+                samples.setdefault(sample.name, {})[labels] = sample.value
+        return samples
 
     def is_ready(self) -> bool:
-        """Whether it says that it is at work."""
+        """Whether it reports that it is ready."""
         answer = self.ask("/readyz")
         return answer is not None and answer[0] == 200
 

@@ -17,15 +17,15 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from agents.cli.main import app
-from agents.worker.checkpoint import Checkpointer
+from agents.worker.commit.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from faust.types import TP
 
-    from agents.worker.outbox import Record
-    from agents.worker.task import PartitionTask
+    from agents.worker.commit.outbox import Record
+    from agents.worker.tasks.task import PartitionTask
 
 CUTS = {
     "layout": b"l",
@@ -52,11 +52,11 @@ def die() -> None:
 def cut(step: str, records: list[Record]) -> list[Record]:
     """Return the first part of a snapshot, up to the step."""
     tags = [(record.key or b"")[:1] for record in records]
-    kept = [record for record, tag in zip(records, tags, strict=True) if tag in CUTS[step]]
+    written = [record for record, tag in zip(records, tags, strict=True) if tag in CUTS[step]]
     if step in _HALVES:
-        some = [record for record, tag in zip(records, tags, strict=True) if tag == _HALVES[step]]
-        kept += some[: (len(some) + 1) // 2]
-    return kept
+        halved = [record for record, tag in zip(records, tags, strict=True) if tag == _HALVES[step]]
+        written += halved[: (len(halved) + 1) // 2]
+    return written
 
 
 def arrange(step: str, commit: int) -> None:

@@ -1,4 +1,4 @@
-"""Policies played over made-up events through the engine, as `vitals score` does it.
+"""Replays synthetic events through the engine with a policy, as `vitals score` does.
 
 Owns how a test writes events down: by account, days before the moment of the score, and what differs from an ordinary
 event. Must not know any expected number. Called by the golden tests.
@@ -38,7 +38,7 @@ PLAIN: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Log:
-    """Events to play, in any order."""
+    """Events to replay, in any order."""
 
     lines: list[str] = field(default_factory=list)
 
@@ -57,15 +57,15 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Played:
-    """What came out: the last message of every account, and all changes and alerts on the way."""
+class Replayed:
+    """The results: the last message of every account, and all changes and alerts before it."""
 
     accounts: dict[str, ScoreMessage]
     changes: list[ScoreChange]
     alerts: list[Alert]
 
-    def told(self, *rules: str) -> list[tuple[str, str, str, int]]:
-        """What was told of some rules (none: of all), in order: status, rule, account, and when (ms)."""
+    def published(self, *rules: str) -> list[tuple[str, str, str, int]]:
+        """The alert messages of these rules (none: of all), in order: status, rule, account and time (ms)."""
         return [
             (alert.status, alert.rule, alert.account_id, alert.starts_at if alert.ends_at is None else alert.ends_at)
             for alert in self.alerts
@@ -90,16 +90,16 @@ def midnight(days_ago: int) -> int:
     return day_ms(days_ago) - DAY_MS // 2
 
 
-def play(folder: Path, policy: str, log: Log, days_later: int = 0) -> Played:
-    """Score the log at noon of its last day, or some days later."""
+def replay(folder: Path, policy: str, log: Log, days_later: int = 0) -> Replayed:
+    """Replay the log and score it at noon of its last day, or some days later."""
     file = folder / "events.jsonl"
     file.write_text("\n".join(log.lines), encoding="utf-8")
-    replay = replay_files([file], compile_plan(parse_policy(policy, "policy.toml")), day_ms(-days_later))
-    assert not replay.bad
-    messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
-    changes = [msgspec.json.decode(value.value, type=ScoreChange) for value in replay.changes]
-    alerts = [msgspec.json.decode(value.value, type=Alert) for value in replay.alerts]
-    return Played({message.account_id: message for message in messages}, changes, alerts)
+    result = replay_files([file], compile_plan(parse_policy(policy, "policy.toml")), day_ms(-days_later))
+    assert not result.bad
+    messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in result.engine.current().scores]
+    changes = [msgspec.json.decode(value.value, type=ScoreChange) for value in result.changes]
+    alerts = [msgspec.json.decode(value.value, type=Alert) for value in result.alerts]
+    return Replayed({message.account_id: message for message in messages}, changes, alerts)
 
 
 def gives(score: ScoreValue) -> dict[str, float]:

@@ -1,10 +1,10 @@
-"""What docs/reference/policy/peers.md says beyond its example; the numbers are worked out by hand beside it."""
+"""What docs/reference/policy/peers.md defines beyond its example, with numbers worked out by hand."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.golden.replays import Log, day_ms, near, play, values
+from tests.golden.replays import Log, day_ms, near, replay, values
 from tests.golden.test_documented_policies import SHOWN, one_measure
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def usage_of(**counts: int) -> Log:
 def test_a_value_of_now_in_the_table_of_midnight(tmp_path: Path) -> None:
     # 3 more today: a has 5 now, above 2, 4 and 4 of the table's 2, 4, 4, 6, and equal to none.
     log = usage_of(a=2, b=4, c=4, d=6).add("product-usage", "a", times=3).add("product-usage", "new", times=7)
-    played = play(tmp_path, SHOWN["among-peers"], log)
-    assert values(played.score("a")) == {"usage": 75}
-    assert values(played.score("new")) == {"usage": 100}
+    replayed = replay(tmp_path, SHOWN["among-peers"], log)
+    assert values(replayed.score("a")) == {"usage": 75}
+    assert values(replayed.score("new")) == {"usage": 100}
     # a had 2 at midnight: 12.5 % are 25 points; the table that came then was the first, before it all had 50.
-    (first, peers, event) = [change for change in played.changes if change.account_id == "a"]
+    (first, peers, event) = [change for change in replayed.changes if change.account_id == "a"]
     assert (first.to, first.cause) == (50, "event")
     assert (peers.from_, peers.to, peers.cause, peers.time) == (50, 25, "peers", day_ms(0) - 12 * 3_600_000)
     assert (event.from_, event.to, event.cause) == (25, 100, "event")
@@ -37,14 +37,14 @@ def test_peers_of_a_segment(tmp_path: Path) -> None:
     log = usage_of(a=1, b=2, c=3, d=4, e=20, f=30, g=30, h=40)
     for account in "efgh":
         log.add("accounts", account, tier="enterprise")
-    played = play(tmp_path, SHOWN["among-peers"], log)
-    found = [values(played.score(name))["usage"] for name in "abcdefgh"]
-    assert found == [6.25, 18.75, 31.25, 43.75, 12.5, 50, 50, 87.5]
+    replayed = replay(tmp_path, SHOWN["among-peers"], log)
+    actual = [values(replayed.score(name))["usage"] for name in "abcdefgh"]
+    assert actual == [6.25, 18.75, 31.25, 43.75, 12.5, 50, 50, 87.5]
 
 
 def test_without_a_midnight_there_are_no_peers(tmp_path: Path) -> None:
     log = Log().add("product-usage", "a", times=3).add("product-usage", "b", times=4)
-    score = play(tmp_path, SHOWN["among-peers"], log).score("a")
+    score = replay(tmp_path, SHOWN["among-peers"], log).score("a")
     assert (values(score), score.value) == ({"usage": None}, 50)
 
 
@@ -52,9 +52,9 @@ def test_the_silent_stay_peers(tmp_path: Path) -> None:
     # b and c had their events 40 days ago: 0 now. Of 3 peers with 0, 0, 6: 1 of 3 and 2.5 of 3.
     log = Log().add("product-usage", "b", 40, times=9).add("product-usage", "c", 40, times=3)
     log.add("product-usage", "a", 1, times=6)
-    played = play(tmp_path, SHOWN["among-peers"], log)
-    assert values(played.score("b")) == near({"usage": 100 / 3})
-    assert values(played.score("a")) == near({"usage": 250 / 3})
+    replayed = replay(tmp_path, SHOWN["among-peers"], log)
+    assert values(replayed.score("b")) == near({"usage": 100 / 3})
+    assert values(replayed.score("a")) == near({"usage": 250 / 3})
 
 
 def test_who_has_no_value_is_no_peer(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_who_has_no_value_is_no_peer(tmp_path: Path) -> None:
         'normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }'
     )
     log = Log().add("product-usage", "mute").add("surveys", "a", 1, score=9).add("surveys", "b", 2, score=7)
-    played = play(tmp_path, policy, log.add("surveys", "b", 1, score=8))
-    assert values(played.score("a")) == {"m": 75}
-    assert values(played.score("b")) == {"m": 25}  # 7.5
-    assert values(played.score("mute")) == {"m": None}
+    replayed = replay(tmp_path, policy, log.add("surveys", "b", 1, score=8))
+    assert values(replayed.score("a")) == {"m": 75}
+    assert values(replayed.score("b")) == {"m": 25}  # 7.5
+    assert values(replayed.score("mute")) == {"m": None}

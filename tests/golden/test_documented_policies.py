@@ -1,4 +1,4 @@
-"""Every policy that docs/reference/policy shows, played over a small log; the numbers are worked out by hand."""
+"""Every policy that docs/reference/policy shows, replayed over a small log; the numbers are worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream.policy.policy import parse_policy
-from tests.golden.replays import Log, day_ms, gives, near, play, values
+from tests.golden.replays import Log, day_ms, gives, near, replay, values
 from tests.pages.blocks import POLICY_PAGES, blocks, text_of
 
 SHOWN: dict[str, str] = {parse_policy(text).name: text for text in blocks("toml", *POLICY_PAGES)}
@@ -31,8 +31,8 @@ def test_the_first_example(tmp_path: Path) -> None:
     log = Log().users("a", 8, days_ago=29).users("a", 9, days_ago=30).users("b", 3)
     log.add("support-tickets", "a", 3, times=3).add("support-tickets", "a", 2, priority="urgent")
     log.add("support-tickets", "a", 1, status="solved", priority="urgent")
-    played = play(tmp_path, SHOWN["example"], log)
-    a, b = played.score("a"), played.score("b")
+    replayed = replay(tmp_path, SHOWN["example"], log)
+    a, b = replayed.score("a"), replayed.score("b")
     assert values(a) == {"active_users": 8, "urgent_share": 0.25}
     assert gives(a) == near({"active_users": 48, "urgent_share": 20})
     assert (a.value, a.band) == (near(68), "attention")
@@ -48,13 +48,13 @@ def test_trend(tmp_path: Path, now: int, change: float, points: float, band: str
     # 10 in the 30 days before, on their first and their last day; 60 days ago is too early.
     log = Log().add("product-usage", "a", 29, times=now).add("product-usage", "a", 30, times=9)
     log.add("product-usage", "a", 59).add("product-usage", "a", 60, times=5)
-    score = play(tmp_path, SHOWN["trend"], log).score("a")
+    score = replay(tmp_path, SHOWN["trend"], log).score("a")
     assert values(score) == {"usage_trend": change}
     assert (score.value, score.band) == (points, band)
 
 
 def test_a_trend_of_a_new_customer_is_missing(tmp_path: Path) -> None:
-    score = play(tmp_path, SHOWN["trend"], Log().add("product-usage", "a", 3, times=5)).score("a")
+    score = replay(tmp_path, SHOWN["trend"], Log().add("product-usage", "a", 3, times=5)).score("a")
     assert values(score) == {"usage_trend": None}
     assert (score.value, score.band) == (50, "steady")
 
@@ -69,11 +69,11 @@ def weeks(*counts: int) -> Log:
 
 def test_percentile_among_the_weeks_before(tmp_path: Path) -> None:
     # 3 now; before: 6 weeks with 1, 2 weeks with 3, 4 weeks with 5: (6 + 2 / 2) / 12 = 58.33 %, above 50: 100 points.
-    score = play(tmp_path, SHOWN["own-history"], weeks(3, *([1] * 6), *([3] * 2), *([5] * 4))).score("a")
+    score = replay(tmp_path, SHOWN["own-history"], weeks(3, *([1] * 6), *([3] * 2), *([5] * 4))).score("a")
     assert values(score) == {"usage": near(700 / 12)}
     assert (score.value, score.band) == (100, "as usual")
     # 2 now; before: 9 weeks with 4, one with 2, two with nothing: (2 + 1 / 2) / 12 = 20.83 %: 41.67 points.
-    score = play(tmp_path, SHOWN["own-history"], weeks(2, *([4] * 9), 2, 0, 0)).score("a")
+    score = replay(tmp_path, SHOWN["own-history"], weeks(2, *([4] * 9), 2, 0, 0)).score("a")
     assert values(score) == {"usage": near(250 / 12)}
     assert (score.value, score.band) == (near(500 / 12), "quiet")
 
@@ -90,7 +90,7 @@ def test_percentile_among_the_weeks_before(tmp_path: Path) -> None:
     ],
 )
 def test_z_against_the_weeks_before(tmp_path: Path, now: int, before: list[int], z: float | None) -> None:
-    score = play(tmp_path, changed("own-history", '"percentile"', '"z"'), weeks(now, *before)).score("a")
+    score = replay(tmp_path, changed("own-history", '"percentile"', '"z"'), weeks(now, *before)).score("a")
     assert values(score) == {"usage": z}
 
 
@@ -99,20 +99,20 @@ def test_percentile_among_peers(tmp_path: Path) -> None:
     log = Log().add("accounts", "e", tier="enterprise")
     for account, count in (("a", 2), ("b", 4), ("c", 4), ("d", 6), ("e", 20)):
         log.add("product-usage", account, 1, times=count)
-    played = play(tmp_path, SHOWN["among-peers"], log)
+    replayed = replay(tmp_path, SHOWN["among-peers"], log)
     expected = {"a": 10, "b": 40, "c": 40, "d": 70, "e": 90}
-    assert {name: values(played.score(name))["usage"] for name in expected} == expected
-    assert {name: played.score(name).value for name in expected} == {"a": 20, "b": 80, "c": 80, "d": 100, "e": 100}
-    assert [(message.raw or {})["usage"] for _, message in sorted(played.accounts.items())] == [2, 4, 4, 6, 20]
+    assert {name: values(replayed.score(name))["usage"] for name in expected} == expected
+    assert {name: replayed.score(name).value for name in expected} == {"a": 20, "b": 80, "c": 80, "d": 100, "e": 100}
+    assert [(message.raw or {})["usage"] for _, message in sorted(replayed.accounts.items())] == [2, 4, 4, 6, 20]
 
 
 def test_who_holds_to_a_band_leaves_it_lower(tmp_path: Path) -> None:
-    # a: 5 events 8 days ago and 67 six days ago: 72 at the borders of five to two days ago, which is long enough, then
-    #    67, which is not below 65.
+    # a: 5 events 8 days ago and 67 six days ago: 72 at the boundaries of five to two days ago, which is long enough,
+    #    then 67, which is not below 65.
     # b: 67 all along was never above 70.
     log = Log().add("product-usage", "a", 8, 5).add("product-usage", "a", 6, 67).add("product-usage", "b", 6, 67)
-    played = play(tmp_path, SHOWN["steady-bands"], log)
-    assert [(played.score(account).value, played.score(account).band) for account in "ab"] == [
+    replayed = replay(tmp_path, SHOWN["steady-bands"], log)
+    assert [(replayed.score(account).value, replayed.score(account).band) for account in "ab"] == [
         (67, "healthy"),
         (67, "attention"),
     ]
@@ -126,12 +126,12 @@ def test_a_band_changes_when_another_has_been_due_for_so_long(
 ) -> None:
     # 50 events six days ago: attention. 80 more yesterday: healthy is due at midnight, and changes two days after it.
     log = Log().add("product-usage", "a", 6, 50).add("product-usage", "a", 1, 80)
-    played = play(tmp_path, SHOWN["steady-bands"], log, days_later)
-    assert (played.score("a").value, played.score("a").band) == (score, band)
-    # The band alone is a change too: it is told by itself once the score has been told before.
-    told = [(change.to, change.band_to) for change in played.changes]
-    assert told[0] == (1, "poor") or told[0] == (50, "attention")
-    assert told[-1] == (score, band)
+    replayed = replay(tmp_path, SHOWN["steady-bands"], log, days_later)
+    assert (replayed.score("a").value, replayed.score("a").band) == (score, band)
+    # The band alone is a change too: it is published by itself once the score has been published.
+    published = [(change.to, change.band_to) for change in replayed.changes]
+    assert published[0] == (1, "poor") or published[0] == (50, "attention")
+    assert published[-1] == (score, band)
 
 
 def two_scores() -> Log:
@@ -150,8 +150,8 @@ def test_groups_and_a_held_value(tmp_path: Path) -> None:
     # a: 6 users 60, 4 features 80: (2 x 60 + 80) / 3 = 66.67 in the group; nps (8 + 10) / 2 = 9, held: 90.
     #    (3 x 66.67 + 90) / 4 = 72.5. Effective weights: 2/3 x 3/4, 1/3 x 3/4, 1/4.
     # b: never asked: the group of usage alone, 66.67.
-    played = play(tmp_path, SHOWN["two-scores"], two_scores())
-    a, b = played.score("a", "churn"), played.score("b", "churn")
+    replayed = replay(tmp_path, SHOWN["two-scores"], two_scores())
+    a, b = replayed.score("a", "churn"), replayed.score("b", "churn")
     assert values(a) == {"logins": 6, "depth": 4, "nps": 9}
     assert [factor.weight for factor in a.factors] == near([0.5, 0.25, 0.25])
     assert gives(a) == near({"logins": 30, "depth": 20, "nps": 22.5})
@@ -164,13 +164,13 @@ def test_groups_and_a_held_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("days_ago", "nps"), [(179, 7), (180, 7), (359, 7), (360, None)])
 def test_a_value_is_held_until_it_is_stale(tmp_path: Path, days_ago: int, nps: float | None) -> None:
     log = Log().add("surveys", "a", days_ago, score=7).add("product-usage", "a")
-    assert values(play(tmp_path, SHOWN["two-scores"], log).score("a", "churn"))["nps"] == nps
+    assert values(replay(tmp_path, SHOWN["two-scores"], log).score("a", "churn"))["nps"] == nps
 
 
 def test_additive_on_a_line(tmp_path: Path) -> None:
     # a: 4 features x 10 + 1 referral x 25 = 65 of 0..100: ready. b: 40.
-    played = play(tmp_path, SHOWN["two-scores"], two_scores())
-    a, b = played.score("a", "upsell"), played.score("b", "upsell")
+    replayed = replay(tmp_path, SHOWN["two-scores"], two_scores())
+    a, b = replayed.score("a", "upsell"), replayed.score("b", "upsell")
     assert gives(a) == near({"depth": 40, "referrals": 25, "base": 0, "clamping": 0})
     assert (a.value, a.band) == (near(65), "ready")
     assert (b.value, b.band) == (near(40), "not yet")
@@ -181,12 +181,12 @@ def test_additive_with_a_base_and_clamped(tmp_path: Path) -> None:
     policy = changed(
         "two-scores", "map = { zero_at = 0, hundred_at = 100 }", "map = { zero_at = -50, hundred_at = 150 }"
     )
-    a = play(tmp_path, policy, two_scores()).score("a", "upsell")
+    a = replay(tmp_path, policy, two_scores()).score("a", "upsell")
     assert gives(a) == near({"depth": 20, "referrals": 12.5, "base": 25, "clamping": 0})
     assert (a.value, a.band) == (near(57.5), "not yet")
     # 5 more referrals: 40 + 150 = 190 on 0..100: 90 too many.
     log = two_scores().add("engagement", "a", times=2, kind="reference").add("engagement", "a", times=3, kind="review")
-    a = play(tmp_path, SHOWN["two-scores"], log).score("a", "upsell")
+    a = replay(tmp_path, SHOWN["two-scores"], log).score("a", "upsell")
     assert gives(a) == near({"depth": 40, "referrals": 150, "base": 0, "clamping": -90})
     assert (a.value, a.band) == (100, "ready")
 
@@ -194,7 +194,7 @@ def test_additive_with_a_base_and_clamped(tmp_path: Path) -> None:
 def test_additive_without_a_line(tmp_path: Path) -> None:
     # 4 x -10 + 25 = -15: below the lowest band, which takes everything below it.
     policy = changed("two-scores", "map = { zero_at = 0, hundred_at = 100 }\n", "").replace("depth = 10", "depth = -10")
-    a = play(tmp_path, policy, two_scores()).score("a", "upsell")
+    a = replay(tmp_path, policy, two_scores()).score("a", "upsell")
     assert gives(a) == {"depth": -40, "referrals": 25}
     assert (a.value, a.band) == (-15, "not yet")
 
@@ -212,10 +212,10 @@ def test_exceptions(
     tmp_path: Path, failed: int, usage: int, expected: tuple[float, float, str], held: list[str]
 ) -> None:
     log = Log().add("product-usage", "a", 2, times=usage).add("billing", "a", 1, times=failed, kind="payment_failed")
-    found = play(tmp_path, SHOWN["exceptions"], log).score("a")
+    actual = replay(tmp_path, SHOWN["exceptions"], log).score("a")
     score, taken, band = expected
-    assert (found.value, gives(found)["exception"]) == (near(score), near(taken))
-    assert (found.band, found.exceptions) == (band, held)
+    assert (actual.value, gives(actual)["exception"]) == (near(score), near(taken))
+    assert (actual.band, actual.exceptions) == (band, held)
 
 
 def by_segment() -> Log:
@@ -239,20 +239,20 @@ def by_segment() -> Log:
     ],
 )
 def test_segments(tmp_path: Path, account: str, segment: str | None, score: float, band: str) -> None:
-    played = play(tmp_path, SHOWN["by-segment"], by_segment())
-    assert played.accounts[account].segment == segment
-    found = played.score(account)
-    assert (found.value, found.band) == (near(score), band)
+    replayed = replay(tmp_path, SHOWN["by-segment"], by_segment())
+    assert replayed.accounts[account].segment == segment
+    actual = replayed.score(account)
+    assert (actual.value, actual.band) == (near(score), band)
 
 
 def test_a_move_between_segments_is_a_cause(tmp_path: Path) -> None:
     # The next day is day 90: (2 x 90 + 1 x 50) / 3 = 76.67 with the policy's own weights.
-    played = play(tmp_path, SHOWN["by-segment"], by_segment(), days_later=1)
-    assert played.accounts["new"].segment is None
-    (change,) = [change for change in played.changes if change.account_id == "new" and change.cause == "segment"]
+    replayed = replay(tmp_path, SHOWN["by-segment"], by_segment(), days_later=1)
+    assert replayed.accounts["new"].segment is None
+    (change,) = [change for change in replayed.changes if change.account_id == "new" and change.cause == "segment"]
     assert (change.from_, change.to) == (near(190 / 3), near(230 / 3))
     # Logins from a third of 90 to two thirds, training from two thirds of 50 to one.
-    assert {part.measure: part.delta for part in change.factors} == near({"logins": 30, "training": -50 / 3})
+    assert {factor.measure: factor.delta for factor in change.factors} == near({"logins": 30, "training": -50 / 3})
 
 
 def test_days_pass_by_segments_long_after_the_last_event_also_where_windows_are_hours(tmp_path: Path) -> None:
@@ -266,9 +266,9 @@ def test_days_pass_by_segments_long_after_the_last_event_also_where_windows_are_
         "[scores.health.segments.new]\nbands = { high = 40 }\n"
     )
     log = Log().add("engagement", "a").add("accounts", "a", started_at=day_ms(30))
-    played = play(tmp_path, policy, log, days_later=70)
-    assert (played.score("a").value, played.score("a").band) == (50, "low")
-    last = played.changes[-1]
+    replayed = replay(tmp_path, policy, log, days_later=70)
+    assert (replayed.score("a").value, replayed.score("a").band) == (50, "low")
+    last = replayed.changes[-1]
     assert (last.cause, last.band_from, last.band_to) == ("segment", "high", "low")
     assert last.time == day_ms(-60) - 12 * 3_600_000  # midnight
 
@@ -277,14 +277,14 @@ def test_days_pass_by_segments_long_after_the_last_event_also_where_windows_are_
 def test_pulse(tmp_path: Path, days_later: int, score: float) -> None:
     # The later one counts; on the 90th day after it there is none left, and none is neutral.
     log = Log().add("controls", "a", 5, value=80, by="ann").add("controls", "a", 2, value=20, by="bob")
-    played = play(tmp_path, SHOWN["pulse"], log, days_later)
-    found = played.score("a")
-    assert (found.value, found.band) == (score, "good" if score >= 50 else "poor")
-    assert [change.cause for change in played.changes][:2] == ["pulse", "pulse"]
+    replayed = replay(tmp_path, SHOWN["pulse"], log, days_later)
+    actual = replayed.score("a")
+    assert (actual.value, actual.band) == (score, "good" if score >= 50 else "poor")
+    assert [change.cause for change in replayed.changes][:2] == ["pulse", "pulse"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the page says without a whole policy
+# Statements of the page that have no complete policy
 
 HEALTH = '[scores.health]\nmin_change = 1\nbands = [{ name = "all", from = 0 }]\n'
 
@@ -300,7 +300,7 @@ def test_what_happened_fades_by_half_every_half_life(tmp_path: Path, days: int, 
     lines = 'source = "engagement"\nstat = "days_since_last"\nwindow = "90d"\n'
     policy = one_measure(lines + 'normalise = { kind = "decay", half_life = 30 }\nmissing = "zero"')
     log = Log().add("engagement", "a", days)
-    assert play(tmp_path, policy, log).score("a").value == near(points)
+    assert replay(tmp_path, policy, log).score("a").value == near(points)
 
 
 @pytest.mark.parametrize(("missing", "score"), [('"zero"', 30), ('"neutral"', 55), ("90", 75), ('"redistribute"', 60)])
@@ -314,7 +314,7 @@ def test_what_a_missing_value_gives(tmp_path: Path, missing: str, score: float) 
         '[measures.nps]\nsource = "surveys"\nstat = "mean"\nfield = "score"\nwindow = "30d"\nweight = 1\n'
         f'normalise = {{ kind = "linear", zero_at = 0, hundred_at = 10 }}\nmissing = {missing}\n{HEALTH}',
     )
-    assert play(tmp_path, policy, Log().users("a", 6)).score("a").value == near(score)
+    assert replay(tmp_path, policy, Log().users("a", 6)).score("a").value == near(score)
 
 
 def test_facts_of_the_profile(tmp_path: Path) -> None:
@@ -328,13 +328,13 @@ def test_facts_of_the_profile(tmp_path: Path) -> None:
     log = Log().add("engagement", "a").add("engagement", "b")
     log.add("accounts", "a", started_at=day_ms(100), renewal_at=day_ms(-30), arr=12_000)
     # 100 + 2 x 30 + 12 + 5 = 177; ten days later the tenure is 110 and the renewal 20 days away: 167.
-    a = play(tmp_path, policy, log).score("a")
+    a = replay(tmp_path, policy, log).score("a")
     assert values(a) == {"tenure": 100, "renewal": 30, "arr": 12_000, "meetings": 1}
     assert a.value == near(177)
-    played = play(tmp_path, policy, log, days_later=10)
-    assert played.score("a").value == near(167)
-    assert values(played.score("b")) == {"tenure": None, "renewal": None, "arr": None, "meetings": 1}
-    assert played.score("b").value == 5
+    replayed = replay(tmp_path, policy, log, days_later=10)
+    assert replayed.score("a").value == near(167)
+    assert values(replayed.score("b")) == {"tenure": None, "renewal": None, "arr": None, "meetings": 1}
+    assert replayed.score("b").value == 5
 
 
 def test_another_score_stands_in_for_a_segment(tmp_path: Path) -> None:
@@ -359,8 +359,8 @@ use = "strict"
     log = Log().add("accounts", "big", tier="enterprise").add("accounts", "small", tier="free")
     for account in ("big", "small"):
         log.users(account, 2).add("surveys", account, score=9)
-    played = play(tmp_path, policy, log)
-    big, small = played.score("big", "health"), played.score("small", "health")
+    replayed = replay(tmp_path, policy, log)
+    big, small = replayed.score("big", "health"), replayed.score("small", "health")
     assert gives(big) == near({"logins": 0, "nps": 90, "exception": -50})
     assert (big.value, big.band, big.exceptions) == (40, "high", ["logins"])
     # (3 x 20 + 90) / 4 = 37.5

@@ -1,4 +1,6 @@
-"""The policies of deploy/policies on made-up accounts: the example in the comments of each, and what sets it apart."""
+"""The policies of deploy/policies on synthetic accounts: the example in the comments of each, and its special
+features.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typer.testing import CliRunner
 
 from agents.cli.main import app
 from stream.policy.policy import parse_policy
-from tests.golden.replays import Log, day_ms, gives, near, play, values
+from tests.golden.replays import Log, day_ms, gives, near, replay, values
 
 FOLDER = Path(__file__).parents[2] / "deploy/policies"
 TEXTS = {file.stem: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.toml"))}
@@ -48,7 +50,7 @@ def impact_example(account: str = "a", plan: str = "pro") -> Log:
 
 
 def test_impact(tmp_path: Path) -> None:
-    score = play(tmp_path, TEXTS["impact"], impact_example()).score("a")
+    score = replay(tmp_path, TEXTS["impact"], impact_example()).score("a")
     done = {"active_users": 6, "features": 4, "training": 1, "community": 2, "referrals": 1, "upgrades": 1}
     assert values(score) == {
         **done,
@@ -84,8 +86,8 @@ def test_impact_stays_between_0_and_100(tmp_path: Path) -> None:
     # good: 20 users of one feature: 60 + 2 + 40 = 102.
     log = Log().users("bad", 1).users("good", 20).add("billing", "bad", times=2, kind="payment_failed")
     log.add("support-tickets", "bad", times=9).add("support-tickets", "bad", times=3, priority="urgent")
-    played = play(tmp_path, TEXTS["impact"], log)
-    bad, good = played.score("bad"), played.score("good")
+    replayed = replay(tmp_path, TEXTS["impact"], log)
+    bad, good = replayed.score("bad"), replayed.score("good")
     assert (bad.value, bad.band, gives(bad)["clamping"]) == (0, "at-risk", near(11))
     assert (good.value, good.band, gives(good)["clamping"]) == (100, "healthy", near(-2))
 
@@ -94,7 +96,7 @@ def test_impact_stays_between_0_and_100(tmp_path: Path) -> None:
 def test_impact_asks_less_of_a_small_plan(tmp_path: Path, plan: str, band: str) -> None:
     # 4 users of one feature: 12 + 2 + 40 = 54.
     log = Log().users("a", 4).add("accounts", "a", plan=plan)
-    score = play(tmp_path, TEXTS["impact"], log).score("a")
+    score = replay(tmp_path, TEXTS["impact"], log).score("a")
     assert (score.value, score.band) == (near(54), band)
 
 
@@ -116,8 +118,8 @@ def guide_example(*, pulse: bool = True) -> Log:
 
 
 def test_guide_tells_leaving_from_growing(tmp_path: Path) -> None:
-    played = play(tmp_path, TEXTS["guide"], guide_example())
-    churn, upsell = played.score("a", "churn"), played.score("a", "upsell")
+    replayed = replay(tmp_path, TEXTS["guide"], guide_example())
+    churn, upsell = replayed.score("a", "churn"), replayed.score("a", "upsell")
     assert {factor.measure: (factor.value, factor.points) for factor in churn.factors} == {
         "users": (8, 80),
         "trend": (-20, 50),
@@ -144,14 +146,14 @@ def test_guide_tells_leaving_from_growing(tmp_path: Path) -> None:
     assert (churn.value, churn.band) == (near(67.5), "yellow")
     assert gives(upsell) == near({"users": 20, "depth": 30, "pulse": 7.5, "advocacy": 12.5})
     assert (upsell.value, upsell.band) == (near(70), "green")
-    assert played.accounts["a"].segment is None
+    assert replayed.accounts["a"].segment is None
 
 
 def test_guide_without_a_pulse(tmp_path: Path) -> None:
     # Sentiment is nps alone, 90: (280 + 270 + 120 + 50) / 10 = 72. Upsell: (240 + 160 + 100) / 7 = 71.43.
-    played = play(tmp_path, TEXTS["guide"], guide_example(pulse=False))
-    assert (played.score("a", "churn").value, played.score("a", "churn").band) == (near(72), "green")
-    assert played.score("a", "upsell").value == near(500 / 7)
+    replayed = replay(tmp_path, TEXTS["guide"], guide_example(pulse=False))
+    assert (replayed.score("a", "churn").value, replayed.score("a", "churn").band) == (near(72), "green")
+    assert replayed.score("a", "upsell").value == near(500 / 7)
 
 
 def test_guide_follows_the_stages_of_life(tmp_path: Path) -> None:
@@ -161,19 +163,19 @@ def test_guide_follows_the_stages_of_life(tmp_path: Path) -> None:
     log.users("trial", 6).add("accounts", "new", started_at=day_ms(60)).add("accounts", "trial", plan="trial")
     log.users("nine", 9).add("engagement", "nine", 1, kind="training").add("engagement", "nine", 30, kind="call")
     log.add("accounts", "nine", started_at=day_ms(89))
-    played = play(tmp_path, TEXTS["guide"], log)
-    found = {name: played.score(name, "churn") for name in played.accounts}
-    assert {name: message.segment for name, message in played.accounts.items()} == {
+    replayed = replay(tmp_path, TEXTS["guide"], log)
+    actual = {name: replayed.score(name, "churn") for name in replayed.accounts}
+    assert {name: message.segment for name, message in replayed.accounts.items()} == {
         "new": "onboarding",
         "trial": "trial",
         "nine": "onboarding",
     }
-    assert (found["new"].value, found["new"].band) == (near(54), "yellow")
-    assert (found["trial"].value, found["trial"].band) == (near(40), "yellow")
+    assert (actual["new"].value, actual["new"].band) == (near(54), "yellow")
+    assert (actual["trial"].value, actual["trial"].band) == (near(40), "yellow")
     # nine: (2 x 90 + 2 x 50 + 50) / 5 = 66, green from 60 there.
-    assert (found["nine"].value, found["nine"].band) == (near(66), "green")
+    assert (actual["nine"].value, actual["nine"].band) == (near(66), "green")
     # The next day it is 90 days old and keeps its customers' rules: users 90 and no trend; talked 31 days ago.
-    after = play(tmp_path, TEXTS["guide"], log, days_later=1)
+    after = replay(tmp_path, TEXTS["guide"], log, days_later=1)
     assert after.accounts["nine"].segment is None
     # product 90 x 4, sentiment missing, relationship (0 + 100 x 0.5 ^ (31 / 30)) / 2 x 2, advocacy 0 x 1, of 7.
     assert after.score("nine", "churn").value == near((360 + 100 * 0.5 ** (31 / 30)) / 7)
@@ -197,7 +199,7 @@ def predictive_example() -> Log:
 
 def test_predictive(tmp_path: Path) -> None:
     # The 12 weeks before had 9 and 11 uses in turn: mean 10, deviation 1; this week has 8.
-    score = play(tmp_path, TEXTS["predictive"], predictive_example()).score("a")
+    score = replay(tmp_path, TEXTS["predictive"], predictive_example()).score("a")
     assert {factor.measure: (factor.value, factor.points) for factor in score.factors} == {
         "usage": (8, 100),
         "early_sign": (-2, 0),
@@ -216,7 +218,7 @@ def test_predictive_of_a_quiet_account(tmp_path: Path) -> None:
     log = Log().add("engagement", "a")
     for week in range(13):
         log.users("a", 3, days_ago=7 * week)
-    score = play(tmp_path, TEXTS["predictive"], log).score("a")
+    score = replay(tmp_path, TEXTS["predictive"], log).score("a")
     assert (score.value, score.band) == (near(45), "poor")
 
 
@@ -231,7 +233,7 @@ def nicereply_example(users: int) -> Log:
 
 
 def test_nicereply(tmp_path: Path) -> None:
-    score = play(tmp_path, TEXTS["nicereply"], nicereply_example(7)).score("a")
+    score = replay(tmp_path, TEXTS["nicereply"], nicereply_example(7)).score("a")
     assert {factor.measure: factor.points for factor in score.factors} == {
         "usage": 70,
         "nps": 80,
@@ -255,15 +257,15 @@ def test_nicereply(tmp_path: Path) -> None:
 def test_nicereply_asks_more_of_large_customers(
     tmp_path: Path, arr: float, users: int, score: float, band: str
 ) -> None:
-    found = play(tmp_path, TEXTS["nicereply"], nicereply_example(users).add("accounts", "a", arr=arr)).score("a")
-    assert (found.value, found.band) == (near(score), band)
+    actual = replay(tmp_path, TEXTS["nicereply"], nicereply_example(users).add("accounts", "a", arr=arr)).score("a")
+    assert (actual.value, actual.band) == (near(score), band)
 
 
 def test_nicereply_asks_little_of_who_pays_nothing(tmp_path: Path) -> None:
-    # 2 users 20, 10 activities 100: (3 x 20 + 100) / 4 = 40; a bad survey plays no part. Free comes before large.
+    # 2 users 20, 10 activities 100: (3 x 20 + 100) / 4 = 40; a bad survey does not count. Free comes before large.
     log = Log().users("a", 2).add("engagement", "a", times=10).add("surveys", "a", score=0)
     log.add("accounts", "a", plan="free", arr=60_000)
-    score = play(tmp_path, TEXTS["nicereply"], log).score("a")
+    score = replay(tmp_path, TEXTS["nicereply"], log).score("a")
     assert (score.value, score.band) == (near(40), "Ok")
     assert gives(score) == near(
         {**dict.fromkeys(("nps", "csat", "ces", "tickets", "outlook"), 0), "usage": 15, "engagement": 25}

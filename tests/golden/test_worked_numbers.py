@@ -19,7 +19,8 @@ TIME_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
 def scored(folder: Path, policy: str, *events: dict) -> ScoreValue:
     """The score of the one account whose events these are."""
     lines = [
-        json.dumps({"id": str(at), "account_id": "a", "time": TIME_MS, **event}) for at, event in enumerate(events)
+        json.dumps({"id": str(number), "account_id": "a", "time": TIME_MS, **event})
+        for number, event in enumerate(events)
     ]
     file = folder / "events.jsonl"
     file.write_text("\n".join(lines), encoding="utf-8")
@@ -85,8 +86,8 @@ def test_zudo_redistribution(tmp_path: Path, pulse: bool, weights: tuple[int, ..
         measure(name, weight, f'{line}\nwhere = {{ currency = ["{name}"] }}')
         for name, weight in zip(names, (20, 16, 16, 16, 12, 20), strict=True)
     ]
-    given = [amount(50, currency=name) for name in names if pulse or name != "pulse"]
-    score = scored(tmp_path, 'name = "zudo"\n' + "".join(parts) + ONE_BAND, *given)
+    events = [amount(50, currency=name) for name in names if pulse or name != "pulse"]
+    score = scored(tmp_path, 'name = "zudo"\n' + "".join(parts) + ONE_BAND, *events)
     assert [factor.weight * 100 for factor in score.factors] == pytest.approx(list(weights), abs=1e-12)
     assert score.value == pytest.approx(50)
 
@@ -125,10 +126,10 @@ def test_a_sum_of_actions_and_impacts(tmp_path: Path) -> None:
     table = ", ".join(f"{kind} = {impact}" for kind, impact in impacts.items())
     score = f'{ONE_BAND}model = "additive"\nimpacts = {{ {table} }}\n'
     done = [*["renewed"] * 3, *["upgraded"] * 2, *["payment_failed"] * 4]
-    found = scored(tmp_path, 'name = "sum"\n' + "".join(parts) + score, *(amount(1, kind=kind) for kind in done))
-    assert [factor.contribution for factor in found.factors] == [36, 15, -24]
-    assert [factor.points for factor in found.factors] == [None, None, None]
-    assert found.value == 27
+    actual = scored(tmp_path, 'name = "sum"\n' + "".join(parts) + score, *(amount(1, kind=kind) for kind in done))
+    assert [factor.contribution for factor in actual.factors] == [36, 15, -24]
+    assert [factor.points for factor in actual.factors] == [None, None, None]
+    assert actual.value == 27
 
 
 @pytest.mark.parametrize("missing", ["pulse", "third"])
@@ -144,8 +145,8 @@ def test_zudo_redistribution_in_groups(tmp_path: Path, missing: str) -> None:
     table = ", ".join(f"{name} = {weight}" for name, weight in weights.items())
     groups = f"[scores.health.groups.measured]\nweight = 80\nmeasures = {{ {table} }}\n"
     groups += "[scores.health.groups.felt]\nweight = 20\nmeasures = { pulse = 1 }\n"
-    given = [amount(50, currency=name) for name in (*weights, "pulse") if name != missing]
-    score = scored(tmp_path, 'name = "zudo"\n' + "".join(parts) + ONE_BAND + groups, *given)
+    events = [amount(50, currency=name) for name in (*weights, "pulse") if name != missing]
+    score = scored(tmp_path, 'name = "zudo"\n' + "".join(parts) + ONE_BAND + groups, *events)
     expected = [25, 20, 20, 20, 15, 0] if missing == "pulse" else [25, 20, 0, 20, 15, 20]
     assert [factor.weight * 100 for factor in score.factors] == pytest.approx(expected, abs=1e-12)
     assert score.value == pytest.approx(50)
@@ -161,8 +162,8 @@ def test_gainsight_one_measure_forces_red(tmp_path: Path) -> None:
     bands = 'bands = [{ name = "green", from = 76 }, { name = "yellow", from = 51 }, { name = "red", from = 0 }]\n'
     forced = f'{bands}exceptions = [{{ measure = "one", points_below = 25, band = "red" }}]\n'
     policy = 'name = "forced"\n' + "".join(parts) + "[scores.health]\nmin_change = 1\n" + forced
-    given = amount(100, currency="rest")
-    assert scored(tmp_path, policy, given, amount(30, currency="one")).band == "green"
-    red = scored(tmp_path, policy, given, amount(20, currency="one"))
+    events = amount(100, currency="rest")
+    assert scored(tmp_path, policy, events, amount(30, currency="one")).band == "green"
+    red = scored(tmp_path, policy, events, amount(20, currency="one"))
     assert red.value == pytest.approx(92.0)
     assert (red.band, red.exceptions) == ("red", ["one"])

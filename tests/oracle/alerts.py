@@ -1,8 +1,8 @@
-"""The oracle's alerts: which episodes are open at every border of a whole log, computed slowly from all borders before.
+"""The oracle's alerts: which episodes are open at every boundary of a log, computed slowly from all earlier boundaries.
 
-Owns a second reading of what docs/reference/policy/alerts.md says of alert rules: when each kind holds, and the state
-machine of rules that remember. What accounts look like at borders is `tests.oracle.engine`'s; nothing is kept from one
-answer to the next. Must not know the product's own code. Called by the tests, with the full log of every input topic.
+Owns a second reading of docs/reference/policy/alerts.md: when each kind of rule holds, and the state machine of rules
+with boundary state. `tests.oracle.engine` computes the accounts at boundaries; no state is kept between
+calls. Must not know the product's own code. Called by the tests, with the full log of every input topic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from tests.oracle.bands import DECIMALS
-from tests.oracle.engine import Book, merged, on_boundaries, read_policy, steps_of
+from tests.oracle.engine import PartitionState, merged, on_boundaries, read_policy, steps_of
 from tests.oracle.policy import DAY_MS, PANE_MS, boundary_unit_ms, length_ms, panes_of
 from tests.oracle.scores import AccountScores, score_all
 
@@ -97,8 +97,8 @@ def _rule(name: str, table: dict[str, Any], first_score: str) -> Rule:
 class Picture:
     """One account at one moment.
 
-    `latest_ms` is its newest event and `clocks_ms` the clock of each source it has an event of. `ahead` tells for each
-    rule of kind forecast what is to come; it is looked for at midnights only.
+    `latest_ms` is its newest event and `clocks_ms` the clock of each source it has an event of. `ahead` has, for each
+    rule of kind forecast, whether it will hold; it is computed at midnights only.
     """
 
     at_ms: int
@@ -113,14 +113,14 @@ class Picture:
 
 
 def pictures_of(
-    book: Book, policy: Policy, at_ms: int, scores: dict[str, AccountScores], forecasts: Sequence[Rule] = ()
+    state: PartitionState, policy: Policy, at_ms: int, scores: dict[str, AccountScores], forecasts: Sequence[Rule] = ()
 ) -> dict[str, Picture]:
     """Return the picture of every account that was scored at a moment."""
-    stalled_ms = book.clocks_ms(policy, at_ms)
+    stalled_ms = state.clocks_ms(policy, at_ms)
     pictures = {}
     for account_id, account in scores.items():
-        latest_ms = {event.source: event.time_ms for event in book.events[account_id] if event.time_ms <= at_ms}
-        ahead = {rule.name: _turns_poor(book, policy, account_id, rule, at_ms) for rule in forecasts}
+        latest_ms = {event.source: event.time_ms for event in state.events[account_id] if event.time_ms <= at_ms}
+        ahead = {rule.name: _turns_poor(state, policy, account_id, rule, at_ms) for rule in forecasts}
         clocks_ms = {source: stalled_ms.get(source, at_ms) for source in latest_ms}
         pictures[account_id] = Picture(at_ms, account, latest_ms, clocks_ms, ahead)
     return pictures
@@ -128,24 +128,24 @@ def pictures_of(
 
 def is_in_or_below(policy: Policy, score: str, band: str, limit: str) -> bool:
     """Say whether a band of a score is the limit, or a lower one."""
-    starts = {one["name"]: one["from"] for one in policy.tables[score]["bands"]}
+    starts = {band_table["name"]: band_table["from"] for band_table in policy.tables[score]["bands"]}
     return bool(starts[band] <= starts[limit])
 
 
-def _turns_poor(book: Book, policy: Policy, account_id: str, rule: Rule, at_ms: int) -> bool:
+def _turns_poor(state: PartitionState, policy: Policy, account_id: str, rule: Rule, at_ms: int) -> bool:
     """Say whether a rule's band, or a lower one, is the band at one of the next midnights when no event comes.
 
     What has stalled stays so; the other sources are taken to go on with other accounts.
     """
-    clocks_ms = book.clocks_ms(policy, at_ms)
-    held = book.held.get(account_id)
+    clocks_ms = state.clocks_ms(policy, at_ms)
+    held = state.held.get(account_id)
     step_ms = boundary_unit_ms(policy) if policy.holds_bands else DAY_MS
     for boundary_ms in range(at_ms + step_ms, at_ms + rule.within * DAY_MS + 1, step_ms):
         account = score_all(
-            book.events[account_id],
+            state.events[account_id],
             policy,
             boundary_ms,
-            book.profiles.get(account_id),
+            state.profiles.get(account_id),
             held,
             at_boundary=True,
             clocks_ms=clocks_ms,
@@ -161,8 +161,8 @@ def _turns_poor(book: Book, policy: Policy, account_id: str, rule: Rule, at_ms: 
 # When a rule holds
 
 
-def holds(policy: Policy, rule: Rule, seen: Sequence[Picture], life: Life) -> bool:
-    """Say whether a rule holds in the last of an account's pictures, of which all others are of borders, in order."""
+def holds(policy: Policy, rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
+    """Say whether a rule holds in the last of an account's pictures; the ones before it are of boundaries, in order."""
     if rule.segments is not None and seen[-1].account.segment not in rule.segments:
         return False
     return bool(
@@ -174,45 +174,45 @@ def holds(policy: Policy, rule: Rule, seen: Sequence[Picture], life: Life) -> bo
             "measure": _measure,
             "forecast": lambda *_: _forecast(policy, rule, seen),
             "silent": _silent,
-        }[rule.kind](rule, seen, life)
+        }[rule.kind](rule, seen, alert)
     )
 
 
-def _limit(rule: Rule, life: Life) -> Fraction:
-    return rule.clear if rule.clear is not None and life.state == "firing" else rule.number
+def _limit(rule: Rule, alert: AlertState) -> Fraction:
+    return rule.clear if rule.clear is not None and alert.state == "firing" else rule.number
 
 
-def _below(rule: Rule, seen: Sequence[Picture], life: Life) -> bool:
-    return round(seen[-1].score(rule).exact, DECIMALS) < _limit(rule, life)
+def _below(rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
+    return round(seen[-1].score(rule).exact, DECIMALS) < _limit(rule, alert)
 
 
-def _left(rule: Rule, seen: Sequence[Picture], life: Life) -> bool:
+def _left(rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
     if seen[-1].score(rule).band == rule.when["left"]:
         return False
     was_in = len(seen) > 1 and seen[-2].score(rule).band == rule.when["left"]
-    return was_in or life.state != "idle"
+    return was_in or alert.state != "idle"
 
 
-def _drop(rule: Rule, seen: Sequence[Picture], life: Life) -> bool:
+def _drop(rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
     unit_ms = PANE_MS[rule.when["within"][-1]]
     before = [picture.score(rule).exact for picture in seen[:-1] if picture.at_ms % unit_ms == 0][-rule.within :]
-    return bool(before) and round(max(before) - seen[-1].score(rule).exact, DECIMALS) >= _limit(rule, life)
+    return bool(before) and round(max(before) - seen[-1].score(rule).exact, DECIMALS) >= _limit(rule, alert)
 
 
-def _measure(rule: Rule, seen: Sequence[Picture], life: Life) -> bool:
+def _measure(rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
     points = seen[-1].account.points[rule.when["measure"]]
-    return points is not None and round(points, DECIMALS) < _limit(rule, life)
+    return points is not None and round(points, DECIMALS) < _limit(rule, alert)
 
 
 def _forecast(policy: Policy, rule: Rule, seen: Sequence[Picture]) -> bool:
-    today = list(takewhile(lambda one: one.at_ms // DAY_MS == seen[-1].at_ms // DAY_MS, reversed(seen)))
+    today = list(takewhile(lambda picture: picture.at_ms // DAY_MS == seen[-1].at_ms // DAY_MS, reversed(seen)))
     limit = rule.when["forecast"]
     return today[-1].ahead.get(rule.name, False) and not any(
         is_in_or_below(policy, rule.score, picture.score(rule).band, limit) for picture in today
     )
 
 
-def _silent(rule: Rule, seen: Sequence[Picture], _: Life) -> bool:
+def _silent(rule: Rule, seen: Sequence[Picture], _: AlertState) -> bool:
     source, now = rule.when["silent"], seen[-1]
     if source not in now.latest_ms:
         return False
@@ -220,11 +220,11 @@ def _silent(rule: Rule, seen: Sequence[Picture], _: Life) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The life of an alert
+# The state of an alert
 
 
 @dataclass
-class Life:
+class AlertState:
     """What a rule that remembers holds of an account: idle, pending (`since_ms`) or firing."""
 
     state: str = "idle"
@@ -240,7 +240,7 @@ class Life:
         return rule.most_a_day is None or today < rule.most_a_day
 
     def on_boundary(self, rule: Rule, *, held: bool, boundary_ms: int) -> None:
-        """Take one step: `held` is whether the rule holds at the border."""
+        """Take one step: `held` is whether the rule holds at the boundary."""
         if not held:
             if self.state == "firing":
                 self.quiet_ms = boundary_ms
@@ -253,27 +253,27 @@ class Life:
             self.fired_ms.append(boundary_ms)
 
 
-def life_of(policy: Policy, rule: Rule, pictures: Sequence[Picture]) -> tuple[list[bool], Life]:
-    """Return whether an account's alert is open at each of its borders, and how it stands after the last one."""
-    life, is_open = Life(), []
-    for place, picture in enumerate(pictures):
-        held = holds(policy, rule, pictures[: place + 1], life)
+def alert_of(policy: Policy, rule: Rule, pictures: Sequence[Picture]) -> tuple[list[bool], AlertState]:
+    """Return whether an account's alert is open at each of its boundaries, and how it stands after the last one."""
+    alert, is_open = AlertState(), []
+    for index, picture in enumerate(pictures):
+        held = holds(policy, rule, pictures[: index + 1], alert)
         if rule.remembers:
-            life.on_boundary(rule, held=held, boundary_ms=picture.at_ms)
-            held = life.state == "firing"
+            alert.on_boundary(rule, held=held, boundary_ms=picture.at_ms)
+            held = alert.state == "firing"
         is_open.append(held)
-    return is_open, life
+    return is_open, alert
 
 
 def _is_open_between(policy: Policy, rule: Rule, boundaries: Sequence[Picture], now: Picture) -> bool:
-    """Say whether an alert is open that was told at the last border, and is judged again at a moment after it."""
-    _, life = life_of(policy, rule, boundaries)
-    if rule.remembers and life.state == "firing":
+    """Say whether an alert is open published at the last boundary and evaluated again after it."""
+    _, alert = alert_of(policy, rule, boundaries)
+    if rule.remembers and alert.state == "firing":
         return True
-    held = holds(policy, rule, [*boundaries, now], life)
+    held = holds(policy, rule, [*boundaries, now], alert)
     if not rule.remembers:
         return held
-    return held and not rule.for_ms and rule.kind != "forecast" and life.may_fire(rule, now.at_ms)
+    return held and not rule.for_ms and rule.kind != "forecast" and alert.may_fire(rule, now.at_ms)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -283,48 +283,48 @@ def _is_open_between(policy: Policy, rule: Rule, boundaries: Sequence[Picture], 
 def alerts_at_boundaries(
     log: Iterable[Record], policy_text: str, now_ms: int, until_ms: int | None = None
 ) -> dict[tuple[int, int], Episodes]:
-    """Return the episodes that are open at every border, by (partition, border in epoch ms).
+    """Return the episodes that are open at every boundary, by (partition, boundary in epoch ms).
 
-    The borders are those between a partition's first and last event, or all up to `until_ms`.
+    The boundaries are those between a partition's first and last event, or all up to `until_ms`.
     """
     policy = read_policy(policy_text)
-    found: dict[tuple[int, int], set[Episode]] = {}
+    open_at: dict[tuple[int, int], set[Episode]] = {}
     for partition, records in merged(log).items():
         seen, stalled, _ = _look(records, policy, now_ms, until_ms)
         for boundary_ms, sources in stalled.items():
-            found[partition, boundary_ms] = {(NO_ACCOUNT, f"stalled:{source}") for source in sources}
+            open_at[partition, boundary_ms] = {(NO_ACCOUNT, f"stalled:{source}") for source in sources}
         for account_id, pictures in seen.items():
             for rule in rules_of(policy):
-                for picture, is_open in zip(pictures, life_of(policy, rule, pictures)[0], strict=True):
+                for picture, is_open in zip(pictures, alert_of(policy, rule, pictures)[0], strict=True):
                     if is_open:
-                        found[partition, picture.at_ms].add((account_id, rule.name))
-    return {boundary: frozenset(episodes) for boundary, episodes in found.items()}
+                        open_at[partition, picture.at_ms].add((account_id, rule.name))
+    return {boundary: frozenset(episodes) for boundary, episodes in open_at.items()}
 
 
 def alerts_on_arrival(log: Iterable[Record], policy_text: str, now_ms: int) -> dict[int, Episodes]:
     """Return what is open, by partition, when the whole log was read in silence and every account is then scored.
 
-    The moment is that of the newest event; a border at that very moment has not passed.
+    The moment is that of the newest event; a boundary at that very moment has not passed.
     """
     policy = read_policy(policy_text)
-    found: dict[int, Episodes] = {}
+    open_by_partition: dict[int, Episodes] = {}
     for partition, records in merged(log).items():
         newest_ms = steps_of(records, policy, now_ms)[1]
         if newest_ms is None:
             continue
-        seen, _, book = _look(records, policy, now_ms, None)
-        now = pictures_of(book, policy, newest_ms, book.scores(policy, newest_ms))
-        open_now = {(NO_ACCOUNT, f"stalled:{source}") for source in book.clocks_ms(policy, newest_ms)}
+        seen, _, state = _look(records, policy, now_ms, None)
+        now = pictures_of(state, policy, newest_ms, state.scores(policy, newest_ms))
+        open_now = {(NO_ACCOUNT, f"stalled:{source}") for source in state.clocks_ms(policy, newest_ms)}
         for account_id, picture in now.items():
             for rule in rules_of(policy):
                 if _is_open_between(policy, rule, seen.get(account_id, []), picture):
                     open_now.add((account_id, rule.name))
-        found[partition] = frozenset(open_now)
-    return found
+        open_by_partition[partition] = frozenset(open_now)
+    return open_by_partition
 
 
 def snoozed_at(records: Iterable[Record], policy_text: str, now_ms: int, boundary_ms: int) -> dict[Episode, int]:
-    """Return until when each (account, rule) of one partition is snoozed at a border.
+    """Return until when each (account, rule) of one partition is snoozed at a boundary.
 
     Of several snoozes the latest by (time, id) holds.
     """
@@ -342,15 +342,15 @@ def snoozed_at(records: Iterable[Record], policy_text: str, now_ms: int, boundar
 
 def _look(
     records: Iterable[Record], policy: Policy, now_ms: int, until_ms: int | None
-) -> tuple[dict[str, list[Picture]], dict[int, list[str]], Book]:
-    """Return every account's pictures, the stalled sources at every border, and the book as it is at the end."""
+) -> tuple[dict[str, list[Picture]], dict[int, list[str]], PartitionState]:
+    """Return every account's pictures, the stalled sources at every boundary, and the final state."""
     forecasts = [rule for rule in rules_of(policy) if rule.kind == "forecast"]
     seen: dict[str, list[Picture]] = {}
     stalled: dict[int, list[str]] = {}
-    book = Book()
-    for boundary_ms, scores in on_boundaries(book, steps_of(records, policy, now_ms)[0], policy, until_ms):
+    state = PartitionState()
+    for boundary_ms, scores in on_boundaries(state, steps_of(records, policy, now_ms)[0], policy, until_ms):
         looking = forecasts if boundary_ms % DAY_MS == 0 else []
-        for account_id, picture in pictures_of(book, policy, boundary_ms, scores, looking).items():
+        for account_id, picture in pictures_of(state, policy, boundary_ms, scores, looking).items():
             seen.setdefault(account_id, []).append(picture)
-        stalled[boundary_ms] = list(book.clocks_ms(policy, boundary_ms))
-    return seen, stalled, book
+        stalled[boundary_ms] = list(state.clocks_ms(policy, boundary_ms))
+    return seen, stalled, state

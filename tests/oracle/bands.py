@@ -1,4 +1,4 @@
-"""The oracle's bands: which band is due, which is held from border to border, and which is shown.
+"""The oracle's bands: which band is due, which is held from boundary to boundary, and which is shown.
 
 Owns a second reading of docs/reference/policy/bands.md for `leave` and `dwell`. Must not know how scores come about,
 logs or the product's own code. Called by `tests.oracle.scores`, with `Held` kept by `tests.oracle.engine`.
@@ -21,9 +21,9 @@ DECIMALS = 9
 
 @dataclass(frozen=True)
 class Held:
-    """The band an account holds to in one score since a border.
+    """The band an account holds to in one score since a boundary.
 
-    `other_since_ms` is the border from which on another band has been due at every border, or None.
+    `other_since_ms` is the boundary from which on another band has been due at every boundary, or None.
     """
 
     band: str
@@ -51,7 +51,7 @@ def _start(band: Band) -> Fraction:
 
 
 def after_boundary(held: Held | None, due: str, dwell_ms: int, boundary_ms: int) -> Held:
-    """Return what is held once a border has passed at which a band was due. `dwell_ms` is 0 without dwell."""
+    """Return what is held once a boundary has passed at which a band was due. `dwell_ms` is 0 without dwell."""
     if held is None or due == held.band:
         return Held(due)
     since_ms = boundary_ms if held.other_since_ms is None else held.other_since_ms
@@ -63,7 +63,7 @@ def shown_and_held(
 ) -> tuple[Band, Held | None]:
     """Return the band that is shown, and what is held after it.
 
-    `boundary_ms` is the moment of the score when it is a border that passes; None leaves what is held as it is.
+    `boundary_ms` is the moment of the score when it is a boundary that passes; None leaves what is held as it is.
     """
     due = band_due(total, score.bands, None if held is None else held.band, limits)
     if boundary_ms is not None:

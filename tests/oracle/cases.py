@@ -40,7 +40,7 @@ def profile(time: object, **fields: Any) -> tuple[str, bytes]:
 
 def log(*arrivals: tuple[str, bytes | None]) -> list[Record]:
     """Put records into partition 0, in the order in which they stand here."""
-    return [Record(source, 0, place, place, b"a", value) for place, (source, value) in enumerate(arrivals)]
+    return [Record(source, 0, offset, offset, b"a", value) for offset, (source, value) in enumerate(arrivals)]
 
 
 def measure(name: str, *lines: str, points: str = AS_IT_IS) -> str:
@@ -74,5 +74,5 @@ def value_of(records: list[Record], *lines: str, as_of_ms: int | None = None) ->
     return score(records, text, as_of_ms).factors[0][1]
 
 
-def weights_of(found: ScoreOf) -> dict[str, float]:
-    return {name: weight for name, _, _, weight, _ in found.factors}
+def weights_of(score: ScoreOf) -> dict[str, float]:
+    return {name: weight for name, _, _, weight, _ in score.factors}

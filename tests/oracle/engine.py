@@ -2,7 +2,7 @@
 
 Owns a second reading of docs/reference/policy, to judge the engine by: integers of milliseconds, integers of millionths
 and fractions; a float only where a result leaves. It keeps no state from one answer to the next. This module owns
-order, outcomes and what accounts hold to at borders; beside it, `tests.oracle.policy` reads policies,
+order, outcomes and what accounts hold to at boundaries; beside it, `tests.oracle.policy` reads policies,
 `tests.oracle.measures`, `tests.oracle.scores` and `tests.oracle.bands` score one account.
 Must not know the product's own code: it imports nothing from `schemas`, `stream` or `agents`.
 Called by the tests, with the full log of every input topic.
@@ -48,7 +48,7 @@ Factor = tuple[str, float | None, float | None, float]
 Boundaries = dict[tuple[int, int], dict[str, "AccountScore"]]
 AllBoundaries = dict[tuple[int, int], dict[str, AccountScores]]
 Step = tuple[int | None, Event]
-"""An event or profile, and the number of the first border at which it has been read; None is before every event."""
+"""An event or profile, and the number of the first boundary at which it has been read; None is before every event."""
 
 REPARTITION = "vitals-inbox"
 SOURCE_ORDER = (
@@ -94,13 +94,15 @@ def merged(log: Iterable[Record]) -> dict[int, list[Record]]:
     for record in sorted(log, key=lambda record: record.offset):
         stream = (record.partition, record.source)
         newest[stream] = max(newest.get(stream, record.timestamp_ms), record.timestamp_ms)
-        place = (newest[stream], SOURCE_ORDER.index(record.source), record.offset, record)
-        keyed.setdefault(record.partition, []).append(place)
-    return {partition: [place[3] for place in sorted(places)] for partition, places in sorted(keyed.items())}
+        sort_key = (newest[stream], SOURCE_ORDER.index(record.source), record.offset, record)
+        keyed.setdefault(record.partition, []).append(sort_key)
+    return {
+        partition: [sort_key[3] for sort_key in sorted(sort_keys)] for partition, sort_keys in sorted(keyed.items())
+    }
 
 
 @dataclass
-class Book:
+class PartitionState:
     """What one partition knows of its accounts.
 
     Events that count, sorted by time; the profiles that hold; the bands that accounts hold to, by score.
@@ -151,11 +153,11 @@ class Book:
         }
 
     def on_boundary(self, policy: Policy, boundary_ms: int) -> dict[str, AccountScores]:
-        """Score every account at a border, and keep the bands that they hold to from there on."""
-        found = self.scores(policy, boundary_ms, at_boundary=True)
-        for account_id, account in found.items():
+        """Score every account at a boundary, and keep the bands that they hold to from there on."""
+        scores = self.scores(policy, boundary_ms, at_boundary=True)
+        for account_id, account in scores.items():
             self.held[account_id] = {name: score.held for name, score in account.scores.items() if score.held}
-        return found
+        return scores
 
 
 def _judge(
@@ -215,13 +217,13 @@ def steps_of(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[li
 
 
 def on_boundaries(
-    book: Book, steps: Sequence[Step], policy: Policy, until_ms: int | None
+    state: PartitionState, steps: Sequence[Step], policy: Policy, until_ms: int | None
 ) -> Iterator[tuple[int, dict[str, AccountScores]]]:
-    """Yield each border's time and scores, from the first event on; then take what no border saw into the book.
+    """Yield each boundary's time and scores, from the first event on; then take what no boundary saw into the state.
 
-    The borders are those before the last event (`until_ms` None), or those up to `until_ms`, that one included. What
-    was read up to the last record at which the newest event time had not passed a border counts there: a profile holds
-    from where it stands in the log.
+    The boundaries are those before the last event (`until_ms` None), or those up to `until_ms`, that one included. A
+    boundary counts every record that was read before the newest event time passed it: a profile holds from its
+    position in the log.
     """
     unit_ms = boundary_unit_ms(policy)
     numbers = [number for number, event in steps if number is not None and event.source != ACCOUNTS]
@@ -229,11 +231,11 @@ def on_boundaries(
     if numbers:
         for boundary in range(numbers[0], numbers[-1] if until_ms is None else until_ms // unit_ms + 1):
             while taken < len(steps) and ((number := steps[taken][0]) is None or number <= boundary):
-                book.take(steps[taken][1])
+                state.take(steps[taken][1])
                 taken += 1
-            yield boundary * unit_ms, book.on_boundary(policy, boundary * unit_ms)
+            yield boundary * unit_ms, state.on_boundary(policy, boundary * unit_ms)
     for _, event in steps[taken:]:
-        book.take(event)
+        state.take(event)
 
 
 def final_scores_all(
@@ -241,8 +243,8 @@ def final_scores_all(
 ) -> dict[str, AccountScores]:
     """Return every score of every account after the whole log.
 
-    `as_of_ms` None means the newest event time of the account's partition; a border at that very time has not passed.
-    A given `as_of_ms` is the clock's: borders up to it have passed, with events or without. An account is known from
+    `as_of_ms` None means the newest event time of the account's partition; a boundary at that very time has not passed.
+    A given `as_of_ms` is the clock's: boundaries up to it have passed, with events or without. An account is known from
     its first applied event that is not after `as_of_ms`. Raises ValueError when one account's events lie in two
     partitions.
     """
@@ -250,20 +252,20 @@ def final_scores_all(
     scores: dict[str, AccountScores] = {}
     homes: dict[str, int] = {}
     for partition, records in merged(log).items():
-        book = Book()
+        state = PartitionState()
         steps, newest_ms = steps_of(records, policy, now_ms)
         if policy.holds_bands:
-            for _ in on_boundaries(book, steps, policy, as_of_ms):
+            for _ in on_boundaries(state, steps, policy, as_of_ms):
                 pass
         else:
             for _, event in steps:
-                book.take(event)
-        for account_id in book.events:
+                state.take(event)
+        for account_id in state.events:
             if homes.setdefault(account_id, partition) != partition:
                 raise ValueError(f"account {account_id!r} has events in partition {partition} and in an earlier one")
         moment_ms = newest_ms if as_of_ms is None else as_of_ms
         if moment_ms is not None:
-            scores |= book.scores(policy, moment_ms)
+            scores |= state.scores(policy, moment_ms)
     return scores
 
 
@@ -271,25 +273,25 @@ def final_scores(
     log: Iterable[Record], policy_text: str, now_ms: int, as_of_ms: int | None = None
 ) -> dict[str, AccountScore]:
     """Return the policy's first score of every account, as `final_scores_all` has it."""
-    found = final_scores_all(log, policy_text, now_ms, as_of_ms)
-    return {account_id: _first_of(account) for account_id, account in found.items()}
+    scores = final_scores_all(log, policy_text, now_ms, as_of_ms)
+    return {account_id: _first_of(account) for account_id, account in scores.items()}
 
 
 def boundary_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) -> AllBoundaries:
-    """Return every score of every account at every border crossed between a partition's first and last event.
+    """Return every score of every account at every boundary crossed between a partition's first and last event.
 
-    Keys are (partition, border in epoch ms). The band is the one held from that border on.
+    Keys are (partition, boundary in epoch ms). The band is the one held from that boundary on.
     """
     policy = read_policy(policy_text)
     return {
         (partition, boundary_ms): scores
         for partition, records in merged(log).items()
-        for boundary_ms, scores in on_boundaries(Book(), steps_of(records, policy, now_ms)[0], policy, None)
+        for boundary_ms, scores in on_boundaries(PartitionState(), steps_of(records, policy, now_ms)[0], policy, None)
     }
 
 
 def boundary_scores(log: Iterable[Record], policy_text: str, now_ms: int) -> Boundaries:
-    """Return the policy's first score of every account at every border, as `boundary_scores_all` has it."""
+    """Return the policy's first score of every account at every boundary, as `boundary_scores_all` has it."""
     return {
         boundary: {account_id: _first_of(account) for account_id, account in scores.items()}
         for boundary, scores in boundary_scores_all(log, policy_text, now_ms).items()
@@ -297,10 +299,10 @@ def boundary_scores(log: Iterable[Record], policy_text: str, now_ms: int) -> Bou
 
 
 def band_episodes(boundaries: Boundaries) -> list[tuple[str, str, Status, int]]:
-    """Return the alert transitions that the borders show: (account, rule, status, border in epoch ms), in time order.
+    """Return the alert transitions at boundaries: (account, rule, status, boundary in epoch ms), in time order.
 
-    A band with an `alert` fires at the first border that finds the account in it, and resolves at the next one that
-    does not. At one border an account's old band resolves before its new band fires.
+    A band with an `alert` fires at the first boundary that finds the account in it, and resolves at the next one that
+    does not. At one boundary an account's old band resolves before its new band fires.
     """
     firing: dict[str, str] = {}
     transitions: list[tuple[str, str, Status, int]] = []

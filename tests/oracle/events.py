@@ -159,11 +159,11 @@ def read_time_ms(raw: object) -> int:
     """
     if isinstance(raw, int) and not isinstance(raw, bool):
         return raw
-    found = RFC3339.fullmatch(raw) if isinstance(raw, str) else None
-    if not found:
+    match = RFC3339.fullmatch(raw) if isinstance(raw, str) else None
+    if not match:
         raise RejectedError("time is neither RFC 3339 with an offset nor integer milliseconds")
-    fraction, sign, hours, minutes = found.groups()[6:]
-    year, month, day, hour, minute, second = map(int, found.groups()[:6])
+    fraction, sign, hours, minutes = match.groups()[6:]
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
     try:
         local = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:

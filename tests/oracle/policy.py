@@ -193,7 +193,7 @@ def _measure(name: str, table: dict[str, Any]) -> Measure:
 
 
 def boundary_unit_ms(policy: Policy) -> int:
-    """Milliseconds between two borders: an hour when a measure or an alert rule has an hour window, else a day."""
+    """Milliseconds between two boundaries: an hour when a measure or an alert rule has an hour window, else a day."""
     within = [rule["when"]["within"] for rule in policy.alerts.values() if "within" in rule["when"]]
     return min([measure.pane_ms for measure in policy.measures] + [PANE_MS[length[-1]] for length in within])
 
@@ -231,7 +231,9 @@ def _groups(policy: Policy, table: dict[str, Any]) -> tuple[Group, ...]:
         return tuple(Group(Fraction(group["weight"]), _fractions(group["measures"])) for group in groups)
     if "weights" in table:
         return (Group(Fraction(1), _fractions(table["weights"])),)
-    return (Group(Fraction(1), {one.name: one.weight for one in policy.measures if one.weight is not None}),)
+    return (
+        Group(Fraction(1), {measure.name: measure.weight for measure in policy.measures if measure.weight is not None}),
+    )
 
 
 def _plain(policy: Policy, name: str) -> Score:
@@ -240,7 +242,7 @@ def _plain(policy: Policy, name: str) -> Score:
     dwell = table.get("dwell", "0h")
     additive = table.get("model") == "additive"
     line = (Fraction(table["map"]["zero_at"]), Fraction(table["map"]["hundred_at"])) if "map" in table else None
-    exceptions = tuple(_limit(one) for one in table.get("exceptions", ()))
+    exceptions = tuple(_limit(exception) for exception in table.get("exceptions", ()))
     used = [other["use"] for other in table.get("segments", {}).values() if "use" in other]
     return Score(
         name,
@@ -250,7 +252,7 @@ def _plain(policy: Policy, name: str) -> Score:
         _fractions(table["impacts"]) if additive else {},
         line,
         exceptions,
-        any(policy.tables[one].get("exceptions") for one in (name, *used)),
+        any(policy.tables[score].get("exceptions") for score in (name, *used)),
         length_ms(dwell),
     )
 

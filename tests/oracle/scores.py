@@ -70,7 +70,9 @@ class AccountScores:
 
 def segment_of(policy: Policy, profile: Event | None, as_of_ms: int) -> str | None:
     """Return the name of the first segment that a profile fits."""
-    fitting = (one.name for one in policy.segments if profile is not None and _fits(one.when, profile, as_of_ms))
+    fitting = (
+        segment.name for segment in policy.segments if profile is not None and _fits(segment.when, profile, as_of_ms)
+    )
     return next(fitting, None)
 
 
@@ -108,7 +110,7 @@ def score_all(
 ) -> AccountScores:
     """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count.
 
-    `held` is the band it holds to, by score; `at_boundary` says that the moment is a border that passes. Measures of a
+    `held` is the sticky band by score; `at_boundary` says that the moment is a boundary that passes. Measures of a
     source in `clocks_ms` are read as of that moment.
     """
     segment = segment_of(policy, profile, as_of_ms)
@@ -117,10 +119,12 @@ def score_all(
         value = measure_value(measure, events, (clocks_ms or {}).get(measure.source, as_of_ms), profile)
         rated[measure.name] = (value, measure_points(measure, value, segment))
     scores = {}
-    for one in _unbanded(policy, segment, tuple(rated.items())):
-        before = None if held is None else held.get(one.score.name)
-        band, after = shown_and_held(one.score, one.total, one.limits, before, as_of_ms if at_boundary else None)
-        scores[one.score.name] = replace(one.result, band=band.name, alert=band.alert, held=after)
+    for unbanded in _unbanded(policy, segment, tuple(rated.items())):
+        before = None if held is None else held.get(unbanded.score.name)
+        band, after = shown_and_held(
+            unbanded.score, unbanded.total, unbanded.limits, before, as_of_ms if at_boundary else None
+        )
+        scores[unbanded.score.name] = replace(unbanded.result, band=band.name, alert=band.alert, held=after)
     return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()})
 
 
@@ -136,7 +140,7 @@ class Unbanded:
 
 @lru_cache(maxsize=64)
 def _unbanded(policy: Policy, segment: str | None, rated: tuple[tuple[str, Rating], ...]) -> list[Unbanded]:
-    """Score what was rated; cached, as from border to border little changes."""
+    """Score what was rated; cached, as from boundary to boundary little changes."""
     by_name = dict(rated)
     return [(_additive if score.additive else _weighted)(score, by_name) for score in policy.scores_in(segment)]
 
@@ -144,12 +148,23 @@ def _unbanded(policy: Policy, segment: str | None, rated: tuple[tuple[str, Ratin
 def _shares(score: Score, rated: Rated, *, nominal: bool) -> dict[str, Fraction]:
     """Return each measure's part of the whole weight; `nominal` as if nothing were missing."""
     present = [
-        (group.weight, {name: part for name, part in group.weights.items() if nominal or rated[name][1] is not None})
+        (
+            group.weight,
+            {name: weight for name, weight in group.weights.items() if nominal or rated[name][1] is not None},
+        )
         for group in score.groups
     ]
-    weighing = [(weight, parts, sum(parts.values())) for weight, parts in present if weight and any(parts.values())]
-    whole = sum((weight for weight, _, _ in weighing), Fraction(0))
-    return {name: part / sum_ * weight / whole for weight, parts, sum_ in weighing for name, part in parts.items()}
+    groups = [
+        (of_group, weights, sum(weights.values()))
+        for of_group, weights in present
+        if of_group and any(weights.values())
+    ]
+    whole = sum((of_group for of_group, _, _ in groups), Fraction(0))
+    return {
+        name: weight / total * of_group / whole
+        for of_group, weights, total in groups
+        for name, weight in weights.items()
+    }
 
 
 def _weighted(score: Score, rated: Rated) -> Unbanded:
@@ -162,9 +177,11 @@ def _weighted(score: Score, rated: Rated) -> Unbanded:
         parts[name] = shares.get(name, Fraction(0)) * points
         nominal[name] = share * points
     average = sum(parts.values(), Fraction(0))
-    holding = [one for one in score.exceptions if _is_below(rated[one.measure][1], one.points_below)]
-    total = min([average, *(one.cap for one in holding if one.cap is not None)])
-    limits = tuple(band for band in score.bands for one in holding if one.band == band.name)
+    holding = [
+        exception for exception in score.exceptions if _is_below(rated[exception.measure][1], exception.points_below)
+    ]
+    total = min([average, *(exception.cap for exception in holding if exception.cap is not None)])
+    limits = tuple(band for band in score.bands for exception in holding if exception.band == band.name)
     result = ScoreOf(
         float(total),
         "",
@@ -176,7 +193,7 @@ def _weighted(score: Score, rated: Rated) -> Unbanded:
         {"exception": float(total - average)} if score.may_except else {},
         {name: float(nominal[name]) for name in rated if name in nominal},
         float(average - sum(nominal.values(), Fraction(0))),
-        [one.measure for one in holding],
+        [exception.measure for exception in holding],
         exact=total,
         weights=nominal_shares,
     )
@@ -202,7 +219,7 @@ def _additive(score: Score, rated: Rated) -> Unbanded:
         "",
         [(name, _float(rated[name][0]), None, float(weight), float(parts[name])) for name, weight in weights.items()],
         {} if score.line is None else {"base": float(base), "clamping": float(total - bare)},
-        {name: float(part) for name, part in parts.items()},
+        {name: float(contribution) for name, contribution in parts.items()},
         exact=total,
         weights={name: abs(impact) for name, impact in score.impacts.items()},
     )

@@ -22,6 +22,6 @@ def build(site: Path, *, source: Path = ROOT) -> subprocess.CompletedProcess[str
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )

@@ -35,7 +35,9 @@ _PLAIN = {
     "VIRTUAL_ENV_DISABLE_PROMPT": "1",
     "TERM": "dumb",
     "NO_COLOR": "1",
+    # Both, or Rich takes a dumb terminal to be 80 columns wide.
     "COLUMNS": str(_COLUMNS),
+    "LINES": "50",
 }
 
 
@@ -46,7 +48,7 @@ class TerminalError(AssertionError):
 class Terminal:
     """One terminal; as a context manager it hangs up on exit."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], patience_s: float = 120.0) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], patience_s: float = 240.0) -> None:
         """Open it in `folder`. A command that takes longer than `patience_s` seconds is an error."""
         self._patience_s = patience_s
         self._output = ""

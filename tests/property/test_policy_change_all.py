@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.engine.engine import Mode
 from tests.driving.engine import cuts, driven, partitions, plan_of, plausible_logs
-from tests.driving.scores import assert_told, messages_of, restarted
+from tests.driving.scores import assert_explained, messages_of, restarted
 from tests.strategies.policies import RICH
 from tests.strategies.rich_policies import rich_policies
 
@@ -23,7 +23,7 @@ def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old:
     (records,) = partitions(log).values()
     half = data.draw(st.integers(0, len(records)))
     first = driven(data.draw(cuts(records[:half])), plan_of(old))
-    told = assert_told(first.changes)
+    told = assert_explained(first.changes)
     drive = restarted(first, new)
     drive.changes = []
     for step in data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))):
@@ -35,7 +35,7 @@ def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old:
     for (_, name), change in told.items():
         if change.band_to not in kept.get(name, set()):
             change.band_to = None  # type: ignore[assignment]  # a band that is gone is told as none
-    assert_told(drive.changes, told)
+    assert_explained(drive.changes, told)
     before = messages_of(drive.engine)
     again = restarted(drive, new)
     assert messages_of(again.engine) == before

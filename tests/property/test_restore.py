@@ -12,7 +12,7 @@ from stream.engine.engine import Mode
 from tests.driving.alerts import changes_in
 from tests.driving.crashes import Crashing, live_through
 from tests.driving.engine import assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
-from tests.driving.scores import assert_told, messages_of
+from tests.driving.scores import assert_explained, messages_of
 from tests.oracle.engine import Record, final_scores, outcomes
 from tests.strategies.policies import NOW_MS, RICH, policies
 from tests.strategies.rich_policies import rich_policies
@@ -71,7 +71,7 @@ def test_changes_of_policies_with_every_feature_form_one_chain_through_all_crash
     live_through(data, worker, modes, clock=True)
     changes = [msgspec.json.decode(value, type=ScoreChange) for value in changes_in(worker.published)]
     assert len({change.id for change in changes}) == len(changes)
-    last, final = assert_told(changes), messages_of(worker.drive.engine)
+    last, final = assert_explained(changes), messages_of(worker.drive.engine)
     assert last.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
     engine = worker.drive.engine
     if engine.as_of is not None and engine.as_of % engine.plan.boundary_ms:

@@ -15,9 +15,9 @@ from tests.driving.engine import CATCHING_UP, Cut, Drive, cuts, driven, partitio
 from tests.driving.scores import (
     Message,
     WatchedScores,
+    assert_explained,
     assert_nominal,
     assert_same_scores,
-    assert_told,
     messages_of,
     restarted,
 )
@@ -99,7 +99,7 @@ def test_changes_are_chained_and_explained_across_restarts(
     drive.flush()
     final = messages_of(drive.engine)
     assert_same_scores(final, final_scores_all(log, policy_text, NOW_MS), policy_text)
-    told = assert_told(drive.changes)
+    told = assert_explained(drive.changes)
     assert told.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
     # What falls at a border is told when the border has passed, which it has not at its own moment.
     if drive.engine.as_of is not None and drive.engine.as_of % drive.engine.plan.boundary_ms:
@@ -117,7 +117,7 @@ def test_a_change_tells_contributions_at_nominal_weights(log: list[Record], poli
     expected = final_scores_all(log, policy_text, NOW_MS)
     moves = [change for change in drive.changes if change.cause != "override"]
     assert len(moves) == sum(len(account.scores) for account in expected.values())
-    for (account_id, name), change in assert_told(drive.changes).items():
+    for (account_id, name), change in assert_explained(drive.changes).items():
         assert_nominal(change, expected[account_id].scores[name])
 
 

@@ -13,11 +13,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.outputs import ScoreMessage
+from stream.accounts.acknowledgements import Acknowledgement
 from stream.engine.engine import Engine, Mode
 from tests.driving.engine import cuts, open_episodes, partitions, plan_of, plausible_logs
 from tests.driving.scores import messages_of
 from tests.driving.shadow import Alone, Both
-from tests.strategies.policies import DAY_MS, RICH, policies
+from tests.strategies.policies import DAY_MS, RICH, Sent, log_of, policies
 from tests.strategies.rich_policies import rich_policies
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
 ) -> None:
     (records,) = partitions(log).values()
     right = [Both(plan, None) for plan in two]
-    for one in right:
-        one.take(records)
+    for alone in right:
+        alone.take(records)
     both = Both(*two)
     half = data.draw(st.integers(0, len(records)))
     begin = data.draw(st.integers(0, half))
@@ -136,14 +137,14 @@ def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
     both.take([record for record in records if record.offset >= committed.get(record.source, 0)])
     assert both.pair.shadow is not None
     for engine, alone in zip((both.pair.live, both.pair.shadow.engine), right, strict=True):
-        found, expected = messages_of(engine), messages_of(alone.pair.live)
-        assert {name: one["scores"] for name, one in found.items()} == {
-            name: one["scores"] for name, one in expected.items()
+        actual, expected = messages_of(engine), messages_of(alone.pair.live)
+        assert {name: message["scores"] for name, message in actual.items()} == {
+            name: message["scores"] for name, message in expected.items()
         }
 
 
 def held(engine: Engine) -> dict[str, object]:
-    """What an engine remembers of each account's borders."""
+    """What an engine remembers of each account's boundaries."""
     accounts, alerts = engine.accounts, engine.accounts.alerts
     arrays: list[np.ndarray[Any, Any]] = [
         accounts.sticky_band,
@@ -192,7 +193,7 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
         both.commit(data.draw(st.integers(0, 40)))
         both.start()
         if both.opened.promoted:
-            del both.raw[-1]  # all is said again, with other ids where a border comes before
+            del both.raw[-1]  # all is said again, with other ids where a boundary comes before
     assert (both.opened.missing, both.pair.shadow) == ({}, None)
     drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
 
@@ -200,10 +201,12 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     if right.as_of is None:
         return
     boundary = next_boundary(right)
-    both.act(lambda one: one.tick(boundary))
+    both.act(lambda engine: engine.tick(boundary))
     mine, alone = messages_of(engine), messages_of(right)
     assert mine.keys() - alone.keys() <= known
-    assert {name: mine[name]["scores"] for name in alone} == {name: one["scores"] for name, one in alone.items()}
+    assert {name: mine[name]["scores"] for name in alone} == {
+        name: message["scores"] for name, message in alone.items()
+    }
     remembered = held(engine)
     assert {name: remembered[name] for name in alone} == held(right)
     opened = {what for what in open_episodes(engine) if what[0] in alone}
@@ -213,6 +216,59 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     both.commit()
     assert not [key for key in both.topic if key[:1] == b"x" and not key.startswith(both.opened.namespaces.live)]
     assert not both.shadow_topic
+
+
+@settings(max_examples=15)
+@given(st.data(), plausible_logs(partitions=1), pairs(rich=False))
+def test_a_promoted_candidate_has_the_snoozes_it_would_have_alone_and_what_was_published_of_acknowledgements(
+    data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
+) -> None:
+    (records,) = partitions(data.draw(with_acknowledgements(log))).values()
+    plan, candidate = two
+    both, _, other = alone_beside(plan, candidate)
+    half = data.draw(st.integers(1, len(records)))
+    drive(data, both, data.draw(cuts(records[:half], (Mode.HEAD, Mode.EXACT))))
+    both.plan, both.candidate = candidate, None
+    both.start()
+    assert both.opened.promoted
+    both.commit()
+    drive(data, both, data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))))
+
+    engine = both.pair.live
+    assert active_snoozes(other.engine).items() <= active_snoozes(engine).items()
+    latest = {(alert.account_id, alert.rule): alert for alert in both.alerts()}
+    for account, rule in open_episodes(engine):
+        published = latest[account, rule]
+        current = engine.accounts.acknowledgements.get(engine.accounts.index[account], {}).get(rule, Acknowledgement())
+        acknowledged = (published.acknowledged_at, published.acknowledged_by)
+        assert (None if acknowledged[0] is None else acknowledged, published.snoozed_until) == current.published_form()
+
+
+@st.composite
+def with_acknowledgements(draw: st.DrawFn, log: list[Record]) -> list[Record]:
+    """Draw acknowledgements and snoozes of the alerts in `RULES` into a log of one partition."""
+    sent = [Sent(one.source, one.partition, one.timestamp_ms, one.key, one.value) for one in log]
+    accounts = sorted({record.key for record in log if record.key is not None})
+    for number in range(draw(st.integers(1, 8)) if accounts else 0):
+        account, time_ms = draw(st.sampled_from(accounts)), draw(st.sampled_from(log)).timestamp_ms
+        days = draw(st.none() | st.integers(-1, 5))
+        kind = {"kind": "acknowledge"} if days is None else {"kind": "snooze", "until": time_ms + days * DAY_MS}
+        rule = draw(st.sampled_from(("low", "fell", "any", "quiet")))
+        control = {"id": f"c-{number}", "account_id": account.decode(), "time": time_ms, "rule": rule, "by": "ann"}
+        control |= kind
+        sent.append(Sent("controls", 0, time_ms, account, msgspec.json.encode(control)))
+    return log_of(sent)
+
+
+def active_snoozes(engine: Engine) -> dict[tuple[str, str], str]:
+    """Ids of the snoozes that have not ended, by account and rule."""
+    assert engine.as_of is not None or not engine.accounts.acknowledgements
+    return {
+        (engine.accounts.index.names[row], rule): acknowledgement.snoozed.id
+        for row, by_rule in engine.accounts.acknowledgements.items()
+        for rule, acknowledgement in by_rule.items()
+        if acknowledgement.snoozed is not None and acknowledgement.until(engine.as_of or 0) is not None
+    }
 
 
 def assert_chained(both: Both) -> None:

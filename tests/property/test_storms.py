@@ -58,9 +58,9 @@ def signals(draw: DrawFn) -> list[Record]:
 
 
 class Storms:
-    """A model of storms: the open episodes, the time of the last one, and the current storm.
+    """What is open and when it last fired, and whether there is a storm.
 
-    Only open episodes begin a storm; an episode that has ended still extends the storm.
+    Only open episodes begin a storm; one that ended soon keeps it up all the same.
     """
 
     def __init__(self, share: Fraction, least: int) -> None:
@@ -102,7 +102,7 @@ class Storms:
     st.integers(1, 4),
     st.sampled_from(("1h", "6h")),
 )
-def test_storms_begin_and_end_as_in_the_model(log: list[Record], share: Fraction, least: int, window: str) -> None:
+def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> None:
     text = POLICY.format(share=float(share), least=least, window=window)
     for records in partitions(log).values():
         drive = Observed(WatchedAlerts(plan_of(text)))
@@ -124,6 +124,6 @@ def _judge(storms: Storms, drive: Observed, records: list[Record], boundary_ms: 
         drive.take(records)
     else:
         drive.tick(boundary_ms)
-    alerts = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
+    told = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
     assert drive.engine.as_of is not None
-    storms.after(alerts, drive.engine.as_of, len(drive.engine.accounts.alive()))
+    storms.after(told, drive.engine.as_of, len(drive.engine.accounts.alive()))

@@ -59,9 +59,9 @@ def _measures(draw: DrawFn, unit: str) -> dict[str, Table]:
     if unit == "d" and draw(st.booleans()):
         bills |= {"stat": "days_since_last", "missing": 25}
     bills["normalise"] = {"kind": "threshold", "good": 0, "average": 1}
-    found = {"level": level, "uses": uses, "bills": bills}
-    names = draw(st.sampled_from((("level",), ("uses",), ("level", "uses"), ("uses", "bills"), tuple(found))))
-    return {name: found[name] for name in names}
+    measures = {"level": level, "uses": uses, "bills": bills}
+    names = draw(st.sampled_from((("level",), ("uses",), ("level", "uses"), ("uses", "bills"), tuple(measures))))
+    return {name: measures[name] for name in names}
 
 
 @st.composite
@@ -205,15 +205,15 @@ def alerting_logs(
     stopped = draw(st.sampled_from((None, *SOURCES)))
     out_ms = sorted(draw(st.lists(times_ms(first_ms, NOW_MS), min_size=2, max_size=2)))
     sent: list[Sent] = []
-    for place, (source, document) in enumerate(drawn):
+    for number, (source, document) in enumerate(drawn):
         if source == stopped and out_ms[0] < document["time"] < out_ms[1]:
             continue
         arrives_ms = document["time"] + (draw(st.integers(0, delay_ms)) if delay_ms else 0)
-        value = json.dumps({"id": f"e-{place}", **document}).encode()
-        one = Sent(source, 0, arrives_ms, document["account_id"].encode(), value)
-        sent.append(one)
+        value = json.dumps({"id": f"e-{number}", **document}).encode()
+        message = Sent(source, 0, arrives_ms, document["account_id"].encode(), value)
+        sent.append(message)
         if source != "accounts" and not in_order and draw(st.integers(0, 9)) == 9:
-            sent.append(replace(one, arrives_ms=arrives_ms + draw(st.sampled_from((0, 1000, DAY_MS)))))
+            sent.append(replace(message, arrives_ms=arrives_ms + draw(st.sampled_from((0, 1000, DAY_MS)))))
     return log_of(sent)
 
 

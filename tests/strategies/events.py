@@ -1,7 +1,7 @@
 """Hypothesis strategies for one message: valid events and profiles, and values that must be refused.
 
 Owns the vocabulary of random input: few accounts, users and values, so that they meet; times that like to sit on the
-border of an hour or a day; numbers of at most three decimals, of which sums are exact in millionths.
+boundary of an hour or a day; numbers of at most three decimals, of which sums are exact in millionths.
 Must not know logs, policies or how anything is scored. Called by `tests.strategies.policies`, and through it by the
 tests.
 """
@@ -82,7 +82,7 @@ PROFILE_TEXTS = ("name", "tier", "plan", "segment", "persona", "parent_id", "own
 
 @cache
 def times_ms(first_ms: int = NOW_MS - SPAN_MS, last_ms: int = LATEST_MS) -> SearchStrategy[int]:
-    """Epoch milliseconds from first to last, often on the border of an hour or a day or one millisecond beside it."""
+    """Epoch milliseconds from first to last, often on the boundary of an hour or a day or one millisecond beside it."""
 
     def near_boundaries(unit_ms: int) -> SearchStrategy[int]:
         units = st.integers(first_ms // unit_ms, last_ms // unit_ms)

@@ -91,11 +91,11 @@ def log_of(sent: Sequence[Sent]) -> list[Record]:
     """Give each record its offset, in order of arrival."""
     next_offset: dict[tuple[str, int], int] = {}
     log = []
-    for one in sorted(sent, key=lambda one: one.arrives_ms):
-        offset = next_offset.get((one.source, one.partition), 0)
-        next_offset[one.source, one.partition] = offset + 1
-        timestamp_ms = one.arrives_ms if one.timestamp_ms is None else one.timestamp_ms
-        log.append(Record(one.source, one.partition, offset, timestamp_ms, one.key, one.value))
+    for message in sorted(sent, key=lambda message: message.arrives_ms):
+        offset = next_offset.get((message.source, message.partition), 0)
+        next_offset[message.source, message.partition] = offset + 1
+        timestamp_ms = message.arrives_ms if message.timestamp_ms is None else message.timestamp_ms
+        log.append(Record(message.source, message.partition, offset, timestamp_ms, message.key, message.value))
     return log
 
 
@@ -143,11 +143,13 @@ def _arrivals(draw: DrawFn, span_ms: int, delay_ms: int, accounts: Sequence[str]
         value = draw(events(source, account_id, time_ms, PLACE).flatmap(encoded))
     arrives_ms = time_ms + draw(st.integers(0, delay_ms))
     timestamp_ms = arrives_ms - (draw(st.sampled_from((0, 0, 0, 1, HOUR_MS))) if plan.backdated else 0)
-    one = Sent(source, partition_of(account_id, plan.partitions), arrives_ms, account_id.encode(), value, timestamp_ms)
+    message = Sent(
+        source, partition_of(account_id, plan.partitions), arrives_ms, account_id.encode(), value, timestamp_ms
+    )
     if plan.duplicates and source != "accounts" and draw(st.integers(0, 4)) == 4:
         again_ms = arrives_ms + draw(st.sampled_from((0, 1000, 5 * DAY_MS)))
-        return [one, replace(one, arrives_ms=again_ms, timestamp_ms=again_ms)]
-    return [one]
+        return [message, replace(message, arrives_ms=again_ms, timestamp_ms=again_ms)]
+    return [message]
 
 
 @st.composite
@@ -165,9 +167,11 @@ def sent_records(draw: DrawFn, /, **disturbances: Any) -> list[Sent]:
     arrivals = _arrivals(span_ms, delay_ms, accounts, plan)
     drawn = draw(st.lists(arrivals, min_size=max(1, least), max_size=plan.max_events))
     return [
-        one if one.value is None else replace(one, value=one.value.replace(PLACE.encode(), f"e-{place}".encode()))
-        for place, same in enumerate(drawn)
-        for one in same
+        message
+        if message.value is None
+        else replace(message, value=message.value.replace(PLACE.encode(), f"e-{offset}".encode()))
+        for offset, same in enumerate(drawn)
+        for message in same
     ]
 
 
@@ -182,22 +186,22 @@ def rearranged(draw: DrawFn, sent: Sequence[Sent], copies: int = 3) -> list[Reco
 
     Nothing keeps its timestamp, except deletions of profiles, whose time it is.
     """
-    again = [one for one in sent if one.source != "accounts" and one.value is not None]
+    again = [message for message in sent if message.source != "accounts" and message.value is not None]
     doubled = [*sent, *(draw(st.lists(st.sampled_from(again), max_size=copies)) if again else [])]
     shuffled = draw(st.permutations(doubled))
     return log_of(
         [
-            Sent(one.source, one.partition, place, one.key, one.value, _own_time_ms(one))
-            for place, one in enumerate(shuffled)
+            Sent(message.source, message.partition, offset, message.key, message.value, _own_time_ms(message))
+            for offset, message in enumerate(shuffled)
         ]
     )
 
 
-def _own_time_ms(one: Sent) -> int | None:
+def _own_time_ms(message: Sent) -> int | None:
     """Return the timestamp of a deletion of a profile; None for what tells its time itself."""
-    if one.source != "accounts" or one.value is not None:
+    if message.source != "accounts" or message.value is not None:
         return None
-    return one.arrives_ms if one.timestamp_ms is None else one.timestamp_ms
+    return message.arrives_ms if message.timestamp_ms is None else message.timestamp_ms
 
 
 RICH: dict[str, Any] = {"sources": ("product-usage", *ALL_SOURCES), "many_profiles": True}

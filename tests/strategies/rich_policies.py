@@ -155,14 +155,14 @@ def _weights(draw: DrawFn, names: Sequence[str], *, groups: bool) -> Table:
     """Draw weights of measures, in groups or not."""
     if not groups:
         return {"weights": {name: draw(WEIGHTS) for name in names}}
-    found: dict[str, Table] = {}
+    tables: dict[str, Table] = {}
     for name in names:
-        group = found.setdefault(draw(st.sampled_from(GROUPS)), {"weight": draw(WEIGHTS), "measures": {}})
+        group = tables.setdefault(draw(st.sampled_from(GROUPS)), {"weight": draw(WEIGHTS), "measures": {}})
         group["measures"][name] = draw(WEIGHTS)
-    return {"groups": found}
+    return {"groups": tables}
 
 
-def _some(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
+def _subset(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(list(names)), min_size=1, max_size=4, unique=True)
 
 
@@ -170,7 +170,7 @@ def _some(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
 def _made_of(draw: DrawFn, draft: Draft, name: str, selected: Sequence[str]) -> Table:
     """Draw the model of a score and its bands; only the first may be made of all measures that have a weight."""
     if draw(st.integers(0, 2)) == 0:
-        table: Table = {"model": "additive", "impacts": {one: draw(IMPACTS) for one in selected}}
+        table: Table = {"model": "additive", "impacts": {measure: draw(IMPACTS) for measure in selected}}
         bands = draw(bands_of())
         if draw(st.booleans()):
             ends = draw(st.lists(amounts(-200, 200), min_size=2, max_size=2, unique=True))
@@ -181,8 +181,8 @@ def _made_of(draw: DrawFn, draft: Draft, name: str, selected: Sequence[str]) -> 
         return table | {"bands": bands}
     form = draw(st.sampled_from(("weights", "groups", *(("all",) if name == SCORES[0] else ()))))
     if form == "all":
-        for one in selected:
-            draft.measures[one]["weight"] = draw(WEIGHTS)
+        for measure in selected:
+            draft.measures[measure]["weight"] = draw(WEIGHTS)
         return {"bands": draw(bands_of())}
     return draw(_weights(selected, groups=form == "groups")) | {"bands": draw(bands_of())}
 
@@ -199,18 +199,18 @@ def members_of(draft: Draft, name: str) -> list[str]:
     if "weights" in table:
         return list(table["weights"])
     if "groups" in table:
-        return [one for group in table["groups"].values() for one in group["measures"]]
-    return [one for one, measure in draft.measures.items() if "weight" in measure]
+        return [measure for group in table["groups"].values() for measure in group["measures"]]
+    return [measure for measure, fields in draft.measures.items() if "weight" in fields]
 
 
 @st.composite
 def _exceptions(draw: DrawFn, names: Sequence[str], bands: Sequence[str]) -> list[Table]:
-    found = []
+    exceptions = []
     for measure in draw(st.lists(st.sampled_from(list(names)), min_size=1, max_size=3)):
-        one = {"measure": measure, "points_below": draw(amounts(1, 100))}
+        exception = {"measure": measure, "points_below": draw(amounts(1, 100))}
         limit = draw(st.one_of(amounts(*PERCENT), st.sampled_from(list(bands))))
-        found.append(one | ({"band": limit} if isinstance(limit, str) else {"cap": limit}))
-    return found
+        exceptions.append(exception | ({"band": limit} if isinstance(limit, str) else {"cap": limit}))
+    return exceptions
 
 
 @st.composite
@@ -222,34 +222,36 @@ def _in_segment(draw: DrawFn, draft: Draft, name: str, rated: Sequence[str], use
     way = draw(st.sampled_from(ways))
     if way == "use":
         return {"use": draw(st.sampled_from(list(used)))}
-    found: Table = {}
+    changes: Table = {}
     if way != "bands" and weighted:
-        limiting = [one["measure"] for one in table.get("exceptions", ())]
-        selected = list(dict.fromkeys([*limiting, *draw(_some(rated))]))
-        found |= draw(_weights(selected, groups=draw(st.booleans())))
+        limiting = [exception["measure"] for exception in table.get("exceptions", ())]
+        selected = list(dict.fromkeys([*limiting, *draw(_subset(rated))]))
+        changes |= draw(_weights(selected, groups=draw(st.booleans())))
     elif way != "bands":
-        found["impacts"] = {one: draw(IMPACTS) for one in draw(_some(list(table["impacts"])))}
+        changes["impacts"] = {measure: draw(IMPACTS) for measure in draw(_subset(list(table["impacts"])))}
     anywhere = not weighted and "map" not in table
     bands = [band["name"] for band in table["bands"]][: None if anywhere else -1]
     if way != "parts" and bands:
-        found["bands"] = dict(zip(bands, draw(_starts(len(bands), anywhere=anywhere)), strict=True))
-    return found
+        changes["bands"] = dict(zip(bands, draw(_starts(len(bands), anywhere=anywhere)), strict=True))
+    return changes
 
 
 @st.composite
 def _scores(draw: DrawFn, draft: Draft) -> None:
     """Draw the scores into a draft; the first takes the measures that no other one does."""
     names = SCORES[: draw(st.sampled_from((1, 1, 2, 3)))]
-    selected = {name: draw(_some(list(draft.measures))) for name in names}
-    others = {one for name in names[1:] for one in selected[name]}
-    selected[names[0]] += [one for one in draft.measures if one not in others and one not in selected[names[0]]]
+    selected = {name: draw(_subset(list(draft.measures))) for name in names}
+    others = {measure for name in names[1:] for measure in selected[name]}
+    selected[names[0]] += [
+        measure for measure in draft.measures if measure not in others and measure not in selected[names[0]]
+    ]
     for name in names:
         draft.scores[name] = {"min_change": draw(amounts(0, 5))} | draw(_made_of(draft, name, selected[name]))
     weighted = draft.weighted()
     shared = [
         band
         for band in ("healthy", "steady", "attention", "at-risk")
-        if all(band in [one["name"] for one in draft.scores[name]["bands"]] for name in weighted)
+        if all(band in [table["name"] for table in draft.scores[name]["bands"]] for name in weighted)
     ]
     for name in weighted:
         if draw(st.booleans()):
@@ -260,7 +262,7 @@ def _scores(draw: DrawFn, draft: Draft) -> None:
 
 
 @st.composite
-def _kept(draw: DrawFn, draft: Draft) -> None:
+def _steadiness(draw: DrawFn, draft: Draft) -> None:
     """Draw what keeps bands from changing to and fro into a draft: `leave` of some bands, `dwell` of some scores."""
     for table in draft.scores.values():
         way = draw(st.sampled_from(("neither", "neither", "leave", "dwell", "both")))
@@ -277,26 +279,28 @@ def _kept(draw: DrawFn, draft: Draft) -> None:
 def _segmented(draw: DrawFn, draft: Draft) -> None:
     """Draw what segments change into a draft. A score that another one uses in a segment is as usual there."""
     weighted = draft.weighted()
-    rated = [one for one in draft.measures if any(one in members_of(draft, name) for name in weighted)]
+    rated = [measure for measure in draft.measures if any(measure in members_of(draft, name) for name in weighted)]
     for segment in draft.segments:
-        for one in rated:
+        for measure in rated:
             if draw(st.integers(0, 3)) == 0:
                 rule = draw(normalisers(decay=True))
-                draft.measures[one].setdefault("segments", {})[segment] = {"normalise": rule}
+                draft.measures[measure].setdefault("segments", {})[segment] = {"normalise": rule}
         used: set[str] = set()
         for name, table in draft.scores.items():
             if name in used or draw(st.booleans()):
                 continue
-            usual = [one for one in weighted if one != name and segment not in draft.scores[one].get("segments", {})]
-            if found := draw(_in_segment(draft, name, rated, usual)):
-                table.setdefault("segments", {})[segment] = found
-                used |= {found["use"]} if "use" in found else set()
-    for name, measure in draft.measures.items():
+            usual = [
+                other for other in weighted if other != name and segment not in draft.scores[other].get("segments", {})
+            ]
+            if changes := draw(_in_segment(draft, name, rated, usual)):
+                table.setdefault("segments", {})[segment] = changes
+                used |= {changes["use"]} if "use" in changes else set()
+    for name, fields in draft.measures.items():
         if name not in rated and draw(st.booleans()):
             # Only additive scores use it.
-            del measure["normalise"]
-            if measure.get("missing") != "hold":
-                measure.pop("missing", None)
+            del fields["normalise"]
+            if fields.get("missing") != "hold":
+                fields.pop("missing", None)
 
 
 def written(path: str, table: Table) -> list[str]:
@@ -304,8 +308,8 @@ def written(path: str, table: Table) -> list[str]:
     inner = {name: table[name] for name in ("groups", "segments") if isinstance(table.get(name), dict)}
     lines = ["", f"[{path}]", *(f"{name} = {toml_value(value)}" for name, value in table.items() if name not in inner)]
     for name, tables in inner.items():
-        for one, below in tables.items():
-            lines += written(f"{path}.{name}.{one}", below)
+        for key, below in tables.items():
+            lines += written(f"{path}.{name}.{key}", below)
     return lines
 
 
@@ -337,7 +341,7 @@ def rich_policies(
     draw(_scores(draft))
     draw(_segmented(draft))
     if kept_bands:
-        draw(_kept(draft))
+        draw(_steadiness(draft))
     lines = ['name = "drawn"']
     for kind, tables in (("segments", draft.segments), ("measures", draft.measures), ("scores", draft.scores)):
         for name, table in tables.items():

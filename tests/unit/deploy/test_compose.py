@@ -19,7 +19,7 @@ from agents.board.web.auth import Access
 from agents.settings.settings import Settings, SettingsError
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
-from agents.worker.metrics import Telemetry
+from agents.worker.monitoring.metrics import Telemetry
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yml"

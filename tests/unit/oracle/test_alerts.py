@@ -1,7 +1,7 @@
 """The oracle's alerts, judged by what was worked out by hand.
 
 The score is the last value of the signal `m` unless a test says otherwise. What is sent at noon of day `n` is judged at
-the midnight after it, border `n + 1`; a text such as `.##.` shows border by border whether the alert is open.
+the midnight after it, boundary `n + 1`; a text such as `.##.` shows boundary by boundary whether the alert is open.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def with_rule(*lines: str, window: str = "30d", tables: tuple[str, ...] = ()) ->
 
 
 def daily(*values: float, first_ms: int = NOON, step_ms: int = DAY_MS) -> list[tuple[str, bytes]]:
-    """Send a value at noon of each day, and a day later an event that no measure reads, so that the border passes."""
-    sent = [signal("m", value, first_ms + place * step_ms) for place, value in enumerate(values)]
+    """Send a value at noon of each day, and a day later an event that no measure reads, so that the boundary passes."""
+    sent = [signal("m", value, first_ms + index * step_ms) for index, value in enumerate(values)]
     return [*sent, event("billing", first_ms + len(values) * step_ms, kind="invoice_paid")]
 
 
@@ -36,9 +36,9 @@ def hourly(*values: float) -> list[tuple[str, bytes]]:
 
 
 def shown(records: list[Record], text: str, rule: str = "r", account: str = "a") -> str:
-    """Return border by border whether an episode is open."""
-    found = sorted(alerts_at_boundaries(records, text, NOW).items())
-    return "".join("#" if (account, rule) in episodes else "." for _, episodes in found)
+    """Return boundary by boundary whether an episode is open."""
+    boundaries = sorted(alerts_at_boundaries(records, text, NOW).items())
+    return "".join("#" if (account, rule) in episodes else "." for _, episodes in boundaries)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -105,11 +105,11 @@ def test_a_measure_without_points_holds_no_rule() -> None:
     other = with_rule(
         'when = { measure = "n", points_below = 60 }', tables=(measure("n", 'window = "2d"', "weight = 1"),)
     )
-    assert shown(log(signal("n", 10, NOON), *daily(50, 50, 50)), other) == "#.."  # out of its window at border 2
+    assert shown(log(signal("n", 10, NOON), *daily(50, 50, 50)), other) == "#.."  # out of its window at boundary 2
 
 
 def test_a_forecast_looks_at_the_next_midnights() -> None:
-    # One use a 3 days' window: 50 points up to day 2, none at border 3.
+    # One use a 3 days' window: 50 points up to day 2, none at boundary 3.
     text = policy(USES + "weight = 1", SCORE, "[alerts.r]", 'when = { forecast = "poor", within = "1d" }')
     records = log(event("product-usage", NOON), event("billing", NOON + 4 * DAY_MS, kind="renewed"))
     assert shown(records, text) == ".#.."
@@ -122,7 +122,7 @@ def test_a_forecast_is_kept_until_midnight_or_until_it_has_come_true() -> None:
     text = policy(uses + "weight = 1", SCORE, "[alerts.r]", 'when = { forecast = "poor", within = "1d" }')
     first = event("product-usage", DAY + 6 * HOUR_MS + 1)  # leaves at 06:00
     end = event("billing", DAY + 32 * HOUR_MS + 1, kind="renewed")
-    # Borders from 07:00 on: 17 up to 23:00, then midnight to 05:00.
+    # Boundaries from 07:00 on: 17 up to 23:00, then midnight to 05:00.
     assert shown(log(first, end), text) == "." * 17 + "#" * 6 + "..."
     # A use at 03:00 keeps the score up to 03:00 of the day after; the answer of midnight stands.
     again = event("product-usage", DAY + 27 * HOUR_MS + 1)
@@ -163,12 +163,21 @@ def test_an_outage_is_not_silence() -> None:
 def test_a_stalled_source_is_read_as_of_its_clock() -> None:
     text = policy(USES + "weight = 1", measure("m", "weight = 3"), SCORE, STALLS)
     records = log(event("product-usage", NOON), *daily(*(100,) * 6))
-    found = [one["a"].scores["health"] for _, one in sorted(boundary_scores_all(records, text, NOW).items())]
+    boundaries = [
+        accounts["a"].scores["health"] for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())
+    ]
     # The clock stays at noon of day 1, where the window of 3 days holds the use: 50 * 1/4 + 100 * 3/4.
-    assert [score.value for score in found] == [87.5] * 6
-    assert {score.confidence(["uses"]) for score in found} == {0.75}
+    assert [score.value for score in boundaries] == [87.5] * 6
+    assert {score.confidence(["uses"]) for score in boundaries} == {0.75}
     gone = boundary_scores_all(records, text.replace(STALLS, ""), NOW)
-    assert [one["a"].scores["health"].value for _, one in sorted(gone.items())] == [87.5, 87.5, 75, 75, 75, 75]
+    assert [accounts["a"].scores["health"].value for _, accounts in sorted(gone.items())] == [
+        87.5,
+        87.5,
+        75,
+        75,
+        75,
+        75,
+    ]
 
 
 def test_a_source_exactly_as_old_as_its_limit_has_not_stalled() -> None:
@@ -185,11 +194,11 @@ def test_confidence_of_groups_and_of_impacts() -> None:
         "[scores.health.groups.h]\nweight = 1\nmeasures = { n = 5 }\n"
     )
     records = log(*daily(50))
-    (found,) = boundary_scores_all(records, policy(*tables, groups), NOW).values()
-    assert found["a"].scores["health"].confidence(["uses"]) == 0.75  # 1/3 of 3/4
+    (boundaries,) = boundary_scores_all(records, policy(*tables, groups), NOW).values()
+    assert boundaries["a"].scores["health"].confidence(["uses"]) == 0.75  # 1/3 of 3/4
     additive = '[scores.health]\nmodel = "additive"\nimpacts = { uses = -4, m = 10, n = 2 }\nmin_change = 1\n' + BANDS
-    (found,) = boundary_scores_all(records, policy(*tables, additive), NOW).values()
-    assert found["a"].scores["health"].confidence(["uses"]) == 0.75  # 4 of 16
+    (boundaries,) = boundary_scores_all(records, policy(*tables, additive), NOW).values()
+    assert boundaries["a"].scores["health"].confidence(["uses"]) == 0.75  # 4 of 16
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -203,7 +212,7 @@ def test_confidence_of_groups_and_of_impacts() -> None:
         (("when = { below = 40 }", 'for = "1d"'), (30, 30, 50), ".#."),
         (("when = { below = 40 }", 'for = "1h"'), (30, 30, 50), ".#."),
         (("when = { below = 40 }", 'for = "30h"'), (30, 30, 30, 50), "..#."),
-        # Quiet from border 2 on, so it may fire again at border 5, which it has been waiting for since border 3.
+        # Quiet from boundary 2 on, so it may fire again at boundary 5, which it has been waiting for since boundary 3.
         (("when = { below = 40 }", 'cooldown = "3d"'), (30, 50, 30, 30, 30, 50), "#...#."),
         (("when = { below = 40 }", 'cooldown = "3d"'), (30, 50, 30, 50, 30), "#...#"),
         (("when = { below = 40 }", 'cooldown = "1d"'), (30, 50, 30), "#.#"),
@@ -223,7 +232,7 @@ def test_rules_with_memory(lines: tuple[str, ...], values: tuple[float, ...], ex
 
 
 def test_so_many_firings_a_day() -> None:
-    records = log(*hourly(*(30, 50) * 13))  # borders 01:00 to 02:00 of the next day: below at odd ones up to 23:00
+    records = log(*hourly(*(30, 50) * 13))  # boundaries 01:00 to 02:00 of the next day: below at odd ones up to 23:00
     text = with_rule("when = { below = 40 }", "max_per_day = 2", window="24h")
     assert shown(records, text) == "#.#" + "." * 21 + "#."  # 01:00, 03:00, and 01:00 of the next day
 
@@ -245,7 +254,7 @@ def test_only_accounts_of_its_segments() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Between borders
+# Between boundaries
 
 
 def arriving(text: str, *sent: tuple[str, bytes]) -> bool:
@@ -257,7 +266,7 @@ def test_on_arrival_what_holds_now_is_told() -> None:
     assert arriving(below, *daily(50, 30))
     assert not arriving(below, *daily(30), signal("m", 50, NOON + DAY_MS))
     assert arriving(below, signal("m", 30, NOON))
-    # With `for` it waits for borders; what is firing resolves at borders only.
+    # With `for` it waits for boundaries; what is firing resolves at boundaries only.
     assert not arriving(with_rule("when = { below = 40 }", 'for = "1d"'), signal("m", 50, NOON), signal("m", 30))
     clear = with_rule("when = { below = 40 }", "clear = 45")
     assert arriving(clear, *daily(30), signal("m", 90, NOON + DAY_MS + 1))
@@ -265,7 +274,7 @@ def test_on_arrival_what_holds_now_is_told() -> None:
 
 
 def test_on_arrival_a_rule_that_is_cooling_down_is_quiet() -> None:
-    sent = [*daily(30, 50), signal("m", 30, NOON + 2 * DAY_MS + 1)]  # quiet from border 2 on
+    sent = [*daily(30, 50), signal("m", 30, NOON + 2 * DAY_MS + 1)]  # quiet from boundary 2 on
     assert not arriving(with_rule("when = { below = 40 }", 'cooldown = "2d"'), *sent)
     assert arriving(with_rule("when = { below = 40 }", 'cooldown = "12h"'), *sent)
 

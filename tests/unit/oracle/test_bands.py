@@ -1,7 +1,7 @@
 """The oracle's bands with `leave` and `dwell`, judged by what was worked out by hand.
 
 Every score is the last value of the signal `m`, unless a test says otherwise; what is sent at noon of a day is judged
-at the next midnight, which is a border.
+at the next midnight, which is a boundary.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def kept(bands: str, *lines: str, window: str = "30d") -> str:
 
 
 def daily(*values: float, first_ms: int = NOON, step_ms: int = DAY_MS) -> list[tuple[str, bytes]]:
-    """Send a value at noon of each day, and a day later an event that no measure reads, so that the border passes."""
-    sent = [signal("m", value, first_ms + place * step_ms) for place, value in enumerate(values)]
+    """Send a value at noon of each day, and a day later an event that no measure reads, so that the boundary passes."""
+    sent = [signal("m", value, first_ms + index * step_ms) for index, value in enumerate(values)]
     return [*sent, event("billing", first_ms + len(values) * step_ms, kind="invoice_paid")]
 
 
 def at_boundaries(records: list[Record], text: str, name: str | None = None) -> str:
-    """Return the bands of account `a` at every border that finds it, as their first letters."""
-    found = [accounts["a"].scores for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())]
-    return "".join(LETTERS[scores[name or next(iter(scores))].band] for scores in found)
+    """Return the bands of account `a` at every boundary that finds it, as their first letters."""
+    actual = [accounts["a"].scores for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())]
+    return "".join(LETTERS[scores[name or next(iter(scores))].band] for scores in actual)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def at_boundaries(records: list[Record], text: str, name: str | None = None) -> 
         ((75, 35, 65), "gff"),  # who was good is at least fair down to 30
         ((75, 29, 65, 75), "gpfg"),
         ((65, 35, 35), "fff"),
-        ((35, 65), "pf"),  # on the first border, the score alone
+        ((35, 65), "pf"),  # on the first boundary, the score alone
     ],
 )
 def test_leave_alone(values: tuple[float, ...], bands: str) -> None:
@@ -76,7 +76,7 @@ def test_a_band_may_be_left_below_the_start_of_the_next() -> None:
 def test_between_boundaries_the_band_follows_the_score_from_the_one_held() -> None:
     sent = [signal("m", 75, NOON), signal("m", 59, NOON + DAY_MS)]
     assert score(log(*sent), kept(LEAVE)).band == "fair"
-    # What was shown for an hour was not held at a border.
+    # What was shown for an hour was not held at a boundary.
     again = [*sent, signal("m", 65, NOON + DAY_MS + HOUR_MS)]
     assert score(log(*again), kept(LEAVE)).band == "good"
     assert final_scores(log(*again), kept(LEAVE), NOW)["a"].band == "good"
@@ -104,7 +104,11 @@ def test_alerts_follow_the_bands_that_are_shown() -> None:
 @pytest.mark.parametrize(
     ("dwell", "values", "bands"),
     [
-        ("2d", (75, 50, 50, 50, 50), "gggff"),  # due at three borders, of which the first lies two days before the last
+        (
+            "2d",
+            (75, 50, 50, 50, 50),
+            "gggff",
+        ),  # due at three boundaries, the first two days before the last
         ("2d", (75, 50, 50, 75, 50, 50, 50), "ggggggf"),  # good once again: it starts anew
         ("2d", (75, 50, 20, 20), "gggp"),  # a third band goes on with it, and the one due now is held
         ("2d", (75, 20, 20, 50), "gggf"),
@@ -113,7 +117,7 @@ def test_alerts_follow_the_bands_that_are_shown() -> None:
         ("48h", (75, 50, 50, 50, 50), "gggff"),
         ("36h", (75, 50, 50, 50, 50), "gggff"),
         ("1d", (75, 50, 50, 20, 50, 20, 20), "ggffffp"),
-        ("1h", (75, 50, 50), "ggf"),  # less than from border to border is one border more
+        ("1h", (75, 50, 50), "ggf"),  # less than from boundary to boundary is one boundary more
         ("25h", (75, 50, 50, 50), "gggf"),
     ],
 )
@@ -142,7 +146,7 @@ def test_time_alone_passes_boundaries() -> None:
     text = kept(PLAIN, 'dwell = "2d"')
     records = log(signal("m", 75, NOON), signal("m", 50, NOON + DAY_MS))
     assert score(records, text).band == "good"
-    # Fair is due from the border of day 2 on.
+    # Fair is due from the boundary of day 2 on.
     for as_of_ms, band in (
         (NOON + DAY_MS, "good"),
         (DAY + 3 * DAY_MS, "good"),
@@ -150,18 +154,18 @@ def test_time_alone_passes_boundaries() -> None:
         (DAY + 4 * DAY_MS, "fair"),
         (NOON + 9 * DAY_MS, "fair"),
     ):
-        found = score(records, text, as_of_ms)
-        assert (found.value, found.band, found.alert) == (50, band, "warning" if band == "fair" else None)
+        actual = score(records, text, as_of_ms)
+        assert (actual.value, actual.band, actual.alert) == (50, band, "warning" if band == "fair" else None)
 
 
 def test_what_time_alone_takes_is_held_too() -> None:
-    # The least of two days: 75, then 20 for two borders, then 65.
+    # The least of two days: 75, then 20 for two boundaries, then 65.
     least = measure("m", 'stat = "min"', 'window = "2d"', "weight = 1", "missing = 10")
     text = policy(least, "[scores.health]\nmin_change = 1\n" + LEAVE)
     records = log(*(signal("m", value, NOON + day * DAY_MS) for day, value in enumerate((75, 20, 65))))
     shown = [score(records, text, NOON + day * DAY_MS).band for day in (2, 3, 4)]
     assert shown == ["poor", "fair", "poor"]
-    # Nobody has been poor at a border here: 65 is still good.
+    # Nobody has been poor at a boundary here: 65 is still good.
     less = log(*(signal("m", value, NOON + day * DAY_MS) for day, value in enumerate((75, 65))))
     assert [score(less, text, NOON + day * DAY_MS).band for day in (1, 2, 3)] == ["good", "good", "poor"]
 
@@ -232,8 +236,8 @@ def test_an_exception_limits_what_is_due() -> None:
 def test_an_exception_waits_for_dwell() -> None:
     records = pairs((80, 100), (100, 40), (100, 40), (80, 50), (90, 50), (90, 50))
     assert at_boundaries(records, excepted(EXCEPTION, 'dwell = "1d"')) == "ggfffg"
-    found = score(records[:4], excepted(EXCEPTION, 'dwell = "1d"'))
-    assert (found.band, found.exceptions) == ("good", ["n"])
+    actual = score(records[:4], excepted(EXCEPTION, 'dwell = "1d"'))
+    assert (actual.band, actual.exceptions) == ("good", ["n"])
 
 
 def test_a_lower_band_than_the_exception_s_stays() -> None:
@@ -329,7 +333,7 @@ def test_before_its_first_boundary_an_account_holds_to_nothing() -> None:
     for text in (kept(LEAVE), kept(PLAIN, 'dwell = "9d"'), kept(LEAVE, 'dwell = "9d"')):
         sent = [signal("m", 75, NOON), signal("m", 65, NOON + HOUR_MS), signal("m", 35, NOON + 2 * HOUR_MS)]
         assert [score(log(*sent[:count]), text).band for count in (1, 2, 3)] == ["good", "fair", "poor"]
-        # At the first border, what is due is held at once.
+        # At the first boundary, what is due is held at once.
         assert at_boundaries(log(*sent, event("billing", NOON + DAY_MS, kind="invoice_paid")), text) == "p"
         assert score(log(*sent), text, DAY + DAY_MS).band == "poor"
 
@@ -338,7 +342,7 @@ def test_a_boundary_at_the_newest_event_has_not_passed() -> None:
     text = kept(LEAVE)
     sent = [signal("m", 75, NOON), signal("m", 50, DAY + DAY_MS)]
     assert at_boundaries(log(*sent), text) == ""
-    # What comes at the border's own time counts at it.
+    # What comes at the boundary's own time counts at it.
     assert at_boundaries(log(*sent, signal("m", 65, DAY + DAY_MS + 1)), text) == "f"
     assert score(log(*sent, signal("m", 65, DAY + DAY_MS + 1)), text).band == "fair"
 

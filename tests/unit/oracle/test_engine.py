@@ -44,7 +44,7 @@ def usage(time: object, account: str = "a", **fields: object) -> tuple[str, byte
 
 def log(*arrivals: tuple[str, bytes | None]) -> list[Record]:
     """Put records into partition 0, in the order in which they stand here."""
-    return [Record(source, 0, place, place, b"a", value) for place, (source, value) in enumerate(arrivals)]
+    return [Record(source, 0, offset, offset, b"a", value) for offset, (source, value) in enumerate(arrivals)]
 
 
 def policy(*measures: str, bands: str = ONE_BAND) -> str:
@@ -97,8 +97,8 @@ SOME_USAGE = log(
     ],
 )
 def test_statistic_over_three_days(measure: str, value: float) -> None:
-    found = value_of(SOME_USAGE, f'source = "product-usage"\nwindow = "3d"\n{measure}', NOON)
-    assert found == pytest.approx(value, rel=1e-15)
+    actual = value_of(SOME_USAGE, f'source = "product-usage"\nwindow = "3d"\n{measure}', NOON)
+    assert actual == pytest.approx(value, rel=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def test_events_without_a_user_are_nobody() -> None:
 
 
 def test_sums_are_of_millionths_rounded_one_by_one() -> None:
-    records = log(*(usage(DAY + place, duration_s=0.0000014) for place in range(3)))
+    records = log(*(usage(DAY + offset, duration_s=0.0000014) for offset in range(3)))
     measure = 'source = "product-usage"\nstat = "sum"\nfield = "duration_s"\nwindow = "1d"'
     assert value_of(records, measure) == 0.000003
-    tenths = log(*(usage(DAY + place, duration_s=0.1) for place in range(3)))
+    tenths = log(*(usage(DAY + offset, duration_s=0.1) for offset in range(3)))
     assert value_of(tenths, measure) == 0.3
 
 
@@ -214,13 +214,13 @@ NOTHING = f'source = "surveys"\nstat = "mean"\nfield = "score"\nwindow = "1d"\nw
     ],
 )
 def test_missing_and_contributions(missing: str, score: float, factors: list[object]) -> None:
-    found = final_scores(log(usage(DAY, duration_s=40)), policy(FORTY, NOTHING + missing), NOW)["a"]
-    assert (found.value, found.factors) == (score, factors)
+    actual = final_scores(log(usage(DAY, duration_s=40)), policy(FORTY, NOTHING + missing), NOW)["a"]
+    assert (actual.value, actual.factors) == (score, factors)
 
 
 def test_score_is_zero_when_every_weight_is_missing() -> None:
-    found = final_scores(log(usage(DAY)), policy(NOTHING, bands=THREE_BANDS), NOW)["a"]
-    assert (found.value, found.band, found.factors) == (0, "poor", [("m0", None, None, 0)])
+    actual = final_scores(log(usage(DAY)), policy(NOTHING, bands=THREE_BANDS), NOW)["a"]
+    assert (actual.value, actual.band, actual.factors) == (0, "poor", [("m0", None, None, 0)])
 
 
 @pytest.mark.parametrize(("score", "band"), [(0, "poor"), (39.999, "poor"), (40, "fair"), (69.9, "fair"), (70, "good")])
@@ -262,7 +262,7 @@ def test_late_is_outside_every_window_of_the_newest_event() -> None:
         records = log(usage(newest), usage(first_kept), usage(first_kept - 1))
         expected = {("product-usage", "applied"): 2, ("product-usage", "late"): 1}
         assert outcomes(records, text, NOW) == expected
-        assert outcomes(log(*((one.source, one.value) for one in reversed(records))), text, NOW) == {
+        assert outcomes(log(*((record.source, record.value) for record in reversed(records))), text, NOW) == {
             ("product-usage", "applied"): 3
         }
 
@@ -406,17 +406,17 @@ def test_sources_advance_together_by_their_newest_timestamp() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Borders and alerts
+# Boundaries and alerts
 
 
 def test_boundaries_between_the_first_and_the_last_event() -> None:
     text = policy(f'{COUNTED}window = "2h"', bands=THREE_BANDS)
     records = log(
-        usage(DAY, count=80),  # on a border: it belongs to it
+        usage(DAY, count=80),  # on a boundary: it belongs to it
         usage(DAY + 1, count=10),
         usage(DAY + 2 * HOUR_MS, "b", count=50),
         usage(DAY + 4 * HOUR_MS - 1, "b", count=25),
-        usage(DAY + 3 * HOUR_MS, count=45),  # comes after the border it lies on was crossed
+        usage(DAY + 3 * HOUR_MS, count=45),  # comes after the boundary it lies on was crossed
         usage(DAY + 4 * HOUR_MS + 1, "b", count=1),
     )
     boundaries = boundary_scores(records, text, NOW)
@@ -432,7 +432,8 @@ def test_boundaries_between_the_first_and_the_last_event() -> None:
         4: {"a": 45, "b": 25},
     }
     assert [
-        (account, rule, status, (at - DAY) // HOUR_MS) for account, rule, status, at in band_episodes(boundaries)
+        (account, rule, status, (boundary_ms - DAY) // HOUR_MS)
+        for account, rule, status, boundary_ms in band_episodes(boundaries)
     ] == [
         ("a", "band:health:poor", "firing", 2),
         ("b", "band:health:fair", "firing", 2),

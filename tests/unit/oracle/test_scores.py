@@ -45,9 +45,9 @@ def test_zudo_shares_the_weight_of_a_missing_pulse() -> None:
 def test_vitally_thirds_on_a_scale_of_ten() -> None:
     points = 'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'
     text = policy(*(measure(name, "weight = 1", points=points) for name in "xyz"), "[scores.health]", BANDS)
-    found = score(log(signal("x", 10), signal("y", 10), signal("z", 0)), text)
-    assert found.value == 200 / 3
-    assert (round(found.value, 2), found.band) == (66.67, "fair")
+    actual = score(log(signal("x", 10), signal("y", 10), signal("z", 0)), text)
+    assert actual.value == 200 / 3
+    assert (round(actual.value, 2), actual.band) == (66.67, "fair")
 
 
 def test_natero_linear() -> None:
@@ -78,12 +78,12 @@ GROUPED = policy(
 )
 def test_a_missing_weight_goes_to_its_group_first(present: str, weights: tuple[float, ...], value: float) -> None:
     values = {"a": 40, "b": 80, "c": 32, "d": 16}
-    found = score(log(signal("other", 1), *(signal(name, values[name]) for name in present)), GROUPED)
-    assert tuple(weights_of(found).values()) == weights
-    assert found.value == pytest.approx(value, rel=1e-15)
+    actual = score(log(signal("other", 1), *(signal(name, values[name]) for name in present)), GROUPED)
+    assert tuple(weights_of(actual).values()) == weights
+    assert actual.value == pytest.approx(value, rel=1e-15)
     nominal = {"a": 20, "b": 20, "c": 2, "d": 3}
-    assert found.nominal == {name: nominal[name] if name in present else 0 for name in "abcd"}
-    assert found.redistribution == pytest.approx(value - sum(nominal[name] for name in present), abs=1e-12)
+    assert actual.nominal == {name: nominal[name] if name in present else 0 for name in "abcd"}
+    assert actual.redistribution == pytest.approx(value - sum(nominal[name] for name in present), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_a_missing_weight_goes_to_its_group_first(present: str, weights: tuple[f
 def test_words_for_missing(missing: str, value: float, points: float | None, weight: float) -> None:
     gone = measure("gone", f"missing = {missing}", "weight = 1")
     text = policy(measure("here", "weight = 3"), gone, "[scores.health]", BANDS)
-    found = score(log(signal("here", 40)), text)
-    assert found.value == value
-    assert found.factors[1] == ("gone", None, points, weight, (points or 0) * weight)
+    actual = score(log(signal("here", 40)), text)
+    assert actual.value == value
+    assert actual.factors[1] == ("gone", None, points, weight, (points or 0) * weight)
 
 
 def test_several_scores_each_with_its_own_measures_and_bands() -> None:
@@ -108,13 +108,13 @@ def test_several_scores_each_with_its_own_measures_and_bands() -> None:
         "[scores.churn]\nweights = { z = 2, x = 2 }",
         ONE_BAND,
     )
-    found = scored(log(signal("x", 20), signal("y", 60), signal("z", 100)), text)
-    assert found.segment is None
-    assert {name: (one.value, one.band, one.alert) for name, one in found.scores.items()} == {
+    actual = scored(log(signal("x", 20), signal("y", 60), signal("z", 100)), text)
+    assert actual.segment is None
+    assert {name: (score.value, score.band, score.alert) for name, score in actual.scores.items()} == {
         "health": (50, "fair", "warning"),
         "churn": (60, "all", None),
     }
-    assert list(weights_of(found.scores["churn"])) == ["x", "z"]
+    assert list(weights_of(actual.scores["churn"])) == ["x", "z"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ URGENT = 'source = "support-tickets"\nstat = "count"\nwhere = { priority = ["urg
 SUM_OF_IMPACTS = log(
     event("engagement", NOON, kind="referral", role="admin"),
     event("engagement", NOON, kind="referral", role="sponsor"),
-    *(event("support-tickets", NOON, ticket_id=str(at), status="opened", priority="urgent") for at in range(3)),
+    *(event("support-tickets", NOON, ticket_id=str(index), status="opened", priority="urgent") for index in range(3)),
 )
 
 
@@ -141,14 +141,14 @@ def additive(line: str, bands: str = ONE_BAND, rating: float = 0) -> str:
 
 def test_the_sum_of_count_times_impact() -> None:
     bands = 'min_change = 1\nbands = [{ name = "high", from = 9 }, { name = "low", from = 8 }]'
-    found = score(SUM_OF_IMPACTS, additive("", bands, rating=2))
-    assert (found.value, found.band, found.extras) == (8, "low", {})  # 2 * 10 - 3 * 4; what is missing is 0
-    assert [(name, value, part) for name, value, _, _, part in found.factors] == [
+    actual = score(SUM_OF_IMPACTS, additive("", bands, rating=2))
+    assert (actual.value, actual.band, actual.extras) == (8, "low", {})  # 2 * 10 - 3 * 4; what is missing is 0
+    assert [(name, value, contribution) for name, value, _, _, contribution in actual.factors] == [
         ("referral", 2, 20),
         ("urgent", 3, -12),
         ("nps", None, 0),
     ]
-    assert found.nominal == {"referral": 20, "urgent": -12, "nps": 0}
+    assert actual.nominal == {"referral": 20, "urgent": -12, "nps": 0}
     below = 'min_change = 1\nbands = [{ name = "high", from = 9 }, { name = "low", from = 8.5 }]'
     assert score(SUM_OF_IMPACTS, additive("", below)).band == "low"
 
@@ -165,9 +165,9 @@ def test_the_sum_of_count_times_impact() -> None:
 def test_a_sum_on_a_line(
     line: tuple[int, int], value: float, parts: tuple[float, ...], base: float, clamping: float
 ) -> None:
-    found = score(SUM_OF_IMPACTS, additive(f"map = {{ zero_at = {line[0]}, hundred_at = {line[1]} }}"))
-    assert (found.value, found.extras) == (value, {"base": base, "clamping": clamping})
-    assert [part for *_, part in found.factors] == [*parts, 0]
+    actual = score(SUM_OF_IMPACTS, additive(f"map = {{ zero_at = {line[0]}, hundred_at = {line[1]} }}"))
+    assert (actual.value, actual.extras) == (value, {"base": base, "clamping": clamping})
+    assert [contribution for *_, contribution in actual.factors] == [*parts, 0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -196,19 +196,19 @@ EXCEPTIONS = policy(
     ],
 )
 def test_an_exception_overrules_the_average(
-    given: dict[str, float], band: str, exceptions: list[str], value: float
+    points_by_name: dict[str, float], band: str, exceptions: list[str], value: float
 ) -> None:
-    found = score(log(*(signal(name, here) for name, here in given.items())), EXCEPTIONS)
-    assert (found.band, found.exceptions) == (band, exceptions)
-    assert found.value == pytest.approx(value, abs=1e-9)
-    parts = sum(part for *_, part in found.factors)
-    assert found.extras["exception"] == pytest.approx(found.value - parts, abs=1e-12)
+    actual = score(log(*(signal(name, here) for name, here in points_by_name.items())), EXCEPTIONS)
+    assert (actual.band, actual.exceptions) == (band, exceptions)
+    assert actual.value == pytest.approx(value, abs=1e-9)
+    parts = sum(contribution for *_, contribution in actual.factors)
+    assert actual.extras["exception"] == pytest.approx(actual.value - parts, abs=1e-12)
 
 
 def test_an_exception_holds_by_what_is_given_for_missing() -> None:
-    found = score(log(signal("usage", 100)), EXCEPTIONS.replace("weight = 1\n", 'weight = 1\nmissing = "zero"\n'))
-    assert (found.value, found.band) == (60, "poor")
-    assert found.extras["exception"] == pytest.approx(-30, abs=1e-4)
+    actual = score(log(signal("usage", 100)), EXCEPTIONS.replace("weight = 1\n", 'weight = 1\nmissing = "zero"\n'))
+    assert (actual.value, actual.band) == (60, "poor")
+    assert actual.extras["exception"] == pytest.approx(-30, abs=1e-4)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -278,9 +278,9 @@ SEGMENTED = policy(
     ],
 )
 def test_what_a_segment_changes(tier: str, expected: dict[str, tuple[float, str]]) -> None:
-    found = scored(log(signal("x", 80), signal("y", 40), profile(DAY, tier=tier)), SEGMENTED)
-    assert {name: (one.value, one.band) for name, one in found.scores.items()} == expected
-    assert {name for name, one in found.scores.items() if "exception" in one.extras} == {"health", "churn"}
+    actual = scored(log(signal("x", 80), signal("y", 40), profile(DAY, tier=tier)), SEGMENTED)
+    assert {name: (score.value, score.band) for name, score in actual.scores.items()} == expected
+    assert {name for name, score in actual.scores.items() if "exception" in score.extras} == {"health", "churn"}
     better = scored(log(signal("x", 80), signal("y", 50), profile(DAY, tier=tier)), SEGMENTED).scores["health"]
     assert (better.value, better.band) == {"other": (65, "fair"), "new": (72.5, "good"), "big": (45, "fair")}[tier]
 
@@ -302,4 +302,7 @@ def test_at_a_boundary_a_profile_holds_from_when_it_was_read() -> None:
         profile(DAY + 2, tier="iron"),
     )
     boundaries = boundary_scores_all(records, text, NOW)
-    assert {(at - DAY) // DAY_MS: found["a"].segment for (_, at), found in boundaries.items()} == {1: None, 2: "first"}
+    assert {(index - DAY) // DAY_MS: actual["a"].segment for (_, index), actual in boundaries.items()} == {
+        1: None,
+        2: "first",
+    }

@@ -28,7 +28,7 @@ from agents.settings.settings import Settings
 from agents.settings.sinks import SinkSettings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
-from agents.worker.metrics import Telemetry
+from agents.worker.monitoring.metrics import Telemetry
 from schemas import outputs
 from schemas.events import EVENT_TYPES
 from schemas.peers import PeersMessage
@@ -75,7 +75,9 @@ def value_text(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner = [
-            one for extra in arguments[1:] for one in (extra.metadata if isinstance(extra, FieldInfo) else [extra])
+            constraint
+            for extra in arguments[1:]
+            for constraint in (extra.metadata if isinstance(extra, FieldInfo) else [extra])
         ]
         return value_text(arguments[0], [*inner, *metadata])
     if origin in {Union, types.UnionType}:

@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("agents", "schemas", "stream")
 
 
-def run(command: str, *arguments: str, folder: Path, given: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(command: str, *arguments: str, folder: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command of the virtualenv these tests run in."""
     executable = str(Path(sys.executable).with_name(command))
     return subprocess.run(
-        [executable, *arguments], cwd=folder, input=given, capture_output=True, text=True, check=False, timeout=120
+        [executable, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, check=False, timeout=240
     )
 
 
@@ -56,14 +56,26 @@ def test_lint_imports_passes_on_the_copy_as_it_is(copy: Path) -> None:
         ("stream/engine", "from stream.recovery import shadow", "stream.engine.violation -> stream.recovery.shadow"),
         ("stream/recovery", "from stream.explain import since", "stream.recovery.violation -> stream.explain.since"),
         ("stream/explain", "from stream.consumers import rollup", "stream.explain.violation -> stream.consumers"),
-        ("agents/board", "from agents.worker import metrics", "agents.board.violation -> agents.worker.metrics"),
+        (
+            "agents/board",
+            "from agents.worker.monitoring import metrics",
+            "agents.board.violation -> agents.worker.monitoring.metrics",
+        ),
         ("agents/backtest", "from agents.board import state", "agents.backtest.violation -> agents.board"),
         ("agents/demo", "from agents.sinks import metrics", "agents.demo.violation -> agents.sinks.metrics"),
         ("agents/sinks", "from agents.derived import peers", "agents.sinks.violation -> agents.derived.peers"),
-        ("agents/derived", "from agents.worker import clock", "agents.derived.violation -> agents.worker.clock"),
+        (
+            "agents/derived",
+            "from agents.worker.tasks import clock",
+            "agents.derived.violation -> agents.worker.tasks.clock",
+        ),
         ("agents/shadow", "from agents.board import state", "agents.shadow.violation -> agents.board"),
         ("agents/worker", "from agents.backtest import fit", "agents.worker.violation -> agents.backtest.fit"),
-        ("agents/files", "from agents.worker import records", "agents.files.violation -> agents.worker.records"),
+        (
+            "agents/files",
+            "from agents.worker.tasks import records",
+            "agents.files.violation -> agents.worker.tasks.records",
+        ),
         ("agents/kafka", "from agents.derived import rollup", "agents.kafka.violation -> agents.derived.rollup"),
         ("agents/process", "from agents.kafka import client", "agents.process.violation -> agents.kafka.client"),
         ("agents/settings", "from agents.process import logs", "agents.settings.violation -> agents.process.logs"),
@@ -86,13 +98,13 @@ def test_lint_imports_fails_on_a_forbidden_import(copy: Path, package: str, stat
     ],
 )
 def test_ruff_check_fails(text: str, shown: str) -> None:
-    done = run("ruff", "check", "--no-cache", "--stdin-filename", "stream/violation.py", "-", folder=ROOT, given=text)
+    done = run("ruff", "check", "--no-cache", "--stdin-filename", "stream/violation.py", "-", folder=ROOT, stdin=text)
     assert done.returncode == 1, done.stderr
     assert shown in done.stdout
 
 
 def test_ruff_format_fails() -> None:
-    done = run("ruff", "format", "--check", "--stdin-filename", "violation.py", "-", folder=ROOT, given="x  = 1\n")
+    done = run("ruff", "format", "--check", "--stdin-filename", "violation.py", "-", folder=ROOT, stdin="x  = 1\n")
     assert done.returncode == 1, done.stderr
 
 

@@ -17,7 +17,7 @@ from agents.derived.metrics import DerivedTelemetry
 from agents.settings.settings import Settings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
-from agents.worker.metrics import Telemetry
+from agents.worker.monitoring.metrics import Telemetry
 from schemas.codecs import REASONS, decode
 from schemas.events import CONTROL_SOURCE, ControlEvent
 from schemas.topics import all_topics
@@ -105,7 +105,7 @@ def test_a_path_that_leads_nowhere_is_found() -> None:
 
 def test_the_tables_of_readme_and_architecture_do_name_files() -> None:
     assert {"agents/settings/settings.py", "docs/reference/settings.md"} <= paths_in(text_of(README))
-    assert {"agents/worker/checkpoint.py", "stream/ingest/merge.py"} <= paths_in(text_of(ARCHITECTURE))
+    assert {"agents/worker/commit/checkpoint.py", "stream/ingest/merge.py"} <= paths_in(text_of(ARCHITECTURE))
 
 
 def test_the_settings_page_lists_every_setting_with_its_default() -> None:

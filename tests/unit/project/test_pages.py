@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.page import Command, File, steps
+from tests.pages.steps import Command, File, steps
 
 PAGE = """\
 Save it as `first.toml`:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.pages.page import Command, File, steps
+from tests.pages.steps import Command, File, steps
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
@@ -34,7 +34,7 @@ def test_the_first_event_is_scored_as_shown(tmp_path: Path) -> None:
         env={**nothing_set, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -40,7 +40,7 @@ def test_what_is_drawn_is_whole(case: tuple[str, list[Record]]) -> None:
 
 
 def turns(case: tuple[str, list[Record]], account: str | None, rule: str) -> str:
-    """Say at each border whether one episode of a rule is open; of the account ("": of none), None means of any."""
+    """Say at each boundary whether one episode of a rule is open; of the account ("": of none), None means of any."""
     boundaries = sorted(alerts_at_boundaries(case[1], case[0], NOW_MS).items())
     return "".join(
         "#" if any(name.startswith(rule) and account in (None, of) for of, name in episodes) else "."
@@ -50,8 +50,8 @@ def turns(case: tuple[str, list[Record]], account: str | None, rule: str) -> str
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS)))
 def test_every_kind_fires_and_ends(kind: str) -> None:
-    found = find(alerting_cases((kind,)), lambda case: ".#." in turns(case, None, "r"), settings=ONE_FOUND)
-    assert kind in found[0]
+    example = find(alerting_cases((kind,)), lambda case: ".#." in turns(case, None, "r"), settings=ONE_FOUND)
+    assert kind in example[0]
 
 
 def test_sources_stall_and_come_back() -> None:

@@ -49,10 +49,10 @@ def named_by(score: dict[str, Any], measures: dict[str, Any]) -> set[str]:
     if "use" in score:
         return set()
     grouped = [group["measures"] for group in score.get("groups", {}).values()]
-    own = [score[part] for part in ("weights", "impacts") if part in score] or grouped
+    own = [score[member] for member in ("weights", "impacts") if member in score] or grouped
     if not own and "bands" in score and isinstance(score["bands"], list):
         own = [{name: 1 for name, table in measures.items() if "weight" in table}]
-    return {name for part in own for name in part}
+    return {name for member in own for name in member}
 
 
 @QUICK
@@ -80,8 +80,8 @@ def test_what_is_drawn_is_whole(policy_text: str) -> None:
 @given(logs(**RICH), rich_policies())
 def test_scores_are_the_sum_of_what_they_are_made_of(log: list[Record], policy_text: str) -> None:
     document = tomllib.loads(policy_text)
-    found = final_scores_all(log, policy_text, NOW_MS)
-    for account in found.values():
+    scores_by_account = final_scores_all(log, policy_text, NOW_MS)
+    for account in scores_by_account.values():
         assert account.segment is None or account.segment in document["segments"]
         assert list(account.scores) == list(document["scores"])
         for name, score in account.scores.items():
@@ -92,7 +92,7 @@ def test_scores_are_the_sum_of_what_they_are_made_of(log: list[Record], policy_t
             assert sum(nominal) == pytest.approx(score.value, abs=close)
             assert 0 <= score.value <= 100 or "base" not in score.extras
             assert score.band in [band["name"] for band in document["scores"][name]["bands"]]
-    first = {account: next(iter(scores.scores.values())).value for account, scores in found.items()}
+    first = {account: next(iter(scores.scores.values())).value for account, scores in scores_by_account.items()}
     assert {account: score.value for account, score in final_scores(log, policy_text, NOW_MS).items()} == first
     counted = outcomes(log, policy_text, NOW_MS)
     assert counted.total() == len(log)
@@ -134,9 +134,9 @@ def test_neither_order_nor_duplicates_matter_while_nothing_is_late(
 @given(st.data())
 def test_only_deletions_keep_their_timestamp_when_rearranged(data: st.DataObject) -> None:
     deletions = [Sent("accounts", 0, 9_000, b"a", None, 5_000), Sent("accounts", 0, 8_000, b"b", None)]
-    found = data.draw(rearranged([*deletions, Sent("billing", 0, 7_000, b"a", b"{}", 3_000)]))
-    assert {record.key: record.timestamp_ms for record in found if record.value is None} == {b"a": 5_000, b"b": 8_000}
-    assert all(record.timestamp_ms < len(found) for record in found if record.value is not None)
+    records = data.draw(rearranged([*deletions, Sent("billing", 0, 7_000, b"a", b"{}", 3_000)]))
+    assert {record.key: record.timestamp_ms for record in records if record.value is None} == {b"a": 5_000, b"b": 8_000}
+    assert all(record.timestamp_ms < len(records) for record in records if record.value is not None)
 
 
 @QUICK

@@ -12,12 +12,12 @@ import pytest
 from faust.types import TP
 
 from agents.settings.settings import Settings, default_policy
-from agents.worker import thread as threads_module
-from agents.worker.broker import Broker
-from agents.worker.consumer import BatchConsumer, BatchTransport, Records
-from agents.worker.handover import Handover
-from agents.worker.store import EngineStore, EngineTable
-from agents.worker.thread import LeasedThread, Span, WholeBatches
+from agents.worker.client import thread as threads_module
+from agents.worker.client.broker import Broker
+from agents.worker.client.consumer import BatchConsumer, BatchTransport, Records
+from agents.worker.client.store import EngineStore, EngineTable
+from agents.worker.client.thread import LeasedThread, Span, WholeBatches
+from agents.worker.commit.handover import Handover
 from agents.worker.wiring import Worker
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy

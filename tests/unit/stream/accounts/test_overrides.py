@@ -18,7 +18,7 @@ from stream.policy.policy import parse_policy
 from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects
 from stream.recovery import changelog
-from stream.recovery.namespaces import take_over
+from stream.recovery.promotion import take_over
 
 DAY = 86_400_000
 START = 20_000 * DAY

@@ -14,14 +14,16 @@ from agents.shadow import outputs
 from agents.shadow.outputs import PolicyOutputs
 from agents.shadow.promotion import PromotionError, promote, refusal
 from schemas.outputs import Alert, ScoreMessage, ScoreValue, ShadowMessage
+from stream.accounts.acknowledgements import Acknowledgement
 from stream.engine.engine import Mode
 from stream.explain.differences import compare, open_alerts
-from tests.driving.alert_histories import DAY, START, Scenario, rule
+from tests.driving.alert_histories import DAY, POLICY, START, Scenario, rule
 from tests.driving.engine import open_episodes, plan_of
 from tests.driving.scores import messages_of
 from tests.driving.shadow import Both
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from typer.testing import Result
@@ -238,6 +240,113 @@ def test_after_a_promotion_the_next_shadow_and_the_next_promotion_work_too() -> 
     both.commit()
     assert (both.opened.promoted, both.opened.begun) == (False, True)
     assert {key[:1] for key in both.topic} > {b"x", b"r"}
+
+
+# -- acknowledgements and snoozes at a promotion ----------------------------------------------------------------------
+
+SAME_RULES = POLICY.format(rules=rule("when = { below = 40 }"), window="1d")
+SAME_RULES_CANDIDATE = SAME_RULES.replace('"alerts"', '"candidate"')
+LONGEST_COMMIT = 25
+"""More records than a commit of one account has, in both namespaces."""
+
+
+def promoted_after_a_crash(both: Both, torn: Sequence[Record], written: int) -> None:
+    """Commit, crash when so many records of the commit after `torn` are written, and start with the candidate live.
+
+    Where the crash was before the live row, what was published is forgotten: it has to be published again.
+    """
+    both.commit()
+    live_row = both.topic[b"racme"]
+    both.take(torn)
+    both.commit(written)
+    if both.topic[b"racme"] == live_row:
+        both.raw.clear()
+    promote_shadow(both)
+    both.take(torn)
+    both.commit()
+
+
+def promote_shadow(both: Both) -> None:
+    """Start with the candidate as the live policy and no shadow."""
+    assert both.candidate is not None
+    both.plan, both.candidate = both.candidate, None
+    both.start()
+    assert both.opened.promoted
+
+
+def alert_state(both: Both) -> tuple[str, str, set[tuple[str, str]]]:
+    """Ids of the current acknowledgement and snooze of the rule `r`, "" for none, and the alerts that are open."""
+    acknowledgement = both.pair.live.accounts.acknowledgements.get(0, {}).get("r", Acknowledgement())
+    acknowledged, snoozed = acknowledgement.acknowledged, acknowledgement.snoozed
+    opened = open_episodes(both.pair.live)
+    return "" if acknowledged is None else acknowledged.id, "" if snoozed is None else snoozed.id, opened
+
+
+def control(scenario: Scenario, day: float, kind: str, rule: str = "r", **fields: Any) -> Record:
+    return scenario.record(day, "controls", kind=kind, rule=rule, **fields)
+
+
+@pytest.mark.parametrize("written", range(LONGEST_COMMIT))
+def test_an_acknowledgement_in_a_torn_commit_survives_the_promotion_of_a_snoozed_alert(written: int) -> None:
+    both, scenario = pair(SAME_RULES, SAME_RULES_CANDIDATE)
+    use(both, scenario, 0.5, 2)
+    both.take([control(scenario, 0.55, "snooze", until=START + 3 * DAY)])
+    promoted_after_a_crash(both, [control(scenario, 0.6, "acknowledge", by="ann")], written)
+    assert alert_state(both) == ("controls1", "controls0", {("acme", "r")})
+    last = both.alerts()[-1]
+    assert (last.acknowledged_by, last.snoozed_until) == ("ann", START + 3 * DAY)
+
+
+@pytest.mark.parametrize("written", range(LONGEST_COMMIT))
+def test_the_end_of_a_snooze_in_a_torn_commit_survives_the_promotion(written: int) -> None:
+    both, scenario = pair(SAME_RULES, SAME_RULES_CANDIDATE)
+    use(both, scenario, 0.5, 2)
+    both.take([control(scenario, 0.55, "snooze", until=START + 3 * DAY)])
+    promoted_after_a_crash(both, [control(scenario, 0.6, "snooze", until=START + DAY // 2)], written)
+    assert alert_state(both) == ("", "", {("acme", "r")})
+    assert both.alerts()[-1].snoozed_until is None
+
+
+@pytest.mark.parametrize("written", range(LONGEST_COMMIT))
+def test_an_acknowledgement_that_the_candidate_forgot_survives_a_torn_commit_and_the_promotion(written: int) -> None:
+    both, scenario = pair(SAME_RULES, SAME_RULES_CANDIDATE.replace("below = 40", "below = 20"))
+    use(both, scenario, 0.5, 1)
+    both.take([control(scenario, 0.55, "acknowledge", by="ann")])
+    use(both, scenario, 0.6, 1)  # 20: the candidate's alert is resolved, and fires again two days later
+    both.act(lambda engine: engine.tick(START + 2 * DAY))
+    promoted_after_a_crash(both, [control(scenario, 2.1, "snooze", until=START + 3 * DAY)], written)
+    assert alert_state(both) == ("controls0", "controls1", {("acme", "r")})
+    last = both.alerts()[-1]
+    assert (last.acknowledged_by, last.snoozed_until) == ("ann", START + 3 * DAY)
+
+
+def test_an_acknowledgement_of_an_episode_that_is_over_for_readers_does_not_come_back_with_the_promotion() -> None:
+    both, scenario = pair(SAME_RULES, SAME_RULES_CANDIDATE.replace("below = 40", "below = 90"))
+    use(both, scenario, 0.5, 1)
+    both.take([control(scenario, 0.55, "acknowledge", by="ann")])
+    use(both, scenario, 0.6, 5)  # 60: the live alert is resolved, the candidate's is not
+    both.act(lambda engine: engine.tick(START + 2 * DAY))
+    both.commit()
+    assert [(alert.status, alert.acknowledged_by) for alert in both.alerts()] == [
+        ("firing", None),
+        ("firing", "ann"),
+        ("resolved", None),
+        ("firing", None),
+    ]
+    promote_shadow(both)
+    both.commit()
+    assert alert_state(both) == ("", "", {("acme", "r")})
+    assert both.alerts()[-1].acknowledged_by is None
+
+
+def test_a_snooze_of_a_rule_that_only_the_candidate_has_is_active_after_the_promotion() -> None:
+    both, scenario = pair(SAME_RULES, SAME_RULES_CANDIDATE.replace("[alerts.r]", "[alerts.s]"))
+    use(both, scenario, 0.5, 1)
+    both.take([control(scenario, 0.55, "snooze", rule="s", until=START + 3 * DAY)])
+    both.commit()
+    promote_shadow(both)
+    both.commit()
+    assert [alert.snoozed_until for alert in both.alerts() if alert.rule == "s"] == [START + 3 * DAY]
 
 
 # -- the comparison ---------------------------------------------------------------------------------------------------

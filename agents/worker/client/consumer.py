@@ -1,0 +1,212 @@
+"""Faust's Kafka consumer with one event a fetch: all records that a fetch brought of one partition.
+
+Owns the subclasses of Faust's consumer and transport, and nothing of what the records mean. The offsets that are
+committed are those whose effects are safe (`Handover`), not those that Faust saw acknowledged. Each transport has a
+handover and a lease of its own. `agents.worker.client.thread` has the part that runs in the consumer's thread. Made by
+`agents.worker.wiring`.
+
+Measured: Faust spends about 0.1 ms on an event; on batches of some thousand records that is nothing, on single
+records it is all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from faust.types.transports import ConsumerCallback
+from faust.types.tuples import Message
+
+from agents.worker.client.thread import LeasedThread
+from agents.worker.commit.lease import Lease
+
+IDLE_S = 0.05
+
+
+class Records(NamedTuple):
+    """The value of a batch event: consecutive records of one partition, as aiokafka gave them.
+
+    The receiver must check that `start` connects to what was taken before. While partitions move, and while the flow
+    stops and goes on, a fetch can get lost, come twice, or come out of turn; only offsets show it.
+    """
+
+    tp: TP
+    records: list[Any]
+    start: int
+    """Offset that was asked for: none of the log's records lies between it and the first of these."""
+    end: int
+    """Offset to ask for next: after the last record, and after markers of transactions behind it."""
+
+
+class Handover(Protocol):
+    """What the consumer asks of the worker."""
+
+    sources: Sequence[str]
+    """Topics of events; any other is a changelog."""
+
+    def full(self) -> set[TP]:
+        """Partitions of which enough records wait: no more are fetched."""
+
+    async def commit(self) -> bool:
+        """Make a periodic commit, which may be put off; return whether offsets were committed."""
+
+    async def commit_last(self) -> bool:
+        """Commit for the last time before partitions go; return whether offsets were committed."""
+
+    async def leave(self, steps: Awaitable[None]) -> None:
+        """Await `steps`, which Faust does before partitions go, until a deadline."""
+
+
+class BatchConsumer(driver.Consumer):
+    """A consumer whose messages hold whole fetches."""
+
+    _epoch = 0
+
+    def __init__(self, *positional: Any, handover: Handover, lease: Lease, **named: Any) -> None:
+        """Make Faust's consumer, whose commits and revocations `handover` does."""
+        self._handover = handover
+        self.lease = lease
+        super().__init__(*positional, **named)
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Renew the lease: the group counts on us from now on."""
+        self.lease.renew(time.monotonic())
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let Faust stop the flow, commit and flush, until the deadline of a revocation."""
+        await self._handover.leave(super().on_partitions_revoked(revoked))
+
+    async def wait_empty(self) -> None:
+        """Wait for batches that the agent has begun, and commit; at a revocation and at the end of the worker."""
+        await self._handover.leave(super().wait_empty())
+
+    def stop_flow(self) -> None:
+        """Stop handing out records, and invalidate records of changelogs that are being fetched."""
+        super().stop_flow()
+        self._epoch += 1
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 -- Faust's signature
+        """Fetch, and yield one message a partition whose value is a `Records`."""
+        epoch, generation = self._epoch, self.app.consumer_generation_id
+        fetched, active = await self._wait_next_records(timeout)
+        records = fetched or {}
+        stopping: bool = self.should_stop
+        if stopping:
+            return
+        if records and not self.flow_active:
+            # As the base class does: what was fetched while the flow stopped will be fetched again.
+            await self.perform_seek()
+            return
+        spans = self._leased().spans
+        for fetched_tp in [tp for tp, span in spans.items() if span.empty or tp in records]:
+            tp, span = TP(*fetched_tp), spans.pop(fetched_tp)
+            if tp.topic not in self._handover.sources:
+                if self._epoch != epoch or self.app.consumer_generation_id != generation:
+                    await self._leased().give_back(tp, span)
+                    continue
+                if span.empty:
+                    continue
+            elif active and tp not in active and tp not in self._buffered_partitions:
+                continue
+            # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
+            self._read_offset[tp] = None
+            yield tp, self._bundle(Records(tp, records.get(fetched_tp, []), span.start, span.end))
+
+    def _leased(self) -> LeasedThread:
+        thread = self._thread
+        assert isinstance(thread, LeasedThread)
+        return thread
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on, if the partition is ours."""
+        await self._leased().rewind(tp, offset)
+
+    async def earliest(self, tp: TP) -> int:
+        """The first offset that the broker still has."""
+        return int((await self._leased().earliest_offsets(tp))[tp])
+
+    def _bundle(self, fetched: Records) -> ConsumerMessage:
+        tp = fetched.tp
+        stamp, kind = (fetched.records[-1].timestamp, fetched.records[-1].timestamp_type) if fetched.records else (0, 0)
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            fetched.end - 1,
+            (stamp or 0) / 1000.0,
+            kind,
+            [],
+            b"",
+            fetched,  # type: ignore[arg-type]  # Faust hands a value on as it is
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ASYNC109 -- Faust's signature
+        wanted = (active_partitions or set()) - self._handover.full()
+        if not wanted:
+            await asyncio.sleep(IDLE_S)  # enough records wait of every partition: let the engine work
+            return {}
+        fetched: Mapping[TP, list[Any]] = await super()._getmany(wanted, timeout)
+        return fetched
+
+    def ack(self, message: Message) -> bool:
+        """Mark a batch as taken by the agent; its offsets are committed later, when its effects are safe."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
+            self._waiting_for_ack.set_result(None)
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Do nothing: offsets inside a batch are no gaps, and the base class' tree of them would eat the loop."""
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 -- Faust's signature
+        """Make a periodic commit through the barrier; Faust's timer calls it."""
+        del topics, start_new_transaction
+        return await self._handover.commit()
+
+    async def commit_and_end_transactions(self) -> None:
+        """Make the last commit before partitions go, also when a periodic one is under way."""
+        await self._handover.commit_last()
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit positions (next offset to read) of partitions that are still ours."""
+        mine = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        if not mine:
+            return False
+        done = bool(await self._commit(mine))
+        if done:
+            self._committed_offset.update(mine)
+        return done
+
+
+class BatchTransport(driver.Transport):
+    """Faust's aiokafka transport with the batch consumer."""
+
+    Consumer = BatchConsumer
+
+    def __init__(self, app: faust.App, *, handover: Handover, lease: Lease) -> None:
+        """Make the transport of one app."""
+        super().__init__(app.conf.broker_consumer, app)
+        self._handover = handover
+        self._lease = lease
+
+    def create_consumer(self, callback: ConsumerCallback, **named: Any) -> BatchConsumer:
+        """Make the app's consumer."""
+        return BatchConsumer(
+            self, callback=callback, loop=self.loop, handover=self._handover, lease=self._lease, **named
+        )

@@ -1,0 +1,72 @@
+"""The table: a real Faust table whose store is the engines' columns.
+
+Owns the adapters between Faust's recovery and `agents.worker.tasks.restorer`: changelog records are collected while
+Faust replays them, and become a task's engine when Faust calls the recovery complete. Writing the changelog is
+`agents.worker.commit.checkpoint`'s work, not the table's: a commit writes whole rows at once. Made by
+`agents.worker.wiring`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import faust
+from faust.stores import memory
+from faust.types import TP, EventT
+
+from agents.worker.client.consumer import Records
+from agents.worker.tasks.restorer import Restorer
+
+
+class EngineStore(memory.Store[Any, Any]):
+    """Changelog records in, restored tasks out."""
+
+    def __init__(self, *positional: Any, restorer: Restorer, **named: Any) -> None:
+        """Give what Faust recovers to `restorer`."""
+        self.restorer = restorer
+        super().__init__(*positional, **named)
+
+    def apply_changelog_batch(
+        self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
+        """Collect the changelog records of partitions that are being recovered."""
+        del to_key, to_value
+        for event in batch:
+            if isinstance(event.message.value, Records):
+                self.restorer.collect(event.message.value)
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Close the tasks of revoked partitions, resume or create those of assigned ones."""
+        del newly_assigned, generation_id
+        tables: Any = self.app.tables
+        for tp in self.restorer.assign(assigned, revoked):
+            tables.recovery.revoke(tp)  # read from the start, also where Faust counts it as read before
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Restore the tasks whose changelogs were read."""
+        del standby_tps
+        await self.restorer.complete(active_tps)
+
+
+class EngineTable(faust.Table[Any, Any]):
+    """A Faust table of raw rows in an `EngineStore`."""
+
+    def __init__(self, *positional: Any, restorer: Restorer, **named: Any) -> None:
+        """Make the table of one app."""
+        self._restorer = restorer
+        super().__init__(*positional, **named)
+
+    def _new_store(self) -> EngineStore:
+        return EngineStore(
+            "memory://",
+            self.app,
+            self,
+            restorer=self._restorer,
+            table_name=self.name,
+            key_type=self.key_type,
+            value_type=self.value_type,
+            loop=self.loop,
+        )

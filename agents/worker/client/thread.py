@@ -1,0 +1,149 @@
+"""The thread of a worker's consumer: fetches unpacked whole, heartbeats observed, positions moved.
+
+Owns the subclasses of what Faust and aiokafka run in the consumer's thread.
+`tests/unit/agents/worker/client/test_hooks.py` lists the private names that it relies on. Made by
+`agents.worker.client.consumer`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from agents.worker.commit.lease import Lease
+
+FETCH_BYTES = 64 * 1024
+FETCH_WAIT_MS = 25
+"""How long the broker gathers what is less than `FETCH_BYTES`, so that each fetch, thread and step has more to do."""
+
+
+class Span(NamedTuple):
+    """Offsets that a fetch went through: from `start` up to before `end`; `empty` when no record was among them."""
+
+    start: int
+    end: int
+    empty: bool
+
+
+class _ThisThread(threading.local):
+    """The spans of the consumer that runs in the current thread."""
+
+    def __init__(self) -> None:
+        self.spans: dict[Any, Span] = {}
+
+
+_this_thread = _ThisThread()
+
+
+class WholeBatches(fetcher.PartitionRecords):
+    """Records of one fetch, unpacked at once and left as aiokafka's C code made them; none of aborted transactions.
+
+    The base class makes one more Python object of each record, in a generator: a third of all the time a worker spent.
+    Used by `FetchResult.getall`, which takes everything. aiokafka looks this class up in its module, so all consumers
+    of a process use it; it has no state but the spans of the consumer in whose thread it runs.
+    """
+
+    next_fetch_offset: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """Every record from the wanted offset on."""
+        start, spans = self.next_fetch_offset, _this_thread.spans
+        unpacked = self._drain()
+        before = spans.get(self._tp)
+        if before is not None and before.empty and before.end == start:
+            start = before.start
+        spans[self._tp] = Span(start, self.next_fetch_offset, not unpacked)
+        return iter(unpacked)
+
+    def _drain(self) -> list[Any]:
+        unpacked: list[Any] = []
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                msg = f"invalid CRC in {self._tp}"
+                raise CorruptRecordException(msg)
+            if not self._aborted(batch) and not batch.is_control_batch:
+                records = list(batch)
+                if records and records[0].offset < self.next_fetch_offset:
+                    records = [record for record in records if record.offset >= self.next_fetch_offset]
+                unpacked += records
+            self.next_fetch_offset = batch.next_offset
+        return unpacked
+
+    def _aborted(self, batch: Any) -> bool:
+        """Whether a batch belongs to an aborted transaction. As the base class: asked once for each, in order.
+
+        The broker gives with each fetch the offsets where aborted transactions begin; markers in the log end them.
+        """
+        if not batch.is_transactional:
+            return False
+        self._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch and self._contains_abort_marker(batch):
+            self._aborted_producers.discard(batch.producer_id)
+        return batch.producer_id in self._aborted_producers
+
+
+class LeasedThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread; every heartbeat that the group answers renews the lease."""
+
+    def __init__(self, *positional: Any, lease: Lease, **named: Any) -> None:
+        """Make the thread of one consumer."""
+        self._lease = lease
+        self.spans: dict[Any, Span] = {}
+        """Last span of each partition that the consumer has not taken yet."""
+        super().__init__(*positional, **named)
+
+    async def on_start(self) -> None:
+        """Start in the thread, unpack fetches whole, and observe the heartbeats."""
+        _this_thread.spans = self.spans
+        fetcher.PartitionRecords = WholeBatches
+        await super().on_start()
+        consumer: Any = self._ensure_consumer()
+        # A broker gets one request at a time, without the partitions whose records are not taken yet. Faust lets the
+        # request wait 1.5 s for idle partitions, and the busy ones are not fetched meanwhile. But a fetch and a step
+        # cost a millisecond each whatever their size: the broker gathers for a short time, for all partitions at once.
+        consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetcher._fetch_min_bytes = FETCH_BYTES
+        coordinator = consumer._coordinator
+        heartbeat = coordinator._do_heartbeat
+
+        async def observed() -> bool:
+            sent = time.monotonic()
+            answered = bool(await heartbeat())
+            if answered:
+                self._lease.renew(sent)
+            return answered
+
+        coordinator._do_heartbeat = observed
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        """Make the consumer read committed records only, which Faust does only with its own transactions."""
+        consumer: Any = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    def highwater(self, tp: TP) -> int:
+        """Return the offset up to which can be read: records after the start of an open transaction are no lag yet."""
+        stable: int | None = self._ensure_consumer().last_stable_offset(tp)
+        # A broker without transactions gives none, or -1.
+        return super().highwater(tp) if stable is None or stable < 0 else stable
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on, if the partition is ours."""
+        await self.call_thread(self._seek_if, tp, offset, None)
+
+    async def give_back(self, tp: TP, span: Span) -> None:
+        """Fetch a span again, unless the position was changed since."""
+        await self.call_thread(self._seek_if, tp, span.start, span.end)
+
+    async def _seek_if(self, tp: TP, offset: int, position: int | None) -> None:
+        consumer: Any = self._ensure_consumer()
+        if tp in consumer.assignment() and (position is None or await consumer.position(tp) == position):
+            consumer.seek(tp, offset)

@@ -1,0 +1,171 @@
+"""The commit barrier: outputs, then state, then offsets, each acknowledged before the next.
+
+Owns the order that makes a crash at any moment harmless. Outputs come first, so that no row names something as
+published that never was; the changelog next (see `stream.recovery.changelog`, and `stream.recovery.namespaces` for that
+of a shadow); source offsets last. A task that is closed during a commit takes no further part in it. Called by
+`agents.worker.commit.handover`: by the timer, before partitions go, and at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from faust.types import TP
+
+from agents.worker.commit.outbox import Outbox, Record
+from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.records import TOPICS
+from agents.worker.tasks.task import PartitionTask
+from agents.worker.tasks.task_state import TaskState
+from stream.engine.engine import Mode
+from stream.ingest.batch import INPUT_SOURCES
+from stream.publishing.effects import Message
+from stream.recovery.namespaces import PUBLISHED_KEYS
+
+CommitOffsets = Callable[[Mapping[TP, int]], Awaitable[bool]]
+
+
+class Checkpointer:
+    """Commits the progress of all tasks."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        outbox: Outbox,
+        telemetry: Telemetry,
+        *,
+        changelog_topic: str,
+        commit_offsets: CommitOffsets,
+        on_fatal: Callable[[BaseException], None],
+        rarely_s: float,
+    ) -> None:
+        """Commit offsets by `commit_offsets`; while catching up leave `rarely_s` between periodic commits."""
+        self._processor = processor
+        self._outbox = outbox
+        self._telemetry = telemetry
+        self._changelog = changelog_topic
+        self._commit_offsets = commit_offsets
+        self._on_fatal = on_fatal
+        self._rarely_s = rarely_s
+        self._one_at_a_time = asyncio.Lock()
+        self._begun: asyncio.Task[bool] | None = None
+        self.last_commit = 0.0
+        """Monotonic time of the last commit that went through; 0 before the first."""
+
+    async def commit(self, *, periodic: bool) -> bool:
+        """Commit everything that RUNNING tasks have applied; return whether offsets were committed.
+
+        While tasks catch up, periodic commits come more rarely: every account changes between two of them.
+        """
+        catching_up = any(task.mode is not Mode.HEAD for task in self._processor.with_engine())
+        if periodic and catching_up and time.monotonic() - self.last_commit < self._rarely_s:
+            return False
+        return await self._to_the_end(())
+
+    def begin(self) -> None:
+        """Begin a commit now, without waiting for it."""
+        self._begun = asyncio.get_running_loop().create_task(self.commit(periodic=False))
+
+    async def commit_and_suspend(self) -> bool:
+        """Commit everything that tasks have applied and suspend them: nothing is applied after the copy.
+
+        A commit that was given up on may come to its turn late: it suspends none of the tasks that came after.
+        """
+        return await self._to_the_end(self._processor.in_state(TaskState.RUNNING, TaskState.SUSPENDED))
+
+    async def _to_the_end(self, leaving: Sequence[PartitionTask]) -> bool:
+        # Who waits for the commit may be cancelled, but not the commit: it has copies of what is no longer dirty.
+        return await asyncio.shield(asyncio.ensure_future(self._guarded(leaving)))
+
+    async def _guarded(self, leaving: Sequence[PartitionTask]) -> bool:
+        try:
+            return await self._commit(leaving)
+        except Exception as error:  # noqa: BLE001 -- the copies are lost with it: going on would commit offsets without them
+            self._on_fatal(error)
+            return False
+
+    async def _commit(self, leaving: Sequence[PartitionTask]) -> bool:
+        async with self._one_at_a_time:
+            started = time.monotonic()
+            tasks = self._changed(leaving)
+            snapshots = [(task, self._take(task)) for task in tasks]
+            marks = [self._mark(task) for task in tasks]
+            positions = {task.partition: dict(task.engine.position) for task in tasks}
+            for task in leaving:
+                if task.state is TaskState.RUNNING:
+                    task.suspend()
+            await self._outputs()
+            for (task, records), mark in zip(snapshots, marks, strict=True):
+                if task.state is not TaskState.CLOSED:
+                    records.extend(self._published(task, mark))
+            await self._state(snapshots)
+            committable = [task for task in tasks if task.state is not TaskState.CLOSED]
+            offsets = {
+                TP(topic, task.partition): positions[task.partition][name]
+                for task in committable
+                for topic, name in zip(TOPICS, INPUT_SOURCES, strict=True)
+                if positions[task.partition][name]
+            }
+            done = not offsets or await self._commit_offsets(offsets)
+            if not done:
+                for task in committable:
+                    task.changed = True  # the offsets are tried again with the next commit
+                return False
+            if tasks and not committable:
+                return False  # all were closed meanwhile: nothing was committed
+            self.last_commit = time.monotonic()
+            if tasks:
+                self._telemetry.flush_seconds.observe(self.last_commit - started)
+                self._telemetry.last_progress.set_to_current_time()
+            return bool(offsets)
+
+    async def introduce(self, tasks: Iterable[PartitionTask]) -> None:
+        """Write the row schemas of tasks that are RESTORING; the broker's answer has the time for `BrokerClock`.
+
+        And the offsets up to which it is known what was published: what a generation publishes that ends before its
+        first commit counts, too.
+        """
+        for task in tasks:
+            first = [*task.namespaces.row_schemas(task.pair), *task.namespaces.marks(PUBLISHED_KEYS)]
+            self._outbox.put(self._changelog, task.partition, [Message(key, value) for key, value in first])
+        await self._outbox.drained(lambda topic: topic == self._changelog)
+
+    def _changed(self, leaving: Sequence[PartitionTask]) -> list[PartitionTask]:
+        """The tasks to commit. One that is SUSPENDED has changes when the offsets of its last commit were refused."""
+        suspended = [task for task in leaving if task.state is TaskState.SUSPENDED]
+        return [task for task in (*self._processor.in_state(TaskState.RUNNING), *suspended) if task.changed]
+
+    def _take(self, task: PartitionTask) -> list[Record]:
+        """Copy what changed, without an await: the engine goes on while the copy is written."""
+        if task.state is TaskState.RUNNING:
+            self._processor.flush(task)
+        task.changed = False
+        return [Message(key, value) for key, value in task.namespaces.snapshot(task.pair)]
+
+    def _mark(self, task: PartitionTask) -> dict[str, tuple[int, int]]:
+        """What a copy of the state knows of the output topics, by topic, without those that are not reconciled yet.
+
+        The offset up to which it was reconciled, and how many records were put in the outbox before the copy.
+        """
+        complete = task.reconciler.complete()
+        return {topic: (end, self._outbox.count(topic, task.partition)) for topic, end in complete.items()}
+
+    def _published(self, task: PartitionTask, mark: Mapping[str, tuple[int, int]]) -> list[Record]:
+        """The offsets up to which a copy knows what was published, once its outputs are acknowledged."""
+        up_to = task.namespaces.published_up_to
+        for topic, (reconciled, count) in mark.items():
+            acknowledged = self._outbox.end(topic, task.partition, count) or 0
+            up_to[topic] = max(up_to.get(topic, 0), reconciled, acknowledged)
+        return [Message(key, value) for key, value in task.namespaces.marks(mark)]
+
+    async def _outputs(self) -> None:
+        await self._outbox.drained(lambda topic: topic != self._changelog)
+
+    async def _state(self, snapshots: list[tuple[PartitionTask, list[Record]]]) -> None:
+        for task, records in snapshots:
+            if task.state is not TaskState.CLOSED:
+                self._outbox.put(self._changelog, task.partition, records)
+        await self._outbox.drained(lambda topic: topic == self._changelog)

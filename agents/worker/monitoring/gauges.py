@@ -1,0 +1,70 @@
+"""The gauges of a worker: how far behind it is, what its accounts are like, how large its state is.
+
+Owns what is measured only at a scrape; counters are increased where things happen. Called by
+`agents.worker.monitoring.health`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from prometheus_client import Gauge
+
+from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.task import PartitionTask
+from schemas.events import METRIC_SOURCES
+from stream.engine.engine import Engine
+from stream.engine.statistics import accounts_by_band, state_bytes
+from stream.plan.plan import Plan
+
+
+def measure(processor: Processor, telemetry: Telemetry) -> None:
+    """Bring the gauges up to date."""
+    tasks = processor.with_engine()
+    engines = [task.engine for task in tasks]
+    shadows = [task.pair.shadow.engine for task in tasks if task.pair.shadow is not None]
+    telemetry.lag.clear()
+    for task in tasks:
+        for topic, count in processor.lag(task).items():
+            telemetry.lag.labels(topic, str(task.partition)).set(count)
+    _measure_bands(processor.plan, engines, telemetry.accounts)
+    telemetry.shadow_accounts.clear()
+    if shadows:
+        _measure_bands(shadows[0].plan, shadows, telemetry.shadow_accounts)
+    telemetry.settled.clear()
+    for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
+        telemetry.settled.labels(source, outcome).set(count)
+    _measure_sources(tasks, engines, telemetry)
+    telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
+    telemetry.state_bytes.set(sum(state_bytes(engine) for engine in (*engines, *shadows)))
+
+
+def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:
+    by_engine = [accounts_by_band(engine) for engine in engines]
+    for index, score in enumerate(plan.policy.scores):
+        bands = sum((bands[index] for bands in by_engine), np.zeros(len(score.bands), dtype=np.int64))
+        for band, count in zip(score.bands, bands.tolist(), strict=True):
+            gauge.labels(score.name, band.name).set(count)
+
+
+def _measure_sources(tasks: Sequence[PartitionTask], engines: Sequence[Engine], telemetry: Telemetry) -> None:
+    """Idle sources, the age of peer tables, the newest event, and since when ids are known."""
+    telemetry.stalled.clear()
+    telemetry.peers.clear()
+    for task in tasks:
+        for source in task.engine.time.source_clocks:
+            stalled = source in task.engine.idle_source_alerts.open
+            telemetry.stalled.labels(source, str(task.partition)).set(stalled)
+        if (table := task.engine.peers.message) is not None:
+            telemetry.peers.labels(str(task.partition)).set(table.as_of / 1000)
+    for source in METRIC_SOURCES:
+        newest = [engine.time.watermarks[source] for engine in engines if source in engine.time.watermarks]
+        if newest:
+            telemetry.watermark.labels(source).set(max(newest) / 1000)
+        seen = [engine.seen[source].horizon_ms for engine in engines if source in engine.seen]
+        horizons = [horizon for horizon in seen if horizon is not None]
+        if horizons:
+            telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)

@@ -1,0 +1,1 @@
+"""Partition tasks: their states, restore, records in, engine steps, effects out."""

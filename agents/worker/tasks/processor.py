@@ -1,0 +1,359 @@
+"""The processor: takes fetched records, steps the engines and puts what they publish in the outbox.
+
+Owns the partition tasks of a worker, the choice between the head and catching up, and what is done with the engines'
+effects. Only a RUNNING task steps and publishes: the state is looked at again after every await. Knows Faust only as
+the giver of `Records`. Called by `agents.worker.tasks.loop` (records and ticks), `agents.worker.tasks.restorer` and
+`agents.worker.commit.handover` (states), and `agents.worker.commit.checkpoint`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+from faust.types import TP
+
+from agents.kafka.partitions import partition_of
+from agents.settings.settings import Settings
+from agents.worker.client.consumer import Records
+from agents.worker.commit.outbox import Outbox
+from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.tasks.clock import BrokerClock
+from agents.worker.tasks.records import TOPICS, dead_letter, forwarded, read
+from agents.worker.tasks.shadow_log import log_failure, log_opened
+from agents.worker.tasks.task import PartitionTask
+from agents.worker.tasks.task_state import TaskState
+from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, POSITION_HEADER, REPARTITION, SCORES, SHADOW
+from stream.engine.engine import Engine, Mode
+from stream.ingest.batch import INPUT_SOURCES, Batch
+from stream.plan.plan import Plan
+from stream.publishing.effects import Effects
+from stream.recovery.namespaces import open_namespaces
+from stream.recovery.published_alerts import position_of
+
+log = structlog.get_logger()
+
+WAITING_LIMIT = 20_000
+IDLE_S = 5.0
+STALLED_S = 5.0
+_TURNS = 4
+"""Turns of the event loop that it takes a step's outputs to get on their way: before the next step, not behind it."""
+
+
+class Source(Protocol):
+    """What the processor asks of the consumer."""
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on."""
+
+    async def earliest(self, tp: TP) -> int:
+        """The first offset that the broker still has."""
+
+
+class Processor:
+    """All partition tasks of one worker."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        outbox: Outbox,
+        telemetry: Telemetry,
+        clock: BrokerClock,
+        *,
+        candidate: Plan | None = None,
+    ) -> None:
+        """Begin without tasks: they are created when partitions are assigned.
+
+        `candidate` is the policy that runs as a shadow.
+        """
+        self.plan = plan
+        self._candidate = candidate
+        self.tasks: dict[int, PartitionTask] = {}
+        """Every task that is not CLOSED, by partition number."""
+        self.highwater: Callable[[TP], int | None] = lambda _tp: None
+        self.source: Source
+        """Where records come from; set once by `agents.worker.wiring`, as `highwater` and `on_caught_up`."""
+        self.on_caught_up: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._outbox = outbox
+        self._telemetry = telemetry
+        self._clock = clock
+        self._first = True
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def create(self, partition: int) -> PartitionTask:
+        """Return the task of a partition; a new one is CREATED."""
+        return self.tasks.setdefault(partition, PartitionTask(partition))
+
+    def open(self, partition: int, records: dict[bytes, bytes]) -> None:
+        """Restore a task from the newest records of its changelog: CREATED to RESTORING.
+
+        Raises `stream.columns.row_schema.LayoutError`.
+        """
+        partitions = self._settings.partitions
+        opened = open_namespaces(
+            records,
+            self.plan,
+            self._candidate,
+            lambda plan: Engine(
+                plan,
+                owns=lambda account: partition_of(account.encode(), partitions) == partition,
+                dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
+                partition=partition,
+            ),
+        )
+        log_opened(opened, partition)
+        opened.pair.on_failure = lambda error: log_failure(error, partition)
+        self.create(partition).restore(opened)
+
+    def close(self, partition: int) -> None:
+        """Close the task of a partition, if there is one, and drop what it has put in the outbox, in any case."""
+        task = self.tasks.pop(partition, None)
+        if task is not None:
+            task.close()
+        self._outbox.drop(partition)
+
+    def in_state(self, *states: TaskState) -> list[PartitionTask]:
+        """The tasks that are in one of these states now."""
+        return [task for task in self.tasks.values() if task.state in states]
+
+    def with_engine(self) -> list[PartitionTask]:
+        """The tasks that have their engine: RESTORING, RUNNING or SUSPENDED."""
+        return [task for task in self.tasks.values() if task.state.has_engine]
+
+    def full(self) -> set[TP]:
+        """Source partitions of which enough records wait: no more are fetched."""
+        return {
+            TP(TOPICS[source_index], partition)
+            for partition, task in self.tasks.items()
+            for source_index, count in enumerate(task.merge.waiting)
+            if count + len(task.arrived.get(source_index, ())) >= WAITING_LIMIT
+        }
+
+    # -- records in ---------------------------------------------------------------------------------------------------
+
+    async def take(self, fetched: Records) -> None:
+        """Give fetched records to their task, if they connect to those before; `work` applies them."""
+        tp, source_index = fetched.tp, TOPICS.index(fetched.tp.topic)
+        task = self.tasks.get(tp.partition)
+        if task is None or not task.state.has_engine:
+            return
+        if self._first:
+            self._first = False
+            log.info("first_batch", at_ms=time.time_ns() // 1_000_000, topic=tp.topic)
+        if fetched.start > task.reached(source_index) and not await self._bridge(task, source_index, fetched):
+            return
+        # A task that has taken nothing yet takes what its state holds already: ids may have to be learned again.
+        known = task.fetched.get(source_index, 0)
+        records = fetched.records
+        if records and records[0].offset < known:
+            records = [record for record in records if record.offset >= known]
+        if records:
+            task.arrived.setdefault(source_index, []).extend(records)
+        task.fetched[source_index] = max(known, fetched.end)
+        task.taken_at[source_index] = time.monotonic()
+        task.not_waited_for.discard(source_index)
+
+    async def _bridge(self, task: PartitionTask, source_index: int, fetched: Records) -> bool:
+        """Deal with a gap before fetched records; return whether they may be taken.
+
+        Either a fetch was lost while partitions moved: then it is repeated, and these records with it. Or the broker
+        has removed the records (retention): they can only be counted.
+        """
+        tp, begin = fetched.tp, await self._first_left(task, source_index, fetched.tp)
+        if task.state is TaskState.CLOSED:
+            return False
+        if fetched.start <= begin:
+            return True
+        log.info("fetch_again", topic=tp.topic, partition=tp.partition, first=begin, before=fetched.start)
+        await self.source.rewind(tp, begin)
+        return False
+
+    async def _first_left(self, task: PartitionTask, source_index: int, tp: TP) -> int:
+        """Return the first offset to take next; skip and count the records that the broker has removed."""
+        begin, earliest = task.reached(source_index), await self.source.earliest(tp)
+        if earliest <= begin or task.state is TaskState.CLOSED:
+            return begin
+        if begin:
+            log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
+            self._telemetry.removed.labels(tp.topic).inc(earliest - begin)
+        task.fetched[source_index] = earliest
+        return earliest
+
+    async def work(self) -> None:
+        """Apply all that was taken, as far as the other sources of each task allow."""
+        for task in self.in_state(TaskState.RUNNING):
+            await self.run(task)
+
+    @staticmethod
+    def _absorb(task: PartitionTask) -> None:
+        """Decode what was taken and give it to the merge, which otherwise would take the source for one without lag."""
+        arrived, task.arrived = task.arrived, {}
+        for source_index, records in arrived.items():
+            task.merge.add(read(TOPICS[source_index], records, task.fetched[source_index]))
+        for source_index, end in task.fetched.items():
+            name = INPUT_SOURCES[source_index]
+            if not task.merge.waiting[source_index] and end > task.engine.position[name]:
+                task.engine.position[name] = end  # markers of transactions lie before it, and no record
+                task.changed = True
+
+    def _release(self, task: PartitionTask) -> list[Batch]:
+        self._absorb(task)
+        return task.merge.release(lambda source_index: self._lags(task, source_index))
+
+    async def run(self, task: PartitionTask) -> None:
+        """Apply what may be applied now, as long as the task is RUNNING."""
+        while task.state is TaskState.RUNNING and (batches := self._release(task)):
+            self._reconcile(task)
+            self._enter(task)
+            oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
+            effects = task.pair.step(batches, task.mode, self._clock.now_ms())
+            self._carry_out(task, effects, batches)
+            if effects.scores and task.mode is Mode.HEAD:
+                self._telemetry.latency.observe(max(0.0, (self._clock.now_ms() - oldest) / 1000))
+            self._leave(task)
+            task.applied_at = time.monotonic()
+            task.changed = True
+            if task.commit_soon and not any(self.lag(task).values()):
+                task.commit_soon = False
+                self.on_caught_up()
+            self._telemetry.last_progress.set_to_current_time()
+            await self._outbox.room()
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+
+    # -- how far behind -----------------------------------------------------------------------------------------------
+
+    def _end(self, task: PartitionTask, source_index: int) -> int | None:
+        return self.highwater(TP(TOPICS[source_index], task.partition))
+
+    def _ends(self, task: PartitionTask) -> list[int] | None:
+        """Return where the task's sources end; None until the ends of all of them are known."""
+        ends = [self._end(task, source_index) for source_index in range(len(INPUT_SOURCES))]
+        return None if None in ends else [end or 0 for end in ends]
+
+    def _lags(self, task: PartitionTask, source_index: int) -> bool:
+        """Whether the merge has to wait for this source: it has more records, and the wait is not too long."""
+        end = self._end(task, source_index)
+        more = end is None or max(task.reached(source_index), task.engine.position[INPUT_SOURCES[source_index]]) < end
+        if not more or task.merge.waiting[source_index]:
+            task.blocked_since.pop(source_index, None)
+            return more
+        since = task.blocked_since.setdefault(source_index, time.monotonic())
+        if time.monotonic() - since > self._settings.merge_wait_s:
+            task.not_waited_for.add(source_index)
+        return source_index not in task.not_waited_for
+
+    def lag(self, task: PartitionTask) -> dict[str, int]:
+        """Return how many records on the broker are not applied, by topic."""
+        return {
+            TOPICS[source_index]: max(0, (self._end(task, source_index) or 0) - task.engine.position[name])
+            for source_index, name in enumerate(INPUT_SOURCES)
+        }
+
+    def _enter(self, task: PartitionTask) -> None:
+        if task.mode is Mode.HEAD and sum(self.lag(task).values()) > self._settings.catch_up_lag:
+            task.mode = Mode.EXACT if self._settings.catch_up == "exact" else Mode.CONFLATED
+            log.info("catching_up", partition=task.partition, mode=task.mode.value, lag=sum(self.lag(task).values()))
+
+    def _leave(self, task: PartitionTask) -> None:
+        if task.mode is Mode.HEAD or sum(self.lag(task).values()) > self._settings.catch_up_lag // 10:
+            return
+        if task.mode is Mode.CONFLATED:
+            self._carry_out(task, task.pair.flush(Mode.CONFLATED), ())
+            effects = task.pair.caught_up()
+        else:
+            effects = task.pair.flush(Mode.HEAD)
+        task.mode = Mode.HEAD
+        task.commit_soon = True
+        self._carry_out(task, effects, ())
+        log.info("caught_up", partition=task.partition)
+
+    async def tick(self) -> None:
+        """Once a second: stop waiting for sources that stay away, and let idle partitions age by the broker's clock."""
+        for task in self.in_state(TaskState.RUNNING):
+            if task.merge or task.arrived:
+                await self.run(task)
+            await self._ask_again(task)
+            if task.state is TaskState.RUNNING:
+                self._advance_time(task)
+
+    def _advance_time(self, task: PartitionTask) -> None:
+        idle = time.monotonic() - task.applied_at > IDLE_S and not task.merge and self._ends(task) is not None
+        idle = idle and task.mode is Mode.HEAD and not any(self.lag(task).values())
+        if self._settings.time == "live" and idle:
+            before = task.engine.as_of
+            effects = task.pair.tick(self._clock.now_ms())
+            # A window boundary that was passed is to be saved, also when it made the engine publish alerts or nothing.
+            task.changed |= task.engine.as_of != before or task.namespaces.waits
+            self._carry_out(task, effects, ())
+        self._reconcile(task, idle=idle)
+
+    def _reconcile(self, task: PartitionTask, *, idle: bool = False) -> None:
+        """Reconcile with what the worker before published after its last commit, where the engine has come as far."""
+        if not task.reconciler:
+            return
+        ends, now_ms = self._ends(task), self._clock.now_ms()
+        effects = task.reconciler.reconcile(task.engine, task.mode, ends_of_sources=ends, now_ms=now_ms, idle=idle)
+        if effects is not None:
+            self._carry_out(task, effects, ())
+            task.changed = True
+
+    async def _ask_again(self, task: PartitionTask) -> None:
+        """Fetch again what does not come: Faust drops messages that it holds while partitions move."""
+        full = self.full()
+        for source_index, topic in enumerate(TOPICS):
+            if task.state is not TaskState.RUNNING:
+                return
+            tp, begin, now = TP(topic, task.partition), task.reached(source_index), time.monotonic()
+            waited = now - task.taken_at.setdefault(source_index, now)
+            if waited <= STALLED_S or tp in full or begin >= (self._end(task, source_index) or 0):
+                continue
+            begin = await self._first_left(task, source_index, tp)
+            if task.state is not TaskState.RUNNING:
+                return
+            log.info("fetch_again", topic=topic, partition=task.partition, first=begin, waited_s=round(waited))
+            task.taken_at[source_index] = now
+            await self.source.rewind(tp, begin)
+            if task.state is TaskState.RUNNING:
+                self._absorb(task)  # where no record is left, nothing lags
+
+    def flush(self, task: PartitionTask) -> None:
+        """Publish what conflation holds back; called before the state of a RUNNING task is saved."""
+        self._carry_out(task, task.pair.flush(task.mode), ())
+        self._outbox.put(SHADOW, task.partition, task.namespaces.tombstones())
+
+    # -- effects out --------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, task: PartitionTask, effects: Effects, batches: Sequence[Batch]) -> None:
+        """Put what an engine publishes in the outbox. Raises `TaskStateError` unless the task is RUNNING."""
+        task.require(TaskState.RUNNING)
+        telemetry, partition = self._telemetry, task.partition
+        self._outbox.put(SCORES, partition, effects.scores)
+        self._outbox.put(CHANGES, partition, effects.changes)
+        task.reconciler.hold_back(effects)
+        if effects.alerts:
+            head = ((POSITION_HEADER, position_of(task.engine)),)
+            self._outbox.put(ALERTS, partition, [alert._replace(headers=head) for alert in effects.alerts])
+        self._outbox.put(SHADOW, partition, effects.shadow)
+        for letter in effects.dead_letters:
+            batch = batches[letter.batch]
+            self._outbox.put(batch.source + DLQ_SUFFIX, partition, [dead_letter(batch, partition, letter)])
+            telemetry.dead_letters.labels(batch.source, letter.reason).inc()
+        for forward in effects.forwards:
+            target = partition_of(forward.account.encode(), self._settings.partitions)
+            self._outbox.put(REPARTITION, target, [forwarded(batches[forward.batch], forward)], owner=partition)
+        for (source, outcome), count in effects.outcomes.items():
+            if count:
+                telemetry.events.labels(source, outcome).inc(count)
+        for (score, cause), count in effects.causes.items():
+            telemetry.changes.labels(score, cause).inc(count)
+        for (rule, status), count in effects.alerted.items():
+            telemetry.alerts.labels(rule, status).inc(count)
+        for rule, count in effects.flaps.items():
+            telemetry.flaps.labels(rule).inc(count)

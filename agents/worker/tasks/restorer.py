@@ -1,0 +1,103 @@
+"""Restoring tasks: from assigned partitions and their changelog records to tasks that run.
+
+Owns what Faust's recovery means for tasks: which are created, restored, resumed or closed. Called by
+`agents.worker.client.store`, which Faust calls. Decision 26 has the states.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+from faust.types import TP
+
+from agents.worker.client.consumer import Records
+from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.task_state import TaskState
+from stream.recovery.reconciler import Reconciler
+
+log = structlog.get_logger()
+
+ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Reconciler]]
+"""Read what was published after the offsets of commits, by partition and topic. Blocks."""
+
+
+class Restorer:
+    """Brings tasks from CREATED to RUNNING, and back again when partitions move."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        checkpointer: Checkpointer,
+        *,
+        changelog_topic: str,
+        read_published: ReadPublished,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """Nothing is restored yet."""
+        self.processor = processor
+        self._checkpointer = checkpointer
+        self._changelog = changelog_topic
+        self._read_published = read_published
+        self._on_fatal = on_fatal
+        self._since = time.monotonic()
+
+    def collect(self, fetched: Records) -> None:
+        """Keep records of the changelog of a task that is CREATED; a task with an engine is ahead of what it wrote."""
+        task = self.processor.tasks.get(fetched.tp.partition)
+        if task is None or task.state is not TaskState.CREATED:
+            return
+        try:
+            task.collect(fetched.records, fetched.start, fetched.end)
+        except ValueError as error:
+            self._on_fatal(error)
+
+    def assign(self, assigned: Iterable[TP], revoked: Iterable[TP]) -> list[TP]:
+        """Close, resume and create tasks after a rebalance; return the changelogs to read from their beginning."""
+        self._since = time.monotonic()
+        processor = self.processor
+        for tp in revoked:
+            if tp.topic == self._changelog:
+                processor.close(tp.partition)
+        unread = []
+        for tp in assigned:
+            if tp.topic != self._changelog:
+                continue
+            task = processor.tasks.get(tp.partition)
+            if task is not None and task.state is TaskState.SUSPENDED:
+                task.resume()
+            elif task is None or not task.state.has_engine:
+                processor.close(tp.partition)  # what it has collected ends where the last rebalance began
+                processor.create(tp.partition)
+                unread.append(tp)
+        return unread
+
+    async def complete(self, recovered: Iterable[TP]) -> None:
+        """Restore the tasks whose changelogs were read, and let them run."""
+        try:
+            accounts = 0
+            for tp in sorted(recovered):
+                task = self.processor.tasks.get(tp.partition)
+                if tp.topic == self._changelog and task is not None and task.state is TaskState.CREATED:
+                    self.processor.open(tp.partition, task.collected)
+                    accounts += len(task.engine.accounts)
+            await self._introduce()
+            seconds = time.monotonic() - self._since
+            partitions = sorted(self.processor.tasks)
+            log.info("restored", accounts=accounts, seconds=round(seconds, 3), partitions=partitions)
+        except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state
+            self._on_fatal(error)
+
+    async def _introduce(self) -> None:
+        """Let RESTORING tasks run, once what was published after their last commit and the broker's clock are known."""
+        new = self.processor.in_state(TaskState.RESTORING)
+        committed = {task.partition: dict(task.namespaces.published_up_to) for task in new}
+        reconcilers = await asyncio.to_thread(self._read_published, committed) if committed else {}
+        # Some may have been closed meanwhile, or have been introduced by a recovery that came after this one.
+        new = [task for task in new if task.state is TaskState.RESTORING]
+        for task in new:
+            task.run(reconcilers[task.partition])
+        await self._checkpointer.introduce(new)

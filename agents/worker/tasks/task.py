@@ -1,0 +1,116 @@
+"""A partition task: one partition number, its state, its engines, and the records that wait for them.
+
+Owns what is known of a partition and when it may be worked on (`agents.worker.tasks.task_state` has the states). What
+is done with it is the work of `agents.worker.tasks.processor`, `agents.worker.commit.checkpoint` and
+`agents.worker.tasks.restorer`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.worker.tasks.task_state import TaskState, TaskStateError, transition
+from stream.engine.engine import Engine, Mode
+from stream.ingest.batch import INPUT_SOURCES
+from stream.ingest.merge import Merge
+from stream.recovery import changelog
+from stream.recovery.namespaces import Namespaces, Opened
+from stream.recovery.reconciler import Reconciler
+from stream.recovery.shadow import Pair
+
+
+@dataclass(slots=True, eq=False)
+class PartitionTask:
+    """One partition number: its state, its engines, what waits for them, and how far behind they are."""
+
+    partition: int
+    state: TaskState = TaskState.CREATED
+    collected: dict[bytes, bytes] = field(default_factory=dict)
+    """The newest changelog record of each key, while the task is CREATED."""
+    collected_up_to: int | None = None
+    """Changelog offset after the last record collected."""
+    pair: Pair = field(init=False)
+    """The engine of the live policy and the shadow's; from RESTORING on, as `namespaces`."""
+    namespaces: Namespaces = field(init=False)
+    reconciler: Reconciler = field(init=False)
+    """What the worker before published after its last commit; from RUNNING on."""
+    arrived: dict[int, list[Any]] = field(default_factory=dict)
+    """Records taken and not decoded yet, by source index."""
+    merge: Merge = field(default_factory=Merge)
+    mode: Mode = Mode.HEAD
+    fetched: dict[int, int] = field(default_factory=dict)
+    """Offset after the last record taken, by source index."""
+    taken_at: dict[int, float] = field(default_factory=dict)
+    """Monotonic time of the last records taken, or asked for again, by source index."""
+    blocked_since: dict[int, float] = field(default_factory=dict)
+    """Monotonic time since which the merge waits for a source, by source index."""
+    not_waited_for: set[int] = field(default_factory=set)
+    """Sources that the merge has waited for too long, by source index."""
+    applied_at: float = field(default_factory=time.monotonic)
+    """Monotonic time of the last step."""
+    commit_soon: bool = False
+    """Whether to commit as soon as nothing lags: catching up is over, and a crash now would repeat much of it."""
+    changed: bool = False
+    """Whether something happened since the last commit."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the live policy."""
+        return self.pair.live
+
+    # -- states -------------------------------------------------------------------------------------------------------
+
+    def collect(self, records: Iterable[Any], start: int, end: int) -> None:
+        """Keep the newest record of each key of the changelog from offset `start` up to before `end`.
+
+        Raises `ValueError` when records before `start` are missing, `TaskStateError` unless the task is CREATED.
+        """
+        self.require(TaskState.CREATED)
+        if self.collected_up_to is not None and start > self.collected_up_to:
+            message = f"changelog partition {self.partition}: records {self.collected_up_to} to {start} did not come"
+            raise ValueError(message)
+        self.collected_up_to = end
+        for record in records:
+            changelog.keep_newer(self.collected, record.key, record.value)
+
+    def restore(self, opened: Opened) -> None:
+        """Take the engines made from the changelog: CREATED to RESTORING."""
+        self.state = transition(self.state, TaskState.RESTORING)
+        self.pair, self.namespaces = opened.pair, opened.namespaces
+        self.collected = {}
+
+    def run(self, reconciler: Reconciler) -> None:
+        """Begin to run, given what was published after the last commit: RESTORING to RUNNING."""
+        self.require(TaskState.RESTORING)
+        self.reconciler = reconciler
+        reconciler.load(self.engine)
+        self.namespaces.published_up_to = dict(reconciler.starts)
+        self.applied_at = time.monotonic()
+        self.state = transition(self.state, TaskState.RUNNING)
+
+    def suspend(self) -> None:
+        """Stop applying and publishing: RUNNING to SUSPENDED."""
+        self.state = transition(self.state, TaskState.SUSPENDED)
+
+    def resume(self) -> None:
+        """Go on after a rebalance that gave the partition back: SUSPENDED to RUNNING."""
+        self.state = transition(self.state, TaskState.RUNNING)
+
+    def close(self) -> None:
+        """Leave the worker, from any state."""
+        self.state = transition(self.state, TaskState.CLOSED)
+
+    def require(self, state: TaskState) -> None:
+        """Raise `TaskStateError` unless the task is in this state."""
+        if self.state is not state:
+            message = f"task {self.partition} is {self.state.value}, not {state.value}"
+            raise TaskStateError(message)
+
+    # -- progress -----------------------------------------------------------------------------------------------------
+
+    def reached(self, source_index: int) -> int:
+        """Offset up to which a source has been taken."""
+        return self.fetched.get(source_index, self.engine.position[INPUT_SOURCES[source_index]])

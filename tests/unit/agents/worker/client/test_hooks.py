@@ -1,0 +1,400 @@
+"""Every hook of Faust, mode and aiokafka that a worker overrides, calls or sets, private ones first of all.
+
+Each row says what would break without an error if the hook were gone or nobody called it any more. A new version of
+these libraries that moves one fails here, not in production. A test below finds hooks that the table does not name.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from faust import App, Table
+from faust.stores import memory
+from faust.tables.base import Collection
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport import base as transport_base
+from faust.transport import consumer as faust_consumer
+from faust.transport.drivers import aiokafka as driver
+from mode.threads import QueueServiceThread
+
+from agents.worker.client.consumer import BatchConsumer, BatchTransport
+from agents.worker.client.store import EngineStore, EngineTable
+from agents.worker.client.thread import LeasedThread, WholeBatches
+
+FOLDER = Path(__file__).parents[5] / "agents"
+Consumer, Thread = faust_consumer.Consumer, driver.AIOKafkaConsumerThread
+
+
+class Hook(NamedTuple):
+    """One hook: where it is, who there calls or sets it, and what a worker relies on."""
+
+    owner: Any
+    name: str
+    caller: Any
+    """A function or class of the library whose source must mention the name; None where only we call it."""
+    breaks: str
+    parameters: tuple[str, ...] | None = None
+    """Names of a method's parameters without `self`; None for an attribute."""
+    ours: type | None = None
+    """The class of ours that overrides it."""
+
+
+OVERRIDDEN = [
+    Hook(
+        driver.Consumer,
+        "_new_consumer_thread",
+        faust_consumer.ThreadDelegateConsumer.__init__,
+        "no lease is renewed and nothing is ever written; fetches come record by record",
+        (),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "_getmany",
+        Consumer._wait_next_records,
+        "partitions of which enough waits are fetched on, until memory is full",
+        ("active_partitions", "timeout"),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "_add_gap",
+        Consumer,
+        "Faust keeps a tree of every offset inside a batch: the loop slows down more and more",
+        ("tp", "offset_from", "offset_to"),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "getmany",
+        Consumer._drain_messages,
+        "events are single records again: 0.1 ms each",
+        ("timeout",),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "ack",
+        None,
+        "Faust commits offsets of batches whose effects are not safe: a crash loses events",
+        ("message",),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "force_commit",
+        Consumer.commit,
+        "the timer commits what Faust saw acknowledged, without outputs and state",
+        ("topics", "start_new_transaction"),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "commit_and_end_transactions",
+        Consumer.wait_empty,
+        "partitions go without a last commit, and their tasks go on applying",
+        (),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "wait_empty",
+        App._consumer_wait_empty,
+        "a worker that is asked to end waits for ever for a broker that does not answer",
+        (),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "on_partitions_revoked",
+        faust_consumer.ThreadDelegateConsumer.threadsafe_partitions_revoked,
+        "a revocation has no deadline, and after a lost session tasks write over their successors",
+        ("revoked",),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "on_partitions_assigned",
+        faust_consumer.ThreadDelegateConsumer.threadsafe_partitions_assigned,
+        "the lease begins only with the first heartbeat",
+        ("assigned", "generation_id"),
+        BatchConsumer,
+    ),
+    Hook(
+        driver.Consumer,
+        "stop_flow",
+        App._on_partitions_revoked,
+        "changelog records of before a rebalance count for the recovery after it",
+        (),
+        BatchConsumer,
+    ),
+    Hook(
+        transport_base.Transport,
+        "create_consumer",
+        App._new_consumer,
+        "the app gets Faust's own consumer",
+        ("callback", "kwargs"),
+        BatchTransport,
+    ),
+    Hook(
+        Thread,
+        "on_start",
+        None,
+        "no lease is renewed and nothing is ever written; fetches come record by record",
+        (),
+        LeasedThread,
+    ),
+    Hook(
+        Thread,
+        "_create_worker_consumer",
+        Thread._create_consumer,
+        "records of aborted transactions are counted as events",
+        ("transport",),
+        LeasedThread,
+    ),
+    Hook(
+        Thread,
+        "highwater",
+        faust_consumer.ThreadDelegateConsumer.highwater,
+        "an open transaction looks like lag: the merge waits for records that nobody can read",
+        ("tp",),
+        LeasedThread,
+    ),
+    Hook(
+        fetcher.PartitionRecords,
+        "__iter__",
+        None,
+        "fetches come record by record, and no span says which offsets they went through",
+        (),
+        WholeBatches,
+    ),
+    Hook(
+        Collection,
+        "_new_store",
+        Collection,
+        "the changelog is kept in a dictionary and no task is ever restored",
+        (),
+        EngineTable,
+    ),
+    Hook(
+        memory.Store,
+        "apply_changelog_batch",
+        Collection.apply_changelog_batch,
+        "state is empty after a restart",
+        ("batch", "to_key", "to_value"),
+        EngineStore,
+    ),
+    Hook(
+        memory.Store,
+        "on_rebalance",
+        Collection.on_rebalance,
+        "tasks are neither created nor closed",
+        ("assigned", "revoked", "newly_assigned", "generation_id"),
+        EngineStore,
+    ),
+    Hook(
+        memory.Store,
+        "on_recovery_completed",
+        Collection.on_recovery_completed,
+        "no task ever runs",
+        ("active_tps", "standby_tps"),
+        EngineStore,
+    ),
+]
+
+USED = [
+    Hook(
+        Consumer,
+        "_wait_next_records",
+        Consumer.getmany,
+        "there are no records to make batches of",
+        ("timeout",),
+    ),
+    Hook(
+        Consumer,
+        "_read_offset",
+        Consumer,
+        "Faust drops records that it counts as read since a rebalance, until they are fetched again after 5 s",
+    ),
+    Hook(
+        Consumer,
+        "_buffered_partitions",
+        Consumer,
+        "records of partitions that Faust does not track are dropped or doubled",
+    ),
+    Hook(Consumer, "_unacked_messages", Consumer.wait_empty, "a revocation waits for batches that were taken long ago"),
+    Hook(Consumer, "_waiting_for_ack", Consumer._wait_for_ack, "every revocation takes a second longer"),
+    Hook(Consumer, "_committed_offset", Consumer, "Faust seeks to offsets that it has not seen committed"),
+    Hook(
+        faust_consumer.ThreadDelegateConsumer,
+        "_commit",
+        None,
+        "no offset is ever committed",
+        ("offsets",),
+    ),
+    Hook(
+        faust_consumer.ThreadDelegateConsumer, "_thread", faust_consumer.ThreadDelegateConsumer, "nothing can be sought"
+    ),
+    Hook(
+        Thread,
+        "_ensure_consumer",
+        Thread,
+        "nothing can be sought, and no lag is known",
+        (),
+    ),
+    Hook(QueueServiceThread, "call_thread", None, "seeks run in the wrong thread", ("fun", "args", "kwargs")),
+    Hook(driver.Producer, "_ensure_producer", driver.Producer, "nothing can be sent", ()),
+    Hook(AIOKafkaConsumer, "_fetcher", AIOKafkaConsumer, "fetches wait 1.5 s for idle partitions"),
+    Hook(AIOKafkaConsumer, "_coordinator", AIOKafkaConsumer, "no lease is renewed and nothing is ever written"),
+    Hook(AIOKafkaConsumer, "_isolation_level", AIOKafkaConsumer.start, "records of aborted transactions are counted"),
+    Hook(fetcher.Fetcher, "_fetch_max_wait_ms", fetcher.Fetcher, "fetches wait 1.5 s for idle partitions"),
+    Hook(fetcher.Fetcher, "_fetch_min_bytes", fetcher.Fetcher, "a step for every few records: throughput falls"),
+    Hook(
+        GroupCoordinator,
+        "_do_heartbeat",
+        GroupCoordinator._heartbeat_routine,
+        "the lease is renewed at assignments only: after one session nothing is written",
+        (),
+    ),
+    Hook(
+        fetcher,
+        "PartitionRecords",
+        fetcher.Fetcher._proc_fetch_request,
+        "fetches come record by record, and no span says which offsets they went through",
+    ),
+    Hook(fetcher.PartitionRecords, "_tp", fetcher.PartitionRecords, "spans are lost"),
+    Hook(fetcher.PartitionRecords, "_records", fetcher.PartitionRecords, "fetches are empty"),
+    Hook(fetcher.PartitionRecords, "_check_crcs", fetcher.PartitionRecords, "corrupt batches are read"),
+    Hook(
+        fetcher.PartitionRecords,
+        "next_fetch_offset",
+        fetcher.FetchResult,
+        "the same records are fetched for ever, or some never",
+    ),
+    Hook(
+        fetcher.PartitionRecords,
+        "_consume_aborted_up_to",
+        fetcher.PartitionRecords._unpack_records,
+        "records of aborted transactions are counted as events",
+        ("batch_offset",),
+    ),
+    Hook(
+        fetcher.PartitionRecords,
+        "_contains_abort_marker",
+        fetcher.PartitionRecords._unpack_records,
+        "records after an aborted transaction are dropped",
+        ("next_batch",),
+    ),
+    Hook(
+        fetcher.PartitionRecords,
+        "_aborted_producers",
+        fetcher.PartitionRecords,
+        "records of aborted transactions are counted as events",
+    ),
+    Hook(TableManager, "recovery", TableManager, "a changelog is not read from its beginning: state is in parts"),
+    Hook(Recovery, "revoke", Recovery, "a changelog is not read from its beginning: state is in parts", ("tp",)),
+    Hook(Recovery, "active_remaining_total", Recovery, "the gauge of records to restore stays at 0", ()),
+    Hook(TableManager, "actives_ready", TableManager, "/readyz says ready while state is being recovered"),
+]
+ALL = [*OVERRIDDEN, *USED]
+
+
+def named(hook: Hook) -> str:
+    return f"{getattr(hook.owner, '__name__', hook.owner)}.{hook.name}"
+
+
+@pytest.mark.parametrize("hook", ALL, ids=named)
+def test_a_hook_is_there_and_the_library_uses_it(hook: Hook) -> None:
+    if hook.parameters is None:
+        assert mentions(hook.owner, hook.name), hook.breaks
+    else:
+        parameters = tuple(inspect.signature(getattr(hook.owner, hook.name)).parameters)
+        assert parameters[1:] == hook.parameters, hook.breaks
+    if hook.caller is not None:
+        assert mentions(hook.caller, hook.name), hook.breaks
+
+
+def mentions(source: Any, name: str) -> bool:
+    return re.search(rf"\b{name}\b", inspect.getsource(source)) is not None
+
+
+@pytest.mark.parametrize("hook", OVERRIDDEN, ids=named)
+def test_a_hook_is_overridden_by_a_subclass(hook: Hook) -> None:
+    assert hook.ours is not None
+    assert issubclass(hook.ours, hook.owner)
+    assert hook.name in vars(hook.ours), hook.breaks
+
+
+def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
+    coroutines = {hook.name for hook in ALL if hook.parameters is not None and is_async(hook)}
+    assert coroutines == {
+        "_getmany",
+        "_add_gap",
+        "getmany",
+        "force_commit",
+        "commit_and_end_transactions",
+        "wait_empty",
+        "on_partitions_revoked",
+        "on_partitions_assigned",
+        "on_start",
+        "on_rebalance",
+        "on_recovery_completed",
+        "_wait_next_records",
+        "_commit",
+        "call_thread",
+        "_do_heartbeat",
+    }
+
+
+def is_async(hook: Hook) -> bool:
+    function = inspect.unwrap(getattr(hook.owner, hook.name))
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def private_names(file: Path) -> set[str]:
+    """Private attributes that a file reads or sets and that no class of ours has: those of the libraries."""
+    tree = ast.parse(file.read_text("utf-8"))
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
+    used = {name for name in used if not name.startswith("__")}
+    ours = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets if isinstance(node, ast.Assign | ast.AnnAssign) else ():
+            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self":
+                ours.add(target.attr)
+            elif isinstance(target, ast.Name):
+                ours.add(target.id)
+    return used - ours
+
+
+def test_the_table_names_every_private_hook() -> None:
+    files = [file for file in FOLDER.rglob("*.py") if {"faust", "aiokafka", "mode"} & imports(file)]
+    assert {file.name for file in files} >= {"consumer.py", "thread.py", "store.py", "broker.py"}
+    used = {name for file in files for name in private_names(file)}
+    known = {hook.name for hook in ALL} | {"_replace", "_exit"}
+    assert used <= known, f"not in the table: {sorted(used - known)}"
+
+
+def imports(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text("utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_a_removed_hook_is_detected() -> None:
+    gone = Hook(Table, "_was_here_once", None, "everything", ())
+    with pytest.raises(AttributeError):
+        test_a_hook_is_there_and_the_library_uses_it(gone)
+    unused = Hook(Consumer, "ack", App._new_consumer, "everything", ("message",))
+    with pytest.raises(AssertionError, match="everything"):
+        test_a_hook_is_there_and_the_library_uses_it(unused)

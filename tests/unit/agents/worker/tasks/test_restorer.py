@@ -1,0 +1,214 @@
+"""What a rebalance and a recovery do to tasks: created, restored, resumed, closed."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from faust.types import TP
+
+from agents.worker.client.consumer import Records
+from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.commit.handover import Handover
+from agents.worker.commit.lease import Lease
+from agents.worker.tasks.restorer import Restorer
+from agents.worker.tasks.task_state import TaskState
+from stream.recovery.reconciler import Reconciler
+from tests.driving.worker import Bench, Producer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LOG = "log"
+ZERO, ONE = TP(LOG, 0), TP(LOG, 1)
+USAGE = TP("product-usage", 0)
+
+
+class Stage:
+    """A worker without tasks, and a broker to which nothing was published."""
+
+    def __init__(self) -> None:
+        self.bench = Bench(Producer())
+        self.processor = self.bench.processor
+        self.on_read: Callable[[], None] = lambda: None
+        """Called while what was published is read."""
+        self.read: list[int] = []
+        self.lease = Lease(10)
+        self.lease.renew(float("inf"))
+        checkpointer = Checkpointer(
+            self.processor,
+            self.bench.outbox,
+            self.bench.telemetry,
+            changelog_topic=LOG,
+            commit_offsets=self.commit_offsets,
+            on_fatal=self.bench.errors.append,
+            rarely_s=0,
+        )
+        self.restorer = Restorer(
+            self.processor,
+            checkpointer,
+            changelog_topic=LOG,
+            read_published=self.read_published,
+            on_fatal=self.bench.errors.append,
+        )
+        self.handover = Handover(self.processor, checkpointer, self.lease)
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        return bool(offsets)
+
+    def read_published(self, since: Mapping[int, Mapping[str, int]]) -> dict[int, Reconciler]:
+        self.read += since
+        self.on_read()
+        return {partition: Reconciler() for partition in since}
+
+    async def leave(self) -> None:
+        await self.handover.leave(self._last_commit())
+
+    async def _last_commit(self) -> None:
+        await self.handover.commit_last()
+
+    def states(self) -> dict[int, TaskState]:
+        return {partition: task.state for partition, task in self.processor.tasks.items()}
+
+
+def records(tp: TP, first: int, *keys: bytes) -> Records:
+    listed = [SimpleNamespace(offset=first + index, key=key, value=b"{}") for index, key in enumerate(keys)]
+    return Records(tp, listed, first, first + len(keys))
+
+
+def test_an_assigned_partition_is_created_read_from_its_beginning_and_runs_after_recovery() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        assert stage.restorer.assign([ZERO, USAGE, ONE], []) == [ZERO, ONE]
+        assert stage.states() == {0: TaskState.CREATED, 1: TaskState.CREATED}
+        await stage.restorer.complete([ZERO, ONE])
+        assert stage.states() == {0: TaskState.RUNNING, 1: TaskState.RUNNING}
+        assert sorted(stage.read) == [0, 1]
+        assert stage.bench.errors == []
+
+    asyncio.run(scenario())
+
+
+def test_a_revoked_partition_is_closed() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO, ONE], [])
+        await stage.restorer.complete([ZERO, ONE])
+        gone = stage.processor.tasks[1]
+        await stage.leave()
+        assert stage.restorer.assign([ZERO], [ONE]) == []
+        assert stage.states() == {0: TaskState.RUNNING}
+        assert gone.state is TaskState.CLOSED
+
+    asyncio.run(scenario())
+
+
+def test_a_partition_that_is_assigned_again_goes_on_without_a_restore() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        task = stage.processor.tasks[0]
+        await stage.leave()
+        assert task.state is TaskState.SUSPENDED
+        assert stage.restorer.assign([ZERO, ONE], []) == [ONE]
+        await stage.restorer.complete([ZERO, ONE])
+        assert stage.processor.tasks[0] is task
+        assert stage.states() == {0: TaskState.RUNNING, 1: TaskState.RUNNING}
+        assert stage.read == [0, 1]
+
+    asyncio.run(scenario())
+
+
+def test_a_partition_that_comes_back_after_it_was_closed_is_restored() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        before = stage.processor.tasks[0]
+        stage.lease.renew(0.0)
+        await stage.leave()
+        assert stage.restorer.assign([ZERO], []) == [ZERO]
+        await stage.restorer.complete([ZERO])
+        assert stage.processor.tasks[0] is not before
+        assert stage.read == [0, 0]
+
+    asyncio.run(scenario())
+
+
+def test_a_rebalance_while_a_changelog_is_read_starts_reading_again() -> None:
+    stage = Stage()
+    stage.restorer.assign([ZERO], [])
+    stage.restorer.collect(records(ZERO, 4, b"x", b"y"))
+    before = stage.processor.tasks[0]
+    assert set(before.collected) == {b"x", b"y"}
+    assert stage.restorer.assign([ZERO], []) == [ZERO]
+    assert stage.processor.tasks[0].collected == {}
+    stage.restorer.collect(records(ZERO, 0, b"x"))
+    assert (set(stage.processor.tasks[0].collected), before.state) == ({b"x"}, TaskState.CLOSED)
+    assert stage.bench.errors == []
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_rebalance_while_published_records_are_read_leaves_no_task_half_restored(*, comes_back: bool) -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        loop = asyncio.get_running_loop()
+        stage.restorer.assign([ZERO], [])
+        before = stage.processor.tasks[0]
+
+        async def rebalance() -> None:
+            await stage.leave()
+            stage.restorer.assign([ZERO] if comes_back else [], [] if comes_back else [ZERO])
+
+        stage.on_read = lambda: asyncio.run_coroutine_threadsafe(rebalance(), loop).result()
+        await stage.restorer.complete([ZERO])
+        assert before.state is TaskState.CLOSED
+        assert stage.states() == ({0: TaskState.CREATED} if comes_back else {})
+        assert stage.bench.producer.sent == [], "no row schema is written for it"
+        stage.on_read = lambda: None
+        await stage.restorer.complete([ZERO])
+        assert stage.states() == ({0: TaskState.RUNNING} if comes_back else {})
+        assert stage.bench.errors == []
+
+    asyncio.run(scenario())
+
+
+def test_changelog_records_of_a_task_that_runs_are_ignored_and_so_are_those_of_none() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.collect(records(ONE, 0, b"x"))
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        stage.restorer.collect(records(ZERO, 0, b"x"))
+        assert stage.processor.tasks[0].collected == {}
+        assert set(stage.processor.tasks) == {0}
+        assert stage.bench.errors == []
+
+    asyncio.run(scenario())
+
+
+def test_a_gap_in_a_changelog_ends_the_worker() -> None:
+    stage = Stage()
+    stage.restorer.assign([ZERO], [])
+    stage.restorer.collect(records(ZERO, 0, b"x"))
+    stage.restorer.collect(records(ZERO, 5, b"y"))
+    assert [str(error) for error in stage.bench.errors] == ["changelog partition 0: records 1 to 5 did not come"]
+
+
+def test_a_failed_restore_ends_the_worker() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO], [])
+        error = OSError("the broker is unavailable")
+
+        def fails() -> None:
+            raise error
+
+        stage.on_read = fails
+        await stage.restorer.complete([ZERO])
+        assert stage.bench.errors == [error]
+
+    asyncio.run(scenario())
