@@ -1,4 +1,4 @@
-"""The alerts that are open at every boundary are the oracle's: in every mode, across restarts and after crashes."""
+"""The alerts open at every window boundary are the oracle's: in every mode, across restarts and after crashes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATER_MS = (HOUR_MS, 5 * HOUR_MS, DAY_MS, 3 * DAY_MS, 10 * DAY_MS)
 
 
 def observed(text: str, steps: list[Cut], *, restarts: bool = False) -> Observed:
-    """Take all steps and arrive at the head; with `restarts`, restart where a step says that it flushes."""
+    """Process all steps up to the head; with `restarts`, restart at each step that flushes."""
     drive = Observed(WatchedAlerts(plan_of(text)))
     for step in steps:
         drive.turn_to(step.mode)
@@ -41,7 +41,7 @@ def observed(text: str, steps: list[Cut], *, restarts: bool = False) -> Observed
 
 
 def assert_all_boundaries(data: st.DataObject, drive: Observed, case: Case) -> None:
-    """Let the clock pass some boundaries more, and compare what was open at all of them."""
+    """Advance the clock over more window boundaries, and compare the alerts open at each boundary."""
     text, log = case
     if drive.engine.as_of is None:
         return
@@ -61,7 +61,7 @@ def test_open_at_every_boundary(data: st.DataObject, case: Case, modes: tuple[Mo
 
 @settings(max_examples=20)
 @given(st.data(), alerting_cases(), st.booleans())
-def test_what_still_holds_is_told_on_arrival(data: st.DataObject, case: Case, restarts: bool) -> None:
+def test_conditions_that_still_hold_fire_when_catching_up_ends(data: st.DataObject, case: Case, restarts: bool) -> None:
     text, log = case
     expected = alerts_on_arrival(log, text, NOW_MS)
     for partition, records in partitions(log).items():
@@ -73,23 +73,23 @@ def test_what_still_holds_is_told_on_arrival(data: st.DataObject, case: Case, re
 @settings(max_examples=40)
 @given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
 def test_readers_know_what_is_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
-    """Also where a crash cut a commit short, and alerts had been told that no later life comes by any more."""
+    """Also after a crash during a commit, if alerts were published that no later generation computes again."""
     text, log = case
     for records in partitions(log).values():
         worker = Crashing(plan_of(text), records)
         live_through(data, worker, modes)
         engine, reader = worker.drive.engine, Reader(repeats=True)
         if engine.as_of is not None:
-            told = alerts_in(worker.published)
-            reader.read(told)
-            assert len(reader.contents) == len(told), "nothing is told twice"
+            published = alerts_in(worker.published)
+            reader.read(published)
+            assert len(reader.contents) == len(published), "no alert is published twice"
             assert reader.episodes() == open_episodes(engine) | stalled_in(engine)
 
 
 @settings(max_examples=20)
 @given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
 def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
-    """Between commits: one that was cut short where a boundary was passed may delay what waits for boundaries."""
+    """Crashes between commits only: a partial commit at a boundary may delay alerts that wait for boundaries."""
     text, log = case
     for records in partitions(log).values():
         worker = Crashing(plan_of(text), records)
@@ -110,28 +110,28 @@ def stalled_in(engine: Engine) -> set[tuple[str, str]]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What people say of alerts
+# Snoozes and acknowledgements
 
 
 @settings(max_examples=20)
 @given(st.data(), alerting_cases(words=True, in_order=True), st.sampled_from(MODES), st.booleans())
-def test_a_snooze_is_told_at_every_boundary(
+def test_snoozes_at_every_boundary_are_the_oracles(
     data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool
 ) -> None:
     text, log = case
     for records in partitions(log).values():
         drive = observed(text, data.draw(cuts(records, modes)), restarts=restarts)
         assert_all_boundaries(data, drive, case)
-        for boundary_ms, told in drive.engine.open_at.items():
+        for boundary_ms, alerts in drive.engine.open_at.items():
             snoozed = snoozed_at(records, text, NOW_MS, boundary_ms)
-            assert {key: told[key].get("snoozed_until") for key in told if key[0]} == {
-                key: snoozed.get(key) for key in told if key[0]
+            assert {key: alerts[key].get("snoozed_until") for key in alerts if key[0]} == {
+                key: snoozed.get(key) for key in alerts if key[0]
             }, boundary_ms
 
 
 @settings(max_examples=20)
 @given(st.data(), alerting_cases(words=True, in_order=True), st.booleans())
-def test_an_acknowledgement_is_of_one_episode(data: st.DataObject, case: Case, restarts: bool) -> None:
+def test_an_acknowledgement_applies_to_one_episode(data: st.DataObject, case: Case, restarts: bool) -> None:
     text, log = case
     for records in partitions(log).values():
         drive = Observed(WatchedAlerts(plan_of(text)))
@@ -140,17 +140,17 @@ def test_an_acknowledgement_is_of_one_episode(data: st.DataObject, case: Case, r
             drive.take([record])
             if restarts and data.draw(st.integers(0, 9)) == 9:
                 drive = drive.restarted()
-            for key, told in drive.engine.reader.open.items():
+            for key, alert in drive.engine.reader.open.items():
                 known = before.get(key)
-                if known is None or known["starts_at"] != told["starts_at"]:
+                if known is None or known["starts_at"] != alert["starts_at"]:
                     continue
-                word = acknowledged(record)
-                if word is not None and word[:2] == key:
-                    assert told["acknowledged_by"] == word[2]
-                    assert told["acknowledged_at"] == word[3]
+                control = acknowledged(record)
+                if control is not None and control[:2] == key:
+                    assert alert["acknowledged_by"] == control[2]
+                    assert alert["acknowledged_at"] == control[3]
                 else:
-                    assert told.get("acknowledged_by") == known.get("acknowledged_by")
-                    assert told.get("acknowledged_at") == known.get("acknowledged_at")
+                    assert alert.get("acknowledged_by") == known.get("acknowledged_by")
+                    assert alert.get("acknowledged_at") == known.get("acknowledged_at")
 
 
 def acknowledged(record: Record) -> tuple[str, str, str, int] | None:

@@ -1,4 +1,4 @@
-"""With no more events, the score at every boundary ahead is the oracle's, and looking ahead leaves no trace."""
+"""Without further events, the forecast at every future window boundary is the oracle's; a forecast changes no state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_as(step: Step, expected: AccountScore) -> bool:
     st.sampled_from(tuple(Mode)),
     st.sampled_from((2, 50, 400)),
 )
-def test_every_boundary_ahead_is_the_oracles(
+def test_the_forecast_at_every_future_boundary_is_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, mode: Mode, days: int
 ) -> None:
     plan, unit_ms = plan_of(policy_text), boundary_unit_ms(read_policy(policy_text))
@@ -65,7 +65,7 @@ def test_every_boundary_ahead_is_the_oracles(
 
 @settings(max_examples=30)
 @given(plausible_logs(max_events=25), policies(max_measures=3))
-def test_after_the_end_nothing_changes(log: list[Record], policy_text: str) -> None:
+def test_scores_do_not_change_after_the_end_of_a_final_forecast(log: list[Record], policy_text: str) -> None:
     plan = plan_of(policy_text)
     for records in partitions(log).values():
         engine = driven([Cut(records, Mode.HEAD, flush=True)], plan).engine

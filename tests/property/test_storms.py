@@ -58,9 +58,9 @@ def signals(draw: DrawFn) -> list[Record]:
 
 
 class Storms:
-    """What is open and when it last fired, and whether there is a storm.
+    """A model of storms: the open episodes, the time of the last one, and the current storm.
 
-    Only open episodes begin a storm; one that ended soon keeps it up all the same.
+    Only open episodes begin a storm; an episode that has ended still extends the storm.
     """
 
     def __init__(self, share: Fraction, least: int) -> None:
@@ -102,7 +102,7 @@ class Storms:
     st.integers(1, 4),
     st.sampled_from(("1h", "6h")),
 )
-def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> None:
+def test_storms_begin_and_end_as_in_the_model(log: list[Record], share: Fraction, least: int, window: str) -> None:
     text = POLICY.format(share=float(share), least=least, window=window)
     for records in partitions(log).values():
         drive = Observed(WatchedAlerts(plan_of(text)))
@@ -112,18 +112,18 @@ def test_storms(log: list[Record], share: Fraction, least: int, window: str) -> 
             assert record.value is not None
             time_ms = json.loads(record.value)["time"]
             for boundary_ms in range((last_ms or time_ms) // HOUR_MS * HOUR_MS + HOUR_MS, time_ms + 1, HOUR_MS):
-                _judge(storms, drive, [], boundary_ms)
-            _judge(storms, drive, [record], None)
+                _check(storms, drive, [], boundary_ms)
+            _check(storms, drive, [record], None)
             last_ms = time_ms
 
 
-def _judge(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
-    """Take records, or let a boundary pass, and judge what was told."""
+def _check(storms: Storms, drive: Observed, records: list[Record], boundary_ms: int | None) -> None:
+    """Process records, or advance to a window boundary, and check the published alerts."""
     known = len(drive.raw)
     if boundary_ms is None:
         drive.take(records)
     else:
         drive.tick(boundary_ms)
-    told = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
+    alerts = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
     assert drive.engine.as_of is not None
-    storms.after(told, drive.engine.as_of, len(drive.engine.accounts.alive()))
+    storms.after(alerts, drive.engine.as_of, len(drive.engine.accounts.alive()))
