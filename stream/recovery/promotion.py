@@ -85,7 +85,7 @@ def _merge_acknowledgements(accounts: Accounts, previous: Accounts, rows: Rows) 
         previous_offsets = previous.applied_offsets[previous_row, _CONTROL_COLUMNS]
         ahead = bool(np.any(accounts.applied_offsets[row, _CONTROL_COLUMNS] > previous_offsets))
         merged = {}
-        for rule in own.keys() | theirs.keys():
+        for rule in {**own, **theirs}:
             mine, published = own.get(rule, Acknowledgement()), theirs.get(rule, Acknowledgement())
             if ahead:
                 acknowledged, snoozed = mine.acknowledged or published.acknowledged, mine.snoozed
