@@ -1,6 +1,6 @@
 """Measures a board over 10,000 accounts and a million changes: how fast it reads, what it holds, how long answers take.
 
-Owns the method: a process of its own takes in made-up records, as its reader would hand them over, and asks itself. The
+Owns the method: a process of its own applies synthetic records, as its reader would pass them, and asks itself. The
 broker is left out: what is measured is ours. Many clients are the fault test's (row 19). Called by `__main__`, and
 as a program by itself.
 """

@@ -83,7 +83,7 @@ def measure_throughput(
         events: how many events are timed; the slow Faust rival gets the first 60,000 at most.
         repeats: how many times.
         folder: for logs.
-        tell: is told what happens now, for the terminal.
+        tell: called with what happens now, for the terminal.
 
     Raises:
         EngineError: an engine failed or its result is wrong.

@@ -23,7 +23,7 @@ def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old:
     (records,) = partitions(log).values()
     half = data.draw(st.integers(0, len(records)))
     first = driven(data.draw(cuts(records[:half])), plan_of(old))
-    told = assert_explained(first.changes)
+    published = assert_explained(first.changes)
     drive = restarted(first, new)
     drive.changes = []
     for step in data.draw(cuts(records[half:], (Mode.HEAD, Mode.EXACT))):
@@ -32,10 +32,10 @@ def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old:
     drive.turn_to(Mode.HEAD)
     drive.flush()
     bands = {score.name: {band.name for band in score.bands} for score in plan_of(new).policy.scores}
-    for (_, name), change in told.items():
+    for (_, name), change in published.items():
         if change.band_to not in bands.get(name, set()):
-            change.band_to = None  # type: ignore[assignment]  # a band that is gone is told as none
-    assert_explained(drive.changes, told)
+            change.band_to = None  # type: ignore[assignment]  # a band that is gone is published as none
+    assert_explained(drive.changes, published)
     before = messages_of(drive.engine)
     again = restarted(drive, new)
     assert messages_of(again.engine) == before

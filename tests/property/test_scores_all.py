@@ -99,11 +99,11 @@ def test_changes_are_chained_and_explained_across_restarts(
     drive.flush()
     final = messages_of(drive.engine)
     assert_same_scores(final, final_scores_all(log, policy_text, NOW_MS), policy_text)
-    told = assert_explained(drive.changes)
-    assert told.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
-    # What falls at a border is told when the border has passed, which it has not at its own moment.
+    published = assert_explained(drive.changes)
+    assert published.keys() == {(account, name) for account, message in final.items() for name in message["scores"]}
+    # What falls at a boundary is published once the boundary has passed, not at its own moment.
     if drive.engine.as_of is not None and drive.engine.as_of % drive.engine.plan.boundary_ms:
-        for (account, name), change in told.items():
+        for (account, name), change in published.items():
             assert change.band_to == final[account]["scores"][name]["band"]
     contents: dict[str, bytes] = {}
     for sent in drive.raw:

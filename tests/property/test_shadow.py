@@ -273,8 +273,8 @@ def active_snoozes(engine: Engine) -> dict[tuple[str, str], str]:
 
 def assert_chained(both: Both) -> None:
     """Each change begins where the one before it ended, also over the promotion."""
-    told: dict[tuple[str, str], float] = {}
+    published: dict[tuple[str, str], float] = {}
     for change in both.changes():
-        assert change.from_ == told.get((change.account_id, change.score), 0)
+        assert change.from_ == published.get((change.account_id, change.score), 0)
         assert np.isclose(sum(factor.delta for factor in change.factors), change.to - change.from_, atol=1e-9)
-        told[change.account_id, change.score] = change.to
+        published[change.account_id, change.score] = change.to

@@ -69,11 +69,11 @@ class Storms:
         self.last_ms = 0
         self.storm: dict[str, Any] | None = None
 
-    def after(self, told: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
-        """Judge what was told at one moment."""
-        mine = [alert for alert in told if alert["account_id"]]
+    def after(self, published: list[dict[str, Any]], now_ms: int, accounts: int) -> None:
+        """Judge what was published at one moment."""
+        mine = [alert for alert in published if alert["account_id"]]
         fired = [alert for alert in mine if alert["status"] == "firing"]
-        about = [alert["status"] for alert in told if alert["rule"] == "storm"]
+        about = [alert["status"] for alert in published if alert["rule"] == "storm"]
         expected = ["resolved"] if self.storm is not None and now_ms - self.last_ms >= WITHIN_MS else []
         if expected:
             self.storm = None
@@ -87,7 +87,7 @@ class Storms:
         enough = len(lately) >= self.least and len(lately) >= self.share * accounts
         if self.storm is None and fired and enough:
             self.storm = next(
-                (alert for alert in told if (alert["rule"], alert["status"]) == ("storm", "firing")), None
+                (alert for alert in published if (alert["rule"], alert["status"]) == ("storm", "firing")), None
             )
             expected.append("firing")
         assert about == expected, (now_ms, lately)

@@ -1,6 +1,6 @@
 """What drives the processor: the agent that gets every fetch, and the timer that ticks once a second.
 
-Owns when records are applied and when a tick is made, and what the watchdog is told of both. Registered with the Faust
+Owns when records are applied and when a tick is made, and what the watchdog learns of both. Registered with the Faust
 app by `agents.worker.wiring`.
 """
 

@@ -132,9 +132,9 @@ def test_promotion_puts_the_candidate_in_place_and_keeps_the_former(
 ) -> None:
     live, candidate = files(tmp_path)
     standing = STANDING._replace(live_policy=plan_of(LIVE).label, shadow_policy=plan_of(CANDIDATE).label)
-    told = vitals(monkeypatch, standing, "--promote", "--policy", live, "--shadow", candidate)
-    assert told.exit_code == 0, told.stderr
-    assert "Stop all workers" in told.stdout
+    done = vitals(monkeypatch, standing, "--promote", "--policy", live, "--shadow", candidate)
+    assert done.exit_code == 0, done.stderr
+    assert "Stop all workers" in done.stdout
     former = tmp_path / f"live.toml.{plan_of(LIVE).policy.digest}"
     assert (live.read_text("utf-8"), former.read_text("utf-8")) == (CANDIDATE, LIVE)
     assert live.stat().st_mode & 0o777 == 0o640

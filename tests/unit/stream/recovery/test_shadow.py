@@ -85,7 +85,7 @@ def test_an_error_of_the_shadow_ends_the_shadow_only(monkeypatch: pytest.MonkeyP
     assert [type(error) for error in failed] == [ZeroDivisionError]
     assert messages_of(both.pair.live)["acme"]["scores"]["health"]["value"] == 90
     both.commit()
-    both.start()  # its book is behind: it begins anew from the live one
+    both.start()  # its namespace is behind: it starts again from the live one
     assert both.opened.begun
     use(both, scenario, 0.75, 1)
     assert scores_in(both.shadows())["acme"][0] == 50
@@ -108,7 +108,7 @@ def test_a_candidate_begins_with_what_the_live_policy_has_kept() -> None:
     assert (both.opened.begun, both.opened.shadow_missing) == (False, {})
 
 
-def test_another_candidate_begins_anew_and_the_book_before_it_goes() -> None:
+def test_another_candidate_begins_anew_and_the_namespace_before_it_goes() -> None:
     both, scenario = pair()
     use(both, scenario, 0.5, 8)
     both.commit()
@@ -120,7 +120,7 @@ def test_another_candidate_begins_anew_and_the_book_before_it_goes() -> None:
     assert scores_in(both.shadows()) == {"acme": (20.0, ["low"])}
 
 
-def test_without_a_shadow_its_book_and_its_records_go() -> None:
+def test_without_a_shadow_its_namespace_and_its_records_go() -> None:
     both, scenario = pair()
     use(both, scenario, 0.5, 8)
     both.commit()
@@ -194,7 +194,7 @@ def test_after_a_promotion_the_next_shadow_and_the_next_promotion_work_too() -> 
     both.plan, both.candidate = plan_of(CANDIDATE), plan_of(LIVE)
     both.start()
     both.commit()
-    # The former live policy goes on as the shadow, in the book it has always had.
+    # The former live policy goes on as the shadow, in the namespace that it always had.
     assert (both.opened.promoted, both.opened.begun) == (True, False)
     use(both, scenario, 1, 1)
     both.commit()

@@ -50,7 +50,7 @@ bands = [{ name = "good", from = 50 }, { name = "poor", from = 0 }]
 PLAN = plan_of(POLICY)
 
 
-def told(hours: float, value: float | None, segment: str | None = None, policy: str = PLAN.label) -> PeerScore:
+def score_of(hours: float, value: float | None, segment: str | None = None, policy: str = PLAN.label) -> PeerScore:
     """A score of so many hours after midnight."""
     return PeerScore(MIDNIGHT + int(hours * HOUR_MS), policy, segment, {"usage": value})
 
@@ -67,50 +67,50 @@ def held(message: PeersMessage | None) -> tuple[int, dict[str | None, list[float
 
 
 def test_a_midnight_is_over_when_every_partition_has_told_of_after_it() -> None:
-    namespace = PeerValues(PLAN, MIDNIGHT - DAY_MS)
-    namespace.apply(0, "a", told(-3, 5))
-    namespace.apply(1, "b", told(-2, 6, "big"))
-    namespace.apply(0, "a", told(0, 4))
-    assert namespace.due() is None
-    namespace.apply(0, "a", told(0.5, 9))
-    assert namespace.due() is None
-    namespace.apply(1, "b", told(0.1, 7, "big"))
+    peer_values = PeerValues(PLAN, MIDNIGHT - DAY_MS)
+    peer_values.apply(0, "a", score_of(-3, 5))
+    peer_values.apply(1, "b", score_of(-2, 6, "big"))
+    peer_values.apply(0, "a", score_of(0, 4))
+    assert peer_values.due() is None
+    peer_values.apply(0, "a", score_of(0.5, 9))
+    assert peer_values.due() is None
+    peer_values.apply(1, "b", score_of(0.1, 7, "big"))
     # b had 6 at midnight, and a 4.
-    assert held(namespace.due()) == (0, {None: [4, 6], "big": [6]})
-    assert namespace.due() is None
-    namespace.apply(0, "a", None)
-    namespace.apply(1, "b", told(25, 7))
-    assert held(namespace.due()) == (24, {None: [7], "big": [7]})
+    assert held(peer_values.due()) == (0, {None: [4, 6], "big": [6]})
+    assert peer_values.due() is None
+    peer_values.apply(0, "a", None)
+    peer_values.apply(1, "b", score_of(25, 7))
+    assert held(peer_values.due()) == (24, {None: [7], "big": [7]})
 
 
 def test_who_says_nothing_is_waited_for_an_hour() -> None:
-    namespace = PeerValues(PLAN, MIDNIGHT - DAY_MS)
-    namespace.apply(0, "a", told(-3, 5))
-    namespace.apply(1, "b", told(-2, 6))
-    namespace.apply(0, "a", told(0.99, 9))
-    assert namespace.due() is None
-    namespace.apply(0, "a", told(1, 9))
-    assert held(namespace.due()) == (0, {None: [5, 6]})
+    peer_values = PeerValues(PLAN, MIDNIGHT - DAY_MS)
+    peer_values.apply(0, "a", score_of(-3, 5))
+    peer_values.apply(1, "b", score_of(-2, 6))
+    peer_values.apply(0, "a", score_of(0.99, 9))
+    assert peer_values.due() is None
+    peer_values.apply(0, "a", score_of(1, 9))
+    assert held(peer_values.due()) == (0, {None: [5, 6]})
 
 
 def test_of_several_midnights_the_newest_is_told() -> None:
-    namespace = PeerValues(PLAN, None)
-    namespace.apply(0, "a", told(-3, 5))
-    assert namespace.due() is None
-    namespace.apply(0, "a", told(30, 6))
-    namespace.apply(0, "a", told(80, 7))
-    assert held(namespace.due()) == (72, {None: [6]})
+    peer_values = PeerValues(PLAN, None)
+    peer_values.apply(0, "a", score_of(-3, 5))
+    assert peer_values.due() is None
+    peer_values.apply(0, "a", score_of(30, 6))
+    peer_values.apply(0, "a", score_of(80, 7))
+    assert held(peer_values.due()) == (72, {None: [6]})
 
 
 def test_what_is_there_at_the_start_counts_as_it_is() -> None:
-    namespace = PeerValues(PLAN, None)
-    namespace.load(0, "a", told(5, 5))
-    namespace.load(1, "b", told(-90, 6))
-    namespace.load(1, "other", told(2, 6, policy="other@1"))
-    namespace.load(0, "missing", told(2, None))
-    assert held(namespace.due()) == (0, {None: [5, 6]})
+    peer_values = PeerValues(PLAN, None)
+    peer_values.load(0, "a", score_of(5, 5))
+    peer_values.load(1, "b", score_of(-90, 6))
+    peer_values.load(1, "other", score_of(2, 6, policy="other@1"))
+    peer_values.load(0, "missing", score_of(2, None))
+    assert held(peer_values.due()) == (0, {None: [5, 6]})
     later = PeerValues(PLAN, MIDNIGHT)
-    later.load(0, "a", told(5, 5))
+    later.load(0, "a", score_of(5, 5))
     assert later.due() is None
 
 
