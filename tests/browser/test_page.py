@@ -245,6 +245,11 @@ def test_rows_change_in_place_until_the_order_is_asked_for(
     expect(page.locator(".accounts tbody tr[data-id] .who a").first).to_have_text("Plain 00")
 
 
+def test_an_account_whose_score_has_not_changed_for_a_week_is_steady(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/?q=stays")
+    expect(page.locator("tr[data-id=stays]")).to_contain_text("Steady for 7 days")
+
+
 # Keyboard and readers
 
 

@@ -65,7 +65,7 @@ export function rowView(columns, score, bands, spanOf) {
     setText(delta, signed(change));
     setAttr(delta, "class", change < -0.05 ? "fall" : change > 0.05 ? "rise" : "soft");
     patchSpark(line, now?.spark, tone);
-    setText(why, sentence(typeset(now?.reason)) || (now?.change?.["7d"] === 0 ? "UpdateWhenIdle for 7 days" : ""));
+    setText(why, sentence(typeset(now?.reason)) || (now?.change?.["7d"] === 0 ? "Steady for 7 days" : ""));
     setAttr(why, "title", why.textContent || null);
     alerts.hidden = !row.alerts;
     if (row.alerts) patchMark(alerts, severityTone(row.severity), row.alerts === 1 ? sentence(row.severity ?? "open") : `${row.alerts} ${row.severity ?? "open"}`);
