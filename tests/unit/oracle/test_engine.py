@@ -1,6 +1,6 @@
 """The oracle, judged by numbers worked out by hand, so that it can be trusted to judge the engine."""
 
-# long because: all worked numbers speak the one small language of events, logs and policies that stands first
+# long because: all worked numbers use the same short functions for events, logs and policies, defined at the top
 
 from __future__ import annotations
 
