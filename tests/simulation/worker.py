@@ -1,0 +1,364 @@
+"""A simulated worker: the product's own processor, outbox, commits and restorer over a simulated consumer.
+
+Owns what Faust and aiokafka do in a real worker: join the group, read changelogs, fetch, beat, commit by a timer, leave.
+Everything that decides whether a record is right is the product's code. Called by `tests.simulation.schedule`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from agents.settings.settings import Settings
+from agents.worker.client.consumer import Records
+from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.commit.handover import Handover
+from agents.worker.commit.lease import Lease
+from agents.worker.commit.outbox import Outbox
+from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.tasks.clock import BrokerClock
+from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.records import TOPICS
+from agents.worker.tasks.restorer import Restorer
+from agents.worker.tasks.task_state import TaskState
+from schemas.topics import POSITION_HEADER, changelog
+from stream.recovery.namespaces import PUBLISHED_KEYS
+from stream.recovery.reconciler import Reconciler, Tail, start_of
+from tests.faults.topic_log import PARTITIONS
+from tests.simulation.broker import Unsent
+from tests.simulation.virtual_loop import STARTED_MS
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from aiokafka import AIOKafkaProducer
+
+    from stream.plan.plan import Plan
+    from tests.simulation.broker import Broker
+    from tests.simulation.network import Network
+
+SESSION_S = 6.0
+COMMIT_S = 0.5
+CHANGELOG = changelog("simulation").name
+SETTINGS = Settings(
+    group="simulation",
+    time="event",
+    catch_up="exact",
+    partitions=PARTITIONS,
+    commit_interval_s=COMMIT_S,
+    session_timeout_s=SESSION_S,
+    merge_wait_s=60,
+)
+_BATCH_RECORDS = 10
+_IDLE_S = 0.25
+_TELEMETRY = Telemetry()
+
+OWNER: contextvars.ContextVar[Worker | None] = contextvars.ContextVar("owner", default=None)
+"""The worker that the running code belongs to; its tasks end with it."""
+
+
+def task_of_owner(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], *, context: contextvars.Context | None = None
+) -> asyncio.Task[Any]:
+    """Make a task, and register it with the worker that it belongs to."""
+    task = asyncio.Task(coroutine, loop=loop, context=context)
+    owner = OWNER.get() if context is None else context.get(OWNER)
+    if owner is not None:
+        owner.tasks.add(task)
+        task.add_done_callback(owner.tasks.discard)
+    return task
+
+
+class Batch:
+    """A prepared batch."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.records: list[Unsent] = []
+
+    def append(self, *, key: bytes | None, value: bytes | None, timestamp: int | None, headers: list[Any]) -> object:
+        """Add a record; None when the batch is full."""
+        if len(self.records) == _BATCH_RECORDS:
+            return None
+        self.records.append(Unsent(key, value, tuple(headers), _now_ms() if timestamp is None else timestamp))
+        return self
+
+
+class Producer:
+    """A producer: in order within a partition, one request at a time."""
+
+    def __init__(self, broker: Broker, network: Network) -> None:
+        """Nothing is sent yet."""
+        self._broker = broker
+        self._network = network
+        self._turns: dict[tuple[str, int], asyncio.Lock] = {}
+
+    def create_batch(self) -> Batch:
+        """Return an empty batch."""
+        return Batch()
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        """Send a batch; the future is its acknowledgement."""
+        return asyncio.get_running_loop().create_task(self._send(topic, partition, batch.records))
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        timestamp_ms: int | None,
+        headers: list[Any],
+    ) -> asyncio.Future[Any]:
+        """Send one record."""
+        record = Unsent(key, value, tuple(headers), _now_ms() if timestamp_ms is None else timestamp_ms)
+        return asyncio.get_running_loop().create_task(self._send(topic, partition, [record]))
+
+    async def _send(self, topic: str, partition: int, records: Sequence[Unsent]) -> Any:
+        tp = topic, partition
+        async with self._turns.setdefault(tp, asyncio.Lock()):
+            base = await self._network.call(lambda: self._broker.append(tp, records, None))
+        stamp = int(topic == CHANGELOG)
+        return SimpleNamespace(offset=base + len(records) - 1, timestamp_type=stamp, timestamp=_now_ms())
+
+
+class Worker:
+    """One worker process, from its start to its end."""
+
+    def __init__(self, name: str, plan: Plan, broker: Broker, network: Network, random: random.Random) -> None:
+        """Make all parts; `start` lets them run."""
+        self.name = name
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.network = network
+        self.errors: list[BaseException] = []
+        """Errors for which a real worker would have ended with status 71."""
+        self._broker = broker
+        self._random = random
+        self._generation = -1
+        self._positions: dict[TP, int] = {}
+        self._ends: dict[TP, int] = {}
+        self._rejoin = self._stopping = False
+        self.lease, clock = Lease(SESSION_S), BrokerClock()
+        producer = Producer(broker, network)
+        self.outbox = Outbox(
+            lambda: cast("AIOKafkaProducer", producer),
+            _TELEMETRY,
+            on_append_ms=clock.learn,
+            may_write=self.lease.holds,
+            on_fatal=self._fatal,
+        )
+        self.processor = Processor(plan, SETTINGS, self.outbox, _TELEMETRY, clock)
+        self.checkpointer = Checkpointer(
+            self.processor,
+            self.outbox,
+            _TELEMETRY,
+            changelog_topic=CHANGELOG,
+            commit_offsets=self._commit_offsets,
+            on_fatal=self._fatal,
+            rarely_s=COMMIT_S,
+        )
+        self.handover = Handover(self.processor, self.checkpointer, self.lease)
+        self.processor.source = self
+        self.processor.highwater = self._ends.get
+        self.processor.on_caught_up = self.handover.commit_soon
+        self.restorer = Restorer(
+            self.processor,
+            self.checkpointer,
+            changelog_topic=CHANGELOG,
+            read_published=self._read_published,
+            on_fatal=self._fatal,
+        )
+
+    # -- start and end ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to run."""
+        context = contextvars.copy_context()
+        context.run(OWNER.set, self)
+        loop = asyncio.get_running_loop()
+        for part_of_it in (self._live, self._beat, self._commit_by_timer, self._tick):
+            loop.create_task(part_of_it(), context=context)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return bool(self.tasks)
+
+    def kill(self) -> None:
+        """End at once, as SIGKILL does: what was sent stays sent."""
+        for task in list(self.tasks):
+            task.cancel()
+
+    def stop(self) -> None:
+        """End as after SIGTERM."""
+        self._stopping = True
+
+    def _fatal(self, error: BaseException) -> None:
+        self.errors.append(error)
+        self.kill()
+
+    # -- the consumer -------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        while not self._stopping:
+            await self._join()
+            await self._flow()
+            await self.handover.leave(self._leave())
+        await self.network.call(lambda: self._broker.group.leave(self.name, _now()))
+        self.kill()
+
+    async def _leave(self) -> None:
+        await self.handover.commit_last()
+
+    async def _join(self) -> None:
+        before = {tp for tp in self._positions if tp.topic == TOPICS[0]}
+        answer = await self.network.call(lambda: self._broker.group.join(self.name, _now()))
+        generation, numbers = await answer
+        self._rejoin = False
+        await self.network.call(lambda: None)  # the way of the answer
+        self._generation = generation
+        self.lease.renew(_now())
+        revoked = {tp.partition for tp in before} - set(numbers)
+        unread = self.restorer.assign([TP(CHANGELOG, n) for n in numbers], [TP(CHANGELOG, n) for n in revoked])
+        for tp in unread:
+            await self._read_changelog(tp)
+        await self.restorer.complete([TP(CHANGELOG, n) for n in numbers])
+        committed = await self.network.call(lambda: dict(self._broker.group.offsets))
+        self._positions = {TP(topic, n): committed.get((topic, n), 0) for topic in TOPICS for n in numbers}
+
+    async def _read_changelog(self, tp: TP) -> None:
+        end = await self.network.call(lambda: self._broker.logs[tp].end)
+        start = 0
+        while start < end:
+            limit = self._random.randint(1, 200)
+            records, after, _ = await self.network.call(lambda s=start, n=limit: self._broker.fetch(tp, s, n))  # type: ignore[misc]
+            self.restorer.collect(Records(tp, _in_product_form(records), start, after))
+            start = after
+
+    async def _flow(self) -> None:
+        while not (self._rejoin or self._stopping):
+            for fetched in await self._poll():
+                await self.processor.take(fetched)
+            await self.processor.work()
+
+    async def _poll(self) -> list[Records]:
+        full = self.processor.full()
+        wanted = {tp: offset for tp, offset in self._positions.items() if tp not in full}
+        limit = self._random.randint(1, 20)
+        try:
+            answers = await self.network.call(
+                lambda: {tp: self._broker.fetch(tp, offset, limit) for tp, offset in wanted.items()}
+            )
+        except KafkaError:
+            return []
+        fetched = []
+        for tp, (records, after, end) in answers.items():
+            self._ends[tp] = end
+            start = wanted[tp]
+            if after > start and self._positions.get(tp) == start:
+                self._positions[tp] = after
+                if self._random.random() > 0.05:  # Faust drops fetches while partitions move
+                    fetched.append(Records(tp, _in_product_form(records), start, after))
+        if not fetched:
+            await asyncio.sleep(_IDLE_S)
+        self._random.shuffle(fetched)
+        return fetched
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset on."""
+        if tp in self._positions:
+            self._positions[tp] = offset
+
+    async def earliest(self, tp: TP) -> int:
+        """The first offset that the broker still has."""
+        del tp
+        await asyncio.sleep(0)
+        return 0
+
+    # -- timers -------------------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(SESSION_S / 4)
+            if self._generation < 0:
+                continue
+            sent, generation = _now(), self._generation
+            try:
+                answer = await self.network.call(
+                    lambda g=generation: self._broker.group.heartbeat(self.name, g, _now())  # type: ignore[misc]
+                )
+            except KafkaError:
+                continue
+            if generation != self._generation:
+                continue
+            if answer != "unknown":
+                self.lease.renew(sent)
+            if answer != "ok":
+                self._rejoin = True
+
+    async def _commit_by_timer(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_S)
+            await self.handover.commit()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            await self.processor.tick()
+
+    # -- what the product asks for ------------------------------------------------------------------------------------
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        mine = {(tp.topic, tp.partition): offset for tp, offset in offsets.items() if tp in self._positions}
+        generation = self._generation
+        try:
+            return bool(mine) and await self.network.call(
+                lambda: self._broker.group.commit(self.name, generation, mine)
+            )
+        except KafkaError:
+            return False
+
+    def _read_published(self, committed: Mapping[int, Mapping[str, int]]) -> dict[int, Reconciler]:
+        return {
+            number: Reconciler({topic: self._tail((topic, number), offsets) for topic in PUBLISHED_KEYS})
+            for number, offsets in committed.items()
+        }
+
+    def _tail(self, tp: tuple[str, int], committed: Mapping[str, int]) -> Tail:
+        end = self._broker.logs[tp].end
+        start = start_of(tp[0], committed, end)
+        records, _, _ = self._broker.fetch(tp, start, end)
+        return Tail(start, end, [(record.value, dict(record.headers).get(POSITION_HEADER)) for record in records])
+
+    def idle(self) -> bool:
+        """Whether it has applied, published and committed all it knows of."""
+        tasks = self.processor.in_state(TaskState.RUNNING)
+        return not len(self.outbox) and not any(task.changed or any(self.processor.lag(task).values()) for task in tasks)
+
+
+def _in_product_form(records: Sequence[Any]) -> list[Any]:
+    return [
+        SimpleNamespace(
+            offset=record.offset,
+            timestamp=record.timestamp_ms,
+            key=record.key,
+            value=record.value,
+            headers=list(record.headers),
+        )
+        for record in records
+    ]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _now_ms() -> int:
+    return STARTED_MS + int((_now() - 1000.0) * 1000)
