@@ -14,6 +14,7 @@ from agents.worker.client.broker import Broker
 from agents.worker.client.consumer import BatchTransport
 from agents.worker.client.store import EngineTable
 from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.commit.fencing import TaskProducers
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.commit.outbox import Outbox
@@ -26,7 +27,7 @@ from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.loop import TICK_S, WorkLoop
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.published import read_published
-from agents.worker.tasks.records import TOPICS
+from agents.worker.tasks.records import OUTPUTS, TOPICS
 from agents.worker.tasks.restorer import Restorer
 from schemas.topics import changelog
 from stream.plan.plan import Plan
@@ -47,8 +48,16 @@ class Worker:
         self.watchdog = Watchdog(settings.watchdog_s)
         broker, lease, clock = Broker(self.app), Lease(settings.session_timeout_s), BrokerClock()
         changelog_topic = changelog(settings.group).name
+        self.producers = TaskProducers(
+            broker, settings.group, (*OUTPUTS, changelog_topic), may_write=lease.holds, on_fatal=fatal
+        )
         self.outbox = Outbox(
-            broker.producer, self.telemetry, on_append_ms=clock.learn, may_write=lease.holds, on_fatal=fatal
+            self.producers,
+            self.telemetry,
+            now_ms=clock.now_ms,
+            on_append_ms=clock.learn,
+            may_write=lease.holds,
+            on_fatal=fatal,
         )
         self.processor = Processor(plan, settings, self.outbox, self.telemetry, clock, candidate=candidate)
         self.checkpointer = Checkpointer(
@@ -64,7 +73,7 @@ class Worker:
         self.processor.source = broker
         self.processor.highwater = broker.highwater
         self.processor.on_caught_up = handover.commit_soon
-        self.app.transport = BatchTransport(self.app, handover=handover, lease=lease)
+        self.app.transport = BatchTransport(self.app, handover=handover, lease=lease, fence=self.producers)
         restorer = Restorer(
             self.processor,
             self.checkpointer,
@@ -72,6 +81,8 @@ class Worker:
             read_published=partial(read_published, settings),
             on_fatal=fatal,
         )
+        restorer.rejoin = broker.rejoin
+        self.outbox.on_lost = restorer.lose
         self.table = self._add_table(restorer, settings.partitions)
         self._add_work(WorkLoop(self.processor, self.outbox, self.watchdog, on_fatal=fatal))
         self.web = self._web(settings)

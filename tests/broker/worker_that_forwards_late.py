@@ -25,6 +25,8 @@ from agents.worker.tasks.processor import Processor
 from schemas.topics import REPARTITION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from faust.types import TP
 
 log = structlog.get_logger()
@@ -57,14 +59,14 @@ def hold_records() -> None:
 
 def hold_forwards() -> None:
     """Send nothing to the repartition topic before partitions have moved."""
-    fly = Outbox._fly
+    deliver = Outbox._deliver
 
-    async def flying(self: Outbox, queue: Any, flight: list[Any]) -> int | None:
+    async def delivering(self: Outbox, queue: Any, flight: Sequence[Any], first: int) -> int:
         if queue.topic == REPARTITION:
             await MOVED.wait()
-        return await fly(self, queue, flight)
+        return await deliver(self, queue, flight, first)
 
-    Outbox._fly = flying  # type: ignore[method-assign]
+    Outbox._deliver = delivering  # type: ignore[method-assign]
 
 
 def work_while_partitions_move() -> None:

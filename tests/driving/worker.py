@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agents.settings.settings import Settings, default_policy
 from agents.worker.client.consumer import Records
+from agents.worker.commit.fencing import TaskProducer
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.clock import BrokerClock
@@ -24,7 +25,6 @@ from tests.faults.topic_log import partition_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiokafka import AIOKafkaProducer
     from faust.types import TP
 
     from agents.worker.tasks.task import PartitionTask
@@ -33,22 +33,68 @@ TIME_MS = 1_751_328_000_000
 PARTITIONS = 4
 
 
-class Producer:
-    """A producer that records what it sends; it acknowledges everything, or nothing."""
+class Batch:
+    """A batch that holds at most `limit` records."""
 
-    def __init__(self, *, acknowledges: bool = True) -> None:
+    def __init__(self, limit: int) -> None:
+        """Begin empty."""
+        self.limit = limit
+        self.records: list[Any] = []
+
+    def append(self, **fields: Any) -> object | None:
+        """Take one record, if there is room."""
+        if len(self.records) == self.limit:
+            return None
+        self.records.append(SimpleNamespace(**fields))
+        return self.records[-1]
+
+
+class Producer:
+    """A producer without id and epoch that records what it sends; it acknowledges everything, or nothing."""
+
+    _txn_manager: Any = None
+    _sender = SimpleNamespace(sender_task=None)
+
+    def __init__(self, *, acknowledges: bool = True, batch_records: int = 1000) -> None:
         """Nothing is sent yet."""
         self.acknowledges = acknowledges
+        self.batch_records = batch_records
         self.sent: list[tuple[str, int]] = []
         """Topic and partition of each record, in the order of sending."""
+        self.batches: list[list[Any]] = []
+        """The records of each batch."""
 
-    async def send(self, topic: str, *, partition: int, **_: object) -> asyncio.Future[Any]:
-        """Record one record; the future is its acknowledgement."""
-        self.sent.append((topic, partition))
+    def create_batch(self) -> Batch:
+        """Begin a batch."""
+        return Batch(self.batch_records)
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        """Record a batch; the future is its acknowledgement."""
+        self.sent += [(topic, partition)] * len(batch.records)
+        self.batches.append(batch.records)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.acknowledges:
-            future.set_result(SimpleNamespace(offset=len(self.sent) - 1, timestamp_type=0, timestamp=0))
+            offset = len(self.sent) - len(batch.records)
+            future.set_result(SimpleNamespace(offset=offset, timestamp_type=0, timestamp=0))
         return future
+
+
+class OneProducer:
+    """The producers of tasks that all write with one."""
+
+    def __init__(self, producer: Any) -> None:
+        """No task is closed yet."""
+        self._producer = TaskProducer(producer)
+        self.closed: list[int] = []
+
+    def of(self, task: int) -> TaskProducer | None:
+        """The one producer."""
+        del task
+        return self._producer
+
+    def close(self, task: int) -> None:
+        """Remember a task that is closed."""
+        self.closed.append(task)
 
 
 class Source:
@@ -101,8 +147,9 @@ class Bench:
         self.errors: list[BaseException] = []
         self.telemetry, self.clock = Telemetry(), BrokerClock()
         self.outbox = Outbox(
-            lambda: cast("AIOKafkaProducer", producer),
+            OneProducer(producer),
             self.telemetry,
+            now_ms=self.clock.now_ms,
             on_append_ms=self.clock.learn,
             may_write=may_write,
             on_fatal=self.errors.append,

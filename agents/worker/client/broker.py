@@ -1,33 +1,80 @@
-"""What a worker asks Faust's consumer and producer for: offsets, positions, commits, and the client that sends.
+"""What a worker asks of Faust's consumer and producer: offsets, positions, commits, and the clients that send.
 
 Owns the way from the worker's parts to the Faust app, whose consumer exists only once it starts. Called by
-`agents.worker.tasks.processor`, `agents.worker.commit.checkpoint` and `agents.worker.commit.outbox`.
+`agents.worker.tasks.processor`, `agents.worker.tasks.restorer`, `agents.worker.commit.checkpoint` and
+`agents.worker.commit.fencing`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import ConnectionGroup, CoordinationType
 from faust.types import TP
 
 from agents.worker.client.consumer import BatchConsumer
 
+_CLOSES_WITHIN_S = 1.0
+
 
 class Broker:
-    """The consumer and the producer of one Faust app."""
+    """The consumer and the producers of one Faust app."""
 
     def __init__(self, app: faust.App) -> None:
         """Use the app's clients once they have started."""
         self._app = app
 
     def producer(self) -> AIOKafkaProducer:
-        """Return the started producer."""
+        """Return the app's own producer, started."""
         faust_producer: Any = self._app.producer
         producer: AIOKafkaProducer = faust_producer._ensure_producer()
         return producer
+
+    async def idempotent_producer(self, producer_id: int, epoch: int) -> AIOKafkaProducer:
+        """Start a producer with the app's settings that writes with an id and epoch, without transactions."""
+        faust_producer: Any = self._app.producer
+        producer: Any = faust_producer._new_producer(transactional_id="")
+        producer._txn_manager.transactional_id = None
+        producer._txn_manager.set_pid_and_epoch(producer_id, epoch)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        started: AIOKafkaProducer = producer
+        return started
+
+    async def abandon(self, producer: AIOKafkaProducer) -> None:
+        """Stop a producer without sending what waits in it."""
+        client: Any = producer
+        client._closed = True
+        sender = client._sender.sender_task
+        sender.cancel()
+        await client.client.close()
+        while not sender.done():  # it waits for requests under way, which may wait for a broker that is away
+            await asyncio.wait({sender}, timeout=_CLOSES_WITHIN_S)
+            sender.cancel()
+        if not sender.cancelled():
+            sender.exception()
+
+    async def ask_coordinator(self, transactional_id: str, request: Any) -> Any:
+        """Send a request to the coordinator of a transactional id. Raises `KafkaError`."""
+        client: Any = self.producer().client
+        node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+        return await client.send(node, request, group=ConnectionGroup.COORDINATION)
+
+    def knows_request(self, api_key: int) -> bool:
+        """Whether all brokers that we are connected to list a kind of request (ApiVersions)."""
+        client: Any = self.producer().client
+        return all(api_key in connection._versions for connection in client._conns.values())
+
+    async def rejoin(self) -> None:
+        """Ask the group for a new assignment."""
+        await self.consumer().rejoin()
 
     def consumer(self) -> BatchConsumer:
         """Return the app's consumer."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -62,28 +63,63 @@ class Handover(Protocol):
         """Await `steps`, which Faust does before partitions go, until a deadline."""
 
 
+class Fence(Protocol):
+    """What the consumer asks of those that write."""
+
+    async def take_over(self, tasks: Iterable[int]) -> None:
+        """Shut out who wrote for these partition tasks before, and let us write for them."""
+
+    async def stop(self) -> None:
+        """Write nothing any more."""
+
+
+class NoOffsets(list[int]):
+    """Where Faust keeps the offsets that its streams have acknowledged: nothing is kept.
+
+    Its compiled streams put them here past `BatchConsumer.ack`, and only Faust's own commit, which is never made, takes
+    them out again. Faust calls `append` where it expects a list, and `add` where it expects a set.
+    """
+
+    def append(self, offset: int, /) -> None:
+        """Keep nothing."""
+
+    add = append
+
+
 class BatchConsumer(driver.Consumer):
     """A consumer whose messages hold whole fetches."""
 
     _epoch = 0
 
-    def __init__(self, *positional: Any, handover: Handover, lease: Lease, **named: Any) -> None:
+    def __init__(self, *positional: Any, handover: Handover, lease: Lease, fence: Fence, **named: Any) -> None:
         """Make Faust's consumer, whose commits and revocations `handover` does."""
         self._handover = handover
         self.lease = lease
+        self._fence = fence
         super().__init__(*positional, **named)
+        nothing: Any = defaultdict(NoOffsets)
+        self._acked = self._acked_index = nothing
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Renew the lease: the group counts on us from now on."""
+        """Renew the lease: the group counts on us from now on. Then shut out who had the partitions before.
+
+        After that, changelogs and outputs can be read to their ends: nothing of another worker is added any more.
+        """
         self.lease.renew(time.monotonic())
+        await self._fence.take_over({tp.partition for tp in assigned if tp.topic not in self._handover.sources})
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust stop the flow, commit and flush, until the deadline of a revocation."""
         await self._handover.leave(super().on_partitions_revoked(revoked))
+
+    async def on_stop(self) -> None:
+        """Make the last commit, and write nothing after it."""
+        await super().on_stop()
+        await self._fence.stop()
 
     async def wait_empty(self) -> None:
         """Wait for batches that the agent has begun, and commit; at a revocation and at the end of the worker."""
@@ -113,8 +149,6 @@ class BatchConsumer(driver.Consumer):
                 if self._epoch != epoch or self.app.consumer_generation_id != generation:
                     await self._leased().give_back(tp, span)
                     continue
-                if span.empty:
-                    continue
             elif active and tp not in active and tp not in self._buffered_partitions:
                 continue
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
@@ -129,6 +163,10 @@ class BatchConsumer(driver.Consumer):
     async def rewind(self, tp: TP, offset: int) -> None:
         """Fetch from this offset on, if the partition is ours."""
         await self._leased().rewind(tp, offset)
+
+    async def rejoin(self) -> None:
+        """Ask the group for a new assignment."""
+        await self._leased().rejoin()
 
     async def earliest(self, tp: TP) -> int:
         """The first offset that the broker still has."""
@@ -199,14 +237,14 @@ class BatchTransport(driver.Transport):
 
     Consumer = BatchConsumer
 
-    def __init__(self, app: faust.App, *, handover: Handover, lease: Lease) -> None:
+    def __init__(self, app: faust.App, *, handover: Handover, lease: Lease, fence: Fence) -> None:
         """Make the transport of one app."""
         super().__init__(app.conf.broker_consumer, app)
         self._handover = handover
         self._lease = lease
+        self._fence = fence
 
     def create_consumer(self, callback: ConsumerCallback, **named: Any) -> BatchConsumer:
         """Make the app's consumer."""
-        return BatchConsumer(
-            self, callback=callback, loop=self.loop, handover=self._handover, lease=self._lease, **named
-        )
+        ours: dict[str, Any] = {"handover": self._handover, "lease": self._lease, "fence": self._fence}
+        return BatchConsumer(self, callback=callback, loop=self.loop, **ours, **named)

@@ -143,6 +143,14 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         """Fetch a span again, unless the position was changed since."""
         await self.call_thread(self._seek_if, tp, span.start, span.end)
 
+    async def rejoin(self) -> None:
+        """Ask the group for a new assignment: partitions are revoked and assigned again."""
+        await self.call_thread(self._request_rejoin)
+
+    async def _request_rejoin(self) -> None:
+        consumer: Any = self._ensure_consumer()
+        consumer._coordinator.request_rejoin()
+
     async def _seek_if(self, tp: TP, offset: int, position: int | None) -> None:
         consumer: Any = self._ensure_consumer()
         if tp in consumer.assignment() and (position is None or await consumer.position(tp) == position):

@@ -90,6 +90,13 @@ class Processor:
         """Return the task of a partition; a new one is CREATED."""
         return self.tasks.setdefault(partition, PartitionTask(partition))
 
+    def create_anew(self, partition: int) -> None:
+        """Create the task of a partition in place of one that is still CREATED, which has written nothing."""
+        if (task := self.tasks.pop(partition, None)) is not None:
+            task.require(TaskState.CREATED)
+            task.close()
+        self.create(partition)
+
     def open(self, partition: int, records: dict[bytes, bytes]) -> None:
         """Restore a task from the newest records of its changelog: CREATED to RESTORING.
 

@@ -16,7 +16,7 @@ from agents.worker.commit.outbox import Record
 from schemas.codecs import Reject, decode, is_profile_tombstone
 from schemas.events import SOURCES, Event, ProfileEvent
 from schemas.peers import PeersMessage, read_message
-from schemas.topics import ERROR_HEADER, ORIGIN_HEADER, PEERS, REPARTITION
+from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, ERROR_HEADER, ORIGIN_HEADER, PEERS, REPARTITION, SCORES, SHADOW
 from stream.ingest.batch import PEERS as PEERS_INDEX
 from stream.ingest.batch import REPARTITION_INDEX, Batch
 from stream.ingest.merge import Fetch
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 TOPICS = (*SOURCES, REPARTITION, PEERS)
 """Topic of each input source, in the order of `INPUT_SOURCES`."""
+OUTPUTS = (SCORES, CHANGES, ALERTS, SHADOW, *(source + DLQ_SUFFIX for source in SOURCES))
+"""Topics that a task writes to in the partition of its own number, beside its changelog."""
 
 
 def read(topic: str, records: list[Any], end: int) -> Fetch:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 from faust.types import TP
@@ -43,6 +43,9 @@ class Restorer:
         self._changelog = changelog_topic
         self._read_published = read_published
         self._on_fatal = on_fatal
+        self.rejoin: Callable[[], Awaitable[None]]
+        """Ask the group for a new assignment; set by `agents.worker.wiring`."""
+        self._rejoining: asyncio.Future[None] | None = None
         self._since = time.monotonic()
 
     def collect(self, fetched: Records) -> None:
@@ -70,10 +73,24 @@ class Restorer:
             if task is not None and task.state is TaskState.SUSPENDED:
                 task.resume()
             elif task is None or not task.state.has_engine:
-                processor.close(tp.partition)  # what it has collected ends where the last rebalance began
-                processor.create(tp.partition)
+                processor.create_anew(tp.partition)  # what it has collected ends where the last rebalance began
                 unread.append(tp)
         return unread
+
+    def lose(self, partition: int, error: BaseException) -> None:
+        """Close a task whose producer the broker refuses, without a commit, and have the partition assigned again.
+
+        Either another worker has it, and the group has not said so yet. Or the broker has lost some of the producer's
+        records: then the task is restored from those that are left.
+        """
+        log.error(
+            "producer_refused",
+            partition=partition,
+            error=f"{type(error).__name__}: {error}",
+            then="the task is closed without a commit; it is restored where the group assigns the partition",
+        )
+        self.processor.close(partition)
+        self._rejoining = asyncio.ensure_future(self.rejoin())
 
     async def complete(self, recovered: Iterable[TP]) -> None:
         """Restore the tasks whose changelogs were read, and let them run."""

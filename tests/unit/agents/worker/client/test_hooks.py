@@ -10,7 +10,7 @@ import ast
 import inspect
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -29,23 +29,10 @@ from mode.threads import QueueServiceThread
 from agents.worker.client.consumer import BatchConsumer, BatchTransport
 from agents.worker.client.store import EngineStore, EngineTable
 from agents.worker.client.thread import LeasedThread, WholeBatches
+from tests.driving.hooks import PRODUCING, Hook
 
 FOLDER = Path(__file__).parents[5] / "agents"
 Consumer, Thread = faust_consumer.Consumer, driver.AIOKafkaConsumerThread
-
-
-class Hook(NamedTuple):
-    """One hook: where it is, who there calls or sets it, and what a worker relies on."""
-
-    owner: Any
-    name: str
-    caller: Any
-    """A function or class of the library whose source must mention the name; None where only we call it."""
-    breaks: str
-    parameters: tuple[str, ...] | None = None
-    """Names of a method's parameters without `self`; None for an attribute."""
-    ours: type | None = None
-    """The class of ours that overrides it."""
 
 
 OVERRIDDEN = [
@@ -113,6 +100,7 @@ OVERRIDDEN = [
         (),
         BatchConsumer,
     ),
+    Hook(driver.Consumer, "on_stop", None, "producers go on writing after the last commit", (), BatchConsumer),
     Hook(
         driver.Consumer,
         "on_partitions_revoked",
@@ -125,7 +113,7 @@ OVERRIDDEN = [
         driver.Consumer,
         "on_partitions_assigned",
         faust_consumer.ThreadDelegateConsumer.threadsafe_partitions_assigned,
-        "the lease begins only with the first heartbeat",
+        "the lease begins only with the first heartbeat, and late records of another worker count",
         ("assigned", "generation_id"),
         BatchConsumer,
     ),
@@ -232,6 +220,8 @@ USED = [
         "records of partitions that Faust does not track are dropped or doubled",
     ),
     Hook(Consumer, "_unacked_messages", Consumer.wait_empty, "a revocation waits for batches that were taken long ago"),
+    Hook(Consumer, "_acked", Consumer, "every offset that a stream has acknowledged stays in memory"),
+    Hook(Consumer, "_acked_index", Consumer, "every offset that a stream has acknowledged stays in memory"),
     Hook(Consumer, "_waiting_for_ack", Consumer._wait_for_ack, "every revocation takes a second longer"),
     Hook(Consumer, "_committed_offset", Consumer, "Faust seeks to offsets that it has not seen committed"),
     Hook(
@@ -252,7 +242,6 @@ USED = [
         (),
     ),
     Hook(QueueServiceThread, "call_thread", None, "seeks run in the wrong thread", ("fun", "args", "kwargs")),
-    Hook(driver.Producer, "_ensure_producer", driver.Producer, "nothing can be sent", ()),
     Hook(AIOKafkaConsumer, "_fetcher", AIOKafkaConsumer, "fetches wait 1.5 s for idle partitions"),
     Hook(AIOKafkaConsumer, "_coordinator", AIOKafkaConsumer, "no lease is renewed and nothing is ever written"),
     Hook(AIOKafkaConsumer, "_isolation_level", AIOKafkaConsumer.start, "records of aborted transactions are counted"),
@@ -300,12 +289,13 @@ USED = [
         fetcher.PartitionRecords,
         "records of aborted transactions are counted as events",
     ),
+    Hook(GroupCoordinator, "request_rejoin", GroupCoordinator, "a task whose producer is refused never comes back", ()),
     Hook(TableManager, "recovery", TableManager, "a changelog is not read from its beginning: state is in parts"),
     Hook(Recovery, "revoke", Recovery, "a changelog is not read from its beginning: state is in parts", ("tp",)),
     Hook(Recovery, "active_remaining_total", Recovery, "the gauge of records to restore stays at 0", ()),
     Hook(TableManager, "actives_ready", TableManager, "/readyz says ready while state is being recovered"),
 ]
-ALL = [*OVERRIDDEN, *USED]
+ALL = [*OVERRIDDEN, *USED, *PRODUCING]
 
 
 def named(hook: Hook) -> str:
@@ -352,6 +342,8 @@ def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
         "_commit",
         "call_thread",
         "_do_heartbeat",
+        "on_stop",
+        "coordinator_lookup",
     }
 
 

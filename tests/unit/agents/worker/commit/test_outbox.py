@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agents.worker.commit import outbox as outboxes
-from agents.worker.commit.outbox import FEW, Outbox
+from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from stream.publishing.effects import Message
+from tests.driving.worker import Batch, OneProducer, Producer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW_MS = 1_751_328_000_000
 
 
-class Batch:
-    """A batch that holds at most five records."""
-
-    def __init__(self) -> None:
-        self.records = 0
-
-    def append(self, **_: object) -> object | None:
-        if self.records == 5:
-            return None
-        self.records += 1
-        return object()
-
-
-class Broker:
-    """A producer whose partition has been written to before."""
+class Broker(Producer):
+    """A producer of batches of at most five records, whose partition has been written to before."""
 
     def __init__(self, end: int) -> None:
+        super().__init__(batch_records=5)
         self.end = end
 
-    def _written(self, records: int) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.set_result(SimpleNamespace(offset=self.end, timestamp_type=0, timestamp=0))
-        self.end += records
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        future = await super().send_batch(batch, topic, partition=partition)
+        future.result().offset = self.end
+        self.end += len(batch.records)
         return future
 
-    async def send(self, *_: object, **__: object) -> asyncio.Future[Any]:
-        return self._written(1)
 
-    def create_batch(self) -> Batch:
-        return Batch()
-
-    async def send_batch(self, batch: Batch, *_: object, **__: object) -> asyncio.Future[Any]:
-        return self._written(batch.records)
+def outbox_of(producer: Any, may_write: Callable[[], bool] = lambda: True, **named: Any) -> Outbox:
+    default: dict[str, Any] = {"now_ms": lambda: NOW_MS, "on_append_ms": print, "on_fatal": print}
+    return Outbox(OneProducer(producer), Telemetry(), may_write=may_write, **{**default, **named})
 
 
 def test_a_record_that_the_broker_has_twice_moves_no_end_before_it() -> None:
@@ -54,7 +43,7 @@ def test_a_record_that_the_broker_has_twice_moves_no_end_before_it() -> None:
 
     async def scenario() -> None:
         broker: Any = Broker(100)
-        outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: True, on_fatal=print)
+        outbox = outbox_of(broker)
         for _ in range(3):
             outbox.put("t", 0, [Message(b"k", b"v")])
             await outbox.drained(lambda _topic: True)
@@ -64,11 +53,11 @@ def test_a_record_that_the_broker_has_twice_moves_no_end_before_it() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 5 * FEW + 3])
+@pytest.mark.parametrize("count", [1, 5, 6, 43])
 def test_the_end_of_records_is_known_once_they_are_acknowledged(count: int) -> None:
     async def scenario() -> None:
         broker: Any = Broker(100)
-        outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: True, on_fatal=print)
+        outbox = outbox_of(broker)
         assert (outbox.count("t", 0), outbox.end("t", 0, 0)) == (0, None)
         outbox.put("t", 0, [Message(b"k", b"v")] * count)
         assert outbox.count("t", 0) == count
@@ -88,7 +77,7 @@ def test_a_task_that_forwards_has_a_queue_of_its_own_in_each_partition() -> None
     async def scenario() -> None:
         writable = [False]
         broker: Any = Broker(100)
-        outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: writable[0], on_fatal=print)
+        outbox = outbox_of(broker, lambda: writable[0])
         outbox.put("t", 1, [Message(b"k", b"v")] * 2, owner=0)
         outbox.put("t", 1, [Message(b"k", b"v")] * 3)
         assert (outbox.count("t", 1), outbox.count("t", 0), len(outbox)) == (3, 0, 5)
@@ -105,7 +94,7 @@ def test_a_task_that_forwards_has_a_queue_of_its_own_in_each_partition() -> None
 def test_dropping_a_queue_releases_those_who_wait_for_it_alone() -> None:
     async def scenario() -> None:
         broker: Any = Broker(0)
-        outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: False, on_fatal=print)
+        outbox = outbox_of(broker, lambda: False)
         outbox.put("first", 0, [Message(b"k", b"v")])
         outbox.put("second", 1, [Message(b"k", b"v")])
         first = asyncio.ensure_future(outbox.drained(lambda topic: topic == "first"))
@@ -125,7 +114,7 @@ def test_a_full_outbox_has_room_again_once_the_task_that_filled_it_is_closed(mon
 
     async def scenario() -> None:
         broker: Any = Broker(0)
-        outbox = Outbox(lambda: broker, Telemetry(), on_append_ms=print, may_write=lambda: False, on_fatal=print)
+        outbox = outbox_of(broker, lambda: False)
         outbox.put("t", 0, [Message(b"k", b"v")] * 2)
         waiting = asyncio.ensure_future(outbox.room())
         await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from stream.engine.engine import Mode
 from stream.recovery.reconciler import Reconciler
 from tests.driving.alert_histories import DAY, POLICY, START, Scenario, daily, rule
 from tests.driving.engine import plan_of
+from tests.driving.worker import OneProducer
 
 if TYPE_CHECKING:
     from stream.plan.plan import Plan
@@ -188,8 +189,7 @@ def test_a_worker_saves_a_boundary_at_which_only_an_alert_was_published(monkeypa
     scenario.pass_to(5)
     scenario.drive.save()
     settings, clock, telemetry = Settings(partitions=1), BrokerClock(), Telemetry()
-    outbox = Outbox(_no_producer, telemetry, on_append_ms=clock.learn, may_write=lambda: False, on_fatal=print)
-    processor = Processor(scenario.plan, settings, outbox, telemetry, clock)
+    processor = Processor(scenario.plan, settings, silent_outbox(telemetry, clock), telemetry, clock)
     processor.open(0, dict(scenario.drive.topic))
     task = processor.tasks[0]
     task.run(Reconciler())
@@ -222,5 +222,9 @@ def test_alerts_that_ended_or_are_long_ago_make_no_storm() -> None:
     assert {name for _, name, _ in scenario.published} == {"r"}, "of the last four one is over"
 
 
-def _no_producer() -> Any:
-    raise AssertionError
+def silent_outbox(telemetry: Telemetry, clock: BrokerClock) -> Outbox:
+    """An outbox that sends nothing."""
+    producers = OneProducer(None)
+    return Outbox(
+        producers, telemetry, now_ms=clock.now_ms, on_append_ms=print, may_write=lambda: False, on_fatal=print
+    )

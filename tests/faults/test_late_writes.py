@@ -1,0 +1,67 @@
+"""Row 24: what a worker that was cut off has sent reaches the broker after another worker has taken over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.broker.kafka_server import free_port
+from tests.faults import verdict
+from tests.faults.deployment import SLOWLY, Deployment
+from tests.faults.events import company
+from tests.faults.holding_proxy import HoldingProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
+
+SESSION_S = 6
+
+
+def test_records_that_arrive_after_a_takeover_change_nothing(tmp_path: Path, fault: Callable) -> None:
+    """The last record of every account is the truth, changes are one chain, and no alert is published twice.
+
+    The first worker is cut off in the middle of its work: what it sends is kept on the way until the other one has
+    applied everything, and only then delivered.
+    """
+    target = free_port()
+    with (
+        HoldingProxy(target) as proxy,
+        Deployment(
+            tmp_path,
+            broker=SLOWLY,
+            listeners={"PROXIED": target},
+            advertised={"PROXIED": proxy.port},
+            session_timeout_s=SESSION_S,
+            catch_up="exact",
+            catch_up_lag=100,
+        ) as deployment,
+    ):
+        sent = deployment.send(company(60, 60))
+        first = deployment.start("one", broker=f"kafka://127.0.0.1:{proxy.port}")
+        second = deployment.start("two")
+        deployment.until(
+            lambda: first.settled().total() > sent / 20 and second.settled().total() > 0, "both are at work"
+        )
+        proxy.hold()
+        deployment.kills += 1  # to the one that takes over it is dead
+        deployment.until(lambda: second.settled().total() == sent, "the other one has applied everything")
+        deployment.until(lambda: not deployment.not_committed(), "and committed it")
+        assert proxy.held_requests > 0, "there is something to arrive late"
+        proxy.release()
+        deployment.until_done()
+        figures = deployment.judge()
+        assert figures["applied"] == sent
+        for topic in (verdict.CHANGES, verdict.ALERTS):
+            twice = [name for name, count in ids(deployment, topic).items() if count > 1]
+            assert not twice, f"published twice on {topic}: {twice[:10]}"
+    fault("24 late writes of a worker that was cut off", {**figures, "held requests": proxy.held_requests})
+
+
+def ids(deployment: Deployment, topic: str) -> Counter[str]:
+    """How often each message of a topic was published."""
+    return Counter(message["id"] for message in deployment.documents(topic))
