@@ -37,6 +37,7 @@ _STOP_WITHIN_S = 120.0
 # Below the range that the kernel gives to outgoing connections: a client that tries to reconnect to a killed broker's
 # port could otherwise be given that very port, and connect to itself.
 _PORTS = range(20_000, 32_000)
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 # A broker of a test lives for seconds, which the JVM would spend on compiling and on collecting in parallel.
 _SHORT_LIVED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _LASTING = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
@@ -86,6 +87,7 @@ class KafkaServer:
         lasting: bool = False,
         settings: Mapping[str, str] | None = None,
         listeners: Mapping[str, int] | None = None,
+        advertised: Mapping[str, int] | None = None,
     ) -> None:
         """Prepare; nothing runs before `start`.
 
@@ -94,7 +96,8 @@ class KafkaServer:
             heap_mb: heap of the JVM in MiB.
             lasting: whether it is measured, and so worth compiling for.
             settings: broker properties that replace or extend the ones here.
-            listeners: ports of more listeners by security protocol, such as SASL_SSL.
+            listeners: ports of more listeners by security protocol, such as SASL_SSL, or by another name of plain text.
+            advertised: ports that clients of a listener are sent to, where it is another one, such as a proxy's.
 
         """
         self._given_dir = data_dir
@@ -102,6 +105,7 @@ class KafkaServer:
         self._jvm = _LASTING if lasting else _SHORT_LIVED
         self._settings = dict(settings or {})
         self._listeners = dict(listeners or {})
+        self._advertised = dict(advertised or {})
         self._home: Path | None = None
         self._process: ChildProcess | None = None
         self._port = 0
@@ -238,15 +242,17 @@ class KafkaServer:
 
     def _properties(self) -> dict[str, str]:
         ports = {"PLAINTEXT": self._port, **self._listeners}
-        clients = ",".join(f"{protocol}://127.0.0.1:{port}" for protocol, port in ports.items())
+        clients = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+        advertised = ",".join(f"{name}://127.0.0.1:{self._advertised.get(name, port)}" for name, port in ports.items())
+        protocols = ",".join(f"{name}:{name if name in _PROTOCOLS else 'PLAINTEXT'}" for name in ports)
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": ",".join(f"{name}:{name}" for name in ports) + ",CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
             "listeners": f"{clients},CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": clients,
+            "advertised.listeners": advertised,
             "log.dirs": str(self.home / "data"),
             "auto.create.topics.enable": "false",
             "num.partitions": "4",

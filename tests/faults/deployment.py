@@ -45,13 +45,14 @@ class Deployment:
         policy: str = TEMPLATE,
         broker: Mapping[str, str] | None = None,
         listeners: Mapping[str, int] | None = None,
+        advertised: Mapping[str, int] | None = None,
         topics: bool = True,
         **settings: object,
     ) -> None:
         """`folder` keeps logs and policy; `settings` are the workers', beside those that make runs repeatable."""
         self.folder = folder
         self.policy = policy
-        self.kafka = KafkaServer(settings={**_BROKER, **(broker or {})}, listeners=listeners)
+        self.kafka = KafkaServer(settings={**_BROKER, **(broker or {})}, listeners=listeners, advertised=advertised)
         self.workers: list[WorkerProcess] = []
         self.kills = 0
         self._topics = topics

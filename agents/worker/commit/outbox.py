@@ -12,6 +12,7 @@ Up to `FEW` records go by plain sends, more as prepared batches: one awaited sen
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -92,6 +93,8 @@ class Outbox:
         self._queues: dict[tuple[int, str, int], Queue] = {}
         """By owner, topic and partition."""
         self._failing: set[Queue] = set()
+        self.refused_at = float("-inf")
+        """Monotonic time at which a send failed last."""
         self._unacknowledged = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -206,6 +209,7 @@ class Outbox:
 
     def _fail(self, queue: Queue, error: BaseException) -> None:
         self._telemetry.send_errors.inc()
+        self.refused_at = time.monotonic()
         if isinstance(error, MessageSizeTooLargeError):
             queue.one_by_one = True
         if queue not in self._failing:
