@@ -17,7 +17,7 @@ import structlog
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.protocol.commit import OffsetCommitRequest
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -182,7 +182,11 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         Faust lets the worker end at any error, and waits for ever while the group coordinator is not known.
         """
         consumer: Any = self._ensure_consumer()
-        mine = {tp: OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in consumer.assignment()}
+        mine = {
+            TopicPartition(*tp): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in consumer.assignment()
+        }
         try:
             async with asyncio.timeout(LOOK_UP_S):
                 await consumer.commit(mine)
