@@ -1,11 +1,17 @@
-"""Running a worker process: checks first, then Faust's own loop, then the exit status.
+"""Running a worker process: the web server, checks, then Faust's own loop, then the exit status.
 
-Owns what happens before and after; `agents.worker.wiring` makes what runs in between. Called by `vitals worker`.
+Owns what happens before and after, and that the process ends in time when a signal asks it to;
+`agents.worker.wiring` makes what runs in between. Called by `vitals worker`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import faust
 import structlog
@@ -14,6 +20,7 @@ from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing, describe_topics
 from agents.process.metrics_server import require_port
 from agents.settings.settings import Settings
+from agents.worker.fatal import EXIT_UNCOMMITTED, StopDeadline
 from agents.worker.tasks.shadow_log import log_candidate
 from agents.worker.wiring import Worker
 from stream.plan.plan import Plan
@@ -30,15 +37,90 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
     Raises `BrokerError` when the topics can not be used, `SettingsError` when the port can not.
     """
     require_port(settings.web_host, settings.web_port, "web_port")
-    _prepare_topics(settings)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(settings, plan, candidate)
+    stopping = asyncio.Event()
+    if not loop.run_until_complete(_begin(worker, settings, stopping)):
+        log.info("stopped", status=0)
+        return 0
     if candidate is not None:
         log_candidate(plan, candidate)
-    worker = Worker(settings, plan, candidate)
     log.info(
         "starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port
     )
-    runner = faust.Worker(
+    return _run(worker, loop, stopping)
+
+
+async def _begin(worker: Worker, settings: Settings, stopping: asyncio.Event) -> bool:
+    """Start the web server and prepare the topics; return False when a signal came first."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await worker.web.start()
+    stopped = loop.create_task(stopping.wait())
+    prepared = _in_thread(lambda: _prepare_topics(settings))
+    await asyncio.wait([stopped, asyncio.ensure_future(asyncio.wait({prepared}))], return_when=asyncio.FIRST_COMPLETED)
+    if stopping.is_set():
+        return False
+    stopped.cancel()
+    prepared.result()
+    return True
+
+
+def _in_thread(work: Callable[[], None]) -> asyncio.Future[None]:
+    """Do something in a thread that the end of the process does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as problem:  # noqa: BLE001 -- whoever awaits it deals with it
+            error = problem
+        loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=run, name="preparation", daemon=True).start()
+    return done
+
+
+class _Runner(faust.Worker):
+    """Faust's loop, which a signal ends in time."""
+
+    def __init__(self, *positional: Any, deadline: StopDeadline, stopping: asyncio.Event, **named: Any) -> None:
+        """`stopping` is set when a signal came before Faust could receive it."""
+        self._deadline = deadline
+        self._stopping = stopping
+        super().__init__(*positional, **named)
+
+    def install_signal_handlers(self) -> None:
+        """Receive signals, also the one that came already."""
+        super().install_signal_handlers()
+        if self._stopping.is_set():
+            self._on_sigterm()
+
+    def _on_sigterm(self) -> None:
+        self._deadline.begin()
+        super()._on_sigterm()
+
+    def _on_sigint(self) -> None:
+        self._deadline.begin()
+        super()._on_sigint()
+
+
+def _run(worker: Worker, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> int:
+    watching = loop.create_task(worker.watch())
+    deadline = StopDeadline(lambda: _status(worker, 0))
+    runner = _Runner(
         worker.app,
+        deadline=deadline,
+        stopping=stopping,
+        loop=loop,
         loglevel="WARNING",
         quiet=True,
         redirect_stdouts=False,
@@ -53,7 +135,18 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
         code = 0
     finally:
         worker.watchdog.stop()
+        deadline.over()
+    del watching
+    code = _status(worker, code)
     log.info("stopped", status=code)
+    return code
+
+
+def _status(worker: Worker, code: int) -> int:
+    """The exit status: that of Faust, or that the last commit failed."""
+    if code == 0 and worker.handover.uncommitted:
+        log.error("last_commit_failed", then="the next worker replays from the last commit")
+        return EXIT_UNCOMMITTED
     return code
 
 

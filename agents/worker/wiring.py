@@ -6,12 +6,14 @@ process. Called by `agents.worker.run`.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from agents.settings.settings import Settings
 from agents.worker.client.app import faust_app, tune_interpreter
 from agents.worker.client.broker import Broker
 from agents.worker.client.consumer import BatchTransport
+from agents.worker.client.probe import broker_answers
 from agents.worker.client.store import EngineTable
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.fencing import TaskProducers
@@ -21,6 +23,8 @@ from agents.worker.commit.outbox import Outbox
 from agents.worker.fatal import fatal
 from agents.worker.monitoring.health import Health
 from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.monitoring.progress import Progress
+from agents.worker.monitoring.session import SessionWatch
 from agents.worker.monitoring.watchdog import Watchdog
 from agents.worker.monitoring.web import WebServer
 from agents.worker.tasks.clock import BrokerClock
@@ -69,11 +73,11 @@ class Worker:
             on_fatal=fatal,
             rarely_s=settings.commit_interval_s * CATCH_UP_COMMITS,
         )
-        handover = Handover(self.processor, self.checkpointer, lease)
+        self.handover = Handover(self.processor, self.checkpointer, lease)
         self.processor.source = broker
         self.processor.highwater = broker.highwater
-        self.processor.on_caught_up = handover.commit_soon
-        self.app.transport = BatchTransport(self.app, handover=handover, lease=lease, fence=self.producers)
+        self.processor.on_caught_up = self.handover.commit_soon
+        self.app.transport = BatchTransport(self.app, handover=self.handover, lease=lease, fence=self.producers)
         restorer = Restorer(
             self.processor,
             self.checkpointer,
@@ -84,9 +88,32 @@ class Worker:
         restorer.rejoin = broker.rejoin
         self.outbox.on_lost = restorer.lose
         self.table = self._add_table(restorer, settings.partitions)
-        self._add_work(WorkLoop(self.processor, self.outbox, self.watchdog, on_fatal=fatal))
-        self.web = self._web(settings)
-        self.app.task()(self._start)
+        self._add_work(WorkLoop(self.processor, on_fatal=fatal))
+        self.session = SessionWatch(
+            lease,
+            session_lost=self.handover.session_lost,
+            answers=partial(broker_answers, settings),
+            reconnect=broker.reconnect,
+        )
+        self.progress = Progress(
+            self.processor,
+            self.checkpointer,
+            restorer,
+            self.outbox,
+            self.watchdog,
+            away=lambda: self.session.away,
+            at_work=lambda: self.app.tables.actives_ready and lease.holds(),
+        )
+        self.health = self._health(settings.commit_interval_s)
+        self.web = WebServer(
+            settings.web_host,
+            settings.web_port,
+            self.telemetry.registry,
+            refresh=self.health.refresh,
+            health=self.health.problems,
+            ready=self.health.ready_problems,
+        )
+        self.app.task()(tune_interpreter_once)
 
     def _add_table(self, restorer: Restorer, partitions: int) -> EngineTable:
         # Fetches are restored while the next ones are on their way. Not 1: that has another meaning in Faust.
@@ -108,26 +135,28 @@ class Worker:
         self.app.agent(topics, name="sources")(loop.consume)
         self.app.timer(TICK_S)(loop.tick)
 
-    def _web(self, settings: Settings) -> WebServer:
-        health = Health(
+    def _health(self, commit_interval_s: float) -> Health:
+        return Health(
             self.app,
             self.processor,
             self.outbox,
             checkpointer=self.checkpointer,
             watchdog=self.watchdog,
+            session=self.session,
             telemetry=self.telemetry,
-            commit_interval_s=settings.commit_interval_s,
-        )
-        return WebServer(
-            settings.web_host,
-            settings.web_port,
-            self.telemetry.registry,
-            refresh=health.refresh,
-            health=health.problems,
-            ready=health.ready_problems,
+            commit_interval_s=commit_interval_s,
         )
 
-    async def _start(self) -> None:
-        await self.web.start()
+    async def watch(self) -> None:
+        """Watch the session and the progress for ever, once the app is about to start."""
+        self.health.starting = None
         self.watchdog.start()
-        tune_interpreter()
+        try:
+            await asyncio.gather(self.session.run(), self.progress.run())
+        except Exception as error:  # noqa: BLE001 -- without the watch a lost session would go unnoticed
+            fatal(error)
+
+
+async def tune_interpreter_once() -> None:
+    """Tune the interpreter when the app has started."""
+    tune_interpreter()

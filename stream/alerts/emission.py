@@ -8,7 +8,7 @@ boundary state in `stream.alerts.boundary_state`, the messages' form in `stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,8 @@ class AlertEmitter:
         """Bind to one policy and one partition."""
         self._plan, self._accounts, self._columns = plan, accounts, columns
         self.storm = StormWatch(plan.policy.storms, partition)
+        self.continued: Mapping[tuple[str, str], Alert] = {}
+        """Alerts that readers have as firing, and not as part of a storm, by account and rule; until reconciled."""
         self._band_rules = [
             (score, np.array(columns, dtype=np.intp), np.array(bands, dtype=np.int8))
             for score in range(len(plan.scores))
@@ -161,19 +163,29 @@ class AlertEmitter:
         fired = []
         for change, (_, main_factor) in zip(changes, subjects, strict=True):
             row, moment_ms = int(scored_batch.rows[change.position]), int(scored_batch.moments[change.position])
-            column = change.rule_plan.index
+            column, rule = change.rule_plan.index, change.rule_plan.name
             state.phase[row, column] = change.after
             if change.before == Phase.IDLE:
-                flaps = flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms)
-                state.began[row, column], state.flaps[row, column], state.in_storm[row, column] = moment_ms, flaps, 0
-                effects.flaps[change.rule_plan.name] += flaps > 0
-                fired.append((row, change.rule_plan.name, main_factor))
+                began_ms, flaps = (
+                    moment_ms,
+                    flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms),
+                )
+                published = self.continued.get((accounts.index.names[row], rule))
+                if published is not None and published.starts_at <= moment_ms:
+                    began_ms, flaps = published.starts_at, published.flaps
+                else:
+                    effects.flaps[rule] += flaps > 0
+                    fired.append((row, column, (rule, main_factor)))
+                state.began[row, column], state.flaps[row, column], state.in_storm[row, column] = began_ms, flaps, 0
             elif change.after == Phase.IDLE:
                 state.ended[row, column] = moment_ms
         if fired:
-            rows = np.array([row for row, _, _ in fired], dtype=np.int64)
-            causes = [(rule, main_factor) for _, rule, main_factor in fired]
-            self.storm.add(scored_batch.as_of_ms, state, rows, causes, effects, alive=lambda: len(accounts.alive()))
+            rows, columns, causes = zip(*fired, strict=True)
+            alert_rows = np.array(rows, dtype=np.int64)
+            self.storm.add(
+                scored_batch.as_of_ms, state, alert_rows, causes, effects, alive=lambda: len(accounts.alive())
+            )
+            state.in_storm[alert_rows, list(columns)] = self.storm.open
         for change, (subject, _) in zip(changes, subjects, strict=True):
             self._emit(scored_batch, change, subject, effects)
         accounts.dirty[scored_batch.rows[[change.position for change in changes]]] = True
@@ -198,8 +210,6 @@ class AlertEmitter:
     def _emit(self, scored_batch: ScoredBatch, change: _Change, subject: Subject, effects: Effects) -> None:
         accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan
         row, column = int(scored_batch.rows[change.position]), rule_plan.index
-        if change.before == Phase.IDLE:
-            state.in_storm[row, column] = self.storm.open
         episode = Episode(
             int(state.began[row, column]),
             int(state.ended[row, column]) if change.after == Phase.IDLE else None,
@@ -231,8 +241,8 @@ class AlertEmitter:
     def reconcile(self, published: Alert, scored_batch: ScoredBatch, position: int, effects: Effects) -> None:
         """Reconcile an alert's last record from before a crash with the state of the row at `position` of a batch.
 
-        Where one is firing and the other is not, the difference is published. The state takes over the start and flaps
-        that were published: readers count flaps by the records they have.
+        Where one is firing and the other is not, the difference is published. The state takes over the start, flaps and
+        storm that were published: readers count flaps by the records they have.
         """
         accounts, row, column = self._accounts, int(scored_batch.rows[position]), self._column_of.get(published.rule)
         state, fires = accounts.alerts, published.status == "firing"
@@ -247,6 +257,7 @@ class AlertEmitter:
             return
         if column is not None:
             state.began[row, column], state.flaps[row, column] = published.starts_at, published.flaps
+            state.in_storm[row, column] = published.digest is not None
             state.ended[row, column] = published.ends_at or state.ended[row, column]
             accounts.dirty[row] = True
 

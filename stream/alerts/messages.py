@@ -161,8 +161,9 @@ def closed(alert: Alert, ended_ms: int) -> Alert:
 
 
 def same_episode(alert: Alert, published: Alert) -> Alert:
-    """An alert with the start and flaps of the episode that was published."""
-    return _identified(msgspec.structs.replace(alert, id="", starts_at=published.starts_at, flaps=published.flaps))
+    """An alert with the start, flaps and storm of the episode that was published."""
+    taken_over = {"starts_at": published.starts_at, "flaps": published.flaps, "digest": published.digest}
+    return _identified(msgspec.structs.replace(alert, id="", **taken_over))
 
 
 def _identified(alert: Alert, revision: int = 0) -> Alert:

@@ -54,6 +54,15 @@ class PublishedAlerts:
         """The largest stream time (epoch ms) at which one of the records was published."""
         return self._until[0]
 
+    def load(self, engine: Engine) -> None:
+        """Let alerts that readers have as firing go on as they are, however many of them the replay fires at once.
+
+        A restored engine that takes in one step what came one by one before would take it for a storm.
+        """
+        engine.alert_emitter.continued = {
+            key: alert for key, alert in self._published.items() if alert.status == "firing" and alert.digest is None
+        }
+
     def hold_back(self, effects: Effects) -> None:
         """Move alerts that were published before from `effects` to here, until `reconcile`."""
         if not self._published:
@@ -79,6 +88,7 @@ class PublishedAlerts:
         fired where its state differs, and else takes over the start and flaps that were published.
         """
         published, self._published = self._published, {}
+        engine.alert_emitter.continued = {}
         held_back, self._held_back = self._held_back, {}
         unmatched = []
         for key, alert in published.items():
@@ -112,7 +122,7 @@ def _time_of(alert: Alert) -> int:
 
 def _details(alert: Alert) -> tuple[object, ...]:
     """The fields for which an alert that goes on firing is published again."""
-    return alert.acknowledged_at, alert.acknowledged_by, alert.snoozed_until, alert.digest
+    return alert.acknowledged_at, alert.acknowledged_by, alert.snoozed_until
 
 
 def _later(published: Alert, held_back: list[Alert]) -> list[Alert] | None:

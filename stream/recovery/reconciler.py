@@ -71,6 +71,7 @@ class Reconciler:
     def load(self, engine: Engine) -> None:
         """Give a restored engine what was published, before its first step."""
         engine.publisher.load(self._changes, engine.as_of)
+        self._alerts.load(engine)
 
     def complete(self) -> dict[str, int]:
         """The offset up to which the engine knows what was published, by topic; without topics still held back."""

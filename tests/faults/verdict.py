@@ -151,6 +151,25 @@ def change_differences(
     return wrong
 
 
+def repeated_alerts(messages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the alerts that fire while they fire, or are resolved while they do not, in the order of the topic.
+
+    Input without acknowledgements is assumed: nothing else publishes an open alert again.
+    """
+    firing: set[tuple[str, str]] = set()
+    seen: set[str] = set()
+    wrong = []
+    for message in messages:
+        if message["id"] in seen:
+            continue  # written twice by the broker's client, after an answer was lost
+        seen.add(message["id"])
+        name, fires = (message["account_id"], message["rule"]), message["status"] == "firing"
+        if fires == (name in firing):
+            wrong.append(f"{name}: {message['status']} again as {message['id']}")
+        (firing.add if fires else firing.discard)(name)
+    return wrong
+
+
 def missing_episodes(
     messages: Iterable[Mapping[str, Any]], transitions: Iterable[tuple[str, str, str, int]], unit_ms: int
 ) -> list[str]:

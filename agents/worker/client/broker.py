@@ -14,6 +14,7 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.conn import CloseReason
 from faust.types import TP
 
 from agents.worker.client.consumer import BatchConsumer
@@ -96,6 +97,15 @@ class Broker:
     async def earliest(self, tp: TP) -> int:
         """Return the first offset that the broker still has."""
         return await self.consumer().earliest(tp)
+
+    def reconnect(self) -> None:
+        """Close all connections to the broker and join the group again; does nothing before the clients start."""
+        if getattr(self._app, "_consumer", None) is not None:
+            self.consumer().reconnect()
+        producer: Any = getattr(self._app.producer, "_producer", None)
+        if producer is not None:
+            for connection in list(producer.client._conns.values()):
+                connection.close(reason=CloseReason.CONNECTION_BROKEN)
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours; return whether it was done."""

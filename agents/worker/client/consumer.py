@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
+import structlog
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerCallback
@@ -26,7 +28,11 @@ from faust.types.tuples import Message
 from agents.worker.client.thread import LeasedThread
 from agents.worker.commit.lease import Lease
 
+log = structlog.get_logger()
+
 IDLE_S = 0.05
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
 
 
 class Records(NamedTuple):
@@ -59,8 +65,11 @@ class Handover(Protocol):
     async def commit_last(self) -> bool:
         """Commit for the last time before partitions go; return whether offsets were committed."""
 
-    async def leave(self, steps: Awaitable[None]) -> None:
+    async def leave(self, steps: Coroutine[Any, Any, None]) -> None:
         """Await `steps`, which Faust does before partitions go, until a deadline."""
+
+    def session_lost(self) -> bool:
+        """Close every task where the lease is lost."""
 
 
 class Fence(Protocol):
@@ -104,11 +113,13 @@ class BatchConsumer(driver.Consumer):
         return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Renew the lease: the group counts on us from now on. Then shut out who had the partitions before.
+        """Begin a lease: the group counts on us from now on. Then shut out who had the partitions before.
 
-        After that, changelogs and outputs can be read to their ends: nothing of another worker is added any more.
+        Tasks whose lease was lost meanwhile do not go on. Once the others are shut out, changelogs and outputs can be
+        read to their ends: nothing of another worker is added any more.
         """
-        self.lease.renew(time.monotonic())
+        self._handover.session_lost()
+        self.lease.begin(time.monotonic())
         await self._fence.take_over({tp.partition for tp in assigned if tp.topic not in self._handover.sources})
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -122,8 +133,15 @@ class BatchConsumer(driver.Consumer):
         await self._fence.stop()
 
     async def wait_empty(self) -> None:
-        """Wait for batches that the agent has begun, and commit; at a revocation and at the end of the worker."""
-        await self._handover.leave(super().wait_empty())
+        """Make the last commit, at a revocation and at the end of the worker, also when another one is under way.
+
+        Faust would wait for the batches that the agent has begun, and for its own periodic commit. What an agent has
+        begun either is part of the last commit, or is fetched again.
+        """
+        await self._handover.leave(self._last_commit())
+
+    async def _last_commit(self) -> None:
+        await self._handover.commit_last()
 
     def stop_flow(self) -> None:
         """Stop handing out records, and invalidate records of changelogs that are being fetched."""
@@ -170,7 +188,44 @@ class BatchConsumer(driver.Consumer):
 
     async def earliest(self, tp: TP) -> int:
         """The first offset that the broker still has."""
-        return int((await self._leased().earliest_offsets(tp))[tp])
+        return int((await self.earliest_offsets(tp))[tp])
+
+    # -- look-ups: tried again until the broker answers, or until what asks for them is cancelled --------------------
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the first offsets that the broker still has."""
+        offsets: Mapping[TP, int] = await self._look_up("first offsets", self._thread.earliest_offsets, *partitions)
+        return offsets
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the offsets after the last records."""
+        offsets: Mapping[TP, int] = await self._look_up("end offsets", self._thread.highwaters, *partitions)
+        return offsets
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Fetch from the committed offsets on."""
+        offsets: Mapping[TP, int] = await self._look_up("committed offsets", self._thread.seek_to_committed)
+        return offsets
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Fetch from these offsets on, once the client has taken them over."""
+        await self._look_up("positions", self._thread.seek_wait, partitions)
+
+    async def _look_up(self, what: str, ask: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                return await ask(*arguments)
+            except (KafkaError, TimeoutError) as error:
+                if not passes(error):
+                    raise
+                log.warning("look_up_failed", what=what, error=f"{type(error).__name__}: {error}", will="retry")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def reconnect(self) -> None:
+        """Close all connections to the broker and join the group again; does nothing before the consumer starts."""
+        self._leased().reconnect()
 
     def _bundle(self, fetched: Records) -> ConsumerMessage:
         tp = fetched.tp
@@ -217,10 +272,6 @@ class BatchConsumer(driver.Consumer):
         del topics, start_new_transaction
         return await self._handover.commit()
 
-    async def commit_and_end_transactions(self) -> None:
-        """Make the last commit before partitions go, also when a periodic one is under way."""
-        await self._handover.commit_last()
-
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours."""
         mine = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
@@ -230,6 +281,11 @@ class BatchConsumer(driver.Consumer):
         if done:
             self._committed_offset.update(mine)
         return done
+
+
+def passes(error: Exception) -> bool:
+    """Whether an error of the client passes: the broker may answer the next time."""
+    return isinstance(error, TimeoutError | KafkaTimeoutError) or getattr(error, "retriable", False)
 
 
 class BatchTransport(driver.Transport):

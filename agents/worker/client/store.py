@@ -19,6 +19,20 @@ from agents.worker.client.consumer import Records
 from agents.worker.tasks.restorer import Restorer
 
 
+def wait_for_broker(recovery: Any) -> None:
+    """Let a recovery of Faust wait for the broker as long as it takes, or until the next rebalance.
+
+    Faust's own time limit ends recovery for good: no partition that comes later would be restored, without a word.
+    """
+    wait = type(recovery)._wait
+
+    async def without_limit(work: Any, timeout: Any = None) -> None:  # noqa: ASYNC109 -- Faust's signature
+        del timeout
+        await wait(recovery, work)
+
+    recovery._wait = without_limit
+
+
 class EngineStore(memory.Store[Any, Any]):
     """Changelog records in, restored tasks out."""
 
@@ -42,6 +56,7 @@ class EngineStore(memory.Store[Any, Any]):
         """Close the tasks of revoked partitions, resume or create those of assigned ones."""
         del newly_assigned, generation_id
         tables: Any = self.app.tables
+        wait_for_broker(tables.recovery)
         for tp in self.restorer.assign(assigned, revoked):
             tables.recovery.revoke(tp)  # read from the start, also where Faust counts it as read before
 

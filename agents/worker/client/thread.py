@@ -7,18 +7,27 @@ Owns the subclasses of what Faust and aiokafka run in the consumer's thread.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import structlog
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaError
+from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from agents.worker.client.connections import Connections
 from agents.worker.commit.lease import Lease
 
+log = structlog.get_logger()
+
+LOOK_UP_S = 20.0
+"""How long a question to the broker may take before it is asked again."""
 FETCH_BYTES = 64 * 1024
 FETCH_WAIT_MS = 25
 """How long the broker gathers what is less than `FETCH_BYTES`, so that each fetch, thread and step has more to do."""
@@ -98,6 +107,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         self._lease = lease
         self.spans: dict[Any, Span] = {}
         """Last span of each partition that the consumer has not taken yet."""
+        self._connections: Connections | None = None
         super().__init__(*positional, **named)
 
     async def on_start(self) -> None:
@@ -119,15 +129,71 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             answered = bool(await heartbeat())
             if answered:
                 self._lease.renew(sent)
+            elif coordinator.generation == OffsetCommitRequest.DEFAULT_GENERATION_ID:
+                self._lease.end()  # the group does not know this member any more
             return answered
 
         coordinator._do_heartbeat = observed
+        self._connections = Connections(consumer._client)
+
+    def reconnect(self) -> None:
+        """Close all connections to the broker and join the group again; does nothing before the consumer starts.
+
+        What waits for an answer on them fails at once: an answer that a broken network has lost would be waited for
+        until the request times out, half a minute later.
+        """
+        if self._connections is not None and not self.thread_loop.is_closed():
+            self.thread_loop.call_soon_threadsafe(self._reconnect, self._connections)
+
+    def _reconnect(self, connections: Connections) -> None:
+        coordinator: Any = self._ensure_consumer()._coordinator
+        try:
+            coordinator.check_errors()  # an error that nobody asks about stops it for ever
+        except KafkaError as error:
+            log.warning("group_error", error=f"{type(error).__name__}: {error}", will="retry")
+        coordinator.request_rejoin()
+        connections.close()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         """Make the consumer read committed records only, which Faust does only with its own transactions."""
         consumer: Any = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Fetch from the committed offsets on, which are asked for in one request; aiokafka makes one a partition."""
+        committed: Mapping[TP, int] = await self.call_thread(self._seek_to_committed)
+        return committed
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        consumer: Any = self._ensure_consumer()
+        partitions = list(consumer.assignment())
+        async with asyncio.timeout(LOOK_UP_S):
+            offsets = await asyncio.gather(*(consumer.committed(tp) for tp in partitions))
+        committed = dict(zip(partitions, offsets, strict=True))
+        for tp, offset in committed.items():
+            if offset and tp in consumer.assignment():
+                consumer.seek(tp, offset)
+        return committed
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets and return whether it was done; what is refused or not answered is for the next commit.
+
+        Faust lets the worker end at any error, and waits for ever while the group coordinator is not known.
+        """
+        consumer: Any = self._ensure_consumer()
+        mine = {
+            TopicPartition(*tp): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in consumer.assignment()
+        }
+        try:
+            async with asyncio.timeout(LOOK_UP_S):
+                await consumer.commit(mine)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("offsets_not_committed", error=f"{type(error).__name__}: {error}", will="retry")
+            return False
+        return True
 
     def highwater(self, tp: TP) -> int:
         """Return the offset up to which can be read: records after the start of an open transaction are no lag yet."""

@@ -3,7 +3,8 @@
 Owns the order that makes a crash at any moment harmless. Outputs come first, so that no row names something as
 published that never was; the changelog next (see `stream.recovery.changelog`, and `stream.recovery.namespaces` for that
 of a shadow); source offsets last. A task that is closed during a commit takes no further part in it. Called by
-`agents.worker.commit.handover`: by the timer, before partitions go, and at the end.
+`agents.worker.commit.handover`: by the timer, before partitions go, and at the end. A commit never waits for the group:
+when the lease is lost, the commits under way are aborted and their tasks closed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Checkpointer:
         self._on_fatal = on_fatal
         self._rarely_s = rarely_s
         self._one_at_a_time = asyncio.Lock()
-        self._begun: asyncio.Task[bool] | None = None
+        self._commits: set[asyncio.Task[bool]] = set()
         self.last_commit = 0.0
         """Monotonic time of the last commit that went through; 0 before the first."""
 
@@ -67,7 +68,17 @@ class Checkpointer:
 
     def begin(self) -> None:
         """Begin a commit now, without waiting for it."""
-        self._begun = asyncio.get_running_loop().create_task(self.commit(periodic=False))
+        self._start(())
+
+    def abort(self) -> None:
+        """Give up on the commits under way. Their tasks have to be closed: the copies are lost with them."""
+        for commit in self._commits:
+            commit.cancel()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a commit is under way."""
+        return bool(self._commits)
 
     async def commit_and_suspend(self) -> bool:
         """Commit everything that tasks have applied and suspend them: nothing is applied after the copy.
@@ -78,7 +89,15 @@ class Checkpointer:
 
     async def _to_the_end(self, leaving: Sequence[PartitionTask]) -> bool:
         # Who waits for the commit may be cancelled, but not the commit: it has copies of what is no longer dirty.
-        return await asyncio.shield(asyncio.ensure_future(self._guarded(leaving)))
+        commit = self._start(leaving)
+        await asyncio.wait({commit})
+        return not commit.cancelled() and commit.result()
+
+    def _start(self, leaving: Sequence[PartitionTask]) -> asyncio.Task[bool]:
+        commit = asyncio.get_running_loop().create_task(self._guarded(leaving))
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+        return commit
 
     async def _guarded(self, leaving: Sequence[PartitionTask]) -> bool:
         try:

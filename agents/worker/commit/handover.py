@@ -1,13 +1,15 @@
 """Handing partitions over: the last commit before they go, its deadline, and what happens when the session is lost.
 
-Owns the order of a revocation and of a shutdown, and whether a periodic commit may be made. Called by
-`agents.worker.client.consumer`, which Faust calls. Decision 26 says why.
+Owns the order of a revocation and of a shutdown, closing tasks without a commit, and whether a periodic commit may be
+made. Called by `agents.worker.client.consumer`, which Faust calls, and by `agents.worker.monitoring.session`, which
+notices that the lease is lost. Decisions 26 and 30 say why.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 from faust.types import TP
@@ -22,6 +24,9 @@ log = structlog.get_logger()
 
 LEAVE_S = 20.0
 """Deadline of a whole revocation or shutdown. The group waits 30 seconds at least before it goes on without us."""
+GRACE_S = 1.0
+"""How long Faust's steps may take to end by themselves once all tasks are closed, before they are cancelled."""
+_CANCELLATIONS = 10
 
 
 class Handover:
@@ -35,6 +40,10 @@ class Handover:
         self._processor = processor
         self._checkpointer = checkpointer
         self._lease = lease
+        self._closed_all = asyncio.Event()
+        self._leaving = False
+        self.uncommitted = False
+        """Whether the last revocation or shutdown lost progress: what it was about is applied again by the next."""
 
     def full(self) -> set[TP]:
         """Partitions of which enough records wait: no more are fetched."""
@@ -53,29 +62,65 @@ class Handover:
         """Commit and suspend every task; return whether offsets were committed."""
         return self._lease.holds() and await self._checkpointer.commit_and_suspend()
 
-    async def leave(self, steps: Awaitable[None]) -> None:
+    def session_lost(self) -> bool:
+        """Close every task without a commit, where the lease is lost; return whether there was a task."""
+        if self._lease.holds() or not self._processor.tasks:
+            return False
+        log.warning("session_lost", then="tasks are closed, state is read again when their partitions come back")
+        self._close_all()
+        return True
+
+    async def leave(self, steps: Coroutine[Any, Any, None]) -> None:
         """Do what Faust does before partitions go, which includes the last commit, until the deadline.
 
-        When the deadline passes, or the session is lost, all tasks are closed without a commit: whoever has their
-        partitions next replays from the last one. Afterwards no task is RUNNING.
+        When the deadline passes, or the session is lost before or meanwhile, all tasks are closed without a commit:
+        whoever has their partitions next replays from the last one. Afterwards no task is RUNNING. Steps of a
+        revocation that leave themselves have the same deadline.
         """
-        processor = self._processor
-        if processor.tasks and not self._lease.holds():
-            # The group has given us up: what is not committed is another worker's work now.
-            log.warning("session_lost", then="tasks are closed, state is read again when their partitions come back")
-            self._close(*TaskState)
+        if self._leaving:
+            await steps
+            return
+        self._leaving, self.uncommitted = True, False
+        self._closed_all.clear()
+        self.session_lost()
         self._close(TaskState.CREATED, TaskState.RESTORING)
-        deadline = asyncio.timeout(LEAVE_S)
         try:
-            async with deadline:
-                await steps
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            log.critical("last_commit_failed", within_s=LEAVE_S, then="the next worker replays from the last commit")
-            self._close(*TaskState)
-        for task in processor.in_state(TaskState.RUNNING):
+            await self._until_deadline(steps)
+        finally:
+            self._leaving = False
+        self.uncommitted |= any(task.changed for task in self._processor.with_engine())
+        for task in self._processor.in_state(TaskState.RUNNING):
             task.suspend()
+
+    async def _until_deadline(self, steps: Coroutine[Any, Any, None]) -> None:
+        doing = asyncio.ensure_future(steps)
+        closed = asyncio.ensure_future(self._closed_all.wait())
+        try:
+            await asyncio.wait({doing, closed}, timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                if not closed.done():
+                    log.critical(
+                        "last_commit_failed", within_s=LEAVE_S, then="the next worker replays from the last commit"
+                    )
+                    self._close_all()
+                # What Faust waits for has ended with the tasks, unless it is the broker.
+                await asyncio.wait({doing}, timeout=GRACE_S)
+        finally:
+            closed.cancel()
+            for _ in range(_CANCELLATIONS):
+                if doing.done():
+                    break
+                doing.cancel()  # more than once: Faust takes some cancellations for time-outs
+                await asyncio.wait({doing}, timeout=GRACE_S / _CANCELLATIONS)
+        if doing.done() and not doing.cancelled():
+            doing.result()
+
+    def _close_all(self) -> None:
+        tasks = self._processor.in_state(TaskState.RUNNING, TaskState.SUSPENDED)
+        self.uncommitted |= self._checkpointer.under_way or any(task.changed for task in tasks)
+        self._close(*TaskState)
+        self._checkpointer.abort()
+        self._closed_all.set()
 
     def _close(self, *states: TaskState) -> None:
         for task in self._processor.in_state(*states):

@@ -13,6 +13,7 @@ Records without a time get the broker's, and none a later one: a broker refuses 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -109,6 +110,8 @@ class Outbox:
         self._queues: dict[tuple[int, str, int], Queue] = {}
         """By owner, topic and partition."""
         self._failing: set[Queue] = set()
+        self.refused_at = float("-inf")
+        """Monotonic time at which a send failed last."""
         self._unacknowledged = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -270,6 +273,7 @@ class Outbox:
 
     def _fail(self, queue: Queue, error: BaseException) -> None:
         self._telemetry.send_errors.inc()
+        self.refused_at = time.monotonic()
         if isinstance(error, MessageSizeTooLargeError):
             queue.one_by_one = True
         if queue not in self._failing:

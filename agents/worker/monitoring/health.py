@@ -15,6 +15,7 @@ from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.gauges import measure
 from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.monitoring.session import SessionWatch
 from agents.worker.monitoring.watchdog import Watchdog
 from agents.worker.tasks.processor import Processor
 
@@ -30,16 +31,20 @@ class Health:
         *,
         checkpointer: Checkpointer,
         watchdog: Watchdog,
+        session: SessionWatch,
         telemetry: Telemetry,
         commit_interval_s: float,
     ) -> None:
-        """`commit_interval_s` is the time between periodic commits."""
+        """`commit_interval_s` is the time between periodic commits. The app has not started yet."""
         self._app = app
         self._processor = processor
         self._outbox = outbox
         self._checkpointer = checkpointer
         self._watchdog = watchdog
+        self._session = session
         self._telemetry = telemetry
+        self.starting: str | None = "the worker is starting: topics are not checked yet"
+        """What is done before the app starts; None from then on."""
         self._commit_limit_s = max(10.0, commit_interval_s * 5)
 
     def problems(self) -> list[str]:
@@ -50,6 +55,10 @@ class Health:
     def ready_problems(self) -> list[str]:
         """Why the worker is not at work."""
         problems = self.problems()
+        if self.starting is not None:
+            return [*problems, self.starting]
+        if (problem := self._session.problem()) is not None:
+            problems.append(problem)
         if not self._app.tables.actives_ready:
             problems.append("state is being recovered, or partitions are being assigned")
         if self._outbox.failing:

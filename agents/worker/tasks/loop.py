@@ -1,19 +1,15 @@
 """What drives the processor: the agent that gets every fetch, and the timer that ticks once a second.
 
-Owns when records are applied and when a tick is made, and what the watchdog learns of both. Registered with the Faust
-app by `agents.worker.wiring`.
+Owns when records are applied and when a tick is made. Registered with the Faust app by `agents.worker.wiring`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
 from agents.worker.client.consumer import Records
-from agents.worker.commit.outbox import Outbox
-from agents.worker.monitoring.watchdog import Watchdog
 from agents.worker.tasks.processor import Processor
 
 TICK_S = 1.0
@@ -22,13 +18,9 @@ TICK_S = 1.0
 class WorkLoop:
     """The agent and the timer of one worker."""
 
-    def __init__(
-        self, processor: Processor, outbox: Outbox, watchdog: Watchdog, *, on_fatal: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, processor: Processor, *, on_fatal: Callable[[BaseException], None]) -> None:
         """Nothing is driven yet."""
         self._processor = processor
-        self._outbox = outbox
-        self._watchdog = watchdog
         self._on_fatal = on_fatal
 
     async def consume(self, stream: Any) -> None:
@@ -48,18 +40,8 @@ class WorkLoop:
                 self._on_fatal(error)
 
     async def tick(self) -> None:
-        """Report to the watchdog, and let the processor see to what no record brings about."""
-        self._watchdog.alive()
-        self._report(time.monotonic())
+        """Let the processor see to what no record brings about."""
         try:
             await self._processor.tick()
         except Exception as error:  # noqa: BLE001 -- a timer's exception is only logged by Faust
             self._on_fatal(error)
-
-    def _report(self, now: float) -> None:
-        processor = self._processor
-        tasks = processor.with_engine()
-        applied = max((task.applied_at for task in tasks), default=now)
-        waits = any(task.merge or any(processor.lag(task).values()) for task in tasks)
-        if not waits or now - applied < 1 or self._outbox.failing:
-            self._watchdog.progress()

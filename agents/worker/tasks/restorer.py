@@ -12,14 +12,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 from faust.types import TP
+from kafka.errors import KafkaError
 
+from agents.kafka.client import BrokerError
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.recovery.reconciler import Reconciler
 
 log = structlog.get_logger()
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
 
 ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Reconciler]]
 """Read what was published after the offsets of commits, by partition and topic. Blocks."""
@@ -47,6 +53,8 @@ class Restorer:
         """Ask the group for a new assignment; set by `agents.worker.wiring`."""
         self._rejoining: asyncio.Future[None] | None = None
         self._since = time.monotonic()
+        self.progress_at = 0.0
+        """Monotonic time at which records of a changelog were collected, or tasks restored, last."""
 
     def collect(self, fetched: Records) -> None:
         """Keep records of the changelog of a task that is CREATED; a task with an engine is ahead of what it wrote."""
@@ -55,6 +63,7 @@ class Restorer:
             return
         try:
             task.collect(fetched.records, fetched.start, fetched.end)
+            self.progress_at = time.monotonic()
         except ValueError as error:
             self._on_fatal(error)
 
@@ -101,6 +110,7 @@ class Restorer:
                 if tp.topic == self._changelog and task is not None and task.state is TaskState.CREATED:
                     self.processor.open(tp.partition, task.collected)
                     accounts += len(task.engine.accounts)
+                    self.progress_at = time.monotonic()
             await self._introduce()
             seconds = time.monotonic() - self._since
             partitions = sorted(self.processor.tasks)
@@ -112,9 +122,26 @@ class Restorer:
         """Let RESTORING tasks run, once what was published after their last commit and the broker's clock are known."""
         new = self.processor.in_state(TaskState.RESTORING)
         committed = {task.partition: dict(task.namespaces.published_up_to) for task in new}
-        reconcilers = await asyncio.to_thread(self._read_published, committed) if committed else {}
+        reconcilers = await self._published(committed, new) if committed else {}
         # Some may have been closed meanwhile, or have been introduced by a recovery that came after this one.
         new = [task for task in new if task.state is TaskState.RESTORING]
         for task in new:
             task.run(reconcilers[task.partition])
         await self._checkpointer.introduce(new)
+
+    async def _published(
+        self, committed: Mapping[int, Mapping[str, int]], tasks: Iterable[PartitionTask]
+    ) -> dict[int, Reconciler]:
+        """Read what was published, again and again while the broker is away; nothing once all tasks are closed."""
+        pause = FIRST_PAUSE_S
+        while any(task.state is TaskState.RESTORING for task in tasks):
+            try:
+                return await asyncio.to_thread(self._read_published, committed)
+            except (BrokerError, KafkaError) as error:
+                cause = error.__cause__ if isinstance(error, BrokerError) else error
+                if not getattr(cause, "retriable", False):
+                    raise
+                log.warning("published_records_not_read", error=f"{type(error).__name__}: {error}", will="retry")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+        return {}

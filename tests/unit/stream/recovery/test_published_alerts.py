@@ -60,6 +60,23 @@ def test_an_alert_that_the_replay_fires_again_is_not_published_again(mode: Mode)
     assert [status for status, _, _ in scenario.published] == ["firing"]
 
 
+@pytest.mark.parametrize("mode", [Mode.HEAD, Mode.EXACT, Mode.CONFLATED])
+def test_alerts_that_were_published_one_by_one_are_no_storm_after_the_crash(mode: Mode) -> None:
+    """The replay takes them in one step, or they fire together when catching up ends."""
+    scenario = Generations(LOW + "[storms]\nshare = 0.5\nleast = 4\n", window="2d", partition=0)
+    scenario.use(0.1, 8)
+    scenario.commit()
+    later = [scenario.record(0.2 + number / 24, account=f"a{number}") for number in range(6)]
+    for record in later:
+        scenario.drive.take([record])
+    before = list(scenario.published)
+    assert [(status, rule_name) for status, rule_name, _ in before] == [("firing", "r")] * 6
+    scenario.crash(mode=mode)
+    scenario.drive.take(later)
+    assert scenario.catch_up() == []
+    assert scenario.published == before
+
+
 @pytest.mark.parametrize("in_one_step", [False, True])
 def test_what_follows_after_the_published_record_is_published_unchanged(in_one_step: bool) -> None:
     scenario = Generations(LOW)

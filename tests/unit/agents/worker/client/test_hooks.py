@@ -12,8 +12,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import faust
+import mode
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust import App, Table
@@ -24,11 +27,12 @@ from faust.tables.recovery import Recovery
 from faust.transport import base as transport_base
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
-from mode.threads import QueueServiceThread
+from mode.threads import QueueServiceThread, ServiceThread
 
 from agents.worker.client.consumer import BatchConsumer, BatchTransport
 from agents.worker.client.store import EngineStore, EngineTable
 from agents.worker.client.thread import LeasedThread, WholeBatches
+from agents.worker.run import _Runner
 from tests.driving.hooks import PRODUCING, Hook
 
 FOLDER = Path(__file__).parents[5] / "agents"
@@ -84,19 +88,27 @@ OVERRIDDEN = [
         ("topics", "start_new_transaction"),
         BatchConsumer,
     ),
-    Hook(
-        driver.Consumer,
-        "commit_and_end_transactions",
-        Consumer.wait_empty,
-        "partitions go without a last commit, and their tasks go on applying",
-        (),
-        BatchConsumer,
+    *(
+        Hook(
+            faust_consumer.ThreadDelegateConsumer,
+            name,
+            caller,
+            "a broker that does not answer for half a minute ends the worker",
+            parameters,
+            BatchConsumer,
+        )
+        for name, caller, parameters in (
+            ("earliest_offsets", Recovery._build_offsets, ("partitions",)),
+            ("highwaters", Recovery._build_highwaters, ("partitions",)),
+            ("seek_to_committed", Consumer.perform_seek, ()),
+            ("seek_wait", Recovery._seek_offsets, ("partitions",)),
+        )
     ),
     Hook(
         driver.Consumer,
         "wait_empty",
         App._consumer_wait_empty,
-        "a worker that is asked to end waits for ever for a broker that does not answer",
+        "partitions go without a last commit, and a worker that is asked to end waits for ever",
         (),
         BatchConsumer,
     ),
@@ -140,6 +152,41 @@ OVERRIDDEN = [
         "no lease is renewed and nothing is ever written; fetches come record by record",
         (),
         LeasedThread,
+    ),
+    Hook(
+        Thread,
+        "seek_to_committed",
+        faust_consumer.ThreadDelegateConsumer.seek_to_committed,
+        "on a slow network a restore takes a round trip for each partition",
+        (),
+        LeasedThread,
+    ),
+    Hook(
+        Thread,
+        "_commit",
+        Thread.commit,
+        "offsets that are refused, or a coordinator that is not found, end the worker or stop it for ever",
+        ("offsets",),
+        LeasedThread,
+    ),
+    Hook(
+        faust.Worker,
+        "install_signal_handlers",
+        None,
+        "a signal that comes while the worker starts is lost",
+        (),
+        _Runner,
+    ),
+    *(
+        Hook(
+            faust.Worker,
+            name,
+            mode.Worker._install_signal_handlers_unix,
+            "a worker that is asked to end may take for ever",
+            (),
+            _Runner,
+        )
+        for name in ("_on_sigterm", "_on_sigint")
     ),
     Hook(
         Thread,
@@ -219,10 +266,10 @@ USED = [
         Consumer,
         "records of partitions that Faust does not track are dropped or doubled",
     ),
-    Hook(Consumer, "_unacked_messages", Consumer.wait_empty, "a revocation waits for batches that were taken long ago"),
+    Hook(Consumer, "_unacked_messages", Consumer.wait_empty, "batches that were taken long ago are kept in memory"),
     Hook(Consumer, "_acked", Consumer, "every offset that a stream has acknowledged stays in memory"),
     Hook(Consumer, "_acked_index", Consumer, "every offset that a stream has acknowledged stays in memory"),
-    Hook(Consumer, "_waiting_for_ack", Consumer._wait_for_ack, "every revocation takes a second longer"),
+    Hook(Consumer, "_waiting_for_ack", Consumer._wait_for_ack, "whoever waits for a batch waits a second longer"),
     Hook(Consumer, "_committed_offset", Consumer, "Faust seeks to offsets that it has not seen committed"),
     Hook(
         faust_consumer.ThreadDelegateConsumer,
@@ -242,6 +289,7 @@ USED = [
         (),
     ),
     Hook(QueueServiceThread, "call_thread", None, "seeks run in the wrong thread", ("fun", "args", "kwargs")),
+    Hook(QueueServiceThread, "thread_loop", ServiceThread, "connections are closed in the wrong thread"),
     Hook(AIOKafkaConsumer, "_fetcher", AIOKafkaConsumer, "fetches wait 1.5 s for idle partitions"),
     Hook(AIOKafkaConsumer, "_coordinator", AIOKafkaConsumer, "no lease is renewed and nothing is ever written"),
     Hook(AIOKafkaConsumer, "_isolation_level", AIOKafkaConsumer.start, "records of aborted transactions are counted"),
@@ -289,7 +337,42 @@ USED = [
         fetcher.PartitionRecords,
         "records of aborted transactions are counted as events",
     ),
-    Hook(GroupCoordinator, "request_rejoin", GroupCoordinator, "a task whose producer is refused never comes back", ()),
+    Hook(
+        GroupCoordinator,
+        "generation",
+        GroupCoordinator._do_heartbeat,
+        "a worker that the group has given up goes on until its lease runs out",
+    ),
+    Hook(
+        GroupCoordinator,
+        "request_rejoin",
+        GroupCoordinator.reset_generation,
+        "a worker whose session is lost has no partitions until it is restarted",
+        (),
+    ),
+    Hook(
+        GroupCoordinator,
+        "check_errors",
+        None,
+        "an error of the group that nobody asks about stops the worker for ever",
+        (),
+    ),
+    Hook(AIOKafkaConsumer, "_client", AIOKafkaConsumer, "no connection is closed after a lost session"),
+    Hook(
+        AIOKafkaClient,
+        "_get_conn",
+        AIOKafkaClient.ready,
+        "after a broken network a worker waits half a minute for a connection",
+        ("node_id", "group", "no_hint"),
+    ),
+    Hook(AIOKafkaClient, "_conns", AIOKafkaClient, "no connection is closed after a lost session"),
+    Hook(
+        Recovery,
+        "_wait",
+        Recovery.on_recovery_completed,
+        "a broker that does not answer for half a minute ends recovery for good, without a word",
+        ("coro", "timeout"),
+    ),
     Hook(TableManager, "recovery", TableManager, "a changelog is not read from its beginning: state is in parts"),
     Hook(Recovery, "revoke", Recovery, "a changelog is not read from its beginning: state is in parts", ("tp",)),
     Hook(Recovery, "active_remaining_total", Recovery, "the gauge of records to restore stays at 0", ()),
@@ -331,7 +414,12 @@ def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
         "_add_gap",
         "getmany",
         "force_commit",
-        "commit_and_end_transactions",
+        "earliest_offsets",
+        "highwaters",
+        "seek_to_committed",
+        "seek_wait",
+        "_get_conn",
+        "_wait",
         "wait_empty",
         "on_partitions_revoked",
         "on_partitions_assigned",

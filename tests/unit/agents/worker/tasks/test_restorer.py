@@ -36,7 +36,7 @@ class Stage:
         """Called while what was published is read."""
         self.read: list[int] = []
         self.lease = Lease(10)
-        self.lease.renew(float("inf"))
+        self.lease.begin(float("inf"))
         checkpointer = Checkpointer(
             self.processor,
             self.bench.outbox,
@@ -128,7 +128,7 @@ def test_a_partition_that_comes_back_after_it_was_closed_is_restored() -> None:
         stage.restorer.assign([ZERO], [])
         await stage.restorer.complete([ZERO])
         before = stage.processor.tasks[0]
-        stage.lease.renew(0.0)
+        stage.lease.end()
         await stage.leave()
         assert stage.restorer.assign([ZERO], []) == [ZERO]
         await stage.restorer.complete([ZERO])
