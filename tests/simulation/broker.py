@@ -38,11 +38,19 @@ class Unsent(NamedTuple):
 
 
 class Writer(NamedTuple):
-    """Who wrote a batch: the producer's transactional id and epoch, and the batch's number within the partition."""
+    """Who wrote a batch: the producer, its epoch, and the number of the batch's first record within the partition."""
 
     producer: str
     epoch: int
     sequence: int
+
+
+class Appended(NamedTuple):
+    """The last batch of a producer in a log."""
+
+    sequence: int
+    count: int
+    base: int
 
 
 @dataclass
@@ -52,8 +60,8 @@ class Log:
     records: list[Stored | None] = field(default_factory=list)
     epochs: dict[str, int] = field(default_factory=dict)
     """The newest epoch of each producer."""
-    sequences: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """The last batch of each producer: its sequence and its base offset."""
+    last: dict[str, Appended] = field(default_factory=dict)
+    """The last batch of each producer."""
 
     @property
     def end(self) -> int:
@@ -70,8 +78,10 @@ class Broker:
         self.logs: defaultdict[TopicPartition, Log] = defaultdict(Log)
         self.group = Group(partitions, session_s=session_s, rebalance_s=rebalance_s)
         self._epochs: dict[str, int] = {}
+        self._open: dict[str, Sequence[TopicPartition]] = {}
+        """The partitions of each transaction that has begun."""
 
-    def append(self, tp: TopicPartition, records: Sequence[Unsent], writer: Writer | None) -> int:
+    def append(self, tp: TopicPartition, records: Sequence[Unsent], writer: Writer | None = None) -> int:
         """Append a batch; return its base offset. A repeated batch is not written again.
 
         Raises `FencedError`, `SequenceError`.
@@ -80,31 +90,55 @@ class Broker:
         if writer is not None:
             if writer.epoch < log.epochs.get(writer.producer, -1):
                 raise FencedError(writer.producer)
-            fresh = writer.epoch > log.epochs.get(writer.producer, -1)
-            last, base = (-1, 0) if fresh else log.sequences.get(writer.producer, (-1, 0))
-            if writer.sequence == last:
-                return base
-            if writer.sequence != last + 1:
+            if writer.epoch > log.epochs.get(writer.producer, -1):
+                log.last.pop(writer.producer, None)
+            last = log.last.get(writer.producer)
+            if last is not None and (writer.sequence, len(records)) == (last.sequence, last.count):
+                return last.base
+            if writer.sequence != (0 if last is None else last.sequence + last.count):
                 raise SequenceError(writer)
             log.epochs[writer.producer] = writer.epoch
-            log.sequences[writer.producer] = writer.sequence, log.end
+            log.last[writer.producer] = Appended(writer.sequence, len(records), log.end)
         base = log.end
-        for record in records:
-            log.records.append(
-                Stored(*tp, log.end, record.timestamp_ms, record.key, record.value, record.headers)
-            )
+        log.records += [
+            Stored(*tp, base + index, record.timestamp_ms, record.key, record.value, record.headers)
+            for index, record in enumerate(records)
+        ]
         return base
 
-    def fence(self, producer: str, partitions: Sequence[TopicPartition]) -> int:
-        """Begin a producer's next epoch and mark these partitions with it; return the epoch."""
-        epoch = self._epochs.get(producer, -1) + 1
-        self._epochs[producer] = epoch
-        for tp in partitions:
-            log = self.logs[tp]
-            log.epochs[producer] = epoch
-            log.sequences.pop(producer, None)
-            log.records.append(None)
-        return epoch
+    # -- transactions -------------------------------------------------------------------------------------------------
+
+    def next_epoch(self, producer: str) -> int:
+        """Give a producer its next epoch; a transaction that it has begun is aborted."""
+        self.abort(producer, self._epochs.get(producer, -1))
+        self._epochs[producer] = self._epochs.get(producer, -1) + 1
+        return self._epochs[producer]
+
+    def begin(self, producer: str, epoch: int, partitions: Sequence[TopicPartition]) -> None:
+        """Begin a transaction. Raises `FencedError`."""
+        self._require_epoch(producer, epoch)
+        self._open[producer] = partitions
+
+    def abort(self, producer: str, epoch: int) -> None:
+        """Abort a transaction, if there is one: its partitions learn the producer's epoch. Raises `FencedError`."""
+        if producer not in self._open:
+            return
+        self._require_epoch(producer, epoch)
+        for tp in self._open.pop(producer):
+            self.mark(tp, producer, epoch)
+
+    def mark(self, tp: TopicPartition, producer: str, epoch: int) -> None:
+        """Write the marker of a transaction's end."""
+        log = self.logs[tp]
+        log.epochs[producer] = epoch
+        log.last.pop(producer, None)
+        log.records.append(None)
+
+    def _require_epoch(self, producer: str, epoch: int) -> None:
+        if epoch < self._epochs.get(producer, -1):
+            raise FencedError(producer)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     def fetch(self, tp: TopicPartition, start: int, limit: int) -> tuple[list[Stored], int, int]:
         """Return records from an offset on, the offset after them, and where the log ends."""

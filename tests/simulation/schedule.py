@@ -80,7 +80,7 @@ class Simulation:
         if partition is None:
             partition = partition_of(message.key or b"")
         record = Unsent(message.key, message.value, message.headers, message.timestamp_ms)
-        self.broker.append((message.topic, partition), [record], None)
+        self.broker.append((message.topic, partition), [record])
 
     # -- faults -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -17,27 +17,25 @@ from faust.types import TP
 from agents.settings.settings import Settings
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.commit.fencing import TaskProducers
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
-from agents.worker.tasks.records import TOPICS
+from agents.worker.tasks.records import OUTPUTS, TOPICS
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.task_state import TaskState
-from schemas.topics import POSITION_HEADER, changelog
+from schemas.topics import POSITION_HEADER
 from stream.recovery.namespaces import PUBLISHED_KEYS
 from stream.recovery.reconciler import Reconciler, Tail, start_of
 from tests.faults.topic_log import PARTITIONS
-from tests.simulation.broker import Unsent
-from tests.simulation.virtual_loop import STARTED_MS
+from tests.simulation.clients import CHANGELOG, Clients
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
-
-    from aiokafka import AIOKafkaProducer
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from stream.plan.plan import Plan
     from tests.simulation.broker import Broker
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
 
 SESSION_S = 6.0
 COMMIT_S = 0.5
-CHANGELOG = changelog("simulation").name
 SETTINGS = Settings(
     group="simulation",
     time="event",
@@ -55,7 +52,6 @@ SETTINGS = Settings(
     session_timeout_s=SESSION_S,
     merge_wait_s=60,
 )
-_BATCH_RECORDS = 10
 _IDLE_S = 0.25
 _TELEMETRY = Telemetry()
 
@@ -75,60 +71,6 @@ def task_of_owner(
     return task
 
 
-class Batch:
-    """A prepared batch."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self.records: list[Unsent] = []
-
-    def append(self, *, key: bytes | None, value: bytes | None, timestamp: int | None, headers: list[Any]) -> object:
-        """Add a record; None when the batch is full."""
-        if len(self.records) == _BATCH_RECORDS:
-            return None
-        self.records.append(Unsent(key, value, tuple(headers), _now_ms() if timestamp is None else timestamp))
-        return self
-
-
-class Producer:
-    """A producer: in order within a partition, one request at a time."""
-
-    def __init__(self, broker: Broker, network: Network) -> None:
-        """Nothing is sent yet."""
-        self._broker = broker
-        self._network = network
-        self._turns: dict[tuple[str, int], asyncio.Lock] = {}
-
-    def create_batch(self) -> Batch:
-        """Return an empty batch."""
-        return Batch()
-
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
-        """Send a batch; the future is its acknowledgement."""
-        return asyncio.get_running_loop().create_task(self._send(topic, partition, batch.records))
-
-    async def send(
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int,
-        timestamp_ms: int | None,
-        headers: list[Any],
-    ) -> asyncio.Future[Any]:
-        """Send one record."""
-        record = Unsent(key, value, tuple(headers), _now_ms() if timestamp_ms is None else timestamp_ms)
-        return asyncio.get_running_loop().create_task(self._send(topic, partition, [record]))
-
-    async def _send(self, topic: str, partition: int, records: Sequence[Unsent]) -> Any:
-        tp = topic, partition
-        async with self._turns.setdefault(tp, asyncio.Lock()):
-            base = await self._network.call(lambda: self._broker.append(tp, records, None))
-        stamp = int(topic == CHANGELOG)
-        return SimpleNamespace(offset=base + len(records) - 1, timestamp_type=stamp, timestamp=_now_ms())
-
-
 class Worker:
     """One worker process, from its start to its end."""
 
@@ -146,10 +88,14 @@ class Worker:
         self._ends: dict[TP, int] = {}
         self._rejoin = self._stopping = False
         self.lease, clock = Lease(SESSION_S), BrokerClock()
-        producer = Producer(broker, network)
+        clients = Clients(broker, network, self._ask_to_rejoin)
+        self.producers = TaskProducers(
+            clients, SETTINGS.group, (*OUTPUTS, CHANGELOG), may_write=self.lease.holds, on_fatal=self._fatal
+        )
         self.outbox = Outbox(
-            lambda: cast("AIOKafkaProducer", producer),
+            self.producers,
             _TELEMETRY,
+            now_ms=clock.now_ms,
             on_append_ms=clock.learn,
             may_write=self.lease.holds,
             on_fatal=self._fatal,
@@ -175,6 +121,8 @@ class Worker:
             read_published=self._read_published,
             on_fatal=self._fatal,
         )
+        self.restorer.rejoin = clients.rejoin
+        self.outbox.on_lost = self.restorer.lose
 
     # -- start and end ------------------------------------------------------------------------------------------------
 
@@ -183,8 +131,8 @@ class Worker:
         context = contextvars.copy_context()
         context.run(OWNER.set, self)
         loop = asyncio.get_running_loop()
-        for part_of_it in (self._live, self._beat, self._commit_by_timer, self._tick):
-            loop.create_task(part_of_it(), context=context)
+        for activity in (self._live, self._beat, self._watch, self._commit_by_timer, self._tick):
+            loop.create_task(activity(), context=context)
 
     @property
     def is_running(self) -> bool:
@@ -217,6 +165,9 @@ class Worker:
     async def _leave(self) -> None:
         await self.handover.commit_last()
 
+    def _ask_to_rejoin(self) -> None:
+        self._rejoin = True
+
     async def _join(self) -> None:
         before = {tp for tp in self._positions if tp.topic == TOPICS[0]}
         answer = await self.network.call(lambda: self._broker.group.join(self.name, _now()))
@@ -224,7 +175,9 @@ class Worker:
         self._rejoin = False
         await self.network.call(lambda: None)  # the way of the answer
         self._generation = generation
-        self.lease.renew(_now())
+        self.handover.session_lost()
+        self.lease.begin(_now())
+        await self.producers.take_over(numbers)
         revoked = {tp.partition for tp in before} - set(numbers)
         unread = self.restorer.assign([TP(CHANGELOG, n) for n in numbers], [TP(CHANGELOG, n) for n in revoked])
         for tp in unread:
@@ -298,9 +251,17 @@ class Worker:
                 continue
             if generation != self._generation:
                 continue
-            if answer != "unknown":
+            if answer == "unknown":
+                self.lease.end()
+            else:
                 self.lease.renew(sent)
             if answer != "ok":
+                self._rejoin = True
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            if self.handover.session_lost():
                 self._rejoin = True
 
     async def _commit_by_timer(self) -> None:
@@ -359,6 +320,3 @@ def _in_product_form(records: Sequence[Any]) -> list[Any]:
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
-
-def _now_ms() -> int:
-    return STARTED_MS + int((_now() - 1000.0) * 1000)
