@@ -13,10 +13,10 @@ import pytest
 
 from tests.broker.kafka_server import free_port
 from tests.faults import verdict
-from tests.faults.deployment import Deployment
-from tests.faults.events import company
 from tests.faults.broker_lost.feeder import Feeder
 from tests.faults.broker_lost.tcp_proxy import FROM_BROKER, TO_BROKER, TcpProxy
+from tests.faults.deployment import Deployment
+from tests.faults.events import company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
