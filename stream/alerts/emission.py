@@ -8,7 +8,7 @@ boundary state in `stream.alerts.boundary_state`, the messages' form in `stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +49,11 @@ class AlertEmitter:
         """Bind to one policy and one partition."""
         self._plan, self._accounts, self._columns = plan, accounts, columns
         self.storm = StormWatch(plan.policy.storms, partition)
-        self.continued: Mapping[tuple[str, str], Alert] = {}
-        """Alerts that readers have as firing, and not as part of a storm, by account and rule; until reconciled."""
+        self.continued: dict[tuple[str, str], Alert] = {}
+        """Alerts that readers have as firing, and not as part of a storm, by account and rule: until they fire again.
+
+        Emptied when the alerts are reconciled.
+        """
         self._band_rules = [
             (score, np.array(columns, dtype=np.intp), np.array(bands, dtype=np.int8))
             for score in range(len(plan.scores))
@@ -170,7 +173,7 @@ class AlertEmitter:
                     moment_ms,
                     flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms),
                 )
-                published = self.continued.get((accounts.index.names[row], rule))
+                published = self.continued.pop((accounts.index.names[row], rule), None)
                 if published is not None and published.starts_at <= moment_ms:
                     began_ms, flaps = published.starts_at, published.flaps
                 else:

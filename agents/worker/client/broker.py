@@ -13,10 +13,14 @@ from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
+<<<<<<< HEAD
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.conn import CloseReason
+=======
+>>>>>>> f1
 from faust.types import TP
 
+from agents.worker.client.connections import Connections
 from agents.worker.client.consumer import BatchConsumer
 
 _CLOSES_WITHIN_S = 1.0
@@ -28,11 +32,15 @@ class Broker:
     def __init__(self, app: faust.App) -> None:
         """Use the app's clients once they have started."""
         self._app = app
+        self._connections: Connections | None = None
+        """Those of the producer, once it was used."""
 
     def producer(self) -> AIOKafkaProducer:
         """Return the app's own producer, started."""
         faust_producer: Any = self._app.producer
         producer: AIOKafkaProducer = faust_producer._ensure_producer()
+        if self._connections is None:
+            self._connections = Connections(producer.client)
         return producer
 
     async def idempotent_producer(self, producer_id: int, epoch: int) -> AIOKafkaProducer:
@@ -102,10 +110,8 @@ class Broker:
         """Close all connections to the broker and join the group again; does nothing before the clients start."""
         if getattr(self._app, "_consumer", None) is not None:
             self.consumer().reconnect()
-        producer: Any = getattr(self._app.producer, "_producer", None)
-        if producer is not None:
-            for connection in list(producer.client._conns.values()):
-                connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        if self._connections is not None:
+            self._connections.close()
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours; return whether it was done."""

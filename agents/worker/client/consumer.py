@@ -14,25 +14,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
-import structlog
-from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerCallback
 from faust.types.tuples import Message
 
+from agents.worker.client.look_up import look_up
 from agents.worker.client.thread import LeasedThread
 from agents.worker.commit.lease import Lease
 
-log = structlog.get_logger()
-
 IDLE_S = 0.05
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
 
 
 class Records(NamedTuple):
@@ -194,34 +189,19 @@ class BatchConsumer(driver.Consumer):
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
         """Return the first offsets that the broker still has."""
-        offsets: Mapping[TP, int] = await self._look_up("first offsets", self._thread.earliest_offsets, *partitions)
-        return offsets
+        return await look_up("first offsets", self._thread.earliest_offsets, *partitions)
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
         """Return the offsets after the last records."""
-        offsets: Mapping[TP, int] = await self._look_up("end offsets", self._thread.highwaters, *partitions)
-        return offsets
+        return await look_up("end offsets", self._thread.highwaters, *partitions)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Fetch from the committed offsets on."""
-        offsets: Mapping[TP, int] = await self._look_up("committed offsets", self._thread.seek_to_committed)
-        return offsets
+        return await look_up("committed offsets", self._thread.seek_to_committed)
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Fetch from these offsets on, once the client has taken them over."""
-        await self._look_up("positions", self._thread.seek_wait, partitions)
-
-    async def _look_up(self, what: str, ask: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                return await ask(*arguments)
-            except (KafkaError, TimeoutError) as error:
-                if not passes(error):
-                    raise
-                log.warning("look_up_failed", what=what, error=f"{type(error).__name__}: {error}", will="retry")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+        await look_up("positions", self._thread.seek_wait, partitions)
 
     def reconnect(self) -> None:
         """Close all connections to the broker and join the group again; does nothing before the consumer starts."""
@@ -281,11 +261,6 @@ class BatchConsumer(driver.Consumer):
         if done:
             self._committed_offset.update(mine)
         return done
-
-
-def passes(error: Exception) -> bool:
-    """Whether an error of the client passes: the broker may answer the next time."""
-    return isinstance(error, TimeoutError | KafkaTimeoutError) or getattr(error, "retriable", False)
 
 
 class BatchTransport(driver.Transport):

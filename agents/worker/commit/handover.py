@@ -80,7 +80,8 @@ class Handover:
         if self._leaving:
             await steps
             return
-        self._leaving, self.uncommitted = True, False
+        self._leaving = True
+        self.uncommitted &= not self._processor.tasks
         self._closed_all.clear()
         self.session_lost()
         self._close(TaskState.CREATED, TaskState.RESTORING)

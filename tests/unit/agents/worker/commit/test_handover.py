@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,7 +52,11 @@ class Stage:
         )
         self.handover = Handover(self.bench.processor, self.checkpointer, self.lease)
 
+    async def before_offsets(self) -> object:
+        """What the client does before it sends offsets."""
+
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        await self.before_offsets()
         if not self.refuses:
             self.committed.update(offsets)
         return not self.refuses
@@ -66,6 +71,12 @@ class Stage:
 
     def states(self) -> set[TaskState]:
         return {task.state for task in self.tasks}
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(30):
+        await asyncio.sleep(0)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -214,6 +225,130 @@ def test_a_lost_session_ends_a_commit_that_waits_and_closes_every_task() -> None
         await stage.bench.outbox.drained(lambda _topic: True)
         assert stage.states() == {TaskState.CLOSED}
         assert (stage.committed, stage.bench.producer.sent) == ({}, [])
+
+    run(scenario())
+
+
+def test_a_session_that_is_lost_during_a_commit_aborts_it_and_closes_every_task() -> None:
+    """The broker does not answer: neither a revocation nor an acknowledgement comes."""
+
+    async def scenario() -> None:
+        stage = Stage(acknowledges=False)
+        await stage.apply()
+        periodic = asyncio.ensure_future(stage.handover.commit())
+        await settle()
+        stage.lease.held = False
+        assert stage.handover.session_lost()
+        assert not stage.handover.session_lost()
+        assert await periodic is False
+        assert (stage.states(), stage.bench.processor.tasks, stage.bench.errors) == ({TaskState.CLOSED}, {}, [])
+        assert (stage.committed, len(stage.bench.outbox)) == ({}, 0)
+        assert stage.handover.uncommitted
+
+    run(scenario())
+
+
+def test_a_session_that_is_lost_while_offsets_are_committed_lets_the_next_commit_begin() -> None:
+    """The coordinator is not known: the client waits until it is, for ever if need be."""
+
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.apply()
+        never = asyncio.Event()
+        stage.before_offsets = never.wait
+        periodic = asyncio.ensure_future(stage.handover.commit())
+        await settle()
+        stage.lease.held = False
+        stage.handover.session_lost()
+        assert await periodic is False
+        stage.lease.held = True
+        del stage.before_offsets
+        stage.bench.open(0)
+        await stage.bench.processor.take(fetch(TP(USAGE, 0), account_in(0)))
+        await stage.bench.processor.work()
+        assert await stage.handover.commit()
+        assert stage.committed == {TP(USAGE, 0): 1}
+
+    run(scenario())
+
+
+def test_a_session_that_is_lost_during_a_revocation_ends_it_before_its_deadline() -> None:
+    """What Faust waits for is the commit, or a flush of its producer, or something that takes no cancellation."""
+
+    async def stubborn() -> None:
+        for _ in range(3):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        stage = Stage(acknowledges=False)
+        await stage.apply()
+
+        async def steps() -> None:
+            await stage.handover.commit_last()
+            await stubborn()
+
+        leaving = asyncio.ensure_future(stage.handover.leave(steps()))
+        await settle()
+        assert stage.states() == {TaskState.SUSPENDED}
+        stage.lease.held = False
+        stage.handover.session_lost()
+        await leaving
+        assert stage.states() == {TaskState.CLOSED}
+
+    run(scenario())
+
+
+def test_a_closed_task_publishes_nothing_when_the_lease_is_back() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.apply()
+        await settle()
+        stage.lease.held = False
+        stage.handover.session_lost()
+        stage.lease.held = True
+        sent = len(stage.bench.producer.sent)
+        for partition in (0, 1):
+            await stage.bench.processor.take(fetch(TP(USAGE, partition), account_in(partition), first=1))
+        await stage.bench.processor.work()
+        await stage.bench.processor.tick()
+        assert not await stage.handover.commit()
+        await settle()
+        assert len(stage.bench.producer.sent) == sent
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_shutdown_says_whether_progress_is_lost(*, refuses: bool) -> None:
+    """The worker's exit status says it; a second revocation, of no tasks, does not change it."""
+
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.apply()
+        stage.refuses = refuses
+        await stage.handover.leave(stage.last_commit())
+        for partition in (0, 1):
+            stage.bench.processor.close(partition)
+        await stage.handover.leave(asyncio.sleep(0))
+        assert stage.handover.uncommitted is refuses
+
+    run(scenario())
+
+
+def test_a_revocation_within_a_revocation_has_the_same_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handovers, "LEAVE_S", 0.0)
+
+    async def scenario() -> None:
+        stage = Stage(acknowledges=False)
+        await stage.apply()
+
+        async def steps() -> None:
+            await stage.handover.leave(stage.last_commit())
+
+        await stage.handover.leave(steps())
+        assert stage.states() == {TaskState.CLOSED}
+        assert stage.handover.uncommitted
 
     run(scenario())
 

@@ -6,62 +6,29 @@ A worker reaches the broker through a proxy of its own, on a listener that adver
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.broker.kafka_server import free_port
 from tests.faults import verdict
+from tests.faults.broker_lost.feeder import Feeder
+from tests.faults.broker_lost.tcp_proxy import FROM_BROKER, TO_BROKER, TcpProxy
 from tests.faults.deployment import Deployment
 from tests.faults.events import company
-from tests.faults.tcp_proxy import FROM_BROKER, TO_BROKER, TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.faults.tcp_proxy import Direction
-    from tests.faults.topic_log import Message
+    from tests.faults.broker_lost.tcp_proxy import Direction
     from tests.faults.worker_process import WorkerProcess
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SESSION_S = 10
 NAMES = ("one", "two")
-RECORDS = 200
-"""Records that are sent at once, so that there is always something to commit."""
-
-
-class Feeder:
-    """Sends records a few at a time until it is left, then the rest."""
-
-    def __init__(self, deployment: Deployment, messages: list[Message]) -> None:
-        """Nothing is sent yet."""
-        self._deployment = deployment
-        self._messages = iter([messages[first : first + RECORDS] for first in range(0, len(messages), RECORDS)])
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.sent = 0
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Send what is left."""
-        self._stop.set()
-        self._thread.join()
-        rest = [message for messages in self._messages for message in messages]
-        self.sent += self._deployment.send(rest) if rest else 0
-
-    def _run(self) -> None:
-        for messages in self._messages:
-            self.sent += self._deployment.send(messages)
-            if self._stop.wait(0.5):
-                return
 
 
 class Cut:
@@ -93,7 +60,7 @@ class Cut:
 
     def judge(self) -> dict[str, int]:
         """Send the rest, wait until all is committed, and fail unless everything is as the oracle says."""
-        self.feeder.__exit__()
+        self.feeder.finish()
         self.deployment.until_done()
         assert self.deployment.workers == self.workers, "no worker has ended"
         self.deployment.kills += 1  # to those who take over, or restore again, it was dead
@@ -117,9 +84,7 @@ def cut(folder: Path, workers: int, **settings: object) -> Iterator[Cut]:
         )
         for name, proxy in zip(names, proxies, strict=True):
             deployment.start(name, broker=f"kafka://127.0.0.1:{proxy.port}")
-        feeder = Feeder(deployment, company(100, 60))
-        feeder.__enter__()
-        stack.callback(feeder._stop.set)
+        feeder = stack.enter_context(Feeder(deployment, company(100, 60)))
         made = Cut(deployment, proxies, feeder)
         made.back()
         deployment.until(lambda: all(worker.settled().total() for worker in made.workers), "all are at work")
@@ -144,3 +109,65 @@ def test_a_lost_direction_hangs_no_worker(
     assert unready <= 10
     times = {"unready after (s)": round(unready), "ready again after (s)": round(ready)}
     fault(f"23 {direction} lost for {seconds} s, workers: {workers}", figures | times)
+
+
+def test_connections_that_are_reset_hang_no_worker(tmp_path: Path, fault: Callable) -> None:
+    with cut(tmp_path, 1) as world:
+        began = time.monotonic()
+        world.proxies[0].reset()
+        unready = world.off()
+        world.stay(40, began)
+        world.proxies[0].heal()
+        ready = world.back()
+        figures = world.judge()
+    assert unready <= 10
+    fault("23 reset for 40 s", figures | {"unready after (s)": round(unready), "ready again after (s)": round(ready)})
+
+
+def test_a_slow_connection_changes_nothing(tmp_path: Path, fault: Callable) -> None:
+    """Half a second each way and 100 kB/s, over all connections of the worker, from the start of a restore on."""
+    with cut(tmp_path, 1) as world:
+        world.proxies[0].slow(0.5, 100_000)
+        began = time.monotonic()
+        settled = world.first.settled().total()
+        world.stay(60, began)
+        applied = world.first.settled().total() - settled
+        assert applied, "it goes on, slowly"
+        world.proxies[0].heal()
+        ready = world.back()
+        figures = world.judge()
+    fault("7 500 ms and 100 kB/s for 60 s", figures | {"applied while slow": applied, "ready after (s)": round(ready)})
+
+
+def test_a_worker_restores_over_a_slow_connection(tmp_path: Path, fault: Callable) -> None:
+    with cut(tmp_path, 1) as world:
+        assert world.deployment.stop(world.first) == 0
+        world.proxies[0].slow(0.5, 100_000)
+        world.workers = [world.deployment.start("one", broker=f"kafka://127.0.0.1:{world.proxies[0].port}")]
+        ready = world.back()
+        world.proxies[0].heal()
+        figures = world.judge()
+    fault("7 a restore over 500 ms and 100 kB/s", figures | {"ready after (s)": round(ready)})
+
+
+@pytest.mark.parametrize("how", [TO_BROKER, FROM_BROKER, "reset", "slow"])
+@pytest.mark.parametrize("after_s", [2, 15])
+def test_a_worker_that_is_cut_off_ends_in_time(tmp_path: Path, fault: Callable, how: str, after_s: float) -> None:
+    """Asked to end before its session is lost, and after."""
+    with cut(tmp_path, 1) as world:
+        proxy = world.proxies[0]
+        if how == "slow":
+            proxy.slow(0.5, 100_000)
+        elif how == "reset":
+            proxy.reset()
+        else:
+            proxy.lose(TO_BROKER if how == TO_BROKER else FROM_BROKER)
+        world.stay(after_s, time.monotonic())
+        began = time.monotonic()
+        status = world.deployment.stop(world.first)
+        seconds = time.monotonic() - began
+        assert status in {0, 72}, f"{status} after {seconds:.0f} s:\n{world.first.last_words()}"
+        proxy.heal()
+        world.workers = [world.deployment.start("one", broker=f"kafka://127.0.0.1:{proxy.port}")]
+        figures = world.judge()
+    fault(f"31 SIGTERM, {how} for {after_s} s", figures | {"status": status, "ended after (s)": round(seconds)})
