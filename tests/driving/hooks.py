@@ -63,6 +63,8 @@ PRODUCING = [
     ),
     Hook(AIOKafkaProducer, "_sender", AIOKafkaProducer, "a producer that gave up looks like one that tries"),
     Hook(Sender, "sender_task", AIOKafkaProducer.stop, "the producer of a closed task goes on sending"),
+    Hook(AIOKafkaProducer, "_message_accumulator", AIOKafkaProducer, "each closed task can leave an error in the log"),
+    Hook(MessageAccumulator, "_pending_batches", MessageAccumulator, "each closed task can leave an error in the log"),
     Hook(AIOKafkaProducer, "_closed", AIOKafkaProducer, "each closed task leaves a warning"),
     Hook(
         AIOKafkaClient,

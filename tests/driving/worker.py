@@ -45,8 +45,9 @@ class Batch:
         """Take one record, if there is room."""
         if len(self.records) == self.limit:
             return None
-        self.records.append(SimpleNamespace(**fields))
-        return self.records[-1]
+        record = SimpleNamespace(**fields)
+        self.records.append(record)
+        return record
 
 
 class Producer:

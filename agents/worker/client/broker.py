@@ -61,14 +61,15 @@ class Broker:
         """Stop a producer without sending what waits in it."""
         client: Any = producer
         client._closed = True
+        for batch in client._message_accumulator._pending_batches:
+            batch.future.add_done_callback(_note)  # nobody waits for it any more
         sender = client._sender.sender_task
         sender.cancel()
         await client.client.close()
         while not sender.done():  # it waits for requests under way, which may wait for a broker that is away
             await asyncio.wait({sender}, timeout=_CLOSES_WITHIN_S)
             sender.cancel()
-        if not sender.cancelled():
-            sender.exception()
+        _note(sender)
 
     async def ask_coordinator(self, transactional_id: str, request: Any) -> Any:
         """Send a request to the coordinator of a transactional id. Raises `KafkaError`."""
@@ -116,3 +117,9 @@ class Broker:
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours; return whether it was done."""
         return await self.consumer().commit_offsets(offsets)
+
+
+def _note(future: asyncio.Future[Any]) -> None:
+    """Take note of how something ended, so that an error is not logged as one that nobody saw."""
+    if not future.cancelled():
+        future.exception()
