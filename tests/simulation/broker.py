@@ -49,7 +49,7 @@ class Appended(NamedTuple):
     """The last batch of a producer in a log."""
 
     sequence: int
-    count: int
+    records: int
     base: int
 
 
@@ -93,9 +93,9 @@ class Broker:
             if writer.epoch > log.epochs.get(writer.producer, -1):
                 log.last.pop(writer.producer, None)
             last = log.last.get(writer.producer)
-            if last is not None and (writer.sequence, len(records)) == (last.sequence, last.count):
+            if last is not None and (writer.sequence, len(records)) == (last.sequence, last.records):
                 return last.base
-            if writer.sequence != (0 if last is None else last.sequence + last.count):
+            if writer.sequence != (0 if last is None else last.sequence + last.records):
                 raise SequenceError(writer)
             log.epochs[writer.producer] = writer.epoch
             log.last[writer.producer] = Appended(writer.sequence, len(records), log.end)

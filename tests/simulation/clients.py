@@ -7,6 +7,7 @@ coordinator of transactions. Called by `tests.simulation.worker`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +18,6 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnReque
 
 from schemas.topics import changelog
 from tests.simulation.broker import FencedError, SequenceError, Unsent, Writer
-from tests.simulation.virtual_loop import STARTED_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,4 +151,4 @@ class Clients:
 
 
 def _now_ms() -> int:
-    return STARTED_MS + int((asyncio.get_running_loop().time() - 1000.0) * 1000)
+    return time.time_ns() // 1_000_000

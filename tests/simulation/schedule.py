@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING
 
 from stream.plan.plan import compile_plan
@@ -124,7 +125,7 @@ class Simulation:
             self._cut()
 
     def _note(self, text: str) -> None:
-        self.story.append(f"{asyncio.get_running_loop().time() - 1000:7.2f} {text}")
+        self.story.append(f"{(time.time_ns() // 1_000_000 - STARTED_MS) / 1000:7.2f} {text}")
 
     # -- the run ------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """An event loop whose clock jumps to the next timer as soon as nothing else is to do.
 
-Owns simulated time: `loop.time`, `time.monotonic` and `time.time_ns` all give it while `simulated_time` is entered. So
+Owns simulated time: `loop.time` and the clocks of `time` all give it while `simulated_time` is entered. So
 minutes pass in milliseconds, and a run depends on nothing but its seed. Called by `tests.simulation.schedule`.
 """
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STARTED_MS = 1_751_414_400_000
 """2025-07-02: the wall clock at the start of every run."""
+_FIRST_S = 1000.0
 
 
 class DeadlockError(RuntimeError):
@@ -31,9 +32,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     _scheduled: Any
 
     def __init__(self) -> None:
-        """Begin at 1,000 seconds: what has never happened (0.0) is long ago."""
+        """Begin long after 0.0, which stands for what has never happened."""
         super().__init__()
-        self._now = 1000.0
+        self._now = _FIRST_S
 
     def time(self) -> float:
         """Return the simulated monotonic time in seconds."""
@@ -61,9 +62,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 @contextlib.contextmanager
 def simulated_time(loop: VirtualLoop) -> Iterator[None]:
     """Let the clocks that the product reads follow the loop's."""
+
+    def time_ns() -> int:
+        return STARTED_MS * 1_000_000 + int((loop.time() - _FIRST_S) * 1e9)
+
+    def clock_gettime_ns(_clock: int) -> int:
+        return int(loop.time() * 1e9)
+
     with (
         mock.patch.object(time, "monotonic", loop.time),
-        mock.patch.object(time, "time_ns", lambda: STARTED_MS * 1_000_000 + int((loop.time() - 1000.0) * 1e9)),
+        mock.patch.object(time, "time_ns", time_ns),
+        mock.patch.object(time, "clock_gettime_ns", clock_gettime_ns),
     ):
         yield
 

@@ -1,7 +1,7 @@
 """A simulated worker: the product's own processor, outbox, commits and restorer over a simulated consumer.
 
-Owns what Faust and aiokafka do in a real worker: join the group, read changelogs, fetch, beat, commit by a timer, leave.
-Everything that decides whether a record is right is the product's code. Called by `tests.simulation.schedule`.
+Owns what Faust and aiokafka do in a real worker: join the group, read changelogs, fetch, beat, commit by a timer and
+leave. Everything that decides whether a record is right is the product's code. Called by `tests.simulation.schedule`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.simulation.clients import CHANGELOG, Clients
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from stream.plan.plan import Plan
     from tests.simulation.broker import Broker
@@ -60,7 +60,7 @@ OWNER: contextvars.ContextVar[Worker | None] = contextvars.ContextVar("owner", d
 
 
 def task_of_owner(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], *, context: contextvars.Context | None = None
+    loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: contextvars.Context | None = None
 ) -> asyncio.Task[Any]:
     """Make a task, and register it with the worker that it belongs to."""
     task = asyncio.Task(coroutine, loop=loop, context=context)
@@ -132,7 +132,7 @@ class Worker:
         context.run(OWNER.set, self)
         loop = asyncio.get_running_loop()
         for activity in (self._live, self._beat, self._watch, self._commit_by_timer, self._tick):
-            loop.create_task(activity(), context=context)
+            self.tasks.add(loop.create_task(activity(), context=context))
 
     @property
     def is_running(self) -> bool:
@@ -301,7 +301,9 @@ class Worker:
     def idle(self) -> bool:
         """Whether it has applied, published and committed all it knows of."""
         tasks = self.processor.in_state(TaskState.RUNNING)
-        return not len(self.outbox) and not any(task.changed or any(self.processor.lag(task).values()) for task in tasks)
+        return not len(self.outbox) and not any(
+            task.changed or any(self.processor.lag(task).values()) for task in tasks
+        )
 
 
 def _in_product_form(records: Sequence[Any]) -> list[Any]:
@@ -319,4 +321,3 @@ def _in_product_form(records: Sequence[Any]) -> list[Any]:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-

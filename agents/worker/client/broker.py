@@ -13,11 +13,7 @@ from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
-<<<<<<< HEAD
 from aiokafka.client import ConnectionGroup, CoordinationType
-from aiokafka.conn import CloseReason
-=======
->>>>>>> f1
 from faust.types import TP
 
 from agents.worker.client.connections import Connections
