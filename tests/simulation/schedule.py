@@ -50,7 +50,7 @@ class Simulation:
         count = self.random.randint(10, 40)
         moments = sorted(self.random.uniform(0, RUN_S * 0.9) for _ in range(count))
         base_ms = STARTED_MS - 4 * DAY_MS
-        stamps = sorted(self.random.randint(0, 3 * DAY_MS) for _ in range(count))
+        stamps = sorted(self.random.randint(0, 30 * HOUR_MS) for _ in range(count))
         messages: list[Message] = []
         for number, stamp in enumerate(stamps):
             if messages and self.random.random() < 0.15:
