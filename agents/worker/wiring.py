@@ -74,6 +74,7 @@ class Worker:
             self.checkpointer,
             changelog_topic=changelog_topic,
             read_published=partial(read_published, settings),
+            bounds=broker.bounds,
             on_fatal=fatal,
         )
         self.table = self._add_table(restorer, settings.partitions)
