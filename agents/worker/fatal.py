@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -19,6 +20,9 @@ EXIT_FATAL = 71
 EXIT_UNCOMMITTED = 72
 STOP_S = 27.0
 """How long a worker may take to end: supervisors kill it after 30 seconds."""
+CLOSE_S = 5.0
+"""How long its clients may take to close after the last commit."""
+_CHECK_S = 0.2
 
 
 def fatal(error: BaseException) -> None:
@@ -32,10 +36,19 @@ class StopDeadline:
     """Ends the process when ending in order takes too long: a client that waits for a broker may never return."""
 
     def __init__(
-        self, status: Callable[[], int], *, limit_s: float = STOP_S, end: Callable[[int], None] = os._exit
+        self,
+        status: Callable[[], int],
+        *,
+        left_at: Callable[[], float],
+        limit_s: float = STOP_S,
+        end: Callable[[int], None] = os._exit,
     ) -> None:
-        """`status` is the exit status at the deadline; `end` ends the process at once."""
+        """`status` is the exit status at the deadline, `left_at` the monotonic time of the last commit before the end.
+
+        `end` ends the process at once.
+        """
         self._status = status
+        self._left_at = left_at
         self._limit_s = limit_s
         self._end = end
         self._begun = False
@@ -51,9 +64,17 @@ class StopDeadline:
         """Note that the process is ending by itself."""
         self._over.set()
 
+    def expired(self, began: float, now: float) -> bool:
+        """Whether the process has taken too long, given when it was asked to end (monotonic)."""
+        left_at = self._left_at()
+        return now - began > self._limit_s or (left_at > began and now - left_at > CLOSE_S)
+
     def _watch(self) -> None:
-        if not self._over.wait(self._limit_s):
-            status = self._status()
-            log.critical("not_stopped_in_time", within_s=self._limit_s, status=status, then="exit")
-            sys.stderr.flush()
-            self._end(status)
+        began = time.monotonic()
+        while not self._over.wait(_CHECK_S):
+            if self.expired(began, time.monotonic()):
+                status = self._status()
+                log.critical("not_stopped_in_time", status=status, then="exit")
+                sys.stderr.flush()
+                self._end(status)
+                return

@@ -115,7 +115,7 @@ class _Runner(faust.Worker):
 
 def _run(worker: Worker, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> int:
     watching = loop.create_task(worker.watch())
-    deadline = StopDeadline(lambda: _status(worker, 0))
+    deadline = StopDeadline(lambda: _status(worker, 0), left_at=lambda: worker.handover.left_at)
     runner = _Runner(
         worker.app,
         deadline=deadline,

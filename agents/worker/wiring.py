@@ -83,27 +83,15 @@ class Worker:
             self.checkpointer,
             changelog_topic=changelog_topic,
             read_published=partial(read_published, settings),
+            bounds=broker.bounds,
             on_fatal=fatal,
         )
         restorer.rejoin = broker.rejoin
         self.outbox.on_lost = restorer.lose
         self.table = self._add_table(restorer, settings.partitions)
         self._add_work(WorkLoop(self.processor, on_fatal=fatal))
-        self.session = SessionWatch(
-            lease,
-            session_lost=self.handover.session_lost,
-            answers=partial(broker_answers, settings),
-            reconnect=broker.reconnect,
-        )
-        self.progress = Progress(
-            self.processor,
-            self.checkpointer,
-            restorer,
-            self.outbox,
-            self.watchdog,
-            away=lambda: self.session.away,
-            at_work=lambda: self.app.tables.actives_ready and lease.holds(),
-        )
+        self.session = self._session(settings, lease, broker)
+        self.progress = self._progress(restorer, lease)
         self.health = self._health(settings.commit_interval_s)
         self.web = WebServer(
             settings.web_host,
@@ -134,6 +122,25 @@ class Worker:
         topics = self.app.topic(*TOPICS, key_serializer="raw", value_serializer="raw")
         self.app.agent(topics, name="sources")(loop.consume)
         self.app.timer(TICK_S)(loop.tick)
+
+    def _session(self, settings: Settings, lease: Lease, broker: Broker) -> SessionWatch:
+        return SessionWatch(
+            lease,
+            session_lost=self.handover.session_lost,
+            answers=partial(broker_answers, settings),
+            reconnect=broker.reconnect,
+        )
+
+    def _progress(self, restorer: Restorer, lease: Lease) -> Progress:
+        return Progress(
+            self.processor,
+            self.checkpointer,
+            restorer,
+            self.outbox,
+            self.watchdog,
+            away=lambda: self.session.away,
+            at_work=lambda: self.app.tables.actives_ready and lease.holds(),
+        )
 
     def _health(self, commit_interval_s: float) -> Health:
         return Health(

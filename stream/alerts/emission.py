@@ -50,9 +50,9 @@ class AlertEmitter:
         self._plan, self._accounts, self._columns = plan, accounts, columns
         self.storm = StormWatch(plan.policy.storms, partition)
         self.continued: dict[tuple[str, str], Alert] = {}
-        """Alerts that readers have as firing, and not as part of a storm, by account and rule: until they fire again.
+        """Alerts that readers have as firing, and not as part of a storm, by account and rule.
 
-        Emptied when the alerts are reconciled.
+        Until they are reconciled, or the episode is over: a later one is news.
         """
         self._band_rules = [
             (score, np.array(columns, dtype=np.intp), np.array(bands, dtype=np.int8))
@@ -173,8 +173,7 @@ class AlertEmitter:
                     moment_ms,
                     flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms),
                 )
-                published = self.continued.pop((accounts.index.names[row], rule), None)
-                if published is not None and published.starts_at <= moment_ms:
+                if (published := self._continued(row, rule, moment_ms)) is not None:
                     began_ms, flaps = published.starts_at, published.flaps
                 else:
                     effects.flaps[rule] += flaps > 0
@@ -182,6 +181,7 @@ class AlertEmitter:
                 state.began[row, column], state.flaps[row, column], state.in_storm[row, column] = began_ms, flaps, 0
             elif change.after == Phase.IDLE:
                 state.ended[row, column] = moment_ms
+                self._continued(row, rule, moment_ms)
         if fired:
             rows, columns, causes = zip(*fired, strict=True)
             alert_rows = np.array(rows, dtype=np.int64)
@@ -192,6 +192,12 @@ class AlertEmitter:
         for change, (subject, _) in zip(changes, subjects, strict=True):
             self._emit(scored_batch, change, subject, effects)
         accounts.dirty[scored_batch.rows[[change.position for change in changes]]] = True
+
+    def _continued(self, row: int, rule: str, moment_ms: int) -> Alert | None:
+        """The published alert whose episode an alert of `moment_ms` continues or ends; it does so once."""
+        key = (self._accounts.index.names[row], rule)
+        published = self.continued.get(key)
+        return None if published is None or published.starts_at > moment_ms else self.continued.pop(key)
 
     def _subject(self, scored_batch: ScoredBatch, position: int, score: int) -> tuple[Subject, str]:
         """The account that an alert is about, and the name of the factor that moved the score most, or ""."""

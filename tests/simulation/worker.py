@@ -119,6 +119,7 @@ class Worker:
             self.checkpointer,
             changelog_topic=CHANGELOG,
             read_published=self._read_published,
+            bounds=self._bounds,
             on_fatal=self._fatal,
         )
         self.restorer.rejoin = clients.rejoin
@@ -180,11 +181,17 @@ class Worker:
         await self.producers.take_over(numbers)
         revoked = {tp.partition for tp in before} - set(numbers)
         unread = self.restorer.assign([TP(CHANGELOG, n) for n in numbers], [TP(CHANGELOG, n) for n in revoked])
-        for tp in unread:
-            await self._read_changelog(tp)
-        await self.restorer.complete([TP(CHANGELOG, n) for n in numbers])
+        while True:
+            for tp in unread:
+                await self._read_changelog(tp)
+            unread = await self.restorer.complete([TP(CHANGELOG, n) for n in numbers])
+            if not unread:
+                break
         committed = await self.network.call(lambda: dict(self._broker.group.offsets))
         self._positions = {TP(topic, n): committed.get((topic, n), 0) for topic in TOPICS for n in numbers}
+
+    async def _bounds(self, changelogs: Sequence[TP]) -> dict[TP, tuple[int, int]]:
+        return await self.network.call(lambda: {tp: (0, self._broker.logs[tp].end) for tp in changelogs})
 
     async def _read_changelog(self, tp: TP) -> None:
         end = await self.network.call(lambda: self._broker.logs[tp].end)

@@ -8,7 +8,7 @@ Owns the way from the worker's parts to the Faust app, whose consumer exists onl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import faust
@@ -102,6 +102,14 @@ class Broker:
     async def earliest(self, tp: TP) -> int:
         """Return the first offset that the broker still has."""
         return await self.consumer().earliest(tp)
+
+    async def bounds(self, partitions: Sequence[TP]) -> dict[TP, tuple[int, int]]:
+        """Return the first offset that the broker still has, and the end, of each partition."""
+        if not partitions:
+            return {}
+        first = await self.consumer().earliest_offsets(*partitions)
+        ends = await self.consumer().highwaters(*partitions)
+        return {tp: (int(first[tp]), int(ends[tp])) for tp in partitions}
 
     def reconnect(self) -> None:
         """Close all connections to the broker and join the group again; does nothing before the clients start."""

@@ -61,9 +61,16 @@ class EngineStore(memory.Store[Any, Any]):
             tables.recovery.revoke(tp)  # read from the start, also where Faust counts it as read before
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Restore the tasks whose changelogs were read."""
+        """Restore the tasks whose changelogs were read; read once more what Faust only takes for read.
+
+        Records of before a rebalance that come after it make Faust count their changelog as read up to there.
+        """
         del standby_tps
-        await self.restorer.complete(active_tps)
+        tables: Any = self.app.tables
+        if again := await self.restorer.complete(active_tps):
+            for tp in again:
+                tables.recovery.revoke(tp)
+            tables.recovery.signal_recovery_start.set()
 
 
 class EngineTable(faust.Table[Any, Any]):

@@ -8,6 +8,7 @@ notices that the lease is lost. Decisions 26 and 30 say why.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ class Handover:
         self._lease = lease
         self._closed_all = asyncio.Event()
         self._leaving = False
+        self.left_at = 0.0
+        """Monotonic time at which the last revocation or shutdown ended."""
         self.uncommitted = False
         """Whether the last revocation or shutdown lost progress: what it was about is applied again by the next."""
 
@@ -92,6 +95,7 @@ class Handover:
         self.uncommitted |= any(task.changed for task in self._processor.with_engine())
         for task in self._processor.in_state(TaskState.RUNNING):
             task.suspend()
+        self.left_at = time.monotonic()
 
     async def _until_deadline(self, steps: Coroutine[Any, Any, None]) -> None:
         doing = asyncio.ensure_future(steps)

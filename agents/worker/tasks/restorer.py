@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 from faust.types import TP
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
+Bounds = Callable[[Sequence[TP]], Awaitable[Mapping[TP, tuple[int, int]]]]
+"""Ask the broker for the first offset and the end of partitions."""
 ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Reconciler]]
 """Read what was published after the offsets of commits, by partition and topic. Blocks."""
 
@@ -41,9 +43,11 @@ class Restorer:
         *,
         changelog_topic: str,
         read_published: ReadPublished,
+        bounds: Bounds,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         """Nothing is restored yet."""
+        self._bounds = bounds
         self.processor = processor
         self._checkpointer = checkpointer
         self._changelog = changelog_topic
@@ -101,22 +105,45 @@ class Restorer:
         self.processor.close(partition)
         self._rejoining = asyncio.ensure_future(self.rejoin())
 
-    async def complete(self, recovered: Iterable[TP]) -> None:
-        """Restore the tasks whose changelogs were read, and let them run."""
+    async def complete(self, recovered: Iterable[TP]) -> list[TP]:
+        """Restore the tasks whose changelogs were read, and let them run; return the changelogs to read once more."""
         try:
-            accounts = 0
-            for tp in sorted(recovered):
+            accounts, again = 0, []
+            changelogs = [tp for tp in sorted(recovered) if tp.topic == self._changelog]
+            bounds = await self._bounds(changelogs)
+            for tp in changelogs:
                 task = self.processor.tasks.get(tp.partition)
-                if tp.topic == self._changelog and task is not None and task.state is TaskState.CREATED:
-                    self.processor.open(tp.partition, task.collected)
-                    accounts += len(task.engine.accounts)
-                    self.progress_at = time.monotonic()
+                if task is None or task.state is not TaskState.CREATED:
+                    continue
+                if not task.has_collected(*bounds[tp]):
+                    self._log_missing(task, *bounds[tp])
+                    task.collect_anew()
+                    again.append(tp)
+                    continue
+                self.processor.open(tp.partition, task.collected)
+                accounts += len(task.engine.accounts)
+                self.progress_at = time.monotonic()
+            if again:
+                return again
             await self._introduce()
             seconds = time.monotonic() - self._since
             partitions = sorted(self.processor.tasks)
             log.info("restored", accounts=accounts, seconds=round(seconds, 3), partitions=partitions)
         except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state
             self._on_fatal(error)
+        return []
+
+    @staticmethod
+    def _log_missing(task: PartitionTask, first: int, end: int) -> None:
+        log.warning(
+            "changelog_not_read",
+            partition=task.partition,
+            first=first,
+            end=end,
+            read_from=task.collected_from,
+            read_up_to=task.collected_up_to,
+            then="it is read again",
+        )
 
     async def _introduce(self) -> None:
         """Let RESTORING tasks run, once what was published after their last commit and the broker's clock are known."""

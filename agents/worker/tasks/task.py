@@ -30,6 +30,8 @@ class PartitionTask:
     state: TaskState = TaskState.CREATED
     collected: dict[bytes, bytes] = field(default_factory=dict)
     """The newest changelog record of each key, while the task is CREATED."""
+    collected_from: int | None = None
+    """Changelog offset from which records were collected without a gap."""
     collected_up_to: int | None = None
     """Changelog offset after the last record collected."""
     pair: Pair = field(init=False)
@@ -72,9 +74,23 @@ class PartitionTask:
         if self.collected_up_to is not None and start > self.collected_up_to:
             message = f"changelog partition {self.partition}: records {self.collected_up_to} to {start} did not come"
             raise ValueError(message)
+        if self.collected_from is None:
+            self.collected_from = start
         self.collected_up_to = end
         for record in records:
             changelog.keep_newer(self.collected, record.key, record.value)
+
+    def has_collected(self, first: int, end: int) -> bool:
+        """Whether the changelog was collected whole, given the first offset that it still has and its end."""
+        if first >= end:
+            return True
+        since, up_to = self.collected_from, self.collected_up_to
+        return since is not None and since <= first and up_to is not None and up_to >= end
+
+    def collect_anew(self) -> None:
+        """Forget what was collected. Raises `TaskStateError` unless the task is CREATED."""
+        self.require(TaskState.CREATED)
+        self.collected, self.collected_from, self.collected_up_to = {}, None, None
 
     def restore(self, opened: Opened) -> None:
         """Take the engines made from the changelog: CREATED to RESTORING."""

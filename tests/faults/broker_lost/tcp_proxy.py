@@ -136,9 +136,11 @@ class TcpProxy:
             return
         self._writers |= {writer, to_target}
         try:
-            await asyncio.gather(
-                self._carry(TO_BROKER, reader, to_target), self._carry(FROM_BROKER, from_target, writer)
-            )
+            # The end of the proxy: asyncio would log each cancellation as an error.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self._carry(TO_BROKER, reader, to_target), self._carry(FROM_BROKER, from_target, writer)
+                )
         finally:
             for end in (writer, to_target):
                 self._writers.discard(end)

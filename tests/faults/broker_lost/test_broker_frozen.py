@@ -100,7 +100,7 @@ def test_a_worker_that_waits_for_its_broker_ends_in_time_and_answers(tmp_path: P
         deployment.until_done()
         assert deployment.stop(worker) == 0
         worker = deployment.start()
-        deployment.until(lambda: '"event": "starting"' in worker.log_text(), "it has checked its topics")
+        deployment.until(lambda: "recovered" in (worker.ask("/readyz") or (0, ""))[1], "it has checked its topics")
         with frozen(deployment):
             assert worker.wait(3) is None
             began = time.monotonic()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SESSION_S = 10
+PATIENCE_S = 180.0
+"""A restore over a slow connection takes its time."""
 NAMES = ("one", "two")
 
 
@@ -56,7 +58,9 @@ class Cut:
 
     def back(self) -> float:
         """Wait until all workers are ready; returns the seconds it took."""
-        return self.deployment.until(lambda: all(worker.is_ready() for worker in self.workers), "ready again", 90)
+        return self.deployment.until(
+            lambda: all(worker.is_ready() for worker in self.workers), "ready again", PATIENCE_S
+        )
 
     def judge(self) -> dict[str, int]:
         """Send the rest, wait until all is committed, and fail unless everything is as the oracle says."""

@@ -77,6 +77,28 @@ def test_alerts_that_were_published_one_by_one_are_no_storm_after_the_crash(mode
     assert scenario.published == before
 
 
+def test_an_episode_after_the_published_one_is_news() -> None:
+    """The replay resolves the published alert and fires the next one before it has come as far as its worker."""
+    scenario = Generations(LOW, window="2d")
+    scenario.use(0.1, 8)
+    scenario.commit()
+    scenario.pass_to(3)
+    (first,) = scenario.drive.alerts
+    earlier = msgspec.structs.replace(first, id="i", starts_at=first.starts_at - 1)
+    far = msgspec.json.encode([START + 30 * DAY, *[0] * len(INPUT_SOURCES)])
+    scenario.crash()
+    scenario.drive.reconciler = Reconciler({ALERTS: tail_of([encode(earlier)], end=1, position=far)})
+    scenario.drive.reconciler.load(scenario.drive.engine)
+    scenario.pass_to(3)
+    scenario.use(3.1, 9)
+    scenario.pass_to(6)
+    scenario.pass_to(31)
+    scenario.drive.reconcile()
+    assert [status for status, _, _ in scenario.published] == ["firing", "resolved", "firing"]
+    scenario.use(31.1, 9)
+    assert [status for status, _, _ in scenario.published] == ["firing", "resolved", "firing", "resolved"]
+
+
 @pytest.mark.parametrize("in_one_step", [False, True])
 def test_what_follows_after_the_published_record_is_published_unchanged(in_one_step: bool) -> None:
     scenario = Generations(LOW)

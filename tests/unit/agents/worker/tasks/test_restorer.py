@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faust.types import TP
+from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
+from agents.kafka.client import BrokerError
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
+from agents.worker.tasks import restorer as restorers
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.task_state import TaskState
 from stream.recovery.reconciler import Reconciler
 from tests.driving.worker import Bench, Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 LOG = "log"
 ZERO, ONE = TP(LOG, 0), TP(LOG, 1)
@@ -35,6 +38,8 @@ class Stage:
         self.on_read: Callable[[], None] = lambda: None
         """Called while what was published is read."""
         self.read: list[int] = []
+        self.bounds: dict[TP, tuple[int, int]] = {}
+        """First offset and end of changelogs that are not empty."""
         self.lease = Lease(10)
         self.lease.begin(float("inf"))
         checkpointer = Checkpointer(
@@ -51,6 +56,7 @@ class Stage:
             checkpointer,
             changelog_topic=LOG,
             read_published=self.read_published,
+            bounds=self.bounds_of,
             on_fatal=self.bench.errors.append,
         )
         self.handover = Handover(self.processor, checkpointer, self.lease)
@@ -63,6 +69,9 @@ class Stage:
         self.on_read()
         return {partition: Reconciler() for partition in since}
 
+    async def bounds_of(self, partitions: Sequence[TP]) -> dict[TP, tuple[int, int]]:
+        return {tp: self.bounds.get(tp, (0, 0)) for tp in partitions}
+
     async def leave(self) -> None:
         await self.handover.leave(self._last_commit())
 
@@ -74,7 +83,7 @@ class Stage:
 
 
 def records(tp: TP, first: int, *keys: bytes) -> Records:
-    listed = [SimpleNamespace(offset=first + index, key=key, value=b"{}") for index, key in enumerate(keys)]
+    listed = [SimpleNamespace(offset=first + index, key=key, value=b"0") for index, key in enumerate(keys)]
     return Records(tp, listed, first, first + len(keys))
 
 
@@ -87,6 +96,83 @@ def test_an_assigned_partition_is_created_read_from_its_beginning_and_runs_after
         assert stage.states() == {0: TaskState.RUNNING, 1: TaskState.RUNNING}
         assert sorted(stage.read) == [0, 1]
         assert stage.bench.errors == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("first", "end"), [(0, 3), (1, 3), (2, 4)], ids=["nothing missing", "compacted", "written meanwhile"]
+)
+def test_a_changelog_that_was_read_in_part_is_read_again(first: int, end: int) -> None:
+    """Faust counts it as read when a record of before the last rebalance comes late."""
+
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO, ONE], [])
+        stage.bounds[ZERO] = (first, end)
+        stage.restorer.collect(records(ZERO, first + 1, *[b"k"] * (end - first - 1)))
+        assert await stage.restorer.complete([ZERO, ONE]) == [ZERO]
+        assert stage.states() == {0: TaskState.CREATED, 1: TaskState.RESTORING}
+        stage.restorer.collect(records(ZERO, first, *[b"l"] * (end - first - 1)))
+        assert await stage.restorer.complete([ZERO, ONE]) == [ZERO]
+        stage.restorer.collect(records(ZERO, first, *[b"a"] * (end - first)))
+        assert await stage.restorer.complete([ZERO, ONE]) == []
+        assert stage.bench.errors == []
+        assert stage.states() == {0: TaskState.RUNNING, 1: TaskState.RUNNING}
+        assert stage.bench.errors == []
+
+    asyncio.run(scenario())
+
+
+def test_a_changelog_of_which_nothing_was_read_is_never_an_empty_state() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO], [])
+        stage.bounds[ZERO] = (0, 5)
+        assert await stage.restorer.complete([ZERO]) == [ZERO]
+        assert stage.states() == {0: TaskState.CREATED}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError("away"), BrokerError("away")])
+def test_published_records_are_read_again_while_the_broker_is_away(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(restorers, "FIRST_PAUSE_S", 0.0)
+    if isinstance(error, BrokerError):
+        error.__cause__ = KafkaTimeoutError("away")
+    errors = [error] * 2
+
+    async def scenario() -> None:
+        stage = Stage()
+
+        def on_read() -> None:
+            if errors:
+                raise errors.pop()
+
+        stage.on_read = on_read
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        assert stage.states() == {0: TaskState.RUNNING}
+        assert (errors, stage.bench.errors) == ([], [])
+
+    asyncio.run(scenario())
+
+
+def test_published_records_that_may_not_be_read_end_the_worker() -> None:
+    denied = TopicAuthorizationFailedError("health.alerts")
+
+    async def scenario() -> None:
+        stage = Stage()
+
+        def on_read() -> None:
+            raise denied
+
+        stage.on_read = on_read
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        assert stage.bench.errors == [denied]
 
     asyncio.run(scenario())
 
