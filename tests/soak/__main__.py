@@ -27,8 +27,8 @@ SAMPLE_S = 5.0
 WARM_UP = 0.35
 """The part of a run after which samples count."""
 LEAST_WARM_UP_S = 300.0
-DEDUP_IDS = 20_000
-"""Ids a generation: the sets are full before the warm-up ends."""
+DEDUP_IDS = 2_000
+"""Ids a generation: even those of rare sources are full before the warm-up ends."""
 BEHIND = 50_000
 _MIB = 1024 * 1024
 # A broker that keeps little, so that hours fit on a disk.
