@@ -257,3 +257,26 @@ def test_an_id_is_used_from_time_to_time_with_the_same_epoch_and_in_one_topic() 
         assert len(stage.coordinator.asked) == asked, "a producer that is closed is not renewed"
 
     run(scenario())
+
+
+def test_a_task_whose_id_someone_else_has_taken_is_closed_when_it_is_used() -> None:
+    async def scenario() -> None:
+        stage = Stage(Coordinator(), renew_s=0.01)
+        lost: list[tuple[int, BaseException]] = []
+
+        def lose(task: int, error: BaseException) -> None:
+            lost.append((task, error))
+            stage.producers.close(task)
+
+        stage.producers.on_lost = lose
+        stage.coordinator.refusals["add"] = [0, kafka_errors.InvalidProducerEpoch.errno]
+        await stage.producers.take_over([2])
+        for _ in range(1000):
+            if lost:
+                break
+            await asyncio.sleep(0.01)
+        assert [(task, type(error)) for task, error in lost] == [(2, kafka_errors.InvalidProducerEpoch)]
+        await stage.producers.stop()
+        assert stage.coordinator.abandoned == ["7/1"]
+
+    run(scenario())
