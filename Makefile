@@ -48,7 +48,7 @@ packages=$$(missing)
 [ -z "$$packages" ] || { echo "Still missing after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
 endef
 
-.PHONY: help setup demo test search check docs system bench faults clean
+.PHONY: help setup demo test search check docs system bench faults soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,11 @@ bench: system setup ## Run the benchmark (takes minutes; use an idle machine)
 # An empty -m runs the quick faults of CI too, so that the table is complete.
 faults: system setup ## Run every fault injection test, the long ones too (about 20 minutes)
 	$(BIN)/python -m pytest -m "" $(PARALLEL) tests/faults tests/broker $(ARGS)
+
+SECONDS ?= 7200
+
+soak: system setup ## Run a worker for SECONDS (2 hours), and fail if its memory grows
+	$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
 
 system: export CHECK_PROGRAMS := $(CHECK_PROGRAMS)
 system: ## Check for the programs that tests run, such as java and chromium (root: install them)

@@ -87,7 +87,7 @@ class Worker:
             on_fatal=fatal,
         )
         restorer.rejoin = broker.rejoin
-        self.outbox.on_lost = restorer.lose
+        self.producers.on_lost = self.outbox.on_lost = restorer.lose
         self.table = self._add_table(restorer, settings.partitions)
         self._add_work(WorkLoop(self.processor, on_fatal=fatal))
         self.session = self._session(settings, lease, broker)

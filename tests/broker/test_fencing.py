@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from aiokafka.errors import ProducerFenced
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from agents.demo.broker import EmbeddedBroker
 from agents.kafka.topics import create_topics
 from agents.settings.settings import Settings
 from agents.worker.client.app import faust_app
@@ -82,9 +84,9 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(kafka: KafkaServer, group: str, renew_s: float = 3600) -> AsyncIterator[Client]:
+async def client_of(kafka: KafkaServer | str, group: str, renew_s: float = 3600) -> AsyncIterator[Client]:
     """A started client."""
-    app = faust_app(Settings(broker=kafka.url, group=group))
+    app = faust_app(Settings(broker=kafka if isinstance(kafka, str) else kafka.url, group=group))
     await app.producer.start()
     client = Client(Broker(app), group, renew_s)
     try:
@@ -185,3 +187,19 @@ def test_an_id_that_is_used_from_time_to_time_is_not_forgotten(kafka: KafkaServe
 
     before, after = asyncio.run(scenario())
     assert (before == after) is renews
+
+
+def test_the_embedded_broker_cannot_shut_anybody_out_and_the_log_says_so_once() -> None:
+    async def scenario(address: str) -> list[str]:
+        async with client_of(f"kafka://{address}", "e") as client:
+            with structlog.testing.capture_logs() as logs:
+                await client.producers.take_over([0, 1, TASK])
+                await client.producers.take_over([3])
+            assert client.producers.of(0) is client.producers.of(3)
+            client.outbox.put(SCORES, 0, [Message(b"e", b"1"), Message(b"e", b"2")])
+            await asyncio.wait_for(client.outbox.drained(lambda _topic: True), 30)
+            assert (client.lost, client.outbox.failing) == ([], False)
+            return [entry["event"] for entry in logs]
+
+    with EmbeddedBroker() as broker:
+        assert asyncio.run(scenario(broker.address)) == ["broker_cannot_fence"]

@@ -147,8 +147,9 @@ class Bench:
         self.source = Source()
         self.errors: list[BaseException] = []
         self.telemetry, self.clock = Telemetry(), BrokerClock()
+        self.producers = OneProducer(producer)
         self.outbox = Outbox(
-            OneProducer(producer),
+            self.producers,
             self.telemetry,
             now_ms=self.clock.now_ms,
             on_append_ms=self.clock.learn,

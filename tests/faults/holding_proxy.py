@@ -1,4 +1,4 @@
-"""A TCP proxy that can hold what a client sends: the bytes are kept, and delivered later, in order.
+"""A TCP proxy that can hold what a client sends: the bytes are held, and delivered later, in order.
 
 Owns the connections, and counts the produce requests among the bytes that it holds. The broker has to advertise the
 proxy's port on the listener that it leads to (`KafkaServer(advertised=…)`). Called by `tests.faults.test_late_writes`.
@@ -74,7 +74,7 @@ class HoldingProxy:
         self._flows.clear()
 
     def release(self) -> None:
-        """Deliver what was kept, also of connections that the client has closed, and hold no more."""
+        """Deliver what was held, also of connections that the client has closed, and hold no more."""
         self._flows.set()
 
     def _accept(self) -> None:
@@ -88,24 +88,24 @@ class HoldingProxy:
 
     def _send(self, client: socket.socket, server: socket.socket) -> None:
         """Carry what the client sends, as long as it flows, and read on while it is held."""
-        requests, kept = _Requests(), bytearray()
+        requests, held = _Requests(), bytearray()
         delivery: threading.Thread | None = None
         changing = threading.Lock()
 
         def deliver() -> None:
             self._flows.wait()
             with changing, contextlib.suppress(OSError):
-                server.sendall(kept)
-                kept.clear()
+                server.sendall(held)
+                held.clear()
 
         with contextlib.suppress(OSError):
             while data := client.recv(_CHUNK):
                 count = requests.produced(data)
                 with changing:
-                    if self._flows.is_set() and not kept:
+                    if self._flows.is_set() and not held:
                         server.sendall(data)
                         continue
-                    kept += data
+                    held += data
                 with self._changing:
                     self.held_requests += count
                 if delivery is None or not delivery.is_alive():

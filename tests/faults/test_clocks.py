@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from schemas.topics import REPARTITION
 from tests.faults import topic_log, verdict
-from tests.faults.deployment import Deployment
-from tests.faults.events import DAY_MS, END_MS, HOUR_MS, HOURLY, SHORT, SURVEYS, USAGE, accounts_of, company, event
+from tests.faults.deployment import GROUP, Deployment
+from tests.faults.events import (
+    DAY_MS,
+    END_MS,
+    HOUR_MS,
+    HOURLY,
+    SHORT,
+    SURVEYS,
+    USAGE,
+    accounts_of,
+    company,
+    event,
+    misplaced,
+)
 from tests.faults.worker_process import wrong_clock
 
 if TYPE_CHECKING:
@@ -76,7 +89,7 @@ def until_aged(deployment: Deployment) -> int:
     return now_ms()
 
 
-@pytest.mark.parametrize("offset", [not_in_ci("+1h"), "-1h"])
+@pytest.mark.parametrize("offset", [not_in_ci("+1h"), "-1h", "+2h", not_in_ci("-2h")])
 def test_a_wrong_clock_of_the_worker_ages_nobody_and_refuses_nothing(
     tmp_path: Path, fault: Callable, offset: str
 ) -> None:
@@ -107,7 +120,7 @@ def test_a_wrong_clock_of_the_worker_ages_nobody_and_refuses_nothing(
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+@pytest.mark.parametrize("offset", ["+1h", "-1h", "+2h", "-2h"])
 def test_a_wrong_clock_is_known_before_the_first_event_is_judged(tmp_path: Path, fault: Callable, offset: str) -> None:
     """A worker that starts with a wrong clock finds events of this very minute, and some half an hour ahead."""
     moment = now_ms()
@@ -121,3 +134,34 @@ def test_a_wrong_clock_is_known_before_the_first_event_is_judged(tmp_path: Path,
         assert figures["applied"] == len(live)
         assert figures["rejected"] == len(ahead)
     fault(f"12 worker clock {offset} from the first event on", figures)
+
+
+@pytest.mark.parametrize("offset", ["+2h", not_in_ci("-2h")])
+def test_what_a_worker_with_a_wrong_clock_writes_has_the_brokers_time(
+    tmp_path: Path, fault: Callable, offset: str
+) -> None:
+    """Scores, changes and alerts, dead letters, and events that it forwards: these keep their own time."""
+    start = now_ms()
+    events = company(40, 20, end_ms=start)
+    bad = [event(USAGE, f"bad{number}", f"acct-{number}", 0, timestamp_ms=start) for number in range(20)]
+    elsewhere = [misplaced(message) for message in events if message.topic == USAGE][-100:]
+    moved = {message.value for message in elsewhere}
+    others = [message for message in events if message.value not in moved]
+    with Deployment(tmp_path, policy=SHORT) as deployment:
+        deployment.send(sorted([*others, *elsewhere, *bad], key=lambda message: message.timestamp_ms))
+        deployment.start(variables=wrong_clock(offset))
+        deployment.until_done()
+        figures = deployment.judge()
+        assert figures["forwarded"] == len(elsewhere)
+        assert figures["rejected"] == len(bad)
+        written = topic_log.read(
+            deployment.kafka.bootstrap,
+            [verdict.SCORES, verdict.CHANGES, verdict.ALERTS, f"{USAGE}.dlq", f"{GROUP}-accounts-changelog"],
+        )
+        for topic, records in written.items():
+            assert records, topic
+            assert all(start <= record.timestamp_ms <= now_ms() for record in records), topic
+        (forwarded,) = topic_log.read(deployment.kafka.bootstrap, [REPARTITION]).values()
+        times = {record.value: record.timestamp_ms for record in forwarded}
+        assert times == {message.value: message.timestamp_ms for message in elsewhere}
+    fault(f"12 worker clock {offset}: times of what it writes", figures)

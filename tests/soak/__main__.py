@@ -27,10 +27,11 @@ SAMPLE_S = 5.0
 WARM_UP = 0.35
 """The part of a run after which samples count."""
 LEAST_WARM_UP_S = 300.0
-DEDUP_IDS = 20_000
-"""Ids a generation: the sets are full before the warm-up ends."""
+DEDUP_IDS = 2_000
+"""Ids a generation: even those of rare sources are full before the warm-up ends."""
 BEHIND = 50_000
 _MIB = 1024 * 1024
+_STATE = "vitals_state_bytes"
 # A broker that keeps little, so that hours fit on a disk.
 _BROKER = {
     "log.segment.bytes": str(16 * _MIB),
@@ -79,10 +80,11 @@ def _sample(worker: WorkerProcess, traffic: Traffic, seconds: float) -> list[Sam
             raise SystemExit(f"it ended after {at_s:.0f} s: {traffic.error}\n{worker.last_words()}")
         samples.append(Sample(at_s, process.memory_info().rss, process.num_fds()))
         if len(samples) % 12 == 0:
-            lag = sum(worker.samples().get(LAG, {}).values())
+            metrics = worker.samples()
+            lag, state = (sum(metrics.get(name, {}).values()) for name in (LAG, _STATE))
             typer.echo(
-                f"{at_s:6.0f} s  {samples[-1].rss / _MIB:7.1f} MiB  {samples[-1].descriptors} descriptors  "
-                f"{traffic.sent:,} sent  lag {lag:.0f}",
+                f"{at_s:6.0f} s  {samples[-1].rss / _MIB:7.1f} MiB, of it state {state / _MIB:.2f}  "
+                f"{samples[-1].descriptors} descriptors  {traffic.sent:,} sent  lag {lag:.0f}",
             )
     return samples
 

@@ -19,11 +19,13 @@ from tests.faults.topic_log import Message, partition_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ACCOUNTS = 3000
-PRESENT = 600
+ACCOUNTS = 1200
+PRESENT = 400
 """How many accounts have events at a time."""
-STAY_S = 60.0
-USERS = 20
+STAY_S = 40.0
+"""How long an account stays; all have been there after two minutes, and come back again and again."""
+USERS = 5
+"""Users, and tickets, of an account: few, so that the state is complete before the warm-up ends."""
 STEP_S = 0.1
 PROFILES = "accounts"
 

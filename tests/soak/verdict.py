@@ -58,5 +58,6 @@ def growth(samples: Sequence[Sample]) -> Growth:
     residues = sum((sample.rss - mean - slope * (sample.at_s - middle)) ** 2 for sample in samples)
     error = math.sqrt(residues / (count - 2) / spread)
     third = count // 3
-    first, last = (max(sample.descriptors for sample in part) for part in (samples[:third], samples[-third:]))
+    first = max(sample.descriptors for sample in samples[:third])
+    last = max(sample.descriptors for sample in samples[-third:])
     return Growth(mean, slope * HOUR_S / mean * 100, error * HOUR_S / mean * 100, last - first)

@@ -112,6 +112,8 @@ class TaskProducers:
         renew_s: float = RENEW_S,
     ) -> None:
         """`topics` are those that a task writes to in the partition of its own number."""
+        self.on_lost: Callable[[int, BaseException], None]
+        """Called with a task whose id someone else has taken; it closes the task. Set by `agents.worker.wiring`."""
         self._clients = clients
         self._group = group
         self._topics = topics
@@ -224,8 +226,10 @@ class TaskProducers:
             try:
                 # Of all the topics the one in which a marker counts for nothing: nobody computes with its offsets.
                 await self._abort_empty(self._id(task), producer_id, epoch, task, self._topics[:1])
+            except LOST as error:
+                self.on_lost(task, error)
+                return
             except (KafkaError, OSError) as error:
-                # Whoever must not write any more learns it when it writes.
                 log.warning("fencing_not_renewed", partition=task, error=repr(error), again_s=self._renew_s)
 
     def _share(self) -> bool:

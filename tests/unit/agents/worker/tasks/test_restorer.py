@@ -298,3 +298,30 @@ def test_a_failed_restore_ends_the_worker() -> None:
         assert stage.bench.errors == [error]
 
     asyncio.run(scenario())
+
+
+def test_a_task_whose_producer_is_refused_is_closed_and_restored_where_it_is_assigned_again() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        rejoined: list[bool] = []
+
+        async def rejoin() -> None:
+            rejoined.append(True)
+
+        stage.restorer.rejoin = rejoin
+        stage.restorer.assign([ZERO, ONE], [])
+        await stage.restorer.complete([ZERO, ONE])
+        refused, other = stage.processor.tasks[0], stage.processor.tasks[1]
+        stage.restorer.lose(0, RuntimeError("fenced"))
+        assert (refused.state, stage.states()) == (TaskState.CLOSED, {1: TaskState.RUNNING})
+        assert stage.bench.producers.closed == [0]
+        await asyncio.sleep(0)
+        assert rejoined == [True]
+        await stage.leave()
+        assert stage.restorer.assign([ZERO, ONE], []) == [ZERO]
+        assert stage.bench.producers.closed == [0], "what was opened at the assignment stays open"
+        await stage.restorer.complete([ZERO, ONE])
+        assert stage.states() == {0: TaskState.RUNNING, 1: TaskState.RUNNING}
+        assert stage.processor.tasks[1] is other
+
+    asyncio.run(scenario())
