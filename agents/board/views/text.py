@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.outputs import FactorChange
+from schemas.records import LARGEST_NUMBER
 from stream.explain.text import label_of, number
 
 FACTORS_SHOWN = 3
@@ -70,7 +71,9 @@ def _text(event: Mapping[str, Any], name: str) -> str:
     value = event.get(name)
     if value is None:
         return ""
-    text = number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value) if abs(value) <= LARGEST_NUMBER else "a very large number"
+    text = str(value)
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 

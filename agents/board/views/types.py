@@ -278,14 +278,23 @@ class Item(Struct):
     data: Any
 
 
+class UnreadableRecord(Struct):
+    """The data of an item for a record that is no event: a reason as of dead letters, and the record's offset."""
+
+    unreadable: str
+    message: str
+    offset: int
+
+
 class Timeline(Struct):
-    """A page of a timeline, newest first."""
+    """A page of a timeline, newest first; `unreadable` counts its items for records that cannot be read."""
 
     items: list[Item]
     next: str | None
     scanned: int
     complete: bool
     problem: str | None
+    unreadable: int = 0
 
 
 class Snooze(Struct):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agents.sinks.redis.backlog import Backlog
 from agents.sinks.redis.fields import write_of
+from schemas.records import UnreadableError
 from schemas.codecs import encode
 from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
 
@@ -75,7 +76,7 @@ def test_a_null_value_deletes() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"scores":{}}', b'{"account_id":"a","as_of":1,"revision":1}'])
 def test_a_record_that_is_not_a_score_message_is_refused(value: bytes) -> None:
-    with pytest.raises(msgspec.MsgspecError):
+    with pytest.raises(UnreadableError):
         write_of(b"a", 0, value)
 
 
