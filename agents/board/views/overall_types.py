@@ -24,6 +24,7 @@ class Mover(Struct):
     delta: float
     since: int
     reason: str
+    reasons: str
     factors: list[MeasureDelta]
 
 

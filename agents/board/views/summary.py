@@ -127,6 +127,7 @@ def _mover(state: State, account_id: str, score: str, time: int) -> Mover:
         delta=move.delta,
         since=move.since,
         reason=move.text(),
+        reasons=move.reasons(),
         factors=move.factors(),
     )
 

@@ -54,6 +54,11 @@ def move_text(delta: float, since: int, deltas: Sequence[tuple[str, float]]) -> 
     return f"{begin}: {reasons}" if reasons else begin
 
 
+def reasons_text(delta: float, deltas: Sequence[tuple[str, float]]) -> str:
+    """Why a score changed, without since when: "support tickets -8"; "" if it did not."""
+    return "" if abs(delta) < SMALLEST_SHOWN else deltas_text(deltas)
+
+
 def change_text(before: float, after: float, band: str, factors: Sequence[FactorChange]) -> str:
     """One change: "-8 to 67.5, attention: support tickets -8"."""
     begin = f"{points(after - before)} to {number(round(after, 1))}, {band}"

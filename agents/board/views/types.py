@@ -50,7 +50,10 @@ class MeasureDelta(Struct):
 
 
 class RowScore(Struct):
-    """One score of a row: its value, its changes and their reason. `change` is null if there was no score then."""
+    """One score of a row: its value, its changes and their reason. `change` is null if there was no score then.
+
+    `reason` is a sentence with a UTC day; `since` and `reasons` are its time and the measures alone.
+    """
 
     value: float
     band: str
@@ -58,6 +61,8 @@ class RowScore(Struct):
     change: dict[str, float | None]
     spark: list[float | None]
     reason: str
+    since: int | None
+    reasons: str
 
 
 class Row(Struct):

@@ -262,9 +262,13 @@ class Api:
 
 
 def _segment(request: Request, name: str) -> str:
-    """A segment of the path, which can contain any character, including `/`; see `_RawPaths`."""
+    """A segment of the path, which can contain any character, including `/`; see `_RawPaths`.
+
+    The segments `.` and `..` are written `=.` and `=..`, because browsers and proxies resolve those two as folders.
+    """
+    raw = request.path_params[name]
     try:
-        return unquote(request.path_params[name], errors="strict")
+        return raw[1:] if raw in {"=.", "=.."} else unquote(raw, errors="strict")
     except UnicodeDecodeError as error:
         msg = f"{name}: not UTF-8"
         raise BadRequestError(msg) from error

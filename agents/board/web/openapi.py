@@ -33,7 +33,7 @@ def _path(name: str, description: str) -> Json:
 _TEXT: Json = {"type": "string"}
 _MOMENT: Json = {"type": "string", "description": "epoch milliseconds, or RFC 3339 with an offset"}
 _SCORE = _query("score", "the score; default: the first", _TEXT)
-_ACCOUNT = _path("account", "the account's id, percent-encoded, including /")
+_ACCOUNT = _path("account", "the account's id, percent-encoded, including /; the ids . and .. are written =. and =..")
 _RULE = _path("rule", "the alert's rule, percent-encoded")
 
 
