@@ -40,6 +40,8 @@ class SessionView(Struct):
     version: str
     time_mode: Literal["live", "event"]
     heartbeat_s: float
+    recorded: bool
+    """Whether the board shows a file of records instead of a broker."""
 
 
 class MeasureDelta(Struct):

@@ -37,7 +37,7 @@ from agents.board.views.shadow import shadow_of
 from agents.board.views.summary import filters_of, is_of_match
 from agents.board.views.types import Alerts, ControlReceipt, Health, SessionView, Snooze
 from agents.board.web.auth import Access, Guard
-from agents.board.web.controls import AlertControl, Controls
+from agents.board.web.controls import AlertControl, Controls, NoControls
 from agents.board.web.metrics import BoardMetrics
 from agents.board.web.openapi import document
 from agents.board.web.pages import Pages
@@ -99,7 +99,9 @@ class Api:
     async def session(self, request: Request) -> Response:
         """The signed-in user, and what the page needs to know about the board."""
         user, mode = request.state.user, self._access.mode
-        return json_response(SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S))
+        recorded = isinstance(self._controls, NoControls)
+        about = SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S, recorded)
+        return json_response(about)
 
     async def summary(self, request: Request) -> Response:
         """Figures over all accounts, or over those that match the filters."""
