@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +75,11 @@ def assert_adds_up(result: dict[str, Any]) -> None:
     assert set(result["bands"]) <= {"healthy", "attention", "at-risk"}
     assert result["score_changes"] >= result["alerts"] > 0
     assert result["events_per_second"] > 0
+
+
+def ask(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  our own board
+        return json.load(answer)
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
@@ -150,6 +157,27 @@ def test_the_board_answers_and_is_optional(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = finish(process)
     assert "The board" not in errors
+
+
+def test_counts_add_up_after_a_click_on_the_board(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "30") as process:
+        port = re.search(r"http://127.0.0.1:(\d+)/", wait_for(process, "The board is at"))
+        assert port
+        wait_for(process, "sending events")
+        until = time.monotonic() + PATIENCE_S
+        while not (alerts := ask(f"http://127.0.0.1:{port[1]}/api/alerts")["items"]):
+            assert time.monotonic() < until
+        rule = urllib.parse.quote(alerts[0]["rule"], safe="")
+        path = f"/api/accounts/{alerts[0]['account_id']}/alerts/{rule}/acknowledge"
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port[1]}{path}", b"", {"Sec-Fetch-Site": "same-origin"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  as above
+            assert answer.status == 202
+        result, errors = finish(process)
+    assert result["controls"] == 1
+    assert_adds_up(result)
+    assert "every event counted once" in errors
 
 
 def test_sigkill_leaves_no_process(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ def records() -> Iterator[tuple]:
         owner, segment, tier = ("Ann", "large", "gold") if is_large else ("Bo", "small", "silver")
         yield profile(account, name, owner=owner, segment=segment, tier=tier, arr=1000.0 * index)
         value = 30.0 + index * 5
-        yield change(account, value + 20 + index, value, time=NOW_MS - 2 * DAY_MS + index)
-        yield score(account, value, segment=segment)
+        yield change(account, value - 5, value + 20 + index, time=NOW_MS - 20 * DAY_MS)
+        yield change(account, value + 20 + index, value, time=NOW_MS - 2 * DAY_MS + index, revision=2)
+        yield score(account, value, segment=segment, revision=2)
         yield alert(account, name, value, starts_at=NOW_MS - 2 * DAY_MS + index)
     override = {"reason": REVERSED, "since": NOW_MS - DAY_MS, "expires_at": NOW_MS + DAY_MS, "score": 80.0, "by": "Bo"}
     states = {"override": override, "catching_up": True, "stalled_sources": ["billing"]}
@@ -69,7 +70,7 @@ def tiles(page: Page) -> dict[str, str]:
 
 def chips(page: Page) -> list[str]:
     """The active filters as the page names them."""
-    return [text.removesuffix("\u00d7") for text in page.locator(".active .chip").all_inner_texts()]
+    return page.locator(".active .chip > span:first-child").all_inner_texts()
 
 
 # Filters
@@ -79,19 +80,19 @@ def test_cards_lists_and_alerts_obey_the_filters(board: Board, open_page: OpenPa
     page = open_page(f"{board.url}/")
     page.get_by_label("Segment").select_option("large")
     expect(page.locator(ROWS)).to_have_count(LARGE)
-    expect(page.get_by_label("Accounts by band")).to_contain_text("3 accounts")
+    expect(page.get_by_role("region", name="Accounts by band")).to_contain_text("3 accounts")
     assert tiles(page) == {"healthy": "0", "attention": "1", "at-risk": "2"}
     assert sorted(page.locator(".fallers .name").all_inner_texts()) == ["Account 0", "Account 1", "Account 2"]
     expect(page.get_by_label("Open alerts").locator("li")).to_have_count(LARGE)
     expect(page.get_by_label("Open alerts")).not_to_contain_text("Account 3")
-    page.get_by_label("Band").select_option("at-risk")
+    page.locator("select[name=band]").select_option("at-risk")
     expect(page.get_by_label("Open alerts").locator("li")).to_have_count(2)
     expect(page.locator(".fallers li")).to_have_count(2)
     assert tiles(page) == {"healthy": "0", "attention": "1", "at-risk": "2"}, "the numbers to choose from"
     follow(page, page.get_by_role("link", name="All alerts"), "/alerts")
     expect(page.locator(".alerts li")).to_have_count(2)
     assert chips(page) == ["Band: at-risk", "Segment: large"]
-    page.get_by_role("button", name="Remove the filter Band: at-risk").click()
+    page.get_by_role("button", name=re.compile("Band: at-risk")).click()
     expect(page.locator(".alerts li")).to_have_count(LARGE)
     page.get_by_role("searchbox").fill("account 1")
     expect(page.locator(".alerts li")).to_have_count(1)
@@ -99,22 +100,22 @@ def test_cards_lists_and_alerts_obey_the_filters(board: Board, open_page: OpenPa
 
 def test_a_figure_of_a_filter_follows_the_stream(board: Board, recording: Recording, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?segment=moving")
-    expect(page.get_by_label("Accounts by band")).to_contain_text("0 accounts")
+    expect(page.get_by_role("region", name="Accounts by band")).to_contain_text("0 accounts")
     recording.add([score("moves", 99.0, segment="moving")])
-    expect(page.get_by_label("Accounts by band")).to_contain_text("1 account")
+    expect(page.get_by_role("region", name="Accounts by band")).to_contain_text("1 account")
     recording.add([("health.scores", "moves", None, NOW_MS)])
-    expect(page.get_by_label("Accounts by band")).to_contain_text("0 accounts")
+    expect(page.get_by_role("region", name="Accounts by band")).to_contain_text("0 accounts")
 
 
 def test_active_filters_without_a_field_are_named_and_can_be_removed(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?tier=gold&band=attention&band=at-risk&q=account")
     assert chips(page) == ["Search: account", "Band: attention", "Band: at-risk", "Tier: gold"]
-    expect(page.get_by_label("Band")).to_have_value(re.compile("many"))
-    expect(page.get_by_label("Band").locator("option:checked")).to_have_text("2 chosen")
-    page.get_by_role("button", name="Remove the filter Band: at-risk").click()
+    expect(page.locator("select[name=band]")).to_have_value(re.compile("many"))
+    expect(page.locator("select[name=band]").locator("option:checked")).to_have_text("2 chosen")
+    page.get_by_role("button", name=re.compile("Band: at-risk")).click()
     expect(page.locator(ROWS)).to_have_count(1)
-    expect(page.get_by_label("Band")).to_have_value("attention")
-    page.get_by_label("Band").select_option(label="Any")
+    expect(page.locator("select[name=band]")).to_have_value("attention")
+    page.locator("select[name=band]").select_option(label="Any")
     expect(page.locator(ROWS)).to_have_count(LARGE)
     go_to(page, f"{board.url}/alerts?rule=band:health:at-risk&tier=silver")
     assert chips(page) == ["Tier: silver", "Rule: band:health:at-risk"]
@@ -158,7 +159,7 @@ def test_back_and_forward_restore_filters_and_position(board: Board, open_page: 
     page.mouse.wheel(0, 900)
     page.wait_for_function("history.state?.scroll > 500")
     position = page.evaluate("scrollY")
-    page.locator(ROWS).nth(-3).locator("a").click()
+    page.mouse.click(400, 450)  # a row that is in sight: a locator would scroll
     page.wait_for_url("**/accounts/many-*")
     wait_for_view(page)
     page.go_back()
@@ -240,8 +241,8 @@ def test_a_name_cannot_turn_the_text_around_it(board: Board, open_page: OpenPage
 def test_catching_up_held_and_idle_are_shown_everywhere(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/?q=state")
     expect(page.locator("tr[data-id=state] .band .sub")).to_have_text("overridden, catching up, billing idle")
-    expect(page.locator(".strip")).to_contain_text("Catching up 1 account")
-    expect(page.locator(".strip")).to_contain_text("Idle sources billing")
+    expect(page.locator(".strip dl > div", has_text="Catching up")).to_contain_text("1 account")
+    expect(page.locator(".strip dl > div", has_text="Idle sources")).to_contain_text("billing")
     go_to(page, f"{board.url}/accounts/state")
     notes = page.locator(".notes")
     for text in ("Overridden: 80.0", "1 idle source: billing", "held at their last value", "Catching up"):
@@ -284,7 +285,7 @@ def test_times_are_those_of_the_reader_with_utc_on_hover(
     assert entry.get_attribute("title") == "20 Nov 2026, 00:00:00 UTC"
     go_to(page, f"{board.url}/?q=account+0")
     expect(page.locator("tr[data-id=acc-0] .why")).to_have_text(
-        f"Since {day}: product usage \u221210, support tickets \u221250", use_inner_text=True
+        f"Since {day}: support tickets \u221250, product usage +30"
     )
     expect(page.locator(".fallers .why")).to_contain_text(f"Since {day}")
 

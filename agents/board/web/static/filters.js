@@ -61,8 +61,8 @@ export class Filters {
     for (const [name, select] of Object.entries(this.selects)) this.choose(select, [question[name] ?? []].flat());
     const active = activeOf(question);
     this.active.hidden = active.length === 0;
-    put(this.active, active.map(([name, value]) => h("li", {}, h("button", { class: "chip on", type: "button", "aria-label": `Remove the filter ${TEXTS[name]}: ${textOf(name, value)}`,
-      on: { click: () => this.ask(this.without(name, value)) } }, h("span", { class: "soft" }, `${TEXTS[name]}: `), h("bdi", {}, textOf(name, value)), h("span", { "aria-hidden": "true" }, "\u00d7")))),
+    put(this.active, active.map(([name, value]) => h("li", {}, h("button", { class: "chip on", type: "button", title: "Remove this filter",
+      on: { click: () => this.ask(this.without(name, value)) } }, h("span", {}, h("span", { class: "soft" }, `${TEXTS[name]}: `), h("bdi", {}, textOf(name, value))), h("span", { "aria-hidden": "true" }, "\u00d7"), h("span", { class: "unseen" }, ", remove")))),
     active.length > 0 && h("li", {}, h("button", { class: "button plain", type: "button", on: { click: () => this.clear() } }, "Clear")));
   }
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.sinks.redis.backlog import Backlog
 from agents.sinks.redis.fields import write_of
-from schemas.records import UnreadableError
 from schemas.codecs import encode
 from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
+from schemas.records import UnreadableError
 
 FACTOR = {"measure": "nps", "value": None, "points": None, "weight": 0.5, "contribution": 0.0}
 
