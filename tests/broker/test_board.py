@@ -18,7 +18,7 @@ from schemas.topics import ALERTS, SCORES
 from tests.broker.kafka_server import free_port
 from tests.driving.boards import NOON, TOKEN, alert, score
 from tests.faults import topic_log
-from tests.faults.deployment import Deployment
+from tests.faults.deployment import PATIENCE_S, Deployment
 from tests.faults.events import END_MS, HOUR_MS, USAGE, event
 from tests.faults.topic_log import Message
 from tests.faults.worker_process import WorkerProcess
@@ -106,7 +106,9 @@ def test_the_board_shows_the_contents_of_the_topics(tmp_path: Path) -> None:
                 assert status_of(board, f"/api/accounts/account-3/timeline?cursor={cursor}") == http.client.BAD_REQUEST
             assert time.monotonic() - began_s < BLOCK_PATIENCE_S, "refused without waiting for records"
             worker.stop()
-            deployment.until(lambda: ask(board, "/api/summary")["processor"]["workers"] == 0, "the worker is missed")
+            until_s = time.monotonic() + PATIENCE_S
+            while ask(board, "/api/summary")["processor"]["workers"] != 0:
+                assert time.monotonic() < until_s, "the worker is not missed"
             assert ask(board, "/api/summary")["processor"]["no_worker_since_ms"] > END_MS
         finally:
             board.kill()
