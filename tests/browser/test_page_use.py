@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
@@ -39,7 +39,7 @@ def records() -> Iterator[tuple]:
         yield score(account, value, segment=segment, revision=2)
         yield alert(account, name, value, starts_at=NOW_MS - 2 * DAY_MS + index)
     override = {"reason": REVERSED, "since": NOW_MS - DAY_MS, "expires_at": NOW_MS + DAY_MS, "score": 80.0, "by": "Bo"}
-    states = {"override": override, "catching_up": True, "stalled_sources": ["billing"]}
+    states: dict[str, Any] = {"override": override, "catching_up": True, "stalled_sources": ["billing"]}
     yield profile("state", REVERSED)
     yield score("state", 90.0, segment="odd", **states)
     for account in (".", "..", "=..", "a/..", "%2E%2E"):
@@ -171,7 +171,8 @@ def test_back_and_forward_restore_filters_and_position(board: Board, open_page: 
 def test_a_second_click_on_a_heading_reverses_the_order(board: Board, open_page: OpenPage, heading: str) -> None:
     page = open_page(f"{board.url}/?q=account&sort=as_of")
     cell = page.get_by_role("columnheader", name=heading, exact=True)
-    orders, rows = [], []
+    orders: list[str | None] = []
+    rows: list[list[str]] = []
     for expected in (None, "other", "first"):
         cell.get_by_role("button").click()
         if expected is None:
@@ -249,6 +250,16 @@ def test_catching_up_held_and_idle_are_shown_everywhere(board: Board, open_page:
         expect(notes).to_contain_text(text)
     go_to(page, f"{board.url}/processor")
     expect(page.locator("tr", has_text="billing")).to_contain_text("idle: 1 account held at its last values")
+
+
+def test_figures_of_the_strip_keep_their_positions(board: Board, recording: Recording, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    labels = page.locator(".strip dt")
+    expect(labels).to_have_text(["Data as of", "Catching up", "Idle sources"])
+    recording.add([score("state", 90.0, segment="odd", revision=2)])
+    expect(labels).to_have_text(["Data as of", "Idle sources"])
+    recording.add([score("state", 90.0, segment="odd", revision=3, catching_up=True)])
+    expect(labels).to_have_text(["Data as of", "Catching up", "Idle sources"])
 
 
 def test_bars_stay_inside_their_scale(board: Board, open_page: OpenPage) -> None:

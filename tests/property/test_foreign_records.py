@@ -156,12 +156,12 @@ def test_a_board_counts_what_it_cannot_read_and_always_answers(
 )
 def test_a_timeline_shows_events_that_cannot_be_read_as_such(records: list[tuple[str, bytes]]) -> None:
     board = board_of(score("acme", 50.0))
-    found = [RawEvent(topic, offset, NOON - offset, value) for offset, (topic, value) in enumerate(records)]
+    raw_events = [RawEvent(topic, offset, NOON - offset, value) for offset, (topic, value) in enumerate(records)]
     timeline = page_of(
         board.state,
         board.state.accounts["acme"],
         position_of(None, None),
-        SearchResult(found, {}, 0, len(found)),
+        SearchResult(raw_events, {}, 0, len(raw_events)),
         limit=500,
         kinds=frozenset(KINDS),
     )

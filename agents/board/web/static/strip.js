@@ -60,6 +60,7 @@ export class Strip {
     this.announce();
     if (!this.summary) return;
     const seen = new Set();
+    let before = null;
     for (const [key, text, tone, hover] of readings(this.summary, this.behind, this.recorded)) {
       seen.add(key);
       let cell = this.cells.get(key);
@@ -71,7 +72,10 @@ export class Strip {
       setText(cell.dd, text);
       setAttr(cell.dd, "title", hover);
       setAttr(cell.box, "class", tone || null);
-      if (cell.box.parentNode !== this.figures) this.figures.append(cell.box);
+      // A figure that comes back takes its position again, so that the others do not jump.
+      const next = before ? before.nextSibling : this.figures.firstChild;
+      if (next !== cell.box) this.figures.insertBefore(cell.box, next);
+      before = cell.box;
     }
     for (const [key, cell] of this.cells) if (!seen.has(key)) cell.box.remove();
   }

@@ -11,7 +11,7 @@ import pytest
 from kafka import TopicPartition
 
 from agents.board.views import inputs as module
-from agents.board.views.inputs import FIRST_BLOCK, MOST_SEARCHES, KafkaInputs
+from agents.board.views.inputs import FIRST_BLOCK, MOST_SEARCHES, KafkaInputs, SearchResult
 from agents.board.views.listing import CursorError
 from agents.board.web.responses import UnavailableError
 from tests.driving.boards import NOON, settings
@@ -126,7 +126,8 @@ def test_a_cursor_may_be_at_a_high_watermark_that_was_seen_before(monkeypatch: p
 
 
 def test_a_search_that_waits_for_the_broker_does_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs, answers, started = KafkaInputs(settings()), Event(), []
+    inputs, answers = KafkaInputs(settings()), Event()
+    started: list[Event] = []
 
     def connect() -> Consumer:
         consumer = Consumer({"billing": [NOON]})
@@ -145,7 +146,10 @@ def test_a_search_that_waits_for_the_broker_does_not_hold_up_others(monkeypatch:
 
     monkeypatch.setattr(inputs, "_connect", connect)
     monkeypatch.setattr(module, "_WAIT_S", 0.01)
-    search = lambda: inputs.find("acme", ["billing"], {}, NOON, 10)  # noqa: E731  the same in all threads
+
+    def search() -> SearchResult:
+        return inputs.find("acme", ["billing"], {}, NOON, 10)
+
     slow = []
     for _ in range(MOST_SEARCHES - 1):
         slow.append(Thread(target=search))

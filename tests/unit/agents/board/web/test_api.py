@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -16,7 +15,7 @@ from hypothesis import settings
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agents.board.state.board import MOST_QUERIES, Board, Record
+from agents.board.state.board import Board, Record
 from agents.board.views.inputs import NoInputs, SearchResult
 from agents.board.web.app import Api
 from agents.board.web.auth import Access
@@ -261,97 +260,6 @@ def test_alerts_of_all_accounts_are_sorted_worst_first() -> None:
     ]
     assert client.get("/api/alerts?rule=low&owner=ann").json()["total"] == 1
     assert client.get("/api/alerts?status=resolved").json()["items"][0]["state"] == "resolved"
-
-
-def grouped() -> Board:
-    """Two accounts of one segment, one of another, each with an alert; one falls."""
-    return board_of(
-        profile("a", owner="ann", name="Anna"),
-        *score_history("a", 80.0, 79.0, 30.0, every=6 * DAY_MS),
-        score("a", 30.0, segment="large"),
-        score("b", 90.0, segment="large"),
-        score("c", 30.0, segment="small"),
-        *(alert(account) for account in "abc"),
-        alert("", "stalled:billing", labels={"source": "billing", "partition": "0"}),
-    )
-
-
-@pytest.mark.parametrize(
-    ("query", "bands", "falling", "open_alerts"),
-    [
-        ("", {"healthy": 1, "at-risk": 2, "attention": 0}, ["a"], 4),
-        ("segment=large", {"healthy": 1, "at-risk": 1, "attention": 0}, ["a"], 2),
-        ("segment=large&band=healthy", {"healthy": 1, "at-risk": 1, "attention": 0}, [], 1),
-        ("segment=small", {"healthy": 0, "at-risk": 1, "attention": 0}, [], 1),
-        ("owner=ann", {"healthy": 0, "at-risk": 1, "attention": 0}, ["a"], 1),
-        ("q=%20aNN%20", {"healthy": 0, "at-risk": 1, "attention": 0}, ["a"], 1),
-        ("tier=gold", {"healthy": 0, "at-risk": 0, "attention": 0}, [], 0),
-        ("alerts=open", {"healthy": 1, "at-risk": 2, "attention": 0}, ["a"], 3),
-    ],
-)
-def test_figures_and_alerts_are_of_the_accounts_that_match(
-    query: str, bands: dict[str, int], falling: list[str], open_alerts: int
-) -> None:
-    client = client_of(grouped())
-    summary = client.get(f"/api/summary?{query}").json()
-    (health,) = summary["scores"]
-    counts = {band["name"]: band["accounts"] for band in health["bands"]}
-    assert counts == {name: bands[name] for name in counts}
-    now = {band: numbers[-1] for band, numbers in health["over_time"]["accounts"].items()}
-    assert now == counts
-    assert [mover["account_id"] for mover in health["movers"]["7d"]["falling"]] == falling
-    assert summary["alerts"]["open"] == open_alerts
-    assert len(summary["alerts"]["operational"]) == (0 if query else 1)
-    assert client.get(f"/api/alerts?{query}").json()["total"] == open_alerts
-
-
-def test_figures_of_many_queries_do_not_fill_the_memory() -> None:
-    board = grouped()
-    client = client_of(board)
-    for number in range(3 * MOST_QUERIES):
-        client.get(f"/api/summary?q={number}")
-    assert len(board._figures_by_query) == MOST_QUERIES
-
-
-@pytest.mark.parametrize("account", [".", "..", "=..", "a/..", "%2E%2E", "\\", "?", "#", " "])
-def test_every_id_has_a_path(account: str) -> None:
-    client = client_of(board_of(score(account, 50.0), alert(account)))
-    segment = f"={account}" if account in {".", ".."} else quote(account, safe="")
-    answer = client.get(f"/api/accounts/{segment}")
-    assert answer.json()["account"]["account_id"] == account
-    assert client.get(f"/api/accounts/{segment}/diff").json()["account_id"] == account
-    sent = client.post(f"/api/accounts/{segment}/alerts/low/acknowledge", headers=SAME)
-    assert sent.status_code == 202
-
-
-@pytest.mark.parametrize("path", ["/nope", "/accounts/a/b", "/alerts/x", "/accounts/a/"])
-def test_an_unknown_path_is_a_page_for_people_and_an_error_for_programs(path: str) -> None:
-    client = client_of(filled())
-    page = client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
-    assert page.headers["content-type"].startswith("text/html")
-    if path == "/accounts/a/":
-        assert page.status_code == 200
-        return
-    assert page.status_code == 404
-    assert "This page does not exist." in page.text
-    assert "<script" not in page.text
-    error = client.get(path, headers={"Accept": "*/*"})
-    assert (error.status_code, error.json()["error"]["code"]) == (404, "not_found")
-    missing = client.get("/api/nope", headers={"Accept": "text/html"})
-    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
-
-
-def test_a_path_of_an_account_with_a_slash_is_its_page() -> None:
-    assert (
-        "app.js" in client_of(filled()).get(f"/accounts/{quote(NESTED, safe='')}", headers={"Accept": "text/html"}).text
-    )
-
-
-def test_somebody_without_a_session_sees_the_form_on_any_path() -> None:
-    client = client_of(filled(), board_token=TOKEN, board_hosts="localhost")
-    seen = client.get("/nope", headers={"Accept": "text/html"})
-    assert (seen.status_code, "<form" in seen.text) == (401, True)
-    assert client.get("/nope", headers={"Accept": "*/*"}).json()["error"]["code"] == "unauthorized"
 
 
 @pytest.mark.parametrize(
