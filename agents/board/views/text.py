@@ -21,6 +21,10 @@ LONGEST_TEXT = 60
 """Longest text of an event in a title, in characters."""
 
 
+_FACTORS = {"unpublished": "changes too small to publish", "redistribution": "weight of missing measures"}
+"""Texts for factors that are no measures."""
+
+
 def points(delta: float) -> str:
     """A delta of points: "-14", "+2.5"."""
     return f"{delta:+.1f}".removesuffix(".0")
@@ -42,7 +46,9 @@ def deltas_text(deltas: Sequence[tuple[str, float]]) -> str:
     """The largest deltas: "support tickets -8, product usage -6"."""
     shown = [(measure, delta) for measure, delta in deltas if abs(delta) >= SMALLEST_SHOWN]
     shown.sort(key=lambda item: (-abs(item[1]), item[0]))
-    return ", ".join(f"{label_of(measure)} {points(delta)}" for measure, delta in shown[:FACTORS_SHOWN])
+    return ", ".join(
+        f"{_FACTORS.get(measure, label_of(measure))} {points(delta)}" for measure, delta in shown[:FACTORS_SHOWN]
+    )
 
 
 def move_text(delta: float, since: int, deltas: Sequence[tuple[str, float]]) -> str:
