@@ -50,8 +50,6 @@ class Decoded(NamedTuple):
     rejects: list[Reject]
 
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Errors that decoding raises for bytes that are not such a message."""
 _DECODERS = {source: msgspec.json.Decoder(kind) for source, kind in EVENT_TYPES.items()}
 _ENCODER = msgspec.json.Encoder()
 

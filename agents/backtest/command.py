@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import typer
-from rich.console import Console
 
 from agents.backtest.fit import FitError
 from agents.backtest.outcomes import OutcomesError, instant_ms
@@ -19,6 +17,8 @@ from agents.backtest.page import page
 from agents.backtest.replay import TooShortError
 from agents.backtest.run import KEYS, Request, run_backtest
 from agents.backtest.tables import show
+from agents.process.console import SafeConsole
+from agents.process.terminal import printable_json
 from stream.explain.selector import UnknownScoreError
 from stream.policy.policy import Policy
 
@@ -64,9 +64,9 @@ def print_backtest(options: Options, *, as_json: bool) -> str | None:
     except TooShortError as error:
         return str(error)
     if as_json:
-        typer.echo(msgspec.json.encode(result.report).decode())
+        typer.echo(printable_json(result.report))
     else:
-        show(result.report, Console())
+        show(result.report, SafeConsole())
     return result.problem
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: exit statuses, common options, error reporting, and reading settings, policies and times.
+"""What the commands share: exit statuses, common options, printing, errors, and reading settings, policies and times.
 
 Owns nothing that a command does. A problem ends the command with a message that says what to do, and an exit status:
 0 done, 1 failed, 2 bad usage or configuration. Called by every command.
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from agents.process.terminal import printable_json, printable_lines
 
 if TYPE_CHECKING:
     from agents.settings.settings import Settings
@@ -40,10 +42,20 @@ AsOf = Annotated[
 ScoreName = Annotated[str | None, typer.Option("--score", help="Name of a score in the policy. Default: the first.")]
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print text of one or more lines on stdout or stderr; it cannot act on the terminal."""
+    typer.echo(printable_lines(text), err=err)
+
+
+def say_json(content: Any) -> None:
+    """Print one line of JSON on stdout; it cannot act on the terminal."""
+    typer.echo(printable_json(content))
+
+
 def fail(status: int, *lines: str) -> NoReturn:
     """Print lines on stderr and end the command with this status."""
     for line in lines:
-        typer.echo(line, err=True)
+        say(line, err=True)
     raise typer.Exit(status)
 
 

@@ -21,6 +21,7 @@ from agents.cli.base import (
     errors_reported,
     fail,
     plan_of,
+    say,
     settings_of,
 )
 
@@ -57,7 +58,7 @@ def board(
     configure_logging(loaded.log_level)
     with errors_reported(BoardError, RecordingError):
         require_port(loaded.board_host, loaded.board_port, "board_port")
-        typer.echo(f"The board is at {address(loaded)}", err=True)
+        say(f"The board is at {address(loaded)}", err=True)
         if recording is not None:
             status = serve_recording(loaded, plan, recording, follow=follow)
         else:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from agents.cli.base import (
@@ -28,6 +27,8 @@ from agents.cli.base import (
     fail,
     moment,
     plan_of,
+    say,
+    say_json,
     settings_of,
 )
 from agents.cli.event_files import replayed, report_bad_lines, selected_score
@@ -73,9 +74,9 @@ def check(
         distribution, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
     if as_json:
         report = _report(plan, candidate, problems)
-        typer.echo(msgspec.json.encode(report if distribution is None else report | {"against": distribution}).decode())
+        say_json(report if distribution is None else report | {"against": distribution})
     else:
-        typer.echo(check_text(plan, problems, asked_broker=not (offline or against)))
+        say(check_text(plan, problems, asked_broker=not (offline or against)))
         if distribution is not None:
             print_distribution(distribution)
     raise typer.Exit(FAILED if problems or bad else DONE)

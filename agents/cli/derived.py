@@ -19,6 +19,7 @@ from agents.cli.base import (
     errors_reported,
     fail,
     plan_of,
+    say,
     settings_of,
 )
 
@@ -36,7 +37,7 @@ def rollup(
     configure_logging(loaded.log_level)
     with errors_reported():
         published = run_rollup(loaded, once=once)
-    typer.echo(f"{published} records written to health.rollups")
+    say(f"{published} records written to health.rollups")
 
 
 def peers(
@@ -58,4 +59,4 @@ def peers(
     configure_logging(loaded.log_level)
     with errors_reported():
         tables = run_peers(loaded, plan, once=once)
-    typer.echo(f"{tables} tables written to vitals-peers")
+    say(f"{tables} tables written to vitals-peers")

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import typer
 
-from agents.cli.base import MISUSED, fail
+from agents.cli.base import (
+    MISUSED,
+    fail,
+    say,
+)
 
 if TYPE_CHECKING:
     from agents.files.replay import Replay, Watch
@@ -46,7 +49,7 @@ def replayed(files: list[Path], plan: Plan, as_of_ms: int | None, watch: Watch |
 def report_bad_lines(replay: Replay) -> bool:
     """Print every line that could not be used on stderr; whether there was any."""
     for line in replay.bad:
-        typer.echo(f"{line.file}:{line.line}: {line.reason}: {line.message}", err=True)
+        say(f"{line.file}:{line.line}: {line.reason}: {line.message}", err=True)
     return bool(replay.bad)
 
 

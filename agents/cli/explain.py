@@ -28,6 +28,8 @@ from agents.cli.base import (
     fail,
     moment,
     plan_of,
+    say,
+    say_json,
     settings_of,
 )
 from agents.cli.event_files import replayed, score_messages, selected_score
@@ -77,7 +79,7 @@ def explain(
         fail(MISUSED, "--as-of and --since need event files: give them after the account")
     else:
         explanation = _from_topic(account, loaded, plan, score)
-    typer.echo(msgspec.json.encode(explanation).decode() if as_json else explanation_text(explanation, NEED_FILES))
+    say_json(explanation) if as_json else say(explanation_text(explanation, NEED_FILES))
 
 
 def _unknown_account(account: str) -> str:
@@ -135,7 +137,7 @@ def _from_topic(account: str, settings: Settings, plan: Plan, score: str | None)
         fail(FAILED, _unknown_account(account))
     if message.policy != plan.label:
         difference = f"scored by policy {message.policy}, explained by {plan.label}; give the right one with --policy"
-        typer.echo(f"note: {difference}", err=True)
+        say(f"note: {difference}", err=True)
     try:
         explanation = explain_message(message, selected_score(plan.policy, score))
     except UnknownScoreError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from agents.process.terminal import printable
 from schemas.outputs import FactorChange, Override, ScoreChange
 from stream.columns.panes import UNIT_MS
 from stream.explain.explain import Explanation
@@ -52,7 +53,7 @@ def explanation_text(explanation: Explanation, need_files: Mapping[str, str]) ->
     if explanation.needs_files:
         lines += ["", "Not known from the latest score alone; give the event files after the account to see:"]
         lines += [f"  {need_files[name]}" for name in explanation.needs_files]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _override(override: Override) -> str:

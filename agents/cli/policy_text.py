@@ -5,9 +5,9 @@ Owns layout and wording; the figures come from `stream.explain.distribution`. Ca
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
+from agents.process.console import SafeConsole
 from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.text import label_of, number
 from stream.plan.plan import Plan
@@ -25,7 +25,7 @@ def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
 
 def print_distribution(distribution: Distribution) -> None:
     """Print how a policy distributes accounts: histogram, bands, measures, warnings."""
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(f"\n{distribution.score} of {distribution.accounts} accounts: {_quartiles(distribution.scores)}")
     most = max((bin_.accounts for bin_ in distribution.histogram), default=0)
     for bin_ in distribution.histogram:

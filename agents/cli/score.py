@@ -25,6 +25,7 @@ from agents.cli.base import (
     fail,
     moment,
     plan_of,
+    say_json,
     settings_of,
 )
 from agents.cli.event_files import (
@@ -34,6 +35,7 @@ from agents.cli.event_files import (
     selected_score,
     unreadable_files_reported,
 )
+from agents.process.terminal import printable
 
 if TYPE_CHECKING:
     from agents.files.replay import Replay
@@ -66,7 +68,7 @@ def score(
                 continue
             if selected is not None:
                 message.scores = {selected.name: message.scores[selected.name]}
-            typer.echo(msgspec.json.encode(message).decode())
+            say_json(message)
     raise typer.Exit(FAILED if report_bad_lines(replay) else DONE)
 
 
@@ -83,8 +85,13 @@ def _print_history(
     if as_csv:
         table = csv.writer(sys.stdout, lineterminator="\n")
         table.writerow(DayScore.__struct_fields__)
-        table.writerows(msgspec.structs.astuple(day) for day in days)
+        table.writerows([_cell(value) for value in msgspec.structs.astuple(day)] for day in days)
     else:
         for day in days:
-            typer.echo(msgspec.json.encode(day).decode())
+            say_json(day)
     return replay
+
+
+def _cell(value: object) -> object:
+    """A value as a cell of CSV; an id cannot act on the terminal."""
+    return printable(value) if isinstance(value, str) else value

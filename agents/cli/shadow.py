@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from agents.cli.base import (
@@ -26,6 +25,8 @@ from agents.cli.base import (
     errors_reported,
     fail,
     plan_of,
+    say,
+    say_json,
     settings_of,
 )
 
@@ -58,16 +59,18 @@ def shadow(
         fail(MISUSED, "--promote needs the candidate's file: --shadow FILE or VITALS_SHADOW")
     with errors_reported():
         outputs = read_outputs(loaded)
+    for topic, records in outputs.unreadable.items():
+        say(f"note: {records:,} records of {topic} could not be read and are left out", err=True)
     if promote:
         promotion = _promote(loaded, outputs)
-        typer.echo(msgspec.json.encode(promotion).decode() if as_json else _promoted_text(promotion))
+        say_json(promotion) if as_json else say(_promoted_text(promotion))
         raise typer.Exit(DONE)
     if not outputs.shadow:
         fail(FAILED, "health.shadow is empty: start the workers with a shadow policy, --shadow FILE or VITALS_SHADOW")
     labels = outputs.live_policy, outputs.shadow_policy
     differences = compare(outputs.live, outputs.shadow, outputs.opened, labels, most)
     if as_json:
-        typer.echo(msgspec.json.encode(differences).decode())
+        say_json(differences)
     else:
         _print_differences(differences, most)
 
@@ -97,12 +100,12 @@ def _promoted_text(promotion: Promotion) -> str:
 
 def _print_differences(differences: Differences, most: int) -> None:
     """Print the differences as tables, with at most `most` accounts and alerts of each kind."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console.print(f"live {differences.live}, shadow {differences.shadow}", soft_wrap=True, markup=False)
+    from agents.process.console import SafeConsole
+
+    console = SafeConsole()
+    console.print(f"live {differences.live}, shadow {differences.shadow}", soft_wrap=True)
     console.print(
         f"{differences.accounts:,} accounts with both, "
         f"{differences.only_live:,} only live, {differences.only_shadow:,} only shadow; "
@@ -115,12 +118,12 @@ def _print_differences(differences: Differences, most: int) -> None:
     console.print(bands)
     for move in differences.moves[:most]:
         line = f"{move.accounts:,} would be {move.to} instead of {move.from_} ({move.score})"
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     if differences.farthest:
         table = Table("account", "score", "live", "shadow", "difference")
         for score in differences.farthest:
             live, shadow = f"{score.live:.1f} {score.band_live}", f"{score.shadow:.1f} {score.band_shadow}"
-            table.add_row(escape(score.account_id), score.score, live, shadow, f"{score.delta:+.1f}")
+            table.add_row(score.account_id, score.score, live, shadow, f"{score.delta:+.1f}")
         console.print(table)
     alerts = Table("alert", "open live", "open shadow", "raised", "spared")
     for rule in differences.alerts:
@@ -128,7 +131,7 @@ def _print_differences(differences: Differences, most: int) -> None:
     console.print(alerts if differences.alerts else "no alert is open with either policy")
     for label, alerts_listed in (("raised", differences.raised), ("spared", differences.spared)):
         if alerts_listed:
-            console.print(_listed(label, alerts_listed, most), soft_wrap=True, markup=False)
+            console.print(_listed(label, alerts_listed, most), soft_wrap=True)
 
 
 def _listed(label: str, alerts: Sequence[AlertOf], most: int) -> str:

@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
-from agents.cli.base import DONE, FAILED, AsJson, BrokerUrl, SettingsFile, errors_reported, settings_of
+from agents.cli.base import (
+    DONE,
+    FAILED,
+    AsJson,
+    BrokerUrl,
+    SettingsFile,
+    errors_reported,
+    say,
+    say_json,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +43,7 @@ def topics(
         created = create_missing(loaded) if create else []
         states = describe_topics(loaded)
     if as_json:
-        typer.echo(msgspec.json.encode([_row(state, created) for state in states]).decode())
+        say_json([_row(state, created) for state in states])
     else:
         _print_table(states, created)
     raise typer.Exit(FAILED if any(state.problem for state in states) else DONE)
@@ -55,9 +64,9 @@ def _row(state: TopicState, created: Sequence[str]) -> dict[str, Any]:
 
 
 def _print_table(states: Sequence[TopicState], created: Sequence[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from agents.process.console import SafeConsole
     from schemas.topics import DAY_MS
 
     table = Table("topic", "role", "partitions", "cleanup", "kept", "state")
@@ -66,7 +75,7 @@ def _print_table(states: Sequence[TopicState], created: Sequence[str]) -> None:
         retention = f"{topic.retention_ms // DAY_MS} days" if topic.cleanup == "delete" else "latest"
         text = "see below" if state.problem else "created" if topic.name in created else "ok"
         table.add_row(topic.name, topic.role, str(state.partitions or "-"), topic.cleanup, retention, text)
-    Console().print(table)
+    SafeConsole().print(table)
     for state in states:
         if state.problem:
-            typer.echo(f"{state.topic.name}: {state.problem}")
+            say(f"{state.topic.name}: {state.problem}")

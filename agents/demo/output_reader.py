@@ -1,4 +1,4 @@
-"""Consume the worker's output topics and keep a `Status` of all accounts up to date.
+"""Consume the worker's output topics and keep a `Status` of all accounts up to date; count what people do.
 
 The consumer has no group: it reads every partition from a given position and commits nothing. Called by
 `agents.demo.run`.
@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.demo.status import Status
+from schemas.events import CONTROL_SOURCE
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
+from schemas.records import UnreadableError, read_key, read_message
 from schemas.topics import ALERTS, CHANGES, SCORES
 
 OUTPUTS = (SCORES, CHANGES, ALERTS)
@@ -27,14 +28,17 @@ QUIET_FETCHES = 4
 class OutputReader:
     """Reads the outputs: `connect`, then `run` until cancelled, then `close`. Updates `status` with each record.
 
-    `connection`: broker and credentials as options of aiokafka's clients. `from_end` skips the records of earlier runs;
-    without it, everything is read.
+    `connection`: broker and credentials as options of aiokafka's clients. `from_end` skips the outputs of earlier runs;
+    without it, everything is read. The topic `controls` is always read from its beginning: the demo itself sends
+    nothing there, so its records are what people did, on the board or elsewhere.
     """
 
     def __init__(self, connection: Mapping[str, Any], *, from_end: bool) -> None:
         self.status = Status()
         self.unreadable = 0
-        """Records that this version cannot decode."""
+        """Output records that cannot be read."""
+        self.controls = 0
+        """Records of the topic `controls`."""
         self._from_end = from_end
         self._options = dict(
             connection,
@@ -45,11 +49,8 @@ class OutputReader:
         self._consumer: Any = None
         self._quiet = 0
         self._readers: Mapping[str, Callable[[Any], None]] = MappingProxyType(
-            {SCORES: self._score, CHANGES: self._change, ALERTS: self._alert}
+            {SCORES: self._score, CHANGES: self._change, ALERTS: self._alert, CONTROL_SOURCE: self._control}
         )
-        self._scores = msgspec.json.Decoder(ScoreMessage)
-        self._changes = msgspec.json.Decoder(ScoreChange)
-        self._alerts = msgspec.json.Decoder(Alert)
 
     @property
     def is_quiet(self) -> bool:
@@ -61,11 +62,12 @@ class OutputReader:
         self._quiet = 0
 
     async def connect(self, partitions: Mapping[str, int]) -> None:
-        """Assign all partitions of the output topics; `partitions`: topic to number of partitions."""
+        """Assign all partitions of the topics; `partitions`: topic to number of partitions."""
         self._consumer = AIOKafkaConsumer(**self._options)
         await self._consumer.start()
         assigned = [TopicPartition(topic, number) for topic in OUTPUTS for number in range(partitions[topic])]
-        self._consumer.assign(assigned)
+        controls = [TopicPartition(CONTROL_SOURCE, number) for number in range(partitions[CONTROL_SOURCE])]
+        self._consumer.assign([*assigned, *controls])
         if self._from_end:
             await self._consumer.seek_to_end(*assigned)
             for partition in assigned:
@@ -84,12 +86,15 @@ class OutputReader:
             fetched = await self._consumer.getmany(timeout_ms=LONGEST_FETCH_MS, max_records=MOST_RECORDS)
             self._quiet = 0 if fetched else self._quiet + 1
             for partition, records in fetched.items():
-                read = self._readers[partition.topic]
                 for record in records:
-                    try:
-                        read(record)
-                    except msgspec.MsgspecError:
-                        self.unreadable += 1
+                    self.read(partition.topic, record)
+
+    def read(self, topic: str, record: Any) -> None:
+        """Apply one record; one that cannot be read is counted."""
+        try:
+            self._readers[topic](record)
+        except UnreadableError:
+            self.unreadable += 1
 
     async def close(self) -> None:
         """Disconnect."""
@@ -99,14 +104,17 @@ class OutputReader:
 
     def _score(self, record: Any) -> None:
         if record.value is None:
-            self.status.remove_score((record.key or b"").decode(errors="replace"))
+            self.status.remove_score(read_key(record.key))
         else:
-            self.status.add_score(self._scores.decode(record.value))
+            self.status.add_score(read_message(ScoreMessage, record.value))
 
     def _change(self, record: Any) -> None:
         if record.value is not None:
-            self.status.add_change(self._changes.decode(record.value))
+            self.status.add_change(read_message(ScoreChange, record.value))
 
     def _alert(self, record: Any) -> None:
         if record.value is not None:
-            self.status.add_alert(self._alerts.decode(record.value))
+            self.status.add_alert(read_message(Alert, record.value))
+
+    def _control(self, _record: Any) -> None:
+        self.controls += 1

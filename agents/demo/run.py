@@ -20,7 +20,6 @@ from types import FrameType
 from uuid import uuid4
 
 from aiokafka.errors import KafkaError
-from rich.console import Console
 
 from agents.demo import broker as embedded
 from agents.demo.board import DemoBoard
@@ -34,8 +33,9 @@ from agents.demo.session import DemoError, RunOptions, Session, SessionParts
 from agents.demo.worker import DemoWorker
 from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing
+from agents.process.console import SafeConsole
 from agents.settings.settings import Settings, SettingsError, child_environment, load_settings
-from schemas.events import SOURCES
+from schemas.events import CONTROL_SOURCE, SOURCES
 
 PARTITIONS = 4
 SET_BY_DEMO = (
@@ -69,7 +69,7 @@ def run_demo(
     from the main thread.
     """
     deadline_s = None if seconds is None else time.monotonic() + seconds
-    console = Console(stderr=as_json)
+    console = SafeConsole(stderr=as_json)
     watched = console.is_terminal and seconds is None
     options = RunOptions(deadline_s, kill=kill, watched=watched, stays=watched and not as_json)
     with ExitStack() as stack:
@@ -121,7 +121,7 @@ class _RunContext:
     is_embedded: bool
 
 
-def _settings(stack: ExitStack, broker: str | None, console: Console) -> Settings:
+def _settings(stack: ExitStack, broker: str | None, console: SafeConsole) -> Settings:
     """The settings of the run. Without a broker URL, starts the embedded broker, which stops with the stack."""
     group = f"vitals-demo-{uuid4().hex[:8]}"  # each run starts from scratch
     if broker is not None:
@@ -140,7 +140,7 @@ def _settings(stack: ExitStack, broker: str | None, console: Console) -> Setting
     )
 
 
-async def _run(context: _RunContext, company: Company, options: RunOptions, console: Console) -> Session:
+async def _run(context: _RunContext, company: Company, options: RunOptions, console: SafeConsole) -> Session:
     """Connect all clients, run the session, and disconnect them in any case."""
     connection = context.settings.kafka_python()  # aiokafka's clients have the same options
     async with AsyncExitStack() as stack:
@@ -150,9 +150,8 @@ async def _run(context: _RunContext, company: Company, options: RunOptions, cons
         output_reader = OutputReader(connection, from_end=not context.is_embedded)
         stack.push_async_callback(output_reader.close)
         await output_reader.connect(partitions)
-        stored = (
-            0 if context.is_embedded else await output_reader.stored({topic: partitions[topic] for topic in SOURCES})
-        )
+        counted = {topic: partitions[topic] for topic in SOURCES if topic != CONTROL_SOURCE}  # the reader counts those
+        stored = 0 if context.is_embedded else await output_reader.stored(counted)
         if stored:
             console.print(
                 f"The topics already contain {stored:,} events; they are scored as well.",
@@ -178,7 +177,7 @@ def _environment(context: _RunContext, web_port: int, *, kill: bool) -> dict[str
     return {**environment, "TMPDIR": str(context.folder)}
 
 
-def _start_board(stack: ExitStack, context: _RunContext, console: Console) -> None:
+def _start_board(stack: ExitStack, context: _RunContext, console: SafeConsole) -> None:
     """Start a board, which stops with the stack, and print its address."""
     port = free_port()
     settings = context.settings.model_dump(include=set(SET_BY_DEMO))
@@ -188,11 +187,11 @@ def _start_board(stack: ExitStack, context: _RunContext, console: Console) -> No
     console.print(f"The board is at {board.address}", highlight=False, soft_wrap=True)
 
 
-def _print_error(console: Console, message: str) -> None:
+def _print_error(console: SafeConsole, message: str) -> None:
     console.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
-def _report(session: Session, options: RunOptions, console: Console, *, as_json: bool) -> int:
+def _report(session: Session, options: RunOptions, console: SafeConsole, *, as_json: bool) -> int:
     """Print the result and return the exit code."""
     result = session.result()
     if not session.finished:
@@ -202,9 +201,12 @@ def _report(session: Session, options: RunOptions, console: Console, *, as_json:
     else:
         verdict = "THE COUNTS DO NOT ADD UP."
     outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in result["settled"].items() if count) or "none"
+    people = f" {result['controls']:,} of them are what people did." if result["controls"] else ""
     killed = f" The worker was killed {result['kills']} times." if options.kill else ""
     console.print(
-        f"{result['events']:,} events sent; outcomes: {outcomes}.{killed} {verdict}", highlight=False, soft_wrap=True
+        f"{result['events']:,} events sent; outcomes: {outcomes}.{people}{killed} {verdict}",
+        highlight=False,
+        soft_wrap=True,
     )
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")

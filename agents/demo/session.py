@@ -27,6 +27,8 @@ PROGRESS_PATIENCE_S = 90.0
 KILL_AFTER_S = (1.5, 4.0)
 """Shortest and longest time that a ready worker runs before it is killed."""
 LOOK_EVERY_S = 0.25
+LAST_COUNTS_S = 10.0
+"""Time for the worker to commit a control that came at the end."""
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -75,8 +77,8 @@ class Session:
 
     @property
     def sent(self) -> int:
-        """Events that the broker has acknowledged."""
-        return self._parts.player.sent.total()
+        """Events in the topics: those that the demo sent and the broker acknowledged, and those of people."""
+        return self._parts.player.sent.total() + self._parts.output_reader.controls
 
     @property
     def adds_up(self) -> bool:
@@ -98,6 +100,8 @@ class Session:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            if self.finished:
+                await self._last_counts(work)
         finally:
             for task in work:
                 task.cancel()
@@ -111,6 +115,7 @@ class Session:
         duration_s = self._sending_to_s - self._sending_from_s
         return {
             "events": self.sent,
+            "controls": self._parts.output_reader.controls,
             "applied": progress.outcomes.get("applied", 0),
             "score_changes": status.changes,
             "alerts": status.alerts_fired,
@@ -175,6 +180,15 @@ class Session:
                 raise DemoError(
                     self._describe_failure(f"has settled nothing for {PROGRESS_PATIENCE_S:g} s; {left:,} are left")
                 )
+
+    async def _last_counts(self, work: list[asyncio.Task[Any]]) -> None:
+        """Wait until what a person did last is counted on both sides, as long as the worker and the readers run."""
+        until_s = time.monotonic() + LAST_COUNTS_S
+        running = [task for task in work if not task.done()]
+        while not self.adds_up:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if time.monotonic() > until_s or any(task.done() for task in running):
+                return
 
     async def _until(self, condition: Callable[[], bool], patience_s: float, complaint: str) -> None:
         until_s = time.monotonic() + patience_s

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 import structlog
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
@@ -21,6 +20,7 @@ from agents.derived.metrics import DerivedTelemetry
 from agents.kafka.client import BrokerError, consumer_of, producer_of, read_topic
 from agents.process.metrics_server import metrics_server
 from agents.settings.settings import Settings
+from schemas.records import UnreadableError, read_key
 from schemas.topics import SCORES
 
 _POLL_MS = 500
@@ -37,7 +37,10 @@ class Output(NamedTuple):
 
 
 class Derivation(Protocol):
-    """The state behind one derived topic. Values are JSON of `health.scores`, None is a deleted account."""
+    """The state behind one derived topic. Values are JSON of `health.scores`, None is a deleted account.
+
+    A method that reads a value raises `UnreadableError` before it changes anything.
+    """
 
     topic: str
     producer_options: dict[str, Any]
@@ -76,7 +79,7 @@ class DerivationLoop:
     def run(self, *, once: bool) -> int:
         """Bring the derived topic up to date, then follow, or with `once` return; how many records were published.
 
-        Raises `BrokerError` when a topic is missing, the broker fails or a record cannot be decoded.
+        Raises `BrokerError` when a topic is missing or the broker fails. An unreadable record is skipped and counted.
         """
         derived = self._derivation
         try:
@@ -86,7 +89,7 @@ class DerivationLoop:
                     for record in records:
                         self._process(derived.apply, partition.partition, record)
                 published += self._publish(derived.changed())
-        except (KafkaError, msgspec.DecodeError) as error:
+        except (KafkaError, UnreadableError) as error:
             problem = f"{type(error).__name__} {error}"
             raise BrokerError(f"deriving {derived.topic} from {SCORES} failed: {problem}") from error
         finally:
@@ -112,8 +115,14 @@ class DerivationLoop:
 
     def _process(self, step: Callable[[int, str, bytes | None], None], partition: int, record: Any) -> None:
         self._telemetry.read.inc()
-        if record.key is not None:
-            step(partition, record.key.decode(), record.value)
+        if record.key is None:
+            return
+        try:
+            step(partition, read_key(record.key), record.value)
+        except UnreadableError as error:
+            self._telemetry.unreadable.inc()
+            position = {"topic": SCORES, "partition": partition, "offset": record.offset}
+            _log.warning("record_unreadable", **position, reason=error.reason, error=str(error))
 
     def _publish(self, outputs: Iterable[Output]) -> int:
         """Publish records and wait until all replicas have them; returns how many."""

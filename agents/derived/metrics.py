@@ -24,6 +24,7 @@ class DerivedTelemetry:
             return Gauge(f"vitals_derived_{name}", text, ("process",), registry=registry).labels(process)
 
         self.read = counter("read_total", "Records of health.scores read.")
+        self.unreadable = counter("unreadable_total", "Records of health.scores that could not be read; skipped.")
         self._published = counter("published_total", "Records published to the derived topic.")
         self.caught_up = gauge("caught_up", "1 once the records present at start are read, else 0.")
         self._last_published = gauge(

@@ -16,7 +16,8 @@ from agents.derived.loop import Output, run_derivation
 from agents.kafka.client import partitions_of, read_until
 from agents.settings.settings import Settings
 from schemas.codecs import encode
-from schemas.peers import read_message, read_score
+from schemas.peers import PeerScore, PeersMessage
+from schemas.records import read_message
 from schemas.topics import LARGEST_TABLE, PEERS
 from stream.consumers.peer_values import PeerValues
 from stream.plan.plan import Plan
@@ -48,7 +49,10 @@ class PeersDerivation:
         consumer.assign(partitions)
         for partition in partitions:
             consumer.seek(partition, max(begins[partition], ends[partition] - 1))
-        latest = {partition: read_message(record.value) for partition, record in read_until(consumer, ends, stopping)}
+        latest = {
+            partition: read_message(PeersMessage, record.value)
+            for partition, record in read_until(consumer, ends, stopping)
+        }
         newest = max(latest.values(), key=lambda message: (message.as_of, message.id), default=None)
         if newest is None or newest.policy != self._plan.label:
             return
@@ -60,7 +64,7 @@ class PeersDerivation:
 
     def load(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a record that was there at start."""
-        self._values.load(partition, account, None if value is None else read_score(value))
+        self._values.load(partition, account, None if value is None else read_message(PeerScore, value))
 
     def loaded(self) -> Iterator[Output]:
         """The table of the last midnight, if the topic does not have it."""
@@ -68,7 +72,7 @@ class PeersDerivation:
 
     def apply(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a new record."""
-        self._values.apply(partition, account, None if value is None else read_score(value))
+        self._values.apply(partition, account, None if value is None else read_message(PeerScore, value))
 
     def changed(self) -> Iterator[Output]:
         """The table that is due, if any, for every partition."""

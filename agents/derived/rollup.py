@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import msgspec
 from kafka import KafkaConsumer
 
 from agents.derived.loop import Output, run_derivation
@@ -17,6 +16,7 @@ from agents.kafka.client import read_topic
 from agents.settings.settings import Settings
 from schemas.codecs import encode
 from schemas.outputs import ScoreMessage
+from schemas.records import read_key, read_message
 from schemas.topics import ROLLUPS
 from stream.consumers.rollup import Rollup
 
@@ -31,21 +31,20 @@ class RollupDerivation:
         """No account is known."""
         self._rollup = Rollup()
         self._changed: set[str] = set()
-        self._decode = msgspec.json.Decoder(ScoreMessage).decode
 
     def restore(self, consumer: KafkaConsumer, stopping: Callable[[], bool]) -> Iterable[Output]:
         """Read which parents the topic has; `loaded` deletes those without children."""
         for _, record in read_topic(consumer, ROLLUPS, stopping):
             if record.key is not None and record.value is None:
-                self._changed.discard(record.key.decode())
+                self._changed.discard(read_key(record.key))
             elif record.key is not None:
-                self._changed.add(record.key.decode())
+                self._changed.add(read_key(record.key))
         return ()
 
     def load(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a record; `loaded` publishes every parent."""
         del partition
-        self._rollup.apply(account, None if value is None else self._decode(value))
+        self._rollup.apply(account, None if value is None else read_message(ScoreMessage, value))
 
     def loaded(self) -> Iterator[Output]:
         """The records of all parents, and a tombstone for each one in the topic that has no children."""
@@ -55,7 +54,7 @@ class RollupDerivation:
     def apply(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a new record."""
         del partition
-        self._changed |= self._rollup.apply(account, None if value is None else self._decode(value))
+        self._changed |= self._rollup.apply(account, None if value is None else read_message(ScoreMessage, value))
 
     def changed(self) -> Iterator[Output]:
         """The record of each changed parent, a tombstone if it has no children."""

@@ -5,30 +5,40 @@ Called by `vitals explain`.
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
+
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, consumer_of, partitions_of, read_until
 from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
 from schemas.outputs import ScoreMessage
+from schemas.records import UnreadableError, read_message
 from schemas.topics import SCORES
 
 
 def latest_score(settings: Settings, account: str) -> ScoreMessage | None:
-    """The newest score message of an account, or None. Raises `BrokerError`."""
-    key = account.encode()
+    """The newest score message of an account, or None. Raises `BrokerError`, also if it cannot be read."""
+    newest = _latest_record(settings, account.encode())
+    if newest is None or newest.value is None:
+        return None
+    try:
+        return read_message(ScoreMessage, newest.value)
+    except UnreadableError as error:
+        position = f"{SCORES}, partition {newest.partition}, offset {newest.offset}"
+        msg = f"the latest record of {account} ({position}) is not a score: {error.reason}, {error}"
+        raise BrokerError(msg) from error
+
+
+def _latest_record(settings: Settings, key: bytes) -> Any:
     consumer = consumer_of(settings)
     try:
         partitions = partitions_of(consumer, SCORES)
         partition = partitions[partition_of(key, min(settings.partitions, len(partitions)))]
         consumer.assign([partition])
         consumer.seek_to_beginning(partition)
-        newest = None
-        for _, record in read_until(consumer, consumer.end_offsets([partition])):
-            if record.key == key:
-                newest = record.value
-        return msgspec.json.decode(newest, type=ScoreMessage) if newest else None
+        records = (record for _, record in read_until(consumer, consumer.end_offsets([partition])) if record.key == key)
+        return max(records, key=lambda record: record.offset, default=None)
     except KafkaError as error:
         msg = f"reading {SCORES} failed: {type(error).__name__} {error}"
         raise BrokerError(msg) from error

@@ -5,15 +5,17 @@ Owns a consumer without a group that reads the topics to their present end. Call
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
-import msgspec
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, consumer_of, read_topic
 from agents.settings.settings import Settings
 from schemas.outputs import Alert, ScoreMessage, ShadowMessage
+from schemas.records import UnreadableError, read_key, read_message
 from schemas.topics import ALERTS, SCORES, SHADOW
 from stream.explain.differences import Episode, by_main_policy, main_policy, open_alerts
 
@@ -21,13 +23,17 @@ M = TypeVar("M", bound=ScoreMessage)
 
 
 class PolicyOutputs(NamedTuple):
-    """The labels of both policies ("" without a score), their latest messages by account, and the open alerts."""
+    """The labels of both policies ("" without a score), their latest messages by account, and the open alerts.
+
+    `unreadable` counts the records that were skipped, by topic.
+    """
 
     live_policy: str
     shadow_policy: str
     live: dict[str, ScoreMessage]
     shadow: dict[str, ShadowMessage]
     opened: set[Episode]
+    unreadable: Counter[str]
 
 
 def read_outputs(settings: Settings) -> PolicyOutputs:
@@ -36,23 +42,38 @@ def read_outputs(settings: Settings) -> PolicyOutputs:
     `health.shadow` may hold records of a former candidate: only those of the candidate with most records are used.
     """
     consumer = consumer_of(settings)
+    unreadable: Counter[str] = Counter()
     try:
-        live = _latest(consumer, SCORES, ScoreMessage)
-        shadow = _latest(consumer, SHADOW, ShadowMessage)
-        decode = msgspec.json.Decoder(Alert).decode
-        alerts = (record.value for _, record in read_topic(consumer, ALERTS) if record.value is not None)
-        opened = open_alerts(map(decode, alerts))
+        live = _latest(consumer, SCORES, ScoreMessage, unreadable)
+        shadow = _latest(consumer, SHADOW, ShadowMessage, unreadable)
+        opened = open_alerts(_alerts(consumer, unreadable))
     except KafkaError as error:
         msg = f"reading {SCORES}, {SHADOW} and {ALERTS} failed: {type(error).__name__} {error}"
         raise BrokerError(msg) from error
     finally:
         consumer.close()
     shadow = by_main_policy(shadow)
-    return PolicyOutputs(main_policy(live.values()), main_policy(shadow.values()), live, shadow, opened)
+    return PolicyOutputs(main_policy(live.values()), main_policy(shadow.values()), live, shadow, opened, unreadable)
 
 
-def _latest(consumer: KafkaConsumer, topic: str, kind: type[M]) -> dict[str, M]:
-    """The latest message of each account."""
-    values = {record.key: record.value for _, record in read_topic(consumer, topic) if record.key is not None}
-    decode = msgspec.json.Decoder(kind).decode
-    return {key.decode(): decode(value) for key, value in values.items() if value is not None}
+def _latest(consumer: KafkaConsumer, topic: str, kind: type[M], unreadable: Counter[str]) -> dict[str, M]:
+    """The latest message of each account. Unreadable records are skipped and counted."""
+    values = {record.key: record.value for _, record in read_topic(consumer, topic)}
+    messages: dict[str, M] = {}
+    for key, value in values.items():
+        try:
+            account = read_key(key)
+            if value is not None:
+                messages[account] = read_message(kind, value)
+        except UnreadableError:
+            unreadable[topic] += 1
+    return messages
+
+
+def _alerts(consumer: KafkaConsumer, unreadable: Counter[str]) -> Iterator[Alert]:
+    for _, record in read_topic(consumer, ALERTS):
+        if record.value is not None:
+            try:
+                yield read_message(Alert, record.value)
+            except UnreadableError:
+                unreadable[ALERTS] += 1

@@ -22,9 +22,10 @@ from kafka.structs import OffsetAndMetadata
 
 from agents.kafka.client import BrokerError, consumer_of, partitions_of
 from agents.settings.settings import Settings
-from agents.sinks.alert_records import UnreadableError, read_alert
+from agents.sinks.alert_records import read_alert
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.sink import Sink
+from schemas.records import UnreadableError
 from schemas.topics import ALERTS
 from stream.consumers.notifications import Notification, OpenAlerts
 from stream.consumers.progress import Position, Progress

@@ -6,6 +6,8 @@ Owns what is derived from one score message. Pure; called by `vitals explain` (`
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from msgspec import Struct
 
@@ -15,6 +17,7 @@ from stream.explain.selector import SelectedScore, UnknownScoreError, normaliser
 from stream.explain.since import Since
 from stream.explain.text import factor_text
 from stream.policy.band_index import BAND_DECIMALS
+from stream.policy.measures import Measure
 from stream.policy.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
 
 _FULL = 100.0
@@ -111,15 +114,27 @@ def _lifts(score: ScoreValue, selected: SelectedScore, segment: str | None, targ
         of_peers = measure.compare == "peers"
         if selected.scale is not None:
             now = factor.value or 0.0
-            needed = now + (target - score.value) / (factor.weight * selected.scale)
+            needed = _whole(measure, now, now + (target - score.value) / (factor.weight * selected.scale))
             if not of_peers or 0.0 <= needed <= _FULL:
                 lifts.append(Lift(factor.measure, now, needed, None, of_peers))
         elif factor.points is not None:
             wanted = factor.points + (target - score.value) / factor.weight
-            value = _value_for(normaliser_in(measure, segment), wanted, factor.value)
-            if value is not None and (not of_peers or 0.0 <= value <= _FULL):
-                lifts.append(Lift(factor.measure, factor.value, value, wanted, of_peers))
+            normaliser = normaliser_in(measure, segment)
+            value = _value_for(normaliser, wanted, factor.value)
+            if normaliser is None or value is None or (of_peers and not 0.0 <= value <= _FULL):
+                continue
+            whole = _whole(measure, factor.value or 0.0, value)
+            gives = wanted if whole == value else float(normaliser.points(np.array([whole]))[0])
+            lifts.append(Lift(factor.measure, factor.value, whole, gives, of_peers))
     return sorted(lifts, key=lambda lift: (lift.points or 0.0, lift.measure))
+
+
+def _whole(measure: Measure, now: float, needed: float) -> float:
+    """The value needed; of a measure that counts, the next whole number: there are no 3.72 users."""
+    counts = measure.stat == "count" or measure.stat.startswith("distinct_")
+    if not counts or measure.field is not None or measure.compare is not None or not float(now).is_integer():
+        return needed
+    return float(math.ceil(needed - _CLOSE) if needed > now else math.floor(needed + _CLOSE))
 
 
 def _value_for(normaliser: Normaliser | None, points: float, now: float | None) -> float | None:

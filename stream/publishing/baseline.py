@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import UNREADABLE
 from schemas.outputs import ScoreChange
+from schemas.records import UnreadableError, read_message
 from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.overrides import rebase_override
 from stream.columns.columns import Rows
 from stream.plan.plan import Plan
+
+_Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Header(msgspec.Struct):
@@ -29,8 +32,8 @@ class _Header(msgspec.Struct):
     account_id: str
     score: str
     cause: str
-    revision: int
-    time: int
+    revision: _Integer
+    time: _Integer
 
 
 @dataclass(slots=True)
@@ -57,11 +60,10 @@ class Baseline:
         self.generation = b"%d" % end if end else b""
         """Bytes that differ between the generations of a partition that published changes; part of a change's id."""
         self._published: dict[str, _Published] = {}
-        decode = msgspec.json.Decoder(_Header).decode
         for value in values:
             try:
-                header = decode(value or b"")
-            except UNREADABLE:
+                header = read_message(_Header, value)
+            except UnreadableError:
                 continue
             published = self._published.setdefault(header.account_id, _Published())
             published.revision = max(published.revision, header.revision)
@@ -132,6 +134,6 @@ def _decode(value: bytes | None) -> ScoreChange | None:
     if value is None:
         return None
     try:
-        return msgspec.json.decode(value, type=ScoreChange)
-    except UNREADABLE:
+        return read_message(ScoreChange, value)
+    except UnreadableError:
         return None

@@ -13,8 +13,9 @@ from itertools import zip_longest
 import msgspec
 import numpy as np
 
-from schemas.codecs import UNREADABLE, encode
+from schemas.codecs import encode
 from schemas.outputs import Alert
+from schemas.records import UnreadableError, read_message
 from stream.alerts.messages import STALLED, STORM, closed, same_episode
 from stream.engine.engine import Engine
 from stream.ingest.batch import INPUT_SOURCES
@@ -38,9 +39,9 @@ class PublishedAlerts:
         self._until: list[int] = []
         for value, header in records:
             try:
-                alert = msgspec.json.decode(value or b"", type=Alert)
-                position = msgspec.json.decode(header or b"[]", type=list[int])
-            except UNREADABLE:
+                alert = read_message(Alert, value)
+                position = read_message(list[int], header or b"[]")
+            except UnreadableError:
                 continue
             self._published[alert.account_id, alert.rule] = alert
             position = position or [_time_of(alert)]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 import pytest
 
+from agents.board.views.inputs import BLOCK_PATIENCE_S
+from agents.board.views.listing import encode_cursor
+from agents.board.views.timeline import Position
 from schemas.topics import ALERTS, SCORES
 from tests.broker.kafka_server import free_port
 from tests.driving.boards import NOON, TOKEN, alert, score
 from tests.faults import topic_log
-from tests.faults.deployment import Deployment
+from tests.faults.deployment import PATIENCE_S, Deployment
 from tests.faults.events import END_MS, HOUR_MS, USAGE, event
 from tests.faults.topic_log import Message
 from tests.faults.worker_process import WorkerProcess
@@ -42,6 +46,15 @@ def ask(board: WorkerProcess, path: str, method: str = "GET", headers: Mapping[s
         answer = connection.getresponse()
         assert answer.status < http.client.BAD_REQUEST, answer.read()
         return json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def status_of(board: WorkerProcess, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", board.web_port, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
+        return connection.getresponse().status
     finally:
         connection.close()
 
@@ -81,6 +94,22 @@ def test_the_board_shows_the_contents_of_the_topics(tmp_path: Path) -> None:
                 END_MS - hour * HOUR_MS for hour in range(3, 49, 3)
             ]
             assert (timeline["complete"], timeline["next"], timeline["problem"]) == (True, None, None)
+            assert ask(board, "/api/summary")["processor"]["workers"] == 1
+            unreadable = b'{"id":"x","account_id":"account-3","time":1,"note":"\xff"}'
+            deployment.send([Message("billing", b"account-3", unreadable, END_MS)])
+            timeline = ask(board, "/api/accounts/account-3/timeline?kinds=event&limit=200")
+            assert timeline["unreadable"] == 1
+            assert timeline["items"][0]["data"]["unreadable"] == "bad_utf8"
+            began_s = time.monotonic()
+            for offset in (10**15, 2**62, -1):
+                cursor = encode_cursor(Position(2**62, None, {"billing": offset}))
+                assert status_of(board, f"/api/accounts/account-3/timeline?cursor={cursor}") == http.client.BAD_REQUEST
+            assert time.monotonic() - began_s < BLOCK_PATIENCE_S, "refused without waiting for records"
+            worker.stop()
+            until_s = time.monotonic() + PATIENCE_S
+            while ask(board, "/api/summary")["processor"]["workers"] != 0:
+                assert time.monotonic() < until_s, "the worker is not missed"
+            assert ask(board, "/api/summary")["processor"]["no_worker_since_ms"] > END_MS
         finally:
             board.kill()
         log = (tmp_path / "board.log").read_text("utf-8")

@@ -8,6 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +76,26 @@ def assert_adds_up(result: dict[str, Any]) -> None:
     assert set(result["bands"]) <= {"healthy", "attention", "at-risk"}
     assert result["score_changes"] >= result["alerts"] > 0
     assert result["events_per_second"] > 0
+
+
+def ask(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  our own board
+        return json.load(answer)
+
+
+def acknowledges_an_alert(board: str) -> bool:
+    """Acknowledge an open alert of an account as the page does; False if there is none, or it has just ended."""
+    for alert in ask(f"{board}/api/alerts")["items"][:1]:
+        path = f"/api/accounts/{alert['account_id']}/alerts/{urllib.parse.quote(alert['rule'], safe='')}/acknowledge"
+        same = {"Sec-Fetch-Site": "same-origin"}
+        request = urllib.request.Request(f"{board}{path}", b"", same, method="POST")  # noqa: S310  our own board
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  as above
+                return bool(answer.status == 202)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+    return False
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
@@ -150,6 +173,20 @@ def test_the_board_answers_and_is_optional(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = finish(process)
     assert "The board" not in errors
+
+
+def test_counts_add_up_after_a_click_on_the_board(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "30") as process:
+        port = re.search(r"http://127.0.0.1:(\d+)/", wait_for(process, "The board is at"))
+        assert port
+        wait_for(process, "sending events")
+        until = time.monotonic() + PATIENCE_S
+        while not acknowledges_an_alert(f"http://127.0.0.1:{port[1]}"):
+            assert time.monotonic() < until
+        result, errors = finish(process)
+    assert result["controls"] == 1
+    assert_adds_up(result)
+    assert "every event counted once" in errors
 
 
 def test_sigkill_leaves_no_process(tmp_path: Path) -> None:

@@ -35,9 +35,16 @@ class OpenPage(Protocol):
     """Opens an address and waits until the view is complete."""
 
     def __call__(
-        self, url: str, size: tuple[int, int] = DESK, *, dark: bool = False, still: bool = False, scale: float = 1
+        self,
+        url: str,
+        size: tuple[int, int] = DESK,
+        *,
+        dark: bool = False,
+        still: bool = False,
+        scale: float = 1,
+        zone: str = "UTC",
     ) -> Page:
-        """`still`: with reduced motion; `scale`: device pixels a CSS pixel."""
+        """`still`: with reduced motion; `scale`: device pixels a CSS pixel; `zone`: time zone of the reader."""
 
 
 def wait_for_view(page: Page) -> None:
@@ -93,13 +100,20 @@ def open_page(chromium: Browser, complaints: list[str]) -> Iterator[OpenPage]:
         opened.dismiss()
 
     def open_(
-        url: str, size: tuple[int, int] = DESK, *, dark: bool = False, still: bool = False, scale: float = 1
+        url: str,
+        size: tuple[int, int] = DESK,
+        *,
+        dark: bool = False,
+        still: bool = False,
+        scale: float = 1,
+        zone: str = "UTC",
     ) -> Page:
         context = chromium.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce" if still else "no-preference",
             device_scale_factor=scale,
+            timezone_id=zone,
         )
         contexts.append(context)
         page = context.new_page()

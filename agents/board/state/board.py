@@ -7,7 +7,7 @@ answers. All of it runs in one event loop.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from agents.board.state.journal import Journal
 from agents.board.state.state import OPTIONAL, TOPICS, State
 from agents.board.views import summary as figures
+from agents.board.views.listing import ListQuery
 from agents.board.views.overall_types import OverTime, ProcessorView, ScoreSummary, Summary, TopicCount, TopicState
 from agents.board.web.streaming import SUMMARY_KEY, Frames, Streams
 from schemas.topics import DAY_MS
@@ -26,6 +27,8 @@ PAST_TTL_S = 60.0
 """Past days are computed again this often, because late events can change them."""
 _LARGEST_SHARE = 1 / 20
 """Of the event loop's time goes to these figures at most."""
+MOST_QUERIES = 16
+"""Queries whose figures are cached."""
 
 
 class Record(NamedTuple):
@@ -48,16 +51,21 @@ class Progress:
 
 @dataclass(slots=True)
 class Checked:
-    """Lag of the workers and dead letters, as the broker reports them; None if they are not known."""
+    """Workers, their lag and dead letters, as the broker reports them; None if they are not known.
+
+    `workers` counts the members of the workers' group; `no_worker_since_ms` is when the board first saw none.
+    """
 
     dead_letters: list[TopicCount] | None = None
     lag: list[TopicCount] | None = None
     at_ms: int | None = None
     problem: str | None = None
+    workers: int | None = None
+    no_worker_since_ms: int | None = None
 
-    def figures(self) -> tuple[list[TopicCount] | None, list[TopicCount] | None, str | None]:
+    def figures(self) -> tuple[object, ...]:
         """Everything except the time of the check: a change of it is published."""
-        return self.dead_letters, self.lag, self.problem
+        return self.dead_letters, self.lag, self.problem, self.workers
 
 
 @dataclass(slots=True)
@@ -91,6 +99,7 @@ class Board:
         self.frames = Frames(self.state, self.summary)
         self.streams = Streams(self.journal, self.frames, self.heartbeat)
         self._figures = _CachedFigures()
+        self._figures_by_query: OrderedDict[ListQuery, _CachedFigures] = OrderedDict()
         self._published_version = -1
         self._published_checks = self.checked.figures()
 
@@ -109,6 +118,7 @@ class Board:
     def finish_loading(self) -> None:
         """Start to publish changes to the stream: all topics have been read to their end for the first time."""
         self.state.drop_unscored()
+        self._figures_by_query.clear()
         self._figures = _CachedFigures()  # figures of some of the topics must not be shown as those of all
         self.journal.clear()
         self.state.on_change = self.journal.add
@@ -134,29 +144,41 @@ class Board:
             "behind": sum(progress.behind for progress in self.progress.values()),
         }
 
-    def scores(self) -> list[ScoreSummary]:
-        """Figures by score, computed again if something has changed, in at most a twentieth of the time."""
-        cache, version = self._figures, self.state.version
+    def scores(self, query: ListQuery | None = None) -> list[ScoreSummary]:
+        """Figures by score, computed again if something has changed, in at most a twentieth of the time.
+
+        With a query, those of the accounts that match it.
+        """
+        cache, version = self._cache_of(query), self.state.version
         began_s = time.monotonic()
         if cache.version == version or began_s < cache.until_s:
             return cache.scores
         if began_s >= cache.past_until_s or cache.day != self.state.time // DAY_MS:
-            cache.past, cache.day = figures.past_days(self.state), self.state.time // DAY_MS
+            cache.past, cache.day = figures.past_days(self.state, query), self.state.time // DAY_MS
             cache.past_until_s = time.monotonic() + PAST_TTL_S
-        cache.scores, cache.version = figures.scores_of(self.state, cache.past), version
+        cache.scores, cache.version = figures.scores_of(self.state, cache.past, query), version
         now_s = time.monotonic()
         cache.until_s = now_s + max(SUMMARY_TTL_S, (now_s - began_s) / _LARGEST_SHARE)
         return cache.scores
 
-    def summary(self) -> Summary:
-        """Figures over all accounts, and how fresh they are."""
+    def _cache_of(self, query: ListQuery | None) -> _CachedFigures:
+        if query is None:
+            return self._figures
+        cache = self._figures_by_query.setdefault(query, _CachedFigures())
+        self._figures_by_query.move_to_end(query)
+        if len(self._figures_by_query) > MOST_QUERIES:
+            self._figures_by_query.popitem(last=False)
+        return cache
+
+    def summary(self, query: ListQuery | None = None) -> Summary:
+        """Figures over all accounts, or those that match a query, and how fresh they are."""
         return Summary(
             time=self.state.time,
             ready=self.ready,
             accounts=len(self.state.accounts),
             policies=figures.policies_of(self.state),
-            scores=self.scores(),
-            alerts=figures.alerts_of(self.state),
+            scores=self.scores(query),
+            alerts=figures.alerts_of(self.state, query),
             processor=self._processor(),
         )
 
@@ -177,6 +199,8 @@ class Board:
             lag_records=None if checked.lag is None else sum(topic.records for topic in checked.lag),
             checked_at_ms=checked.at_ms,
             problem=checked.problem,
+            workers=checked.workers,
+            no_worker_since_ms=checked.no_worker_since_ms,
         )
 
     def problems(self) -> list[str]:

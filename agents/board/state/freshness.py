@@ -1,4 +1,4 @@
-"""Dead letters and the lag of the workers, from the broker's admin API.
+"""Dead letters, the number of workers and their lag, from the broker's admin API.
 
 Owns these requests. Called by `agents.board.state.reader`, in a thread.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
+from dataclasses import replace
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
@@ -45,15 +46,17 @@ class BrokerChecks:
                     bootstrap_timeout_ms=_CONNECT_MS,
                 )
             letters, lag = _counts(self._admin, self._settings.group)
+            workers = _workers(self._admin, self._settings.group)
         except (KafkaError, OSError, ValueError) as error:
             self.close()
             self._failures += 1
             if self._failures < ENOUGH_FAILURES:
                 return before
             problem = f"the broker does not answer ({type(error).__name__}): figures are as of when it last did"
-            return Checked(before.dead_letters, before.lag, before.at_ms, problem)
+            return replace(before, problem=problem)
         self._failures = 0
-        return Checked(letters, lag, now_ms, None)
+        since_ms = (before.no_worker_since_ms or now_ms) if workers == 0 else None
+        return Checked(letters, lag, now_ms, None, workers, since_ms)
 
     def close(self) -> None:
         """Close the connection."""
@@ -61,6 +64,16 @@ class BrokerChecks:
             with contextlib.suppress(KafkaError, OSError):
                 self._admin.close()
             self._admin = None
+
+
+def _workers(admin: KafkaAdminClient, group: str) -> int | None:
+    """The members of a consumer group; None if the broker does not say, as one without the right to describe it."""
+    try:
+        described = admin.describe_groups([group]).get(group, {})
+    except (KafkaError, NotImplementedError):
+        return None
+    members = described.get("members")
+    return None if members is None or described.get("error_code") else len(members)
 
 
 def _counts(admin: KafkaAdminClient, group: str) -> tuple[list[TopicCount], list[TopicCount]]:

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-import msgspec
-
 from agents.board.state.alerts import Episodes, key_of
 from agents.board.state.change_history import ChangeHistory, NameTables
 from agents.board.state.series import NO_BAND, Point, Series
@@ -19,6 +17,7 @@ from agents.board.views.types import ShortScore
 from schemas.codecs import instant_ms
 from schemas.events import PROFILE_SOURCE, ProfileEvent
 from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMessage, ShadowMessage
+from schemas.records import UnreadableError, read_key, read_message
 from schemas.topics import ALERTS, CHANGES, ROLLUPS, SCORES, SHADOW
 
 TOPICS = (SCORES, PROFILE_SOURCE, ALERTS, CHANGES, ROLLUPS, SHADOW)
@@ -104,7 +103,7 @@ class Account:
 
     def message(self) -> ScoreMessage:
         """The latest record of `health.scores`."""
-        return _scores.decode(self.raw)
+        return read_message(ScoreMessage, self.raw)
 
 
 class Shadow:
@@ -117,14 +116,6 @@ class Shadow:
         self.as_of, self.policy = message.as_of, message.policy
         self.scores = {name: ShortScore(score.value, score.band) for name, score in message.scores.items()}
         self.alerts = tuple(message.alerts)
-
-
-_scores = msgspec.json.Decoder(ScoreMessage)
-_changes = msgspec.json.Decoder(ScoreChange)
-_alerts = msgspec.json.Decoder(Alert)
-_profiles = msgspec.json.Decoder(ProfileEvent)
-_rollups = msgspec.json.Decoder(RollupMessage)
-_shadows = msgspec.json.Decoder(ShadowMessage)
 
 
 class State:
@@ -150,7 +141,7 @@ class State:
         self.on_change: OnChange = _ignore
         self._bands: dict[str, dict[str, tuple[float, int]]] = {}
         self._unscored: dict[str, dict[str, tuple[Series, ChangeHistory]]] = {}
-        self._apply_by_topic: Mapping[str, Callable[[str, bytes | None], None]] = MappingProxyType(
+        self._apply_by_topic: Mapping[str, Callable[[bytes | None, bytes | None], None]] = MappingProxyType(
             {
                 SCORES: self._score,
                 CHANGES: self._change,
@@ -164,8 +155,8 @@ class State:
     def apply(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Apply one record. A record that cannot be decoded is counted and skipped."""
         try:
-            self._apply_by_topic[topic]((key or b"").decode(), value)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._apply_by_topic[topic](key, value)
+        except UnreadableError:
             self.unreadable[topic] += 1
         else:
             self.version += 1
@@ -201,11 +192,12 @@ class State:
         shares = max(len(self.accounts) * max(len(self._bands), 1), 1)
         return min(max(CHANGES_IN_ALL // shares, FEWEST_CHANGES), MOST_CHANGES)
 
-    def _score(self, key: str, value: bytes | None) -> None:
+    def _score(self, record_key: bytes | None, value: bytes | None) -> None:
+        key = read_key(record_key)
         if value is None:
             self._drop_account(key)
             return
-        message = _scores.decode(value)
+        message = read_message(ScoreMessage, value)
         account = self.accounts.get(key)
         if account is None:
             account = self.accounts[key] = Account(key)
@@ -238,10 +230,10 @@ class State:
             if not siblings:
                 del self.children[account.parent_id]
 
-    def _change(self, _key: str, value: bytes | None) -> None:
+    def _change(self, _key: bytes | None, value: bytes | None) -> None:
         if value is None:
             return
-        change = _changes.decode(value)
+        change = read_message(ScoreChange, value)
         series, history = self._series_and_history(change.account_id, change.score)
         replaced = history.add(change, self.tables, self.changes_limit())
         if replaced is None:
@@ -275,20 +267,21 @@ class State:
         total, count = sums.get(band, (0.0, 0))
         sums[band] = (total + value, count + 1)
 
-    def _alert(self, _key: str, value: bytes | None) -> None:
+    def _alert(self, _key: bytes | None, value: bytes | None) -> None:
         if value is None:
             return
-        alert = _alerts.decode(value)
+        alert = read_message(Alert, value)
         if self.episodes.add(alert):
             self.on_change(alert_key(alert))
             if alert.account_id in self.accounts:
                 self.on_change(account_key(alert.account_id))
 
-    def _profile(self, key: str, value: bytes | None) -> None:
+    def _profile(self, record_key: bytes | None, value: bytes | None) -> None:
         if value is None:
+            key = read_key(record_key)
             self.profiles.pop(key, None)
         else:
-            profile = _profiles.decode(value)
+            profile = read_message(ProfileEvent, value)
             key = profile.account_id
             known = self.profiles.get(key)
             if known is not None and instant_ms(known.time) > instant_ms(profile.time):
@@ -297,17 +290,19 @@ class State:
         if key in self.accounts:
             self.on_change(account_key(key))
 
-    def _rollup(self, key: str, value: bytes | None) -> None:
+    def _rollup(self, record_key: bytes | None, value: bytes | None) -> None:
+        key = read_key(record_key)
         if value is None:
             self.rollups.pop(key, None)
         else:
-            self.rollups[key] = _rollups.decode(value)
+            self.rollups[key] = read_message(RollupMessage, value)
 
-    def _shadow(self, key: str, value: bytes | None) -> None:
+    def _shadow(self, record_key: bytes | None, value: bytes | None) -> None:
+        key = read_key(record_key)
         if value is None:
             self.shadows.pop(key, None)
         else:
-            self.shadows[key] = Shadow(_shadows.decode(value))
+            self.shadows[key] = Shadow(read_message(ShadowMessage, value))
 
 
 def _ignore(_key: str) -> None:

@@ -1,6 +1,6 @@
 """Search the input topics for raw events of one account.
 
-Owns the consumer and the limits of a search. It reads the account's partition of each topic backwards, block by block,
+Owns the consumers and the limits of a search. It reads the account's partition of each topic backwards, block by block,
 until it has enough events, has read too many records, or time is up. It returns the offsets where it stopped, so that
 the next search continues there. Called by `agents.board.views.timeline`.
 """
@@ -8,23 +8,24 @@ the next search continues there. Called by `agents.board.views.timeline`.
 from __future__ import annotations
 
 import contextlib
-import threading
+import queue
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
+from agents.board.views.listing import CursorError
 from agents.board.web.responses import UnavailableError
 from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
-from schemas.codecs import instant_ms
-from schemas.events import Instant
+from schemas.records import FIRST_MS, LAST_MS, UnreadableError, read_time
 
 FIRST_BLOCK, LARGEST_BLOCK = 500, 4_000
 MOST_SCANNED = 60_000
+MOST_SEARCHES = 4
+"""Searches at the same time, each with a consumer of its own, so that a slow one does not hold up the others."""
 PATIENCE_S = 2.0
 BLOCK_PATIENCE_S = 5.0
 _WAIT_S = 1.0
@@ -32,7 +33,10 @@ _POLL_MS = 200
 
 
 class RawEvent(NamedTuple):
-    """A record of an input topic: its offset, the event's own time (epoch ms) and its value."""
+    """A record of an input topic: its offset, its time (epoch ms) and its value.
+
+    The time is the event's own; of a record that cannot be read, the time of the record.
+    """
 
     topic: str
     offset: int
@@ -61,7 +65,8 @@ class Inputs(Protocol):
     ) -> SearchResult:
         """The newest events, about `limit`, backwards from `offsets` (by topic; without one, from the end).
 
-        Events later than `until` (epoch ms) are skipped. Raises `UnavailableError`.
+        Events later than `until` (epoch ms) are skipped. Raises `UnavailableError`; `CursorError` for an offset beyond
+        the end of its topic.
         """
 
     def close(self) -> None:
@@ -83,59 +88,65 @@ class NoInputs:
 
 
 class KafkaInputs:
-    """Searches with one consumer without a group, one search at a time."""
+    """Searches with consumers without a group; each runs one search at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        """Store the settings. The first search connects."""
+        """Store the settings. A search connects if no connected consumer is idle."""
         self._settings = settings
-        self._lock = threading.Lock()
-        self._consumer: Any = None
+        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(MOST_SEARCHES):
+            self._idle.put(None)
+        self._ends: dict[TopicPartition, int] = {}
+        """The high watermarks seen so far: the end that the broker gives may be too low (see `agents.demo.broker`)."""
 
     def find(
         self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
     ) -> SearchResult:
         """See `Inputs`."""
-        if not self._lock.acquire(timeout=_WAIT_S):
-            msg = "other timelines are being read; try again"
-            raise UnavailableError(msg)
         try:
-            return self._search(account, topics, offsets, until, limit)
+            consumer = self._idle.get(timeout=_WAIT_S)
+        except queue.Empty:
+            msg = f"{MOST_SEARCHES} other timelines are being read; try again"
+            raise UnavailableError(msg) from None
+        try:
+            consumer = consumer or self._connect()
+            searches = self._searches(consumer, account.encode(), topics, offsets)
+            return self._search(consumer, searches, topics, until, limit)
         except (KafkaError, OSError) as error:
-            self._drop()
+            _close(consumer)
+            consumer = None
             msg = f"the input topics could not be read: {type(error).__name__} {error}"
             raise UnavailableError(msg) from error
         finally:
-            self._lock.release()
+            self._idle.put(consumer)
 
     def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            self._drop()
+        """Close the connections that no search uses."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _close(self._idle.get_nowait())
 
-    def _drop(self) -> None:
-        if self._consumer is not None:
-            with contextlib.suppress(KafkaError, OSError):
-                self._consumer.close()
-            self._consumer = None
+    def _connect(self) -> Any:
+        return KafkaConsumer(
+            **self._settings.kafka_python(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=LARGEST_BLOCK,
+        )
 
     def _search(
-        self, account: str, topics: Sequence[str], offsets: Mapping[str, int], until: int, limit: int
+        self, consumer: Any, searches: list[_Search], topics: Sequence[str], until: int, limit: int
     ) -> SearchResult:
-        if self._consumer is None:
-            self._consumer = KafkaConsumer(
-                **self._settings.kafka_python(),
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                max_poll_records=LARGEST_BLOCK,
-            )
-        searches = self._searches(account.encode(), topics, offsets)
         deadline_s = time.monotonic() + PATIENCE_S
         events: list[RawEvent] = []
         scanned, due = 0, [search for search in searches if search.left]
         while due:
-            for search, records in _blocks(self._consumer, due).items():
+            for search, records in _blocks(consumer, due).items():
                 scanned += len(records)
                 events += [raw for raw in search.collect(records) if raw.time <= until]
+                self._ends[search.partition] = max(
+                    self._ends.get(search.partition, 0), consumer.highwater(search.partition) or 0
+                )
             left = [search for search in searches if search.left]
             # Continue the topic that has reached the least far back, so that all topics reach about the same time.
             due = [max(left, key=lambda search: search.reached)] if left else []
@@ -146,34 +157,35 @@ class KafkaInputs:
         ends = {search.partition.topic: search.end if search.left else 0 for search in searches}
         return SearchResult(events, {topic: ends.get(topic, 0) for topic in topics}, horizon, scanned)
 
-    def _searches(self, key: bytes, topics: Sequence[str], offsets: Mapping[str, int]) -> list[_Search]:
-        existing = self._consumer.topics()
+    def _searches(self, consumer: Any, key: bytes, topics: Sequence[str], offsets: Mapping[str, int]) -> list[_Search]:
+        existing = consumer.topics()
         partitions = []
         for topic in topics:
             if topic in existing:
-                count = len(self._consumer.partitions_for_topic(topic) or ())
+                count = len(consumer.partitions_for_topic(topic) or ())
                 number = partition_of(key, min(self._settings.partitions, max(count, 1)))
                 partitions.append(TopicPartition(topic, number))
-        begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
+        begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        for partition in partitions:
+            if offsets.get(partition.topic, 0) > max(ends[partition], self._ends.get(partition, 0)):
+                msg = f"cursor: {partition.topic} ends before it; leave it out to start again"
+                raise CursorError(msg)
         return [
             _Search(partition, key, begins[partition], ends[partition], offsets.get(partition.topic))
             for partition in partitions
         ]
 
 
-class _Time(msgspec.Struct):
-    """The time of an event; the rest is not decoded."""
-
-    time: Instant
-
-
-_decode = msgspec.json.Decoder(_Time).decode
+def _close(consumer: Any) -> None:
+    if consumer is not None:
+        with contextlib.suppress(KafkaError, OSError):
+            consumer.close()
 
 
 def _time_of(value: bytes | None) -> int | None:
     try:
-        return None if value is None else instant_ms(_decode(value).time)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return read_time(value)
+    except UnreadableError:
         return None
 
 
@@ -207,14 +219,19 @@ class _Search:
         return not self.from_end and consumer.position(self.partition) >= self.end
 
     def collect(self, records: list[Any]) -> list[RawEvent]:
-        """The account's events of a block."""
+        """The account's events of a block; a record that cannot be read has the time of the record."""
         records = [record for record in records if record.offset < self.end]
         self.end = self._first
         oldest = _time_of(records[0].value) if records else None
         self.reached = self.reached if oldest is None else min(self.reached, oldest)
-        events = ((record, _time_of(record.value)) for record in records if record.key == self._key)
-        topic = self.partition.topic
-        return [RawEvent(topic, record.offset, time, record.value) for record, time in events if time is not None]
+        topic, own = self.partition.topic, [record for record in records if record.key == self._key]
+        events = []
+        for record in own:
+            if record.value is not None:  # a tombstone is no event
+                time = _time_of(record.value)
+                time = min(max(record.timestamp, FIRST_MS), LAST_MS) if time is None else time
+                events.append(RawEvent(topic, record.offset, time, record.value))
+        return events
 
 
 def _blocks(consumer: Any, searches: list[_Search]) -> dict[_Search, list[Any]]:

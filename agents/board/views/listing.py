@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -38,6 +38,11 @@ class ListQuery(NamedTuple):
     alerts_open: bool = False
     sort: str = "score"
     descending: bool = False
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it leaves out any account that has the score."""
+        return bool(self.bands or self.segments or self.owners or self.tiers or self.text.strip() or self.alerts_open)
 
     def digest(self) -> str:
         """A hash of the query: a cursor is valid only for the query that it came from."""
@@ -139,7 +144,8 @@ def page_of(state: State, query: ListQuery, limit: int, cursor: str | None) -> A
         after = _SortKey(begin.value, begin.account_id, descending=query.descending)
     keys = [
         _SortKey(value_of(state, account, query.score), account.account_id, descending=query.descending)
-        for account in _matching(state, query)
+        for account in state.accounts.values()
+        if matches(state, account, query)
     ]
     try:
         rest = keys if after is None else [key for key in keys if after < key]
@@ -155,22 +161,20 @@ def page_of(state: State, query: ListQuery, limit: int, cursor: str | None) -> A
     )
 
 
-def _matching(state: State, query: ListQuery) -> Iterator[Account]:
-    text = query.text.casefold()
-    for key, account in state.accounts.items():
-        score = account.scores.get(query.score)
-        if score is None or (query.bands and score.band not in query.bands):
-            continue
-        if query.segments and (account.segment or "") not in query.segments:
-            continue
-        profile = state.profiles.get(key)
-        name, owner, tier = (None, None, None) if profile is None else (profile.name, profile.owner, profile.tier)
-        if query.owners and (owner or "") not in query.owners:
-            continue
-        if query.tiers and (tier or "") not in query.tiers:
-            continue
-        if text and not any(text in (value or "").casefold() for value in (key, name, owner, account.segment)):
-            continue
-        if query.alerts_open and not state.episodes.open_of(key):
-            continue
-        yield account
+def matches(state: State, account: Account, query: ListQuery, *, any_band: bool = False) -> bool:
+    """Whether an account is in the list of a query; with `any_band`, whatever its band."""
+    score = account.scores.get(query.score)
+    if score is None or (query.bands and not any_band and score.band not in query.bands):
+        return False
+    if query.segments and (account.segment or "") not in query.segments:
+        return False
+    profile = state.profiles.get(account.account_id)
+    name, owner, tier = (None, None, None) if profile is None else (profile.name, profile.owner, profile.tier)
+    if query.owners and (owner or "") not in query.owners:
+        return False
+    if query.tiers and (tier or "") not in query.tiers:
+        return False
+    text, texts = query.text.strip().casefold(), (account.account_id, name, owner, account.segment)
+    if text and not any(text in (value or "").casefold() for value in texts):
+        return False
+    return not query.alerts_open or bool(state.episodes.open_of(account.account_id))

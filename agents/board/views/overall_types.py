@@ -24,6 +24,7 @@ class Mover(Struct):
     delta: float
     since: int
     reason: str
+    reasons: str
     factors: list[MeasureDelta]
 
 
@@ -101,7 +102,7 @@ class PolicyCount(Struct):
 
 
 class ProcessorView(Struct):
-    """The freshness of the board and the lag of the workers."""
+    """The freshness of the board, the number of workers and their lag; null if it is not known."""
 
     newest_record_ms: int | None
     read_at_ms: int | None
@@ -113,6 +114,8 @@ class ProcessorView(Struct):
     lag_records: int | None
     checked_at_ms: int | None
     problem: str | None
+    workers: int | None
+    no_worker_since_ms: int | None
 
 
 class Summary(Struct):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from agents.board.state.alerts import state_of
 from agents.board.state.state import Account, State
-from agents.board.views.text import SMALLEST_SHOWN, move_text, silence_text
+from agents.board.views.text import SMALLEST_SHOWN, move_text, reasons_text, silence_text
 from agents.board.views.types import AlertView, MeasureDelta, Row, RowScore
 from schemas.outputs import Alert
 from schemas.topics import DAY_MS
@@ -41,6 +41,10 @@ class Move(NamedTuple):
     def text(self) -> str:
         """The change in a sentence."""
         return move_text(self.delta, self.since, self.deltas)
+
+    def reasons(self) -> str:
+        """The largest deltas in a few words."""
+        return reasons_text(self.delta, self.deltas)
 
     def factors(self) -> list[MeasureDelta]:
         """The deltas of the measures in the form of the API."""
@@ -104,16 +108,24 @@ def spark(account: Account, score: str) -> list[float | None]:
     return [*(None if value is None else round(value, 1) for value in earlier), now]
 
 
-def reason(state: State, account: Account, score: str) -> str:
-    """Why the score changed over the last 7 days, in a sentence; since when a silent account has no data; else ""."""
+class Reason(NamedTuple):
+    """Why a score changed: a sentence, and its time (epoch ms) and reasons for those who write it in another way."""
+
+    text: str = ""
+    since: int | None = None
+    reasons: str = ""
+
+
+def reason(state: State, account: Account, score: str) -> Reason:
+    """Why the score changed over the last 7 days; since when a silent account has no data."""
     if is_silent(state, account):
-        return silence_text(account.as_of)
+        return Reason(silence_text(account.as_of), account.as_of)
     time = state.time - SPANS[REASON_SPAN]
     delta = delta_since(state, account, score, time)
     if delta is None or abs(delta) < SMALLEST_SHOWN:
-        return ""
+        return Reason()
     move = move_since(state, account, score, time)
-    return "" if move is None else move.text()
+    return Reason() if move is None else Reason(move.text(), move.since, move.reasons())
 
 
 def row_of(state: State, account: Account) -> Row:
@@ -136,17 +148,21 @@ def row_of(state: State, account: Account) -> Row:
         override=account.override,
         alerts=len(alerts),
         severity=alerts[0].severity if alerts else None,
-        scores={
-            name: RowScore(
-                value=score.value,
-                band=score.band,
-                confidence=score.confidence,
-                change={span: delta_since(state, account, name, state.time - length) for span, length in SPANS.items()},
-                spark=spark(account, name),
-                reason=reason(state, account, name),
-            )
-            for name, score in account.scores.items()
-        },
+        scores={name: _row_score(state, account, name) for name in account.scores},
+    )
+
+
+def _row_score(state: State, account: Account, name: str) -> RowScore:
+    score, why = account.scores[name], reason(state, account, name)
+    return RowScore(
+        value=score.value,
+        band=score.band,
+        confidence=score.confidence,
+        change={span: delta_since(state, account, name, state.time - length) for span, length in SPANS.items()},
+        spark=spark(account, name),
+        reason=why.text,
+        since=why.since,
+        reasons=why.reasons,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from statistics import fmean
 
 from agents.board.state.state import State
 from agents.board.views.overall_types import (
@@ -56,11 +57,10 @@ def shadow_of(state: State, score: str | None, limit: int) -> ShadowView:
 def _score(state: State, name: str, distances: list[Distance], limit: int) -> ShadowScore:
     live, shadow = Counter(each.band_live for each in distances), Counter(each.band_shadow for each in distances)
     differing = [each for each in distances if each.delta or each.band_live != each.band_shadow]
-    differing.sort(key=lambda each: (each.band_live == each.band_shadow, -abs(each.delta), each.account_id))
-    known = state.bands(name)
+    differing.sort(key=lambda each: (-abs(each.delta), each.band_live == each.band_shadow, each.account_id))
     return ShadowScore(
         name=name,
-        bands=[ShadowBand(band, live[band], shadow[band]) for band in (*known, *sorted(shadow.keys() - set(known)))],
+        bands=[ShadowBand(band, live[band], shadow[band]) for band in _bands(state.bands(name), distances)],
         moves=[ShadowMove(move.from_, move.to, move.accounts) for move in moves_of(distances)],
         differing=len(differing),
         accounts=[
@@ -74,6 +74,20 @@ def _score(state: State, name: str, distances: list[Distance], limit: int) -> Sh
             for each in differing[:limit]
         ],
     )
+
+
+def _bands(known: list[str], distances: list[Distance]) -> list[str]:
+    """All bands of both policies, best first: those that only the candidate has are put in by their mean score."""
+    values: dict[str, list[float]] = {}
+    for each in distances:
+        values.setdefault(each.band_live, []).append(each.live)
+        values.setdefault(each.band_shadow, []).append(each.shadow)
+    bands = list(known)
+    for new in sorted(values.keys() - set(known)):
+        mean = fmean(values[new])
+        worse = (index for index, band in enumerate(bands) if band in values and fmean(values[band]) < mean)
+        bands.insert(next(worse, len(bands)), new)
+    return bands
 
 
 def _rules(episodes: Collection[Episode]) -> list[ShadowRule]:

@@ -1,6 +1,7 @@
 """Figures over all accounts: bands now and over time, largest changes, open alerts, policies, idle sources.
 
-Pure. Called by `agents.board.state.board`, which caches them: with 10,000 accounts they take a tenth of a second.
+All are over every account, or over those that match a query. Pure. Called by `agents.board.state.board`, which caches
+them: with 10,000 accounts they take a tenth of a second.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import accumulate
 from agents.board.state.alerts import state_of
 from agents.board.state.series import NO_BAND
 from agents.board.state.state import Account, State
+from agents.board.views.listing import ListQuery, matches
 from agents.board.views.overall_types import (
     AlertSummary,
     Mover,
@@ -25,6 +27,7 @@ from agents.board.views.overall_types import (
 from agents.board.views.rows import SPANS, alert_view, delta_since, move_since
 from agents.board.views.text import SMALLEST_SHOWN
 from agents.board.views.types import Filters, Named
+from schemas.outputs import Alert
 from schemas.topics import DAY_MS
 
 MOVERS = 10
@@ -37,32 +40,44 @@ def policies_of(state: State) -> list[PolicyCount]:
     return [PolicyCount(label, count) for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
-def scores_of(state: State, past: dict[str, OverTime]) -> list[ScoreSummary]:
-    """Figures of every score over all accounts; `past` is the result of `past_days`."""
+def scores_of(state: State, past: dict[str, OverTime], query: ListQuery | None = None) -> list[ScoreSummary]:
+    """Figures of every score over all accounts; `past` is the result of `past_days`.
+
+    With a query, figures of its score over the accounts that match it. A filter by band applies to the largest changes
+    only: the numbers of accounts by band are those to choose from.
+    """
     summaries = []
-    for name in state.score_names():
-        scored = [account for account in state.accounts.values() if name in account.scores]
+    for name in state.score_names() if query is None else (query.score,):
+        scored = _scored(state, name, query)
+        moving = scored if query is None else [account for account in scored if matches(state, account, query)]
         counts = Counter(account.scores[name].band for account in scored)
         summaries.append(
             ScoreSummary(
                 name=name,
                 bands=[Named(band, counts[band]) for band in state.bands(name)],
                 over_time=_with_now(state, name, past.get(name, OverTime([], {})), counts),
-                movers={span: _movers(state, name, scored, length) for span, length in SPANS.items()},
+                movers={span: _movers(state, name, moving, length) for span, length in SPANS.items()},
             )
         )
     return summaries
 
 
-def past_days(state: State) -> dict[str, OverTime]:
-    """By score, the numbers of accounts by band at the end of each past day."""
-    return {name: _past(state, name) for name in state.score_names()}
+def _scored(state: State, score: str, query: ListQuery | None) -> list[Account]:
+    """The accounts that have a score and match a query in any band."""
+    scored = [account for account in state.accounts.values() if score in account.scores]
+    return scored if query is None else [each for each in scored if matches(state, each, query, any_band=True)]
 
 
-def _past(state: State, score: str) -> OverTime:
+def past_days(state: State, query: ListQuery | None = None) -> dict[str, OverTime]:
+    """By score, the numbers of accounts by band at the end of each past day; with a query as in `scores_of`."""
+    names = state.score_names() if query is None else [query.score]
+    return {name: _past(state, name, _scored(state, name, query)) for name in names}
+
+
+def _past(state: State, score: str, accounts: list[Account]) -> OverTime:
     last = state.time // DAY_MS * DAY_MS
-    scored = [account.series.get(score) for account in state.accounts.values() if score in account.scores]
-    all_series = [series for series in scored if series is not None and len(series)]
+    every = [account.series.get(score) for account in accounts]
+    all_series = [series for series in every if series is not None and len(series)]
     first = min((next(series.points()).time for series in all_series), default=state.time)
     days = [day for day in range(last - (DAYS - 2) * DAY_MS, last + 1, DAY_MS) if first <= day < state.time]
     totals: dict[int, list[int]] = {}
@@ -112,14 +127,17 @@ def _mover(state: State, account_id: str, score: str, time: int) -> Mover:
         delta=move.delta,
         since=move.since,
         reason=move.text(),
+        reasons=move.reasons(),
         factors=move.factors(),
     )
 
 
-def alerts_of(state: State) -> AlertSummary:
-    """Open alerts by rule, and operational alerts."""
+def alerts_of(state: State, query: ListQuery | None = None) -> AlertSummary:
+    """Open alerts by rule, and operational alerts; with a query, only alerts of the accounts that match it."""
     rules: dict[tuple[str, str], RuleCount] = {}
     for alert in state.episodes.all_open():
+        if query is not None and not is_of_match(state, alert, query):
+            continue
         count = rules.setdefault((alert.rule, alert.severity), RuleCount(alert.rule, alert.severity, 0, 0, 0))
         count.open += 1
         count.acknowledged += state_of(alert) == "acknowledged"
@@ -130,8 +148,16 @@ def alerts_of(state: State) -> AlertSummary:
         acknowledged=sum(rule.acknowledged for rule in by_rule),
         snoozed=sum(rule.snoozed for rule in by_rule),
         by_rule=by_rule,
-        operational=[alert_view(state, alert) for alert in state.episodes.open_of("")],
+        operational=[alert_view(state, alert) for alert in state.episodes.open_of("")] if query is None else [],
     )
+
+
+def is_of_match(state: State, alert: Alert, query: ListQuery) -> bool:
+    """Whether an alert is of an account that matches a query; operational alerts match only one without filters."""
+    if not query.is_filtered:
+        return True
+    account = state.accounts.get(alert.account_id)
+    return account is not None and matches(state, account, query)
 
 
 def idle_sources_of(state: State) -> list[SourceStall]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.outputs import FactorChange
+from schemas.records import LARGEST_NUMBER
 from stream.explain.text import label_of, number
 
 FACTORS_SHOWN = 3
@@ -18,6 +19,10 @@ SMALLEST_SHOWN = 0.05
 """Smaller deltas would be shown as 0."""
 LONGEST_TEXT = 60
 """Longest text of an event in a title, in characters."""
+
+
+_FACTORS = {"unpublished": "changes too small to publish", "redistribution": "weight of missing measures"}
+"""Texts for factors that are no measures."""
 
 
 def points(delta: float) -> str:
@@ -41,7 +46,9 @@ def deltas_text(deltas: Sequence[tuple[str, float]]) -> str:
     """The largest deltas: "support tickets -8, product usage -6"."""
     shown = [(measure, delta) for measure, delta in deltas if abs(delta) >= SMALLEST_SHOWN]
     shown.sort(key=lambda item: (-abs(item[1]), item[0]))
-    return ", ".join(f"{label_of(measure)} {points(delta)}" for measure, delta in shown[:FACTORS_SHOWN])
+    return ", ".join(
+        f"{_FACTORS.get(measure, label_of(measure))} {points(delta)}" for measure, delta in shown[:FACTORS_SHOWN]
+    )
 
 
 def move_text(delta: float, since: int, deltas: Sequence[tuple[str, float]]) -> str:
@@ -51,6 +58,11 @@ def move_text(delta: float, since: int, deltas: Sequence[tuple[str, float]]) -> 
     begin = f"{points(delta)} since {day_text(since)}"
     reasons = deltas_text(deltas)
     return f"{begin}: {reasons}" if reasons else begin
+
+
+def reasons_text(delta: float, deltas: Sequence[tuple[str, float]]) -> str:
+    """Why a score changed, without since when: "support tickets -8"; "" if it did not."""
+    return "" if abs(delta) < SMALLEST_SHOWN else deltas_text(deltas)
 
 
 def change_text(before: float, after: float, band: str, factors: Sequence[FactorChange]) -> str:
@@ -70,7 +82,9 @@ def _text(event: Mapping[str, Any], name: str) -> str:
     value = event.get(name)
     if value is None:
         return ""
-    text = number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value) if abs(value) <= LARGEST_NUMBER else "a very large number"
+    text = str(value)
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 

@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, get_args
 
-import msgspec
 from msgspec import Struct
 
 from agents.board.state.state import Account, State
 from agents.board.views.account import change_view
 from agents.board.views.inputs import RawEvent, SearchResult
-from agents.board.views.listing import decode_cursor, encode_cursor
+from agents.board.views.listing import CursorError, decode_cursor, encode_cursor
 from agents.board.views.rows import alert_view
 from agents.board.views.text import event_text
-from agents.board.views.types import Item, ItemKind, Timeline
+from agents.board.views.types import Item, ItemKind, Timeline, UnreadableRecord
 from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE
 from schemas.outputs import Alert
+from schemas.records import UnreadableError, read_event
 from schemas.topics import ALERTS, CHANGES
 
 KINDS: tuple[ItemKind, ...] = get_args(ItemKind)
 _EVER = 2**62
+_LARGEST_OFFSET = 2**63 - 1
 _SOURCES: dict[ItemKind, tuple[str, ...]] = {
     "control": (CONTROL_SOURCE,),
     "profile": (PROFILE_SOURCE,),
@@ -61,7 +62,12 @@ class _Entry(NamedTuple):
 def position_of(cursor: str | None, before: int | None) -> Position:
     """The start of a page: the end of the previous page, else a time (epoch ms). Raises `CursorError`."""
     if cursor is not None:
-        return decode_cursor(cursor, Position)
+        position = decode_cursor(cursor, Position)
+        known = topics_of(frozenset(KINDS))
+        if any(topic not in known or not 0 <= offset <= _LARGEST_OFFSET for topic, offset in position.offsets.items()):
+            msg = "cursor: not valid; leave it out to start again"
+            raise CursorError(msg)
+        return position
     return Position(_EVER if before is None else before, None, {})
 
 
@@ -95,6 +101,7 @@ def page_of(
     more = any(offsets.values()) or len(known) > sum(entry.raw is None for entry in shown)
     return Timeline(
         items=sorted((entry.item for entry in shown), key=lambda item: -item.time),
+        unreadable=sum(isinstance(entry.item.data, UnreadableRecord) for entry in shown),
         next=encode_cursor(Position(position.until, after, offsets)) if more else None,
         scanned=result.scanned,
         complete=len(ripe) >= limit or result.horizon == 0,
@@ -156,6 +163,10 @@ def _transitions(alert: Alert) -> Iterator[tuple[int, str]]:
 
 
 def _event_item(raw: RawEvent) -> Item:
-    data = msgspec.json.decode(raw.value)
     kind: ItemKind = next(kind for kind, sources in _SOURCES.items() if raw.topic in sources)
+    try:
+        data = read_event(raw.value).data
+    except UnreadableError as error:
+        problem = UnreadableRecord(error.reason, str(error), raw.offset)
+        return Item(raw.time, kind, raw.topic, f"record that cannot be read: {error.reason.replace('_', ' ')}", problem)
     return Item(raw.time, kind, raw.topic, event_text(raw.topic, data), data)

@@ -40,6 +40,8 @@ class SessionView(Struct):
     version: str
     time_mode: Literal["live", "event"]
     heartbeat_s: float
+    recorded: bool
+    """Whether the board shows a file of records instead of a broker."""
 
 
 class MeasureDelta(Struct):
@@ -50,7 +52,10 @@ class MeasureDelta(Struct):
 
 
 class RowScore(Struct):
-    """One score of a row: its value, its changes and their reason. `change` is null if there was no score then."""
+    """One score of a row: its value, its changes and their reason. `change` is null if there was no score then.
+
+    `reason` is a sentence with a UTC day; `since` and `reasons` are its time and the measures alone.
+    """
 
     value: float
     band: str
@@ -58,6 +63,8 @@ class RowScore(Struct):
     change: dict[str, float | None]
     spark: list[float | None]
     reason: str
+    since: int | None
+    reasons: str
 
 
 class Row(Struct):
@@ -278,14 +285,23 @@ class Item(Struct):
     data: Any
 
 
+class UnreadableRecord(Struct):
+    """The data of an item for a record that is no event: a reason as of dead letters, and the record's offset."""
+
+    unreadable: str
+    message: str
+    offset: int
+
+
 class Timeline(Struct):
-    """A page of a timeline, newest first."""
+    """A page of a timeline, newest first; `unreadable` counts its items for records that cannot be read."""
 
     items: list[Item]
     next: str | None
     scanned: int
     complete: bool
     problem: str | None
+    unreadable: int = 0
 
 
 class Snooze(Struct):

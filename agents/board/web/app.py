@@ -31,16 +31,17 @@ from agents.board.state.state import Account
 from agents.board.views import account as one_account
 from agents.board.views import timeline
 from agents.board.views.inputs import Inputs, SearchResult
-from agents.board.views.listing import SORTS, CursorError, ListQuery, page_of
+from agents.board.views.listing import CursorError, page_of
 from agents.board.views.rows import alert_view
 from agents.board.views.shadow import shadow_of
-from agents.board.views.summary import filters_of
+from agents.board.views.summary import filters_of, is_of_match
 from agents.board.views.types import Alerts, ControlReceipt, Health, SessionView, Snooze
 from agents.board.web.auth import Access, Guard
-from agents.board.web.controls import AlertControl, Controls
+from agents.board.web.controls import AlertControl, Controls, NoControls
 from agents.board.web.metrics import BoardMetrics
 from agents.board.web.openapi import document
 from agents.board.web.pages import Pages
+from agents.board.web.queries import filter_of, list_query_of
 from agents.board.web.responses import (
     BadRequestError,
     MissingError,
@@ -58,6 +59,7 @@ from schemas.topics import DAY_MS
 LONGEST_SNOOZE_MS = 90 * DAY_MS
 MOST_STREAMED = 500
 DIFF_MS = 7 * DAY_MS
+NOT_FOUND = 404
 
 _Kind = TypeVar("_Kind")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -97,11 +99,14 @@ class Api:
     async def session(self, request: Request) -> Response:
         """The signed-in user, and what the page needs to know about the board."""
         user, mode = request.state.user, self._access.mode
-        return json_response(SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S))
+        recorded = isinstance(self._controls, NoControls)
+        about = SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S, recorded)
+        return json_response(about)
 
-    async def summary(self, _request: Request) -> Response:
-        """Figures over all accounts."""
-        return json_response(self._board.summary())
+    async def summary(self, request: Request) -> Response:
+        """Figures over all accounts, or over those that match the filters."""
+        query = filter_of(request.query_params, self._score(request))
+        return json_response(self._board.summary(query if query.is_filtered else None))
 
     async def filters(self, _request: Request) -> Response:
         """The values that lists can be filtered by."""
@@ -110,20 +115,8 @@ class Api:
     async def accounts(self, request: Request) -> Response:
         """A page of accounts."""
         query = request.query_params
-        list_query = ListQuery(
-            score=self._score(request),
-            bands=frozenset(query.getlist("band")),
-            segments=frozenset(query.getlist("segment")),
-            owners=frozenset(query.getlist("owner")),
-            tiers=frozenset(query.getlist("tier")),
-            text=query.get("q", ""),
-            alerts_open=choice_parameter(query, "alerts", ("", "open"), "") == "open",
-            sort=choice_parameter(query, "sort", list(SORTS), "score"),
-            descending=choice_parameter(query, "order", ("asc", "desc"), "asc") == "desc",
-        )
-        return json_response(
-            page_of(self._board.state, list_query, integer_parameter(query, "limit", 50, 500), query.get("cursor"))
-        )
+        list_query, limit = list_query_of(query, self._score(request)), integer_parameter(query, "limit", 50, 500)
+        return json_response(page_of(self._board.state, list_query, limit, query.get("cursor")))
 
     async def account(self, request: Request) -> Response:
         """Everything about one account."""
@@ -175,13 +168,14 @@ class Api:
             alerts = sorted(state.episodes.all_open(), key=urgency)
         else:
             alerts = list(state.episodes.latest_past())
-        rules, severities, owners = (frozenset(query.getlist(name)) for name in ("rule", "severity", "owner"))
+        rules, severities = (frozenset(query.getlist(name)) for name in ("rule", "severity"))
+        of_accounts = filter_of(query, self._score(request))
         matching = [
             alert
             for alert in alerts
             if (not rules or alert.rule in rules)
             and (not severities or alert.severity in severities)
-            and (not owners or state.owner(alert.account_id) in owners)
+            and is_of_match(state, alert, of_accounts)
         ]
         return json_response(Alerts([alert_view(state, alert) for alert in matching[:limit]], len(matching)))
 
@@ -270,9 +264,13 @@ class Api:
 
 
 def _segment(request: Request, name: str) -> str:
-    """A segment of the path, which can contain any character, including `/`; see `_RawPaths`."""
+    """A segment of the path, which can contain any character, including `/`; see `_RawPaths`.
+
+    The segments `.` and `..` are written `=.` and `=..`, because browsers and proxies resolve those two as folders.
+    """
+    raw = request.path_params[name]
     try:
-        return unquote(request.path_params[name], errors="strict")
+        return raw[1:] if raw in {"=.", "=.."} else unquote(raw, errors="strict")
     except UnicodeDecodeError as error:
         msg = f"{name}: not UTF-8"
         raise BadRequestError(msg) from error
@@ -321,8 +319,7 @@ class _RawPaths:
         await self._app(scope, receive, send)
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _http_error(error: HTTPException) -> Response:
     messages = {404: "no such path; see /openapi.json", 405: "method not allowed; see /openapi.json"}
     response = error_response(error.status_code, messages.get(error.status_code, error.detail))
     response.headers.update(error.headers or {})
@@ -368,9 +365,14 @@ def build_app(
         controls.close()
         inputs.close()
 
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        page = pages.missing(request) if error.status_code == NOT_FOUND else None
+        return page or _http_error(error)
+
     app = Starlette(
         routes=[*api.routes(), *pages.routes(access)],
         lifespan=lifespan,
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: http_error},
     )
     return Guard(_RawPaths(app), access, is_open=pages.is_open, is_page=pages.is_page, sign_in=pages.sign_in_page(401))

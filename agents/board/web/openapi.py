@@ -33,7 +33,7 @@ def _path(name: str, description: str) -> Json:
 _TEXT: Json = {"type": "string"}
 _MOMENT: Json = {"type": "string", "description": "epoch milliseconds, or RFC 3339 with an offset"}
 _SCORE = _query("score", "the score; default: the first", _TEXT)
-_ACCOUNT = _path("account", "the account's id, percent-encoded, including /")
+_ACCOUNT = _path("account", "the account's id, percent-encoded, including /; the ids . and .. are written =. and =..")
 _RULE = _path("rule", "the alert's rule, percent-encoded")
 
 
@@ -48,11 +48,14 @@ def _texts(*names: str) -> list[Json]:
     ]
 
 
-_LISTING = [
+_FILTERS = [
     _SCORE,
     *_texts("band", "segment", "owner", "tier"),
     _query("q", "text in id, name, owner or segment", _TEXT),
     _query("alerts", "only accounts with open alerts", {"type": "string", "enum": ["", "open"]}),
+]
+_LISTING = [
+    *_FILTERS,
     _query("sort", "sort by this column", {"type": "string", "enum": list(SORTS), "default": "score"}),
     _query("order", "sort direction", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}),
     _limit(50, 500),
@@ -73,12 +76,13 @@ _TIMELINE = [
 ]
 _ALERTS = [
     _query("status", "which alerts", {"type": "string", "enum": ["open", "resolved"], "default": "open"}),
-    *_texts("rule", "severity", "owner"),
+    *_texts("rule", "severity"),
+    *_FILTERS,
     _limit(200, 1000),
 ]
 _GETS: list[tuple[str, str, type[msgspec.Struct], list[Json], list[int]]] = [
     ("/api/session", "Who is signed in", views.SessionView, [], []),
-    ("/api/summary", "Figures over all accounts", views_overall.Summary, [], []),
+    ("/api/summary", "Figures over all accounts, or those that match", views_overall.Summary, _FILTERS, [400]),
     ("/api/filters", "The values that lists can be filtered by", views.Filters, [], []),
     ("/api/accounts", "A page of accounts", views.Accounts, _LISTING, [400]),
     ("/api/accounts/{account}", "Everything about an account", views.AccountPage, [_ACCOUNT], [400, 404]),

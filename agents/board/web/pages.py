@@ -1,7 +1,7 @@
 """Static files, pages, and the form to sign in.
 
 Owns static files (they contain no data) and the session cookie. Every page is `index.html`, whose script reads the
-path. Called by `agents.board.web.app`.
+path; a path without a page is `missing.html`. Called by `agents.board.web.app`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import html
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -21,8 +23,11 @@ from agents.board.web.responses import error_response
 
 STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/accounts", "/alerts", "/shadow", "/processor")
+NO_PAGES = ("/api", "/static", "/openapi.json", "/metrics", "/healthz", "/sign-in", "/sign-out")
+SEGMENTS_OF_ACCOUNT = 2
 MOST_FIELDS = 10
 MESSAGE = b"<!--message-->"
+HOW_TO_SIGN_IN = "sign in, or send the token as `Authorization: Bearer TOKEN`"
 _WRONG = "The token is wrong. It is the setting board_token of this board."
 
 
@@ -44,8 +49,8 @@ class Pages:
 
     @staticmethod
     def is_page(path: str) -> bool:
-        """Whether a path is a page."""
-        return path in PAGES or path.startswith("/accounts/")
+        """Whether a path is a page, or would be if it existed."""
+        return not any(path == other or path.startswith(f"{other}/") for other in NO_PAGES)
 
     @staticmethod
     def is_open(path: str) -> bool:
@@ -66,14 +71,26 @@ class Pages:
         ]
 
     def sign_in_page(self, status: int, message: str = "") -> ASGIApp:
-        """The form to sign in, with a message."""
+        """The form to sign in, with a message; JSON for a program that asks for a path without a page."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._html("sign-in.html", status, message, missing=status)(scope, receive, send)
+            is_seen = "text/html" in Headers(scope=scope).get("accept", "") or _exists(scope["path"])
+            answer = self._html("sign-in.html", status, message, missing=status)
+            await (answer if is_seen else error_response(status, HOW_TO_SIGN_IN))(scope, receive, send)
 
         return app
 
-    async def _page(self, _request: Request) -> Response:
+    def missing(self, request: Request) -> Response | None:
+        """The page for a path that does not exist, if a browser asks for one."""
+        is_seen = "text/html" in request.headers.get("accept", "") and self.is_page(request.url.path)
+        return self._html("missing.html", 404) if is_seen else None
+
+    async def _page(self, request: Request) -> Response:
+        # An id can contain any character, also an encoded slash, so segments are counted before they are decoded.
+        raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+        segments = raw.partition(b"?")[0].strip(b"/").split(b"/")
+        if len(segments) > SEGMENTS_OF_ACCOUNT:
+            raise HTTPException(404)
         return self._html("index.html", 200)
 
     def _html(self, name: str, status: int, message: str = "", *, missing: int = 404) -> Response:
@@ -101,6 +118,10 @@ class Pages:
             samesite="strict",
         )
         return response
+
+
+def _exists(path: str) -> bool:
+    return path in PAGES or path.startswith("/accounts/")
 
 
 async def _sign_out(_request: Request) -> Response:

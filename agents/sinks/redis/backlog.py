@@ -7,15 +7,13 @@ account, so memory grows with accounts, not with records. Must not know Redis or
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Struct
+
+from schemas.records import UnreadableError, read_message
 
 
 class _Version(Struct):
     revision: int
-
-
-_decode = msgspec.json.Decoder(_Version).decode
 
 
 class Backlog:
@@ -35,8 +33,8 @@ class Backlog:
             self._newest.pop(key, None)
         else:
             try:
-                revision = _decode(value).revision
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                revision = read_message(_Version, value).revision
+            except UnreadableError:
                 self._selected.add((partition, offset))
                 return
             newest = self._newest.get(key)

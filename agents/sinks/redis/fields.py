@@ -11,6 +11,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.records import read_key, read_members, read_message, read_text
+
 _SCORES = "scores"
 
 
@@ -42,9 +44,6 @@ class _Deleted(Struct):
     deleted: bool = True
 
 
-_top = msgspec.json.Decoder(dict[str, Raw]).decode
-_scores = msgspec.json.Decoder(dict[str, dict[str, Raw]]).decode
-_message = msgspec.json.Decoder(_Message).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,17 +52,17 @@ def write_of(account: bytes, offset: int, value: bytes | None) -> Write:
 
     Each member of the record is a field of the same name, members of a score are `value:NAME`, `band:NAME`,
     `factors:NAME`. Strings and numbers are text, lists and objects are JSON, null is left out. Raises
-    `msgspec.MsgspecError`, UnicodeDecodeError or RecursionError when the record is not a score message.
+    `UnreadableError` when the record is not a score message.
     """
     if value is None:
-        return Write(account, offset, None, {}, {}, _encode(_Deleted(account.decode())))
-    message = _message(value)
-    members = _top(value)
-    scores = _scores(members.pop(_SCORES))
+        return Write(account, offset, None, {}, {}, _encode(_Deleted(read_key(account))))
+    message = read_message(_Message, value)
+    values = {name: score.value for name, score in message.scores.items()}
+    members = read_members(value)
+    scores = {name: read_members(bytes(score)) for name, score in read_members(bytes(members.pop(_SCORES))).items()}
     fields = {name: raw for name, member in members.items() if (raw := _text(member)) is not None}
     for score, details in scores.items():
         fields |= {f"{name}:{score}": raw for name, member in details.items() if (raw := _text(member)) is not None}
-    values = {name: score.value for name, score in message.scores.items()}
     return Write(account, offset, message.revision, fields, values, _encode(message))
 
 
@@ -71,4 +70,4 @@ def _text(member: Raw) -> bytes | None:
     raw = bytes(member)
     if raw == b"null":
         return None
-    return msgspec.json.decode(raw, type=str).encode() if raw.startswith(b'"') else raw
+    return read_text(member).encode() if raw.startswith(b'"') else raw

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-import msgspec
 import structlog
 from kafka import TopicPartition
 from kafka.errors import KafkaError
@@ -36,6 +35,7 @@ from agents.sinks.redis.backlog import Backlog
 from agents.sinks.redis.cache import Cache, CacheState, PositionLostError, connect
 from agents.sinks.redis.fields import Write, write_of
 from agents.sinks.redis.metrics import RedisTelemetry
+from schemas.records import UnreadableError
 from schemas.topics import SCORES
 
 _POLL_MS = 200
@@ -186,7 +186,7 @@ class RedisSink:
                 continue
             try:
                 yield write_of(record.key or b"", record.offset, record.value)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
+            except UnreadableError as error:
                 count("rejected").inc()
                 _log.warning("no_score_message", partition=partition, offset=record.offset, error=str(error))
 

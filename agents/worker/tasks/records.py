@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import msgspec
 import numpy as np
 import structlog
 
 from agents.worker.commit.outbox import Record
 from schemas.codecs import Reject, decode, is_profile_tombstone
 from schemas.events import SOURCES, Event, ProfileEvent
-from schemas.peers import PeersMessage, read_message
+from schemas.peers import PeersMessage
+from schemas.records import UnreadableError, read_message
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, ERROR_HEADER, ORIGIN_HEADER, PEERS, REPARTITION, SCORES, SHADOW
 from stream.ingest.batch import PEERS as PEERS_INDEX
 from stream.ingest.batch import REPARTITION_INDEX, Batch
@@ -69,8 +69,8 @@ def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
     tables: dict[int, PeersMessage] = {}
     for index, record in enumerate(records):
         try:
-            tables[index] = read_message(record.value or b"")
-        except msgspec.DecodeError:
+            tables[index] = read_message(PeersMessage, record.value)
+        except UnreadableError:
             log.exception("peer_table_refused", offset=record.offset)
     indices = np.fromiter(tables, dtype=np.int64, count=len(tables))
     return Batch(PEERS_INDEX, offsets[indices], stamps[indices], cast("list[Event]", list(tables.values())), end)

@@ -2,10 +2,12 @@
 // timeline. Owns the view and its address; the cards are in scorecard.js, factors.js, timeline.js and alertlist.js.
 
 import { AlertList } from "./alertlist.js";
-import { api, query } from "./api.js";
+import { accountAddress, api, query } from "./api.js";
 import { bandMark } from "./bands.js";
 import { debounce, h, put } from "./dom.js";
-import { counted, date, moment, number, percent, score as points, sentence, signed, label } from "./format.js";
+import { counted, isNumber, number, percent, score as points, signed, label } from "./format.js";
+import { whyText } from "./row.js";
+import { when, whenUtcDate } from "./when.js";
 import { ScoreCard } from "./scorecard.js";
 import { Timeline } from "./timeline.js";
 import { factorsTable, family, forecastCard, lifts } from "./factors.js";
@@ -21,7 +23,7 @@ export async function show(main, context) {
   const name = names.includes(params.get("score")) ? params.get("score") : (names[0] ?? Object.keys(page.scores)[0]);
   const state = { from: Number(params.get("from")) || null, to: Number(params.get("to")) || null, kinds: params.get("kinds") };
   const bandsOf = () => store.summary.scores.find((score) => score.name === name)?.bands ?? [];
-  const address = () => `/accounts/${encodeURIComponent(id)}${query({ score: params.get("score"), ...state })}`;
+  const address = () => `${accountAddress(id)}${query({ score: params.get("score"), ...state })}`;
   const keep = (change) => {
     Object.assign(state, change);
     setAddress(address(), { replace: true });
@@ -51,7 +53,7 @@ export async function show(main, context) {
   }
   function draw() {
     const now = page.scores[name];
-    put(head, ...heading(page, now, name, names, bandsOf(), (score) => go(`/accounts/${encodeURIComponent(id)}${query({ score })}`)));
+    put(head, ...heading(page, now, name, names, bandsOf(), (score) => go(`${accountAddress(id)}${query({ score })}`)));
     put(notes, ...remarks(page, now, bandsOf()));
     notes.hidden = notes.childElementCount === 0;
     updates.set(page.alerts.open);
@@ -103,8 +105,8 @@ function heading(page, now, name, names, bands, another) {
   const facts = [
     ["Segment", account.segment], ["Owner", account.owner], ["Tier", account.tier], ["Plan", profile?.plan],
     ["ARR", account.arr === null ? null : number(account.arr)],
-    ["Renewal", profile?.renewal_at ? date(profile.renewal_at) : null],
-    ["Customer since", profile?.started_at ? date(profile.started_at) : null],
+    ["Renewal", isNumber(profile?.renewal_at) ? whenUtcDate(profile.renewal_at) : null],
+    ["Customer since", isNumber(profile?.started_at) ? whenUtcDate(profile.started_at) : null],
   ].filter(([, value]) => value);
   const choice = h("select", { class: "field", "aria-label": "Score", on: { change: () => another(choice.value) } },
     names.map((score) => h("option", { value: score, ...(score === name ? { selected: true } : {}) }, label(score))));
@@ -113,10 +115,10 @@ function heading(page, now, name, names, bands, another) {
       h("p", { class: "soft" }, h("a", { href: "/" }, "Accounts"), " / ", h("span", { class: "id" }, account.account_id)),
       h("h1", {}, account.name ?? account.account_id)),
     now && h("div", { class: "big" }, h("span", { class: "value", "data-score": name }, points(now.value)), bandMark(bands, now.band),
-      h("span", { class: change < -0.05 ? "fall num" : change > 0.05 ? "rise num" : "soft num" }, change === null || change === undefined ? sentence(account.scores[name]?.reason ?? "") : `${signed(change)} in 7 days`)),
+      h("span", { class: change < -0.05 ? "fall num" : change > 0.05 ? "rise num" : "soft num" }, change === null || change === undefined ? whyText(account.scores[name]) : `${signed(change)} in 7 days`)),
     names.length > 1 && choice,
     h("dl", { class: "facts" }, facts.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, value))),
-      parent && h("div", {}, h("dt", {}, "Part of"), h("dd", {}, h("a", { href: `/accounts/${encodeURIComponent(parent.account_id)}` }, parent.name ?? parent.account_id)))),
+      parent && h("div", {}, h("dt", {}, "Part of"), h("dd", {}, h("a", { href: accountAddress(parent.account_id) }, parent.name ?? parent.account_id)))),
   ];
 }
 
@@ -126,13 +128,13 @@ function remarks({ account }, now, bands) {
   const { override, stalled_sources: stalled = [], catching_up: catching } = account;
   if (override) {
     const value = override.score === undefined || override.score === null ? bandMark(bands, override.band) : h("b", { class: "num" }, points(override.score));
-    notes.push(h("p", { class: "note" }, h("b", {}, "Overridden: "), value, ` until ${moment(override.expires_at)}`,
-      `, set ${override.by ? `by ${override.by} ` : ""}on ${moment(override.since)}: \u201c${override.reason}\u201d. `,
+    notes.push(h("p", { class: "note" }, h("b", {}, "Overridden: "), value, " until ", when(override.expires_at),
+      `, set ${override.by ? `by ${override.by} ` : ""}on `, when(override.since), ": \u201c", h("span", { class: "said" }, override.reason), "\u201d. ",
       `The score computed from events is ${points(now?.value)}.`));
   }
   if (stalled.length) {
-    notes.push(h("p", { class: "note warn" }, h("b", {}, `${counted(stalled.length, "source")} stalled: `), stalled.join(", "),
-      ". Measures from stalled sources keep their last value",
+    notes.push(h("p", { class: "note warn" }, h("b", {}, `${counted(stalled.length, "idle source")}: `), stalled.join(", "),
+      ". Measures of idle sources are held at their last value",
       now?.confidence === undefined || now.confidence >= 1 ? "." : `: ${percent(now.confidence)} of the score's weight is up to date.`));
   }
   if (catching) notes.push(h("p", { class: "note warn" }, h("b", {}, "Catching up: "), "a worker is reading older events. This score can change until it has caught up."));

@@ -5,6 +5,7 @@ import { api } from "./api.js";
 import { debounce, h, put, setAttr, setText } from "./dom.js";
 import { counted } from "./format.js";
 import { askedOf, compare, matches, isInOrder } from "./ranking.js";
+import { activeOf } from "./filters.js";
 import { columnsOf, rowView } from "./row.js";
 import { Rows } from "./rows.js";
 
@@ -92,7 +93,7 @@ export class Accounts {
     if (earlier) {
       Object.assign(this, { next: earlier.next, count: earlier.count });
       this.show(earlier.items);
-      this.changed();
+      this.refresh();
       return;
     }
     this.skeleton();
@@ -116,6 +117,20 @@ export class Accounts {
     }
   }
 
+  /** Update the rows shown; the button appears only if their order has changed. */
+  async refresh() {
+    const started = Date.now();
+    const { question, items: shown } = this;
+    const limit = Math.max(1, Math.min(shown.length, LARGEST_PAGE));
+    const loaded = await api.accounts({ ...askedOf(question), limit }).catch(() => null);
+    if (!loaded || this.ended || question !== this.question || shown !== this.items) return;
+    const fresh = this.freshest(loaded.items, started);
+    for (const row of fresh) this.rows.patch(row);
+    this.count = loaded.total;
+    setText(this.total, counted(this.count, "account"));
+    if (fresh.length < limit || fresh.some((row, index) => keyOf(row) !== keyOf(shown[index]))) this.changed();
+  }
+
   freshest(items, started) {
     return items.map((row) => this.live.newer(row.account_id, started) ?? row);
   }
@@ -133,9 +148,7 @@ export class Accounts {
   }
 
   nothing() {
-    const q = this.question;
-    const filtered = q.q || q.alerts || q.band.length || q.segment.length || q.owner.length || q.tier.length;
-    if (filtered) {
+    if (activeOf(this.question).length) {
       return h("div", { class: "empty" }, h("strong", {}, "No account matches."), "Remove a filter, or ",
         h("a", { href: "/" }, "show all accounts"), ".");
     }
@@ -199,8 +212,10 @@ export class Accounts {
     if (this.sorting) return;
     this.sorting = true;
     const focused = document.activeElement?.closest?.("tr")?.dataset.id;
+    const byButton = document.activeElement === this.again;
     await this.load(Math.max(PAGE, Math.min(this.items.length, LARGEST_PAGE)));
     this.sorting = false;
+    if (byButton) this.table.querySelector("th[aria-sort] button, th button")?.focus({ preventScroll: true }); // the button is hidden now
     if (focused) this.rows.views.get(focused)?.element.querySelector("a")?.focus({ preventScroll: true });
   }
 

@@ -1,21 +1,22 @@
 // A list of alerts with buttons to acknowledge and snooze them. Owns the texts of an alert; called by every view that shows
 // alerts. The result of a button is shown when the stream reports it, because a worker applies it.
 
-import { api } from "./api.js";
+import { accountAddress, api } from "./api.js";
 import { severityMark, shape } from "./bands.js";
 import { h, put, setText } from "./dom.js";
-import { ago, DAY, HOUR, moment, label, typeset } from "./format.js";
+import { DAY, HOUR, ZONE, label, typeset } from "./format.js";
 import { reconcile } from "./lists.js";
+import { when, whenAgo } from "./when.js";
 
 /** The key of an episode; operational alerts of several partitions have the same fingerprint. */
 export const keyOf = (alert) => `${alert.fingerprint} ${alert.labels?.partition ?? ""} ${alert.starts_at}`;
 
-/** The status of an alert in one line. Pure. */
-export function statusText(alert, now) {
-  if (alert.state === "resolved") return `Resolved ${ago(alert.ends_at, now)}, began ${moment(alert.starts_at)}`;
-  if (alert.state === "snoozed") return `Snoozed until ${moment(alert.snoozed_until)}`;
-  if (alert.state === "acknowledged") return `Acknowledged${alert.acknowledged_by ? ` by ${alert.acknowledged_by}` : ""}, ${ago(alert.acknowledged_at, now)}`;
-  return `Since ${moment(alert.starts_at)}`;
+/** The status of an alert in one line, as texts and elements. */
+export function statusOf(alert, now) {
+  if (alert.state === "resolved") return ["Resolved ", whenAgo(alert.ends_at, now), ", began ", when(alert.starts_at)];
+  if (alert.state === "snoozed") return ["Snoozed until ", when(alert.snoozed_until)];
+  if (alert.state === "acknowledged") return [`Acknowledged${alert.acknowledged_by ? ` by ${alert.acknowledged_by}` : ""}, `, whenAgo(alert.acknowledged_at, now)];
+  return ["Since ", when(alert.starts_at)];
 }
 
 export class AlertList {
@@ -49,7 +50,7 @@ export class AlertList {
       shown = key;
       put(what, ...this.heading(now));
       setText(why, this.reason(now));
-      put(status, now.state === "acknowledged" && [shape("good"), " "], `${statusText(now, this.live.now())}${now.flaps > 1 ? ` \u00b7 came and went ${now.flaps} times` : ""}${now.digest ? " \u00b7 part of a storm" : ""}`);
+      put(status, now.state === "acknowledged" && [shape("good"), " "], statusOf(now, this.live.now()), `${now.flaps > 1 ? ` \u00b7 came and went ${now.flaps} times` : ""}${now.digest ? " \u00b7 part of a storm" : ""}`);
       const wasHere = buttons.contains(document.activeElement);
       put(buttons, ...(now.account_id && now.state !== "resolved" ? this.buttons(now, status) : []));
       if (wasHere) buttons.lastElementChild?.focus();
@@ -60,7 +61,7 @@ export class AlertList {
   heading(alert) {
     const name = alert.name ?? alert.account_id;
     const link = this.withNames && alert.account_id
-      ? h("a", { class: "name", href: `/accounts/${encodeURIComponent(alert.account_id)}` }, name)
+      ? h("a", { class: "name", href: accountAddress(alert.account_id) }, name)
       : h("span", { class: "name" }, ruleLabel(alert));
     return [severityMark(alert.severity), " ", link, this.withNames && alert.account_id ? h("span", { class: "soft" }, ` \u00b7 ${ruleLabel(alert)}`) : null];
   }
@@ -115,7 +116,7 @@ function askHowLong(alert, now, chosen) {
     h("p", { class: "soft" }, `For ${alert.name ?? alert.account_id}. The alert stays on the page and sends no notifications until then.`),
     h("fieldset", { class: "choices" }, h("legend", { class: "unseen" }, "For how long"), options,
       h("label", { class: "choice" }, h("input", { type: "radio", name: "span", value: "own" }), " until ", own),
-      h("p", { class: "soft", id: "own-note" }, "UTC, at most 90 days ahead")),
+      h("p", { class: "soft", id: "own-note" }, `${ZONE}, at most 90 days ahead`)),
     h("div", { class: "actions" },
       alert.state === "snoozed" && h("button", { class: "button", value: "end" }, "End the snooze"),
       h("button", { class: "button", value: "no", formnovalidate: true }, "Cancel"),
@@ -123,7 +124,7 @@ function askHowLong(alert, now, chosen) {
   const opener = document.activeElement;
   dialog.addEventListener("close", () => {
     const picked = dialog.querySelector("input[type=radio]:checked")?.value;
-    const until = picked === "own" ? Date.parse(`${own.value}Z`) : choices[Number(picked)]?.[1];
+    const until = picked === "own" ? Date.parse(own.value) : choices[Number(picked)]?.[1];
     if (dialog.returnValue === "end") chosen(null);
     else if (dialog.returnValue === "yes" && Number.isFinite(until)) chosen(Math.round(until));
     dialog.remove();

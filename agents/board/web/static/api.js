@@ -10,7 +10,23 @@ export class ApiError extends Error {
 }
 
 const base = "/api";
-const path = (id) => `${base}/accounts/${encodeURIComponent(id)}`;
+const path = (id) => `${base}/accounts/${segment(id)}`;
+
+/** An id as a segment of a path. Browsers resolve `.` and `..` as folders, even encoded, so they are written `=.` and `=..`. */
+const segment = (id) => (id === "." || id === ".." ? `=${id}` : encodeURIComponent(id));
+
+/** The id in a segment; null if it cannot be decoded, such as `%zz`. */
+export function idOf(text = "") {
+  if (text === "=." || text === "=..") return text.slice(1);
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+/** The address of an account's page. */
+export const accountAddress = (id) => `/accounts/${segment(id)}`;
 
 async function ask(address, options = {}) {
   let answer;
@@ -47,7 +63,7 @@ const post = (address, body) =>
 
 export const api = {
   session: () => ask(`${base}/session`),
-  summary: () => ask(`${base}/summary`),
+  summary: (values = {}) => ask(`${base}/summary${query(values)}`),
   filters: () => ask(`${base}/filters`),
   accounts: (values, signal) => ask(`${base}/accounts${query(values)}`, { signal }),
   account: (id) => ask(path(id)),

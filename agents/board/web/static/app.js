@@ -4,8 +4,8 @@
 
 import * as account from "./account.js";
 import * as alerts from "./alerts.js";
-import { ApiError, api } from "./api.js";
-import { h, put, setAttr } from "./dom.js";
+import { ApiError, api, idOf } from "./api.js";
+import { clean, debounce, h, put, setAttr } from "./dom.js";
 import { Live } from "./live.js";
 import * as overview from "./overview.js";
 import * as shadow from "./shadow.js";
@@ -36,8 +36,13 @@ function go(address) {
 /** Write the state of a view into the address. `replace`: "back" skips the previous state. */
 function setAddress(address, { replace = false } = {}) {
   if (replace) return history.replaceState(history.state, "", address);
-  history.replaceState({ scroll: scrollY }, "");
+  saveScroll();
   return history.pushState(null, "", address);
+}
+
+/** Store the position of the page in its entry of the history, so that "back" and "forward" restore it. */
+function saveScroll() {
+  if (view && !main.hasAttribute("aria-busy")) history.replaceState({ ...history.state, scroll: scrollY }, "");
 }
 
 /** Give an event to the view, or store it for the view that is loading. */
@@ -58,7 +63,7 @@ async function route({ fresh = false } = {}) {
   }
   const [pattern, module] = ROUTES.find(([path]) => path.test(pathname)) ?? [];
   if (!module) return notFound();
-  const id = decoded(pattern.exec(pathname)[1]);
+  const id = idOf(pattern.exec(pathname)[1]);
   if (id === null) return notFound();
   const context = { live, store, session, go, setAddress, reload: () => route(), id, params: new URLSearchParams(search), back: !fresh };
   live.open(module.accountsToFollow ? module.accountsToFollow(context) : null);
@@ -69,7 +74,7 @@ async function route({ fresh = false } = {}) {
     view = next;
     for (const [name, detail] of early.splice(0)) pass(name, detail);
     if (turn !== shown) return; // an event made the view load again
-    document.title = `${view.title} · account-vitals`;
+    document.title = clean(`${view.title} · account-vitals`);
     if (fresh) {
       scrollTo(0, 0);
       main.focus({ preventScroll: true });
@@ -78,15 +83,6 @@ async function route({ fresh = false } = {}) {
     if (turn === shown) showError(error);
   } finally {
     if (turn === shown) main.removeAttribute("aria-busy");
-  }
-}
-
-/** A decoded segment of a path; null if it cannot be decoded, such as `%zz`. */
-function decoded(segment = "") {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return null;
   }
 }
 
@@ -115,22 +111,34 @@ function follow(event) {
   go(address.pathname + address.search);
 }
 
-/** `?` shows the shortcuts, a view can have more (`keys`). None works in a text field. */
+/**
+ * `?` shows the shortcuts, a view can have more (`keys`). None works in a text field, which Escape leaves. Outside of one,
+ * Escape closes what is open; the browser does so for dialogs.
+ */
 function press(event) {
   if (event.metaKey || event.ctrlKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.target.closest("input:not([type=range]), select, textarea")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const keys = { "?": help, ...view?.keys };
+  const keys = { "?": help, Escape: fold, ...view?.keys };
   const call = keys[event.key];
   if (!call) return;
   event.preventDefault();
   call();
 }
 
+/** Close the part that has the focus, else the last one that is open. */
+function fold() {
+  const open = [...main.querySelectorAll("details[open]")];
+  const part = open.findLast((each) => each.contains(document.activeElement)) ?? open.at(-1);
+  if (!part) return;
+  part.open = false;
+  part.querySelector("summary").focus({ preventScroll: true });
+}
+
 function help() {
-  const rows = [["/", "search"], ["j  k", "next or previous account in the table"], ["Enter", "open the account"], ["u", "back from an account to the table"], ["?", "show this help"]];
+  const rows = [["Esc", "close what is open"], ["/", "search"], ["j  k", "next or previous account in the table"], ["Enter", "open the account"], ["u", "back from an account to the table"], ["?", "show this help"]];
   const dialog = h("dialog", { "aria-labelledby": "keys" },
     h("form", { method: "dialog" }, h("h2", { id: "keys" }, "Keys"),
       h("table", {}, h("tbody", {}, rows.map(([key, action]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, action))))),
@@ -150,7 +158,7 @@ async function start() {
       session = await api.session();
       live = new Live(session.heartbeat_s);
       if (session.time_mode === "event") live.eventTime = () => store.summary?.time;
-      frame = new strip.Strip(document.getElementById("strip"), document.getElementById("banner"), live);
+      frame = new strip.Strip(document.getElementById("strip"), document.getElementById("banner"), live, session.recorded);
       for (const name of ["account", "gone", "alert"]) {
         live.addEventListener(name, ({ detail }) => pass(name, detail));
       }
@@ -185,4 +193,5 @@ history.scrollRestoration = "manual";
 addEventListener("popstate", () => route());
 document.addEventListener("click", follow);
 document.addEventListener("keydown", press);
+addEventListener("scroll", debounce(120, saveScroll), { passive: true });
 start();

@@ -2,11 +2,12 @@
 // A chart is a picture for a screen reader: each caller adds a table with the same numbers.
 
 import { h, setText } from "./dom.js";
-import { moment } from "./format.js";
+import { moment, utcDate } from "./format.js";
 
 const uPlot = globalThis.uPlot;
 const LOWEST = 160;
 const FONT = "12px system-ui, sans-serif";
+/** Figures of days are of UTC days; scores are shown in the zone of the reader. */
 const asUtc = (ms) => uPlot.tzDate(new Date(ms), "Etc/UTC");
 
 /** The present value of a colour of the style sheet. */
@@ -103,7 +104,7 @@ export function bandsChart(parent, bands, times, counts, show) {
       setCursor: [(plot) => {
         const index = plot.cursor.idx;
         if (index === null || index === undefined || plot.cursor.left < 0) return show(null);
-        return show(`${moment(plot.data[0][index])}: ${bands.map((band, row) => `${band.name} ${shown[row][index] ?? 0}`).join(", ")}`);
+        return show(`${utcDate(plot.data[0][index])}: ${bands.map((band, row) => `${band.name} ${shown[row][index] ?? 0}`).join(", ")}`);
       }],
     },
   });
@@ -125,6 +126,7 @@ export function bandsChart(parent, bands, times, counts, show) {
 export function scoreChart(parent, { series, zones, marks, picked, pick, show }) {
   const options = () => ({
     padding: [16, 28, 0, 0],
+    tzDate: (ms) => new Date(ms),
     axes: axes({ size: 36, incrs: [5, 10, 20, 25, 50] }),
     scales: { y: { range: [0, 100] } },
     cursor: { y: false, points: { size: 7 }, drag: { x: true, y: false, setScale: false } },

@@ -1,9 +1,11 @@
 // Cards of an account's view: the factors of a score, what would lift it, its forecast, and child accounts.
 // Numbers and texts come from the API.
 
+import { accountAddress } from "./api.js";
 import { bandMark } from "./bands.js";
 import { h } from "./dom.js";
-import { count, counted, moment, number, percent, score as points, signed, label } from "./format.js";
+import { count, counted, number, percent, score as points, signed, label } from "./format.js";
+import { when } from "./when.js";
 
 const SPECIAL = { base: "base: the score without measures", clamping: "limit of 0 and 100", exception: "effect of an exception" };
 
@@ -30,7 +32,7 @@ export function factorsTable(now, bands, stalled = []) {
     return h("tr", {},
       h("th", { scope: "row" }, SPECIAL[measure] ?? label(measure), text ? h("div", { class: "sub soft" }, text) : null),
       h("td", { class: "right c-value" }, number(value)),
-      scored && h("td", { class: "right points" }, earned === null ? "\u2013" : [h("meter", { min: 0, max: 100, value: earned, "aria-label": `${points(earned)} of 100 points` }), " ", points(earned)]),
+      scored && h("td", { class: "right points" }, earned === null ? "\u2013" : [h("meter", { min: 0, max: 100, value: Math.max(0, Math.min(100, earned)), "aria-label": `${points(earned)} of 100 points` }), " ", points(earned)]),
       h("td", { class: "right c-weight" }, scored ? (weight ? percent(weight) : "\u2013") : number(weight)),
       h("td", { class: "right" }, scored ? points(contribution) : signed(contribution)),
       scored && h("td", { class: `right ${costs > 0.05 ? "fall" : "soft"}` }, costs === null ? "\u2013" : costs < 0.05 ? "0.0" : signed(-costs)));
@@ -49,8 +51,8 @@ export function forecastCard(now, bands) {
   if (!forecast) return null;
   const { turn, until } = forecast;
   return card("If nothing happens", turn
-    ? h("p", {}, "It becomes ", bandMark(bands, turn.band), ` on ${moment(turn.at)}, with ${points(turn.score)}.`)
-    : h("p", {}, `It stays ${label(now.band)} until ${moment(until)} at least.`));
+    ? h("p", {}, "It becomes ", bandMark(bands, turn.band), " on ", when(turn.at), `, with ${points(turn.score)}.`)
+    : h("p", {}, `It stays ${label(now.band)} until `, when(until), " at least."));
 }
 
 /** The smallest changes that would lift it into the next band. */
@@ -71,6 +73,6 @@ export function family(page, name, bands) {
   return card(counted(page.children.length, "child account"),
     rolled ? h("p", { class: "soft num" }, `Mean ${points(rolled.mean)}${rolled.weighted === null ? "" : `, by ARR ${points(rolled.weighted)}`}, worst ${points(rolled.worst)}, of ${count(rolled.children)}`) : null,
     h("ul", { class: "list family" }, page.children.map((child) => h("li", {},
-      h("a", { class: "clip", href: `/accounts/${encodeURIComponent(child.account_id)}` }, child.name ?? child.account_id),
+      h("a", { class: "clip", href: accountAddress(child.account_id) }, child.name ?? child.account_id),
       bandMark(bands, child.scores[name]?.band), h("span", { class: "num right" }, points(child.scores[name]?.value))))));
 }

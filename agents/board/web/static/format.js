@@ -1,4 +1,5 @@
-// Numbers, times and names as text. Pure. Called by every view. All times are UTC, as everywhere in the product.
+// Numbers, times and names as text. Pure but for the reader's time zone, in which times are. Called by every view; elements
+// of times, with UTC on hover, are made by when.js.
 
 export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
@@ -8,11 +9,19 @@ const MINUS = "\u2212";
 const oneDecimal = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const short = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const UTC = { timeZone: "UTC", hourCycle: "h23" };
-const month = new Intl.DateTimeFormat("en", { ...UTC, month: "short" });
-const weekday = new Intl.DateTimeFormat("en-GB", { ...UTC, weekday: "long" });
-const clock = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat("en-GB", { ...UTC, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const part = (options) => new Intl.DateTimeFormat("en-GB", { hourCycle: "h23", ...options });
+/** Formats in the zone of the reader, and the same in UTC. */
+const zone = (timeZone) => ({
+  day: part({ timeZone, day: "numeric" }), month: new Intl.DateTimeFormat("en", { timeZone, month: "short" }),
+  year: part({ timeZone, year: "numeric" }), weekday: part({ timeZone, weekday: "long" }),
+  clock: part({ timeZone, hour: "2-digit", minute: "2-digit" }), seconds: part({ timeZone, hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+});
+const LOCAL = zone(undefined);
+const UTC = zone("UTC");
+/** The name of the reader's zone. */
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** The times that a date can hold. */
+const LATEST = 8.64e15;
 
 /** A score or points: one decimal, a dash for no value. */
 export const score = (value) => (isNumber(value) ? oneDecimal.format(value).replace("-", MINUS) : "\u2013");
@@ -40,18 +49,26 @@ export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? 
 
 export const percent = (share) => (isNumber(share) ? `${whole.format(share * 100)}\u202f%` : "\u2013");
 
-/** `3 Mar`, with the year when it is not the present one. */
-export function date(ms, now = Date.now()) {
-  if (!isNumber(ms)) return "\u2013";
-  const then = new Date(ms);
-  const year = then.getUTCFullYear();
-  return `${then.getUTCDate()} ${month.format(ms)}${year === new Date(now).getUTCFullYear() ? "" : ` ${year}`}`;
+const isTime = (ms) => isNumber(ms) && Math.abs(ms) <= LATEST;
+const or = (ms, text) => (isTime(ms) ? text() : "\u2013");
+
+function dateIn({ day, month, year }, ms, now) {
+  const of = year.format(ms);
+  return `${day.format(ms)} ${month.format(ms)}${of === year.format(now) ? "" : ` ${of}`}`;
 }
 
-export const time = (ms) => (isNumber(ms) ? clock.format(ms) : "\u2013");
-export const timeExact = (ms) => (isNumber(ms) ? seconds.format(ms) : "\u2013");
-export const moment = (ms) => (isNumber(ms) ? `${date(ms)}, ${clock.format(ms)}` : "\u2013");
-export const longDay = (ms) => `${weekday.format(ms)}, ${date(ms)}`;
+/** `3 Mar`, with the year when it is not the present one; in the zone of the reader. */
+export const date = (ms, now = Date.now()) => or(ms, () => dateIn(LOCAL, ms, now));
+export const time = (ms) => or(ms, () => LOCAL.clock.format(ms));
+export const timeExact = (ms) => or(ms, () => LOCAL.seconds.format(ms));
+export const moment = (ms) => or(ms, () => `${date(ms)}, ${LOCAL.clock.format(ms)}`);
+export const longDay = (ms) => or(ms, () => `${LOCAL.weekday.format(ms)}, ${date(ms)}`);
+/** The day of the reader's zone that a time is in, as a text that differs between days. */
+export const dayOf = (ms) => or(ms, () => `${LOCAL.day.format(ms)} ${LOCAL.month.format(ms)} ${LOCAL.year.format(ms)}`);
+/** A UTC day, for figures of UTC days and for dates of profiles. */
+export const utcDate = (ms, now = Date.now()) => or(ms, () => dateIn(UTC, ms, now));
+/** A time in UTC, to the second: what is shown where the mouse is over a time. */
+export const utc = (ms) => or(ms, () => `${UTC.day.format(ms)} ${UTC.month.format(ms)} ${UTC.year.format(ms)}, ${UTC.seconds.format(ms)} UTC`);
 
 /** How long: `12 s`, `5 min`, `3 h`, `2 days`. */
 export function span(ms) {
@@ -66,7 +83,7 @@ export function span(ms) {
 
 /** `just now`, `5 min ago`, then the day. */
 export function ago(ms, now = Date.now()) {
-  if (!isNumber(ms)) return "\u2013";
+  if (!isTime(ms)) return "\u2013";
   const since = now - ms;
   if (since < MINUTE) return "just now";
   return since < 14 * DAY ? `${span(since)} ago` : date(ms, now);
@@ -77,9 +94,6 @@ export const label = (name) => String(name ?? "").replaceAll("_", " ");
 
 /** A text of the API, with a minus sign before negative numbers. */
 export const typeset = (text) => (text ?? "").replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
-
-/** A reason without the number at its start, which is shown beside it: "Since Tuesday: …". */
-export const withoutNumber = (text) => sentence(typeset((text ?? "").replace(/^[-+]?[\d.,]+ /, "")));
 
 /** First letter large. */
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,15 +1,17 @@
 // The start view, "Who needs me now?": bands now and over time, the accounts that fall fastest, open alerts, all accounts.
-// Owns the view and its address; the table is accounts.js. Every part updates itself from the stream.
+// Owns the view and its address; every part obeys the filters (filters.js) and updates itself. The table is accounts.js.
 
 import { Accounts } from "./accounts.js";
 import { AlertList } from "./alertlist.js";
-import { api, query } from "./api.js";
+import { accountAddress, api, query } from "./api.js";
 import { mark, patchMark, toneOf } from "./bands.js";
 import { bandsChart, figure } from "./chart.js";
 import { debounce, h, put, setAttr, setText } from "./dom.js";
-import { count, counted, date, percent, score as points, signed, label, withoutNumber } from "./format.js";
+import { activeOf, Filters, filtersOf } from "./filters.js";
+import { count, counted, percent, score as points, signed, label, utc, utcDate } from "./format.js";
 import { addressOf, questionOf, SPANS } from "./ranking.js";
 import { reconcile, UpdateWhenIdle } from "./lists.js";
+import { whyText } from "./row.js";
 import { table } from "./strip.js";
 
 const FALLERS = 5;
@@ -23,39 +25,47 @@ export async function show(main, context) {
   let question = questionOf(params);
   const names = store.summary.scores.map((score) => score.name);
   const name = names.includes(question.score) ? question.score : names[0];
-  const scoreNow = () => store.summary.scores.find((score) => score.name === name);
-  const bands = scoreNow()?.bands ?? [];
+  const scoreNow = () => figures.score ?? store.summary.scores.find((score) => score.name === name);
+  const bands = store.summary.scores.find((score) => score.name === name)?.bands ?? [];
   // The view is built again when there is another score or band, as when the first account appears.
   const scale = () => JSON.stringify(store.summary.scores.map((score) => [score.name, score.bands.map((band) => band.name)]));
   const before = scale();
   let stale = false;
   const address = (change) => `/${query(addressOf({ ...question, ...change }))}`;
   const ask = (change) => {
+    // Each filter is an entry of the history; of a search, only its first letter is.
+    const typing = Object.keys(change).join() === "q" && question.q !== "" && change.q !== "";
     question = { ...question, ...change };
-    setAddress(address(), { replace: "q" in change });
+    setAddress(address(), { replace: typing });
     bandsCard.select(question);
-    fallers.setQuestion(question, scoreNow());
+    fallers.setQuestion(question);
     filters.setQuestion(question);
+    figures.setQuestion(question);
+    alerts.setQuestion(question);
     return accounts.setQuestion(question);
   };
   const another = (score) => go(address({ score, band: [], sort: "score", order: "asc" }));
 
   const bandsCard = new BandsCard(question, ask, name);
   const fallers = new Fallers(question, ask, () => bands);
-  const alerts = new Alerts(context);
+  const alerts = new Alerts(context, { ...question, score: name });
   const accounts = new Accounts(context, question, name, bands, ask);
-  const filters = new Filters(question, bands, ask);
-  put(main,
-    h("div", { class: "head" }, h("h1", {}, "Who needs me now?"), scoreChoice(names, name, another)),
-    h("div", { class: "cards front" }, bandsCard.element, fallers.element, alerts.element),
-    h("section", { class: "card all", "aria-label": "All accounts" }, filters.element,
-      h("div", { class: "table-head" }, accounts.total, accounts.again), accounts.element));
+  const fields = { band: bands.map((band) => [band.name, label(band.name)]), segment: null, owner: null, tier: null, alerts: [["open", "Open"]] };
+  const filters = new Filters(question, fields, ask);
   const draw = () => {
     bandsCard.set(scoreNow());
     fallers.set(scoreNow());
     alerts.update();
   };
-  draw();
+  const figures = new Figures(name, question, draw);
+  put(main,
+    h("div", { class: "head" }, h("h1", {}, "Who needs me now?"), scoreChoice(names, name, another)),
+    filters.element,
+    h("div", { class: "cards front" }, bandsCard.element, fallers.element, alerts.element),
+    h("section", { class: "card all", "aria-label": "All accounts" },
+      h("div", { class: "table-head" }, accounts.total, accounts.again), accounts.element));
+  if (!figures.isFiltered) draw();
+  figures.load();
   alerts.load();
   filters.load();
   await accounts.start(back && left?.key === address() ? left.state : null);
@@ -63,7 +73,7 @@ export async function show(main, context) {
     title: "Who needs me now?",
     keys: { "/": () => filters.search.focus(), j: () => accounts.step(1), k: () => accounts.step(-1) },
     summary() {
-      if (before === scale()) return draw();
+      if (before === scale()) return figures.isFiltered ? figures.soon() : draw();
       stale = true;
       return reload();
     },
@@ -79,6 +89,7 @@ export async function show(main, context) {
       accounts.end();
       alerts.end();
       bandsCard.end();
+      figures.end();
     },
   };
 }
@@ -90,60 +101,36 @@ function scoreChoice(names, name, another) {
   return h("label", { class: "soft" }, "Score ", select);
 }
 
-const ANY = "*";
-
-/** The filters above the table. Segments and owners load after the table. */
-class Filters {
-  constructor(question, bands, ask) {
-    this.ask = ask;
-    this.search = h("input", { class: "field", type: "search", name: "q", placeholder: "Name, id, owner or segment", "aria-keyshortcuts": "/" });
-    this.search.addEventListener("input", debounce(200, () => this.search.value !== this.question.q && ask({ q: this.search.value })));
-    this.selects = {
-      band: this.select("band", bands.map((band) => [band.name, label(band.name)])),
-      segment: this.select("segment", []),
-      owner: this.select("owner", []),
-    };
-    this.alerts = h("select", { class: "field", name: "alerts", on: { change: () => ask({ alerts: this.alerts.value || null }) } },
-      h("option", { value: "" }, "Any"), h("option", { value: "open" }, "Open"));
-    this.clear = h("button", { class: "button plain", type: "button", on: { click: () => ask({ q: "", band: [], segment: [], owner: [], tier: [], alerts: null }) } }, "Clear");
-    const labelled = (text, field, extra = "") => h("label", { class: `label ${extra}` }, text, field);
-    this.element = h("form", { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-      labelled("Search", this.search, "search"), labelled("Band", this.selects.band), labelled("Segment", this.selects.segment),
-      labelled("Owner", this.selects.owner), labelled("Alerts", this.alerts), this.clear);
-    this.setQuestion(question);
+/** The figures of the accounts that match the filters; without filters, those of the summary. */
+class Figures {
+  constructor(name, question, draw) {
+    Object.assign(this, { name, draw, score: null });
+    this.soon = debounce(300, () => this.load());
+    this.question = question;
   }
 
-  select(name, options) {
-    const element = h("select", { class: "field", name, on: { change: () => this.ask({ [name]: element.value === ANY ? [] : [element.value] }) } });
-    this.fill(element, options);
-    return element;
-  }
-
-  fill(select, options) {
-    put(select, h("option", { value: ANY }, "Any"), options.map(([value, text]) => h("option", { value }, text)));
+  get isFiltered() {
+    return activeOf(this.question).length > 0;
   }
 
   setQuestion(question) {
     this.question = question;
-    if (document.activeElement !== this.search) this.search.value = question.q;
-    for (const [name, select] of Object.entries(this.selects)) {
-      const [chosen = ANY] = question[name];
-      // A value in the address is shown even if the list of values is not loaded or does not have it.
-      if (![...select.options].some((option) => option.value === chosen)) select.append(h("option", { value: chosen }, chosen || "none"));
-      select.value = chosen;
-    }
-    this.alerts.value = question.alerts ?? "";
-    const { q, alerts, band, segment, owner, tier } = question;
-    this.clear.hidden = !(q || alerts || band.length || segment.length || owner.length || tier.length);
+    if (this.isFiltered) return this.load();
+    this.score = null;
+    return this.draw();
   }
 
   async load() {
-    const values = await api.filters().catch(() => null);
-    if (!values) return;
-    const options = (list) => list.map(({ name: value, accounts }) => [value ?? "", `${value || "none"} (${count(accounts)})`]);
-    this.fill(this.selects.segment, options(values.segments));
-    this.fill(this.selects.owner, options(values.owners));
-    this.setQuestion(this.question);
+    const { question } = this;
+    if (!this.isFiltered) return;
+    const summary = await api.summary({ ...filtersOf(question), score: this.name }).catch(() => null);
+    if (!summary || this.ended || question !== this.question) return;
+    this.score = summary.scores.find((score) => score.name === this.name) ?? null;
+    this.draw();
+  }
+
+  end() {
+    this.ended = true;
   }
 }
 
@@ -197,13 +184,13 @@ class BandsCard {
     const key = JSON.stringify([days, counts]);
     if (key === this.key) return;
     this.key = key;
-    const idle = days.length ? `${date(days[0])} to ${date(days.at(-1))}, UTC days` : "There is no complete day yet.";
+    const idle = days.length ? `${utcDate(days[0])} to ${utcDate(days.at(-1))}, UTC days` : "There is no complete day yet.";
     if (this.chart && days.length) this.chart.set(days, counts);
     else if (days.length && this.figure.plot.isConnected) {
       this.chart = bandsChart(this.figure.plot, bands, days, counts, (text) => this.figure.read(text, idle));
     }
     this.figure.read(null, idle);
-    put(this.figure.body, table(["Day", ...bands.map((band) => band.name)], days.map((day, at) => [date(day), ...counts.map((list) => count(list[at] ?? 0))]).reverse()));
+    put(this.figure.body, table(["Day", ...bands.map((band) => band.name)], days.map((day, at) => [utcDate(day), ...counts.map((list) => count(list[at] ?? 0))]).reverse()));
   }
 
   end() {
@@ -231,21 +218,22 @@ class Fallers {
     return this.question.sort.startsWith("change_") ? { span, sort: `change_${span}` } : { span };
   }
 
-  setQuestion(question, score) {
+  setQuestion(question) {
     this.question = question;
     this.span = question.span;
     SPANS.forEach((span, index) => setAttr(this.buttons[index], "aria-pressed", String(span === this.span)));
-    if (score) this.set(score);
+    if (this.score) this.set(this.score);
   }
 
   set(score) {
+    this.score = score;
     this.updates.set((score?.movers[this.span]?.falling ?? []).slice(0, FALLERS));
   }
 
   draw(movers) {
     this.empty.hidden = movers.length > 0;
     reconcile(this.list, this.views, movers, (mover) => mover.account_id, (mover) => {
-      const link = h("a", { class: "name clip", href: `/accounts/${encodeURIComponent(mover.account_id)}` });
+      const link = h("a", { class: "name clip", href: accountAddress(mover.account_id) });
       const band = mark("none", "", "band");
       const by = h("span", { class: "by fall" });
       const why = h("p", { class: "why" });
@@ -255,7 +243,8 @@ class Fallers {
           setText(link, now.name ?? now.account_id);
           patchMark(band, toneOf(this.bands(), now.band), `${points(now.value)} ${label(now.band)}`);
           setText(by, signed(now.delta));
-          setText(why, withoutNumber(now.reason));
+          setText(why, whyText(now));
+          setAttr(why, "title", utc(now.since));
         },
       };
     });
@@ -263,35 +252,47 @@ class Fallers {
 }
 
 class Alerts {
-  constructor({ live, store }) {
-    this.store = store;
+  constructor({ live, store }, question) {
+    Object.assign(this, { store, question });
     this.list = new AlertList(live);
     this.updates = new UpdateWhenIdle(this.list.element, (alerts) => this.draw(alerts), (alerts) => this.list.patch(alerts));
-    this.empty = h("div", { class: "empty", hidden: true }, h("strong", {}, "No open alerts."), "An alert appears here when an account enters a band or meets a rule for which the policy alerts.");
-    this.all = h("a", { href: "/alerts" });
+    this.empty = h("div", { class: "empty", hidden: true }, this.none = h("strong", {}, "No open alerts."), "An alert appears here when an account enters a band or meets a rule for which the policy alerts.");
+    this.all = h("a");
     this.element = h("section", { class: "card fades", "aria-label": "Open alerts" },
       h("div", { class: "card-head" }, h("h2", {}, "Open alerts"), this.all), this.list.element, this.empty);
     this.soon = debounce(300, () => this.load());
   }
 
+  get isFiltered() {
+    return activeOf(this.question).length > 0;
+  }
+
+  setQuestion(question) {
+    this.question = { ...question, score: this.question.score };
+    return this.load();
+  }
+
   async load() {
-    const loaded = await api.alerts({ status: "open", limit: ALERTS }).catch(() => null);
-    if (!loaded || this.ended) return;
+    const { question } = this;
+    const loaded = await api.alerts({ ...filtersOf(question), status: "open", limit: ALERTS }).catch(() => null);
+    if (!loaded || this.ended || question !== this.question) return;
     this.loaded = loaded;
     this.update();
   }
 
-  /** Operational alerts, which the summary has, come first. */
+  /** Operational alerts, which the summary has, come first; they are of no account, so a filter leaves them out. */
   update() {
-    const { operational } = this.store.summary.alerts;
+    const operational = this.isFiltered ? [] : this.store.summary.alerts.operational;
     if (!this.loaded && operational.length === 0) return; // the alerts are not loaded yet
     const { items, total } = this.loaded ?? { items: [], total: operational.length };
     setText(this.all, total > items.length ? `All ${count(total)}` : "All alerts");
+    setAttr(this.all, "href", `/alerts${query({ ...filtersOf(this.question), alerts: null })}`);
     const others = items.filter((alert) => alert.account_id !== "");
     this.updates.set([...operational, ...others].slice(0, Math.max(ALERTS, operational.length)));
   }
 
   draw(alerts) {
+    setText(this.none, this.isFiltered ? "No open alert matches." : "No open alerts.");
     this.empty.hidden = alerts.length > 0;
     this.list.set(alerts);
   }

@@ -31,11 +31,14 @@ export function askedOf(question) {
   return { ...rest, q: q || null };
 }
 
+/** A text without case, as the API compares it. */
+const folded = (text) => text.toLowerCase().replaceAll("\u00df", "ss").replaceAll("\u03c2", "\u03c3");
+
 /** The value that a row is sorted by, null if it has none. */
 export function sortValue(row, sort, score) {
   if (sort === "score") return row.scores[score]?.value ?? null;
   if (sort.startsWith("change_")) return row.scores[score]?.change?.[sort.slice(7)] ?? null;
-  if (sort === "name") return (row.name ?? row.account_id).toLowerCase();
+  if (sort === "name") return folded(row.name ?? row.account_id);
   return row[sort] ?? null;
 }
 
@@ -56,8 +59,8 @@ export function matches(row, question, score) {
     if (question[name].length && !question[name].includes(has[name] ?? "")) return false;
   }
   if (question.alerts && !row.alerts) return false;
-  const text = question.q.trim().toLowerCase();
-  return !text || [row.account_id, row.name, row.owner, row.segment].some((value) => value?.toLowerCase().includes(text));
+  const text = folded(question.q.trim());
+  return !text || [row.account_id, row.name, row.owner, row.segment].some((value) => value && folded(value).includes(text));
 }
 
 /** Whether a changed row still matches the query and is in order with its neighbours. */

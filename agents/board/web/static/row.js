@@ -1,8 +1,9 @@
 // A row of the table of accounts. Owns the columns and their contents; patches cells in place.
 
+import { accountAddress } from "./api.js";
 import { mark, patchBand, patchMark, severityTone, toneOf } from "./bands.js";
 import { h, setAttr, setText } from "./dom.js";
-import { number, percent, score as points, sentence, signed, typeset } from "./format.js";
+import { date, dayOf, number, percent, score as points, sentence, signed, typeset, utc } from "./format.js";
 import { patchSpark, spark } from "./spark.js";
 
 const SPAN_LABELS = { "1d": "1 day", "7d": "7 days", "30d": "30 days" };
@@ -21,12 +22,23 @@ export function columnsOf({ span }) {
   ];
 }
 
-/** What qualifies a row's score, in a few words; "" if nothing does. Pure. */
-export function caveat(row, score) {
+/** What qualifies a row's score, in a few words each. Pure. */
+export function caveats(row, score) {
   const { confidence } = row.scores[score] ?? {};
-  if (row.override) return "overridden";
-  if (confidence !== undefined && confidence !== null && confidence < 0.9995) return `${percent(confidence)} known`;
-  return row.catching_up ? "catching up" : "";
+  const idle = row.stalled_sources?.length ?? 0;
+  const known = confidence !== undefined && confidence !== null && confidence < 0.9995 ? `, ${percent(confidence)} known` : "";
+  return [
+    row.override ? "overridden" : "",
+    row.catching_up ? "catching up" : "",
+    idle ? `${idle === 1 ? row.stalled_sources[0] : `${idle} sources`} idle${known}` : known.slice(2),
+  ].filter(Boolean);
+}
+
+/** Why a score changed: since when in the zone of the reader, and by which measures. Pure. */
+export function whyText(now) {
+  if (now?.since && now.reasons) return typeset(`Since ${date(now.since)}: ${now.reasons}`);
+  if (now?.since) return now.reason.startsWith("no data") ? `No data since ${dayOf(now.since)}` : `Since ${date(now.since)}`;
+  return sentence(typeset(now?.reason)) || (now?.change?.["7d"] === 0 ? "Steady for 7 days" : "");
 }
 
 /** { element, patch(row) }. `spanOf()` gives the span of the change. */
@@ -53,20 +65,21 @@ export function rowView(columns, score, bands, spanOf) {
     const name = row.name ?? row.account_id;
     element.dataset.id = row.account_id;
     setText(link, name);
-    setAttr(link, "href", `/accounts/${encodeURIComponent(row.account_id)}`);
+    setAttr(link, "href", accountAddress(row.account_id));
     setAttr(link, "title", name);
     setText(sub, [row.segment, row.owner, row.tier].filter(Boolean).join(" \u00b7 "));
     const tone = toneOf(bands, now?.band);
     patchBand(band, bands, now?.band);
-    setText(doubt, caveat(row, score));
+    setText(doubt, caveats(row, score).join(", "));
+    setAttr(doubt, "title", doubt.textContent || null);
     doubt.hidden = doubt.textContent === "";
     const moved = setText(value, points(now?.value));
     const change = now?.change?.[spanOf()];
     setText(delta, signed(change));
     setAttr(delta, "class", change < -0.05 ? "fall" : change > 0.05 ? "rise" : "soft");
     patchSpark(line, now?.spark, tone);
-    setText(why, sentence(typeset(now?.reason)) || (now?.change?.["7d"] === 0 ? "Steady for 7 days" : ""));
-    setAttr(why, "title", why.textContent || null);
+    setText(why, whyText(now));
+    setAttr(why, "title", now?.since ? `${why.textContent} (${utc(now.since)})` : why.textContent || null);
     alerts.hidden = !row.alerts;
     if (row.alerts) patchMark(alerts, severityTone(row.severity), row.alerts === 1 ? sentence(row.severity ?? "open") : `${row.alerts} ${row.severity ?? "open"}`);
     setText(arr, row.arr === null || row.arr === undefined ? "" : number(Math.round(row.arr)));

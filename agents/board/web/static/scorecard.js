@@ -5,9 +5,10 @@ import { api } from "./api.js";
 import { bandMark, severityTone, toneOf } from "./bands.js";
 import { figure, scoreChart } from "./chart.js";
 import { debounce, h, put, setAttr, setText } from "./dom.js";
-import { counted, DAY, date, moment, score as points, signed, label } from "./format.js";
+import { counted, DAY, date, moment, score as points, signed, label, utc, ZONE } from "./format.js";
 import { table } from "./strip.js";
 import { waterfall } from "./waterfall.js";
+import { when } from "./when.js";
 
 const QUICK = [["1 day", 1], ["7 days", 7], ["30 days", 30], ["90 days", 90]];
 
@@ -142,7 +143,7 @@ export class ScoreCard {
   }
 
   showPoint(index) {
-    if (index === null) return this.figure.read(null, `${date(this.first)} to ${date(this.series.times.at(-1))}, UTC`);
+    if (index === null) return this.figure.read(null, `${date(this.first)} to ${date(this.series.times.at(-1))}, ${ZONE}`);
     const time = this.series.times[index];
     const value = this.series.values[index] ?? this.series.forecasts[index];
     const near = this.marks.filter((mark) => Math.abs(mark.time - time) < (this.last - this.first) / 80).map((mark) => mark.text);
@@ -181,6 +182,7 @@ export class ScoreCard {
       input.value = span[index];
       setAttr(input, "aria-valuetext", text);
       setText(value, text);
+      setAttr(value, "title", utc(span[index]));
     });
   }
 
@@ -202,15 +204,15 @@ export class ScoreCard {
       h("p", { class: "summary" }, h("b", { class: "num" }, signed(diff.delta)), from.value === null ? " since the first score" : ` from ${points(from.value)} `,
         from.band ? bandMark(this.bands, from.band) : null, ` to ${points(to.value)} `, bandMark(this.bands, to.band),
         h("span", { class: "soft" }, `, in ${counted(diff.changes, "published change")}`)),
-      diff.complete === false ? h("p", { class: "soft" }, `Changes before ${moment(diff.known_since)} are no longer stored, so the comparison starts there.`) : null,
+      diff.complete === false ? h("p", { class: "soft" }, ["Changes before ", when(diff.known_since), " are no longer stored, so the comparison starts there."]) : null,
     ];
   }
 
   drawTable() {
     const { times, values, bands } = this.history;
-    const rows = times.map((time, index) => [moment(time), points(values[index]), label(bands[index])]).reverse();
-    put(this.figure.body, table(["From (UTC)", "Score", "Band"], rows),
-      this.marks.length > 0 && table(["Mark (UTC)", "What"], this.marks.map((mark) => [moment(mark.time), mark.text]).reverse()));
+    const rows = times.map((time, index) => [when(time), points(values[index]), label(bands[index])]).reverse();
+    put(this.figure.body, table(["From", "Score", "Band"], rows),
+      this.marks.length > 0 && table(["Mark", "What"], this.marks.map((mark) => [when(mark.time), mark.text]).reverse()));
   }
 
   end() {

@@ -2,7 +2,7 @@
 // Owns the view; the numbers come from the API.
 
 import { ruleLabel } from "./alertlist.js";
-import { api, query } from "./api.js";
+import { accountAddress, api, query } from "./api.js";
 import { bandMark, mark, toneOf } from "./bands.js";
 import { debounce, h, put } from "./dom.js";
 import { count, counted, score as points, signed, label } from "./format.js";
@@ -84,7 +84,7 @@ function matrix({ bands, moves }) {
 function rules(list, none) {
   if (list.length === 0) return h("p", { class: "soft" }, none);
   return h("ul", { class: "list" }, list.map((rule) => h("li", {}, h("div", {}, h("b", {}, ruleLabel(rule)), h("span", { class: "soft num" }, ` ${counted(rule.accounts, "account")}`)),
-    h("p", { class: "soft" }, "For example ", rule.examples.slice(0, 3).map((id, index) => [index ? ", " : "", h("a", { href: `/accounts/${encodeURIComponent(id)}` }, id)])))));
+    h("p", { class: "soft" }, "For example ", rule.examples.slice(0, 3).map((id, index) => [index ? ", " : "", h("a", { href: accountAddress(id) }, id)])))));
 }
 
 function differing({ accounts, bands }) {
@@ -92,6 +92,6 @@ function differing({ accounts, bands }) {
   const both = (side) => [mark(toneOf(bands, side.band), label(side.band)), " ", h("span", { class: "num" }, points(side.value))];
   return h("div", { class: "scroll" }, h("table", { class: "differs" },
     h("thead", {}, h("tr", {}, ["Account", "Now", "With the candidate", "Difference"].map((text, column) => h("th", { scope: "col", class: column === 3 ? "right" : null }, text)))),
-    h("tbody", {}, accounts.map((account) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: `/accounts/${encodeURIComponent(account.account_id)}` }, account.name ?? account.account_id)),
+    h("tbody", {}, accounts.map((account) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: accountAddress(account.account_id) }, account.name ?? account.account_id)),
       h("td", {}, both(account.live)), h("td", {}, both(account.shadow)), h("td", { class: `right ${account.delta < 0 ? "fall" : "rise"}` }, signed(account.delta)))))));
 }

@@ -3,28 +3,37 @@
 
 import { mark, patchMark, shape } from "./bands.js";
 import { h, put, setAttr, setText } from "./dom.js";
-import { ago, count, counted, moment, timeExact } from "./format.js";
+import { count, counted, moment, timeExact, utc, ZONE } from "./format.js";
+import { when, whenAgo } from "./when.js";
 
-/** The cells of the strip for a summary: [key, text, tone], where tone is "", "notice" or "alarm". Pure. */
-export function readings(summary, behind) {
+/** The cells of the strip for a summary: [key, text, tone, hover], where tone is "", "notice" or "alarm". Pure. */
+export function readings(summary, behind, recorded) {
   const all = summary.processor;
   const letters = all.dead_letters?.reduce((sum, topic) => sum + topic.records, 0) ?? null;
   const late = behind ?? all.topics.reduce((sum, topic) => sum + topic.behind, 0);
   const stalled = all.stalled_sources;
   const lag = all.lag_records;
   return [
-    ["Data as of", summary.time ? moment(summary.time) : "none yet", ""],
-    ["Lag", lag === null || lag === undefined ? "unknown" : counted(lag, "record"), lag > 10_000 ? "notice" : ""],
+    ["Data as of", summary.time ? moment(summary.time) : "none yet", "", summary.time ? utc(summary.time) : null],
+    recorded ? null : ["Lag", lag === null || lag === undefined ? "unknown" : counted(lag, "record"), lag > 10_000 ? "notice" : ""],
     late > 0 ? ["Board behind", counted(late, "record"), "notice"] : null,
     all.catching_up > 0 ? ["Catching up", counted(all.catching_up, "account"), "notice"] : null,
-    ["Stalled", stalled.length ? stalled.map(({ source }) => source).join(", ") : "none", stalled.length ? "alarm" : ""],
-    ["Dead letters", letters === null ? "unknown" : count(letters), letters ? "notice" : ""],
+    ["Idle sources", stalled.length ? stalled.map(({ source }) => source).join(", ") : "none", stalled.length ? "alarm" : ""],
+    recorded ? null : ["Dead letters", letters === null ? "unknown" : count(letters), letters ? "notice" : ""],
   ].filter(Boolean);
 }
 
+/** What the light shows: [tone, word]. A page is live when the board answers and a worker computes scores. Pure. */
+export function lightOf(isLive, processor, recorded) {
+  if (!isLive) return ["bad", "Not live"];
+  if (recorded) return ["none", "Recording"];
+  if (processor?.workers === 0) return ["bad", "No worker"];
+  return ["good", "Live"];
+}
+
 export class Strip {
-  constructor(parent, banner, live) {
-    this.live = live;
+  constructor(parent, banner, live, recorded) {
+    Object.assign(this, { live, recorded });
     this.banner = banner;
     this.light = mark("none", "Connecting", "live");
     this.figures = h("dl");
@@ -45,13 +54,14 @@ export class Strip {
   }
 
   update() {
-    const isLive = this.live.isLive;
-    document.documentElement.dataset.stale = String(!isLive);
-    patchMark(this.light, isLive ? "good" : "bad", isLive ? "Live" : "Not live");
+    const [tone, word] = lightOf(this.live.isLive, this.summary?.processor, this.recorded);
+    document.documentElement.dataset.stale = String(tone === "bad");
+    patchMark(this.light, tone, word);
     this.announce();
     if (!this.summary) return;
     const seen = new Set();
-    for (const [key, text, tone] of readings(this.summary, this.behind)) {
+    let before = null;
+    for (const [key, text, tone, hover] of readings(this.summary, this.behind, this.recorded)) {
       seen.add(key);
       let cell = this.cells.get(key);
       if (!cell) {
@@ -60,19 +70,24 @@ export class Strip {
         this.cells.set(key, cell);
       }
       setText(cell.dd, text);
+      setAttr(cell.dd, "title", hover);
       setAttr(cell.box, "class", tone || null);
-      if (cell.box.parentNode !== this.figures) this.figures.append(cell.box);
+      // A figure that comes back takes its position again, so that the others do not jump.
+      const next = before ? before.nextSibling : this.figures.firstChild;
+      if (next !== cell.box) this.figures.insertBefore(cell.box, next);
+      before = cell.box;
     }
     for (const [key, cell] of this.cells) if (!seen.has(key)) cell.box.remove();
   }
 
   announce() {
-    const problem = this.summary?.processor.problem;
+    const { problem, workers, no_worker_since_ms: since } = this.summary?.processor ?? {};
     let message = "";
     if (this.live.state === "lost") {
-      message = `Not live since ${timeExact(this.live.since)} UTC: the board does not answer. You see the last known figures. The page keeps trying to reconnect.`;
+      message = `Not live since ${timeExact(this.live.since)}: the board does not answer. You see the last known figures. The page keeps trying to reconnect.`;
     } else if (this.summary && !this.summary.ready) message = "The board is still reading its topics from the beginning. Figures are incomplete until it is done.";
     else if (problem) message = `Kafka cannot be reached: ${problem}. You see the last known figures.`;
+    else if (workers === 0) message = `No worker is running${since ? ` since ${moment(since)} or before` : ""}: scores stay as they are and new events are not applied. Start one with \u201cvitals worker\u201d.`;
     if (this.message === message) return;
     this.message = message;
     this.banner.hidden = message === "";
@@ -93,26 +108,42 @@ function cards(summary, live, session) {
   const all = summary.processor;
   return [
     card("Data on this page", h("dl", { class: "known" }, ...pairs([
-      ["Newest event time", summary.time ? `${moment(summary.time)} UTC` : "none yet"],
-      ["Newest record read", all.newest_record_ms ? ago(all.newest_record_ms, live.clock()) : "none yet"],
+      ["Newest event time", summary.time ? when(summary.time) : "none yet"],
+      ["Newest record read", all.newest_record_ms ? whenAgo(all.newest_record_ms, live.clock()) : "none yet"],
+      ["Workers", workersText(all)],
       ["Accounts", count(summary.accounts)],
       ["Published while catching up", counted(all.catching_up, "account")],
       ["Signed in as", session.user],
+      ["Time zone", `${ZONE}; UTC where the mouse is`],
       ["Version", session.version],
     ])), session.auth === "token" && h("form", { method: "post", action: "/sign-out" }, h("button", { class: "button" }, "Sign out"))),
     card("Policies in force", table(["Policy", "Accounts"], summary.policies.map((policy) => [policy.label, count(policy.accounts)]),
       "No account has a score yet.")),
     card("Topics the board reads", table(["Topic", "Not read yet", "Newest record"], all.topics.map((topic) => [
-      topic.topic, topic.there ? count(topic.behind) : "missing", topic.newest_record_ms ? ago(topic.newest_record_ms, live.clock()) : "\u2013",
+      topic.topic, topic.there ? count(topic.behind) : "missing", topic.newest_record_ms ? whenAgo(topic.newest_record_ms, live.clock()) : "\u2013",
     ]))),
-    card("Lag of the workers", table(["Topic", "Records not committed"], (all.lag ?? []).map((topic) => [topic.topic, count(topic.records)]),
-      all.lag ? "None: every record is applied." : "Unknown: the consumer group could not be read.")),
-    card("Stalled sources", table(["Source", "Accounts with its last values"], all.stalled_sources.map((stall) => [stall.source, count(stall.accounts)]),
-      "None. A source has stalled when it sends no events for any account. Its measures then keep their last values, and no alerts about missing events fire.")),
+    card("Sources", table(["Source", "Not applied yet", "State"], sourcesOf(all), all.lag ? "Every record is applied, and no source is idle." : "Unknown: the consumer group could not be read, and no source is idle."),
+      h("p", { class: "soft" }, "A source is idle when it sends no events for any account. Its measures are then held at their last values, and no alerts about missing events fire.")),
     card("Dead letters", table(["Topic", "Records"], (all.dead_letters ?? []).map((topic) => [topic.topic, count(topic.records)]),
       all.dead_letters ? "None: every record could be read." : "Unknown: the broker could not be read."), all.dead_letters?.length > 0 && h("p", { class: "soft" },
       "Records that could not be read, unchanged. docs/reference/topics.md explains each reason, docs/how-to/recover.md how to replay a record.")),
   ];
+}
+
+function workersText({ workers, no_worker_since_ms: since }) {
+  if (workers === null || workers === undefined) return "unknown";
+  return workers > 0 ? count(workers) : ["none since ", since ? when(since) : "the start"];
+}
+
+/** Sources with records that are not applied, and idle sources: rows of a table. Pure. */
+export function sourcesOf({ lag, stalled_sources: idle, workers }) {
+  const names = [...new Set([...(lag ?? []).map(({ topic }) => topic), ...idle.map(({ source }) => source)])];
+  return names.map((name) => {
+    const records = lag?.find(({ topic }) => topic === name)?.records ?? (lag ? 0 : null);
+    const held = idle.find(({ source }) => source === name)?.accounts;
+    const behind = records > 0 ? (workers === 0 ? "waits for a worker" : "catching up") : "";
+    return [name, records === null ? "unknown" : count(records), [held ? `idle: ${counted(held, "account")} held at its last values` : "", behind].filter(Boolean).join(", ") || "up to date"];
+  });
 }
 
 function pairs(rows) {

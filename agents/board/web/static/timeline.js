@@ -4,7 +4,8 @@
 import { api } from "./api.js";
 import { severityTone, shape, toneOf } from "./bands.js";
 import { h, put } from "./dom.js";
-import { DAY, longDay, score as points, sentence, signed, label, time, typeset } from "./format.js";
+import { dayOf, longDay, score as points, sentence, signed, label, time, typeset } from "./format.js";
+import { when } from "./when.js";
 
 const KINDS = [["score", "Scores"], ["alert", "Alerts"], ["control", "People"], ["profile", "Profile"], ["event", "Events"]];
 const PAGE = 40;
@@ -84,14 +85,14 @@ export class Timeline {
 
   add(item) {
     this.shown.add(keyOf(item));
-    const day = Math.floor(item.time / DAY);
+    const day = dayOf(item.time);
     if (day !== this.day) {
       this.day = day;
       this.list = h("ol");
       this.days.append(h("h3", {}, longDay(item.time)), this.list);
     }
     const { tone, title, detail } = this.looksOf(item);
-    this.list.append(h("li", { class: "entry" }, h("time", { class: "soft", datetime: new Date(item.time).toISOString() }, time(item.time)), shape(tone), h("p", {}, title), detail));
+    this.list.append(h("li", { class: "entry" }, h("span", { class: "soft" }, when(item.time, time(item.time))), shape(tone), h("p", {}, title), detail));
   }
 
   looksOf(item) {
@@ -102,6 +103,7 @@ export class Timeline {
         detail: h("span", { class: `num ${delta < 0 ? "fall" : "rise"}` }, `${signed(delta)} to ${points(data.to)}`) };
     }
     if (kind === "alert") return { tone: data.status === "resolved" ? "good" : severityTone(data.severity), title: sentence(typeset(title)), detail: h("span", { class: "tag" }, data.status) };
+    if (data?.unreadable) return { tone: "middle", title: sentence(title), detail: h("span", { class: "tag" }, `${item.topic}, offset ${data.offset}`) };
     return { tone: "none", title, detail: h("span", { class: "tag" }, item.topic ?? kind) };
   }
 

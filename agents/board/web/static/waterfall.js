@@ -40,10 +40,10 @@ export function waterfall({ from, to, factors: all }) {
     h("caption", { class: "unseen" }, "What each measure added to the score or took from it between the two times"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Measure"), h("th", { scope: "col", class: "track" }, h("span", { class: "unseen" }, "Bar")),
       h("th", { scope: "col", class: "right" }, "Change"), h("th", { scope: "col", class: "right" }, "Score then"))),
-    h("tbody", {}, total("From", from.value ?? 0),
+    h("tbody", {}, total("From", from.value),
       steps(from.value ?? 0, factors).map((bar) => h("tr", {},
         h("th", { scope: "row" }, SPECIAL[bar.measure] ?? label(bar.measure)),
-        h("td", { class: "track" }, h("div", { class: "rail" }, h("span", { class: bar.delta < 0 ? "down" : "up", style: { left: share(bar.left), width: share(bar.width) } }))),
+        h("td", { class: "track" }, h("div", { class: "rail" }, h("span", { class: bar.delta < 0 ? "down" : "up", style: { left: `min(${share(bar.left)}, 100% - 2px)`, width: share(bar.width) } }))),
         h("td", { class: `right ${bar.delta < 0 ? "fall" : "rise"}` }, signed(bar.delta)),
         h("td", { class: "right soft" }, points(bar.after)))),
       total("To", to.value)));

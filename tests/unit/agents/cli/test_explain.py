@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from agents.cli.main import app
 from agents.settings.settings import Settings
-from schemas.outputs import ScoreMessage
+from schemas.outputs import Override, ScoreMessage
 from tests.unit.agents.cli.invoke import ACME_EVENTS, AS_OF, EVENTS, lines, score_at, vitals
 
 
@@ -98,3 +100,15 @@ def test_without_files_it_names_what_needs_files(monkeypatch: pytest.MonkeyPatch
     explanation = explained("birch")
     assert (explanation["needs_files"], explanation["since"], explanation["ahead"]) == (["since", "ahead"], None, None)
     assert vitals("explain", "birch", "--since", "2026-03-01").exit_code == 2
+
+
+def test_a_reason_cannot_act_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = vitals("score", EVENTS, "--account", "birch").stdout
+    message = msgspec.json.decode(raw, type=ScoreMessage)
+    message.override = Override("\x1b]0;owned\x07\x1b[2J\nacme: health 100.0, healthy\u202e", 0, 1, 50.0, by="\x9b31m")
+    monkeypatch.setattr("agents.kafka.latest_score.latest_score", lambda *_: message)
+    for options in ((), ("--json",)):
+        shown = CliRunner().invoke(app, ["explain", "birch", *options], color=True).stdout
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
+        assert not any(line.startswith("acme") for line in shown.splitlines())
+        assert r"u001b[2J" in shown or r"\x1b[2J" in shown

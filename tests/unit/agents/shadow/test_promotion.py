@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +46,7 @@ STANDING = PolicyOutputs(
     live_of(("a", 80, "good"), ("b", 50, "fair"), ("c", 20, "poor"), ("gone", 70, "good")),
     shadow_of(("a", 55, "fair", ["low"]), ("b", 50, "fair", []), ("c", 61, "good", ["x"]), ("new", 10, "poor", [])),
     {("c", "low"), ("c", "x"), ("b", "quiet"), ("unknown", "low")},
+    Counter(),
 )
 
 

@@ -81,6 +81,17 @@ def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Poli
             assert explanation.value + factor.weight * (points - factor.points) >= 40 - 1e-9
 
 
+def test_a_lift_of_a_count_is_the_next_whole_number(policy: Policy) -> None:
+    """There are no 5.88 users."""
+    explanation = explain_message(message(policy, (1, 10), (0.3, 50), (7, 50)), select_score(policy))
+    lift = next(lift for lift in explanation.lifts if lift.measure == "people")
+    assert explanation.missing_points == pytest.approx(10)
+    assert (lift.needed, lift.points) == (3, 30)
+    explanation = explain_message(message(policy, (1, 12.4), (0.3, 50), (7, 50)), select_score(policy))
+    lift = next(lift for lift in explanation.lifts if lift.measure == "people")
+    assert (lift.needed, lift.points) == (3, 30)  # 29.99 points would be enough
+
+
 def test_lift_names_the_nearest_of_several_sufficient_tiers(policy: Policy) -> None:
     explanation = explain_message(message(policy, (5.5, 55), (0.6, 0), (7, 50)), select_score(policy))
     lifts = {lift.measure: lift.needed for lift in explanation.lifts}

@@ -250,8 +250,8 @@ def test_the_shadow_view_has_changes_of_band_and_of_alerts() -> None:
     (health,) = view.scores
     assert [(band.name, band.live, band.shadow) for band in health.bands] == [
         ("healthy", 2, 1),
+        ("attention", 0, 1),  # only the candidate has it: in its order, not at the end
         ("at-risk", 1, 1),
-        ("attention", 0, 1),
     ]
     assert [(move.live, move.shadow, move.accounts) for move in health.moves] == [("healthy", "attention", 1)]
     assert [(each.account_id, each.delta) for each in health.accounts] == [("b", -20.0), ("c", 1.0)]

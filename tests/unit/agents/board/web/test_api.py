@@ -5,6 +5,7 @@ Every answer has the documented form and no status is 500. The other tests check
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -259,6 +260,23 @@ def test_alerts_of_all_accounts_are_sorted_worst_first() -> None:
     ]
     assert client.get("/api/alerts?rule=low&owner=ann").json()["total"] == 1
     assert client.get("/api/alerts?status=resolved").json()["items"][0]["state"] == "resolved"
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        [2**62, None, {"billing": -1}],
+        [2**62, None, {"nothing": 1}],
+        [2**62, None, {"health.scores": 1}],
+        [1],
+        "x",
+        None,
+    ],
+)
+def test_a_cursor_that_no_page_gave_is_refused(position: object) -> None:
+    cursor = base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).decode().rstrip("=")
+    answer = client_of(filled()).get(f"/api/accounts/acme/timeline?cursor={cursor}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
 
 
 def test_a_board_that_is_still_reading_is_not_healthy() -> None:

@@ -56,7 +56,7 @@ class Markup(HTMLParser):
 
 
 def test_there_is_a_page() -> None:
-    assert {page.name for page in PAGES} == {"index.html", "sign-in.html"}
+    assert {page.name for page in PAGES} == {"index.html", "missing.html", "sign-in.html"}
     assert len(MODULES) > 5
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from agents.sinks.redis.backlog import Backlog
 from agents.sinks.redis.fields import write_of
 from schemas.codecs import encode
 from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
+from schemas.records import UnreadableError
 
 FACTOR = {"measure": "nps", "value": None, "points": None, "weight": 0.5, "contribution": 0.0}
 
@@ -75,7 +75,7 @@ def test_a_null_value_deletes() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"scores":{}}', b'{"account_id":"a","as_of":1,"revision":1}'])
 def test_a_record_that_is_not_a_score_message_is_refused(value: bytes) -> None:
-    with pytest.raises(msgspec.MsgspecError):
+    with pytest.raises(UnreadableError):
         write_of(b"a", 0, value)
 
 

@@ -1,0 +1,33 @@
+"""Read the filters and the order of a list from the parameters of a request.
+
+Owns the names of these parameters, which `/api/accounts`, `/api/summary` and `/api/alerts` share. Called by
+`agents.board.web.app`.
+"""
+
+from __future__ import annotations
+
+from starlette.datastructures import QueryParams
+
+from agents.board.views.listing import SORTS, ListQuery
+from agents.board.web.responses import choice_parameter
+
+
+def filter_of(query: QueryParams, score: str) -> ListQuery:
+    """The filters, in the default order. Raises `BadRequestError`."""
+    return ListQuery(
+        score=score,
+        bands=frozenset(query.getlist("band")),
+        segments=frozenset(query.getlist("segment")),
+        owners=frozenset(query.getlist("owner")),
+        tiers=frozenset(query.getlist("tier")),
+        text=query.get("q", ""),
+        alerts_open=choice_parameter(query, "alerts", ("", "open"), "") == "open",
+    )
+
+
+def list_query_of(query: QueryParams, score: str) -> ListQuery:
+    """The filters and the order. Raises `BadRequestError`."""
+    return filter_of(query, score)._replace(
+        sort=choice_parameter(query, "sort", list(SORTS), "score"),
+        descending=choice_parameter(query, "order", ("asc", "desc"), "asc") == "desc",
+    )

@@ -1,0 +1,63 @@
+"""Whether a worker runs, as the members of its consumer group say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kafka.errors import GroupAuthorizationFailedError
+
+from agents.board.state import freshness
+from agents.board.state.board import Checked
+from agents.board.state.freshness import BrokerChecks
+from tests.driving.boards import settings
+
+
+class Admin:
+    """As kafka-python's, of a broker without topics; `members` is the group, or the error of a question for it."""
+
+    members: list[dict[str, Any]] | Exception = []  # noqa: RUF012  each test sets it
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def list_topics(self) -> list[str]:
+        return []
+
+    def describe_groups(self, groups: list[str]) -> dict[str, Any]:
+        if isinstance(self.members, Exception):
+            raise self.members
+        return {group: {"error_code": 0, "members": self.members} for group in groups}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> BrokerChecks:
+    monkeypatch.setattr(freshness, "KafkaAdminClient", Admin)
+    return BrokerChecks(settings())
+
+
+def test_a_group_without_members_has_no_worker_since_it_was_first_seen(
+    checks: BrokerChecks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Admin, "members", [{}, {}])
+    running = checks.ask(Checked(), 1_000)
+    assert (running.workers, running.no_worker_since_ms) == (2, None)
+    monkeypatch.setattr(Admin, "members", [])
+    ended = checks.ask(running, 2_000)
+    assert (ended.workers, ended.no_worker_since_ms) == (0, 2_000)
+    later = checks.ask(ended, 3_000)
+    assert (later.workers, later.no_worker_since_ms) == (0, 2_000)
+    assert later.figures() == ended.figures() != running.figures(), "the stream gets what changes"
+    monkeypatch.setattr(Admin, "members", [{}])
+    assert checks.ask(later, 4_000).no_worker_since_ms is None
+
+
+def test_without_the_right_to_describe_the_group_workers_are_not_known(
+    checks: BrokerChecks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Admin, "members", GroupAuthorizationFailedError())
+    checked = checks.ask(Checked(), 1_000)
+    assert (checked.workers, checked.no_worker_since_ms, checked.problem) == (None, None, None)
