@@ -14,12 +14,13 @@ from msgspec import Struct, field
 Cause = Literal["event", "window", "late", "pulse", "override", "segment", "policy", "peers"]
 
 
-class Factor(Struct, gc=False):
+class Factor(Struct, omit_defaults=True, gc=False):
     """What one measure contributes to a score: `contribution = weight * points`.
 
     `value` and `points` are null when the measure has no value. Factors of an additive score have no points, and
     impacts for weights. Factors that are not measures (base, clamping, exception) have neither value nor points, and
-    weight 0.
+    weight 0. `history_since` (epoch ms) is there while the measure's window begins before the moment since which all
+    its events are known, after a policy change that needs older ones.
     """
 
     measure: str
@@ -27,6 +28,7 @@ class Factor(Struct, gc=False):
     points: float | None
     weight: float
     contribution: float
+    history_since: int | None = None
 
 
 class OutlookTurn(Struct, gc=False):

@@ -109,7 +109,8 @@ def decode_rows(accounts: Accounts, rows: Rows, record: NDArray[np.void], row_sc
             getattr(accounts, field.array)[rows, field.column] = record[field.name]
     for index, pane_column in enumerate(accounts.columns):
         if isinstance(pane_column, PaneColumn | LatestColumn):
-            clock = f"clock/{accounts.plan.idle_source_columns.get(index)}"
+            # Whatever this policy says of idle sources: it is the time that the panes were saved at.
+            clock = f"clock/{accounts.plan.columns[index].source}"
             pane_column.load(rows, record, record[clock if clock in names else "as_of"])
     accounts.alerts.load(rows, record, accounts.boundary_passed[rows], row_schema.bands)
     _renumber_bands(accounts, rows, row_schema.bands)

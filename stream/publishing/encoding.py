@@ -7,7 +7,7 @@ of building and encoding one object a message. Called by `stream.publishing.publ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -22,6 +22,7 @@ from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.models import ScorePlan
 from stream.plan.plan import Plan
+from stream.scoring.history import Incomplete
 from stream.scoring.peers import raw_names
 from stream.scoring.scoring import Scored, ScoreOf
 
@@ -51,6 +52,8 @@ class ScoredBatch(NamedTuple):
     catching_up: bool
     idle: tuple[str, ...] = ()
     """Idle sources, sorted."""
+    incomplete: Incomplete = ()
+    """Measures whose windows are not full since a policy change (`stream.scoring.history`)."""
 
     def pick(self, selected: NDArray[np.intp] | NDArray[np.bool_]) -> ScoredBatch:
         """The batch with the selected accounts only."""
@@ -90,7 +93,7 @@ class Writer:
         self._plan = plan
         self._segments = [_encode(segment.name) for segment in plan.policy.segments] + [b"null"]
         label = plan.label
-        self._score: dict[tuple[bool, tuple[str, ...]], Template] = {}
+        self._score: dict[tuple[bool, tuple[str, ...], Incomplete], Template] = {}
         self._bands = [
             [*(_encode(band.name) for band in score_plan.score.bands), b"null"] for score_plan in plan.scores
         ]
@@ -141,9 +144,10 @@ class Writer:
 
     def _template(self, scored_batch: ScoredBatch) -> Template:
         """The form of score messages now."""
-        key = scored_batch.catching_up, scored_batch.idle
+        key = scored_batch.catching_up, scored_batch.idle, scored_batch.incomplete
         if key not in self._score:
-            scores = {plan.score.name: _score_value(plan, idle=bool(scored_batch.idle)) for plan in self._plan.scores}
+            idle, since = bool(scored_batch.idle), dict(scored_batch.incomplete)
+            scores = {plan.score.name: _score_value(plan, since, idle=idle) for plan in self._plan.scores}
             message = ScoreMessage(GAP, GAP, GAP, self._plan.label, GAP, scores, scored_batch.catching_up)
             message.stalled_sources = list(scored_batch.idle) or None
             message.raw = dict.fromkeys(raw_names(self._plan), GAP) or None
@@ -298,9 +302,9 @@ class _ChangeTemplates:
         self.remainder = [change([*shifts, remainder], catching_up=catching_up) for catching_up in (False, True)]
 
 
-def _score_value(score_plan: ScorePlan, *, idle: bool) -> ScoreValue:
-    """The form of one score in a score message."""
-    factors = [Factor(name, GAP, GAP, GAP, GAP) for name in score_plan.measures]
+def _score_value(score_plan: ScorePlan, since: Mapping[str, int], *, idle: bool) -> ScoreValue:
+    """The form of one score in a score message; `since` has the measures whose windows are not full."""
+    factors = [Factor(name, GAP, GAP, GAP, GAP, since.get(name)) for name in score_plan.measures]
     factors += [Factor(name, None, None, 0.0, GAP) for name in score_plan.extras]
     limits = any(model.limits for model in score_plan.models)
     outlook = GAP if score_plan.score.forecast_days else None
