@@ -295,6 +295,7 @@ class Engine:
             if self._detects_idle or self.idle_source_alerts.open:  # alerts of an earlier policy are resolved
                 self.idle_source_alerts.emit(self.time.idle_since(), self.as_of, effects)
         self.publisher.changes(scored_batch, effects, moved=moved, rescored=trigger is not Trigger.EVENTS)
+        self.alert_emitter.last_fine.follow(scored_batch)
         accounts.on_time[rows] = False
         accounts.changed[rows] = False
         accounts.pulse[rows] = False

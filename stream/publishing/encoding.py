@@ -122,7 +122,17 @@ class Writer:
         if self._accounts.overrides or self._accounts.children:
             for position, row in enumerate(rows.tolist()):
                 values[position] = self._with_rare_fields(values[position], row, scored_batch.as_of_ms)
+        if scored.new is not None:
+            for position in np.flatnonzero(scored.new).tolist():
+                values[position] = self._with_state(values[position], int(rows[position]))
         return values
+
+    def _with_state(self, value: bytes, row: int) -> bytes:
+        """A score message of a new account: that it is new, and until when if it gets no older event."""
+        new_accounts, day_ms = self._plan.policy.new_accounts, UNIT_MS["day"]
+        assert new_accounts is not None
+        until_ms = (int(self._accounts.first_ms[row]) // day_ms + new_accounts.min_age_days) * day_ms
+        return b'%b,"state":"new","new_until":%d}' % (value[:-1], until_ms)
 
     def _score_columns(self, number: int, score_plan: ScorePlan, scored_batch: ScoredBatch) -> list[list[bytes]]:
         """JSON of everything that varies in score `number`, in the order of `_score_value`, a list a field."""

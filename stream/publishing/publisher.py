@@ -63,6 +63,9 @@ class Publisher:
                 accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
             accounts.score[rows, number] = result.values
             accounts.band[rows, number] = result.bands
+        if scored.new is not None:
+            accounts.score_pending[rows] |= accounts.new[rows] != scored.new
+            accounts.new[rows] = scored.new
         if scored.segments is None:
             return None
         moved: NDArray[np.bool_] = accounts.segment[rows] != scored.segments
