@@ -1,6 +1,6 @@
 """Last fine: the score and contributions of each account when it was last fine, which the reason of an alert starts from.
 
-An account is fine by a score while no alert about that score is open. Owns how the reference follows the score: it is
+An account is fine by a score while no alert about that score is open and its band has no alert. Owns how the reference follows the score: it is
 the highest score since the last alert ended or, where that is older than 30 days, the highest of the last 15 to 30
 days. So a slow fall is seen whole, and one that began long ago is not. While an alert is open the reference stands
 still. Works on `Accounts`; called by `stream.engine.engine` after alerts were emitted, read by `stream.alerts.reasons`.
@@ -41,12 +41,18 @@ class LastFine:
             for number in sorted({rule.score for rule in plan.rules})
         }
         """Columns in `AlertState` of the rules about each score that has alerts."""
+        self._bands_of = {
+            number: [rule.band for rule in plan.rules if rule.score == number and rule.marks_band]
+            for number in self._rules_of
+        }
+        """Bands with an alert, which may not be open: a new account has none, and none begins while catching up."""
 
     def follow(self, scored_batch: ScoredBatch) -> None:
         """Move the references of a batch that was published, and whose alerts were emitted."""
         for number, columns in self._rules_of.items():
             rows = scored_batch.rows
             fine = ~is_open(self._accounts.alerts.phase[np.ix_(rows, columns)]).any(axis=1)
+            fine &= ~np.isin(scored_batch.scored.scores[number].bands, self._bands_of[number])
             if fine.any():
                 self._follow(number, scored_batch, np.flatnonzero(fine))
 

@@ -72,7 +72,11 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
     fires, worse, reason = episode.ended is None, episode.worse, episode.reason
     what = condition if fires else resolved_text(rule, subject)
     if worse is not None:
-        what = f"worsened from {worse.target} to {rule.target}" if fires else f"worsened from {rule.target} to {worse.target}"
+        what = (
+            f"worsened from {worse.target} to {rule.target}"
+            if fires
+            else f"worsened from {rule.target} to {worse.target}"
+        )
     # What the score fell by is no reason for the end of an alert; its annotation stays that of the episode.
     because = f" ({reason.text})" if fires and reason.text else ""
     acknowledgement = episode.acknowledgement or Acknowledgement()
@@ -211,7 +215,7 @@ _FIRING = {
 def resolved_text(rule: AlertRule, subject: Subject) -> str:
     """The part of a summary that says that an alert is over."""
     if subject.new:
-        return "is new: alerts about its score begin when it is not"
+        return "is new: alerts about its score begin later"
     label, within = label_of(rule.target or ""), _span(rule.within)
     over = _RESOLVED[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
     return f"{over}, is {subject.band}"

@@ -22,7 +22,9 @@ _TEXT_FACTORS, _FALL_FACTORS = 3, 8
 _FULL = 100.0
 
 
-def reason_for(scored_batch: ScoredBatch, position: int, number: int, score_plan: ScorePlan, accounts: Accounts) -> Reason:
+def reason_for(
+    scored_batch: ScoredBatch, position: int, number: int, score_plan: ScorePlan, accounts: Accounts
+) -> Reason:
     """The reason of an alert that fires about score `number` of the account at `position` of a batch."""
     row, result = int(scored_batch.rows[position]), scored_batch.scored.scores[number]
     now, parts = float(result.values[position]), result.parts[position]
