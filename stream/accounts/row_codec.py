@@ -2,8 +2,8 @@
 
 Owns the fields of a row and their names, which never change: they are wire names. A value is a version byte, the hash
 of the row schema (8 bytes), the other fixed-width fields, and then up to four JSON texts with newlines between:
-profile, override, acknowledgements, reasons of open alerts. Rows of another policy or version are read by field name; a field that the record
-does not have keeps its empty value. Called by `stream.recovery.changelog`.
+profile, override, acknowledgements, reasons of open alerts. Rows of another policy or version are read by field name; a
+field that the record does not have keeps its empty value. Called by `stream.recovery.changelog`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Last fine: the score and contributions of each account when it was last fine, which the reason of an alert starts from.
+"""Last fine: the score and contributions of each account when it was last fine, which alerts are compared with.
 
-An account is fine by a score while no alert about that score is open and its band has no alert. Owns how the reference follows the score: it is
-the highest score since the last alert ended or, where that is older than 30 days, the highest of the last 15 to 30
-days. So a slow fall is seen whole, and one that began long ago is not. While an alert is open the reference stands
-still. Works on `Accounts`; called by `stream.engine.engine` after alerts were emitted, read by `stream.alerts.reasons`.
+An account is fine by a score while no alert about that score is open and its band has no alert. Owns how the reference
+follows the score: it is the highest score since the last alert ended or, where that is older than 30 days, the highest
+of the last 15 to 30 days. So a slow fall is seen whole, and one that began long ago is not. While an alert is open the
+reference stands still. Works on `Accounts`; called by `stream.engine.engine` after alerts were emitted, read by
+`stream.alerts.reasons`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
 from stream.publishing.encoding import ScoredBatch
-from stream.scoring.scoring import ScoreOf
 
 LONGEST_MS = 30 * UNIT_MS["day"]
 _HALF_MS = LONGEST_MS // 2
@@ -73,15 +73,13 @@ class LastFine:
         accounts.later_ms[rows[best], number] = 0
         for names, chosen in ((_FINE, best), (_LATER, second)):
             if chosen.any():
-                self._set(names, number, rows[chosen], result, selected[chosen], now_ms)
+                self._set(names, number, scored_batch.pick(selected[chosen]))
 
-    def _set(
-        self, names: tuple[str, str, str], number: int, rows: Rows, result: ScoreOf, selected: Selected, now_ms: int
-    ) -> None:
-        accounts, (ms, score, parts) = self._accounts, names
-        getattr(accounts, ms)[rows, number] = now_ms
-        getattr(accounts, score)[rows, number] = result.values[selected]
-        getattr(accounts, parts)[rows, accounts.parts_of[number]] = result.parts[selected]
+    def _set(self, names: tuple[str, str, str], number: int, scored_batch: ScoredBatch) -> None:
+        accounts, rows, result = self._accounts, scored_batch.rows, scored_batch.scored.scores[number]
+        ms, score, parts = (getattr(accounts, name) for name in names)
+        ms[rows, number], score[rows, number] = scored_batch.as_of_ms, result.values
+        parts[rows, accounts.parts_of[number]] = result.parts
         accounts.dirty[rows] = True
 
     def _promote(self, number: int, rows: Rows) -> None:

@@ -46,8 +46,9 @@ def reason_for(
 def fall_of(names: Sequence[str], deltas: Sequence[float], before: float, now: float, since_ms: int) -> Fall | None:
     """The fall from `before` to `now`; None if the score did not fall. `deltas` are those of the factors `names`.
 
-    >>> fall_of(["usage", "nps", "tickets"], [-12.0, 2.0, -5.0], 80.0, 65.0, 1).factors
-    [FallFactor(measure='usage', delta=-12.0), FallFactor(measure='tickets', delta=-5.0), FallFactor(measure='others', delta=2.0)]
+    >>> fall = fall_of(["usage", "nps", "tickets"], [-12.0, 2.0, -5.0], 80.0, 65.0, 1)
+    >>> [(factor.measure, factor.delta) for factor in fall.factors]
+    [('usage', -12.0), ('tickets', -5.0), ('others', 2.0)]
     """
     fell = sorted(((delta, name) for name, delta in zip(names, deltas, strict=True) if delta <= -FEWEST_POINTS))
     if now - before > -FEWEST_POINTS or not fell:

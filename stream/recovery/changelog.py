@@ -170,8 +170,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     with_events = (
         SavedRows(row_schemas[digest], record[record["applied"] > 0]) for digest, (_, record, _) in rows.items()
     )
-    saved_rows = [saved for saved in with_events if len(saved.record)]
-    restore_history(engine, records.get(HISTORY_KEY), state, saved_rows)
+    restore_history(engine, records.get(HISTORY_KEY), state, [saved for saved in with_events if len(saved.record)])
     engine.rescore_without_publishing()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
         _mark_policy_changed(accounts)
