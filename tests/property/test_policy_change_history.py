@@ -168,7 +168,7 @@ def assert_right_or_named(engine: Engine, policy_text: str, taken: Sequence[Reco
             continue
         value, since = factor["value"], factor.get("history_since")
         same = (value is None) == (right is None) and (
-            value is None or right is not None and abs(value - right) <= CLOSE * max(1, abs(right))
+            value is None or (right is not None and abs(value - right) <= CLOSE * max(1, abs(right)))
         )
         assert same or since is not None, (account, value, right)
         assert not (full and since is not None), (account, since)

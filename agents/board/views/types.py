@@ -76,6 +76,7 @@ class Row(Struct):
     catching_up: bool
     stalled_sources: list[str]
     override: Override | None
+    new_until: int | None
     alerts: int
     severity: str | None
     scores: dict[str, RowScore]
