@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from schemas.codecs import instant_ms
 from schemas.events import SOURCES, ControlEvent, ProfileEvent
 from stream.accounts.acknowledgements import Acknowledgements
-from stream.accounts.alert_reasons import AlertReasons
 from stream.accounts.alert_state import AlertState
 from stream.accounts.index import AccountIndex
+from stream.accounts.reasons import AlertReasons
 from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan

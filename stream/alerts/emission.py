@@ -19,7 +19,7 @@ from schemas.outputs import Alert
 from stream.accounts.accounts import Accounts
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import PUBLISHED, AlertInput, Phase, flaps_of, is_open
-from stream.accounts.alert_reasons import Reason
+from stream.accounts.reasons import Reason
 from stream.alerts.boundary_state import daily_limit_reached, in_cooldown
 from stream.alerts.conditions import fall, holds, silent_days
 from stream.alerts.last_fine import SCORE_KINDS, LastFine

@@ -18,7 +18,7 @@ from schemas.codecs import encode, instant_ms
 from schemas.outputs import Alert
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import Phase
-from stream.accounts.alert_reasons import Reason
+from stream.accounts.reasons import Reason
 from stream.alerts.reasons import label_of
 from stream.columns.panes import UNIT_MS, Unit
 from stream.policy.alerts import AlertRule

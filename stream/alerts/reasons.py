@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from schemas.outputs import Fall, FallFactor
 from stream.accounts.accounts import NO_BAND, Accounts
-from stream.accounts.alert_reasons import Reason
+from stream.accounts.reasons import Reason
 from stream.plan.models import ScorePlan
 from stream.publishing.encoding import ScoredBatch
 

@@ -167,14 +167,17 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     if engine.plan.peers and "peers" in state:
         _load_peers(engine, records, state["peers"], keys.get(ord("t"), []))
     settle_ended(accounts, as_of)
-    with_events = (
-        SavedRows(row_schemas[digest], record[record["applied"] > 0]) for digest, (_, record, _) in rows.items()
-    )
-    restore_history(engine, records.get(HISTORY_KEY), state, [saved for saved in with_events if len(saved.record)])
+    restore_history(engine, records.get(HISTORY_KEY), state, _with_events(rows, row_schemas))
     engine.rescore_without_publishing()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
         _mark_policy_changed(accounts)
     return incomplete_texts(engine)
+
+
+def _with_events(rows: Rows, row_schemas: Mapping[bytes, RowSchema]) -> list[SavedRows]:
+    """The rows of accounts that have an event, by schema: others may be older than the policy and miss nothing."""
+    saved = [SavedRows(row_schemas[digest], record[record["applied"] > 0]) for digest, (_, record, _) in rows.items()]
+    return [rows_of_schema for rows_of_schema in saved if len(rows_of_schema.record)]
 
 
 def _mark_policy_changed(accounts: Accounts) -> None:

@@ -73,7 +73,7 @@ def restore_history(engine: Engine, record: bytes | None, state: Mapping[str, An
         saved = None  # a version that does not write the record has saved since
     if saved is not None and saved.policy == label:
         history.written = record
-    kept = history.kept_panes()
+    panes = history.kept_panes()
     for column_plan, column in zip(engine.plan.columns, engine.columns, strict=True):
         if isinstance(column, FactColumn) or column.newest is None:
             continue
@@ -86,8 +86,8 @@ def restore_history(engine: Engine, record: bytes | None, state: Mapping[str, An
             before = [*before, saved.windows.get(name, 0)]
         elif saved is None and policy not in (None, label):
             before = by_rows
-        least = min(before, default=kept[name])
-        if saved_rows and least < kept[name]:
+        least = min(before, default=panes[name])
+        if saved_rows and least < panes[name]:
             newest = pane_of(_moment_ms(saved_rows, column_plan.source, engine.as_of or 0), column.unit)
             history.require(name, (newest - least + 1) * UNIT_MS[column.unit])
     history.detect(engine.peers.as_of_ms)

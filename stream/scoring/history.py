@@ -88,12 +88,12 @@ class History:
 
     def _forget(self) -> None:
         """Forget columns that have all events of all their panes."""
-        kept = self.kept_panes()
+        panes = self.kept_panes()
         for column_plan, column in zip(self._plan.columns, self._columns, strict=True):
             since_ms, newest = self.since.get(column_plan.name), column.newest
             if since_ms is None or newest is None:
                 continue
-            if since_ms <= (newest - kept[column_plan.name] + 1) * UNIT_MS[column.unit]:
+            if since_ms <= (newest - panes[column_plan.name] + 1) * UNIT_MS[column.unit]:
                 del self.since[column_plan.name]
 
     def full_at(self, name: str) -> int:
