@@ -260,6 +260,7 @@ class Engine:
         accounts, plan = self.accounts, self.plan
         return (
             plan.changes_by_calendar
+            or plan.policy.new_accounts is not None
             or plan.needs_boundaries
             or self._detects_idle
             or bool(accounts.overrides or accounts.acknowledgements)

@@ -80,7 +80,6 @@ class Plan:
         """Whether outputs can change with the date alone, after the last event has left every window."""
         by_day = any(bound.field != "arr" for segment in self.policy.segments for bound in segment.ranges)
         by_day |= any(rule_plan.rule.kind == "silent" for rule_plan in self.rules)
-        by_day |= self.policy.new_accounts is not None
         return by_day or bool(self.peers) or any(column.need.kind == "fact" for column in self.columns)
 
     @cached_property
