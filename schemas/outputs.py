@@ -14,12 +14,13 @@ from msgspec import Struct, field
 Cause = Literal["event", "window", "late", "pulse", "override", "segment", "policy", "peers"]
 
 
-class Factor(Struct, gc=False):
+class Factor(Struct, omit_defaults=True, gc=False):
     """What one measure contributes to a score: `contribution = weight * points`.
 
     `value` and `points` are null when the measure has no value. Factors of an additive score have no points, and
     impacts for weights. Factors that are not measures (base, clamping, exception) have neither value nor points, and
-    weight 0.
+    weight 0. `history_since` (epoch ms) is there while the measure's window begins before the moment since which all
+    its events are known, after a policy change that needs older ones.
     """
 
     measure: str
@@ -27,6 +28,7 @@ class Factor(Struct, gc=False):
     points: float | None
     weight: float
     contribution: float
+    history_since: int | None = None
 
 
 class OutlookTurn(Struct, gc=False):
@@ -77,7 +79,8 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
     `parent_id` and `arr` are the profile's, of accounts that have a parent. `stalled_sources` are idle sources:
     their measures stand still. `raw` has the values of measures that are compared with peers; their factors have the
-    percentile.
+    percentile. `state` is `new` until `new_until` (epoch ms) where the policy says when accounts are new: alert rules
+    about scores do not fire.
     """
 
     account_id: str
@@ -92,6 +95,8 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     arr: float | None = None
     stalled_sources: list[str] | None = None
     raw: dict[str, float | None] | None = None
+    state: Literal["new"] | None = None
+    new_until: int | None = None
 
 
 class ShadowMessage(ScoreMessage, kw_only=True):
@@ -157,12 +162,33 @@ class ScoreChange(Change):
     override: Override | None = None
 
 
+class FallFactor(Struct, gc=False):
+    """What one measure took from a score, in points: negative where it fell."""
+
+    measure: str
+    delta: float
+
+
+class Fall(Struct, gc=False):
+    """How far a score fell since the account was last fine, at `since` (epoch ms); the deltas sum to `to - from`.
+
+    Factors that fell come first, the largest first. The last factor is `others` if there are more than it names.
+    """
+
+    since: int
+    from_: float = field(name="from")
+    to: float
+    factors: list[FallFactor]
+
+
 class Alert(Struct, omit_defaults=True, gc=False):
     """`health.alerts`: an alert fires, is acknowledged or snoozed, or is resolved.
 
     Operational alerts (`stalled:SOURCE`, `storm`) have an empty `account_id` and neither score nor band. `flaps` counts
     how often in a row the alert fired less than a day after it was resolved. `digest` is the fingerprint of the storm
-    alert that the alert is part of.
+    alert that the alert is part of. `fall` is how the score came to where the alert fired. Where an account moves from
+    a band with an alert to a worse one, the alert of the first ends with `worsened_to`, the rule of the second, and
+    that one fires with `worsened_from`.
     """
 
     id: str
@@ -183,3 +209,6 @@ class Alert(Struct, omit_defaults=True, gc=False):
     snoozed_until: int | None = None
     flaps: int = 0
     digest: str | None = None
+    fall: Fall | None = None
+    worsened_from: str | None = None
+    worsened_to: str | None = None

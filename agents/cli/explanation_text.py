@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from agents.process.terminal import printable
 from schemas.outputs import FactorChange, Override, ScoreChange
-from stream.columns.panes import UNIT_MS
+from stream.columns.panes import UNIT_MS, date_text
 from stream.explain.explain import Explanation
 from stream.explain.forecast import Forecast
 from stream.explain.since import Since, main_changes
@@ -41,6 +41,8 @@ def explanation_text(explanation: Explanation, need_files: Mapping[str, str]) ->
         lines += [f"It is in segment {explanation.segment}, which is scored in its own way."]
     if explanation.override is not None:
         lines += [_override(explanation.override)]
+    if explanation.new_until is not None:
+        lines += [f"It is new until {date_text(explanation.new_until)}: alerts about its score begin then."]
     if explanation.exceptions:
         lines += [f"Limited, whatever the average, by: {', '.join(map(label_of, explanation.exceptions))}."]
     lines += [""]

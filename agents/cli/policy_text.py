@@ -20,7 +20,15 @@ def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     spans = ", ".join(f"{panes} {unit}s" for unit, panes in plan.longest_windows.items())
     head = f"policy {plan.label}: {len(plan.measures)} measures on {len(plan.columns)} columns, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
-    return "\n".join([head, *(problems or [state])])
+    return "\n".join([head, *_new_accounts(plan), *(problems or [state])])
+
+
+def _new_accounts(plan: Plan) -> list[str]:
+    new_accounts = plan.policy.new_accounts
+    if new_accounts is None:
+        return []
+    days = f"{new_accounts.min_age_days} day{'' if new_accounts.min_age_days == 1 else 's'}"
+    return [f"an account is new for {days} from its first event: alerts about its score begin then"]
 
 
 def print_distribution(distribution: Distribution) -> None:

@@ -28,6 +28,7 @@ _TIMEOUT_S = 30.0
 _SHORTEST_SECRET = 5
 _LONGEST_REASON = 300
 _KINDS = frozenset({"firing", "reminded", "resolved"})
+_WORST = "critical"
 
 log = structlog.get_logger()
 
@@ -145,6 +146,8 @@ class NotifySink(Sink):
         opened = notification.opened
         if notification.quiet or notification.kind not in _KINDS or opened.severity not in self._severities:
             return False
+        if notification.worsened and _WORST in self._severities:
+            return False  # the alert of the worse band is the news
         return not (self._segments and opened.account_id) or opened.labels.get("segment") in self._segments
 
     def _finished(self, ended: list[Delivery[Message]]) -> list[Any]:

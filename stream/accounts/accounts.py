@@ -18,6 +18,7 @@ from schemas.events import SOURCES, ControlEvent, ProfileEvent
 from stream.accounts.acknowledgements import Acknowledgements
 from stream.accounts.alert_state import AlertState
 from stream.accounts.index import AccountIndex
+from stream.accounts.reasons import AlertReasons
 from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
@@ -26,6 +27,8 @@ from stream.plan.segments import Segmenter, fact
 ROW_SOURCES = (*SOURCES, "inbox")
 """Sources with an applied offset in each row, in the order of `Accounts.applied_offsets`."""
 NO_BAND = -1
+UNKNOWN_FIRST = np.iinfo(np.int64).max
+"""`first_ms` of an account without an event."""
 _FIRST_CAPACITY = 64
 _NAME_BYTES, _PROFILE_BYTES = 160, 600
 
@@ -54,10 +57,18 @@ ARRAYS = {
     "next_band": _Array(np.int8, NO_BAND, "score"),
     "next_band_score": _Array(np.float64, 0, "score"),
     "forecast_day": _Array(np.int32, 0, "score"),
+    "fine_ms": _Array(np.int64, 0, "score"),
+    "fine_score": _Array(np.float64, 0, "score"),
+    "fine_parts": _Array(np.float32, 0, "part"),
+    "later_ms": _Array(np.int64, 0, "score"),
+    "later_score": _Array(np.float64, 0, "score"),
+    "later_parts": _Array(np.float32, 0, "part"),
+    "first_ms": _Array(np.int64, UNKNOWN_FIRST),
     "values": _Array(np.float64, np.nan, "measure"),
     "score": _Array(np.float64, 0, "score"),
     "band": _Array(np.int8, NO_BAND, "score"),
     "segment": _Array(np.int8, NO_BAND),
+    "new": _Array(np.bool_),
     "dirty": _Array(np.bool_),
     "score_pending": _Array(np.bool_),
     "on_time": _Array(np.bool_),
@@ -104,11 +115,24 @@ class Accounts:
     forecast_day: NDArray[np.int32]
     """The day of the last forecast; 0 for no forecast under this policy."""
 
+    fine_ms: NDArray[np.int64]
+    """When the account was last fine by each score, 0 for unknown; what an alert's reason is compared with."""
+    fine_score: NDArray[np.float64]
+    fine_parts: NDArray[np.float32]
+    later_ms: NDArray[np.int64]
+    """The reference that replaces that of `fine_ms` when it is too old (see `stream.alerts.last_fine`)."""
+    later_score: NDArray[np.float64]
+    later_parts: NDArray[np.float32]
+
+    first_ms: NDArray[np.int64]
+    """The smallest event time applied, `UNKNOWN_FIRST` before the first event, 0 where a row does not have it."""
+
     values: NDArray[np.float64]
-    """Measure values of the last scoring. Like `score`, `band` and `segment` computed after recovery, not saved."""
+    """Measure values of the last scoring. Like the next four computed after recovery, not saved."""
     score: NDArray[np.float64]
     band: NDArray[np.int8]
     segment: NDArray[np.int8]
+    new: NDArray[np.bool_]
 
     dirty: NDArray[np.bool_]
     """The row differs from its changelog record."""
@@ -131,6 +155,7 @@ class Accounts:
         self.index = AccountIndex(owns)
         self.alerts = AlertState(plan.rules)
         self.acknowledgements = Acknowledgements(rule_plan.name for rule_plan in plan.rules)
+        self.alert_reasons = AlertReasons(rule_plan.name for rule_plan in plan.rules)
         self.profiles: dict[int, ProfileEvent] = {}
         self.children: set[int] = set()
         """Rows of accounts that have a parent."""

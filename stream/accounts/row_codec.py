@@ -1,9 +1,9 @@
 """The row codec: how the state of an account becomes the value of a changelog record, and back.
 
 Owns the fields of a row and their names, which never change: they are wire names. A value is a version byte, the hash
-of the row schema (8 bytes), the other fixed-width fields, and then up to three JSON texts with newlines between:
-profile, override, acknowledgements. Rows of another policy or version are read by field name; a field that the record
-does not have keeps its empty value. Called by `stream.recovery.changelog`.
+of the row schema (8 bytes), the other fixed-width fields, and then up to four JSON texts with newlines between:
+profile, override, acknowledgements, reasons of open alerts. Rows of another policy or version are read by field name; a
+field that the record does not have keeps its empty value. Called by `stream.recovery.changelog`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,17 @@ _BY_ACCOUNT = {
     "override_told": "override_published",
     "learned": "profile_version",
     "passed": "boundary_passed",
+    "first_ms": "first_ms",
 }
 _BY_SCORE = {"base_score": ("last_published_score", "<f8"), "base_band": ("last_published_band", "|i1")}
+_OF_ALERTS = {
+    "fine_ms": ("fine_ms", "<i8"),
+    "fine_score": ("fine_score", "<f8"),
+    "later_ms": ("later_ms", "<i8"),
+    "later_score": ("later_score", "<f8"),
+}
+_PARTS = {"base_parts": ("last_published_parts", "<f8")}
+_PARTS_OF_ALERTS = {"fine_parts": ("fine_parts", "<f4"), "later_parts": ("later_parts", "<f4")}
 _OF_STICKY_BANDS = {"held_band": ("sticky_band", "|i1"), "due_ms": ("due_since", "<i8")}
 _OF_FORECASTS = {
     "turn_day": ("next_band_day", "<i4"),
@@ -54,6 +63,7 @@ def row_schema_of_accounts(accounts: Accounts) -> RowSchema:
     """The schema of a row written now; it changes when a pane column is widened."""
     fields: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
     fields += [("last_ms", "<i8"), ("override_told", "<u8"), ("learned", "<i8"), ("passed", "<i8")]
+    fields += [("first_ms", "<i8")]
     fields += [(f"fence/{source}", "<i8") for source in ROW_SOURCES]
     fields += [(f"clock/{source}", "<i8") for source in sorted(set(accounts.plan.idle_source_columns.values()))]
     fields += [(field.name, field.dtype) for field in _score_fields(accounts)]
@@ -89,7 +99,8 @@ def encode_rows(
             pane_column.save(rows, record)
     blob, width = record.tobytes(), row_schema.dtype.itemsize
     values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
-    if accounts.profiles or accounts.overrides or accounts.ended_overrides or accounts.acknowledgements:
+    texts = (accounts.profiles, accounts.overrides, accounts.ended_overrides, accounts.acknowledgements)
+    if any(texts) or accounts.alert_reasons:
         for index, row in enumerate(rows.tolist()):
             values[index] += _encode_texts(accounts, row)
     return values
@@ -101,6 +112,8 @@ def decode_rows(accounts: Accounts, rows: Rows, record: NDArray[np.void], row_sc
     for name, array in _BY_ACCOUNT.items():
         if name in names:
             getattr(accounts, array)[rows] = record[name]
+    if "first_ms" not in names:  # a version before it saved the row: its first event is not known
+        accounts.first_ms[rows[record["applied"] > 0]] = 0
     for column, source in enumerate(ROW_SOURCES):
         if f"fence/{source}" in names:
             accounts.applied_offsets[rows, column] = record[f"fence/{source}"]
@@ -109,45 +122,52 @@ def decode_rows(accounts: Accounts, rows: Rows, record: NDArray[np.void], row_sc
             getattr(accounts, field.array)[rows, field.column] = record[field.name]
     for index, pane_column in enumerate(accounts.columns):
         if isinstance(pane_column, PaneColumn | LatestColumn):
-            clock = f"clock/{accounts.plan.idle_source_columns.get(index)}"
+            # Whatever this policy says of idle sources: it is the time that the panes were saved at.
+            clock = f"clock/{accounts.plan.columns[index].source}"
             pane_column.load(rows, record, record[clock if clock in names else "as_of"])
     accounts.alerts.load(rows, record, accounts.boundary_passed[rows], row_schema.bands)
     _renumber_bands(accounts, rows, row_schema.bands)
 
 
 def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
-    """Fill a row from what follows the fixed-width fields: profile, override, acknowledgements."""
-    profile, control, acknowledgements, *_ = (*texts.split(_SEPARATOR), b"", b"")
+    """Fill a row from what follows the fixed-width fields: profile, override, acknowledgements, reasons."""
+    profile, control, acknowledgements, reasons, *_ = (*texts.split(_SEPARATOR), b"", b"", b"")
     if profile:
         accounts.set_profile(row, msgspec.json.decode(profile, type=ProfileEvent))
     if control:
         accounts.overrides[row] = msgspec.json.decode(control, type=ControlEvent)
     if acknowledgements:
         accounts.acknowledgements.load(row, acknowledgements)
+    if reasons:
+        accounts.alert_reasons.load(row, reasons)
 
 
 def _encode_texts(accounts: Accounts, row: int) -> bytes:
-    """Profile, override and acknowledgements as JSON; empty ones at the end are left out."""
+    """Profile, override, acknowledgements and reasons as JSON; empty ones at the end are left out."""
     profile = encode(accounts.profiles[row]) if row in accounts.profiles else b""
     control = accounts.overrides.get(row) or accounts.ended_overrides.get(row)
     override = b"" if control is None else encode(control)
     acknowledgements = accounts.acknowledgements.save(row) if row in accounts.acknowledgements else b""
-    return _SEPARATOR.join((profile, override, acknowledgements)).rstrip(_SEPARATOR)
+    reasons = accounts.alert_reasons.save(row) if row in accounts.alert_reasons else b""
+    return _SEPARATOR.join((profile, override, acknowledgements, reasons)).rstrip(_SEPARATOR)
 
 
 def _score_fields(accounts: Accounts) -> list[_ScoreField]:
     fields = []
+    with_alerts = {rule_plan.score for rule_plan in accounts.plan.rules}
     for column, score_plan in enumerate(accounts.scores):
         score = score_plan.score.name
-        saved = dict(_BY_SCORE)
+        saved = dict(_BY_SCORE) | (_OF_ALERTS if column in with_alerts else {})
         if score_plan.has_sticky_bands:
             saved |= _OF_STICKY_BANDS
         if score_plan.score.forecast_days:
             saved |= _OF_FORECASTS
         fields += [_ScoreField(f"{name}/{score}", array, column, dtype) for name, (array, dtype) in saved.items()]
         first = accounts.parts_of[column].start
+        parts = _PARTS | (_PARTS_OF_ALERTS if column in with_alerts else {})
         fields += [
-            _ScoreField(f"base_parts/{score}/{factor}", "last_published_parts", first + offset, "<f8")
+            _ScoreField(f"{name}/{score}/{factor}", array, first + offset, dtype)
+            for name, (array, dtype) in parts.items()
             for offset, factor in enumerate(score_plan.parts)
         ]
     return fields

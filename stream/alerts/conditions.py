@@ -47,13 +47,15 @@ def holds(
     """Whether a rule's condition holds, (k,).
 
     At a window boundary `clear` applies to alerts that were firing at the boundary before, between boundaries also to
-    those that are open.
+    those that are open. Of a new account only a `silent` rule can hold: all others are about its score.
     """
     inputs = _Inputs(rows, scored, state, columns, at_boundary)
     condition = _CONDITIONS[rule_plan.rule.kind](rule_plan, inputs)
     if rule_plan.segments:
         assert scored.segments is not None, "segments are the policy's"
         condition = condition & np.isin(scored.segments, rule_plan.segments)
+    if scored.new is not None and rule_plan.rule.kind != "silent":
+        condition = condition & ~scored.new
     return np.asarray(condition, dtype=np.bool_)
 
 

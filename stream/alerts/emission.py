@@ -19,9 +19,12 @@ from schemas.outputs import Alert
 from stream.accounts.accounts import Accounts
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import PUBLISHED, AlertInput, Phase, flaps_of, is_open
+from stream.accounts.reasons import Reason
 from stream.alerts.boundary_state import daily_limit_reached, in_cooldown
 from stream.alerts.conditions import fall, holds, silent_days
-from stream.alerts.messages import Episode, Subject, account_alert, closed, firing_text, orphan_alert, reason_of
+from stream.alerts.last_fine import SCORE_KINDS, LastFine
+from stream.alerts.messages import Episode, Subject, account_alert, closed, firing_text, orphan_alert
+from stream.alerts.reasons import reason_for
 from stream.alerts.storms import DIGEST, StormWatch
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
@@ -34,12 +37,26 @@ Matrix = NDArray[np.bool_]
 
 
 class _Change(NamedTuple):
-    """An alert whose published phase changes, or whose acknowledgement does; `position` is the row's in the batch."""
+    """An alert whose published phase changes, or whose acknowledgement does; `position` is the row's in the batch.
+
+    `worse` is the other alert where one of a band begins and one of a better band ends: see `_worsenings`.
+    """
 
     position: int
     rule_plan: RulePlan
     before: Phase
     after: Phase
+    worse: RulePlan | None = None
+
+    @property
+    def begins(self) -> bool:
+        """Whether an episode begins."""
+        return self.before == Phase.IDLE
+
+    @property
+    def ends(self) -> bool:
+        """Whether an episode ends."""
+        return self.after == Phase.IDLE
 
 
 class AlertEmitter:
@@ -62,6 +79,7 @@ class AlertEmitter:
         ]
         """Rules that fire in one band, by score: columns in `AlertState`, and the bands. Compared all at once."""
         self._other_rules = [rule_plan for rule_plan in plan.rules if not rule_plan.marks_band]
+        self.last_fine = LastFine(plan, accounts)
         self._column_of = {rule_plan.name: rule_plan.index for rule_plan in plan.rules}
 
     def emit(self, scored_batch: ScoredBatch, effects: Effects, trigger: Trigger) -> None:
@@ -95,6 +113,8 @@ class AlertEmitter:
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for score, columns, bands in self._band_rules:
             wanted[:, columns] = scored.scores[score].bands[:, None] == bands
+        if scored.new is not None:
+            wanted[scored.new] = False
         for rule_plan in self._other_rules:
             if rule_plan.boundary_index < 0:
                 condition = holds(rule_plan, rows, scored, state, self._columns, at_boundary=at_boundary)
@@ -162,26 +182,27 @@ class AlertEmitter:
     def _change(self, scored_batch: ScoredBatch, changes: Sequence[_Change], effects: Effects) -> None:
         """Update the state of alerts, then publish them, so that a storm that begins here covers all of them."""
         accounts, state = self._accounts, self._accounts.alerts
-        subjects = [self._subject(scored_batch, change.position, change.rule_plan.score) for change in changes]
+        changes = _worsenings(changes)
+        reasons = [self._reason(scored_batch, change) for change in changes]
         fired = []
-        for change, (_, main_factor) in zip(changes, subjects, strict=True):
+        for change, reason in zip(changes, reasons, strict=True):
             row, moment_ms = int(scored_batch.rows[change.position]), int(scored_batch.moments[change.position])
             column, rule = change.rule_plan.index, change.rule_plan.name
             state.phase[row, column] = change.after
-            if change.before == Phase.IDLE:
-                began_ms, flaps = (
-                    moment_ms,
-                    flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms),
-                )
+            if change.begins:
+                began_ms = moment_ms
+                flaps = flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms)
                 if (published := self._continued(row, rule, moment_ms)) is not None:
                     began_ms, flaps = published.starts_at, published.flaps
                 else:
                     effects.flaps[rule] += flaps > 0
-                    fired.append((row, column, (rule, main_factor)))
+                    fired.append((row, column, (rule, reason.main)))
                 state.began[row, column], state.flaps[row, column], state.in_storm[row, column] = began_ms, flaps, 0
-            elif change.after == Phase.IDLE:
+                accounts.alert_reasons.record(row, rule, reason)
+            elif change.ends:
                 state.ended[row, column] = moment_ms
                 self._continued(row, rule, moment_ms)
+                accounts.alert_reasons.discard(row, rule)
         if fired:
             rows, columns, causes = zip(*fired, strict=True)
             alert_rows = np.array(rows, dtype=np.int64)
@@ -189,8 +210,10 @@ class AlertEmitter:
                 scored_batch.as_of_ms, state, alert_rows, causes, effects, alive=lambda: len(accounts.alive())
             )
             state.in_storm[alert_rows, list(columns)] = self.storm.open
-        for change, (subject, _) in zip(changes, subjects, strict=True):
-            self._emit(scored_batch, change, subject, effects)
+        for change, reason in zip(changes, reasons, strict=True):
+            self._emit(scored_batch, change, reason, effects)
+            if change.ends and change.rule_plan.rule.kind in SCORE_KINDS:
+                self.last_fine.restart(int(scored_batch.rows[change.position]), change.rule_plan.score)
         accounts.dirty[scored_batch.rows[[change.position for change in changes]]] = True
 
     def _continued(self, row: int, rule: str, moment_ms: int) -> Alert | None:
@@ -199,37 +222,46 @@ class AlertEmitter:
         published = self.continued.get(key)
         return None if published is None or published.starts_at > moment_ms else self.continued.pop(key)
 
-    def _subject(self, scored_batch: ScoredBatch, position: int, score: int) -> tuple[Subject, str]:
-        """The account that an alert is about, and the name of the factor that moved the score most, or ""."""
+    def _reason(self, scored_batch: ScoredBatch, change: _Change) -> Reason:
+        """Why an alert fires; that of its episode once it is open."""
+        accounts, rule_plan, row = self._accounts, change.rule_plan, int(scored_batch.rows[change.position])
+        reason = None if change.begins else accounts.alert_reasons.of(row, rule_plan.name)
+        if reason is not None:
+            return reason
+        score_plan = self._plan.scores[rule_plan.score]
+        return reason_for(scored_batch, change.position, rule_plan.score, score_plan, accounts)
+
+    def _subject(self, scored_batch: ScoredBatch, position: int, score: int) -> Subject:
+        """The account that an alert is about."""
         accounts, row = self._accounts, int(scored_batch.rows[position])
         score_plan, result = self._plan.scores[score], scored_batch.scored.scores[score]
         account = accounts.index.names[row]
         profile = accounts.profiles.get(row)
-        deltas = result.parts[position] - accounts.last_published_parts[row, accounts.parts_of[score]]
-        reason = reason_of(score_plan.parts, deltas.tolist())
         band = score_plan.score.bands[int(result.bands[position])].name
         segment = None if profile is None else profile.segment
         if scored_batch.scored.segments is not None:
             number = int(scored_batch.scored.segments[position])
             segment = None if number < 0 else self._plan.policy.segments[number].name
         name = profile.name if profile and profile.name else account
-        main_factor = score_plan.parts[int(np.abs(deltas).argmax())] if reason else ""
-        return Subject(account, name, float(result.values[position]), band, reason, segment), main_factor
+        new = scored_batch.scored.new is not None and bool(scored_batch.scored.new[position])
+        return Subject(account, name, float(result.values[position]), band, segment, new)
 
-    def _emit(self, scored_batch: ScoredBatch, change: _Change, subject: Subject, effects: Effects) -> None:
+    def _emit(self, scored_batch: ScoredBatch, change: _Change, reason: Reason, effects: Effects) -> None:
         accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan
         row, column = int(scored_batch.rows[change.position]), rule_plan.index
         episode = Episode(
             int(state.began[row, column]),
-            int(state.ended[row, column]) if change.after == Phase.IDLE else None,
+            int(state.ended[row, column]) if change.ends else None,
             change.after,
             int(state.flaps[row, column]),
             accounts.acknowledgements.get(row, {}).get(rule_plan.name),
             DIGEST if state.in_storm[row, column] else None,
+            reason,
+            None if change.worse is None else change.worse.rule,
             int(scored_batch.revisions[change.position]),
         )
-        fires = change.after != Phase.IDLE
-        condition = firing_text(rule_plan.rule, self._number(scored_batch, change)) if fires else ""
+        condition = "" if change.ends else firing_text(rule_plan.rule, self._number(scored_batch, change))
+        subject = self._subject(scored_batch, change.position, rule_plan.score)
         self._send(account_alert(rule_plan.rule, subject, episode, condition), effects)
 
     def _number(self, scored_batch: ScoredBatch, change: _Change) -> float:
@@ -275,7 +307,7 @@ class AlertEmitter:
         orphans = self._accounts.alerts.removed_rule_alerts
         for position, row in enumerate(scored_batch.rows.tolist()):
             for orphan in orphans.pop(row, ()):
-                subject, _ = self._subject(scored_batch, position, 0)
+                subject = self._subject(scored_batch, position, 0)
                 ended_ms = int(scored_batch.moments[position])
                 self._send(orphan_alert(orphan.rule, subject, orphan.began, ended_ms), effects)
                 self._accounts.dirty[row] = True
@@ -284,3 +316,19 @@ class AlertEmitter:
     def _send(alert: Alert, effects: Effects) -> None:
         effects.alerts.append(Message(alert.account_id.encode(), encode(alert)))
         effects.alerted[alert.rule, alert.status] += 1
+
+
+def _worsenings(changes: Sequence[_Change]) -> list[_Change]:
+    """The changes, with the two alerts of each account that moves from a band with an alert to a worse one paired."""
+    by_score: dict[tuple[int, int], list[_Change]] = {}
+    for change in changes:
+        if change.rule_plan.rule.kind == "band" and (change.begins or change.ends):
+            by_score.setdefault((change.position, change.rule_plan.score), []).append(change)
+    worse: dict[tuple[int, int], RulePlan] = {}
+    for (position, _), pair in by_score.items():
+        began = [change.rule_plan for change in pair if change.begins]
+        ended = [change.rule_plan for change in pair if change.ends]
+        for after, before in zip(began, ended, strict=False):
+            if after.band < before.band:
+                worse[position, after.index], worse[position, before.index] = before, after
+    return [change._replace(worse=worse.get((change.position, change.rule_plan.index))) for change in changes]

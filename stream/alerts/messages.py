@@ -7,7 +7,7 @@ so that two records with different content never share an id. `stream.alerts.emi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from schemas.codecs import encode, instant_ms
 from schemas.outputs import Alert
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import Phase
+from stream.accounts.reasons import Reason
+from stream.alerts.reasons import label_of
 from stream.columns.panes import UNIT_MS, Unit
 from stream.policy.alerts import AlertRule
 from stream.policy.policy import Window
@@ -35,21 +37,23 @@ def fingerprint(account: str, rule: str) -> str:
 
 
 class Subject(NamedTuple):
-    """The account that an alert is about, as of now: `name` is the profile's; `reason` says what moved the score."""
+    """The account that an alert is about, as of now: `name` is the profile's."""
 
     account: str
     name: str
     score: float
     band: str
-    reason: str
     segment: str | None
+    new: bool
 
 
 class Episode(NamedTuple):
     """One alert from firing to resolved, as it is published.
 
     `began` and `ended` (None while it is open) are epoch ms, `flaps` are flaps in a row, `digest` is the fingerprint of
-    the storm it is part of. `revision` is the account's: the same content published again later has another id.
+    the storm it is part of. `reason` is why it fired. `worse` is the alert that a worse band ended, if this one fires
+    with it, or the alert of the worse band, if that ends this one. `revision` is the account's: the same content
+    published again later has another id.
     """
 
     began: int
@@ -58,14 +62,23 @@ class Episode(NamedTuple):
     flaps: int
     acknowledgement: Acknowledgement | None
     digest: str | None
+    reason: Reason
+    worse: AlertRule | None
     revision: int
 
 
 def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition: str) -> Alert:
     """The alert of one account; `condition` is the `firing_text` of an open alert."""
-    fires = episode.ended is None
-    what = condition if fires else f"{resolved_text(rule)}, is {subject.band}"
-    reason = f" ({subject.reason})" if subject.reason else ""
+    fires, worse, reason = episode.ended is None, episode.worse, episode.reason
+    what = condition if fires else resolved_text(rule, subject)
+    if worse is not None:
+        what = (
+            f"worsened from {worse.target} to {rule.target}"
+            if fires
+            else f"worsened from {rule.target} to {worse.target}"
+        )
+    # What the score fell by is no reason for the end of an alert; its annotation stays that of the episode.
+    because = f" ({reason.text})" if fires and reason.text else ""
     acknowledgement = episode.acknowledgement or Acknowledgement()
     acknowledged = acknowledgement.acknowledged if fires else None
     snoozed = acknowledgement.snoozed if fires and episode.phase == Phase.SNOOZED else None
@@ -79,7 +92,7 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
         starts_at=episode.began,
         score=subject.score,
         band=subject.band,
-        summary=f"{subject.name} {what}: {rule.score} {subject.score:.1f}{reason}",
+        summary=f"{subject.name} {what}: {rule.score} {subject.score:.1f}{because}",
         labels={
             "account_id": subject.account,
             "rule": rule.name,
@@ -88,13 +101,16 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
             "band": subject.band,
             **({} if subject.segment is None else {"segment": subject.segment}),
         },
-        annotations={"reason": subject.reason, "account": subject.name, **_playbook(rule)},
+        annotations={"reason": reason.text, "account": subject.name, **_playbook(rule)},
         ends_at=episode.ended,
         acknowledged_at=instant_ms(acknowledged.time) if acknowledged else None,
         acknowledged_by=acknowledged.by if acknowledged else None,
         snoozed_until=instant_ms(snoozed.until) if snoozed and snoozed.until is not None else None,
         flaps=episode.flaps,
         digest=episode.digest,
+        fall=reason.fall,
+        worsened_from=worse.name if worse is not None and fires else None,
+        worsened_to=worse.name if worse is not None and not fires else None,
     )
     return _identified(alert, episode.revision)
 
@@ -197,10 +213,13 @@ _FIRING = {
 }
 
 
-def resolved_text(rule: AlertRule) -> str:
+def resolved_text(rule: AlertRule, subject: Subject) -> str:
     """The part of a summary that says that an alert is over."""
-    label, within = _label(rule.target), _span(rule.within)
-    return _RESOLVED[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
+    if subject.new:
+        return "is new: alerts about its score begin later"
+    label, within = label_of(rule.target or ""), _span(rule.within)
+    over = _RESOLVED[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
+    return f"{over}, is {subject.band}"
 
 
 def firing_text(rule: AlertRule, number: float) -> str:
@@ -209,16 +228,11 @@ def firing_text(rule: AlertRule, number: float) -> str:
     `number` is by the rule's kind the points of a fall, the points of a measure, a UTC day since 1970, or silent days.
     """
     day = datetime.fromtimestamp(number * UNIT_MS["day"] / 1000, tz=UTC).date() if rule.kind == "forecast" else None
-    label, within = _label(rule.target), _span(rule.within)
+    label, within = label_of(rule.target or ""), _span(rule.within)
     text = _FIRING[rule.kind].format(
         target=rule.target, level=rule.level, label=label, within=within, number=number, day=day
     )
     return text if rule.for_ms is None else f"{text} for {_duration(rule.for_ms)}"
-
-
-def _label(name: str | None) -> str:
-    """A measure's name as a label for people: underscores become spaces."""
-    return (name or "").replace("_", " ")
 
 
 def _span(window: Window | None) -> str:
@@ -231,15 +245,3 @@ def _span(window: Window | None) -> str:
 def _duration(for_ms: int) -> str:
     unit: Unit = "hour" if for_ms % UNIT_MS["day"] else "day"
     return _span(Window(for_ms // UNIT_MS[unit], unit))
-
-
-_SMALLEST_DELTA = 0.05
-"""Smaller deltas would read as 0.0."""
-_REASON_FACTORS = 3
-
-
-def reason_of(names: Sequence[str], deltas: Sequence[float]) -> str:
-    """The factors that moved a score most, at most three: "support tickets -14.0, nps -2.5"."""
-    factors = [pair for pair in zip(names, deltas, strict=True) if abs(pair[1]) >= _SMALLEST_DELTA]
-    factors.sort(key=lambda pair: -abs(pair[1]))
-    return ", ".join(f"{_label(name)} {delta:+.1f}" for name, delta in factors[:_REASON_FACTORS])

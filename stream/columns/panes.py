@@ -7,6 +7,7 @@ docs/reference/policy/measures.md#windows.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,16 @@ from numpy.typing import NDArray
 
 Unit = Literal["hour", "day"]
 UNIT_MS: dict[Unit, int] = {"hour": 3_600_000, "day": 86_400_000}
+
+
+def date_text(time_ms: int) -> str:
+    """A time (epoch ms) for people: its UTC date, with the minute where it is not midnight.
+
+    >>> date_text(86_400_000), date_text(90_000_000)
+    ('1970-01-02', '1970-01-02 01:00 UTC')
+    """
+    shape = "%Y-%m-%d %H:%M UTC" if time_ms % UNIT_MS["day"] else "%Y-%m-%d"
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime(shape)
 
 
 def pane_of(time_ms: int, unit: Unit) -> int:

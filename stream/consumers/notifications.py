@@ -38,6 +38,11 @@ class Notification(NamedTuple):
     opened: Alert
     quiet: bool
 
+    @property
+    def worsened(self) -> bool:
+        """Whether the alert ended because one of a worse band fires: people are notified of that one."""
+        return self.kind == "resolved" and self.alert.worsened_to is not None
+
 
 @dataclass(slots=True)
 class _Episode:

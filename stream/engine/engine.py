@@ -47,6 +47,7 @@ from stream.publishing.effects import Effects
 from stream.publishing.encoding import ScoredBatch
 from stream.publishing.publisher import Publisher
 from stream.publishing.trigger import Trigger
+from stream.scoring.history import History
 from stream.scoring.peers import Peers
 from stream.scoring.scoring import Scored
 
@@ -93,6 +94,7 @@ class Engine:
         self.idle_source_alerts = IdleSourceAlerts(idle_after_ms, partition)
         self.alert_emitter = AlertEmitter(plan, self.accounts, self.columns, partition)
         self.peers = Peers(plan)
+        self.history = History(plan, self.columns)
         self._makes_tables = bool(plan.peers) and owns is None
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
         self.publisher = Publisher(plan, self.accounts, self.peers)
@@ -157,7 +159,7 @@ class Engine:
             self._aggregator.observe(step, boundary)
             self._advance(moments.as_of_until(boundary))
             if self._detects_idle:
-                self.scorer.advance_columns()
+                self._advance_columns()
                 self._detect_idle(at_boundary=False)
             changed = self._aggregator.aggregate(step, boundary)
             if mode is not Mode.CONFLATED and changed:
@@ -175,6 +177,7 @@ class Engine:
         """Score all accounts by new peer tables."""
         if not self.peers.apply(table):
             return
+        self._detect_history()
         if mode is Mode.CONFLATED and self.as_of is not None:
             self._outdated = True
             return
@@ -204,10 +207,19 @@ class Engine:
         """Move stream time forward, and columns where it enters another pane."""
         if not self.time.advance(as_of_ms):
             return
-        self.scorer.advance_columns()
+        self._advance_columns()
         self._outdated = True
         if self._detects_idle:
             self._detect_idle(at_boundary=True)
+
+    def _advance_columns(self) -> None:
+        """Bring columns to stream time; where windows are full now that were not, mark all accounts for a new score."""
+        self.scorer.advance_columns()
+        self._detect_history()
+
+    def _detect_history(self) -> None:
+        if self.history.detect(self.peers.as_of_ms):
+            self.accounts.score_pending[self.accounts.alive()] = True
 
     def _detect_idle(self, *, at_boundary: bool) -> None:
         """Detect idle sources; at a window boundary mark all accounts for a new score if these changed.
@@ -248,6 +260,7 @@ class Engine:
         accounts, plan = self.accounts, self.plan
         return (
             plan.changes_by_calendar
+            or plan.policy.new_accounts is not None
             or plan.needs_boundaries
             or self._detects_idle
             or bool(accounts.overrides or accounts.acknowledgements)
@@ -273,9 +286,7 @@ class Engine:
         accounts = self.accounts
         scored = self.score(rows) if scored is None else scored
         moved = self.publisher.record_scores(rows, scored)
-        scored_batch = self.publisher.scored_batch(
-            rows, scored, self.as_of, catching_up=mode is not Mode.HEAD, idle=self.time.idle
-        )
+        scored_batch = self._batch(rows, scored, catching_up=mode is not Mode.HEAD)
         self.publisher.rebase(scored_batch)
         if accounts.alerts.removed_rule_alerts:
             self.alert_emitter.end_orphans(scored_batch, effects)
@@ -285,6 +296,7 @@ class Engine:
             if self._detects_idle or self.idle_source_alerts.open:  # alerts of an earlier policy are resolved
                 self.idle_source_alerts.emit(self.time.idle_since(), self.as_of, effects)
         self.publisher.changes(scored_batch, effects, moved=moved, rescored=trigger is not Trigger.EVENTS)
+        self.alert_emitter.last_fine.follow(scored_batch)
         accounts.on_time[rows] = False
         accounts.changed[rows] = False
         accounts.pulse[rows] = False
@@ -335,8 +347,13 @@ class Engine:
 
     def scored_batch(self, rows: Rows) -> ScoredBatch:
         """Rows scored as of now, ready to be published."""
+        return self._batch(rows, self.score(rows), catching_up=False)
+
+    def _batch(self, rows: Rows, scored: Scored, *, catching_up: bool) -> ScoredBatch:
         assert self.as_of is not None
-        return self.publisher.scored_batch(rows, self.score(rows), self.as_of, catching_up=False, idle=self.time.idle)
+        return self.publisher.scored_batch(
+            rows, scored, self.as_of, catching_up=catching_up, idle=self.time.idle, incomplete=self.history.incomplete
+        )
 
     def rescore_without_publishing(self) -> None:
         """Score every account anew without publishing, after rows were loaded."""

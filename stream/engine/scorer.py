@@ -54,7 +54,15 @@ class Scorer:
         """Scores with the bands that are due; with hysteresis an account may still show another band."""
         sticky = self._accounts.sticky_band[rows] if self._plan.has_sticky_bands else None
         segments = self._segments(rows, self._time.current_ms())
-        return score_values(self._plan, self._values(self._columns, rows, segments), segments, sticky)
+        scored = score_values(self._plan, self._values(self._columns, rows, segments), segments, sticky)
+        return scored if self._plan.policy.new_accounts is None else scored._replace(new=self._new(rows))
+
+    def _new(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which accounts are new now, (k,): their first event was fewer UTC days ago than the policy's `min_age`."""
+        new_accounts = self._plan.policy.new_accounts
+        assert new_accounts is not None
+        first_days = self._accounts.first_ms[rows] // DAY_MS
+        return np.asarray(self._time.current_ms() // DAY_MS - first_days < new_accounts.min_age_days, dtype=np.bool_)
 
     def _values(self, columns: Sequence[AnyColumn], rows: Rows, segments: NDArray[np.int8] | None) -> Matrix:
         """The value of every measure, with percentiles among peers where the policy wants them (see `Scored`)."""

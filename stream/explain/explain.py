@@ -41,7 +41,7 @@ class Explanation(Struct):
     """One account: score, band, factors by what they cost, a sentence for each factor (`words`), and lifts.
 
     `since` and `ahead` (the forecast) need events; where only the score message was available, `needs_files` names
-    which of them are missing.
+    which of them are missing. `new_until` (epoch ms) is there while the account is new.
     """
 
     account_id: str
@@ -61,6 +61,7 @@ class Explanation(Struct):
     segment: str | None = None
     exceptions: list[str] = []
     override: Override | None = None
+    new_until: int | None = None
 
 
 def value_of(message: ScoreMessage, selected: SelectedScore) -> ScoreValue:
@@ -94,6 +95,7 @@ def explain_message(message: ScoreMessage, selected: SelectedScore) -> Explanati
         segment=message.segment if selected.score.segments else None,
         exceptions=score.exceptions or [],
         override=message.override,
+        new_until=message.new_until,
     )
 
 

@@ -8,6 +8,7 @@ Pure; called by `stream.explain.explain`, `stream.explain.distribution`, `agents
 from __future__ import annotations
 
 from schemas.outputs import Factor
+from stream.columns.panes import date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
 from stream.policy.measures import FACTS_SOURCE
 from stream.policy.policy import Measure
@@ -53,6 +54,8 @@ def factor_text(factor: Factor, measure: Measure | None, raw: float | None = Non
     finding = _finding(factor, measure)
     if measure is not None and measure.compare == "peers":
         finding = _among_peers(measure, factor.value, raw)
+    if factor.history_since is not None:
+        finding = f"{finding} (all events only since {date_text(factor.history_since)})"
     begins = f"{label_of(factor.measure)}: {finding}"
     if factor.points is None and factor.weight:
         return f"{begins}; each counts {number(factor.weight)}: gives {factor.contribution:+.1f}."

@@ -198,6 +198,7 @@ class Aggregator:
         accounts = self._accounts
         np.add.at(accounts.applied, rows, 1)
         np.maximum.at(accounts.last_ms, rows, times)
+        np.minimum.at(accounts.first_ms, rows, times)
         np.maximum.at(accounts.applied_offsets[:, events.batch.source_index], rows, events.offsets[selected])
         accounts.on_time[rows[pending.on_time[selected]]] = True
         if events.batch.source == CONTROL_SOURCE:

@@ -21,6 +21,7 @@ from stream.policy.bands import Band
 from stream.policy.errors import Findings, PolicyError, Problem, closest
 from stream.policy.lines import key_lines
 from stream.policy.measures import Measure, read_measures
+from stream.policy.new_accounts import NewAccounts, read_new_accounts
 from stream.policy.scores import Score, read_scores
 from stream.policy.segments import Segment, read_segments
 from stream.policy.table import Table
@@ -30,7 +31,7 @@ from stream.policy.windows import Window
 __all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Segment", "Window", "parse_policy"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_KEYS = ("name", "segments", "measures", "scores", "alerts", "storms", "sources")
+_KEYS = ("name", "segments", "measures", "scores", "alerts", "new_accounts", "storms", "sources")
 _DIGEST_LENGTH = 16
 _BYTE_ORDER_MARK = "\ufeff"  # some editors on Windows begin a file with it
 
@@ -62,6 +63,7 @@ class Policy:
     alerts: tuple[AlertRule, ...] = ()
     storms: Storms = field(default_factory=Storms)
     idle_sources: tuple[IdleSource, ...] = ()
+    new_accounts: NewAccounts | None = None
 
     @property
     def score(self) -> Score:
@@ -95,11 +97,13 @@ def _read(text: str, file: str) -> Policy:
     scores = read_scores(root, names.measures, names.segments)
     check_use(root, findings, measures, scores)
     alerts = read_alerts(root, scores, names)
-    storms, idle_sources = read_storms(root), read_idle_sources(root)
+    storms, idle_sources, new_accounts = read_storms(root), read_idle_sources(root), read_new_accounts(root)
     if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
-    digest = _digest(name, measures, scores, {"segments": segments, "alerts": alerts, "sources": idle_sources}, storms)
-    return Policy(name, measures, scores, segments, digest, alerts, storms or Storms(), idle_sources)
+    others: dict[str, tuple[Any, ...]] = {"segments": segments, "alerts": alerts, "sources": idle_sources}
+    others["new_accounts"] = () if new_accounts is None else (new_accounts,)
+    digest = _digest(name, measures, scores, others, storms)
+    return Policy(name, measures, scores, segments, digest, alerts, storms or Storms(), idle_sources, new_accounts)
 
 
 def _names(root: Table, key: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ of building and encoding one object a message. Called by `stream.publishing.publ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -22,6 +22,7 @@ from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.models import ScorePlan
 from stream.plan.plan import Plan
+from stream.scoring.history import Incomplete
 from stream.scoring.peers import raw_names
 from stream.scoring.scoring import Scored, ScoreOf
 
@@ -51,6 +52,8 @@ class ScoredBatch(NamedTuple):
     catching_up: bool
     idle: tuple[str, ...] = ()
     """Idle sources, sorted."""
+    incomplete: Incomplete = ()
+    """Measures whose windows are not full since a policy change (`stream.scoring.history`)."""
 
     def pick(self, selected: NDArray[np.intp] | NDArray[np.bool_]) -> ScoredBatch:
         """The batch with the selected accounts only."""
@@ -90,7 +93,7 @@ class Writer:
         self._plan = plan
         self._segments = [_encode(segment.name) for segment in plan.policy.segments] + [b"null"]
         label = plan.label
-        self._score: dict[tuple[bool, tuple[str, ...]], Template] = {}
+        self._score: dict[tuple[bool, tuple[str, ...], Incomplete], Template] = {}
         self._bands = [
             [*(_encode(band.name) for band in score_plan.score.bands), b"null"] for score_plan in plan.scores
         ]
@@ -119,7 +122,17 @@ class Writer:
         if self._accounts.overrides or self._accounts.children:
             for position, row in enumerate(rows.tolist()):
                 values[position] = self._with_rare_fields(values[position], row, scored_batch.as_of_ms)
+        if scored.new is not None:
+            for position in np.flatnonzero(scored.new).tolist():
+                values[position] = self._with_state(values[position], int(rows[position]))
         return values
+
+    def _with_state(self, value: bytes, row: int) -> bytes:
+        """A score message of a new account: that it is new, and until when if it gets no older event."""
+        new_accounts, day_ms = self._plan.policy.new_accounts, UNIT_MS["day"]
+        assert new_accounts is not None
+        until_ms = (int(self._accounts.first_ms[row]) // day_ms + new_accounts.min_age_days) * day_ms
+        return b'%b,"state":"new","new_until":%d}' % (value[:-1], until_ms)
 
     def _score_columns(self, number: int, score_plan: ScorePlan, scored_batch: ScoredBatch) -> list[list[bytes]]:
         """JSON of everything that varies in score `number`, in the order of `_score_value`, a list a field."""
@@ -141,9 +154,10 @@ class Writer:
 
     def _template(self, scored_batch: ScoredBatch) -> Template:
         """The form of score messages now."""
-        key = scored_batch.catching_up, scored_batch.idle
+        key = scored_batch.catching_up, scored_batch.idle, scored_batch.incomplete
         if key not in self._score:
-            scores = {plan.score.name: _score_value(plan, idle=bool(scored_batch.idle)) for plan in self._plan.scores}
+            idle, since = bool(scored_batch.idle), dict(scored_batch.incomplete)
+            scores = {plan.score.name: _score_value(plan, since, idle=idle) for plan in self._plan.scores}
             message = ScoreMessage(GAP, GAP, GAP, self._plan.label, GAP, scores, scored_batch.catching_up)
             message.stalled_sources = list(scored_batch.idle) or None
             message.raw = dict.fromkeys(raw_names(self._plan), GAP) or None
@@ -298,9 +312,9 @@ class _ChangeTemplates:
         self.remainder = [change([*shifts, remainder], catching_up=catching_up) for catching_up in (False, True)]
 
 
-def _score_value(score_plan: ScorePlan, *, idle: bool) -> ScoreValue:
-    """The form of one score in a score message."""
-    factors = [Factor(name, GAP, GAP, GAP, GAP) for name in score_plan.measures]
+def _score_value(score_plan: ScorePlan, since: Mapping[str, int], *, idle: bool) -> ScoreValue:
+    """The form of one score in a score message; `since` has the measures whose windows are not full."""
+    factors = [Factor(name, GAP, GAP, GAP, GAP, since.get(name)) for name in score_plan.measures]
     factors += [Factor(name, None, None, 0.0, GAP) for name in score_plan.extras]
     limits = any(model.limits for model in score_plan.models)
     outlook = GAP if score_plan.score.forecast_days else None

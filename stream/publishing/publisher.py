@@ -25,6 +25,7 @@ from stream.plan.plan import Plan
 from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects, Message
 from stream.publishing.encoding import CAUSES, ScoredBatch, Writer
+from stream.scoring.history import Incomplete
 from stream.scoring.peers import Peers
 from stream.scoring.scoring import Scored
 
@@ -62,6 +63,9 @@ class Publisher:
                 accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
             accounts.score[rows, number] = result.values
             accounts.band[rows, number] = result.bands
+        if scored.new is not None:
+            accounts.score_pending[rows] |= accounts.new[rows] != scored.new
+            accounts.new[rows] = scored.new
         if scored.segments is None:
             return None
         moved: NDArray[np.bool_] = accounts.segment[rows] != scored.segments
@@ -70,11 +74,18 @@ class Publisher:
         return np.asarray(moved & ~fresh, dtype=np.bool_)
 
     def scored_batch(
-        self, rows: Rows, scored: Scored, as_of_ms: int, *, catching_up: bool, idle: tuple[str, ...] = ()
+        self,
+        rows: Rows,
+        scored: Scored,
+        as_of_ms: int,
+        *,
+        catching_up: bool,
+        idle: tuple[str, ...] = (),
+        incomplete: Incomplete = (),
     ) -> ScoredBatch:
         """Scored rows with the moments and revisions to publish, for `changes`, `scores` and alerts."""
         moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
-        return ScoredBatch(as_of_ms, rows, scored, moments, revisions, catching_up, idle)
+        return ScoredBatch(as_of_ms, rows, scored, moments, revisions, catching_up, idle, incomplete)
 
     def load(self, baseline: Baseline, as_of_ms: int | None) -> None:
         """Take what was published before a crash, before the first step of a restored engine."""

@@ -1,12 +1,13 @@
 """The engine's state as changelog records: `snapshot` writes them, `restore` reads them.
 
-Owns the keys and the order of records. A snapshot is written in this order: row schema, member pages, rows, state, ids.
+Owns the keys and the order of records. A snapshot is written in this order: row schema, history, member pages, rows,
+state, ids.
 Every prefix of it can be recovered from: members are idempotent, a row has its own applied offsets, the state says
 which records are settled, and ids come last because an id without its row would lose the event. Pure; called by
 `agents.worker.tasks.task`, `agents.worker.commit.checkpoint` and `stream.recovery.namespaces`.
 
-Keys begin with a tag byte: l row schema (hash), p page (column hash, page number, account), r row (account), t peer
-tables (id), s state, i ids (source, generation, segment). Before it may stand the name of a namespace (see
+Keys begin with a tag byte: l row schema (hash), h history, p page (column hash, page number, account), r row (account),
+t peer tables (id), s state, i ids (source, generation, segment). Before it may stand the name of a namespace (see
 `stream.recovery.namespaces`): x and 8 bytes.
 """
 
@@ -25,12 +26,12 @@ from schemas.peers import read_message
 from stream.accounts.accounts import Accounts
 from stream.accounts.overrides import prune_ended, settle_ended
 from stream.accounts.row_codec import decode_rows, decode_texts, encode_rows, row_schema_of_accounts
-from stream.columns.columns import FactColumn, PaneColumn
 from stream.columns.members import Members
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_age, row_schema_of
 from stream.engine.engine import Engine
 from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
+from stream.recovery.history import HISTORY_KEY, SavedRows, history_record, incomplete_texts, restore_history
 
 STATE_KEY = b"s"
 NAMESPACE_TAG = b"x"
@@ -60,6 +61,9 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     accounts.dirty[rows] = False
     row_schema = row_schema_of_accounts(accounts)
     records: list[tuple[bytes, bytes | None]] = [row_schema_record(engine)]
+    changed_history = history_record(engine)
+    if changed_history is not None:
+        records.append(changed_history)
     for column in engine.members():
         tag = _column_tag(column)
         records += [
@@ -122,7 +126,7 @@ def _age(key: bytes, value: bytes) -> int:
 def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     """Fill an empty engine from the latest value of every changelog key.
 
-    Where rows were written under another policy, returns what of its measures' history they do not have, by measure.
+    Returns what is missing of measures whose window is not full since a policy change, by measure.
     Raises `RowSchemaError`, naming the key, when a record can not be read: an account must never come back empty.
     """
     state = json.loads(records[STATE_KEY]) if STATE_KEY in records else {}
@@ -163,11 +167,17 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     if engine.plan.peers and "peers" in state:
         _load_peers(engine, records, state["peers"], keys.get(ord("t"), []))
     settle_ended(accounts, as_of)
+    restore_history(engine, records.get(HISTORY_KEY), state, _with_events(rows, row_schemas))
     engine.rescore_without_publishing()
     if rows and state.get("policy", engine.plan.label) != engine.plan.label:
         _mark_policy_changed(accounts)
-        return _missing_history(engine, row_schemas.values(), keys.get(ord("p"), []))
-    return {}
+    return incomplete_texts(engine)
+
+
+def _with_events(rows: Rows, row_schemas: Mapping[bytes, RowSchema]) -> list[SavedRows]:
+    """The rows of accounts that have an event, by schema: others may be older than the policy and miss nothing."""
+    saved = [SavedRows(row_schemas[digest], record[record["applied"] > 0]) for digest, (_, record, _) in rows.items()]
+    return [rows_of_schema for rows_of_schema in saved if len(rows_of_schema.record)]
 
 
 def _mark_policy_changed(accounts: Accounts) -> None:
@@ -198,33 +208,6 @@ def _clocks(engine: Engine, records: Iterable[np.ndarray[tuple[int], np.dtype[np
 
 def _table_key(name: str) -> bytes:
     return b"t" + name.encode()
-
-
-def _missing_history(engine: Engine, row_schemas: Iterable[RowSchema], pages: list[bytes]) -> dict[str, str]:
-    """What is missing of each measure that needs events from before the policy changed which no row has."""
-    saved_panes: dict[str, int] = {}
-    for row_schema in row_schemas:
-        for field in row_schema.dtype.names or ():
-            shape = row_schema.dtype[field].shape
-            name = field.rpartition("#")[0] if shape else field.removesuffix("/time")
-            saved_panes[name] = max(saved_panes.get(name, 0), *shape, 1)
-    tags = {key[1:9] for key in pages}
-    missing = {}
-    for measure_plan in engine.plan.measures:
-        name, reach = measure_plan.measure.name, measure_plan.measure.reach
-        for index in measure_plan.columns:
-            column = engine.columns[index]
-            if isinstance(column, FactColumn):
-                continue
-            if isinstance(column, Members):
-                empty, panes = _column_tag(column) not in tags, column.panes
-            else:
-                empty, panes = column.name not in saved_panes, saved_panes.get(column.name, 0)
-            if empty:
-                missing[name] = "starts empty: nothing of what it reads was kept"
-            elif isinstance(column, PaneColumn) and panes < reach:
-                missing[name] = f"has {panes} of the {reach} {column.unit}s it looks back: older events were not kept"
-    return missing
 
 
 def _describe_state(engine: Engine) -> bytes:

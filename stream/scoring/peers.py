@@ -123,6 +123,11 @@ class Peers:
         self._saved: list[str] = []
         """Ids of the tables in the changelog, the newest last."""
 
+    @property
+    def as_of_ms(self) -> int | None:
+        """When the tables in use were made (epoch ms); None without tables."""
+        return None if self.message is None else self.message.as_of
+
     @cached_property
     def _columns_of(self) -> dict[str, list[int]]:
         """Columns among the measures with peers that read a table, by `identity` of the table's measure."""

@@ -53,12 +53,14 @@ class Scored(NamedTuple):
 
     After the values of the m measures come those that percentiles among peers were computed from (see
     `stream.scoring.peers`). `segments` (k,) are indexes of the policy's segments, -1 for none; None when it has none.
+    `new` (k,) says which accounts are new; None when the policy has no `new_accounts`.
     """
 
     values: Matrix
     points: Matrix
     segments: NDArray[np.int8] | None
     scores: tuple[ScoreOf, ...]
+    new: NDArray[np.bool_] | None = None
 
     def pick(self, selected: Selection) -> Scored:
         """The scores of selected accounts."""
@@ -67,6 +69,7 @@ class Scored(NamedTuple):
             self.points[selected],
             None if self.segments is None else self.segments[selected],
             tuple(score.pick(selected) for score in self.scores),
+            None if self.new is None else self.new[selected],
         )
 
 

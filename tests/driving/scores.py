@@ -75,6 +75,7 @@ def assert_same_scores(
         message = actual[account]
         # Without segments in the policy, a message has the segment of the profile.
         assert not segmented or message["segment"] == right.segment, (where, account)
+        assert (message.get("state") == "new") == right.new, (where, account)
         assert list(message["scores"]) == list(right.scores), (where, account)
         for name, score in right.scores.items():
             _assert_score(message["scores"][name], score, name in additive, (where, account, name))

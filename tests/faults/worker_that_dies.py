@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from agents.worker.tasks.task import PartitionTask
 
 CUTS = {
-    "layout": b"l",
-    "pages": b"lp",
-    "half the rows": b"lp",
-    "rows": b"lpr",
-    "state": b"lprs",
-    "half the ids": b"lprs",
-    "ids": b"lprsi",
+    "layout": b"lh",
+    "pages": b"lhp",
+    "half the rows": b"lhp",
+    "rows": b"lhpr",
+    "state": b"lhprs",
+    "half the ids": b"lhprs",
+    "ids": b"lhprsi",
 }
 """What of each partition's snapshot is written before the end, by the tag bytes of the keys."""
 STEPS = ("outputs", *CUTS, "one partition", "offsets")

@@ -37,6 +37,30 @@ FEW_STEPS = 4
 """Enough to tell repeated records and ids, to let a storm end and to pass a window boundary."""
 
 
+# What later versions added, by name, and left out where their answers are compared with those of 0.1.0.
+ADDED_FIELDS = re.compile(r"first_ms$|(fine|later)_(ms|score|parts)/")
+ADDED_TO_ALERTS = ("fall", "worsened_from", "worsened_to")
+REWORDED_IN_ALERTS = ("id", "summary")
+"""The reason of an alert is what fell since the account was last fine, and an id is a hash of all that is in it."""
+TEXTS_OF_0_1_0 = 3
+
+
+def as_of_0_1_0(value: Any) -> Any:
+    """What 0.1.0 wrote of a value: without what was added to it since."""
+    if isinstance(value, list):
+        return [as_of_0_1_0(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    left = {name: as_of_0_1_0(each) for name, each in value.items() if not ADDED_FIELDS.match(name)}
+    left = {name: each for name, each in left.items() if not re.search(r"(^|[0-9a-f]) h $", name)}
+    if "fingerprint" in left:
+        left = {name: each for name, each in left.items() if name not in (*ADDED_TO_ALERTS, *REWORDED_IN_ALERTS)}
+        left["annotations"] = {name: text for name, text in left["annotations"].items() if name != "reason"}
+    if isinstance(left.get("texts"), str):
+        left["texts"] = "\n".join(left["texts"].split("\n")[:TEXTS_OF_0_1_0]).rstrip("\n")
+    return left
+
+
 @pytest.fixture(scope="module")
 def changelog() -> Records:
     return read_changelog()
@@ -44,17 +68,17 @@ def changelog() -> Records:
 
 @pytest.fixture(scope="module")
 def expected() -> list[Any]:
-    return [comparable(line) for line in read_lines(EXPECTED)]
+    return [as_of_0_1_0(comparable(line)) for line in read_lines(EXPECTED)]
 
 
 def restored(changelog: Records) -> Any:
     partition = Partition(changelog, NOW_MS)
-    return comparable({"restored": partition.standing(), "current": partition.current()})
+    return as_of_0_1_0(comparable({"restored": partition.standing(), "current": partition.current()}))
 
 
 def driven(changelog: Records, steps: int) -> list[Any]:
     partition = Partition(changelog, NOW_MS)
-    return [comparable(partition.step(step)) for step in read_lines(STEPS_AFTER)[:steps]]
+    return [as_of_0_1_0(comparable(partition.step(step))) for step in read_lines(STEPS_AFTER)[:steps]]
 
 
 def test_it_restores_to_the_scores_of_its_last_commit(changelog: Records, expected: list[Any]) -> None:
@@ -65,10 +89,10 @@ def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(changelog: Records
     partition = Partition(changelog, NOW_MS)
     steps = read_lines(STEPS_AFTER)
     for number, (step, right) in enumerate(zip(steps, expected[1:-1], strict=True)):
-        published = comparable(partition.step(step))
+        published = as_of_0_1_0(comparable(partition.step(step)))
         for name in {*published, *right}:
             assert published.get(name) == right.get(name), (number, name)
-    saved, right = comparable(fields_of(partition.log)), expected[-1]
+    saved, right = as_of_0_1_0(comparable(fields_of(partition.log))), expected[-1]
     assert saved.keys() == right["saved"].keys()
     for key, record in right["saved"].items():
         assert saved[key] == record, key
@@ -76,14 +100,15 @@ def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(changelog: Records
 
 
 def test_its_candidate_can_be_promoted(changelog: Records) -> None:
-    standing, committed, *published, saved = map(comparable, read_lines(PROMOTED))
+    standing, committed, *published, saved = (as_of_0_1_0(comparable(line)) for line in read_lines(PROMOTED))
     partition = Partition(changelog, NOW_MS, promoted=True)
     assert comparable(partition.standing()) == standing
     assert standing["promoted"]
-    assert comparable(partition.commit()) == committed
-    assert [comparable(partition.step(step)) for step in read_lines(STEPS_AFTER)[:PROMOTED_STEPS]] == published
+    assert as_of_0_1_0(comparable(partition.commit())) == committed
+    taken = [as_of_0_1_0(comparable(partition.step(step))) for step in read_lines(STEPS_AFTER)[:PROMOTED_STEPS]]
+    assert taken == published
     partition.commit()
-    assert comparable(fields_of(partition.log)) == saved
+    assert as_of_0_1_0(comparable(fields_of(partition.log))) == saved
 
 
 def test_no_record_names_a_module(changelog: Records) -> None:

@@ -163,6 +163,8 @@ def _turns_poor(state: PartitionState, policy: Policy, account_id: str, rule: Ru
 
 def holds(policy: Policy, rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
     """Say whether a rule holds in the last of an account's pictures; the ones before it are of boundaries, in order."""
+    if seen[-1].account.new and rule.kind != "silent":
+        return False
     if rule.segments is not None and seen[-1].account.segment not in rule.segments:
         return False
     return bool(

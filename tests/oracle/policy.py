@@ -146,6 +146,7 @@ class Policy:
     """Measures, segments and scores in the file's order; `tables` are the scores as the file says them.
 
     `alerts` are the rules as the file says them; `stall_after_ms` is how long a source may be silent, by source.
+    `new_days` is how many UTC days an account is new, None when none is.
     """
 
     measures: tuple[Measure, ...]
@@ -153,6 +154,7 @@ class Policy:
     tables: dict[str, dict[str, Any]]
     alerts: dict[str, dict[str, Any]]
     stall_after_ms: dict[str, int]
+    new_days: int | None = None
 
     @property
     def event_measures(self) -> tuple[Measure, ...]:
@@ -181,7 +183,9 @@ def read_policy(policy_text: str) -> Policy:
         for name, table in document.get("sources", {}).items()
         if "stall_after" in table
     }
-    return Policy(tuple(measures), tuple(segments), document["scores"], document.get("alerts", {}), idle_sources)
+    new_days = panes_of(document["new_accounts"]["min_age"]) if "new_accounts" in document else None
+    alerts = document.get("alerts", {})
+    return Policy(tuple(measures), tuple(segments), document["scores"], alerts, idle_sources, new_days)
 
 
 def _measure(name: str, table: dict[str, Any]) -> Measure:

@@ -60,12 +60,13 @@ class ScoreOf:
 class AccountScores:
     """The scores of an account by name, and the policy's segment that it is in (None: in none).
 
-    `points` are those of every measure (None: it has none); not compared.
+    `points` are those of every measure (None: it has none); not compared. `new` says whether the account is new.
     """
 
     segment: str | None
     scores: dict[str, ScoreOf]
     points: dict[str, Fraction | None] = field(default_factory=dict, compare=False)
+    new: bool = False
 
 
 def segment_of(policy: Policy, profile: Event | None, as_of_ms: int) -> str | None:
@@ -114,6 +115,8 @@ def score_all(
     source in `clocks_ms` are read as of that moment.
     """
     segment = segment_of(policy, profile, as_of_ms)
+    age_days = as_of_ms // DAY_MS - events[0].time_ms // DAY_MS if events else 0
+    is_new = policy.new_days is not None and age_days < policy.new_days
     rated: Rated = {}
     for measure in policy.measures:
         value = measure_value(measure, events, (clocks_ms or {}).get(measure.source, as_of_ms), profile)
@@ -124,8 +127,9 @@ def score_all(
         band, after = shown_and_held(
             unbanded.score, unbanded.total, unbanded.limits, before, as_of_ms if at_boundary else None
         )
-        scores[unbanded.score.name] = replace(unbanded.result, band=band.name, alert=band.alert, held=after)
-    return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()})
+        alert = None if is_new else band.alert
+        scores[unbanded.score.name] = replace(unbanded.result, band=band.name, alert=alert, held=after)
+    return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()}, is_new)
 
 
 @dataclass(frozen=True)

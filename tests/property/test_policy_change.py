@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.columns.panes import date_text
 from stream.engine.engine import Engine, Mode
 from stream.publishing.encoding import REMAINDER
 from stream.recovery import changelog
@@ -24,7 +25,7 @@ from tests.driving.engine import (
     scores_of,
 )
 from tests.oracle.engine import Record, final_scores
-from tests.strategies.policies import DAY_MS, NOW_MS, policies
+from tests.strategies.policies import DAY_MS, HOUR_MS, NOW_MS, policies
 
 DAYS = ("1d", "2d", "7d", "30d")
 LINE = 'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }'
@@ -73,6 +74,16 @@ def drive_of(policy_text: str, records: list[Record]) -> Drive:
 AGES = (9, 5.5, 3, 2, 1, 0.5, 0)
 
 
+def day(number: int) -> str:
+    """The date so many days after today."""
+    return date_text((NOW_MS // DAY_MS + number) * DAY_MS)
+
+
+def hour(number: int) -> str:
+    """The hour so many hours after this one."""
+    return date_text((NOW_MS // HOUR_MS + number) * HOUR_MS)
+
+
 @pytest.mark.parametrize("what", [COUNT, USERS, SPENT])
 @pytest.mark.parametrize(("before", "after"), [("10d", "3d"), ("10d", "30d"), ("10d", "10d"), ("30d", "1d")])
 def test_a_window_that_grows_or_shrinks_keeps_what_is_in_it(what: str, before: str, after: str) -> None:
@@ -98,9 +109,18 @@ def test_a_measure_that_is_new_starts_empty_and_the_others_go_on() -> None:
     [
         ((("m", COUNT, "10d", 1), ("u", USERS, "10d", 1)), {}),
         ((("m", COUNT, "3d", 2), ("renamed", USERS, "10d", 1)), {}),
-        ((("m", COUNT, "30d", 1),), {"m": "has 10 of the 30 days it looks back: older events were not kept"}),
-        ((("s", SPENT, "5d", 1),), {"s": "starts empty: nothing of what it reads was kept"}),
-        ((("h", COUNT, "24h", 1),), {"h": "starts empty: nothing of what it reads was kept"}),
+        (
+            (("m", COUNT, "30d", 1),),
+            {"m": f"has all events since {day(-9)}: the 30 days that it looks back are full at {day(20)}"},
+        ),
+        (
+            (("s", SPENT, "5d", 1),),
+            {"s": f"has all events since {day(1)}: the 5 days that it looks back are full at {day(5)}"},
+        ),
+        (
+            (("h", COUNT, "24h", 1),),
+            {"h": f"has all events since {hour(1)}: the 24 hours that it looks back are full at {hour(24)}"},
+        ),
     ],
 )
 def test_a_restore_returns_measures_without_full_history(new: tuple[Any, ...], incomplete: dict[str, str]) -> None:
@@ -108,10 +128,13 @@ def test_a_restore_returns_measures_without_full_history(new: tuple[Any, ...], i
     drive.save()
     text = policy(*new)
     assert changelog.restore(Engine(plan_of(text)), drive.topic) == incomplete
-    # After the next save, rows have the new policy, and the restore returns nothing.
+    # Rows have the new policy after the next save, and the restore still returns what is not full.
     again = restarted(drive, text)
     again.save()
-    assert changelog.restore(Engine(plan_of(text)), again.topic) == {}
+    engine = Engine(plan_of(text))
+    assert changelog.restore(engine, again.topic) == incomplete
+    engine.tick(NOW_MS + 31 * DAY_MS)
+    assert not engine.history.incomplete
 
 
 def test_a_removed_measure_is_a_separate_factor_of_the_change_also_after_a_second_restart() -> None:

@@ -130,7 +130,7 @@ def test_without_applied_offsets_the_oracle_sees_events_counted_twice(applied_of
     log = usage("1", "2", "3")
     worker = Crashing(plan_of(POLICY), log, dedup=False)
     worker.drive.take(log)
-    worker.commit(2)  # the row schema and the row, but neither the state nor the offsets
+    worker.commit(3)  # the row schema, the history and the row, but neither the state nor the offsets
     worker.crash()
     if not applied_offsets:
         worker.drive.engine.accounts.applied_offsets[:] = -1

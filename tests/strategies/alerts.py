@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.oracle.alerts import rules_of
 from tests.oracle.engine import read_policy
 from tests.strategies.policies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, USERS, Sent, log_of, times_ms, written_times
-from tests.strategies.rich_policies import written
+from tests.strategies.rich_policies import new_accounts, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +124,7 @@ def _rule(draw: DrawFn, kinds: Sequence[str], unit: str, names: Sequence[str], s
 def alerting_policies(draw: DrawFn, unit: str, kinds: Sequence[str] = KINDS, *, idle_sources: bool = True) -> str:
     """Draw a valid policy as TOML text over hours ("h") or days ("d"), with one to four rules of the kinds."""
     lines = ['name = "alerting"', *written("storms", NO_STORMS)]
+    lines += draw(new_accounts(("1d",) if unit == "h" else FEW_DAYS))
     measures = draw(_measures(unit))
     segmented = draw(st.integers(0, 3)) == 0
     if segmented:

@@ -314,6 +314,13 @@ def written(path: str, table: Table) -> list[str]:
 
 
 @st.composite
+def new_accounts(draw: DrawFn, ages: Sequence[str]) -> list[str]:
+    """Draw when accounts are new, as the lines of a table; often never."""
+    age = draw(st.sampled_from((None, None, *ages)))
+    return [] if age is None else written("new_accounts", {"min_age": age})
+
+
+@st.composite
 def rich_policies(
     draw: DrawFn,
     *,
@@ -342,7 +349,7 @@ def rich_policies(
     draw(_segmented(draft))
     if kept_bands:
         draw(_steadiness(draft))
-    lines = ['name = "drawn"']
+    lines = ['name = "drawn"', *draw(new_accounts(("1d", "2d", "7d", "60d")))]
     for kind, tables in (("segments", draft.segments), ("measures", draft.measures), ("scores", draft.scores)):
         for name, table in tables.items():
             lines += written(f"{kind}.{name}", table)

@@ -62,6 +62,7 @@ class Account:
         "as_of",
         "catching_up",
         "histories",
+        "new_until",
         "override",
         "parent_id",
         "policy",
@@ -84,6 +85,7 @@ class Account:
         self.catching_up = False
         self.stalled: tuple[str, ...] = ()
         self.override: Override | None = None
+        self.new_until: int | None = None
         self.scores: dict[str, CurrentScore] = {}
         self.raw = b""
         self.series: dict[str, Series] = {}
@@ -93,7 +95,7 @@ class Account:
         """Apply the latest record of `health.scores`."""
         self.as_of, self.revision, self.policy = message.as_of, message.revision, message.policy
         self.segment, self.parent_id = message.segment, message.parent_id
-        self.catching_up, self.override = message.catching_up, message.override
+        self.catching_up, self.override, self.new_until = message.catching_up, message.override, message.new_until
         self.stalled = tuple(message.stalled_sources or ())
         self.scores = {
             name: CurrentScore(score.value, score.band, 1.0 if score.confidence is None else score.confidence)

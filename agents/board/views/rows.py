@@ -146,6 +146,7 @@ def row_of(state: State, account: Account) -> Row:
         catching_up=account.catching_up,
         stalled_sources=list(account.stalled),
         override=account.override,
+        new_until=account.new_until,
         alerts=len(alerts),
         severity=alerts[0].severity if alerts else None,
         scores={name: _row_score(state, account, name) for name in account.scores},

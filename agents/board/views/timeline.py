@@ -147,19 +147,27 @@ def _known(state: State, account: Account, kinds: frozenset[str]) -> Iterator[_E
                 yield _Entry(change.time, f"s{view.id}", 0, Item(change.time, "score", CHANGES, title, view), None)
     if "alert" in kinds:
         for alert in (*state.episodes.open_of(key), *state.episodes.past_of(key)):
-            shown = alert_view(state, alert)
-            for time, what in _transitions(alert):
+            for time, what, record in _transitions(state.episodes.records_of(alert)):
                 identity = f"a{alert.fingerprint}{alert.starts_at}{what}"
-                title = f"{what}: {alert.summary}"
-                yield _Entry(time, identity, 0, Item(time, "alert", ALERTS, title, shown), None)
+                title = f"{what}: {record.summary}"
+                yield _Entry(time, identity, 0, Item(time, "alert", ALERTS, title, alert_view(state, record)), None)
 
 
-def _transitions(alert: Alert) -> Iterator[tuple[int, str]]:
-    yield alert.starts_at, f"{alert.severity} alert began"
-    if alert.acknowledged_at is not None:
-        yield alert.acknowledged_at, f"acknowledged by {alert.acknowledged_by or 'somebody'}"
-    if alert.ends_at is not None:
-        yield alert.ends_at, "resolved"
+def _transitions(records: list[Alert]) -> Iterator[tuple[int, str, Alert]]:
+    """The moments of an episode, each with the record that was published then.
+
+    An alert that a worse one has taken the place of has no end here: the beginning of the worse one says it.
+    """
+    first, latest = records[0], records[-1]
+    if first.status == "resolved":  # the topic does not have its beginning any more
+        first = msgspec.structs.replace(first, status="firing", ends_at=None, summary=first.rule, fall=None)
+    yield first.starts_at, f"{first.severity} alert began", first
+    acknowledged = next((record for record in records if record.acknowledged_at is not None), None)
+    if acknowledged is not None and acknowledged.acknowledged_at is not None:
+        author = acknowledged.acknowledged_by or "somebody"
+        yield acknowledged.acknowledged_at, f"acknowledged by {author}", acknowledged
+    if latest.ends_at is not None and latest.worsened_to is None:
+        yield latest.ends_at, "resolved", latest
 
 
 def _event_item(raw: RawEvent) -> Item:

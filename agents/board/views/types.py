@@ -15,7 +15,7 @@ from schemas.outputs import Change, Factor, Override, RolledScore
 from stream.explain.explain import Lift
 from stream.explain.forecast import Forecast
 
-AlertState = Literal["firing", "acknowledged", "snoozed", "resolved"]
+AlertState = Literal["firing", "acknowledged", "snoozed", "resolved", "worsened"]
 ItemKind = Literal["score", "alert", "control", "profile", "event"]
 
 
@@ -83,6 +83,7 @@ class Row(Struct):
     catching_up: bool
     stalled_sources: list[str]
     override: Override | None
+    new_until: int | None
     alerts: int
     severity: str | None
     scores: dict[str, RowScore]

@@ -122,7 +122,7 @@ function heading(page, now, name, names, bands, another) {
   ];
 }
 
-/** Notes that qualify the score: overrides, stalled sources, catching up, exceptions. */
+/** Notes that qualify the score: overrides, stalled sources, catching up, a new account, exceptions. */
 function remarks({ account }, now, bands) {
   const notes = [];
   const { override, stalled_sources: stalled = [], catching_up: catching } = account;
@@ -138,6 +138,7 @@ function remarks({ account }, now, bands) {
       now?.confidence === undefined || now.confidence >= 1 ? "." : `: ${percent(now.confidence)} of the score's weight is up to date.`));
   }
   if (catching) notes.push(h("p", { class: "note warn" }, h("b", {}, "Catching up: "), "a worker is reading older events. This score can change until it has caught up."));
+  if (account.new_until) notes.push(h("p", { class: "note" }, h("b", {}, "New: "), `alerts about its score begin on ${new Date(account.new_until).toISOString().slice(0, 10)} (UTC).`));
   if (now?.exceptions?.length) notes.push(h("p", { class: "note" }, h("b", {}, "Exception: "), `${now.exceptions.map(label).join(", ")} overrides the average.`));
   return notes;
 }

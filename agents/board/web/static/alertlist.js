@@ -52,7 +52,7 @@ export class AlertList {
       setText(why, this.reason(now));
       put(status, now.state === "acknowledged" && [shape("good"), " "], statusOf(now, this.live.now()), `${now.flaps > 1 ? ` \u00b7 came and went ${now.flaps} times` : ""}${now.digest ? " \u00b7 part of a storm" : ""}`);
       const wasHere = buttons.contains(document.activeElement);
-      put(buttons, ...(now.account_id && now.state !== "resolved" ? this.buttons(now, status) : []));
+      put(buttons, ...(now.account_id && !now.ends_at ? this.buttons(now, status) : []));
       if (wasHere) buttons.lastElementChild?.focus();
     };
     return { element, patch };

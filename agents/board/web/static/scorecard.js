@@ -32,7 +32,7 @@ export function marksOf(history, alerts) {
   for (const alert of [...alerts.open, ...alerts.past]) {
     const tone = severityTone(alert.severity);
     marks.push({ time: alert.starts_at, kind: "fired", tone, text: `alert ${alert.rule} fired` });
-    if (alert.ends_at) marks.push({ time: alert.ends_at, kind: "resolved", tone, text: `alert ${alert.rule} resolved` });
+    if (alert.ends_at) marks.push({ time: alert.ends_at, kind: "resolved", tone, text: `alert ${alert.rule} ${alert.state}` });
   }
   return marks.sort((a, b) => a.time - b.time);
 }

@@ -140,7 +140,7 @@ def test_silent_fires_after_its_days_without_events() -> None:
     assert scenario.published == []
     scenario.pass_to(3)
     assert scenario.published == [("firing", "r", 3.0)]
-    assert scenario.drive.alerts[0].summary == "acme has had no product-usage for 3 days: health 0.0"
+    assert scenario.drive.alerts[0].summary == "acme has had no product-usage for 3 days: health 0.0 (usage -40.0)"
     scenario.use(3.5, 1)
     assert scenario.published[1:] == [("resolved", "r", 3.5)]
 

@@ -83,6 +83,15 @@ def test_sentences_name_fields_windows_and_comparisons() -> None:
     assert "nothing to compare with before the last 7 days; its weight is shared" in sentence(None, None, compared)
 
 
+def test_a_sentence_names_the_date_from_which_a_window_is_complete() -> None:
+    users = measure("distinct_users", USAGE, "60d")
+    factor = Factor("good_use", 12, 40, 0.25, 10, history_since=1_790_812_800_000)
+    assert factor_text(factor, users) == (
+        "good use: 12 different users in the last 60 days (all events only since 2026-10-01); "
+        "40.0 of 100 points, weight 25%: gives 10.0, costs 15.0."
+    )
+
+
 def test_sentence_compares_an_account_with_its_own_past() -> None:
     past = 'compare = "percentile"\nhistory = "28d"\n'
     ranked = measure("count", USAGE + past, "7d")

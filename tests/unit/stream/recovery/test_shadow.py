@@ -100,12 +100,13 @@ def test_a_candidate_begins_with_what_the_live_policy_has_kept() -> None:
     both.commit()
     both.candidate = plan_of(CANDIDATE)
     both.start()
-    assert both.opened.shadow_missing == {"usage": "has 2 of the 4 days it looks back: older events were not kept"}
+    missing = {"usage": "has all events since 2024-09-13: the 4 days that it looks back are full at 2024-09-16"}
+    assert both.opened.shadow_missing == missing
     assert both.opened.begun
     both.commit()  # without a new event
     assert scores_in(both.shadows()) == {"acme": (40.0, [])}
     both.start()
-    assert (both.opened.begun, both.opened.shadow_missing) == (False, {})
+    assert (both.opened.begun, both.opened.shadow_missing) == (False, missing)
 
 
 def test_another_candidate_begins_anew_and_the_namespace_before_it_goes() -> None:

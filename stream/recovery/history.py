@@ -1,0 +1,130 @@
+"""The history record of a changelog: which panes the columns keep, and since when those that miss events have all.
+
+Owns record `h` and what a restore concludes from it. It is written before the rows and pages that a policy has written,
+so that it describes the narrowest that they may be. Rows of versions before it say less: then a measure counts as
+incomplete where its history is not known. Called by `stream.recovery.changelog`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from schemas.codecs import encode
+from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
+from stream.columns.panes import UNIT_MS, Unit, date_text, pane_of
+from stream.columns.row_schema import RowSchema
+from stream.engine.engine import Engine
+from stream.measures.base import AnyColumn
+from stream.scoring.history import kept_by_latest
+
+HISTORY_KEY = b"h"
+
+
+class HistoryRecord(msgspec.Struct):
+    """The value of the record, as JSON.
+
+    `policy` is the label of the policy that writes rows now, `after` that of the state that was saved before: the state
+    of a version that does not write this record has another label. `windows` has the panes that each column keeps,
+    `since` (epoch ms) the columns that miss events.
+    """
+
+    policy: str
+    after: str
+    windows: dict[str, int]
+    since: dict[str, int]
+
+
+class SavedRows(NamedTuple):
+    """Rows of one schema that have at least one event: their schema and values."""
+
+    row_schema: RowSchema
+    record: np.ndarray[tuple[int], np.dtype[np.void]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of their fields."""
+        return self.row_schema.dtype.names or ()
+
+
+def history_record(engine: Engine) -> tuple[bytes, bytes] | None:
+    """The record to write before rows and pages, or None if it is as it was written last."""
+    label, history = engine.plan.label, engine.history
+    value = encode(HistoryRecord(label, history.saved_policy or label, history.kept_panes(), history.since))
+    history.saved_policy = label
+    if value == history.written:
+        return None
+    history.written = value
+    return HISTORY_KEY, value
+
+
+def restore_history(engine: Engine, record: bytes | None, state: Mapping[str, Any], rows: Iterable[SavedRows]) -> None:
+    """Find out which columns of a restored engine miss events, from the record, the state and the schemas of rows.
+
+    Call it when stream time and peer tables are restored.
+    """
+    history, label, saved_rows = engine.history, engine.plan.label, list(rows)
+    policy = history.saved_policy = state.get("policy")
+    saved = None if record is None else msgspec.json.decode(record, type=HistoryRecord)
+    if saved is not None and policy not in (None, saved.policy, saved.after):
+        saved = None  # a version that does not write the record has saved since
+    if saved is not None and saved.policy == label:
+        history.written = record
+    panes = history.kept_panes()
+    for column_plan, column in zip(engine.plan.columns, engine.columns, strict=True):
+        if isinstance(column, FactColumn) or column.newest is None:
+            continue
+        name, by_rows = column_plan.name, [_kept_by_rows(rows, column) for rows in saved_rows]
+        if saved is not None and name in saved.since:
+            history.require(name, saved.since[name])
+        # Rings of panes in rows count always: a commit of another policy may have ended in the middle of the rows.
+        before = by_rows if isinstance(column, PaneColumn) else []
+        if saved is not None and saved.policy != label:
+            before = [*before, saved.windows.get(name, 0)]
+        elif saved is None and policy not in (None, label):
+            before = by_rows
+        least = min(before, default=panes[name])
+        if saved_rows and least < panes[name]:
+            newest = pane_of(_moment_ms(saved_rows, column_plan.source, engine.as_of or 0), column.unit)
+            history.require(name, (newest - least + 1) * UNIT_MS[column.unit])
+    history.detect(engine.peers.as_of_ms)
+
+
+def _moment_ms(rows: Iterable[SavedRows], source: str, as_of_ms: int) -> int:
+    """The time (epoch ms) that the panes of a source were saved at: its clock if it can go idle, else stream time."""
+    field = f"clock/{source}"
+    return max((int(saved.record[field].max()) for saved in rows if field in saved.names), default=as_of_ms)
+
+
+def _kept_by_rows(rows: SavedRows, column: AnyColumn) -> int:
+    """How many panes rows have of a column; 0 if none or if it is not known."""
+    rings = {name.rpartition("#")[0]: rows.row_schema.dtype[name].shape for name in rows.names if "#" in name}
+    if isinstance(column, PaneColumn):
+        return rings[column.name][0] if column.name in rings else 0
+    if not isinstance(column, LatestColumn) or f"{column.name}/time" not in rows.names:
+        return 0
+    longest: dict[Unit, int] = {}
+    for name, (panes, *_) in rings.items():
+        unit: Unit | None = _unit_of(name)
+        if unit is not None:
+            longest[unit] = max(longest.get(unit, 0), panes)
+    return kept_by_latest(longest, column.unit)
+
+
+def _unit_of(name: str) -> Unit | None:
+    """The unit of a column of panes, the last entry of its name; None for another ring."""
+    return "hour" if name.endswith('"hour"]') else "day" if name.endswith('"day"]') else None
+
+
+def incomplete_texts(engine: Engine) -> dict[str, str]:
+    """What is missing of each measure whose window is not full, for the log."""
+    history, texts = engine.history, {}
+    for name, since_ms in history.incomplete:
+        measure = next(plan.measure for plan in engine.plan.measures if plan.measure.name == name)
+        span = f"{measure.reach} {measure.window.unit}{'' if measure.reach == 1 else 's'}"
+        full = date_text(history.full_at(name))
+        texts[name] = f"has all events since {date_text(since_ms)}: the {span} that it looks back are full at {full}"
+    return texts
