@@ -80,13 +80,15 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
 
 def build_notify(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     """The notify sink. Raises `SettingsError`."""
-    from agents.sinks.notify import NotifySink, Receiver  # noqa: PLC0415 -- apprise takes long to import
+    from agents.sinks.notify import NotifySink  # noqa: PLC0415 -- apprise takes long to import
+    from agents.sinks.receiver import Receiver  # noqa: PLC0415 -- as above
 
     urls = [url.get_secret_value() for url in settings.notify_urls or ()]
     if not urls:
         raise SettingsError(["notify_urls is not set: set VITALS_NOTIFY_URLS, URLs of apprise separated by spaces"])
     try:
-        receivers = [Receiver(number, url) for number, url in enumerate(urls, start=1)]
+        refusal = Guard(settings.notify_allow_private).refusal
+        receivers = [Receiver(number, url, refusal) for number, url in enumerate(urls, start=1)]
     except ValueError as error:
         raise SettingsError([f"notify_urls: {error}"]) from None
     return NotifySink(
