@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, consumer_of, partitions_of, read_until
 from agents.kafka.partitions import partition_of
+from agents.kafka.rights_check import require_rights
 from agents.settings.settings import Settings
 from schemas.outputs import ScoreMessage
 from schemas.topics import SCORES
@@ -18,6 +19,7 @@ from schemas.topics import SCORES
 def latest_score(settings: Settings, account: str) -> ScoreMessage | None:
     """The newest score message of an account, or None. Raises `BrokerError`."""
     key = account.encode()
+    require_rights(settings, "explain")
     consumer = consumer_of(settings)
     try:
         partitions = partitions_of(consumer, SCORES)
