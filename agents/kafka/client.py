@@ -13,10 +13,12 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
+from agents.kafka.checksum import use_fast_checksum
 from agents.kafka.probe import ConnectionFailedError, check_connection
 from agents.settings.settings import Settings
 
 _POLL_MS = 500
+use_fast_checksum()
 
 
 class BrokerError(RuntimeError):

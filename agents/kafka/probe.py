@@ -6,7 +6,6 @@ client retries and reports only a time-out; requests and SASL are kafka-python's
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import threading
@@ -99,7 +98,8 @@ def _resolve(address: tuple[str, int], timeout_s: float) -> None:
     if thread.is_alive():
         raise ConnectionFailedError(f"the name was not resolved within {timeout_s:.0f} s: check DNS", is_final=False)
     if problems:
-        raise ConnectionFailedError(f"the name cannot be resolved ({problems[0].strerror}): check broker", is_final=False)
+        cause = f"the name cannot be resolved ({problems[0].strerror}): check broker"
+        raise ConnectionFailedError(cause, is_final=False)
 
 
 def _connected(address: tuple[str, int], timeout_s: float) -> socket.socket:
