@@ -1,4 +1,4 @@
-"""Makes kafka-python compute checksums of records with google-crc32c, which is written in C and licensed under Apache-2.0.
+"""Makes kafka-python compute checksums of records with google-crc32c, which is written in C and under Apache-2.0.
 
 kafka-python itself looks only for the package crc32c, which is LGPL, and otherwise computes in Python, which takes most
 of the time of reading. Owns the replaced function. Called by `agents.kafka.client` when it is imported.

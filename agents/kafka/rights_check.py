@@ -29,6 +29,8 @@ _COORDINATOR_WITHIN_S, _PAUSE_S = 5.0, 0.2
 _TOO_LONG_MS = 2**31 - 1
 """No broker allows a transaction so long: the request creates nothing."""
 _IMPLY_DESCRIBE = frozenset({"READ", "WRITE", "ALTER", "DELETE"})
+_UNKNOWN_WITHOUT_DESCRIBE = frozenset({"CREATE", "DESCRIBE_CONFIGS"})
+"""What a client without `DESCRIBE` on a topic may do nevertheless; only `DESCRIBE` is known to be missing."""
 
 log = structlog.get_logger()
 Allowed = frozenset[str] | None
@@ -113,7 +115,7 @@ def _allowed_on_topics(connection: Connection, names: Sequence[str]) -> dict[str
 
 def _on_topic(topic: Any, on_cluster: frozenset[str]) -> Allowed:
     if topic is not None and topic.error_code == _TOPIC_DENIED:
-        return on_cluster
+        return _UNKNOWN_WITHOUT_DESCRIBE | on_cluster
     allowed = None if topic is None else _names(topic.authorized_operations)
     return None if allowed is None else allowed | on_cluster
 
