@@ -59,7 +59,7 @@ def check(
         typer.Option(
             "--role",
             help="Whose rights on the broker to check: worker, topics, board, rollup, peers, explain, shadow, "
-            "alertmanager, webhook, notify, redis, state or demo.",
+            "alertmanager, webhook, notify, redis, dlq, status, state or demo.",
         ),
     ] = "worker",
     as_json: AsJson = False,

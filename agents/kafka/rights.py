@@ -101,6 +101,17 @@ _STATE = (
     *_topics("ALTER", REPARTITION, PEERS, _CHANGELOG, without="no `repartition`"),
     Right("group", GROUP, "READ"),
 )
+_PROGRESS = "vitals-dlq-progress"
+_DLQ = (
+    *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
+    *_topics("WRITE", _PROGRESS, without="no `replay` and `discard`"),
+    *_topics("WRITE", *_INPUTS, without="no `replay`"),
+)
+_STATUS = (
+    *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
+    *_topics("DESCRIBE", *(name for name in _ALL if not name.endswith(DLQ_SUFFIX))),
+    Right("group", GROUP, "DESCRIBE"),
+)
 _DEMO_GROUP = "vitals-demo-"
 """Each run has a group of its own, with a name that begins so."""
 
@@ -128,6 +139,8 @@ ROLES: Mapping[str, Role] = MappingProxyType(
         "webhook": _sink("webhook", *_topics("WRITE", WEBHOOK_DLQ)),
         "notify": _sink("notify"),
         "redis": Role("vitals sink redis", tuple(_topics("READ", SCORES))),
+        "dlq": Role("vitals dlq", _DLQ),
+        "status": Role("vitals status", _STATUS),
         "state": Role("vitals state", _STATE),
         "demo": Role("vitals demo --broker URL", _demo()),
     }

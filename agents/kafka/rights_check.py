@@ -109,8 +109,8 @@ def _allowed_on_topics(connection: Connection, names: Sequence[str]) -> dict[str
         )
     )
     on_cluster = (_names(answer.authorized_operations) or frozenset()) & {"CREATE"}
-    found = {topic.name: topic for topic in answer.topics}
-    return {name: _on_topic(found.get(_any_name(name)), on_cluster) for name in names}
+    described = {topic.name: topic for topic in answer.topics}
+    return {name: _on_topic(described.get(_any_name(name)), on_cluster) for name in names}
 
 
 def _on_topic(topic: Any, on_cluster: frozenset[str]) -> Allowed:

@@ -14,6 +14,7 @@ import tempfile
 import faust
 
 from agents.settings.settings import Settings
+from agents.worker.client.reconnect import pause_after_refusals
 from schemas.topics import LARGEST_RECORD
 
 BATCH_BYTES = 512 * 1024
@@ -22,6 +23,7 @@ SWITCH_S = 0.0005
 
 def faust_app(settings: Settings) -> faust.App:
     """Make an app without agents, tables and timers."""
+    pause_after_refusals()
     return faust.App(
         settings.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers()],

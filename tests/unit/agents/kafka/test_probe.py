@@ -189,7 +189,7 @@ def test_a_certificate_that_is_refused_is_named(
     options: dict[str, bool],
     expected: str,
 ) -> None:
-    expired = {"not_after": datetime(2020, 1, 1, tzinfo=UTC)} if options.get("expired") else {}
+    expired: dict[str, Any] = {"not_after": datetime(2020, 1, 1, tzinfo=UTC)} if options.get("expired") else {}
     port = start(kafka, server_context(authority, *names, **expired)).port
     (authority if options.get("trusted") else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     problem = cause_of(port, "SSL", tls_ca=tmp_path / "ca.pem")

@@ -1,4 +1,4 @@
-"""Each role with exactly the rights of the table starts and works, and a right that is missing is named."""
+"""Row 21: each role with exactly the rights of the table starts and works, and a right that is missing is named."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from tests.faults.receivers import Receiver, start_sink
 from tests.faults.worker_process import ROOT, WorkerProcess, clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.faults.conftest import Figures
 
 pytestmark = pytest.mark.broker
 
@@ -63,13 +65,18 @@ def vitals(settings: dict[str, Any], *arguments: str, patience_s: float = 120) -
     )
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("role", ROLES)
-def test_each_right_that_is_missing_is_named_and_no_other(authorized: Authorized, role: str) -> None:
-    for right in authorized.grant(role):
+def test_each_right_that_is_missing_is_named_and_no_other(
+    authorized: Authorized, fault: Callable[[str, Figures], None], role: str
+) -> None:
+    granted = authorized.grant(role)
+    for right in granted:
         authorized.deny(role, right)
         authorized.until_missing(role, expected_without(role, right))
         authorized.allow(role, [right])
     authorized.until_missing(role, [])
+    fault(f"21 each right of {role} taken away", {"rights": len(granted)})
 
 
 def expected_without(role: str, right: Right) -> list[Right]:
@@ -109,17 +116,30 @@ def test_a_worker_without_a_right_ends_at_once_and_names_it(authorized: Authoriz
     ("role", "arguments"),
     [
         ("rollup", ["rollup", "--once"]),
-        ("peers", ["peers", "--once"]),
         ("explain", ["explain", "ACCOUNT"]),
         ("topics", ["topics", "--create"]),
     ],
 )
 def test_a_command_works_with_the_rights_of_the_table(authorized: Authorized, role: str, arguments: list[str]) -> None:
     account = next(iter(authorized.deployment.scores()))
-    given = [account if argument == "ACCOUNT" else argument for argument in arguments]
+    command = [account if argument == "ACCOUNT" else argument for argument in arguments]
     authorized.grant(role)
-    done = vitals({**authorized.settings(role), "rollup_port": 0, "peers_port": 0}, *given)
+    done = vitals({**authorized.settings(role), "rollup_port": 0, "peers_port": 0}, *command)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_peers_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    compared = 'stat = "count"\nwindow = "30d"\ncompare = "peers"'
+    policy.write_text(
+        'name = "peers"\n[measures.usage]\nsource = "product-usage"\n' + compared + "\n"
+        'normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }\nweight = 1\n'
+        '[scores.health]\nbands = [{ name = "all", from = 0 }]\n',
+        encoding="utf-8",
+    )
+    authorized.grant("peers")
+    done = vitals({**authorized.settings("peers"), "policy": policy}, "peers", "--once")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_shadow_is_compared_with_the_rights_of_the_table(authorized: Authorized) -> None:
