@@ -28,7 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agents.demo.processes import Child, environment_without_settings, free_port
+from agents.demo.processes import Child, free_port
+from agents.settings.settings import environment_without_settings
 
 IDEMPOTENT = False
 SESSION_TIMEOUT_S = 6

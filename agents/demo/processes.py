@@ -5,7 +5,6 @@ Called by `agents.demo.broker`, `agents.demo.board` and `agents.demo.worker`.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -23,11 +22,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def environment_without_settings() -> dict[str, str]:
-    """The environment for a program of others: this process's without the settings, which hold secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("VITALS_")}
 
 
 class Child:

@@ -67,10 +67,10 @@ def signed_in(settings: Settings, server: str, timeout_s: float = WITHIN_S) -> C
     address = (host.strip("[]"), int(port))
     context = settings.ssl_context()
     _resolve(address, timeout_s)
-    connection = Connection(_connected(address, timeout_s), address, timeout_s, is_tls=context is not None)
+    connection = Connection(_connected(address, timeout_s), address, timeout_s)
     try:
         if context is not None:
-            connection.start_tls(context)
+            connection.start_tls(context, has_certificate=settings.tls_cert is not None)
         connection.learn_versions()
         if settings.security_protocol.startswith("SASL"):
             _authenticate(connection, settings)
@@ -117,11 +117,11 @@ def _connected(address: tuple[str, int], timeout_s: float) -> socket.socket:
 class Connection:
     """One connection, its requests, and the cause that a failure of each step has."""
 
-    def __init__(self, plain: socket.socket, address: tuple[str, int], timeout_s: float, *, is_tls: bool) -> None:
+    def __init__(self, plain: socket.socket, address: tuple[str, int], timeout_s: float) -> None:
         self._socket = plain
         self._address = address
         self._timeout_s = timeout_s
-        self._is_tls = is_tls
+        self._is_tls = self._has_certificate = False
         self._protocol = KafkaProtocol(client_id="vitals-check")
         self._newest: dict[int, int] = {}
 
@@ -129,8 +129,9 @@ class Connection:
         """Close the connection."""
         self._socket.close()
 
-    def start_tls(self, context: ssl.SSLContext) -> None:
-        """Shake hands, verifying the broker's certificate."""
+    def start_tls(self, context: ssl.SSLContext, *, has_certificate: bool) -> None:
+        """Shake hands, verifying the broker's certificate. `has_certificate`: the context has a client certificate."""
+        self._is_tls, self._has_certificate = True, has_certificate
         try:
             self._socket = context.wrap_socket(self._socket, server_hostname=self._address[0])
         except ssl.SSLCertVerificationError as error:
@@ -196,7 +197,7 @@ class Connection:
         """The cause of a connection that the other side has closed, perhaps with an alert of TLS."""
         reason = str(getattr(error, "reason", None) or error.strerror or error)
         text = reason.lower().replace("_", " ")
-        if "certificate required" in text or "handshake failure" in text:
+        if ("alert" in text and "certificate" in text and not self._has_certificate) or "certificate required" in text:
             cause = f"the broker wants a client certificate ({reason}): set tls_cert and tls_key"
             return ConnectionFailedError(cause, is_final=True)
         if "alert" in text and ("unknown ca" in text or "certificate" in text):

@@ -278,6 +278,11 @@ def child_environment(**settings: object) -> dict[str, str]:
     return {**os.environ, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
+def environment_without_settings() -> dict[str, str]:
+    """The environment for a program of others: this process's without the settings, which hold secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VITALS_")}
+
+
 def load_settings(settings_file: Path | None = None, **arguments: Any) -> Settings:
     """Settings from arguments, then the environment, then a file. Raises `SettingsError`.
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka import client as aiokafka_client
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust import App, Table
@@ -265,12 +264,6 @@ USED = [
         GroupCoordinator._heartbeat_routine,
         "the lease is renewed at assignments only: after one session nothing is written",
         (),
-    ),
-    Hook(
-        aiokafka_client,
-        "create_conn",
-        aiokafka_client.AIOKafkaClient._get_conn,
-        "a broker that refuses a password is asked ten times a second, and `/readyz` does not say why",
     ),
     Hook(
         fetcher,

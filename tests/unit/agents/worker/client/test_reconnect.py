@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ssl
 from typing import Any
 
@@ -77,3 +78,8 @@ def test_the_clients_of_a_worker_connect_with_pauses(monkeypatch: pytest.MonkeyP
     pause_after_refusals()
     assert aiokafka.client.create_conn.__self__.__class__ is Reconnects
     assert "pause_after_refusals" in app.faust_app.__code__.co_names
+
+
+def test_the_function_that_is_replaced_makes_the_connections_of_aiokafka() -> None:
+    for caller in (aiokafka.client.AIOKafkaClient._get_conn, aiokafka.client.AIOKafkaClient.bootstrap):
+        assert "await create_conn(" in inspect.getsource(caller)
