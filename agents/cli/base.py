@@ -53,9 +53,11 @@ def say_json(content: Any) -> None:
 
 
 def fail(status: int, *lines: str) -> NoReturn:
-    """Print lines on stderr and end the command with this status."""
+    """Print lines on stderr, without secrets, and end the command with this status."""
+    from agents.settings.redactor import redact
+
     for line in lines:
-        say(line, err=True)
+        say(redact(line), err=True)
     raise typer.Exit(status)
 
 
@@ -79,9 +81,12 @@ def settings_of(file: Path | None, **options: Any) -> Settings:
     from agents.settings.settings import SettingsError, load_settings
 
     try:
-        return load_settings(file, **options)
+        settings = load_settings(file, **options)
     except SettingsError as error:
         fail(MISUSED, *error.problems)
+    for warning in settings.warnings():
+        typer.echo(f"warning: {warning}", err=True)
+    return settings
 
 
 def policy_of(path: Path) -> Policy:

@@ -55,20 +55,29 @@ def check(
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not connect to the broker.")] = False,
+    role: Annotated[
+        str,
+        typer.Option(
+            "--role",
+            help="Whose rights on the broker to check: worker, topics, board, rollup, peers, explain, shadow, "
+            "alertmanager, webhook, notify, redis, dlq, status, state or demo.",
+        ),
+    ] = "worker",
     as_json: AsJson = False,
 ) -> None:
-    """Check the settings, the policy and the topics on the broker. Changes nothing."""
+    """Check the settings, the policy, and the topics and this client's rights on the broker. Changes nothing."""
     from agents.cli.policy_text import check_text, print_distribution
     from agents.settings.settings import unknown_variables
 
     _check_order(policy, more, against)
+    _check_role(role)
     loaded = settings_of(settings, broker=broker, policy=policy)
     plan, candidate = plan_of(loaded), candidate_of(loaded)
     with errors_reported():
         loaded.ssl_context()
     problems = unknown_variables()
     if not (offline or against):
-        problems += _topic_problems(loaded)
+        problems += _broker_problems(loaded, role)
     distribution, bad = None, False
     if against:
         distribution, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
@@ -101,15 +110,30 @@ def _check_order(policy: Path | None, more: list[Path] | None, against: list[Pat
         fail(MISUSED, f"{policy} is not a policy: give the policy first, vitals check POLICY --against FILES")
 
 
-def _topic_problems(settings: Settings) -> list[str]:
+def _check_role(role: str) -> None:
+    from agents.kafka.rights import ROLES
+
+    if role not in ROLES:
+        fail(MISUSED, f"--role {role}: expected one of {', '.join(ROLES)}")
+
+
+def _broker_problems(settings: Settings, role: str) -> list[str]:
+    """Missing rights; for a worker, also problems of topics, but not of those that it cannot see without a right."""
     from agents.kafka.client import BrokerError
+    from agents.kafka.rights_check import denied, missing_rights
     from agents.kafka.topics import describe_topics
 
     try:
-        states = describe_topics(settings)
+        missing = missing_rights(settings, role)
+        states = describe_topics(settings) if role == "worker" else []
     except BrokerError as error:
         return [str(error)]
-    return [f"{state.topic.name}: {state.problem}" for state in states if state.problem]
+    hidden = {right.name for right in missing}
+    topics = [f"{state.topic.name}: {state.problem}" for state in states if state.problem]
+    return [
+        *(denied(settings, [right]) for right in missing),
+        *(text for text in topics if text.partition(":")[0] not in hidden),
+    ]
 
 
 def _distribution(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Distribution, bool]:

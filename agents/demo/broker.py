@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from agents.demo.processes import Child, free_port
+from agents.settings.settings import environment_without_settings
 
 IDEMPOTENT = False
 SESSION_TIMEOUT_S = 6
@@ -86,7 +87,8 @@ class EmbeddedBroker:
             self._port = free_port()
             url = f"tcp://{self.address}"
             options = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
-            self._child = Child([self._program, "broker", *options], Path(self._folder.name) / "broker.log")
+            log = Path(self._folder.name) / "broker.log"
+            self._child = Child([self._program, "broker", *options], log, environment_without_settings())
             while self._child.exit_code is None:
                 if _answers(self._port):
                     return

@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 
 from agents.derived.metrics import DerivedTelemetry
 from agents.kafka.client import BrokerError, consumer_of, producer_of, read_topic
+from agents.kafka.rights_check import require_rights
 from agents.process.metrics_server import metrics_server
 from agents.settings.settings import Settings
 from schemas.records import UnreadableError, read_key
@@ -146,6 +147,7 @@ def run_derivation(settings: Settings, derivation: Derivation, name: str, *, onc
     setting = f"{name}_port"
     port: int = getattr(settings, setting)
     with nullcontext() if once else metrics_server(telemetry.registry, settings.web_host, port, setting):
+        require_rights(settings, name)
         loop = DerivationLoop(settings, derivation, telemetry)
         signal.signal(signal.SIGTERM, loop.stop)
         signal.signal(signal.SIGINT, loop.stop)

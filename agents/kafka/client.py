@@ -13,13 +13,20 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
+from agents.kafka.checksum import use_fast_checksum
+from agents.kafka.probe import ConnectionFailedError, check_connection
 from agents.settings.settings import Settings
 
 _POLL_MS = 500
+use_fast_checksum()
 
 
 class BrokerError(RuntimeError):
     """The broker cannot be used as it is; the message says what to do."""
+
+
+class FinalBrokerError(BrokerError):
+    """Only other settings can help: wrong credentials, certificates or protocol, missing rights."""
 
 
 def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
@@ -38,16 +45,21 @@ def producer_of(settings: Settings, **options: Any) -> KafkaProducer:
 
 
 def connect(settings: Settings, make: Callable[[], Any]) -> Any:
-    """Call `make`, which connects a client to the broker. Raises `BrokerError`."""
+    """Check the connection, then call `make`, which connects a client to the broker. Raises `BrokerError`."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    try:
+        check_connection(settings)
+    except ConnectionFailedError as problem:
+        kind = FinalBrokerError if problem.is_final else BrokerError
+        raise kind(f"no Kafka broker ({settings.security_protocol}): {problem}") from problem
     try:
         return make()
     except (KafkaError, OSError, ValueError) as error:
         servers = ", ".join(settings.bootstrap_servers())
-        problem = f"{type(error).__name__} {error}"
+        problem_text = f"{type(error).__name__} {error}"
         msg = (
-            f"no Kafka broker at {servers} ({settings.security_protocol}): {problem}. "
-            "Check the settings broker and security_protocol and the credentials; `vitals demo` starts its own broker."
+            f"{servers} answers, but a client cannot use it ({settings.security_protocol}): {problem_text}. "
+            "Check that the brokers' advertised.listeners can be reached from here."
         )
         raise BrokerError(msg) from error
 

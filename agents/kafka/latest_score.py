@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, consumer_of, partitions_of, read_until
 from agents.kafka.partitions import partition_of
+from agents.kafka.rights_check import require_rights
 from agents.settings.settings import Settings
 from schemas.outputs import ScoreMessage
 from schemas.records import UnreadableError, read_message
@@ -19,6 +20,7 @@ from schemas.topics import SCORES
 
 def latest_score(settings: Settings, account: str) -> ScoreMessage | None:
     """The newest score message of an account, or None. Raises `BrokerError`, also if it cannot be read."""
+    require_rights(settings, "explain")
     newest = _latest_record(settings, account.encode())
     if newest is None or newest.value is None:
         return None

@@ -1,17 +1,38 @@
-"""Logging as JSON lines on standard error, for our own code and for libraries.
+"""Logging as JSON lines on standard error, for our own code and for libraries, without secrets.
 
-Owns the format. Called once by each command that runs until it is stopped.
+Owns the format. Every text of a line goes through `agents.settings.redactor`. Called once by each command that runs
+until it is stopped.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
+from agents.settings.redactor import redact
+
 _SERVICE_PREFIX = "[^"
 """The first characters of the lines that Faust's services log about starting and stopping."""
+_OURS = frozenset({"level", "timestamp"})
+
+
+def _without_secrets(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The event without the secrets of this process. Level and time are ours and stay as they are."""
+    return {name: value if name in _OURS else _redacted(value) for name, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(name)): _redacted(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(each) for each in value]
+    return redact(value if isinstance(value, str) else repr(value))
 
 
 def configure_logging(level: str) -> None:
@@ -33,6 +54,7 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_secrets,
                 structlog.processors.JSONRenderer(),
             ],
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

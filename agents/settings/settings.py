@@ -1,7 +1,8 @@
 """Settings: the only place that reads the environment and the settings file.
 
 Owns names, defaults and limits of all settings. Loaded once by each command; objects get what they need as arguments.
-Secrets are `SecretStr`: they are never printed or logged.
+Secrets are `SecretStr`: they are never printed or logged (`agents.settings.redactor`). Each can be in a file that
+`VITALS_<NAME>_FILE` names (`agents.settings.secrets`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import faust
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from agents.settings.redactor import set_secrets
+from agents.settings.secrets import FILE_SUFFIX, read_secret_files, require_usable, secret_names, texts_to_hide
 from agents.settings.sinks import SinkSettings
 from stream.policy.errors import did_you_mean
 
@@ -89,9 +92,23 @@ class Settings(SinkSettings, BaseSettings):
     redis_tls_key_password: SecretStr | None = None
     redis_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 6086
 
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return read_secret_files(values, secret_names(cls.model_fields))
+
+    @field_validator("*")
+    @classmethod
+    def _usable_secret(cls, value: Any) -> Any:
+        require_usable(value)
+        return value
+
     @field_validator("broker")
     @classmethod
     def _broker(cls, value: str) -> str:
+        if "@" in value:
+            msg = "user and password do not belong into the URL: set sasl_username and sasl_password"
+            raise ValueError(msg)
         if not re.fullmatch(r"(kafka://)?[^\s/,;]+:\d+([,;](kafka://)?[^\s/,;]+:\d+)*", value):
             msg = "expected kafka://HOST:PORT, more hosts separated by ';'"
             raise ValueError(msg)
@@ -134,10 +151,27 @@ class Settings(SinkSettings, BaseSettings):
         del dotenv_settings, file_secret_settings
         arguments = dict(init_settings())
         path = arguments.pop("settings_file", None)
-        sources: list[PydanticBaseSettingsSource] = [_Arguments(settings_cls, arguments), env_settings]
+        files = {name: os.environ[name] for name in _file_variables() if name in os.environ}
+        sources: list[PydanticBaseSettingsSource] = [
+            _Arguments(settings_cls, arguments),
+            env_settings,
+            _Arguments(settings_cls, {name.removeprefix("VITALS_").lower(): path for name, path in files.items()}),
+        ]
         if path:
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
         return tuple(sources)
+
+    def hidden_texts(self) -> list[str]:
+        """The texts of all secrets that must not be shown, see `agents.settings.redactor`."""
+        values = {name: getattr(self, name) for name in secret_names(type(self).model_fields)}
+        return [text for name, value in values.items() if value is not None for text in texts_to_hide(name, value)]
+
+    def warnings(self) -> list[str]:
+        """What is allowed and not advisable."""
+        if (self.security_protocol, self.sasl_mechanism) != ("SASL_PLAINTEXT", "PLAIN"):
+            return []
+        text = "security_protocol SASL_PLAINTEXT with sasl_mechanism PLAIN sends the password unencrypted"
+        return [f"{text}: use SASL_SSL, or a SCRAM mechanism"]
 
     def bootstrap_servers(self) -> list[str]:
         """HOST:PORT of each broker."""
@@ -221,9 +255,15 @@ class SettingsError(ValueError):
         self.problems = problems
 
 
+def _file_variables() -> list[str]:
+    """The variables that name a file with a secret."""
+    return [f"VITALS_{name}{FILE_SUFFIX}".upper() for name in secret_names(Settings.model_fields)]
+
+
 def unknown_variables() -> list[str]:
     """Problems with environment variables VITALS_... that are not settings, each with the most similar setting."""
     known = [*Settings.model_fields, "settings"]
+    known += [name.removeprefix("VITALS_").lower() for name in _file_variables()]
     variables = sorted(name for name in os.environ if name.startswith("VITALS_"))
     settings = {name: name.removeprefix("VITALS_").lower() for name in variables}
     return [
@@ -238,6 +278,11 @@ def child_environment(**settings: object) -> dict[str, str]:
     return {**os.environ, **{f"VITALS_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
+def environment_without_settings() -> dict[str, str]:
+    """The environment for a program of others: this process's without the settings, which hold secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VITALS_")}
+
+
 def load_settings(settings_file: Path | None = None, **arguments: Any) -> Settings:
     """Settings from arguments, then the environment, then a file. Raises `SettingsError`.
 
@@ -250,7 +295,7 @@ def load_settings(settings_file: Path | None = None, **arguments: Any) -> Settin
         raise SettingsError([f"{settings_file}: the settings file does not exist; check --settings or VITALS_SETTINGS"])
     origin = f" (argument, VITALS_ variable or {settings_file})" if settings_file else " (argument or VITALS_ variable)"
     try:
-        return Settings(**arguments, settings_file=settings_file)  # type: ignore[call-arg]  # not a field: see the sources
+        settings = Settings(**arguments, settings_file=settings_file)  # type: ignore[call-arg]  # not a field: see the sources
     except ValidationError as error:
         problems = []
         for detail in error.errors(include_url=False, include_input=False):
@@ -259,3 +304,5 @@ def load_settings(settings_file: Path | None = None, **arguments: Any) -> Settin
         raise SettingsError(problems) from None
     except ValueError as error:
         raise SettingsError([f"{settings_file}: {error}"]) from error
+    set_secrets(settings.hidden_texts())
+    return settings

@@ -37,25 +37,29 @@ class SinkSettings(BaseModel):
     notify_urls: tuple[SecretStr, ...] | None = None
     notify_severity: Literal["info", "warning", "critical"] = "warning"
     notify_segments: tuple[str, ...] | None = None
+    notify_allow_private: bool | tuple[Network, ...] = False
     notify_port: Port = 6073
 
     @field_validator("board_url", "alertmanager_url", "webhook_url")
     @classmethod
     def _url(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(value, SecretStr) and not value.get_secret_value().strip():
+            return value  # refused as every empty secret is
         if text is not None and not _is_url(text):
             raise ValueError("expected http://HOST/ or https://HOST/, in ASCII, without spaces and #")
+        if isinstance(value, str) and "@" in urlsplit(value).netloc:
+            raise ValueError("a user and password do not belong into this URL: notifications show it")
         return value
 
     @field_validator("webhook_secret")
     @classmethod
     def _secret(cls, value: SecretStr | None) -> SecretStr | None:
-        secrets = value.get_secret_value().split() if value else []
-        for secret in secrets:
+        for secret in value.get_secret_value().split() if value else []:
             parse_secret(secret)
-        return value if secrets else None
+        return value
 
-    @field_validator("webhook_allow_private", mode="before")
+    @field_validator("webhook_allow_private", "notify_allow_private", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
         if not isinstance(value, str) or value.lower() in {"true", "false", "1", "0"}:

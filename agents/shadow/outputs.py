@@ -13,6 +13,7 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, consumer_of, read_topic
+from agents.kafka.rights_check import require_rights
 from agents.settings.settings import Settings
 from schemas.outputs import Alert, ScoreMessage, ShadowMessage
 from schemas.records import UnreadableError, read_key, read_message
@@ -41,6 +42,7 @@ def read_outputs(settings: Settings) -> PolicyOutputs:
 
     `health.shadow` may hold records of a former candidate: only those of the candidate with most records are used.
     """
+    require_rights(settings, "shadow")
     consumer = consumer_of(settings)
     unreadable: Counter[str] = Counter()
     try:

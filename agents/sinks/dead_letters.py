@@ -15,6 +15,7 @@ import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from agents.settings.redactor import redact
 from agents.sinks.delivery import Delivery, State
 from agents.sinks.metrics import SinkTelemetry
 from schemas.topics import ALERTS, ERROR_HEADER, WEBHOOK_DLQ
@@ -86,13 +87,13 @@ class DeadLetterWriter:
 
 
 def dead_letter(delivery: Delivery[Any]) -> dict[str, Any]:
-    """The record byte for byte, as arguments of a producer's `send`, with headers that give the reason.
+    """The record byte for byte, as arguments of a producer's `send`, with headers that give the reason, no secrets.
 
     kafka-python cannot write a null header, nor a null value without a key: these are written empty.
     """
     record = delivery.record
     position = {"topic": ALERTS, "partition": record.partition, "offset": record.offset}
-    error = {"reason": delivery.reason, "message": delivery.message, **position}
+    error = {"reason": delivery.reason, "message": redact(delivery.message), **position}
     headers = [(name, value or b"") for name, value in record.headers]
     headers += [(ERROR_HEADER + name, str(value).encode()) for name, value in error.items()]
     value = b"" if record.key is None and record.value is None else record.value

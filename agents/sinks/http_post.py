@@ -2,7 +2,8 @@
 
 Owns connecting: it resolves a name, checks each address against the guard, and connects to the checked address, so that
 a second look-up cannot return another one. Redirects are not followed, proxies of the environment are not used, and
-every request has its own connection. Must not know what is posted. Called by the sinks.
+every request has its own connection. What it returns of an answer or an error has no secrets in it. Must not know what
+is posted. Called by the sinks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import httpcore
 
 from agents.process.version import package_version
+from agents.settings.redactor import redact
 
 _LARGEST_ANSWER = 16_384
 _QUOTED = 200
@@ -36,7 +38,7 @@ class RefusedAddressError(RuntimeError):
 
 
 class Reply(NamedTuple):
-    """Status of an answer, its Retry-After header in seconds, and the first characters of its body for the log."""
+    """Status of an answer, its Retry-After header in seconds, and the beginning of its body, without secrets."""
 
     status: int
     retry_after_s: float | None
@@ -90,7 +92,7 @@ class Poster:
             ) as response:
                 return Reply(response.status, _retry_after(response.headers), _beginning(response.iter_stream()))
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
-            raise PostError(f"{type(error).__name__} {error}".strip()) from error
+            raise PostError(redact(f"{type(error).__name__} {error}".strip())) from error
 
 
 class _GuardedBackend(httpcore.SyncBackend):
@@ -203,10 +205,13 @@ def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
 
 
 def _beginning(chunks: Iterable[bytes]) -> str:
-    """The first characters of a body; the rest is not read."""
+    """The first characters of a body, without secrets; the rest is not read. A receiver may repeat what was sent.
+
+    Secrets are removed before the text is cut: a part of one would not be recognised.
+    """
     body = b""
     for chunk in chunks:
         body += chunk
         if len(body) >= _LARGEST_ANSWER:
             break
-    return body[:_QUOTED].decode(errors="replace")
+    return redact(body.decode(errors="replace"))[:_QUOTED]

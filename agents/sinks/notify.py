@@ -1,17 +1,13 @@
 """The notify sink: sends alerts to people by chat or e-mail through apprise (one URL a receiver: slack://, mailto://).
 
-Owns which alerts people receive (by severity and segment; nothing muted) and one delivery queue for each receiver. The
-text is made by `agents.sinks.notification_text`. The URLs hold secrets: none is logged, and what apprise reports about
-a failure is logged only after secrets are removed. Called by `agents.sinks.run`.
+Owns which alerts people receive (by severity and segment; nothing muted) and one delivery queue for each receiver
+(`agents.sinks.receiver`). The text is made by `agents.sinks.notification_text`. Called by `agents.sinks.run`.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from urllib.parse import unquote, unquote_plus
 
 import apprise
 import structlog
@@ -20,71 +16,15 @@ from agents.sinks.delivery import Delivery, Outcome, State
 from agents.sinks.delivery_pool import DeliveryPool
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.notification_text import NotificationText, notification_text
+from agents.sinks.receiver import Receiver
 from agents.sinks.sink import Sink
 from stream.consumers.notifications import Notification
 
 SEVERITIES = ("info", "warning", "critical")
-_TIMEOUT_S = 30.0
-_SHORTEST_SECRET = 5
-_LONGEST_REASON = 300
 _KINDS = frozenset({"firing", "reminded", "resolved"})
 _WORST = "critical"
 
 log = structlog.get_logger()
-
-
-class Receiver:
-    """One apprise URL. Raises `ValueError`, without the URL in it, when apprise cannot use it."""
-
-    def __init__(self, number: int, url: str) -> None:
-        """`number` (from 1) names the receiver in logs."""
-        self.name = f"{number} ({_scheme_of(url)})"
-        asset = apprise.AppriseAsset(app_id="account-vitals", app_desc="account-vitals", app_url="", async_mode=False)
-        # Its messages come with each result: the log must not have them before secrets are removed.
-        logging.getLogger("apprise").propagate = False
-        plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-        if plugin is None:
-            raise ValueError(
-                f"number {self.name} is not a URL that apprise can use: see https://appriseit.com/services/"
-            )
-        self._plugin = plugin
-        self._apprise = apprise.Apprise(asset=asset)
-        self._apprise.add(plugin)
-        self._secrets = _secrets_in(url)
-
-    def send(self, text: NotificationText, kind: apprise.NotifyType) -> str | None:
-        """Send a text; returns why it failed, without secrets, or None."""
-        markdown = apprise.NotifyFormat.MARKDOWN
-        body_format = (
-            apprise.NotifyFormat.TEXT
-            if self._plugin.resolve_format(markdown) == apprise.NotifyFormat.TEXT
-            else markdown
-        )
-        body = text.markdown if body_format == markdown else text.plain
-        result = self._apprise.notify(
-            body=body, title=text.title, body_format=body_format, notify_type=kind, timeout=_TIMEOUT_S
-        )
-        reported = " ".join(entry.message for entry in result.logs())
-        return None if result else self._without_secrets(reported) or "apprise gives no reason"
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text[:_LONGEST_REASON]
-
-
-def _scheme_of(url: str) -> str:
-    """The scheme of a URL. A text without one may be part of a secret, such as a password with a space in it."""
-    scheme, separator, _ = url.partition("://")
-    return scheme if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,30}", scheme) else "not a URL"
-
-
-def _secrets_in(url: str) -> list[str]:
-    """The texts of a URL that must not be logged, longest first: its components as written and as decoded."""
-    components = re.split(r"[/:@?&=,;#\s]+", url)
-    decoded = [decode(component) for component in components for decode in (str, unquote, unquote_plus)]
-    words = [word for text in (url, *decoded) for word in re.findall(r"[\w.~-]+", text)]
-    return sorted({text for text in (*decoded, *words) if len(text) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
 class Message(NamedTuple):

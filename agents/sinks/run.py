@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 from pydantic import SecretStr
 
 from agents.kafka.client import BrokerError, producer_of
+from agents.kafka.rights_check import require_rights
 from agents.process.metrics_server import metrics_server
 from agents.settings.address_guard import Guard
 from agents.settings.settings import Settings, SettingsError
@@ -61,6 +62,7 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     if why := refusal_of(url, refusal):
         raise SettingsError([f"webhook_url: {why}; to post to it nevertheless, set webhook_allow_private"])
     poster = Poster(refusal, settings.sink_timeout_s)
+    require_rights(settings, "webhook")
     producer = producer_of(settings, max_request_size=LARGEST_RECORD, max_block_ms=_BLOCK_MS)
     try:
         producer.partitions_for(WEBHOOK_DLQ)
@@ -80,13 +82,15 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
 
 def build_notify(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     """The notify sink. Raises `SettingsError`."""
-    from agents.sinks.notify import NotifySink, Receiver  # noqa: PLC0415 -- apprise takes long to import
+    from agents.sinks.notify import NotifySink  # noqa: PLC0415 -- apprise takes long to import
+    from agents.sinks.receiver import Receiver  # noqa: PLC0415 -- as above
 
     urls = [url.get_secret_value() for url in settings.notify_urls or ()]
     if not urls:
         raise SettingsError(["notify_urls is not set: set VITALS_NOTIFY_URLS, URLs of apprise separated by spaces"])
     try:
-        receivers = [Receiver(number, url) for number, url in enumerate(urls, start=1)]
+        refusal = Guard(settings.notify_allow_private).refusal
+        receivers = [Receiver(number, url, refusal) for number, url in enumerate(urls, start=1)]
     except ValueError as error:
         raise SettingsError([f"notify_urls: {error}"]) from None
     return NotifySink(
@@ -105,6 +109,7 @@ def run_sink(settings: Settings, name: str, build: Build, port: int) -> None:
     telemetry = SinkTelemetry(name)
     sink = build(settings, telemetry)
     with metrics_server(telemetry.registry, settings.web_host, port, f"{name}_port") as listening:
+        require_rights(settings, name)
         consumer = AlertConsumer(settings, name, sink, telemetry)
         signal.signal(signal.SIGTERM, consumer.stop)
         signal.signal(signal.SIGINT, consumer.stop)

@@ -16,7 +16,8 @@ from typing import Any
 import faust
 import structlog
 
-from agents.kafka.client import BrokerError
+from agents.kafka.client import BrokerError, FinalBrokerError
+from agents.kafka.rights_check import require_rights
 from agents.kafka.topics import create_missing, describe_topics
 from agents.process.metrics_server import require_port
 from agents.settings.settings import Settings
@@ -155,11 +156,12 @@ def _prepare_topics(settings: Settings) -> None:
     deadline = time.monotonic() + BROKER_PATIENCE_S
     while True:
         try:
+            require_rights(settings, "worker")
             if settings.create_topics:
                 create_missing(settings)
             problems = [f"{state.topic.name}: {state.problem}" for state in describe_topics(settings) if state.problem]
         except BrokerError as error:
-            if time.monotonic() > deadline:
+            if isinstance(error, FinalBrokerError) or time.monotonic() > deadline:
                 raise
             log.warning("broker_not_ready", error=str(error), will="retry")
             time.sleep(_PAUSE_S)

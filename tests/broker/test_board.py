@@ -177,6 +177,6 @@ def test_without_a_broker_the_command_fails_and_names_it(tmp_path: Path) -> None
     )
     try:
         assert board.wait(60) == 1
-        assert "no Kafka broker at 127.0.0.1" in board.last_words()
+        assert "no Kafka broker (PLAINTEXT): 127.0.0.1" in board.last_words()
     finally:
         board.kill()

@@ -23,6 +23,7 @@ from agents.board.state.board import Board, Record
 from agents.board.state.freshness import BrokerChecks
 from agents.board.state.state import TOPICS
 from agents.kafka.client import consumer_of
+from agents.kafka.rights_check import require_rights
 from agents.settings.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -45,7 +46,8 @@ class Reader:
         self._ended: asyncio.Future[None]
 
     def connect(self) -> KafkaConsumer:
-        """A consumer without a group. Raises `BrokerError`."""
+        """A consumer without a group. Raises `BrokerError`, also for a right that a board cannot do without."""
+        require_rights(self._settings, "board")
         return consumer_of(self._settings, max_poll_records=AT_ONCE)
 
     async def run(self, consumer: KafkaConsumer) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, get_args
 
+import msgspec
 from msgspec import Struct
 
 from agents.board.state.state import Account, State

@@ -29,6 +29,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agents.kafka.client import BrokerError, consumer_of, partitions_of
+from agents.kafka.rights_check import require_rights
 from agents.process.metrics_server import metrics_server
 from agents.settings.settings import Settings
 from agents.sinks.redis.backlog import Backlog
@@ -252,6 +253,7 @@ def run_redis_sink(settings: Settings, *, once: bool) -> None:
     """Run until SIGTERM or SIGINT, or once. Raises `BrokerError`, `RedisRefusedError`, `SettingsError`."""
     telemetry = RedisTelemetry()
     with metrics_server(telemetry.registry, settings.web_host, settings.redis_metrics_port, "redis_metrics_port"):
+        require_rights(settings, "redis")
         sink = RedisSink(settings, telemetry)
         signal.signal(signal.SIGTERM, sink.stop)
         signal.signal(signal.SIGINT, sink.stop)

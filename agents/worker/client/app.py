@@ -5,14 +5,16 @@ Owns which of Faust's settings a worker uses and why. Called by `agents.worker.w
 
 from __future__ import annotations
 
+import atexit
 import gc
+import shutil
 import sys
 import tempfile
-from pathlib import Path
 
 import faust
 
 from agents.settings.settings import Settings
+from agents.worker.client.reconnect import pause_after_refusals
 from schemas.topics import LARGEST_RECORD
 
 BATCH_BYTES = 512 * 1024
@@ -21,13 +23,14 @@ SWITCH_S = 0.0005
 
 def faust_app(settings: Settings) -> faust.App:
     """Make an app without agents, tables and timers."""
+    pause_after_refusals()
     return faust.App(
         settings.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers()],
         broker_credentials=settings.faust_credentials(),
         store="memory://",
         autodiscover=False,
-        datadir=str(Path(tempfile.gettempdir()) / f"vitals-{settings.group}"),
+        datadir=data_folder(settings.group),
         web_enabled=False,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.instance,
@@ -50,6 +53,16 @@ def faust_app(settings: Settings) -> faust.App:
         stream_recovery_delay=0.0,
         stream_buffer_maxsize=64,
     )
+
+
+def data_folder(group: str) -> str:
+    """A folder that only this user can read, with a name that nobody can take before; it is removed at the end.
+
+    Faust wants one; a worker keeps nothing in it.
+    """
+    folder = tempfile.mkdtemp(prefix=f"vitals-{group[:50]}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def tune_interpreter() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import faust
 
+from agents.worker.client.reconnect import refusal
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.gauges import measure
@@ -59,6 +60,8 @@ class Health:
             return [*problems, self.starting]
         if (problem := self._session.problem()) is not None:
             problems.append(problem)
+        if (refused := refusal()) is not None:
+            problems.append(refused)
         if not self._app.tables.actives_ready:
             problems.append("state is being recovered, or partitions are being assigned")
         if self._outbox.failing:

@@ -149,7 +149,12 @@ def test_settings_in_deploy_exist_and_are_accepted(services: dict[str, Any], mon
         assert variables.keys() <= SETTINGS
     example = re.findall(r"^(?:# )?(VITALS_\w+)=(.*)$", ENV_EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
     assert {key for key, _ in example} <= SETTINGS
-    secured = {"VITALS_SECURITY_PROTOCOL": "PLAINTEXT", "VITALS_SASL_PASSWORD": "x"}
+    secured = {
+        "VITALS_SECURITY_PROTOCOL": "PLAINTEXT",
+        "VITALS_SASL_PASSWORD": "not empty",
+        "VITALS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "VITALS_NOTIFY_URLS": "slack://TokenA/TokenB/TokenC",
+    }
     for key, value in {**dict(example), **secured}.items():
         monkeypatch.setenv(key, value)
     assert Settings().instance == "worker-1"

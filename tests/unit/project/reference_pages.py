@@ -24,6 +24,7 @@ from agents.board.web.metrics import BoardMetrics
 from agents.board.web.openapi import document
 from agents.cli.main import app
 from agents.derived.metrics import DerivedTelemetry
+from agents.kafka.rights import ROLES, Right
 from agents.settings.settings import Settings
 from agents.settings.sinks import SinkSettings
 from agents.sinks.metrics import SinkTelemetry
@@ -165,6 +166,22 @@ def field_rows(kinds: dict[str, type[msgspec.Struct]]) -> Iterator[Row]:
         yield f"`{topic}`", required, optional or "none"
 
 
+def right_rows() -> Iterator[Row]:
+    """Command, kind of resource, names, operation, and what does not work without it, of each role."""
+    for role in ROLES.values():
+        alike: dict[Right, list[str]] = {}
+        for right in role.rights:
+            alike.setdefault(right._replace(name=""), []).append(f"`{right.name}`")
+        for right, names in alike.items():
+            yield (
+                f"`{role.command}`",
+                right.kind,
+                ", ".join(names),
+                right.operation,
+                right.without or "it does not start",
+            )
+
+
 def command_text() -> str:
     """Every command with its usage, arguments and options, as Markdown."""
     root = typer.main.get_command(app)
@@ -237,6 +254,7 @@ def generated(name: str, block: str) -> str:
         "input-fields": lambda: table(fields, field_rows(dict(EVENT_TYPES)), None),
         "output-fields": lambda: table(fields, field_rows(OUTPUT_TYPES), None),
         "commands": command_text,
+        "rights": lambda: table(("Role", "Resource", "Names", "Operation", "Without it"), right_rows(), None),
         "http-api": lambda: table(("Path", "Query parameters", "Returns"), path_rows(), written),
     }
     return makers[name]()

@@ -14,6 +14,7 @@ from agents.board.state.board import Board
 from agents.board.web.metrics import BoardMetrics
 from agents.cli.main import app
 from agents.derived.metrics import DerivedTelemetry
+from agents.settings.secrets import FILE_SUFFIX, secret_names
 from agents.settings.settings import Settings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
@@ -125,6 +126,7 @@ def test_the_settings_page_lists_every_setting_with_its_default() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_no_page_names_a_setting_that_does_not_exist(page: Path) -> None:
     known = {name.upper() for name in Settings.model_fields} | {"SETTINGS"}
+    known |= {f"{name}{FILE_SUFFIX}".upper() for name in secret_names(Settings.model_fields)}
     assert settings_named(text_of(page)) - known == set()
 
 

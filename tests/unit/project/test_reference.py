@@ -17,6 +17,7 @@ BLOCKS = {
     "metrics.md": ["metrics-worker", "metrics-sinks", "metrics-redis", "metrics-derived", "metrics-board"],
     "topics.md": ["topics", "topic-settings", "input-fields", "output-fields"],
     "commands.md": ["commands"],
+    "rights.md": ["rights"],
     "http-api.md": ["http-api"],
 }
 COMMANDS = {
@@ -56,6 +57,7 @@ def test_the_tables_of_a_page_are_those_of_the_code(page: str) -> None:
             "| `health.alerts` | at least N | delete | 90 days |",
             "| `health.alerts` | at least N | delete | 9 days |",
         ),
+        ("rights.md", "`health.alerts` | READ", "`health.alerts` | WRITE"),
         ("commands.md", "| `--create` | off | Create the missing topics. |\n", ""),
         ("http-api.md", "| `GET /api/shadow` |", "| `GET /api/shadows` |"),
     ],

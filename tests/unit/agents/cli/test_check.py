@@ -9,7 +9,10 @@ from typing import NoReturn
 import pytest
 
 from agents.kafka.client import BrokerError
+from agents.kafka.rights import Right
+from agents.kafka.topics import TopicState
 from agents.settings.settings import Settings
+from schemas.topics import all_topics
 from tests.unit.agents.cli.invoke import AS_OF, EVENTS, TEMPLATE, lines, vitals
 
 
@@ -52,9 +55,31 @@ def test_check_fails_when_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> 
         raise BrokerError(f"{settings.broker}: no broker answers")
 
     monkeypatch.setattr("agents.kafka.topics.describe_topics", no_answer)
+    monkeypatch.setattr("agents.kafka.rights_check.missing_rights", lambda *_: [])
     done = vitals("check", "--broker", "kafka://127.0.0.1:1")
     assert done.exit_code == 1
-    assert "127.0.0.1:1" in done.stdout
+    assert "127.0.0.1:1: no broker answers" in done.stdout
+
+
+def test_check_names_a_missing_right_and_not_the_topic_that_it_hides(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = {topic.name: topic for topic in all_topics("account-vitals")}
+    states = [TopicState(topics[name], None, "missing") for name in ("health.alerts", "health.scores")]
+    right = Right("topic", "health.alerts", "READ")
+    monkeypatch.setattr("agents.kafka.topics.describe_topics", lambda _settings: states)
+    monkeypatch.setattr("agents.kafka.rights_check.missing_rights", lambda *_: [right])
+    report = json.loads(vitals("check", "--json").stdout)
+    assert report["problems"] == [
+        "a client without credentials is denied READ on topic health.alerts",
+        "health.scores: missing",
+    ]
+    board = json.loads(vitals("check", "--json", "--role", "board").stdout)
+    assert board["problems"] == report["problems"][:1]
+
+
+def test_check_refuses_an_unknown_role() -> None:
+    done = vitals("check", "--offline", "--role", "nobody")
+    assert done.exit_code == 2
+    assert "expected one of worker, topics, board" in done.stderr
 
 
 def test_check_against_reports_the_distribution() -> None:

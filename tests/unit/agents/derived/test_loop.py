@@ -121,6 +121,7 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     simulated = Broker()
+    monkeypatch.setattr(derived_loop, "require_rights", lambda *_: None)
     monkeypatch.setattr(derived_loop, "consumer_of", lambda *_, **__: simulated)
     monkeypatch.setattr(derived_loop, "producer_of", lambda *_, **__: simulated)
     return simulated

@@ -39,6 +39,7 @@ def test_a_port_in_use_is_bad_usage(
     monkeypatch.setenv(f"VITALS_{setting.upper()}", str(taken))
     monkeypatch.setenv("VITALS_ALERTMANAGER_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("VITALS_NOTIFY_URLS", "json://127.0.0.1:9")
+    monkeypatch.setenv("VITALS_NOTIFY_ALLOW_PRIVATE", "true")
     ended = CliRunner().invoke(app, command)
     assert ended.exit_code == 2, ended.stderr
     assert f"{setting}: cannot listen on 127.0.0.1:{taken}" in ended.stderr

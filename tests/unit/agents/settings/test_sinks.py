@@ -69,6 +69,8 @@ def test_urls_of_receivers_in_a_variable_and_in_a_file(monkeypatch: pytest.Monke
         ("webhook_secret", SECRET),
         ("webhook_secret", f"{KEY} whsec_{SECRET}"),
         ("webhook_allow_private", "10.0.0.1/8"),
+        ("notify_allow_private", "10.0.0.1/8"),
+        ("board_url", f"https://me:{SECRET}@board.example"),
         ("webhook_allow_private", "everything"),
         ("notify_severity", "loud"),
         ("alertmanager_resend_s", "0"),
@@ -103,10 +105,11 @@ def test_secrets_are_never_shown() -> None:
         ("alertmanager", {}, "alertmanager_url is not set"),
         ("webhook", {}, "webhook_url is not set"),
         ("webhook", {"webhook_url": "https://example.com"}, "webhook_secret is not set"),
-        ("webhook", {"webhook_url": "https://example.com", "webhook_secret": " "}, "webhook_secret is not set"),
+        ("webhook", {"webhook_url": "https://example.com", "webhook_secret": " "}, "is empty"),
         ("webhook", {"webhook_url": f"http://127.0.0.1:1/{SECRET}", "webhook_secret": KEY}, "webhook_allow_private"),
         ("notify", {}, "notify_urls is not set"),
-        ("notify", {"notify_urls": f"json://127.0.0.1 nosuch://{SECRET}"}, "number 2 (nosuch)"),
+        ("notify", {"notify_urls": f"json://1.1.1.1 nosuch://{SECRET}"}, "number 2 (nosuch)"),
+        ("notify", {"notify_urls": f"json://me:{SECRET}@10.0.0.1"}, "notify_allow_private"),
     ],
 )
 def test_a_sink_names_the_setting_that_is_missing(

@@ -133,6 +133,7 @@ def test_a_start_without_the_dead_letter_topic_says_how_to_create_it(monkeypatch
     def missing(topic: str) -> None:
         raise KafkaTimeoutError(f"no metadata of {topic}")
 
+    monkeypatch.setattr("agents.sinks.run.require_rights", lambda *_: None)
     monkeypatch.setattr("agents.sinks.run.producer_of", lambda *_, **__: SimpleNamespace(partitions_for=missing))
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     settings = load_settings(webhook_url="http://127.0.0.1:9", webhook_secret=secret, webhook_allow_private=True)

@@ -1,0 +1,153 @@
+"""The rights that each role needs on a broker with an authorizer, as data: one table for programs, checks and pages.
+
+Owns which operation each role makes on which topic, consumer group and transactional id. `READ`, `WRITE` and `ALTER`
+include `DESCRIBE`, as in Kafka. Compared with a broker by `agents.kafka.rights_check`; docs/how-to/secure.md has the
+table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from schemas.events import EVENT_TYPES, PROFILE_SOURCE
+from schemas.topics import (
+    ALERTS,
+    CHANGES,
+    DLQ_SUFFIX,
+    PEERS,
+    REPARTITION,
+    ROLLUPS,
+    SCORES,
+    SHADOW,
+    WEBHOOK_DLQ,
+    all_topics,
+    changelog,
+)
+
+GROUP = "<group>"
+"""Stands for the setting `group`."""
+Kind = Literal["topic", "group", "transactional id"]
+
+
+class Right(NamedTuple):
+    """An operation on a resource. A `name` that ends in `*` is a prefix.
+
+    `without`: what does not work without it; empty if the role cannot start.
+    """
+
+    kind: Kind
+    name: str
+    operation: str
+    without: str = ""
+
+    def of_group(self, group: str) -> Right:
+        """The right of a group with this name."""
+        return self._replace(name=self.name.replace(GROUP, group))
+
+    def __str__(self) -> str:
+        """Show `READ on topic health.alerts`."""
+        return f"{self.operation} on {self.kind} {self.name}"
+
+
+class Role(NamedTuple):
+    """What a process or command does."""
+
+    command: str
+    rights: tuple[Right, ...]
+
+
+_INPUTS = tuple(EVENT_TYPES)
+_LETTERS = tuple(name + DLQ_SUFFIX for name in _INPUTS)
+_ALL = tuple(topic.name for topic in all_topics(GROUP))
+_CHANGELOG = changelog(GROUP).name
+
+
+def _topics(operation: str, *names: str, without: str = "") -> Iterator[Right]:
+    return (Right("topic", name, operation, without) for name in names)
+
+
+def _sink(name: str, *more: Right) -> Role:
+    group = Right("group", f"{GROUP}-sink-{name}", "READ")
+    return Role(f"vitals sink {name}", (*_topics("READ", ALERTS), group, *more))
+
+
+_WORKER = (
+    *_topics("READ", *_INPUTS, REPARTITION, PEERS, _CHANGELOG, CHANGES, ALERTS),
+    *_topics("WRITE", _CHANGELOG, REPARTITION, SCORES, CHANGES, ALERTS, SHADOW, *_LETTERS),
+    *_topics("DESCRIBE", ROLLUPS, WEBHOOK_DLQ),
+    *_topics("DESCRIBE_CONFIGS", *_ALL, without="the settings of the topic are not checked"),
+    Right("group", GROUP, "READ"),
+    Right("transactional id", f"{GROUP}-*", "WRITE"),
+)
+_TOPICS = (*_topics("CREATE", *_ALL), *_topics("DESCRIBE", *_ALL), *_topics("DESCRIBE_CONFIGS", *_ALL))
+_BOARD = (
+    *_topics("READ", SCORES, PROFILE_SOURCE, ALERTS, CHANGES),
+    *_topics("READ", SHADOW, without="no comparison with the shadow policy"),
+    *_topics("READ", ROLLUPS, without="no parent accounts"),
+    *_topics("READ", *(name for name in _INPUTS if name != PROFILE_SOURCE), without="no events in time lines"),
+    *_topics("DESCRIBE", REPARTITION, without="no lag of forwarded events"),
+    *_topics("DESCRIBE", *_LETTERS, without="no number of dead letters"),
+    *_topics("WRITE", "controls", without="no acknowledgements and snoozes"),
+    Right("group", GROUP, "DESCRIBE", "no lag of the workers"),
+)
+
+
+_STATE = (
+    *_topics("READ", *_INPUTS, REPARTITION, PEERS, _CHANGELOG, CHANGES, ALERTS),
+    *_topics("WRITE", _CHANGELOG),
+    *_topics("WRITE", SCORES, CHANGES, ALERTS, without="no `quarantine`"),
+    *_topics("ALTER", REPARTITION, PEERS, _CHANGELOG, without="no `repartition`"),
+    Right("group", GROUP, "READ"),
+)
+_PROGRESS = "vitals-dlq-progress"
+_DLQ = (
+    *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
+    *_topics("WRITE", _PROGRESS, without="no `replay` and `discard`"),
+    *_topics("WRITE", *_INPUTS, without="no `replay`"),
+)
+_STATUS = (
+    *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
+    *_topics("DESCRIBE", *(name for name in _ALL if not name.endswith(DLQ_SUFFIX))),
+    Right("group", GROUP, "DESCRIBE"),
+)
+_DEMO_GROUP = "vitals-demo-"
+"""Each run has a group of its own, with a name that begins so."""
+
+
+def _demo() -> tuple[Right, ...]:
+    """A worker and a board, which share topics with no other group but the inputs and outputs, and events."""
+    rights = (right.of_group(_DEMO_GROUP) for right in (*_TOPICS, *_WORKER, *_BOARD, *_topics("WRITE", *_INPUTS)))
+    named = (
+        right._replace(name=f"{_DEMO_GROUP}*" if right.name.startswith(_DEMO_GROUP) else right.name, without="")
+        for right in rights
+    )
+    return tuple(dict.fromkeys(named))
+
+
+ROLES: Mapping[str, Role] = MappingProxyType(
+    {
+        "worker": Role("vitals worker", _WORKER),
+        "topics": Role("vitals topics --create", _TOPICS),
+        "board": Role("vitals board", _BOARD),
+        "rollup": Role("vitals rollup", (*_topics("READ", SCORES, ROLLUPS), *_topics("WRITE", ROLLUPS))),
+        "peers": Role("vitals peers", (*_topics("READ", SCORES, PEERS), *_topics("WRITE", PEERS))),
+        "explain": Role("vitals explain ACCOUNT", tuple(_topics("READ", SCORES))),
+        "shadow": Role("vitals shadow", tuple(_topics("READ", SCORES, SHADOW, ALERTS))),
+        "alertmanager": _sink("alertmanager"),
+        "webhook": _sink("webhook", *_topics("WRITE", WEBHOOK_DLQ)),
+        "notify": _sink("notify"),
+        "redis": Role("vitals sink redis", tuple(_topics("READ", SCORES))),
+        "dlq": Role("vitals dlq", _DLQ),
+        "status": Role("vitals status", _STATUS),
+        "state": Role("vitals state", _STATE),
+        "demo": Role("vitals demo --broker URL", _demo()),
+    }
+)
+"""Every role by the name that `vitals check --role` takes."""
+
+
+def rights_of(role: str, group: str) -> tuple[Right, ...]:
+    """The rights of a role for a consumer group."""
+    return tuple(right.of_group(group) for right in ROLES[role].rights)

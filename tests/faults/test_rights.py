@@ -1,0 +1,209 @@
+"""Row 21: each role with exactly the rights of the table starts and works, and a right that is missing is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agents.kafka.rights import ROLES, Right, rights_of
+from schemas.topics import ALERTS, CHANGES
+from tests.broker.authorized import Authorized
+from tests.broker.kafka_server import free_port
+from tests.broker.redis_server import RedisServer
+from tests.driving.boards import TOKEN
+from tests.faults.deployment import GROUP
+from tests.faults.events import company
+from tests.faults.receivers import Receiver, start_sink
+from tests.faults.worker_process import ROOT, WorkerProcess, clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.faults.conftest import Figures
+
+pytestmark = pytest.mark.broker
+
+WEBHOOK_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BOARD = ("-m", "agents", "board")
+
+
+@pytest.fixture(scope="module")
+def authorized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorized]:
+    """A broker with scores, changes and alerts, written by a worker with the rights of the table."""
+    folder = tmp_path_factory.mktemp("authorized")
+    with Authorized(folder) as started:
+        deployment = started.deployment
+        started.grant("worker")
+        deployment.send(company(10, 40, seed=5))
+        # The second start has something to read in the outputs of the first.
+        for instance in ("first", "second"):
+            worker = deployment.start(instance, **started.settings("worker"))
+            deployment.until_done()
+            assert deployment.stop(worker) == 0, worker.log_text()
+            assert "denied" not in worker.log_text()
+            assert started.password("worker") not in worker.log_text()
+        assert deployment.documents(ALERTS)
+        assert deployment.documents(CHANGES)
+        yield started
+
+
+def vitals(settings: dict[str, Any], *arguments: str, patience_s: float = 120) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "agents", *arguments]
+    return subprocess.run(
+        command,
+        env=clean_environment(settings),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=patience_s,
+        check=False,
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("role", ROLES)
+def test_each_right_that_is_missing_is_named_and_no_other(
+    authorized: Authorized, fault: Callable[[str, Figures], None], role: str
+) -> None:
+    granted = authorized.grant(role)
+    for right in granted:
+        authorized.deny(role, right)
+        authorized.until_missing(role, expected_without(role, right))
+        authorized.allow(role, [right])
+    authorized.until_missing(role, [])
+    fault(f"21 each right of {role} taken away", {"rights": len(granted)})
+
+
+def expected_without(role: str, right: Right) -> list[Right]:
+    """What is missing without a right: nothing if another right includes it."""
+    others = {other.operation for other in rights_of(role, GROUP) if other[:2] == right[:2] and other != right}
+    included = right.operation == "DESCRIBE" and others & {"READ", "WRITE", "ALTER"}
+    return [] if included else [right]
+
+
+def test_check_prints_the_missing_right_and_fails(authorized: Authorized) -> None:
+    settings = authorized.settings("worker")
+    done = vitals(settings, "check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for right in (Right("topic", ALERTS, "READ"), Right("transactional id", "faults-*", "WRITE")):
+        authorized.deny("worker", right)
+        authorized.until_missing("worker", [right])
+        done = vitals(settings, "check")
+        authorized.allow("worker", [right])
+        assert done.returncode == 1
+        assert f"user worker is denied {right}" in done.stdout
+    authorized.until_missing("worker", [])
+
+
+def test_a_worker_without_a_right_ends_at_once_and_names_it(authorized: Authorized) -> None:
+    right = Right("topic", ALERTS, "READ")
+    authorized.deny("worker", right)
+    authorized.until_missing("worker", [right])
+    done = vitals({**authorized.settings("worker"), "web_port": 0}, "worker", patience_s=60)
+    authorized.allow("worker", [right])
+    authorized.until_missing("worker", [])
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("user worker is denied READ on topic health.alerts;")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("role", "arguments"),
+    [
+        ("rollup", ["rollup", "--once"]),
+        ("explain", ["explain", "ACCOUNT"]),
+        ("topics", ["topics", "--create"]),
+    ],
+)
+def test_a_command_works_with_the_rights_of_the_table(authorized: Authorized, role: str, arguments: list[str]) -> None:
+    account = next(iter(authorized.deployment.scores()))
+    command = [account if argument == "ACCOUNT" else argument for argument in arguments]
+    authorized.grant(role)
+    done = vitals({**authorized.settings(role), "rollup_port": 0, "peers_port": 0}, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_peers_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    compared = 'stat = "count"\nwindow = "30d"\ncompare = "peers"'
+    policy.write_text(
+        'name = "peers"\n[measures.usage]\nsource = "product-usage"\n' + compared + "\n"
+        'normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }\nweight = 1\n'
+        '[scores.health]\nbands = [{ name = "all", from = 0 }]\n',
+        encoding="utf-8",
+    )
+    authorized.grant("peers")
+    done = vitals({**authorized.settings("peers"), "policy": policy}, "peers", "--once")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_shadow_is_compared_with_the_rights_of_the_table(authorized: Authorized) -> None:
+    authorized.grant("shadow")
+    done = vitals(authorized.settings("shadow"), "shadow")
+    assert "health.shadow is empty" in done.stderr  # read, and no worker has written to it
+
+
+def test_a_board_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path) -> None:
+    authorized.grant("board")
+    port = free_port()
+    settings = {**authorized.settings("board"), "board_port": port, "board_token": TOKEN}
+    board = WorkerProcess(settings, web_port=port, log=tmp_path / "board.log", entry=BOARD)
+    try:
+        authorized.deployment.until(lambda: (board.ask("/healthz") or (0, ""))[0] == 200, "the board is ready")
+        assert "denied" not in board.log_text()
+        assert "rights_missing" not in board.log_text()
+    finally:
+        board.kill()
+    assert authorized.password("board") not in board.log_text()
+
+
+@pytest.mark.parametrize("name", ["alertmanager", "webhook", "notify"])
+def test_an_alert_sink_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path, name: str) -> None:
+    authorized.grant(name)
+    with Receiver(lambda *_: 422 if name == "webhook" else 200) as receiver:
+        url = f"http://127.0.0.1:{receiver.port}/x"
+        settings = {
+            **authorized.settings(name),
+            "alertmanager_url": url,
+            "webhook_url": url,
+            "webhook_secret": WEBHOOK_KEY,
+            "webhook_allow_private": "127.0.0.0/8",
+            "notify_urls": f"json://127.0.0.1:{receiver.port}/x",
+            "notify_allow_private": "127.0.0.0/8",
+            **{f"{each}_port": 0 for each in ("alertmanager", "webhook", "notify")},
+        }
+        log = tmp_path / f"{name}.log"
+        path = "/x/api/v2/alerts" if name == "alertmanager" else "/x"
+        sink = start_sink(name, settings, log)
+        try:
+            # Rejected deliveries are dead letters, which need a right too.
+            wanted = "dead_letter_written" if name == "webhook" else "sink_started"
+            authorized.deployment.until(
+                lambda: bool(receiver.got(path)) and wanted in log.read_text(encoding="utf-8"), "an alert is delivered"
+            )
+            assert sink.poll() is None
+        finally:
+            sink.terminate(60)
+    assert "commit_failed" not in log.read_text(encoding="utf-8")
+
+
+def test_a_redis_sink_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path) -> None:
+    authorized.grant("redis")
+    with RedisServer(tmp_path) as redis:
+        settings = {**authorized.settings("redis"), "redis_url": redis.url, "redis_metrics_port": 0}
+        done = vitals(settings, "sink", "redis", "--once")
+        assert done.returncode == 0, done.stderr
+        assert redis.client().scard("vitals:scores")
+
+
+def test_a_demo_works_with_the_rights_of_the_table(authorized: Authorized) -> None:
+    authorized.grant("demo")
+    settings = {key: value for key, value in authorized.settings("demo").items() if key not in {"group", "policy"}}
+    done = vitals(settings, "demo", "--json", "--seconds", "10", "--broker", settings["broker"], patience_s=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["events"]

@@ -1,0 +1,67 @@
+"""The table of rights: its names exist, and each role has what it reads and writes; brokers are in tests/faults."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from kafka.admin import ACLOperation
+
+from agents.cli.check import check
+from agents.kafka import rights_check
+from agents.kafka.client import FinalBrokerError
+from agents.kafka.rights import GROUP, ROLES, Right, rights_of
+from agents.kafka.rights_check import denied, require_rights
+from agents.settings.settings import load_settings
+from schemas.topics import ALERTS, CHANGES, WEBHOOK_DLQ, all_topics
+
+TOPICS = {topic.name for topic in all_topics(GROUP)} | {"vitals-dlq-progress", "vitals-demo-*"}
+READ = Right("topic", ALERTS, "READ")
+OPTIONAL = Right("topic", "controls", "WRITE", "no acknowledgements")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_names_of_a_role_exist(role: str) -> None:
+    rights = ROLES[role].rights
+    assert {right.name for right in rights if right.kind == "topic"} <= TOPICS
+    assert {right.operation for right in rights} <= set(ACLOperation.__members__)
+    assert len(set(rights)) == len(rights)
+    for right in rights_of(role, "live"):
+        assert "<" not in right.name
+
+
+def test_a_worker_reads_what_it_published_before_a_crash() -> None:
+    rights = rights_of("worker", "live")
+    assert {Right("topic", ALERTS, "READ"), Right("topic", CHANGES, "READ")} <= set(rights)
+    assert Right("transactional id", "live-*", "WRITE") in rights
+    assert Right("topic", "live-accounts-changelog", "WRITE") in rights
+
+
+def test_a_sink_has_a_group_of_its_own() -> None:
+    assert Right("group", "live-sink-webhook", "READ") in rights_of("webhook", "live")
+    assert Right("topic", WEBHOOK_DLQ, "WRITE") in rights_of("webhook", "live")
+
+
+def test_check_names_every_role() -> None:
+    (option,) = (
+        option
+        for annotation in check.__annotations__.values()
+        if (option := re.search(r"Whose rights on the broker to check: (.*)\.", str(annotation)))
+    )
+    listed = re.findall(r"\w+", option[1].replace('" "', ""))
+    assert sorted(set(listed) - {"or"}) == sorted(ROLES)
+
+
+def test_a_denial_is_one_line_with_user_operation_and_resource() -> None:
+    settings = load_settings(security_protocol="SASL_SSL", sasl_username="ann", sasl_password="s3cr3t-7")
+    assert denied(settings, [READ]) == "user ann is denied READ on topic health.alerts"
+    assert denied(settings, [OPTIONAL]).endswith("WRITE on topic controls (no acknowledgements)")
+    assert denied(load_settings(), [READ]).startswith("a client without credentials is denied")
+
+
+def test_only_a_right_that_is_needed_ends_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rights_check, "missing_rights", lambda *_: [OPTIONAL])
+    require_rights(load_settings(), "board")
+    monkeypatch.setattr(rights_check, "missing_rights", lambda *_: [OPTIONAL, READ])
+    with pytest.raises(FinalBrokerError, match=r"is denied READ on topic health\.alerts; docs/how-to/secure\.md"):
+        require_rights(load_settings(), "board")
