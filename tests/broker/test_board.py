@@ -48,7 +48,7 @@ def ask(board: WorkerProcess, path: str, method: str = "GET", headers: Mapping[s
 
 def is_ready(board: WorkerProcess) -> bool:
     assert board.is_running, board.last_words()
-    return (board.ask("/healthz") or (0, ""))[0] == http.client.OK
+    return (board.ask("/readyz") or (0, ""))[0] == http.client.OK
 
 
 def latest(deployment: Deployment, topic: str) -> dict[str, Any]:
