@@ -131,8 +131,8 @@ def test_signing_out_ends_the_session_and_no_other(pages: Pages) -> None:
 
 def behind_proxy(pages: Pages, peer: str = "10.0.0.7", **options: Any) -> TestClient:
     """A client whose requests come from an address; proxies in 10.0.0.0/8 are trusted, and people sign in by token."""
-    given = {"board_token": TOKEN, "board_proxies": "10.0.0.0/8", **options}
-    application = client_of(board_of(score("a", 30.0), alert("a")), pages=pages, **given).app
+    chosen = {"board_token": TOKEN, "board_proxies": "10.0.0.0/8", **options}
+    application = client_of(board_of(score("a", 30.0), alert("a")), pages=pages, **chosen).app
     return TestClient(application, client=(peer, 1), headers={"Host": "localhost"}, follow_redirects=False)
 
 
