@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
 dlq = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
 
-Topics = Annotated[
-    list[str] | None, typer.Option("--topic", help="Only this topic, with or without .dlq. Can be repeated.")
-]
-Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only this reason. Can be repeated.")]
+Topics = Annotated[list[str] | None, typer.Option("--topic", help="Only this topic, with or without .dlq.")]
+Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only this reason.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only letters written at or after this time.")]
 Until = Annotated[str | None, typer.Option("--until", help="Only letters written at or before this time.")]
 Account = Annotated[str | None, typer.Option("--account", help="Only letters of this account.")]
@@ -87,10 +85,10 @@ def show(
         fail(MISUSED, f"{letter!r}: expected TOPIC/PARTITION/OFFSET, such as billing.dlq/0/17")
     loaded = settings_of(settings, broker=broker)
     with errors_reported():
-        found = letter_at(loaded, Position(name, int(rest), int(offset)))
-    if found is None:
+        letter_state = letter_at(loaded, Position(name, int(rest), int(offset)))
+    if letter_state is None:
         fail(FAILED, f"{letter}: there is no such dead letter; retention may have removed it")
-    typer.echo(msgspec.json.encode(_fields(*found)).decode() if as_json else _text(*found))
+    typer.echo(msgspec.json.encode(_fields(*letter_state)).decode() if as_json else _text(*letter_state))
 
 
 @dlq.command()

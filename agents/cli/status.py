@@ -27,7 +27,7 @@ def status(
     broker: BrokerUrl = None,
     worker: Annotated[
         list[str] | None,
-        typer.Option("--worker", help="Also ask this worker: http://HOST:PORT of its metrics. Can be repeated."),
+        typer.Option("--worker", help="Also ask this worker: http://HOST:PORT of its metrics."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -53,11 +53,11 @@ class Broker:
 @pytest.fixture
 def status(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def run(group: Group, inputs: list[list[Lag]], *arguments: str, letters: int = 0) -> Any:
-        found = [LetterGroup("billing.dlq", "bad_utf8", letters, last=NOW_MS)] if letters else []
+        open_letters = [LetterGroup("billing.dlq", "bad_utf8", letters, last=NOW_MS)] if letters else []
         monkeypatch.setattr(reporting, "Broker", lambda _settings: Broker(group, inputs))
         monkeypatch.setattr(reporting, "NO_PROGRESS_S", 0.0)
         monkeypatch.setattr(reporting, "_PAUSE_S", 0.0)
-        monkeypatch.setattr("agents.status.report.letters.groups_of", lambda *_: found)
+        monkeypatch.setattr("agents.status.report.letters.groups_of", lambda *_: open_letters)
         monkeypatch.setattr("agents.status.report.time.time", lambda: NOW_MS / 1000)
         monkeypatch.setenv("VITALS_COMMIT_INTERVAL_S", "0.2")
         return CliRunner().invoke(app, ["status", *arguments])

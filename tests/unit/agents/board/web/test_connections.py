@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import resource
 import select
 import socket
 import threading
@@ -112,6 +113,15 @@ def port_of(server: uvicorn.Server) -> int:
         assert time.monotonic() < until_s, "the server does not start"
         time.sleep(0.01)
     return int(server.servers[0].sockets[0].getsockname()[1])
+
+
+@pytest.mark.parametrize(("files", "most"), [(1024, 824), (20_000, 2_000), (resource.RLIM_INFINITY, 2_000), (100, 8)])
+def test_the_limit_leaves_file_descriptors_for_the_rest_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, files: int, most: int
+) -> None:
+    monkeypatch.setattr("agents.board.web.connections.resource.getrlimit", lambda _which: (files, files))
+    limits = Limits.of_process(lambda _address: False)
+    assert (limits._most, limits._most_of_one) == (most, most // 4)
 
 
 def test_the_oldest_idle_connection_makes_room_for_a_new_one(start: Callable[..., int]) -> None:
