@@ -49,7 +49,8 @@ def _screen(shown: Report) -> str:
 
 def _group(shown: Report) -> list[str]:
     group = shown.group
-    lines = [f"group {group.name}: {group.state.lower()}, {len(group.members)} workers"]
+    count = f"{len(group.members)} worker{'' if len(group.members) == 1 else 's'}"
+    lines = [f"group {group.name}: {group.state.lower()}, {count}"]
     for member in group.members:
         numbers = sorted({number for assigned in member.tasks.values() for number in assigned})
         tasks = ", ".join(map(str, numbers)) or "none"

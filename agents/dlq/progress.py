@@ -47,8 +47,11 @@ class Progress:
         if PROGRESS.name in consumer.topics():
             decode = msgspec.json.Decoder(Handled).decode
             for _, record in read_topic(consumer, PROGRESS.name):
-                if record.key is not None and record.value is not None:
-                    progress._handled[record.key.decode()] = decode(record.value)
+                letter = (record.key or b"").decode()
+                if record.value is None:
+                    progress._handled.pop(letter, None)
+                else:
+                    progress._handled[letter] = decode(record.value)
         return progress
 
     def state_of(self, letter: Letter) -> Literal["open", "replayed", "discarded"]:

@@ -20,6 +20,7 @@ from schemas.topics import ALERTS, CHANGES, REPARTITION, SCORES
 
 _REQUEST_MS, _CONNECT_MS = 15_000, 10_000
 
+_INPUTS = (*SOURCES, REPARTITION)
 _Answer = TypeVar("_Answer")
 
 
@@ -90,7 +91,7 @@ class Broker:
         return self._asked(self._inputs)
 
     def _inputs(self) -> list[Lag]:
-        partitions = self._partitions((*SOURCES, REPARTITION))
+        partitions = self._partitions(_INPUTS)
         begins, ends = self._offsets(partitions, OffsetSpec.EARLIEST), self._offsets(partitions, OffsetSpec.LATEST)
         newest = self._newest(partitions)
         committed = self._admin.list_group_offsets({self._settings.group: None}).get(self._settings.group, {})
@@ -117,11 +118,9 @@ class Broker:
         """All partitions of those topics that the broker has."""
         existing = set(self._admin.list_topics())
         known = [name for name in names if name in existing]
-        return [
-            TopicPartition(str(topic.get("name") or topic.get("topic")), number)
-            for topic in (self._admin.describe_topics(known) if known else [])
-            for number in range(len(topic["partitions"]))
-        ]
+        described = self._admin.describe_topics(known) if known else []
+        counts = {str(topic.get("name") or topic.get("topic")): len(topic["partitions"]) for topic in described}
+        return [TopicPartition(name, number) for name in known for number in range(counts[name])]
 
     def _offsets(self, partitions: list[TopicPartition], which: Any) -> dict[TopicPartition, int]:
         if not partitions:
@@ -147,6 +146,6 @@ class Broker:
 def _member(member: dict[str, Any]) -> Member:
     assignment = member.get("member_assignment")
     assigned = assignment.get("assigned_partitions", []) if isinstance(assignment, dict) else []
-    tasks = {topic["topic"]: sorted(topic["partitions"]) for topic in assigned if topic["topic"] in SOURCES}
+    tasks = {topic["topic"]: sorted(topic["partitions"]) for topic in assigned if topic["topic"] in _INPUTS}
     host = str(member["client_host"]).lstrip("/")
     return Member(member["client_id"], host, member.get("group_instance_id"), dict(sorted(tasks.items())))

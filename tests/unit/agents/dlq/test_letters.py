@@ -82,7 +82,7 @@ def test_a_selection_is_by_reason_time_and_account(selection: Selection, is_sele
     assert selection.has(letter()) == is_selected
 
 
-def progress_of(*marks: tuple[bytes, bytes]) -> Progress:
+def progress_of(*marks: tuple[bytes, bytes | None]) -> Progress:
     """Progress as it is read from a topic with these records."""
     name = PROGRESS.name
     records = [SimpleNamespace(key=key, value=value) for key, value in marks]
@@ -100,7 +100,9 @@ def progress_of(*marks: tuple[bytes, bytes]) -> Progress:
 
 
 def test_a_letter_is_handled_once_marked_and_one_at_its_position_in_a_new_topic_is_not() -> None:
-    progress = progress_of(mark(letter(7), "replayed", 5), mark(letter(8), "discarded", 5))
+    undone = (str(letter(9).position).encode(), None)
+    marks = [mark(letter(7), "replayed", 5), mark(letter(8), "discarded", 5), mark(letter(9), "discarded", 5), undone]
+    progress = progress_of(*marks)
     assert progress.state_of(letter(7)) == "replayed"
     assert progress.state_of(letter(8)) == "discarded"
     assert progress.state_of(letter(9)) == "open"

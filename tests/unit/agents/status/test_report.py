@@ -66,7 +66,7 @@ def status(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 SCREEN = """\
-group account-vitals: stable, 1 workers
+group account-vitals: stable, 1 worker
   one at 10.0.0.1: partitions 0
 
 input    waiting  newest record  waiting by partition
