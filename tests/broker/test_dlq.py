@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agents.dlq.replay import CHUNK
 from schemas.topics import ERROR_HEADER, WEBHOOK_DLQ
+from tests.broker.child import ChildProcess
 from tests.faults import topic_log
 from tests.faults.deployment import Deployment
 from tests.faults.events import BILLING, END_MS, HOUR_MS, USAGE, event
@@ -144,3 +146,20 @@ def test_alerts_that_a_sink_refused_are_shown_and_discarded_but_not_written_to_a
         assert vitals(deployment, "dlq", "show", f"{WEBHOOK_DLQ}/0/9").returncode == 1
         assert vitals(deployment, "dlq", "show", "nonsense").returncode == 2
         assert vitals(deployment, "dlq", "discard").returncode == 2
+
+
+def test_a_replay_that_is_killed_is_continued_by_the_next_and_no_letter_is_missing(tmp_path: Path) -> None:
+    values = [b"%05d" % number for number in range(20_000)]
+    with Deployment(tmp_path) as deployment:
+        deployment.send([letter(number, value, b"a", reason="bad_utf8") for number, value in enumerate(values)])
+        command = [sys.executable, "-m", "agents", "dlq", "replay"]
+        child = ChildProcess(command, log=tmp_path / "replay.log", env=clean_environment(deployment.settings), cwd=ROOT)
+        deployment.until(lambda: len(log(deployment, USAGE)) > CHUNK, "letters are replayed")
+        child.kill()
+        before = len(log(deployment, USAGE))
+        assert before < len(values), "the replay was killed too late"
+        answer(deployment, "dlq", "replay")
+        replayed = [record.value for record in log(deployment, USAGE)]
+        assert list(dict.fromkeys(replayed)) == values, "each letter, in order"
+        assert len(replayed) - len(values) <= CHUNK
+        assert answer(deployment, "dlq", "replay")["letters"] == []
