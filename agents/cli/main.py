@@ -12,10 +12,12 @@ from agents.cli.board import board
 from agents.cli.check import check
 from agents.cli.demo import demo
 from agents.cli.derived import peers, rollup
+from agents.cli.dlq import dlq
 from agents.cli.explain import explain
 from agents.cli.score import score
 from agents.cli.shadow import shadow
 from agents.cli.sinks import sinks
+from agents.cli.status import status
 from agents.cli.topics import topics
 from agents.cli.worker import worker
 
@@ -26,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (worker, topics, check, score, explain, board, shadow, rollup, peers, backtest, demo):
+for command in (worker, status, topics, check, score, explain, board, shadow, rollup, peers, backtest, demo):
     app.command()(command)
 app.add_typer(sinks, name="sink")
+app.add_typer(dlq, name="dlq")

@@ -7,6 +7,7 @@ steps. What is published is up to a `Derivation`. Called by `agents.derived.roll
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from types import FrameType
@@ -19,13 +20,15 @@ from kafka.errors import KafkaError
 from agents.derived.metrics import DerivedTelemetry
 from agents.kafka.client import BrokerError, consumer_of, producer_of, read_topic
 from agents.kafka.rights_check import require_rights
-from agents.process.metrics_server import metrics_server
+from agents.process.metrics_server import Problems, metrics_server
 from agents.settings.settings import Settings
 from schemas.records import UnreadableError, read_key
 from schemas.topics import SCORES
 
 _POLL_MS = 500
 _SEND_WITHIN_S = 30.0
+STUCK_S = 120.0
+"""Without a step of the loop for this long, the process should be restarted; the longest step waits for the broker."""
 _log = structlog.get_logger(__name__)
 
 
@@ -70,12 +73,25 @@ class DerivationLoop:
         self._derivation = derivation
         self._telemetry = telemetry
         self._stopping = False
+        self._stepped_s, self._is_caught_up = time.monotonic(), False
         self._consumer = consumer_of(settings)
         self._producer = producer_of(settings, **derivation.producer_options)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Ask it to end after the records of the last poll."""
         self._stopping = True
+
+    def problems(self) -> list[str]:
+        """Why the process should be restarted."""
+        idle_s = time.monotonic() - self._stepped_s
+        return [f"the loop has not run for {idle_s:.0f} s"] if idle_s > STUCK_S else []
+
+    def ready_problems(self) -> list[str]:
+        """Why the derived topic is not up to date."""
+        problems = self.problems()
+        if not self._is_caught_up:
+            problems.append(f"{SCORES} is still being read from the beginning")
+        return problems
 
     def run(self, *, once: bool) -> int:
         """Bring the derived topic up to date, then follow, or with `once` return; how many records were published.
@@ -85,7 +101,7 @@ class DerivationLoop:
         derived = self._derivation
         try:
             published = self._start()
-            while not (once or self._stopping):
+            while not (once or self._is_stopping()):
                 for partition, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                     for record in records:
                         self._process(derived.apply, partition.partition, record)
@@ -107,11 +123,14 @@ class DerivationLoop:
             self._process(derived.load, partition.partition, record)
         if not self._stopping:
             published += self._publish(derived.loaded())
+            self._is_caught_up = True
             self._telemetry.caught_up.set(1)
             _log.info("caught_up", topic=derived.topic, published=published)
         return published
 
     def _is_stopping(self) -> bool:
+        """Whether it was asked to end; called after each poll while topics are read."""
+        self._stepped_s = time.monotonic()
         return self._stopping
 
     def _process(self, step: Callable[[int, str, bytes | None], None], partition: int, record: Any) -> None:
@@ -133,20 +152,27 @@ class DerivationLoop:
         ]
         for send in sends:
             send.get(timeout=_SEND_WITHIN_S)
+            self._stepped_s = time.monotonic()
         if sends:
             self._telemetry.published_now(len(sends))
         return len(sends)
 
 
 def run_derivation(settings: Settings, derivation: Derivation, name: str, *, once: bool) -> int:
-    """Run until SIGTERM or SIGINT, or once, and serve metrics unless once; returns how many records were published.
+    """Run until SIGTERM or SIGINT, or once; unless once, serve metrics and health. Returns the published records.
 
     Raises `BrokerError`, and `SettingsError` when the port of the metrics is in use.
     """
     telemetry = DerivedTelemetry(name)
     setting = f"{name}_port"
     port: int = getattr(settings, setting)
-    with nullcontext() if once else metrics_server(telemetry.registry, settings.web_host, port, setting):
+    connecting = ["the process connects to the broker"]
+    loop: DerivationLoop | None = None
+    health: dict[str, Problems] = {
+        "/healthz": lambda: [] if loop is None else loop.problems(),
+        "/readyz": lambda: connecting if loop is None else loop.ready_problems(),
+    }
+    with nullcontext() if once else metrics_server(telemetry.registry, settings.web_host, port, setting, health):
         require_rights(settings, name)
         loop = DerivationLoop(settings, derivation, telemetry)
         signal.signal(signal.SIGTERM, loop.stop)

@@ -61,7 +61,7 @@ def status_of(board: WorkerProcess, path: str) -> int:
 
 def is_ready(board: WorkerProcess) -> bool:
     assert board.is_running, board.last_words()
-    return (board.ask("/healthz") or (0, ""))[0] == http.client.OK
+    return (board.ask("/readyz") or (0, ""))[0] == http.client.OK
 
 
 def latest(deployment: Deployment, topic: str) -> dict[str, Any]:

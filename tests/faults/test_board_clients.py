@@ -73,7 +73,7 @@ def test_200_clients_some_slow_some_coming_back(tmp_path: Path, fault: Callable[
             {"broker": deployment.kafka.url, "board_port": port}, web_port=port, log=tmp_path / "board.log", entry=BOARD
         )
         try:
-            deployment.until(lambda: (board.ask("/healthz") or (0, ""))[0] == http.client.OK, "the board is ready")
+            deployment.until(lambda: (board.ask("/readyz") or (0, ""))[0] == http.client.OK, "the board is ready")
             swarm, growth, took_s = asyncio.run(watched(board, deployment))
             assert board.is_running, board.last_words()
         finally:

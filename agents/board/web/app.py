@@ -36,6 +36,7 @@ from agents.board.views.rows import alert_view
 from agents.board.views.shadow import shadow_of
 from agents.board.views.summary import filters_of, is_of_match
 from agents.board.views.types import Alerts, ControlReceipt, Health, SessionView, Snooze
+from agents.board.web.access_log import AccessLog
 from agents.board.web.auth import Access, Guard
 from agents.board.web.controls import AlertControl, Controls, NoControls
 from agents.board.web.metrics import BoardMetrics
@@ -73,7 +74,7 @@ class Api:
         self._board, self._settings, self._access = board, settings, access
         self._controls, self._inputs = controls, inputs
         self._document = document()
-        self._metrics = BoardMetrics(board)
+        self._metrics = BoardMetrics(board, access.throttle.outcomes)
 
     def routes(self) -> list[Route]:
         """Every path of the API."""
@@ -92,6 +93,7 @@ class Api:
             ("/api/stream", self.stream, "GET"),
             ("/openapi.json", self.openapi, "GET"),
             ("/healthz", self.health, "GET"),
+            ("/readyz", self.ready, "GET"),
             ("/metrics", self.metrics, "GET"),
         ]
         return [Route(path, _errors_as_responses(handler), methods=[method]) for path, handler, method in paths]
@@ -193,7 +195,10 @@ class Api:
             msg = f"account: at most {MOST_STREAMED}"
             raise BadRequestError(msg)
         last = request.headers.get("last-event-id") or query.get("last_event_id")
-        return EventSourceResponse(self._board.streams.stream(last, accounts), ping=0)
+        session = request.state.session
+        streams = self._board.streams
+        stream = streams.stream(last, accounts) if session is None else streams.stream(last, accounts, session.is_over)
+        return EventSourceResponse(stream, ping=0)
 
     async def acknowledge(self, request: Request) -> Response:
         """Acknowledge an alert."""
@@ -232,7 +237,11 @@ class Api:
         return json_response(self._document)
 
     async def health(self, _request: Request) -> Response:
-        """Whether the board works."""
+        """Whether the process answers. A board whose reading has failed ends, so an answer is all there is to know."""
+        return json_response(Health(ok=True, problems=[]))
+
+    async def ready(self, _request: Request) -> Response:
+        """Whether the board shows present data."""
         problems = self._board.problems()
         return json_response(Health(not problems, problems), 503 if problems else 200)
 
@@ -285,8 +294,11 @@ async def _body(request: Request, kind: type[_Kind]) -> _Kind | None:
         raise HTTPException(415, "a body must be application/json")
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         msg = f"body: {error}"
+        raise BadRequestError(msg) from error
+    except RecursionError as error:
+        msg = "body: nested too deeply"
         raise BadRequestError(msg) from error
 
 
@@ -375,4 +387,5 @@ def build_app(
         lifespan=lifespan,
         exception_handlers={HTTPException: http_error},
     )
-    return Guard(_RawPaths(app), access, is_open=pages.is_open, is_page=pages.is_page, sign_in=pages.sign_in_page(401))
+    guard = Guard(_RawPaths(app), access, is_open=pages.is_open, is_page=pages.is_page, sign_in=pages.sign_in_page(401))
+    return AccessLog(guard)

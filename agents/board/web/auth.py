@@ -2,36 +2,36 @@
 
 Owns every decision about access, before a handler runs: the Host header (against DNS rebinding), the user, the origin
 of a request that changes something (against forged requests), the size of a body, and the headers of every answer.
+How often wrong tokens may be tried is in `agents.board.web.throttle`, how sessions end in `agents.board.web.sessions`.
 Called by `agents.board.web.app`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agents.board.web.responses import error_response
+from agents.board.web.addresses import Network, address_of, is_loopback, is_within, too_wide
+from agents.board.web.responses import HEALTH_PATHS, error_response
+from agents.board.web.sessions import Session, Sessions
+from agents.board.web.throttle import Throttle, ThrottledError
 from agents.settings.settings import Settings, SettingsError
 
 Mode = Literal["none", "token", "proxy"]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 COOKIE = "vitals_board"
-SESSION_S = 12 * 3600
 LONGEST_BODY = 16 * 1024
 LONGEST_NAME = 100
-SHORTEST_TOKEN = 16
+SHORTEST_TOKEN, FEWEST_CHARACTERS = 16, 6
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 NOBODY, WITH_TOKEN = "local", "token"
 
@@ -49,14 +49,23 @@ SECURITY_HEADERS = {
 }
 
 
+class User(NamedTuple):
+    """Who sent a request, and the session if there is one."""
+
+    name: str
+    session: Session | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The access rules of one board."""
+    """The access rules of one board, its sessions and its throttle."""
 
     token: bytes | None = None
     user_header: str | None = None
     proxies: tuple[Network, ...] = ()
     hosts: frozenset[str] = frozenset()
+    sessions: Sessions = field(default_factory=Sessions)
+    throttle: Throttle = field(default_factory=Throttle)
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
@@ -64,17 +73,10 @@ class Access:
 
         Raises `SettingsError` for a board that everybody on the network could read.
         """
-        token = settings.board_token.get_secret_value() if settings.board_token else None
-        problems = []
-        if token is not None and len(token) < SHORTEST_TOKEN:
-            problems.append(
-                f"board_token: needs at least {SHORTEST_TOKEN} characters; `openssl rand -hex 24` makes one"
-            )
-        if (settings.board_user_header is None) != (settings.board_proxies is None):
-            problems.append(
-                "board_user_header and board_proxies need each other: the header is trusted only from those addresses"
-            )
-        if token is None and settings.board_user_header is None and not is_loopback(settings.board_host):
+        token = None if settings.board_token is None else settings.board_token.get_secret_value()
+        proxies = tuple(ipaddress.ip_network(network) for network in _values(settings.board_proxies))
+        problems = [*_token_problems(token), *_proxy_problems(settings, proxies)]
+        if settings.board_token is None and settings.board_user_header is None and not is_loopback(settings.board_host):
             problems.append(
                 f"board_host {settings.board_host} can be reached from other machines: set board_token "
                 "(VITALS_BOARD_TOKEN), or board_user_header and board_proxies, or use 127.0.0.1"
@@ -84,7 +86,7 @@ class Access:
         return cls(
             token=None if token is None else token.encode(),
             user_header=settings.board_user_header,
-            proxies=tuple(ipaddress.ip_network(network) for network in _values(settings.board_proxies)),
+            proxies=proxies,
             hosts=frozenset({*_values(settings.board_hosts), settings.board_host.lower()}),
         )
 
@@ -110,65 +112,107 @@ class Access:
 
     def is_proxy(self, address: str | None) -> bool:
         """Whether a connection comes from a trusted proxy."""
-        try:
-            peer = ipaddress.ip_address(address or "")
-        except ValueError:
-            return False
-        return any(peer in network for network in self.proxies)
+        return is_within(address_of(address), self.proxies)
 
-    def user_of(self, headers: Headers, address: str | None) -> str | None:
-        """The user of a request, None if it is not authenticated. `address` is the peer of the connection."""
+    def client_of(self, headers: Headers, peer: str) -> str:
+        """The client's address: the peer's, or the last one in `X-Forwarded-For` that is not a trusted proxy."""
+        client = peer
+        for hop in reversed(",".join(headers.getlist("x-forwarded-for")).split(",")):
+            if not self.is_proxy(client) or address_of(hop.strip()) is None:
+                break
+            client = hop.strip()
+        return client
+
+    def is_https(self, scope: Scope, headers: Headers, peer: str) -> bool:
+        """Whether the client's request came by HTTPS, as far as a trusted proxy says."""
+        forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+        return scope.get("scheme") == "https" or (forwarded == "https" and self.is_proxy(peer))
+
+    def user_of(self, headers: Headers, peer: str) -> User | None:
+        """The user of a request, None if it is not authenticated. `peer` is the address of the connection.
+
+        Raises `ThrottledError`.
+        """
         if self.mode == "none":
-            return NOBODY
-        if self.user_header is not None and self.is_proxy(address):
+            return User(NOBODY)
+        if self.user_header is not None and self.is_proxy(peer):
             named = headers.getlist(self.user_header)
             if len(named) == 1 and named[0].strip():
-                return named[0].strip()[:LONGEST_NAME]
+                return User(named[0].strip()[:LONGEST_NAME])
         if self.token is None:
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return WITH_TOKEN if self.is_token(token.strip()) else None
-        return self._signed_in(headers.get("cookie", ""))
+            return User(WITH_TOKEN) if self.is_token(token.strip(), self.client_of(headers, peer)) else None
+        session = self._session_of(headers.get("cookie", ""))
+        return None if session is None else User(session.user, session)
 
-    def is_token(self, text: str) -> bool:
-        """Compare with the token in constant time."""
-        return self.token is not None and hmac.compare_digest(text.encode(), self.token)
+    def is_token(self, text: str, client: str) -> bool:
+        """Compare with the token in constant time. Raises `ThrottledError` after too many wrong tokens."""
+        self.throttle.check(client)
+        is_right = self.token is not None and hmac.compare_digest(text.encode(errors="replace"), self.token)
+        (self.throttle.accepted if is_right else self.throttle.refused)(client)
+        return is_right
 
-    def session(self, user: str) -> str:
-        """Return the value of a session cookie for `user`. It is valid for 12 hours, or until the token changes."""
-        return str(self._serializer().dumps(user[:LONGEST_NAME]))
+    def begin_session(self, user: str) -> str:
+        """Begin a session; returns the value of its cookie."""
+        return self.sessions.begin(user[:LONGEST_NAME])
 
-    def _signed_in(self, cookies: str) -> str | None:
+    def _session_of(self, cookies: str) -> Session | None:
         try:
             morsel = SimpleCookie(cookies).get(COOKIE)
-            return None if morsel is None else str(self._serializer().loads(morsel.value, max_age=SESSION_S))
-        except (CookieError, BadData):
+        except CookieError:
             return None
-
-    def _serializer(self) -> URLSafeTimedSerializer:
-        assert self.token is not None  # only a board with a token has sessions
-        signing = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
-        return URLSafeTimedSerializer(self.token, "account-vitals board session", signer_kwargs=signing)
+        return None if morsel is None else self.sessions.find(morsel.value)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _token_problems(token: str | None) -> list[str]:
+    if token is None:
+        return []
+    advice = "`openssl rand -hex 24` makes one"
+    if not token:
+        return [f"board_token: is empty; {advice}. Unset VITALS_BOARD_TOKEN for a board without sign-in"]
+    if token != token.strip():
+        return ["board_token: begins or ends with white space, which no client can send"]
+    if len(token) < SHORTEST_TOKEN:
+        return [f"board_token: needs at least {SHORTEST_TOKEN} characters; {advice}"]
+    if len(set(token)) < FEWEST_CHARACTERS:
+        return [
+            f"board_token: can be guessed, because it has fewer than {FEWEST_CHARACTERS} different characters; {advice}"
+        ]
+    return []
 
 
-def is_same_origin(headers: Headers) -> bool:
+def _proxy_problems(settings: Settings, proxies: tuple[Network, ...]) -> list[str]:
+    problems = [
+        f"board_proxies: {network} holds strangers too, and everybody in it could pretend to be any user; "
+        "give the addresses of your proxies only"
+        for network in too_wide(proxies)
+    ]
+    if settings.board_user_header is not None and not proxies:
+        problems.append("board_user_header needs board_proxies: the header is trusted only from those addresses")
+    if proxies and settings.board_user_header is None and settings.board_token is None:
+        problems.append(
+            "board_proxies: everybody who can reach the proxy could use this board; set board_token "
+            "(VITALS_BOARD_TOKEN), or board_user_header if the proxy authenticates people"
+        )
+    return problems
+
+
+def is_same_origin(headers: Headers, *, is_https: bool) -> bool:
     """Whether the board's page made a request, or a client that is not a browser."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
     origin = headers.get("origin")
     if origin is not None:
-        return re.sub("^https?://", "", origin).lower() == headers.get("host", "").lower() and "://" in origin
+        return origin.lower() == f"{'https' if is_https else 'http'}://{headers.get('host', '').lower()}"
     return headers.get("authorization", "").lower().startswith("bearer ")
+
+
+def is_forwarded(headers: Headers) -> bool:
+    """Whether a proxy has sent a request on."""
+    return any(name in {"forwarded", "x-real-ip"} or name.startswith("x-forwarded-") for name in headers)
 
 
 class Guard:
@@ -207,35 +251,46 @@ class Guard:
         await self._app_for(scope)(scope, receive, send_secured)
 
     def _app_for(self, scope: Scope) -> ASGIApp:
-        headers, client = Headers(scope=scope), scope.get("client")
-        address = client[0] if client else None
-        if not self._access.knows_host(headers.get("host")) or len(headers.getlist("host")) > 1:
-            return error_response(
-                421, "the Host header does not name this board; add the name to board_hosts (VITALS_BOARD_HOSTS)"
-            )
-        user = self._access.user_of(headers, address)
+        headers, access = Headers(scope=scope), self._access
+        peer = scope["client"][0] if scope.get("client") else ""
         path, method = scope["path"], scope["method"]
+        is_https, client = access.is_https(scope, headers, peer), access.client_of(headers, peer)
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state.update(user=None, session=None, is_https=is_https, client=client)
+        if not access.knows_host(headers.get("host")) or len(headers.getlist("host")) > 1:
+            return error_response(421, _UNKNOWN_HOST)
+        if path in HEALTH_PATHS:
+            return self._app
+        if access.mode == "none" and is_forwarded(headers):
+            return error_response(403, _FORWARDED)
+        try:
+            user = access.user_of(headers, peer)
+        except ThrottledError as error:
+            return error_response(429, str(error), {"Retry-After": error.retry_after})
         if user is None and not self._is_open(path):
             is_seen = self._is_page(path) and method in {"GET", "HEAD"}
             return self._sign_in if is_seen else error_response(401, _HOW_TO_SIGN_IN)
-        refusal = _refusal(headers) if method in UNSAFE else None
-        if refusal is not None:
-            return refusal
-        scope.setdefault("state", {})["user"] = user
-        scope["state"]["is_https"] = scope.get("scheme") == "https" or (
-            self._access.is_proxy(address) and headers.get("x-forwarded-proto") == "https"
-        )
-        return self._app
+        if user is not None:
+            state.update(user=user.name, session=user.session)
+        return (_refusal(headers, is_https=is_https) if method in UNSAFE else None) or self._app
 
 
+_UNKNOWN_HOST = "the Host header does not name this board; add the name to board_hosts (VITALS_BOARD_HOSTS)"
 _HOW_TO_SIGN_IN = "sign in, or send the token as `Authorization: Bearer TOKEN`"
+_FORWARDED = (
+    "this board has no sign-in, so it does not answer requests that a proxy forwards: everybody could read it. Set "
+    "board_token (VITALS_BOARD_TOKEN), or board_user_header and board_proxies if the proxy authenticates people"
+)
 
 
-def _refusal(headers: Headers) -> Response | None:
+def _refusal(headers: Headers, *, is_https: bool) -> Response | None:
     """The answer to a request that may not change anything, else None."""
-    if not is_same_origin(headers):
+    if not is_same_origin(headers, is_https=is_https):
+        hint = ""
+        if not is_https and headers.get("origin", "").startswith("https://"):
+            hint = "; behind a proxy with TLS, set board_proxies (VITALS_BOARD_PROXIES) to its address"
         return error_response(
-            403, "a request that changes something must come from this board's page or have a bearer token"
+            403, f"a request that changes something must come from this board's page or have a bearer token{hint}"
         )
     length = headers.get("content-length", "0")
     is_counted = length.isascii() and length.isdecimal() and "transfer-encoding" not in headers

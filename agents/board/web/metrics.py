@@ -5,7 +5,7 @@ Owns their names. No label holds an account id. Called by `agents.board.web.app`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,9 +17,9 @@ from agents.board.state.board import Board
 class BoardMetrics(Collector):
     """Collects the metrics of a board."""
 
-    def __init__(self, board: Board) -> None:
-        """Register in a registry of its own."""
-        self._board = board
+    def __init__(self, board: Board, sign_ins: Mapping[str, int]) -> None:
+        """Register in a registry of its own. `sign_ins`: how many tokens were tried, by outcome."""
+        self._board, self._sign_ins = board, sign_ins
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -36,6 +36,10 @@ class BoardMetrics(Collector):
         yield CounterMetricFamily(
             "vitals_board_resets", "Streams that could not be resumed and were reset.", value=board.journal.resets
         )
+        sign_ins = CounterMetricFamily("vitals_board_sign_ins", "Tokens that clients tried.", labels=["outcome"])
+        for outcome, count in self._sign_ins.items():
+            sign_ins.add_metric([outcome], count)
+        yield sign_ins
         behind = GaugeMetricFamily(
             "vitals_board_behind_records", "Records that the board has not read yet.", labels=["topic"]
         )

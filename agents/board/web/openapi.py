@@ -115,11 +115,12 @@ _STREAM = [
 _ERRORS = {
     400: "a parameter, cursor or body is not valid",
     401: "the request has no valid token or session",
-    403: "the request does not come from the board's page and has no bearer token",
+    403: "a change that does not come from the board's page, or a request forwarded to a board without sign-in",
     404: "the account, score or alert does not exist",
     413: "the body is too large or has no Content-Length",
     415: "the body is not JSON",
     421: "the Host header does not name this board",
+    429: "too many wrong tokens; see Retry-After",
     503: "the broker is not available; see Retry-After",
 }
 
@@ -147,8 +148,10 @@ def document() -> Json:
         "get": _operation("Metrics for Prometheus", {200: _TEXT}, [], [], error, media_type="text/plain")
     }
     paths["/openapi.json"] = {"get": _operation("This document", {200: {"type": "object"}}, [], [], error)}
-    health = _operation("Whether the board works", {200: schema[views.Health], 503: schema[views.Health]}, [], [], {})
-    paths["/healthz"] = {"get": {**health, "security": []}}
+    health = schema[views.Health]
+    alive = _operation("Whether the process answers", {200: health}, [], [], {})
+    ready = _operation("Whether the board shows present data", {200: health, 503: health}, [], [], {})
+    paths["/healthz"], paths["/readyz"] = {"get": {**alive, "security": []}}, {"get": {**ready, "security": []}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -181,7 +184,7 @@ def _operation(
         str(status): {"description": summary, "content": {media_type: {"schema": schema}}}
         for status, schema in good.items()
     }
-    always = [401, 421] if error else []
+    always = [401, 403, 421, 429] if error else []
     responses |= {
         str(status): {"description": _ERRORS[status], "content": {"application/json": {"schema": error}}}
         for status in (*errors, *always)

@@ -18,8 +18,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agents.board.web.auth import COOKIE, SESSION_S, Access
-from agents.board.web.responses import error_response
+from agents.board.web.auth import COOKIE, Access
+from agents.board.web.responses import HEALTH_PATHS, error_response
+from agents.board.web.sessions import SESSION_S
+from agents.board.web.throttle import ThrottledError
 
 STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/accounts", "/alerts", "/shadow", "/processor")
@@ -55,7 +57,7 @@ class Pages:
     @staticmethod
     def is_open(path: str) -> bool:
         """Whether a path needs no authentication."""
-        return path in {"/healthz", "/sign-in"} or path.startswith("/static/")
+        return path in HEALTH_PATHS or path == "/sign-in" or path.startswith("/static/")
 
     def routes(self, access: Access) -> list[BaseRoute]:
         """Routes of files and pages, and to sign in and out."""
@@ -63,10 +65,13 @@ class Pages:
         async def sign_in(request: Request) -> Response:
             return await self._sign_in(request, access)
 
+        async def sign_out(request: Request) -> Response:
+            return _sign_out(request, access)
+
         return [
             Mount("/static", _Files(directory=self._folder, check_dir=False)),
             Route("/sign-in", sign_in, methods=["POST"]),
-            Route("/sign-out", _sign_out, methods=["POST"]),
+            Route("/sign-out", sign_out, methods=["POST"]),
             *(Route(path, self._page, methods=["GET"]) for path in (*PAGES, "/accounts/{rest:path}")),
         ]
 
@@ -106,12 +111,18 @@ class Pages:
             fields = dict(parse_qsl((await request.body()).decode(errors="replace"), max_num_fields=MOST_FIELDS))
         except ValueError:
             return error_response(400, f"the form has at most {MOST_FIELDS} fields: name, token, next")
-        if not access.is_token(fields.get("token", "")):
+        try:
+            is_right = access.is_token(fields.get("token", ""), request.state.client)
+        except ThrottledError as error:
+            page = self._html("sign-in.html", 429, str(error).capitalize() + ".", missing=429)
+            page.headers["Retry-After"] = error.retry_after
+            return page
+        if not is_right:
             return self._html("sign-in.html", 401, _WRONG, missing=401)
         response = RedirectResponse(_own_path(fields.get("next", "/")), 303)
         response.set_cookie(
             COOKIE,
-            access.session(" ".join(fields.get("name", "").split()) or "somebody"),
+            access.begin_session(" ".join(fields.get("name", "").split()) or "somebody"),
             max_age=SESSION_S,
             secure=request.state.is_https,
             httponly=True,
@@ -124,9 +135,12 @@ def _exists(path: str) -> bool:
     return path in PAGES or path.startswith("/accounts/")
 
 
-async def _sign_out(_request: Request) -> Response:
+def _sign_out(request: Request, access: Access) -> Response:
+    """End the session; its event streams end too."""
+    if request.state.session is not None:
+        access.sessions.end(request.state.session)
     response = RedirectResponse("/", 303)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, secure=request.state.is_https, httponly=True, samesite="strict")
     return response
 
 

@@ -5,6 +5,7 @@ Owns form, not content. Called by `agents.board.web.app` and `agents.board.web.a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -24,9 +25,12 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     421: "misdirected",
+    429: "too_many_requests",
     503: "unavailable",
 }
 UNAUTHORIZED, UNAVAILABLE = 401, 503
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+"""Answered without authentication, and outside the limit of connections."""
 RETRY_AFTER_S = 5
 LATEST_MS = 253_402_300_800_000
 """Year 10000: a later time is not valid."""
@@ -51,9 +55,10 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(_encode(content), status, media_type="application/json")
 
 
-def error_response(status: int, message: str) -> Response:
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return an error in the form of the API."""
     response = json_response(ErrorView(Failure(CODES.get(status, "error"), message)), status)
+    response.headers.update(headers or {})
     if status == UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == UNAUTHORIZED:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 import uvicorn
@@ -21,6 +21,7 @@ from agents.board.state.recorded import RecordingError, replay
 from agents.board.views.inputs import KafkaInputs, NoInputs
 from agents.board.web.app import build_app
 from agents.board.web.auth import Access
+from agents.board.web.connections import KEEP_ALIVE_S, BoundedProtocol, Limits
 from agents.board.web.controls import KafkaControls, NoControls
 from agents.board.web.pages import Pages
 from agents.settings.settings import Settings
@@ -29,8 +30,6 @@ from stream.plan.plan import Plan
 _log = structlog.get_logger(__name__)
 
 GRACE_S = 2
-MOST_CONNECTIONS = 2_000
-KEEP_ALIVE_S = 20
 
 
 class BoardError(RuntimeError):
@@ -81,21 +80,7 @@ def _run(build: _BuildApp, settings: Settings) -> int:
         server.should_exit = True
 
     _log.info("serving", url=address(settings))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build(failed=failed),
-            host=settings.board_host,
-            port=settings.board_port,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # `agents.board.web.auth` decides which proxies to trust
-            server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
-            ws="none",
-        )
-    )
+    server = server_of(build(failed=failed), settings, Limits.of_process(Access.of(settings).is_proxy))
     server.run()
     for error in failures:
         if isinstance(error, RecordingError):
@@ -104,6 +89,26 @@ def _run(build: _BuildApp, settings: Settings) -> int:
         msg = f"the board has ended after an error: {type(error).__name__} {error}; start it again"
         raise BoardError(msg) from error
     return 0 if server.started else 1
+
+
+def server_of(app: ASGIApp, settings: Settings, limits: Limits) -> uvicorn.Server:
+    """The web server of an application."""
+    protocol = cast("type[asyncio.Protocol]", partial(BoundedProtocol, limits))  # uvicorn only calls it
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.board_host,
+            port=settings.board_port,
+            http=protocol,
+            log_config=None,
+            access_log=False,  # `agents.board.web.access_log` writes one
+            proxy_headers=False,  # `agents.board.web.auth` decides which proxies to trust
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            ws="none",
+        )
+    )
 
 
 def address(settings: Settings) -> str:

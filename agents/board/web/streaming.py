@@ -87,16 +87,20 @@ class Streams:
         digits = position.isascii() and position.isdecimal() and len(position) <= len(str(2**63))
         return int(position) if boot == self._frames.boot and digits else None
 
-    async def stream(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
-        """Events for one client, for ever. `accounts`: the accounts whose rows it wants, None for all."""
+    async def stream(
+        self, last_event_id: str | None, accounts: frozenset[str] | None, is_over: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[bytes]:
+        """Events for one client until `is_over`. `accounts`: the accounts whose rows it wants, None for all."""
         self.clients += 1
         try:
-            async for chunk in self._chunks(last_event_id, accounts):
+            async for chunk in self._chunks(last_event_id, accounts, is_over):
                 yield chunk
         finally:
             self.clients -= 1
 
-    async def _chunks(self, last_event_id: str | None, accounts: frozenset[str] | None) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, last_event_id: str | None, accounts: frozenset[str] | None, is_over: Callable[[], bool]
+    ) -> AsyncIterator[bytes]:
         journal, wanted = self._journal, _wanted(accounts)
         position = self.position_of(last_event_id)
         yield ServerSentEvent(retry=RETRY_MS, sep="\n").encode()
@@ -105,7 +109,7 @@ class Streams:
             reset = event("reset", {"reason": "restarted"}, self._id(position)) if last_event_id else b""
             yield reset + self._frames.frame(position, SUMMARY_KEY)
         beat_s = 0.0
-        while True:
+        while not is_over():
             if not journal.can_resume(position):
                 position = journal.position
                 journal.resets += 1

@@ -242,7 +242,7 @@ def generated(name: str, block: str) -> str:
         "metrics-sinks": lambda: SinkTelemetry("webhook").registry,
         "metrics-redis": lambda: RedisTelemetry().registry,
         "metrics-derived": lambda: DerivedTelemetry("rollup").registry,
-        "metrics-board": lambda: BoardMetrics(Board()).registry,
+        "metrics-board": lambda: BoardMetrics(Board(), {}).registry,
     }
     if name.startswith("settings-"):
         return table(setting, setting_rows(name), written)

@@ -76,7 +76,7 @@ def metrics_named(text: str) -> set[str]:
 
 def metrics_served() -> set[str]:
     sinks = (RedisTelemetry().registry, SinkTelemetry("webhook").registry)
-    others = (DerivedTelemetry("rollup").registry, BoardMetrics(Board()).registry)
+    others = (DerivedTelemetry("rollup").registry, BoardMetrics(Board(), {}).registry)
     families = [family for registry in (Telemetry().registry, *sinks, *others) for family in registry.collect()]
     return {family.name + ("_total" if family.type == "counter" else "") for family in families}
 

@@ -21,7 +21,21 @@ BLOCKS = {
     "http-api.md": ["http-api"],
 }
 COMMANDS = {
-    *("backtest", "board", "check", "demo", "explain", "peers", "rollup", "score", "shadow", "topics", "worker"),
+    *(
+        "backtest",
+        "board",
+        "check",
+        "demo",
+        "explain",
+        "peers",
+        "rollup",
+        "score",
+        "shadow",
+        "status",
+        "topics",
+        "worker",
+    ),
+    *(f"dlq {name}" for name in ("discard", "list", "replay", "show")),
     *(f"sink {name}" for name in ("alertmanager", "notify", "redis", "webhook")),
 }
 
@@ -92,7 +106,7 @@ def test_every_topic_has_a_row() -> None:
 
 def test_every_command_has_a_section_and_every_option_a_description() -> None:
     text = command_text()
-    assert set(re.findall(r"^#+ vitals (.+)$", text, re.MULTILINE)) == COMMANDS | {"sink"}
+    assert set(re.findall(r"^#+ vitals (.+)$", text, re.MULTILINE)) == COMMANDS | {"dlq", "sink"}
     assert re.findall(r"^\|.*\| (?:None)? *\|$", text, re.MULTILINE) == []
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import socket
-import urllib.request
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -229,15 +230,44 @@ def _signal_handlers() -> Iterator[None]:
 def test_metrics_are_served_until_a_signal_ends_it(broker: Broker) -> None:
     port = free_port()
     pages: list[str] = []
+    broker.append(SCORES, b"a", score("a", "group"))
+    unready: list[tuple[int, str]] = []
 
     def look() -> None:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            pages.append(answer.read().decode())
+        if not broker.idle():
+            unready.append(status_of(port, "/readyz"))
+            assert status_of(port, "/healthz") == (200, '{"ok": true, "problems": []}')
+            return
+        pages.append(status_of(port, "/metrics")[1])
+        assert status_of(port, "/readyz") == (200, '{"ok": true, "problems": []}')
         signal.raise_signal(signal.SIGTERM)
 
     broker.on_poll = look
-    assert run_derivation(load_settings(rollup_port=port), RollupDerivation(), "rollup", once=False) == 0
+    assert run_derivation(load_settings(rollup_port=port), RollupDerivation(), "rollup", once=False) == 1
     assert 'vitals_derived_caught_up{process="rollup"} 1.0' in pages[0]
+    assert unready[0][0] == 503
+    assert "read from the beginning" in unready[0][1]
+
+
+def status_of(port: int, path: str) -> tuple[int, str]:
+    """Status and body of an answer."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    client.request("GET", path)
+    answer = client.getresponse()
+    try:
+        return answer.status, answer.read().decode()
+    finally:
+        client.close()
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_loop_that_does_not_move_should_be_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, _ = loop_of(RollupDerivation())
+    assert loop.problems() == []
+    now_s = time.monotonic() + derived_loop.STUCK_S + 1
+    monkeypatch.setattr("agents.derived.loop.time.monotonic", lambda: now_s)
+    assert loop.problems() == ["the loop has not run for 121 s"]
+    assert loop.ready_problems()[0] == "the loop has not run for 121 s"
 
 
 @pytest.mark.usefixtures("broker", "_signal_handlers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from typer.testing import CliRunner
 
 from agents.cli.main import app
+from agents.process import metrics_server as metrics_server_module
 from agents.process.metrics_server import metrics_server, require_port
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
@@ -55,3 +57,18 @@ def test_the_port_is_free_after_the_server_has_stopped() -> None:
     ):
         assert b"cups_total 3.0" in answer.read()
     require_port("127.0.0.1", port, "a_port")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_connection_without_a_request_ends_and_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setattr(metrics_server_module._Handler, "timeout", 0.5)
+    with metrics_server(CollectorRegistry(), host, 0, "a_port", {"/readyz": lambda: ["not yet"]}) as port:
+        idle = [socket.create_connection((host, port), timeout=30) for _ in range(50)]
+        client = http.client.HTTPConnection(host, port, timeout=30)
+        client.request("GET", "/readyz")
+        answer = client.getresponse()
+        assert (answer.status, answer.read()) == (503, b'{"ok": false, "problems": ["not yet"]}')
+        client.close()
+        for connection in idle:
+            assert connection.recv(1) == b""
+            connection.close()

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 import schemathesis
-from hypothesis import settings
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -279,11 +280,45 @@ def test_a_cursor_that_no_page_gave_is_refused(position: object) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
 
 
-def test_a_board_that_is_still_reading_is_not_healthy() -> None:
-    answer = client_of(Board()).get("/healthz")
+def test_a_board_that_is_still_reading_is_alive_and_not_ready() -> None:
+    assert client_of(Board()).get("/healthz").json() == {"ok": True, "problems": []}
+    assert client_of(board_of()).get("/readyz").json() == {"ok": True, "problems": []}
+    answer = client_of(Board()).get("/readyz")
     assert answer.status_code == 503
     assert "read from the beginning" in answer.json()["problems"][0]
     assert client_of(Board()).get("/api/summary").json()["ready"] is False
+
+
+BODIES = st.one_of(
+    st.binary(max_size=200),
+    st.integers(1, 8_000).map(lambda depth: b"[" * depth),
+    st.integers(1, 5_000).map(lambda depth: b'{"until":' + b"[" * depth + b"]" * depth + b"}"),
+    st.binary(max_size=20).map(lambda text: b'{"until":"' + text + b'"}'),
+    st.integers().map(lambda number: b'{"until":%d}' % number),
+)
+
+
+@pytest.mark.parametrize("action", ["acknowledge", "snooze"])
+@given(body=BODIES)
+@example(b"[" * 15_000)
+@example(b'{"until":' + b"[" * 15_000)
+@example(b'{"a":"\xff\xfe"}')
+@example(b'{"until":"\xc3\x28"}')
+@example(b'{"until":1e400}')
+@settings(max_examples=100, deadline=None)
+def test_no_body_causes_an_error_of_the_server(action: str, body: bytes) -> None:
+    headers = {**BEARER, "Content-Type": "application/json", "Host": "localhost"}
+    answer = _client.post(f"/api/accounts/acme/alerts/low/{action}", headers=headers, content=body)
+    assert answer.status_code in {202, 400, 413}
+    assert answer.status_code == 202 or answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [b"[" * 15_000, b'{"until":' + b"[" * 15_000, b'{"until":"\xff"}'])
+def test_a_body_that_is_nested_too_deeply_or_not_utf_8_is_a_bad_request(body: bytes) -> None:
+    headers = {**BEARER, "Content-Type": "application/json", "Host": "localhost"}
+    answer = _client.post("/api/accounts/acme/alerts/low/snooze", headers=headers, content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("body: ")
 
 
 def test_metrics_name_no_account() -> None:

@@ -1,0 +1,223 @@
+"""The commands `vitals dlq list`, `show`, `replay` and `discard`.
+
+Owns their options and what they print; the work is in `agents.dlq`. Registered by `agents.cli.main`.
+"""
+
+# ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from agents.cli.base import (
+    FAILED,
+    MISUSED,
+    AsJson,
+    BrokerUrl,
+    SettingsFile,
+    errors_reported,
+    fail,
+    moment,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from agents.dlq.groups import Group
+    from agents.dlq.letters import Letter, Selection
+    from agents.dlq.progress import Action
+
+dlq = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
+
+Topics = Annotated[list[str] | None, typer.Option("--topic", help="Only this topic, with or without .dlq.")]
+Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only this reason.")]
+Since = Annotated[str | None, typer.Option("--since", help="Only letters written at or after this time.")]
+Until = Annotated[str | None, typer.Option("--until", help="Only letters written at or before this time.")]
+Account = Annotated[str | None, typer.Option("--account", help="Only letters of this account.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count the letters and change nothing.")]
+
+
+@dlq.command(name="list")
+def list_(
+    topic: Topics = None,
+    reason: Reasons = None,
+    *,
+    since: Since = None,
+    until: Until = None,
+    account: Account = None,
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count dead letters by topic and reason, with the first and last time."""
+    from agents.dlq.groups import groups_of
+
+    loaded = settings_of(settings, broker=broker)
+    with errors_reported():
+        groups = groups_of(loaded, _selection(topic, reason, since, until, account))
+    if as_json:
+        typer.echo(msgspec.json.encode(groups).decode())
+    elif groups:
+        _print_groups(groups)
+    else:
+        typer.echo("no dead letters")
+
+
+@dlq.command()
+def show(
+    letter: Annotated[str, typer.Argument(help="TOPIC/PARTITION/OFFSET, as `vitals dlq list` prints it.")],
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a dead letter: the error, and the original key, headers and value."""
+    from agents.dlq.groups import letter_at
+    from agents.dlq.letters import Position
+
+    name, _, rest = letter.rpartition("/")[0].rpartition("/")
+    offset = letter.rpartition("/")[2]
+    if not (name and rest.isascii() and rest.isdecimal() and offset.isascii() and offset.isdecimal()):
+        fail(MISUSED, f"{letter!r}: expected TOPIC/PARTITION/OFFSET, such as billing.dlq/0/17")
+    loaded = settings_of(settings, broker=broker)
+    with errors_reported():
+        letter_state = letter_at(loaded, Position(name, int(rest), int(offset)))
+    if letter_state is None:
+        fail(FAILED, f"{letter}: there is no such dead letter; retention may have removed it")
+    typer.echo(msgspec.json.encode(_fields(*letter_state)).decode() if as_json else _text(*letter_state))
+
+
+@dlq.command()
+def replay(
+    topic: Topics = None,
+    reason: Reasons = None,
+    *,
+    since: Since = None,
+    until: Until = None,
+    account: Account = None,
+    dry_run: DryRun = False,
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write open dead letters back to their input topics: the same bytes, in the same order, each once."""
+    selection = _selection(topic, reason, since, until, account)
+    _handle("replayed", selection, settings_of(settings, broker=broker), dry_run=dry_run, as_json=as_json)
+
+
+@dlq.command()
+def discard(
+    topic: Topics = None,
+    reason: Reasons = None,
+    *,
+    since: Since = None,
+    until: Until = None,
+    account: Account = None,
+    dry_run: DryRun = False,
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Mark open dead letters as handled without replaying them. Needs at least one option that selects letters."""
+    selection = _selection(topic, reason, since, until, account)
+    if selection == type(selection)():
+        fail(MISUSED, "select what to discard with --topic, --reason, --since, --until or --account")
+    _handle("discarded", selection, settings_of(settings, broker=broker), dry_run=dry_run, as_json=as_json)
+
+
+def _selection(
+    topics: Sequence[str] | None, reasons: Sequence[str] | None, since: str | None, until: str | None, who: str | None
+) -> Selection:
+    from agents.dlq.letters import Selection
+
+    return Selection(
+        frozenset(topics or ()),
+        frozenset(reasons or ()),
+        moment(since, "--since", day_end=False),
+        moment(until, "--until"),
+        who,
+    )
+
+
+def _handle(action: Action, selection: Selection, settings: Any, *, dry_run: bool, as_json: bool) -> None:
+    from agents.dlq.replay import handle
+
+    with errors_reported():
+        counts = handle(settings, selection, action, dry_run=dry_run)
+    rows = [
+        {"topic": topic, "reason": reason, "outcome": outcome, "letters": count}
+        for (topic, reason, outcome), count in sorted(counts.items())
+    ]
+    if as_json:
+        typer.echo(msgspec.json.encode({"dry_run": dry_run, "letters": rows}).decode())
+        return
+    for row in rows:
+        typer.echo(f"{row['topic']} {row['reason']}: {row['letters']} {row['outcome']}")
+    typer.echo(f"{counts.total()} letters{', nothing was changed (--dry-run)' if dry_run else ''}")
+
+
+def _print_groups(groups: Sequence[Group]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("topic", "reason", "open", "replayed", "discarded", "first", "last", "latest open letter")
+    for group in groups:
+        figures = (str(count) if count else "-" for count in (group.open, group.replayed, group.discarded))
+        table.add_row(
+            group.topic, _printable(group.reason), *figures, _time(group.first), _time(group.last), group.example or "-"
+        )
+    Console(markup=False).print(table)
+
+
+def _fields(letter: Letter, state: str) -> dict[str, Any]:
+    return {
+        "letter": str(letter.position),
+        "time": letter.time_ms,
+        "state": state,
+        "reason": letter.reason,
+        "message": letter.message,
+        "origin": None if letter.origin is None else str(letter.origin),
+        "key": _bytes(letter.key),
+        "headers": [[name, _bytes(value)] for name, value in letter.headers],
+        "value": _bytes(letter.value),
+    }
+
+
+def _bytes(data: bytes | None) -> Any:
+    """Text if the bytes are UTF-8, else an object with their base64."""
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data or b"").decode()}
+
+
+def _text(letter: Letter, state: str) -> str:
+    lines = [
+        ("letter", f"{letter.position}, written {_time(letter.time_ms)}, {state}"),
+        ("record", "unknown" if letter.origin is None else str(letter.origin)),
+        ("reason", _printable(letter.reason)),
+        ("message", _printable(letter.message)),
+        ("key", _shown(letter.key)),
+        *(("header", f"{_printable(name)}: {_shown(value)}") for name, value in letter.headers),
+        ("value", _shown(letter.value)),
+    ]
+    return "\n".join(f"{name:<8} {text}" for name, text in lines)
+
+
+def _shown(data: bytes | None) -> str:
+    return "null" if data is None else _printable(data.decode(errors="backslashreplace"))
+
+
+def _printable(text: str) -> str:
+    """A text without characters that control a terminal."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _time(time_ms: int | None) -> str:
+    if time_ms is None:
+        return "-"
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

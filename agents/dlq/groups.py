@@ -1,0 +1,70 @@
+"""Dead letters counted by topic and reason, and single letters.
+
+Called by `agents.cli.dlq` and `agents.status.report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from kafka.errors import KafkaError
+
+from agents.dlq.letters import Letter, Position, Selection, read_letter, read_letters, topics_of
+from agents.dlq.progress import Progress
+from agents.kafka.client import BrokerError, consumer_of
+from agents.settings.settings import Settings
+
+
+class Group(msgspec.Struct):
+    """The letters of a topic with one reason. `first`, `last`: times, epoch ms; `example`: the latest open letter."""
+
+    topic: str
+    reason: str
+    open: int = 0
+    replayed: int = 0
+    discarded: int = 0
+    first: int | None = None
+    last: int | None = None
+    example: str | None = None
+
+    def add(self, letter: Letter, state: str) -> None:
+        """Count a letter."""
+        setattr(self, state, getattr(self, state) + 1)
+        self.first = letter.time_ms if self.first is None else min(self.first, letter.time_ms)
+        self.last = letter.time_ms if self.last is None else max(self.last, letter.time_ms)
+        if state == "open":
+            self.example = str(letter.position)
+
+
+def groups_of(settings: Settings, selection: Selection) -> list[Group]:
+    """The selected letters by topic and reason, sorted. Raises `BrokerError`."""
+    groups: dict[tuple[str, str], Group] = {}
+    with _reading(settings) as (consumer, progress):
+        for letter in read_letters(consumer, topics_of(consumer, settings.group, selection.topics)):
+            if selection.has(letter):
+                key = (letter.position.topic, letter.reason)
+                groups.setdefault(key, Group(*key)).add(letter, progress.state_of(letter))
+    return [groups[key] for key in sorted(groups)]
+
+
+def letter_at(settings: Settings, position: Position) -> tuple[Letter, str] | None:
+    """A letter and what was done with it. Raises `BrokerError`."""
+    with _reading(settings) as (consumer, progress):
+        topics_of(consumer, settings.group, frozenset({position.topic}))
+        letter = read_letter(consumer, position)
+        return None if letter is None else (letter, progress.state_of(letter))
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[tuple[Any, Progress]]:
+    """A consumer and the progress; errors of the broker become `BrokerError`."""
+    consumer = consumer_of(settings)
+    try:
+        yield consumer, Progress.read(consumer)
+    except (KafkaError, msgspec.DecodeError) as error:
+        raise BrokerError(f"the dead letters could not be read: {type(error).__name__} {error}") from error
+    finally:
+        consumer.close()

@@ -1,0 +1,159 @@
+"""Dead letters as records of `<topic>.dlq`: what they contain, and which ones are selected.
+
+Owns the reading of headers that `agents.worker.tasks.records` and `agents.sinks.dead_letters` write. Must not write.
+Called by `agents.dlq.groups` and `agents.dlq.replay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from kafka import KafkaConsumer, TopicPartition
+
+from agents.kafka.client import BrokerError, partitions_of, read_until
+from schemas.topics import ALERTS, DLQ_SUFFIX, ERROR_HEADER, ORIGIN_HEADER, all_topics
+
+REPLAYED_HEADER = "vitals.replayed_from"
+"""Header of a replayed record: its dead letter. A replay of a replay has the header of the latest only."""
+UNKNOWN_REASON = "unknown"
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class Position(NamedTuple):
+    """Where a dead letter is; written `TOPIC/PARTITION/OFFSET`."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        """`TOPIC/PARTITION/OFFSET`."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class Letter(NamedTuple):
+    """A dead letter. `time_ms`: when it was written. `origin`: the position of the record that could not be used."""
+
+    position: Position
+    time_ms: int
+    reason: str
+    message: str
+    origin: Position | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def target(self) -> str:
+        """The topic that the record came from, or was forwarded for."""
+        return self.position.topic.removesuffix(DLQ_SUFFIX)
+
+    def account(self) -> str | None:
+        """The account: the key, or if there is none, the field `account_id`."""
+        if self.key is not None:
+            return self.key.decode(errors="replace")
+        try:
+            return None if self.value is None else _decode_account(self.value).account_id
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+
+
+class _Account(msgspec.Struct):
+    account_id: str | None = None
+
+
+_decode_account = msgspec.json.Decoder(_Account).decode
+
+
+class Selection(NamedTuple):
+    """Which dead letters are meant; an empty selection means all. Times are epoch ms, both included."""
+
+    topics: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    since: int | None = None
+    until: int | None = None
+    account: str | None = None
+
+    def has(self, letter: Letter) -> bool:
+        """Whether a dead letter is selected."""
+        return (
+            (not self.reasons or letter.reason in self.reasons)
+            and (self.since is None or letter.time_ms >= self.since)
+            and (self.until is None or letter.time_ms <= self.until)
+            and (self.account is None or letter.account() == self.account)
+        )
+
+
+def letter_of(topic: str, partition: int, record: Any) -> Letter:
+    """Take a record of a dead-letter topic apart."""
+    error: dict[str, str] = {}
+    original: list[tuple[str, bytes | None]] = []
+    for name, value in record.headers or ():
+        if name.startswith(ERROR_HEADER):
+            error[name.removeprefix(ERROR_HEADER)] = (value or b"").decode(errors="replace")
+        elif name not in {REPLAYED_HEADER, ORIGIN_HEADER}:  # ours; the second is of a forwarded record
+            original.append((name, value))
+    try:
+        origin = Position(error["topic"], int(error["partition"]), int(error["offset"]))
+    except (KeyError, ValueError):
+        origin = None
+    return Letter(
+        Position(topic, partition, record.offset),
+        record.timestamp,
+        error.get("reason", UNKNOWN_REASON),
+        error.get("message", ""),
+        origin,
+        record.key,
+        record.value,
+        tuple(original),
+    )
+
+
+def is_replayable(topic: str) -> bool:
+    """Whether a topic holds input records: alerts, which a sink refused, have other readers than that sink."""
+    return not topic.startswith(f"{ALERTS}.")
+
+
+def topics_of(consumer: KafkaConsumer, group: str, wanted: frozenset[str]) -> list[str]:
+    """The dead-letter topics on the broker, or those of them that are named, with or without `.dlq`.
+
+    Raises `BrokerError` for a name that is not one of them.
+    """
+    existing = consumer.topics()
+    names = [topic.name for topic in all_topics(group) if topic.role == "dead letters" and topic.name in existing]
+    chosen = {name if name.endswith(DLQ_SUFFIX) else name + DLQ_SUFFIX for name in wanted}
+    if unknown := sorted(chosen - set(names)):
+        raise BrokerError(f"no dead-letter topic {', '.join(unknown)}; there are {', '.join(names) or 'none'}")
+    return [name for name in names if not chosen or name in chosen]
+
+
+def read_letters(
+    consumer: KafkaConsumer, topics: list[str], stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Letter]:
+    """All dead letters up to the present ends of the topics, in the order of each partition."""
+    partitions = [partition for topic in topics for partition in partitions_of(consumer, topic)]
+    if not partitions:
+        return
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    for partition, record in read_until(consumer, consumer.end_offsets(partitions), stopping):
+        yield letter_of(partition.topic, partition.partition, record)
+
+
+def read_letter(consumer: KafkaConsumer, position: Position) -> Letter | None:
+    """The dead letter at a position, or None."""
+    partition = TopicPartition(position.topic, position.partition)
+    if partition not in partitions_of(consumer, position.topic):
+        return None
+    consumer.assign([partition])
+    begin, end = consumer.beginning_offsets([partition])[partition], consumer.end_offsets([partition])[partition]
+    if not begin <= position.offset < end:
+        return None
+    consumer.seek(partition, position.offset)
+    for _, record in read_until(consumer, {partition: position.offset + 1}):
+        if record.offset == position.offset:
+            return letter_of(position.topic, position.partition, record)
+    return None

@@ -1,0 +1,1 @@
+"""`vitals status`: what a deployment is doing, from the broker and from its workers' endpoints."""
