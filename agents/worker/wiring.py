@@ -49,7 +49,8 @@ class Worker:
         self.app = faust_app(settings)
         self.telemetry = Telemetry()
         self.telemetry.describe(plan.label)
-        self.watchdog = Watchdog(settings.watchdog_s)
+        # A rebalance may wait three session timeouts for a member that is gone.
+        self.watchdog = Watchdog(max(settings.watchdog_s, 4 * settings.session_timeout_s))
         broker, lease, clock = Broker(self.app), Lease(settings.session_timeout_s), BrokerClock()
         changelog_topic = changelog(settings.group).name
         self.producers = TaskProducers(

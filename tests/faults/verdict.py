@@ -156,14 +156,16 @@ def repeated_alerts(messages: Iterable[Mapping[str, Any]]) -> list[str]:
 
     Input without acknowledgements is assumed: nothing else publishes an open alert again.
     """
-    firing: set[tuple[str, str]] = set()
+    firing: set[tuple[str, str, str]] = set()
     seen: set[str] = set()
     wrong = []
     for message in messages:
         if message["id"] in seen:
             continue  # written twice by the broker's client, after an answer was lost
         seen.add(message["id"])
-        name, fires = (message["account_id"], message["rule"]), message["status"] == "firing"
+        # Each partition has storms and idle sources of its own.
+        name = (message["account_id"], message["rule"], message["labels"].get("partition", ""))
+        fires = message["status"] == "firing"
         if fires == (name in firing):
             wrong.append(f"{name}: {message['status']} again as {message['id']}")
         (firing.add if fires else firing.discard)(name)

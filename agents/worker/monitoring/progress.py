@@ -57,7 +57,8 @@ class Progress:
         applied = max((task.applied_at for task in self._processor.with_engine()), default=0.0)
         latest = max(applied, self._checkpointer.last_commit, self._restorer.progress_at)
         refused = now - self._outbox.refused_at < REFUSED_S
-        if latest > self._latest or refused or self._away() or self._nothing_waits():
+        excused = refused or self._restorer.reading or self._away() or self._nothing_waits()
+        if latest > self._latest or excused:
             self._watchdog.progress()
         self._latest = max(latest, self._latest)
 

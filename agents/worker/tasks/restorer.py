@@ -59,6 +59,8 @@ class Restorer:
         self._since = time.monotonic()
         self.progress_at = 0.0
         """Monotonic time at which records of a changelog were collected, or tasks restored, last."""
+        self.reading = False
+        """Whether what was published is being read, which may take as long as there are records."""
 
     def collect(self, fetched: Records) -> None:
         """Keep records of the changelog of a task that is CREATED; a task with an engine is ahead of what it wrote."""
@@ -162,6 +164,7 @@ class Restorer:
         """Read what was published, again and again while the broker is away; nothing once all tasks are closed."""
         pause = FIRST_PAUSE_S
         while any(task.state is TaskState.RESTORING for task in tasks):
+            self.reading = True
             try:
                 return await asyncio.to_thread(self._read_published, committed)
             except (BrokerError, KafkaError) as error:
@@ -169,6 +172,8 @@ class Restorer:
                 if not getattr(cause, "retriable", False):
                     raise
                 log.warning("published_records_not_read", error=f"{type(error).__name__}: {error}", will="retry")
+            finally:
+                self.reading = False
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
         return {}

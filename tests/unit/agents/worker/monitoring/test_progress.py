@@ -34,7 +34,7 @@ class World:
         self.tasks = [self.task]
         self.waiting = 1
         self.checkpointer = SimpleNamespace(last_commit=0.0, under_way=False)
-        self.restorer = SimpleNamespace(progress_at=0.0)
+        self.restorer = SimpleNamespace(progress_at=0.0, reading=False)
         self.outbox = SimpleNamespace(refused_at=float("-inf"))
         self.watchdog = Watchdog()
         self.away = False
@@ -95,6 +95,13 @@ def test_a_rebalance_that_does_not_end_is_no_progress_though_no_task_is_left() -
     assert world.made()
     world.at_work = False
     assert not world.made()
+
+
+def test_a_restore_that_reads_what_was_published_takes_as_long_as_there_are_records() -> None:
+    world = World()
+    world.restorer.reading = True
+    assert world.made()
+    assert world.made()
 
 
 def test_a_broker_that_is_known_to_be_away_excuses_a_worker() -> None:
