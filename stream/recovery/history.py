@@ -87,9 +87,10 @@ def restore_history(engine: Engine, record: bytes | None, state: Mapping[str, An
         elif saved is None and policy not in (None, label):
             before = by_rows
         least = min(before, default=panes[name])
-        if saved_rows and least < panes[name]:
-            newest = pane_of(_moment_ms(saved_rows, column_plan.source, engine.as_of or 0), column.unit)
-            history.require(name, (newest - least + 1) * UNIT_MS[column.unit])
+        # By panes and not by their number: the ring of an idle source ends at its clock, that of another one does not.
+        first = pane_of(_moment_ms(saved_rows, column_plan.source, engine.as_of or 0), column.unit) - least + 1
+        if saved_rows and first > column.newest - panes[name] + 1:
+            history.require(name, first * UNIT_MS[column.unit])
     history.detect(engine.peers.as_of_ms)
 
 

@@ -34,9 +34,11 @@ def take_over(engine: Engine, previous: Engine) -> None:
 
     | field | rule |
     |---|---|
-    | last published scores and overrides, published fields of alerts, alerts of removed rules | from the previous |
+    | last published scores and overrides, published fields and reasons of alerts | from the previous |
+    | alerts of removed rules | from the previous |
     | storm, alerts of idle sources | from the previous |
     | revision, time of the last event, count of peer tables | the larger |
+    | time of the first event | the smaller |
     | acknowledgements and snoozes | from the one that applied more controls, see `_merge_acknowledgements` |
     | all other state | stays |
 
@@ -53,11 +55,15 @@ def take_over(engine: Engine, previous: Engine) -> None:
     for name in PUBLISHED_FIELDS:
         getattr(accounts.alerts, name)[:] = 0
         getattr(accounts.alerts, name)[rows] = getattr(previous_accounts.alerts, name)[previous_rows]
+    accounts.alert_reasons.clear()
+    for previous_row, reasons in previous_accounts.alert_reasons.items():
+        accounts.alert_reasons[int(rows[previous_row])] = dict(reasons)
     removed = previous_accounts.alerts.removed_rule_alerts
     accounts.alerts.removed_rule_alerts = {int(rows[row]): alerts for row, alerts in removed.items()}
     for name in _LARGER:
         array = getattr(accounts, name)
         array[rows] = np.maximum(array[rows], getattr(previous_accounts, name)[previous_rows])
+    accounts.first_ms[rows] = np.minimum(accounts.first_ms[rows], previous_accounts.first_ms[previous_rows])
     _merge_acknowledgements(accounts, previous_accounts, rows)
     engine.peers.applied_count = max(engine.peers.applied_count, previous.peers.applied_count)
     engine.alert_emitter.storm.load(previous.alert_emitter.storm.saved())

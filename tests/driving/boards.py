@@ -74,7 +74,7 @@ def alert(account: str, rule: str = "low", starts_at: int = NOON, **more: Any) -
         starts_at,
         30.0,
         "at-risk",
-        f"{account} is low",
+        more.pop("summary", f"{account} is low"),
         more.pop("labels", {"rule": rule}),
         {"reason": "usage -8"},
         **more,

@@ -213,3 +213,21 @@ def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old:
     # Restored once more, nothing has moved.
     before = scores_of(drive.engine)
     assert_same(scores_of(restarted(drive, new).engine), before)
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, False), (False, True), (True, True)])
+def test_panes_of_an_idle_source_are_read_at_their_days_by_any_policy(before: bool, after: bool) -> None:
+    """The source is idle for nine days when the policy changes: its clock, and with it the ring, stands still."""
+    stalled = '[sources.product-usage]\nstall_after = "1d"\n'
+    plain = policy(("m", COUNT, "10d", 1))
+    old, new = plain + stalled * before, plain + stalled * after
+    other = {"id": "s", "account_id": "a", "time": NOW_MS, "kind": "nps", "score": 5}
+    log = [*usage(18, 17, 12, 10, 9), Record("surveys", 0, 0, NOW_MS, b"a", json.dumps(other).encode())]
+    drive = restarted(drive_of(old, log), new)
+    wanted = final_scores(log, new, NOW_MS)
+    (value,) = [factor[1] for factor in scores_of(drive.engine)["a"].factors]
+    assert value == wanted["a"].factors[0][1] or drive.engine.history.incomplete
+    assert value is not None
+    assert value <= len(log) - 1
+    if before == after or not after:
+        assert_same(scores_of(drive.engine), wanted)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
+from agents.cli.explanation_text import explanation_text
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.selector import select_score
@@ -114,3 +116,11 @@ def test_score_below_a_band_by_rounding_error_is_in_it(policy: Policy) -> None:
     full.scores["health"].value = 59.99999999999999
     explanation = explain_message(full, select_score(policy))
     assert (explanation.next_band, explanation.missing_points) == (None, 0.0)
+
+
+def test_a_new_account_is_explained_as_new(policy: Policy) -> None:
+    new = msgspec.structs.replace(message(policy, (2, 20), (0.6, 0), (7, 50)), state="new", new_until=1_790_812_800_000)
+    explanation = explain_message(new, select_score(policy))
+    assert explanation.new_until == 1_790_812_800_000
+    text = explanation_text(explanation, {})
+    assert "It is new until 2026-10-01: alerts about its score begin then." in text.splitlines()

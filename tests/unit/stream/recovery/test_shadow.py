@@ -163,7 +163,7 @@ def test_promoted_it_goes_on_and_says_once_what_is_different() -> None:
     both.act(lambda engine: engine.tick(START + 2 * DAY))
     both.commit()
     assert sorted(alert.rule for alert in both.alerts()) == ["band:health:poor", "low"]
-    before = len(both.raw)
+    before, reasons = len(both.raw), {alert.rule: alert.annotations["reason"] for alert in both.alerts()}
     both.plan, both.candidate = plan_of(CANDIDATE), None
     both.start()
     assert (both.opened.promoted, both.opened.missing) == (True, {})
@@ -176,6 +176,8 @@ def test_promoted_it_goes_on_and_says_once_what_is_different() -> None:
         ("resolved", "band:health:poor"),
         ("resolved", "low"),
     ]
+    resolved = {alert.rule: alert.annotations["reason"] for alert in alerts if alert.status == "resolved"}
+    assert resolved["low"] == reasons["low"] != ""  # the other rule is gone, and its alert ends for that reason
     (change,) = both.changes()[-1:]
     assert (change.from_, change.to, change.cause, change.policy) == (0.0, 40.0, "policy", both.plan.label)
     assert sum(len(effects.changes) for effects in both.raw[before:]) == 1

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.board.state.alerts import PAST_OF_ACCOUNT, Episodes, state_of
+from agents.board.state.reader import Record
 from agents.board.views.inputs import Inputs, RawEvent, SearchResult
 from agents.board.views.text import event_text
 from agents.board.views.timeline import KINDS, page_of, position_of, topics_of
 from agents.board.views.types import Timeline
+from schemas.outputs import Alert
 from schemas.topics import DAY_MS
 from tests.driving.boards import NOON, alert, board_of, score_history
 
+HOUR_MS = DAY_MS // 24
 BOARD = board_of(
     *score_history("acme", 90.0, 80.0, 30.0), alert("acme", acknowledged_at=NOON + 7, acknowledged_by="ann")
 )
@@ -142,3 +146,72 @@ def test_pages_are_in_order_if_their_topics_are(topics: dict[str, list[int]], li
 )
 def test_an_event_has_a_title(topic: str, event: dict[str, Any], text: str) -> None:
     assert event_text(topic, event) == text
+
+
+# -- alerts show what was published then ------------------------------------------------------------------------------
+
+
+def journey(*records: Record) -> list[tuple[int, str, str]]:
+    """Hours after noon, title and status of each alert item, oldest first."""
+    board = board_of(*score_history("acme", 90.0, 30.0), *records)
+    account = board.state.accounts["acme"]
+    result = SearchResult([], {}, 0, 0)
+    items = page_of(board.state, account, position_of(None, None), result, limit=50, kinds=frozenset({"alert"})).items
+    return [((item.time - NOON) // HOUR_MS, item.title, item.data.state) for item in reversed(items)]
+
+
+def low(hours: int, summary: str, **more: Any) -> Record:
+    more = {name: NOON + value * HOUR_MS if name.endswith("_at") else value for name, value in more.items()}
+    return alert("acme", starts_at=NOON + hours * HOUR_MS, summary=summary, id=summary, **more)
+
+
+def test_the_end_of_an_alert_does_not_change_its_beginning() -> None:
+    seen = journey(
+        low(1, "Acme is low (usage -30.0)"),
+        low(1, "Acme is lower (usage -30.0)", acknowledged_at=2, acknowledged_by="ann"),
+        low(1, "Acme is snoozed", acknowledged_at=2, acknowledged_by="ann", snoozed_until=NOON + DAY_MS),
+        low(1, "Acme is fine again", ends_at=5),
+    )
+    assert seen == [
+        (1, "warning alert began: Acme is low (usage -30.0)", "firing"),
+        (2, "acknowledged by ann: Acme is lower (usage -30.0)", "acknowledged"),
+        (5, "resolved: Acme is fine again", "resolved"),
+    ]
+
+
+def test_a_beginning_that_is_not_kept_any_more_has_no_summary_of_its_end() -> None:
+    assert journey(low(1, "Acme is fine again", ends_at=5)) == [
+        (1, "warning alert began: low", "firing"),
+        (5, "resolved: Acme is fine again", "resolved"),
+    ]
+
+
+def test_a_worsened_alert_is_never_shown_as_resolved() -> None:
+    warning = {"rule": "band:health:attention", "severity": "warning"}
+    worse = {"rule": "band:health:poor", "severity": "critical", "worsened_from": "band:health:attention"}
+    records = (
+        low(1, "Acme is attention", **warning),
+        low(3, "Acme worsened from attention to poor", **worse),
+        low(1, "Acme worsened from attention to poor: 30", ends_at=3, worsened_to="band:health:poor", **warning),
+    )
+    assert journey(*records) == [
+        (1, "warning alert began: Acme is attention", "firing"),
+        (3, "critical alert began: Acme worsened from attention to poor", "firing"),
+    ]
+    board = board_of(*score_history("acme", 90.0, 30.0), *records)
+    assert [state_of(episode) for episode in board.state.episodes.past_of("acme")] == ["worsened"]
+    assert list(board.state.episodes.latest_past()) == []
+    assert [episode.rule for episode in board.state.episodes.open_of("acme")] == ["band:health:poor"]
+
+
+def test_records_of_episodes_are_forgotten_with_them() -> None:
+    episodes = Episodes()
+    for number in range(200):
+        for ends_at in (None, NOON + number * HOUR_MS + 1):
+            record = alert("acme", starts_at=NOON + number * HOUR_MS, ends_at=ends_at)
+            episodes.add(msgspec.json.decode(record.value, type=Alert))
+    past = episodes.past_of("acme")
+    assert [len(episodes.records_of(episode)) for episode in past] == [2] * PAST_OF_ACCOUNT
+    assert sum(map(len, episodes._earlier["acme"].values())) == PAST_OF_ACCOUNT
+    episodes.drop("acme")
+    assert not episodes._earlier
