@@ -44,9 +44,16 @@ class Lines:
         self.number = 0
         """Lines returned so far."""
 
+    def _texts(self) -> Iterator[str]:
+        try:
+            yield from self._file
+        except UnicodeDecodeError as error:
+            msg = f"{self._file.name}, after line {self.number}: {error}"
+            raise RecordingError(msg) from error
+
     def written(self, *, last: bool) -> Iterator[str]:
         """The lines written since the last call; with `last`, also one that does not end."""
-        for text in self._file:
+        for text in self._texts():
             line, self._unfinished = self._unfinished + text, ""
             if line.endswith("\n") or last:
                 self.number += 1
@@ -63,7 +70,7 @@ def records_of(lines: Lines, name: str, *, last: bool) -> Iterator[Record]:
             continue
         try:
             recorded = decode(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             msg = f"{name}, line {lines.number}: {error}"
             raise RecordingError(msg) from error
         if recorded.topic in TOPICS:

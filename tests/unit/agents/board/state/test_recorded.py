@@ -45,3 +45,11 @@ def test_the_last_line_of_a_whole_recording_needs_no_end(tmp_path: Path) -> None
     path.write_text(LINE + LINE.rstrip("\n").replace('"a"', '"b"'), encoding="utf-8")
     with path.open(encoding="utf-8") as file:
         assert [record.key for record in records_of(Lines(file), "records", last=True)] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("bad", [b'{"topic":"\xff"}\n', b'{"topic":' + b"[" * 100_000 + b"\n"])
+def test_bytes_that_are_no_recording_are_named(tmp_path: Path, bad: bytes) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(LINE.encode() + bad)
+    with path.open(encoding="utf-8") as file, pytest.raises(RecordingError, match=r"records"):
+        list(records_of(Lines(file), "records", last=True))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from stream.publishing.effects import Message
     from tests.oracle.engine import Record
 
-GHOST = Alert("i", "f", "ghost", "r", "warning", "firing", 2**50, 1.0, "poor", "ghost is low", {}, {})
+GHOST = Alert("i", "f", "ghost", "r", "warning", "firing", 2**47, 1.0, "poor", "ghost is low", {}, {})
 """An alert that is firing for an account that no worker knows, of a time that never comes."""
 
 
