@@ -134,7 +134,7 @@ def test_peers_works_with_the_rights_of_the_table(authorized: Authorized, tmp_pa
     policy.write_text(
         'name = "peers"\n[measures.usage]\nsource = "product-usage"\n' + compared + "\n"
         'normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }\nweight = 1\n'
-        '[scores.health]\nbands = [{ name = "all", from = 0 }]\n',
+        '[scores.health]\nmin_change = 1.0\nbands = [{ name = "all", from = 0 }]\n',
         encoding="utf-8",
     )
     authorized.grant("peers")
