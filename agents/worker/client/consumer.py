@@ -70,6 +70,9 @@ class Handover(Protocol):
 class Fence(Protocol):
     """What the consumer asks of those that write."""
 
+    async def prepare(self) -> None:
+        """Wait until `take_over` will be quick."""
+
     async def take_over(self, tasks: Iterable[int]) -> None:
         """Shut out who wrote for these partition tasks before, and let us write for them."""
 
@@ -121,6 +124,11 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust stop the flow, commit and flush, until the deadline of a revocation."""
         await self._handover.leave(super().on_partitions_revoked(revoked))
+
+    async def on_start(self) -> None:
+        """Let those that write prepare before the worker joins the group."""
+        await self._fence.prepare()
+        await super().on_start()
 
     async def on_stop(self) -> None:
         """Make the last commit, and write nothing after it."""

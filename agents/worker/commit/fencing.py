@@ -43,6 +43,7 @@ RENEW_S = 6 * 3600.0
 """Kafka forgets a transactional id that was not used for `transactional.id.expiration.ms` (7 days), and its epoch."""
 ROTATE_FROM = 2**15 - 128
 """Near the largest epoch Kafka gives the next producer another id, which does not shut out the one before it."""
+PREPARE_S = 60.0
 ATTEMPT_S = 5.0
 PAUSE_S = 0.1
 _LOG_AFTER_S = 5.0
@@ -129,6 +130,24 @@ class TaskProducers:
     def of(self, task: int) -> TaskProducer | None:
         """The producer of a task; None while it has none."""
         return self._shared or self._producers.get(task)
+
+    async def prepare(self) -> None:
+        """Wait until the broker's transaction coordinator answers; called before the worker joins the group.
+
+        The first to ask in a cluster has Kafka create a topic, which can take longer than a session, and no heartbeat
+        is sent while partitions are assigned. What else the broker answers is dealt with when a task is taken over.
+        """
+        deadline = time.monotonic() + PREPARE_S
+        while time.monotonic() < deadline:
+            try:
+                async with asyncio.timeout(ATTEMPT_S):
+                    await self._ask_for_id(f"{self._group}-start")
+            except (KafkaError, OSError) as error:
+                if isinstance(error, KafkaError) and not error.retriable:
+                    return
+                await asyncio.sleep(PAUSE_S)
+            else:
+                return
 
     async def take_over(self, tasks: Iterable[int]) -> None:
         """Open the producers of tasks that have none: when this returns, nobody else can write for these tasks.

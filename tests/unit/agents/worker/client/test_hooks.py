@@ -113,6 +113,9 @@ OVERRIDDEN = [
         (),
         BatchConsumer,
     ),
+    Hook(
+        driver.Consumer, "on_start", None, "the first assignment in a cluster can cost the session", (), BatchConsumer
+    ),
     Hook(driver.Consumer, "on_stop", None, "producers go on writing after the last commit", (), BatchConsumer),
     Hook(
         driver.Consumer,

@@ -280,3 +280,18 @@ def test_a_task_whose_id_someone_else_has_taken_is_closed_when_it_is_used() -> N
         assert stage.coordinator.abandoned == ["7/1"]
 
     run(scenario())
+
+
+@pytest.mark.parametrize("error", [kafka_errors.GroupCoordinatorNotAvailableError, kafka_errors.UnknownError])
+def test_a_worker_waits_for_the_coordinator_and_uses_the_id_of_no_task(
+    error: type[kafka_errors.BrokerResponseError],
+) -> None:
+    async def scenario() -> None:
+        stage = Stage(Coordinator())
+        stage.coordinator.refusals["init"] = [error.errno] * 3
+        await stage.producers.prepare()
+        tries = 4 if error.retriable else 1
+        assert stage.coordinator.asked == ["init group-start"] * tries
+        assert (stage.errors, stage.coordinator.opened) == ([], [])
+
+    run(scenario())
