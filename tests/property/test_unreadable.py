@@ -1,0 +1,114 @@
+"""A changelog with one damaged record is restored, or refused with the one error that names this record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.columns.row_schema import RowSchemaError
+from stream.engine.engine import Engine
+from stream.recovery.changelog import keep_newer
+from stream.recovery.namespaces import LIVE_KEY, PUBLISHED_KEYS, Opened, open_namespaces
+from stream.recovery.record_form import UnreadableRecordError, account_of, tag_of
+from stream.recovery.unreadable import restored
+from stream.recovery.writer import WRITER_KEY, Writer, encode_writer
+from tests.golden.changelogs.partition import DEDUP_IDS, policy, read_changelog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stream.plan.plan import Plan
+
+NEWEST: dict[bytes, bytes] = {}
+for _key, _value in read_changelog():
+    keep_newer(NEWEST, _key, _value)
+NEWEST[WRITER_KEY] = encode_writer(Writer(worker="one on host", version="0.1.0", policy="p", settings={"dedup": True}))
+for _name in PUBLISHED_KEYS.values():
+    NEWEST.setdefault(_name, b"12")
+KINDS = {tag: sorted(key for key in NEWEST if tag_of(key) == tag) for tag in {tag_of(key) for key in NEWEST}}
+LIVE, CANDIDATE = policy("live"), policy("candidate")
+
+
+def _engine(plan: Plan) -> Engine:
+    return Engine(plan, dedup_ids=DEDUP_IDS)
+
+
+def opened(records: Mapping[bytes, bytes]) -> Opened:
+    return restored(records, lambda some: open_namespaces(some, LIVE, CANDIDATE, _engine))
+
+
+def test_the_undamaged_changelog_has_every_kind_of_record_and_is_restored() -> None:
+    assert {b"l", b"r", b"p", b"s", b"i", b"t", b"w", *PUBLISHED_KEYS.values()} <= KINDS.keys()
+    assert len(opened(NEWEST).pair.live.accounts) > 0
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A key and what became of its value: cut, longer, other bytes, another record's, none at all."""
+    key = draw(st.sampled_from(KINDS[draw(st.sampled_from(sorted(KINDS)))]))
+    value = NEWEST[key]
+    how = draw(st.sampled_from(["cut", "longer", "bytes", "replaced", "random", "empty", "json"]))
+    if how == "cut":
+        return key, value[: draw(st.integers(0, max(0, len(value) - 1)))]
+    if how == "longer":
+        return key, value + draw(st.binary(min_size=1, max_size=40))
+    if how == "bytes":
+        changed = bytearray(value)
+        for _ in range(draw(st.integers(1, 4))):
+            changed[draw(st.integers(0, len(changed) - 1))] = draw(st.integers(0, 255))
+        return key, bytes(changed)
+    if how == "replaced":
+        return key, NEWEST[draw(st.sampled_from(sorted(NEWEST)))]
+    if how == "random":
+        return key, draw(st.binary(max_size=200))
+    if how == "json":
+        return key, draw(
+            st.sampled_from([b"{}", b"null", b"[]", b'{"position": {"product-usage": "1"}}', b"17", b'""'])
+        )
+    return key, b""
+
+
+@given(damages())
+def test_a_damaged_record_is_restored_or_named(damage: tuple[bytes, bytes]) -> None:
+    key, value = damage
+    try:
+        opened({**NEWEST, key: value})
+    except UnreadableRecordError as error:
+        assert error.key == key
+        assert error.account == account_of(key)
+
+
+@given(damages())
+def test_a_damaged_record_that_is_read_before_or_after_a_good_one_raises_nothing_else(
+    damage: tuple[bytes, bytes],
+) -> None:
+    key, value = damage
+    newest = {key: NEWEST[key]}
+    try:
+        keep_newer(newest, key, value)
+    except RowSchemaError:
+        assert newest == {key: NEWEST[key]}
+    newest = {key: value}
+    keep_newer(newest, key, NEWEST[key])
+    assert newest[key] in {value, NEWEST[key]}
+
+
+@given(st.binary(max_size=30), st.binary(max_size=60))
+def test_a_record_with_any_key_is_restored_or_named(key: bytes, value: bytes) -> None:
+    try:
+        opened({**NEWEST, key: value})
+    except UnreadableRecordError as error:
+        assert error.key == key
+    else:
+        assert tag_of(key) in KINDS or key in {LIVE_KEY, WRITER_KEY}
+
+
+@pytest.mark.parametrize("tag", sorted(KINDS))
+def test_an_empty_record_of_each_kind_is_refused(tag: bytes) -> None:
+    key = KINDS[tag][0]
+    with pytest.raises(UnreadableRecordError) as caught:
+        opened({**NEWEST, key: b""})
+    assert caught.value.key == key
