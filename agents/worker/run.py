@@ -14,6 +14,7 @@ from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing, describe_topics
 from agents.process.metrics_server import require_port
 from agents.settings.settings import Settings
+from agents.worker.fatal import RefusedError, fatal
 from agents.worker.tasks.shadow_log import log_candidate
 from agents.worker.wiring import Worker
 from stream.plan.plan import Plan
@@ -53,6 +54,7 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
         code = 0
     finally:
         worker.watchdog.stop()
+        worker.topic_watch.stop()
     log.info("stopped", status=code)
     return code
 
@@ -64,13 +66,16 @@ def _prepare_topics(settings: Settings) -> None:
         try:
             if settings.create_topics:
                 create_missing(settings)
-            problems = [f"{state.topic.name}: {state.problem}" for state in describe_topics(settings) if state.problem]
+            problems = [state for state in describe_topics(settings) if state.problem]
         except BrokerError as error:
             if time.monotonic() > deadline:
                 raise
             log.warning("broker_not_ready", error=str(error), will="retry")
             time.sleep(_PAUSE_S)
         else:
-            if problems:
-                raise BrokerError("; ".join(problems))
+            for state in problems:
+                log.error("topic_problem", topic=state.topic.name, problem=state.problem, refused=state.refused)
+            refused = "; ".join(f"{state.topic.name}: {state.problem}" for state in problems if state.refused)
+            if refused:
+                fatal(RefusedError(f"topics can not be used: {refused}", "see each topic; `vitals topics` lists them"))
             return

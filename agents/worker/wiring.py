@@ -18,10 +18,14 @@ from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.commit.outbox import Outbox
 from agents.worker.fatal import fatal
+from agents.worker.identity import client_here, writer_of
+from agents.worker.membership import Membership
 from agents.worker.monitoring.health import Health
 from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.monitoring.topic_watch import TopicWatch, read_shapes
 from agents.worker.monitoring.watchdog import Watchdog
 from agents.worker.monitoring.web import WebServer
+from agents.worker.tasks.broker_facts import find_record, read_facts
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.loop import TICK_S, WorkLoop
 from agents.worker.tasks.processor import Processor
@@ -41,7 +45,9 @@ class Worker:
 
     def __init__(self, settings: Settings, plan: Plan, candidate: Plan | None = None) -> None:
         """Make and connect all parts; nothing starts yet."""
-        self.app = faust_app(settings)
+        writer = writer_of(settings, plan, candidate)
+        client = client_here(writer)
+        self.app = faust_app(settings, client.client_id())
         self.telemetry = Telemetry()
         self.telemetry.describe(plan.label)
         self.watchdog = Watchdog(settings.watchdog_s)
@@ -61,17 +67,23 @@ class Worker:
             rarely_s=settings.commit_interval_s * CATCH_UP_COMMITS,
         )
         handover = Handover(self.processor, self.checkpointer, lease)
+        membership = Membership(settings, client, on_fatal=fatal)
         self.processor.source = broker
         self.processor.highwater = broker.highwater
         self.processor.on_caught_up = handover.commit_soon
-        self.app.transport = BatchTransport(self.app, handover=handover, lease=lease)
+        self.app.transport = BatchTransport(self.app, handover=handover, lease=lease, membership=membership)
         restorer = Restorer(
             self.processor,
             self.checkpointer,
             changelog_topic=changelog_topic,
             read_published=partial(read_published, settings),
+            writer=writer,
+            read_facts=partial(read_facts, settings, changelog_topic, client),
+            find_record=partial(find_record, settings, changelog_topic),
             on_fatal=fatal,
         )
+        watched = [*TOPICS, changelog_topic]
+        self.topic_watch = TopicWatch(partial(read_shapes, settings, watched), settings.partitions, on_fatal=fatal)
         self.table = self._add_table(restorer, settings.partitions)
         self._add_work(WorkLoop(self.processor, self.outbox, self.watchdog, on_fatal=fatal))
         self.web = self._web(settings)
@@ -119,4 +131,5 @@ class Worker:
     async def _start(self) -> None:
         await self.web.start()
         self.watchdog.start()
+        self.topic_watch.start()
         tune_interpreter()

@@ -94,13 +94,17 @@ def _prune_overrides(engine: Engine) -> None:
         prune_ended(engine.accounts, lambda times: too_late(longest, times, np.full(len(times), lateness_ms)))
 
 
-def keep_newer(newest: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
+def keep_newer(newest: dict[bytes, bytes], key: bytes | None, value: bytes | None) -> None:
     """Add one changelog record, in the order of the log, to the newest value of each key.
 
     The last record is not always the newest: a worker that was frozen past its session may write once more before it
     finds that its partitions were assigned to another. Rows and pages have the number of events in them, ids only grow,
-    and the state has the settled offsets: the record with more stays.
+    and the state has the settled offsets: the record with more stays. Raises `RowSchemaError` for a record that can not
+    be read, where there is another to compare it with; `restore` reads them all.
     """
+    if not key:
+        msg = "it has no key"
+        raise RowSchemaError(msg)
     if value is None:
         newest.pop(key, None)
         return

@@ -85,7 +85,8 @@ def decode_writer(value: bytes) -> Writer:
 def succeed(before: Writer | None, now: Writer, topics: Mapping[str, str], first: int) -> Writer:
     """The record of `now`, which takes over from `before`.
 
-    `topics` are the ids that the broker gives now; of a topic that it gives none for, the id before stays.
+    `topics` are the ids that the broker gives now; of a topic that it gives none for, the id before stays. `first` is
+    the offset at which the state begins in the changelog.
     """
     if before is None:
         return msgspec.structs.replace(now, topics=dict(topics), first=first)
@@ -93,7 +94,7 @@ def succeed(before: Writer | None, now: Writer, topics: Mapping[str, str], first
     if before.configuration != now.configuration:
         replaced.append(before.configuration)
     return msgspec.structs.replace(
-        now, replaced=replaced[-REPLACED_KNOWN:], topics={**before.topics, **topics}, first=before.first
+        now, replaced=replaced[-REPLACED_KNOWN:], topics={**before.topics, **topics}, first=first
     )
 
 

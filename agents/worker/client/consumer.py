@@ -24,6 +24,7 @@ from faust.types.tuples import Message
 
 from agents.worker.client.thread import LeasedThread
 from agents.worker.commit.lease import Lease
+from agents.worker.membership import Membership
 
 IDLE_S = 0.05
 
@@ -67,14 +68,17 @@ class BatchConsumer(driver.Consumer):
 
     _epoch = 0
 
-    def __init__(self, *positional: Any, handover: Handover, lease: Lease, **named: Any) -> None:
+    def __init__(
+        self, *positional: Any, handover: Handover, lease: Lease, membership: Membership, **named: Any
+    ) -> None:
         """Make Faust's consumer, whose commits and revocations `handover` does."""
         self._handover = handover
         self.lease = lease
+        self._membership = membership
         super().__init__(*positional, **named)
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease)
+        return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease, membership=self._membership)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Renew the lease: the group counts on us from now on."""
@@ -199,14 +203,21 @@ class BatchTransport(driver.Transport):
 
     Consumer = BatchConsumer
 
-    def __init__(self, app: faust.App, *, handover: Handover, lease: Lease) -> None:
+    def __init__(self, app: faust.App, *, handover: Handover, lease: Lease, membership: Membership) -> None:
         """Make the transport of one app."""
         super().__init__(app.conf.broker_consumer, app)
         self._handover = handover
         self._lease = lease
+        self._membership = membership
 
     def create_consumer(self, callback: ConsumerCallback, **named: Any) -> BatchConsumer:
         """Make the app's consumer."""
         return BatchConsumer(
-            self, callback=callback, loop=self.loop, handover=self._handover, lease=self._lease, **named
+            self,
+            callback=callback,
+            loop=self.loop,
+            handover=self._handover,
+            lease=self._lease,
+            membership=self._membership,
+            **named,
         )

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from agents.worker.commit.lease import Lease
+from agents.worker.membership import Membership
+from stream.recovery.continuity import COMMIT_MARK
 
 FETCH_BYTES = 64 * 1024
 FETCH_WAIT_MS = 25
@@ -93,9 +96,10 @@ class WholeBatches(fetcher.PartitionRecords):
 class LeasedThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread; every heartbeat that the group answers renews the lease."""
 
-    def __init__(self, *positional: Any, lease: Lease, **named: Any) -> None:
+    def __init__(self, *positional: Any, lease: Lease, membership: Membership, **named: Any) -> None:
         """Make the thread of one consumer."""
         self._lease = lease
+        self._membership = membership
         self.spans: dict[Any, Span] = {}
         """Last span of each partition that the consumer has not taken yet."""
         super().__init__(*positional, **named)
@@ -122,6 +126,20 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             return answered
 
         coordinator._do_heartbeat = observed
+        rejoin = coordinator._do_rejoin_group
+
+        async def checked(subscription: Any) -> bool:
+            if not coordinator.member_id:  # the group does not know us, or no longer
+                await self._membership.before_join()
+            return bool(await rejoin(subscription))
+
+        coordinator._do_rejoin_group = checked
+        commit = consumer.commit
+
+        async def marked(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
+            await commit({tp: OffsetAndMetadata(saved.offset, COMMIT_MARK) for tp, saved in offsets.items()})
+
+        consumer.commit = marked
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         """Make the consumer read committed records only, which Faust does only with its own transactions."""

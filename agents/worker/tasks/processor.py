@@ -33,6 +33,7 @@ from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
 from stream.recovery.namespaces import open_namespaces
 from stream.recovery.published_alerts import position_of
+from stream.recovery.unreadable import restored
 
 log = structlog.get_logger()
 
@@ -93,20 +94,19 @@ class Processor:
     def open(self, partition: int, records: dict[bytes, bytes]) -> None:
         """Restore a task from the newest records of its changelog: CREATED to RESTORING.
 
-        Raises `stream.columns.row_schema.LayoutError`.
+        Raises `stream.recovery.record_form.UnreadableRecordError`.
         """
         partitions = self._settings.partitions
-        opened = open_namespaces(
-            records,
-            self.plan,
-            self._candidate,
-            lambda plan: Engine(
+
+        def engine(plan: Plan) -> Engine:
+            return Engine(
                 plan,
                 owns=lambda account: partition_of(account.encode(), partitions) == partition,
                 dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
                 partition=partition,
-            ),
-        )
+            )
+
+        opened = restored(records, lambda these: open_namespaces(these, self.plan, self._candidate, engine))
         log_opened(opened, partition)
         opened.pair.on_failure = lambda error: log_failure(error, partition)
         self.create(partition).restore(opened)
@@ -179,7 +179,7 @@ class Processor:
         begin, earliest = task.reached(source_index), await self.source.earliest(tp)
         if earliest <= begin or task.state is TaskState.CLOSED:
             return begin
-        if begin:
+        if begin or task.namespaces.saved_position is not None:
             log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
             self._telemetry.removed.labels(tp.topic).inc(earliest - begin)
         task.fetched[source_index] = earliest

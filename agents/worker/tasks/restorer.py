@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 from faust.types import TP
 
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.fatal import RefusedError
+from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.takeover import take_over
+from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.recovery.reconciler import Reconciler
+from stream.recovery.record_form import UnreadableRecordError
+from stream.recovery.writer import Writer
 
 log = structlog.get_logger()
 
 ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Reconciler]]
 """Read what was published after the offsets of commits, by partition and topic. Blocks."""
+ReadFacts = Callable[[Sequence[int]], Facts]
+"""Ask the broker about partitions. Blocks."""
+FindRecord = Callable[[int, bytes, bytes], int | None]
+"""The offset of a record in a partition of the changelog, by key and value. Blocks."""
 
 
 class Restorer:
@@ -35,13 +45,19 @@ class Restorer:
         *,
         changelog_topic: str,
         read_published: ReadPublished,
+        writer: Writer,
+        read_facts: ReadFacts,
+        find_record: FindRecord,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        """Nothing is restored yet."""
+        """Nothing is restored yet. `writer` is what this worker writes about itself."""
         self.processor = processor
         self._checkpointer = checkpointer
         self._changelog = changelog_topic
         self._read_published = read_published
+        self._writer = writer
+        self._read_facts = read_facts
+        self._find_record = find_record
         self._on_fatal = on_fatal
         self._since = time.monotonic()
 
@@ -52,7 +68,9 @@ class Restorer:
             return
         try:
             task.collect(fetched.records, fetched.start, fetched.end)
-        except ValueError as error:
+        except UnreadableRecordError as error:
+            self._on_fatal(self._refused(fetched.tp.partition, error, error.offset))
+        except Exception as error:  # noqa: BLE001 -- Faust would read the changelog again, and again
             self._on_fatal(error)
 
     def assign(self, assigned: Iterable[TP], revoked: Iterable[TP]) -> list[TP]:
@@ -82,7 +100,7 @@ class Restorer:
             for tp in sorted(recovered):
                 task = self.processor.tasks.get(tp.partition)
                 if tp.topic == self._changelog and task is not None and task.state is TaskState.CREATED:
-                    self.processor.open(tp.partition, task.collected)
+                    await self._open(task)
                     accounts += len(task.engine.accounts)
             await self._introduce()
             seconds = time.monotonic() - self._since
@@ -91,9 +109,41 @@ class Restorer:
         except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state
             self._on_fatal(error)
 
+    async def _open(self, task: PartitionTask) -> None:
+        """Make the engine of a task from its changelog. Raises `RefusedError` with what can not be read."""
+        records = task.collected
+        try:
+            self.processor.open(task.partition, records)
+        except UnreadableRecordError as error:
+            offset = None
+            if error.key is not None:
+                offset = await asyncio.to_thread(self._find_record, task.partition, error.key, records[error.key])
+            raise self._refused(task.partition, error, offset) from error
+
+    def _refused(self, partition: int, error: UnreadableRecordError, offset: int | None) -> RefusedError:
+        where = f"changelog {self._changelog} partition {partition}" + ("" if offset is None else f" offset {offset}")
+        rebuild = f"`vitals state rebuild --partition {partition}`"
+        way_out = f"{rebuild}. If a later version wrote it, run that version"
+        if error.account is not None:
+            way_out = f"`vitals state quarantine {error.account}` sets this account aside, or {way_out}"
+        return RefusedError(
+            f"{where}: {error}",
+            way_out,
+            topic=self._changelog,
+            partition=partition,
+            offset=offset,
+            key=repr(error.key),
+            account=error.account,
+        )
+
     async def _introduce(self) -> None:
         """Let RESTORING tasks run, once what was published after their last commit and the broker's clock are known."""
         new = self.processor.in_state(TaskState.RESTORING)
+        if new:
+            facts = await asyncio.to_thread(self._read_facts, [task.partition for task in new])
+            new = [task for task in new if task.state is TaskState.RESTORING]
+            for task in new:
+                take_over(task, facts, self._writer, self._changelog)
         committed = {task.partition: dict(task.namespaces.published_up_to) for task in new}
         reconcilers = await asyncio.to_thread(self._read_published, committed) if committed else {}
         # Some may have been closed meanwhile, or have been introduced by a recovery that came after this one.

@@ -266,6 +266,21 @@ USED = [
         (),
     ),
     Hook(
+        GroupCoordinator,
+        "_do_rejoin_group",
+        GroupCoordinator,
+        "a second worker of the same instance name takes the place of the first, and back again",
+        ("subscription",),
+    ),
+    Hook(GroupCoordinator, "member_id", GroupCoordinator, "the instance name is not checked before a join"),
+    Hook(
+        AIOKafkaConsumer,
+        "commit",
+        driver.AIOKafkaConsumerThread._commit,
+        "committed offsets do not say that a worker committed them: a changelog that is older is not noticed",
+        ("offsets",),
+    ),
+    Hook(
         fetcher,
         "PartitionRecords",
         fetcher.Fetcher._proc_fetch_request,
@@ -352,6 +367,8 @@ def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
         "_commit",
         "call_thread",
         "_do_heartbeat",
+        "_do_rejoin_group",
+        "commit",
     }
 
 

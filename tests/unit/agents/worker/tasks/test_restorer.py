@@ -13,13 +13,18 @@ from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
+from agents.worker.fatal import RefusedError
+from agents.worker.tasks.broker_facts import Facts
+from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.task_state import TaskState
+from stream.recovery.continuity import SourceLog
 from stream.recovery.reconciler import Reconciler
+from stream.recovery.writer import WRITER_KEY, Writer, decode_writer
 from tests.driving.worker import Bench, Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 LOG = "log"
 ZERO, ONE = TP(LOG, 0), TP(LOG, 1)
@@ -35,6 +40,8 @@ class Stage:
         self.on_read: Callable[[], None] = lambda: None
         """Called while what was published is read."""
         self.read: list[int] = []
+        self.committed: dict[int, int] = {}
+        """Committed offset of product usage by partition."""
         self.lease = Lease(10)
         self.lease.renew(float("inf"))
         checkpointer = Checkpointer(
@@ -51,6 +58,9 @@ class Stage:
             checkpointer,
             changelog_topic=LOG,
             read_published=self.read_published,
+            writer=Writer(worker="one", version="1", policy="p", settings={}, configuration="new"),
+            read_facts=self.read_facts,
+            find_record=self.find_record,
             on_fatal=self.bench.errors.append,
         )
         self.handover = Handover(self.processor, checkpointer, self.lease)
@@ -62,6 +72,18 @@ class Stage:
         self.read += since
         self.on_read()
         return {partition: Reconciler() for partition in since}
+
+    def read_facts(self, partitions: Sequence[int]) -> Facts:
+        logs = {
+            number: [SourceLog(topic, 0, 99, self.committed.get(number), marked=True) for topic in TOPICS[:1]]
+            + [SourceLog(topic, 0, 99) for topic in TOPICS[1:]]
+            for number in partitions
+        }
+        return Facts(logs, dict.fromkeys(partitions, 0), [])
+
+    @staticmethod
+    def find_record(partition: int, key: bytes, value: bytes) -> int | None:
+        return 17 if (partition, key, value) == (0, b"rbad", b"{}") else None
 
     async def leave(self) -> None:
         await self.handover.leave(self._last_commit())
@@ -210,5 +232,83 @@ def test_a_failed_restore_ends_the_worker() -> None:
         stage.on_read = fails
         await stage.restorer.complete([ZERO])
         assert stage.bench.errors == [error]
+
+    asyncio.run(scenario())
+
+
+def changelog_of(tp: TP, first: int, *pairs: tuple[bytes | None, bytes]) -> Records:
+    listed = [SimpleNamespace(offset=first + index, key=key, value=value) for index, (key, value) in enumerate(pairs)]
+    return Records(tp, listed, first, first + len(pairs))
+
+
+def refused(stage: Stage) -> RefusedError:
+    (error,) = stage.bench.errors
+    assert isinstance(error, RefusedError)
+    return error
+
+
+def test_a_row_that_can_not_be_read_ends_the_worker_naming_offset_key_account_and_way_out() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO], [])
+        stage.restorer.collect(changelog_of(ZERO, 17, (b"rbad", b"{}")))
+        await stage.restorer.complete([ZERO])
+        error = refused(stage)
+        assert str(error).startswith("changelog log partition 0 offset 17: the row of account 'bad' (key b'rbad')")
+        assert "`vitals state quarantine bad`" in error.way_out
+        assert "`vitals state rebuild --partition 0`" in error.way_out
+        assert error.names == {
+            "topic": LOG, "partition": 0, "offset": 17, "key": repr(b"rbad"), "account": "bad"
+        }  # fmt: skip
+        assert stage.bench.producer.sent == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(b"s", b"no JSON"), (b"s", b'{"position": 7}'), (b"p" + bytes(12) + b"acme", b"cut"), (None, b"x"), (b"", b"x")],
+)
+def test_a_record_that_can_not_be_compared_ends_the_worker_while_the_changelog_is_read(
+    key: bytes | None, value: bytes
+) -> None:
+    stage = Stage()
+    stage.restorer.assign([ZERO], [])
+    good = {b"s": b'{"position": {}}', b"p" + bytes(12) + b"acme": bytes(8 + 12)}
+    stage.restorer.collect(changelog_of(ZERO, 0, *good.items()))
+    stage.restorer.collect(changelog_of(ZERO, 2, (key, value)))
+    error = refused(stage)
+    assert "changelog log partition 0 offset 2: " in str(error)
+    assert error.names["offset"] == 2
+
+
+def test_committed_offsets_without_state_end_the_worker_before_it_writes_anything() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.committed[0] = 40
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        error = refused(stage)
+        assert str(error) == (
+            "changelog log partition 0 has no state: product-usage is committed up to offset 40, "
+            "and the changelog has no position"
+        )
+        assert "`vitals state rebuild --partition 0`" in error.way_out
+        assert (stage.bench.producer.sent, stage.read) == ([], [])
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_writes_who_it_is_when_it_takes_a_partition_over() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        written: list[tuple[bytes, bytes]] = []
+        put = stage.bench.outbox.put
+        stage.bench.outbox.put = lambda topic, partition, records, **more: (  # type: ignore[method-assign]
+            written.extend((record.key, record.value) for record in records) or put(topic, partition, records, **more)
+        )
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        assert decode_writer(dict(written)[WRITER_KEY]).configuration == "new"
 
     asyncio.run(scenario())
