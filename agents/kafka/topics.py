@@ -79,7 +79,12 @@ def _state(
     problem = _problem(topic, partitions, settings)
     wrong = mismatches(topic, configured)
     servers = ",".join(settings.bootstrap_servers())
-    problems = [*([problem] if problem else []), *(mismatch.text(topic.name, servers) for mismatch in wrong)]
+    unread = "its settings can not be read: this client needs the right DESCRIBE_CONFIGS on it"
+    problems = [
+        *([problem] if problem else []),
+        *([] if described is None or configured else [unread]),
+        *(mismatch.text(topic.name, servers) for mismatch in wrong),
+    ]
     refused = problem is not None or any(mismatch.loses_state for mismatch in wrong)
     topic_id = None if described is None else id_of(described)
     return TopicState(topic, partitions, "; ".join(problems) or None, refused, configured, topic_id)

@@ -38,14 +38,11 @@ from stream.recovery.record_form import (
     SEGMENT_KEY,
     STATE_KEY,
     State,
-    age,
-    known_age,
+    is_newer,
     page_of,
     read_state,
     segment_of,
 )
-
-_TAGS = frozenset(b"lprtsi")
 
 
 def row_schema_record(engine: Engine) -> tuple[bytes, bytes]:
@@ -94,22 +91,19 @@ def _prune_overrides(engine: Engine) -> None:
         prune_ended(engine.accounts, lambda times: too_late(longest, times, np.full(len(times), lateness_ms)))
 
 
-def keep_newer(newest: dict[bytes, bytes], key: bytes | None, value: bytes | None) -> None:
+def keep_newer(newest: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
     """Add one changelog record, in the order of the log, to the newest value of each key.
 
     The last record is not always the newest: a worker that was frozen past its session may write once more before it
     finds that its partitions were assigned to another. Rows and pages have the number of events in them, ids only grow,
-    and the state has the settled offsets: the record with more stays. Raises `RowSchemaError` for a record that can not
-    be read, where there is another to compare it with; `restore` reads them all.
+    and the state has the settled offsets: the record with more stays. One that can not be read stays until another one
+    or a tombstone comes, so that what is damaged can be mended by writing it anew; `restore` refuses it.
     """
-    if not key:
-        msg = "it has no key"
-        raise RowSchemaError(msg)
     if value is None:
         newest.pop(key, None)
         return
     known = newest.get(key)
-    if known is None or age(key, value) >= known_age(key, known):
+    if known is None or is_newer(key, value, known):
         newest[key] = value
 
 
@@ -161,12 +155,8 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def _keys_by_tag(records: Mapping[bytes, bytes]) -> dict[int, list[bytes]]:
-    """The keys of each kind of record. Raises `RowSchemaError` for a kind that this version does not know."""
     keys: dict[int, list[bytes]] = {}
     for key in records:
-        if not key or key[0] not in _TAGS:
-            msg = f"key {key!r} is of a kind that this version does not know: a later version may have written it"
-            raise RowSchemaError(msg)
         keys.setdefault(key[0], []).append(key)
     return keys
 
@@ -282,6 +272,7 @@ def _column_tag(column: Members) -> bytes:
 
 
 def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
+    entries = {key: page_of(records[key]) for key in keys}
     for column in engine.members():
         tag = b"p" + _column_tag(column)
         page_keys = [key for key in keys if key.startswith(tag)]
@@ -289,7 +280,7 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes
             heads = np.frombuffer(b"".join([key[: 1 + PAGE_KEY.size] for key in page_keys]), dtype=PAGE_HEAD)
             rows = engine.accounts.index.rows_of_keys([key[1 + PAGE_KEY.size :] for key in page_keys])
             engine.accounts.reserve()
-            column.load(rows, heads["number"].astype(np.int64), [page_of(records[key]) for key in page_keys])
+            column.load(rows, heads["number"].astype(np.int64), [entries[key] for key in page_keys])
 
 
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:

@@ -21,12 +21,23 @@ from dataclasses import dataclass, field
 import xxhash
 
 from schemas.topics import ALERTS, CHANGES
+from stream.columns.row_schema import RowSchemaError
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
 from stream.recovery import changelog
 from stream.recovery.promotion import take_over
-from stream.recovery.record_form import NAMESPACE_TAG, STATE_KEY, State, live_name_of, mark_of, namespace_of, read_state
+from stream.recovery.record_form import (
+    NAMESPACE_TAG,
+    STATE_KEY,
+    TAGS,
+    State,
+    live_name_of,
+    mark_of,
+    namespace_of,
+    read_state,
+    tag_of,
+)
 from stream.recovery.shadow import Pair, Shadow
 from stream.recovery.writer import WRITER_KEY, Writer, decode_writer, encode_writer
 
@@ -168,11 +179,17 @@ def _named(name: bytes, record: Record) -> Record:
 
 
 def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
-    """The namespaces by name; their records have keys without the name."""
+    """The namespaces by name; their records have keys without the name.
+
+    Raises `RowSchemaError` for a kind of record that this version does not know.
+    """
     namespaces: dict[bytes, Namespace] = {}
     for key, value in records.items():
         if key not in _OF_THE_PARTITION:
             name = namespace_of(key)
+            if tag_of(key) not in TAGS:
+                msg = "this version does not know its kind: a later version may have written it"
+                raise RowSchemaError(msg)
             namespaces.setdefault(name, {})[key[len(name) :]] = value
     return namespaces
 

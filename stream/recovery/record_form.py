@@ -24,6 +24,7 @@ PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
 SEGMENT_KEY = struct.Struct(">II")
 AGE = struct.Struct("<q")
 """Events applied to the account when a page was written."""
+TAGS = (b"l", b"p", b"r", b"t", b"s", b"i")
 MANY_TAGS = (b"r", b"p", b"i")
 """Tags of the records of which a partition has many: rows, pages, ids."""
 _KINDS = {b"l": "row schema", b"r": "row", b"p": "page", b"t": "peer tables", b"s": "state", b"i": "event ids"}
@@ -35,10 +36,9 @@ _ROW_VERSION = bytes([VERSION])
 class UnreadableRecordError(RowSchemaError):
     """A changelog that can not be restored. `key` is the record's; None when no single record is the cause."""
 
-    def __init__(self, key: bytes | None, error: Exception, offset: int | None = None) -> None:
-        """`error` is what reading it raised, `offset` is the record's where it is known."""
+    def __init__(self, key: bytes | None, error: Exception) -> None:
+        """`error` is what reading it raised."""
         self.key = key
-        self.offset = offset
         self.account = None if key is None else account_of(key)
         self.why = str(error) if isinstance(error, RowSchemaError) else f"{type(error).__name__}: {error}"
         what = "the changelog can not be restored" if key is None else f"{described(key)} can not be read"
@@ -126,15 +126,16 @@ def age(key: bytes, value: bytes) -> int:
         return int(AGE.unpack_from(value)[0])
     if tag == b"s":
         return sum(read_state(value).position.values())
-    return len(value) if tag == b"i" else 0
+    return len(segment_of(value)) if tag == b"i" else 0
 
 
-def known_age(key: bytes, value: bytes) -> int:
-    """The age of a record that another one may replace; -1 for one that is not whole, which always gives way."""
+def is_newer(key: bytes, value: bytes, known: bytes) -> bool:
+    """Whether a record takes the place of the one before it; the later one does where one of them is not whole."""
     try:
-        return age(key, value)
+        later = age(key, value)
+        return later >= age(key, known)
     except RowSchemaError:
-        return -1
+        return True
 
 
 def mark_of(value: bytes) -> int:

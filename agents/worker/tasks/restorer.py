@@ -68,8 +68,6 @@ class Restorer:
             return
         try:
             task.collect(fetched.records, fetched.start, fetched.end)
-        except UnreadableRecordError as error:
-            self._on_fatal(self._refused(fetched.tp.partition, error, error.offset))
         except Exception as error:  # noqa: BLE001 -- Faust would read the changelog again, and again
             self._on_fatal(error)
 

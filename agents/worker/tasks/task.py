@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.worker.tasks.task_state import TaskState, TaskStateError, transition
-from stream.columns.row_schema import RowSchemaError
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES
 from stream.ingest.merge import Merge
 from stream.recovery import changelog
 from stream.recovery.namespaces import Namespaces, Opened
 from stream.recovery.reconciler import Reconciler
-from stream.recovery.record_form import UnreadableRecordError
 from stream.recovery.shadow import Pair
 
 
@@ -68,8 +66,7 @@ class PartitionTask:
     def collect(self, records: Iterable[Any], start: int, end: int) -> None:
         """Keep the newest record of each key of the changelog from offset `start` up to before `end`.
 
-        Raises `ValueError` when records before `start` are missing, `UnreadableRecordError`, and `TaskStateError`
-        unless the task is CREATED.
+        Raises `ValueError` when records before `start` are missing, `TaskStateError` unless the task is CREATED.
         """
         self.require(TaskState.CREATED)
         if self.collected_up_to is not None and start > self.collected_up_to:
@@ -77,10 +74,7 @@ class PartitionTask:
             raise ValueError(message)
         self.collected_up_to = end
         for record in records:
-            try:
-                changelog.keep_newer(self.collected, record.key, record.value)
-            except RowSchemaError as error:
-                raise UnreadableRecordError(record.key, error, record.offset) from error
+            changelog.keep_newer(self.collected, record.key or b"", record.value)
 
     def restore(self, opened: Opened) -> None:
         """Take the engines made from the changelog: CREATED to RESTORING."""

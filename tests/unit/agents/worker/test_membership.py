@@ -43,6 +43,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+def raised(error: BaseException) -> None:
+    raise error
+
+
 def member(
     folder: Path, holders: Sequence[str | None] | Callable[[], str | None], instance: str | None = "one"
 ) -> Membership:
@@ -55,7 +59,7 @@ def member(
     return Membership(
         Settings(instance=instance, session_timeout_s=10),
         THIS,
-        on_fatal=lambda error: (_ for _ in ()).throw(error),
+        on_fatal=raised,
         holder=holders if callable(holders) else holder,
         folder=folder,
     )

@@ -4,6 +4,8 @@ Each row says what would break without an error if the hook were gone or nobody 
 these libraries that moves one fails here, not in production. A test below finds hooks that the table does not name.
 """
 
+# long because: one table of hooks, which a reader goes through as a whole
+
 from __future__ import annotations
 
 import ast
