@@ -1,8 +1,9 @@
 """Who a worker is: its configuration, and the client id by which the other members of its group know it.
 
-Owns what counts as a configuration: the policy, the shadow, and the settings that decide what is computed. The client
-id is `vitals_<version>_<configuration>_<token>_<host>`; the token differs for each process. Kafka shows it with each
-member of a group. Called by `agents.worker.wiring`, `agents.worker.membership` and `agents.worker.tasks.broker_facts`.
+Owns what counts as a configuration: the policy, and the settings that decide what is computed. A shadow may come and go
+with a rolling restart: no live output depends on it. The client id is
+`vitals_<version>_<configuration>_<token>_<host>`; the token differs for each process. Kafka shows it with each member
+of a group. Called by `agents.worker.wiring`, `agents.worker.membership` and `agents.worker.tasks.broker_facts`.
 """
 
 from __future__ import annotations
@@ -43,14 +44,13 @@ def client_of(client_id: str) -> Client | None:
     return Client(*fields) if prefix == _PREFIX and len(fields) + 1 == _FIELDS else None
 
 
-def writer_of(settings: Settings, plan: Plan, candidate: Plan | None) -> Writer:
+def writer_of(settings: Settings, plan: Plan) -> Writer:
     """What this worker writes about itself into the changelogs that it takes over."""
     decisive: dict[str, Setting] = {
         "partitions": settings.partitions,
         "dedup": settings.dedup,
         "dedup_ids": settings.dedup_ids,
         "time": settings.time,
-        "shadow": None if candidate is None else candidate.label,
     }
     configuration = xxhash.xxh3_64_hexdigest(json.dumps([plan.label, decisive], sort_keys=True).encode())
     return Writer(

@@ -32,12 +32,15 @@ from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.published import read_published
 from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.restorer import Restorer
+from agents.worker.tasks.takeover import Takeover
 from schemas.topics import changelog
 from stream.plan.plan import Plan
 
 TABLE = "accounts"
 CATCH_UP_COMMITS = 5
 """While catching up, every fifth periodic commit is made."""
+RIVAL_MARGIN_S = 5.0
+"""How long after its session timeout the group may still list a member that is dead."""
 
 
 class Worker:
@@ -45,7 +48,7 @@ class Worker:
 
     def __init__(self, settings: Settings, plan: Plan, candidate: Plan | None = None) -> None:
         """Make and connect all parts; nothing starts yet."""
-        writer = writer_of(settings, plan, candidate)
+        writer = writer_of(settings, plan)
         client = client_here(writer)
         self.app = faust_app(settings, client.client_id())
         self.telemetry = Telemetry()
@@ -77,8 +80,12 @@ class Worker:
             self.checkpointer,
             changelog_topic=changelog_topic,
             read_published=partial(read_published, settings),
-            writer=writer,
-            read_facts=partial(read_facts, settings, changelog_topic, client),
+            takeover=Takeover(
+                writer,
+                changelog_topic,
+                read_facts=partial(read_facts, settings, changelog_topic, client),
+                rival_wait_s=settings.session_timeout_s + RIVAL_MARGIN_S,
+            ),
             find_record=partial(find_record, settings, changelog_topic),
             on_fatal=fatal,
         )

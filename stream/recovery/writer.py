@@ -34,7 +34,7 @@ class Writer(Struct, frozen=True, kw_only=True):
     version: str
     policy: str
     settings: dict[str, Setting]
-    """Settings that decide what is computed, the shadow policy among them."""
+    """Settings that decide what is computed."""
     format: int = STATE_FORMAT
     configuration: str = ""
     """A hash of policy and settings."""
@@ -59,6 +59,8 @@ class Refusal(NamedTuple):
 
     reason: str
     way_out: str
+    rival: bool = False
+    """Whether another member of the group is the cause, which may be dead and still listed."""
 
 
 class WriterError(ValueError):
@@ -118,7 +120,7 @@ def refusal(before: Writer, now: Writer, members: Sequence[Member]) -> Refusal |
         f"start {now.worker} with the configuration of {rival.worker}. To go back to the earlier configuration, stop "
         "all workers of the group first. To run both, give one of them another VITALS_GROUP and other output topics"
     )
-    return Refusal(reason, way_out)
+    return Refusal(reason, way_out, rival=True)
 
 
 def _described(writer: Writer) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from faust.types import TP
@@ -16,21 +16,17 @@ from faust.types import TP
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.fatal import RefusedError
-from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.processor import Processor
-from agents.worker.tasks.takeover import take_over
+from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.recovery.reconciler import Reconciler
 from stream.recovery.record_form import UnreadableRecordError
-from stream.recovery.writer import Writer
 
 log = structlog.get_logger()
 
 ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Reconciler]]
 """Read what was published after the offsets of commits, by partition and topic. Blocks."""
-ReadFacts = Callable[[Sequence[int]], Facts]
-"""Ask the broker about partitions. Blocks."""
 FindRecord = Callable[[int, bytes, bytes], int | None]
 """The offset of a record in a partition of the changelog, by key and value. Blocks."""
 
@@ -45,18 +41,16 @@ class Restorer:
         *,
         changelog_topic: str,
         read_published: ReadPublished,
-        writer: Writer,
-        read_facts: ReadFacts,
+        takeover: Takeover,
         find_record: FindRecord,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        """Nothing is restored yet. `writer` is what this worker writes about itself."""
+        """Nothing is restored yet."""
         self.processor = processor
         self._checkpointer = checkpointer
         self._changelog = changelog_topic
         self._read_published = read_published
-        self._writer = writer
-        self._read_facts = read_facts
+        self._takeover = takeover
         self._find_record = find_record
         self._on_fatal = on_fatal
         self._since = time.monotonic()
@@ -137,11 +131,7 @@ class Restorer:
     async def _introduce(self) -> None:
         """Let RESTORING tasks run, once what was published after their last commit and the broker's clock are known."""
         new = self.processor.in_state(TaskState.RESTORING)
-        if new:
-            facts = await asyncio.to_thread(self._read_facts, [task.partition for task in new])
-            new = [task for task in new if task.state is TaskState.RESTORING]
-            for task in new:
-                take_over(task, facts, self._writer, self._changelog)
+        new = await self._takeover.admit(new)
         committed = {task.partition: dict(task.namespaces.published_up_to) for task in new}
         reconcilers = await asyncio.to_thread(self._read_published, committed) if committed else {}
         # Some may have been closed meanwhile, or have been introduced by a recovery that came after this one.

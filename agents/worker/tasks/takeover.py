@@ -8,7 +8,9 @@ another configuration ends with `RefusedError`, before it has published or writt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -16,15 +18,52 @@ from agents.worker.fatal import RefusedError
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.task import PartitionTask
+from agents.worker.tasks.task_state import TaskState
 from stream.ingest.batch import INPUT_SOURCES
 from stream.recovery.continuity import judge_source, judge_start, judge_state
 from stream.recovery.writer import Refusal, Writer, refusal, succeed
 
 log = structlog.get_logger()
 
+RIVAL_PAUSE_S = 1.0
+ReadFacts = Callable[[Sequence[int]], Facts]
+"""Ask the broker about partitions. Blocks."""
+
+
+class RivalError(RefusedError):
+    """Another member of the group runs another configuration, if it is alive: the group lists dead ones for a while."""
+
+
+class Takeover:
+    """What a worker asks and writes when it takes partitions over."""
+
+    def __init__(self, writer: Writer, changelog: str, *, read_facts: ReadFacts, rival_wait_s: float) -> None:
+        """`writer` is what this worker writes about itself; after `rival_wait_s` a rival that is listed is alive."""
+        self._writer = writer
+        self._changelog = changelog
+        self._read_facts = read_facts
+        self._rival_wait_s = rival_wait_s
+
+    async def admit(self, tasks: list[PartitionTask]) -> list[PartitionTask]:
+        """The tasks that are still RESTORING and may go on from their state. Raises `RefusedError`."""
+        deadline = time.monotonic() + self._rival_wait_s
+        while tasks:
+            facts = await asyncio.to_thread(self._read_facts, [task.partition for task in tasks])
+            tasks = [task for task in tasks if task.state is TaskState.RESTORING]
+            try:
+                for task in tasks:
+                    take_over(task, facts, self._writer, self._changelog)
+            except RivalError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(RIVAL_PAUSE_S)
+            else:
+                break
+        return tasks
+
 
 def take_over(task: PartitionTask, facts: Facts, this: Writer, changelog: str) -> None:
-    """Let a RESTORING task go on from its state, as `this` worker's. Raises `RefusedError`."""
+    """Let a RESTORING task go on from its state, as `this` worker's. Raises `RefusedError`; may be called again."""
     namespaces, partition = task.namespaces, task.partition
     logs, first = facts.logs[partition], facts.first[partition]
     before, position = namespaces.writer, _by_topic(namespaces.saved_position)
@@ -33,7 +72,8 @@ def take_over(task: PartitionTask, facts: Facts, this: Writer, changelog: str) -
         verdict = refusal(before, this, facts.members)
         if verdict is not None:
             reason = f"changelog {changelog} partition {partition}: {verdict.reason}"
-            raise _refused(Refusal(reason, verdict.way_out), changelog, partition)
+            error = RivalError if verdict.rival else RefusedError
+            raise error(reason, verdict.way_out, topic=changelog, partition=partition)
     known_first = first if fresh else 0 if before is None else before.first
     for verdict in (
         judge_state(position, logs, partition=partition, changelog=changelog),

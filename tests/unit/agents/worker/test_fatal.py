@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agents.worker import fatal as fatal_module
 from agents.worker.fatal import EXIT_FATAL, RefusedError, fatal
 
 
 def end_of(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], dict[str, Any]]:
     statuses: list[int] = []
-    monkeypatch.setattr(fatal_module.os, "_exit", statuses.append)
+    monkeypatch.setattr("os._exit", statuses.append)
     with capture_logs() as logs:
         fatal(error)
     return statuses, dict(logs[0])

@@ -18,18 +18,18 @@ OTHER = compile_plan(parse_policy(TEXT.replace("min_change = ", "min_change = 1"
 
 
 def configuration(**settings: Any) -> str:
-    return writer_of(Settings(**settings), PLAN, None).configuration
+    return writer_of(Settings(**settings), PLAN).configuration
 
 
 def test_the_client_id_is_read_back_and_has_only_characters_that_brokers_take() -> None:
-    client = client_here(writer_of(Settings(instance="a_b"), PLAN, None))
+    client = client_here(writer_of(Settings(instance="a_b"), PLAN))
     assert client_of(client.client_id()) == client
     assert re.fullmatch(r"[A-Za-z0-9._-]+", client.client_id())
     assert client_of(Client("1", "c", "t", "my_host").client_id()) == Client("1", "c", "t", "my-host")
 
 
 def test_each_process_has_a_token_of_its_own() -> None:
-    writer = writer_of(Settings(), PLAN, None)
+    writer = writer_of(Settings(), PLAN)
     assert client_here(writer).token != client_here(writer).token
 
 
@@ -46,7 +46,6 @@ def test_what_decides_the_scores_is_part_of_the_configuration() -> None:
         configuration(dedup=False),
         configuration(dedup_ids=7),
         configuration(time="event"),
-        writer_of(Settings(), OTHER, None).configuration,
-        writer_of(Settings(), PLAN, OTHER).configuration,
+        writer_of(Settings(), OTHER).configuration,
     ]
     assert len({same, *others}) == len(others) + 1

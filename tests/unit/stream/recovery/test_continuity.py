@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from stream.recovery.continuity import SourceLog, judge_source, judge_start, judge_state, rebuilt_from
+
+if TYPE_CHECKING:
+    from stream.recovery.writer import Refusal
 
 WHOLE = SourceLog("usage", 0, 100, committed=60, marked=True, topic_id="a")
 TRIMMED = SourceLog("billing", 30, 50, committed=40, marked=True, topic_id="b")
 
 
-def judged(position: dict[str, int] | None, *logs: SourceLog) -> tuple[str, str] | None:
+def judged(position: dict[str, int] | None, *logs: SourceLog) -> Refusal | None:
     return judge_state(position, logs, partition=2, changelog="log")
 
 

@@ -14,17 +14,21 @@ from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.fatal import RefusedError
+from agents.worker.tasks import takeover as takeover_module
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.restorer import Restorer
+from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task_state import TaskState
 from stream.recovery.continuity import SourceLog
 from stream.recovery.reconciler import Reconciler
-from stream.recovery.writer import WRITER_KEY, Writer, decode_writer
+from stream.recovery.writer import WRITER_KEY, Member, Writer, decode_writer, encode_writer, succeed
 from tests.driving.worker import Bench, Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from stream.publishing.effects import Message
 
 LOG = "log"
 ZERO, ONE = TP(LOG, 0), TP(LOG, 1)
@@ -34,7 +38,7 @@ USAGE = TP("product-usage", 0)
 class Stage:
     """A worker without tasks, and a broker to which nothing was published."""
 
-    def __init__(self) -> None:
+    def __init__(self, rival_wait_s: float = 0) -> None:
         self.bench = Bench(Producer())
         self.processor = self.bench.processor
         self.on_read: Callable[[], None] = lambda: None
@@ -42,6 +46,8 @@ class Stage:
         self.read: list[int] = []
         self.committed: dict[int, int] = {}
         """Committed offset of product usage by partition."""
+        self.members: list[list[Member]] = [[]]
+        """The other members of the group each time the broker is asked; the last stay."""
         self.lease = Lease(10)
         self.lease.renew(float("inf"))
         checkpointer = Checkpointer(
@@ -58,8 +64,12 @@ class Stage:
             checkpointer,
             changelog_topic=LOG,
             read_published=self.read_published,
-            writer=Writer(worker="one", version="1", policy="p", settings={}, configuration="new"),
-            read_facts=self.read_facts,
+            takeover=Takeover(
+                Writer(worker="one", version="1", policy="p", settings={}, configuration="new"),
+                LOG,
+                read_facts=self.read_facts,
+                rival_wait_s=rival_wait_s,
+            ),
             find_record=self.find_record,
             on_fatal=self.bench.errors.append,
         )
@@ -79,7 +89,8 @@ class Stage:
             + [SourceLog(topic, 0, 99) for topic in TOPICS[1:]]
             for number in partitions
         }
-        return Facts(logs, dict.fromkeys(partitions, 0), [])
+        members = self.members.pop(0) if len(self.members) > 1 else self.members[0]
+        return Facts(logs, dict.fromkeys(partitions, 0), members)
 
     @staticmethod
     def find_record(partition: int, key: bytes, value: bytes) -> int | None:
@@ -308,13 +319,38 @@ def test_committed_offsets_without_state_end_the_worker_before_it_writes_anythin
 def test_a_worker_writes_who_it_is_when_it_takes_a_partition_over() -> None:
     async def scenario() -> None:
         stage = Stage()
-        written: list[tuple[bytes, bytes]] = []
-        put = stage.bench.outbox.put
-        stage.bench.outbox.put = lambda topic, partition, records, **more: (  # type: ignore[method-assign]
-            written.extend((record.key, record.value) for record in records) or put(topic, partition, records, **more)
-        )
+        written: dict[bytes, bytes] = {}
+
+        def put(topic: str, partition: int, records: Iterable[Message[bytes]], **_: object) -> None:
+            assert (topic, partition) == (LOG, 0)
+            written.update((record.key, record.value) for record in records)
+
+        stage.bench.outbox.put = put  # type: ignore[method-assign,assignment]
         stage.restorer.assign([ZERO], [])
         await stage.restorer.complete([ZERO])
-        assert decode_writer(dict(written)[WRITER_KEY]).configuration == "new"
+        assert decode_writer(written[WRITER_KEY]).configuration == "new"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_member_with_the_configuration_that_replaced_ours_is_a_rival_only_if_it_stays(
+    monkeypatch: pytest.MonkeyPatch, *, alive: bool
+) -> None:
+    """After all workers were stopped, the group lists them until their sessions end."""
+    monkeypatch.setattr(takeover_module, "RIVAL_PAUSE_S", 0.0)
+
+    async def scenario() -> None:
+        stage = Stage(0 if alive else 60)
+        rival = Member("worker 'two' on h", "1", "newer")
+        stage.members = [[rival], [rival], [rival] if alive else []]
+        before = Writer(worker="w", version="1", policy="q", settings={}, configuration="newer")
+        replaced = Writer(worker="one", version="1", policy="p", settings={}, configuration="new")
+        saved = encode_writer(succeed(replaced, before, {}, first=0))
+        stage.restorer.assign([ZERO], [])
+        stage.restorer.collect(changelog_of(ZERO, 0, (WRITER_KEY, saved)))
+        await stage.restorer.complete([ZERO])
+        assert stage.states() == {0: TaskState.RESTORING if alive else TaskState.RUNNING}
+        assert ["two configurations" in str(error) for error in stage.bench.errors] == [True] * alive
 
     asyncio.run(scenario())
