@@ -93,6 +93,8 @@ class TopicWatch:
                 self._on_fatal(error)
             except (BrokerError, KafkaError, OSError) as error:
                 log.debug("topics_not_described", error=str(error), will="retry")
+            except Exception:
+                log.exception("topics_not_described", will="retry")
             if self._stopped.wait(INTERVAL_S):
                 return
 

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from kafka.errors import KafkaError
 
+from agents.kafka.client import BrokerError
 from agents.worker.fatal import RefusedError
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.records import TOPICS
@@ -25,7 +27,7 @@ from stream.recovery.writer import Refusal, Writer, refusal, succeed
 
 log = structlog.get_logger()
 
-RIVAL_PAUSE_S = 1.0
+PAUSE_S = 1.0
 ReadFacts = Callable[[Sequence[int]], Facts]
 """Ask the broker about partitions. Blocks."""
 
@@ -48,17 +50,20 @@ class Takeover:
         """The tasks that are still RESTORING and may go on from their state. Raises `RefusedError`."""
         deadline = time.monotonic() + self._rival_wait_s
         while tasks:
-            facts = await asyncio.to_thread(self._read_facts, [task.partition for task in tasks])
-            tasks = [task for task in tasks if task.state is TaskState.RESTORING]
             try:
+                facts = await asyncio.to_thread(self._read_facts, [task.partition for task in tasks])
+                tasks = [task for task in tasks if task.state is TaskState.RESTORING]
                 for task in tasks:
                     take_over(task, facts, self._writer, self._changelog)
+            except (BrokerError, KafkaError, OSError) as error:
+                log.warning("takeover_waits", error=f"{type(error).__name__}: {error}", will="retry")
             except RivalError:
                 if time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(RIVAL_PAUSE_S)
             else:
                 break
+            await asyncio.sleep(PAUSE_S)
+            tasks = [task for task in tasks if task.state is TaskState.RESTORING]
         return tasks
 
 

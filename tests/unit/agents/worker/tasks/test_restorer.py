@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faust.types import TP
+from kafka.errors import KafkaTimeoutError
 
+from agents.kafka.client import BrokerError
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
@@ -46,6 +48,8 @@ class Stage:
         self.read: list[int] = []
         self.committed: dict[int, int] = {}
         """Committed offset of product usage by partition."""
+        self.broker_errors: list[Exception] = []
+        """What the broker answers first."""
         self.members: list[list[Member]] = [[]]
         """The other members of the group each time the broker is asked; the last stay."""
         self.lease = Lease(10)
@@ -89,6 +93,8 @@ class Stage:
             + [SourceLog(topic, 0, 99) for topic in TOPICS[1:]]
             for number in partitions
         }
+        if self.broker_errors:
+            raise self.broker_errors.pop()
         members = self.members.pop(0) if len(self.members) > 1 else self.members[0]
         return Facts(logs, dict.fromkeys(partitions, 0), members)
 
@@ -338,7 +344,7 @@ def test_a_member_with_the_configuration_that_replaced_ours_is_a_rival_only_if_i
     monkeypatch: pytest.MonkeyPatch, *, alive: bool
 ) -> None:
     """After all workers were stopped, the group lists them until their sessions end."""
-    monkeypatch.setattr(takeover_module, "RIVAL_PAUSE_S", 0.0)
+    monkeypatch.setattr(takeover_module, "PAUSE_S", 0.0)
 
     async def scenario() -> None:
         stage = Stage(0 if alive else 60)
@@ -352,5 +358,38 @@ def test_a_member_with_the_configuration_that_replaced_ours_is_a_rival_only_if_i
         await stage.restorer.complete([ZERO])
         assert stage.states() == {0: TaskState.RESTORING if alive else TaskState.RUNNING}
         assert ["two configurations" in str(error) for error in stage.bench.errors] == [True] * alive
+
+    asyncio.run(scenario())
+
+
+def test_a_broker_that_does_not_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover_module, "PAUSE_S", 0.0)
+
+    async def scenario() -> None:
+        stage = Stage()
+        stage.broker_errors = [KafkaTimeoutError("slow"), BrokerError("away"), OSError("reset")]
+        stage.restorer.assign([ZERO], [])
+        await stage.restorer.complete([ZERO])
+        assert (stage.states(), stage.bench.errors) == ({0: TaskState.RUNNING}, [])
+
+    asyncio.run(scenario())
+
+
+def test_a_task_that_is_revoked_while_the_broker_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(takeover_module, "PAUSE_S", 0.0)
+
+    async def scenario() -> None:
+        stage = Stage()
+        stage.broker_errors = [KafkaTimeoutError("slow")] * 1000
+        stage.restorer.assign([ZERO], [])
+        restoring = asyncio.create_task(stage.restorer.complete([ZERO]))
+        await asyncio.sleep(0)
+        await stage.leave()
+        stage.restorer.assign([], [ZERO])
+        await restoring
+        assert (stage.states(), stage.bench.errors, stage.read) == ({}, [], [])
+        assert len(stage.broker_errors) > 900
 
     asyncio.run(scenario())
