@@ -36,7 +36,7 @@ from agents.worker.identity import Client, client_of, worker_name
 log = structlog.get_logger()
 
 _PAUSE_S = 1.0
-_MARGIN_S = 5.0
+LISTED_S = 5.0
 """How long after its session timeout the group may still list a member that is dead."""
 
 Holder = Callable[[], str | None]
@@ -76,7 +76,7 @@ class Membership:
     def check(self) -> None:
         """Wait until our name is free. Blocks. Raises `RefusedError` when another worker has it."""
         locked = self._lock_name()
-        deadline = time.monotonic() + self._settings.session_timeout_s + _MARGIN_S
+        deadline = time.monotonic() + self._settings.session_timeout_s + LISTED_S
         while (rival := self._rival()) is not None:
             client = client_of(rival)
             if self._joined or time.monotonic() > deadline:

@@ -19,7 +19,7 @@ from agents.worker.commit.lease import Lease
 from agents.worker.commit.outbox import Outbox
 from agents.worker.fatal import fatal
 from agents.worker.identity import client_here, writer_of
-from agents.worker.membership import Membership
+from agents.worker.membership import LISTED_S, Membership
 from agents.worker.monitoring.health import Health
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.monitoring.topic_watch import TopicWatch, read_shapes
@@ -39,8 +39,6 @@ from stream.plan.plan import Plan
 TABLE = "accounts"
 CATCH_UP_COMMITS = 5
 """While catching up, every fifth periodic commit is made."""
-RIVAL_MARGIN_S = 5.0
-"""How long after its session timeout the group may still list a member that is dead."""
 
 
 class Worker:
@@ -84,7 +82,7 @@ class Worker:
                 writer,
                 changelog_topic,
                 read_facts=partial(read_facts, settings, changelog_topic, client),
-                rival_wait_s=settings.session_timeout_s + RIVAL_MARGIN_S,
+                rival_wait_s=settings.session_timeout_s + LISTED_S,
             ),
             find_record=partial(find_record, settings, changelog_topic),
             on_fatal=fatal,

@@ -126,13 +126,17 @@ def test_a_rolling_change_of_policy_goes_through(tmp_path: Path, fault: Callable
     with Deployment(tmp_path) as deployment:
         sent = deployment.send(company(25, 20))
         workers = {name: of_policy(deployment, name, TEMPLATE) for name in ("one", "two")}
-        deployment.until_done()
+
+        def both_work() -> bool:
+            return all(worker.settled().total() for worker in workers.values())
+
+        deployment.until(both_work, "both have partitions")
         for number, name in enumerate(workers, 1):
             assert deployment.stop(workers[name]) == 0
             workers[name] = of_policy(deployment, name, OTHER)
             sent += deployment.send(later(number))
+            deployment.until(both_work, "both have partitions again")
             deployment.until_done()
-        assert all(worker.settled().total() for worker in workers.values())
         deployment.policy = OTHER
         figures = deployment.judge()
         assert figures["sent"] == sent == figures["applied"]
