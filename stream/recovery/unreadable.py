@@ -2,30 +2,20 @@
 
 Owns the search. A restore decodes many records at once and can not always say which of them
 was the bad one. The search restores fewer and fewer of them until one is left, so it costs a few restores, and only a
-worker that is about to end pays for it. Pure; called by `agents.worker.tasks.processor`.
+worker that is about to end pays for it. Pure; called by `agents.worker.tasks.restorer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 from stream.recovery.record_form import MANY_TAGS, STATE_KEY, UnreadableRecordError, tag_of
 
-T = TypeVar("T")
 Records = Mapping[bytes, bytes]
 Restore = Callable[[Records], object]
 
 
-def restored(records: Records, restore: Callable[[Records], T]) -> T:
-    """What `restore(records)` returns. Raises `UnreadableRecordError` whatever it raises."""
-    try:
-        return restore(records)
-    except Exception as error:
-        raise _find(records, restore, error) from error
-
-
-def _find(records: Records, restore: Restore, error: Exception) -> UnreadableRecordError:
+def find_unreadable(records: Records, restore: Restore, error: Exception) -> UnreadableRecordError:
     """The error that names the record on which `restore(records)` has failed with `error`."""
     many = [key for key in records if tag_of(key) in MANY_TAGS]
     frame = {key: value for key, value in records.items() if tag_of(key) not in MANY_TAGS}

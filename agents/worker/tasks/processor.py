@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -31,9 +31,8 @@ from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES, Batch
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
-from stream.recovery.namespaces import open_namespaces
+from stream.recovery.namespaces import Opened, open_namespaces
 from stream.recovery.published_alerts import position_of
-from stream.recovery.unreadable import restored
 
 log = structlog.get_logger()
 
@@ -91,10 +90,17 @@ class Processor:
         """Return the task of a partition; a new one is CREATED."""
         return self.tasks.setdefault(partition, PartitionTask(partition))
 
-    def open(self, partition: int, records: dict[bytes, bytes]) -> None:
-        """Restore a task from the newest records of its changelog: CREATED to RESTORING.
+    def open(self, partition: int, records: Mapping[bytes, bytes]) -> None:
+        """Restore a task from the newest records of its changelog: CREATED to RESTORING. Raises as `opener` says."""
+        opened = self.opener(partition)(records)
+        log_opened(opened, partition)
+        opened.pair.on_failure = lambda error: log_failure(error, partition)
+        self.create(partition).restore(opened)
 
-        Raises `stream.recovery.record_form.UnreadableRecordError`.
+    def opener(self, partition: int) -> Callable[[Mapping[bytes, bytes]], Opened]:
+        """The function that makes the engines of a partition from changelog records, and changes nothing.
+
+        It raises whatever a record that can not be read makes it raise.
         """
         partitions = self._settings.partitions
 
@@ -106,10 +112,7 @@ class Processor:
                 partition=partition,
             )
 
-        opened = restored(records, lambda these: open_namespaces(these, self.plan, self._candidate, engine))
-        log_opened(opened, partition)
-        opened.pair.on_failure = lambda error: log_failure(error, partition)
-        self.create(partition).restore(opened)
+        return lambda records: open_namespaces(records, self.plan, self._candidate, engine)
 
     def close(self, partition: int) -> None:
         """Close the task of a partition, if there is one, and drop what it has put in the outbox, in any case."""

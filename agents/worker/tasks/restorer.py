@@ -19,9 +19,10 @@ from agents.worker.fatal import RefusedError
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task import PartitionTask
-from agents.worker.tasks.task_state import TaskState
+from agents.worker.tasks.task_state import TaskState, TaskStateError
 from stream.recovery.reconciler import Reconciler
 from stream.recovery.record_form import UnreadableRecordError
+from stream.recovery.unreadable import find_unreadable
 
 log = structlog.get_logger()
 
@@ -103,14 +104,21 @@ class Restorer:
 
     async def _open(self, task: PartitionTask) -> None:
         """Make the engine of a task from its changelog. Raises `RefusedError` with what can not be read."""
-        records = task.collected
+        records, partition = task.collected, task.partition
         try:
-            self.processor.open(task.partition, records)
-        except UnreadableRecordError as error:
+            self.processor.open(partition, records)
+        except TaskStateError:
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            log.warning("changelog_unreadable", partition=partition, error=why, then="the record is searched for")
+            # A restore of a large state takes seconds, and the search some restores: the loop must turn meanwhile.
+            opener = self.processor.opener(partition)
+            unreadable = await asyncio.to_thread(find_unreadable, records, opener, error)
             offset = None
-            if error.key is not None:
-                offset = await asyncio.to_thread(self._find_record, task.partition, error.key, records[error.key])
-            raise self._refused(task.partition, error, offset) from error
+            if unreadable.key is not None:
+                offset = await asyncio.to_thread(self._find_record, partition, unreadable.key, records[unreadable.key])
+            raise self._refused(partition, unreadable, offset) from error
 
     def _refused(self, partition: int, error: UnreadableRecordError, offset: int | None) -> RefusedError:
         where = f"changelog {self._changelog} partition {partition}" + ("" if offset is None else f" offset {offset}")
