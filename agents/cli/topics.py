@@ -56,25 +56,46 @@ def _row(state: TopicState, created: Sequence[str]) -> dict[str, Any]:
         "role": topic.role,
         "key": topic.key,
         "partitions": state.partitions,
-        "cleanup": topic.cleanup,
-        "retention_ms": topic.retention_ms if topic.cleanup == "delete" else None,
+        "cleanup": _cleanup(state),
+        "retention_ms": _retention_ms(state),
         "problem": state.problem,
         "created": topic.name in created,
     }
+
+
+def _cleanup(state: TopicState) -> str:
+    """The cleanup policy on the broker; what is needed, where the topic is missing or may not be described."""
+    return state.settings.get("cleanup.policy", state.topic.cleanup)
+
+
+def _retention_ms(state: TopicState) -> int | None:
+    """How long the broker keeps records, -1 for ever; None where it keeps the latest of each key."""
+    if "delete" not in _cleanup(state):
+        return None
+    return int(state.settings.get("retention.ms", state.topic.retention_ms))
+
+
+def _retention(state: TopicState) -> str:
+    from schemas.topics import DAY_MS, HOUR_MS
+
+    retention_ms = _retention_ms(state)
+    if retention_ms is None:
+        return "latest"
+    if retention_ms < 0:
+        return "for ever"
+    return f"{retention_ms // DAY_MS} days" if retention_ms >= DAY_MS else f"{retention_ms / HOUR_MS:.1f} hours"
 
 
 def _print_table(states: Sequence[TopicState], created: Sequence[str]) -> None:
     from rich.table import Table
 
     from agents.process.console import SafeConsole
-    from schemas.topics import DAY_MS
 
     table = Table("topic", "role", "partitions", "cleanup", "kept", "state")
     for state in states:
         topic = state.topic
-        retention = f"{topic.retention_ms // DAY_MS} days" if topic.cleanup == "delete" else "latest"
         text = "see below" if state.problem else "created" if topic.name in created else "ok"
-        table.add_row(topic.name, topic.role, str(state.partitions or "-"), topic.cleanup, retention, text)
+        table.add_row(topic.name, topic.role, str(state.partitions or "-"), _cleanup(state), _retention(state), text)
     SafeConsole().print(table)
     for state in states:
         if state.problem:

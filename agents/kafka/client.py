@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from agents.kafka.checksum import use_fast_checksum
@@ -18,6 +18,7 @@ from agents.kafka.probe import ConnectionFailedError, check_connection
 from agents.settings.settings import Settings
 
 _POLL_MS = 500
+_BOOTSTRAP_MS = 10_000
 use_fast_checksum()
 
 
@@ -42,6 +43,19 @@ def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
 def producer_of(settings: Settings, **options: Any) -> KafkaProducer:
     """A producer that waits for all replicas. Raises `BrokerError`."""
     return connect(settings, lambda: KafkaProducer(**settings.kafka_python(), **{"acks": "all", **options}))
+
+
+def admin_of(settings: Settings) -> KafkaAdminClient:
+    """A client of the broker's admin API. Raises `BrokerError`."""
+    return connect(
+        settings,
+        lambda: KafkaAdminClient(
+            **settings.kafka_python(),
+            client_id="vitals-admin",
+            request_timeout_ms=15_000,
+            bootstrap_timeout_ms=_BOOTSTRAP_MS,
+        ),
+    )
 
 
 def connect(settings: Settings, make: Callable[[], Any]) -> Any:

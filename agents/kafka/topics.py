@@ -7,45 +7,41 @@ Called by `vitals topics`, `vitals check`, `vitals demo` and by a worker before 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
+from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from agents.kafka.client import BrokerError, connect
+from agents.kafka.client import BrokerError, admin_of
+from agents.kafka.topic_settings import READ, mismatches
 from agents.settings.settings import Settings, load_settings
 from schemas.topics import Topic, all_topics
 
-_BOOTSTRAP_MS = 10_000
 _METADATA_S = 30.0
 _METADATA_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it should be, its partitions on the broker (None: it is missing), and what is wrong with it."""
+    """A topic as it should be, what it is on the broker, and what is wrong with it."""
 
     topic: Topic
     partitions: int | None
+    """None: it is missing."""
     problem: str | None
-
-
-def _connect(settings: Settings) -> KafkaAdminClient:
-    return connect(
-        settings,
-        lambda: KafkaAdminClient(
-            **settings.kafka_python(),
-            client_id="vitals-admin",
-            request_timeout_ms=15_000,
-            bootstrap_timeout_ms=_BOOTSTRAP_MS,
-        ),
-    )
+    refused: bool = False
+    """Whether a worker must not start with this problem."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings on the broker; empty where this client may not read them."""
+    topic_id: str | None = None
 
 
 def describe_topics(settings: Settings) -> list[TopicState]:
     """Every topic of the deployment and its state on the broker. Raises `BrokerError`."""
-    admin = _connect(settings)
+    admin = admin_of(settings)
     try:
         return _describe(admin, settings)
     except KafkaError as error:
@@ -59,20 +55,56 @@ def _describe(admin: KafkaAdminClient, settings: Settings) -> list[TopicState]:
     wanted = all_topics(settings.group)
     existing = set(admin.list_topics())
     names = [topic.name for topic in wanted if topic.name in existing]
-    described = admin.describe_topics(names) if names else []
-    counts = {str(entry.get("name") or entry.get("topic")): len(entry["partitions"]) for entry in described}
-    return [
-        TopicState(topic, counts.get(topic.name), _problem(topic, counts.get(topic.name), settings)) for topic in wanted
+    described = {str(entry["name"]): entry for entry in (admin.describe_topics(names) if names else [])}
+    configured = _settings_of(admin, names)
+    return [_state(topic, described.get(topic.name), configured.get(topic.name, {}), settings) for topic in wanted]
+
+
+def _settings_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """Settings of topics on the broker; of those that this client may not describe, none."""
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, list(READ)) for name in names]
+    described = admin.describe_configs(resources, config_filter=ConfigFilterType.ALL).get("topic", {})
+    return {
+        name: {setting: str(entry["value"]) for setting, entry in entries.items() if entry["value"] is not None}
+        for name, entries in described.items()
+    }
+
+
+def _state(
+    topic: Topic, described: Mapping[str, Any] | None, configured: Mapping[str, str], settings: Settings
+) -> TopicState:
+    partitions = None if described is None else len(described["partitions"])
+    problem = _problem(topic, partitions, settings)
+    wrong = mismatches(topic, configured)
+    servers = ",".join(settings.bootstrap_servers())
+    unread = "its settings can not be read: this client needs the right DESCRIBE_CONFIGS on it"
+    problems = [
+        *([problem] if problem else []),
+        *([] if described is None or configured else [unread]),
+        *(mismatch.text(topic.name, servers) for mismatch in wrong),
     ]
+    refused = problem is not None or any(mismatch.loses_state for mismatch in wrong)
+    topic_id = None if described is None else id_of(described)
+    return TopicState(topic, partitions, "; ".join(problems) or None, refused, configured, topic_id)
+
+
+def id_of(described: Mapping[str, Any]) -> str | None:
+    """The id of a topic (KIP-516) in its description; None where the broker gives none."""
+    topic_id = str(described.get("topic_id") or "")
+    return topic_id if topic_id.strip("0-") else None
 
 
 def _problem(topic: Topic, partitions: int | None, settings: Settings) -> str | None:
     if partitions is None:
         return "missing: run `vitals topics --create`"
     if topic.role in {"input", "internal"} and partitions != settings.partitions:
+        way_out = f"Run `vitals state repartition --partitions {partitions}`, then set VITALS_PARTITIONS={partitions}"
         return (
             f"has {partitions} partitions, the setting `partitions` says {settings.partitions}: "
             "an account's events must share one partition number in all input and internal topics"
+            + (f". {way_out}" if topic.role == "input" and partitions > settings.partitions else "")
         )
     if partitions < settings.partitions:
         return f"has {partitions} partitions, fewer than the setting `partitions` ({settings.partitions}): add some"
@@ -81,7 +113,7 @@ def _problem(topic: Topic, partitions: int | None, settings: Settings) -> str | 
 
 def create_missing(settings: Settings) -> list[str]:
     """Create the missing topics and return their names. Raises `BrokerError`."""
-    admin = _connect(settings)
+    admin = admin_of(settings)
     try:
         missing = [state.topic for state in _describe(admin, settings) if state.partitions is None]
         for topic in missing:

@@ -25,9 +25,23 @@ CLOSE_S = 5.0
 _CHECK_S = 0.2
 
 
+class RefusedError(RuntimeError):
+    """What a worker finds must not be gone on from; `way_out` says what to do."""
+
+    def __init__(self, reason: str, way_out: str, **names: object) -> None:
+        """`names` are more fields of the log record, such as topic, partition and offset."""
+        super().__init__(reason)
+        self.way_out = way_out
+        self.names = names
+
+
 def fatal(error: BaseException) -> None:
     """Log the error and exit: going on could lose or double events, and what is committed is safe."""
-    log.critical("fatal", error=f"{type(error).__name__}: {error}", exc_info=error, then="exit, nothing was committed")
+    if isinstance(error, RefusedError):
+        log.critical("fatal", error=str(error), way_out=error.way_out, **error.names, then="exit, nothing was changed")
+    else:
+        name = type(error).__name__
+        log.critical("fatal", error=f"{name}: {error}", exc_info=error, then="exit, nothing was committed")
     sys.stderr.flush()
     os._exit(EXIT_FATAL)
 

@@ -21,7 +21,7 @@ from agents.kafka.rights_check import require_rights
 from agents.kafka.topics import create_missing, describe_topics
 from agents.process.metrics_server import require_port
 from agents.settings.settings import Settings
-from agents.worker.fatal import EXIT_UNCOMMITTED, StopDeadline
+from agents.worker.fatal import EXIT_UNCOMMITTED, RefusedError, StopDeadline, fatal
 from agents.worker.tasks.shadow_log import log_candidate
 from agents.worker.wiring import Worker
 from stream.plan.plan import Plan
@@ -136,6 +136,7 @@ def _run(worker: Worker, loop: asyncio.AbstractEventLoop, stopping: asyncio.Even
         code = 0
     finally:
         worker.watchdog.stop()
+        worker.topic_watch.stop()
         deadline.over()
     del watching
     code = _status(worker, code)
@@ -159,13 +160,16 @@ def _prepare_topics(settings: Settings) -> None:
             require_rights(settings, "worker")
             if settings.create_topics:
                 create_missing(settings)
-            problems = [f"{state.topic.name}: {state.problem}" for state in describe_topics(settings) if state.problem]
+            problems = [state for state in describe_topics(settings) if state.problem]
         except BrokerError as error:
             if isinstance(error, FinalBrokerError) or time.monotonic() > deadline:
                 raise
             log.warning("broker_not_ready", error=str(error), will="retry")
             time.sleep(_PAUSE_S)
         else:
-            if problems:
-                raise BrokerError("; ".join(problems))
+            for state in problems:
+                log.error("topic_problem", topic=state.topic.name, problem=state.problem, refused=state.refused)
+            refused = "; ".join(f"{state.topic.name}: {state.problem}" for state in problems if state.refused)
+            if refused:
+                fatal(RefusedError(f"topics can not be used: {refused}", "see each topic; `vitals topics` lists them"))
             return

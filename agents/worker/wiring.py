@@ -21,18 +21,23 @@ from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.commit.outbox import Outbox
 from agents.worker.fatal import fatal
+from agents.worker.identity import client_here, writer_of
+from agents.worker.membership import LISTED_S, Membership
 from agents.worker.monitoring.health import Health
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.monitoring.progress import Progress
 from agents.worker.monitoring.session import SessionWatch
+from agents.worker.monitoring.topic_watch import TopicWatch, read_shapes
 from agents.worker.monitoring.watchdog import Watchdog
 from agents.worker.monitoring.web import WebServer
+from agents.worker.tasks.broker_facts import find_record, read_facts
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.loop import TICK_S, WorkLoop
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.published import read_published
 from agents.worker.tasks.records import OUTPUTS, TOPICS
 from agents.worker.tasks.restorer import Restorer
+from agents.worker.tasks.takeover import Takeover
 from schemas.topics import changelog
 from stream.plan.plan import Plan
 
@@ -46,7 +51,9 @@ class Worker:
 
     def __init__(self, settings: Settings, plan: Plan, candidate: Plan | None = None) -> None:
         """Make and connect all parts; nothing starts yet."""
-        self.app = faust_app(settings)
+        writer = writer_of(settings, plan)
+        client = client_here(writer)
+        self.app = faust_app(settings, client.client_id())
         self.telemetry = Telemetry()
         self.telemetry.describe(plan.label)
         # A rebalance may wait three session timeouts for a member that is gone.
@@ -75,20 +82,32 @@ class Worker:
             rarely_s=settings.commit_interval_s * CATCH_UP_COMMITS,
         )
         self.handover = Handover(self.processor, self.checkpointer, lease)
+        membership = Membership(settings, client, on_fatal=fatal)
         self.processor.source = broker
         self.processor.highwater = broker.highwater
         self.processor.on_caught_up = self.handover.commit_soon
-        self.app.transport = BatchTransport(self.app, handover=self.handover, lease=lease, fence=self.producers)
+        self.app.transport = BatchTransport(
+            self.app, handover=self.handover, lease=lease, membership=membership, fence=self.producers
+        )
         restorer = Restorer(
             self.processor,
             self.checkpointer,
             changelog_topic=changelog_topic,
             read_published=partial(read_published, settings),
             bounds=broker.bounds,
+            takeover=Takeover(
+                writer,
+                changelog_topic,
+                read_facts=partial(read_facts, settings, changelog_topic, client),
+                rival_wait_s=settings.session_timeout_s + LISTED_S,
+            ),
+            find_record=partial(find_record, settings, changelog_topic),
             on_fatal=fatal,
         )
         restorer.rejoin = broker.rejoin
         self.producers.on_lost = self.outbox.on_lost = restorer.lose
+        watched = [*TOPICS, changelog_topic]
+        self.topic_watch = TopicWatch(partial(read_shapes, settings, watched), settings.partitions, on_fatal=fatal)
         self.table = self._add_table(restorer, settings.partitions)
         self._add_work(WorkLoop(self.processor, on_fatal=fatal))
         self.session = self._session(settings, lease, broker)
@@ -159,6 +178,7 @@ class Worker:
         """Watch the session and the progress for ever, once the app is about to start."""
         self.health.starting = None
         self.watchdog.start()
+        self.topic_watch.start()
         try:
             await asyncio.gather(self.session.run(), self.progress.run())
         except Exception as error:  # noqa: BLE001 -- without the watch a lost session would go unnoticed

@@ -8,13 +8,13 @@ which records are settled, and ids come last because an id without its row would
 
 Keys begin with a tag byte: l row schema (hash), h history, p page (column hash, page number, account), r row (account),
 t peer tables (id), s state, i ids (source, generation, segment). Before it may stand the name of a namespace (see
-`stream.recovery.namespaces`): x and 8 bytes.
+`stream.recovery.namespaces`): x and 8 bytes. A key with another tag is refused: a later version wrote it, and state
+that is not understood must not be dropped.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,20 +27,23 @@ from stream.accounts.accounts import Accounts
 from stream.accounts.overrides import prune_ended, settle_ended
 from stream.accounts.row_codec import decode_rows, decode_texts, encode_rows, row_schema_of_accounts
 from stream.columns.members import Members
-from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_age, row_schema_of
+from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
 from stream.engine.engine import Engine
 from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
 from stream.recovery.history import HISTORY_KEY, SavedRows, history_record, incomplete_texts, restore_history
-
-STATE_KEY = b"s"
-NAMESPACE_TAG = b"x"
-_NAMESPACE_BYTES = 9
-_PAGE_KEY = struct.Struct(">8sI")
-_PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
-_SEGMENT_KEY = struct.Struct(">II")
-_AGE = struct.Struct("<q")
-"""Events applied to the account when a page was written."""
+from stream.recovery.record_form import (
+    AGE,
+    PAGE_HEAD,
+    PAGE_KEY,
+    SEGMENT_KEY,
+    STATE_KEY,
+    State,
+    is_newer,
+    page_of,
+    read_state,
+    segment_of,
+)
 
 
 def row_schema_record(engine: Engine) -> tuple[bytes, bytes]:
@@ -68,8 +71,8 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
         tag = _column_tag(column)
         records += [
             (
-                b"p" + _PAGE_KEY.pack(tag, page.number) + names[page.row].encode(),
-                None if page.value is None else _AGE.pack(accounts.applied[page.row]) + page.value,
+                b"p" + PAGE_KEY.pack(tag, page.number) + names[page.row].encode(),
+                None if page.value is None else AGE.pack(accounts.applied[page.row]) + page.value,
             )
             for page in column.save()
         ]
@@ -81,7 +84,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     records += [(_table_key(name), None) for name in gone]
     for source, seen in engine.seen.items():
         head = b"i" + source.encode() + b"\0"
-        records += [(head + _SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in seen.save()]
+        records += [(head + SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in seen.save()]
     return records
 
 
@@ -97,30 +100,15 @@ def keep_newer(newest: dict[bytes, bytes], key: bytes, value: bytes | None) -> N
 
     The last record is not always the newest: a worker that was frozen past its session may write once more before it
     finds that its partitions were assigned to another. Rows and pages have the number of events in them, ids only grow,
-    and the state has the settled offsets: the record with more stays.
+    and the state has the settled offsets: the record with more stays. One that can not be read stays until another one
+    or a tombstone comes, so that what is damaged can be mended by writing it anew; `restore` refuses it.
     """
     if value is None:
         newest.pop(key, None)
         return
     known = newest.get(key)
-    if known is None or _age(key, value) >= _age(key, known):
+    if known is None or is_newer(key, value, known):
         newest[key] = value
-
-
-def namespace_of(key: bytes) -> bytes:
-    """The name of the namespace that a record belongs to; empty for the first live one."""
-    return key[:_NAMESPACE_BYTES] if key[:1] == NAMESPACE_TAG else b""
-
-
-def _age(key: bytes, value: bytes) -> int:
-    tag = key[len(namespace_of(key)) :][:1]
-    if tag == b"r":
-        return row_age(value)
-    if tag == b"p":
-        return int(_AGE.unpack_from(value)[0])
-    if tag == b"s":
-        return sum(json.loads(value)["position"].values())
-    return len(value) if tag == b"i" else 0
 
 
 def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -129,22 +117,20 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     Returns what is missing of measures whose window is not full since a policy change, by measure.
     Raises `RowSchemaError`, naming the key, when a record can not be read: an account must never come back empty.
     """
-    state = json.loads(records[STATE_KEY]) if STATE_KEY in records else {}
-    keys: dict[int, list[bytes]] = {}
-    for key in records:
-        keys.setdefault(key[0], []).append(key)
+    state = read_state(records[STATE_KEY]) if STATE_KEY in records else State({})
+    keys = _keys_by_tag(records)
     row_schemas = {key[1:]: RowSchema.read(records[key], key[1:]) for key in keys.get(ord("l"), ())}
     rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
     moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
-    as_of = max([*moments, state.get("as_of") or 0])
+    as_of = max([*moments, state.as_of or 0])
     saved_rows = [record for _, record, _ in rows.values() if len(record)]
     engine.time.load(
-        lateness_ms=state.get("judged"),
-        watermarks=state.get("watermarks", {}),
+        lateness_ms=state.judged,
+        watermarks=state.watermarks,
         source_clocks=_clocks(engine, saved_rows),
     )
-    engine.idle_source_alerts.open.update(state.get("stalls", {}))
-    engine.alert_emitter.storm.load(state.get("storm"))
+    engine.idle_source_alerts.open.update(state.stalls)
+    engine.alert_emitter.storm.load(state.storm)
     if as_of:
         engine.restart(as_of)
         passed = [int(record["passed"].max()) for record in saved_rows if "passed" in (record.dtype.names or ())]
@@ -159,17 +145,15 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
             decode_texts(accounts, int(numbers[index]), texts)
     _load_pages(engine, records, keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
-    engine.position.update(
-        {name: offset for name, offset in state.get("position", {}).items() if name in engine.position}
-    )
-    engine.settled.update({(source, outcome): count for source, outcome, count in state.get("settled", [])})
-    engine.peers.applied_count = state.get("tables", 0)
-    if engine.plan.peers and "peers" in state:
-        _load_peers(engine, records, state["peers"], keys.get(ord("t"), []))
+    engine.position.update({name: offset for name, offset in state.position.items() if name in engine.position})
+    engine.settled.update({(source, outcome): count for source, outcome, count in state.settled})
+    engine.peers.applied_count = state.tables
+    if engine.plan.peers and state.peers is not None:
+        _load_peers(engine, records, state.peers, keys.get(ord("t"), []))
     settle_ended(accounts, as_of)
-    restore_history(engine, records.get(HISTORY_KEY), state, _with_events(rows, row_schemas))
+    restore_history(engine, records.get(HISTORY_KEY), state.policy, _with_events(rows, row_schemas))
     engine.rescore_without_publishing()
-    if rows and state.get("policy", engine.plan.label) != engine.plan.label:
+    if rows and state.policy is not None and state.policy != engine.plan.label:
         _mark_policy_changed(accounts)
     return incomplete_texts(engine)
 
@@ -178,6 +162,13 @@ def _with_events(rows: Rows, row_schemas: Mapping[bytes, RowSchema]) -> list[Sav
     """The rows of accounts that have an event, by schema: others may be older than the policy and miss nothing."""
     saved = [SavedRows(row_schemas[digest], record[record["applied"] > 0]) for digest, (_, record, _) in rows.items()]
     return [rows_of_schema for rows_of_schema in saved if len(rows_of_schema.record)]
+
+
+def _keys_by_tag(records: Mapping[bytes, bytes]) -> dict[int, list[bytes]]:
+    keys: dict[int, list[bytes]] = {}
+    for key in records:
+        keys.setdefault(key[0], []).append(key)
+    return keys
 
 
 def _mark_policy_changed(accounts: Accounts) -> None:
@@ -264,22 +255,23 @@ def _column_tag(column: Members) -> bytes:
 
 
 def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
+    entries = {key: page_of(records[key]) for key in keys}
     for column in engine.members():
         tag = b"p" + _column_tag(column)
         page_keys = [key for key in keys if key.startswith(tag)]
         if page_keys:
-            heads = np.frombuffer(b"".join([key[: 1 + _PAGE_KEY.size] for key in page_keys]), dtype=_PAGE_HEAD)
-            rows = engine.accounts.index.rows_of_keys([key[1 + _PAGE_KEY.size :] for key in page_keys])
+            heads = np.frombuffer(b"".join([key[: 1 + PAGE_KEY.size] for key in page_keys]), dtype=PAGE_HEAD)
+            rows = engine.accounts.index.rows_of_keys([key[1 + PAGE_KEY.size :] for key in page_keys])
             engine.accounts.reserve()
-            column.load(rows, heads["number"].astype(np.int64), [records[key][_AGE.size :] for key in page_keys])
+            column.load(rows, heads["number"].astype(np.int64), [entries[key] for key in page_keys])
 
 
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
     by_source: dict[str, list[Segment]] = {}
     for key in keys:
         source, _, rest = key[1:].partition(b"\0")
-        generation, number = _SEGMENT_KEY.unpack(rest)
-        by_source.setdefault(source.decode(), []).append(Segment(generation, number, records[key]))
+        generation, number = SEGMENT_KEY.unpack(rest)
+        by_source.setdefault(source.decode(), []).append(Segment(generation, number, segment_of(records[key])))
     for name, segments in by_source.items():
         if name in engine.seen:
             engine.seen[name].load(segments)

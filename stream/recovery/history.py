@@ -7,8 +7,8 @@ incomplete where its history is not known. Called by `stream.recovery.changelog`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -61,13 +61,15 @@ def history_record(engine: Engine) -> tuple[bytes, bytes] | None:
     return HISTORY_KEY, value
 
 
-def restore_history(engine: Engine, record: bytes | None, state: Mapping[str, Any], rows: Iterable[SavedRows]) -> None:
-    """Find out which columns of a restored engine miss events, from the record, the state and the schemas of rows.
+def restore_history(engine: Engine, record: bytes | None, policy: str | None, rows: Iterable[SavedRows]) -> None:
+    """Find out which columns of a restored engine miss events, from the record and the schemas of rows.
+
+    `policy` is the label of the policy that the state was saved under.
 
     Call it when stream time and peer tables are restored.
     """
     history, label, saved_rows = engine.history, engine.plan.label, list(rows)
-    policy = history.saved_policy = state.get("policy")
+    history.saved_policy = policy
     saved = None if record is None else msgspec.json.decode(record, type=HistoryRecord)
     if saved is not None and policy not in (None, saved.policy, saved.after):
         saved = None  # a version that does not write the record has saved since

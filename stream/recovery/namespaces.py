@@ -3,9 +3,10 @@
 Owns the namespaces of a partition. A namespace is the whole state of one engine; its records have the namespace's name
 before their keys: nothing for the first live one, else `x` and 8 bytes. Record `b` names the live namespace; `a` and
 `c` are the offsets in `health.alerts` and `health.score-changes` up to which it knows what was published (see
-`stream.recovery.reconciler`). A candidate starts with a copy of the live namespace, migrated as for any new policy.
-When the candidate is promoted, its namespace becomes the live one and takes from the previous one what was published,
-see `stream.recovery.promotion`. Pure; called by `agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
+`stream.recovery.reconciler`); `w` says who wrote the partition last (see `stream.recovery.writer`). A candidate starts
+with a copy of the live namespace, migrated as for any new policy. When the candidate is promoted, its namespace becomes
+the live one and takes from the previous one what was published, see `stream.recovery.promotion`. Pure; called by
+`agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
 
 Every prefix of a snapshot can be recovered from: a candidate's records come before the live ones, so its namespace is
 never behind. One that is behind (no worker ran it for a while) is detected and started anew.
@@ -16,18 +17,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import xxhash
 
 from schemas.topics import ALERTS, CHANGES
+from stream.columns.row_schema import RowSchemaError
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
 from stream.recovery import changelog
-from stream.recovery.changelog import NAMESPACE_TAG, STATE_KEY, namespace_of
 from stream.recovery.promotion import take_over
+from stream.recovery.record_form import (
+    NAMESPACE_TAG,
+    STATE_KEY,
+    TAGS,
+    State,
+    live_name_of,
+    mark_of,
+    namespace_of,
+    read_state,
+    tag_of,
+)
 from stream.recovery.shadow import Pair, Shadow
+from stream.recovery.writer import WRITER_KEY, Writer, decode_writer, encode_writer
 
 LIVE_KEY = b"b"
 PUBLISHED_KEYS = {ALERTS: b"a", CHANGES: b"c"}
@@ -47,6 +59,10 @@ class Namespaces:
     """To write after the live records: the name of a promoted namespace, tombstones of those that are not used."""
     published_up_to: dict[str, int] = field(default_factory=dict)
     """Offset in a topic of `PUBLISHED_KEYS` before which the live namespace knows everything that was published."""
+    writer: Writer | None = None
+    """Who wrote the partition last; from RUNNING on, this worker. None where no worker did, or an earlier version."""
+    saved_position: dict[str, int] | None = None
+    """Position of the restored live state by source; None where the changelog has no state."""
     removed: list[bytes] = field(default_factory=list)
     """Keys of `health.shadow` to write tombstones for: accounts of a shadow that does not run any more."""
 
@@ -64,6 +80,10 @@ class Namespaces:
         """Records of `published_up_to`, of the topics for which it is known."""
         known = self.published_up_to
         return [(PUBLISHED_KEYS[topic], b"%d" % known[topic]) for topic in topics if topic in known]
+
+    def identity(self) -> list[Record]:
+        """The record that names the worker, once it is known that it may take the partition over."""
+        return [] if self.writer is None else [(WRITER_KEY, encode_writer(self.writer))]
 
     def row_schemas(self, pair: Pair) -> list[Record]:
         """The schemas of the rows that are written now, the shadow's first."""
@@ -112,13 +132,15 @@ def open_namespaces(
     `stream.columns.row_schema.RowSchemaError`.
     """
     namespaces = _split(records)
-    previous = records.get(LIVE_KEY, b"")
+    previous = live_name_of(records[LIVE_KEY], namespaces) if LIVE_KEY in records else b""
     promoted = None if _policy(namespaces, previous) == plan.label else _namespace_of(plan.label, namespaces, previous)
     live = previous if promoted is None else promoted
     engine = make(plan)
     missing = changelog.restore(engine, namespaces.get(live, {}))
-    published_up_to = {topic: int(records[key]) for topic, key in PUBLISHED_KEYS.items() if key in records}
+    published_up_to = {topic: mark_of(records[key]) for topic, key in PUBLISHED_KEYS.items() if key in records}
     opened = Namespaces(live, published_up_to=published_up_to)
+    opened.writer = decode_writer(records[WRITER_KEY]) if WRITER_KEY in records else None
+    opened.saved_position = _position(namespaces, live)
     if promoted is not None:
         publisher = make(plan)
         previous_records = namespaces.get(previous, {}).items()
@@ -148,34 +170,50 @@ _PUBLISHED_TAGS = (b"l", b"r", b"t", STATE_KEY)
 """Tags of the records that say what was published: row schemas, rows, peer tables, state."""
 
 
+_OF_THE_PARTITION = (LIVE_KEY, WRITER_KEY, *PUBLISHED_KEYS.values())
+"""Keys of records that belong to no namespace."""
+
+
 def _named(name: bytes, record: Record) -> Record:
     return name + record[0], record[1]
 
 
 def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
-    """The namespaces by name; their records have keys without the name."""
+    """The namespaces by name; their records have keys without the name.
+
+    Raises `RowSchemaError` for a kind of record that this version does not know.
+    """
     namespaces: dict[bytes, Namespace] = {}
     for key, value in records.items():
-        if key not in (LIVE_KEY, *PUBLISHED_KEYS.values()):
+        if key not in _OF_THE_PARTITION:
             name = namespace_of(key)
+            if tag_of(key) not in TAGS:
+                msg = "this version does not know its kind: a later version may have written it"
+                raise RowSchemaError(msg)
             namespaces.setdefault(name, {})[key[len(name) :]] = value
     return namespaces
 
 
-def _state(namespaces: Mapping[bytes, Namespace], name: bytes) -> dict[str, Any]:
+def _state(namespaces: Mapping[bytes, Namespace], name: bytes) -> State | None:
     state = namespaces.get(name, {}).get(STATE_KEY)
-    return {} if state is None else json.loads(state)
+    return None if state is None else read_state(state)
+
+
+def _position(namespaces: Mapping[bytes, Namespace], name: bytes) -> dict[str, int] | None:
+    state = _state(namespaces, name)
+    return None if state is None else state.position
 
 
 def _policy(namespaces: Mapping[bytes, Namespace], name: bytes) -> str | None:
-    return _state(namespaces, name).get("policy")
+    state = _state(namespaces, name)
+    return None if state is None else state.policy
 
 
 def _namespace_of(label: str, namespaces: Mapping[bytes, Namespace], live: bytes) -> bytes | None:
     """The name of a policy's namespace that is not the live one and has settled as much of every source, or None."""
-    settled = _state(namespaces, live).get("position", {})
+    settled = _position(namespaces, live) or {}
     for name in sorted(namespaces):
-        position = _state(namespaces, name).get("position")
+        position = _position(namespaces, name)
         if name == live or position is None or _policy(namespaces, name) != label:
             continue
         if all(position.get(source, 0) >= offset for source, offset in settled.items()):
@@ -185,5 +223,5 @@ def _namespace_of(label: str, namespaces: Mapping[bytes, Namespace], live: bytes
 
 def _new_name(candidate: Plan, source: Namespace) -> bytes:
     """A name that differs for each candidate and each position it starts from."""
-    position = json.loads(source[STATE_KEY])["position"] if STATE_KEY in source else {}
+    position = read_state(source[STATE_KEY]).position if STATE_KEY in source else {}
     return NAMESPACE_TAG + xxhash.xxh3_64_digest(json.dumps([candidate.label, position]).encode())

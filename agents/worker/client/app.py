@@ -21,12 +21,13 @@ BATCH_BYTES = 512 * 1024
 SWITCH_S = 0.0005
 
 
-def faust_app(settings: Settings) -> faust.App:
+def faust_app(settings: Settings, client_id: str) -> faust.App:
     """Make an app without agents, tables and timers."""
     pause_after_refusals()
     return faust.App(
         settings.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers()],
+        broker_client_id=client_id,
         broker_credentials=settings.faust_credentials(),
         store="memory://",
         autodiscover=False,

@@ -26,6 +26,7 @@ from faust.types.tuples import Message
 from agents.worker.client.look_up import look_up
 from agents.worker.client.thread import LeasedThread
 from agents.worker.commit.lease import Lease
+from agents.worker.membership import Membership
 
 IDLE_S = 0.05
 
@@ -98,17 +99,20 @@ class BatchConsumer(driver.Consumer):
 
     _epoch = 0
 
-    def __init__(self, *positional: Any, handover: Handover, lease: Lease, fence: Fence, **named: Any) -> None:
+    def __init__(
+        self, *positional: Any, handover: Handover, lease: Lease, membership: Membership, fence: Fence, **named: Any
+    ) -> None:
         """Make Faust's consumer, whose commits and revocations `handover` does."""
         self._handover = handover
         self.lease = lease
+        self._membership = membership
         self._fence = fence
         super().__init__(*positional, **named)
         nothing: Any = defaultdict(NoOffsets)
         self._acked = self._acked_index = nothing
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease)
+        return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease, membership=self._membership)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begin a lease: the group counts on us from now on. Then shut out who had the partitions before.
@@ -276,14 +280,15 @@ class BatchTransport(driver.Transport):
 
     Consumer = BatchConsumer
 
-    def __init__(self, app: faust.App, *, handover: Handover, lease: Lease, fence: Fence) -> None:
+    def __init__(
+        self, app: faust.App, *, handover: Handover, lease: Lease, membership: Membership, fence: Fence
+    ) -> None:
         """Make the transport of one app."""
         super().__init__(app.conf.broker_consumer, app)
-        self._handover = handover
-        self._lease = lease
-        self._fence = fence
+        self._ours: dict[str, Any] = {
+            "handover": handover, "lease": lease, "membership": membership, "fence": fence
+        }  # fmt: skip
 
     def create_consumer(self, callback: ConsumerCallback, **named: Any) -> BatchConsumer:
         """Make the app's consumer."""
-        ours: dict[str, Any] = {"handover": self._handover, "lease": self._lease, "fence": self._fence}
-        return BatchConsumer(self, callback=callback, loop=self.loop, **ours, **named)
+        return BatchConsumer(self, callback=callback, loop=self.loop, **self._ours, **named)

@@ -23,6 +23,8 @@ from faust.types import TP
 
 from agents.worker.client.connections import Connections
 from agents.worker.commit.lease import Lease
+from agents.worker.membership import Membership
+from stream.recovery.continuity import COMMIT_MARK
 
 log = structlog.get_logger()
 
@@ -102,9 +104,10 @@ class WholeBatches(fetcher.PartitionRecords):
 class LeasedThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread; every heartbeat that the group answers renews the lease."""
 
-    def __init__(self, *positional: Any, lease: Lease, **named: Any) -> None:
+    def __init__(self, *positional: Any, lease: Lease, membership: Membership, **named: Any) -> None:
         """Make the thread of one consumer."""
         self._lease = lease
+        self._membership = membership
         self.spans: dict[Any, Span] = {}
         """Last span of each partition that the consumer has not taken yet."""
         self._connections: Connections | None = None
@@ -134,6 +137,14 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             return answered
 
         coordinator._do_heartbeat = observed
+        rejoin = coordinator._do_rejoin_group
+
+        async def checked(subscription: Any) -> bool:
+            if not coordinator.member_id:  # the group does not know us, or no longer
+                await self._membership.before_join()
+            return bool(await rejoin(subscription))
+
+        coordinator._do_rejoin_group = checked
         self._connections = Connections(consumer._client)
 
     def reconnect(self) -> None:
@@ -183,7 +194,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         """
         consumer: Any = self._ensure_consumer()
         mine = {
-            TopicPartition(*tp): OffsetAndMetadata(offset, "")
+            TopicPartition(*tp): OffsetAndMetadata(offset, COMMIT_MARK)
             for tp, offset in offsets.items()
             if tp in consumer.assignment()
         }

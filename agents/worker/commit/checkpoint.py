@@ -145,10 +145,11 @@ class Checkpointer:
         """Write the row schemas of tasks that are RESTORING; the broker's answer has the time for `BrokerClock`.
 
         And the offsets up to which it is known what was published: what a generation publishes that ends before its
-        first commit counts, too.
+        first commit counts, too. And who writes from now on.
         """
         for task in tasks:
-            first = [*task.namespaces.row_schemas(task.pair), *task.namespaces.marks(PUBLISHED_KEYS)]
+            namespaces = task.namespaces
+            first = [*namespaces.row_schemas(task.pair), *namespaces.marks(PUBLISHED_KEYS), *namespaces.identity()]
             self._outbox.put(self._changelog, task.partition, [Message(key, value) for key, value in first])
         await self._outbox.drained(lambda topic: topic == self._changelog)
 

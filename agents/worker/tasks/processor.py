@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -31,7 +31,7 @@ from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES, Batch
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
-from stream.recovery.namespaces import open_namespaces
+from stream.recovery.namespaces import Opened, open_namespaces
 from stream.recovery.published_alerts import position_of
 
 log = structlog.get_logger()
@@ -97,26 +97,29 @@ class Processor:
             task.close()
         self.create(partition)
 
-    def open(self, partition: int, records: dict[bytes, bytes]) -> None:
-        """Restore a task from the newest records of its changelog: CREATED to RESTORING.
+    def open(self, partition: int, records: Mapping[bytes, bytes]) -> None:
+        """Restore a task from the newest records of its changelog: CREATED to RESTORING. Raises as `opener` says."""
+        opened = self.opener(partition)(records)
+        log_opened(opened, partition)
+        opened.pair.on_failure = lambda error: log_failure(error, partition)
+        self.create(partition).restore(opened)
 
-        Raises `stream.columns.row_schema.LayoutError`.
+    def opener(self, partition: int) -> Callable[[Mapping[bytes, bytes]], Opened]:
+        """The function that makes the engines of a partition from changelog records, and changes nothing.
+
+        It raises whatever a record that can not be read makes it raise.
         """
         partitions = self._settings.partitions
-        opened = open_namespaces(
-            records,
-            self.plan,
-            self._candidate,
-            lambda plan: Engine(
+
+        def engine(plan: Plan) -> Engine:
+            return Engine(
                 plan,
                 owns=lambda account: partition_of(account.encode(), partitions) == partition,
                 dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
                 partition=partition,
-            ),
-        )
-        log_opened(opened, partition)
-        opened.pair.on_failure = lambda error: log_failure(error, partition)
-        self.create(partition).restore(opened)
+            )
+
+        return lambda records: open_namespaces(records, self.plan, self._candidate, engine)
 
     def close(self, partition: int) -> None:
         """Close the task of a partition, if there is one, and drop what it has put in the outbox, in any case."""
@@ -186,7 +189,7 @@ class Processor:
         begin, earliest = task.reached(source_index), await self.source.earliest(tp)
         if earliest <= begin or task.state is TaskState.CLOSED:
             return begin
-        if begin:
+        if begin or task.namespaces.saved_position is not None:
             log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
             self._telemetry.removed.labels(tp.topic).inc(earliest - begin)
         task.fetched[source_index] = earliest

@@ -17,10 +17,14 @@ from kafka.errors import KafkaError
 from agents.kafka.client import BrokerError
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
+from agents.worker.fatal import RefusedError
 from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task import PartitionTask
-from agents.worker.tasks.task_state import TaskState
+from agents.worker.tasks.task_state import TaskState, TaskStateError
 from stream.recovery.reconciler import Reconciler
+from stream.recovery.record_form import UnreadableRecordError
+from stream.recovery.unreadable import find_unreadable
 
 log = structlog.get_logger()
 
@@ -31,6 +35,8 @@ Bounds = Callable[[Sequence[TP]], Awaitable[Mapping[TP, tuple[int, int]]]]
 """Ask the broker for the first offset and the end of partitions."""
 ReadPublished = Callable[[Mapping[int, Mapping[str, int]]], dict[int, Reconciler]]
 """Read what was published after the offsets of commits, by partition and topic. Blocks."""
+FindRecord = Callable[[int, bytes, bytes], int | None]
+"""The offset of a record in a partition of the changelog, by key and value. Blocks."""
 
 
 class Restorer:
@@ -44,6 +50,8 @@ class Restorer:
         changelog_topic: str,
         read_published: ReadPublished,
         bounds: Bounds,
+        takeover: Takeover,
+        find_record: FindRecord,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         """Nothing is restored yet."""
@@ -52,6 +60,8 @@ class Restorer:
         self._checkpointer = checkpointer
         self._changelog = changelog_topic
         self._read_published = read_published
+        self._takeover = takeover
+        self._find_record = find_record
         self._on_fatal = on_fatal
         self.rejoin: Callable[[], Awaitable[None]]
         """Ask the group for a new assignment; set by `agents.worker.wiring`."""
@@ -70,7 +80,7 @@ class Restorer:
         try:
             task.collect(fetched.records, fetched.start, fetched.end)
             self.progress_at = time.monotonic()
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 -- Faust would read the changelog again, and again
             self._on_fatal(error)
 
     def assign(self, assigned: Iterable[TP], revoked: Iterable[TP]) -> list[TP]:
@@ -122,7 +132,7 @@ class Restorer:
                     task.collect_anew()
                     again.append(tp)
                     continue
-                self.processor.open(tp.partition, task.collected)
+                await self._open(task)
                 accounts += len(task.engine.accounts)
                 self.progress_at = time.monotonic()
             if again:
@@ -147,9 +157,44 @@ class Restorer:
             then="it is read again",
         )
 
+    async def _open(self, task: PartitionTask) -> None:
+        """Make the engine of a task from its changelog. Raises `RefusedError` with what can not be read."""
+        records, partition = task.collected, task.partition
+        try:
+            self.processor.open(partition, records)
+        except TaskStateError:
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            log.warning("changelog_unreadable", partition=partition, error=why, then="the record is searched for")
+            # A restore of a large state takes seconds, and the search some restores: the loop must turn meanwhile.
+            opener = self.processor.opener(partition)
+            unreadable = await asyncio.to_thread(find_unreadable, records, opener, error)
+            offset = None
+            if unreadable.key is not None:
+                offset = await asyncio.to_thread(self._find_record, partition, unreadable.key, records[unreadable.key])
+            raise self._refused(partition, unreadable, offset) from error
+
+    def _refused(self, partition: int, error: UnreadableRecordError, offset: int | None) -> RefusedError:
+        where = f"changelog {self._changelog} partition {partition}" + ("" if offset is None else f" offset {offset}")
+        rebuild = f"`vitals state rebuild --partition {partition}`"
+        way_out = f"{rebuild}. If a later version wrote it, run that version"
+        if error.account is not None:
+            way_out = f"`vitals state quarantine {error.account}` sets this account aside, or {way_out}"
+        return RefusedError(
+            f"{where}: {error}",
+            way_out,
+            topic=self._changelog,
+            partition=partition,
+            offset=offset,
+            key=repr(error.key),
+            account=error.account,
+        )
+
     async def _introduce(self) -> None:
         """Let RESTORING tasks run, once what was published after their last commit and the broker's clock are known."""
         new = self.processor.in_state(TaskState.RESTORING)
+        new = await self._takeover.admit(new)
         committed = {task.partition: dict(task.namespaces.published_up_to) for task in new}
         reconcilers = await self._published(committed, new) if committed else {}
         # Some may have been closed meanwhile, or have been introduced by a recovery that came after this one.

@@ -78,7 +78,7 @@ class PartitionTask:
             self.collected_from = start
         self.collected_up_to = end
         for record in records:
-            changelog.keep_newer(self.collected, record.key, record.value)
+            changelog.keep_newer(self.collected, record.key or b"", record.value)
 
     def has_collected(self, first: int, end: int) -> bool:
         """Whether the changelog was collected whole, given the first offset that it still has and its end."""

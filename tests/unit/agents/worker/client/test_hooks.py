@@ -5,6 +5,8 @@ Each row says what would break without an error if the hook were gone or nobody 
 these libraries that moves one fails here, not in production. A test below finds hooks that the table does not name.
 """
 
+# long because: one table of hooks, which a reader goes through as a whole
+
 from __future__ import annotations
 
 import ast
@@ -307,6 +309,21 @@ USED = [
         (),
     ),
     Hook(
+        GroupCoordinator,
+        "_do_rejoin_group",
+        GroupCoordinator,
+        "a second worker of the same instance name takes the place of the first, and back again",
+        ("subscription",),
+    ),
+    Hook(GroupCoordinator, "member_id", GroupCoordinator, "the instance name is not checked before a join"),
+    Hook(
+        AIOKafkaConsumer,
+        "commit",
+        driver.AIOKafkaConsumerThread._commit,
+        "committed offsets do not say that a worker committed them: a changelog that is older is not noticed",
+        ("offsets",),
+    ),
+    Hook(
         fetcher,
         "PartitionRecords",
         fetcher.Fetcher._proc_fetch_request,
@@ -436,6 +453,8 @@ def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
         "_do_heartbeat",
         "on_stop",
         "coordinator_lookup",
+        "_do_rejoin_group",
+        "commit",
     }
 
 

@@ -1,0 +1,141 @@
+"""Membership: at most one living worker for each instance name of a group.
+
+Owns the check that is made before a worker joins its group. With static membership (`VITALS_INSTANCE`) a worker that
+comes back takes its place, and so would a second worker of the same name, each of the two again and again. A worker
+looks who holds its name before it joins: its own predecessor, which is dead, or another worker, which it leaves alone.
+
+| the name is held by | the worker |
+|---|---|
+| nobody, or this process | joins |
+| a worker of this host, at the first join | joins: the lock file shows that it has ended |
+| a worker of another host, at the first join | waits a session timeout; if the name is still held, ends |
+| another worker, at a later join | ends: the other one took the name while this one was away |
+
+Called by `agents.worker.client.thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+import xxhash
+from kafka.errors import KafkaError
+
+from agents.kafka.client import BrokerError, admin_of
+from agents.settings.settings import Settings
+from agents.worker.fatal import RefusedError
+from agents.worker.identity import Client, client_of, worker_name
+
+log = structlog.get_logger()
+
+_PAUSE_S = 1.0
+LISTED_S = 5.0
+"""How long after its session timeout the group may still list a member that is dead."""
+
+Holder = Callable[[], str | None]
+"""The client id of the member that has our instance name; None where there is none. Blocks."""
+
+
+class Membership:
+    """The place of one worker in its group."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        this: Client,
+        *,
+        on_fatal: Callable[[BaseException], None],
+        holder: Holder | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Nothing is checked yet. `folder` has the lock files of this host, `holder` asks the broker."""
+        self._settings = settings
+        self._this = this
+        self._on_fatal = on_fatal
+        self._holder = holder or (lambda: holder_of(settings))
+        self._folder = folder or Path(tempfile.gettempdir())
+        self._lock: int | None = None
+        self._joined = False
+
+    async def before_join(self) -> None:
+        """Check that no other worker has our name; ends the process if one has. Does nothing without a name."""
+        if self._settings.instance is None:
+            return
+        try:
+            await asyncio.to_thread(self.check)
+        except RefusedError as error:
+            self._on_fatal(error)
+
+    def check(self) -> None:
+        """Wait until our name is free. Blocks. Raises `RefusedError` when another worker has it."""
+        locked = self._lock_name()
+        deadline = time.monotonic() + self._settings.session_timeout_s + LISTED_S
+        while (rival := self._rival()) is not None:
+            client = client_of(rival)
+            if self._joined or time.monotonic() > deadline:
+                raise self._refused(rival, client)
+            if locked and client is not None and client.host == self._this.host:
+                break
+            time.sleep(_PAUSE_S)
+        self._joined = True
+
+    def _rival(self) -> str | None:
+        """The client id of another process that has our name."""
+        try:
+            held_by = self._holder()
+        except (BrokerError, KafkaError, OSError) as error:
+            log.warning("group_not_described", error=str(error), then="joins without knowing who has its name")
+            return None
+        client = None if held_by is None else client_of(held_by)
+        return None if client is not None and client.token == self._this.token else held_by
+
+    def _lock_name(self) -> bool:
+        """Lock our name on this host; False where no lock can be made. Raises `RefusedError` when it is locked."""
+        if self._lock is not None:
+            return True
+        settings = self._settings
+        name = xxhash.xxh3_64_hexdigest("\n".join((settings.broker, settings.group, settings.instance or "")).encode())
+        try:
+            lock = os.open(self._folder / f"vitals-{name}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            log.warning("instance_not_locked", error=str(error))
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise self._refused(None, self._this) from None
+        self._lock = lock
+        return True
+
+    def _refused(self, rival: str | None, client: Client | None) -> RefusedError:
+        settings, host = self._settings, client.host if client else f"another host (client id {rival})"
+        other = worker_name(settings.instance, host) + (f", version {client.version}" if client else "")
+        mine = worker_name(settings.instance, self._this.host)
+        return RefusedError(
+            f"two workers of group {settings.group} have the instance name {settings.instance!r}: {other}, which runs, "
+            f"and {mine}, this one",
+            "give each worker a VITALS_INSTANCE of its own, or stop the other one",
+            instance=settings.instance,
+        )
+
+
+def holder_of(settings: Settings) -> str | None:
+    """The client id of the member of the group that has the settings' instance name. Blocks.
+
+    Raises `agents.kafka.client.BrokerError`, `kafka.errors.KafkaError`.
+    """
+    admin = admin_of(settings)
+    try:
+        members = admin.describe_groups([settings.group])[settings.group]["members"]
+    finally:
+        admin.close()
+    names = (str(member["client_id"]) for member in members if member.get("group_instance_id") == settings.instance)
+    return next(names, None)

@@ -1,0 +1,162 @@
+"""The form of changelog records: their keys, what a key says, and whether a value is whole.
+
+Owns the layout of keys, the types of the state record, and how records of one key are compared. A value that is not
+whole raises `RowSchemaError`: an account must never come back with less than was saved. Pure; called by
+`stream.recovery.changelog`, `stream.recovery.namespaces` and `stream.recovery.unreadable`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.columns.members import PAGE_ENTRY
+from stream.columns.row_schema import VERSION, RowSchemaError, row_age
+
+STATE_KEY = b"s"
+NAMESPACE_TAG = b"x"
+NAMESPACE_BYTES = 9
+PAGE_KEY = struct.Struct(">8sI")
+PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
+SEGMENT_KEY = struct.Struct(">II")
+AGE = struct.Struct("<q")
+"""Events applied to the account when a page was written."""
+TAGS = (b"l", b"h", b"p", b"r", b"t", b"s", b"i")
+MANY_TAGS = (b"r", b"p", b"i")
+"""Tags of the records of which a partition has many: rows, pages, ids."""
+_KINDS = {
+    b"l": "row schema",
+    b"h": "history",
+    b"r": "row",
+    b"p": "page",
+    b"t": "peer tables",
+    b"s": "state",
+    b"i": "event ids",
+}
+_ACCOUNT_FROM = {b"r": 1, b"p": 1 + PAGE_KEY.size}
+_ID_BYTES = 8
+_ROW_VERSION = bytes([VERSION])
+
+
+class UnreadableRecordError(RowSchemaError):
+    """A changelog that can not be restored. `key` is the record's; None when no single record is the cause."""
+
+    def __init__(self, key: bytes | None, error: Exception) -> None:
+        """`error` is what reading it raised."""
+        self.key = key
+        self.account = None if key is None else account_of(key)
+        self.why = str(error) if isinstance(error, RowSchemaError) else f"{type(error).__name__}: {error}"
+        what = "the changelog can not be restored" if key is None else f"{described(key)} can not be read"
+        super().__init__(f"{what}: {self.why}")
+
+
+class State(msgspec.Struct, omit_defaults=True):
+    """The fields of the state record and their types; fields of later versions are ignored."""
+
+    position: dict[str, int]
+    as_of: int | None = None
+    judged: int | None = None
+    policy: str | None = None
+    settled: list[tuple[str, str, int]] = []
+    watermarks: dict[str, int] = {}
+    stalls: dict[str, int] = {}
+    storm: tuple[bool | int, int, int, int] | None = None
+    tables: int = 0
+    peers: str | None = None
+
+
+_STATE = msgspec.json.Decoder(State)
+
+
+def namespace_of(key: bytes) -> bytes:
+    """The name of the namespace that a record belongs to; empty for the first live one."""
+    return key[:NAMESPACE_BYTES] if key[:1] == NAMESPACE_TAG else b""
+
+
+def tag_of(key: bytes) -> bytes:
+    """The tag byte of a record's key."""
+    return key[len(namespace_of(key)) :][:1]
+
+
+def account_of(key: bytes) -> str | None:
+    """The account that a row or a page is about; None for records about no single account."""
+    name = key[len(namespace_of(key)) :]
+    start = _ACCOUNT_FROM.get(name[:1])
+    return None if start is None else name[start:].decode(errors="replace")
+
+
+def described(key: bytes) -> str:
+    """A record as messages name it: its kind, its account and its key."""
+    account = account_of(key)
+    about = "" if account is None else f" of account {account!r}"
+    return f"the {_KINDS.get(tag_of(key), 'record')}{about} (key {key!r})"
+
+
+def read_state(value: bytes) -> State:
+    """The state record. Raises `RowSchemaError` when it is no JSON or a field has another type."""
+    try:
+        return _STATE.decode(value)
+    except msgspec.DecodeError as error:
+        msg = f"it is no JSON of a state: {error}"
+        raise RowSchemaError(msg) from error
+
+
+def page_of(value: bytes) -> bytes:
+    """The entries of a page. Raises `RowSchemaError` when it is cut."""
+    entries = value[AGE.size :]
+    if len(value) < AGE.size or len(entries) % PAGE_ENTRY.itemsize:
+        msg = f"it is cut: {len(value)} bytes are no whole number of entries"
+        raise RowSchemaError(msg)
+    return entries
+
+
+def segment_of(value: bytes) -> bytes:
+    """A segment of event ids. Raises `RowSchemaError` when it is cut."""
+    if len(value) < _ID_BYTES or len(value) % _ID_BYTES:
+        msg = f"it is cut: {len(value)} bytes are no whole number of ids"
+        raise RowSchemaError(msg)
+    return value
+
+
+def age(key: bytes, value: bytes) -> int:
+    """How much a record contains, among those of its key. Raises `RowSchemaError` when it is not whole."""
+    tag = tag_of(key)
+    if tag == b"r":
+        if value[:1] != _ROW_VERSION or row_age(value) < 0:
+            msg = f"it is cut, or of another version than {VERSION}: {value[:9]!r}, {len(value)} bytes"
+            raise RowSchemaError(msg)
+        return row_age(value)
+    if tag == b"p":
+        page_of(value)
+        return int(AGE.unpack_from(value)[0])
+    if tag == b"s":
+        return sum(read_state(value).position.values())
+    return len(segment_of(value)) if tag == b"i" else 0
+
+
+def is_newer(key: bytes, value: bytes, known: bytes) -> bool:
+    """Whether a record takes the place of the one before it; the later one does where one of them is not whole."""
+    try:
+        later = age(key, value)
+        return later >= age(key, known)
+    except RowSchemaError:
+        return True
+
+
+def mark_of(value: bytes) -> int:
+    """The offset in a record `a` or `c`. Raises `RowSchemaError`."""
+    if not value.isdigit():
+        msg = f"it is no offset: {value[:40]!r}"
+        raise RowSchemaError(msg)
+    return int(value)
+
+
+def live_name_of(value: bytes, names: Any) -> bytes:
+    """The namespace that a record `b` names, one of `names`. Raises `RowSchemaError` when it is not there."""
+    if value not in names:
+        msg = f"the live namespace {value[:40]!r} is not in the changelog"
+        raise RowSchemaError(msg)
+    return value
