@@ -16,6 +16,7 @@ from agents.cli.explain import explain
 from agents.cli.score import score
 from agents.cli.shadow import shadow
 from agents.cli.sinks import sinks
+from agents.cli.state import state
 from agents.cli.topics import topics
 from agents.cli.worker import worker
 
@@ -29,3 +30,4 @@ app = typer.Typer(
 for command in (worker, topics, check, score, explain, board, shadow, rollup, peers, backtest, demo):
     app.command()(command)
 app.add_typer(sinks, name="sink")
+app.add_typer(state, name="state")

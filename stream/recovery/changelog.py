@@ -36,8 +36,10 @@ STATE_KEY = b"s"
 NAMESPACE_TAG = b"x"
 _NAMESPACE_BYTES = 9
 _PAGE_KEY = struct.Struct(">8sI")
+PAGE_KEY_BYTES = 1 + _PAGE_KEY.size
+"""Bytes of the key of a page before the account."""
 _PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
-_SEGMENT_KEY = struct.Struct(">II")
+SEGMENT_KEY = struct.Struct(">II")
 _AGE = struct.Struct("<q")
 """Events applied to the account when a page was written."""
 
@@ -77,7 +79,7 @@ def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
     records += [(_table_key(name), None) for name in gone]
     for source, seen in engine.seen.items():
         head = b"i" + source.encode() + b"\0"
-        records += [(head + _SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in seen.save()]
+        records += [(head + SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in seen.save()]
     return records
 
 
@@ -285,8 +287,8 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes
         tag = b"p" + _column_tag(column)
         page_keys = [key for key in keys if key.startswith(tag)]
         if page_keys:
-            heads = np.frombuffer(b"".join([key[: 1 + _PAGE_KEY.size] for key in page_keys]), dtype=_PAGE_HEAD)
-            rows = engine.accounts.index.rows_of_keys([key[1 + _PAGE_KEY.size :] for key in page_keys])
+            heads = np.frombuffer(b"".join([key[:PAGE_KEY_BYTES] for key in page_keys]), dtype=_PAGE_HEAD)
+            rows = engine.accounts.index.rows_of_keys([key[PAGE_KEY_BYTES:] for key in page_keys])
             engine.accounts.reserve()
             column.load(rows, heads["number"].astype(np.int64), [records[key][_AGE.size :] for key in page_keys])
 
@@ -295,7 +297,7 @@ def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes])
     by_source: dict[str, list[Segment]] = {}
     for key in keys:
         source, _, rest = key[1:].partition(b"\0")
-        generation, number = _SEGMENT_KEY.unpack(rest)
+        generation, number = SEGMENT_KEY.unpack(rest)
         by_source.setdefault(source.decode(), []).append(Segment(generation, number, records[key]))
     for name, segments in by_source.items():
         if name in engine.seen:

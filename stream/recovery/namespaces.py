@@ -3,9 +3,10 @@
 Owns the namespaces of a partition. A namespace is the whole state of one engine; its records have the namespace's name
 before their keys: nothing for the first live one, else `x` and 8 bytes. Record `b` names the live namespace; `a` and
 `c` are the offsets in `health.alerts` and `health.score-changes` up to which it knows what was published (see
-`stream.recovery.reconciler`). A candidate starts with a copy of the live namespace, migrated as for any new policy.
-When the candidate is promoted, its namespace becomes the live one and takes from the previous one what was published,
-see `stream.recovery.promotion`. Pure; called by `agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
+`stream.recovery.reconciler`). Record `w` says that a command which replaces the state has not finished. A candidate
+starts with a copy of the live namespace, migrated as for any new policy. When the candidate is promoted, its namespace
+becomes the live one and takes from the previous one what was published, see `stream.recovery.promotion`. Pure; called
+by `agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
 
 Every prefix of a snapshot can be recovered from: a candidate's records come before the live ones, so its namespace is
 never behind. One that is behind (no worker ran it for a while) is detected and started anew.
@@ -21,6 +22,7 @@ from typing import Any
 import xxhash
 
 from schemas.topics import ALERTS, CHANGES
+from stream.columns.row_schema import RowSchemaError
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
@@ -30,6 +32,8 @@ from stream.recovery.promotion import take_over
 from stream.recovery.shadow import Pair, Shadow
 
 LIVE_KEY = b"b"
+UNFINISHED_KEY = b"w"
+"""The record that a command writes before it replaces the state of a partition, and deletes when it has."""
 PUBLISHED_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]
 Namespace = dict[bytes, bytes]
@@ -111,6 +115,10 @@ def open_namespaces(
     `make` returns an empty engine for a policy. A candidate that is the live policy itself is not run. Raises
     `stream.columns.row_schema.RowSchemaError`.
     """
+    if UNFINISHED_KEY in records:
+        command = records[UNFINISHED_KEY].decode(errors="replace")
+        msg = f"the state is incomplete: `{command}` was interrupted; run it again"
+        raise RowSchemaError(msg)
     namespaces = _split(records)
     previous = records.get(LIVE_KEY, b"")
     promoted = None if _policy(namespaces, previous) == plan.label else _namespace_of(plan.label, namespaces, previous)

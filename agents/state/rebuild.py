@@ -1,0 +1,145 @@
+"""Rebuilds state from the input topics: `vitals state rebuild`.
+
+Owns what is deleted and where the next worker begins. The worker does the work: it reads the input topics again, as far
+as they are kept, and continues the chain of changes and the alerts that readers have. Called by `agents.cli.state`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agents.kafka.client import BrokerError
+from agents.settings.settings import Settings
+from agents.state.cluster import Cluster, changelog_of
+from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, replacing
+from schemas.codecs import UNREADABLE
+from schemas.topics import REPARTITION, SCORES
+from stream.recovery.changelog import STATE_KEY
+from stream.recovery.namespaces import PUBLISHED_KEYS
+
+
+class Missing(msgspec.Struct):
+    """Records that a partition of an input topic has no more: those before `offset`, whose time is `since` (epoch ms).
+
+    `since` is None when the partition has no record left.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    since: int | None
+
+
+class Rebuilt(msgspec.Struct):
+    """What was done, or would be: the partitions, the records to read again, those that are missing, the revision."""
+
+    partitions: list[int]
+    deleted: int
+    to_read: int
+    missing: list[Missing]
+    revision: int
+
+
+class _Revision(msgspec.Struct):
+    revision: int
+
+
+def rebuild_state(
+    cluster: Cluster, settings: Settings, partition: int | None, progress: Progress, *, dry_run: bool
+) -> Rebuilt:
+    """Delete the state of all partitions, or of one, and let the next worker begin at the first records.
+
+    Raises `BrokerError`.
+    """
+    changelog = changelog_of(cluster, settings)
+    cluster.require_stopped()
+    numbers = _numbers(cluster, cluster.partitions(changelog), partition)
+    revision = _largest_revision(cluster, progress)
+    begins = {source: _first(cluster, topic) for source, topic in TOPIC_OF.items()}
+    rebuilt = Rebuilt(numbers, 0, _to_read(cluster, numbers), missing_records(cluster, numbers), revision)
+    existing = {number: read_keys(cluster, changelog, number, progress) for number in numbers}
+    rebuilt.deleted = sum(map(len, existing.values()))
+    if dry_run:
+        return rebuilt
+    command = "vitals state rebuild" + ("" if partition is None else f" --partition {partition}")
+    marks = {topic: cluster.begins(topic) for topic in OUTPUTS}
+    with replacing(cluster, changelog, numbers, command, progress) as write:
+        offsets: dict[tuple[str, int], int] = {}
+        for number, keys in existing.items():
+            position = {source: begins[source].get(number, 0) for source in TOPIC_OF}
+            # Every revision of this partition is larger than any that was published.
+            state: dict[str, Any] = {
+                "as_of": None,
+                "position": position,
+                "settled": [],
+                "watermarks": {},
+                "tables": revision,
+            }
+            records = [(STATE_KEY, json.dumps(state).encode())]
+            # What was published is read from the first record: changes and alerts go on from there.
+            records += [(PUBLISHED_KEYS[topic], b"%d" % marks[topic].get(number, 0)) for topic in OUTPUTS]
+            write(number, keys, records)
+            offsets |= {(TOPIC_OF[source], number): offset for source, offset in position.items()}
+        cluster.require_stopped()
+        cluster.commit(offsets)
+    return rebuilt
+
+
+def _numbers(cluster: Cluster, count: int, partition: int | None) -> list[int]:
+    """The partitions to rebuild. Raises `BrokerError` where one alone would make events count twice."""
+    if partition is None:
+        return list(range(count))
+    if not 0 <= partition < count:
+        msg = f"there is no partition {partition}: the changelog has the partitions 0 to {count - 1}"
+        raise BrokerError(msg)
+    if any(cluster.ends(REPARTITION).values()):
+        msg = (
+            f"events were forwarded between partitions ({REPARTITION} has had records): one partition alone would "
+            "forward them again. Rebuild all partitions"
+        )
+        raise BrokerError(msg)
+    return [partition]
+
+
+def _first(cluster: Cluster, topic: str) -> dict[int, int]:
+    """Where each partition of a topic is read from. All events are forwarded again, so forwarded ones are not read."""
+    return cluster.ends(topic) if topic == REPARTITION else cluster.begins(topic)
+
+
+def _to_read(cluster: Cluster, numbers: Sequence[int]) -> int:
+    return sum(
+        cluster.ends(topic).get(number, 0) - _first(cluster, topic).get(number, 0)
+        for topic in TOPIC_OF.values()
+        for number in numbers
+    )
+
+
+def missing_records(cluster: Cluster, numbers: Sequence[int], topics: Sequence[str] | None = None) -> list[Missing]:
+    """What retention has removed of the partitions of input topics."""
+    missing = []
+    for topic in topics or [topic for topic in TOPIC_OF.values() if topic != REPARTITION]:
+        begins, ends = cluster.begins(topic), cluster.ends(topic)
+        for number in numbers:
+            begin = begins.get(number, 0)
+            if begin:
+                first = next(cluster.read(topic, number, begin, ends[number]), None)
+                missing.append(Missing(topic, number, begin, None if first is None else first.timestamp))
+    return missing
+
+
+def _largest_revision(cluster: Cluster, progress: Progress) -> int:
+    """The largest revision in `health.scores`; 0 without a score."""
+    largest, decoder = 0, msgspec.json.Decoder(_Revision)
+    begins, ends = cluster.begins(SCORES), cluster.ends(SCORES)
+    for number, end in ends.items():
+        for record in cluster.read(SCORES, number, begins[number], end):
+            progress(f"reading {SCORES} {number}", record.offset + 1 - begins[number], end - begins[number])
+            try:
+                largest = max(largest, decoder.decode(record.value or b"").revision)
+            except UNREADABLE:
+                continue  # a tombstone, or what no worker wrote
+    return largest
