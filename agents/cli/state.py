@@ -33,12 +33,13 @@ from agents.cli.base import (
 if TYPE_CHECKING:
     from agents.settings.settings import Settings
     from agents.state.cluster import KafkaCluster
-    from agents.state.rebuild import Missing
+    from agents.state.rebuild import Missing, Restarted
     from agents.state.saved import Progress
 
 state = typer.Typer(help="Export, import, move, rebuild and repair the saved state of a group.", no_args_is_help=True)
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done. Changes nothing.")]
+_SHADOW_DROPPED = "the state of the shadow {}: it starts again from the live state"
 QUARANTINE_FILE = Path("vitals-quarantine.jsonl")
 
 
@@ -109,10 +110,15 @@ def _start(start: str | None) -> Literal["beginning", "end"] | None:
 
 @state.command()
 def repartition(
-    file: Annotated[Path, typer.Argument(help="File that gets the state as it was, before anything is changed.")],
     partitions: Annotated[
         int, typer.Option("--partitions", min=1, max=1024, help="Partitions that the input topics have now.")
     ],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="File that gets the state as it was, before anything is changed. Default: GROUP-state.jsonl.gz."
+        ),
+    ] = None,
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     dry_run: DryRun = False,
@@ -122,7 +128,8 @@ def repartition(
     from agents.state.repartition import repartition_state
 
     with _command(settings_of(settings, broker=broker, partitions=partitions)) as (loaded, cluster, progress):
-        done = repartition_state(cluster, loaded, file, progress, dry_run=dry_run)
+        path = file or Path(f"{loaded.group}-state.jsonl.gz")
+        done = repartition_state(cluster, loaded, path, progress, dry_run=dry_run)
     lines = [f"{done.moved:,} of {done.accounts:,} accounts {_was('moved', dry_run)}; {done.file} has the state before"]
     lines += [f"partitions {_was('added', dry_run)} to {', '.join(done.grown)}"] if done.grown else []
     lines.append(f"start all processes with VITALS_PARTITIONS={done.partitions}")
@@ -132,15 +139,28 @@ def repartition(
 @state.command()
 def rebuild(
     partition: Annotated[int | None, typer.Option("--partition", min=0, help="Only this partition.")] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            "--topic",
+            help="Delete nothing: only read this input topic, which was created again, from its first record.",
+        ),
+    ] = None,
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete the state and let the next worker compute it from the input topics. Workers must be stopped."""
-    from agents.state.rebuild import rebuild_state
+    from agents.state.rebuild import rebuild_state, restart_topic
 
+    if topic is not None and partition is not None:
+        fail(MISUSED, "--topic is for all partitions: give it without --partition")
     with _command(settings_of(settings, broker=broker)) as (loaded, cluster, progress):
+        if topic is not None:
+            restarted = restart_topic(cluster, loaded, topic, progress, dry_run=dry_run)
+            _print(restarted, _restarted(restarted, dry_run), as_json=as_json)
+            return
         done = rebuild_state(cluster, loaded, partition, progress, dry_run=dry_run)
     numbers = ", ".join(map(str, done.partitions))
     deleted = f"{done.deleted:,} records of partitions {numbers} {_was('deleted', dry_run)}"
@@ -177,8 +197,18 @@ def quarantine(
         lines.append(f"the input topics have no event of {done.account}: it has no score any more")
     lines += _missing(done.missing)
     lines += [f"{done.published} records {_was('published', dry_run)}"] if done.published else []
-    lines += [f"the state of the shadow {_was('deleted', dry_run)}: it starts again"] if done.shadow_dropped else []
+    lines += [_SHADOW_DROPPED.format(_was("deleted", dry_run))] if done.shadow_dropped else []
     _print(done, lines, as_json=as_json)
+
+
+def _restarted(done: Restarted, dry_run: bool) -> list[str]:
+    begins = ", ".join(f"{partition}: {offset}" for partition, offset in sorted(done.position.items()))
+    lines = [
+        f"the positions in {done.topic} {_was('set', dry_run)} to its first records (partition: offset {begins})",
+        f"the state of {done.accounts:,} accounts stays: events whose ids are known are not counted again",
+    ]
+    lines += [_SHADOW_DROPPED.format(_was("deleted", dry_run))] if done.shadow_dropped else []
+    return lines
 
 
 def _missing(missing: Sequence[Missing]) -> list[str]:

@@ -19,6 +19,7 @@ from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
 from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, replacing
 from agents.state.state_file import Contents, verified
+from stream.accounts.accounts import ROW_SOURCES
 from stream.recovery.repartition import Start, accounts_of, repartition, starts_after_growth, state_of
 
 StartAt = Literal["beginning", "end"]
@@ -131,11 +132,12 @@ def _moved(cluster: Cluster, contents: Contents, count: int, starts: Mapping[int
         )
         raise BrokerError(msg)
     partitions = dict(contents.read())
+    same_topics: tuple[str, ...]
     if starts is None:
         starts = starts_after_growth(partitions, count, {topic: cluster.ends(topic) for topic in OUTPUTS})
-        same_topics = True
+        same_topics = ROW_SOURCES
     else:
-        same_topics = False
+        same_topics = ()
     moved = repartition(
         partitions, home=lambda account: partition_of(account, count), starts=starts, same_topics=same_topics
     )

@@ -7,7 +7,7 @@ as they are kept, and continues the chain of changes and the alerts that readers
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,11 +15,21 @@ import msgspec
 from agents.kafka.client import BrokerError
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
-from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, replacing
+from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, read_saved, replacing
 from schemas.codecs import UNREADABLE
 from schemas.topics import REPARTITION, SCORES
+from stream.accounts.accounts import ROW_SOURCES
 from stream.recovery.changelog import STATE_KEY
-from stream.recovery.namespaces import PUBLISHED_KEYS
+from stream.recovery.namespaces import LIVE_KEY, PUBLISHED_KEYS
+from stream.recovery.repartition import (
+    Start,
+    accounts_of,
+    live_records,
+    published_of,
+    repartition,
+    state_of,
+    unfinished,
+)
 
 
 class Missing(msgspec.Struct):
@@ -87,6 +97,57 @@ def rebuild_state(
         cluster.require_stopped()
         cluster.commit(offsets)
     return rebuilt
+
+
+class Restarted(msgspec.Struct):
+    """What was done for a topic that was created again: where its partitions begin, and how many accounts there are."""
+
+    topic: str
+    position: dict[int, int]
+    accounts: int
+    shadow_dropped: bool
+
+
+def restart_topic(cluster: Cluster, settings: Settings, topic: str, progress: Progress, *, dry_run: bool) -> Restarted:
+    """Let the workers read a topic that was deleted and created again from its first record; all state stays.
+
+    Raises `BrokerError`, `stream.columns.row_schema.RowSchemaError`.
+    """
+    changelog = changelog_of(cluster, settings)
+    cluster.require_stopped()
+    sources = {name: source for source, name in TOPIC_OF.items()}
+    if topic not in sources:
+        msg = f"{topic} is no input topic: these are {', '.join(sources)}"
+        raise BrokerError(msg)
+    begins = cluster.begins(topic)
+    partitions = {
+        number: read_saved(cluster, changelog, number, progress, resume=f"vitals state rebuild --topic {topic}").records
+        for number in range(cluster.partitions(changelog))
+    }
+    starts: dict[int, Start] = {}
+    for number, records in partitions.items():
+        account = unfinished(records)
+        if account is not None:
+            msg = f"partition {number}: the last worker crashed in a commit (account {account}): rebuild all state"
+            raise BrokerError(msg)
+        position = {**state_of(records).get("position", {}), sources[topic]: begins.get(number, 0)}
+        starts[number] = Start(position, published_of(records))
+    homes = {account: number for number, records in partitions.items() for account in accounts_of(records)}
+    kept = [source for source in ROW_SOURCES if source != sources[topic]]
+    new = repartition(partitions, home=homes.__getitem__, starts=starts, same_topics=kept).partitions
+    shadow = any(len(live_records(records)) < _of_namespaces(records) for records in partitions.values())
+    restarted = Restarted(topic, begins, len(homes), shadow)
+    if not dry_run:
+        command = f"vitals state rebuild --topic {topic}"
+        with replacing(cluster, changelog, partitions, command, progress) as write:
+            for number, records in partitions.items():
+                write(number, records, new[number])
+            cluster.commit({(topic, number): offset for number, offset in begins.items()})
+    return restarted
+
+
+def _of_namespaces(records: Mapping[bytes, bytes]) -> int:
+    return sum(key not in (LIVE_KEY, *PUBLISHED_KEYS.values()) for key in records)
 
 
 def _numbers(cluster: Cluster, count: int, partition: int | None) -> list[int]:

@@ -1,12 +1,11 @@
 """Reading and replacing the saved state of a partition in the changelog.
 
 Owns how a partition is read completely, and how it is replaced so that an interruption is noticed: before anything else
-the record `w` is written, and a worker refuses state that has it. Called by the other modules of this folder.
+the record `u` is written, and a worker refuses state that has it. Called by the other modules of this folder.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from agents.state.cluster import Cluster, Written
 from schemas.topics import ALERTS, CHANGES
 from stream.columns.row_schema import RowSchemaError
 from stream.ingest.batch import INPUT_SOURCES
-from stream.recovery.changelog import keep_newer, namespace_of
+from stream.recovery.changelog import is_whole, keep_newer, namespace_of
 from stream.recovery.namespaces import UNFINISHED_KEY
 from stream.recovery.repartition import account_of, published_of, state_of, unfinished
 
@@ -28,7 +27,6 @@ TOPIC_OF = dict(zip(INPUT_SOURCES, TOPICS, strict=True))
 """The topic of each input source."""
 
 _WRITTEN_AT_ONCE = 5_000
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, struct.error)
 
 
 class Saved(NamedTuple):
@@ -54,15 +52,17 @@ def read_saved(
         for record in _shown(cluster.read(topic, partition, begin, end), partition, (begin, end), progress):
             if skip is not None and account_of(record.key[len(namespace_of(record.key)) :]) == skip:
                 continue
-            try:
-                keep_newer(newest, record.key, record.value)
-            except UNREADABLE as error:
-                raise BrokerError(_unreadable(topic, partition, record.offset, record.key, error)) from error
+            keep_newer(newest, record.key, record.value)
         begin = end
     command = newest.pop(UNFINISHED_KEY, b"").decode(errors="replace")
     if command not in ("", resume):
         msg = f"{topic} partition {partition}: `{command}` was interrupted; run it again"
         raise BrokerError(msg)
+    damaged = next((key for key, value in newest.items() if not is_whole(key, value)), None)
+    if damaged is not None:
+        records = cluster.read(topic, partition, cluster.begins(topic)[partition], end)
+        offset = max(record.offset for record in records if record.key == damaged)
+        raise BrokerError(_unreadable(topic, partition, offset, damaged))
     return Saved(newest, end)
 
 
@@ -85,13 +85,13 @@ def _shown(records: Iterable[Any], partition: int, ends: tuple[int, int], progre
         yield record
 
 
-def _unreadable(topic: str, partition: int, offset: int, key: bytes, error: Exception) -> str:
+def _unreadable(topic: str, partition: int, offset: int, key: bytes) -> str:
     account = account_of(key[len(namespace_of(key)) :])
     record = f"{topic} partition {partition} offset {offset} key {key!r}"
     if account is None:
-        return f"{record} cannot be read: {error}; rebuild the partition with `vitals state rebuild`"
+        return f"{record} cannot be read: rebuild the partition with `vitals state rebuild`"
     name = account.decode(errors="replace")
-    return f"{record} (account {name}) cannot be read: {error}; set it aside with `vitals state quarantine {name}`"
+    return f"{record} (account {name}) cannot be read: set it aside with `vitals state quarantine {name}`"
 
 
 Write = Callable[[int, Iterable[bytes], Iterable[tuple[bytes, bytes]]], None]

@@ -95,13 +95,15 @@ def keep_newer(newest: dict[bytes, bytes], key: bytes, value: bytes | None) -> N
 
     The last record is not always the newest: a worker that was frozen past its session may write once more before it
     finds that its partitions were assigned to another. Rows and pages have the number of events in them, ids only grow,
-    and the state has the settled offsets: the record with more stays.
+    and the state has the settled offsets: the record with more stays. A record that can not be read stays until a later
+    one takes its place: it is refused by `restore` only if there is none.
     """
     if value is None:
         newest.pop(key, None)
         return
     known = newest.get(key)
-    if known is None or _age(key, value) >= _age(key, known):
+    age = _age(key, value)
+    if known is None or age is None or age >= (_age(key, known) or 0):
         newest[key] = value
 
 
@@ -110,14 +112,24 @@ def namespace_of(key: bytes) -> bytes:
     return key[:_NAMESPACE_BYTES] if key[:1] == NAMESPACE_TAG else b""
 
 
-def _age(key: bytes, value: bytes) -> int:
+def is_whole(key: bytes, value: bytes) -> bool:
+    """Whether a record can be compared with others of its key: not cut off, and JSON where it has to be."""
+    return _age(key, value) is not None
+
+
+def _age(key: bytes, value: bytes) -> int | None:
+    """How much a record contains, among those of its key; None when it can not be read."""
     tag = key[len(namespace_of(key)) :][:1]
-    if tag == b"r":
-        return row_age(value)
-    if tag == b"p":
-        return int(_AGE.unpack_from(value)[0])
-    if tag == b"s":
-        return sum(json.loads(value)["position"].values())
+    try:
+        if tag == b"r":
+            age = row_age(value)
+            return None if age < 0 else age
+        if tag == b"p":
+            return int(_AGE.unpack_from(value)[0])
+        if tag == b"s":
+            return int(sum(json.loads(value)["position"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return None
     return len(value) if tag == b"i" else 0
 
 

@@ -3,7 +3,7 @@
 Owns the namespaces of a partition. A namespace is the whole state of one engine; its records have the namespace's name
 before their keys: nothing for the first live one, else `x` and 8 bytes. Record `b` names the live namespace; `a` and
 `c` are the offsets in `health.alerts` and `health.score-changes` up to which it knows what was published (see
-`stream.recovery.reconciler`). Record `w` says that a command which replaces the state has not finished. A candidate
+`stream.recovery.reconciler`). Record `u` says that a command which replaces the state has not finished. A candidate
 starts with a copy of the live namespace, migrated as for any new policy. When the candidate is promoted, its namespace
 becomes the live one and takes from the previous one what was published, see `stream.recovery.promotion`. Pure; called
 by `agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
@@ -32,7 +32,7 @@ from stream.recovery.promotion import take_over
 from stream.recovery.shadow import Pair, Shadow
 
 LIVE_KEY = b"b"
-UNFINISHED_KEY = b"w"
+UNFINISHED_KEY = b"u"
 """The record that a command writes before it replaces the state of a partition, and deletes when it has."""
 PUBLISHED_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]

@@ -8,7 +8,7 @@ counted twice. Pure; called by `agents.state`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,12 +92,16 @@ def unfinished(records: Records) -> str | None:
 
 
 def repartition(
-    partitions: Mapping[int, Records], *, home: Callable[[bytes], int], starts: Mapping[int, Start], same_topics: bool
+    partitions: Mapping[int, Records],
+    *,
+    home: Callable[[bytes], int],
+    starts: Mapping[int, Start],
+    same_topics: Collection[str] = ROW_SOURCES,
 ) -> Moved:
     """Move the live namespace of every partition to where `home` says that its accounts belong.
 
-    `starts` has every new partition. With `same_topics` the topics have only got more partitions: a row that stays
-    keeps its applied offsets. Raises `RepartitionError`, `RowSchemaError`.
+    `starts` has every new partition. `same_topics` are the sources whose topic has at most got more partitions: a row
+    that stays keeps its applied offsets in them. Raises `RepartitionError`, `RowSchemaError`.
     """
     live = {number: live_records(records) for number, records in partitions.items()}
     states = {number: json.loads(records[STATE_KEY]) for number, records in live.items() if STATE_KEY in records}
@@ -113,8 +117,8 @@ def repartition(
             origins.add(number)
         records: dict[bytes, bytes] = {}
         for origin in sorted(origins):
-            own, keep = ways.get((origin, number), {}), same_topics and origin == number
-            records.update(_accounts(own, live[origin], keep_offsets=keep))
+            own, keep = ways.get((origin, number), {}), same_topics if origin == number else ()
+            records.update(_accounts(own, live[origin], keep))
         if origins or any(start.position.values()):
             settled = [state for origin, state in states.items() if origin % len(starts) == number]
             contributing = {origin: states.get(origin, {}) for origin in sorted(origins)}
@@ -149,15 +153,19 @@ def _ways(
     return ways, sum(home(account) != origin for account, origin in origins.items())
 
 
-def _accounts(own: Records, records: Records, *, keep_offsets: bool) -> list[tuple[bytes, bytes]]:
-    """The records of accounts in the order of a commit: row schemas, pages, rows."""
+def _accounts(own: Records, records: Records, keep_offsets: Collection[str]) -> list[tuple[bytes, bytes]]:
+    """The records of accounts in the order of a commit: row schemas, pages, rows.
+
+    Rows keep their applied offsets in the sources `keep_offsets`.
+    """
     rows, row_schemas = _rows({**own, **{key: value for key, value in records.items() if key[:1] == b"l"}})
     moved = [(b"l" + header[1:], records[b"l" + header[1:]]) for header in rows if b"l" + header[1:] in records]
     moved += [(key, value) for key, value in own.items() if key[:1] == b"p"]
     for header, keys in rows.items():
         values = [own[key] for key in keys]
-        if not keep_offsets:
-            values = _without_offsets(row_schema_of(header, row_schemas), values)
+        forget = set(ROW_SOURCES).difference(keep_offsets)
+        if forget:
+            values = _without_offsets(row_schema_of(header, row_schemas), values, forget)
         moved += list(zip(keys, values, strict=True))
     return moved
 
@@ -181,11 +189,11 @@ def _fixed(row_schema: RowSchema, values: list[bytes]) -> np.ndarray[tuple[int],
     return np.frombuffer(bytearray(b"".join(value[:width] for value in values)), row_schema.dtype)
 
 
-def _without_offsets(row_schema: RowSchema, values: list[bytes]) -> list[bytes]:
+def _without_offsets(row_schema: RowSchema, values: list[bytes], sources: Collection[str]) -> list[bytes]:
     fixed, width = _fixed(row_schema, values), row_schema.dtype.itemsize
-    for name in fixed.dtype.names or ():
-        if name.startswith("fence/"):
-            fixed[name] = -1
+    for source in sources:
+        if f"fence/{source}" in (fixed.dtype.names or ()):
+            fixed[f"fence/{source}"] = -1
     blob = fixed.tobytes()
     return [blob[index * width : (index + 1) * width] + value[width:] for index, value in enumerate(values)]
 
