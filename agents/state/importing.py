@@ -17,6 +17,7 @@ from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
+from agents.state.outputs import copy_published
 from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, replacing
 from agents.state.state_file import Contents, verified
 from stream.accounts.accounts import ROW_SOURCES
@@ -73,6 +74,8 @@ def import_state(
         starts = None
         if not same_topics:
             starts, positions = _starts_on_other_topics(cluster, count, start)
+        elif not dry_run:
+            copy_published(cluster, count, progress)
         new, moved = _moved(cluster, contents, count, starts)
     imported = Imported(str(path), settings.group, count, 0, contents.accounts, moved, replaced, positions)
     command = f"vitals state import {path} --replace"

@@ -6,21 +6,20 @@ as they are kept, and continues the chain of changes and the alerts that readers
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from agents.kafka.client import BrokerError
+from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
 from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, read_saved, replacing
 from schemas.codecs import UNREADABLE
 from schemas.topics import REPARTITION, SCORES
 from stream.accounts.accounts import ROW_SOURCES
-from stream.recovery.changelog import STATE_KEY
 from stream.recovery.namespaces import LIVE_KEY, PUBLISHED_KEYS
+from stream.recovery.rebuilt import first_records
 from stream.recovery.repartition import (
     Start,
     accounts_of,
@@ -67,8 +66,9 @@ def rebuild_state(
     """
     changelog = changelog_of(cluster, settings)
     cluster.require_stopped()
-    numbers = _numbers(cluster, cluster.partitions(changelog), partition)
-    revision = _largest_revision(cluster, progress)
+    count = cluster.partitions(changelog)
+    numbers = _numbers(cluster, count, partition)
+    scored, revision = _published_scores(cluster, progress)
     begins = {source: _first(cluster, topic) for source, topic in TOPIC_OF.items()}
     rebuilt = Rebuilt(numbers, 0, _to_read(cluster, numbers), missing_records(cluster, numbers), revision)
     existing = {number: read_keys(cluster, changelog, number, progress) for number in numbers}
@@ -81,17 +81,9 @@ def rebuild_state(
         offsets: dict[tuple[str, int], int] = {}
         for number, keys in existing.items():
             position = {source: begins[source].get(number, 0) for source in TOPIC_OF}
-            # Every revision of this partition is larger than any that was published.
-            state: dict[str, Any] = {
-                "as_of": None,
-                "position": position,
-                "settled": [],
-                "watermarks": {},
-                "tables": revision,
-            }
-            records = [(STATE_KEY, json.dumps(state).encode())]
-            # What was published is read from the first record: changes and alerts go on from there.
-            records += [(PUBLISHED_KEYS[topic], b"%d" % marks[topic].get(number, 0)) for topic in OUTPUTS]
+            published = {topic: marks[topic].get(number, 0) for topic in OUTPUTS}
+            accounts = [account for account in scored if partition_of(account, count) == number]
+            records = first_records(position, revision, published, accounts)
             write(number, keys, records)
             offsets |= {(TOPIC_OF[source], number): offset for source, offset in position.items()}
         cluster.require_stopped()
@@ -192,9 +184,9 @@ def missing_records(cluster: Cluster, numbers: Sequence[int], topics: Sequence[s
     return missing
 
 
-def _largest_revision(cluster: Cluster, progress: Progress) -> int:
-    """The largest revision in `health.scores`; 0 without a score."""
-    largest, decoder = 0, msgspec.json.Decoder(_Revision)
+def _published_scores(cluster: Cluster, progress: Progress) -> tuple[set[bytes], int]:
+    """The accounts in `health.scores`, and the largest revision; 0 without a score."""
+    accounts, largest, decoder = set[bytes](), 0, msgspec.json.Decoder(_Revision)
     begins, ends = cluster.begins(SCORES), cluster.ends(SCORES)
     for number, end in ends.items():
         for record in cluster.read(SCORES, number, begins[number], end):
@@ -203,4 +195,5 @@ def _largest_revision(cluster: Cluster, progress: Progress) -> int:
                 largest = max(largest, decoder.decode(record.value or b"").revision)
             except UNREADABLE:
                 continue  # a tombstone, or what no worker wrote
-    return largest
+            accounts.add(record.key)
+    return accounts, largest

@@ -1,6 +1,6 @@
 """Moves the state of a group to more partitions in its place: `vitals state repartition`.
 
-Owns the order: export to a file first, add partitions to the topics that are the product's own, copy scores, import. So
+Owns the order: export to a file first, add partitions to the topics that are the product's own, import. So
 state is never only in the process that moves it. Called by `agents.cli.state`.
 """
 
@@ -13,11 +13,11 @@ import msgspec
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
-from agents.state.cluster import Cluster, Written, changelog_of
+from agents.state.cluster import Cluster, changelog_of
 from agents.state.export import export_state
 from agents.state.importing import import_state
 from agents.state.saved import Progress, read_saved
-from schemas.topics import SCORES, all_topics
+from schemas.topics import all_topics
 from stream.recovery.repartition import accounts_of
 
 
@@ -55,22 +55,8 @@ def repartition_state(
         done.moved = _misplaced(cluster, changelog, (before, count), progress)
         return done
     cluster.grow(grown)
-    _copy_scores(cluster, count, progress)
     done.moved = import_state(cluster, settings, path, progress, replace=True, start=None, dry_run=False).moved
     return done
-
-
-def _copy_scores(cluster: Cluster, count: int, progress: Progress) -> None:
-    """Copy the latest score of each account that moves to its new partition, where readers look for it."""
-    begins, ends = cluster.begins(SCORES), cluster.ends(SCORES)
-    for number in range(count):
-        latest: dict[bytes, bytes | None] = {}
-        for record in cluster.read(SCORES, number, begins[number], ends[number]):
-            progress(f"reading {SCORES} {number}", record.offset + 1 - begins[number], ends[number] - begins[number])
-            if record.key is not None and partition_of(record.key, count) != number:
-                latest[record.key] = record.value
-        moving = [Written(partition_of(key, count), key, value) for key, value in latest.items() if value is not None]
-        cluster.write(SCORES, moving)
 
 
 def _topics_to_grow(cluster: Cluster, group: str, count: int) -> dict[str, int]:

@@ -118,9 +118,11 @@ class MemoryCluster:
         return records
 
     def published(self, topic: str) -> list[dict[str, Any]]:
-        """The JSON of all records of an output topic, one partition after the other."""
-        logs = [self.logs[topic, number] for number in range(self.counts[topic])]
-        return [json.loads(record.value) for log in logs for record in log if record.value is not None]
+        """The JSON of all records of an output topic: of an account first those from before it changed partition."""
+        count = self.counts[topic]
+        logs = [(number, record) for number in range(count) for record in self.logs[topic, number]]
+        logs.sort(key=lambda placed: partition_of(placed[1].key, count) == placed[0])
+        return [json.loads(record.value) for _, record in logs if record.value is not None]
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """The score message of each account with the largest revision."""
@@ -155,8 +157,9 @@ class MemoryWorkers:
 
         With `crash` nothing is committed.
         """
-        for number in [*range(self.settings.partitions)] * 2:  # the second time for what was forwarded
-            _Task(self, number, limit).run(as_of_ms, crash=crash)
+        for last in (False, True):  # the second time for what was forwarded
+            for number in range(self.settings.partitions):
+                _Task(self, number, limit).run(as_of_ms if last else None, idle=last, crash=crash)
 
 
 class _Task:
@@ -172,7 +175,7 @@ class _Task:
             lambda plan: Engine(
                 plan,
                 owns=lambda account: partition_of(account.encode(), self._count) == number,
-                dedup_ids=workers.settings.dedup_ids,
+                dedup_ids=workers.settings.dedup_ids if workers.settings.dedup else None,
                 partition=number,
             ),
         )
@@ -182,6 +185,7 @@ class _Task:
             {topic: self._tail(topic, opened.namespaces.published_up_to) for topic in PUBLISHED_KEYS}
         )
         self._reconciler.load(self.engine)
+        self._namespaces.published_up_to = dict(self._reconciler.starts)
 
     def _tail(self, topic: str, committed: Mapping[str, int]) -> Tail:
         end = self._cluster.ends(topic)[self._number]
@@ -189,7 +193,7 @@ class _Task:
         records = self._cluster.read(topic, self._number, start, end)
         return Tail(start, end, ((record.value, dict(record.headers).get(POSITION_HEADER)) for record in records))
 
-    def run(self, as_of_ms: int | None, *, crash: bool) -> None:
+    def run(self, as_of_ms: int | None, *, idle: bool, crash: bool) -> None:
         merge = Merge()
         for index, (topic, source) in enumerate(zip(TOPICS, INPUT_SOURCES, strict=True)):
             start, end = self.engine.position[source], self._cluster.ends(topic)[self._number]
@@ -204,7 +208,8 @@ class _Task:
             self._reconcile(ends)
         if as_of_ms is not None:
             self._publish(self._pair.tick(as_of_ms), ())
-        self._reconcile(ends, idle=True)
+        if idle:
+            self._reconcile(ends, idle=True)
         if not crash:
             self._commit()
 
@@ -233,7 +238,8 @@ class _Task:
         self._publish(self._pair.flush(Mode.HEAD), ())
         name = changelog(self._cluster.group).name
         records = self._namespaces.snapshot(self._pair)
-        self._namespaces.published_up_to = {topic: self._cluster.ends(topic)[self._number] for topic in PUBLISHED_KEYS}
+        for topic in self._reconciler.complete():
+            self._namespaces.published_up_to[topic] = self._cluster.ends(topic)[self._number]
         for key, value in [*records, *self._namespaces.marks(PUBLISHED_KEYS)]:
             self._cluster.append(name, self._number, key, value)
         position = self.engine.position
