@@ -54,6 +54,8 @@ def export_(
     """Write the state of all partitions to one file. Workers may run."""
     from agents.state.export import export_state
 
+    if file.exists():
+        fail(MISUSED, f"{file}: the file exists; give another name")
     with _command(settings_of(settings, broker=broker)) as (loaded, cluster, progress):
         done = export_state(cluster, loaded, file, progress, dry_run=dry_run)
     exported = f"{done.accounts:,} accounts ({done.records:,} records, {done.partitions} partitions)"
@@ -253,7 +255,7 @@ def _command(loaded: Settings) -> Iterator[tuple[Settings, KafkaCluster, Progres
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Bars on a terminal, nothing elsewhere."""
+    """A bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda _what, _done, _total: None
         return
@@ -263,11 +265,13 @@ def _progress() -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
+        bar = bars.add_task("", total=None)
+        shown = [""]
 
         def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+            if what != shown[0]:
+                shown[0] = what
+                bars.reset(bar, description=what, total=total)
+            bars.update(bar, completed=done, total=total)
 
         yield show

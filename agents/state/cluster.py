@@ -7,7 +7,7 @@ them without a broker. Called by `agents.cli.state`, which opens one for each co
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -76,10 +76,10 @@ class Cluster(Protocol):
 class KafkaCluster:
     """A `Cluster` on a real broker."""
 
-    def __init__(self, settings: Settings, consumer: KafkaConsumer, admin: KafkaAdminClient) -> None:
-        """Use clients that are connected; see `open_cluster`."""
+    def __init__(self, settings: Settings, admin: KafkaAdminClient) -> None:
+        """Connect a consumer, and use an admin client that is connected; see `open_cluster`."""
         self._settings = settings
-        self._consumer = consumer
+        self._consumer = _consumer(settings)
         self._admin = admin
 
     def partitions(self, topic: str) -> int:
@@ -104,11 +104,29 @@ class KafkaCluster:
 
     def begins(self, topic: str) -> dict[int, int]:
         """As `Cluster.begins`."""
-        return {tp.partition: offset for tp, offset in self._consumer.beginning_offsets(self._tps(topic)).items()}
+        return self._offsets(topic, KafkaConsumer.beginning_offsets)
 
     def ends(self, topic: str) -> dict[int, int]:
         """As `Cluster.ends`."""
-        return {tp.partition: offset for tp, offset in self._consumer.end_offsets(self._tps(topic)).items()}
+        return self._offsets(topic, KafkaConsumer.end_offsets)
+
+    def _offsets(self, topic: str, ask: Callable[..., dict[TopicPartition, int]]) -> dict[int, int]:
+        """An offset of every partition. kafka-python has none of a partition whose leader it does not know yet."""
+        tps, deadline = self._tps(topic), time.monotonic() + _METADATA_S
+        while True:
+            try:
+                return {tp.partition: offset for tp, offset in ask(self._consumer, tps).items()}
+            except KeyError:
+                if time.monotonic() > deadline:
+                    msg = f"{topic}: the leaders of some partitions are not known after {_METADATA_S:.0f} s"
+                    raise BrokerError(msg) from None
+            time.sleep(_METADATA_PAUSE_S)
+            self._consumer.close()
+            self._consumer = _consumer(self._settings)
+
+    def close(self) -> None:
+        """Close the consumer."""
+        self._consumer.close()
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Any]:
         """As `Cluster.read`; each call has a consumer of its own, so that several topics can be read in turn."""
@@ -190,7 +208,6 @@ def _consumer(settings: Settings) -> KafkaConsumer:
 @contextmanager
 def open_cluster(settings: Settings) -> Iterator[KafkaCluster]:
     """Connect to the broker. Raises `BrokerError`, also for a `KafkaError` of what is done with it."""
-    consumer = _consumer(settings)
     try:
         admin = connect(
             settings,
@@ -199,14 +216,16 @@ def open_cluster(settings: Settings) -> Iterator[KafkaCluster]:
             ),
         )
         try:
-            yield KafkaCluster(settings, consumer, admin)
+            cluster = KafkaCluster(settings, admin)
+            try:
+                yield cluster
+            finally:
+                cluster.close()
         finally:
             admin.close()
     except KafkaError as error:
         msg = f"the broker refused: {type(error).__name__} {error}"
         raise BrokerError(msg) from error
-    finally:
-        consumer.close()
 
 
 def changelog_of(cluster: Cluster, settings: Settings) -> str:

@@ -76,7 +76,10 @@ def quarantine(
     cluster.require_stopped()
     command = f"vitals state quarantine {account}"
     aside = _records_of(cluster, topic, number, key)
-    records = read_saved(cluster, topic, number, progress, resume=command, skip=key).records
+    records, _, resumed = read_saved(cluster, topic, number, progress, resume=command, skip=key)
+    if not aside and not resumed:
+        msg = f"{topic} partition {number} has no record of account {account}: check the id and VITALS_PARTITIONS"
+        raise BrokerError(msg)
     live = records.get(LIVE_KEY, b"")
     if live + STATE_KEY not in records:
         msg = f"{topic} partition {number} has no state: rebuild it with `vitals state rebuild`"
@@ -91,14 +94,14 @@ def quarantine(
     rebuilt.run(state, progress)
     shadow = [name for name in records if namespace_of(name) not in (b"", live)]
     missing = missing_records(cluster, [number], tuple(TOPIC_OF.values()))
-    result = Quarantined(
-        account, number, str(path), len(aside), rebuilt.events, missing, bool(shadow), len(rebuilt.published)
-    )
+    outputs = rebuilt.outputs()
+    published = sum(map(len, outputs.values()))
+    result = Quarantined(account, number, str(path), len(aside), rebuilt.events, missing, bool(shadow), published)
     if dry_run:
         return result
     _append(path, aside)
     with replacing(cluster, topic, [number], command, progress) as write:
-        for output, messages in rebuilt.outputs().items():
+        for output, messages in outputs.items():
             cluster.write(output, messages)
         new = [(live + name, value) for name, value in rebuilt.records()]
         write(number, [*_keys(aside), *shadow], new)

@@ -30,10 +30,14 @@ _WRITTEN_AT_ONCE = 5_000
 
 
 class Saved(NamedTuple):
-    """The newest value of each changelog key of a partition, up to before offset `end`."""
+    """The newest value of each changelog key of a partition, up to before offset `end`.
+
+    `resumed` says that the command itself was interrupted before.
+    """
 
     records: dict[bytes, bytes]
     end: int
+    resumed: bool
 
 
 def read_saved(
@@ -63,7 +67,7 @@ def read_saved(
         records = cluster.read(topic, partition, cluster.begins(topic)[partition], end)
         offset = max(record.offset for record in records if record.key == damaged)
         raise BrokerError(_unreadable(topic, partition, offset, damaged))
-    return Saved(newest, end)
+    return Saved(newest, end, bool(command))
 
 
 def read_keys(cluster: Cluster, topic: str, partition: int, progress: Progress) -> set[bytes]:

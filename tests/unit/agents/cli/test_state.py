@@ -117,6 +117,13 @@ def test_quarantine_says_where_the_records_are(cluster: MemoryCluster, tmp_path:
     assert (line["account"], line["topic"]) == (account, changelog(GROUP).name)
 
 
+def test_quarantine_of_an_unknown_account_is_an_error(cluster: MemoryCluster, tmp_path: Path) -> None:
+    del cluster
+    done = vitals("state", "quarantine", "nobody")
+    assert (done.exit_code, "has no record of account nobody" in done.stderr) == (1, True)
+    assert not (tmp_path / "vitals-quarantine.jsonl").exists()
+
+
 def test_repartition_needs_topics_that_have_grown_and_says_what_comes_next(cluster: MemoryCluster) -> None:
     refused = vitals("state", "repartition", "--partitions", "8")
     assert (refused.exit_code, "product-usage (4)" in refused.stderr) == (1, True)

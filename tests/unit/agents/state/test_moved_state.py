@@ -379,6 +379,7 @@ def test_a_damaged_account_is_computed_from_its_events_and_no_other_is_touched(t
     cluster.append(name, number, key, before[key][:40])
     done = quarantine(cluster, scenario.settings, scenario.plan, account, path, progress=quiet, dry_run=False)
     assert done.events > 0
+    assert done.published == 1, "the score; changes and alerts are those that readers have"
     assert account in path.read_text("utf-8")
     assert done.set_aside == len(path.read_text("utf-8").splitlines())
     after = cluster.newest(number)
@@ -402,6 +403,23 @@ def test_every_account_that_is_set_aside_in_turn_leaves_a_state_that_is_exact(tm
             progress=quiet,
             dry_run=False,
         )
+    scenario.work(AFTER, AS_OF_MS)
+    scenario.assert_exact()
+
+
+def test_a_quarantine_that_was_interrupted_can_be_run_again(tmp_path: Path) -> None:
+    scenario, path = Scenario(), tmp_path / "aside"
+    scenario.work(BEFORE)
+    account = min(scenario.cluster.scores())
+    how: Any = {"progress": quiet, "dry_run": False}
+    for writes in (1, 3):
+        scenario.cluster.writes_left = writes
+        with pytest.raises(BrokerError, match="gone"):
+            quarantine(scenario.cluster, scenario.settings, scenario.plan, account, path, **how)
+        scenario.cluster.writes_left = None
+        with pytest.raises(RowSchemaError, match=f"`vitals state quarantine {account}` was interrupted"):
+            scenario.work([])
+    quarantine(scenario.cluster, scenario.settings, scenario.plan, account, path, **how)
     scenario.work(AFTER, AS_OF_MS)
     scenario.assert_exact()
 
