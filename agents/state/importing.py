@@ -62,10 +62,7 @@ def import_state(
     _require_partitions(cluster, changelog, count)
     cluster.require_stopped()
     existing = {number: read_keys(cluster, changelog, number, progress) for number in range(count)}
-    replaced = sum(map(len, existing.values()))
-    if replaced and not replace:
-        msg = f"{changelog} has state already ({replaced} records): give --replace to delete it, or use another group"
-        raise BrokerError(msg)
+    replaced = _count(changelog, existing, replace=replace)
     same_topics = contents.header.topics == cluster.topic_ids()
     positions: Literal["kept", "beginning", "end"] = "kept"
     if same_topics and contents.header.partitions == count and _all_at_home(contents, count):
@@ -99,6 +96,15 @@ def import_state(
 
 New = Iterator[tuple[int, list[tuple[bytes, bytes]]]]
 """The new records of one partition after the other."""
+
+
+def _count(changelog: str, existing: Mapping[int, set[bytes]], *, replace: bool) -> int:
+    """How many records are replaced. Raises `BrokerError` if there are any, and they must not be."""
+    replaced = sum(map(len, existing.values()))
+    if replaced and not replace:
+        msg = f"{changelog} has state already ({replaced} records): give --replace to delete it, or use another group"
+        raise BrokerError(msg)
+    return replaced
 
 
 def _require_partitions(cluster: Cluster, changelog: str, count: int) -> None:

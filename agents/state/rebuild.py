@@ -125,8 +125,8 @@ def restart_topic(cluster: Cluster, settings: Settings, topic: str, progress: Pr
         position = {**state_of(records).get("position", {}), sources[topic]: begins.get(number, 0)}
         starts[number] = Start(position, published_of(records))
     homes = {account: number for number, records in partitions.items() for account in accounts_of(records)}
-    kept = [source for source in ROW_SOURCES if source != sources[topic]]
-    new = repartition(partitions, home=homes.__getitem__, starts=starts, same_topics=kept).partitions
+    other_sources = [source for source in ROW_SOURCES if source != sources[topic]]
+    new = repartition(partitions, home=homes.__getitem__, starts=starts, same_topics=other_sources).partitions
     shadow = any(len(live_records(records)) < _of_namespaces(records) for records in partitions.values())
     restarted = Restarted(topic, begins, len(homes), shadow)
     if not dry_run:
