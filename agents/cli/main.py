@@ -17,6 +17,7 @@ from agents.cli.explain import explain
 from agents.cli.score import score
 from agents.cli.shadow import shadow
 from agents.cli.sinks import sinks
+from agents.cli.state import state
 from agents.cli.status import status
 from agents.cli.topics import topics
 from agents.cli.worker import worker
@@ -32,3 +33,4 @@ for command in (worker, status, topics, check, score, explain, board, shadow, ro
     app.command()(command)
 app.add_typer(sinks, name="sink")
 app.add_typer(dlq, name="dlq")
+app.add_typer(state, name="state")

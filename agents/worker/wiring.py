@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from agents.kafka.source_records import TOPICS
 from agents.settings.settings import Settings
 from agents.worker.client.app import faust_app, tune_interpreter
 from agents.worker.client.broker import Broker
@@ -35,7 +36,7 @@ from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.loop import TICK_S, WorkLoop
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.published import read_published
-from agents.worker.tasks.records import OUTPUTS, TOPICS
+from agents.worker.tasks.records import OUTPUTS
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.takeover import Takeover
 from schemas.topics import changelog

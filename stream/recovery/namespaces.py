@@ -3,10 +3,11 @@
 Owns the namespaces of a partition. A namespace is the whole state of one engine; its records have the namespace's name
 before their keys: nothing for the first live one, else `x` and 8 bytes. Record `b` names the live namespace; `a` and
 `c` are the offsets in `health.alerts` and `health.score-changes` up to which it knows what was published (see
-`stream.recovery.reconciler`); `w` says who wrote the partition last (see `stream.recovery.writer`). A candidate starts
-with a copy of the live namespace, migrated as for any new policy. When the candidate is promoted, its namespace becomes
-the live one and takes from the previous one what was published, see `stream.recovery.promotion`. Pure; called by
-`agents.worker.tasks.processor` and `agents.worker.commit.checkpoint`.
+`stream.recovery.reconciler`); `w` says who wrote the partition last (see `stream.recovery.writer`); `u` says that a
+command which replaces the state has not finished. A candidate starts with a copy of the live namespace, migrated as for
+any new policy. When the candidate is promoted, its namespace becomes the live one and takes from the previous one what
+was published, see `stream.recovery.promotion`. Pure; called by `agents.worker.tasks.processor` and
+`agents.worker.commit.checkpoint`.
 
 Every prefix of a snapshot can be recovered from: a candidate's records come before the live ones, so its namespace is
 never behind. One that is behind (no worker ran it for a while) is detected and started anew.
@@ -42,6 +43,8 @@ from stream.recovery.shadow import Pair, Shadow
 from stream.recovery.writer import WRITER_KEY, Writer, decode_writer, encode_writer
 
 LIVE_KEY = b"b"
+UNFINISHED_KEY = b"u"
+"""The record that a command writes before it replaces the state of a partition, and deletes when it has."""
 PUBLISHED_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]
 Namespace = dict[bytes, bytes]
@@ -131,6 +134,10 @@ def open_namespaces(
     `make` returns an empty engine for a policy. A candidate that is the live policy itself is not run. Raises
     `stream.columns.row_schema.RowSchemaError`.
     """
+    if UNFINISHED_KEY in records:
+        command = records[UNFINISHED_KEY].decode(errors="replace")
+        msg = f"the state is incomplete: `{command}` was interrupted; run it again"
+        raise RowSchemaError(msg)
     namespaces = _split(records)
     previous = live_name_of(records[LIVE_KEY], namespaces) if LIVE_KEY in records else b""
     promoted = None if _policy(namespaces, previous) == plan.label else _namespace_of(plan.label, namespaces, previous)
@@ -170,7 +177,7 @@ _PUBLISHED_TAGS = (b"l", b"r", b"t", STATE_KEY)
 """Tags of the records that say what was published: row schemas, rows, peer tables, state."""
 
 
-_OF_THE_PARTITION = (LIVE_KEY, WRITER_KEY, *PUBLISHED_KEYS.values())
+_OF_THE_PARTITION = (LIVE_KEY, WRITER_KEY, UNFINISHED_KEY, *PUBLISHED_KEYS.values())
 """Keys of records that belong to no namespace."""
 
 

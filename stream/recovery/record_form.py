@@ -22,6 +22,8 @@ NAMESPACE_BYTES = 9
 PAGE_KEY = struct.Struct(">8sI")
 PAGE_HEAD = np.dtype([("tag", "S9"), ("number", ">u4")])
 SEGMENT_KEY = struct.Struct(">II")
+PAGE_KEY_BYTES = 1 + PAGE_KEY.size
+"""Bytes of the key of a page before the account."""
 AGE = struct.Struct("<q")
 """Events applied to the account when a page was written."""
 TAGS = (b"l", b"h", b"p", b"r", b"t", b"s", b"i")
@@ -36,7 +38,7 @@ _KINDS = {
     b"s": "state",
     b"i": "event ids",
 }
-_ACCOUNT_FROM = {b"r": 1, b"p": 1 + PAGE_KEY.size}
+_ACCOUNT_FROM = {b"r": 1, b"p": PAGE_KEY_BYTES}
 _ID_BYTES = 8
 _ROW_VERSION = bytes([VERSION])
 
@@ -135,6 +137,15 @@ def age(key: bytes, value: bytes) -> int:
     if tag == b"s":
         return sum(read_state(value).position.values())
     return len(segment_of(value)) if tag == b"i" else 0
+
+
+def is_whole(key: bytes, value: bytes) -> bool:
+    """Whether a record can be compared with others of its key."""
+    try:
+        age(key, value)
+    except RowSchemaError:
+        return False
+    return True
 
 
 def is_newer(key: bytes, value: bytes, known: bytes) -> bool:

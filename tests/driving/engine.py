@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
-from agents.worker.tasks.records import read
+from agents.kafka.source_records import read
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ORIGIN_HEADER
 from stream.accounts.alert_lifecycle import is_open

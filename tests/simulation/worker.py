@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from agents.kafka.source_records import TOPICS
 from agents.settings.settings import Settings
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
@@ -24,7 +25,7 @@ from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
-from agents.worker.tasks.records import OUTPUTS, TOPICS
+from agents.worker.tasks.records import OUTPUTS
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.task_state import TaskState
 from schemas.topics import POSITION_HEADER

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faust.types import TP
 
+from agents.kafka.source_records import TOPICS
 from agents.worker.commit.outbox import Outbox, Record
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.processor import Processor
-from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.engine.engine import Mode

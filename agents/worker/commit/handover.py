@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 from faust.types import TP
 
+from agents.kafka.source_records import TOPICS
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.lease import Lease
 from agents.worker.tasks.processor import Processor
-from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.task_state import TaskState
 
 log = structlog.get_logger()

@@ -13,10 +13,10 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 
 from agents.kafka.client import admin_of, consumer_of, read_until
+from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
 from agents.settings.settings import Settings
 from agents.worker.identity import Client, client_of, worker_name
-from agents.worker.tasks.records import TOPICS
 from stream.recovery.continuity import COMMIT_MARK, SourceLog
 from stream.recovery.writer import Member
 

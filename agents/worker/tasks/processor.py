@@ -17,12 +17,13 @@ import structlog
 from faust.types import TP
 
 from agents.kafka.partitions import partition_of
+from agents.kafka.source_records import TOPICS, read
 from agents.settings.settings import Settings
 from agents.worker.client.consumer import Records
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.clock import BrokerClock
-from agents.worker.tasks.records import TOPICS, dead_letter, forwarded, read
+from agents.worker.tasks.records import dead_letter, forwarded
 from agents.worker.tasks.shadow_log import log_failure, log_opened
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState

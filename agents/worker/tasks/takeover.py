@@ -16,9 +16,9 @@ import structlog
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError
+from agents.kafka.source_records import TOPICS
 from agents.worker.fatal import RefusedError
 from agents.worker.tasks.broker_facts import Facts
-from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.ingest.batch import INPUT_SOURCES

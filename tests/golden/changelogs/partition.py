@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.worker.tasks.records import read
+from agents.kafka.source_records import read
 from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
 from stream.plan.plan import Plan, compile_plan

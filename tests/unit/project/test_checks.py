@@ -70,6 +70,7 @@ def test_lint_imports_passes_on_the_copy_as_it_is(copy: Path) -> None:
             "agents.derived.violation -> agents.worker",
         ),
         ("agents/shadow", "from agents.board import state", "agents.shadow.violation -> agents.board"),
+        ("agents/state", "from agents.worker.tasks import clock", "agents.state.violation -> agents.worker"),
         ("agents/worker", "from agents.backtest import fit", "agents.worker.violation -> agents.backtest.fit"),
         (
             "agents/files",

@@ -10,7 +10,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 from agents.cli.main import app
-from agents.worker.tasks.records import read
+from agents.kafka.source_records import read
 from schemas.codecs import encode
 from schemas.events import Event, UsageEvent
 from schemas.outputs import ScoreChange

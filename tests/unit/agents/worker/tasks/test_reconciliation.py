@@ -12,6 +12,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import CorruptRecordError
 
+from agents.kafka.source_records import TOPICS
 from agents.settings.settings import Settings
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.monitoring.metrics import Telemetry
@@ -19,7 +20,6 @@ from agents.worker.tasks import processor as processors
 from agents.worker.tasks import published
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
-from agents.worker.tasks.records import TOPICS
 from schemas.codecs import encode
 from schemas.outputs import Alert, ScoreChange
 from schemas.topics import ALERTS, CHANGES

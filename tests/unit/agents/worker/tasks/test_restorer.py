@@ -11,6 +11,7 @@ from faust.types import TP
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
 from agents.kafka.client import BrokerError
+from agents.kafka.source_records import TOPICS
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
@@ -19,7 +20,6 @@ from agents.worker.fatal import RefusedError
 from agents.worker.tasks import restorer as restorers
 from agents.worker.tasks import takeover as takeover_module
 from agents.worker.tasks.broker_facts import Facts
-from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task_state import TaskState

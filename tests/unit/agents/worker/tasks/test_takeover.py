@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from faust.types import TP
 
+from agents.kafka.source_records import TOPICS
 from agents.worker.fatal import RefusedError
 from agents.worker.tasks.broker_facts import Facts
-from agents.worker.tasks.records import TOPICS
 from agents.worker.tasks.takeover import take_over
 from stream.recovery.continuity import SourceLog
 from stream.recovery.writer import Member, Writer, succeed

@@ -1,0 +1,199 @@
+"""Rebuilds state from the input topics: `vitals state rebuild`.
+
+Owns what is deleted and where the next worker begins. The worker does the work: it reads the input topics again, as far
+as they are kept, and continues the chain of changes and the alerts that readers have. Called by `agents.cli.state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from agents.kafka.client import BrokerError
+from agents.kafka.partitions import partition_of
+from agents.settings.settings import Settings
+from agents.state.cluster import Cluster, changelog_of
+from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, read_saved, replacing
+from schemas.codecs import UNREADABLE
+from schemas.topics import REPARTITION, SCORES
+from stream.accounts.accounts import ROW_SOURCES
+from stream.recovery.namespaces import LIVE_KEY, PUBLISHED_KEYS
+from stream.recovery.rebuilt import first_records
+from stream.recovery.repartition import (
+    Start,
+    accounts_of,
+    live_records,
+    published_of,
+    repartition,
+    state_of,
+    unfinished,
+)
+
+
+class Missing(msgspec.Struct):
+    """Records that a partition of an input topic has no more: those before `offset`, whose time is `since` (epoch ms).
+
+    `since` is None when the partition has no record left.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    since: int | None
+
+
+class Rebuilt(msgspec.Struct):
+    """What was done, or would be: the partitions, the records to read again, those that are missing, the revision."""
+
+    partitions: list[int]
+    deleted: int
+    to_read: int
+    missing: list[Missing]
+    revision: int
+
+
+class _Revision(msgspec.Struct):
+    revision: int
+
+
+def rebuild_state(
+    cluster: Cluster, settings: Settings, partition: int | None, progress: Progress, *, dry_run: bool
+) -> Rebuilt:
+    """Delete the state of all partitions, or of one, and let the next worker begin at the first records.
+
+    Raises `BrokerError`.
+    """
+    changelog = changelog_of(cluster, settings)
+    cluster.require_stopped()
+    count = cluster.partitions(changelog)
+    numbers = _numbers(cluster, count, partition)
+    scored, revision = _published_scores(cluster, progress)
+    begins = {source: _first(cluster, topic) for source, topic in TOPIC_OF.items()}
+    rebuilt = Rebuilt(numbers, 0, _to_read(cluster, numbers), missing_records(cluster, numbers), revision)
+    existing = {number: read_keys(cluster, changelog, number, progress) for number in numbers}
+    rebuilt.deleted = sum(map(len, existing.values()))
+    if dry_run:
+        return rebuilt
+    command = "vitals state rebuild" + ("" if partition is None else f" --partition {partition}")
+    marks = {topic: cluster.begins(topic) for topic in OUTPUTS}
+    with replacing(cluster, changelog, numbers, command, progress) as write:
+        offsets: dict[tuple[str, int], int] = {}
+        for number, keys in existing.items():
+            position = {source: begins[source].get(number, 0) for source in TOPIC_OF}
+            published = {topic: marks[topic].get(number, 0) for topic in OUTPUTS}
+            accounts = [account for account in scored if partition_of(account, count) == number]
+            records = first_records(position, revision, published, accounts)
+            write(number, keys, records)
+            offsets |= {(TOPIC_OF[source], number): offset for source, offset in position.items()}
+        cluster.require_stopped()
+        cluster.commit(offsets)
+    return rebuilt
+
+
+class Restarted(msgspec.Struct):
+    """What was done for a topic that was created again: where its partitions begin, and how many accounts there are."""
+
+    topic: str
+    position: dict[int, int]
+    accounts: int
+    shadow_dropped: bool
+
+
+def restart_topic(cluster: Cluster, settings: Settings, topic: str, progress: Progress, *, dry_run: bool) -> Restarted:
+    """Let the workers read a topic that was deleted and created again from its first record; all state stays.
+
+    Raises `BrokerError`, `stream.columns.row_schema.RowSchemaError`.
+    """
+    changelog = changelog_of(cluster, settings)
+    cluster.require_stopped()
+    sources = {name: source for source, name in TOPIC_OF.items()}
+    if topic not in sources:
+        msg = f"{topic} is no input topic: these are {', '.join(sources)}"
+        raise BrokerError(msg)
+    begins = cluster.begins(topic)
+    partitions = {
+        number: read_saved(cluster, changelog, number, progress, resume=f"vitals state rebuild --topic {topic}").records
+        for number in range(cluster.partitions(changelog))
+    }
+    starts: dict[int, Start] = {}
+    for number, records in partitions.items():
+        account = unfinished(records)
+        if account is not None:
+            msg = f"partition {number}: the last worker crashed in a commit (account {account}): rebuild all state"
+            raise BrokerError(msg)
+        position = {**state_of(records).get("position", {}), sources[topic]: begins.get(number, 0)}
+        starts[number] = Start(position, published_of(records))
+    homes = {account: number for number, records in partitions.items() for account in accounts_of(records)}
+    other_sources = [source for source in ROW_SOURCES if source != sources[topic]]
+    new = repartition(partitions, home=homes.__getitem__, starts=starts, same_topics=other_sources).partitions
+    shadow = any(len(live_records(records)) < _of_namespaces(records) for records in partitions.values())
+    restarted = Restarted(topic, begins, len(homes), shadow)
+    if not dry_run:
+        command = f"vitals state rebuild --topic {topic}"
+        with replacing(cluster, changelog, partitions, command, progress) as write:
+            for number, records in partitions.items():
+                write(number, records, new[number])
+            cluster.commit({(topic, number): offset for number, offset in begins.items()})
+    return restarted
+
+
+def _of_namespaces(records: Mapping[bytes, bytes]) -> int:
+    return sum(key not in (LIVE_KEY, *PUBLISHED_KEYS.values()) for key in records)
+
+
+def _numbers(cluster: Cluster, count: int, partition: int | None) -> list[int]:
+    """The partitions to rebuild. Raises `BrokerError` where one alone would make events count twice."""
+    if partition is None:
+        return list(range(count))
+    if not 0 <= partition < count:
+        msg = f"there is no partition {partition}: the changelog has the partitions 0 to {count - 1}"
+        raise BrokerError(msg)
+    if any(cluster.ends(REPARTITION).values()):
+        msg = (
+            f"events were forwarded between partitions ({REPARTITION} has had records): one partition alone would "
+            "forward them again. Rebuild all partitions"
+        )
+        raise BrokerError(msg)
+    return [partition]
+
+
+def _first(cluster: Cluster, topic: str) -> dict[int, int]:
+    """Where each partition of a topic is read from. All events are forwarded again, so forwarded ones are not read."""
+    return cluster.ends(topic) if topic == REPARTITION else cluster.begins(topic)
+
+
+def _to_read(cluster: Cluster, numbers: Sequence[int]) -> int:
+    return sum(
+        cluster.ends(topic).get(number, 0) - _first(cluster, topic).get(number, 0)
+        for topic in TOPIC_OF.values()
+        for number in numbers
+    )
+
+
+def missing_records(cluster: Cluster, numbers: Sequence[int], topics: Sequence[str] | None = None) -> list[Missing]:
+    """What retention has removed of the partitions of input topics."""
+    missing = []
+    for topic in topics or [topic for topic in TOPIC_OF.values() if topic != REPARTITION]:
+        begins, ends = cluster.begins(topic), cluster.ends(topic)
+        for number in numbers:
+            begin = begins.get(number, 0)
+            if begin:
+                first = next(cluster.read(topic, number, begin, ends[number]), None)
+                missing.append(Missing(topic, number, begin, None if first is None else first.timestamp))
+    return missing
+
+
+def _published_scores(cluster: Cluster, progress: Progress) -> tuple[set[bytes], int]:
+    """The accounts in `health.scores`, and the largest revision; 0 without a score."""
+    accounts, largest, decoder = set[bytes](), 0, msgspec.json.Decoder(_Revision)
+    begins, ends = cluster.begins(SCORES), cluster.ends(SCORES)
+    for number, end in ends.items():
+        for record in cluster.read(SCORES, number, begins[number], end):
+            progress(f"reading {SCORES} {number}", record.offset + 1 - begins[number], end - begins[number])
+            try:
+                largest = max(largest, decoder.decode(record.value or b"").revision)
+            except UNREADABLE:
+                continue  # a tombstone, or what no worker wrote
+            accounts.add(record.key)
+    return accounts, largest

@@ -1,0 +1,157 @@
+"""Reading and replacing the saved state of a partition in the changelog.
+
+Owns how a partition is read completely, and how it is replaced so that an interruption is noticed: before anything else
+the record `u` is written, and a worker refuses state that has it. Called by the other modules of this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from agents.kafka.client import BrokerError
+from agents.kafka.source_records import TOPICS
+from agents.state.cluster import Cluster, Written
+from schemas.topics import ALERTS, CHANGES
+from stream.columns.row_schema import RowSchemaError
+from stream.ingest.batch import INPUT_SOURCES
+from stream.recovery.changelog import keep_newer
+from stream.recovery.namespaces import UNFINISHED_KEY
+from stream.recovery.record_form import is_whole, namespace_of
+from stream.recovery.repartition import account_of, published_of, state_of, unfinished
+
+Progress = Callable[[str, int, int], None]
+"""Shows how far something is: what, how much is done, and how much there is."""
+
+TOPIC_OF = dict(zip(INPUT_SOURCES, TOPICS, strict=True))
+"""The topic of each input source."""
+
+_WRITTEN_AT_ONCE = 5_000
+
+
+class Saved(NamedTuple):
+    """The newest value of each changelog key of a partition, up to before offset `end`.
+
+    `resumed` says that the command itself was interrupted before.
+    """
+
+    records: dict[bytes, bytes]
+    end: int
+    resumed: bool
+
+
+def read_saved(
+    cluster: Cluster, topic: str, partition: int, progress: Progress, *, resume: str = "", skip: bytes | None = None
+) -> Saved:
+    """Read a partition of the changelog to its end.
+
+    The broker may compact while it is read. What it removes has a newer record, so the end is looked up a second time.
+    `resume` is a command whose interruption does not matter, `skip` an account whose records are left out. Raises
+    `BrokerError` for a record that cannot be read.
+    """
+    newest: dict[bytes, bytes] = {}
+    begin = end = cluster.begins(topic)[partition]
+    for _ in range(2):
+        end = cluster.ends(topic)[partition]
+        for record in _shown(cluster.read(topic, partition, begin, end), partition, (begin, end), progress):
+            if skip is not None and account_of(record.key[len(namespace_of(record.key)) :]) == skip:
+                continue
+            keep_newer(newest, record.key, record.value)
+        begin = end
+    command = newest.pop(UNFINISHED_KEY, b"").decode(errors="replace")
+    if command not in ("", resume):
+        msg = f"{topic} partition {partition}: `{command}` was interrupted; run it again"
+        raise BrokerError(msg)
+    damaged = next((key for key, value in newest.items() if not is_whole(key, value)), None)
+    if damaged is not None:
+        records = cluster.read(topic, partition, cluster.begins(topic)[partition], end)
+        offset = max(record.offset for record in records if record.key == damaged)
+        raise BrokerError(_unreadable(topic, partition, offset, damaged))
+    return Saved(newest, end, bool(command))
+
+
+def read_keys(cluster: Cluster, topic: str, partition: int, progress: Progress) -> set[bytes]:
+    """The keys that a partition of the changelog has a value for, whether these can be read or not."""
+    keys: set[bytes] = set()
+    begin, end = cluster.begins(topic)[partition], cluster.ends(topic)[partition]
+    for record in _shown(cluster.read(topic, partition, begin, end), partition, (begin, end), progress):
+        if record.value is None:
+            keys.discard(record.key)
+        else:
+            keys.add(record.key)
+    return keys
+
+
+def _shown(records: Iterable[Any], partition: int, ends: tuple[int, int], progress: Progress) -> Iterator[Any]:
+    begin, end = ends
+    for record in records:
+        progress(f"reading partition {partition}", record.offset + 1 - begin, end - begin)
+        yield record
+
+
+def _unreadable(topic: str, partition: int, offset: int, key: bytes) -> str:
+    account = account_of(key[len(namespace_of(key)) :])
+    record = f"{topic} partition {partition} offset {offset} key {key!r}"
+    if account is None:
+        return f"{record} cannot be read: rebuild the partition with `vitals state rebuild`"
+    name = account.decode(errors="replace")
+    return f"{record} (account {name}) cannot be read: set it aside with `vitals state quarantine {name}`"
+
+
+Write = Callable[[int, Iterable[bytes], Iterable[tuple[bytes, bytes]]], None]
+"""Deletes keys of a partition, then writes records."""
+
+
+@contextmanager
+def replacing(
+    cluster: Cluster, topic: str, partitions: Iterable[int], command: str, progress: Progress
+) -> Iterator[Write]:
+    """Replace the state of partitions; a worker refuses all of them until this is left without an error.
+
+    `command` is what has to be run again after an interruption.
+    """
+    numbers = list(partitions)
+    cluster.write(topic, [Written(number, UNFINISHED_KEY, command.encode()) for number in numbers])
+
+    def write(partition: int, delete: Iterable[bytes], records: Iterable[tuple[bytes, bytes]]) -> None:
+        steps: list[tuple[bytes, bytes | None]] = [(key, None) for key in sorted(set(delete) - {UNFINISHED_KEY})]
+        steps += records
+        written = []
+        for number, (key, value) in enumerate(steps, 1):
+            written.append(Written(partition, key, value))
+            if len(written) == _WRITTEN_AT_ONCE or number == len(steps):
+                cluster.write(topic, written)
+                written = []
+                progress(f"writing partition {partition}", number, len(steps))
+
+    yield write
+    cluster.write(topic, [Written(number, UNFINISHED_KEY, None) for number in numbers])
+
+
+def not_final(
+    cluster: Cluster, partition: int, records: Mapping[bytes, bytes], committed: Mapping[tuple[str, int], int]
+) -> str | None:
+    """Why the state of a partition is not what a worker leaves that was stopped in order, or None.
+
+    Such a state can be restored in its place, where the worker reads the same records again, but it cannot be moved.
+    """
+    try:
+        account = unfinished(records)
+    except RowSchemaError as error:
+        return f"partition {partition}: {error}"
+    if account is not None:
+        return f"partition {partition}: the row of account {account} is ahead of the state"
+    for source, offset in state_of(records).get("position", {}).items():
+        topic = TOPIC_OF[source]
+        if offset and committed.get((topic, partition)) != offset:
+            there = committed.get((topic, partition), "none")
+            return f"partition {partition}: {topic} is applied up to {offset}, the group's offset is {there}"
+    for output, offset in published_of(records).items():
+        end = cluster.ends(output).get(partition, 0)
+        if any(True for _ in cluster.read(output, partition, offset, end)):
+            return f"partition {partition}: {output} has records after offset {offset} that the state does not know"
+    return None
+
+
+OUTPUTS = (ALERTS, CHANGES)
