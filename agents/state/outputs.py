@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import msgspec
-
 from agents.kafka.partitions import partition_of
 from agents.state.cluster import Cluster, Written
 from agents.state.saved import Progress
-from schemas.codecs import UNREADABLE
+from schemas.records import UnreadableError, read_message
 from schemas.topics import ALERTS, CHANGES, SCORES
 
 Order = tuple[int, int]
@@ -40,8 +38,8 @@ def copy_published(cluster: Cluster, count: int, progress: Progress) -> int:
         latest: dict[tuple[str, ...], _Published] = {}
         for number, record in _records(cluster, topic, progress):
             try:
-                about, order, wanted = read(msgspec.json.decode(record.value or b""))
-            except (*UNREADABLE, KeyError, TypeError):
+                about, order, wanted = read(read_message(dict, record.value))
+            except (UnreadableError, KeyError, TypeError):
                 continue  # a tombstone, or what no worker wrote
             at_home = partition_of(record.key, count) == number
             known = latest.get(about)

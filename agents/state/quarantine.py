@@ -22,7 +22,7 @@ from agents.state.cluster import Cluster, Written, changelog_of
 from agents.state.rebuild import Missing, missing_records
 from agents.state.replay import replay
 from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_saved, replacing
-from schemas.codecs import UNREADABLE
+from schemas.records import UnreadableError, read_message
 from schemas.topics import ALERTS, CHANGES, POSITION_HEADER, SCORES
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES
@@ -208,8 +208,8 @@ class _Rebuilt:
         for record in self._cluster.read(SCORES, self._number, begins[self._number], ends[self._number]):
             if record.key == self._account:
                 try:
-                    revision = msgspec.json.decode(record.value or b"")["revision"]
-                except (*UNREADABLE, KeyError):
+                    revision = read_message(dict, record.value)["revision"]
+                except (UnreadableError, KeyError):
                     continue
         return revision
 

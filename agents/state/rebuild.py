@@ -15,7 +15,7 @@ from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
 from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, read_saved, replacing
-from schemas.codecs import UNREADABLE
+from schemas.records import UnreadableError, read_message
 from schemas.topics import REPARTITION, SCORES
 from stream.accounts.accounts import ROW_SOURCES
 from stream.recovery.namespaces import LIVE_KEY, PUBLISHED_KEYS
@@ -186,14 +186,14 @@ def missing_records(cluster: Cluster, numbers: Sequence[int], topics: Sequence[s
 
 def _published_scores(cluster: Cluster, progress: Progress) -> tuple[set[bytes], int]:
     """The accounts in `health.scores`, and the largest revision; 0 without a score."""
-    accounts, largest, decoder = set[bytes](), 0, msgspec.json.Decoder(_Revision)
+    accounts, largest = set[bytes](), 0
     begins, ends = cluster.begins(SCORES), cluster.ends(SCORES)
     for number, end in ends.items():
         for record in cluster.read(SCORES, number, begins[number], end):
             progress(f"reading {SCORES} {number}", record.offset + 1 - begins[number], end - begins[number])
             try:
-                largest = max(largest, decoder.decode(record.value or b"").revision)
-            except UNREADABLE:
+                largest = max(largest, read_message(_Revision, record.value).revision)
+            except UnreadableError:
                 continue  # a tombstone, or what no worker wrote
             accounts.add(record.key)
     return accounts, largest

@@ -86,7 +86,8 @@ class Client:
 @asynccontextmanager
 async def client_of(kafka: KafkaServer | str, group: str, renew_s: float = 3600) -> AsyncIterator[Client]:
     """A started client."""
-    app = faust_app(Settings(broker=kafka if isinstance(kafka, str) else kafka.url, group=group))
+    settings = Settings(broker=kafka if isinstance(kafka, str) else kafka.url, group=group)
+    app = faust_app(settings, "test")
     await app.producer.start()
     client = Client(Broker(app), group, renew_s)
     try:

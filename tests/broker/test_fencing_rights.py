@@ -29,7 +29,7 @@ KNOWN_WITHIN_S = 60.0
 
 async def errors_of_a_takeover(settings: Settings) -> list[str]:
     """Take a task over and write with its producer; return the errors that end a worker."""
-    app = faust_app(settings)
+    app = faust_app(settings, "test")
     await app.producer.start()
     errors: list[BaseException] = []
     producers = TaskProducers(Broker(app), GROUP, (SCORES, ALERTS), may_write=lambda: True, on_fatal=errors.append)

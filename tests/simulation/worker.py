@@ -23,14 +23,18 @@ from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.records import OUTPUTS
 from agents.worker.tasks.restorer import Restorer
+from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task_state import TaskState
 from schemas.topics import POSITION_HEADER
+from stream.recovery.continuity import SourceLog
 from stream.recovery.namespaces import PUBLISHED_KEYS
 from stream.recovery.reconciler import Reconciler, Tail, start_of
+from stream.recovery.writer import Writer
 from tests.faults.topic_log import PARTITIONS
 from tests.simulation.clients import CHANGELOG, Clients
 
@@ -89,6 +93,7 @@ class Worker:
         self._ends: dict[TP, int] = {}
         self._rejoin = self._stopping = False
         self.lease, clock = Lease(SESSION_S), BrokerClock()
+        writer = Writer(worker=name, version="1", policy=plan.label, settings={}, configuration="same")
         clients = Clients(broker, network, self._ask_to_rejoin)
         self.producers = TaskProducers(
             clients, SETTINGS.group, (*OUTPUTS, CHANGELOG), may_write=self.lease.holds, on_fatal=self._fatal
@@ -121,6 +126,8 @@ class Worker:
             changelog_topic=CHANGELOG,
             read_published=self._read_published,
             bounds=self._bounds,
+            takeover=Takeover(writer, CHANGELOG, read_facts=self._read_facts, rival_wait_s=SESSION_S),
+            find_record=lambda *_: None,
             on_fatal=self._fatal,
         )
         self.restorer.rejoin = clients.rejoin
@@ -299,6 +306,14 @@ class Worker:
             number: Reconciler({topic: self._tail((topic, number), offsets) for topic in PUBLISHED_KEYS})
             for number, offsets in committed.items()
         }
+
+    def _read_facts(self, partitions: Sequence[int]) -> Facts:
+        logs = {number: [self._source_log((topic, number)) for topic in TOPICS] for number in partitions}
+        return Facts(logs, dict.fromkeys(partitions, 0), [])
+
+    def _source_log(self, tp: tuple[str, int]) -> SourceLog:
+        committed = self._broker.group.offsets.get(tp)
+        return SourceLog(tp[0], 0, self._broker.logs[tp].end, committed, marked=committed is not None)
 
     def _tail(self, tp: tuple[str, int], committed: Mapping[str, int]) -> Tail:
         end = self._broker.logs[tp].end

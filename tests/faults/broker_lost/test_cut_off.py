@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -76,7 +76,7 @@ class Cut:
 
 
 @contextlib.contextmanager
-def cut(folder: Path, workers: int, **settings: object) -> Iterator[Cut]:
+def cut(folder: Path, workers: int, **settings: Any) -> Iterator[Cut]:
     """Start a broker, proxies, workers and a feeder; give them when all workers are ready and applying."""
     names = NAMES[:workers]
     listeners = {name.upper(): free_port() for name in names}

@@ -118,7 +118,7 @@ def test_each_component_refers_to_its_own_worker(pair: tuple[Worker, Worker], nu
     assert store.restorer.processor is made.processor
     assert isinstance(consumer._handover, Handover)
     assert consumer._handover._processor is made.processor
-    assert consumer._handover is transport._handover
+    assert consumer._handover is transport._ours["handover"]
     assert consumer.lease._session_s == (10, 20)[number]
     assert isinstance(consumer._thread, LeasedThread)
     assert consumer._thread._lease is consumer.lease

@@ -255,7 +255,7 @@ def test_a_session_that_is_lost_while_offsets_are_committed_lets_the_next_commit
         stage = Stage()
         await stage.apply()
         never = asyncio.Event()
-        stage.before_offsets = never.wait
+        stage.before_offsets = never.wait  # type: ignore[method-assign]
         periodic = asyncio.ensure_future(stage.handover.commit())
         await settle()
         stage.lease.held = False
