@@ -174,7 +174,8 @@ class Simulation:
             for topic in verdict.INPUTS
             for number in range(PARTITIONS)
         )
-        return not behind and all(worker.idle() for worker in self.workers if worker.is_running)
+        done = set[int]().union(*(worker.done() for worker in self.workers if worker.is_running))
+        return not behind and len(done) == PARTITIONS
 
     def differences(self) -> list[str]:
         """Return in words what is not as the oracle says."""

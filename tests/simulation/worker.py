@@ -321,12 +321,15 @@ class Worker:
         records, _, _ = self._broker.fetch(tp, start, end)
         return Tail(start, end, [(record.value, dict(record.headers).get(POSITION_HEADER)) for record in records])
 
-    def idle(self) -> bool:
-        """Whether it has applied, published and committed all it knows of."""
-        tasks = self.processor.in_state(TaskState.RUNNING)
-        return not len(self.outbox) and not any(
-            task.changed or any(self.processor.lag(task).values()) for task in tasks
-        )
+    def done(self) -> set[int]:
+        """The partitions of which it has applied, published and committed all it knows of, and holds nothing back."""
+        if len(self.outbox):
+            return set()
+        return {
+            task.partition
+            for task in self.processor.in_state(TaskState.RUNNING)
+            if not (task.changed or task.reconciler or any(self.processor.lag(task).values()))
+        }
 
 
 def _in_product_form(records: Sequence[Any]) -> list[Any]:
