@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.board.state.alerts import PAST_OF_ACCOUNT, Episodes, state_of
-from agents.board.state.reader import Record
+from agents.board.state.board import Record
 from agents.board.views.inputs import Inputs, RawEvent, SearchResult
 from agents.board.views.text import event_text
 from agents.board.views.timeline import KINDS, page_of, position_of, topics_of
@@ -209,7 +209,7 @@ def test_records_of_episodes_are_forgotten_with_them() -> None:
     for number in range(200):
         for ends_at in (None, NOON + number * HOUR_MS + 1):
             record = alert("acme", starts_at=NOON + number * HOUR_MS, ends_at=ends_at)
-            episodes.add(msgspec.json.decode(record.value, type=Alert))
+            episodes.add(msgspec.json.decode(record.value or b"", type=Alert))
     past = episodes.past_of("acme")
     assert [len(episodes.records_of(episode)) for episode in past] == [2] * PAST_OF_ACCOUNT
     assert sum(map(len, episodes._earlier["acme"].values())) == PAST_OF_ACCOUNT
