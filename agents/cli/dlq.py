@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from agents.cli.base import (
@@ -24,8 +23,11 @@ from agents.cli.base import (
     errors_reported,
     fail,
     moment,
+    say,
+    say_json,
     settings_of,
 )
+from agents.process.terminal import printable
 
 if TYPE_CHECKING:
     from agents.dlq.groups import Group
@@ -61,11 +63,11 @@ def list_(
     with errors_reported():
         groups = groups_of(loaded, _selection(topic, reason, since, until, account))
     if as_json:
-        typer.echo(msgspec.json.encode(groups).decode())
+        say_json(groups)
     elif groups:
         _print_groups(groups)
     else:
-        typer.echo("no dead letters")
+        say("no dead letters")
 
 
 @dlq.command()
@@ -88,7 +90,10 @@ def show(
         letter_state = letter_at(loaded, Position(name, int(rest), int(offset)))
     if letter_state is None:
         fail(FAILED, f"{letter}: there is no such dead letter; retention may have removed it")
-    typer.echo(msgspec.json.encode(_fields(*letter_state)).decode() if as_json else _text(*letter_state))
+    if as_json:
+        say_json(_fields(*letter_state))
+    else:
+        say(_text(*letter_state))
 
 
 @dlq.command()
@@ -153,24 +158,25 @@ def _handle(action: Action, selection: Selection, settings: Any, *, dry_run: boo
         for (topic, reason, outcome), count in sorted(counts.items())
     ]
     if as_json:
-        typer.echo(msgspec.json.encode({"dry_run": dry_run, "letters": rows}).decode())
+        say_json({"dry_run": dry_run, "letters": rows})
         return
     for row in rows:
-        typer.echo(f"{row['topic']} {row['reason']}: {row['letters']} {row['outcome']}")
-    typer.echo(f"{counts.total()} letters{', nothing was changed (--dry-run)' if dry_run else ''}")
+        say(f"{row['topic']} {row['reason']}: {row['letters']} {row['outcome']}")
+    say(f"{counts.total()} letters{', nothing was changed (--dry-run)' if dry_run else ''}")
 
 
 def _print_groups(groups: Sequence[Group]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from agents.process.console import SafeConsole
 
     table = Table("topic", "reason", "open", "replayed", "discarded", "first", "last", "latest open letter")
     for group in groups:
         figures = (str(count) if count else "-" for count in (group.open, group.replayed, group.discarded))
         table.add_row(
-            group.topic, _printable(group.reason), *figures, _time(group.first), _time(group.last), group.example or "-"
+            group.topic, printable(group.reason), *figures, _time(group.first), _time(group.last), group.example or "-"
         )
-    Console(markup=False).print(table)
+    SafeConsole().print(table)
 
 
 def _fields(letter: Letter, state: str) -> dict[str, Any]:
@@ -199,22 +205,17 @@ def _text(letter: Letter, state: str) -> str:
     lines = [
         ("letter", f"{letter.position}, written {_time(letter.time_ms)}, {state}"),
         ("record", "unknown" if letter.origin is None else str(letter.origin)),
-        ("reason", _printable(letter.reason)),
-        ("message", _printable(letter.message)),
+        ("reason", printable(letter.reason)),
+        ("message", printable(letter.message)),
         ("key", _shown(letter.key)),
-        *(("header", f"{_printable(name)}: {_shown(value)}") for name, value in letter.headers),
+        *(("header", f"{printable(name)}: {_shown(value)}") for name, value in letter.headers),
         ("value", _shown(letter.value)),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in lines)
 
 
 def _shown(data: bytes | None) -> str:
-    return "null" if data is None else _printable(data.decode(errors="backslashreplace"))
-
-
-def _printable(text: str) -> str:
-    """A text without characters that control a terminal."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "null" if data is None else printable(data.decode(errors="backslashreplace"))
 
 
 def _time(time_ms: int | None) -> str:

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
 import typer
 
 from agents.cli.base import (
@@ -27,6 +26,8 @@ from agents.cli.base import (
     errors_reported,
     fail,
     plan_of,
+    say,
+    say_json,
     settings_of,
 )
 
@@ -230,8 +231,11 @@ def _was(done: str, dry_run: bool) -> str:
 
 
 def _print(done: Any, lines: Sequence[str], *, as_json: bool) -> None:
-    for line in [msgspec.json.encode(done).decode()] if as_json else lines:
-        typer.echo(line)
+    if as_json:
+        say_json(done)
+        return
+    for line in lines:
+        say(line)
 
 
 @contextmanager
@@ -259,12 +263,13 @@ def _progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield lambda _what, _done, _total: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
+    from agents.process.console import SafeConsole
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=SafeConsole(stderr=True), transient=True) as bars:
         bar = bars.add_task("", total=None)
         shown = [""]
 

@@ -11,10 +11,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
-from agents.cli.base import DONE, FAILED, AsJson, BrokerUrl, SettingsFile, errors_reported, settings_of
+from agents.cli.base import DONE, FAILED, AsJson, BrokerUrl, SettingsFile, errors_reported, say, say_json, settings_of
 
 if TYPE_CHECKING:
     from agents.status.report import Report
@@ -37,7 +36,10 @@ def status(
     loaded = settings_of(settings, broker=broker)
     with errors_reported():
         shown = report(loaded, worker or [])
-    typer.echo(msgspec.json.encode(shown).decode() if as_json else _screen(shown))
+    if as_json:
+        say_json(shown)
+    else:
+        say(_screen(shown))
     raise typer.Exit(FAILED if shown.problems else DONE)
 
 

@@ -90,22 +90,13 @@ class Worker:
         self.app.transport = BatchTransport(
             self.app, handover=self.handover, lease=lease, membership=membership, fence=self.producers
         )
-        restorer = Restorer(
-            self.processor,
-            self.checkpointer,
-            changelog_topic=changelog_topic,
-            read_published=partial(read_published, settings),
-            bounds=broker.bounds,
-            takeover=Takeover(
-                writer,
-                changelog_topic,
-                read_facts=partial(read_facts, settings, changelog_topic, client),
-                rival_wait_s=settings.session_timeout_s + LISTED_S,
-            ),
-            find_record=partial(find_record, settings, changelog_topic),
-            on_fatal=fatal,
+        takeover = Takeover(
+            writer,
+            changelog_topic,
+            read_facts=partial(read_facts, settings, changelog_topic, client),
+            rival_wait_s=settings.session_timeout_s + LISTED_S,
         )
-        restorer.rejoin = broker.rejoin
+        restorer = self._restorer(settings, changelog_topic, broker, takeover)
         self.producers.on_lost = self.outbox.on_lost = restorer.lose
         watched = [*TOPICS, changelog_topic]
         self.topic_watch = TopicWatch(partial(read_shapes, settings, watched), settings.partitions, on_fatal=fatal)
@@ -114,15 +105,22 @@ class Worker:
         self.session = self._session(settings, lease, broker)
         self.progress = self._progress(restorer, lease)
         self.health = self._health(settings.commit_interval_s)
-        self.web = WebServer(
-            settings.web_host,
-            settings.web_port,
-            self.telemetry.registry,
-            refresh=self.health.refresh,
-            health=self.health.problems,
-            ready=self.health.ready_problems,
-        )
+        self.web = self._web(settings)
         self.app.task()(tune_interpreter_once)
+
+    def _restorer(self, settings: Settings, changelog_topic: str, broker: Broker, takeover: Takeover) -> Restorer:
+        restorer = Restorer(
+            self.processor,
+            self.checkpointer,
+            changelog_topic=changelog_topic,
+            read_published=partial(read_published, settings),
+            bounds=broker.bounds,
+            takeover=takeover,
+            find_record=partial(find_record, settings, changelog_topic),
+            on_fatal=fatal,
+        )
+        restorer.rejoin = broker.rejoin
+        return restorer
 
     def _add_table(self, restorer: Restorer, partitions: int) -> EngineTable:
         # Fetches are restored while the next ones are on their way. Not 1: that has another meaning in Faust.
@@ -173,6 +171,16 @@ class Worker:
             session=self.session,
             telemetry=self.telemetry,
             commit_interval_s=commit_interval_s,
+        )
+
+    def _web(self, settings: Settings) -> WebServer:
+        return WebServer(
+            settings.web_host,
+            settings.web_port,
+            self.telemetry.registry,
+            refresh=self.health.refresh,
+            health=self.health.problems,
+            ready=self.health.ready_problems,
         )
 
     async def watch(self) -> None:

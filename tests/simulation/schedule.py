@@ -47,7 +47,7 @@ class Simulation:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _events(self) -> list[tuple[float, Message]]:
-        count = self.random.randint(10, 40)
+        count = self.random.randint(15, 45)
         moments = sorted(self.random.uniform(0, RUN_S * 0.9) for _ in range(count))
         base_ms = STARTED_MS - 4 * DAY_MS
         stamps = sorted(self.random.randint(0, 30 * HOUR_MS) for _ in range(count))
@@ -87,7 +87,7 @@ class Simulation:
 
     def _start(self) -> None:
         self._count += 1
-        network = Network(self.random, self.random.choice((0.005, 0.02, 0.2)))
+        network = Network(self.random, self.random.choice((0.005, 0.2, 0.5)))
         worker = Worker(f"w{self._count}", PLAN, self.broker, network, self.random)
         self.workers.append(worker)
         worker.start()
@@ -135,12 +135,16 @@ class Simulation:
         loop.set_task_factory(task_of_owner)
         started = loop.time()
         group = loop.create_task(self._turn_group())
+        events = self._events()
         steps: list[tuple[float, Callable[[], None]]] = [
             (moment, lambda message=message: self._produce(message))  # type: ignore[misc]
-            for moment, message in self._events()
+            for moment, message in events
         ]
-        steps += [(self.random.uniform(0, RUN_S), self._fault) for _ in range(self.random.randint(1, 7))]
-        self._start()
+        # Most faults come soon after an event, when its effects are on their way.
+        moments = [self.random.choice(events)[0] + self.random.uniform(0, 1) for _ in range(self.random.randint(1, 7))]
+        steps += [(moment, self._fault) for moment in moments]
+        for _ in range(self.random.randint(1, 2)):
+            self._start()
         for moment, step in sorted(steps, key=lambda pair: pair[0]):
             await asyncio.sleep(started + moment - loop.time())
             step()

@@ -93,7 +93,6 @@ class Worker:
         self._ends: dict[TP, int] = {}
         self._rejoin = self._stopping = False
         self.lease, clock = Lease(SESSION_S), BrokerClock()
-        writer = Writer(worker=name, version="1", policy=plan.label, settings={}, configuration="same")
         clients = Clients(broker, network, self._ask_to_rejoin)
         self.producers = TaskProducers(
             clients, SETTINGS.group, (*OUTPUTS, CHANGELOG), may_write=self.lease.holds, on_fatal=self._fatal
@@ -120,7 +119,13 @@ class Worker:
         self.processor.source = self
         self.processor.highwater = self._ends.get
         self.processor.on_caught_up = self.handover.commit_soon
-        self.restorer = Restorer(
+        self.restorer = self._make_restorer(plan)
+        self.restorer.rejoin = clients.rejoin
+        self.producers.on_lost = self.outbox.on_lost = self.restorer.lose
+
+    def _make_restorer(self, plan: Plan) -> Restorer:
+        writer = Writer(worker=self.name, version="1", policy=plan.label, settings={}, configuration="same")
+        return Restorer(
             self.processor,
             self.checkpointer,
             changelog_topic=CHANGELOG,
@@ -130,8 +135,6 @@ class Worker:
             find_record=lambda *_: None,
             on_fatal=self._fatal,
         )
-        self.restorer.rejoin = clients.rejoin
-        self.outbox.on_lost = self.restorer.lose
 
     # -- start and end ------------------------------------------------------------------------------------------------
 

@@ -338,6 +338,12 @@ def _http_error(error: HTTPException) -> Response:
     return response
 
 
+async def _ticks(board: Board) -> None:
+    while True:
+        await asyncio.sleep(SUMMARY_TTL_S)
+        board.tick()
+
+
 def build_app(
     board: Board,
     settings: Settings,
@@ -355,11 +361,6 @@ def build_app(
     access = Access.of(settings)
     api = Api(board, settings, access, controls, inputs)
 
-    async def ticks() -> None:
-        while True:
-            await asyncio.sleep(SUMMARY_TTL_S)
-            board.tick()
-
     def watch(task: asyncio.Future[Any]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
@@ -367,7 +368,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.ensure_future(work) for work in (ticks(), *([work()] if work is not None else []))]
+        tasks = [asyncio.ensure_future(work) for work in (_ticks(board), *([work()] if work is not None else []))]
         for task in tasks:
             task.add_done_callback(watch)
         yield

@@ -36,6 +36,7 @@ COMMANDS = {
         "worker",
     ),
     *(f"dlq {name}" for name in ("discard", "list", "replay", "show")),
+    *(f"state {name}" for name in ("export", "import", "quarantine", "rebuild", "repartition")),
     *(f"sink {name}" for name in ("alertmanager", "notify", "redis", "webhook")),
 }
 
@@ -106,7 +107,7 @@ def test_every_topic_has_a_row() -> None:
 
 def test_every_command_has_a_section_and_every_option_a_description() -> None:
     text = command_text()
-    assert set(re.findall(r"^#+ vitals (.+)$", text, re.MULTILINE)) == COMMANDS | {"dlq", "sink"}
+    assert set(re.findall(r"^#+ vitals (.+)$", text, re.MULTILINE)) == COMMANDS | {"dlq", "sink", "state"}
     assert re.findall(r"^\|.*\| (?:None)? *\|$", text, re.MULTILINE) == []
 
 
