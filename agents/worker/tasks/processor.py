@@ -40,8 +40,11 @@ log = structlog.get_logger()
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
 STALLED_S = 5.0
-_TURNS = 4
-"""Turns of the event loop that it takes a step's outputs to get on their way: before the next step, not behind it."""
+_TURNS = 10
+"""Turns of the event loop that it takes a step's outputs to get on their way: before the next step, not behind it.
+
+And the next batch of a commit after the answer to the one before: with 4 turns a commit was starved while catching up.
+"""
 
 
 class Source(Protocol):
