@@ -48,7 +48,7 @@ packages=$$(missing)
 [ -z "$$packages" ] || { echo "Still missing after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
 endef
 
-.PHONY: help setup demo test search check docs system bench faults soak clean
+.PHONY: help setup demo test search check docs system bench faults simulate soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ SECONDS ?= 7200
 
 soak: system setup ## Run a worker for SECONDS (2 hours), and fail if its memory grows
 	$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
+
+simulate: setup ## Simulate workers, broker, network and clock in one process, with new seeds: ARGS="--seconds 600 --seed 1"
+	$(BIN)/python -m tests.simulation $(ARGS)
 
 system: export CHECK_PROGRAMS := $(CHECK_PROGRAMS)
 system: ## Check for the programs that tests run, such as java and chromium (root: install them)

@@ -99,15 +99,18 @@ class Simulation:
             return
         worker = self.random.choice(running)
         (worker.kill if kill else worker.stop)()
-        self._note(f"{'kill' if kill else 'stop'} {worker.name}")
+        fails = kill and self.random.random() < 0.5
+        if fails:
+            worker.network.lose()
+        self._note(f"{'its machine fails:' if fails else 'kill' if kill else 'stop'} {worker.name}")
 
     def _cut(self) -> None:
         running = [worker for worker in self.workers if worker.is_running]
         if not running:
             return
         worker = self.random.choice(running)
-        up, down = self.random.choice(((True, False), (False, True), (True, True)))
-        seconds = self.random.choice((2.0, 7.0, 12.0, 25.0))
+        up, down = self.random.choice(((True, False), (True, False), (False, True), (True, True)))
+        seconds = self.random.choice((2.0, 7.0, 12.0, RUN_S, RUN_S))
         worker.network.cut(up=up, down=down)
         asyncio.get_running_loop().call_later(seconds, worker.network.heal)
         self._note(f"cut {worker.name} up={up} down={down} for {seconds:.0f} s")
@@ -115,11 +118,11 @@ class Simulation:
     def _fault(self) -> None:
         draw = self.random.random()
         running = sum(worker.is_running for worker in self.workers)
-        if running == 0 or (draw < 0.3 and running < 3):
+        if running == 0 or (draw < 0.25 and running < 3):
             self._start()
-        elif draw < 0.5:
+        elif draw < 0.45:
             self._end_one(kill=True)
-        elif draw < 0.6:
+        elif draw < 0.5:
             self._end_one(kill=False)
         else:
             self._cut()

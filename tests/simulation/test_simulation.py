@@ -23,7 +23,7 @@ from tests.simulation.virtual_loop import DeadlockError, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SEEDS = 160
+SEEDS = 120
 _A_TEST = 20
 
 
