@@ -16,6 +16,7 @@ from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from agents.kafka.client import BrokerError, connect, consumer_of, producer_of, read_until
+from agents.kafka.rights_check import require_rights
 from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
 from agents.settings.settings import Settings
@@ -205,9 +206,13 @@ def _consumer(settings: Settings) -> KafkaConsumer:
 
 
 @contextmanager
-def open_cluster(settings: Settings) -> Iterator[KafkaCluster]:
-    """Connect to the broker. Raises `BrokerError`, also for a `KafkaError` of what is done with it."""
+def open_cluster(settings: Settings, command: str) -> Iterator[KafkaCluster]:
+    """Connect to the broker, with the rights that a subcommand needs.
+
+    Raises `BrokerError`, also for a `KafkaError` of what is done with it.
+    """
     try:
+        require_rights(settings, "state", command)
         admin = connect(
             settings,
             lambda: KafkaAdminClient(
