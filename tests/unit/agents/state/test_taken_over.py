@@ -17,8 +17,8 @@ from agents.state.repartition import repartition_state
 from agents.worker.fatal import RefusedError
 from schemas.topics import SCORES, changelog
 from stream.recovery.history import HISTORY_KEY
-from stream.recovery.namespaces import LIVE_KEY, NAMESPACE_TAG
-from stream.recovery.record_form import STATE_KEY
+from stream.recovery.namespaces import LIVE_KEY
+from stream.recovery.record_form import NAMESPACE_TAG, STATE_KEY
 from stream.recovery.repartition import has_other_namespaces, state_of
 from stream.recovery.writer import STATE_FORMAT, WRITER_KEY, decode_writer, encode_writer
 from tests.driving.deployment import MemoryCluster, input_log
