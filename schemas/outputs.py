@@ -20,7 +20,7 @@ class Factor(Struct, omit_defaults=True, gc=False):
     `value` and `points` are null when the measure has no value. Factors of an additive score have no points, and
     impacts for weights. Factors that are not measures (base, clamping, exception) have neither value nor points, and
     weight 0. `history_since` (epoch ms) is there while the measure's window begins before the moment since which all
-    its events are known, after a policy change that needs older ones.
+    its events are known: after a policy change that needs older ones, or a rebuild without the first records.
     """
 
     measure: str

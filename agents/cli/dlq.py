@@ -58,9 +58,11 @@ def list_(
 ) -> None:
     """Count dead letters by topic and reason, with the first and last time."""
     from agents.dlq.groups import groups_of
+    from agents.kafka.rights_check import require_rights
 
     loaded = settings_of(settings, broker=broker)
     with errors_reported():
+        require_rights(loaded, "dlq", "list")
         groups = groups_of(loaded, _selection(topic, reason, since, until, account))
     if as_json:
         say_json(groups)
@@ -80,6 +82,7 @@ def show(
     """Print a dead letter: the error, and the original key, headers and value."""
     from agents.dlq.groups import letter_at
     from agents.dlq.letters import Position
+    from agents.kafka.rights_check import require_rights
 
     name, _, rest = letter.rpartition("/")[0].rpartition("/")
     offset = letter.rpartition("/")[2]
@@ -87,6 +90,7 @@ def show(
         fail(MISUSED, f"{letter!r}: expected TOPIC/PARTITION/OFFSET, such as billing.dlq/0/17")
     loaded = settings_of(settings, broker=broker)
     with errors_reported():
+        require_rights(loaded, "dlq", "show")
         letter_state = letter_at(loaded, Position(name, int(rest), int(offset)))
     if letter_state is None:
         fail(FAILED, f"{letter}: there is no such dead letter; retention may have removed it")
@@ -150,8 +154,10 @@ def _selection(
 
 def _handle(action: Action, selection: Selection, settings: Any, *, dry_run: bool, as_json: bool) -> None:
     from agents.dlq.replay import handle
+    from agents.kafka.rights_check import require_rights
 
     with errors_reported():
+        require_rights(settings, "dlq", "replay" if action == "replayed" else "discard")
         counts = handle(settings, selection, action, dry_run=dry_run)
     rows = [
         {"topic": topic, "reason": reason, "outcome": outcome, "letters": count}

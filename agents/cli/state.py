@@ -57,7 +57,7 @@ def export_(
 
     if file.exists():
         fail(MISUSED, f"{file}: the file exists; give another name")
-    with _command(settings_of(settings, broker=broker)) as (loaded, cluster, progress):
+    with _command(settings_of(settings, broker=broker), "export") as (loaded, cluster, progress):
         done = export_state(cluster, loaded, file, progress, dry_run=dry_run)
     exported = f"{done.accounts:,} accounts ({done.records:,} records, {done.partitions} partitions)"
     lines = [f"{exported} {_was('exported', dry_run)} to {done.file}"]
@@ -90,7 +90,7 @@ def import_(
     """Write the state in a file to a group without state, here or on another cluster, with any partition count."""
     from agents.state.importing import import_state
 
-    with _command(settings_of(settings, broker=broker)) as (loaded, cluster, progress):
+    with _command(settings_of(settings, broker=broker), "import") as (loaded, cluster, progress):
         done = import_state(cluster, loaded, file, progress, replace=replace, start=_start(start), dry_run=dry_run)
     imported = f"{done.accounts:,} accounts ({done.records:,} records)"
     lines = [f"{imported} {_was('imported', dry_run)} into group {done.group}"]
@@ -130,7 +130,11 @@ def repartition(
     """Move the accounts to their partitions after the input topics have got more. Workers must be stopped."""
     from agents.state.repartition import repartition_state
 
-    with _command(settings_of(settings, broker=broker, partitions=partitions)) as (loaded, cluster, progress):
+    with _command(settings_of(settings, broker=broker, partitions=partitions), "repartition") as (
+        loaded,
+        cluster,
+        progress,
+    ):
         path = file or Path(f"{loaded.group}-state.jsonl.gz")
         done = repartition_state(cluster, loaded, path, progress, dry_run=dry_run)
     lines = [f"{done.moved:,} of {done.accounts:,} accounts {_was('moved', dry_run)}; {done.file} has the state before"]
@@ -159,7 +163,7 @@ def rebuild(
 
     if topic is not None and partition is not None:
         fail(MISUSED, "--topic is for all partitions: give it without --partition")
-    with _command(settings_of(settings, broker=broker)) as (loaded, cluster, progress):
+    with _command(settings_of(settings, broker=broker), "rebuild") as (loaded, cluster, progress):
         if topic is not None:
             restarted = restart_topic(cluster, loaded, topic, progress, dry_run=dry_run)
             _print(restarted, _restarted(restarted, dry_run), as_json=as_json)
@@ -190,7 +194,7 @@ def quarantine(
 
     loaded = settings_of(settings, broker=broker, policy=policy)
     plan = plan_of(loaded)
-    with _command(loaded) as (_, cluster, progress):
+    with _command(loaded, "quarantine") as (_, cluster, progress):
         done = set_aside(cluster, loaded, plan, account, to, progress=progress, dry_run=dry_run)
     records = f"{done.set_aside} records of {done.account} (partition {done.partition})"
     lines = [f"{records} {_was('written', dry_run)} to {done.file} and {_was('deleted', dry_run)}"]
@@ -239,7 +243,7 @@ def _print(done: Any, lines: Sequence[str], *, as_json: bool) -> None:
 
 
 @contextmanager
-def _command(loaded: Settings) -> Iterator[tuple[Settings, KafkaCluster, Progress]]:
+def _command(loaded: Settings, command: str) -> Iterator[tuple[Settings, KafkaCluster, Progress]]:
     """Connect to the broker, show progress, and end the command with a message for what goes wrong."""
     from agents.state.cluster import open_cluster
     from agents.state.state_file import StateFileError
@@ -249,7 +253,7 @@ def _command(loaded: Settings) -> Iterator[tuple[Settings, KafkaCluster, Progres
     try:
         with (
             errors_reported(StateFileError, RepartitionError, RowSchemaError),
-            open_cluster(loaded) as cluster,
+            open_cluster(loaded, command) as cluster,
             _progress() as progress,
         ):
             yield loaded, cluster, progress

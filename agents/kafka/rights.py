@@ -34,7 +34,7 @@ Kind = Literal["topic", "group", "transactional id"]
 class Right(NamedTuple):
     """An operation on a resource. A `name` that ends in `*` is a prefix.
 
-    `without`: what does not work without it; empty if the role cannot start.
+    `without`: what does not work without it, with subcommands in backticks; empty if the role cannot start.
     """
 
     kind: Kind
@@ -94,17 +94,23 @@ _BOARD = (
 )
 
 
+_OWN = tuple(topic.name for topic in all_topics(GROUP) if topic.role != "input")
+_ALL_BUT_EXPORT = "no `import`, `rebuild`, `repartition` and `quarantine`"
 _STATE = (
     *_topics("READ", *_INPUTS, REPARTITION, PEERS, _CHANGELOG, CHANGES, ALERTS),
-    *_topics("WRITE", _CHANGELOG),
-    *_topics("WRITE", SCORES, CHANGES, ALERTS, without="no `quarantine`"),
-    *_topics("ALTER", REPARTITION, PEERS, _CHANGELOG, without="no `repartition`"),
+    *_topics("READ", SCORES, without=_ALL_BUT_EXPORT),
+    *_topics("WRITE", _CHANGELOG, without=_ALL_BUT_EXPORT),
+    *_topics(
+        "WRITE", SCORES, CHANGES, ALERTS, without="no `quarantine` and `repartition`, no import into more partitions"
+    ),
+    *_topics("ALTER", *_OWN, without="no `repartition`"),
     Right("group", GROUP, "READ"),
 )
 _PROGRESS = "vitals-dlq-progress"
 _DLQ = (
     *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
     *_topics("WRITE", _PROGRESS, without="no `replay` and `discard`"),
+    *_topics("CREATE", _PROGRESS, without="you have to create the topic"),
     *_topics("WRITE", *_INPUTS, without="no `replay`"),
 )
 _STATUS = (

@@ -47,13 +47,17 @@ def missing_rights(settings: Settings, role: str) -> list[Right]:
         raise kind(f"no Kafka broker ({settings.security_protocol}): {problem}") from problem
 
 
-def require_rights(settings: Settings, role: str) -> None:
-    """Log the rights that a role does not have. Raises `FinalBrokerError` if it cannot start, and `BrokerError`."""
+def require_rights(settings: Settings, role: str, command: str = "") -> None:
+    """Log the rights that a role does not have. Raises `FinalBrokerError` if it cannot start, and `BrokerError`.
+
+    With a subcommand, the rights that it needs are those without which the table says that it does not work; nothing is
+    logged of the others.
+    """
     missing = missing_rights(settings, role)
-    needed = [right for right in missing if not right.without]
+    needed = [right for right in missing if not right.without or (command and f"`{command}`" in right.without)]
     if needed:
         raise FinalBrokerError(f"{denied(settings, needed)}; docs/how-to/secure.md lists the rights of each role")
-    if missing:
+    if missing and not command:
         log.warning("rights_missing", problem=denied(settings, missing))
 
 

@@ -16,9 +16,12 @@ from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from agents.kafka.client import BrokerError, connect, consumer_of, producer_of, read_until
+from agents.kafka.rights_check import require_rights
 from agents.kafka.source_records import TOPICS
+from agents.kafka.topics import id_of
 from agents.settings.settings import Settings
 from schemas.topics import LARGEST_RECORD, changelog
+from stream.recovery.continuity import COMMIT_MARK
 
 _BOOTSTRAP_MS = 10_000
 _METADATA_S = 30.0
@@ -61,7 +64,7 @@ class Cluster(Protocol):
         """The offsets that the group has committed."""
 
     def commit(self, offsets: Offsets) -> None:
-        """Set offsets of the group, which has no member."""
+        """Set offsets of the group, which has no member, to positions of the state that was written before."""
 
     def write(self, topic: str, records: Iterable[Written]) -> None:
         """Write records in order; returns when all are acknowledged."""
@@ -93,11 +96,8 @@ class KafkaCluster:
 
     def topic_ids(self) -> dict[str, str]:
         """As `Cluster.topic_ids`."""
-        return {
-            str(topic["name"]): str(topic["topic_id"])
-            for topic in self._admin.describe_topics(list(TOPICS))
-            if topic["partitions"]
-        }
+        ids = {str(topic["name"]): id_of(topic) for topic in self._admin.describe_topics(list(TOPICS))}
+        return {name: topic_id for name, topic_id in ids.items() if topic_id is not None}
 
     def _tps(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in range(self.partitions(topic))]
@@ -152,7 +152,7 @@ class KafkaCluster:
         """As `Cluster.commit`."""
         if not offsets:
             return
-        metas = {TopicPartition(*name): OffsetAndMetadata(offset, "", -1) for name, offset in offsets.items()}
+        metas = {TopicPartition(*name): OffsetAndMetadata(offset, COMMIT_MARK, -1) for name, offset in offsets.items()}
         for tp, error in self._admin.alter_group_offsets(self._settings.group, metas).items():
             if error is not NoError:
                 msg = f"the offset of {tp.topic} partition {tp.partition} was not committed: {error.__name__}"
@@ -206,9 +206,13 @@ def _consumer(settings: Settings) -> KafkaConsumer:
 
 
 @contextmanager
-def open_cluster(settings: Settings) -> Iterator[KafkaCluster]:
-    """Connect to the broker. Raises `BrokerError`, also for a `KafkaError` of what is done with it."""
+def open_cluster(settings: Settings, command: str) -> Iterator[KafkaCluster]:
+    """Connect to the broker, with the rights that a subcommand needs.
+
+    Raises `BrokerError`, also for a `KafkaError` of what is done with it.
+    """
     try:
+        require_rights(settings, "state", command)
         admin = connect(
             settings,
             lambda: KafkaAdminClient(

@@ -7,7 +7,7 @@ Called by `agents.cli.state` and `agents.state.repartition`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +18,20 @@ from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
 from agents.state.outputs import copy_published
-from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, replacing
+from agents.state.saved import (
+    OUTPUTS,
+    TOPIC_OF,
+    Placing,
+    Progress,
+    read_keys,
+    replacing,
+    require_readable,
+    writer_of,
+)
 from agents.state.state_file import Contents, verified
 from stream.accounts.accounts import ROW_SOURCES
 from stream.recovery.repartition import Start, accounts_of, repartition, starts_after_growth, state_of
+from stream.recovery.writer import WRITER_KEY, Writer
 
 StartAt = Literal["beginning", "end"]
 
@@ -74,8 +84,11 @@ def import_state(
         elif not dry_run:
             copy_published(cluster, count, progress)
         new, moved = _moved(cluster, contents, count, starts)
-    imported = Imported(str(path), settings.group, count, 0, contents.accounts, moved, replaced, positions)
     command = f"vitals state import {path} --replace"
+    new = _placed(
+        new, contents, Placing(cluster, changelog, command), anew=() if same_topics else tuple(TOPIC_OF.values())
+    )
+    imported = Imported(str(path), settings.group, count, 0, contents.accounts, moved, replaced, positions)
     if dry_run:
         for number, records in new:
             _position(cluster, number, dict(records))
@@ -88,6 +101,7 @@ def import_state(
             write(number, existing.pop(number), records)
             imported.records += len(records)
         for number, keys in existing.items():
+            offsets |= _position(cluster, number, {})
             write(number, keys, ())
         cluster.require_stopped()
         cluster.commit(offsets)
@@ -131,6 +145,19 @@ def _as_they_are(contents: Contents) -> New:
         yield number, list(records.items())
 
 
+def _placed(new: New, contents: Contents, placing: Placing, *, anew: Collection[str]) -> New:
+    """The same with the record `w`: that of the same partition where the file has it, else that of another one."""
+    writers: dict[int, Writer] = {}
+    for number, records in contents.read():
+        writer = writer_of(records)
+        if writer is not None:
+            writers[number] = writer
+    other = next(iter(writers.values()), None)
+    for number, pairs in new:
+        state = [(key, value) for key, value in pairs if key != WRITER_KEY]
+        yield number, [*state, placing.record(number, writers.get(number, other), anew=anew)] if state else []
+
+
 def _moved(cluster: Cluster, contents: Contents, count: int, starts: Mapping[int, Start] | None) -> tuple[New, int]:
     """The records of the new partitions; `starts` None when the topics have only got more partitions."""
     reasons = [line.not_final for line in contents.partitions.values() if line.not_final]
@@ -141,6 +168,8 @@ def _moved(cluster: Cluster, contents: Contents, count: int, starts: Mapping[int
         )
         raise BrokerError(msg)
     partitions = dict(contents.read())
+    for number, records in partitions.items():
+        require_readable(number, records)
     same_topics: tuple[str, ...]
     if starts is None:
         starts = starts_after_growth(partitions, count, {topic: cluster.ends(topic) for topic in OUTPUTS})
@@ -178,10 +207,13 @@ def _starts_on_other_topics(cluster: Cluster, count: int, start: StartAt | None)
 
 
 def _position(cluster: Cluster, number: int, records: Mapping[bytes, bytes]) -> dict[tuple[str, int], int]:
-    """The offsets to commit for a partition. Raises `BrokerError` when a topic ends before its position."""
-    offsets = {}
-    for source, offset in state_of(records).get("position", {}).items():
-        topic = TOPIC_OF[source]
+    """The offsets to commit for a partition: the position of its state in each input, 0 where it has none.
+
+    Raises `BrokerError` when a topic ends before its position.
+    """
+    offsets, position = {}, state_of(records).get("position", {})
+    for source, topic in TOPIC_OF.items():
+        offset = position.get(source, 0)
         end = cluster.ends(topic).get(number, 0)
         if offset > end:
             msg = f"{topic} partition {number} ends at {end}, but the state has its records up to {offset}"

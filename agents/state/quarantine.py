@@ -21,7 +21,7 @@ from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, Written, changelog_of
 from agents.state.rebuild import Missing, missing_records
 from agents.state.replay import replay
-from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_saved, replacing
+from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_saved, replacing, require_readable, require_same_topics
 from schemas.records import UnreadableError, read_message
 from schemas.topics import ALERTS, CHANGES, POSITION_HEADER, SCORES
 from stream.engine.engine import Engine, Mode
@@ -29,6 +29,7 @@ from stream.ingest.batch import INPUT_SOURCES
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects, Message
 from stream.recovery import changelog
+from stream.recovery.history import HISTORY_KEY, restore_history
 from stream.recovery.namespaces import LIVE_KEY
 from stream.recovery.published_alerts import position_of
 from stream.recovery.reconciler import Reconciler, Tail
@@ -80,6 +81,8 @@ def quarantine(
     if not aside and not resumed:
         msg = f"{topic} partition {number} has no record of account {account}: check the id and VITALS_PARTITIONS"
         raise BrokerError(msg)
+    require_readable(number, records)
+    require_same_topics(cluster, number, records)
     live = records.get(LIVE_KEY, b"")
     if live + STATE_KEY not in records:
         msg = f"{topic} partition {number} has no state: rebuild it with `vitals state rebuild`"
@@ -91,7 +94,7 @@ def quarantine(
         )
         raise BrokerError(msg)
     rebuilt = _Rebuilt(cluster, settings, plan, key, published_of(records))
-    rebuilt.run(state, progress)
+    rebuilt.run(state, records.get(live + HISTORY_KEY), progress)
     shadow = [name for name in records if namespace_of(name) not in (b"", live)]
     missing = missing_records(cluster, [number], tuple(TOPIC_OF.values()))
     outputs = rebuilt.outputs()
@@ -159,8 +162,8 @@ class _Rebuilt:
         row = self.engine.accounts.index.get(self._account.decode())
         return 0 if row is None else int(self.engine.accounts.applied[row])
 
-    def run(self, state: Mapping[str, Any], progress: Progress) -> None:
-        """Apply all events, and find out what is to be published."""
+    def run(self, state: Mapping[str, Any], history: bytes | None, progress: Progress) -> None:
+        """Apply all events, and find out what is to be published; `history` is the partition's record `h`."""
         engine = self.engine
         reconciler = Reconciler({topic: self._tail(topic) for topic in OUTPUTS})
         reconciler.load(engine)
@@ -173,6 +176,7 @@ class _Rebuilt:
         engine.peers.applied_count = max(engine.peers.applied_count, state.get("tables", 0))
         if engine.as_of is None:
             return
+        restore_history(engine, history, state.get("policy"), ())
         self._raise_revision()
         take(engine.flush(Mode.HEAD))
         take(engine.tick(state["as_of"] or engine.as_of))

@@ -6,7 +6,8 @@ as they are kept, and continues the chain of changes and the alerts that readers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,16 +15,26 @@ from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
-from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_keys, read_saved, replacing
+from agents.state.saved import (
+    OUTPUTS,
+    TOPIC_OF,
+    Placing,
+    Progress,
+    read_keys,
+    read_saved,
+    replacing,
+    require_readable,
+    writer_of,
+)
 from schemas.records import UnreadableError, read_message
 from schemas.topics import REPARTITION, SCORES
 from stream.accounts.accounts import ROW_SOURCES
-from stream.recovery.namespaces import LIVE_KEY, PUBLISHED_KEYS
+from stream.recovery.history import rebuilt_history
 from stream.recovery.rebuilt import first_records
 from stream.recovery.repartition import (
     Start,
     accounts_of,
-    live_records,
+    has_other_namespaces,
     published_of,
     repartition,
     state_of,
@@ -76,6 +87,7 @@ def rebuild_state(
     if dry_run:
         return rebuilt
     command = "vitals state rebuild" + ("" if partition is None else f" --partition {partition}")
+    placing = Placing(cluster, changelog, command)
     marks = {topic: cluster.begins(topic) for topic in OUTPUTS}
     with replacing(cluster, changelog, numbers, command, progress) as write:
         offsets: dict[tuple[str, int], int] = {}
@@ -83,12 +95,23 @@ def rebuild_state(
             position = {source: begins[source].get(number, 0) for source in TOPIC_OF}
             published = {topic: marks[topic].get(number, 0) for topic in OUTPUTS}
             accounts = [account for account in scored if partition_of(account, count) == number]
+            history = rebuilt_history(_begun(rebuilt.missing, number))
             records = first_records(position, revision, published, accounts)
-            write(number, keys, records)
+            write(number, keys, [*history, *records, placing.record(number)])
             offsets |= {(TOPIC_OF[source], number): offset for source, offset in position.items()}
         cluster.require_stopped()
         cluster.commit(offsets)
     return rebuilt
+
+
+def _begun(missing: Sequence[Missing], number: int) -> dict[str, int]:
+    """By source the time (epoch ms) before which the records of a partition are gone."""
+    now_ms, names = round(time.time() * 1000), {topic: source for source, topic in TOPIC_OF.items()}
+    return {
+        names[gap.topic]: now_ms if gap.since is None else min(gap.since, now_ms)
+        for gap in missing
+        if gap.partition == number
+    }
 
 
 class Restarted(msgspec.Struct):
@@ -118,6 +141,7 @@ def restart_topic(cluster: Cluster, settings: Settings, topic: str, progress: Pr
     }
     starts: dict[int, Start] = {}
     for number, records in partitions.items():
+        require_readable(number, records)
         account = unfinished(records)
         if account is not None:
             msg = f"partition {number}: the last worker crashed in a commit (account {account}): rebuild all state"
@@ -127,19 +151,16 @@ def restart_topic(cluster: Cluster, settings: Settings, topic: str, progress: Pr
     homes = {account: number for number, records in partitions.items() for account in accounts_of(records)}
     other_sources = [source for source in ROW_SOURCES if source != sources[topic]]
     new = repartition(partitions, home=homes.__getitem__, starts=starts, same_topics=other_sources).partitions
-    shadow = any(len(live_records(records)) < _of_namespaces(records) for records in partitions.values())
+    shadow = any(map(has_other_namespaces, partitions.values()))
     restarted = Restarted(topic, begins, len(homes), shadow)
     if not dry_run:
         command = f"vitals state rebuild --topic {topic}"
+        placing = Placing(cluster, changelog, command)
         with replacing(cluster, changelog, partitions, command, progress) as write:
             for number, records in partitions.items():
-                write(number, records, new[number])
+                write(number, records, [*new[number], placing.record(number, writer_of(records), anew=(topic,))])
             cluster.commit({(topic, number): offset for number, offset in begins.items()})
     return restarted
-
-
-def _of_namespaces(records: Mapping[bytes, bytes]) -> int:
-    return sum(key not in (LIVE_KEY, *PUBLISHED_KEYS.values()) for key in records)
 
 
 def _numbers(cluster: Cluster, count: int, partition: int | None) -> list[int]:

@@ -6,20 +6,23 @@ the record `u` is written, and a worker refuses state that has it. Called by the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agents.kafka.client import BrokerError
 from agents.kafka.source_records import TOPICS
+from agents.process.version import package_version
 from agents.state.cluster import Cluster, Written
 from schemas.topics import ALERTS, CHANGES
 from stream.columns.row_schema import RowSchemaError
 from stream.ingest.batch import INPUT_SOURCES
 from stream.recovery.changelog import keep_newer
+from stream.recovery.continuity import SourceLog, judge_source
 from stream.recovery.namespaces import UNFINISHED_KEY
 from stream.recovery.record_form import is_whole, namespace_of
 from stream.recovery.repartition import account_of, published_of, state_of, unfinished
+from stream.recovery.writer import STATE_FORMAT, WRITER_KEY, Writer, WriterError, decode_writer, encode_writer, placed
 
 Progress = Callable[[str, int, int], None]
 """Shows how far something is: what, how much is done, and how much there is."""
@@ -63,7 +66,7 @@ def read_saved(
     if command not in ("", resume):
         msg = f"{topic} partition {partition}: `{command}` was interrupted; run it again"
         raise BrokerError(msg)
-    damaged = next((key for key, value in newest.items() if not is_whole(key, value)), None)
+    damaged = next((key for key, value in newest.items() if not _is_whole(key, value)), None)
     if damaged is not None:
         records = cluster.read(topic, partition, cluster.begins(topic)[partition], end)
         offset = max(record.offset for record in records if record.key == damaged)
@@ -88,6 +91,16 @@ def _shown(records: Iterable[Any], partition: int, ends: tuple[int, int], progre
     for record in records:
         progress(f"reading partition {partition}", record.offset + 1 - begin, end - begin)
         yield record
+
+
+def _is_whole(key: bytes, value: bytes) -> bool:
+    if key != WRITER_KEY:
+        return is_whole(key, value)
+    try:
+        decode_writer(value)
+    except WriterError:
+        return False
+    return True
 
 
 def _unreadable(topic: str, partition: int, offset: int, key: bytes) -> str:
@@ -127,6 +140,56 @@ def replacing(
 
     yield write
     cluster.write(topic, [Written(number, UNFINISHED_KEY, None) for number in numbers])
+
+
+class Placing:
+    """The records `w` of state that a command writes: which worker made it, and the topics that it is of now."""
+
+    def __init__(self, cluster: Cluster, changelog: str, command: str) -> None:
+        """Ask the broker where the changelog begins and which ids the input topics have."""
+        self._command, self._begins, self._topics = command, cluster.begins(changelog), cluster.topic_ids()
+
+    def record(
+        self, partition: int, before: Writer | None = None, *, anew: Collection[str] = TOPICS
+    ) -> tuple[bytes, bytes]:
+        """The record of a partition whose state `before` made; None if no worker has.
+
+        `anew` are the topics whose positions the command has set; of others the ids stay that `before` knew.
+        """
+        topics = {topic: topic_id for topic, topic_id in self._topics.items() if before is None or topic in anew}
+        if before is not None:
+            topics = {**before.topics, **topics}
+        first = self._begins.get(partition, 0)
+        return WRITER_KEY, encode_writer(placed(before, self._command, package_version(), topics, first))
+
+
+def writer_of(records: Mapping[bytes, bytes]) -> Writer | None:
+    """The worker that made the state of a partition, if it is known."""
+    return decode_writer(records[WRITER_KEY]) if WRITER_KEY in records else None
+
+
+def require_readable(partition: int, records: Mapping[bytes, bytes]) -> None:
+    """Raise `BrokerError` for state in a format that this version cannot take apart."""
+    writer = writer_of(records)
+    if writer is not None and writer.format > STATE_FORMAT:
+        msg = (
+            f"partition {partition}: version {writer.version} has written the state in format {writer.format}, this "
+            f"version reads format {STATE_FORMAT} at most: use version {writer.version} or a later one"
+        )
+        raise BrokerError(msg)
+
+
+def require_same_topics(cluster: Cluster, partition: int, records: Mapping[bytes, bytes]) -> None:
+    """Raise `BrokerError` where an input topic is not the one any more that the positions of the state are of."""
+    writer, position, ids = writer_of(records), state_of(records).get("position", {}), cluster.topic_ids()
+    for source, topic in TOPIC_OF.items():
+        first, end = cluster.begins(topic).get(partition, 0), cluster.ends(topic).get(partition, 0)
+        known_id = None if writer is None else writer.topics.get(topic)
+        log = SourceLog(topic, first, end, topic_id=ids.get(topic))
+        verdict = judge_source(log, position.get(source, 0), known_id, partition=partition)
+        if verdict is not None:
+            msg = f"{verdict.reason}. First run {verdict.way_out}"
+            raise BrokerError(msg)
 
 
 def not_final(

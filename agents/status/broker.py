@@ -14,6 +14,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, connect
+from agents.kafka.rights_check import require_rights
 from agents.settings.settings import Settings
 from schemas.events import SOURCES
 from schemas.topics import ALERTS, CHANGES, REPARTITION, SCORES
@@ -65,6 +66,7 @@ class Broker:
     def __init__(self, settings: Settings) -> None:
         """Connect. Raises `BrokerError`."""
         self._settings = settings
+        require_rights(settings, "status")
         self._admin: Any = connect(
             settings,
             lambda: KafkaAdminClient(

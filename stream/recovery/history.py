@@ -7,7 +7,7 @@ incomplete where its history is not known. Called by `stream.recovery.changelog`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -24,18 +24,24 @@ from stream.scoring.history import kept_by_latest
 HISTORY_KEY = b"h"
 
 
-class HistoryRecord(msgspec.Struct):
+class HistoryRecord(msgspec.Struct, omit_defaults=True):
     """The value of the record, as JSON.
 
     `policy` is the label of the policy that writes rows now, `after` that of the state that was saved before: the state
     of a version that does not write this record has another label. `windows` has the panes that each column keeps,
-    `since` (epoch ms) the columns that miss events.
+    `since` (epoch ms) the columns that miss events, `sources` (epoch ms) the sources whose earlier records were gone
+    when the state was rebuilt.
     """
 
     policy: str
     after: str
     windows: dict[str, int]
     since: dict[str, int]
+    sources: dict[str, int] = {}
+
+    def since_of(self, column: str, source: str) -> list[int]:
+        """Since when a column of a source has all events (epoch ms), by column and by source, as far as it says so."""
+        return [times[name] for name, times in ((column, self.since), (source, self.sources)) if name in times]
 
 
 class SavedRows(NamedTuple):
@@ -77,11 +83,13 @@ def restore_history(engine: Engine, record: bytes | None, policy: str | None, ro
         history.written = record
     panes = history.kept_panes()
     for column_plan, column in zip(engine.plan.columns, engine.columns, strict=True):
-        if isinstance(column, FactColumn) or column.newest is None:
+        if isinstance(column, FactColumn):
             continue
         name, by_rows = column_plan.name, [_kept_by_rows(rows, column) for rows in saved_rows]
-        if saved is not None and name in saved.since:
-            history.require(name, saved.since[name])
+        for since_ms in () if saved is None else saved.since_of(name, column_plan.source):
+            history.require(name, since_ms)
+        if column.newest is None:
+            continue
         # Rings of panes in rows count always: a commit of another policy may have ended in the middle of the rows.
         before = by_rows if isinstance(column, PaneColumn) else []
         if saved is not None and saved.policy != label:
@@ -94,6 +102,54 @@ def restore_history(engine: Engine, record: bytes | None, policy: str | None, ro
         if saved_rows and first > column.newest - panes[name] + 1:
             history.require(name, first * UNIT_MS[column.unit])
     history.detect(engine.peers.as_of_ms)
+
+
+class SavedHistory(NamedTuple):
+    """What a partition says of its history: its record, the label of the policy of its state, and if it has rows."""
+
+    record: bytes | None
+    policy: str | None
+    has_rows: bool
+
+
+def united_history(partitions: Sequence[SavedHistory]) -> bytes | None:
+    """The record of a partition that gets rows from these; None if none of them has one.
+
+    It claims of a column what is true of all rows: the latest `since` and the fewest panes.
+    """
+    known = []
+    for partition in partitions:
+        saved = None if partition.record is None else msgspec.json.decode(partition.record, type=HistoryRecord)
+        if saved is not None and partition.policy in (None, saved.policy, saved.after):
+            known.append(saved)
+        elif partition.has_rows:  # a version that does not write the record has saved last
+            known.append(HistoryRecord(partition.policy or "", partition.policy or "", {}, {}))
+    if not any(saved.windows or saved.since or saved.sources for saved in known):
+        return None
+    policies = sorted({saved.policy for saved in known})
+    after = next((partition.policy for partition in partitions if partition.policy is not None), known[0].after)
+    windows = {
+        name: min(saved.windows[name] for saved in known)
+        for name in known[0].windows
+        if all(name in saved.windows for saved in known)
+    }
+    # Two labels are no policy's label: then the panes count for every policy.
+    united = HistoryRecord(" ".join(policies), after, windows, _latest(saved.since for saved in known))
+    united.sources = _latest(saved.sources for saved in known)
+    return encode(united)
+
+
+def rebuilt_history(sources: Mapping[str, int]) -> list[tuple[bytes, bytes]]:
+    """The record of a partition without rows whose sources have no records from before these times (epoch ms)."""
+    return [(HISTORY_KEY, encode(HistoryRecord("", "", {}, {}, dict(sources))))] if sources else []
+
+
+def _latest(times: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    latest: dict[str, int] = {}
+    for by_name in times:
+        for name, since_ms in by_name.items():
+            latest[name] = max(since_ms, latest.get(name, since_ms))
+    return latest
 
 
 def _moment_ms(rows: Iterable[SavedRows], source: str, as_of_ms: int) -> int:

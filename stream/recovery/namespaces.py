@@ -177,7 +177,7 @@ _PUBLISHED_TAGS = (b"l", b"r", b"t", STATE_KEY)
 """Tags of the records that say what was published: row schemas, rows, peer tables, state."""
 
 
-_OF_THE_PARTITION = (LIVE_KEY, WRITER_KEY, UNFINISHED_KEY, *PUBLISHED_KEYS.values())
+OF_THE_PARTITION = (LIVE_KEY, WRITER_KEY, UNFINISHED_KEY, *PUBLISHED_KEYS.values())
 """Keys of records that belong to no namespace."""
 
 
@@ -192,7 +192,7 @@ def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
     """
     namespaces: dict[bytes, Namespace] = {}
     for key, value in records.items():
-        if key not in _OF_THE_PARTITION:
+        if key not in OF_THE_PARTITION:
             name = namespace_of(key)
             if tag_of(key) not in TAGS:
                 msg = "this version does not know its kind: a later version may have written it"

@@ -17,7 +17,8 @@ from schemas.topics import ALERTS, CHANGES
 from stream.accounts.accounts import ROW_SOURCES
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
 from stream.ingest.event_ids import SEGMENT_IDS
-from stream.recovery.namespaces import LIVE_KEY, PUBLISHED_KEYS
+from stream.recovery.history import HISTORY_KEY, SavedHistory, united_history
+from stream.recovery.namespaces import LIVE_KEY, OF_THE_PARTITION, PUBLISHED_KEYS
 from stream.recovery.record_form import PAGE_KEY_BYTES, SEGMENT_KEY, STATE_KEY, namespace_of
 
 Records = Mapping[bytes, bytes]
@@ -45,8 +46,16 @@ class Moved(NamedTuple):
 def live_records(records: Records) -> dict[bytes, bytes]:
     """The records of the live namespace, with keys without its name."""
     live = records.get(LIVE_KEY, b"")
-    extra = (LIVE_KEY, *PUBLISHED_KEYS.values())
-    return {key[len(live) :]: value for key, value in records.items() if key not in extra and namespace_of(key) == live}
+    return {
+        key[len(live) :]: value
+        for key, value in records.items()
+        if key not in OF_THE_PARTITION and namespace_of(key) == live
+    }
+
+
+def has_other_namespaces(records: Records) -> bool:
+    """Whether there is state that is not live: that of a shadow, which moving the state drops."""
+    return len(live_records(records)) < sum(key not in OF_THE_PARTITION for key in records)
 
 
 def state_of(records: Records) -> dict[str, Any]:
@@ -116,6 +125,9 @@ def repartition(
         if same_topics and number in live:
             origins.add(number)
         records: dict[bytes, bytes] = {}
+        history = united_history([_history(live[origin]) for origin in sorted(origins)])
+        if history is not None:
+            records[HISTORY_KEY] = history
         for origin in sorted(origins):
             own, keep = ways.get((origin, number), {}), same_topics if origin == number else ()
             records.update(_accounts(own, live[origin], keep))
@@ -151,6 +163,11 @@ def _ways(
                 raise RepartitionError(msg)
             ways.setdefault((number, home(account)), {})[key] = value
     return ways, sum(home(account) != origin for account, origin in origins.items())
+
+
+def _history(records: Records) -> SavedHistory:
+    state = json.loads(records.get(STATE_KEY, b"{}"))
+    return SavedHistory(records.get(HISTORY_KEY), state.get("policy"), any(key[:1] == b"r" for key in records))
 
 
 def _accounts(own: Records, records: Records, keep_offsets: Collection[str]) -> list[tuple[bytes, bytes]]:

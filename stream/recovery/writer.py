@@ -93,11 +93,22 @@ def succeed(before: Writer | None, now: Writer, topics: Mapping[str, str], first
     if before is None:
         return msgspec.structs.replace(now, topics=dict(topics), first=first)
     replaced = [configuration for configuration in before.replaced if configuration != now.configuration]
-    if before.configuration != now.configuration:
+    if before.configuration not in ("", now.configuration):
         replaced.append(before.configuration)
     return msgspec.structs.replace(
         now, replaced=replaced[-REPLACED_KNOWN:], topics={**before.topics, **topics}, first=first
     )
+
+
+def placed(before: Writer | None, command: str, version: str, topics: Mapping[str, str], first: int) -> Writer:
+    """The record of state that a command writes to a partition whose changelog begins at `first`.
+
+    It names the worker that made the state; where that is not known, the command. `topics` are the ids of the topics
+    that the state's positions are of.
+    """
+    if before is None:
+        before = Writer(worker=f"`{command}`", version=version, policy="", settings={})
+    return msgspec.structs.replace(before, topics=dict(topics), first=first)
 
 
 def refusal(before: Writer, now: Writer, members: Sequence[Member]) -> Refusal | None:

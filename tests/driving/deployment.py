@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
 from agents.kafka.source_records import TOPICS, read
 from agents.settings.settings import Settings
 from agents.state.cluster import Written
+from agents.worker.identity import writer_of
+from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.records import forwarded
+from agents.worker.tasks.takeover import take_over
 from schemas.topics import ALERTS, CHANGES, ORIGIN_HEADER, POSITION_HEADER, REPARTITION, SCORES, all_topics, changelog
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES, Batch
 from stream.ingest.merge import Merge
 from stream.recovery.changelog import keep_newer
+from stream.recovery.continuity import SourceLog
 from stream.recovery.namespaces import PUBLISHED_KEYS, open_namespaces
 from stream.recovery.published_alerts import position_of
 from stream.recovery.reconciler import Reconciler, Tail, start_of
@@ -46,6 +50,7 @@ class MemoryCluster:
         self.removed: dict[tuple[str, int], int] = defaultdict(int)
         self.offsets: dict[tuple[str, int], int] = {}
         self.identity = identity
+        self.created_again: dict[str, int] = defaultdict(int)
         self.running = False
         self.writes_left: int | None = None
 
@@ -58,7 +63,17 @@ class MemoryCluster:
         return self.counts.get(topic, 0)
 
     def topic_ids(self) -> dict[str, str]:
-        return {topic: f"{self.identity}-{topic}" for topic in TOPICS}
+        return {topic: f"{self.identity}-{topic}-{self.created_again[topic]}" for topic in TOPICS}
+
+    def create_again(self, topic: str) -> dict[tuple[str, int], list[SimpleNamespace]]:
+        """Delete a topic, and the offsets committed in it, and create it; returns the records that it had."""
+        self.created_again[topic] += 1
+        before = {}
+        for number in range(self.counts[topic]):
+            before[topic, number] = self.logs.pop((topic, number), [])
+            self.removed.pop((topic, number), None)
+            self.offsets.pop((topic, number), None)
+        return before
 
     def begins(self, topic: str) -> dict[int, int]:
         return {number: self.removed[topic, number] for number in range(self.counts[topic])}
@@ -73,7 +88,7 @@ class MemoryCluster:
         return dict(self.offsets)
 
     def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        self.offsets.update(offsets)
+        self.offsets.update(offsets)  # marked as a worker's: those that people move have no effect
 
     def write(self, topic: str, records: Iterable[Written]) -> None:
         for record in records:
@@ -113,7 +128,8 @@ class MemoryCluster:
     def newest(self, partition: int) -> dict[bytes, bytes]:
         """The newest value of each changelog key of a partition."""
         records: dict[bytes, bytes] = {}
-        for record in self.logs[changelog(self.group).name, partition]:
+        name = changelog(self.group).name
+        for record in self.read(name, partition, 0, self.ends(name)[partition]):
             keep_newer(records, record.key, record.value)
         return records
 
@@ -179,13 +195,35 @@ class _Task:
                 partition=number,
             ),
         )
-        self._namespaces, self._pair = opened.namespaces, opened.pair
+        self.namespaces = self._namespaces = opened.namespaces
+        self.partition, self._pair = number, opened.pair
+        self._changelog = changelog(self._cluster.group).name
         self.engine = opened.pair.live
+        take_over(cast("Any", self), self._facts(), writer_of(workers.settings, workers.plan), self._changelog)
         self._reconciler = Reconciler(
             {topic: self._tail(topic, opened.namespaces.published_up_to) for topic in PUBLISHED_KEYS}
         )
         self._reconciler.load(self.engine)
         self._namespaces.published_up_to = dict(self._reconciler.starts)
+        for key, value in self._namespaces.identity():
+            self._cluster.append(self._changelog, number, key, value)
+
+    def _facts(self) -> Facts:
+        """What the broker says of the partition."""
+        cluster, number = self._cluster, self._number
+        ids, offsets = cluster.topic_ids(), cluster.committed()
+        logs = [
+            SourceLog(
+                topic,
+                cluster.begins(topic)[number],
+                cluster.ends(topic)[number],
+                offsets.get((topic, number)),
+                marked=True,
+                topic_id=ids[topic],
+            )
+            for topic in TOPICS
+        ]
+        return Facts({number: logs}, {number: cluster.begins(self._changelog)[number]}, ())
 
     def _tail(self, topic: str, committed: Mapping[str, int]) -> Tail:
         end = self._cluster.ends(topic)[self._number]
@@ -236,12 +274,11 @@ class _Task:
 
     def _commit(self) -> None:
         self._publish(self._pair.flush(Mode.HEAD), ())
-        name = changelog(self._cluster.group).name
         records = self._namespaces.snapshot(self._pair)
         for topic in self._reconciler.complete():
             self._namespaces.published_up_to[topic] = self._cluster.ends(topic)[self._number]
         for key, value in [*records, *self._namespaces.marks(PUBLISHED_KEYS)]:
-            self._cluster.append(name, self._number, key, value)
+            self._cluster.append(self._changelog, self._number, key, value)
         position = self.engine.position
         self._cluster.commit(
             {(topic, self._number): position[source] for topic, source in zip(TOPICS, INPUT_SOURCES, strict=True)}

@@ -1,13 +1,16 @@
 """Workers that refuse to go on, and topics that are changed under them: deleted, cut, filled with other records.
 
-Owns waiting for a refusal and reading it, and the changes. Must not know what is tested. Called by the tests of rows
-25, 26 and 27.
+Owns waiting for a refusal, reading it, running the command that it names, and the changes. Must not know what is
+tested. Called by the tests of rows 25, 26 and 27.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +22,10 @@ from agents.worker.fatal import EXIT_FATAL
 from schemas.topics import all_topics
 from tests.faults import topic_log
 from tests.faults.deployment import GROUP, Deployment
+from tests.faults.worker_process import ROOT, clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from tests.faults.worker_process import WorkerProcess
 
@@ -42,6 +46,27 @@ def refusal_of(deployment: Deployment, worker: WorkerProcess, patience_s: float 
     assert refusal["way_out"], refusal
     assert "exception" not in refusal, "a refusal has no traceback"
     return refusal
+
+
+def take_way_out(deployment: Deployment, refusal: Mapping[str, Any], *arguments: object) -> str:
+    """Run the first command that a refusal names, once the group does not list the worker any more; return it."""
+    named = re.search(r"`vitals (state [^`]+)`", refusal["way_out"])
+    assert named, refusal["way_out"]
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        done = subprocess.run(
+            [sys.executable, "-m", "agents", *named[1].split(), *map(str, arguments)],
+            env=clean_environment(deployment.settings),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        if done.returncode == 0:
+            return named[1]
+        assert "stop all workers first" in done.stderr, done.stderr
+        assert time.monotonic() < deadline, done.stderr
 
 
 def configure(deployment: Deployment, topic: str, **settings: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.kafka.rights import ROLES, Right, rights_of
+from schemas.events import EVENT_TYPES
 from schemas.topics import ALERTS, CHANGES
 from tests.broker.authorized import Authorized
 from tests.broker.kafka_server import free_port
@@ -118,6 +119,8 @@ def test_a_worker_without_a_right_ends_at_once_and_names_it(authorized: Authoriz
         ("rollup", ["rollup", "--once"]),
         ("explain", ["explain", "ACCOUNT"]),
         ("topics", ["topics", "--create"]),
+        ("dlq", ["dlq", "list"]),
+        ("dlq", ["dlq", "replay"]),
     ],
 )
 def test_a_command_works_with_the_rights_of_the_table(authorized: Authorized, role: str, arguments: list[str]) -> None:
@@ -207,3 +210,51 @@ def test_a_demo_works_with_the_rights_of_the_table(authorized: Authorized) -> No
     done = vitals(settings, "demo", "--json", "--seconds", "10", "--broker", settings["broker"], patience_s=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["events"]
+
+
+def test_status_works_with_the_rights_of_the_table(authorized: Authorized) -> None:
+    authorized.grant("status")
+    done = vitals(authorized.settings("status"), "status")
+    (problem,) = (line for line in done.stdout.splitlines() if line.startswith("problem:"))
+    assert "no worker runs in the group" in problem
+    right = Right("group", GROUP, "DESCRIBE")
+    authorized.deny("status", right)
+    authorized.until_missing("status", [right])
+    done = vitals(authorized.settings("status"), "status")
+    assert done.returncode == 1
+    assert f"user status is denied {right};" in done.stderr
+
+
+def test_state_works_with_the_rights_of_the_table_and_changes_nothing_without_one(tmp_path: Path) -> None:
+    """On a broker of its own: topics that have grown are of no use to the other roles."""
+    with Authorized(tmp_path) as authorized:
+        deployment, settings = authorized.deployment, authorized.settings("state")
+        authorized.grant("worker")
+        deployment.send(company(10, 20, seed=5))
+        worker = deployment.start(**authorized.settings("worker"))
+        deployment.until_done()
+        assert deployment.stop(worker) == 0
+        rights = authorized.grant("state")
+
+        def run(*arguments: object) -> None:
+            done = vitals(settings, "state", *map(str, arguments))
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        run("export", tmp_path / "state.jsonl")
+        run("import", tmp_path / "state.jsonl", "--replace")
+        run("quarantine", min(deployment.scores()), "--to", tmp_path / "aside.jsonl")
+        (right,) = (right for right in rights if (right.name, right.operation) == (ALERTS, "ALTER"))
+        authorized.deny("state", right)
+        authorized.until_missing("state", [right])
+        grown = ("repartition", "--partitions", "8", str(tmp_path / "before.jsonl"))
+        refused = vitals(settings, "state", *grown)
+        assert refused.returncode == 1
+        assert f"user state is denied {right} (no `repartition`)" in refused.stderr
+        run("rebuild", "--dry-run")
+        authorized.allow("state", [right])
+        authorized.until_missing("state", [])
+        with deployment.kafka.admin() as admin:
+            admin.create_partitions(dict.fromkeys(EVENT_TYPES, 8))
+        run(*grown)
+        settings["partitions"] = 8
+        run("rebuild")

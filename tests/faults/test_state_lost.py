@@ -12,7 +12,17 @@ from agents.settings.settings import load_settings
 from tests.faults import topic_log, verdict
 from tests.faults.deployment import GROUP, Deployment
 from tests.faults.events import DAY_MS, END_MS, USAGE, company
-from tests.faults.refusals import CHANGELOG, append, configure, create, cut, delete, records_of, refusal_of
+from tests.faults.refusals import (
+    CHANGELOG,
+    append,
+    configure,
+    create,
+    cut,
+    delete,
+    records_of,
+    refusal_of,
+    take_way_out,
+)
 from tests.unit.agents.cli.invoke import vitals
 
 if TYPE_CHECKING:
@@ -143,7 +153,38 @@ def test_a_changelog_whose_beginning_was_deleted_is_refused(tmp_path: Path, faul
         refusal = refusal_of(deployment, deployment.start())
         assert f"changelog {CHANGELOG} partition 2 begins at offset 10, not 0" in refusal["error"]
         assert published(deployment) == scores
-    fault("25 changelog cut at its beginning", {"refused": 1, "scores": scores})
+        assert take_way_out(deployment, refusal) == "state rebuild --partition 2"
+        figures = ends_exactly(deployment)
+    fault("25 changelog cut at its beginning, rebuilt", figures)
+
+
+def test_a_lost_changelog_is_rebuilt_by_the_commands_that_refusals_name(tmp_path: Path, fault: Callable) -> None:
+    with Deployment(tmp_path) as deployment:
+        worked(deployment)
+        delete(deployment, CHANGELOG)
+        create(deployment, CHANGELOG)
+        for number in range(topic_log.PARTITIONS):
+            refusal = refusal_of(deployment, deployment.start())
+            assert take_way_out(deployment, refusal) == f"state rebuild --partition {number}"
+        deployment.send(later())
+        figures = ends_exactly(deployment)
+    fault("25 changelog lost, rebuilt", figures)
+
+
+@pytest.mark.parametrize(("kind", "command"), [("r", "state quarantine "), ("s", "state rebuild --partition 3")])
+def test_a_record_that_can_not_be_read_is_mended_by_the_command_that_the_refusal_names(
+    tmp_path: Path, fault: Callable, kind: str, command: str
+) -> None:
+    with Deployment(tmp_path) as deployment:
+        worked(deployment)
+        key = next(key for key, _ in records_of(deployment, CHANGELOG, 3) if key and key[:1] == kind.encode())
+        append(deployment, CHANGELOG, 3, [(key, b"{not JSON")])
+        refusal = refusal_of(deployment, deployment.start())
+        aside = ["--to", tmp_path / "aside.jsonl"] if kind == "r" else []
+        assert take_way_out(deployment, refusal, *aside).startswith(command)
+        deployment.send(later())
+        figures = ends_exactly(deployment)
+    fault(f"25 changelog record {kind} unreadable, mended by its command", figures)
 
 
 @pytest.mark.parametrize("kind", ["r", "p", "s", "l", "w", "?"])

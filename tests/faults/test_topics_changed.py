@@ -8,8 +8,9 @@ import pytest
 
 from tests.faults import topic_log, verdict
 from tests.faults.deployment import Deployment
-from tests.faults.events import DAY_MS, END_MS, USAGE, company
-from tests.faults.refusals import add_partitions, create, delete, refusal_of
+from tests.faults.events import DAY_MS, END_MS, TEMPLATE, USAGE, company
+from tests.faults.refusals import add_partitions, create, delete, refusal_of, take_way_out
+from tests.oracle import engine as oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ def test_an_input_made_anew_while_stopped_is_refused_before_a_record_is_skipped(
         worker = deployment.start()
         deployment.until_done()
         deployment.stop(worker)
+        before = topic_log.read(deployment.kafka.bootstrap, [USAGE])[USAGE]
         delete(deployment, USAGE)
         create(deployment, USAGE)
         days = 40 if records == "more" else 2
@@ -47,7 +49,23 @@ def test_an_input_made_anew_while_stopped_is_refused_before_a_record_is_skipped(
         assert f"topic {USAGE} was deleted and created again (topic id " in refusal["error"]
         assert f"`vitals state rebuild --topic {USAGE}`" in refusal["way_out"]
         refused_again(deployment, f"topic {USAGE} was deleted and created again")
+        assert take_way_out(deployment, refusal) == f"state rebuild --topic {USAGE}"
+        deployment.start()
+        deployment.until(lambda: not deployment.not_committed(), "all records committed")
+        differences = verdict.score_differences(expected(deployment, before), deployment.scores())
+        assert not differences, differences[:5]
     fault(f"26 input made anew while stopped, {records} records", {"new records": sent, "refused": 2})
+
+
+def expected(deployment: Deployment, before: list[topic_log.Stored]) -> dict[str, oracle.AccountScore]:
+    """The scores of the input topics and of records that were in an input before."""
+    log = topic_log.read(deployment.kafka.bootstrap, verdict.SOURCES)
+    records = [
+        oracle.Record(rec.topic, rec.partition, shift + rec.offset, rec.timestamp_ms, rec.key or b"", rec.value)
+        for shift, stored in ((0, before), *((1_000_000, each) for each in log.values()))
+        for rec in stored
+    ]
+    return oracle.final_scores(records, TEMPLATE, verdict.FAR_FUTURE_MS)
 
 
 def test_an_input_made_anew_while_a_worker_runs_ends_it(tmp_path: Path, fault: Callable) -> None:

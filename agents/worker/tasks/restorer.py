@@ -22,6 +22,7 @@ from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState, TaskStateError
+from stream.recovery.namespaces import UNFINISHED_KEY
 from stream.recovery.reconciler import Reconciler
 from stream.recovery.record_form import UnreadableRecordError
 from stream.recovery.unreadable import find_unreadable
@@ -173,13 +174,18 @@ class Restorer:
             offset = None
             if unreadable.key is not None:
                 offset = await asyncio.to_thread(self._find_record, partition, unreadable.key, records[unreadable.key])
-            raise self._refused(partition, unreadable, offset) from error
+            raise self._refused(partition, unreadable, offset, records.get(UNFINISHED_KEY)) from error
 
-    def _refused(self, partition: int, error: UnreadableRecordError, offset: int | None) -> RefusedError:
+    def _refused(
+        self, partition: int, error: UnreadableRecordError, offset: int | None, unfinished: bytes | None
+    ) -> RefusedError:
+        """What names a record that cannot be read; `unfinished` is the command that was replacing the state."""
         where = f"changelog {self._changelog} partition {partition}" + ("" if offset is None else f" offset {offset}")
         rebuild = f"`vitals state rebuild --partition {partition}`"
         way_out = f"{rebuild}. If a later version wrote it, run that version"
-        if error.account is not None:
+        if unfinished is not None and error.key == UNFINISHED_KEY:
+            way_out = f"run `{unfinished.decode(errors='replace')}` again"
+        elif error.account is not None:
             way_out = f"`vitals state quarantine {error.account}` sets this account aside, or {way_out}"
         return RefusedError(
             f"{where}: {error}",

@@ -31,7 +31,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryCluster:
     MemoryWorkers(memory, Settings(group=GROUP, time="event"), plan_of(SHORT)).run()
 
     @contextmanager
-    def opened(_settings: Settings) -> Iterator[MemoryCluster]:
+    def opened(_settings: Settings, _command: str) -> Iterator[MemoryCluster]:
         yield memory
 
     monkeypatch.setattr(clusters, "open_cluster", opened)

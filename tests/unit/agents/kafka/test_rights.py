@@ -8,6 +8,8 @@ import pytest
 from kafka.admin import ACLOperation
 
 from agents.cli.check import check
+from agents.cli.dlq import dlq
+from agents.cli.state import state
 from agents.kafka import rights_check
 from agents.kafka.client import FinalBrokerError
 from agents.kafka.rights import GROUP, ROLES, Right, rights_of
@@ -65,3 +67,21 @@ def test_only_a_right_that_is_needed_ends_a_process(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(rights_check, "missing_rights", lambda *_: [OPTIONAL, READ])
     with pytest.raises(FinalBrokerError, match=r"is denied READ on topic health\.alerts; docs/how-to/secure\.md"):
         require_rights(load_settings(), "board")
+
+
+def test_a_subcommand_needs_the_rights_without_which_it_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    grow = Right("topic", ALERTS, "ALTER", "no `repartition`")
+    assert grow in rights_of("state", "live")
+    monkeypatch.setattr(rights_check, "missing_rights", lambda *_: [grow])
+    require_rights(load_settings(), "state", "rebuild")
+    with pytest.raises(FinalBrokerError, match=r"is denied ALTER on topic health\.alerts \(no `repartition`\)"):
+        require_rights(load_settings(), "state", "repartition")
+
+
+@pytest.mark.parametrize("role", ["dlq", "state"])
+def test_the_subcommands_in_the_table_exist(role: str) -> None:
+    commands = {"dlq": dlq, "state": state}[role].registered_commands
+    names = {command.name or command.callback.__name__ for command in commands if command.callback}
+    named = {name for right in ROLES[role].rights for name in re.findall(r"`(\w+)`", right.without)}
+    assert named
+    assert named <= names

@@ -86,10 +86,7 @@ def test_a_topic_that_was_created_again_is_read_from_its_first_record() -> None:
     scenario = Scenario()
     scenario.work(BEFORE)
     first = MemoryCluster(GROUP, 4)
-    for number in range(4):
-        first.logs[USAGE, number] = scenario.cluster.logs[USAGE, number]
-        scenario.cluster.logs[USAGE, number] = []
-        scenario.cluster.offsets.pop((USAGE, number))
+    first.logs.update(scenario.cluster.create_again(USAGE))
     repeated = [message for message in BEFORE if message.topic == USAGE][-100:]
     done = restart_topic(scenario.cluster, scenario.settings, USAGE, quiet, dry_run=False)
     assert (done.position, done.accounts) == ({0: 0, 1: 0, 2: 0, 3: 0}, len(scenario.cluster.scores()))

@@ -416,6 +416,21 @@ def test_a_record_of_any_kind_that_can_not_be_read_ends_the_worker_and_a_later_o
     asyncio.run(scenario())
 
 
+def test_state_that_a_command_was_replacing_ends_the_worker_and_the_command_is_the_way_out() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.restorer.assign([ZERO], [])
+        command = b"vitals state rebuild --topic billing"
+        stage.restorer.collect(changelog_of(ZERO, 0, (b"s", b'{"position": {}}'), (b"u", command)))
+        await stage.restorer.complete([ZERO])
+        error = refused(stage)
+        assert "`vitals state rebuild --topic billing` was interrupted" in str(error)
+        assert error.way_out == "run `vitals state rebuild --topic billing` again"
+        assert error.names["key"] == repr(b"u")
+
+    asyncio.run(scenario())
+
+
 def test_committed_offsets_without_state_end_the_worker_before_it_writes_anything() -> None:
     async def scenario() -> None:
         stage = Stage()
