@@ -23,6 +23,7 @@ from kafka.errors import KafkaError
 from agents.derived.metrics import DerivedTelemetry
 from agents.kafka.client import BrokerError, consumer_of, producer_of, read_topic
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.process.metrics_server import Problems, metrics_server
 from agents.settings.settings import Settings
 from schemas.records import UnreadableError, read_key, read_message
@@ -115,7 +116,7 @@ class DerivationLoop:
                         self._process(derived.apply, partition.partition, record)
                 published += self._publish(derived.changed())
         except (KafkaError, UnreadableError) as error:
-            problem = f"{type(error).__name__} {error}"
+            problem = error_text(error)
             raise BrokerError(f"deriving {derived.topic} from {SCORES} failed: {problem}") from error
         finally:
             self._consumer.close()

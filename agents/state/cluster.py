@@ -17,6 +17,7 @@ from kafka.structs import OffsetAndMetadata
 
 from agents.kafka.client import BrokerError, connect, consumer_of, producer_of, read_until
 from agents.kafka.source_records import TOPICS
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.topics import LARGEST_RECORD, changelog
 
@@ -224,7 +225,7 @@ def open_cluster(settings: Settings) -> Iterator[KafkaCluster]:
         finally:
             admin.close()
     except KafkaError as error:
-        msg = f"the broker refused: {type(error).__name__} {error}"
+        msg = f"the broker refused: {error_text(error)}"
         raise BrokerError(msg) from error
 
 

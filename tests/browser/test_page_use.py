@@ -351,6 +351,32 @@ def test_times_are_those_of_the_reader_with_utc_on_hover(
 # Freshness
 
 
+def test_the_number_of_dead_letters_says_that_it_includes_handled_ones(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    letters = [{"topic": "billing.dlq", "records": 3}, {"topic": "surveys.dlq", "records": 1}]
+
+    def of_a_broker(route: Route) -> None:
+        session = route.fetch().json()
+        route.fulfill(json={**session, "recorded": False})
+
+    def with_letters(route: Route) -> None:
+        summary = route.fetch().json()
+        route.fulfill(json={**summary, "processor": {**summary["processor"], "dead_letters": letters}})
+
+    page.route("**/api/session", of_a_broker)
+    page.route("**/api/summary", with_letters)
+    page.route("**/api/stream*", lambda route: route.fulfill(content_type="text/event-stream", body=": connected\n\n"))
+    page.reload()
+    wait_for_view(page)
+    figure = page.locator(".strip dl > div", has_text="Dead letters").locator("dd")
+    expect(figure).to_have_text("4")
+    assert "vitals dlq list" in (figure.get_attribute("title") or "")
+    follow(page, page.get_by_role("link", name="Details"), "/processor")
+    card = page.locator(".card", has=page.get_by_role("heading", name="Dead letters"))
+    expect(card.locator("thead th")).to_have_text(["Topic", "Records, including handled"])
+    expect(card).to_contain_text("\u201cvitals dlq list\u201d counts the open ones")
+
+
 def test_a_page_without_a_worker_is_not_called_live(board: Board, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/")
     expect(page.locator(".live")).to_have_text("Recording")
