@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.backtest.report import FittedWeight
+from agents.process.version import install_command
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -54,7 +55,7 @@ def require_sklearn() -> None:
     """Raise FitError if scikit-learn or tomlkit is not installed."""
     missing = [name for name, module in (("scikit-learn", "sklearn"), ("tomlkit", "tomlkit")) if not find_spec(module)]
     if missing:
-        raise FitError(f"--fit needs {' and '.join(missing)}: pip install 'account-vitals[backtest]'")
+        raise FitError(f"--fit needs {' and '.join(missing)}: {install_command('backtest')}")
 
 
 def split_by_time(cutoff_ms: NDArray[np.int64], lead_ms: int, accounts: NDArray[np.int64], churned: Flags) -> Split:

@@ -97,8 +97,12 @@ def policy_of(path: Path) -> Policy:
         return parse_policy(path.read_text(encoding="utf-8"), str(path))
     except PolicyError as error:
         fail(MISUSED, *str(error).splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        fail(MISUSED, f"{path}: the policy cannot be read: {error}")
+    except FileNotFoundError:
+        fail(MISUSED, f"{path}: no such file: check the path, or set VITALS_POLICY or --policy")
+    except OSError as error:
+        fail(MISUSED, f"{path}: the policy cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        fail(MISUSED, f"{path}: the policy is not a text file in UTF-8")
 
 
 def plan_of(settings: Settings) -> Plan:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from agents.process.console import SafeConsole
 from stream.explain.distribution import Distribution, Quartiles
-from stream.explain.text import label_of, number
+from stream.explain.text import counted, label_of, number
 from stream.plan.plan import Plan
 
 _BAR_WIDTH = 40
@@ -17,8 +17,9 @@ _BAR_WIDTH = 40
 
 def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     """What a policy contains, and the problems of settings and topics."""
-    spans = ", ".join(f"{panes} {unit}s" for unit, panes in plan.longest_windows.items())
-    head = f"policy {plan.label}: {len(plan.measures)} measures on {len(plan.columns)} columns, longest window {spans}"
+    spans = ", ".join(counted(panes, unit) for unit, panes in plan.longest_windows.items())
+    measures, columns = counted(len(plan.measures), "measure"), counted(len(plan.columns), "column")
+    head = f"policy {plan.label}: {measures} on {columns}, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
     return "\n".join([head, *_new_accounts(plan), *(problems or [state])])
 
@@ -27,14 +28,16 @@ def _new_accounts(plan: Plan) -> list[str]:
     new_accounts = plan.policy.new_accounts
     if new_accounts is None:
         return []
-    days = f"{new_accounts.min_age_days} day{'' if new_accounts.min_age_days == 1 else 's'}"
+    days = counted(new_accounts.min_age_days, "day")
     return [f"an account is new for {days} from its first event: alerts about its score begin then"]
 
 
 def print_distribution(distribution: Distribution) -> None:
     """Print how a policy distributes accounts: histogram, bands, measures, warnings."""
     console = SafeConsole()
-    console.print(f"\n{distribution.score} of {distribution.accounts} accounts: {_quartiles(distribution.scores)}")
+    console.print(
+        f"\n{distribution.score} of {counted(distribution.accounts, 'account')}: {_quartiles(distribution.scores)}"
+    )
     most = max((bin_.accounts for bin_ in distribution.histogram), default=0)
     for bin_ in distribution.histogram:
         bar = "█" * round(_BAR_WIDTH * bin_.accounts / max(most, 1))

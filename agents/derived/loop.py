@@ -1,7 +1,9 @@
 """The loop of `vitals rollup` and `vitals peers`: reads `health.scores` from its start, keeps state, publishes changes.
 
-Owns the consumer (without a group: the state is in memory and is rebuilt at each start), the producer and the order of
-steps. What is published is up to a `Derivation`. Called by `agents.derived.rollup` and `agents.derived.peers`.
+Owns the consumer (without a group: the state is in memory and is rebuilt at each start), the producer, the order of
+steps, and which records are ignored: those whose revision is lower than that of the account's record before, which
+another partition can have after a repartition. What is published is up to a `Derivation`. Called by
+`agents.derived.rollup` and `agents.derived.peers`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from contextlib import nullcontext
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import structlog
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
@@ -20,9 +23,10 @@ from kafka.errors import KafkaError
 from agents.derived.metrics import DerivedTelemetry
 from agents.kafka.client import BrokerError, consumer_of, producer_of, read_topic
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.process.metrics_server import Problems, metrics_server
 from agents.settings.settings import Settings
-from schemas.records import UnreadableError, read_key
+from schemas.records import UnreadableError, read_key, read_message
 from schemas.topics import SCORES
 
 _POLL_MS = 500
@@ -30,6 +34,10 @@ _SEND_WITHIN_S = 30.0
 STUCK_S = 120.0
 """Without a step of the loop for this long, the process should be restarted; the longest step waits for the broker."""
 _log = structlog.get_logger(__name__)
+
+
+class _Version(msgspec.Struct):
+    revision: int
 
 
 class Output(NamedTuple):
@@ -71,6 +79,7 @@ class DerivationLoop:
     def __init__(self, settings: Settings, derivation: Derivation, telemetry: DerivedTelemetry) -> None:
         """Connect. Raises `BrokerError`."""
         self._derivation = derivation
+        self._revisions: dict[str, int] = {}
         self._telemetry = telemetry
         self._stopping = False
         self._stepped_s, self._is_caught_up = time.monotonic(), False
@@ -107,7 +116,7 @@ class DerivationLoop:
                         self._process(derived.apply, partition.partition, record)
                 published += self._publish(derived.changed())
         except (KafkaError, UnreadableError) as error:
-            problem = f"{type(error).__name__} {error}"
+            problem = error_text(error)
             raise BrokerError(f"deriving {derived.topic} from {SCORES} failed: {problem}") from error
         finally:
             self._consumer.close()
@@ -138,11 +147,24 @@ class DerivationLoop:
         if record.key is None:
             return
         try:
-            step(partition, read_key(record.key), record.value)
+            account = read_key(record.key)
+            revision = None if record.value is None else read_message(_Version, record.value).revision
+            if revision is not None and revision < self._revisions.get(account, revision):
+                self._telemetry.older.inc()
+                return
+            step(partition, account, record.value)
+            self._set_revision(account, revision)
         except UnreadableError as error:
             self._telemetry.unreadable.inc()
             position = {"topic": SCORES, "partition": partition, "offset": record.offset}
             _log.warning("record_unreadable", **position, reason=error.reason, error=str(error))
+
+    def _set_revision(self, account: str, revision: int | None) -> None:
+        """Remember the revision of an account's latest record. After a tombstone revisions start anew."""
+        if revision is None:
+            self._revisions.pop(account, None)
+        else:
+            self._revisions[account] = revision
 
     def _publish(self, outputs: Iterable[Output]) -> int:
         """Publish records and wait until all replicas have them; returns how many."""

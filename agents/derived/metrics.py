@@ -25,6 +25,9 @@ class DerivedTelemetry:
 
         self.read = counter("read_total", "Records of health.scores read.")
         self.unreadable = counter("unreadable_total", "Records of health.scores that could not be read; skipped.")
+        self.older = counter(
+            "older_total", "Records of health.scores with a lower revision than the account's record before; ignored."
+        )
         self._published = counter("published_total", "Records published to the derived topic.")
         self.caught_up = gauge("caught_up", "1 once the records present at start are read, else 0.")
         self._last_published = gauge(

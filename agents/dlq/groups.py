@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 from agents.dlq.letters import Letter, Position, Selection, read_letter, read_letters, topics_of
 from agents.dlq.progress import Progress
 from agents.kafka.client import BrokerError, consumer_of
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 
 
@@ -65,6 +66,6 @@ def _reading(settings: Settings) -> Iterator[tuple[Any, Progress]]:
     try:
         yield consumer, Progress.read(consumer)
     except (KafkaError, msgspec.DecodeError) as error:
-        raise BrokerError(f"the dead letters could not be read: {type(error).__name__} {error}") from error
+        raise BrokerError(f"the dead letters could not be read: {error_text(error)}") from error
     finally:
         consumer.close()

@@ -24,6 +24,7 @@ from kafka.errors import KafkaError
 from agents.dlq.letters import REPLAYED_HEADER, Letter, Position, Selection, is_replayable, read_letters, topics_of
 from agents.dlq.progress import PROGRESS, Action, Progress, create_topic, mark
 from agents.kafka.client import BrokerError, consumer_of
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.topics import LARGEST_RECORD
 
@@ -51,7 +52,7 @@ def handle(settings: Settings, selection: Selection, action: Action, *, dry_run:
         return asyncio.run(_handle(settings, _open(consumer, topics, selection, progress), action, dry_run=dry_run))
     except (KafkaError, ProducerError, msgspec.DecodeError, OSError) as error:
         raise BrokerError(
-            f"dead letters could not be {action}: {type(error).__name__} {error}; run it again for the rest"
+            f"dead letters could not be {action}: {error_text(error)}; run it again for the rest"
         ) from error
     finally:
         consumer.close()

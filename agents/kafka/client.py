@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 
 from agents.kafka.checksum import use_fast_checksum
 from agents.kafka.probe import ConnectionFailedError, check_connection
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 
 _POLL_MS = 500
@@ -70,7 +71,7 @@ def connect(settings: Settings, make: Callable[[], Any]) -> Any:
         return make()
     except (KafkaError, OSError, ValueError) as error:
         servers = ", ".join(settings.bootstrap_servers())
-        problem_text = f"{type(error).__name__} {error}"
+        problem_text = error_text(error)
         msg = (
             f"{servers} answers, but a client cannot use it ({settings.security_protocol}): {problem_text}. "
             "Check that the brokers' advertised.listeners can be reached from here."

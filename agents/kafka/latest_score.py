@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from agents.kafka.client import BrokerError, consumer_of, partitions_of, read_until
 from agents.kafka.partitions import partition_of
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.outputs import ScoreMessage
 from schemas.records import UnreadableError, read_message
@@ -42,7 +43,7 @@ def _latest_record(settings: Settings, key: bytes) -> Any:
         records = (record for _, record in read_until(consumer, consumer.end_offsets([partition])) if record.key == key)
         return max(records, key=lambda record: record.offset, default=None)
     except KafkaError as error:
-        msg = f"reading {SCORES} failed: {type(error).__name__} {error}"
+        msg = f"reading {SCORES} failed: {error_text(error)}"
         raise BrokerError(msg) from error
     finally:
         consumer.close()

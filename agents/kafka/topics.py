@@ -17,6 +17,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from agents.kafka.client import BrokerError, admin_of
 from agents.kafka.topic_settings import READ, mismatches
+from agents.process.errors import error_text
 from agents.settings.settings import Settings, load_settings
 from schemas.topics import Topic, all_topics
 
@@ -45,7 +46,7 @@ def describe_topics(settings: Settings) -> list[TopicState]:
     try:
         return _describe(admin, settings)
     except KafkaError as error:
-        msg = f"the broker did not answer: {type(error).__name__} {error}"
+        msg = f"the broker did not answer: {error_text(error)}"
         raise BrokerError(msg) from error
     finally:
         admin.close()
@@ -130,7 +131,7 @@ def create_missing(settings: Settings) -> list[str]:
         _wait_for(admin, missing, settings)
         return [topic.name for topic in missing]
     except KafkaError as error:
-        msg = f"topics could not be created: {type(error).__name__} {error}. `vitals topics` lists them."
+        msg = f"topics could not be created: {error_text(error)}. `vitals topics` lists them."
         raise BrokerError(msg) from error
     finally:
         admin.close()

@@ -225,9 +225,8 @@ def _ssl_context(ca: Path | None, cert: Path | None, key: Path | None, secret: S
             context.load_cert_chain(cert, key, secret.get_secret_value() if secret else None)
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(str(path) for path in (ca, cert, key) if path)
-        raise SettingsError(
-            [f"TLS files {files}: {error}; check the paths, and that the key belongs to the certificate"]
-        ) from error
+        advice = "check the paths, and that the key belongs to the certificate"
+        raise SettingsError([f"TLS files {files}: {error.strerror or error}; {advice}"]) from error
     return context
 
 

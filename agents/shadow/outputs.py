@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, consumer_of, read_topic
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.outputs import Alert, ScoreMessage, ShadowMessage
 from schemas.records import UnreadableError, read_key, read_message
@@ -50,7 +51,7 @@ def read_outputs(settings: Settings) -> PolicyOutputs:
         shadow = _latest(consumer, SHADOW, ShadowMessage, unreadable)
         opened = open_alerts(_alerts(consumer, unreadable))
     except KafkaError as error:
-        msg = f"reading {SCORES}, {SHADOW} and {ALERTS} failed: {type(error).__name__} {error}"
+        msg = f"reading {SCORES}, {SHADOW} and {ALERTS} failed: {error_text(error)}"
         raise BrokerError(msg) from error
     finally:
         consumer.close()

@@ -21,6 +21,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from agents.kafka.client import BrokerError, consumer_of, partitions_of
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from agents.sinks.alert_records import read_alert
 from agents.sinks.metrics import SinkTelemetry
@@ -85,7 +86,7 @@ class AlertConsumer:
         try:
             self._read_history()
         except KafkaError as error:
-            raise BrokerError(f"reading {ALERTS} failed: {type(error).__name__} {error}") from error
+            raise BrokerError(f"reading {ALERTS} failed: {error_text(error)}") from error
         if self._stopping:
             return False
         self._commit()
@@ -231,7 +232,7 @@ class AlertConsumer:
             self._failures += 1
             pause = pause_s(self._failures, _LONGEST_PAUSE_S, random.random())  # noqa: S311 -- spreads load
             self._read_at_s = time.monotonic() + pause
-            log.warning("reading_failed", error=f"{type(error).__name__} {error}", will="retry", in_s=round(pause, 1))
+            log.warning("reading_failed", error=error_text(error), will="retry", in_s=round(pause, 1))
             return
         self._failures = 0
         for records in polled.values():
@@ -264,7 +265,7 @@ class AlertConsumer:
         except KafkaError as error:
             # A commit that waits takes time from deliveries, which continue without the broker.
             self._commit_at_s = time.monotonic() + _COMMIT_RETRY_S
-            log.warning("commit_failed", error=f"{type(error).__name__} {error}", will="retry")
+            log.warning("commit_failed", error=error_text(error), will="retry")
         else:
             if len(moved) == len(positions):
                 self._commit_all_at_s = now_s + COMMIT_ALL_S

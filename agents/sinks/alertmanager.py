@@ -126,16 +126,24 @@ class AlertmanagerSink(Sink):
         return finished
 
     def _ready(self, now_s: float) -> Iterator[Entry]:
-        """The queued entries to post now: all, except a last resolve whose firing was not posted for an interval."""
+        """The queued entries to post now: all, except a last resolve whose firing was not posted for an interval.
+
+        Last resolves come after everything else: an alert of a worse band fires before the better one resolves.
+        """
+        resolves: list[Entry] = []
         for key, queue in self._queues.items():
             entries = list(queue)
             if entries[-1][0].kind == "resolved":
                 firing_queued = any(notification.kind in {"firing", "reminded"} for notification, _ in entries)
                 posted = self._posted.get(key)
                 firing = posted is not None and posted.repeat_until_s is None
-                if firing_queued or (firing and posted is not None and now_s - posted.accepted_s < self._resend_s):
-                    entries.pop()
+                resolve = entries.pop()
+                if not (
+                    firing_queued or (firing and posted is not None and now_s - posted.accepted_s < self._resend_s)
+                ):
+                    resolves.append(resolve)
             yield from entries
+        yield from resolves
 
     def _post_new(self, entries: list[Entry], finished: list[Any]) -> bool:
         """Post entries and append the records that are finished; False when all must be posted again."""

@@ -15,6 +15,7 @@ import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from agents.process.errors import error_text
 from agents.settings.redactor import redact
 from agents.sinks.delivery import Delivery, State
 from agents.sinks.metrics import SinkTelemetry
@@ -83,7 +84,7 @@ class DeadLetterWriter:
 
     def _pause(self, error: Exception) -> None:
         self._not_before_s = time.monotonic() + _RETRY_AFTER_S
-        log.warning("dead_letter_failed", error=f"{type(error).__name__} {error}", will="retry", in_s=_RETRY_AFTER_S)
+        log.warning("dead_letter_failed", error=error_text(error), will="retry", in_s=_RETRY_AFTER_S)
 
 
 def dead_letter(delivery: Delivery[Any]) -> dict[str, Any]:

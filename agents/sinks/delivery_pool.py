@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from agents.process.errors import error_text
 from agents.sinks.delivery import Delivery, Outcome, State
 from agents.sinks.metrics import SinkTelemetry
 from stream.consumers.queues import Queues, pause_s
@@ -32,7 +33,7 @@ def _outcome_of(attempt: Future[Outcome]) -> Outcome:
     error = attempt.exception()
     if error is None:
         return attempt.result()
-    log.error("delivery_failed", error=f"{type(error).__name__} {error}", exc_info=error)
+    log.error("delivery_failed", error=error_text(error), exc_info=error)
     return Outcome("retry", "error", type(error).__name__)
 
 

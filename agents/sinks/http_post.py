@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpcore
 
+from agents.process.errors import error_text
 from agents.process.version import package_version
 from agents.settings.redactor import redact
 
@@ -92,7 +93,7 @@ class Poster:
             ) as response:
                 return Reply(response.status, _retry_after(response.headers), _beginning(response.iter_stream()))
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
-            raise PostError(redact(f"{type(error).__name__} {error}".strip())) from error
+            raise PostError(redact(error_text(error))) from error
 
 
 class _GuardedBackend(httpcore.SyncBackend):

@@ -100,7 +100,12 @@ class WebhookSink(Sink):
         )
 
     def offer(self, notification: Notification, record: Any) -> bool:
-        """Queue every notification behind the others about its account."""
+        """Queue a notification behind the others about its account.
+
+        The end of an alert that a worse one has replaced is none: the request about that one has `worsened_from`.
+        """
+        if notification.replaced:
+            return False
         alert = notification.alert
         request = Request(alert.id, request_body(notification, record.value, self._board_url))
         self._pool.add(alert.account_id or alert.fingerprint, Delivery(request, record))

@@ -19,6 +19,7 @@ from agents.kafka.client import BrokerError, connect, consumer_of, producer_of, 
 from agents.kafka.rights_check import require_rights
 from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.topics import LARGEST_RECORD, changelog
 from stream.recovery.continuity import COMMIT_MARK
@@ -228,7 +229,7 @@ def open_cluster(settings: Settings, command: str) -> Iterator[KafkaCluster]:
         finally:
             admin.close()
     except KafkaError as error:
-        msg = f"the broker refused: {type(error).__name__} {error}"
+        msg = f"the broker refused: {error_text(error)}"
         raise BrokerError(msg) from error
 
 

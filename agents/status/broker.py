@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, connect
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.events import SOURCES
 from schemas.topics import ALERTS, CHANGES, REPARTITION, SCORES
@@ -142,7 +143,7 @@ class Broker:
         try:
             return question()
         except (KafkaError, OSError) as error:
-            raise BrokerError(f"the broker did not answer: {type(error).__name__} {error}") from error
+            raise BrokerError(f"the broker did not answer: {error_text(error)}") from error
 
 
 def _member(member: dict[str, Any]) -> Member:

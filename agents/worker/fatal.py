@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 import structlog
 
+from agents.process.errors import error_text
+
 log = structlog.get_logger()
 
 EXIT_FATAL = 71
@@ -40,8 +42,7 @@ def fatal(error: BaseException) -> None:
     if isinstance(error, RefusedError):
         log.critical("fatal", error=str(error), way_out=error.way_out, **error.names, then="exit, nothing was changed")
     else:
-        name = type(error).__name__
-        log.critical("fatal", error=f"{name}: {error}", exc_info=error, then="exit, nothing was committed")
+        log.critical("fatal", error=error_text(error), exc_info=error, then="exit, nothing was committed")
     sys.stderr.flush()
     os._exit(EXIT_FATAL)
 

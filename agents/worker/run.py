@@ -98,6 +98,7 @@ class _Runner(faust.Worker):
         self._deadline = deadline
         self._stopping = stopping
         super().__init__(*positional, **named)
+        self.spinner = None  # it writes escape sequences, also into a log
 
     def install_signal_handlers(self) -> None:
         """Receive signals, also the one that came already."""

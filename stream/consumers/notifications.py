@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from schemas.outputs import Alert
+from stream.alerts.messages import fingerprint
 
 REMEMBERED = 100_000
 """How many of the latest ids, and of the latest ended episodes, are known. A worker that crashed repeats the latest."""
@@ -30,13 +31,14 @@ class Notification(NamedTuple):
 
     `opened` is the first record of the episode that was passed on: its labels name the episode until the end, since the
     account's band may have changed by then. `quiet` notifications are not for people: the episode is, or was, muted
-    throughout.
+    throughout. `replaced`: the alert ended because one of a worse band fires, and that one was passed on.
     """
 
     kind: Kind
     alert: Alert
     opened: Alert
     quiet: bool
+    replaced: bool = False
 
     @property
     def worsened(self) -> bool:
@@ -128,7 +130,14 @@ class OpenAlerts:
         del self._open[key]
         if not episode.notified and episode.opened.digest is not None:
             return None
-        return Notification("resolved", alert, episode.opened, quiet=not episode.notified)
+        return Notification(
+            "resolved", alert, episode.opened, quiet=not episode.notified, replaced=self._is_worse_passed_on(alert)
+        )
+
+    def _is_worse_passed_on(self, alert: Alert) -> bool:
+        """Whether the alert of the worse band is open and no mere member of a digest. It is published before."""
+        worse = self._open.get(fingerprint(alert.account_id, alert.worsened_to)) if alert.worsened_to else None
+        return worse is not None and (worse.notified or worse.opened.digest is None)
 
 
 def _update(before: Alert, alert: Alert, episode: _Episode) -> Notification | None:

@@ -14,13 +14,13 @@ from stream.policy.measures import FACTS_SOURCE
 from stream.policy.policy import Measure
 
 _NOUNS = {
-    "product-usage": "usage events",
-    "support-tickets": "ticket events",
-    "surveys": "survey answers",
-    "billing": "billing events",
-    "engagement": "engagement events",
-    "controls": "control events",
-    "signals": "signals",
+    "product-usage": "usage event",
+    "support-tickets": "ticket event",
+    "surveys": "survey answer",
+    "billing": "billing event",
+    "engagement": "engagement event",
+    "controls": "control event",
+    "signals": "signal",
 }
 _OTHERS = {
     BASE: "base: what the score begins with",
@@ -37,6 +37,15 @@ def number(value: float) -> str:
     if value and abs(value) < 1:
         return f"{value:.4g}"
     return f"{value + 0.0:,.2f}".rstrip("0").rstrip(".")
+
+
+def counted(value: float, noun: str) -> str:
+    """A number with what it counts: "1 account", "1,234 accounts"."""
+    return f"{number(value)} {_for(value, noun)}"
+
+
+def _for(value: float, noun: str) -> str:
+    return noun if number(value) == "1" else f"{noun}s"
 
 
 def label_of(name: str) -> str:
@@ -93,7 +102,7 @@ def _comparison(measure: Measure, value: float) -> str:
     if measure.compare == "percentile":
         return f"above {number(value)} % of {before}"
     if measure.compare == "z":
-        return f"{number(value)} standard deviations from the mean of {before}"
+        return f"{counted(value, 'standard deviation')} from the mean of {before}"
     change = f"{'+' if value > 0 else ''}{number(value)} %"
     return f"{change} against the {_length(measure)} before"
 
@@ -104,12 +113,13 @@ def _amount(measure: Measure, value: float) -> str:
         return f"{_EXTREMES[stat]} {label_of(measure.field)} of {events} is {amount}"
     if stat in {"distinct_users", "distinct_features", "distinct_roles"}:
         condition = f" ({_condition(measure.where)})" if measure.where else ""
-        return f"{amount} different {stat.removeprefix('distinct_')}{condition}"
+        noun = stat.removeprefix("distinct_").removesuffix("s")
+        return f"{counted(value, f'different {noun}')}{condition}"
     sentences = {
-        "count": f"{amount} {events}",
-        "rate": f"{amount} {events} {_PERIODS.get(measure.per_hours or 0.0, '')}",
+        "count": f"{amount} {_events(measure, value)}",
+        "rate": f"{amount} {_events(measure, value)} {_PERIODS.get(measure.per_hours or 0.0, '')}",
         "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
-        "days_since_last": f"{amount} days since the latest of {events}",
+        "days_since_last": f"{counted(value, 'day')} since the latest of {events}",
     }
     if stat in sentences and measure.field is None:
         return sentences[stat]
@@ -124,7 +134,7 @@ def _fact(measure: Measure, value: float | None) -> str:
         return f"the profile has no {field}"
     if measure.stat == "value":
         return f"{field} is {number(value)}"
-    return f"{number(value)} days {'since' if measure.stat == 'days_since' else 'until'} {field}"
+    return f"{counted(value, 'day')} {'since' if measure.stat == 'days_since' else 'until'} {field}"
 
 
 def _subject(measure: Measure) -> str:
@@ -137,8 +147,10 @@ def _subject(measure: Measure) -> str:
     return events
 
 
-def _events(measure: Measure) -> str:
-    events = _NOUNS.get(measure.source, f"{measure.source} events")
+def _events(measure: Measure, value: float | None = None) -> str:
+    """The events that a measure counts; in the singular if there is one of them."""
+    noun = _NOUNS.get(measure.source, f"{measure.source} event")
+    events = f"{noun}s" if value is None else _for(value, noun)
     return f"{events} ({_condition(measure.where)})" if measure.where else events
 
 

@@ -41,12 +41,26 @@ def records() -> Iterator[tuple]:
     override = {"reason": REVERSED, "since": NOW_MS - DAY_MS, "expires_at": NOW_MS + DAY_MS, "score": 80.0, "by": "Bo"}
     states: dict[str, Any] = {"override": override, "catching_up": True, "stalled_sources": ["billing"]}
     yield profile("state", REVERSED)
+    yield profile("fresh", "Fresh <b>Start</b>")
+    yield score("fresh", 75.0, segment="odd", state="new", new_until=NOW_MS + 9 * DAY_MS)
+    yield profile("worse", "Worse")
+    yield score("worse", 30.0, segment="odd")
+    yield from worsening()
     yield score("state", 90.0, segment="odd", **states)
     for account in (".", "..", "=..", "a/..", "%2E%2E"):
         yield profile(account, f"Id {account}")
         yield score(account, 95.0, segment="odd")
     for index in range(60):
         yield score(f"many-{index:02}", 96.0, segment="many")
+
+
+def worsening() -> Iterator[tuple]:
+    """An alert of `attention` whose place one of `at-risk` takes: the end of the first, then the second."""
+    began, worsened = NOW_MS - 3 * DAY_MS, NOW_MS - DAY_MS
+    yield alert("worse", "Worse", 60.0, starts_at=began)
+    ended = {"id": "r-worse", "status": "resolved", "ends_at": worsened, "worsened_to": "band:health:at-risk"}
+    yield alert("worse", "Worse", 60.0, starts_at=began, **ended)
+    yield alert("worse", "Worse", 30.0, starts_at=worsened, worsened_from="band:health:attention")
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +266,39 @@ def test_catching_up_held_and_idle_are_shown_everywhere(board: Board, open_page:
     expect(page.locator("tr", has_text="billing")).to_contain_text("idle: 1 account held at its last values")
 
 
+@pytest.mark.parametrize(("zone", "day"), [("America/Los_Angeles", "1 Dec"), ("Asia/Tokyo", "1 Dec")])
+def test_a_new_account_says_until_which_utc_day(board: Board, open_page: OpenPage, zone: str, day: str) -> None:
+    page = open_page(f"{board.url}/?segment=odd&q=fresh", zone=zone)
+    expect(page.locator("tr[data-id=fresh] .band .sub")).to_have_text(f"new until {day}")
+    go_to(page, f"{board.url}/accounts/fresh")
+    expect(page.locator(".notes")).to_contain_text(f"New until {day} (UTC): alerts about its score begin then.")
+    go_to(page, f"{board.url}/?q=state")
+    expect(page.locator("tr[data-id=state] .band .sub")).not_to_contain_text("new until")
+
+
+def test_an_alert_that_worsened_is_nowhere_called_resolved(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/accounts/worse")
+    alerts = page.get_by_role("region", name="Alerts")
+    expect(alerts.locator("> .alerts li")).to_have_count(1)
+    alerts.locator("summary").click()
+    past = alerts.locator("details li")
+    expect(past.locator(".status")).to_have_text("Worsened to at-risk on 21 Nov, 00:00, began 19 Nov, 00:00")
+    timeline = page.get_by_label("Timeline")
+    expect(timeline.locator("li")).to_have_count(2)
+    expect(timeline.locator(".good")).to_have_count(0)
+    page.locator("details.astable summary").click()
+    marks = page.locator("details.astable").last
+    expect(marks).to_contain_text("alert band:health:attention worsened to at-risk")
+    expect(page.locator("main")).not_to_contain_text(re.compile("resolved", re.IGNORECASE))
+    go_to(page, f"{board.url}/?q=worse")
+    expect(page.locator("main")).not_to_contain_text(re.compile("resolved", re.IGNORECASE))
+    go_to(page, f"{board.url}/alerts?status=resolved&q=worse")
+    expect(page.locator(".empty strong")).to_have_text("No alert matches.")
+    expect(page.locator(".alerts li")).to_have_count(0)
+    go_to(page, f"{board.url}/alerts?q=worse")
+    expect(page.locator(".alerts li")).to_have_count(1)
+
+
 def test_figures_of_the_strip_keep_their_positions(board: Board, recording: Recording, open_page: OpenPage) -> None:
     page = open_page(f"{board.url}/")
     labels = page.locator(".strip dt")
@@ -302,6 +349,32 @@ def test_times_are_those_of_the_reader_with_utc_on_hover(
 
 
 # Freshness
+
+
+def test_the_number_of_dead_letters_says_that_it_includes_handled_ones(board: Board, open_page: OpenPage) -> None:
+    page = open_page(f"{board.url}/")
+    letters = [{"topic": "billing.dlq", "records": 3}, {"topic": "surveys.dlq", "records": 1}]
+
+    def of_a_broker(route: Route) -> None:
+        session = route.fetch().json()
+        route.fulfill(json={**session, "recorded": False})
+
+    def with_letters(route: Route) -> None:
+        summary = route.fetch().json()
+        route.fulfill(json={**summary, "processor": {**summary["processor"], "dead_letters": letters}})
+
+    page.route("**/api/session", of_a_broker)
+    page.route("**/api/summary", with_letters)
+    page.route("**/api/stream*", lambda route: route.fulfill(content_type="text/event-stream", body=": connected\n\n"))
+    page.reload()
+    wait_for_view(page)
+    figure = page.locator(".strip dl > div", has_text="Dead letters").locator("dd")
+    expect(figure).to_have_text("4")
+    assert "vitals dlq list" in (figure.get_attribute("title") or "")
+    follow(page, page.get_by_role("link", name="Details"), "/processor")
+    card = page.locator(".card", has=page.get_by_role("heading", name="Dead letters"))
+    expect(card.locator("thead th")).to_have_text(["Topic", "Records, including handled"])
+    expect(card).to_contain_text("\u201cvitals dlq list\u201d counts the open ones")
 
 
 def test_a_page_without_a_worker_is_not_called_live(board: Board, open_page: OpenPage) -> None:

@@ -24,6 +24,7 @@ from agents.board.state.freshness import BrokerChecks
 from agents.board.state.state import TOPICS
 from agents.kafka.client import consumer_of
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -105,7 +106,7 @@ class Reader:
                     records += _records_of(consumer.poll(timeout_ms=POLL_MS))
                     behind = assignment.behind()
                 except (KafkaError, OSError) as error:
-                    _log.warning("read_failed", error=f"{type(error).__name__} {error}", will="retry")
+                    _log.warning("read_failed", error=error_text(error), will="retry")
                     self._stopping.wait(1.0)
                     continue
                 self._call_in_loop(self._apply, records, behind)

@@ -136,6 +136,8 @@ class State:
         self.tables = NameTables()
         self.unreadable: Counter[str] = Counter()
         """Records that could not be decoded, by topic."""
+        self.older = 0
+        """Records of `health.scores` that are older than the one the account has, by revision."""
         self.time = 0
         """The newest `as_of` of any account, epoch ms."""
         self.version = 0
@@ -201,6 +203,9 @@ class State:
             return
         message = read_message(ScoreMessage, value)
         account = self.accounts.get(key)
+        if account is not None and message.revision < account.revision:
+            self.older += 1  # after a repartition, another partition can have it
+            return
         if account is None:
             account = self.accounts[key] = Account(key)
             for name, (series, history) in self._unscored.pop(key, {}).items():

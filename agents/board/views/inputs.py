@@ -19,6 +19,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from agents.board.views.listing import CursorError
 from agents.board.web.responses import UnavailableError
 from agents.kafka.partitions import partition_of
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.records import FIRST_MS, LAST_MS, UnreadableError, read_time
 
@@ -115,7 +116,7 @@ class KafkaInputs:
         except (KafkaError, OSError) as error:
             _close(consumer)
             consumer = None
-            msg = f"the input topics could not be read: {type(error).__name__} {error}"
+            msg = f"the input topics could not be read: {error_text(error)}"
             raise UnavailableError(msg) from error
         finally:
             self._idle.put(consumer)

@@ -190,6 +190,8 @@ def alert_view(state: State, alert: Alert) -> AlertView:
         acknowledged_at=alert.acknowledged_at,
         acknowledged_by=alert.acknowledged_by,
         snoozed_until=alert.snoozed_until,
+        worsened_from=alert.worsened_from,
+        worsened_to=alert.worsened_to,
         flaps=alert.flaps or 0,
         digest=alert.digest,
     )

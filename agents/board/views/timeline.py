@@ -161,7 +161,9 @@ def _transitions(records: list[Alert]) -> Iterator[tuple[int, str, Alert]]:
     """
     first, latest = records[0], records[-1]
     if first.status == "resolved":  # the topic does not have its beginning any more
-        first = msgspec.structs.replace(first, status="firing", ends_at=None, summary=first.rule, fall=None)
+        first = msgspec.structs.replace(
+            first, status="firing", ends_at=None, worsened_to=None, summary=first.rule, fall=None
+        )
     yield first.starts_at, f"{first.severity} alert began", first
     acknowledged = next((record for record in records if record.acknowledged_at is not None), None)
     if acknowledged is not None and acknowledged.acknowledged_at is not None:

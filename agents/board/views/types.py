@@ -143,6 +143,8 @@ class AlertView(Struct):
     acknowledged_at: int | None
     acknowledged_by: str | None
     snoozed_until: int | None
+    worsened_from: str | None
+    worsened_to: str | None
     flaps: int
     digest: str | None
 

@@ -36,6 +36,11 @@ class BoardMetrics(Collector):
         yield CounterMetricFamily(
             "vitals_board_resets", "Streams that could not be resumed and were reset.", value=board.journal.resets
         )
+        yield CounterMetricFamily(
+            "vitals_board_older",
+            "Records of health.scores with a lower revision than the account's record before; ignored.",
+            value=board.state.older,
+        )
         sign_ins = CounterMetricFamily("vitals_board_sign_ins", "Tokens that clients tried.", labels=["outcome"])
         for outcome, count in self._sign_ins.items():
             sign_ins.add_metric([outcome], count)

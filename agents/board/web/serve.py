@@ -24,6 +24,7 @@ from agents.board.web.auth import Access
 from agents.board.web.connections import KEEP_ALIVE_S, BoundedProtocol, Limits
 from agents.board.web.controls import KafkaControls, NoControls
 from agents.board.web.pages import Pages
+from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from stream.plan.plan import Plan
 
@@ -86,7 +87,7 @@ def _run(build: _BuildApp, settings: Settings) -> int:
         if isinstance(error, RecordingError):
             raise error
         _log.error("board_failed", exc_info=error)
-        msg = f"the board has ended after an error: {type(error).__name__} {error}; start it again"
+        msg = f"the board has ended after an error: {error_text(error)}; start it again"
         raise BoardError(msg) from error
     return 0 if server.started else 1
 

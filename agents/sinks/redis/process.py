@@ -30,6 +30,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agents.kafka.client import BrokerError, consumer_of, partitions_of
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.process.metrics_server import metrics_server
 from agents.settings.settings import Settings
 from agents.sinks.redis.backlog import Backlog
@@ -96,7 +97,7 @@ class RedisSink:
         try:
             partitions = partitions_of(self._consumer, SCORES)
         except KafkaError as error:
-            msg = f"reading {SCORES} failed: {type(error).__name__} {error}"
+            msg = f"reading {SCORES} failed: {error_text(error)}"
             raise BrokerError(msg) from error
         self._consumer.assign(partitions)
         return partitions
@@ -216,7 +217,7 @@ class RedisSink:
         if isinstance(error, PositionLostError):
             _log.warning("redis_position_lost", then="read the state of the cache and continue from there")
             return
-        problem = f"{type(error).__name__}: {error}"
+        problem = error_text(error)
         if isinstance(error, KafkaError):
             _log.warning("broker_failed", error=problem, then="retry", in_s=self._pause_s)
             return

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import structlog
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from agents.process.errors import error_text
+
 log = structlog.get_logger()
 
 Answer = TypeVar("Answer")
@@ -30,7 +32,7 @@ async def look_up(what: str, ask: Callable[..., Awaitable[Answer]], *arguments: 
         except (KafkaError, TimeoutError) as error:
             if not passes(error):
                 raise
-            log.warning("look_up_failed", what=what, error=f"{type(error).__name__}: {error}", will="retry")
+            log.warning("look_up_failed", what=what, error=error_text(error), will="retry")
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_S)
 

@@ -17,6 +17,8 @@ import aiokafka.client
 import structlog
 from aiokafka import errors
 
+from agents.process.errors import error_text
+
 SHORTEST_S, LONGEST_S = 0.5, 10.0
 _FINAL = (
     errors.SaslAuthenticationFailed,
@@ -71,7 +73,7 @@ class Reconnects:
     def _refuse(self, address: tuple[str, int], error: Exception) -> None:
         times = self._refused[address].times + 1 if address in self._refused else 1
         pause_s = min(LONGEST_S, SHORTEST_S * 2 ** min(times - 1, 10))
-        why = " ".join(f"{type(error).__name__} {error}".split())
+        why = error_text(error)
         self._refused[address] = _Refused(times, why, self._clock_s() + pause_s)
         if times == 1:
             log.error(

@@ -21,6 +21,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from agents.process.errors import error_text
 from agents.worker.client.connections import Connections
 from agents.worker.commit.lease import Lease
 from agents.worker.membership import Membership
@@ -161,7 +162,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         try:
             coordinator.check_errors()  # an error that nobody asks about stops it for ever
         except KafkaError as error:
-            log.warning("group_error", error=f"{type(error).__name__}: {error}", will="retry")
+            log.warning("group_error", error=error_text(error), will="retry")
         coordinator.request_rejoin()
         connections.close()
 
@@ -202,7 +203,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             async with asyncio.timeout(LOOK_UP_S):
                 await consumer.commit(mine)
         except (KafkaError, TimeoutError) as error:
-            log.warning("offsets_not_committed", error=f"{type(error).__name__}: {error}", will="retry")
+            log.warning("offsets_not_committed", error=error_text(error), will="retry")
             return False
         return True
 

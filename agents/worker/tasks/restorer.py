@@ -15,6 +15,7 @@ from faust.types import TP
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError
+from agents.process.errors import error_text
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.fatal import RefusedError
@@ -112,7 +113,7 @@ class Restorer:
         log.error(
             "producer_refused",
             partition=partition,
-            error=f"{type(error).__name__}: {error}",
+            error=error_text(error),
             then="the task is closed without a commit; it is restored where the group assigns the partition",
         )
         self.processor.close(partition)
@@ -166,7 +167,7 @@ class Restorer:
         except TaskStateError:
             raise
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"
+            why = error_text(error)
             log.warning("changelog_unreadable", partition=partition, error=why, then="the record is searched for")
             # A restore of a large state takes seconds, and the search some restores: the loop must turn meanwhile.
             opener = self.processor.opener(partition)
@@ -222,7 +223,7 @@ class Restorer:
                 cause = error.__cause__ if isinstance(error, BrokerError) else error
                 if not getattr(cause, "retriable", False):
                     raise
-                log.warning("published_records_not_read", error=f"{type(error).__name__}: {error}", will="retry")
+                log.warning("published_records_not_read", error=error_text(error), will="retry")
             finally:
                 self.reading = False
             await asyncio.sleep(pause)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import structlog
 
+from agents.process.errors import error_text
 from stream.plan.plan import Plan
 from stream.recovery.namespaces import Opened
 from stream.scoring.peers import identity
@@ -44,7 +45,7 @@ def log_failure(error: Exception, partition: int) -> None:
     log.error(
         "shadow_failed",
         partition=partition,
-        error=f"{type(error).__name__}: {error}",
+        error=error_text(error),
         exc_info=error,
         then="the live policy goes on; the shadow starts from nothing when the worker restarts",
     )

@@ -17,6 +17,7 @@ from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError
 from agents.kafka.source_records import TOPICS
+from agents.process.errors import error_text
 from agents.worker.fatal import RefusedError
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.task import PartitionTask
@@ -56,7 +57,7 @@ class Takeover:
                 for task in tasks:
                     take_over(task, facts, self._writer, self._changelog)
             except (BrokerError, KafkaError, OSError) as error:
-                log.warning("takeover_waits", error=f"{type(error).__name__}: {error}", will="retry")
+                log.warning("takeover_waits", error=error_text(error), will="retry")
             except RivalError:
                 if time.monotonic() > deadline:
                     raise

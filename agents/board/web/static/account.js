@@ -36,7 +36,7 @@ export async function show(main, context) {
   const past = new AlertList(live, { withNames: false });
   const updates = new UpdateWhenIdle(open.element, (alerts) => drawAlerts(alerts), (alerts) => open.patch(alerts));
   const none = h("p", { class: "soft" }, "No open alerts.");
-  const earlier = h("details", {}, h("summary", { class: "soft" }, "Resolved alerts"), past.element);
+  const earlier = h("details", {}, h("summary", { class: "soft" }, "Past alerts"), past.element);
   const side = { forecast: h("div"), lifts: h("div"), family: h("div") };
   const made = h("section", { class: "card fades", "aria-label": "What the score is made of" });
   const timeline = new Timeline(id, bandsOf, state.kinds, (kinds) => keep({ kinds }));
@@ -138,7 +138,7 @@ function remarks({ account }, now, bands) {
       now?.confidence === undefined || now.confidence >= 1 ? "." : `: ${percent(now.confidence)} of the score's weight is up to date.`));
   }
   if (catching) notes.push(h("p", { class: "note warn" }, h("b", {}, "Catching up: "), "a worker is reading older events. This score can change until it has caught up."));
-  if (account.new_until) notes.push(h("p", { class: "note" }, h("b", {}, "New: "), `alerts about its score begin on ${new Date(account.new_until).toISOString().slice(0, 10)} (UTC).`));
+  if (account.new_until) notes.push(h("p", { class: "note" }, h("b", {}, "New until ", whenUtcDate(account.new_until), " (UTC): "), "alerts about its score begin then."));
   if (now?.exceptions?.length) notes.push(h("p", { class: "note" }, h("b", {}, "Exception: "), `${now.exceptions.map(label).join(", ")} overrides the average.`));
   return notes;
 }

@@ -13,6 +13,7 @@ export const keyOf = (alert) => `${alert.fingerprint} ${alert.labels?.partition 
 
 /** The status of an alert in one line, as texts and elements. */
 export function statusOf(alert, now) {
+  if (alert.state === "worsened") return [`Worsened to ${bandOf(alert.worsened_to)} on `, when(alert.ends_at), ", began ", when(alert.starts_at)];
   if (alert.state === "resolved") return ["Resolved ", whenAgo(alert.ends_at, now), ", began ", when(alert.starts_at)];
   if (alert.state === "snoozed") return ["Snoozed until ", when(alert.snoozed_until)];
   if (alert.state === "acknowledged") return [`Acknowledged${alert.acknowledged_by ? ` by ${alert.acknowledged_by}` : ""}, `, whenAgo(alert.acknowledged_at, now)];
@@ -93,6 +94,9 @@ export class AlertList {
     return [acknowledge, snooze];
   }
 }
+
+/** The band of a rule such as `band:health:at-risk`, else the rule. */
+export const bandOf = (rule) => label(rule.split(":")[2] ?? rule);
 
 /** The text for a rule such as `band:health:at-risk`. */
 export function ruleLabel(alert) {

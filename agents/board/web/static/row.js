@@ -3,7 +3,7 @@
 import { accountAddress } from "./api.js";
 import { mark, patchBand, patchMark, severityTone, toneOf } from "./bands.js";
 import { h, setAttr, setText } from "./dom.js";
-import { date, dayOf, number, percent, score as points, sentence, signed, typeset, utc } from "./format.js";
+import { date, dayOf, number, percent, score as points, sentence, signed, typeset, utc, utcDate } from "./format.js";
 import { patchSpark, spark } from "./spark.js";
 
 const SPAN_LABELS = { "1d": "1 day", "7d": "7 days", "30d": "30 days" };
@@ -28,6 +28,7 @@ export function caveats(row, score) {
   const idle = row.stalled_sources?.length ?? 0;
   const known = confidence !== undefined && confidence !== null && confidence < 0.9995 ? `, ${percent(confidence)} known` : "";
   return [
+    row.new_until ? `new until ${utcDate(row.new_until)}` : "",
     row.override ? "overridden" : "",
     row.catching_up ? "catching up" : "",
     idle ? `${idle === 1 ? row.stalled_sources[0] : `${idle} sources`} idle${known}` : known.slice(2),

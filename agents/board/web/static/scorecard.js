@@ -1,6 +1,7 @@
 // The score over time, and what changed it between two times. Owns the choice of the two times.
 // Called by account.js; the API (`diff`) computes the sums from the published changes.
 
+import { bandOf } from "./alertlist.js";
 import { api } from "./api.js";
 import { bandMark, severityTone, toneOf } from "./bands.js";
 import { figure, scoreChart } from "./chart.js";
@@ -32,7 +33,7 @@ export function marksOf(history, alerts) {
   for (const alert of [...alerts.open, ...alerts.past]) {
     const tone = severityTone(alert.severity);
     marks.push({ time: alert.starts_at, kind: "fired", tone, text: `alert ${alert.rule} fired` });
-    if (alert.ends_at) marks.push({ time: alert.ends_at, kind: "resolved", tone, text: `alert ${alert.rule} ${alert.state}` });
+    if (alert.ends_at) marks.push({ time: alert.ends_at, kind: "resolved", tone, text: `alert ${alert.rule} ${alert.worsened_to ? `worsened to ${bandOf(alert.worsened_to)}` : alert.state}` });
   }
   return marks.sort((a, b) => a.time - b.time);
 }

@@ -6,6 +6,8 @@ import { h, put, setAttr, setText } from "./dom.js";
 import { count, counted, moment, timeExact, utc, ZONE } from "./format.js";
 import { when, whenAgo } from "./when.js";
 
+const LETTERS = "Including those that are replayed or discarded; \u201cvitals dlq list\u201d counts the open ones.";
+
 /** The cells of the strip for a summary: [key, text, tone, hover], where tone is "", "notice" or "alarm". Pure. */
 export function readings(summary, behind, recorded) {
   const all = summary.processor;
@@ -19,7 +21,7 @@ export function readings(summary, behind, recorded) {
     late > 0 ? ["Board behind", counted(late, "record"), "notice"] : null,
     all.catching_up > 0 ? ["Catching up", counted(all.catching_up, "account"), "notice"] : null,
     ["Idle sources", stalled.length ? stalled.map(({ source }) => source).join(", ") : "none", stalled.length ? "alarm" : ""],
-    recorded ? null : ["Dead letters", letters === null ? "unknown" : count(letters), letters ? "notice" : ""],
+    recorded ? null : ["Dead letters", letters === null ? "unknown" : count(letters), letters ? "notice" : "", letters ? LETTERS : null],
   ].filter(Boolean);
 }
 
@@ -124,9 +126,9 @@ function cards(summary, live, session) {
     ]))),
     card("Sources", table(["Source", "Not applied yet", "State"], sourcesOf(all), all.lag ? "Every record is applied, and no source is idle." : "Unknown: the consumer group could not be read, and no source is idle."),
       h("p", { class: "soft" }, "A source is idle when it sends no events for any account. Its measures are then held at their last values, and no alerts about missing events fire.")),
-    card("Dead letters", table(["Topic", "Records"], (all.dead_letters ?? []).map((topic) => [topic.topic, count(topic.records)]),
+    card("Dead letters", table(["Topic", "Records, including handled"], (all.dead_letters ?? []).map((topic) => [topic.topic, count(topic.records)]),
       all.dead_letters ? "None: every record could be read." : "Unknown: the broker could not be read."), all.dead_letters?.length > 0 && h("p", { class: "soft" },
-      "Records that could not be read, unchanged. docs/reference/topics.md explains each reason, docs/how-to/recover.md how to replay a record.")),
+      `Records that could not be read, unchanged. ${LETTERS} docs/reference/topics.md explains each reason, docs/how-to/recover.md how to replay records.`)),
   ];
 }
 

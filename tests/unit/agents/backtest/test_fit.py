@@ -111,5 +111,5 @@ def test_no_cutoff_is_an_error() -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     require_sklearn()
     monkeypatch.setattr("agents.backtest.fit.find_spec", lambda name: None if name == "sklearn" else importlib.util)
-    with pytest.raises(FitError, match=r"scikit-learn.*pip install 'account-vitals\[backtest\]'"):
+    with pytest.raises(FitError, match=r"scikit-learn.*: make setup"):
         require_sklearn()

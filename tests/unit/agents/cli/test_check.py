@@ -15,6 +15,19 @@ from agents.settings.settings import Settings
 from schemas.topics import all_topics
 from tests.unit.agents.cli.invoke import AS_OF, EVENTS, TEMPLATE, lines, vitals
 
+SMALL = """
+name = "small"
+[measures.opened]
+source = "support-tickets"
+stat = "count"
+window = "1d"
+normalise = { kind = "linear", zero_at = 4, hundred_at = 0 }
+weight = 1
+[scores.health]
+min_change = 1
+bands = [{ name = "all", from = 0 }]
+"""
+
 
 def test_check_of_a_valid_policy() -> None:
     done = vitals("check", "--offline")
@@ -31,7 +44,22 @@ def test_check_names_the_mistake_of_a_policy(tmp_path: Path) -> None:
     done = vitals("check", bad, "--offline")
     assert done.exit_code == 2
     assert "bad.toml:3: measures.m.source" in done.stderr
-    assert vitals("check", tmp_path / "gone.toml", "--offline").exit_code == 2
+
+
+def test_check_of_a_missing_policy_file_says_what_to_do(tmp_path: Path) -> None:
+    missing = tmp_path / "gone.toml"
+    done = vitals("check", missing, "--offline")
+    assert done.exit_code == 2
+    assert done.stderr == f"{missing}: no such file: check the path, or set VITALS_POLICY or --policy\n"
+    folder = vitals("check", tmp_path, "--offline")
+    assert (folder.exit_code, folder.stderr) == (2, f"{tmp_path}: the policy cannot be read: Is a directory\n")
+
+
+def test_check_counts_in_the_singular(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SMALL, encoding="utf-8")
+    done = vitals("check", policy, "--offline")
+    assert ": 1 measure on 1 column, longest window 1 day\n" in done.stdout
 
 
 def test_check_names_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:

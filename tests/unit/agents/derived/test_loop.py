@@ -23,6 +23,8 @@ from agents.kafka.client import BrokerError
 from agents.settings.settings import SettingsError, load_settings
 from schemas.codecs import encode
 from schemas.outputs import ScoreMessage, ScoreValue
+from schemas.peers import PeersMessage
+from schemas.records import read_message
 from schemas.topics import PEERS, ROLLUPS, SCORES
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -128,9 +130,9 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     return simulated
 
 
-def score(account: str, parent: str | None, as_of: int = 1, usage: float = 1) -> bytes:
+def score(account: str, parent: str | None, as_of: int = 1, usage: float = 1, revision: int = 1) -> bytes:
     values = {"health": ScoreValue(50.0, "fair", [])}
-    message = ScoreMessage(account, as_of, 1, PLAN.label, None, values, parent_id=parent, raw={"usage": usage})
+    message = ScoreMessage(account, as_of, revision, PLAN.label, None, values, parent_id=parent, raw={"usage": usage})
     return encode(message)
 
 
@@ -160,6 +162,31 @@ def test_once_publishes_every_parent_and_deletes_those_without_children(broker: 
     assert (value_of(telemetry, "read_total"), value_of(telemetry, "published_total")) == (4, 2)
     assert value_of(telemetry, "caught_up") == 1
     assert (value_of(telemetry, "last_published_timestamp_seconds") or 0) > 0
+
+
+def test_an_older_revision_from_another_partition_is_ignored_and_counted(broker: Broker) -> None:
+    """After `vitals state repartition` the old partition still has records of accounts that have moved."""
+    broker.append(SCORES, b"a", score("a", "group", revision=7))
+    broker.append(SCORES, b"erased", score("erased", "group", revision=7))
+    broker.append(SCORES, b"erased", None)
+    broker.append(SCORES, b"a", score("a", "left", revision=3), 1)
+    broker.append(SCORES, b"erased", score("erased", "again", revision=1), 1)
+    broker.append(SCORES, b"a", score("a", "last", revision=7), 1)
+    loop, telemetry = loop_of(RollupDerivation())
+    assert loop.run(once=True) == 2
+    assert broker.published(ROLLUPS) == [(b"again", True), (b"last", True)]
+    assert (value_of(telemetry, "read_total"), value_of(telemetry, "older_total")) == (6, 1)
+
+
+def test_a_late_duplicate_changes_no_peer_table(broker: Broker) -> None:
+    broker.append(SCORES, b"a", score("a", None, MIDNIGHT_MS + 2, usage=5, revision=9))
+    broker.append(SCORES, b"a", score("a", None, MIDNIGHT_MS + 1, usage=1, revision=8), 1)
+    loop, telemetry = loop_of(PeersDerivation(PLAN))
+    loop.run(once=True)
+    (record,) = broker.logs[TopicPartition(PEERS, 0)]
+    assert record.value is not None
+    assert read_message(PeersMessage, record.value).tables[0].values == [5]
+    assert value_of(telemetry, "older_total") == 1
 
 
 def test_following_publishes_the_parents_that_change(broker: Broker) -> None:

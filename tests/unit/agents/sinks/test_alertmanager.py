@@ -181,6 +181,33 @@ def test_a_resolve_waits_until_its_firing_was_posted_for_an_interval() -> None:
     assert ("a", "resolved") in bench.posted()
 
 
+def worsens(account: str) -> tuple[Alert, Alert]:
+    """The records of an alert that worsens, as a worker publishes them: the worse one fires, the better one ends."""
+    more = {"fingerprint": f"{account}-bad", "rule": "bad", "summary": f"{account} is bad"}
+    worse = alert(account, NOW_MS + MINUTE_MS, worsened_from="low", **more)
+    return worse, resolved(account, worsened_to="bad", summary=f"{account} worsened")
+
+
+def test_a_worse_alert_fires_before_the_better_one_resolves() -> None:
+    bench = Bench()
+    accounts = [f"a{number:03}" for number in range(150)]
+    bench.offer(*map(alert, accounts))
+    bench.step()
+    bench.step(60)
+    first = len(bench.posts)
+    for account in accounts:
+        bench.offer(alert(account, acknowledged_at=NOW_MS + 1), *worsens(account))
+    bench.step()
+    summaries = [[item["annotations"]["summary"] for item in post] for post in bench.posts[first:]]
+    for account in accounts:
+        assert position_of(f"{account} is bad", summaries) < position_of(f"{account} worsened", summaries)
+
+
+def position_of(summary: str, posts: list[list[str]]) -> int:
+    """The number of the first post with an alert of that summary."""
+    return next(number for number, post in enumerate(posts) if summary in post)
+
+
 def test_flaps_are_posted_in_order_and_only_the_last_resolve_waits() -> None:
     bench = Bench()
     later = NOW_MS + 2 * MINUTE_MS

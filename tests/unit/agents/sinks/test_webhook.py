@@ -10,15 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from agents.settings.address_guard import Allowed, Guard
 from agents.settings.webhook_secret import parse_secret, signature, signed_headers
+from agents.sinks.dead_letters import DeadLetterWriter
 from agents.sinks.http_post import Poster, PostError, RefusedAddressError, Reply, allow_all, refusal_of
-from agents.sinks.webhook import outcome_of, request_body
+from agents.sinks.metrics import SinkTelemetry
+from agents.sinks.webhook import WebhookSink, outcome_of, request_body
 from schemas.codecs import encode
 from schemas.outputs import Alert
+from stream.alerts.messages import fingerprint
 from stream.consumers.notifications import OpenAlerts
 
 # The example that the specification and its libraries share.
@@ -59,6 +65,45 @@ def test_the_body_holds_the_record_as_it_is_in_the_topic() -> None:
         "data": json.loads(value),
         "link": "https://board.example/x/accounts/a%2Fb",
     }
+
+
+def test_an_alert_that_worsens_is_one_request() -> None:
+    rules = {rule: fingerprint("acme", rule) for rule in ("band:h:poor", "band:h:bad")}
+    poor, bad = (
+        Alert(rule, mark, "acme", rule, "info", "firing", 1, 50.0, "poor", "s", {}, {}) for rule, mark in rules.items()
+    )
+    bad = replace(bad, id="b", starts_at=2, worsened_from=poor.rule)
+    ended = replace(poor, id="r", status="resolved", ends_at=2, worsened_to=bad.rule)
+    in_storm = replace(bad, digest="storm")
+    assert sent_types(poor, bad, ended) == ["alert.firing", "alert.firing"]
+    assert sent_types(poor, in_storm, ended) == ["alert.firing", "alert.resolved"]
+    end = replace(bad, id="e", status="resolved", ends_at=3, worsened_from=None)
+    assert sent_types(poor, bad, ended, end) == ["alert.firing", "alert.firing", "alert.resolved"]
+
+
+def sent_types(*alerts: Alert) -> list[str]:
+    """The types of the requests for records of one account, in order."""
+    sent: list[str] = []
+
+    def post(body: bytes, _headers: object) -> Reply:
+        sent.append(json.loads(body)["type"])
+        return Reply(200, None, "")
+
+    telemetry, open_alerts = SinkTelemetry("webhook"), OpenAlerts()
+    options: dict[str, Any] = {"give_up_s": 60, "longest_pause_s": 1, "board_url": None}
+    sink = WebhookSink(post, [b"k"], DeadLetterWriter(cast("Any", None), telemetry), telemetry, **options)
+    waiting = 0
+    for offset, each in enumerate(alerts):
+        notification = open_alerts.apply(each)
+        if notification is not None:
+            waiting += sink.offer(notification, SimpleNamespace(partition=0, offset=offset, value=encode(each)))
+    deadline_s = time.monotonic() + 30
+    while waiting:
+        assert time.monotonic() < deadline_s
+        waiting -= len(sink.step())
+        threading.Event().wait(0.01)
+    sink.stop()
+    return sent
 
 
 @pytest.mark.parametrize(

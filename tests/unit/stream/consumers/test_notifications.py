@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from schemas.outputs import Alert
+from stream.alerts.messages import fingerprint
 from stream.consumers.notifications import Notification, OpenAlerts
 
 
@@ -164,6 +165,32 @@ def test_notification_carries_the_record_that_opened_the_episode() -> None:
     notification = open_alerts.apply(resolved("r", labels={"account_id": "acme", "rule": "low", "band": "good"}))
     assert isinstance(notification, Notification)
     assert (notification.alert.labels["band"], notification.opened.labels["band"]) == ("good", "poor")
+
+
+WORSE: dict[str, Any] = {"rule": "band:h:worse", "fingerprint": fingerprint("acme", "band:h:worse"), "begun": 200}
+
+
+def replaced_by(*worse: Alert) -> bool:
+    """Whether the end of an alert that worsens, after records of the worse one, has that one in its place."""
+    open_alerts = OpenAlerts()
+    for record in (alert("f"), *worse):
+        open_alerts.apply(record)
+    ended = open_alerts.apply(resolved("r", worsened_to=WORSE["rule"]))
+    assert ended is not None
+    assert ended.worsened
+    return ended.replaced
+
+
+def test_a_worse_alert_takes_the_place_of_one_if_it_was_passed_on() -> None:
+    assert replaced_by(alert("w", **WORSE))
+    assert replaced_by(alert("w", snoozed_until=900, **WORSE))
+    assert not replaced_by(alert("w", digest="storm", **WORSE)), "the storm was passed on instead"
+    assert not replaced_by()
+    assert not replaced_by(alert("w", account_id="other", **WORSE | {"fingerprint": "f2"}))
+    before, after = OpenAlerts().apply(alert("f")), OpenAlerts().apply(resolved("r"))
+    assert before is not None
+    assert after is not None
+    assert not before.replaced | after.replaced
 
 
 def test_open_alerts_count_only_episodes_that_people_were_notified_of() -> None:

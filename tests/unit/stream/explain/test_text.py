@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.outputs import Factor
-from stream.explain.text import factor_text, number
+from stream.explain.text import counted, factor_text, number
 from stream.measures import STATS
 from stream.policy.measures import FACT_STATS
 from stream.policy.policy import Measure, parse_policy
@@ -43,6 +43,14 @@ SENTENCES = {
 }
 
 
+SINGULAR = {
+    "count": (USAGE + 'where = { feature = ["export"] }\n', 1.0, "1 usage event (feature export) in the last 30 days"),
+    "distinct_users": (USAGE, 1.0, "1 different user in the last 30 days"),
+    "rate": ('source = "surveys"\nper = "day"\n', 1.0, "1 survey answer a day in the last 30 days"),
+    "days_since_last": (USAGE, 1.0, "1 day since the latest of usage events in the last 30 days"),
+}
+
+
 def measure(stat: str, keys: str, window: str = "30d") -> Measure:
     text = f"""
 name = "p"
@@ -72,9 +80,20 @@ def test_every_statistic_has_a_sentence(stat: str) -> None:
     assert text.endswith("; 40.0 of 100 points, weight 25%: gives 10.0, costs 15.0.")
 
 
+@pytest.mark.parametrize("stat", SINGULAR)
+def test_a_sentence_has_the_singular(stat: str) -> None:
+    keys, value, words = SINGULAR[stat]
+    assert sentence(value, 40, measure(stat, keys)).startswith(f"good use: {words}; 40.0 of")
+
+
+def test_counted_is_singular_for_one_only() -> None:
+    texts = [counted(value, "day") for value in (0, 0.5, 1, 1.001, 1.01, 2, 1234.5, -1)]
+    assert texts == ["0 days", "0.5 days", "1 day", "1 day", "1.01 days", "2 days", "1,234.5 days", "-1 days"]
+
+
 def test_sentences_name_fields_windows_and_comparisons() -> None:
-    counted = measure("count", USAGE + 'field = "count"\n', "1h")
-    assert sentence(7, 70, counted).startswith("good use: the total count of usage events comes to 7 in the last hour;")
+    total = measure("count", USAGE + 'field = "count"\n', "1h")
+    assert sentence(7, 70, total).startswith("good use: the total count of usage events comes to 7 in the last hour;")
     rated = measure("rate", USAGE + 'field = "count"\nper = "hour"\n', "24h")
     assert "the total count of usage events comes to 7 an hour in the last 24 hours" in sentence(7, 70, rated)
     compared = measure("count", USAGE + 'compare = "previous"\n', "7d")
@@ -128,6 +147,7 @@ bands = [{ name = "all", from = 0 }]
         "opened: 2 ticket events in the last day; each counts -4: gives -8.0."
     )
     assert factor_text(Factor("good_use", 12, None, 1, 12), until).startswith("good use: 12 days until renewal at;")
+    assert factor_text(Factor("good_use", 1, None, 1, 1), until).startswith("good use: 1 day until renewal at;")
     assert factor_text(Factor("good_use", None, None, 1, 0), until).startswith("good use: the profile has no renewal")
     assert factor_text(Factor("arr", 5000, None, 1, 5000), arr).startswith("arr: arr is 5,000; each counts 1")
     assert factor_text(Factor("exception", None, None, 0, -12.5), None).endswith("takes: -12.5.")

@@ -48,6 +48,26 @@ def test_a_row_has_the_latest_score_and_profile() -> None:
     assert (row.stalled_sources, row.scores["health"].confidence) == (["billing"], 0.75)
 
 
+def test_an_older_revision_is_ignored_until_a_tombstone() -> None:
+    """After `vitals state repartition` the old partition still has records of accounts that have moved."""
+    board = board_of(
+        score("acme", 60.0, NOON, revision=7, segment="new", parent_id="group"),
+        score("acme", 90.0, NOON - DAY_MS, revision=3, segment="old"),
+    )
+    acme = board.state.accounts["acme"]
+    assert (acme.revision, acme.segment, acme.scores["health"].value) == (7, "new", 60.0)
+    assert board.state.children == {"group": {"acme"}}
+    assert board.state.older == 1
+    later = board_of(
+        score("acme", 60.0, NOON, revision=7),
+        score("acme", 61.0, NOON, revision=7),
+        tombstone("acme"),
+        score("acme", 20.0, NOON, revision=1),
+    )
+    acme = later.state.accounts["acme"]
+    assert (acme.revision, acme.scores["health"].value, later.state.older) == (1, 20.0, 0)
+
+
 def test_spans_end_at_the_newest_time_of_all_accounts() -> None:
     board = board_of(*score_history("acme", 90.0, 80.0, 66.0), *score_history("other", 50.0, end=NOON + 5 * DAY_MS))
     health = row_of(board.state, board.state.accounts["acme"]).scores["health"]

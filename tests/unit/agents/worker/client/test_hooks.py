@@ -254,6 +254,12 @@ OVERRIDDEN = [
 
 USED = [
     Hook(
+        faust.Worker,
+        "spinner",
+        faust.Worker._on_startup_end_spinner,
+        "escape sequences are written into the log",
+    ),
+    Hook(
         Consumer,
         "_wait_next_records",
         Consumer.getmany,
