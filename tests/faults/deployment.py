@@ -16,7 +16,7 @@ from agents.kafka.topics import create_topics
 from tests.broker.kafka_server import KafkaServer, free_port
 from tests.faults import topic_log, verdict
 from tests.faults.events import TEMPLATE
-from tests.faults.worker_process import LAG, WORKER, WorkerProcess
+from tests.faults.worker_process import LAG, ROOT, WORKER, WorkerProcess
 from tests.oracle import alerts as oracle_alerts
 from tests.oracle import engine as oracle
 
@@ -99,15 +99,17 @@ class Deployment:
         *,
         entry: Sequence[str] = WORKER,
         variables: Mapping[str, str] | None = None,
+        code: Path = ROOT,
         **settings: object,
     ) -> WorkerProcess:
-        """Start a worker that keeps its membership when it comes back under the same `instance`."""
+        """Start a worker, of the version in `code`. Under the same `instance` it keeps its membership."""
         worker = WorkerProcess(
             {**self._settings, "instance": instance, **settings},
             web_port=free_port(),
             log=self.folder / f"{instance}.log",
             entry=entry,
             variables=variables,
+            code=code,
         )
         self.workers.append(worker)
         return worker

@@ -60,14 +60,15 @@ class WorkerProcess:
         log: Path,
         entry: Sequence[str] = WORKER,
         variables: Mapping[str, str] | None = None,
+        code: Path = ROOT,
     ) -> None:
-        """Start it. `entry` is what the interpreter runs, `variables` are added to its environment."""
+        """Start it: the interpreter runs `entry` in the folder `code`. `variables` are added to its environment."""
         self.web_port = web_port
         self._child = ChildProcess(
             [sys.executable, *entry],
             log=log,
             env={**clean_environment({**settings, "web_port": web_port}), **(variables or {})},
-            cwd=ROOT,
+            cwd=code,
         )
 
     @property
