@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream.policy.policy import parse_policy
-from tests.golden.replays import Log, day_ms, gives, near, replay, values
+from tests.golden.replays import Log, day_ms, gives, midnight, near, replay, values
 from tests.pages.blocks import POLICY_PAGES, blocks, text_of
 
 SHOWN: dict[str, str] = {parse_policy(text).name: text for text in blocks("toml", *POLICY_PAGES)}
@@ -366,3 +366,14 @@ use = "strict"
     # (3 x 20 + 90) / 4 = 37.5
     assert gives(small) == near({"logins": 15, "nps": 22.5, "exception": 0})
     assert (small.value, small.band, small.exceptions) == (near(37.5), "high", [])
+
+
+def test_a_new_account_alerts_when_it_is_new_no_longer(tmp_path: Path) -> None:
+    # 10 uses are 10 points: poor. a: first event on the day 20 days ago, so new until the midnight of the day 6 days
+    # ago, when it is still poor. b: first event 3 days ago, so new until the midnight of the day in 11 days.
+    log = Log().add("product-usage", "a", 20, times=10).add("product-usage", "b", 3, times=10)
+    replayed = replay(tmp_path, SHOWN["new-accounts"], log)
+    a, b = replayed.accounts["a"], replayed.accounts["b"]
+    assert [(message.state, message.new_until) for message in (a, b)] == [(None, None), ("new", midnight(-11))]
+    assert [(replayed.score(name).value, replayed.score(name).band) for name in "ab"] == [(near(10), "poor")] * 2
+    assert replayed.published() == [("firing", "band:health:poor", "a", midnight(6))]
