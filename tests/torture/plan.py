@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tests.torture.input import Input, draw_input
 from tests.torture.policies import Policy, draw_policy
@@ -79,7 +79,7 @@ class Plan:
     workers: tuple[str, ...]
     waits: bool
     """Whether faults begin when all workers are at work, or as soon as they are started."""
-    settings: tuple[tuple[str, object], ...]
+    settings: tuple[tuple[str, Any], ...]
     fetch_bytes: int | None
     """What the broker returns at most for a fetch; None is its default."""
     faults: tuple[Fault, ...]
@@ -127,7 +127,7 @@ def draw_plan(seed: int, *, seconds: float = 20.0, count: int = 4000) -> Plan:
     )
 
 
-def _settings(chance: random.Random) -> tuple[tuple[tuple[str, object], ...], int | None]:
+def _settings(chance: random.Random) -> tuple[tuple[tuple[str, Any], ...], int | None]:
     settings = (
         ("catch_up", chance.choice(("conflate", "exact"))),
         ("catch_up_lag", chance.choice((100, 10_000))),
