@@ -66,7 +66,7 @@ def ensure_jars() -> Path:
 
 
 def free_port(reserved: Iterable[int] = ()) -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on, no outgoing connection will take, and none of `reserved`."""
+    """Return a TCP port of 127.0.0.1 that nobody listens on, no outgoing connection will take and is not `reserved`."""
     for port in random.SystemRandom().sample(sorted(set(_PORTS) - set(reserved)), 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,8 @@ class _Round:
         self._feeder = Feeder(self._deployment, plan.input.live)
         self._feeder.hold()
         stack.enter_context(self._feeder)
+        self._beside = stack.enter_context(ThreadPoolExecutor(1))
+        self._restart: Future[None] | None = None
         self._workers: dict[str, WorkerProcess] = {}
         self._started_s: dict[str, float] = {}
         self._asked_s: dict[str, float] = {}
@@ -154,6 +157,7 @@ class _Round:
             self._until(at_s)
             act(fault)
         self._until(self._plan.seconds)
+        self._wait_for_broker()
         self._judge()
 
     def _until(self, at_s: float) -> None:
@@ -213,6 +217,7 @@ class _Round:
             proxy.lose(TO_BROKER if direction == TO_BROKER else FROM_BROKER, goes_on=how == "gap")
 
     def _begin_at_broker(self, fault: Fault) -> None:
+        self._wait_for_broker()
         if fault.kind == "changelog refuses":
             self._accept(_TINY)
             return
@@ -228,9 +233,9 @@ class _Round:
         elif fault.worker is None:
             if fault.kind == "broker freeze":
                 self._deployment.kafka.resume()
+                self._feeder.release()
             else:
-                self._deployment.kafka.restart()
-            self._feeder.release()
+                self._restart = self._beside.submit(self._restart_broker)
         elif fault.resource[0] == "network":
             self._proxies[fault.worker].heal()
         elif fault.kind == "freeze":
@@ -240,6 +245,18 @@ class _Round:
                 self._wait_for_end(fault.worker)
             self._start(fault.worker)
         self._note(f"end of {fault.kind} {fault.worker or ''}".rstrip())
+
+    def _restart_broker(self) -> None:
+        """Start the broker again, in a thread of its own: other faults go on meanwhile."""
+        self._deployment.kafka.restart()
+        self._note("the broker serves again")
+        self._feeder.release()
+
+    def _wait_for_broker(self) -> None:
+        """Wait until a broker that starts again serves."""
+        if self._restart is not None:
+            self._restart.result()
+            self._restart = None
 
     def _wait_for_end(self, name: str) -> None:
         """Wait for a worker that was asked to end: it has 30 s, and ends with status 0, or 72 without its commit."""
