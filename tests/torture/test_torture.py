@@ -15,6 +15,9 @@ from tests.torture.rounds import run_round
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.faults.topic_log import Message
+    from tests.torture.input import Input
+
 IGNORES_OFFSETS = Path(__file__).parents[1] / "faults" / "worker_without_applied_offsets.py"
 
 
@@ -34,16 +37,52 @@ def test_a_round_ends_as_the_oracle_says(
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_a_planted_bug_is_found(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Workers that ignore applied offsets count twice what a killed one has applied and not committed."""
-    plan = replace(draw_plan(7, seconds=8), faults=tuple(Fault("SIGKILL", at_s, 1.0, "one") for at_s in (1.0, 5.0)))
-    result = run_round(plan, tmp_path / "round", entry=[str(IGNORES_OFFSETS)], patience_s=30)
+    """Workers that ignore applied offsets count twice what a commit has written before a kill; others do not.
+
+    A slow connection makes commits last, so that kills meet them. Without deduplication, which hides the bug, and
+    therefore without repeated ids and forwarded records.
+    """
+    drawn = draw_plan(7)
+    kills = [
+        Fault("SIGKILL", at_s, 1.0, name) for at_s, name in ((5.0, "one"), (8.3, "two"), (13.6, "one"), (16.9, "two"))
+    ]
+    plan = replace(
+        drawn,
+        input=_without_repeats(drawn.input),
+        settings=(("dedup", "false"), ("commit_interval_s", 0.1)),
+        faults=(*(Fault("slow", 0.0, 20.0, name) for name in drawn.workers), *kills),
+    )
+    result = run_round(plan, tmp_path / "right")
+    assert not result.problems, "\n".join([*result.story, *result.problems])
+    for _ in range(4):
+        result = run_round(plan, tmp_path / "wrong", entry=[str(IGNORES_OFFSETS)], patience_s=30)
+        if result.problems:
+            break
     assert result.problems
-    report = (tmp_path / "round" / "report.txt").read_text("utf-8")
+    report = (tmp_path / "wrong" / "report.txt").read_text("utf-8")
     assert result.problems[-1] in report
     assert all(line in report for line in plan.lines())
-    assert (tmp_path / "round" / "one.log").stat().st_size
-    assert (tmp_path / "round" / "topics" / "health.scores.jsonl").stat().st_size
+    assert (tmp_path / "wrong" / "one.log").stat().st_size
+    assert (tmp_path / "wrong" / "topics" / "health.scores.jsonl").stat().st_size
     _in_the_table(record_property, "32 applied offsets ignored on purpose", {"problems": len(result.problems)})
+
+
+def _without_repeats(events: Input) -> Input:
+    """Return the events without those that have the id of an earlier one, and those in the wrong partition."""
+    seen: set[str] = set()
+
+    def is_new(message: Message) -> bool:
+        try:
+            name = f"{message.topic} {json.loads(message.value or b'')['id']}"
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return message.partition is None
+        if message.partition is not None or name in seen:
+            return False
+        seen.add(name)
+        return True
+
+    history = tuple(filter(is_new, events.history))
+    return replace(events, history=history, live=tuple(tuple(filter(is_new, piece)) for piece in events.live))
 
 
 def _in_the_table(record_property: Callable[[str, object], None], name: str, figures: dict[str, int]) -> None:
