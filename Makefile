@@ -1,7 +1,7 @@
 # The commands of this project, for people and CI. `make` alone lists them.
 
 VENV ?= .venv
-# Options for the command behind demo, test, bench and faults: make demo ARGS="--seconds 30"
+# Options for the command behind demo, test, bench, faults and torture: make demo ARGS="--seconds 30"
 ARGS ?=
 # The first of these that is Python 3.11 or newer creates the virtualenv.
 PYTHON ?= python3 python3.13 python3.12 python3.11
@@ -48,7 +48,7 @@ packages=$$(missing)
 [ -z "$$packages" ] || { echo "Still missing after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
 endef
 
-.PHONY: help setup demo test search check docs system bench faults simulate soak clean
+.PHONY: help setup demo test search check docs system bench faults simulate soak torture clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,7 +103,10 @@ bench: system setup ## Run the benchmark (takes minutes; use an idle machine)
 
 # An empty -m runs the quick faults of CI too, so that the table is complete.
 faults: system setup ## Run every fault injection test, the long ones too (about 20 minutes)
-	$(BIN)/python -m pytest -m "" $(PARALLEL) tests/faults tests/broker $(ARGS)
+	$(BIN)/python -m pytest -m "" $(PARALLEL) tests/faults tests/broker tests/torture $(ARGS)
+
+torture: system setup ## Inject random faults for 10 minutes, from a seed (ARGS="--seconds 600 --seed 7")
+	$(BIN)/python -m tests.torture $(ARGS)
 
 SECONDS ?= 7200
 

@@ -21,7 +21,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-WAITING_FIRST = ("faults", "broker", "browser", "property")
+WAITING_FIRST = ("faults", "torture", "broker", "browser", "property")
 """Folders of long tests, first those that mostly wait for other programs: short tests then fill what is left."""
 
 

@@ -39,6 +39,11 @@ class ConnectionFailedError(Exception):
         super().__init__(cause)
         self.is_final = is_final
 
+    @property
+    def retriable(self) -> bool:
+        """Whether a later attempt can succeed, by the name that Kafka's own errors have for it."""
+        return not self.is_final
+
 
 def check_connection(settings: Settings) -> None:
     """Check that one of the brokers of the settings can be used. Raises `ConnectionFailedError`."""

@@ -25,7 +25,7 @@ from tests.broker.child import ChildProcess
 from tests.broker.jars import fetch_jars, tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 POM = Path(__file__).with_name("pom.xml")
 BROKER_MAX_MESSAGE_BYTES = 20 * 1024 * 1024
@@ -65,9 +65,9 @@ def ensure_jars() -> Path:
     return fetch_jars(POM, "kafka")
 
 
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on and no outgoing connection will take."""
-    for port in random.SystemRandom().sample(_PORTS, 200):
+def free_port(reserved: Iterable[int] = ()) -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on, no outgoing connection will take and is not `reserved`."""
+    for port in random.SystemRandom().sample(sorted(set(_PORTS) - set(reserved)), 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -157,8 +157,9 @@ class KafkaServer:
         jars = ensure_jars()
         self._home = self._given_dir or Path(tempfile.mkdtemp(prefix="vitals-kafka-"))
         self._home.mkdir(parents=True, exist_ok=True)
-        self._port = port or free_port()
-        self._controller_port = free_port()
+        reserved = set(self._listeners.values())
+        self._port = port or free_port(reserved)
+        self._controller_port = free_port(reserved | {self._port})
         properties = self._home / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()), "utf-8")
         if not (self._home / "data" / "meta.properties").exists():

@@ -63,6 +63,8 @@ class TcpProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None] | None] = set()
+        """Nothing else refers to a connection that has lost bytes: it would be closed as garbage."""
         self._server: asyncio.Server | None = None
 
     def __enter__(self) -> Self:
@@ -135,6 +137,8 @@ class TcpProxy:
             _abort(writer)
             return
         self._writers |= {writer, to_target}
+        connection = asyncio.current_task()
+        self._connections.add(connection)
         try:
             # The end of the proxy: asyncio would log each cancellation as an error.
             with contextlib.suppress(asyncio.CancelledError):
@@ -142,6 +146,7 @@ class TcpProxy:
                     self._carry(TO_BROKER, reader, to_target), self._carry(FROM_BROKER, from_target, writer)
                 )
         finally:
+            self._connections.discard(connection)
             for end in (writer, to_target):
                 self._writers.discard(end)
                 end.close()

@@ -8,6 +8,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
 from agents.kafka.client import BrokerError
+from agents.kafka.probe import ConnectionFailedError
 from agents.worker.tasks import restorer as restorers
 from agents.worker.tasks.task_state import TaskState
 from tests.driving.restoring import ONE, USAGE, ZERO, Stage, records
@@ -61,13 +62,19 @@ def test_a_changelog_of_which_nothing_was_read_is_never_an_empty_state() -> None
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("error", [KafkaTimeoutError("away"), BrokerError("away")])
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (KafkaTimeoutError("away"), None),
+        (BrokerError("away"), KafkaTimeoutError("away")),
+        (BrokerError("away"), ConnectionFailedError("the connection was closed", is_final=False)),
+    ],
+)
 def test_published_records_are_read_again_while_the_broker_is_away(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
+    monkeypatch: pytest.MonkeyPatch, error: Exception, cause: Exception | None
 ) -> None:
     monkeypatch.setattr(restorers, "FIRST_PAUSE_S", 0.0)
-    if isinstance(error, BrokerError):
-        error.__cause__ = KafkaTimeoutError("away")
+    error.__cause__ = cause
     errors = [error] * 2
 
     async def scenario() -> None:
