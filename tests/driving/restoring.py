@@ -46,6 +46,8 @@ class Stage:
         """First offset and end of changelogs that are not empty."""
         self.committed: dict[int, int] = {}
         """Committed offset of product usage by partition."""
+        self.first = 0
+        """First offset of changelogs, as the broker says."""
         self.broker_errors: list[Exception] = []
         """What the broker answers first."""
         self.members: list[list[Member]] = [[]]
@@ -98,7 +100,7 @@ class Stage:
         if self.broker_errors:
             raise self.broker_errors.pop()
         members = self.members.pop(0) if len(self.members) > 1 else self.members[0]
-        return Facts(logs, dict.fromkeys(partitions, 0), members)
+        return Facts(logs, dict.fromkeys(partitions, self.first), members)
 
     @staticmethod
     def find_record(partition: int, key: bytes, value: bytes) -> int | None:

@@ -167,6 +167,8 @@ class Restorer:
         except TaskStateError:
             raise
         except Exception as error:
+            if (cut := await self._takeover.missing_start(partition, records)) is not None:
+                raise cut from None
             why = error_text(error)
             log.warning("changelog_unreadable", partition=partition, error=why, then="the record is searched for")
             # A restore of a large state takes seconds, and the search some restores: the loop must turn meanwhile.

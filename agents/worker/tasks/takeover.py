@@ -24,7 +24,7 @@ from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.ingest.batch import INPUT_SOURCES
 from stream.recovery.continuity import judge_source, judge_start, judge_state
-from stream.recovery.writer import Refusal, Writer, refusal, succeed
+from stream.recovery.writer import WRITER_KEY, Refusal, Writer, WriterError, decode_writer, refusal, succeed
 
 log = structlog.get_logger()
 
@@ -66,6 +66,17 @@ class Takeover:
             await asyncio.sleep(PAUSE_S)
             tasks = [task for task in tasks if task.state is TaskState.RESTORING]
         return tasks
+
+    async def missing_start(self, partition: int, records: Mapping[bytes, bytes]) -> RefusedError | None:
+        """The refusal of a changelog that cannot be restored because its beginning was deleted; None otherwise."""
+        try:
+            known_first = decode_writer(records[WRITER_KEY]).first if WRITER_KEY in records else 0
+            facts = await asyncio.to_thread(self._read_facts, [partition])
+        except (WriterError, BrokerError, KafkaError, OSError):
+            return None
+        first, logs = facts.first[partition], facts.logs[partition]
+        verdict = judge_start(first, known_first, partition=partition, changelog=self._changelog, logs=logs)
+        return None if verdict is None else _refused(verdict, self._changelog, partition)
 
 
 def take_over(task: PartitionTask, facts: Facts, this: Writer, changelog: str) -> None:

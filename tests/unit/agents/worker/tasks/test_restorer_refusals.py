@@ -45,6 +45,20 @@ def test_a_row_that_can_not_be_read_ends_the_worker_naming_offset_key_account_an
     asyncio.run(scenario())
 
 
+def test_a_row_whose_schema_was_deleted_with_the_beginning_is_not_taken_for_a_bad_row() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.first = 10
+        stage.restorer.assign([ZERO], [])
+        stage.restorer.collect(changelog_of(ZERO, 17, (b"rbad", b"{}")))
+        await stage.restorer.complete([ZERO])
+        error = refused(stage)
+        assert str(error).startswith("changelog log partition 0 begins at offset 10, not 0")
+        assert error.way_out.startswith("`vitals state rebuild --partition 0`")
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [(b"s", b"no JSON"), (b"s", b'{"position": 7}'), (b"p" + bytes(12) + b"acme", b"cut"), (None, b"x"), (b"?", b"x")],
