@@ -23,6 +23,7 @@ from agents.state.saved import (
     TOPIC_OF,
     Placing,
     Progress,
+    Write,
     read_keys,
     replacing,
     require_readable,
@@ -95,21 +96,28 @@ def import_state(
             imported.records += len(records)
         return imported
     with replacing(cluster, changelog, range(count), command, progress) as write:
-        offsets: dict[tuple[str, int], int] = {}
-        for number, records in new:
-            offsets |= _position(cluster, number, dict(records))
-            write(number, existing.pop(number), records)
-            imported.records += len(records)
-        for number, keys in existing.items():
-            offsets |= _position(cluster, number, {})
-            write(number, keys, ())
-        cluster.require_stopped()
-        cluster.commit(offsets)
+        imported.records = _write(cluster, new, existing, write)
     return imported
 
 
 New = Iterator[tuple[int, list[tuple[bytes, bytes]]]]
 """The new records of one partition after the other."""
+
+
+def _write(cluster: Cluster, new: New, existing: dict[int, set[bytes]], write: Write) -> int:
+    """Replace the existing keys of all partitions, then commit the positions; returns the number of records."""
+    offsets: dict[tuple[str, int], int] = {}
+    written = 0
+    for number, records in new:
+        offsets |= _position(cluster, number, dict(records))
+        write(number, existing.pop(number), records)
+        written += len(records)
+    for number, keys in existing.items():
+        offsets |= _position(cluster, number, {})
+        write(number, keys, ())
+    cluster.require_stopped()
+    cluster.commit(offsets)
+    return written
 
 
 def _count(changelog: str, existing: Mapping[int, set[bytes]], *, replace: bool) -> int:

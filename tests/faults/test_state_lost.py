@@ -163,9 +163,9 @@ def test_a_lost_changelog_is_rebuilt_by_the_commands_that_refusals_name(tmp_path
         worked(deployment)
         delete(deployment, CHANGELOG)
         create(deployment, CHANGELOG)
-        for number in range(topic_log.PARTITIONS):
-            refusal = refusal_of(deployment, deployment.start())
-            assert take_way_out(deployment, refusal) == f"state rebuild --partition {number}"
+        refusals = (refusal_of(deployment, deployment.start()) for _ in range(topic_log.PARTITIONS))
+        commands = {take_way_out(deployment, refusal) for refusal in refusals}
+        assert commands == {f"state rebuild --partition {number}" for number in range(topic_log.PARTITIONS)}
         deployment.send(later())
         figures = ends_exactly(deployment)
     fault("25 changelog lost, rebuilt", figures)
