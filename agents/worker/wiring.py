@@ -64,14 +64,7 @@ class Worker:
         self.producers = TaskProducers(
             broker, settings.group, (*OUTPUTS, changelog_topic), may_write=lease.holds, on_fatal=fatal
         )
-        self.outbox = Outbox(
-            self.producers,
-            self.telemetry,
-            now_ms=clock.now_ms,
-            on_append_ms=clock.learn,
-            may_write=lease.holds,
-            on_fatal=fatal,
-        )
+        self.outbox = self._outbox(lease, clock)
         self.processor = Processor(plan, settings, self.outbox, self.telemetry, clock, candidate=candidate)
         self.checkpointer = Checkpointer(
             self.processor,
@@ -107,6 +100,16 @@ class Worker:
         self.health = self._health(settings.commit_interval_s)
         self.web = self._web(settings)
         self.app.task()(tune_interpreter_once)
+
+    def _outbox(self, lease: Lease, clock: BrokerClock) -> Outbox:
+        return Outbox(
+            self.producers,
+            self.telemetry,
+            now_ms=clock.now_ms,
+            on_append_ms=clock.learn,
+            may_write=lease.holds,
+            on_fatal=fatal,
+        )
 
     def _restorer(self, settings: Settings, changelog_topic: str, broker: Broker, takeover: Takeover) -> Restorer:
         restorer = Restorer(

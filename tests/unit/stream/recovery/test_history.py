@@ -20,9 +20,9 @@ def united(*partitions: SavedHistory) -> HistoryRecord | None:
 
 
 def test_the_latest_moments_and_the_fewest_panes_are_united() -> None:
-    one = HistoryRecord("p", "p", {"a": 30, "b": 7}, {"a": 100, "b": 5}, {"billing": 1})
+    first = HistoryRecord("p", "p", {"a": 30, "b": 7}, {"a": 100, "b": 5}, {"billing": 1})
     other = HistoryRecord("p", "p", {"a": 20, "c": 3}, {"a": 200}, {"billing": 9, "surveys": 2})
-    assert united(saved(one), saved(other)) == HistoryRecord(
+    assert united(saved(first), saved(other)) == HistoryRecord(
         "p", "p", {"a": 20}, {"a": 200, "b": 5}, {"billing": 9, "surveys": 2}
     )
 

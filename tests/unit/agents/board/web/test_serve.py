@@ -84,7 +84,7 @@ def test_an_error_of_the_ticks_ends_the_board(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(Board, "tick", tick)
     path = tmp_path / "records.jsonl"
     path.touch()
-    with pytest.raises(BoardError, match=r"KeyError 'a bug'; start it again"):
+    with pytest.raises(BoardError, match=r"KeyError: 'a bug'; start it again"):
         serve_recording(settings(board_port=0), None, path, follow=True)
 
 
