@@ -14,6 +14,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.protocol.api_key import ApiKey
 
 from agents.kafka.client import BrokerError, admin_of
 from agents.kafka.topic_settings import READ, mismatches
@@ -21,6 +22,7 @@ from agents.process.errors import error_text
 from agents.settings.settings import Settings, load_settings
 from schemas.topics import Topic, all_topics
 
+_ONLY_KAFKA = ApiKey.OffsetForLeaderEpoch
 _METADATA_S = 30.0
 _METADATA_PAUSE_S = 0.1
 
@@ -58,13 +60,20 @@ def _describe(admin: KafkaAdminClient, settings: Settings) -> list[TopicState]:
     names = [topic.name for topic in wanted if topic.name in existing]
     described = {str(entry["name"]): entry for entry in (admin.describe_topics(names) if names else [])}
     configured = _settings_of(admin, names)
-    return [_state(topic, described.get(topic.name), configured.get(topic.name, {}), settings) for topic in wanted]
+    by_topic = {topic.name: None if configured is None else configured.get(topic.name, {}) for topic in wanted}
+    return [_state(topic, described.get(topic.name), by_topic[topic.name], settings) for topic in wanted]
 
 
-def _settings_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
-    """Settings of topics on the broker; of those that this client may not describe, none."""
+def _settings_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]] | None:
+    """Settings of topics on the broker; of those that this client may not describe, none.
+
+    None where topics have no settings: the embedded broker of the demo ignores them, and closes the connection when it
+    is asked for single ones. It does not list a kind of request that every Kafka lists.
+    """
     if not names:
         return {}
+    if _ONLY_KAFKA not in admin.api_versions():
+        return None
     resources = [ConfigResource(ConfigResourceType.TOPIC, name, list(READ)) for name in names]
     described = admin.describe_configs(resources, config_filter=ConfigFilterType.ALL).get("topic", {})
     return {
@@ -74,21 +83,21 @@ def _settings_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[st
 
 
 def _state(
-    topic: Topic, described: Mapping[str, Any] | None, configured: Mapping[str, str], settings: Settings
+    topic: Topic, described: Mapping[str, Any] | None, configured: Mapping[str, str] | None, settings: Settings
 ) -> TopicState:
     partitions = None if described is None else len(described["partitions"])
     problem = _problem(topic, partitions, settings)
-    wrong = mismatches(topic, configured)
+    wrong = [] if configured is None else mismatches(topic, configured)
     servers = ",".join(settings.bootstrap_servers())
     unread = "its settings can not be read: this client needs the right DESCRIBE_CONFIGS on it"
     problems = [
         *([problem] if problem else []),
-        *([] if described is None or configured else [unread]),
+        *([] if described is None or configured is None or configured else [unread]),
         *(mismatch.text(topic.name, servers) for mismatch in wrong),
     ]
     refused = problem is not None or any(mismatch.loses_state for mismatch in wrong)
     topic_id = None if described is None else id_of(described)
-    return TopicState(topic, partitions, "; ".join(problems) or None, refused, configured, topic_id)
+    return TopicState(topic, partitions, "; ".join(problems) or None, refused, configured or {}, topic_id)
 
 
 def id_of(described: Mapping[str, Any]) -> str | None:

@@ -29,6 +29,7 @@ import xxhash
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, admin_of
+from agents.kafka.groups import members_of
 from agents.settings.settings import Settings
 from agents.worker.fatal import RefusedError
 from agents.worker.identity import Client, client_of, worker_name
@@ -134,7 +135,7 @@ def holder_of(settings: Settings) -> str | None:
     """
     admin = admin_of(settings)
     try:
-        members = admin.describe_groups([settings.group])[settings.group]["members"]
+        members = members_of(admin, settings.group)
     finally:
         admin.close()
     names = (str(member["client_id"]) for member in members if member.get("group_instance_id") == settings.instance)

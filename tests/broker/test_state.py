@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from kafka import KafkaProducer
 from agents.kafka.partitions import partition_of
 from schemas.topics import changelog
 from tests.faults import topic_log, verdict
-from tests.faults.deployment import GROUP, Deployment
+from tests.faults.deployment import GROUP, PATIENCE_S, Deployment
 from tests.faults.events import TEMPLATE, company
 from tests.faults.worker_process import ROOT, clean_environment
 from tests.oracle import engine as oracle
@@ -43,8 +44,12 @@ def vitals(settings: Mapping[str, object], *arguments: object) -> subprocess.Com
 
 
 def done(settings: Mapping[str, object], *arguments: object) -> dict[str, Any]:
-    """The JSON of a command that must succeed."""
-    finished = vitals(settings, *arguments, "--json")
+    """The JSON of a command that must succeed, once the group does not list a worker that has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        finished = vitals(settings, *arguments, "--json")
+        if "stop all workers first" not in finished.stderr or time.monotonic() > deadline:
+            break
     assert finished.returncode == 0, finished.stderr
     answer: dict[str, Any] = json.loads(finished.stdout)
     return answer

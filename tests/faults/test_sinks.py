@@ -106,6 +106,7 @@ class Bench:
             "webhook_url": f"{here}/hook",
             "webhook_secret": SECRET,
             "webhook_allow_private": "127.0.0.0/8",
+            "notify_allow_private": "127.0.0.0/8",
             "notify_urls": f"json://127.0.0.1:{receiver.port}/people",
             **{f"{name}_port": port for name, port in self.ports.items()},
             **settings,

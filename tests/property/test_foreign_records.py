@@ -186,6 +186,7 @@ def test_a_rollup_skips_and_counts_what_it_cannot_read(records: list[tuple[bytes
     derivation = RollupDerivation()
     loop = object.__new__(DerivationLoop)
     loop._telemetry = DerivedTelemetry("rollup")
+    loop._revisions = {}
     for offset, (key, value) in enumerate(records):
         loop._process(derivation.apply, 0, SimpleNamespace(key=key, value=value, offset=offset))
     list(derivation.changed())

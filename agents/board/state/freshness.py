@@ -70,7 +70,7 @@ def _workers(admin: KafkaAdminClient, group: str) -> int | None:
     """The members of a consumer group; None if the broker does not say, as one without the right to describe it."""
     try:
         described = admin.describe_groups([group]).get(group, {})
-    except (KafkaError, NotImplementedError):
+    except (KafkaError, NotImplementedError, ValueError):  # the embedded broker's answer cannot be read
         return None
     members = described.get("members")
     return None if members is None or described.get("error_code") else len(members)

@@ -18,6 +18,8 @@ from agents.worker.client.reconnect import pause_after_refusals
 from schemas.topics import LARGEST_RECORD
 
 BATCH_BYTES = 512 * 1024
+HEARTBEAT_S = 3.0
+"""Time between heartbeats at most: less than half of `agents.worker.commit.lease.SILENT_S`, also in a long session."""
 SWITCH_S = 0.0005
 
 
@@ -37,7 +39,7 @@ def faust_app(settings: Settings, client_id: str) -> faust.App:
         consumer_group_instance_id=settings.instance,
         broker_commit_interval=settings.commit_interval_s,
         broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.session_timeout_s / 4,
+        broker_heartbeat_interval=min(settings.session_timeout_s / 4, HEARTBEAT_S),
         broker_request_timeout=max(30.0, settings.session_timeout_s + 10),
         broker_rebalance_timeout=max(30.0, settings.session_timeout_s * 3),
         broker_max_poll_interval=600.0,

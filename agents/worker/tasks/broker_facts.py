@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 
 from agents.kafka.client import admin_of, consumer_of, read_until
+from agents.kafka.groups import members_of
 from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
 from agents.settings.settings import Settings
@@ -58,7 +59,7 @@ def _facts(admin: KafkaAdminClient, group: str, changelog: str, this: Client, pa
     return Facts(
         {number: [log(TopicPartition(topic, number)) for topic in TOPICS] for number in partitions},
         {tp.partition: int(first[tp].offset) for tp in changelogs},
-        _others(admin.describe_groups([group])[group]["members"], this),
+        _others(members_of(admin, group), this),
     )
 
 
