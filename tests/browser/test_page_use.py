@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.browser.conftest import PHONE, follow, go_to, wait_for_view
 from tests.browser.records import DAY_MS, NOW_MS, alert, change, profile, score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Page, Route
 
@@ -85,6 +86,14 @@ def tiles(page: Page) -> dict[str, str]:
 def chips(page: Page) -> list[str]:
     """The active filters as the page names them."""
     return page.locator(".active .chip > span:first-child").all_inner_texts()
+
+
+def wait_for_value(page: Page, expression: str, is_right: Callable[[float], bool]) -> None:
+    """Wait for the value of an expression. `page.wait_for_function` evaluates in the page, which its policy refuses."""
+    end_s = time.monotonic() + 20
+    while not is_right(value := page.evaluate(expression)):
+        assert time.monotonic() < end_s, f"{expression} is still {value}"
+        page.wait_for_timeout(50)
 
 
 # Filters
@@ -171,13 +180,13 @@ def test_back_and_forward_restore_filters_and_position(board: Board, open_page: 
     expect(page.get_by_role("searchbox")).to_have_value("account 2")
     go_to(page, f"{board.url}/?segment=many")
     page.mouse.wheel(0, 900)
-    page.wait_for_function("history.state?.scroll > 500")
+    wait_for_value(page, "history.state?.scroll ?? 0", lambda scroll: scroll > 500)
     position = page.evaluate("scrollY")
     page.mouse.click(400, 450)  # a row that is in sight: a locator would scroll
     page.wait_for_url("**/accounts/many-*")
     wait_for_view(page)
     page.go_back()
-    page.wait_for_function("position => Math.abs(scrollY - position) < 3", arg=position)
+    wait_for_value(page, "scrollY", lambda now: abs(now - position) < 3)
     expect(page.get_by_role("button", name="Order has changed")).to_be_hidden()
 
 

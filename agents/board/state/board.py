@@ -100,6 +100,8 @@ class Board:
         self.streams = Streams(self.journal, self.frames, self.heartbeat)
         self._figures = _CachedFigures()
         self._figures_by_query: OrderedDict[ListQuery, _CachedFigures] = OrderedDict()
+        self._old_until_s: float | None = None
+        """When new figures can follow cached ones that a query has been answered with, which were not the latest."""
         self._published_version = -1
         self._published_checks = self.checked.figures()
 
@@ -125,11 +127,18 @@ class Board:
         self.ready = True
 
     def tick(self) -> None:
-        """Publish a summary to the stream if its figures have changed; called every `SUMMARY_TTL_S`."""
+        """Publish a summary to the stream if its figures have changed; called every `SUMMARY_TTL_S`.
+
+        Pages ask for the figures of their filters when a summary comes, so one also follows when a query has been
+        answered with cached figures of an earlier version: without a further change nothing else would.
+        """
         if not (self.ready and self.streams.clients):
             return
         checks = self.checked.figures()
-        if self.state.version != self._published_version or checks != self._published_checks:
+        is_due = self._old_until_s is not None and time.monotonic() >= self._old_until_s
+        if is_due or self.state.version != self._published_version or checks != self._published_checks:
+            if is_due:
+                self._old_until_s = None
             self.scores()
             self._published_version = self._figures.version  # cached figures are followed by new ones
             self._published_checks = checks
@@ -151,7 +160,11 @@ class Board:
         """
         cache, version = self._cache_of(query), self.state.version
         began_s = time.monotonic()
-        if cache.version == version or began_s < cache.until_s:
+        if cache.version == version:
+            return cache.scores
+        if began_s < cache.until_s:
+            if query is not None:
+                self._old_until_s = min(cache.until_s, self._old_until_s or cache.until_s)
             return cache.scores
         if began_s >= cache.past_until_s or cache.day != self.state.time // DAY_MS:
             cache.past, cache.day = figures.past_days(self.state, query), self.state.time // DAY_MS

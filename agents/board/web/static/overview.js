@@ -17,7 +17,7 @@ import { table } from "./strip.js";
 const FALLERS = 5;
 const ALERTS = 4;
 const SPAN_LABELS = { "1d": "Day", "7d": "Week", "30d": "Month" };
-/** The last state of the table, so that "back" from an account shows the same rows. */
+/** The last state of the view, so that "back" from an account shows the same rows at the same position. */
 let left = null;
 
 export async function show(main, context) {
@@ -64,11 +64,17 @@ export async function show(main, context) {
     h("div", { class: "cards front" }, bandsCard.element, fallers.element, alerts.element),
     h("section", { class: "card all", "aria-label": "All accounts" },
       h("div", { class: "table-head" }, accounts.total, accounts.again), accounts.element));
-  if (!figures.isFiltered) draw();
+  const earlier = back && left?.key === address() ? left : null;
+  if (earlier) {
+    // Cards that get their height later would move the table away from the position that is restored.
+    figures.score = earlier.figures;
+    alerts.loaded = earlier.alerts;
+  }
+  if (!figures.isFiltered || figures.score) draw();
   figures.load();
   alerts.load();
   filters.load();
-  await accounts.start(back && left?.key === address() ? left.state : null);
+  await accounts.start(earlier?.state);
   return {
     title: "Who needs me now?",
     keys: { "/": () => filters.search.focus(), j: () => accounts.step(1), k: () => accounts.step(-1) },
@@ -85,7 +91,7 @@ export async function show(main, context) {
       alerts.soon();
     },
     end() {
-      left = stale ? null : { key: address(), state: accounts.state() };
+      left = stale ? null : { key: address(), state: accounts.state(), figures: figures.score, alerts: alerts.loaded };
       accounts.end();
       alerts.end();
       bandsCard.end();

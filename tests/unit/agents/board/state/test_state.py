@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
 from agents.board.state.board import Board, Checked, Record
 from agents.board.views.account import diff_of, page_of
+from agents.board.views.listing import ListQuery
 from agents.board.views.overall_types import TopicCount
 from agents.board.views.rows import row_of
 from agents.board.views.shadow import shadow_of
@@ -309,6 +311,27 @@ def test_the_stream_gets_a_summary_until_its_figures_are_new() -> None:
         board.tick()
         assert (board.journal.position > before) == is_due
         assert board.summary().scores[0].bands[-1] == Named("at-risk", 1)
+
+
+def test_the_stream_gets_a_summary_until_the_figures_of_a_query_are_new() -> None:
+    """A page asks for the figures of its filters when a summary comes, and an answer can be a cached one."""
+    board, query = board_of(score("a", 80.0)), ListQuery(score="health", segments=frozenset({"large"}))
+    board.streams.clients = 1
+    board._figures.until_s = 0.0
+    board.summary(query)
+    board.apply([score("a", 80.0, segment="large")])
+    for until_s, is_due in ((0.0, True), (math.inf, False)):
+        before = board.journal.position
+        board._figures.until_s = until_s
+        board.tick()
+        assert (board.journal.position > before) == is_due
+        assert board.summary(query).scores[0].bands[0] == Named("healthy", 0), "cached"
+    board._figures_by_query[query].until_s = board._old_until_s = 0.0
+    for is_due in (True, False):
+        before = board.journal.position
+        board.tick()
+        assert (board.journal.position > before) == is_due
+        assert board.summary(query).scores[0].bands[0] == Named("healthy", 1)
 
 
 def test_the_stream_gets_a_summary_when_the_checks_of_the_broker_change() -> None:
