@@ -40,6 +40,7 @@ class _Change(NamedTuple):
     """An alert whose published phase changes, or whose acknowledgement does; `position` is the row's in the batch.
 
     `worse` is the other alert where one of a band begins and one of a better band ends: see `_worsenings`.
+    `began_ms` is when an episode began, if not at the moment of the row.
     """
 
     position: int
@@ -47,6 +48,7 @@ class _Change(NamedTuple):
     before: Phase
     after: Phase
     worse: RulePlan | None = None
+    began_ms: int | None = None
 
     @property
     def begins(self) -> bool:
@@ -186,7 +188,8 @@ class AlertEmitter:
         reasons = [self._reason(scored_batch, change) for change in changes]
         fired = []
         for change, reason in zip(changes, reasons, strict=True):
-            row, moment_ms = int(scored_batch.rows[change.position]), int(scored_batch.moments[change.position])
+            row = int(scored_batch.rows[change.position])
+            moment_ms = int(scored_batch.moments[change.position]) if change.began_ms is None else change.began_ms
             column, rule = change.rule_plan.index, change.rule_plan.name
             state.phase[row, column] = change.after
             if change.begins:
@@ -279,11 +282,19 @@ class AlertEmitter:
             return float(silent_days(rule_plan, rows, self._columns)[0])
         return 0.0
 
+    def ended_ms(self, alert: Alert) -> int | None:
+        """When the last episode of an alert's account and rule ended (epoch ms), None while one is open or unknown."""
+        row, column = self._accounts.index.get(alert.account_id), self._column_of.get(alert.rule)
+        if row is None or column is None or is_open(self._accounts.alerts.phase[row, column]):
+            return None
+        return int(self._accounts.alerts.ended[row, column])
+
     def reconcile(self, published: Alert, scored_batch: ScoredBatch, position: int, effects: Effects) -> None:
         """Reconcile an alert's last record from before a crash with the state of the row at `position` of a batch.
 
         Where one is firing and the other is not, the difference is published. The state takes over the start, flaps and
-        storm that were published: readers count flaps by the records they have.
+        storm that were published: readers count flaps by the records they have. The worker before may have saved what
+        it held back, and crashed: that is published with the time at which it took place.
         """
         accounts, row, column = self._accounts, int(scored_batch.rows[position]), self._column_of.get(published.rule)
         state, fires = accounts.alerts, published.status == "firing"
@@ -293,8 +304,10 @@ class AlertEmitter:
                 self._send(published, effects)
         elif not fires:
             rule_plan, phase = self._plan.rules[column], Phase(state.phase[row, column])
-            state.ended[row, column], state.flaps[row, column] = published.ends_at or 0, published.flaps
-            self._change(scored_batch, [_Change(position, rule_plan, Phase.IDLE, phase)], effects)
+            ended_ms, began_ms = published.ends_at or 0, int(state.began[row, column])
+            state.ended[row, column], state.flaps[row, column] = ended_ms, published.flaps
+            change = _Change(position, rule_plan, Phase.IDLE, phase, began_ms=began_ms if began_ms > ended_ms else None)
+            self._change(scored_batch, [change], effects)
             return
         if column is not None:
             state.began[row, column], state.flaps[row, column] = published.starts_at, published.flaps

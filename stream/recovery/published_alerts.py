@@ -58,11 +58,18 @@ class PublishedAlerts:
     def load(self, engine: Engine) -> None:
         """Let alerts that readers have as firing go on as they are, however many of them the replay fires at once.
 
-        A restored engine that takes in one step what came one by one before would take it for a storm.
+        A restored engine that takes in one step what came one by one before would take it for a storm. Where the
+        restored state has the end of one already, the worker before held that back and saved it: it is held back again.
         """
-        engine.alert_emitter.continued = {
+        firing = {
             key: alert for key, alert in self._published.items() if alert.status == "firing" and alert.digest is None
         }
+        for key, alert in self._published.items():
+            ended_ms = engine.alert_emitter.ended_ms(alert)
+            if alert.status == "firing" and ended_ms is not None and ended_ms > alert.starts_at:
+                self._held_back[key] = [closed(alert, ended_ms)]
+                firing.pop(key, None)
+        engine.alert_emitter.continued = firing
 
     def hold_back(self, effects: Effects) -> None:
         """Move alerts that were published before from `effects` to here, until `reconcile`."""

@@ -217,3 +217,43 @@ def test_a_record_without_a_position_counts_by_its_own_time() -> None:
     for time_ms, reached in ((engine.as_of, True), (engine.as_of + 1, False)):
         alert = Alert("i", "f", "ghost", "r", "warning", "firing", time_ms, 1.0, "poor", "ghost is low", {}, {})
         assert PublishedAlerts([(encode(alert), None)]).reached(engine) == reached
+
+
+@pytest.mark.parametrize("mode", [Mode.HEAD, Mode.EXACT])
+@pytest.mark.parametrize("firing", [True, False])
+def test_what_was_held_back_and_saved_is_published_with_its_own_time(firing: bool, mode: Mode) -> None:
+    """The second worker saves how the published episode goes on, and crashes before it may publish that."""
+    scenario = Generations(LOW, window="7d")
+    scenario.drive.turn_to(mode)
+    scenario.use(0.1, 8 if firing else 2)
+    if firing:
+        scenario.commit()
+    scenario.pass_to(8)
+    if not firing:
+        scenario.commit()
+        scenario.use(8.1, 5)
+    published = scenario.drive.alerts[-1]
+    assert published.status == ("firing" if firing else "resolved")
+    far = msgspec.json.encode([START + 20 * DAY, *[0] * len(INPUT_SOURCES)])
+    tails = {ALERTS: tail_of([encode(published)], end=1, position=far)}
+
+    def crash() -> None:
+        scenario.crash(mode=mode)
+        scenario.drive.reconciler = Reconciler(tails)
+        scenario.drive.reconciler.load(scenario.drive.engine)
+
+    before = len(scenario.published)
+    crash()
+    if firing:
+        scenario.pass_to(8)
+        scenario.use(8.1, 5)
+    else:
+        scenario.use(8.1, 5)
+        scenario.pass_to(16)
+    assert len(scenario.published) == before, "all is held back"
+    scenario.drive.save()
+    crash()
+    scenario.pass_to(21)
+    scenario.drive.reconcile()
+    again = [("resolved", "r", 8.1), ("firing", "r", 15.0)]
+    assert scenario.published[before:] == (again if firing else again[1:])
