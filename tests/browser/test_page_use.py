@@ -1,5 +1,7 @@
 """The page as somebody uses it on a Monday morning: filters, keys, history, time zones, states, odd ids and names."""
 
+# long because: one page; each test is one thing that a person does
+
 from __future__ import annotations
 
 import re

@@ -82,7 +82,9 @@ def assert_same_scores(
 
 
 def _assert_score(mine: Message, right: ScoreOf, additive: bool, where: object) -> None:
-    close = CLOSE * max(1.0, abs(right.value), *(abs(factor[-1]) for factor in right.factors))
+    # Clamping takes back what base and factors are beyond the range: sums are as exact as their largest term.
+    terms = (right.value, *(factor[-1] for factor in right.factors), *right.extras.values())
+    close = CLOSE * max(1.0, *map(abs, terms))
     seen = (where, mine, right)
     assert abs(mine["value"] - right.value) <= close, seen
     assert mine["band"] == right.band, seen
