@@ -102,7 +102,7 @@ bench: system setup ## Run the benchmark (takes minutes; use an idle machine)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 # An empty -m runs the quick faults of CI too, so that the table is complete.
-faults: system setup ## Run every fault injection test, the long ones too (about 20 minutes)
+faults: system setup ## Run every fault injection test, the long ones too (use an idle machine)
 	$(BIN)/python -m pytest -m "" $(PARALLEL) tests/faults tests/broker tests/torture $(ARGS)
 
 torture: system setup ## Inject random faults for 10 minutes, from a seed (ARGS="--seconds 600 --seed 7")

@@ -6,7 +6,6 @@ worker.
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Struct
 
 
@@ -45,17 +44,3 @@ class PeerScore(Struct, gc=False):
     policy: str
     segment: str | None = None
     raw: dict[str, float | None] | None = None
-
-
-_MESSAGE = msgspec.json.Decoder(PeersMessage)
-_SCORE = msgspec.json.Decoder(PeerScore)
-
-
-def read_message(value: bytes) -> PeersMessage:
-    """A record of `vitals-peers`. Raises `msgspec.DecodeError`."""
-    return _MESSAGE.decode(value)
-
-
-def read_score(value: bytes) -> PeerScore:
-    """A record of `health.scores`. Raises `msgspec.DecodeError`."""
-    return _SCORE.decode(value)

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaConsumer
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
 from agents.dlq.letters import Letter
-from agents.kafka.client import connect, read_topic
+from agents.kafka.client import admin_of, read_topic
 from agents.settings.settings import Settings
 from schemas.topics import Topic
 
@@ -67,7 +67,7 @@ def mark(letter: Letter, action: Action, now_ms: int) -> tuple[bytes, bytes]:
 
 def create_topic(settings: Settings) -> None:
     """Create the topic if it is missing. Raises `BrokerError`, `KafkaError`."""
-    admin: Any = connect(settings, lambda: KafkaAdminClient(**settings.kafka_python(), client_id="vitals-dlq"))
+    admin: Any = admin_of(settings, "vitals-dlq")
     try:
         if PROGRESS.name in set(admin.list_topics()):
             return

@@ -20,6 +20,8 @@ from agents.settings.settings import Settings
 
 _POLL_MS = 500
 _BOOTSTRAP_MS = 10_000
+ONLY_KAFKA = 23
+"""A kind of request (OffsetForLeaderEpoch) that every Kafka lists, and the embedded broker of the demo does not."""
 use_fast_checksum()
 
 
@@ -46,17 +48,22 @@ def producer_of(settings: Settings, **options: Any) -> KafkaProducer:
     return connect(settings, lambda: KafkaProducer(**settings.kafka_python(), **{"acks": "all", **options}))
 
 
-def admin_of(settings: Settings) -> KafkaAdminClient:
+def admin_of(settings: Settings, client_id: str = "vitals-admin") -> KafkaAdminClient:
     """A client of the broker's admin API. Raises `BrokerError`."""
     return connect(
         settings,
         lambda: KafkaAdminClient(
             **settings.kafka_python(),
-            client_id="vitals-admin",
+            client_id=client_id,
             request_timeout_ms=15_000,
             bootstrap_timeout_ms=_BOOTSTRAP_MS,
         ),
     )
+
+
+def is_kafka(admin: KafkaAdminClient) -> bool:
+    """Whether the broker is a Kafka, and not the embedded broker of the demo, which answers less and differently."""
+    return ONLY_KAFKA in admin.api_versions()
 
 
 def connect(settings: Settings, make: Callable[[], Any]) -> Any:

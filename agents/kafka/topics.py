@@ -14,15 +14,13 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
-from kafka.protocol.api_key import ApiKey
 
-from agents.kafka.client import BrokerError, admin_of
+from agents.kafka.client import BrokerError, admin_of, is_kafka
 from agents.kafka.topic_settings import READ, mismatches
 from agents.process.errors import error_text
 from agents.settings.settings import Settings, load_settings
 from schemas.topics import Topic, all_topics
 
-_ONLY_KAFKA = ApiKey.OffsetForLeaderEpoch
 _METADATA_S = 30.0
 _METADATA_PAUSE_S = 0.1
 
@@ -68,11 +66,11 @@ def _settings_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[st
     """Settings of topics on the broker; of those that this client may not describe, none.
 
     None where topics have no settings: the embedded broker of the demo ignores them, and closes the connection when it
-    is asked for single ones. It does not list a kind of request that every Kafka lists.
+    is asked for single ones.
     """
     if not names:
         return {}
-    if _ONLY_KAFKA not in admin.api_versions():
+    if not is_kafka(admin):
         return None
     resources = [ConfigResource(ConfigResourceType.TOPIC, name, list(READ)) for name in names]
     described = admin.describe_configs(resources, config_filter=ConfigFilterType.ALL).get("topic", {})

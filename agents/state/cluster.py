@@ -15,7 +15,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
-from agents.kafka.client import BrokerError, connect, consumer_of, producer_of, read_until
+from agents.kafka.client import BrokerError, admin_of, consumer_of, producer_of, read_until
+from agents.kafka.groups import NOBODY, require_description
 from agents.kafka.rights_check import require_rights
 from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
@@ -24,10 +25,9 @@ from agents.settings.settings import Settings
 from schemas.topics import LARGEST_RECORD, changelog
 from stream.recovery.continuity import COMMIT_MARK
 
-_BOOTSTRAP_MS = 10_000
 _METADATA_S = 30.0
 _METADATA_PAUSE_S = 0.1
-_STOPPED = {"Empty", "Dead"}
+_STOPPED = {"Empty", NOBODY}
 _READ_BYTES = 4 * 1024 * 1024
 
 Offsets = Mapping[tuple[str, int], int]
@@ -192,12 +192,11 @@ class KafkaCluster:
     def require_stopped(self) -> None:
         """As `Cluster.require_stopped`."""
         group = self._settings.group
-        described = self._admin.describe_groups([group])[group]
-        state, members = str(described.get("group_state")), described.get("members") or []
-        if members or state not in _STOPPED:
+        described = require_description(self._admin, group)
+        if described.members or described.state not in _STOPPED:
             msg = (
-                f"group {group} is {state.lower() or 'unknown'} with {len(members)} members: stop all workers first; "
-                f"one that was killed is a member until its session ends (VITALS_SESSION_TIMEOUT_S)"
+                f"group {group} is {described.state.lower()} with {len(described.members)} members: stop all workers "
+                f"first; one that was killed is a member until its session ends (VITALS_SESSION_TIMEOUT_S)"
             )
             raise BrokerError(msg)
 
@@ -214,12 +213,7 @@ def open_cluster(settings: Settings, command: str) -> Iterator[KafkaCluster]:
     """
     try:
         require_rights(settings, "state", command)
-        admin = connect(
-            settings,
-            lambda: KafkaAdminClient(
-                **settings.kafka_python(), client_id="vitals-state", bootstrap_timeout_ms=_BOOTSTRAP_MS
-            ),
-        )
+        admin = admin_of(settings, "vitals-state")
         try:
             cluster = KafkaCluster(settings, admin)
             try:

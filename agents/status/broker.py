@@ -9,18 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
-from agents.kafka.client import BrokerError, connect
+from agents.kafka.client import BrokerError, admin_of
+from agents.kafka.groups import require_description
 from agents.kafka.rights_check import require_rights
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.events import SOURCES
 from schemas.topics import ALERTS, CHANGES, REPARTITION, SCORES
-
-_REQUEST_MS, _CONNECT_MS = 15_000, 10_000
 
 _INPUTS = (*SOURCES, REPARTITION)
 _Answer = TypeVar("_Answer")
@@ -68,15 +67,7 @@ class Broker:
         """Connect. Raises `BrokerError`."""
         self._settings = settings
         require_rights(settings, "status")
-        self._admin: Any = connect(
-            settings,
-            lambda: KafkaAdminClient(
-                **settings.kafka_python(),
-                client_id="vitals-status",
-                request_timeout_ms=_REQUEST_MS,
-                bootstrap_timeout_ms=_CONNECT_MS,
-            ),
-        )
+        self._admin: Any = admin_of(settings, "vitals-status")
 
     def close(self) -> None:
         """Close the connection."""
@@ -85,9 +76,9 @@ class Broker:
     def group(self) -> Group:
         """The group and its members."""
         name = self._settings.group
-        described = self._asked(lambda: self._admin.describe_groups([name]))[name]
-        members = [_member(member) for member in described["members"]]
-        return Group(name, described["group_state"], sorted(members, key=lambda member: (member.host, member.client)))
+        described = self._asked(lambda: require_description(self._admin, name))
+        members = [_member(member) for member in described.members]
+        return Group(name, described.state, sorted(members, key=lambda member: (member.host, member.client)))
 
     def inputs(self) -> list[Lag]:
         """Every partition of the inputs that the broker has."""

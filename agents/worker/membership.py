@@ -29,7 +29,7 @@ import xxhash
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError, admin_of
-from agents.kafka.groups import members_of
+from agents.kafka.groups import describe_group
 from agents.settings.settings import Settings
 from agents.worker.fatal import RefusedError
 from agents.worker.identity import Client, client_of, worker_name
@@ -135,8 +135,9 @@ def holder_of(settings: Settings) -> str | None:
     """
     admin = admin_of(settings)
     try:
-        members = members_of(admin, settings.group)
+        group = describe_group(admin, settings.group)
     finally:
         admin.close()
+    members = () if group is None else group.members
     names = (str(member["client_id"]) for member in members if member.get("group_instance_id") == settings.instance)
     return next(names, None)

@@ -1,10 +1,9 @@
 """The engine's state as changelog records: `snapshot` writes them, `restore` reads them.
 
 Owns the keys and the order of records. A snapshot is written in this order: row schema, history, member pages, rows,
-state, ids.
-Every prefix of it can be recovered from: members are idempotent, a row has its own applied offsets, the state says
-which records are settled, and ids come last because an id without its row would lose the event. Pure; called by
-`agents.worker.tasks.task`, `agents.worker.commit.checkpoint` and `stream.recovery.namespaces`.
+state, ids. Every prefix of it can be recovered from: members are idempotent, a row has its own applied offsets, the
+state says which records are settled, and ids come last because an id without its row would lose the event. Pure; called
+by `agents.worker.tasks.task`, `agents.worker.commit.checkpoint` and `stream.recovery.namespaces`.
 
 Keys begin with a tag byte: l row schema (hash), h history, p page (column hash, page number, account), r row (account),
 t peer tables (id), s state, i ids (source, generation, segment). Before it may stand the name of a namespace (see
@@ -22,7 +21,8 @@ import numpy as np
 import xxhash
 
 from schemas.codecs import encode
-from schemas.peers import read_message
+from schemas.peers import PeersMessage
+from schemas.records import read_message
 from stream.accounts.accounts import Accounts
 from stream.accounts.overrides import prune_ended, settle_ended
 from stream.accounts.row_codec import decode_rows, decode_texts, encode_rows, row_schema_of_accounts
@@ -184,7 +184,7 @@ def _load_peers(engine: Engine, records: Mapping[bytes, bytes], name: str, keys:
     if _table_key(name) not in records:
         msg = f"the peer tables {name!r} that the state names are not in the changelog"
         raise RowSchemaError(msg)
-    engine.peers.load(read_message(records[_table_key(name)]), [key[1:].decode() for key in keys])
+    engine.peers.load(read_message(PeersMessage, records[_table_key(name)]), [key[1:].decode() for key in keys])
 
 
 def _clocks(engine: Engine, records: Iterable[np.ndarray[tuple[int], np.dtype[np.void]]]) -> dict[str, int]:

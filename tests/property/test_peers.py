@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from schemas.events import ProfileEvent, SurveyEvent, UsageEvent
 from schemas.outputs import ScoreChange, ScoreMessage
-from schemas.peers import PeersMessage, read_score
+from schemas.peers import PeerScore, PeersMessage
+from schemas.records import read_message
 from stream.consumers.peer_values import PeerValues
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import PEERS, Batch
@@ -210,7 +211,7 @@ class Company:
         for task in self.tasks:
             for account, value in task.scores:
                 self.latest[account] = (task.number, value)
-                self.namespace.apply(task.number, account, read_score(value))
+                self.namespace.apply(task.number, account, read_message(PeerScore, value))
             task.scores.clear()
 
     def deliver(self, mode: Mode, stamp: int) -> None:
@@ -266,7 +267,7 @@ class Company:
         if day.namespace_restarts:
             self.namespace = PeerValues(PLAN, None if self.table is None else self.table.as_of)
             for account, (partition, value) in self.latest.items():
-                self.namespace.load(partition, account, read_score(value))
+                self.namespace.load(partition, account, read_message(PeerScore, value))
             self.deliver(Mode.HEAD, 4)
 
     def assert_as_oracle(self, number: int) -> None:

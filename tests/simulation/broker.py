@@ -207,7 +207,7 @@ class Group:
         return True
 
     def turn(self, now: float) -> None:
-        """Take out members that were not heard of, and complete a rebalance when it can be."""
+        """Take out members whose session has ended, and complete a rebalance when it can be."""
         for name, member in list(self.members.items()):
             if member.joining is None and now - member.seen_at > self._session_s:
                 self.leave(name, now)

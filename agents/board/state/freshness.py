@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 
 from agents.board.state.board import Checked
 from agents.board.views.overall_types import TopicCount
+from agents.kafka.groups import describe_group
 from agents.settings.settings import Settings
 from schemas.events import SOURCES
 from schemas.topics import DLQ_SUFFIX, REPARTITION
@@ -69,11 +70,10 @@ class BrokerChecks:
 def _workers(admin: KafkaAdminClient, group: str) -> int | None:
     """The members of a consumer group; None if the broker does not say, as one without the right to describe it."""
     try:
-        described = admin.describe_groups([group]).get(group, {})
-    except (KafkaError, NotImplementedError, ValueError):  # the embedded broker's answer cannot be read
+        described = describe_group(admin, group)
+    except KafkaError:
         return None
-    members = described.get("members")
-    return None if members is None or described.get("error_code") else len(members)
+    return None if described is None else len(described.members)
 
 
 def _counts(admin: KafkaAdminClient, group: str) -> tuple[list[TopicCount], list[TopicCount]]:

@@ -102,7 +102,7 @@ class BoundedProtocol(H11Protocol):
 
     def drop(self) -> None:
         """Close the connection at once."""
-        self._limits.remove(self, self._address)  # now, so that no other has to make room for the same new one
+        self._limits.remove(self, self._address)  # at once: otherwise the next connection is closed for it, too
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn

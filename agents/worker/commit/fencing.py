@@ -21,6 +21,8 @@ from aiokafka import errors as kafka_errors
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
+from agents.kafka.client import ONLY_KAFKA
+
 log = structlog.get_logger()
 
 LOST = (
@@ -36,8 +38,6 @@ _DENIED = (
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.ClusterAuthorizationFailedError,
 )
-_OFFSET_FOR_LEADER_EPOCH = 23
-"""A kind of request that every Kafka has that has transactions, and that the embedded broker of the demo has not."""
 TRANSACTION_MS = 60_000
 RENEW_S = 6 * 3600.0
 """Kafka forgets a transactional id that was not used for `transactional.id.expiration.ms` (7 days), and its epoch."""
@@ -263,7 +263,7 @@ class TaskProducers:
         return True
 
     def _is_kafka(self) -> bool:
-        return self._clients.knows_request(_OFFSET_FOR_LEADER_EPOCH)
+        return self._clients.knows_request(ONLY_KAFKA)
 
     def _denied(self, error: BaseException) -> FencingError:
         return FencingError(

@@ -40,5 +40,5 @@ class Lease:
         return time.monotonic() < self._until
 
     def silent_s(self) -> float:
-        """Seconds since the group was last heard from; infinite before the first assignment and after `end`."""
+        """Seconds since the last answer of the group; infinite before the first assignment and after `end`."""
         return time.monotonic() - self._until + self._session_s if self._until else float("inf")

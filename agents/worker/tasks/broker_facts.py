@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 
 from agents.kafka.client import admin_of, consumer_of, read_until
-from agents.kafka.groups import members_of
+from agents.kafka.groups import describe_group
 from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
 from agents.settings.settings import Settings
@@ -56,10 +56,11 @@ def _facts(admin: KafkaAdminClient, group: str, changelog: str, this: Client, pa
         marked = saved is not None and saved.metadata == COMMIT_MARK
         return SourceLog(tp.topic, int(first[tp].offset), int(end[tp].offset), offset, marked, ids.get(tp.topic))
 
+    described = describe_group(admin, group)
     return Facts(
         {number: [log(TopicPartition(topic, number)) for topic in TOPICS] for number in partitions},
         {tp.partition: int(first[tp].offset) for tp in changelogs},
-        _others(members_of(admin, group), this),
+        [] if described is None else _others(described.members, this),
     )
 
 

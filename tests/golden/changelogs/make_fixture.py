@@ -22,7 +22,8 @@ from random import Random
 from typing import Any
 
 from schemas.codecs import encode
-from schemas.peers import read_score
+from schemas.peers import PeerScore
+from schemas.records import read_message
 from stream.consumers.peer_values import PeerValues
 from tests.golden.changelogs.partition import (
     EXPECTED,
@@ -182,7 +183,7 @@ class Run:
         self.steps.append(step)
         self.published.append(self.partition.step(step))
         for account, score in self.published[-1].get("scores", ()):
-            self.namespace.apply(0, account, read_score(json.dumps(score).encode()))
+            self.namespace.apply(0, account, read_message(PeerScore, json.dumps(score).encode()))
         if message := self.namespace.due():
             stamp = message.as_of + DAY
             self.step(take=[self.events.raw("vitals-peers", "", stamp, encode(message).decode())])

@@ -10,6 +10,7 @@ from kafka.errors import GroupAuthorizationFailedError
 from agents.board.state import freshness
 from agents.board.state.board import Checked
 from agents.board.state.freshness import BrokerChecks
+from agents.kafka.client import ONLY_KAFKA
 from tests.driving.boards import settings
 
 
@@ -27,7 +28,10 @@ class Admin:
     def describe_groups(self, groups: list[str]) -> dict[str, Any]:
         if isinstance(self.members, Exception):
             raise self.members
-        return {group: {"error_code": 0, "members": self.members} for group in groups}
+        return {group: {"group_state": "Stable", "error": None, "members": self.members} for group in groups}
+
+    def api_versions(self) -> set[int]:
+        return {ONLY_KAFKA}
 
     def close(self) -> None:
         pass
