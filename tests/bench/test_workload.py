@@ -23,7 +23,7 @@ from tests.bench.latency import answer_times
 from tests.bench.loading import partition_of, partitions_of_accounts
 from tests.bench.progress import EngineError
 from tests.bench.report import Results, as_json
-from tests.bench.throughput import Measured, check_scores
+from tests.bench.throughput import LEAST_S, Measured, check_scores, check_span
 
 ACCOUNTS = 50
 
@@ -115,6 +115,13 @@ def test_a_wrong_or_missing_score_is_caught() -> None:
         check_scores("short", {"a": 50.0}, {"a": 50.0, "b": 1.0})
     with pytest.raises(EngineError, match="published 2"):
         check_scores("invents", {"a": 50.0, "c": 9.0}, {"a": 50.0})
+
+
+@pytest.mark.parametrize(("timed", "timed_s"), [(6_000, 0.2), (4_999, 2 * LEAST_S)])
+def test_a_run_that_is_too_short_gives_no_figure(timed: int, timed_s: float) -> None:
+    check_span("long", 6_000, LEAST_S, events=10_000)
+    with pytest.raises(EngineError, match=r"ask for more than 10,000 --events"):
+        check_span("short", timed, timed_s, events=10_000)
 
 
 def test_latency_is_from_a_probe_to_its_first_score() -> None:

@@ -37,6 +37,8 @@ FAUST_EVENTS = 60_000
 _FAUST_TOPIC = "product-usage-prefix"
 _WARM_UP_SHARE = 5  # one fifth more than is timed
 _STOP_WITHIN_S = 30.0
+LEAST_S = 3.0
+"""A run that is timed for less says nothing: a worker that catches up commits every 10 seconds."""
 _ROUNDING = 1e-9
 
 
@@ -127,20 +129,31 @@ def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder
             share = between(cpu, read_cpu(process.pid))
         finally:
             process.terminate(_STOP_WITHIN_S)
-    timed = last.committed - first.committed
-    if timed < measured_input.timed / 2:
-        message = (
-            f"{engine.name} committed too few times to be timed: ask for more than {measured_input.timed:,} --events"
-        )
-        raise EngineError(message)
+    timed, timed_s = last.committed - first.committed, last.at_s - first.at_s
+    check_span(engine.name, timed, timed_s, measured_input.timed)
     if engine.publishes:
         scores, changes = engine.scores_topic(run), engine.changes_topic(run)
         check_scores(engine.name, _last_scores(engine, run, before[scores]), measured_input.expected)
         result.changes = sum(end_offsets(kafka, changes).values()) - sum(before[changes].values())
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
-    result.events_per_s.append(timed / (last.at_s - first.at_s))
+    result.events_per_s.append(timed / timed_s)
     result.cpu_us_per_event.append(share.engine_s / timed * 1e6)
     result.others.append(share.others)
+
+
+def check_span(name: str, timed: int, timed_s: float, events: int) -> None:
+    """Refuse to give a figure for a run of which too little lies between the first commit and the last.
+
+    Raises:
+        EngineError: less than half of the events, or less than `LEAST_S` seconds.
+
+    """
+    if timed < events / 2 or timed_s < LEAST_S:
+        message = (
+            f"{name}: only {timed:,} events in {timed_s:.1f} s lie between its first commit and its last, "
+            f"which is too little for a figure: ask for more than {events:,} --events"
+        )
+        raise EngineError(message)
 
 
 def _last_scores(engine: Engine, run: Run, before: dict[int, int]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from faust.types import TP
 
 from agents.process.errors import error_text
 from agents.worker.client.connections import Connections
+from agents.worker.client.look_up import look_up
 from agents.worker.commit.lease import Lease
 from agents.worker.membership import Membership
 from stream.recovery.continuity import COMMIT_MARK
@@ -118,7 +119,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         """Start in the thread, unpack fetches whole, and observe the heartbeats."""
         _this_thread.spans = self.spans
         fetcher.PartitionRecords = WholeBatches
-        await super().on_start()
+        await look_up("start the consumer", self._start)
         consumer: Any = self._ensure_consumer()
         # A broker gets one request at a time, without the partitions whose records are not taken yet. Faust lets the
         # request wait 1.5 s for idle partitions, and the busy ones are not fetched meanwhile. But a fetch and a step
@@ -147,6 +148,14 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_rejoin_group = checked
         self._connections = Connections(consumer._client)
+
+    async def _start(self) -> None:
+        """Make the consumer and connect it; one that finds no broker is closed, and the error is raised."""
+        try:
+            await super().on_start()
+        except (KafkaError, OSError):
+            await self._ensure_consumer().stop()
+            raise
 
     def reconnect(self) -> None:
         """Close all connections to the broker and join the group again; does nothing before the consumer starts.

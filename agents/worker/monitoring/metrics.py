@@ -6,7 +6,7 @@ Owns the registry. No label ever has an account id as its value. Written by the 
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from agents.process.version import package_version
 from schemas.codecs import REASONS
@@ -23,6 +23,7 @@ class Telemetry:
         """Register everything in a registry of its own."""
         # long because: one statement for each metric
         registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, descriptors and start time of the process
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"vitals_{name}", text, labels, registry=registry)
