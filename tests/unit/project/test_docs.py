@@ -131,7 +131,9 @@ def test_no_page_names_a_setting_that_does_not_exist(page: Path) -> None:
 
 
 def test_the_metrics_page_lists_every_metric_and_no_other() -> None:
-    assert {name for name, _ in ROW.findall(text_of(METRICS)) if name.startswith("vitals_")} == metrics_served()
+    assert {
+        name for name, _ in ROW.findall(text_of(METRICS)) if name.startswith(("vitals_", "process_"))
+    } == metrics_served()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
