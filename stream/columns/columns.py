@@ -118,24 +118,35 @@ class PaneColumn:
             self._widen(largest * factor)
             self.values *= self.values.dtype.type(factor)
 
-    def read(self, rows: Rows, window: int) -> NDArray[np.float64]:
-        """Count, millionths, minimum or maximum of each row over the last `window` panes, float64 (k,).
+    def read(self, rows: Rows, window: int, skip: int = 0) -> NDArray[np.float64]:
+        """Count, millionths, minimum or maximum of each row over `window` panes, float64 (k,).
 
-        Without events 0, inf or -inf.
+        They are the last ones but for the newest `skip`. Without events 0, inf or -inf.
         """
         assert self.newest is not None
         values = self.values[rows]
         if window < self.panes:
-            values = values[:, window_slots(self.newest, self.panes, window)]
+            values = values[:, window_slots(self.newest - skip, self.panes, window)]
         if self.adds:
             total = values.sum(axis=1, dtype=np.float64)
             return np.asarray(total if self.divisor == 1 else total * self.divisor, dtype=np.float64)
         return np.asarray(values.min(axis=1) if self.how == "min" else values.max(axis=1), dtype=np.float64)
 
-    def read_blocks(self, rows: Rows, window: int, blocks: int) -> NDArray[np.float64]:
-        """Totals of the window and of the `blocks` windows before it, newest first, float64 (k, blocks + 1)."""
+    def read_at_least(self, rows: Rows, window: int) -> NDArray[np.float64]:
+        """Totals of the `window` complete panes, the newest pane in place of the oldest where it has more, (k,)."""
         assert self.newest is not None
-        values = self.values[rows][:, window_slots(self.newest, self.panes, window * (blocks + 1))]
+        oldest = self.read_pane(rows, np.full(len(rows), window, dtype=np.int64))
+        newest = self.read_pane(rows, np.zeros(len(rows), dtype=np.int64))
+        total: NDArray[np.float64] = self.read(rows, window + 1) - np.minimum(oldest, newest)
+        return total
+
+    def read_blocks(self, rows: Rows, window: int, blocks: int, skip: int = 0) -> NDArray[np.float64]:
+        """Totals of the window and of the `blocks` windows before it, newest first, float64 (k, blocks + 1).
+
+        The window ends before the newest `skip` panes.
+        """
+        assert self.newest is not None
+        values = self.values[rows][:, window_slots(self.newest - skip, self.panes, window * (blocks + 1))]
         totals = values.reshape(len(rows), blocks + 1, window).sum(axis=2, dtype=np.float64)[:, ::-1]
         return np.asarray(totals * self.divisor, dtype=np.float64)
 

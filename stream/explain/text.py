@@ -164,4 +164,7 @@ def _length(measure: Measure) -> str:
 
 
 def _span(measure: Measure) -> str:
-    return f"the last {_length(measure)}"
+    panes, complete = measure.window.panes, measure.current_pane == "only"
+    if not complete:
+        return f"the last {_length(measure)}"
+    return f"the last {'' if panes == 1 else f'{panes} '}complete {measure.window.unit}{'' if panes == 1 else 's'}"

@@ -50,9 +50,19 @@ class FallbackStat(Stat, Protocol):
         """The value of the newest pane with events, at most `stale_after` panes old, float64 (k,); NaN without."""
 
 
-def read_total(column: AnyColumn, rows: Rows, window: int) -> NDArray[np.float64]:
-    """Count, millionths or extreme of each row over the last `window` panes, float64 (k,)."""
-    return pane_column(column).read(rows, window)
+def read_total(column: AnyColumn, rows: Rows, measure: Measure) -> NDArray[np.float64]:
+    """Count, millionths or extreme of each row over the measure's window, float64 (k,).
+
+    The one place that decides about the current pane for all statistics that read panes.
+    """
+    if measure.current_pane == "at-least":
+        return pane_column(column).read_at_least(rows, measure.window.panes)
+    return pane_column(column).read(rows, measure.window.panes, measure.skip)
+
+
+def last_pane_before_window(column: PaneColumn, rows: Rows, measure: Measure) -> NDArray[np.int64]:
+    """How many panes before the newest the last pane with events before the window is, int64 (k,); -1 without."""
+    return column.last_pane(rows, measure.window.panes + measure.skip, measure.reach)
 
 
 def ratio_of_totals(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

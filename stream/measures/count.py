@@ -30,5 +30,5 @@ class Count:
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The total of the window, float64 (k,)."""
-        total = read_total(columns[0], rows, measure.window.panes)
+        total = read_total(columns[0], rows, measure)
         return total if measure.field is None else total / MILLIONTHS

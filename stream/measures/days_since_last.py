@@ -28,4 +28,5 @@ class DaysSinceLast:
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """Days, float64 (k,); NaN when the latest event is older than the window."""
-        return latest_column(columns[0]).read(rows, measure.window.panes)[0]
+        days = latest_column(columns[0]).read(rows, measure.window.panes + measure.skip)[0]
+        return np.maximum(days - measure.skip, 0.0)

@@ -36,4 +36,5 @@ class Distinct:
         """The number of distinct members, float64 (k,)."""
         column = columns[0]
         assert isinstance(column, Members)
-        return column.read(rows, measure.window.panes)
+        # Complete panes, and the current one on top: no member is forgotten because a day has just begun.
+        return column.read(rows, measure.window.panes + (measure.current_pane is not None))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.columns import MILLIONTHS, Rows
-from stream.measures.base import AnyColumn, Need, pane_column, ratio_of_totals, read_total
+from stream.measures.base import AnyColumn, Need, last_pane_before_window, pane_column, ratio_of_totals, read_total
 from stream.policy.policy import Measure
 
 
@@ -31,12 +31,12 @@ class Mean:
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The mean in the field's unit, float64 (k,); NaN without events."""
-        millionths, count = (read_total(column, rows, measure.window.panes) for column in columns)
+        millionths, count = (read_total(column, rows, measure) for column in columns)
         return ratio_of_totals(millionths, count * MILLIONTHS)
 
     def read_before_window(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The mean of the newest pane with events, float64 (k,), or NaN."""
         total, count = map(pane_column, columns)
-        ago = count.last_pane(rows, measure.window.panes, measure.reach)
+        ago = last_pane_before_window(count, rows, measure)
         mean = ratio_of_totals(total.read_pane(rows, ago), count.read_pane(rows, ago) * MILLIONTHS)
         return np.where(ago < 0, np.nan, mean)

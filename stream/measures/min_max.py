@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.columns import Rows
-from stream.measures.base import AnyColumn, Need, pane_column, read_total
+from stream.measures.base import AnyColumn, Need, last_pane_before_window, pane_column, read_total
 from stream.policy.policy import Measure
 
 
@@ -36,11 +36,11 @@ class MinMax:
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The minimum or maximum in the field's unit, float64 (k,); NaN without events."""
-        value = read_total(columns[0], rows, measure.window.panes)
+        value = read_total(columns[0], rows, measure)
         return np.where(np.isfinite(value), value, np.nan)
 
     def read_before_window(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The minimum or maximum of the newest pane with events, float64 (k,), or NaN."""
         column = pane_column(columns[0])
-        ago = column.last_pane(rows, measure.window.panes, measure.reach)
+        ago = last_pane_before_window(column, rows, measure)
         return np.where(ago < 0, np.nan, column.read_pane(rows, ago))

@@ -33,6 +33,6 @@ class Rate:
         """Events per hour, day or week, float64 (k,)."""
         assert measure.per_hours is not None
         hours = measure.window.panes * UNIT_MS[measure.window.unit] // UNIT_MS["hour"]
-        total = read_total(columns[0], rows, measure.window.panes)
+        total = read_total(columns[0], rows, measure)
         # One division of whole numbers, so that a rate of exactly 0.1 is 0.1 to a tier.
         return total * measure.per_hours / (hours if measure.field is None else hours * MILLIONTHS)

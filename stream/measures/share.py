@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.columns import Rows
-from stream.measures.base import AnyColumn, Need, pane_column, ratio_of_totals, read_total
+from stream.measures.base import AnyColumn, Need, last_pane_before_window, pane_column, ratio_of_totals, read_total
 from stream.policy.policy import Measure
 
 
@@ -31,11 +31,11 @@ class Share:
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """0 to 1, float64 (k,); NaN without events."""
-        matching, events = (read_total(column, rows, measure.window.panes) for column in columns)
+        matching, events = (read_total(column, rows, measure) for column in columns)
         return ratio_of_totals(matching, events)
 
     def read_before_window(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The share in the newest pane with events, float64 (k,), or NaN."""
         matching, events = map(pane_column, columns)
-        ago = events.last_pane(rows, measure.window.panes, measure.reach)
+        ago = last_pane_before_window(events, rows, measure)
         return np.where(ago < 0, np.nan, ratio_of_totals(matching.read_pane(rows, ago), events.read_pane(rows, ago)))

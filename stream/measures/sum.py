@@ -29,4 +29,4 @@ class Sum:
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The total of the window in the field's unit, float64 (k,)."""
-        return read_total(columns[0], rows, measure.window.panes) / MILLIONTHS
+        return read_total(columns[0], rows, measure) / MILLIONTHS

@@ -32,4 +32,4 @@ class WeightedCount:
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """The total weight of the window, float64 (k,)."""
-        return read_total(columns[0], rows, measure.window.panes) / MILLIONTHS
+        return read_total(columns[0], rows, measure) / MILLIONTHS

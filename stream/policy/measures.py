@@ -18,8 +18,11 @@ from stream.policy.table import WEIGHT, Number
 from stream.policy.windows import (
     MISSING_WORDS,
     Comparison,
+    Complete,
     Window,
+    complete_by_itself,
     read_compare,
+    read_complete,
     read_hold,
     read_least_peers,
     read_window,
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from stream.policy.normalisers import Normaliser
     from stream.policy.table import Table
 
-_EVENT_KEYS = ("where", "of", "weights", "per", "window", "compare", "history", "least_peers")
+_EVENT_KEYS = ("where", "of", "weights", "per", "window", "complete", "compare", "history", "least_peers")
 _FACT_KEYS = ("source", "stat", "field", "normalise", "weight", "missing", "segments")
 MEASURE_KEYS = (*_FACT_KEYS[:3], *_EVENT_KEYS, *_FACT_KEYS[3:6], "stale_after", *_FACT_KEYS[6:])
 FACT_STATS = {"days_since": ("started_at", "renewal_at"), "days_until": ("started_at", "renewal_at"), "value": ("arr",)}
@@ -64,6 +67,7 @@ class Measure:
     - `where`: the events that count; empty for all. `of` is only for `share`, `weights` only for `weighted_count`.
     - `per_hours`: 1, 24 or 168, only for `rate`.
     - `window`: 0 panes for a fact of the profile.
+    - `complete`: how the current pane counts where the policy says it; `current_pane` is how it counts in any measure.
     - `normaliser`: None if no score needs points; `by_segment`: the normalisers of segments that have their own.
     - `weight`: on the policy's own scale; None if only scores that name the measure use it.
     - `missing`: points of an account without a value; None to redistribute the weight.
@@ -89,6 +93,22 @@ class Measure:
     least_peers: int | None = None
     stale_after: int | None = None
     by_segment: tuple[tuple[str, Normaliser], ...] = ()
+    complete: Complete | None = None
+
+    @property
+    def current_pane(self) -> Complete | None:
+        """How the current pane counts; None if the window is it and the panes before it.
+
+        Else the window is that many complete panes, and "only" leaves the current pane out, while with "at-least" it
+        takes the place of the oldest as soon as it has more. The one rule for all statistics and comparisons.
+        """
+        complete = self.complete or complete_by_itself(self.stat, self.compare)
+        return None if complete == "off" else complete
+
+    @property
+    def skip(self) -> int:
+        """How many of the newest panes the window leaves out: 1 or 0."""
+        return 1 if self.current_pane == "only" else 0
 
     @property
     def blocks(self) -> int:
@@ -99,8 +119,12 @@ class Measure:
 
     @property
     def reach(self) -> int:
-        """Panes that must be stored: the window with those it is compared with, or until `stale_after`."""
-        return self.stale_after or self.window.panes * (1 + self.blocks)
+        """Panes that must be stored: the window with those it is compared with, or until `stale_after`.
+
+        The current pane comes on top of a window of complete panes.
+        """
+        panes = self.window.panes * (1 + self.blocks) + (self.current_pane is not None)
+        return max(self.stale_after or 0, panes)
 
 
 def read_measures(root: Table, segments: Sequence[str]) -> tuple[Measure, ...]:
@@ -147,6 +171,7 @@ def _read_measure(name: str, table: Table, segments: Sequence[str]) -> Measure |
         least_peers=read_least_peers(table, compare),
         stale_after=read_hold(table, stat, window, compare),
         by_segment=by_segment,
+        complete=read_complete(table, stat, table.value("compare") if compare is None else compare),
     )
     return None if source is None or stat is None or window is None else measure
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from stream.columns.panes import UNIT_MS
-from stream.policy.errors import listed
+from stream.policy.errors import listed, shown
 from stream.policy.normalisers import FULL_POINTS
 from stream.policy.table import finite
 
@@ -25,11 +25,22 @@ LEAST_PEERS = 20
 
 _COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z", "peers")
+_COMPLETE = {
+    **dict.fromkeys(("count", "sum", "weighted_count"), (True, "at-least")),
+    **dict.fromkeys(("mean", "min", "max", "share", "days_since_last"), (True,)),
+    **dict.fromkeys(("distinct_users", "distinct_features", "distinct_roles"), ("at-least",)),
+}
+"""The values of `complete` by statistic. Of a member, only the newest pane is kept, so it is known no other way."""
 _HELD_STATS = ("mean", "min", "max", "last", "share")
 _MOST_PEERS = 1_000_000
 _WINDOW = re.compile(r"(?P<panes>[0-9]{1,9})(?P<unit>[hd])")
 
 Comparison = Literal["previous", "percentile", "z", "peers"]
+Complete = Literal["only", "at-least", "off"]
+"""How the current, unfinished pane counts.
+
+"only": not at all. "at-least": as soon as it has more than the oldest pane, which it then replaces. "off": as any other.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,39 @@ def _read_history(table: Table, window: Window | None) -> int | None:
         table.wrong("history", f'{expected} and at most "{most}{window.unit[0]}"')
         return None
     return history.panes
+
+
+def read_complete(table: Table, stat: str | None, compare: str | None) -> Complete | None:
+    """What `complete` says, where it says more than the statistic and the comparison do by themselves."""
+    value = table.value("complete")
+    if "complete" not in table or stat is None:
+        return None
+    if value is not True and value is not False and value != "at-least":
+        table.wrong("complete", 'true, "at-least" or false')
+        return None
+    if complete_by_itself(stat, compare) is not None:
+        if value == "at-least":
+            whole = 'stat "rate"' if stat == "rate" else f'compare = "{compare}"'
+            table.problem("complete", f"{whole} does not take complete = {shown(value)}: remove it, or use false")
+        return "off" if value is False else None
+    if value is False:
+        return None
+    able = _COMPLETE.get(stat, ())
+    if value not in able:
+        other = 'use complete = "at-least"' if able == ("at-least",) else "use complete = true" if able else "remove it"
+        table.problem("complete", f'stat "{stat}" does not take complete = {shown(value)}: {other}')
+        return None
+    return "only" if value is True else "at-least"
+
+
+def complete_by_itself(stat: str, compare: str | None) -> Complete | None:
+    """How an unfinished pane counts in rates and comparisons, which are over complete panes; None in other measures."""
+    if stat == "rate" or compare in {"previous", "percentile", "z"}:
+        return "only"
+    if compare == "peers":
+        able = _COMPLETE.get(stat, ())
+        return "only" if True in able else "at-least" if able else None
+    return None
 
 
 def read_least_peers(table: Table, compare: Comparison | None) -> int | None:

@@ -34,7 +34,7 @@ def measure_values(plan: Plan, columns: Sequence[AnyColumn], rows: Rows) -> Matr
 def _value(measure_plan: MeasurePlan, columns: Sequence[AnyColumn], rows: Rows) -> Vector:
     measure = measure_plan.measure
     if measure.history is not None:
-        totals = pane_column(columns[0]).read_blocks(rows, measure.window.panes, measure.blocks)
+        totals = pane_column(columns[0]).read_blocks(rows, measure.window.panes, measure.blocks, measure.skip)
         return percentile_in_past(totals) if measure.compare == "percentile" else z_in_past(totals)
     stat = STATS[measure.stat]
     values = stat.read(measure, columns, rows)

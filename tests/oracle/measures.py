@@ -115,14 +115,40 @@ def measure_value(
     """
     if measure.is_fact:
         return _fact(measure, profile, as_of_ms)
-    window_starts_ms = (as_of_ms // measure.pane_ms - measure.panes + 1) * measure.pane_ms
-    if "compare" in measure.settings:
-        return _compared(measure, events, window_starts_ms, as_of_ms)
-    counted = _counted(measure, events, window_starts_ms, as_of_ms)
+    current_ms = as_of_ms // measure.pane_ms * measure.pane_ms
+    first_ms = current_ms - measure.panes * measure.pane_ms
+    if measure.unfinished == "counts":
+        first_ms += measure.pane_ms
     if measure.stat == "days_since_last":
-        return Fraction(as_of_ms // DAY_MS - counted[-1].time_ms // DAY_MS) if counted else None
-    value = STATISTICS[measure.stat](measure, counted)
-    return _held(measure, events, window_starts_ms, as_of_ms) if value is None else value
+        return _days_since_last(measure, events, first_ms, as_of_ms)
+    if measure.unfinished == "replaces":
+        return _with_replaced_pane(measure, events, first_ms, as_of_ms)
+    last_ms = current_ms - 1 if measure.unfinished == "out" else as_of_ms
+    if measure.windows_before:
+        return _compared(measure, events, first_ms, last_ms)
+    value = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, last_ms))
+    return _held(measure, events, first_ms, as_of_ms) if value is None else value
+
+
+def _days_since_last(measure: Measure, events: Sequence[Event], first_ms: int, as_of_ms: int) -> Fraction | None:
+    """Return the days since the latest event; where days must be complete, those that lie between it and today."""
+    counted = _counted(measure, events, first_ms, as_of_ms)
+    if not counted:
+        return None
+    days = as_of_ms // DAY_MS - counted[-1].time_ms // DAY_MS
+    return Fraction(days if measure.unfinished == "counts" or not days else days - 1)
+
+
+def _with_replaced_pane(measure: Measure, events: Sequence[Event], first_ms: int, as_of_ms: int) -> Fraction | None:
+    """Return the larger of two windows: the complete one, and the one that ends now. A distinct value is in either."""
+    current_ms = as_of_ms // measure.pane_ms * measure.pane_ms
+    if measure.stat.startswith("distinct_"):
+        return STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, as_of_ms))
+    complete = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, current_ms - 1))
+    until_now = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms + measure.pane_ms, as_of_ms))
+    assert complete is not None
+    assert until_now is not None
+    return max(complete, until_now)
 
 
 def _fact(measure: Measure, profile: Event | None, as_of_ms: int) -> Fraction | None:

@@ -40,12 +40,10 @@ def percentile(value: Fraction, peers: list[Fraction]) -> Fraction:
 
 
 def value_at(events: list[Happened], account: str, moment_ms: int, window: int, *, mean: bool) -> Fraction | None:
-    """The number of usage events, or the mean of survey scores, in the `window` days that end with the moment's."""
-    first_day = moment_ms // DAY_MS - window + 1
+    """The number of usage events, or the mean of survey scores, in the `window` complete days before the moment's."""
+    today = moment_ms // DAY_MS
     inside = [
-        event
-        for event in events
-        if event.account == account and event.time_ms <= moment_ms and event.time_ms // DAY_MS >= first_day
+        event for event in events if event.account == account and today - window <= event.time_ms // DAY_MS < today
     ]
     if not mean:
         return Fraction(sum(event.score is None for event in inside))

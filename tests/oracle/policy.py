@@ -69,7 +69,20 @@ class Measure:
     @property
     def reach(self) -> int:
         """Panes up to `as_of` in which an event can have a part in the value."""
-        return max(self.panes * (1 + self.windows_before), self.stale_panes or 0)
+        unfinished = 0 if self.unfinished == "counts" else 1
+        return max(self.panes * (1 + self.windows_before) + unfinished, self.stale_panes or 0)
+
+    @property
+    def unfinished(self) -> str:
+        """What the pane of the moment does: it `counts`, is left `out`, or `replaces` the oldest when it has more."""
+        if self.is_fact or self.stat == "last" or self.settings.get("complete") is False:
+            return "counts"
+        compare = self.settings.get("compare")
+        if self.stat.startswith("distinct_"):
+            return "replaces" if compare == "peers" or self.settings.get("complete") == "at-least" else "counts"
+        if compare is not None or self.stat == "rate":
+            return "out"
+        return {None: "counts", True: "out", "at-least": "replaces"}[self.settings.get("complete")]
 
     def normaliser(self, segment: str | None) -> dict[str, Any] | None:
         """Return the rule that gives points in a segment; None when only additive scores use the measure."""

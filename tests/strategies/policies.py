@@ -215,6 +215,12 @@ change."""
 HOURS = ("1h", "2h", "6h", "24h", "72h")
 DAYS = ("1d", "2d", "7d", "30d", "45d", "365d")
 FIELD_STATS = ("sum", "mean", "min", "max", "last")
+COMPLETE: dict[str, tuple[bool | str, ...]] = {
+    **dict.fromkeys(("count", "sum", "weighted_count"), (True, "at-least", False)),
+    **dict.fromkeys(("mean", "min", "max", "share", "days_since_last", "rate"), (True, False)),
+    **dict.fromkeys(("distinct_users", "distinct_features", "distinct_roles"), ("at-least",)),
+}
+"""What `complete` may say, by statistic."""
 
 
 def toml_value(value: object) -> str:
@@ -295,10 +301,18 @@ def measures(
         table["where"] = draw(conditions(source))
     if stat in ("count", "sum", "weighted_count") and window not in ("72h", "365d") and draw(st.booleans()):
         table["compare"] = "previous"
+    table |= draw(completeness(table))
     table["normalise"] = draw(normalisers())
     table["weight"] = draw(st.one_of(st.integers(1, 100), amounts(1, 10)))
     missing = draw(st.one_of(st.none(), st.just("redistribute"), amounts(0, 100)))
     return table if missing is None else {**table, "missing": missing}
+
+
+@st.composite
+def completeness(draw: DrawFn, measure: dict[str, Any]) -> dict[str, Any]:
+    """Draw what a measure says of its unfinished pane, mostly nothing."""
+    able = (True, False) if "compare" in measure else COMPLETE.get(measure["stat"], ())
+    return {"complete": draw(st.sampled_from(able))} if able and draw(st.integers(0, 2)) == 0 else {}
 
 
 @st.composite

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from tests.strategies.policies import ALL_SOURCES, DAYS, HOURS, amounts, bands_of, measures, normalisers, toml_value
+from tests.strategies.policies import (
+    ALL_SOURCES,
+    DAYS,
+    HOURS,
+    amounts,
+    bands_of,
+    completeness,
+    measures,
+    normalisers,
+    toml_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,12 +98,13 @@ def _comparison(draw: DrawFn, window: str) -> Table:
 def event_measures(draw: DrawFn, windows: Sequence[str]) -> Table:
     """Draw a measure of events, with every way to compare, to hold and to fade."""
     table = draw(measures(windows, ("product-usage", *ALL_SOURCES)))
-    for name in ("compare", "missing", "normalise", "weight"):
+    for name in ("compare", "complete", "missing", "normalise", "weight"):
         table.pop(name, None)
     if table["source"] == "engagement" and table["stat"] in ("count", "distinct_users") and draw(st.booleans()):
         table["stat"] = "distinct_roles"
     if table["stat"] in TALLIES:
         table |= draw(_comparison(table["window"]))
+    table |= draw(completeness(table))
     span = SPANS.get(table.get("compare", ""))
     if span is None and table["source"] == "controls" and table["stat"] in HELD:
         span = PERCENT

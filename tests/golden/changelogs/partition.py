@@ -12,6 +12,7 @@ import gzip
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,10 +39,21 @@ Json = dict[str, Any]
 Records = list[tuple[bytes, bytes | None]]
 
 
-def policy(name: str) -> Plan:
-    """The live policy or the candidate, compiled."""
+def policy(name: str, *, as_it_meant: bool = True) -> Plan:
+    """The live policy or the candidate, compiled.
+
+    `as_it_meant`: with the meaning that it had in 0.1.0, where rates and comparisons counted the unfinished pane. They
+    do so today with `complete = false`. The digest stays that of the text.
+    """
     file = FOLDER / f"{name}.toml"
-    return compile_plan(parse_policy(file.read_text(encoding="utf-8"), file.name))
+    parsed = parse_policy(file.read_text(encoding="utf-8"), file.name)
+    if as_it_meant:
+        measures = tuple(
+            replace(measure, complete="off") if measure.current_pane is not None else measure
+            for measure in parsed.measures
+        )
+        parsed = replace(parsed, measures=measures)
+    return compile_plan(parsed)
 
 
 def read_lines(name: str) -> list[Any]:
@@ -78,13 +90,23 @@ PROMOTED_STEPS = 4
 class Partition:
     """The engines of one partition, restored from a changelog."""
 
-    def __init__(self, changelog: Iterable[tuple[bytes, bytes | None]], now_ms: int, *, promoted: bool = False) -> None:
-        """`now_ms` is the clock that refuses events of the future; `promoted` makes the candidate the live policy."""
+    def __init__(
+        self,
+        changelog: Iterable[tuple[bytes, bytes | None]],
+        now_ms: int,
+        *,
+        promoted: bool = False,
+        as_it_meant: bool = True,
+    ) -> None:
+        """`now_ms` is the clock that refuses events of the future; `promoted` makes the candidate the live policy.
+
+        `as_it_meant` is for `policy`.
+        """
         newest: dict[bytes, bytes] = {}
         for key, value in changelog:
             keep_newer(newest, key, value)
-        candidate = policy("candidate")
-        live, shadow = (candidate, None) if promoted else (policy("live"), candidate)
+        candidate = policy("candidate", as_it_meant=as_it_meant)
+        live, shadow = (candidate, None) if promoted else (policy("live", as_it_meant=as_it_meant), candidate)
         self.opened: Opened = open_namespaces(newest, live, shadow, _engine)
         self.opened.pair.on_failure = _raise
         self.log: Records = []
