@@ -92,12 +92,15 @@ def check(
 
 
 def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str, Any]:
+    from stream.policy.hints import hints
+
     return {
         "policy": plan.label,
         "shadow": None if candidate is None else candidate.label,
         "measures": [planned.measure.name for planned in plan.measures],
         "columns": [column.name for column in plan.columns],
         "longest_window": dict(plan.longest_windows),
+        "hints": hints(plan.policy.measures),
         "problems": problems,
     }
 

@@ -11,6 +11,7 @@ from agents.process.console import SafeConsole
 from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.text import counted, label_of, number
 from stream.plan.plan import Plan
+from stream.policy.hints import hints
 
 _BAR_WIDTH = 40
 
@@ -21,7 +22,8 @@ def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     measures, columns = counted(len(plan.measures), "measure"), counted(len(plan.columns), "column")
     head = f"policy {plan.label}: {measures} on {columns}, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
-    return "\n".join([head, *_new_accounts(plan), *(problems or [state])])
+    advice = [f"hint: {hint}" for hint in hints(plan.policy.measures)]
+    return "\n".join([head, *_new_accounts(plan), *advice, *(problems or [state])])
 
 
 def _new_accounts(plan: Plan) -> list[str]:

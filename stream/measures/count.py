@@ -7,6 +7,12 @@ Definition: docs/reference/policy/measures.md#statistics; `COUNT(*)` and `SUM(fi
 2.0
 >>> value_of('source = "product-usage", stat = "count", field = "count", window = "7d"', days_ago(1, count=12))
 12.0
+>>> complete = 'source = "product-usage", stat = "count", window = "7d", complete = true'
+>>> value_of(complete, days_ago(0), days_ago(1), days_ago(7), days_ago(8))
+2.0
+>>> at_least = 'source = "product-usage", stat = "count", window = "7d", complete = "at-least"'
+>>> value_of(at_least, days_ago(0), days_ago(1), days_ago(7)), value_of(at_least, days_ago(0), days_ago(0), days_ago(7))
+(2.0, 2.0)
 """
 
 from __future__ import annotations

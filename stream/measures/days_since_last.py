@@ -1,10 +1,14 @@
 """`days_since_last`: the number of UTC days since the latest event in the window.
 
-Formula: `days_since_last = day(as_of) - day(latest event)`; missing without events.
+Formula: `days_since_last = day(as_of) - day(latest event)`; missing without events. With `complete = true` the number
+of complete days in between: `max(day(as_of) - day(latest event) - 1, 0)`.
 Definition: docs/reference/policy/measures.md#statistics; the recency of RFM analysis.
 
 >>> value_of('source = "product-usage", stat = "days_since_last", window = "30d"', days_ago(4), days_ago(12))
 4.0
+>>> complete = 'source = "product-usage", stat = "days_since_last", window = "30d", complete = true'
+>>> value_of(complete, days_ago(4)), value_of(complete, days_ago(1)), value_of(complete, days_ago(0))
+(3.0, 0.0, 0.0)
 """
 
 from __future__ import annotations

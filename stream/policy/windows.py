@@ -39,7 +39,7 @@ Comparison = Literal["previous", "percentile", "z", "peers"]
 Complete = Literal["only", "at-least", "off"]
 """How the current, unfinished pane counts.
 
-"only": not at all. "at-least": as soon as it has more than the oldest pane, which it then replaces. "off": as any other.
+"only": not at all. "at-least": as soon as it has more than the oldest pane, which it replaces. "off": as others do.
 """
 
 

@@ -16,21 +16,26 @@ HOUR_MS = 3_600_000
 
 
 def patience() -> Log:
-    """The score by the days ago on which it begins: 60, 26: 90, 23: 30, 19: 0, 18: 45, 16: 55, 11: 10, 9: 0."""
+    """The score by the days ago at whose midnight it begins: 29: 60, 25: 90, 22: 30, 18: 0, 17: 45, 14: 55, 10: 10.
+
+    It is 0 from that of day 7 on.
+
+    An event of day 30 counts in the 7 complete days before each of the midnights of days 29 to 23.
+    """
     log = Log().add("product-usage", "a", 30, 60).add("product-usage", "a", 26, 30)
-    return log.add("product-usage", "a", 18, 45).add("product-usage", "a", 16, 10)
+    return log.add("product-usage", "a", 18, 45).add("product-usage", "a", 15, 10)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        # Below 40 at the boundary of day 23, for 2 days at that of 21; 45 at 17 is not clear, 55 at 15 is. Below 40
-        # again at 11, for 2 days at 9, but it may not fire before 8.
-        ("", "", [("firing", 21), ("resolved", 15), ("firing", 8)]),
-        ('cooldown = "7d"', "#", [("firing", 21), ("resolved", 15), ("firing", 9)]),
-        ("clear = 50", "#", [("firing", 21), ("resolved", 17), ("firing", 9)]),
-        ('for = "2d"', "#", [("firing", 23), ("resolved", 15), ("firing", 8)]),
-        ('for = "2d"', 'for = "25h"', [("firing", 21), ("resolved", 15), ("firing", 8)]),  # boundaries are days
+        # Below 40 at the boundary of day 22, for 2 days at that of 20; 45 at 17 is not clear, 55 at 14 is. Below 40
+        # again at 10, for 2 days at 8, but it may not fire before 7.
+        ("", "", [("firing", 20), ("resolved", 14), ("firing", 7)]),
+        ('cooldown = "7d"', "#", [("firing", 20), ("resolved", 14), ("firing", 8)]),
+        ("clear = 50", "#", [("firing", 20), ("resolved", 17), ("firing", 8)]),
+        ('for = "2d"', "#", [("firing", 22), ("resolved", 14), ("firing", 7)]),
+        ('for = "2d"', 'for = "25h"', [("firing", 20), ("resolved", 14), ("firing", 7)]),  # boundaries are days
     ],
 )
 def test_patient_alerts(tmp_path: Path, old: str, new: str, expected: list[tuple[str, int]]) -> None:
@@ -47,7 +52,7 @@ def test_patient_alerts(tmp_path: Path, old: str, new: str, expected: list[tuple
 
 
 def kinds() -> Log:
-    """50 on day 10, 80 on days 9 to 4, 30 on day 3, nothing from day 2 on; a is an enterprise and unhappy."""
+    """50 on day 10, 80 on days 9 to 3, 30 on day 2, nothing from day 1 on; a is an enterprise and unhappy."""
     log = Log().add("accounts", "a", tier="enterprise").add("surveys", "a", 5, score=3)
     for account in "ab":
         log.add("product-usage", account, 10, 50).add("product-usage", account, 9, 30)
@@ -57,28 +62,28 @@ def kinds() -> Log:
 def test_every_kind_of_rule(tmp_path: Path) -> None:
     replayed = replay(tmp_path, SHOWN["alert-kinds"], kinds())
     both = [
-        # At midnight of day 6 it is known that day 3 begins with 30, which is poor; there the forecast has come true.
-        ("firing", "soon-poor", midnight(6)),
-        ("resolved", "soon-poor", midnight(3)),
-        ("firing", "left-healthy", midnight(3)),
-        ("firing", "sharp-drop", midnight(3)),  # 80 - 30; later 80 - 0
+        # At midnight of day 4 it is known that day 1 begins with 0, which is poor; there the forecast has come true.
+        ("firing", "soon-poor", midnight(4)),
+        ("resolved", "soon-poor", midnight(1)),
+        ("firing", "left-healthy", midnight(2)),
+        ("firing", "sharp-drop", midnight(2)),  # 80 - 30; later 80 - 0
         ("firing", "gone-quiet", midnight(2)),  # the last event was on day 9
     ]
-    only_a = [("firing", "unhappy", day_ms(5)), ("firing", "enterprise-poor", midnight(3))]
+    only_a = [("firing", "unhappy", day_ms(5)), ("firing", "enterprise-poor", midnight(1))]
     for account, expected in (("a", [*both, *only_a]), ("b", both)):
         published = [(status, rule, day) for status, rule, name, day in replayed.published() if name == account]
         assert sorted(published) == sorted(expected)
 
 
-@pytest.mark.parametrize(("clear", "ends"), [("", 1), ("clear = 29.5", 1), ("clear = 29", -4), ("clear = 5", -4)])
+@pytest.mark.parametrize(("clear", "ends"), [("", 1), ("clear = 29.5", 1), ("clear = 29", -5), ("clear = 5", -5)])
 def test_a_drop_that_is_clear_of_so_many_points(tmp_path: Path, clear: str, ends: int) -> None:
-    # 80 at the boundaries of days 8 to 4, 30 at 3, nothing at 2, 51 at 1 to -4, nothing from -5 on. At 1 it is 29 below
-    # the 80, which are out of sight at -4; at -5 it is 51 below the 51.
+    # 80 at the boundaries of days 8 to 3, 30 at 2, 51 at 1 to -5, nothing from -6 on. At 1 it is 29 below the 80, which
+    # are out of sight at -5; at -6 it is 51 below the 51.
     rule = 'when = { drop = 30, within = "7d" }'
     log = kinds().add("product-usage", "a", 2, 51)
     replayed = replay(tmp_path, changed("alert-kinds", rule, f"{rule}\n{clear}"), log, days_later=9)
     published = [(status, day) for status, _, account, day in replayed.published("sharp-drop") if account == "a"]
-    assert published == [("firing", midnight(3)), ("resolved", midnight(ends)), ("firing", midnight(-5))]
+    assert published == [("firing", midnight(2)), ("resolved", midnight(ends)), ("firing", midnight(-6))]
 
 
 def test_people_answer(tmp_path: Path) -> None:
@@ -110,7 +115,7 @@ def test_flaps(tmp_path: Path) -> None:
 
 
 def test_storms(tmp_path: Path) -> None:
-    # Four of five fall to nothing when day 3 begins, the fifth when day 1 does, which is no storm.
+    # Four of five fall to nothing when day 2 begins, the fifth when day 0 does, which is no storm.
     log = Log().add("product-usage", "e", 8, 50)
     for account in "abcd":
         log.add("product-usage", account, 10, 50)
@@ -118,10 +123,10 @@ def test_storms(tmp_path: Path) -> None:
     rule = "band:health:poor"
     assert sorted(replayed.published()) == sorted(
         [
-            ("firing", "storm", "", midnight(3)),
-            *(("firing", rule, account, midnight(3)) for account in "abcd"),
-            ("resolved", "storm", "", midnight(2)),
-            ("firing", rule, "e", midnight(1)),
+            ("firing", "storm", "", midnight(2)),
+            *(("firing", rule, account, midnight(2)) for account in "abcd"),
+            ("resolved", "storm", "", midnight(1)),
+            ("firing", rule, "e", midnight(0)),
         ]
     )
     storm = next(alert for alert in replayed.alerts if alert.rule == "storm")

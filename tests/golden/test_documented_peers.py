@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.golden.replays import Log, day_ms, near, replay, values
-from tests.golden.test_documented_policies import SHOWN, one_measure
+from tests.golden.test_documented_policies import SHOWN, changed, one_measure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,8 @@ def usage_of(**counts: int) -> Log:
 def test_a_value_of_now_in_the_table_of_midnight(tmp_path: Path) -> None:
     # 3 more today: a has 5 now, above 2, 4 and 4 of the table's 2, 4, 4, 6, and equal to none.
     log = usage_of(a=2, b=4, c=4, d=6).add("product-usage", "a", times=3).add("product-usage", "new", times=7)
-    replayed = replay(tmp_path, SHOWN["among-peers"], log)
+    policy = changed("among-peers", 'compare = "peers"\n', 'compare = "peers"\ncomplete = false\n')
+    replayed = replay(tmp_path, policy, log)
     assert values(replayed.score("a")) == {"usage": 75}
     assert values(replayed.score("new")) == {"usage": 100}
     # a had 2 at midnight: 12.5 % are 25 points; the table that came then was the first, before it all had 50.
@@ -30,6 +31,18 @@ def test_a_value_of_now_in_the_table_of_midnight(tmp_path: Path) -> None:
     assert (first.to, first.cause) == (50, "event")
     assert (peers.from_, peers.to, peers.cause, peers.time) == (50, 25, "peers", day_ms(0) - 12 * 3_600_000)
     assert (event.from_, event.to, event.cause) == (25, 100, "event")
+
+
+def test_a_value_of_complete_days_in_the_table_of_midnight(tmp_path: Path) -> None:
+    # The same, as the page shows it: today does not count before it is over, neither for a nor in the table.
+    log = usage_of(a=2, b=4, c=4, d=6).add("product-usage", "a", times=3).add("product-usage", "new", times=7)
+    replayed = replay(tmp_path, SHOWN["among-peers"], log)
+    assert values(replayed.score("a")) == {"usage": 12.5}
+    assert values(replayed.score("new")) == {"usage": 0}
+    # The next midnight has a table of 5, 4, 4, 6 and 7: 2.5 and 4.5 of 5.
+    after = replay(tmp_path, SHOWN["among-peers"], log, days_later=1)
+    assert values(after.score("a")) == {"usage": 50}
+    assert values(after.score("new")) == {"usage": 90}
 
 
 def test_peers_of_a_segment(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ def test_the_first_example(tmp_path: Path) -> None:
     #    (30 x 80 + 20 x 50) / 50 = 68: attention.
     # b: 3 users are 30 points; no ticket, no share, so the weight of users is all there is: 30, at risk.
     log = Log().users("a", 8, days_ago=29).users("a", 9, days_ago=30).users("b", 3)
-    log.add("support-tickets", "a", 3, times=3).add("support-tickets", "a", 2, priority="urgent")
+    # Today's tickets do not count before the day is over.
+    log.add("support-tickets", "a", 28, times=3).add("support-tickets", "a", 2, priority="urgent")
+    log.add("support-tickets", "a", 0, 5, priority="urgent").add("support-tickets", "a", 29, 5, priority="urgent")
     log.add("support-tickets", "a", 1, status="solved", priority="urgent")
     replayed = replay(tmp_path, SHOWN["example"], log)
     a, b = replayed.score("a"), replayed.score("b")
@@ -45,9 +47,9 @@ def test_the_first_example(tmp_path: Path) -> None:
     [(8, -20, 50, "steady"), (12, 20, 100, "growing"), (6, -40, 0, "fading"), (7, -30, 50, "steady")],
 )
 def test_trend(tmp_path: Path, now: int, change: float, points: float, band: str) -> None:
-    # 10 in the 30 days before, on their first and their last day; 60 days ago is too early.
-    log = Log().add("product-usage", "a", 29, times=now).add("product-usage", "a", 30, times=9)
-    log.add("product-usage", "a", 59).add("product-usage", "a", 60, times=5)
+    # 10 in the 28 complete days before, on their first and last day; 57 days ago is too early, today too late.
+    log = Log().add("product-usage", "a", 28, times=now).add("product-usage", "a", 29, times=9)
+    log.add("product-usage", "a", 56).add("product-usage", "a", 57, times=5).add("product-usage", "a", 0, times=50)
     score = replay(tmp_path, SHOWN["trend"], log).score("a")
     assert values(score) == {"usage_trend": change}
     assert (score.value, score.band) == (points, band)
@@ -60,10 +62,10 @@ def test_a_trend_of_a_new_customer_is_missing(tmp_path: Path) -> None:
 
 
 def weeks(*counts: int) -> Log:
-    """So many events in this week, in the one before and so on, on the first or the last day of each."""
+    """So many events in the last 7 complete days, in those before and so on, on the first or the last day of each."""
     log = Log()
     for week, count in enumerate(counts):
-        log.add("product-usage", "a", 7 * week + (6 if week % 2 else 0), times=count)
+        log.add("product-usage", "a", 7 * week + (7 if week % 2 else 1), times=count)
     return log
 
 
@@ -107,7 +109,7 @@ def test_percentile_among_peers(tmp_path: Path) -> None:
 
 
 def test_who_holds_to_a_band_leaves_it_lower(tmp_path: Path) -> None:
-    # a: 5 events 8 days ago and 67 six days ago: 72 at the boundaries of five to two days ago, which is long enough,
+    # a: 5 events 8 days ago and 67 six days ago: 72 at the boundaries of five to one days ago, which is long enough,
     #    then 67, which is not below 65.
     # b: 67 all along was never above 70.
     log = Log().add("product-usage", "a", 8, 5).add("product-usage", "a", 6, 67).add("product-usage", "b", 6, 67)
@@ -119,7 +121,7 @@ def test_who_holds_to_a_band_leaves_it_lower(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days_later", "score", "band"), [(0, 100, "attention"), (1, 80, "attention"), (2, 80, "healthy")]
+    ("days_later", "score", "band"), [(0, 100, "attention"), (1, 100, "attention"), (2, 80, "healthy")]
 )
 def test_a_band_changes_when_another_has_been_due_for_so_long(
     tmp_path: Path, days_later: int, score: float, band: str

@@ -34,7 +34,9 @@ NEW_ACCOUNTS = '[new_accounts]\nmin_age = "14d"\n'
 COMPLETE = 'complete = "at-least"\n'
 WEEKS = {"28d": "30d", "56d": "60d", "91d": "90d", "182d": "180d", "364d": "365d"}
 """What the policies to start from have that those of 0.1.0 did not: new accounts, whole days, and whole weeks."""
-STEPS = re.compile(r"(stat = \"days_since_last\"\n[^\n]*\n[^\n]*\n)normalise = \{ kind = \"tiers\".*?\n\] \}\n", re.DOTALL)
+STEPS = re.compile(
+    r"(stat = \"days_since_last\"\n[^\n]*\n[^\n]*\n)normalise = \{ kind = \"tiers\".*?\n\] \}\n", re.DOTALL
+)
 DECAY = 'normalise = { kind = "decay", half_life = 30 }\n'
 
 

@@ -99,8 +99,9 @@ def test_zudo_redistribution(tmp_path: Path, pulse: bool, weights: tuple[int, ..
 def test_custify_trend_against_the_window_before(tmp_path: Path, now: int, change: float, points: float) -> None:
     rule = 'normalise = { kind = "threshold", good = 0, average = -30 }'
     line = f'stat = "sum"\nfield = "amount"\ncompare = "previous"\n{rule}'
-    before_ms = TIME_MS - 30 * 86_400_000
-    paid = [amount(60, time=before_ms), amount(40, time=before_ms - 86_400_000), amount(now)]
+    # The first of the 30 complete days before today, and the last and the first of the 30 before those.
+    times = [TIME_MS - days * 86_400_000 for days in (30, 31, 60)]
+    paid = [amount(number, time=time) for number, time in zip((now, 60, 40), times, strict=True)] + [amount(500)]
     score = scored(tmp_path, 'name = "custify"\n' + measure("m", 1, line) + ONE_BAND, *paid)
     assert (score.factors[0].value, score.value) == (change, points)
 
@@ -108,7 +109,7 @@ def test_custify_trend_against_the_window_before(tmp_path: Path, now: int, chang
 def test_a_trend_without_a_window_before_is_missing(tmp_path: Path) -> None:
     rule = 'normalise = { kind = "threshold", good = 0, average = -30 }\nmissing = 50'
     line = f'stat = "sum"\nfield = "amount"\ncompare = "previous"\n{rule}'
-    too_early_ms = TIME_MS - 60 * 86_400_000
+    too_early_ms = TIME_MS - 61 * 86_400_000
     score = scored(
         tmp_path, 'name = "custify"\n' + measure("m", 1, line) + ONE_BAND, amount(9, time=too_early_ms), amount(7)
     )

@@ -34,8 +34,41 @@ def test_check_of_a_valid_policy() -> None:
     assert done.exit_code == 0
     assert "5 measures" in done.stdout
     report = json.loads(vitals("check", "--offline", "--json").stdout)
-    assert report["problems"] == []
-    assert report["longest_window"] == {"day": 180}
+    assert report["problems"] == report["hints"] == []
+    assert report["longest_window"] == {"day": 182}
+
+
+@pytest.mark.parametrize(
+    ("window", "compare", "whole"),
+    [
+        ("30d", '"previous"', "28d"),
+        ("182d", '"previous"', None),
+        ("181d", '"previous"', "182d"),
+        ("3d", '"previous"', "7d"),
+        ("24h", '"previous"', "7d"),
+        ("28d", '"previous"', None),
+        ("10d", '"percentile"\nhistory = "60d"', "7d"),
+        ("121d", '"z"\nhistory = "242d"', "119d"),
+        ("7d", '"z"\nhistory = "21d"', None),
+        ("30d", '"peers"', None),
+    ],
+)
+def test_check_hints_at_windows_that_are_not_whole_weeks(
+    tmp_path: Path, window: str, compare: str, whole: str | None
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SMALL.replace('window = "1d"', f'window = "{window}"\ncompare = {compare}'), encoding="utf-8")
+    done, report = vitals("check", policy, "--offline"), vitals("check", policy, "--offline", "--json")
+    assert (done.exit_code, report.exit_code) == (0, 0)
+    word = compare.partition("\n")[0]
+    expected = (
+        f'measures.opened: window = "{window}" is not whole weeks, so compare = {word} compares windows with different '
+        f'weekdays, and weekends alone change the value; "{whole}" is whole weeks'
+    )
+    assert json.loads(report.stdout)["hints"] == ([] if whole is None else [expected])
+    assert [line for line in done.stdout.splitlines() if line.startswith("hint: ")] == (
+        [] if whole is None else [f"hint: {expected}"]
+    )
 
 
 def test_check_names_the_mistake_of_a_policy(tmp_path: Path) -> None:

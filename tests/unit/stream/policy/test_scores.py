@@ -31,7 +31,7 @@ def test_every_key_of_segments_and_measures_is_read() -> None:
     )
     logins, usage, nps, contact, referrals, tenure = policy.measures
     assert logins.by_segment == (("enterprise", Linear(0.0, 100.0)),)
-    assert (usage.compare, usage.history, usage.blocks, usage.reach) == ("percentile", 84, 12, 91)
+    assert (usage.compare, usage.history, usage.blocks, usage.reach) == ("percentile", 84, 12, 92)
     assert (nps.missing, nps.stale_after, nps.reach) == (None, 360, 360)
     assert (contact.missing, contact.normaliser) == (0.0, Decay(30.0))
     assert (referrals.normaliser, referrals.weight) == (None, None)
