@@ -34,7 +34,7 @@ from schemas.peers import PeersMessage
 from stream.accounts.accounts import Accounts
 from stream.alerts.emission import AlertEmitter
 from stream.alerts.idle_sources import IdleSourceAlerts
-from stream.columns.columns import Rows
+from stream.columns.columns import NEVER, Rows
 from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS
 from stream.engine.scorer import Scorer
@@ -102,6 +102,8 @@ class Engine:
         """Whether the idle sources changed since all accounts were marked for a new score."""
         self._outdated = False
         """Whether time or peer tables may have moved scores that were not computed anew since."""
+        self._day_shown_ms = NEVER
+        """The last UTC midnight after which an event was followed by a score; only with peers."""
 
     @property
     def as_of(self) -> int | None:
@@ -162,9 +164,25 @@ class Engine:
                 self._advance_columns()
                 self._detect_idle(at_boundary=False)
             changed = self._aggregator.aggregate(step, boundary)
-            if mode is not Mode.CONFLATED and changed:
-                rows = changed[0] if len(changed) == 1 else np.concatenate(changed)
-                self._publish(np.unique(rows), mode, effects, Trigger.EVENTS)
+            if not changed or (mode is Mode.CONFLATED and not self.plan.peers):
+                continue
+            rows = np.unique(changed[0] if len(changed) == 1 else np.concatenate(changed))
+            if self.plan.peers:
+                self._show_new_day(rows)
+            if mode is not Mode.CONFLATED:
+                self._publish(rows, mode, effects, Trigger.EVENTS)
+
+    def _show_new_day(self, rows: Rows) -> None:
+        """Mark rows with the first events of a UTC day for a score, also if their values have not changed.
+
+        `vitals peers` makes the tables of a midnight when each partition has published a score of after it.
+        """
+        midnight_ms = self.time.current_ms() // UNIT_MS["day"] * UNIT_MS["day"]
+        if midnight_ms > self._day_shown_ms:
+            after = rows[self.accounts.last_ms[rows] > midnight_ms]
+            self.accounts.score_pending[after] = True
+            if len(after):
+                self._day_shown_ms = midnight_ms
 
     def _apply_profiles_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Apply the profiles of a step without events: no time passes."""

@@ -4,7 +4,8 @@ Formula: `rate = count * per_hours / hours in the window`, where `per_hours` is 
 window has complete panes only, so that the beginning of a day does not lower the rate.
 Definition: docs/reference/policy/measures.md#statistics; an average rate over the window, like `rate()` of Prometheus.
 
->>> value_of('source = "product-usage", stat = "rate", window = "4d", per = "day"', days_ago(0), days_ago(1), days_ago(4))
+>>> measure = 'source = "product-usage", stat = "rate", window = "4d", per = "day"'
+>>> value_of(measure, days_ago(0), days_ago(1), days_ago(4))
 0.5
 >>> value_of('source = "product-usage", stat = "rate", window = "14d", per = "week"', days_ago(1), days_ago(14))
 1.0

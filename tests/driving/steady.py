@@ -17,7 +17,7 @@ from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import parse_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 HOUR_MS = 3_600_000
@@ -60,7 +60,7 @@ def warm_up_days(plan: Plan) -> int:
     return max(*days, new) + max(spans, default=0) + 8
 
 
-def after_warm_up(folder: Path, policy: str, schedules: dict[str, Sequence[Slot]]) -> Outcome:
+def after_warm_up(folder: Path, policy: str, schedules: Mapping[str, Sequence[Slot]]) -> Outcome:
     """Replay every account's schedule, and read scores at every hour of some days after the warm-up."""
     plan = compile_plan(parse_policy(policy, "policy.toml"))
     warm_ms = START_MS + warm_up_days(plan) * DAY_MS
@@ -78,7 +78,7 @@ def after_warm_up(folder: Path, policy: str, schedules: dict[str, Sequence[Slot]
     )
 
 
-def _lines(schedules: dict[str, Sequence[Slot]], end_ms: int) -> Iterable[str]:
+def _lines(schedules: Mapping[str, Sequence[Slot]], end_ms: int) -> Iterable[str]:
     for account, slots in schedules.items():
         for day in range((end_ms - START_MS) // DAY_MS + 1):
             for number, slot in enumerate(slots):
