@@ -273,9 +273,9 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
     by_source: dict[str, list[Segment]] = {}
     for key in keys:
-        source, _, rest = key[1:].partition(b"\0")
+        head, _, rest = key[1:].partition(b"\0")
         generation, number = SEGMENT_KEY.unpack(rest)
-        by_source.setdefault(source.decode(), []).append(Segment(generation, number, segment_of(records[key])))
+        by_source.setdefault(head.decode(), []).append(Segment(generation, number, segment_of(records[key])))
     with_events = engine.accounts.applied[: len(engine.accounts)] > 0
     for name, segments in by_source.items():
         source = name.removesuffix(OF_ACCOUNTS)
