@@ -172,10 +172,7 @@ def sort_out(
     """
     source, outcomes = batch.source, effects.outcomes
     offsets, stamps = batch.offsets, batch.stamps
-    for reject in batch.rejects:
-        if reject.position >= position:
-            effects.dead_letters.append(DeadLetter(number, reject.position, reject.reason, reject.message))
-        outcomes[source, "rejected" if reject.position >= position else "replayed"] += 1
+    _refuse(batch, number, position=position, effects=effects)
     times = times_ms(batch.events)
     good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
@@ -206,6 +203,14 @@ def sort_out(
         return candidates.pick(fresh)
     candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
     return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)
+
+
+def _refuse(batch: Batch, number: int, *, position: int, effects: Effects) -> None:
+    """Dead-letter the records of a batch that could not be decoded."""
+    for reject in batch.rejects:
+        if reject.position >= position:
+            effects.dead_letters.append(DeadLetter(number, reject.position, reject.reason, reject.message))
+        effects.outcomes[batch.source, "rejected" if reject.position >= position else "replayed"] += 1
 
 
 def _refuse_blank(
