@@ -1,4 +1,4 @@
-"""The statistics and conditions of docs/reference/policy/measures.md over small logs, with numbers worked out by hand."""
+"""Statistics and conditions of docs/reference/policy/measures.md over small logs, with numbers worked out by hand."""
 
 from __future__ import annotations
 
