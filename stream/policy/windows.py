@@ -27,11 +27,11 @@ _COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z", "peers")
 _COMPLETE = {
     **dict.fromkeys(("count", "sum", "weighted_count"), (True, "at-least")),
-    **dict.fromkeys(("mean", "min", "max", "share", "days_since_last"), (True,)),
-    **dict.fromkeys(("distinct_users", "distinct_features", "distinct_roles"), ("at-least",)),
+    **dict.fromkeys(("mean", "min", "max", "share", "nps", "days_since_last"), (True,)),
+    **dict.fromkeys(("distinct_users", "distinct_features", "distinct_roles", "distinct"), ("at-least",)),
 }
 """The values of `complete` by statistic. Of a member, only the newest pane is kept, so it is known no other way."""
-_HELD_STATS = ("mean", "min", "max", "last", "share")
+_HELD_STATS = ("mean", "min", "max", "last", "share", "nps")
 _MOST_PEERS = 1_000_000
 _WINDOW = re.compile(r"(?P<panes>[0-9]{1,9})(?P<unit>[hd])")
 

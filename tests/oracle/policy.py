@@ -78,7 +78,7 @@ class Measure:
         if self.is_fact or self.stat == "last" or self.settings.get("complete") is False:
             return "counts"
         compare = self.settings.get("compare")
-        if self.stat.startswith("distinct_"):
+        if self.stat.startswith("distinct"):
             return "replaces" if compare == "peers" or self.settings.get("complete") == "at-least" else "counts"
         if compare is not None or self.stat == "rate":
             return "out"
