@@ -129,6 +129,17 @@ def test_its_candidate_can_be_promoted(changelog: Records) -> None:
     assert as_of_0_1_0(comparable(fields_of(partition.log))) == saved
 
 
+def test_the_pane_that_complete_windows_read_more_is_named_until_the_next_midnight(changelog: Records) -> None:
+    # Rates and comparisons count complete panes today: one more than 0.1.0 kept, where no longer window kept it anyway.
+    live = Partition(changelog, NOW_MS, as_it_meant=False).opened.pair.live
+    assert [name for name, _ in live.history.incomplete] == ["usual", "odd", "meetings"]
+    assert live.as_of is not None
+    midnight_ms = (live.as_of // 86_400_000 + 1) * 86_400_000
+    assert {live.history.full_at(name) for name, _ in live.history.incomplete} == {midnight_ms}
+    live.tick(midnight_ms)
+    assert live.history.incomplete == ()
+
+
 def test_no_record_names_a_module(changelog: Records) -> None:
     for key, value in changelog:
         assert not MODULE.search(key), key

@@ -29,9 +29,7 @@ def test_the_first_example(tmp_path: Path) -> None:
     #    (30 x 80 + 20 x 50) / 50 = 68: attention.
     # b: 3 users are 30 points; no ticket, no share, so the weight of users is all there is: 30, at risk.
     log = Log().users("a", 8, days_ago=29).users("a", 9, days_ago=30).users("b", 3)
-    # Today's tickets do not count before the day is over.
-    log.add("support-tickets", "a", 28, times=3).add("support-tickets", "a", 2, priority="urgent")
-    log.add("support-tickets", "a", 0, 5, priority="urgent").add("support-tickets", "a", 29, 5, priority="urgent")
+    log.add("support-tickets", "a", 3, times=3).add("support-tickets", "a", 2, priority="urgent")
     log.add("support-tickets", "a", 1, status="solved", priority="urgent")
     replayed = replay(tmp_path, SHOWN["example"], log)
     a, b = replayed.score("a"), replayed.score("b")

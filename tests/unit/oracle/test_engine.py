@@ -90,7 +90,8 @@ SOME_USAGE = log(
         ('stat = "rate"', 1),
         ('stat = "rate"\nper = "week"', 7),
         ('stat = "rate"\nper = "hour"', 3 / 72),
-        ('stat = "rate"\nfield = "count"', 6.5 / 3),
+        ('stat = "rate"\nfield = "count"\ncomplete = false', 6.5 / 3),
+        ('stat = "rate"\nfield = "count"', 105.5 / 3),  # the complete days before: with eve, and without today
         ('stat = "share"\nof = { feature = ["search"] }', 2 / 3),
         ('stat = "share"\nof = { feature = ["search"] }\nwhere = { user_id = ["ann"] }', 0.5),
         ('stat = "weighted_count"\nweights = { feature = { search = 0.25, export = 4 } }', 4.5),

@@ -21,7 +21,12 @@ def test_distinct_roles() -> None:
     assert value_of(log(signal("x", 1)), *lines) == 0
 
 
-WEEKS = [signal("m", value, NOON - 7 * DAY_MS * weeks) for weeks, value in ((0, 4), (1, 2), (2, 4), (3, 10), (5, 99))]
+WEEKS = [
+    signal("m", value, NOON - DAY_MS - 7 * DAY_MS * weeks)
+    for weeks, value in ((0, 4), (1, 2), (2, 4), (3, 10), (5, 99))
+]
+TODAY = signal("m", 1000)
+"""The day that is not over: windows that are compared do not have it."""
 
 
 @pytest.mark.parametrize(
@@ -38,14 +43,14 @@ WEEKS = [signal("m", value, NOON - 7 * DAY_MS * weeks) for weeks, value in ((0, 
 )
 def test_against_its_own_history(compare: str, history: str, value: float) -> None:
     lines = ('stat = "sum"', 'window = "7d"', f'compare = "{compare}"', f'history = "{history}"')
-    assert value_of(log(*reversed(WEEKS)), *lines) == value
+    assert value_of(log(*reversed(WEEKS), TODAY), *lines) == value
 
 
 def test_deviations_from_windows_that_are_all_alike() -> None:
     lines = ('stat = "sum"', 'window = "1d"', 'compare = "z"', 'history = "2d"')
-    alike = [signal("m", 3, NOON - DAY_MS), signal("m", 3, NOON - 2 * DAY_MS)]
-    assert value_of(log(*alike, signal("m", 3)), *lines) == 0
-    assert value_of(log(*alike, signal("m", 4)), *lines) is None
+    alike = [signal("m", 3, NOON - 3 * DAY_MS), signal("m", 3, NOON - 2 * DAY_MS)]
+    assert value_of(log(*alike, signal("m", 3, NOON - DAY_MS), TODAY), *lines) == 0
+    assert value_of(log(*alike, signal("m", 4, NOON - DAY_MS), TODAY), *lines) is None
     assert value_of(log(signal("other", 3)), *lines) == 0
 
 
@@ -83,6 +88,28 @@ def test_hold(stat: str, window: str, stale_after: str | None, value: float | No
     assert value_of(log(*HELD, signal("other", 1)), *lines) == value
 
 
+@pytest.mark.parametrize(
+    ("line", "today", "value"),
+    [
+        ("complete = false", 5, 9),  # days 0 to 2: 5, 1 and 3
+        ("complete = true", 5, 11),  # days 1 to 3: 1, 3 and 7
+        ('complete = "at-least"', 5, 11),  # of today's 5 and the 7 of day 3 the larger
+        ('complete = "at-least"', 8, 12),
+        ('complete = "at-least"', -9, 11),
+    ],
+)
+def test_the_unfinished_pane_of_a_sum(line: str, today: float, value: float) -> None:
+    days = [signal("m", number, NOON - ago * DAY_MS) for ago, number in ((3, 7), (2, 3), (1, 1), (0, today))]
+    assert value_of(log(*days), 'stat = "sum"', 'window = "3d"', line) == value
+
+
+@pytest.mark.parametrize(("ago", "line", "days"), [(0, "true", 0), (1, "true", 0), (3, "true", 2), (3, "false", 3)])
+def test_days_since_last_of_complete_days(ago: int, line: str, days: int) -> None:
+    records = log(signal("m", 1, NOON - ago * DAY_MS), signal("other", 1))
+    lines = ('stat = "days_since_last"', 'window = "3d"' if line == "true" else 'window = "4d"', f"complete = {line}")
+    assert value_of(records, *lines, 'where = { name = ["m"] }') == days
+
+
 def test_reach_decides_what_is_late() -> None:
     def kept(*lines: str, others: str = "") -> int:
         text = policy(others, measure("m", *lines, "weight = 1"), "[scores.health]", ONE_BAND)
@@ -91,8 +118,11 @@ def test_reach_decides_what_is_late() -> None:
 
     assert kept('window = "3d"') == 3
     assert kept('window = "3d"', 'missing = "hold"', 'stale_after = "8d"') == 8
-    assert kept('window = "3d"', 'stat = "sum"', 'compare = "previous"') == 6
-    assert kept('window = "3d"', 'stat = "sum"', 'compare = "z"', 'history = "11d"') == 12
+    assert kept('window = "3d"', 'stat = "sum"', "complete = true") == 4
+    assert kept('window = "3d"', 'stat = "sum"', 'complete = "at-least"') == 4
+    assert kept('window = "3d"', 'stat = "sum"', 'compare = "previous"') == 7
+    assert kept('window = "3d"', 'stat = "sum"', 'compare = "previous"', "complete = false") == 6
+    assert kept('window = "3d"', 'stat = "sum"', 'compare = "z"', 'history = "11d"') == 13
     fact = measure("f", 'source = "accounts"', 'stat = "value"', 'field = "arr"', "weight = 1")
     assert kept('window = "3d"', others=fact) == 3
 

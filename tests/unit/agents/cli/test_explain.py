@@ -51,7 +51,7 @@ def test_factor_changes_since_a_day_add_up_to_the_score_change(day: str) -> None
 
 
 def test_changes_since_a_day_have_their_cause() -> None:
-    explanation = explained("acme", EVENTS, "--as-of", "2026-04-06", "--since", "2026-03-25")
+    explanation = explained("acme", EVENTS, "--as-of", "2026-04-04", "--since", "2026-03-25")
     causes = [(change["cause"], change["from"], change["to"]) for change in explanation["since"]["changes"]]
     assert causes == [("event", 75.5, 71.5), ("window", 71.5, 68.5)]
 
@@ -67,7 +67,7 @@ def test_an_account_without_a_score_then_is_compared_with_none() -> None:
 def test_the_forecast_is_the_score_at_later_times() -> None:
     explanation = explained("acme", EVENTS, "--as-of", AS_OF)
     turn = explanation["ahead"]["turn"]
-    assert (turn["at"], turn["band"]) == (1_775_433_600_000, "attention")  # 2026-04-06T00:00:00Z
+    assert (turn["at"], turn["band"]) == (1_775_260_800_000, "attention")  # 2026-04-04T00:00:00Z
     assert score_at("acme", turn["at"] - 1) == (71.5, "healthy")
     assert score_at("acme", turn["at"]) == (turn["score"], "attention")
     for step in explanation["ahead"]["line"]:
@@ -80,9 +80,9 @@ def test_the_forecast_is_the_score_at_later_times() -> None:
 def test_a_band_that_no_longer_changes_is_final() -> None:
     done = vitals("explain", "dune", EVENTS, "--as-of", "2027-03-27")
     assert "stays at-risk for good: already no event is in any window" in done.stdout
-    # Its last event is of 2026-03-26; the longest window has 180 days: on 22 September that day is not in it any more.
-    ahead = explained("dune", EVENTS, "--as-of", AS_OF, "--ahead", 180)["ahead"]
-    assert (ahead["until"], ahead["final"]) == (1_790_035_200_000, True)
+    # Its last event is of 2026-03-26; the longest window has 182 days: on 24 September that day is not in it any more.
+    ahead = explained("dune", EVENTS, "--as-of", AS_OF, "--ahead", 190)["ahead"]
+    assert (ahead["until"], ahead["final"]) == (1_790_208_000_000, True)
 
 
 def test_without_files_it_names_what_needs_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_without_files_it_names_what_needs_files(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("agents.kafka.latest_score.latest_score", latest)
     done = vitals("explain", "birch")
     assert done.exit_code == 0, done.stderr
-    assert "product usage: 10 different users in the last 30 days" in done.stdout
+    assert "product usage: 10 different users in the last 28 days" in done.stdout
     assert "give the event files after the account" in done.stdout
     assert "when it will change band if nothing happens" in done.stdout
     explanation = explained("birch")
