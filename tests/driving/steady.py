@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 START_MS = 1_767_571_200_000  # 2026-01-05T00:00:00Z, a Monday
-WATCHED_DAYS = 15
-"""For so many days after the warm-up scores are read at every hour: two weeks and the day after them."""
+WATCHED_DAYS = 8
+"""For so many days after the warm-up scores are read at every full hour: a week and the day after it."""
 
 
 class Slot(NamedTuple):
@@ -67,7 +67,7 @@ def after_warm_up(folder: Path, policy: str, schedules: Mapping[str, Sequence[Sl
     end_ms = warm_ms + WATCHED_DAYS * DAY_MS
     file = folder / "events.jsonl"
     file.write_text("\n".join(_lines(schedules, end_ms)), encoding="utf-8")
-    hourly = Watch(lambda _first, last: range(warm_ms, last + 1, HOUR_MS // 2), lambda _moment, _engine: None)
+    hourly = Watch(lambda _first, last: range(warm_ms, last + 1, HOUR_MS), lambda _moment, _engine: None)
     replay = replay_files([file], plan, end_ms, hourly)
     assert not replay.bad
     changes = [msgspec.json.decode(message.value, type=ScoreChange) for message in replay.changes]

@@ -29,7 +29,7 @@ SENTENCES = {
     ),
     "distinct_features": (USAGE, 4, "4 different features in the last 30 days"),
     "distinct_roles": ('source = "engagement"\n', 2, "2 different roles in the last 30 days"),
-    "rate": (USAGE + 'per = "week"\n', 2.5, "2.5 usage events a week in the last 30 days"),
+    "rate": (USAGE + 'per = "week"\n', 2.5, "2.5 usage events a week in the last 30 complete days"),
     "share": (
         TICKETS + OPENED + 'of = { priority = ["urgent"] }\n',
         0.125,
@@ -56,7 +56,7 @@ SENTENCES = {
 SINGULAR = {
     "count": (USAGE + 'where = { feature = ["export"] }\n', 1.0, "1 usage event (feature export) in the last 30 days"),
     "distinct_users": (USAGE, 1.0, "1 different user in the last 30 days"),
-    "rate": ('source = "surveys"\nper = "day"\n', 1.0, "1 survey answer a day in the last 30 days"),
+    "rate": ('source = "surveys"\nper = "day"\n', 1.0, "1 survey answer a day in the last 30 complete days"),
     "days_since_last": (USAGE, 1.0, "1 day since the latest of usage events in the last 30 days"),
 }
 
@@ -121,11 +121,13 @@ def test_sentences_name_fields_windows_and_comparisons() -> None:
     total = measure("count", USAGE + 'field = "count"\n', "1h")
     assert sentence(7, 70, total).startswith("good use: the total count of usage events comes to 7 in the last hour;")
     rated = measure("rate", USAGE + 'field = "count"\nper = "hour"\n', "24h")
-    assert "the total count of usage events comes to 7 an hour in the last 24 hours" in sentence(7, 70, rated)
+    assert "the total count of usage events comes to 7 an hour in the last 24 complete hours" in sentence(7, 70, rated)
     compared = measure("count", USAGE + 'compare = "previous"\n', "7d")
-    assert "usage events in the last 7 days: +20 % against the 7 days before" in sentence(20, 70, compared)
-    assert "usage events in the last 7 days: -20 % against" in sentence(-20, 70, compared)
-    assert "nothing to compare with before the last 7 days; its weight is shared" in sentence(None, None, compared)
+    assert "usage events in the last 7 complete days: +20 % against the 7 days before" in sentence(20, 70, compared)
+    assert "usage events in the last 7 complete days: -20 % against" in sentence(-20, 70, compared)
+    assert "nothing to compare with before the last 7 complete days; its weight is shared" in sentence(
+        None, None, compared
+    )
 
 
 def test_a_sentence_names_the_date_from_which_a_window_is_complete() -> None:
@@ -140,9 +142,9 @@ def test_a_sentence_names_the_date_from_which_a_window_is_complete() -> None:
 def test_sentence_compares_an_account_with_its_own_past() -> None:
     past = 'compare = "percentile"\nhistory = "28d"\n'
     ranked = measure("count", USAGE + past, "7d")
-    assert "usage events in the last 7 days: above 75 % of its own 4 spans before" in sentence(75, 70, ranked)
+    assert "usage events in the last 7 complete days: above 75 % of its own 4 spans before" in sentence(75, 70, ranked)
     distribution = measure("count", USAGE + past.replace("percentile", "z"), "7d")
-    assert "last 7 days: -1.5 standard deviations from the mean of its own 4 spans before" in sentence(
+    assert "last 7 complete days: -1.5 standard deviations from the mean of its own 4 spans before" in sentence(
         -1.5, 0, distribution
     )
 

@@ -39,6 +39,7 @@ source = "product-usage"
 stat = "count"
 window = "30d"
 compare = "peers"
+complete = false
 least_peers = 2
 normalise = { kind = "linear", zero_at = 0, hundred_at = 100 }
 weight = 1
@@ -226,7 +227,10 @@ def test_a_policy_without_peers_needs_no_tables() -> None:
 
 
 def test_scores_of_a_policy_without_peers_have_no_raw_values() -> None:
-    engine = Engine(plan_of(POLICY.replace('compare = "peers"\nleast_peers = 2\n', "")), owns=lambda _account: True)
+    engine = Engine(
+        plan_of(POLICY.replace('compare = "peers"\ncomplete = false\nleast_peers = 2\n', "")),
+        owns=lambda _account: True,
+    )
     engine.step([batch("product-usage", EVENTS, [10, 20, 30, 40, 50])], Mode.HEAD, None)
     engine.step([batch(PEERS, [table(MIDNIGHT, 1)], [60])], Mode.HEAD, None)
     assert engine.position[PEERS] == 1
