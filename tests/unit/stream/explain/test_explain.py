@@ -78,7 +78,7 @@ def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Poli
         if factor.measure in lifts:
             needed = np.array([lifts[factor.measure].needed])
             normaliser = by_name[factor.measure].normaliser
-            assert normaliser is not None
+            assert isinstance(normaliser, Linear | Tiers)
             (points,) = normaliser.points(needed)
             assert explanation.value + factor.weight * (points - factor.points) >= 40 - 1e-9
 

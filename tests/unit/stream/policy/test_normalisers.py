@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stream.policy.normalisers import Linear, Normaliser, Threshold, Tiers
+from stream.policy.normalisers import Linear, Simple, Threshold, Tiers
 
 NATERO = Linear(zero_at=7.0, hundred_at=30.0)
 TOTANGO = Tiers(((0.0, 0.0), (3.0, 60.0), (10.0, 100.0)))
@@ -39,11 +39,11 @@ def thresholds(draw: st.DrawFn) -> Threshold:
     return Threshold(good, average, draw(st.tuples(POINTS, POINTS, POINTS)))
 
 
-def normalisers() -> st.SearchStrategy[Normaliser]:
+def normalisers() -> st.SearchStrategy[Simple]:
     return st.one_of(lines(), tiers(), thresholds())
 
 
-def points_of(normaliser: Normaliser, value: float) -> float:
+def points_of(normaliser: Simple, value: float) -> float:
     return float(normaliser.points(np.array([value]))[0])
 
 
@@ -152,15 +152,13 @@ def test_less_is_better_when_good_is_below_average(value: float, points: float) 
 
 
 @given(normalisers(), ANY_NUMBER)
-def test_points_are_0_to_100(normaliser: Normaliser, value: float) -> None:
+def test_points_are_0_to_100(normaliser: Simple, value: float) -> None:
     assert 0.0 <= points_of(normaliser, value) <= 100.0
 
 
 @pytest.mark.parametrize("normaliser", [NATERO, TOTANGO, Threshold(2.0, 8.0), Threshold(8.0, 2.0)])
 @pytest.mark.parametrize("shape", [(), (0,), (6,), (2, 3), (3, 1, 2)])
-def test_the_result_has_the_shape_of_the_values_and_nan_stays_nan(
-    normaliser: Normaliser, shape: tuple[int, ...]
-) -> None:
+def test_the_result_has_the_shape_of_the_values_and_nan_stays_nan(normaliser: Simple, shape: tuple[int, ...]) -> None:
     values = np.resize(np.array([18.0, np.nan, 3.0]), shape)
     before = values.copy()
     points = normaliser.points(values)
@@ -173,7 +171,7 @@ def test_the_result_has_the_shape_of_the_values_and_nan_stays_nan(
 
 
 @pytest.mark.parametrize("normaliser", [NATERO, TOTANGO, Threshold(8.0, 2.0)])
-def test_infinities_give_the_points_of_the_ends(normaliser: Normaliser) -> None:
+def test_infinities_give_the_points_of_the_ends(normaliser: Simple) -> None:
     assert normaliser.points(np.array([-np.inf, np.inf])).tolist() == [0.0, 100.0]
 
 
