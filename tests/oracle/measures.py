@@ -198,8 +198,9 @@ def _on_curve(value: Fraction, curve: list[dict[str, Any]]) -> Fraction:
     if not left or not right:
         return Fraction((left or right[:1])[-1]["points"])
     start, end = left[-1], right[0]
-    share = (value - start["at"]) / Fraction(end["at"] - start["at"])
-    return Fraction(start["points"]) + share * (end["points"] - start["points"])
+    share: Fraction = (value - start["at"]) / Fraction(end["at"] - start["at"])
+    points: Fraction = start["points"] + share * (end["points"] - start["points"])
+    return points
 
 
 def points_of(value: Fraction, rule: dict[str, Any]) -> Fraction:

@@ -30,7 +30,8 @@ MOST = 2
 @st.composite
 def _operands(draw: DrawFn, names: Sequence[str]) -> str:
     name = draw(st.sampled_from((*names, *names, *ACCOUNT_NUMBERS)))
-    return json.dumps(name) if draw(st.integers(0, 5)) == 0 and "." not in name else name
+    quoted = " " in name or ("." not in name and draw(st.integers(0, 5)) == 0)
+    return json.dumps(name) if quoted else name
 
 
 @st.composite

@@ -10,6 +10,7 @@ from agents.cli.texts.explanation import explanation_text
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.selector import select_score
+from stream.policy.normalisers import Linear, Tiers
 from stream.policy.policy import Policy, parse_policy
 
 POLICY = """
