@@ -191,7 +191,16 @@ def _limit(limit: Limit, index_of: dict[str, int], bands: dict[str, int]) -> Lim
 
 def _can_be_missing(measure: Measure) -> bool:
     """Whether the measure can be missing, so that its weight is redistributed among the others."""
-    always = ("count", "sum", "rate", "weighted_count", "distinct_users", "distinct_features", "distinct_roles")
+    always = (
+        "count",
+        "sum",
+        "rate",
+        "weighted_count",
+        "distinct_users",
+        "distinct_features",
+        "distinct_roles",
+        "distinct",
+    )
     if measure.missing is not None:
         return False
     return measure.stat not in always or measure.compare not in (None, "percentile") or measure.has_grid
