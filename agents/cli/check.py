@@ -17,6 +17,7 @@ from agents.cli.base import (
     DONE,
     FAILED,
     MISUSED,
+    AllowBefore,
     AsJson,
     AsOf,
     BrokerUrl,
@@ -31,9 +32,10 @@ from agents.cli.base import (
     say_json,
     settings_of,
 )
-from agents.cli.event_files import replayed, report_bad_lines, selected_score
+from agents.cli.event_files import limits, replayed, report_left_out, selected_score
 
 if TYPE_CHECKING:
+    from agents.files.replay import Limits
     from agents.settings.settings import Settings
     from stream.explain.distribution import Distribution
     from stream.plan.plan import Plan
@@ -52,6 +54,7 @@ def check(
     ] = None,
     score: ScoreName = None,
     as_of: AsOf = None,
+    allow_before: AllowBefore = None,
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not connect to the broker.")] = False,
@@ -80,7 +83,9 @@ def check(
         problems += _broker_problems(loaded, role)
     distribution, bad = None, False
     if against:
-        distribution, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
+        as_of_ms = moment(as_of)
+        when = as_of_ms, limits(as_of_ms, allow_before)
+        distribution, bad = _distribution([*against, *(more or [])], plan, when, score)
     if as_json:
         report = _report(plan, candidate, problems)
         say_json(report if distribution is None else report | {"against": distribution})
@@ -136,13 +141,16 @@ def _broker_problems(settings: Settings, role: str) -> list[str]:
     ]
 
 
-def _distribution(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Distribution, bool]:
+def _distribution(
+    files: list[Path], plan: Plan, when: tuple[int | None, Limits], score: str | None
+) -> tuple[Distribution, bool]:
+    """`when` is the moment of the scores (epoch ms, None: the last event), and the times that events may have."""
     from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
 
     selected = selected_score(plan.policy, score)
-    replay = replayed(files, plan, as_of_ms)
-    bad = report_bad_lines(replay)
+    replay = replayed(files, plan, *when)
+    bad = report_left_out(replay)
     engine = replay.engine
     if engine.as_of is None:
         fail(FAILED, "the files have no usable event, so there is no account to try the policy on")
