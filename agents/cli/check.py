@@ -35,7 +35,6 @@ from agents.cli.base import (
 from agents.cli.event_files import limits, replayed, report_left_out, selected_score
 
 if TYPE_CHECKING:
-    from agents.files.replay import Limits
     from agents.settings.settings import Settings
     from stream.explain.distribution import Distribution
     from stream.plan.plan import Plan
@@ -72,8 +71,7 @@ def check(
     from agents.cli.texts.policy import check_text, print_distribution
     from agents.settings.settings import unknown_variables
 
-    _check_order(policy, more, against)
-    _check_role(role)
+    _check_options(policy, more, against, role)
     loaded = settings_of(settings, broker=broker, policy=policy)
     plan, candidate = plan_of(loaded), candidate_of(loaded)
     with errors_reported():
@@ -83,9 +81,7 @@ def check(
         problems += _broker_problems(loaded, role)
     distribution, bad = None, False
     if against:
-        as_of_ms = moment(as_of)
-        when = as_of_ms, limits(as_of_ms, allow_before)
-        distribution, bad = _distribution([*against, *(more or [])], plan, when, score)
+        distribution, bad = _distribution([*against, *(more or [])], plan, (moment(as_of), allow_before), score)
     if as_json:
         report = _report(plan, candidate, problems)
         say_json(report if distribution is None else report | {"against": distribution})
@@ -107,17 +103,14 @@ def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str
     }
 
 
-def _check_order(policy: Path | None, more: list[Path] | None, against: list[Path] | None) -> None:
-    """Refuse an event file as policy: of a shell's `--against *.jsonl` only the first file goes to the option."""
+def _check_options(policy: Path | None, more: list[Path] | None, against: list[Path] | None, role: str) -> None:
+    """Refuse an unknown role, and an event file as policy: of `--against *.jsonl` only one file goes to the option."""
+    from agents.kafka.rights import ROLES
+
     if more and not against:
         fail(MISUSED, "give one policy, and event files after --against: vitals check POLICY --against FILES")
     if against and policy is not None and policy.suffix == ".jsonl":
         fail(MISUSED, f"{policy} is not a policy: give the policy first, vitals check POLICY --against FILES")
-
-
-def _check_role(role: str) -> None:
-    from agents.kafka.rights import ROLES
-
     if role not in ROLES:
         fail(MISUSED, f"--role {role}: expected one of {', '.join(ROLES)}")
 
@@ -142,14 +135,15 @@ def _broker_problems(settings: Settings, role: str) -> list[str]:
 
 
 def _distribution(
-    files: list[Path], plan: Plan, when: tuple[int | None, Limits], score: str | None
+    files: list[Path], plan: Plan, when: tuple[int | None, str | None], score: str | None
 ) -> tuple[Distribution, bool]:
-    """`when` is the moment of the scores (epoch ms, None: the last event), and the times that events may have."""
+    """`when` is the moment of the scores (epoch ms, None: the last event), and `--allow-before`."""
     from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
 
     selected = selected_score(plan.policy, score)
-    replay = replayed(files, plan, *when)
+    as_of_ms, allow_before = when
+    replay = replayed(files, plan, as_of_ms, limits(as_of_ms, allow_before))
     bad = report_left_out(replay)
     engine = replay.engine
     if engine.as_of is None:
