@@ -12,8 +12,8 @@ from pathlib import Path
 from agents.backtest.outcomes import Outcomes, read_outcomes
 from agents.backtest.replay import Grid, make_grid
 from agents.backtest.study import KnownChurn, known_churn
-from agents.files.playback import TimedEvent
-from agents.files.replay import SINCE_2000, BadLine, Limits, read_events
+from agents.files.playback import BadLine, TimedEvent
+from agents.files.replay import SINCE_2000, Limits, read_events
 
 
 @dataclass(frozen=True, slots=True)

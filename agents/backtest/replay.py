@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.files.playback import Playback, TimedEvent
+from agents.files.playback import BadLine, Playback, TimedEvent
 from schemas.events import PROFILE_SOURCE
 from schemas.topics import DAY_MS
 from stream.columns.columns import Rows
@@ -25,7 +25,7 @@ from stream.columns.panes import day_end
 from stream.engine.engine import Engine
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
-from stream.publishing.effects import DeadLetter, Effects
+from stream.publishing.effects import Effects
 
 NOT_SCORED = -1
 FULL_POINTS = 100.0
@@ -71,7 +71,7 @@ def make_grid(events: Sequence[TimedEvent], every: int, since_ms: int | None = N
     boundaries = np.arange(day_end(first_ms), last_ms + 1, DAY_MS, dtype=np.int64)
     if not len(boundaries):
         raise TooShortError("no UTC day ends between the first event (or --since) and the last event")
-    names = sorted({timed.event.account_id for timed in usable})
+    names = sorted({name for timed in usable if (name := timed.event.account_id.strip())})
     return Grid(boundaries, every, {name: column for column, name in enumerate(names)})
 
 
@@ -90,8 +90,8 @@ class Track:
     """By (number of the boundary, account), for the reviewed accounts."""
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Events by (source, outcome), as the engine counts them."""
-    refused: list[DeadLetter] = field(default_factory=list)
-    """Events that the engine rejected, and why."""
+    refused: list[BadLine] = field(default_factory=list)
+    """Lines that the engine has refused, and why."""
 
 
 def replay(
@@ -116,7 +116,6 @@ def replay(
 
     def collect(effects: Effects) -> None:
         track.outcomes.update(effects.outcomes)
-        track.refused.extend(effects.dead_letters)
 
     playback = Playback(plan, events, collect)
     engine = playback.engine
@@ -135,6 +134,7 @@ def replay(
             for row in np.flatnonzero(accounts == account).tolist():
                 costs = [None if np.isnan(cost) else float(cost) for cost in current.costs[row]]
                 track.costs[number, account] = dict(zip(measures, costs, strict=True))
+    track.refused += playback.bad
     return track
 
 

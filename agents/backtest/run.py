@@ -24,7 +24,8 @@ from agents.backtest.study import (
     study_lead,
     study_reviews,
 )
-from agents.files.replay import SINCE_2000, BadLine, Limits
+from agents.files.playback import BadLine
+from agents.files.replay import SINCE_2000, Limits
 from schemas.topics import DAY_MS
 from stream.columns.panes import UNIT_MS
 from stream.explain.selector import select_score
@@ -143,8 +144,7 @@ def _data(inputs: Inputs, track: Track) -> Data:
 
 
 def _ignored(bad: Sequence[BadLine], track: Track) -> list[Ignored]:
-    examples = [(line.reason, f"{line.file}:{line.line}: {line.message}") for line in bad]
-    examples += [(letter.reason, letter.message) for letter in track.refused]
+    examples = [(line.reason, f"{line.file}:{line.line}: {line.message}") for line in (*bad, *track.refused)]
     ignored: dict[str, Ignored] = {}
     for reason, example in examples:
         ignored.setdefault(reason, Ignored(reason, 0, example)).count += 1

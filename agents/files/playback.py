@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +28,23 @@ DEDUP_IDS = 50_000_000
 
 
 class TimedEvent(NamedTuple):
-    """An event with its time (epoch ms) and its source."""
+    """An event with its time (epoch ms), its source, and the file and line that it is in."""
 
     time_ms: int
     source: str
     event: Event
+    file: str = "(events)"
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is not a valid event: its file and number, and the reason."""
+
+    file: str
+    line: int
+    reason: str
+    message: str
 
 
 class Playback:
@@ -55,6 +68,8 @@ class Playback:
         self._times = np.fromiter((timed.time_ms for timed in events), dtype=np.int64, count=len(events))
         self._offsets = Counter[str]()
         self._done = 0
+        self.bad: list[BadLine] = []
+        """Lines that the engine has refused so far."""
         self._cuts = self._profiles_after_boundaries(plan) if self.engine.cuts(mode) else np.zeros(0, dtype=np.int64)
 
     def _profiles_after_boundaries(self, plan: Plan) -> NDArray[np.int64]:
@@ -84,9 +99,15 @@ class Playback:
             self._collect(self.engine.advance_to(moment_ms, self._mode))
 
     def _apply(self, until: int) -> None:
-        batches = batches_of(self._events[self._done : until], self._offsets)
+        events = self._events[self._done : until]
+        batches = batches_of(events, self._offsets)
         self._done = until
-        self._collect(self.engine.step(batches, self._mode, None))
+        effects = self.engine.step(batches, self._mode, None)
+        for letter in effects.dead_letters:
+            batch = batches[letter.batch]
+            timed = events[int(batch.stamps[letter.offset - int(batch.offsets[0])])]
+            self.bad.append(BadLine(timed.file, timed.line, letter.reason, letter.message))
+        self._collect(effects)
 
 
 def batches_of(events: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from agents.files.playback import Playback, TimedEvent
+from agents.files.playback import BadLine, Playback, TimedEvent
 from schemas.codecs import decode, times_ms
 from schemas.events import PROFILE_SOURCE, SOURCES, Event
 from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
@@ -42,16 +42,6 @@ def limits_of(now_ms: int, as_of_ms: int | None, earliest_ms: int | None = None)
     """The limits by the clock of the machine (`now_ms`): five minutes after it, or `as_of_ms` if that is later."""
     latest_ms = max(now_ms + FUTURE_TOLERANCE_MS, as_of_ms or 0)
     return Limits(EARLIEST_MS if earliest_ms is None else earliest_ms, latest_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line that is not a valid event: its file and number, and the reason."""
-
-    file: str
-    line: int
-    reason: str
-    message: str
 
 
 @dataclass(slots=True)
@@ -120,6 +110,7 @@ def replay_files(
             playback.advance_to(moment)
             watch.look(moment, replay.engine)
     playback.advance_to(end_ms)
+    replay.bad += playback.bad
     return replay
 
 
@@ -141,7 +132,6 @@ def _collect(replay: Replay, effects: Effects) -> None:
     replay.changes.extend(effects.changes)
     replay.alerts.extend(effects.alerts)
     replay.outcomes.update(effects.outcomes)
-    replay.bad.extend(BadLine("(events)", dead.offset, dead.reason, dead.message) for dead in effects.dead_letters)
 
 
 def _read(paths: Sequence[Path], bad: list[BadLine], limits: Limits) -> Iterable[tuple[str, list[TimedEvent]]]:
@@ -174,27 +164,25 @@ def _read(paths: Sequence[Path], bad: list[BadLine], limits: Limits) -> Iterable
                 bad.append(BadLine(str(path), numbered[index][0], reason, message))
             indexes = range(len(numbered)) if decoded.indexes is None else decoded.indexes.tolist()
             lines_of = [numbered[index][0] for index in indexes]
-            yield source, _within(limits, source, decoded.events, _Refused(str(path), lines_of, bad))
+            yield source, _within(limits, source, decoded.events, _Lines(str(path), lines_of, bad))
 
 
-class _Refused(NamedTuple):
-    """Where refused events of a file go: the file, the line of each event, and the list of bad lines."""
+class _Lines(NamedTuple):
+    """Where events are from: the file, the line of each event, and the list of bad lines."""
 
     file: str
     lines: Sequence[int]
     bad: list[BadLine]
 
 
-def _within(limits: Limits, source: str, events: Sequence[Event], refused: _Refused) -> list[TimedEvent]:
+def _within(limits: Limits, source: str, events: Sequence[Event], origin: _Lines) -> list[TimedEvent]:
     """The events of one source and file whose time is within the limits."""
     within: list[TimedEvent] = []
     earliest_ms, latest_ms = limits
     for index, (time_ms, event) in enumerate(zip(times_ms(events).tolist(), events, strict=True)):
         if time_ms >= earliest_ms and (latest_ms is None or time_ms <= latest_ms):
-            within.append(TimedEvent(time_ms, source, event))
+            within.append(TimedEvent(time_ms, source, event, origin.file, origin.lines[index]))
         elif (why := refusal(time_ms, earliest_ms, latest_ms)) is not None:
             reason, message = why
-            refused.bad.append(
-                BadLine(refused.file, refused.lines[index], reason, f"{source}: {message} - at `$.time`")
-            )
+            origin.bad.append(BadLine(origin.file, origin.lines[index], reason, f"{source}: {message} - at `$.time`"))
     return within

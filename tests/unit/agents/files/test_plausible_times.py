@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.files.replay import BadLine, Limits, limits_of, read_events, replay_files
+from agents.files.playback import BadLine
+from agents.files.replay import Limits, limits_of, read_events, replay_files
 from agents.settings.settings import default_policy
 from schemas.codecs import decode
 from schemas.plausible_times import EARLIEST_MS, refusal, unit_of

@@ -123,3 +123,13 @@ def test_changes_of_a_profile_come_after_the_boundaries_before_it(tmp_path: Path
         ("window", "poor", 7),
         ("window", "poor", 8),
     ]
+
+
+@pytest.mark.parametrize("field", ["id", "account_id"])
+def test_an_event_that_the_engine_refuses_has_its_file_and_line(tmp_path: Path, field: str) -> None:
+    event = {"id": "1", "account_id": "a", "kind": "call"}
+    lines = [{**event, "time": FIRST_MS + 2}, {**event, field: " ", "time": FIRST_MS + 1}, {**event, "time": FIRST_MS}]
+    file = tmp_path / "engagement.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    (bad,) = replay_files([file], compile_plan(parse_policy(RELABEL, "policy.toml"))).bad
+    assert (bad.file, bad.line, bad.reason) == (str(file), 2, "invalid_field")
