@@ -165,12 +165,11 @@ def sort_out(
     an event may have. Events that are already applied to their row stay candidates, because their time moves the
     watermark and their id must be known.
     """
-    source, outcomes = batch.source, effects.outcomes
-    offsets, stamps = batch.offsets, batch.stamps
+    source, outcomes, offsets, stamps = batch.source, effects.outcomes, batch.offsets, batch.stamps
     _refuse(batch, number, position=position, effects=effects)
     times = times_ms(batch.events)
-    latest_ms = None if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
-    good = _plausible(batch, number, times, (earliest_ms, latest_ms), position=position, effects=effects)
+    limits_ms = earliest_ms, None if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
+    good = _plausible(batch, number, times, limits_ms, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
     events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
     if good is not None:
