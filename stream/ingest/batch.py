@@ -161,7 +161,7 @@ def sort_out(
     """The candidates of a batch; all other records are counted, dead-lettered or forwarded in `effects`.
 
     `number` is the batch's number in its step, `position` the offset from which records have not been settled yet,
-    `now_ms` the clock that decides what lies in the future (None: nothing does), `earliest_ms` the earliest time allowed.
+    `now_ms` the clock that decides what lies in the future (None: nothing does), `earliest_ms` the earliest time.
     Events already applied to their row stay candidates: their time moves the watermark and their id must be known.
     """
     source, outcomes, offsets, stamps = batch.source, effects.outcomes, batch.offsets, batch.stamps
