@@ -183,16 +183,12 @@ class Engine:
                 self._publish(rows, mode, effects, Trigger.EVENTS)
 
     def _show_new_day(self, rows: Rows) -> None:
-        """Mark rows with the first events of a UTC day for a score, also if their values have not changed.
-
-        `vitals peers` makes the tables of a midnight when each partition has published a score of after it.
-        """
+        """Mark rows with the first events of a UTC day for a score, so that `vitals peers` knows that it has begun."""
         midnight_ms = self.time.current_ms() // UNIT_MS["day"] * UNIT_MS["day"]
-        if midnight_ms > self._day_shown_ms:
-            after = rows[self.accounts.last_ms[rows] > midnight_ms]
+        after = rows[self.accounts.last_ms[rows] > midnight_ms]
+        if len(after) and midnight_ms > self._day_shown_ms:
             self.accounts.score_pending[after] = True
-            if len(after):
-                self._day_shown_ms = midnight_ms
+            self._day_shown_ms = midnight_ms
 
     def _apply_profiles_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Apply the profiles of a step without events: no time passes."""
