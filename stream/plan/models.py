@@ -199,5 +199,8 @@ def _can_be_missing(measure: Measure) -> bool:
         "distinct_features",
         "distinct_roles",
         "distinct",
+        "active",
+        "active_share",
+        "streak",
     )
     return measure.missing is None and (measure.stat not in always or measure.compare not in (None, "percentile"))

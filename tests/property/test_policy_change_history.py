@@ -53,6 +53,10 @@ STATISTICS = {
     "distinct_roles": 'source = "engagement"\nstat = "distinct_roles"',
     "distinct": 'source = "billing"\nstat = "distinct"\nfield = "kind"',
     "nps": 'source = "surveys"\nstat = "nps"\nfield = "score"\nwhere = { kind = ["nps"] }',
+    "active": 'source = "product-usage"\nstat = "active"',
+    "active_share": 'source = "billing"\nstat = "active_share"',
+    "streak": 'source = "product-usage"\nstat = "streak"\nwhere = { user_id = { not = ["ann"] } }',
+    "percentile": 'source = "billing"\nstat = "percentile"\nfield = "days_late"\npercent = 90',
     "conditions": (
         'source = "surveys"\nstat = "share"\nof = { score = { from = 4 } }\nwhere = { kind = { not = ["ces"] } }'
     ),
