@@ -52,8 +52,8 @@ def test_active_days_and_weeks(tmp_path: Path, habit: str) -> None:
     log = Log().add("controls", "a", value=50)  # the time of the score is today, whatever the habit is
     for day in days_ago:
         log.add("product-usage", "a", day)
-    found = values(replay(tmp_path, SHOWN["habits"], log).score("a"))
-    assert found == {"l28": l28, "weeks": near(weeks / 12), "streak": STREAKS.get(habit, 0)}
+    measured = values(replay(tmp_path, SHOWN["habits"], log).score("a"))
+    assert measured == {"l28": l28, "weeks": near(weeks / 12), "streak": STREAKS.get(habit, 0)}
 
 
 def test_points_of_activity(tmp_path: Path) -> None:
