@@ -20,6 +20,9 @@ DAY_MS = 24 * HOUR_MS
 PANE_MS = {"h": HOUR_MS, "d": DAY_MS}
 LONGEST_PANES = {HOUR_MS: 72, DAY_MS: 365}
 FACTS = "accounts"
+PERIOD_STATISTICS = ("active", "active_share", "streak")
+COUNTED_AT_ONCE = ("last", "percentile", *PERIOD_STATISTICS)
+"""Statistics that have no choice: the current pane counts."""
 BILLIONTH = Fraction(1, 10**9)
 """Scores are compared with bands as rounded to nine decimals."""
 
@@ -79,13 +82,14 @@ class Measure:
     @property
     def reach(self) -> int:
         """Panes up to `as_of` in which an event can have a part in the value."""
-        unfinished = 0 if self.unfinished == "counts" else 1
-        return max(self.panes * (1 + self.windows_before) + unfinished, self.stale_panes or 0)
+        spare_panes = (7 if self.settings.get("per") == "week" else 1) if self.stat in PERIOD_STATISTICS else 0
+        spare_panes += 0 if self.unfinished == "counts" else 1
+        return max(self.panes * (1 + self.windows_before) + spare_panes, self.stale_panes or 0)
 
     @property
     def unfinished(self) -> str:
         """What the pane of the moment does: it `counts`, is left `out`, or `replaces` the oldest when it has more."""
-        if self.is_fact or self.stat == "last" or self.settings.get("complete") is False:
+        if self.is_fact or self.stat in COUNTED_AT_ONCE or self.settings.get("complete") is False:
             return "counts"
         compare = self.settings.get("compare")
         if self.stat.startswith("distinct"):
