@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from tests.oracle.events import Record
+from tests.strategies.completeness import completeness
 from tests.strategies.events import (
     ACCOUNTS,
     ALL_SOURCES,
@@ -222,12 +223,6 @@ HOURS = ("1h", "2h", "6h", "24h", "72h")
 DAYS = ("1d", "2d", "7d", "28d", "30d", "45d", "365d")
 FIELD_STATS = ("sum", "mean", "min", "max", "last", "nps", "percentile")
 PERIOD_STATS = ("active", "active_share", "streak")
-COMPLETE: dict[str, tuple[bool | str, ...]] = {
-    **dict.fromkeys(("count", "sum", "weighted_count"), (True, "at-least", False)),
-    **dict.fromkeys(("mean", "min", "max", "share", "nps", "days_since_last", "rate"), (True, False)),
-    **dict.fromkeys(("distinct_users", "distinct_features", "distinct_roles", "distinct"), ("at-least",)),
-}
-"""What `complete` may say, by statistic."""
 
 
 def toml_value(value: object) -> str:
@@ -362,13 +357,6 @@ def measures(
     table["weight"] = draw(st.one_of(st.integers(1, 100), amounts(1, 10)))
     missing = draw(st.one_of(st.none(), st.just("redistribute"), amounts(0, 100)))
     return table if missing is None else {**table, "missing": missing}
-
-
-@st.composite
-def completeness(draw: DrawFn, measure: dict[str, Any]) -> dict[str, Any]:
-    """Draw what a measure says of its unfinished pane, mostly nothing."""
-    able = (True, False) if "compare" in measure else COMPLETE.get(measure["stat"], ())
-    return {"complete": draw(st.sampled_from(able))} if able and draw(st.integers(0, 2)) == 0 else {}
 
 
 @st.composite

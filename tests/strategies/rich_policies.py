@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from tests.strategies.completeness import completeness
 from tests.strategies.derived import MOST, derived_measures, grids
 from tests.strategies.policies import (
     ALL_SOURCES,
@@ -19,7 +20,6 @@ from tests.strategies.policies import (
     HOURS,
     amounts,
     bands_of,
-    completeness,
     measures,
     normalisers,
     toml_value,
