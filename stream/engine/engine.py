@@ -134,7 +134,14 @@ class Engine:
             position = self.position[INPUT_SOURCES[batch.source_index]]
             seen = self.seen.get(batch.source)
             candidates = sort_out(
-                batch, number, accounts=self.accounts, position=position, seen=seen, now_ms=now_ms, effects=effects
+                batch,
+                number,
+                accounts=self.accounts,
+                position=position,
+                seen=seen,
+                now_ms=now_ms,
+                bands=self.plan.band_names,
+                effects=effects,
             )
             if batch.source == PROFILE_SOURCE:
                 profiles.append(unsettled_profiles(candidates, position, effects))

@@ -14,8 +14,16 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import EARLIEST_MS, FUTURE_TOLERANCE_MS, IMPLAUSIBLE_TIME, IN_THE_FUTURE, Reject, times_ms
-from schemas.events import Event
+from schemas.codecs import (
+    EARLIEST_MS,
+    FUTURE_TOLERANCE_MS,
+    IMPLAUSIBLE_TIME,
+    IN_THE_FUTURE,
+    INVALID_FIELD,
+    Reject,
+    times_ms,
+)
+from schemas.events import CONTROL_SOURCE, ControlEvent, Event
 from schemas.peers import PeersMessage
 from stream.accounts.accounts import ROW_SOURCES, Accounts
 from stream.columns.columns import Rows
@@ -153,13 +161,14 @@ def sort_out(
     position: int,
     seen: SeenIds | None,
     now_ms: int | None,
+    bands: Sequence[str],
     effects: Effects,
 ) -> Candidates:
     """The candidates of a batch; all other records are counted, dead-lettered or forwarded in `effects`.
 
     `number` is the batch's number in its step, `position` the offset from which records have not been settled yet,
-    `now_ms` the clock that decides what lies in the future (None: files, where nothing does). Events that are already
-    applied to their row stay candidates, because their time moves the watermark and their id must be known.
+    `now_ms` the clock that decides what lies in the future (None: files, where nothing does), `bands` the names that an
+    override may have. Events that are already applied to their row stay candidates, because their time moves the watermark and their id must be known.
     """
     source, outcomes = batch.source, effects.outcomes
     offsets, stamps = batch.offsets, batch.stamps
@@ -169,6 +178,8 @@ def sort_out(
         outcomes[source, "rejected" if reject.position >= position else "replayed"] += 1
     times = times_ms(batch.events)
     good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
+    if batch.source == CONTROL_SOURCE:
+        good = _with_known_bands(batch, number, good, bands, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
     events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
     if good is not None:
@@ -246,3 +257,35 @@ def _plausible(
             effects.dead_letters.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))
         effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
     return ~(early | future)
+
+
+def _with_known_bands(
+    batch: Batch,
+    number: int,
+    good: NDArray[np.bool_] | None,
+    bands: Sequence[str],
+    *,
+    position: int,
+    effects: Effects,
+) -> NDArray[np.bool_] | None:
+    """`good` without overrides with a band that the policy does not have, which are dead-lettered."""
+    unknown = [
+        index
+        for index, event in enumerate(batch.events)
+        if isinstance(event, ControlEvent)
+        and event.kind == "override"
+        and event.band is not None
+        and event.band not in bands
+        and (good is None or good[index])
+    ]
+    if not unknown:
+        return good
+    for index in unknown:
+        offset, band = int(batch.offsets[index]), cast("ControlEvent", batch.events[index]).band
+        message = f'{batch.source}: "{band}" is not a band of the policy; allowed here: {", ".join(bands)} - at `$.band`'
+        if offset >= position:
+            effects.dead_letters.append(DeadLetter(number, offset, INVALID_FIELD, message))
+        effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
+    known = np.ones(len(batch.events), dtype=bool) if good is None else good.copy()
+    known[unknown] = False
+    return known

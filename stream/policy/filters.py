@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schemas.events import NUMBER_LIMIT
-from schemas.fields import NUMBER_FIELDS, TEXT_FIELDS
+from schemas.fields import CLOSED_VALUES, NUMBER_FIELDS, TEXT_FIELDS
 from stream.policy.errors import listed, shown
 from stream.policy.table import Number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stream.policy.table import Table
 
 _FILTER = 'a table of text fields with lists of values, such as { kind = ["…"] }'
@@ -50,6 +52,8 @@ def _read_filter(table: Table, key: str, source: str | None) -> Filter:
     for field in fields:
         _check_text_field(fields, field, source)
     texts = [(field, fields.texts(field, printable=False)) for field in fields]
+    for field, values in texts:
+        _check_values(fields, field, values, source)
     return tuple(sorted((field, tuple(sorted(set(values)))) for field, values in texts if values))
 
 
@@ -61,6 +65,13 @@ def _check_text_field(table: Table, field: str, source: str | None) -> None:
         table.problem(field, f"{shown(field)} is a number field of {source}; allowed here: {allowed}")
     else:
         table.check_name(field, field, TEXT_FIELDS[source], f"a text field of {source}")
+
+
+def _check_values(table: Table, field: str, values: Iterable[str], source: str | None) -> None:
+    """Record a value that no event can have, because the source lists those of the field."""
+    possible = CLOSED_VALUES[source].get(field) if source is not None else None
+    for value in values if possible is not None else ():
+        table.check_name(field, value, possible or (), f"a {field} of {source}")
 
 
 def read_weights(table: Table, stat: str | None, source: str | None) -> Weights | None:
@@ -77,5 +88,6 @@ def read_weights(table: Table, stat: str | None, source: str | None) -> Weights 
         _check_text_field(fields, field, source)
         values, numbers = fields.numbers(field, _VALUES, _WEIGHT)
         if values is not None:
+            _check_values(fields, field, values, source)
             weights.append((field, numbers))
     return weights[0] if weights else None

@@ -180,6 +180,8 @@ def _judge(
             continue
         try:
             event = read_event(source, record.value, now_ms)
+            if event.texts.get("kind") == "override" and event.texts.get("band", policy.band_names[0]) not in policy.band_names:
+                raise RejectedError("no such band")
         except RejectedError:
             yield record, "rejected", None, newest_ms
             continue

@@ -1,0 +1,171 @@
+"""Which values a measure can have: whole numbers for what is counted, the ends of scales, and steps for the rest.
+
+Owns the steps in which explanations name values, and the pieces of a normaliser on which points only rise or only fall.
+Pure; called by `stream.explain.lifts`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import reduce
+from typing import NamedTuple
+
+from schemas.events import NUMBER_LIMIT, SURVEY_SCALES
+from stream.policy.measures import FACTS_SOURCE, Measure
+from stream.policy.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
+
+_SMALLEST_STEP = Fraction(1, 1_000_000)
+_STEPS_IN_SPAN = 1000
+_HALF_LIVES = 64
+"""After so many half-lives, `decay` gives no points that a score could show."""
+_NEVER_NEGATIVE = ("duration_s", "count", "days_late", "first_response_s", "resolution_s")
+_WHOLE_STATS = ("count", "distinct_users", "distinct_features", "distinct_roles", "days_since_last")
+_EXTREMES = ("mean", "min", "max", "last")
+_PULSE = (0.0, 100.0)
+_PERCENT = (0.0, 100.0)
+_ANY = (-NUMBER_LIMIT, NUMBER_LIMIT)
+_FROM_0 = (0.0, NUMBER_LIMIT)
+
+
+class Piece(NamedTuple):
+    """Values from `low` to `high` on which points are `constant`, or only rise or only fall.
+
+    `open_low` and `open_high` say that the end itself is not in the piece.
+    """
+
+    low: float
+    high: float
+    constant: bool
+    open_low: bool = False
+    open_high: bool = False
+
+
+class PossibleValues(NamedTuple):
+    """Values from `low` to `high` in multiples of `step`; with `between`, limits of a normaliser between them too."""
+
+    low: float
+    high: float
+    step: Fraction
+    between: bool
+
+    def value(self, index: int) -> float:
+        """The value at a multiple of the step."""
+        return float(index * self.step)
+
+    def first_from(self, value: float, *, beyond: bool = False) -> int:
+        """Index of the smallest multiple that is at least `value`, or above it."""
+        index = math.ceil(Fraction(value) / self.step) - 1  # one less: the value may be a rounded multiple
+        while self.value(index) < value or (beyond and self.value(index) == value):
+            index += 1
+        return index
+
+    def last_to(self, value: float, *, before: bool = False) -> int:
+        """Index of the largest multiple that is at most `value`, or below it."""
+        index = math.floor(Fraction(value) / self.step) + 1
+        while self.value(index) > value or (before and self.value(index) == value):
+            index -= 1
+        return index
+
+    def ends(self, piece: Piece) -> Iterator[float]:
+        """The lowest and the highest possible value in a piece; nothing if there is none."""
+        low, high = max(piece.low, self.low), min(piece.high, self.high)
+        open_low, open_high = piece.open_low and low == piece.low, piece.open_high and high == piece.high
+        if low > high:
+            return
+        first, last = self.first_from(low, beyond=open_low), self.last_to(high, before=open_high)
+        inside = [self.value(first), self.value(last)] if first <= last else []
+        if self.between:
+            inside += [low] * (not open_low) + [high] * (not open_high)
+        if inside:
+            yield from (min(inside), max(inside))
+
+
+def possible_values(measure: Measure, normaliser: Normaliser | None, span: float, now: float | None) -> PossibleValues:
+    """The possible values of a measure; `span` is the range that matters where the normaliser has none (additive).
+
+    Without a value `now`, the value of one event is meant.
+    """
+    low, high = _range(measure)
+    step = _step(measure, now)
+    if step is not None:
+        return PossibleValues(low, high, step, between=False)
+    limits = [value for piece in pieces(normaliser) for value in (piece.low, piece.high) if abs(value) < NUMBER_LIMIT]
+    if isinstance(normaliser, Decay):
+        span = normaliser.half_life
+    elif normaliser is not None and limits:
+        span = max(limits) - min(limits) or abs(limits[0]) or 1.0
+    exponent = math.floor(math.log10(span)) if 0.0 < span < math.inf else 0
+    return PossibleValues(
+        low, high, max(Fraction(10) ** exponent / _STEPS_IN_SPAN, _SMALLEST_STEP), between=normaliser is not None
+    )
+
+
+def pieces(normaliser: Normaliser | None) -> list[Piece]:
+    """The pieces of a normaliser, from the lowest value up; of none (an additive score), one piece."""
+    low, high = _ANY
+    if isinstance(normaliser, Linear):
+        return [Piece(*sorted((normaliser.zero_at, normaliser.hundred_at)), constant=False)]
+    if isinstance(normaliser, Decay):
+        return [Piece(0.0, normaliser.half_life * _HALF_LIVES, constant=False)]
+    if isinstance(normaliser, Tiers):
+        starts = [low, *(start for start, _ in normaliser.steps[1:]), high]
+        return [
+            Piece(start, end, constant=True, open_high=end < high)
+            for start, end in zip(starts, starts[1:], strict=False)
+        ]
+    if isinstance(normaliser, Threshold) and normaliser.good > normaliser.average:
+        middle = Piece(normaliser.average, normaliser.good, constant=True, open_high=True)
+        return [
+            Piece(low, middle.low, constant=True, open_high=True),
+            middle,
+            Piece(middle.high, high, constant=True),
+        ]
+    if isinstance(normaliser, Threshold):
+        middle = Piece(normaliser.good, normaliser.average, constant=True, open_low=True)
+        return [Piece(low, middle.low, constant=True), middle, Piece(middle.high, high, constant=True, open_low=True)]
+    return [Piece(low, high, constant=False)]
+
+
+def _step(measure: Measure, now: float | None) -> Fraction | None:
+    """The distance of possible values where they have one; None where they lie as close as numbers do."""
+    if measure.compare == "percentile":
+        return Fraction(50, measure.blocks)  # an equal window counts half
+    if measure.compare is not None:
+        return None
+    if measure.stat == "rate" and measure.per_hours:
+        hours = measure.window.panes * (1 if measure.window.unit == "hour" else 24)
+        return Fraction(measure.per_hours) / hours
+    if measure.stat == "weighted_count" and measure.weights is not None:
+        weights = [abs(round(weight * 1_000_000)) for _, weight in measure.weights[1] if weight]
+        return Fraction(reduce(math.gcd, weights), 1_000_000) if any(weights) else Fraction(1)
+    is_answer = measure.source == "surveys" and measure.stat in _EXTREMES
+    if is_answer and (now is None or (measure.stat != "mean" and now.is_integer())):
+        return Fraction(1)
+    is_day = measure.source == FACTS_SOURCE and measure.stat != "value"
+    return Fraction(1) if is_day or measure.stat in _WHOLE_STATS else None
+
+
+def _range(measure: Measure) -> tuple[float, float]:
+    """The lowest and the highest value."""
+    if measure.compare is not None:
+        amounts = measure.stat == "sum" and measure.field not in _NEVER_NEGATIVE
+        least = (-_PERCENT[1], NUMBER_LIMIT) if not amounts else _ANY
+        return {"percentile": _PERCENT, "peers": _PERCENT, "previous": least}.get(measure.compare, _ANY)
+    if measure.stat == "share":
+        return 0.0, 1.0
+    if measure.stat == "days_since_last":
+        return 0.0, float(measure.window.panes - 1)
+    if measure.stat == "weighted_count" and measure.weights is not None:
+        return _FROM_0 if all(weight >= 0 for _, weight in measure.weights[1]) else _ANY
+    if measure.stat in _WHOLE_STATS or measure.stat == "rate" or measure.field in _NEVER_NEGATIVE:
+        return _FROM_0
+    if measure.source == "surveys" and measure.stat in _EXTREMES:
+        kinds = dict(measure.where).get("kind", tuple(SURVEY_SCALES))
+        scales = [SURVEY_SCALES[kind] for kind in kinds if kind in SURVEY_SCALES]
+        if scales:
+            return min(low for low, _ in scales), max(high for _, high in scales)
+    if measure.source == "controls":
+        return _PULSE if measure.stat in _EXTREMES else _FROM_0
+    return _FROM_0 if measure.source == "surveys" else _ANY
