@@ -108,13 +108,13 @@ def _band_index(score: ScoreValue, bands: Sequence[Band]) -> int:
     return max(sum(band.from_ <= value for band in bands) - 1, 0)
 
 
-def _notes(
-    score: ScoreValue, selected: SelectedScore, trials: Trials, bands: Sequence[Band], due: int
-) -> list[str]:
+def _notes(score: ScoreValue, selected: SelectedScore, trials: Trials, bands: Sequence[Band], due: int) -> list[str]:
     """Why the band is not the one in which the score lies, a sentence for each reason."""
     band, value = trials.band, round(score.value, BAND_DECIMALS)
     notes = []
-    limiting = [limit.name for limit in trials.model.limits if limit.band == due and limit.name in (score.exceptions or ())]
+    limiting = [
+        limit.name for limit in trials.model.limits if limit.band == due and limit.name in (score.exceptions or ())
+    ]
     in_bands = max(sum(other.from_ <= value for other in bands) - 1, 0)
     if limiting and in_bands > due:
         names = ", ".join(map(label_of, dict.fromkeys(limiting)))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import reduce
+from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.events import NUMBER_LIMIT, SURVEY_SCALES
@@ -111,10 +112,7 @@ def pieces(normaliser: Normaliser | None) -> list[Piece]:
         return [Piece(0.0, normaliser.half_life * _HALF_LIVES, constant=False)]
     if isinstance(normaliser, Tiers):
         starts = [low, *(start for start, _ in normaliser.steps[1:]), high]
-        return [
-            Piece(start, end, constant=True, open_high=end < high)
-            for start, end in zip(starts, starts[1:], strict=False)
-        ]
+        return [Piece(start, end, constant=True, open_high=end < high) for start, end in pairwise(starts)]
     if isinstance(normaliser, Threshold) and normaliser.good > normaliser.average:
         middle = Piece(normaliser.average, normaliser.good, constant=True, open_high=True)
         return [
@@ -149,23 +147,24 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
 
 def _range(measure: Measure) -> tuple[float, float]:
     """The lowest and the highest value."""
+    may_be_negative = measure.stat == "sum" and measure.field not in _NEVER_NEGATIVE
     if measure.compare is not None:
-        amounts = measure.stat == "sum" and measure.field not in _NEVER_NEGATIVE
-        least = (-_PERCENT[1], NUMBER_LIMIT) if not amounts else _ANY
-        return {"percentile": _PERCENT, "peers": _PERCENT, "previous": least}.get(measure.compare, _ANY)
+        previous = _ANY if may_be_negative else (-_PERCENT[1], NUMBER_LIMIT)
+        return {"percentile": _PERCENT, "peers": _PERCENT, "previous": previous}.get(measure.compare, _ANY)
     if measure.stat == "share":
         return 0.0, 1.0
     if measure.stat == "days_since_last":
         return 0.0, float(measure.window.panes - 1)
-    if measure.stat == "weighted_count" and measure.weights is not None:
-        return _FROM_0 if all(weight >= 0 for _, weight in measure.weights[1]) else _ANY
-    if measure.stat in _WHOLE_STATS or measure.stat == "rate" or measure.field in _NEVER_NEGATIVE:
-        return _FROM_0
-    if measure.source == "surveys" and measure.stat in _EXTREMES:
-        kinds = dict(measure.where).get("kind", tuple(SURVEY_SCALES))
-        scales = [SURVEY_SCALES[kind] for kind in kinds if kind in SURVEY_SCALES]
-        if scales:
-            return min(low for low, _ in scales), max(high for _, high in scales)
-    if measure.source == "controls":
-        return _PULSE if measure.stat in _EXTREMES else _FROM_0
-    return _FROM_0 if measure.source == "surveys" else _ANY
+    if measure.stat in _EXTREMES and measure.source in {"surveys", "controls"}:
+        return _PULSE if measure.source == "controls" else _scale(measure)
+    weights = () if measure.weights is None else measure.weights[1]
+    counts = measure.stat in {*_WHOLE_STATS, "rate", "weighted_count"} and all(weight >= 0 for _, weight in weights)
+    from_0 = counts or measure.field in _NEVER_NEGATIVE or measure.source in {"surveys", "controls"}
+    return _FROM_0 if counts or (from_0 and measure.stat != "weighted_count") else _ANY
+
+
+def _scale(measure: Measure) -> tuple[float, float]:
+    """The scale of the surveys that a measure reads."""
+    kinds = dict(measure.where).get("kind", tuple(SURVEY_SCALES))
+    scales = [SURVEY_SCALES[kind] for kind in kinds if kind in SURVEY_SCALES]
+    return min(low for low, _ in scales), max(high for _, high in scales)

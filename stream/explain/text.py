@@ -2,7 +2,7 @@
 
 Owns the sentences and the form of numbers for people. Numbers come from the factor, meanings from the policy's measure.
 Pure; called by `stream.explain.explain`, `stream.explain.distribution`, `agents.board.views.text` and
-`agents.cli.explanation_text`.
+`agents.cli.texts.explanation`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `vitals explain` says of bands that are not those of the score, and the smallest change that lifts an account."""
+"""What `vitals explain` says of bands that are not those of the score, and the smallest change that lifts a band."""
 
 from __future__ import annotations
 

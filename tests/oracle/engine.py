@@ -168,7 +168,7 @@ def _judge(
     A record is judged in this order: rejected, duplicate, late, applied. Of what is not applied there is no event. A
     profile that is deleted is an empty one of the record's time.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     newest_ms: int | None = None
     for record in records:
         source = record.origin if record.source == REPARTITION else record.source
@@ -179,19 +179,17 @@ def _judge(
             yield record, "applied", gone, newest_ms
             continue
         try:
-            event = read_event(source, record.value, now_ms)
-            if event.texts.get("kind") == "override" and event.texts.get("band", policy.band_names[0]) not in policy.band_names:
-                raise RejectedError("no such band")
+            event = read_event(source, record.value, now_ms, policy.band_names)
         except RejectedError:
             yield record, "rejected", None, newest_ms
             continue
         if source == ACCOUNTS:
             yield record, "applied", event, newest_ms
             continue
-        if (source, event.event_id) in seen:
+        if (source, event.account_id, event.event_id) in seen:
             yield record, "duplicate", None, newest_ms
             continue
-        seen.add((source, event.event_id))
+        seen.add((source, event.account_id, event.event_id))
         newest_ms = event.time_ms if newest_ms is None else max(newest_ms, event.time_ms)
         outcome: Outcome = "late" if is_late(event.time_ms, newest_ms, policy) else "applied"
         yield record, outcome, event if outcome == "applied" else None, newest_ms

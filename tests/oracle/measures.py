@@ -67,7 +67,8 @@ def _last(measure: Measure, events: Sequence[Event]) -> Fraction | None:
 
 
 def _distinct(field: str, events: Sequence[Event]) -> Fraction:
-    return Fraction(len({event.texts[field] for event in events if field in event.texts}))
+    names = {event.texts[field].strip() for event in events if field in event.texts}
+    return Fraction(len(names - {""}))
 
 
 def _share(measure: Measure, events: Sequence[Event]) -> Fraction | None:

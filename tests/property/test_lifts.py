@@ -1,4 +1,4 @@
-"""What would lift an account: every change that is named is enough, possible, and the smallest of all that are tried."""
+"""What would lift an account: every change that is named is enough, possible, and the smallest of all tried."""
 
 from __future__ import annotations
 
@@ -100,9 +100,7 @@ def check(explanation: Explanation, changes: Changes) -> None:
 
 @settings(max_examples=40)
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(max_measures=3))
-def test_the_smallest_change_that_is_enough_is_named(
-    data: st.DataObject, log: list[Record], policy_text: str
-) -> None:
+def test_the_smallest_change_that_is_enough_is_named(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()
     engine = driven(data.draw(cuts(records, (Mode.HEAD,))), plan_of(policy_text)).engine
     if engine.as_of is None:

@@ -7,6 +7,7 @@ Must not know the engine or how anything is scored. Called by the property tests
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -166,13 +167,18 @@ def sent_records(draw: DrawFn, /, **disturbances: Any) -> list[Sent]:
     least = draw(st.sampled_from((1, plan.max_events // 4, plan.max_events // 2)))
     arrivals = _arrivals(span_ms, delay_ms, accounts, plan)
     drawn = draw(st.lists(arrivals, min_size=max(1, least), max_size=plan.max_events))
-    return [
-        message
-        if message.value is None
-        else replace(message, value=message.value.replace(PLACE.encode(), f"e-{offset}".encode()))
-        for offset, same in enumerate(drawn)
-        for message in same
-    ]
+    numbers = Counter[bytes | None]()  # every account has the ids e-0, e-1, ...
+    sent = []
+    for same in drawn:
+        event_id = f"e-{numbers[same[0].key]}".encode()
+        numbers[same[0].key] += 1
+        sent += [
+            message
+            if message.value is None
+            else replace(message, value=message.value.replace(PLACE.encode(), event_id))
+            for message in same
+        ]
+    return sent
 
 
 def logs(**disturbances: Any) -> SearchStrategy[list[Record]]:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from agents.cli.explanation_text import explanation_text
+from agents.cli.texts.explanation import explanation_text
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.selector import select_score
@@ -60,7 +60,9 @@ def message(policy: Policy, *parts: tuple[float | None, float | None]) -> ScoreM
 
 
 def test_factors_are_sorted_by_cost(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy))
+    explanation = explain_message(
+        message(policy, (2, 20), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     assert [factor.measure for factor in explanation.factors] == ["people", "urgent", "nps"]
     assert explanation.value == pytest.approx(20)
     assert (explanation.band, explanation.next_band) == ("poor", "fair")
@@ -68,7 +70,9 @@ def test_factors_are_sorted_by_cost(policy: Policy) -> None:
 
 
 def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy))
+    explanation = explain_message(
+        message(policy, (2, 20), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lifts = {lift.measure: lift for lift in explanation.lifts}
     assert lifts["people"].needed == pytest.approx(6)
     # 67 points are wanted: the tier of 50 is not enough. NPS would have to give 150: it is left out.
@@ -86,17 +90,23 @@ def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Poli
 
 def test_a_lift_of_a_count_is_the_next_whole_number(policy: Policy) -> None:
     """There are no 5.88 users."""
-    explanation = explain_message(message(policy, (1, 10), (0.3, 50), (7, 50)), compile_plan(policy), select_score(policy))
+    explanation = explain_message(
+        message(policy, (1, 10), (0.3, 50), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lift = next(lift for lift in explanation.lifts if lift.measure == "people")
     assert explanation.missing_points == pytest.approx(10)
     assert (lift.needed, lift.points) == (3, 30)
-    explanation = explain_message(message(policy, (1, 12.4), (0.3, 50), (7, 50)), compile_plan(policy), select_score(policy))
+    explanation = explain_message(
+        message(policy, (1, 12.4), (0.3, 50), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lift = next(lift for lift in explanation.lifts if lift.measure == "people")
     assert (lift.needed, lift.points) == (3, 30)  # 29.99 points would be enough
 
 
 def test_lift_names_the_nearest_of_several_sufficient_tiers(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (5.5, 55), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy))
+    explanation = explain_message(
+        message(policy, (5.5, 55), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lifts = {lift.measure: lift.needed for lift in explanation.lifts}
     assert lifts["urgent"] == 0.4999
 
@@ -116,7 +126,9 @@ def test_a_missing_measure_lifts_by_the_fewest_points_that_are_enough(policy: Po
 
 
 def test_best_band_has_no_lifts(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (10, 100), (0, 100), (9, 100)), compile_plan(policy), select_score(policy))
+    explanation = explain_message(
+        message(policy, (10, 100), (0, 100), (9, 100)), compile_plan(policy), select_score(policy)
+    )
     assert (explanation.next_band, explanation.missing_points, explanation.lifts) == (None, 0.0, [])
 
 
