@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import EVENT_TYPES, PROFILE_SOURCE, Event
+from schemas.foreign_forms import foreign_form
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -112,13 +113,19 @@ def _decode_one(decoder: msgspec.json.Decoder[Event], value: bytes | None, sourc
             value.decode()
         return decoder.decode(value)
     except UnicodeDecodeError as error:
-        return BAD_UTF8, f"{source}: {error}"
+        return BAD_UTF8, f"{source}: {_described(value, error)}"
     except RecursionError:
         return TOO_DEEP, f"{source}: the JSON is nested too deeply"
     except msgspec.ValidationError as error:
-        return INVALID_FIELD, f"{source}: {error}"
+        return INVALID_FIELD, f"{source}: {_described(value, error)}"
     except msgspec.DecodeError as error:
-        return MALFORMED_JSON, f"{source}: {error}"
+        return MALFORMED_JSON, f"{source}: {_described(value, error)}"
+
+
+def _described(value: bytes, error: Exception) -> str:
+    """Why a value is refused; a value in a known form of other systems is named, with what to do."""
+    form = foreign_form(value)
+    return str(error) if form is None else f"{form} ({error})"
 
 
 def is_profile_tombstone(source: str, value: bytes | None) -> bool:

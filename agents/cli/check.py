@@ -34,6 +34,7 @@ from agents.cli.base import (
 from agents.cli.event_files import replayed, report_bad_lines, selected_score
 
 if TYPE_CHECKING:
+    from agents.files.data_check import Warned
     from agents.settings.settings import Settings
     from stream.explain.distribution import Distribution
     from stream.plan.plan import Plan
@@ -66,7 +67,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the settings, the policy, and the topics and this client's rights on the broker. Changes nothing."""
-    from agents.cli.texts.policy import check_text, print_distribution
+    from agents.cli.texts.policy import check_text, data_text, print_distribution
     from agents.settings.settings import unknown_variables
 
     _check_order(policy, more, against)
@@ -79,15 +80,17 @@ def check(
     if not (offline or against):
         problems += _broker_problems(loaded, role)
     distribution, bad = None, False
+    warnings: list[Warned] = []
     if against:
-        distribution, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
+        distribution, warnings, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
     if as_json:
         report = _report(plan, candidate, problems)
-        say_json(report if distribution is None else report | {"against": distribution})
+        say_json(report if distribution is None else report | {"against": distribution, "warnings": warnings})
     else:
         say(check_text(plan, problems, asked_broker=not (offline or against)))
         if distribution is not None:
             print_distribution(distribution)
+            say(data_text(warnings))
     raise typer.Exit(FAILED if problems or bad else DONE)
 
 
@@ -136,7 +139,10 @@ def _broker_problems(settings: Settings, role: str) -> list[str]:
     ]
 
 
-def _distribution(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Distribution, bool]:
+def _distribution(
+    files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None
+) -> tuple[Distribution, list[Warned], bool]:
+    from agents.files.data_check import warnings_of
     from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
 
@@ -146,4 +152,6 @@ def _distribution(files: list[Path], plan: Plan, as_of_ms: int | None, score: st
     engine = replay.engine
     if engine.as_of is None:
         fail(FAILED, "the files have no usable event, so there is no account to try the policy on")
-    return distribution_of(selected, reading(plan, selected, engine.score(engine.accounts.alive()))), bad
+    scored = engine.score(engine.accounts.alive())
+    warnings = warnings_of(plan.policy, replay.records, scored.values, as_of_ms or engine.as_of)
+    return distribution_of(selected, reading(plan, selected, scored)), warnings, bad

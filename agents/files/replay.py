@@ -8,17 +8,19 @@ uses the reading and has a replay of its own.
 from __future__ import annotations
 
 from bisect import bisect_right
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
 
 from schemas.codecs import decode, times_ms
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, SOURCES, Event
+from schemas.foreign_forms import foreign_form
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.plan.plan import Plan
@@ -32,6 +34,9 @@ class _Tagged(msgspec.Struct):
     topic: str | None = None
 
 
+_TAG = msgspec.json.Decoder(_Tagged)
+
+
 @dataclass(frozen=True, slots=True)
 class BadLine:
     """A line that is not a valid event: its file and number, and the reason."""
@@ -43,11 +48,13 @@ class BadLine:
 
 
 class TimedEvent(NamedTuple):
-    """An event with its time (epoch ms) and its source."""
+    """An event with its time (epoch ms), its source, and the file and line that it was read from."""
 
     time_ms: int
     source: str
     event: Event
+    file: str = ""
+    line: int = 0
 
 
 @dataclass(slots=True)
@@ -59,6 +66,8 @@ class Replay:
     changes: list[Message[bytes]] = field(default_factory=list)
     alerts: list[Message[bytes]] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    records: list[TimedEvent] = field(default_factory=list)
+    """All events and profiles of the files, in order of time."""
 
     def changes_of(self, account: str) -> list[Message[bytes]]:
         """One account's changes, in order."""
@@ -85,7 +94,7 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None,
     Raises OSError with the file's name when one cannot be read.
     """
     replay = Replay(Engine(plan, dedup_ids=DEDUP_IDS))
-    timed_events = read_events(paths, replay.bad)
+    timed_events = replay.records = read_events(paths, replay.bad)
     profiles = [timed for timed in timed_events if timed.source == PROFILE_SOURCE]
     events = [
         timed
@@ -116,7 +125,8 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None,
 
 def _apply(replay: Replay, events: list[TimedEvent], offsets: Counter[str]) -> None:
     for start in range(0, len(events), STEP_EVENTS):
-        _collect(replay, replay.engine.step(batches_of(events[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
+        batches = batches_of(events[start : start + STEP_EVENTS], offsets)
+        _collect(replay, replay.engine.step(batches, Mode.HEAD, None), batches)
 
 
 def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
@@ -127,62 +137,75 @@ def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
     tagged = list(_read(paths, bad))
     timed_events: list[TimedEvent] = []
     for source in SOURCES:
-        events = [event for origin, event in tagged if origin == source]
-        times = times_ms(events).tolist()
-        timed_events += [TimedEvent(time, source, event) for time, event in zip(times, events, strict=True)]
+        lines = [line for line in tagged if line.source == source]
+        times = times_ms([line.event for line in lines]).tolist()
+        timed_events += [line._replace(time_ms=time) for time, line in zip(times, lines, strict=True)]
     timed_events.sort(key=lambda timed: timed.time_ms)
     return timed_events
 
 
-def _collect(replay: Replay, effects: Effects) -> None:
+def _collect(replay: Replay, effects: Effects, batches: Sequence[Batch] = ()) -> None:
     replay.changes.extend(effects.changes)
     replay.alerts.extend(effects.alerts)
     replay.outcomes.update(effects.outcomes)
-    replay.bad.extend(BadLine("(events)", dead.offset, dead.reason, dead.message) for dead in effects.dead_letters)
+    for dead in effects.dead_letters:
+        batch = batches[dead.batch]
+        timed = cast("list[TimedEvent]", batch.origin)[dead.offset - int(batch.offsets[0])]
+        replay.bad.append(BadLine(timed.file, timed.line, dead.reason, dead.message))
 
 
 def batches_of(events: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:
     """Consecutive events as one batch for each source; `offsets` has the next offset of each and is advanced."""
     batches = []
     for source in (*METRIC_SOURCES, PROFILE_SOURCE):
-        selected = [(index, timed.event) for index, timed in enumerate(events) if timed.source == source]
+        selected = [(index, timed) for index, timed in enumerate(events) if timed.source == source]
         if selected:
             first = offsets[source]
             offsets[source] += len(selected)
             # The index in the merged order serves as record time.
             stamps = np.array([index for index, _ in selected], dtype=np.int64)
             numbers = np.arange(first, offsets[source], dtype=np.int64)
-            batches.append(Batch(source, numbers, stamps, [event for _, event in selected], offsets[source]))
+            timed_events = [timed for _, timed in selected]
+            of_source = [timed.event for timed in timed_events]
+            batches.append(Batch(source, numbers, stamps, of_source, offsets[source], origin=timed_events))
     return batches
 
 
-def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Event]]:
-    tag = msgspec.json.Decoder(_Tagged)
+def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[TimedEvent]:
+    """The events of the files, file by file, with 0 for their time."""
     for path in paths:
-        lines = path.read_bytes().splitlines()
-        source_by_name = path.stem if path.stem in SOURCES else None
-        groups: dict[str, list[tuple[int, bytes]]] = {}
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            source = source_by_name
-            if source is None:
-                try:
-                    source = tag.decode(line).topic
-                except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                    bad.append(BadLine(str(path), number, "malformed_json", str(error)))
-                    continue
-            if source not in SOURCES:
-                allowed = ", ".join(SOURCES)
-                message = (
-                    f"topic {source!r} is not one of {allowed}; set `topic` in the line, or name the file <topic>.jsonl"
-                )
-                bad.append(BadLine(str(path), number, "unknown_topic", message))
-                continue
-            groups.setdefault(source, []).append((number, line))
-        for source, numbered in groups.items():
+        lines = path.read_bytes().removeprefix(BOM_UTF8).splitlines()
+        if lines and lines[0].lstrip()[:1] == b"[":
+            message = "the file is a JSON array: write one event a line, for example with jq -c '.[]'"
+            bad.append(BadLine(str(path), 1, "malformed_json", message))
+            continue
+        for source, numbered in _by_source(path, lines, bad).items():
             decoded = decode(source, [line for _, line in numbered])
             for index, reason, message in decoded.rejects:
                 bad.append(BadLine(str(path), numbered[index][0], reason, message))
-            for event in decoded.events:
-                yield source, event
+            indexes = range(len(numbered)) if decoded.indexes is None else decoded.indexes.tolist()
+            for index, event in zip(indexes, decoded.events, strict=True):
+                yield TimedEvent(0, source, event, str(path), numbered[index][0])
+
+
+def _by_source(path: Path, lines: Sequence[bytes], bad: list[BadLine]) -> dict[str, list[tuple[int, bytes]]]:
+    """The lines of a file with their numbers, by source; those without one are appended to `bad`."""
+    if path.stem in SOURCES:
+        return {path.stem: [(number, line) for number, line in enumerate(lines, 1) if line.strip()]}
+    groups: dict[str, list[tuple[int, bytes]]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            source = _TAG.decode(line).topic
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            bad.append(BadLine(str(path), number, "malformed_json", foreign_form(line) or str(error)))
+            continue
+        if source in SOURCES:
+            groups.setdefault(source, []).append((number, line))
+            continue
+        form, hint = foreign_form(line), "set `topic` in the line, or name the file <topic>.jsonl"
+        message = f"topic {source!r} is not one of {', '.join(SOURCES)}; {hint}"
+        reason = "unknown_topic" if form is None else "invalid_field"
+        bad.append(BadLine(str(path), number, reason, form or message))
+    return groups
