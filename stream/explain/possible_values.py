@@ -139,13 +139,12 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
     if measure.stat == "weighted_count" and measure.weights is not None:
         weights = [abs(round(weight * 1_000_000)) for _, weight in measure.weights[1] if weight]
         return Fraction(reduce(math.gcd, weights), 1_000_000) if any(weights) else Fraction(1)
-    if measure.stat == "nps" and now is None:
-        return Fraction(100)  # one answer is of a promoter, a detractor or neither
-    is_answer = measure.source == "surveys" and measure.stat in _EXTREMES
-    if is_answer and (now is None or (measure.stat != "mean" and now.is_integer())):
-        return Fraction(1)
+    if now is None and measure.source == "surveys" and measure.stat in {*_EXTREMES, "nps"}:
+        return Fraction(100 if measure.stat == "nps" else 1)  # one answer; of `nps`, by a promoter or a detractor
+    is_answer = measure.source == "surveys" and measure.stat in _EXTREMES and measure.stat != "mean"
     is_day = measure.source == FACTS_SOURCE and measure.stat != "value"
-    return Fraction(1) if is_day or measure.stat in _WHOLE_STATS else None
+    is_whole = is_day or measure.stat in _WHOLE_STATS or (is_answer and now is not None and now.is_integer())
+    return Fraction(1) if is_whole else None
 
 
 def _range(measure: Measure) -> tuple[float, float]:

@@ -155,12 +155,9 @@ def range_of(measure: Measure) -> tuple[Fraction, Fraction]:
         previous = (-endless if amount else Fraction(-100), endless)
         of = {"percentile": (Fraction(0), Fraction(100)), "previous": previous}
         return of.get(settings["compare"], (-endless, endless))
-    if measure.stat == "share":
-        return Fraction(0), Fraction(1)
-    if measure.stat == "nps":
-        return Fraction(-100), Fraction(100)
-    if measure.stat == "days_since_last":
-        return Fraction(0), Fraction(measure.panes - 1)
+    fixed = {"share": (0, 1), "nps": (-100, 100), "days_since_last": (0, measure.panes - 1)}
+    if measure.stat in fixed:
+        return Fraction(fixed[measure.stat][0]), Fraction(fixed[measure.stat][1])
     if measure.source == "surveys" and measure.stat in ("mean", "min", "max", "last"):
         kinds = _kinds(settings.get("where", {}).get("kind", list(_SCALES)))
         return Fraction(min(_SCALES[kind][0] for kind in kinds)), Fraction(max(_SCALES[kind][1] for kind in kinds))
