@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.events import NUMBER_LIMIT, SURVEY_SCALES
+from stream.policy.filters import parts_of
 from stream.policy.measures import FACTS_SOURCE, Measure
 from stream.policy.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
 
@@ -138,11 +139,12 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
     if measure.stat == "weighted_count" and measure.weights is not None:
         weights = [abs(round(weight * 1_000_000)) for _, weight in measure.weights[1] if weight]
         return Fraction(reduce(math.gcd, weights), 1_000_000) if any(weights) else Fraction(1)
-    is_answer = measure.source == "surveys" and measure.stat in _EXTREMES
-    if is_answer and (now is None or (measure.stat != "mean" and now.is_integer())):
-        return Fraction(1)
+    if now is None and measure.source == "surveys" and measure.stat in {*_EXTREMES, "nps"}:
+        return Fraction(100 if measure.stat == "nps" else 1)  # one answer; of `nps`, by a promoter or a detractor
+    is_answer = measure.source == "surveys" and measure.stat in _EXTREMES and measure.stat != "mean"
     is_day = measure.source == FACTS_SOURCE and measure.stat != "value"
-    return Fraction(1) if is_day or measure.stat in _WHOLE_STATS else None
+    is_whole = is_day or measure.stat in _WHOLE_STATS or (is_answer and now is not None and now.is_integer())
+    return Fraction(1) if is_whole else None
 
 
 def _range(measure: Measure) -> tuple[float, float]:
@@ -151,8 +153,8 @@ def _range(measure: Measure) -> tuple[float, float]:
     if measure.compare is not None:
         previous = _ANY if may_be_negative else (-_PERCENT[1], NUMBER_LIMIT)
         return {"percentile": _PERCENT, "peers": _PERCENT, "previous": previous}.get(measure.compare, _ANY)
-    if measure.stat == "share":
-        return 0.0, 1.0
+    if measure.stat in {"share", "nps"}:
+        return (0.0, 1.0) if measure.stat == "share" else (-_PERCENT[1], _PERCENT[1])
     if measure.stat == "days_since_last":
         return 0.0, float(measure.window.panes - 1)
     if measure.stat in _EXTREMES and measure.source in {"surveys", "controls"}:
@@ -165,6 +167,10 @@ def _range(measure: Measure) -> tuple[float, float]:
 
 def _scale(measure: Measure) -> tuple[float, float]:
     """The scale of the surveys that a measure reads."""
-    kinds = dict(measure.where).get("kind", tuple(SURVEY_SCALES))
-    scales = [SURVEY_SCALES[kind] for kind in kinds if kind in SURVEY_SCALES]
+    kinds = set(SURVEY_SCALES)
+    for condition in measure.where:
+        field, operator, values = parts_of(condition)
+        if field == "kind" and isinstance(values, tuple) and operator in {"in", "not"}:
+            kinds = {kind for kind in kinds if (kind in values) == (operator == "in")} or kinds
+    scales = [SURVEY_SCALES[kind] for kind in kinds]
     return min(low for low, _ in scales), max(high for _, high in scales)

@@ -108,6 +108,8 @@ def is_stepped(measure: Measure, now: Fraction | None) -> bool:
     settings = measure.settings
     if "compare" in settings:
         return bool(settings["compare"] == "percentile")
+    if measure.stat == "nps":
+        return now is None
     answers = measure.source == "surveys" and measure.stat in ("mean", "min", "max", "last")
     if answers and (now is None or (measure.stat != "mean" and now.denominator == 1)):
         return True
@@ -127,6 +129,8 @@ def is_stepped(measure: Measure, now: Fraction | None) -> bool:
 def step_of(measure: Measure) -> Fraction:
     """The step of a measure that has one."""
     settings = measure.settings
+    if measure.stat == "nps":
+        return Fraction(100)
     if settings.get("compare") == "percentile":
         return Fraction(50, measure.windows_before)
     if measure.stat == "rate":
@@ -151,14 +155,21 @@ def range_of(measure: Measure) -> tuple[Fraction, Fraction]:
         previous = (-endless if amount else Fraction(-100), endless)
         of = {"percentile": (Fraction(0), Fraction(100)), "previous": previous}
         return of.get(settings["compare"], (-endless, endless))
-    if measure.stat == "share":
-        return Fraction(0), Fraction(1)
-    if measure.stat == "days_since_last":
-        return Fraction(0), Fraction(measure.panes - 1)
+    fixed = {"share": (0, 1), "nps": (-100, 100), "days_since_last": (0, measure.panes - 1)}
+    if measure.stat in fixed:
+        return Fraction(fixed[measure.stat][0]), Fraction(fixed[measure.stat][1])
     if measure.source == "surveys" and measure.stat in ("mean", "min", "max", "last"):
-        kinds = [kind for kind in settings.get("where", {}).get("kind", _SCALES) if kind in _SCALES] or list(_SCALES)
+        kinds = _kinds(settings.get("where", {}).get("kind", list(_SCALES)))
         return Fraction(min(_SCALES[kind][0] for kind in kinds)), Fraction(max(_SCALES[kind][1] for kind in kinds))
     if measure.source == "controls" and measure.stat in ("mean", "min", "max", "last"):
         return Fraction(0), Fraction(100)
     signed = measure.is_fact or (field in ("amount", "value") and measure.source in ("billing", "signals"))
     return (-endless if signed else Fraction(0), endless)
+
+
+def _kinds(condition: Any) -> list[str]:
+    """The kinds of surveys that a condition lets pass, or all if it lets none pass."""
+    if isinstance(condition, dict):
+        only, but = condition.get("in", list(_SCALES)), condition.get("not", [])
+        condition = [kind for kind in only if kind not in but]
+    return [kind for kind in _SCALES if kind in condition] or list(_SCALES)
