@@ -153,5 +153,5 @@ def _distribution(
     if engine.as_of is None:
         fail(FAILED, "the files have no usable event, so there is no account to try the policy on")
     scored = engine.score(engine.accounts.alive())
-    warnings = warnings_of(plan.policy, replay.records, scored.values, as_of_ms or engine.as_of)
+    warnings = warnings_of(plan.policy, replay.records, engine.as_of if as_of_ms is None else as_of_ms)
     return distribution_of(selected, reading(plan, selected, scored)), warnings, bad

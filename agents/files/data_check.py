@@ -10,22 +10,20 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
-from msgspec import Struct
-from numpy.typing import NDArray
+from msgspec import NODEFAULT, Struct
 
 from agents.files.replay import TimedEvent
 from schemas.events import EVENT_TYPES, METRIC_SOURCES, PROFILE_SOURCE, SURVEY_SCALES, Event, SurveyEvent
 from stream.columns.panes import UNIT_MS, date_text
 from stream.explain.text import counted
-from stream.policy.filters import Filter
+from stream.policy.filters import Filter, parts_of
 from stream.policy.measures import FACTS_SOURCE, Measure
 from stream.policy.policy import Policy
 
 _FEWEST_ANSWERS = 10
 """Of fewer answers to a survey, it says nothing that all are low."""
-_HALF = 0.5
 _EXAMPLES = 3
+_RANGE_FIELDS = {"days_since_start": "started_at", "days_to_renewal": "renewal_at"}
 _DISTINCT_FIELDS = {"distinct_users": "user_id", "distinct_features": "feature", "distinct_roles": "role"}
 
 
@@ -37,12 +35,11 @@ class Warned(Struct):
     message: str
 
 
-def warnings_of(
-    policy: Policy, records: Sequence[TimedEvent], values: NDArray[np.float64], as_of_ms: int
-) -> list[Warned]:
-    """What a policy expects and the records (in order of time) do not have; `values` (accounts, m) are those as of now.
+def warnings_of(policy: Policy, records: Sequence[TimedEvent], as_of_ms: int) -> list[Warned]:
+    """What a policy expects and the records (in order of time) do not have.
 
-    Events after `as_of_ms` count for fields, values and ids, but not for time.
+    Measures that most accounts have no value of are warnings of `stream.explain.distribution`. Events after `as_of_ms`
+    count for fields, values and ids, but not for time.
     """
     by_source: dict[str, list[TimedEvent]] = {source: [] for source in EVENT_TYPES}
     for record in records:
@@ -52,7 +49,6 @@ def warnings_of(
         *_long_windows(policy, by_source, as_of_ms),
         *_absent(policy, by_source),
         *_survey_scales(by_source["surveys"]),
-        *_missing_measures(policy, values),
         *_shared_ids(by_source),
         *_similar_ids(records),
     ]
@@ -103,27 +99,23 @@ def _pane(measure: Measure, time_ms: int) -> int:
 
 def _long_windows(policy: Policy, by_source: Mapping[str, list[TimedEvent]], as_of_ms: int) -> Iterator[Warned]:
     """Measures that look back to before the first event of their source."""
+    long = []
     for source, measures in _measures_of(policy).items():
         records = by_source[source]
         if source == FACTS_SOURCE or not records or records[0].time_ms > as_of_ms:
             continue
         first_ms = records[0].time_ms
-        long = [
-            measure
-            for measure in measures
-            if _pane(measure, as_of_ms) - measure.window.panes * (1 + measure.blocks) + 1 < _pane(measure, first_ms)
-        ]
-        if long:
-            spans = ", ".join(
-                f"{measure.name} ({measure.window.panes * (1 + measure.blocks)}{measure.window.unit[0]})"
-                for measure in long
-            )
-            yield Warned(
-                "long_window",
-                source,
-                f"{source} begins on {date_text(first_ms)}, and the scores are as of {date_text(as_of_ms)}: "
-                f"the windows of {spans} are longer than the data",
-            )
+        for measure in measures:
+            panes = measure.window.panes * (1 + measure.blocks)
+            if _pane(measure, as_of_ms) - panes + 1 < _pane(measure, first_ms):
+                begins = date_text(first_ms // UNIT_MS["day"] * UNIT_MS["day"])
+                long.append(
+                    f"{measure.name} looks back over {panes}{measure.window.unit[0]}, {source} begins on {begins}"
+                )
+    if long:
+        yield Warned(
+            "long_window", None, f"windows longer than the data before {date_text(as_of_ms)}: {'; '.join(long)}"
+        )
 
 
 # -- fields and values ------------------------------------------------------------------------------------------------
@@ -143,6 +135,8 @@ def _absent(policy: Policy, by_source: Mapping[str, list[TimedEvent]]) -> Iterat
         values = _Values(PROFILE_SOURCE, profiles)
         for segment in policy.segments:
             yield from _without(values, f"segment {segment.name}", segment.texts)
+            fields = [_RANGE_FIELDS.get(bound.field, bound.field) for bound in segment.ranges]
+            yield from (_no_field(values, f"segment {segment.name}", field) for field in fields if not values.of(field))
 
 
 class _Values:
@@ -150,6 +144,7 @@ class _Values:
 
     def __init__(self, source: str, events: Sequence[Event]) -> None:
         self.source, self._events = source, events
+        self.record = "profile" if source == PROFILE_SOURCE else "event"
         self._counts: dict[str, Counter[object]] = {}
         fields, defaults = EVENT_TYPES[source].__struct_fields__, EVENT_TYPES[source].__struct_defaults__
         self._defaults = dict(zip(reversed(fields), reversed(defaults), strict=False))
@@ -182,22 +177,20 @@ def _absent_of(measure: Measure, values: _Values) -> Iterator[Warned]:
 
 def _no_field(values: _Values, user: str, field: str) -> Warned:
     default = values.default(field)
-    but = (
-        ""
-        if default is None
-        else f" other than its default, {default:g}"
-        if isinstance(default, float)
-        else f" other than its default, {default}"
-    )
-    record = "profile" if values.source == PROFILE_SOURCE else "event"
-    return Warned("absent_field", values.source, f"{user}: no {record} of {values.source} has the field {field}{but}")
+    text = f"{default:g}" if isinstance(default, float) else str(default)
+    but = "" if default is None or default is NODEFAULT else f" other than its default, {text}"
+    message = f"{user}: no {values.record} of {values.source} has the field {field}{but}"
+    return Warned("absent_field", values.source, message)
 
 
 def _without(values: _Values, user: str, where: Filter) -> Iterator[Warned]:
-    """Values of a filter that no record has."""
-    record = "profile" if values.source == PROFILE_SOURCE else "event"
-    for field, wanted in where:
+    """Fields of a filter that no record has, and values that none has."""
+    for condition in where:
+        field, operator, operand = parts_of(condition)
         counts = values.of(field)
+        if operator == "exists" or (operator == "not" and not counts):
+            continue
+        wanted = operand if isinstance(operand, tuple) and operator == "in" else ()
         if not counts and values.default(field) not in wanted:
             yield _no_field(values, user, field)
             continue
@@ -206,9 +199,8 @@ def _without(values: _Values, user: str, where: Filter) -> Iterator[Warned]:
             listed = ", ".join(f'"{value}"' for value in never)
             present = ", ".join(f'"{value}"' for value, _ in counts.most_common(_EXAMPLES))
             has = f"; the most frequent are {present}" if present else ""
-            yield Warned(
-                "absent_value", values.source, f"{user}: no {record} of {values.source} has {field} {listed}{has}"
-            )
+            message = f"{user}: no {values.record} of {values.source} has {field} {listed}{has}"
+            yield Warned("absent_value", values.source, message)
 
 
 def _survey_scales(surveys: Sequence[TimedEvent]) -> Iterator[Warned]:
@@ -225,20 +217,6 @@ def _survey_scales(surveys: Sequence[TimedEvent]) -> Iterator[Warned]:
                 f"and the scale is {low:g} to {high:g}: convert the scores if your scale is another one"
             )
             yield Warned("survey_scale", "surveys", message)
-
-
-def _missing_measures(policy: Policy, values: NDArray[np.float64]) -> Iterator[Warned]:
-    """Measures that most accounts have no value of."""
-    accounts = len(values)
-    for index, measure in enumerate(policy.measures):
-        missing = int(np.isnan(values[:, index]).sum())
-        if accounts and missing > accounts * _HALF:
-            of = f"{missing:,} of {counted(accounts, 'account')} have no value ({missing / accounts:.0%})"
-            yield Warned(
-                "missing_measure",
-                measure.source,
-                f"measure {measure.name}: {of}; its weight or its points for `missing` decide most scores",
-            )
 
 
 # -- ids --------------------------------------------------------------------------------------------------------------
