@@ -9,7 +9,7 @@ Owns its options and its report; the text is made by `agents.cli.texts.policy`. 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -79,19 +79,17 @@ def check(
     problems = unknown_variables()
     if not (offline or against):
         problems += _broker_problems(loaded, role)
-    distribution, bad = None, False
-    warnings: list[Warned] = []
-    if against:
-        distribution, warnings, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
+    files = [*(against or []), *(more or [])]
+    tried = _tried(files, plan, moment(as_of), score) if files else None
     if as_json:
         report = _report(plan, candidate, problems)
-        say_json(report if distribution is None else report | {"against": distribution, "warnings": warnings})
+        say_json(report if tried is None else report | {"against": tried.distribution, "warnings": tried.warnings})
     else:
         say(check_text(plan, problems, asked_broker=not (offline or against)))
-        if distribution is not None:
-            print_distribution(distribution)
-            say(data_text(warnings))
-    raise typer.Exit(FAILED if problems or bad else DONE)
+        if tried is not None:
+            print_distribution(tried.distribution)
+            say(data_text(tried.warnings))
+    raise typer.Exit(FAILED if problems or (tried is not None and tried.bad) else DONE)
 
 
 def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str, Any]:
@@ -139,9 +137,15 @@ def _broker_problems(settings: Settings, role: str) -> list[str]:
     ]
 
 
-def _distribution(
-    files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None
-) -> tuple[Distribution, list[Warned], bool]:
+class _Tried(NamedTuple):
+    """A policy on event files: its distribution, what the data does not have, and whether there were bad lines."""
+
+    distribution: Distribution
+    warnings: list[Warned]
+    bad: bool
+
+
+def _tried(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> _Tried:
     from agents.files.data_check import warnings_of
     from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
@@ -154,4 +158,4 @@ def _distribution(
         fail(FAILED, "the files have no usable event, so there is no account to try the policy on")
     scored = engine.score(engine.accounts.alive())
     warnings = warnings_of(plan.policy, replay.records, engine.as_of if as_of_ms is None else as_of_ms)
-    return distribution_of(selected, reading(plan, selected, scored)), warnings, bad
+    return _Tried(distribution_of(selected, reading(plan, selected, scored)), warnings, bad)

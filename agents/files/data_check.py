@@ -44,7 +44,7 @@ def warnings_of(policy: Policy, records: Sequence[TimedEvent], as_of_ms: int) ->
     by_source: dict[str, list[TimedEvent]] = {source: [] for source in EVENT_TYPES}
     for record in records:
         by_source[record.source].append(record)
-    found = [
+    warnings = [
         *_silent_sources(policy, by_source, as_of_ms),
         *_long_windows(policy, by_source, as_of_ms),
         *_absent(policy, by_source),
@@ -52,7 +52,7 @@ def warnings_of(policy: Policy, records: Sequence[TimedEvent], as_of_ms: int) ->
         *_shared_ids(by_source),
         *_similar_ids(records),
     ]
-    return list({(warned.kind, warned.message): warned for warned in found}.values())
+    return list({(warned.kind, warned.message): warned for warned in warnings}.values())
 
 
 def _measures_of(policy: Policy) -> Mapping[str, list[Measure]]:

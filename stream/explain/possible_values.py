@@ -108,7 +108,8 @@ def pieces(normaliser: Normaliser | None) -> list[Piece]:
     """The pieces of a normaliser, from the lowest value up; of none (an additive score), one piece."""
     low, high = _ANY
     if isinstance(normaliser, Linear):
-        return [Piece(*sorted((normaliser.zero_at, normaliser.hundred_at)), constant=False)]
+        ends = normaliser.zero_at, normaliser.hundred_at
+        return [Piece(min(ends), max(ends), constant=False)]
     if isinstance(normaliser, Decay):
         return [Piece(0.0, normaliser.half_life * _HALF_LIVES, constant=False)]
     if isinstance(normaliser, Tiers):

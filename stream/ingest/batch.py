@@ -172,13 +172,10 @@ def sort_out(
     override may have. Events that are already applied to their row stay candidates, because their time moves the
     watermark and their id must be known.
     """
-    source, outcomes = batch.source, effects.outcomes
-    offsets, stamps = batch.offsets, batch.stamps
+    offsets, stamps, times = batch.offsets, batch.stamps, times_ms(batch.events)
     _refuse(batch, number, position=position, effects=effects)
-    times = times_ms(batch.events)
     good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
-    if batch.source == CONTROL_SOURCE:
-        good = _with_known_bands(batch, number, good, bands, position=position, effects=effects)
+    good = _with_known_bands(batch, number, good, bands, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
     events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
     if good is not None:
@@ -203,7 +200,7 @@ def sort_out(
         fresh = seen.add_events(accounts.index.hashes_of(rows), ids, rows, int(stamps[0]))
         if fresh.all():
             return candidates
-        outcomes[source, "duplicate"] += int((~fresh).sum())
+        effects.outcomes[batch.source, "duplicate"] += int((~fresh).sum())
         return candidates.pick(fresh)
     candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
     return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)
@@ -297,9 +294,10 @@ def _with_known_bands(
     effects: Effects,
 ) -> NDArray[np.bool_] | None:
     """`good` without overrides with a band that the policy does not have, which are dead-lettered."""
+    events = batch.events if batch.source == CONTROL_SOURCE else []
     unknown = [
         index
-        for index, event in enumerate(batch.events)
+        for index, event in enumerate(events)
         if isinstance(event, ControlEvent)
         and event.kind == "override"
         and event.band is not None

@@ -87,17 +87,17 @@ def test_every_refused_line_has_its_file_and_number(tmp_path: Path) -> None:
     control = json.dumps({"id": "c", "account_id": "a", "time": FIRST_MS} | override)
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    one, two = tmp_path / "one/engagement.jsonl", tmp_path / "two/engagement.jsonl"
+    first, second = tmp_path / "one/engagement.jsonl", tmp_path / "two/engagement.jsonl"
     controls = tmp_path / "two/controls.jsonl"
-    one.write_text(line("1", FIRST_MS) + line("2", FIRST_MS), encoding="utf-8")
-    two.write_text(line("3", FIRST_MS) + '{"id": 4}\n\n' + line("5", 7), encoding="utf-8")
+    first.write_text(line("1", FIRST_MS) + line("2", FIRST_MS), encoding="utf-8")
+    second.write_text(line("3", FIRST_MS) + '{"id": 4}\n\n' + line("5", 7), encoding="utf-8")
     controls.write_text("\n" + control, encoding="utf-8")
-    replay = replay_files([one, two, controls], PLAN)
+    replay = replay_files([first, second, controls], PLAN)
     refused = sorted((bad.file, bad.line, bad.reason) for bad in replay.bad)
     assert refused == [
         (str(controls), 2, "invalid_field"),
-        (str(two), 2, "invalid_field"),
-        (str(two), 4, "implausible_time"),
+        (str(second), 2, "invalid_field"),
+        (str(second), 4, "implausible_time"),
     ]
 
 
