@@ -58,7 +58,8 @@ def warnings_of(policy: Policy, records: Sequence[TimedEvent], as_of_ms: int) ->
 def _measures_of(policy: Policy) -> Mapping[str, list[Measure]]:
     measures: dict[str, list[Measure]] = defaultdict(list)
     for measure in policy.measures:
-        measures[measure.source].append(measure)
+        if measure.formula is None:
+            measures[measure.source].append(measure)
     return measures
 
 

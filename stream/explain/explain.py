@@ -88,7 +88,10 @@ def explain_message(
         missing_points=0.0 if higher is None else max(round(higher.from_ - score.value, BAND_DECIMALS), 0.0),
         lifts=[] if higher is None or due > band else find_lifts(plan, selected, trials),
         policy=message.policy,
-        words=[factor_text(factor, by_name.get(factor.measure), raw.get(factor.measure)) for factor in factors],
+        words=[
+            factor_text(factor, by_name.get(factor.measure), raw.get(factor.measure), message.inputs)
+            for factor in factors
+        ],
         segment=message.segment if selected.score.segments else None,
         exceptions=score.exceptions or [],
         override=message.override,

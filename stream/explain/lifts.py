@@ -19,7 +19,7 @@ from stream.explain.selector import SelectedScore, normaliser_in
 from stream.plan.models import Model
 from stream.plan.plan import Plan
 from stream.policy.measures import Measure
-from stream.policy.normalisers import Normaliser
+from stream.policy.normalisers import Grid, Normaliser, Simple
 from stream.scoring.scoring import Scored, score_values
 
 Vector = NDArray[np.float64]
@@ -66,9 +66,16 @@ class Trials:
         holding = message.scores[self._selected.name].exceptions or []
         if measure.name in self.known or measure.name not in holding:
             return self.known.get(measure.name)
-        normaliser = normaliser_in(measure, self.segment)
+        normaliser = self.row_of(normaliser_in(measure, self.segment))
         ends = [end for piece in pieces(normaliser) for end in (piece.low, piece.high)]
         return min(ends, key=lambda end: _points(normaliser, end))
+
+    def row_of(self, normaliser: Normaliser | None) -> Simple | None:
+        """The normaliser that applies: of a grid, that of its row; None if the value that selects it is missing."""
+        if not isinstance(normaliser, Grid):
+            return normaliser
+        selects = self.known.get(normaliser.by)
+        return None if selects is None else normaliser.row(selects)
 
     def scored(self, index: int, values: Vector) -> Scored:
         """The scores where measure `index` has each of the values (k,)."""
@@ -93,17 +100,22 @@ class Trials:
 
 
 def _known(message: ScoreMessage) -> dict[str, float | None]:
-    return {factor.measure: factor.value for score in message.scores.values() for factor in score.factors}
+    known = {factor.measure: factor.value for score in message.scores.values() for factor in score.factors}
+    return (message.inputs or {}) | known
 
 
 def find_lifts(plan: Plan, selected: SelectedScore, trials: Trials) -> list[Lift]:
-    """The smallest change of each measure that is enough, those with the fewest points first."""
+    """The smallest change of each measure that is enough, those with the fewest points first.
+
+    Left out are measures that others are computed from, or that select the row of a grid: they change others, too.
+    """
+    read = {name for measure_plan in plan.measures for name in measure_plan.measure.reads}
     limiting = {limit.measure for limit in trials.model.limits}
     weights = dict(zip([measure.name for measure in selected.measures], trials.model.weights.tolist(), strict=True))
     lifts = []
     for index, measure_plan in enumerate(plan.measures):
         measure = measure_plan.measure
-        if not weights.get(measure.name) and index not in limiting:
+        if measure.name in read or (not weights.get(measure.name) and index not in limiting):
             continue
         lift = _lift(index, measure, selected, trials, weights.get(measure.name, 0.0))
         if lift is not None:
@@ -113,7 +125,10 @@ def find_lifts(plan: Plan, selected: SelectedScore, trials: Trials) -> list[Lift
 
 def _lift(index: int, measure: Measure, selected: SelectedScore, trials: Trials, weight: float) -> Lift | None:
     now, additive = trials.known.get(measure.name), selected.scale is not None
-    normaliser = None if additive else normaliser_in(measure, trials.segment)
+    rule = normaliser_in(measure, trials.segment)
+    normaliser = None if additive else trials.row_of(rule)
+    if isinstance(rule, Grid) and normaliser is None and not additive:
+        return None  # without the other value it has no points, whatever its own is
     values = possible_values(measure, normaliser, _span(selected, weight), now)
     start = 0.0 if additive and now is None else now
     candidates = _candidates(index, values, normaliser, trials, start)
@@ -133,12 +148,12 @@ def _span(selected: SelectedScore, weight: float) -> float:
     return points / abs(weight * (selected.scale or 1.0)) if weight else 1.0
 
 
-def _points(normaliser: Normaliser | None, value: float) -> float:
+def _points(normaliser: Simple | None, value: float) -> float:
     return 0.0 if normaliser is None else float(normaliser.points(np.array([value]))[0])
 
 
 def _candidates(
-    index: int, values: PossibleValues, normaliser: Normaliser | None, trials: Trials, start: float | None
+    index: int, values: PossibleValues, normaliser: Simple | None, trials: Trials, start: float | None
 ) -> list[float]:
     """Values that are enough, the nearest to `start` among them; without `start`, the ends of what is enough."""
     tried: list[float] = []

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from schemas.events import NUMBER_LIMIT, SURVEY_SCALES
 from stream.policy.filters import parts_of
 from stream.policy.measures import FACTS_SOURCE, Measure
-from stream.policy.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
+from stream.policy.normalisers import Curve, Decay, Linear, Simple, Threshold, Tiers
 
 _SMALLEST_STEP = Fraction(1, 1_000_000)
 _STEPS_IN_SPAN = 1000
@@ -84,7 +84,7 @@ class PossibleValues(NamedTuple):
             yield from (min(inside), max(inside))
 
 
-def possible_values(measure: Measure, normaliser: Normaliser | None, span: float, now: float | None) -> PossibleValues:
+def possible_values(measure: Measure, normaliser: Simple | None, span: float, now: float | None) -> PossibleValues:
     """The possible values of a measure; `span` is the range that matters where the normaliser has none (additive).
 
     Without a value `now`, the value of one event is meant.
@@ -104,14 +104,12 @@ def possible_values(measure: Measure, normaliser: Normaliser | None, span: float
     )
 
 
-def pieces(normaliser: Normaliser | None) -> list[Piece]:
+def pieces(normaliser: Simple | None) -> list[Piece]:
     """The pieces of a normaliser, from the lowest value up; of none (an additive score), one piece."""
     low, high = _ANY
-    if isinstance(normaliser, Linear):
-        ends = normaliser.zero_at, normaliser.hundred_at
-        return [Piece(min(ends), max(ends), constant=False)]
-    if isinstance(normaliser, Decay):
-        return [Piece(0.0, normaliser.half_life * _HALF_LIVES, constant=False)]
+    lines = _lines(normaliser)
+    if lines:
+        return [Piece(start, end, constant=False) for start, end in pairwise(lines)]
     if isinstance(normaliser, Tiers):
         starts = [low, *(start for start, _ in normaliser.steps[1:]), high]
         return [Piece(start, end, constant=True, open_high=end < high) for start, end in pairwise(starts)]
@@ -126,6 +124,15 @@ def pieces(normaliser: Normaliser | None) -> list[Piece]:
         middle = Piece(normaliser.good, normaliser.average, constant=True, open_low=True)
         return [Piece(low, middle.low, constant=True), middle, Piece(middle.high, high, constant=True, open_low=True)]
     return [Piece(low, high, constant=False)]
+
+
+def _lines(normaliser: Simple | None) -> list[float]:
+    """The values between which the points of a normaliser lie on lines or a curve; empty for steps."""
+    if isinstance(normaliser, Linear):
+        return sorted((normaliser.zero_at, normaliser.hundred_at))
+    if isinstance(normaliser, Decay):
+        return [0.0, normaliser.half_life * _HALF_LIVES]
+    return [value for value, _ in normaliser.knots] if isinstance(normaliser, Curve) else []
 
 
 def _step(measure: Measure, now: float | None) -> Fraction | None:
@@ -150,7 +157,8 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
 
 def _range(measure: Measure) -> tuple[float, float]:
     """The lowest and the highest value."""
-    may_be_negative = measure.stat == "sum" and measure.field not in _NEVER_NEGATIVE
+    is_sum = measure.stat == "sum" and measure.field not in _NEVER_NEGATIVE
+    may_be_negative = is_sum or measure.formula is not None
     if measure.compare is not None:
         previous = _ANY if may_be_negative else (-_PERCENT[1], NUMBER_LIMIT)
         return {"percentile": _PERCENT, "peers": _PERCENT, "previous": previous}.get(measure.compare, _ANY)

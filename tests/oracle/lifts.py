@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from tests.oracle.formulas import names_in
 from tests.oracle.measures import measure_points
 from tests.oracle.policy import Measure, Score, read_policy
 from tests.oracle.scores import due_band_of
@@ -43,13 +44,15 @@ class Changes:
         score = self.score
         names = {name for group in score.groups for name in group.weights} | set(score.impacts)
         names |= {exception.measure for exception in score.exceptions}
-        return [measure for measure in read_policy(self.policy_text).measures if measure.name in names]
+        measures = read_policy(self.policy_text).measures
+        read = {name for measure in measures for name in _read_by(measure)}
+        return [measure for measure in measures if measure.name in names - read]
 
     def is_enough(self, changed: str | None = None, value: Fraction | None = None) -> bool:
         """Say whether the band that is due is better than the account's, with one measure changed."""
         values = self.values if changed is None else {**self.values, changed: value}
         rated = {
-            measure.name: (values[measure.name], measure_points(measure, values[measure.name], self.segment))
+            measure.name: (values[measure.name], measure_points(measure, values, self.segment))
             for measure in read_policy(self.policy_text).measures
         }
         score = self.score
@@ -58,17 +61,24 @@ class Changes:
 
     def points(self, measure: Measure, value: Fraction) -> Fraction:
         """The points of a value."""
-        return measure_points(measure, value, self.segment) or Fraction(0)
+        return measure_points(measure, {**self.values, measure.name: value}, self.segment) or Fraction(0)
 
     def rule(self, measure: Measure) -> dict[str, Any] | None:
         """The normaliser, None for an additive score."""
-        return None if self.score.additive else measure.normaliser(self.segment)
+        rule = None if self.score.additive else measure.normaliser(self.segment)
+        if rule is None or rule["kind"] != "grid":
+            return rule
+        selects = self.values[rule["by"]]
+        below = [row for row in rule["rows"] if selects is not None and Fraction(row["from"]) <= selects]
+        return below[-1] if below else rule["rows"][0]
 
     def limits(self, measure: Measure) -> list[Fraction]:
         """The values at which the points of a measure change or begin to change."""
         rule = self.rule(measure) or {}
         if rule.get("kind") == "tiers":
             return [Fraction(tier["from"]) for tier in rule["tiers"]]
+        if rule.get("kind") == "curve":
+            return [Fraction(knot["at"]) for knot in rule["curve"]]
         names = ("zero_at", "hundred_at", "good", "average", "half_life")
         return [Fraction(rule[name]) for name in names if name in rule]
 
@@ -151,6 +161,8 @@ def range_of(measure: Measure) -> tuple[Fraction, Fraction]:
     endless, settings = Fraction(10**12), measure.settings
     field = settings.get("field")
     amount = (measure.stat == "sum" and field in ("amount", "value", "score")) and measure.source != "product-usage"
+    if measure.expression is not None:
+        return (-endless, endless)
     if "compare" in settings:
         previous = (-endless if amount else Fraction(-100), endless)
         of = {"percentile": (Fraction(0), Fraction(100)), "previous": previous}
@@ -173,3 +185,11 @@ def _kinds(condition: Any) -> list[str]:
         only, but = condition.get("in", list(_SCALES)), condition.get("not", [])
         condition = [kind for kind in only if kind not in but]
     return [kind for kind in _SCALES if kind in condition] or list(_SCALES)
+
+
+def _read_by(measure: Measure) -> set[str]:
+    """The measures that another one is computed from, or whose value selects the row of its grid."""
+    names = set() if measure.expression is None else set(names_in(measure.expression))
+    rules = [measure.settings.get("normalise", {})]
+    rules += [segment.get("normalise", {}) for segment in measure.settings.get("segments", {}).values()]
+    return names | {rule["by"] for rule in rules if "by" in rule}

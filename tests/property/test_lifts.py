@@ -71,9 +71,8 @@ def assert_smallest(measure: Measure, changes: Changes, needed: Fraction) -> Non
         assert abs(needed - start) <= smallest + resolution + CLOSE
         return
     fewest = min([changes.points(measure, value) for value in enough], default=Fraction(100))
-    tolerance = Fraction(0) if changes.rule(measure)["kind"] in ("tiers", "threshold") else resolution * 1000  # type: ignore[index]
-    slack = CLOSE if not resolution or not tolerance else Fraction(11, 100)
-    assert changes.points(measure, needed) <= fewest + slack
+    near = [changes.points(measure, needed + shift) for shift in (-resolution, 0, resolution)]
+    assert min(near) <= fewest + CLOSE
 
 
 def check(explanation: Explanation, changes: Changes) -> None:

@@ -11,6 +11,7 @@ from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.selector import select_score
 from stream.plan.plan import compile_plan
+from stream.policy.normalisers import Linear, Tiers
 from stream.policy.policy import Policy, parse_policy
 
 POLICY = """
@@ -83,7 +84,7 @@ def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Poli
         if factor.measure in lifts:
             needed = np.array([lifts[factor.measure].needed])
             normaliser = by_name[factor.measure].normaliser
-            assert normaliser is not None
+            assert isinstance(normaliser, Linear | Tiers)
             (points,) = normaliser.points(needed)
             assert explanation.value + factor.weight * (points - factor.points) >= 40 - 1e-9
 
