@@ -196,6 +196,6 @@ def read_weights(table: Table, stat: str | None, source: str | None) -> Weights 
         _check_text_field(fields, field, source)
         values, numbers = fields.numbers(field, _VALUES, _WEIGHT)
         if values is not None:
-            _check_values(values, field, values, _closed(field, source))
+            _check_values(fields, field, values, _closed(field, source))
             weights.append((field, numbers))
     return weights[0] if weights else None
