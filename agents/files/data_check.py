@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import NODEFAULT, Struct
 
-from agents.files.replay import TimedEvent
+from agents.files.playback import TimedEvent
 from schemas.events import EVENT_TYPES, METRIC_SOURCES, PROFILE_SOURCE, SURVEY_SCALES, Event, SurveyEvent
 from stream.columns.panes import UNIT_MS, date_text
 from stream.explain.text import counted

@@ -14,17 +14,10 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import (
-    EARLIEST_MS,
-    FUTURE_TOLERANCE_MS,
-    IMPLAUSIBLE_TIME,
-    IN_THE_FUTURE,
-    INVALID_FIELD,
-    Reject,
-    times_ms,
-)
+from schemas.codecs import INVALID_FIELD, Reject, times_ms
 from schemas.events import CONTROL_SOURCE, ControlEvent, Event
 from schemas.peers import PeersMessage
+from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
 from stream.accounts.accounts import ROW_SOURCES, Accounts
 from stream.accounts.index import BLANK
 from stream.columns.columns import Rows
@@ -121,6 +114,25 @@ def split_at_tables(batches: Sequence[Batch]) -> list[Substep]:
     return [*substeps, Substep(rest, None, 0)]
 
 
+def refuse_unknown_bands(batch: Batch, bands: Sequence[str]) -> Batch:
+    """The batch with overrides to a band that the policy does not have as rejects; `bands` are all that it has."""
+    if batch.source != CONTROL_SOURCE:
+        return batch
+    named = [
+        event.band if isinstance(event, ControlEvent) and event.kind == "override" else None for event in batch.events
+    ]
+    known = np.array([band is None or band in bands for band in named], dtype=bool)
+    if known.all():
+        return batch
+    rejects = list(batch.rejects)
+    for index in np.flatnonzero(~known).tolist():
+        allowed = ", ".join(bands)
+        message = f'{batch.source}: "{named[index]}" is not a band of the policy; allowed here: {allowed} - at `$.band`'
+        rejects.append(Reject(int(batch.offsets[index]), INVALID_FIELD, message))
+    events = [event for event, is_known in zip(batch.events, known.tolist(), strict=True) if is_known]
+    return replace(batch, offsets=batch.offsets[known], stamps=batch.stamps[known], events=events, rejects=rejects)
+
+
 @dataclass(slots=True)
 class Candidates:
     """The events of a batch that may count, as arrays of shape (k,).
@@ -162,20 +174,19 @@ def sort_out(
     position: int,
     seen: SeenIds | None,
     now_ms: int | None,
-    bands: Sequence[str],
     effects: Effects,
+    earliest_ms: int = EARLIEST_MS,
 ) -> Candidates:
     """The candidates of a batch; all other records are counted, dead-lettered or forwarded in `effects`.
 
     `number` is the batch's number in its step, `position` the offset from which records have not been settled yet,
-    `now_ms` the clock that decides what lies in the future (None: files, where nothing does), `bands` the names that an
-    override may have. Events that are already applied to their row stay candidates, because their time moves the
-    watermark and their id must be known.
+    `now_ms` the clock that decides what lies in the future (None: nothing does), `earliest_ms` the earliest time.
+    Events already applied to their row stay candidates: their time moves the watermark and their id must be known.
     """
     offsets, stamps, times = batch.offsets, batch.stamps, times_ms(batch.events)
     _refuse(batch, number, position=position, effects=effects)
-    good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
-    good = _with_known_bands(batch, number, good, bands, position=position, effects=effects)
+    limits_ms = earliest_ms, None if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
+    good = _plausible(batch, number, times, limits_ms, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
     events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
     if good is not None:
@@ -262,58 +273,26 @@ def _without_foreign_and_repeated(
 
 
 def _plausible(
-    batch: Batch, number: int, times: NDArray[np.int64], *, position: int, now_ms: int | None, effects: Effects
-) -> NDArray[np.bool_] | None:
-    """Which event times are possible, bool (k,); None when all are. The others are dead-lettered."""
-    latest = np.iinfo(np.int64).max if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
-    if not len(times) or (int(times.min()) >= EARLIEST_MS and int(times.max()) <= latest):
-        return None
-    early, future = times < EARLIEST_MS, times > latest
-    for index in np.flatnonzero(early | future).tolist():
-        offset, time = int(batch.offsets[index]), int(times[index])
-        if early[index]:
-            reason, message = (
-                IMPLAUSIBLE_TIME,
-                f"time {time} ms lies before 2000; is it in seconds? milliseconds are expected",
-            )
-        else:
-            reason, message = IN_THE_FUTURE, f"time {time} ms is more than 5 minutes ahead of the clock ({now_ms} ms)"
-        if offset >= position:
-            effects.dead_letters.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))
-        effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
-    return ~(early | future)
-
-
-def _with_known_bands(
     batch: Batch,
     number: int,
-    good: NDArray[np.bool_] | None,
-    bands: Sequence[str],
+    times: NDArray[np.int64],
+    limits_ms: tuple[int, int | None],
     *,
     position: int,
     effects: Effects,
 ) -> NDArray[np.bool_] | None:
-    """`good` without overrides with a band that the policy does not have, which are dead-lettered."""
-    events = batch.events if batch.source == CONTROL_SOURCE else []
-    unknown = [
-        index
-        for index, event in enumerate(events)
-        if isinstance(event, ControlEvent)
-        and event.kind == "override"
-        and event.band is not None
-        and event.band not in bands
-        and (good is None or good[index])
-    ]
-    if not unknown:
-        return good
-    for index in unknown:
-        offset, band = int(batch.offsets[index]), cast("ControlEvent", batch.events[index]).band
-        message = (
-            f'{batch.source}: "{band}" is not a band of the policy; allowed here: {", ".join(bands)} - at `$.band`'
-        )
+    """Which event times lie between the limits, bool (k,); None when all do. The others are dead-lettered."""
+    earliest_ms, latest_ms = limits_ms
+    if not len(times) or (int(times.min()) >= earliest_ms and (latest_ms is None or int(times.max()) <= latest_ms)):
+        return None
+    good = np.ones(len(times), dtype=bool)
+    for index, time in enumerate(times.tolist()):
+        refused = refusal(time, earliest_ms, latest_ms)
+        if refused is None:
+            continue
+        good[index] = False
+        offset, (reason, message) = int(batch.offsets[index]), refused
         if offset >= position:
-            effects.dead_letters.append(DeadLetter(number, offset, INVALID_FIELD, message))
+            effects.dead_letters.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))
         effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
-    known = np.ones(len(batch.events), dtype=bool) if good is None else good.copy()
-    known[unknown] = False
-    return known
+    return good
