@@ -69,8 +69,11 @@ class Changes:
         if rule is None or rule["kind"] != "grid":
             return rule
         selects = self.values[rule["by"]]
-        below = [row for row in rule["rows"] if selects is not None and Fraction(row["from"]) <= selects]
-        return below[-1] if below else rule["rows"][0]
+        below: list[dict[str, Any]] = [
+            row for row in rule["rows"] if selects is not None and Fraction(row["from"]) <= selects
+        ]
+        first: dict[str, Any] = rule["rows"][0]
+        return below[-1] if below else first
 
     def limits(self, measure: Measure) -> list[Fraction]:
         """The values at which the points of a measure change or begin to change."""
