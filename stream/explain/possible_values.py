@@ -23,7 +23,8 @@ _STEPS_IN_SPAN = 1000
 _HALF_LIVES = 64
 """After so many half-lives, `decay` gives no points that a score could show."""
 _NEVER_NEGATIVE = ("duration_s", "count", "days_late", "first_response_s", "resolution_s")
-_WHOLE_STATS = ("count", "distinct_users", "distinct_features", "distinct_roles", "days_since_last")
+_DISTINCT = ("distinct", "distinct_users", "distinct_features", "distinct_roles")
+_WHOLE_STATS = ("count", *_DISTINCT, "days_since_last", "active", "streak")
 _EXTREMES = ("mean", "min", "max", "last")
 _PULSE = (0.0, 100.0)
 _PERCENT = (0.0, 100.0)
@@ -141,7 +142,7 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
         return Fraction(50, measure.blocks)  # an equal window counts half
     if measure.compare is not None:
         return None
-    if measure.stat == "rate" and measure.per_hours:
+    if measure.stat in {"rate", "active_share"} and measure.per_hours:
         hours = measure.window.panes * (1 if measure.window.unit == "hour" else 24)
         return Fraction(measure.per_hours) / hours
     if measure.stat == "weighted_count" and measure.weights is not None:
@@ -162,10 +163,11 @@ def _range(measure: Measure) -> tuple[float, float]:
     if measure.compare is not None:
         previous = _ANY if may_be_negative else (-_PERCENT[1], NUMBER_LIMIT)
         return {"percentile": _PERCENT, "peers": _PERCENT, "previous": previous}.get(measure.compare, _ANY)
-    if measure.stat in {"share", "nps"}:
-        return (0.0, 1.0) if measure.stat == "share" else (-_PERCENT[1], _PERCENT[1])
-    if measure.stat == "days_since_last":
-        return 0.0, float(measure.window.panes - 1)
+    if measure.stat in {"share", "active_share", "nps"}:
+        return (-_PERCENT[1], _PERCENT[1]) if measure.stat == "nps" else (0.0, 1.0)
+    if measure.stat in {"days_since_last", "active", "streak"}:
+        periods = measure.window.panes * 24 / (measure.per_hours or 24)
+        return 0.0, periods - 1 if measure.stat == "days_since_last" else periods
     if measure.stat in _EXTREMES and measure.source in {"surveys", "controls"}:
         return _PULSE if measure.source == "controls" else _scale(measure)
     weights = () if measure.weights is None else measure.weights[1]

@@ -128,6 +128,10 @@ def is_stepped(measure: Measure, now: Fraction | None) -> bool:
         return True
     return measure.stat in (
         "count",
+        "active",
+        "active_share",
+        "streak",
+        "distinct",
         "distinct_users",
         "distinct_features",
         "distinct_roles",
@@ -146,7 +150,7 @@ def step_of(measure: Measure) -> Fraction:
         return Fraction(100)
     if settings.get("compare") == "percentile":
         return Fraction(50, measure.windows_before)
-    if measure.stat == "rate":
+    if measure.stat in ("rate", "active_share"):
         hours = {"hour": 1, "day": 24, "week": 168}[settings.get("per", "day")]
         return Fraction(hours * 3_600_000, measure.panes * measure.pane_ms)
     if measure.stat == "weighted_count":
@@ -170,7 +174,15 @@ def range_of(measure: Measure) -> tuple[Fraction, Fraction]:
         previous = (-endless if amount else Fraction(-100), endless)
         of = {"percentile": (Fraction(0), Fraction(100)), "previous": previous}
         return of.get(settings["compare"], (-endless, endless))
-    fixed = {"share": (0, 1), "nps": (-100, 100), "days_since_last": (0, measure.panes - 1)}
+    periods = measure.panes // (7 if settings.get("per") == "week" else 1)
+    fixed = {
+        "active": (0, periods),
+        "streak": (0, periods),
+        "share": (0, 1),
+        "active_share": (0, 1),
+        "nps": (-100, 100),
+        "days_since_last": (0, measure.panes - 1),
+    }
     if measure.stat in fixed:
         return Fraction(fixed[measure.stat][0]), Fraction(fixed[measure.stat][1])
     if measure.source == "surveys" and measure.stat in ("mean", "min", "max", "last"):
