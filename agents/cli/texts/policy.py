@@ -5,6 +5,9 @@ Owns layout and wording; the figures come from `stream.explain.distribution`. Ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from agents.process.console import SafeConsole
@@ -12,6 +15,9 @@ from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.text import counted, label_of, number
 from stream.plan.plan import Plan
 from stream.policy.hints import hints
+
+if TYPE_CHECKING:
+    from agents.files.data_check import Warned
 
 _BAR_WIDTH = 40
 
@@ -24,6 +30,13 @@ def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     state = "settings and broker: ok" if asked_broker else "settings: ok"
     advice = [f"hint: {hint}" for hint in hints(plan.policy.measures)]
     return "\n".join([head, *_new_accounts(plan), *advice, *(problems or [state])])
+
+
+def data_text(warnings: Sequence[Warned]) -> str:
+    """What the policy expects and the event files do not have, a line for each."""
+    if not warnings:
+        return "data: nothing that the policy expects is missing"
+    return "\n".join(f"warning: {warned.message}" for warned in warnings)
 
 
 def _new_accounts(plan: Plan) -> list[str]:
