@@ -38,7 +38,7 @@ class MeasurePlan:
         """The measure over its window and the previous one together, for `compare = "previous"`; else None."""
         if self.measure.compare != "previous":
             return None
-        return replace(self.measure, window=replace(self.measure.window, panes=self.measure.reach))
+        return replace(self.measure, window=replace(self.measure.window, panes=2 * self.measure.window.panes))
 
     @cached_property
     def leaves(self) -> tuple[MeasurePlan, ...]:
