@@ -28,7 +28,8 @@ bands = [{ name = "good", from = 60 }, { name = "poor", from = 0 }]
 def explained(folder: Path, measures: str, log: Log, score: str = SCORE) -> Explanation:
     text = f'name = "p"\n{measures}\n{score}'
     replayed = replay(folder, text, log)
-    return explain_message(replayed.accounts["a"], select_score(parse_policy(text)))
+    policy = parse_policy(text)
+    return explain_message(replayed.accounts["a"], compile_plan(policy), select_score(policy))
 
 
 def derived(value: str, normalise: str, more: str = "") -> str:
