@@ -1,4 +1,4 @@
-"""What of a policy no case reached: bands, tiers, alert rules, segments and exceptions.
+"""What of a policy no case reached: bands, tiers, rows of grids, alert rules, segments and exceptions.
 
 A band counts as reached if a check or a score change shows it, a rule if it fired, anything else if a check shows it.
 Called by `agents.cli.test`.
@@ -14,7 +14,7 @@ import numpy as np
 from agents.cases.run import CaseResult, Record
 from stream.plan.plan import Plan
 from stream.policy.measures import Measure
-from stream.policy.normalisers import Tiers
+from stream.policy.normalisers import Grid, Tiers
 
 
 def not_reached(plan: Plan, results: Iterable[CaseResult]) -> list[str]:
@@ -42,22 +42,41 @@ def _segments(plan: Plan, records: list[Record]) -> Iterator[str]:
 def _tiers(plan: Plan, records: list[Record]) -> Iterator[str]:
     for measure in plan.policy.measures:
         if isinstance(measure.normaliser, Tiers):
-            starts = np.array([start for start, _ in measure.normaliser.steps])
-            values = _values(measure, records)
-            seen = set(np.maximum(np.searchsorted(starts, values, side="right") - 1, 0).tolist())
-            for number, (start, points) in enumerate(measure.normaliser.steps):
-                if number not in seen:
-                    yield f"tier of {measure.name} from {start:g} ({points:g} points)"
+            values = [value for value, _ in _values(measure, records)]
+            yield from (f"tier of {measure.name} {tier}" for tier in _missed(measure.normaliser, values))
+        elif isinstance(measure.normaliser, Grid):
+            yield from _rows(measure, measure.normaliser, records)
 
 
-def _values(measure: Measure, records: list[Record]) -> list[float]:
-    factors: list[dict[str, Any]] = [
-        score["factors"][measure.name]
+def _rows(measure: Measure, grid: Grid, records: list[Record]) -> Iterator[str]:
+    """The rows of a grid that no value selected, and the tiers in the other rows that no value reached."""
+    pairs = [(value, inputs.get(grid.by)) for value, inputs in _values(measure, records)]
+    for start, row in grid.rows:
+        values = [value for value, by in pairs if by is not None and grid.row(by) is row]
+        where = f"row of {measure.name} from {start:g} of {grid.by}"
+        if not values:
+            yield where
+        elif isinstance(row, Tiers):
+            yield from (f"{where}, tier {tier}" for tier in _missed(row, values))
+
+
+def _missed(tiers: Tiers, values: list[float]) -> Iterator[str]:
+    starts = np.array([start for start, _ in tiers.steps])
+    seen = set(np.maximum(np.searchsorted(starts, values, side="right") - 1, 0).tolist())
+    for number, (start, points) in enumerate(tiers.steps):
+        if number not in seen:
+            yield f"from {start:g} ({points:g} points)"
+
+
+def _values(measure: Measure, records: list[Record]) -> list[tuple[float, dict[str, Any]]]:
+    """The values of a measure in all scores, each with the inputs of its record."""
+    factors: list[tuple[Any, dict[str, Any]]] = [
+        (score["factors"][measure.name]["value"], record.get("inputs") or {})
         for record in records
         for score in record["scores"].values()
         if measure.name in score["factors"]
     ]
-    return [factor["value"] for factor in factors if factor["value"] is not None]
+    return [(value, inputs) for value, inputs in factors if value is not None]
 
 
 def _bands(plan: Plan, records: list[Record], changes: list[Record]) -> Iterator[str]:

@@ -69,6 +69,8 @@ STATISTICS = {
     ),
     "mean that is held": f'source = "surveys"\nstat = "mean"\nfield = "score"\n{HOLD}',
     "last that is held": f'source = "surveys"\nstat = "last"\nfield = "score"\n{HOLD}',
+    "quotient": 'value = "i / j"',
+    "quotient compared with the window before": 'value = "i / j"\ncompare = "previous"',
     "profile": 'source = "accounts"\nstat = "days_since"\nfield = "started_at"',
 }
 NONE = "-"
@@ -94,8 +96,12 @@ def policy_of(statistic: str, window: str) -> str:
     if window != NONE:
         twice = f"{2 * int(window[:-1])}{window[-1]}"
         text = STATISTICS[statistic].replace("{twice}", twice)
-        span = "" if statistic == "profile" else f'window = "{window}"\n'
+        span = "" if statistic == "profile" or text.startswith("value") else f'window = "{window}"\n'
         measure = f"[measures.m]\n{text}\n{span}{LINE}\nweight = 3\n"
+        if text.startswith("value"):
+            inputs = {"i": "count with a filter", "j": "count"}
+            tables = [f'[measures.{name}]\n{STATISTICS[each]}\nwindow = "{window}"\n' for name, each in inputs.items()]
+            measure += "".join(tables)
     return f'name = "p"\n{base}{measure}[scores.health]\nmin_change = 0\nbands = [{{ name = "all", from = 0 }}]\n'
 
 
@@ -228,6 +234,8 @@ def test_a_value_is_the_oracles_or_named_with_a_date(statistic: str, change: str
         ("count", "shorter and back"),
         ("compared with the window before", "longer"),
         ("compared with the window before", "removed and back"),
+        ("quotient", "removed and back"),
+        ("quotient compared with the window before", "longer"),
         ("distinct_users", "new"),
         ("distinct_users", "shorter and back"),
         ("days_since_last", "new"),

@@ -214,6 +214,11 @@ def _edge(band: Table) -> str:
     return "above" if "above" in band else "from"
 
 
+def start_of(band: Table) -> Any:
+    """Return the number at which a band begins, or which it is above."""
+    return band[_edge(band)]
+
+
 @st.composite
 def _starts(draw: DrawFn, count: int, *, anywhere: bool) -> list[Any]:
     numbers = amounts(-60, 160) if anywhere else amounts(1, 99)
@@ -296,7 +301,7 @@ def _steadiness(draw: DrawFn, draft: Draft) -> None:
         bounded = "model" not in table or "map" in table
         for band in table["bands"][:-1] if way in ("leave", "both") else ():
             if draw(st.integers(0, 3)) > 0:
-                leave = band[_edge(band)] - draw(amounts(0, 40))
+                leave = start_of(band) - draw(amounts(0, 40))
                 band["leave"] = max(leave, 0) if bounded else leave
         if way in ("dwell", "both"):
             table["dwell"] = draw(st.sampled_from(DWELLS))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from tests.oracle.engine import Record, boundary_scores_all, final_scores_all, read_policy
 from tests.strategies.bands import RESTLESS, restless_policies
 from tests.strategies.policies import NOW_MS, logs
+from tests.strategies.rich_policies import start_of
 
 
 @settings(max_examples=30, deadline=None)
@@ -21,7 +22,7 @@ def test_every_drawn_policy_is_valid(policy_text: str) -> None:
         bare = "model" in score and "map" not in score
         assert "leave" not in lowest
         assert lowest["from"] == 0 or bare
-        assert all(band.get("leave", band["from"]) <= band["from"] for band in others)
+        assert all(band.get("leave", start_of(band)) <= start_of(band) for band in others)
         assert all(bare or band.get("leave", 0) >= 0 for band in others)
         assert (score.get("weights") or score["impacts"]).keys() == document["measures"].keys()
         starts = list(score.get("segments", {}).get("one", {}).get("bands", {}).values())

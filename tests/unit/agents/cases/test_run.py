@@ -145,3 +145,38 @@ def test_what_no_case_reached_is_named(tmp_path: Path) -> None:
         "exception of events in health",
         "rule band:health:low",
     ]
+
+
+GRID = """
+name = "grid"
+[measures.users]
+source = "product-usage"
+stat = "distinct_users"
+window = "30d"
+weight = 1
+[measures.users.normalise]
+kind = "grid"
+by = "events"
+rows = [
+  { from = 0, kind = "tiers", tiers = [{ from = 0, points = 0 }, { from = 2, points = 100 }] },
+  { from = 9, kind = "decay", half_life = 3 },
+]
+[measures.events]
+source = "product-usage"
+stat = "count"
+window = "30d"
+[scores.health]
+min_change = 0
+bands = [{ name = "any", from = 0 }]
+"""
+
+
+def test_rows_of_a_grid_and_their_tiers_that_no_case_reached_are_named(tmp_path: Path) -> None:
+    grid = compile_plan(parse_policy(GRID))
+    factors = {"users": {"value": 1.0, "points": 0.0}}
+    record = {"inputs": {"events": 3.0}, "scores": {"health": {"band": "any", "factors": factors}}}
+    result = CaseResult(run(tmp_path, "").case, checked={0: {"a": record}})
+    assert not_reached(grid, [result]) == [
+        "row of users from 0 of events, tier from 2 (100 points)",
+        "row of users from 9 of events",
+    ]
