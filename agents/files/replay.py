@@ -182,7 +182,7 @@ def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Even
             groups.setdefault(source, []).append((number, line))
         for source, numbered in groups.items():
             decoded = decode(source, [line for _, line in numbered])
-            for index, reason, message in decoded.rejects:
+            for index, reason, message, _ in decoded.rejects:
                 bad.append(BadLine(str(path), numbered[index][0], reason, message))
             for event in decoded.events:
                 yield source, event

@@ -54,7 +54,7 @@ def _batch(
     if rejects and source == "accounts":
         events, indices, rejects = _with_tombstones(records, events, indices, rejects)
     if indices is not None:
-        rejects = [Reject(int(offsets[index]), reason, message) for index, reason, message in rejects]
+        rejects = [reject._replace(position=int(offsets[reject.position])) for reject in rejects]
         all_offsets, offsets, stamps = offsets, offsets[indices], stamps[indices]
         return Batch(source, offsets, stamps, events, end, rejects, repartitioned, (records, all_offsets))
     return Batch(source, offsets, stamps, events, end, [], repartitioned, (records, offsets))
@@ -98,7 +98,8 @@ def _with_tombstones(
         except UnicodeDecodeError:
             account = ""
         if account and is_profile_tombstone("accounts", record.value):
-            by_index[reject.position] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
+            tombstone = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp, deletes=True)
+            by_index[reject.position] = tombstone
         else:
             others.append(reject)
     order = sorted(by_index)

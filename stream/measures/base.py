@@ -16,13 +16,15 @@ from stream.columns.columns import FactColumn, LatestColumn, PaneColumn, Rows
 from stream.columns.members import Members
 from stream.policy.policy import Measure
 
-Kind = Literal["count", "sum", "min", "max", "latest", "members", "fact"]
+Kind = Literal["count", "sum", "min", "max", "latest", "members", "fact", "date"]
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
 
 
 class Need(NamedTuple):
     """A column that a statistic needs: its kind, the event field it reads (None: the event itself), filter, weights.
+
+    A `fact` is a number of the profile, or the day of `started_at` and `renewal_at`; a `date` the day of an attribute.
 
     Measures whose needs are equal share one column.
     """

@@ -21,6 +21,9 @@ from stream.plan.rules import SILENCE, RulePlan, compile_rules, silent_sources
 from stream.policy.normalisers import Normaliser
 from stream.policy.policy import Measure, Policy
 
+_DAYS = ("days_since_start", "days_to_renewal")
+"""Numbers of segments that change with the day."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
@@ -35,14 +38,19 @@ class ColumnPlan:
     unit: Unit
     panes: int
 
+    @property
+    def of_profile(self) -> bool:
+        """Whether it keeps a field of the profile, not of events."""
+        return self.need.kind in {"fact", "date"}
+
     def build(self) -> AnyColumn:
         """An empty column."""
         if self.need.kind == "members":
             return Members(self.name, self.unit, self.panes)
         if self.need.kind == "latest":
             return LatestColumn(self.name, self.unit)
-        if self.need.kind == "fact":
-            return FactColumn(cast("str", self.need.field))
+        if self.of_profile:
+            return FactColumn(cast("str", self.need.field), as_day=self.need.kind == "date")
         return PaneColumn(self.name, self.unit, self.panes, self.need.kind)
 
 
@@ -78,9 +86,9 @@ class Plan:
     @cached_property
     def changes_by_calendar(self) -> bool:
         """Whether outputs can change with the date alone, after the last event has left every window."""
-        by_day = any(bound.field != "arr" for segment in self.policy.segments for bound in segment.ranges)
+        by_day = any(bound.field in _DAYS for segment in self.policy.segments for bound in segment.ranges)
         by_day |= any(rule_plan.rule.kind == "silent" for rule_plan in self.rules)
-        return by_day or bool(self.peers) or any(column.need.kind == "fact" for column in self.columns)
+        return by_day or bool(self.peers) or any(column.of_profile for column in self.columns)
 
     @cached_property
     def peers(self) -> tuple[int, ...]:
@@ -131,7 +139,7 @@ class Plan:
     @cached_property
     def reads_profiles(self) -> bool:
         """Whether scores depend on profiles."""
-        return bool(self.policy.segments) or any(column.need.kind == "fact" for column in self.columns)
+        return bool(self.policy.segments) or any(column.of_profile for column in self.columns)
 
     @cached_property
     def boundary_unit(self) -> Unit:

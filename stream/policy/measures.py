@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from schemas.fields import NUMBER_FIELDS, PROFILE_FACTS, TEXT_FIELDS
 from stream.policy.errors import did_you_mean, listed, shown
+from stream.policy.fields import account_field, read_account_field
 from stream.policy.filters import Filter, Weights, read_of, read_weights, read_where
 from stream.policy.normalise import read_normaliser
 from stream.policy.normalisers import FULL_POINTS
@@ -158,8 +159,7 @@ def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | No
             able = listed(_FACT_KEYS)
             table.problem(key, f"source {shown(FACTS_SOURCE)} does not take {key}: remove it; allowed here: {able}")
     stat = table.choice("stat", tuple(FACT_STATS))
-    fields = FACT_STATS.get(stat or "", PROFILE_FACTS)
-    field = table.choice("field", fields, f'a field for stat "{stat}": {listed(fields)}' if stat else None)
+    field = _read_fact_field(table, stat)
     if table.value("missing") == "hold":
         message = f'"hold" does not work with source {shown(FACTS_SOURCE)}: a profile does not leave a window'
         table.problem("missing", message)
@@ -180,6 +180,16 @@ def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | No
         by_segment=by_segment,
     )
     return None if stat is None or field is None else measure
+
+
+def _read_fact_field(table: Table, stat: str | None) -> str | None:
+    fields = FACT_STATS.get(stat or "", PROFILE_FACTS)
+    name = account_field(table.value("field"))
+    if name is not None:
+        return read_account_field(table, "field", name, fields)
+    kind = "number" if stat == "value" else "date"
+    expected = f'a field for stat "{stat}": {listed(fields)}, or account.NAME for a {kind} among the attributes'
+    return table.choice("field", fields, expected if stat else None)
 
 
 def _read_normalisers(
