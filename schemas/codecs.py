@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.events import EVENT_TYPES, PROFILE_SOURCE, Event, ProfileEvent
 from schemas.profiles import read_profile
+from schemas.properties import NONE, Properties, event_type
 
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,8 +71,13 @@ def encode(message: msgspec.Struct) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
-    """Decode the record values of one source.
+@cache
+def _decoder_of(source: str, names: tuple[str, ...]) -> msgspec.json.Decoder[Event]:
+    return msgspec.json.Decoder(event_type(source, names))
+
+
+def decode(source: str, values: Sequence[bytes | None], properties: Properties = NONE) -> Decoded:
+    """Decode the record values of one source, with the `properties` that are named for it.
 
     All values are joined by newlines and decoded in one call. That is only sound when every line is one record, so it
     is done when no value holds a newline and every value starts with `{` and ends with `}`: then no two values together
@@ -79,7 +86,8 @@ def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
     """
     if source == PROFILE_SOURCE:
         return _decode_profiles(values)
-    decoder = _DECODERS[source]
+    names = properties.get(source)
+    decoder = _DECODERS[source] if names is None else _decoder_of(source, names)
     count = len(values)
     if not count:
         return Decoded([], None, [])
@@ -98,11 +106,10 @@ def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
                 return Decoded(events, None, [])
     except (TypeError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         pass
-    return _decode_each(source, values)
+    return _decode_each(decoder, source, values)
 
 
-def _decode_each(source: str, values: Sequence[bytes | None]) -> Decoded:
-    decoder = _DECODERS[source]
+def _decode_each(decoder: msgspec.json.Decoder[Event], source: str, values: Sequence[bytes | None]) -> Decoded:
     events: list[Event] = []
     indexes: list[int] = []
     rejects: list[Reject] = []

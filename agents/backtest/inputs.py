@@ -13,6 +13,7 @@ from agents.backtest.outcomes import Outcomes, read_outcomes
 from agents.backtest.replay import Grid, make_grid
 from agents.backtest.study import KnownChurn, known_churn
 from agents.files.replay import BadLine, TimedEvent, read_events
+from schemas.properties import NONE, Properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,23 @@ class Inputs:
 
 
 def read_inputs(
-    files: Sequence[Path], outcomes_file: Path, every: int, since_ms: int | None, until_ms: int | None
+    files: Sequence[Path],
+    outcomes_file: Path,
+    every: int,
+    *,
+    since_ms: int | None,
+    until_ms: int | None,
+    properties: Properties = NONE,
 ) -> Inputs:
     """Events and outcomes up to `until_ms` (None: the last of them), with cutoffs every `every` days from `since_ms`.
+
+    `properties` are those that the policy names.
 
     Raises OSError for a file that cannot be read, OutcomesError and TooShortError.
     """
     bad: list[BadLine] = []
     outcomes = read_outcomes(outcomes_file)
-    events = read_events(files, bad)
+    events = read_events(files, bad, properties)
     if until_ms is not None:
         events = [event for event in events if event.time_ms <= until_ms]
     grid = make_grid(events, every, since_ms)

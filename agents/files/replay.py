@@ -19,6 +19,7 @@ import numpy as np
 
 from schemas.codecs import decode, times_ms
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, SOURCES, Event
+from schemas.properties import NONE, Properties
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.plan.plan import Plan
@@ -85,7 +86,7 @@ def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None,
     Raises OSError with the file's name when one cannot be read.
     """
     replay = Replay(Engine(plan, dedup_ids=DEDUP_IDS))
-    timed_events = read_events(paths, replay.bad)
+    timed_events = read_events(paths, replay.bad, plan.properties)
     profiles = [timed for timed in timed_events if timed.source == PROFILE_SOURCE]
     events = [
         timed
@@ -119,12 +120,14 @@ def _apply(replay: Replay, events: list[TimedEvent], offsets: Counter[str]) -> N
         _collect(replay, replay.engine.step(batches_of(events[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
 
 
-def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
+def read_events(paths: Sequence[Path], bad: list[BadLine], properties: Properties = NONE) -> list[TimedEvent]:
     """Every event of the files in order of time, ties in the order of `SOURCES`, then of the lines.
+
+    `properties` are those that the policy names.
 
     Lines that are not valid events are appended to `bad`. Raises OSError with the file's name when one cannot be read.
     """
-    tagged = list(_read(paths, bad))
+    tagged = list(_read(paths, bad, properties))
     timed_events: list[TimedEvent] = []
     for source in SOURCES:
         events = [event for origin, event in tagged if origin == source]
@@ -156,7 +159,7 @@ def batches_of(events: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batc
     return batches
 
 
-def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Event]]:
+def _read(paths: Sequence[Path], bad: list[BadLine], properties: Properties) -> Iterable[tuple[str, Event]]:
     tag = msgspec.json.Decoder(_Tagged)
     for path in paths:
         lines = path.read_bytes().splitlines()
@@ -181,7 +184,7 @@ def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Even
                 continue
             groups.setdefault(source, []).append((number, line))
         for source, numbered in groups.items():
-            decoded = decode(source, [line for _, line in numbered])
+            decoded = decode(source, [line for _, line in numbered], properties)
             for index, reason, message, _ in decoded.rejects:
                 bad.append(BadLine(str(path), numbered[index][0], reason, message))
             for event in decoded.events:

@@ -8,6 +8,7 @@ Pure; called by `stream.explain.explain`, `stream.explain.distribution`, `agents
 from __future__ import annotations
 
 from schemas.outputs import Factor
+from schemas.properties import property_name
 from stream.columns.panes import date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
 from stream.policy.filters import Filter, Operand, Operator, parts_of
@@ -51,8 +52,8 @@ def _for(value: float, noun: str) -> str:
 
 
 def label_of(name: str) -> str:
-    """A name as a label for people: underscores become spaces."""
-    return name.replace("_", " ")
+    """A name as a label for people: underscores become spaces, and a property has its own name only."""
+    return (property_name(name) or name).replace("_", " ")
 
 
 def factor_text(factor: Factor, measure: Measure | None, raw: float | None = None) -> str:

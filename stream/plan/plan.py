@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
+from schemas.properties import Properties, property_name, united
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
 from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS, Unit
@@ -89,6 +90,17 @@ class Plan:
         by_day = any(bound.field in _DAYS for segment in self.policy.segments for bound in segment.ranges)
         by_day |= any(rule_plan.rule.kind == "silent" for rule_plan in self.rules)
         return by_day or bool(self.peers) or any(column.of_profile for column in self.columns)
+
+    @cached_property
+    def properties(self) -> Properties:
+        """The properties of events that columns read, by source."""
+        fields = [
+            (column.source, field)
+            for column in self.columns
+            for field in (column.need.field, *(condition[0] for condition in column.need.where))
+        ]
+        named = [(source, name) for source, field in fields if (name := property_name(field)) is not None]
+        return united({source: (name,)} for source, name in named)
 
     @cached_property
     def peers(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
-"""Field paths of a policy: `account.NAME` is a field or an attribute of the account's profile.
+"""Field paths of a policy: `account.NAME` of the account's profile, `properties.NAME` of an event.
 
 Owns what a path may be wherever a policy names a field that its source does not have. A known field of the profile has
-one name, whether it is written with `account.` or without. Called by the readers of measures and segments.
+one name, whether it is written with `account.` or without. Called by the readers of measures, filters and segments.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schemas.profiles import KINDS
+from schemas.properties import PREFIX, property_name
 from stream.policy.errors import listed, shown
 from stream.policy.table import is_name
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from stream.policy.table import Table
 
 ACCOUNT = "account."
+_PROPERTIES = PREFIX.rstrip(".")
 LONGEST_NAME = 200
 
 
@@ -27,6 +29,34 @@ def account_field(path: object) -> str | None:
 def canonical(name: str) -> str:
     """The path of a field of the profile by its name: a known field has no `account.` before it."""
     return name if name in KINDS else ACCOUNT + name
+
+
+def read_property(table: Table, key: str, name: str) -> str | None:
+    """The path `properties.NAME` in `key`, if NAME can be one; else it is recorded."""
+    if not is_name(name) or name != name.strip() or len(name) > LONGEST_NAME:
+        message = f"properties.{name}: the name of a property must be printable, without blanks at its ends"
+        table.problem(key, f"{message}, and of at most {LONGEST_NAME} characters")
+        return None
+    return PREFIX + name
+
+
+def fields_of(table: Table) -> list[tuple[Table, str, str | None]]:
+    """Each field that a table of conditions or weights names: its table, its key there, and its path.
+
+    Properties are in a table of their own, `properties.NAME` without quotes, or keys in quotes. The path is None where
+    the name cannot be one, which is recorded.
+    """
+    fields: list[tuple[Table, str, str | None]] = []
+    for key in table:
+        name = property_name(key)
+        if name is not None:
+            fields.append((table, key, read_property(table, key, name)))
+        elif key == _PROPERTIES and isinstance(table.value(key), dict):
+            nested = table.table(key, "a table of properties", None)
+            fields += [(nested, name, read_property(nested, name, name)) for name in nested or () if nested is not None]
+        else:
+            fields.append((table, key, key))
+    return fields
 
 
 def read_account_field(table: Table, key: str, name: str, known: tuple[str, ...]) -> str | None:

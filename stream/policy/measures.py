@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from schemas.fields import NUMBER_FIELDS, PROFILE_FACTS, TEXT_FIELDS
+from schemas.properties import property_name
 from stream.policy.errors import did_you_mean, listed, shown
-from stream.policy.fields import account_field, read_account_field
+from stream.policy.fields import account_field, read_account_field, read_property
 from stream.policy.filters import Filter, Weights, read_of, read_weights, read_where
 from stream.policy.normalise import read_normaliser
 from stream.policy.normalisers import FULL_POINTS
@@ -221,7 +222,8 @@ def _check_stat(table: Table, stat: str | None, source: str | None) -> None:
         if key in table and stat not in (owner, None):
             message = f'only stat "{owner}" takes {key}, and this stat is "{stat}": remove {key} or change the stat'
             table.problem(key, message)
-    if stat is not None and source is not None and stat not in _stats_of(source):
+    of_property = stat in _NUMBER_STATS and property_name(str(table.value("field"))) is not None
+    if stat is not None and source is not None and stat not in _stats_of(source) and not of_property:
         needed = f"the field {_DISTINCT[stat]}" if stat in _DISTINCT else "a number field"
         able = listed(_stats_of(source))
         table.problem("stat", f'"{stat}" needs {needed}, and {source} has none; stats for {source}: {able}')
@@ -234,13 +236,22 @@ def _stats_of(source: str) -> list[str]:
 
 
 def _read_field(table: Table, stat: str | None, source: str | None) -> str | None:
-    """The number field that a statistic works on; None for statistics that do not take one."""
+    """The field that a statistic works on; None for statistics that do not take one."""
+    field = table.value("field")
+    name = property_name(field) if isinstance(field, str) else None
+    if name is not None and stat in (*_NUMBER_STATS, "distinct"):
+        return read_property(table, "field", name)
+    return _read_known_field(table, stat, source)
+
+
+def _read_known_field(table: Table, stat: str | None, source: str | None) -> str | None:
+    """A field of the source itself."""
     if stat in _NUMBER_STATS:
         if source is None:
             every = tuple(dict.fromkeys(field for fields in NUMBER_FIELDS.values() for field in fields))
             return table.choice("field", every)
         fields = NUMBER_FIELDS[source]
-        expected = f'a number field of {source} for stat "{stat}": {listed(fields)}'
+        expected = f'a number field of {source} for stat "{stat}": {listed(fields)}, or properties.NAME'
         return table.choice("field", fields, expected) if fields else None  # no fields: recorded with the stat
     if stat == "distinct":
         texts = TEXT_FIELDS[source or _SOURCES[0]]

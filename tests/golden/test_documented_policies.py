@@ -377,24 +377,3 @@ def test_a_new_account_alerts_when_it_is_new_no_longer(tmp_path: Path) -> None:
     assert [(message.state, message.new_until) for message in (a, b)] == [(None, None), ("new", midnight(-11))]
     assert [(replayed.score(name).value, replayed.score(name).band) for name in "ab"] == [(near(10), "poor")] * 2
     assert replayed.published() == [("firing", "band:health:poor", "a", midnight(6))]
-
-
-def test_by_attribute(tmp_path: Path) -> None:
-    # large: 55 seats by the later record, 20 of 40 users are 50 points; trained 100 UTC days ago: 50. (2 x 50 + 50) / 3
-    # small: 49 seats; 20 users are 100 points, no date of training: 100.
-    # abroad: not in the list of countries, and a training date that is none.
-    log = Log().users("large", 20).users("small", 20).users("abroad", 5)
-    log.add("accounts", "large", 9, seats=10, country="DE", trained_at="2025-12-17").add(
-        "accounts", "large", 8, seats="55"
-    )
-    log.add("accounts", "large", 10, country="FR", seats=1)
-    log.add("accounts", "small", 9, attributes={"seats": 49, "country": "AT"})
-    log.add("accounts", "abroad", 9, seats=50, country="FR", trained_at="soon")
-    replayed = replay(tmp_path, SHOWN["by-attribute"], log)
-    assert replayed.accounts["large"].segment == "large"
-    assert values(replayed.score("large")) == {"logins": 20, "since_training": 100}
-    assert replayed.score("large").value == near(50)
-    assert replayed.accounts["small"].segment is None
-    assert replayed.score("small").value == near(100)
-    assert replayed.accounts["abroad"].segment is None
-    assert values(replayed.score("abroad")) == {"logins": 5, "since_training": None}

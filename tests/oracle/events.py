@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from tests.oracle.profiles import DATES, TEXTS, Said, beginning, current, fields_of, kept
+from tests.oracle.profiles import DATES, TEXTS, Said, as_number, as_texts, beginning, current, fields_of, kept
 
 EARLIEST_MS = 946_684_800_000  # 2000-01-01T00:00:00Z
 FUTURE_MS = 300_000
@@ -271,6 +271,16 @@ def _check_control(control: Event) -> None:
         raise RejectedError("a snooze has no end")
 
 
+def _add_properties(event: Event, properties: Any) -> None:
+    """Add the properties that have a text or a number; what is no object has none."""
+    for name, value in properties.items() if isinstance(properties, dict) else ():
+        for text in [] if isinstance(value, list | dict) else as_texts(value):
+            event.texts[f"properties.{name}"] = text
+        number = as_number(value)
+        if number is not None and -LARGEST <= number <= LARGEST:
+            event.numbers[f"properties.{name}"] = millionths(number)
+
+
 def _said(document: dict[str, Any]) -> dict[str, Any]:
     """What a record of `accounts` says of each field; a bad field is left out."""
     values = {}
@@ -309,6 +319,7 @@ def read_event(source: str, value: bytes | None, now_ms: int) -> Event:
     if source == ACCOUNTS:
         return Event(source, event_id, account_id, time_ms, {}, {}, said=Said(time_ms, event_id, _said(document)))
     event = Event(source, event_id, account_id, time_ms, *_read_fields(source, document))
+    _add_properties(event, document.get("properties"))
     if source == "surveys":
         lowest, highest = SURVEY_SCORES[event.texts["kind"]]
         if not lowest <= document["score"] <= highest:

@@ -132,6 +132,20 @@ def _padded_names(draw: DrawFn, event: dict[str, Any]) -> dict[str, str]:
     return names
 
 
+PROPERTIES = ("plan", "seats")
+
+
+@st.composite
+def _properties(draw: DrawFn) -> dict[str, Any]:
+    """Draw the properties of an event: some, none, one of another type, or something that is no object."""
+    if draw(st.integers(0, 2)):
+        return {}
+    plan = draw(st.sampled_from(("pro", "basic", True, 7, None, ["pro"], {"a": 1}, "")))
+    seats = draw(st.one_of(written_numbers(0, 50), st.sampled_from((None, "many", 10**13, [1]))))
+    whole = {"plan": plan, "seats": seats, "more": {"deep": [1]}}
+    return {"properties": draw(st.sampled_from((whole, whole, whole, {"seats": seats}, {}, None, "none", 3, [whole])))}
+
+
 @st.composite
 def events(
     draw: DrawFn, source: str, account_id: str, time_ms: int, event_id: str, *, sparse: bool = True
@@ -156,6 +170,7 @@ def events(
             event[field] = None
         event.pop(draw(st.sampled_from(("", *optional))), None)
     event |= draw(_padded_names(event))
+    event |= draw(_properties())
     if draw(st.integers(0, 9)) == 0:
         event["unheard_of"] = {"nested": [1, None, {"deep": "x"}]}
     return event

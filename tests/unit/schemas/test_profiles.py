@@ -133,8 +133,8 @@ def test_the_order_of_records_changes_nothing(values: list[bytes | None], data: 
     ],
 )
 def test_values_are_taken_where_they_are_plain(field: str, raw: Any, value: Any) -> None:
-    kept = getattr(record(**{field: raw}), field)
-    assert (int(kept.timestamp() * 1000) if hasattr(kept, "timestamp") else kept) == value
+    taken = getattr(record(**{field: raw}), field)
+    assert (int(taken.timestamp() * 1000) if hasattr(taken, "timestamp") else taken) == value
 
 
 @pytest.mark.parametrize(
@@ -255,8 +255,8 @@ def engine_with(*records: dict[str, Any]) -> Engine:
     for offset, fields in enumerate(records):
         decoded = decode("accounts", [msgspec.json.encode({"id": "p", "account_id": "acme", **fields})])
         rejects = [reject._replace(position=offset) for reject in decoded.rejects]
-        at = np.array([offset])
-        batch = Batch("accounts", at, at + NOW_MS, decoded.events, offset + 1, rejects)
+        offsets = np.array([offset])
+        batch = Batch("accounts", offsets, offsets + NOW_MS, decoded.events, offset + 1, rejects)
         effects = engine.step([batch], Mode.HEAD, None)
         assert len(effects.dead_letters) == len(rejects)
         assert effects.outcomes["accounts", "applied"] == 1
