@@ -40,7 +40,8 @@ def fact(profile: ProfileEvent, field: str, *, as_day: bool = False) -> float:
     return float(value) if field == "arr" else float(instant_ms(value) // UNIT_MS["day"])
 
 
-def _texts(profile: ProfileEvent, field: str) -> tuple[str, ...]:
+def field_texts(profile: ProfileEvent, field: str) -> tuple[str, ...]:
+    """A field of a profile as texts, or an attribute as `account.NAME`."""
     return texts_of(attribute_of(profile, account_field(field) or field))
 
 
@@ -70,7 +71,7 @@ class Segmenter:
         bits = 0
         for number, segment in enumerate(self._segments):
             bits |= (
-                all(not frozenset(values).isdisjoint(_texts(profile, field)) for field, values in segment.texts)
+                all(not frozenset(values).isdisjoint(field_texts(profile, field)) for field, values in segment.texts)
                 << number
             )
         self._matches[row] = bits
