@@ -147,3 +147,56 @@ def test_properties_of_several_policies_are_united() -> None:
         "billing": ("a", "b"),
         "surveys": ("c",),
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "counted", "amount"),
+    [({}, 1.0, 0.0), ({"count": None, "duration_s": None}, 1.0, 0.0), ({"count": 0, "duration_s": 5}, 0.0, 5.0)],
+)
+def test_null_is_as_absent_and_a_default_takes_the_place_of_both(
+    fields: dict[str, Any], counted: float, amount: float
+) -> None:
+    text = """name = "p"
+[measures.uses]
+source = "product-usage"
+stat = "sum"
+field = "count"
+window = "1d"
+[measures.time]
+source = "product-usage"
+stat = "sum"
+field = "duration_s"
+window = "1d"
+[measures.empty]
+source = "product-usage"
+stat = "count"
+where = { action = [""] }
+window = "1d"
+[scores.health]
+model = "additive"
+min_change = 0
+impacts = { uses = 1, time = 1, empty = 1 }
+bands = [{ name = "all", from = 0 }]
+"""
+    plan = compile_plan(parse_policy(text))
+    events = decode("product-usage", [event(**fields), event(action=None, **fields), event(action="", **fields)]).events
+    uses, time, empty = Extractor(plan, "product-usage").extract(events)
+    assert uses.amounts is not None
+    assert time.amounts is not None
+    assert uses.amounts.tolist() == [counted * 1e6] * 3
+    assert time.amounts.tolist() == [amount * 1e6] * 3
+    assert empty.mask is not None
+    assert empty.mask.tolist() == [False, False, True]
+
+
+def test_a_number_without_a_default_is_missing_where_it_is_null_or_absent() -> None:
+    text = POLICY.split("[measures.plans]", maxsplit=1)[0].replace("product-usage", "support-tickets")
+    text = text.replace("properties.seats used", "resolution_s").split("where")[0]
+    text += '[scores.health]\nmodel = "additive"\nmin_change = 0\nimpacts = { seats = 1 }\n'
+    plan = compile_plan(parse_policy(text + 'bands = [{ name = "all", from = 0 }]\n'))
+    tickets = [
+        event(ticket_id="t", status="solved", **more) for more in ({}, {"resolution_s": None}, {"resolution_s": 0})
+    ]
+    (taken,) = Extractor(plan, "support-tickets").extract(decode("support-tickets", tickets).events)
+    assert taken.mask is not None
+    assert taken.mask.tolist() == [False, False, True]
