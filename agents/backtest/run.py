@@ -24,7 +24,8 @@ from agents.backtest.study import (
     study_lead,
     study_reviews,
 )
-from agents.files.replay import BadLine
+from agents.files.playback import BadLine
+from agents.files.replay import SINCE_2000, Limits
 from schemas.properties import united
 from schemas.topics import DAY_MS
 from stream.columns.panes import UNIT_MS
@@ -53,6 +54,7 @@ class Request:
     until_ms: int | None = None
     fit: Path | None = None
     fit_lead: int = 30
+    limits: Limits = SINCE_2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def run_backtest(request: Request) -> Result:
         request.every,
         since_ms=request.since_ms,
         until_ms=request.until_ms,
+        limits=request.limits,
         properties=properties,
     )
     grid, known = inputs.grid, inputs.known
@@ -144,8 +147,7 @@ def _data(inputs: Inputs, track: Track) -> Data:
 
 
 def _ignored(bad: Sequence[BadLine], track: Track) -> list[Ignored]:
-    examples = [(line.reason, f"{line.file}:{line.line}: {line.message}") for line in bad]
-    examples += [(letter.reason, letter.message) for letter in track.refused]
+    examples = [(line.reason, f"{line.file}:{line.line}: {line.message}") for line in (*bad, *track.refused)]
     ignored: dict[str, Ignored] = {}
     for reason, example in examples:
         ignored.setdefault(reason, Ignored(reason, 0, example)).count += 1
