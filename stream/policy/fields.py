@@ -1,11 +1,14 @@
 """Field paths of a policy: `account.NAME` of the account's profile, `properties.NAME` of an event.
 
 Owns what a path may be wherever a policy names a field that its source does not have. A known field of the profile has
-one name, whether it is written with `account.` or without. Called by the readers of measures, filters and segments.
+one name, whether it is written with `account.` or without. Also owns `Label`, a field that alerts carry. Called by the
+readers of measures, filters and segments, and by the policy parser.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from schemas.profiles import KINDS
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 ACCOUNT = "account."
 _PROPERTIES = PREFIX.rstrip(".")
 LONGEST_NAME = 200
+RESERVED = ("account_id", "alertname", "band", "partition", "rule", "score", "segment", "severity", "source")
+"""Labels that alerts have without a policy, here or in Alertmanager."""
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_FIELD = 'a field of the profile, such as "account.csm"'
+_FIELDS = ("name", "tier", "plan", "segment", "persona", "arr", "parent_id", "owner")
 
 
 def account_field(path: object) -> str | None:
@@ -70,3 +78,35 @@ def read_account_field(table: Table, key: str, name: str, known: tuple[str, ...]
         table.problem(key, f"{shown(ACCOUNT + name)} does not work here{able}")
         return None
     return canonical(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label of alerts, and the field of the profile that it has the value of."""
+
+    name: str
+    field: str
+
+
+def read_labels(root: Table) -> tuple[Label, ...]:
+    """The labels of a policy sorted by name, without those that are wrong, which is recorded."""
+    table = root.names("labels", 'a table of labels, such as { csm = "account.csm" }')
+    labels = [_read_label(table, name) for name in sorted(table)]
+    return tuple(label for label in labels if label is not None)
+
+
+def _read_label(table: Table, name: str) -> Label | None:
+    if not _NAME.fullmatch(name):
+        table.problem(
+            name, "the name of a label must be letters (a to z, A to Z), digits and _, and not begin with a digit"
+        )
+        return None
+    if name in RESERVED:
+        table.problem(name, f"{shown(name)} is a label that alerts have already; not allowed here: {listed(RESERVED)}")
+        return None
+    field = account_field(table.value(name))
+    if field is None:
+        table.wrong(name, _FIELD)
+        return None
+    path = read_account_field(table, name, field, _FIELDS)
+    return None if path is None else Label(name, path)

@@ -20,7 +20,7 @@ from stream.policy.alerts import AlertRule, IdleSource, Names, Storms, read_aler
 from stream.policy.bands import Band
 from stream.policy.derived import check_derived
 from stream.policy.errors import Findings, PolicyError, Problem, closest
-from stream.policy.labels import Label, read_labels
+from stream.policy.fields import Label, read_labels
 from stream.policy.lines import key_lines
 from stream.policy.measures import Measure, read_measures
 from stream.policy.new_accounts import NewAccounts, read_new_accounts
