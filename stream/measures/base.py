@@ -17,7 +17,7 @@ from stream.columns.members import Members
 from stream.policy.filters import Filter
 from stream.policy.policy import Measure
 
-Kind = Literal["count", "sum", "min", "max", "latest", "members", "fact", "date"]
+Kind = Literal["count", "sum", "min", "max", "latest", "members", "histogram", "fact", "date"]
 AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
 
 
