@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codecs import INVALID_FIELD, Reject, times_ms
-from schemas.events import Event
+from schemas.events import CONTROL_SOURCE, ControlEvent, Event
 from schemas.peers import PeersMessage
 from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
 from stream.accounts.accounts import ROW_SOURCES, Accounts
@@ -114,6 +114,25 @@ def split_at_tables(batches: Sequence[Batch]) -> list[Substep]:
     return [*substeps, Substep(rest, None, 0)]
 
 
+def refuse_unknown_bands(batch: Batch, bands: Sequence[str]) -> Batch:
+    """The batch with overrides to a band that the policy does not have as rejects; `bands` are all that it has."""
+    if batch.source != CONTROL_SOURCE:
+        return batch
+    named = [
+        event.band if isinstance(event, ControlEvent) and event.kind == "override" else None for event in batch.events
+    ]
+    known = np.array([band is None or band in bands for band in named], dtype=bool)
+    if known.all():
+        return batch
+    rejects = list(batch.rejects)
+    for index in np.flatnonzero(~known).tolist():
+        allowed = ", ".join(bands)
+        message = f'{batch.source}: "{named[index]}" is not a band of the policy; allowed here: {allowed} - at `$.band`'
+        rejects.append(Reject(int(batch.offsets[index]), INVALID_FIELD, message))
+    events = [event for event, is_known in zip(batch.events, known.tolist(), strict=True) if is_known]
+    return replace(batch, offsets=batch.offsets[known], stamps=batch.stamps[known], events=events, rejects=rejects)
+
+
 @dataclass(slots=True)
 class Candidates:
     """The events of a batch that may count, as arrays of shape (k,).
@@ -164,9 +183,8 @@ def sort_out(
     `now_ms` the clock that decides what lies in the future (None: nothing does), `earliest_ms` the earliest time.
     Events already applied to their row stay candidates: their time moves the watermark and their id must be known.
     """
-    source, outcomes, offsets, stamps = batch.source, effects.outcomes, batch.offsets, batch.stamps
+    offsets, stamps, times = batch.offsets, batch.stamps, times_ms(batch.events)
     _refuse(batch, number, position=position, effects=effects)
-    times = times_ms(batch.events)
     limits_ms = earliest_ms, None if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
     good = _plausible(batch, number, times, limits_ms, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
@@ -193,7 +211,7 @@ def sort_out(
         fresh = seen.add_events(accounts.index.hashes_of(rows), ids, rows, int(stamps[0]))
         if fresh.all():
             return candidates
-        outcomes[source, "duplicate"] += int((~fresh).sum())
+        effects.outcomes[batch.source, "duplicate"] += int((~fresh).sum())
         return candidates.pick(fresh)
     candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
     return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)

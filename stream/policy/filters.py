@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from schemas.events import NUMBER_LIMIT
-from schemas.fields import NUMBER_FIELDS, TEXT_FIELDS
+from schemas.fields import CLOSED_VALUES, NUMBER_FIELDS, TEXT_FIELDS
 from schemas.properties import property_name
 from stream.policy.errors import listed, shown
 from stream.policy.fields import fields_of
 from stream.policy.table import Number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stream.policy.table import Table
 
 _FILTER = 'a table of fields with conditions, such as { kind = ["…"] } or { score = { from = 9 } }'
@@ -94,11 +96,13 @@ def _read_field(fields: Table, key: str, field: str, source: str | None) -> list
         fields.check_name(key, field, (*TEXT_FIELDS[source], *NUMBER_FIELDS[source]), f"a field of {source}")
     value = fields.value(key)
     if isinstance(value, dict):
-        return _read_operators(fields, key, field, _NUMBER_KEYS if is_number else _keys(field, source))
+        keys = _NUMBER_KEYS if is_number else _keys(field, source)
+        return _read_operators(fields, key, field, keys, _closed(field, source))
     if is_number:
         fields.wrong(key, _NUMBER, ": it is a number field")
         return []
     texts = fields.texts(key, printable=False)
+    _check_values(fields, key, texts, _closed(field, source))
     return [(field, _unique(texts))] if texts else []
 
 
@@ -108,8 +112,21 @@ def _keys(field: str, source: str | None) -> tuple[str, ...]:
     return _TEXT_KEYS if known else tuple(dict.fromkeys((*_TEXT_KEYS, *_NUMBER_KEYS)))
 
 
-def _read_operators(fields: Table, key: str, field: str, keys: tuple[str, ...]) -> list[Condition]:
-    """The conditions on one field; what is wrong is recorded."""
+def _closed(field: str, source: str | None) -> tuple[str, ...]:
+    """The only values that a field can have; empty if it can have any."""
+    return () if source is None else CLOSED_VALUES[source].get(field, ())
+
+
+def _check_values(table: Table, key: str, values: Iterable[str], possible: tuple[str, ...]) -> None:
+    """Record a value that no event can have; `possible` is empty if there is no such list."""
+    for value in values if possible else ():
+        table.check_name(key, value, possible, "a value of this field")
+
+
+def _read_operators(
+    fields: Table, key: str, field: str, keys: tuple[str, ...], possible: tuple[str, ...]
+) -> list[Condition]:
+    """The conditions on one field, which has one of the `possible` values if there are any; mistakes are recorded."""
     expected = _NUMBER if keys == _NUMBER_KEYS else _TEXT
     table = fields.table(key, expected, keys)
     if table is None:
@@ -119,10 +136,15 @@ def _read_operators(fields: Table, key: str, field: str, keys: tuple[str, ...]) 
     conditions: list[Condition] = []
     if "in" in keys and (allowed := table.texts("in", printable=False)):
         conditions.append((field, _unique(allowed)))
+        _check_values(table, "in", allowed, possible)
     if "not" in keys and (excluded := table.texts("not", printable=False)):
         conditions.append((field, "not", _unique(excluded)))
+        _check_values(table, "not", excluded, possible)
     if "prefix" in keys and (prefixes := _read_prefixes(table)):
         conditions.append((field, "prefix", prefixes))
+        begins = [prefix for prefix in prefixes if not any(value.startswith(prefix) for value in possible)]
+        if possible and begins:
+            table.wrong("prefix", f"the beginning of one of {listed(possible)}")
     from_, below = (table.number(end, _LIMIT, required=False) if end in keys else None for end in ("from", "below"))
     if from_ is not None and below is not None and below <= from_:
         table.wrong("below", f"above from, which is {from_:g}", ": no event would pass")
@@ -187,5 +209,6 @@ def read_weights(table: Table, stat: str | None, source: str | None) -> Weights 
             _check_text_field(inside, key, source)
         values, numbers = inside.numbers(key, _VALUES, _WEIGHT)
         if values is not None:
+            _check_values(inside, key, values, _closed(field, source))
             weights.append((field, numbers))
     return weights[0] if weights else None
