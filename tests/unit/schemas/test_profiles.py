@@ -187,7 +187,7 @@ def test_a_bad_field_costs_that_field(field: str, raw: Any, message: str) -> Non
     ("value", "reason", "message"),
     [
         (None, NULL_VALUE, "accounts: the record has no value"),
-        (b"[]", INVALID_FIELD, "accounts: Expected `object`, got `array`"),
+        (b"[]", INVALID_FIELD, "Expected `object`, got `array`"),
         (b"{", MALFORMED_JSON, "accounts: "),
         (b'{"id": "1", "account_id": "a"}', INVALID_FIELD, "Object missing required field `time`"),
         (b'{"id": "1", "account_id": "a", "time": "soon"}', INVALID_FIELD, "`$.time`"),
