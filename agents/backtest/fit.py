@@ -1,8 +1,8 @@
 """Fit the weights of measures to data by a logistic regression of churn on their points.
 
-Defines the split by time, the constraint on signs, and how coefficients become weights. Works on arrays; does not know
-files or engines. scikit-learn is imported on use, because only the extra `backtest` installs it. Called by
-`agents.backtest.fitted_policy`.
+Defines the split by time and over accounts, the constraint on signs, and how coefficients become weights. Works on
+arrays; does not know files or engines. scikit-learn is imported on use, because only the extra `backtest` installs it.
+Called by `agents.backtest.fitted_policy`.
 
 The model is `log odds of churn = a - sum(b * points / 100)` with every `b` at least 0 and an L2 penalty (scikit-learn's
 default strength, C = 1). A missing measure counts as the mean of the others, weighted as fitted, as with
@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ Flags = NDArray[np.bool_]
 TRAIN_SHARE = 0.7
 LEAST_TRAIN, LEAST_HOLDOUT = 10, 5
 """Least number of churned accounts on each side of the split."""
+FOLDS = 5
+_SEED = 7
 _FULL = 100.0
 _ROUNDS = 20
 _STABLE = 1e-3
@@ -78,6 +81,41 @@ def split_by_time(cutoff_ms: NDArray[np.int64], lead_ms: int, accounts: NDArray[
                 "use more history or accounts, or another lead with --fit-lead"
             )
     return Split(train, holdout, int(cutoff_ms[train].max()), holdout_from)
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Training and held-out samples of each fit. One by time, or several over accounts: each held out once."""
+
+    split: Literal["time", "accounts"]
+    pairs: list[tuple[Flags, Flags]]
+
+
+def folds_of(cutoff_ms: NDArray[np.int64], lead_ms: int, accounts: NDArray[np.int64], churned: Flags) -> Folds:
+    """Split samples by time; where too little churn is on one side, such as with labels of one date, over accounts.
+
+    Raises FitError if too few accounts churned for either.
+    """
+    try:
+        split = split_by_time(cutoff_ms, lead_ms, accounts, churned)
+    except FitError:
+        if len(np.unique(accounts[churned])) < LEAST_TRAIN + LEAST_HOLDOUT:
+            raise
+        return Folds("accounts", split_over_accounts(accounts, churned))
+    return Folds("time", [(split.train, split.holdout)])
+
+
+def split_over_accounts(accounts: NDArray[np.int64], churned: Flags) -> list[tuple[Flags, Flags]]:
+    """Deal the accounts to `FOLDS` folds, those that churned and the others evenly; the deal is repeatable."""
+    generator = np.random.default_rng(_SEED)
+    gone = np.unique(accounts[churned])
+    stayed = np.setdiff1d(accounts, gone)
+    folds = [(generator.permutation(kind), np.arange(len(kind)) % FOLDS) for kind in (gone, stayed)]
+    held_out = [
+        np.isin(accounts, np.concatenate([shuffled[fold == number] for shuffled, fold in folds]))
+        for number in range(FOLDS)
+    ]
+    return [(~holdout, holdout) for holdout in held_out if holdout.any()]
 
 
 def fit_weights(names: Sequence[str], before: Sequence[float], points: Floats, churned: Flags) -> list[FittedWeight]:

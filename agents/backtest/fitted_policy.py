@@ -6,6 +6,8 @@ of the policy `agents.backtest.rewrite`. Called by `agents.backtest.run`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +15,10 @@ import numpy as np
 
 from agents.backtest import rewrite
 from agents.backtest.figures import auc
-from agents.backtest.fit import FitError, fit_weights, split_by_time
+from agents.backtest.fit import FitError, Floats, fit_weights, folds_of
 from agents.backtest.inputs import Inputs
 from agents.backtest.replay import replay
-from agents.backtest.report import FEW_CHURNED, Fit
+from agents.backtest.report import FEW_CHURNED, Fit, FittedWeight
 from agents.backtest.study import Flags, Samples, ScoredPolicy, rfc3339
 from schemas.topics import DAY_MS
 from stream.explain.selector import SelectedScore
@@ -25,26 +27,31 @@ from stream.policy.policy import parse_policy
 
 
 def write_fitted_policy(inputs: Inputs, original: ScoredPolicy, target: Path, lead_days: int) -> Fit:
-    """Fit weights on the earlier cutoffs, write the policy to `target`, and compare it with `original` on later ones.
+    """Fit weights, write the policy to `target`, and compare it with `original` on samples that the fit did not use.
 
-    Raises FitError if the score or the data do not allow a fit.
+    These are those of later cutoffs. Where the cutoffs cannot be split, they are those of accounts: every fifth of the
+    accounts is held out once, and the policy that is written is fitted to all. Raises FitError if the score or the data
+    do not allow a fit.
     """
     grid, track, score = inputs.grid, original.track, original.score
-    weights = _weights_of(score)
+    _weights_of(score)  # fails first if the score cannot be fitted, whatever the data
     samples = Samples(grid, inputs.known, lead_days, ~np.isnan(track.scores[:: grid.every]))
-    split = split_by_time(grid.cutoffs[samples.cutoff], lead_days * DAY_MS, samples.account, samples.churned)
-    points, train = track.points[samples.selected].astype(np.float64), split.train
-    fitted = fit_weights(list(weights), list(weights.values()), points[train], samples.churned[train])
-    table = None if score.score.make_up is None else score.name
-    text = rewrite.with_weights(original.file.read_bytes().decode(), fitted, table)
-    plan = compile_plan(parse_policy(text, str(target)))
-    fitted_track = replay(inputs.events, plan, score, grid)
+    folds = folds_of(grid.cutoffs[samples.cutoff], lead_days * DAY_MS, samples.account, samples.churned)
+    points = track.points[samples.selected].astype(np.float64)
+
+    fitted_to = partial(_fitted, original, target, points, samples.churned)
+    by_fold = [fitted_to(train) for train, _ in folds.pairs]
+    everything = np.ones(len(samples.churned), dtype=bool)
+    fitted, text, plan = by_fold[0] if folds.split == "time" else fitted_to(everything)
     silent_ms = (grid.cutoffs[:, None] - track.last_ms).astype(np.float64)
+    after = [replay(inputs.events, each.plan, score, grid).scores[:: grid.every] for each in by_fold]
+    held = [holdout for _, holdout in folds.pairs]
     auc_before, auc_after, auc_recency = (
-        auc(samples.pick(scores)[split.holdout], samples.churned[split.holdout])
-        for scores in (track.scores[:: grid.every], fitted_track.scores[:: grid.every], -silent_ms)
+        _held_out_auc(samples, scores, held)
+        for scores in ([track.scores[:: grid.every]] * len(held), after, [-silent_ms] * len(held))
     )
-    trained, held_out = _period(samples, train), _period(samples, split.holdout)
+    train, holdout = folds.pairs[0] if folds.split == "time" else (everything, everything)
+    trained, held_out = _period(samples, train), _period(samples, holdout)
     fit = Fit(
         file=str(target),
         policy=_label(plan),
@@ -63,10 +70,37 @@ def write_fitted_policy(inputs: Inputs, original: ScoredPolicy, target: Path, le
         auc_after=auc_after,
         auc_recency=auc_recency,
         weights=fitted,
+        split=folds.split,
         notes=_warnings(auc_before, auc_after, trained.churned_accounts, len(fitted)),
     )
     target.write_bytes((rewrite.header(fit, _label(original.plan)) + text).encode())
     return fit
+
+
+def _fitted(original: ScoredPolicy, target: Path, points: Floats, churned: Flags, train: Flags) -> _Fitted:
+    """Fit weights to the samples of `train`, and put them into the policy."""
+    weights = _weights_of(original.score)
+    fitted = fit_weights(list(weights), list(weights.values()), points[train], churned[train])
+    table = None if original.score.score.make_up is None else original.score.name
+    text = rewrite.with_weights(original.file.read_bytes().decode(), fitted, table)
+    return _Fitted(fitted, text, compile_plan(parse_policy(text, str(target))))
+
+
+class _Fitted(NamedTuple):
+    """Fitted weights, and the policy with them: its text and its plan."""
+
+    weights: list[FittedWeight]
+    text: str
+    plan: Plan
+
+
+def _held_out_auc(samples: Samples, scores: Sequence[Floats], held_out: Sequence[Flags]) -> float | None:
+    """The mean of the AUCs of each fold's scores, arrays (cutoffs, accounts), on the samples that it holds out."""
+    figures = [
+        auc(samples.pick(of_fold)[held], samples.churned[held]) for of_fold, held in zip(scores, held_out, strict=True)
+    ]
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) / len(known) if known else None
 
 
 class _Period(NamedTuple):
@@ -99,7 +133,7 @@ def _warnings(before: float | None, after: float | None, churned_accounts: int, 
     warnings = []
     if before is not None and after is not None and after <= before:
         warnings.append(
-            "on the held-out cutoffs the new weights predict churn no better than the old ones: keep the old"
+            "on the held-out samples the new weights predict churn no better than the old ones: keep the old"
         )
     wanted = FEW_CHURNED * measures  # ten events per variable: Peduzzi et al., 1996
     if churned_accounts < wanted:

@@ -34,6 +34,7 @@ class Outcomes:
     expanded: dict[str, list[int]] = field(default_factory=dict)
     accounts: set[str] = field(default_factory=set)
     last_ms: int | None = None
+    """The last moment of an outcome; of a date its end, because what happened on that date is known."""
     bad: list[BadLine] = field(default_factory=list)
 
 
@@ -90,12 +91,14 @@ def _add_row(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> 
         outcomes.bad.append(BadLine(str(path), line, "no_account", f"{ACCOUNT} is empty"))
         return
     times: dict[str, int] = {}
+    known_ms = outcomes.last_ms or 0
     for column in COLUMNS:
         text = (row.get(column) or "").strip()
         if not text:
             continue
         try:
             times[column] = instant_ms(text)
+            known_ms = max(known_ms, instant_ms(text, end=True))
         except ValueError:
             message = (
                 f"{column} {text!r}: expected a date (2026-01-31) or RFC 3339 with an offset (2026-01-31T12:00:00Z)"
@@ -109,4 +112,4 @@ def _add_row(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> 
         if column in times:
             times_by_account.setdefault(account, []).append(times[column])
     if times:
-        outcomes.last_ms = max(*times.values(), outcomes.last_ms or 0)
+        outcomes.last_ms = known_ms

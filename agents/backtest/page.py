@@ -16,6 +16,7 @@ from agents.backtest.tables import (
     alarm_cell,
     by_last_score,
     fit_heading,
+    held_out,
     ignored_lines,
     lost_points,
     main_lead,
@@ -262,7 +263,7 @@ def _fit(fit: Fit) -> str:
     notes = "".join(f"<p><strong>Warning:</strong> {escape(note)}.</p>" for note in fit.notes)
     return (
         f"<h2>Fitted weights</h2><p>{escape(fit_heading(fit))}. Training cutoffs: {fit.train_from[:10]} to "
-        f"{fit.train_until[:10]}; held-out cutoffs: {fit.holdout_from[:10]} to {fit.holdout_until[:10]}.</p>{notes}"
+        f"{fit.train_until[:10]}; {held_out(fit)}: {fit.holdout_from[:10]} to {fit.holdout_until[:10]}.</p>{notes}"
         f"{_table(['measure', 'before', 'after', 'reason'], rows, lefts=(3,))}"
     )
 

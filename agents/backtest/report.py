@@ -9,6 +9,8 @@ figures of policies `A` and `B`. An undefined figure, such as an AUC where no sa
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 RECENCY = "recency"
@@ -214,6 +216,9 @@ class Fit(Struct):
     weights: list[FittedWeight]
     notes: list[str]
     """Reasons not to use the fitted policy."""
+    split: Literal["time", "accounts"] = "time"
+    """What the held-out samples are: those of later cutoffs; or each account once, in five folds, and each AUC is the
+    mean over the folds. Then training and held-out samples are all samples."""
 
 
 class Report(Struct):

@@ -64,12 +64,15 @@ def header(fit: Fit, origin: str) -> str:
 
     trained = f"{fit.train_samples} samples, {fit.train_churned_accounts} churned accounts"
     held_out = f"{fit.holdout_samples} samples, {fit.holdout_churned_accounts} churned accounts"
+    split = f"cutoffs {fit.holdout_from[:10]} to {fit.holdout_until[:10]}"
+    if fit.split == "accounts":
+        split = "each account once, in five folds"
     aucs = f"{figure(fit.auc_before)} before, {figure(fit.auc_after)} after, recency {figure(fit.auc_recency)}"
     lines = [
         f"Policy {origin} with weights fitted by vitals backtest --fit. Everything else is unchanged.",
         "",
         f"  trained on   cutoffs {fit.train_from[:10]} to {fit.train_until[:10]}: {trained}",
-        f"  held out     cutoffs {fit.holdout_from[:10]} to {fit.holdout_until[:10]}: {held_out}",
+        f"  held out     {split}: {held_out}",
         f"  lead time    {fit.lead_days} days",
         f"  AUC held out {aucs}",
         *(f"  warning      {note}" for note in fit.notes),

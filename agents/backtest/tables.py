@@ -295,10 +295,15 @@ def by_last_score(report: Report) -> list[Review]:
     return sorted(report.reviews, key=last_score, reverse=True)
 
 
+def held_out(fit: Fit) -> str:
+    """What the AUC of fitted weights is measured on."""
+    return "held-out cutoffs" if fit.split == "time" else "held-out accounts (five folds)"
+
+
 def fit_heading(fit: Fit) -> str:
     """The file with the fitted weights, and the AUC of both policies on the held-out cutoffs."""
     return (
-        f"Fitted weights, lead {fit.lead_days} days, written to {fit.file}: AUC on held-out cutoffs "
+        f"Fitted weights, lead {fit.lead_days} days, written to {fit.file}: AUC on {held_out(fit)} "
         f"{number(fit.auc_before, 3)} before, {number(fit.auc_after, 3)} after, recency {number(fit.auc_recency, 3)}"
     )
 

@@ -32,7 +32,7 @@ def test_rows_become_times_by_account(tmp_path: Path) -> None:
     assert outcomes.renewed == {"birch, inc": [JANUARY_31_MS - 365 * 86_400_000, JANUARY_31_MS]}
     assert outcomes.expanded == {"birch, inc": [JANUARY_31_MS + 86_400_000]}
     assert outcomes.accounts == {"acme", "birch, inc", "cedar"}
-    assert outcomes.last_ms == JANUARY_31_MS + 86_400_000
+    assert outcomes.last_ms == JANUARY_31_MS + 2 * 86_400_000 - 1  # the end of 1 February
     assert outcomes.bad == []
 
 
