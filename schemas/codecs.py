@@ -7,18 +7,22 @@ decoded one by one. Knows no Kafka client, no policy, no clock. Called by `agent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import EVENT_TYPES, PROFILE_SOURCE, Event
+from schemas.events import EVENT_TYPES, PROFILE_SOURCE, Event, ProfileEvent
 from schemas.foreign_forms import foreign_form
 from schemas.plausible_times import IMPLAUSIBLE_TIME, IN_THE_FUTURE, unit_hint
+from schemas.profiles import read_profile
+from schemas.properties import NONE, Properties, event_type
 
+T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -31,15 +35,22 @@ REASONS = (NULL_VALUE, BAD_UTF8, MALFORMED_JSON, TOO_DEEP, INVALID_FIELD, IN_THE
 
 
 class Reject(NamedTuple):
-    """A record that is refused: its position (index or offset), one of `REASONS`, a message for people."""
+    """A record that is refused: its position (index or offset), one of `REASONS`, a message for people.
+
+    If it is not refused as a `whole`, its event is applied without the fields that the message names.
+    """
 
     position: int
     reason: str
     message: str
+    whole: bool = True
 
 
 class Decoded(NamedTuple):
-    """A decoded batch: `events[i]` came from record `indexes[i]`; `indexes` is None when no record was refused."""
+    """A decoded batch: `events[i]` came from record `indexes[i]`; `indexes` is None when no record was refused.
+
+    A profile may be among the events and, for some of its fields, among the rejects.
+    """
 
     events: list[Event]
     indexes: NDArray[np.int64] | None
@@ -47,6 +58,7 @@ class Decoded(NamedTuple):
 
 
 _DECODERS = {source: msgspec.json.Decoder(kind) for source, kind in EVENT_TYPES.items()}
+_PROFILE_DECODER = msgspec.json.Decoder(dict[str, Any])
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -55,15 +67,23 @@ def encode(message: msgspec.Struct) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
-    """Decode the record values of one source.
+@cache
+def _decoder_of(source: str, names: tuple[str, ...]) -> msgspec.json.Decoder[Event]:
+    return msgspec.json.Decoder(event_type(source, names))
+
+
+def decode(source: str, values: Sequence[bytes | None], properties: Properties = NONE) -> Decoded:
+    """Decode the record values of one source, with the `properties` that are named for it.
 
     All values are joined by newlines and decoded in one call. That is only sound when every line is one record, so it
     is done when no value holds a newline and every value starts with `{` and ends with `}`: then no two values together
     make one record. In all other cases, and after any error, each record is decoded alone, so that only the bad one is
     refused.
     """
-    decoder = _DECODERS[source]
+    if source == PROFILE_SOURCE:
+        return _decode_profiles(values)
+    names = properties.get(source)
+    decoder = _DECODERS[source] if names is None else _decoder_of(source, names)
     count = len(values)
     if not count:
         return Decoded([], None, [])
@@ -82,16 +102,15 @@ def decode(source: str, values: Sequence[bytes | None]) -> Decoded:
                 return Decoded(events, None, [])
     except (TypeError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         pass
-    return _decode_each(source, values)
+    return _decode_each(decoder, source, values)
 
 
-def _decode_each(source: str, values: Sequence[bytes | None]) -> Decoded:
-    decoder = _DECODERS[source]
+def _decode_each(decoder: msgspec.json.Decoder[Event], source: str, values: Sequence[bytes | None]) -> Decoded:
     events: list[Event] = []
     indexes: list[int] = []
     rejects: list[Reject] = []
     for index, value in enumerate(values):
-        outcome = _decode_one(decoder, value, source)
+        outcome = _decode_one(decoder.decode, value, source)
         if isinstance(outcome, tuple):
             rejects.append(Reject(index, *outcome))
         else:
@@ -100,13 +119,36 @@ def _decode_each(source: str, values: Sequence[bytes | None]) -> Decoded:
     return Decoded(events, np.array(indexes, dtype=np.int64), rejects)
 
 
-def _decode_one(decoder: msgspec.json.Decoder[Event], value: bytes | None, source: str) -> Event | tuple[str, str]:
+def _decode_profiles(values: Sequence[bytes | None]) -> Decoded:
+    """Profiles field by field: a bad field is a reject, and the profile is an event without it."""
+    events: list[Event] = []
+    indexes: list[int] = []
+    rejects: list[Reject] = []
+    for index, value in enumerate(values):
+        outcome = _decode_one(_decode_profile, value, PROFILE_SOURCE)
+        if not isinstance(outcome[0], ProfileEvent):
+            rejects.append(Reject(index, *outcome))
+            continue
+        profile, problems = outcome
+        events.append(profile)
+        indexes.append(index)
+        if problems:
+            message = f"{PROFILE_SOURCE}: {'; '.join(problems)}; the other fields of the profile are used"
+            rejects.append(Reject(index, INVALID_FIELD, message, whole=False))
+    return Decoded(events, np.array(indexes, dtype=np.int64), rejects)
+
+
+def _decode_profile(value: bytes) -> tuple[ProfileEvent, list[str]]:
+    return read_profile(_PROFILE_DECODER.decode(value))
+
+
+def _decode_one(decode_value: Callable[[bytes], T], value: bytes | None, source: str) -> T | tuple[str, str]:
     if value is None:
         return NULL_VALUE, f"{source}: the record has no value; an event is a JSON object"
     try:
         if not value.isascii():
             value.decode()
-        return decoder.decode(value)
+        return decode_value(value)
     except UnicodeDecodeError as error:
         return BAD_UTF8, f"{source}: {_described(value, error)}"
     except RecursionError:

@@ -95,8 +95,19 @@ class EngagementEvent(Struct, gc=False):
     role: str | None = None
 
 
+Scalar = str | int | float | bool
+Attribute = Scalar | list[Scalar]
+Stamp = tuple[int, str]
+"""Time (epoch ms) and id of the record that a value of a profile comes from."""
+
+
 class ProfileEvent(Struct, gc=False, omit_defaults=True):
-    """The profile of an account. The latest by `time` replaces the one before it as a whole."""
+    """The profile of an account: what one record says, or all records together (see `schemas.profiles`).
+
+    `attributes` are all fields that are not named here. Of one record, `cleared` are the fields that are null, and
+    `deletes` is true where it has no value. Of all records together, `stamps` are the fields whose latest value is not
+    of the newest record, or is null, and `deleted` is the last record without a value.
+    """
 
     id: Text
     account_id: Text
@@ -111,6 +122,11 @@ class ProfileEvent(Struct, gc=False, omit_defaults=True):
     arr: Number | None = None
     parent_id: str | None = None
     owner: str | None = None
+    attributes: dict[str, Attribute] = {}
+    cleared: tuple[str, ...] = ()
+    deletes: bool = False
+    stamps: dict[str, Stamp] = {}
+    deleted: Stamp | None = None
 
 
 class ControlEvent(Struct, gc=False):

@@ -27,6 +27,7 @@ from schemas.codecs import (
 from schemas.events import Instant, ProfileEvent
 from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMessage, ShadowMessage
 from schemas.plausible_times import IMPLAUSIBLE_TIME
+from schemas.profiles import read_profile
 
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999, which every date library knows."""
@@ -119,6 +120,8 @@ _encodable = msgspec.json.Encoder().encode
 
 @cache
 def _decoder(kind: Any) -> Callable[[bytes], Any]:
+    if kind is ProfileEvent:
+        return lambda value: read_profile(_object(value))[0]
     return msgspec.json.Decoder(kind).decode
 
 

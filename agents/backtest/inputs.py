@@ -14,6 +14,7 @@ from agents.backtest.replay import Grid, make_grid
 from agents.backtest.study import KnownChurn, known_churn
 from agents.files.playback import BadLine, TimedEvent
 from agents.files.replay import SINCE_2000, Limits, read_events
+from schemas.properties import NONE, Properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,17 @@ def read_inputs(
     since_ms: int | None = None,
     until_ms: int | None = None,
     limits: Limits = SINCE_2000,
+    properties: Properties = NONE,
 ) -> Inputs:
     """Events and outcomes up to `until_ms` (None: the last of them), with cutoffs every `every` days from `since_ms`.
+
+    `properties` are those that the policy names.
 
     Raises OSError for a file that cannot be read, OutcomesError and TooShortError.
     """
     bad: list[BadLine] = []
     outcomes = read_outcomes(outcomes_file)
-    events = read_events(files, bad, limits)
+    events = read_events(files, bad, limits, properties)
     if until_ms is not None:
         events = [event for event in events if event.time_ms <= until_ms]
     grid = make_grid(events, every, since_ms)

@@ -26,6 +26,7 @@ from agents.backtest.study import (
 )
 from agents.files.playback import BadLine
 from agents.files.replay import SINCE_2000, Limits
+from schemas.properties import united
 from schemas.topics import DAY_MS
 from stream.columns.panes import UNIT_MS
 from stream.explain.selector import select_score
@@ -74,6 +75,8 @@ def run_backtest(request: Request) -> Result:
         require_sklearn()
     name = select_score(request.policies[0][1], request.score).name
     selected = [select_score(policy, name) for _, policy in request.policies]
+    plans = [compile_plan(policy) for _, policy in request.policies]
+    properties = united(plan.properties for plan in plans)
     inputs = read_inputs(
         request.files,
         request.outcomes,
@@ -81,12 +84,12 @@ def run_backtest(request: Request) -> Result:
         since_ms=request.since_ms,
         until_ms=request.until_ms,
         limits=request.limits,
+        properties=properties,
     )
     grid, known = inputs.grid, inputs.known
     reviewed = review_accounts(grid, known)
     policies = []
-    for key, (file, policy), score in zip(KEYS, request.policies, selected, strict=False):
-        plan = compile_plan(policy)
+    for key, (file, _), plan, score in zip(KEYS, request.policies, plans, selected, strict=False):
         policies.append(ScoredPolicy(key, file, plan, score, replay(inputs.events, plan, score, grid, reviewed)))
     longest = max(request.leads)
     leads = [study_lead(grid, known, inputs.outcomes, days, policies) for days in request.leads]

@@ -21,6 +21,7 @@ from schemas.codecs import decode, times_ms
 from schemas.events import PROFILE_SOURCE, SOURCES, Event
 from schemas.foreign_forms import foreign_form
 from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
+from schemas.properties import NONE, Properties
 from stream.engine.engine import Engine, Mode
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects, Message
@@ -96,7 +97,7 @@ def replay_files(
     Changes and alerts are collected in mode HEAD only. Raises OSError with the file's name when one cannot be read.
     """
     bad: list[BadLine] = []
-    records = read_events(paths, bad, limits)
+    records = read_events(paths, bad, limits, plan.properties)
     times = [timed.time_ms for timed in records if timed.source != PROFILE_SOURCE]
     end_ms = as_of_ms if as_of_ms is not None else times[-1] if times else None
     replay = Replay(Engine(plan), bad, records=records)
@@ -121,14 +122,16 @@ def replay_files(
     return replay
 
 
-def read_events(paths: Sequence[Path], bad: list[BadLine], limits: Limits = SINCE_2000) -> list[TimedEvent]:
+def read_events(
+    paths: Sequence[Path], bad: list[BadLine], limits: Limits = SINCE_2000, properties: Properties = NONE
+) -> list[TimedEvent]:
     """Every event of the files in order of time, ties in the order of `SOURCES`, then of the lines.
 
     Lines that are not valid events, or whose time is not within the limits, are appended to `bad`. Raises OSError with
-    the file's name when one cannot be read.
+    the file's name when one cannot be read. `properties` are those that the policy names.
     """
     by_source: dict[str, list[TimedEvent]] = {source: [] for source in SOURCES}
-    for source, timed_events in _read(paths, bad, limits):
+    for source, timed_events in _read(paths, bad, limits, properties):
         by_source[source] += timed_events
     timed_events = [timed for source in SOURCES for timed in by_source[source]]
     timed_events.sort(key=lambda timed: timed.time_ms)
@@ -141,7 +144,9 @@ def _collect(replay: Replay, effects: Effects) -> None:
     replay.outcomes.update(effects.outcomes)
 
 
-def _read(paths: Sequence[Path], bad: list[BadLine], limits: Limits) -> Iterable[tuple[str, list[TimedEvent]]]:
+def _read(
+    paths: Sequence[Path], bad: list[BadLine], limits: Limits, properties: Properties
+) -> Iterable[tuple[str, list[TimedEvent]]]:
     for path in paths:
         lines = path.read_bytes().removeprefix(BOM_UTF8).splitlines()
         if lines and lines[0].lstrip()[:1] == b"[":
@@ -149,8 +154,8 @@ def _read(paths: Sequence[Path], bad: list[BadLine], limits: Limits) -> Iterable
             bad.append(BadLine(str(path), 1, "malformed_json", message))
             continue
         for source, numbered in _by_source(path, lines, bad).items():
-            decoded = decode(source, [line for _, line in numbered])
-            for index, reason, message in decoded.rejects:
+            decoded = decode(source, [line for _, line in numbered], properties)
+            for index, reason, message, _ in decoded.rejects:
                 bad.append(BadLine(str(path), numbered[index][0], reason, message))
             indexes = range(len(numbered)) if decoded.indexes is None else decoded.indexes.tolist()
             lines_of = [numbered[index][0] for index in indexes]

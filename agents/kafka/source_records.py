@@ -14,6 +14,7 @@ import structlog
 from schemas.codecs import Reject, decode, is_profile_tombstone
 from schemas.events import SOURCES, Event, ProfileEvent
 from schemas.peers import PeersMessage
+from schemas.properties import NONE, Properties
 from schemas.records import UnreadableError, read_message
 from schemas.topics import ORIGIN_HEADER, PEERS, REPARTITION
 from stream.ingest.batch import PEERS as PEERS_INDEX
@@ -26,35 +27,46 @@ TOPICS = (*SOURCES, REPARTITION, PEERS)
 """Topic of each input source, in the order of `INPUT_SOURCES`."""
 
 
-def read(topic: str, records: list[Any], end: int) -> Fetch:
-    """Decode the next records of a source; `end` is the offset where the next ones will begin."""
+def read(topic: str, records: list[Any], end: int, properties: Properties = NONE) -> Fetch:
+    """Decode the next records of a source; `end` is the offset where the next ones will begin.
+
+    `properties` are the properties of events that the policies name.
+    """
     offsets = np.array([record.offset for record in records], dtype=np.int64)
     stamps = np.array([record.timestamp for record in records], dtype=np.int64)
     source_index = TOPICS.index(topic)
     if topic == PEERS:
         return Fetch(source_index, [_tables(records, offsets, stamps, end)], offsets, stamps, end)
     if source_index != REPARTITION_INDEX:
-        batches = [_batch(topic, records, offsets, stamps, end)]
+        batches = [_batch(topic, records, offsets, stamps, end=end, properties=properties)]
         return Fetch(source_index, batches, offsets, stamps, end)
     batches = []
     origins = [_origin(record) for record in records]
     for source in dict.fromkeys(origins):
         indices = np.array([index for index, origin in enumerate(origins) if origin == source], dtype=np.int64)
         selected = [records[index] for index in indices.tolist()]
-        batches.append(_batch(source, selected, offsets[indices], stamps[indices], end, repartitioned=True))
+        of_source = (offsets[indices], stamps[indices])
+        batches.append(_batch(source, selected, *of_source, end=end, properties=properties, repartitioned=True))
     return Fetch(source_index, batches, offsets, stamps, end)
 
 
 def _batch(
-    source: str, records: list[Any], offsets: Any, stamps: Any, end: int, *, repartitioned: bool = False
+    source: str,
+    records: list[Any],
+    offsets: Any,
+    stamps: Any,
+    *,
+    end: int,
+    properties: Properties,
+    repartitioned: bool = False,
 ) -> Batch:
     values = [record.value for record in records]
-    decoded = decode(source, values)
+    decoded = decode(source, values, properties)
     events, indices, rejects = decoded.events, decoded.indexes, decoded.rejects
     if rejects and source == "accounts":
         events, indices, rejects = _with_tombstones(records, events, indices, rejects)
     if indices is not None:
-        rejects = [Reject(int(offsets[index]), reason, message) for index, reason, message in rejects]
+        rejects = [reject._replace(position=int(offsets[reject.position])) for reject in rejects]
         all_offsets, offsets, stamps = offsets, offsets[indices], stamps[indices]
         return Batch(source, offsets, stamps, events, end, rejects, repartitioned, (records, all_offsets))
     return Batch(source, offsets, stamps, events, end, [], repartitioned, (records, offsets))
@@ -98,7 +110,8 @@ def _with_tombstones(
         except UnicodeDecodeError:
             account = ""
         if account and is_profile_tombstone("accounts", record.value):
-            by_index[reject.position] = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp)
+            tombstone = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp, deletes=True)
+            by_index[reject.position] = tombstone
         else:
             others.append(reject)
     order = sorted(by_index)

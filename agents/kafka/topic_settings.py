@@ -38,7 +38,7 @@ def mismatches(topic: Topic, settings: Mapping[str, str]) -> list[Mismatch]:
     """What is wrong with a topic whose settings on the broker are `settings`; a setting that is left out is right."""
     wrong = []
     cleanup = settings.get("cleanup.policy", topic.cleanup)
-    if {name.strip() for name in cleanup.split(",")} != {topic.cleanup}:
+    if {name.strip() for name in cleanup.split(",")} != {topic.cleanup} and not _keeps_all(topic, cleanup, settings):
         harm, loses_state = _HARM.get((topic.cleanup, topic.role), _HARM_OF_OTHERS[topic.cleanup])
         wrong.append(Mismatch("cleanup.policy", cleanup, topic.cleanup, harm, loses_state))
     largest = settings.get("max.message.bytes", "")
@@ -50,6 +50,12 @@ def mismatches(topic: Topic, settings: Mapping[str, str]) -> list[Mismatch]:
         harm = "workers go by the clocks of their own machines"
         wrong.append(Mismatch("message.timestamp.type", stamped, "LogAppendTime", harm, loses_state=False))
     return wrong
+
+
+def _keeps_all(topic: Topic, cleanup: str, settings: Mapping[str, str]) -> bool:
+    """Whether an input that may be compacted keeps every record instead, as single fields of profiles need it."""
+    compacted = topic.role == "input" and topic.cleanup == "compact"
+    return compacted and cleanup.strip() == "delete" and settings.get("retention.ms") == "-1"
 
 
 _HARM = {

@@ -64,7 +64,8 @@ def replay(
             records = source.take()
             done += len(records)
             if records:
-                merge.add(read(TOPIC_OF[INPUT_SOURCES[index]], records, records[-1].offset + 1))
+                topic = TOPIC_OF[INPUT_SOURCES[index]]
+                merge.add(read(topic, records, records[-1].offset + 1, engine.plan.properties))
         batches = merge.release(lambda index: not sources[index].exhausted)
         if batches:
             stamps = [int(batch.stamps.max()) for batch in batches if len(batch.stamps)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.codecs import instant_ms
 from schemas.events import SOURCES, ControlEvent, ProfileEvent
+from schemas.profiles import merge
 from stream.accounts.acknowledgements import Acknowledgements
 from stream.accounts.alert_state import AlertState
 from stream.accounts.index import AccountIndex
@@ -207,10 +208,12 @@ class Accounts:
         self._capacity = capacity
 
     def apply_profile(self, row: int, profile: ProfileEvent) -> bool:
-        """Make a profile the current one unless one with a later (time, id) is; returns whether it is now current."""
+        """Merge what a record says into the profile: the latest value of each field counts; whether it changed."""
         current = self.profiles.get(row)
-        if current is not None and _order(profile) <= _order(current):
+        merged = merge(current, profile)
+        if merged is None:
             return False
+        profile = merged
         self.set_profile(row, profile)
         self.profile_version[row] += 1
         self.dirty[row] = True
@@ -235,7 +238,7 @@ class Accounts:
         if self.segmenter is not None:
             self.segmenter.set_profile(row, profile)
         for column in self._facts:
-            column.values[row] = fact(profile, column.name)
+            column.values[row] = fact(profile, column.name, as_day=column.as_day)
 
     def nbytes(self) -> int:
         """Bytes of memory of the arrays and columns, plus an estimate for names and profiles."""
@@ -249,6 +252,6 @@ def _published_fields(profile: ProfileEvent) -> tuple[str | None, str | None, fl
     return profile.segment, profile.parent_id, profile.arr if profile.parent_id else None
 
 
-def _order(event: ProfileEvent | ControlEvent) -> tuple[int, str]:
+def _order(event: ControlEvent) -> tuple[int, str]:
     """By what the latest of several events is decided: time (epoch ms), then id."""
     return instant_ms(event.time), event.id

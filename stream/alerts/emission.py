@@ -29,6 +29,7 @@ from stream.alerts.storms import DIGEST, StormWatch
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
 from stream.plan.rules import RulePlan
+from stream.plan.segments import field_texts
 from stream.publishing.effects import Effects, Message
 from stream.publishing.encoding import ScoredBatch
 from stream.publishing.trigger import Trigger
@@ -247,7 +248,15 @@ class AlertEmitter:
             segment = None if number < 0 else self._plan.policy.segments[number].name
         name = profile.name if profile and profile.name else account
         new = scored_batch.scored.new is not None and bool(scored_batch.scored.new[position])
-        return Subject(account, name, float(result.values[position]), band, segment, new)
+        return Subject(account, name, float(result.values[position]), band, segment, new, self._labels(row))
+
+    def _labels(self, row: int) -> dict[str, str]:
+        """The labels that the policy adds, of those fields that the account's profile has."""
+        policy, profile = self._plan.policy, self._accounts.profiles.get(row)
+        if profile is None:
+            return {}
+        texts = {label.name: ", ".join(field_texts(profile, label.field)) for label in policy.labels}
+        return {name: text for name, text in texts.items() if text}
 
     def _emit(self, scored_batch: ScoredBatch, change: _Change, reason: Reason, effects: Effects) -> None:
         accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +46,8 @@ class Subject(NamedTuple):
     band: str
     segment: str | None
     new: bool
+    labels: Mapping[str, str] = MappingProxyType({})
+    """Those that the policy adds."""
 
 
 class Episode(NamedTuple):
@@ -94,6 +97,7 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
         band=subject.band,
         summary=f"{subject.name} {what}: {rule.score} {subject.score:.1f}{because}",
         labels={
+            **subject.labels,
             "account_id": subject.account,
             "rule": rule.name,
             "severity": rule.severity,

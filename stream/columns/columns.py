@@ -226,9 +226,9 @@ class PaneColumn:
 class FactColumn:
     """A number of each row's profile. `Accounts.set_profile` writes it; not saved, since the profile itself is."""
 
-    def __init__(self, name: str) -> None:
-        """`name` is the profile field."""
-        self.name = name
+    def __init__(self, name: str, *, as_day: bool = False) -> None:
+        """`name` is the profile field; `as_day` says that an attribute is read as a date, not as a number."""
+        self.name, self.as_day = name, as_day
         self.unit: Unit = "day"
         self.newest: int | None = None
         self.values = np.full(0, np.nan)
@@ -245,7 +245,7 @@ class FactColumn:
 
     def excerpt(self, rows: Rows) -> FactColumn:
         """A copy with only `rows`, renumbered from 0."""
-        copy = FactColumn(self.name)
+        copy = FactColumn(self.name, as_day=self.as_day)
         copy.newest, copy.values = self.newest, self.values[rows]
         return copy
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.outputs import Factor
+from schemas.properties import property_name
 from stream.columns.panes import UNIT_MS, date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
 from stream.policy.filters import Filter, Operand, Operator, parts_of
@@ -67,8 +68,8 @@ def exact_number(value: float) -> str:
 
 
 def label_of(name: str) -> str:
-    """A name as a label for people: underscores become spaces."""
-    return name.replace("_", " ")
+    """A name as a label for people: underscores become spaces, and a property has its own name only."""
+    return (property_name(name) or name).replace("_", " ")
 
 
 def factor_text(

@@ -218,11 +218,12 @@ def sort_out(
 
 
 def _refuse(batch: Batch, number: int, *, position: int, effects: Effects) -> None:
-    """Dead-letter the records of a batch that could not be decoded."""
+    """Dead-letter the records of a batch that could not be decoded, and those that lost a field, which count."""
     for reject in batch.rejects:
         if reject.position >= position:
             effects.dead_letters.append(DeadLetter(number, reject.position, reject.reason, reject.message))
-        effects.outcomes[batch.source, "rejected" if reject.position >= position else "replayed"] += 1
+        if reject.whole:
+            effects.outcomes[batch.source, "rejected" if reject.position >= position else "replayed"] += 1
 
 
 def _refuse_blank(

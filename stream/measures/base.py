@@ -17,12 +17,14 @@ from stream.columns.members import Members
 from stream.policy.filters import Filter
 from stream.policy.policy import Measure
 
-Kind = Literal["count", "sum", "min", "max", "latest", "members", "histogram", "fact"]
+Kind = Literal["count", "sum", "min", "max", "latest", "members", "histogram", "fact", "date"]
 AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
 
 
 class Need(NamedTuple):
     """A column that a statistic needs: its kind, the event field it reads (None: the event itself), filter, weights.
+
+    A `fact` is a number of the profile, or the day of `started_at` and `renewal_at`; a `date` the day of an attribute.
 
     Measures whose needs are equal share one column.
     """

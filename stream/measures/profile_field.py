@@ -10,6 +10,10 @@ the profile does not have the field. Days are UTC. Definition: docs/reference/po
 12000.0
 >>> value_of('source = "accounts", stat = "value", field = "arr"', profile())
 nan
+>>> value_of('source = "accounts", stat = "value", field = "account.seats"', profile(seats="40"))
+40.0
+>>> value_of('source = "accounts", stat = "days_since", field = "account.trained"', profile(trained="2026-03-01"))
+27.0
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from numpy.typing import NDArray
 
 from stream.columns.columns import FactColumn, Rows
 from stream.measures.base import AnyColumn, Need
+from stream.policy.fields import ACCOUNT
 from stream.policy.policy import Measure
 
 
@@ -32,8 +37,9 @@ class ProfileField:
         self._days_sign = days_sign
 
     def needs(self, measure: Measure) -> list[Need]:
-        """The profile field."""
-        return [Need("fact", measure.field, ())]
+        """The profile field; an attribute may be a number or a date, and is read as what the statistic needs."""
+        is_date = bool(self._days_sign) and (measure.field or "").startswith(ACCOUNT)
+        return [Need("date" if is_date else "fact", measure.field, ())]
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """Days or the number, float64 (k,); NaN where the profile does not have the field."""

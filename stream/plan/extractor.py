@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import Event
+from schemas.properties import property_name, property_number, property_text, values_of
 from stream.columns.columns import MILLIONTHS
 from stream.columns.hash_index import HashCache, Hashes
 from stream.plan.plan import Plan
@@ -107,6 +108,9 @@ class _Fields:
 
     def texts(self, field: str) -> list[str | None]:
         """The values of a text field."""
+        name = property_name(field)
+        if name is not None:
+            return [property_text(value) for value in values_of(self._events, name)]
         texts = [getattr(event, field) for event in self._events]
         return [text or "normal" for text in texts] if field == "priority" else texts
 
@@ -135,16 +139,25 @@ class _Fields:
             prefixes = cast("Texts", operand)
             return self._mask([text is not None and text.startswith(prefixes) for text in self.texts(field)])
         if operator == "exists":
-            exists = self._mask([field in DEFAULTS or getattr(event, field) is not None for event in self._events])
+            exists = self._mask(self._exists(field))
             return exists if operand else ~exists
         numbers, limit = self.numbers(field), cast("float", operand)
         return numbers >= limit if operator == "from" else numbers < limit
+
+    def _exists(self, field: str) -> list[bool]:
+        name = property_name(field)
+        if name is not None:
+            return [text is not None for text in self.texts(field)]
+        return [field in DEFAULTS or getattr(event, field) is not None for event in self._events]
 
     def _mask(self, passes: list[bool]) -> NDArray[np.bool_]:
         return np.array(passes, dtype=np.bool_)
 
 
 def _numbers(events: Sequence[Event], field: str) -> Amounts:
+    name = property_name(field)
+    if name is not None:
+        return np.array([property_number(value) for value in values_of(events, name)], dtype=np.float64)
     numbers = np.array([getattr(event, field) for event in events], dtype=np.float64)
     if field in NULL_NUMBERS:
         numbers[np.isnan(numbers)] = NULL_NUMBERS[field]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
+from schemas.properties import Properties, property_name, united
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
 from stream.columns.histograms import HistogramColumn
 from stream.columns.members import Members
@@ -23,6 +24,9 @@ from stream.plan.models import ScorePlan, plan_score
 from stream.plan.rules import SILENCE, RulePlan, compile_rules, silent_sources
 from stream.policy.normalisers import Grid
 from stream.policy.policy import Policy
+
+_DAYS = ("days_since_start", "days_to_renewal")
+"""Numbers of segments that change with the day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,11 @@ class ColumnPlan:
     unit: Unit
     panes: int
 
+    @property
+    def of_profile(self) -> bool:
+        """Whether it keeps a field of the profile, not of events."""
+        return self.need.kind in {"fact", "date"}
+
     def build(self) -> AnyColumn:
         """An empty column."""
         if self.need.kind == "members":
@@ -46,8 +55,8 @@ class ColumnPlan:
             return HistogramColumn(self.name, self.unit, self.panes)
         if self.need.kind == "latest":
             return LatestColumn(self.name, self.unit)
-        if self.need.kind == "fact":
-            return FactColumn(cast("str", self.need.field))
+        if self.of_profile:
+            return FactColumn(cast("str", self.need.field), as_day=self.need.kind == "date")
         return PaneColumn(self.name, self.unit, self.panes, self.need.kind)
 
 
@@ -91,9 +100,20 @@ class Plan:
     @cached_property
     def changes_by_calendar(self) -> bool:
         """Whether outputs can change with the date alone, after the last event has left every window."""
-        by_day = any(bound.field != "arr" for segment in self.policy.segments for bound in segment.ranges)
+        by_day = any(bound.field in _DAYS for segment in self.policy.segments for bound in segment.ranges)
         by_day |= any(rule_plan.rule.kind == "silent" for rule_plan in self.rules)
-        return by_day or bool(self.peers) or any(column.need.kind == "fact" for column in self.columns)
+        return by_day or bool(self.peers) or any(column.of_profile for column in self.columns)
+
+    @cached_property
+    def properties(self) -> Properties:
+        """The properties of events that columns read, by source."""
+        fields = [
+            (column.source, field)
+            for column in self.columns
+            for field in (column.need.field, *(condition[0] for condition in column.need.where))
+        ]
+        named = [(source, name) for source, field in fields if (name := property_name(field)) is not None]
+        return united({source: (name,)} for source, name in named)
 
     @cached_property
     def peers(self) -> tuple[int, ...]:
@@ -149,7 +169,7 @@ class Plan:
     @cached_property
     def reads_profiles(self) -> bool:
         """Whether scores depend on profiles."""
-        return bool(self.policy.segments) or any(column.need.kind == "fact" for column in self.columns)
+        return bool(self.policy.segments) or any(column.of_profile for column in self.columns)
 
     @cached_property
     def boundary_unit(self) -> Unit:

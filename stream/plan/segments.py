@@ -14,19 +14,35 @@ from numpy.typing import NDArray
 
 from schemas.codecs import instant_ms
 from schemas.events import ProfileEvent
+from schemas.profiles import attribute_of, day_of, number_of, texts_of
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
+from stream.policy.fields import account_field
 from stream.policy.policy import Segment
 
 NO_SEGMENT = -1
 
 
-def fact(profile: ProfileEvent, field: str) -> float:
-    """A number of a profile: `arr`, or the UTC day (since 1970) of `started_at` or `renewal_at`; NaN when missing."""
+def fact(profile: ProfileEvent, field: str, *, as_day: bool = False) -> float:
+    """A number of a profile; NaN where it does not have it.
+
+    `arr`, the UTC day (since 1970) of `started_at` or `renewal_at`, or an attribute as `account.NAME`: the number, or
+    `as_day` the day.
+    """
+    name = account_field(field)
+    if name is not None:
+        value = attribute_of(profile, name)
+        number = day_of(value) if as_day else number_of(value)
+        return np.nan if number is None else float(number)
     value = getattr(profile, field)
     if value is None:
         return np.nan
     return float(value) if field == "arr" else float(instant_ms(value) // UNIT_MS["day"])
+
+
+def field_texts(profile: ProfileEvent, field: str) -> tuple[str, ...]:
+    """A field of a profile as texts, or an attribute as `account.NAME`."""
+    return texts_of(attribute_of(profile, account_field(field) or field))
 
 
 class Segmenter:
@@ -36,7 +52,9 @@ class Segmenter:
         """Empty; `segments` are the policy's, in order: an account is in the first that matches."""
         self._segments = segments
         self._matches = np.zeros(0, dtype=np.uint64)
-        self._numbers = {field: np.full(0, np.nan) for field in ("arr", "started_at", "renewal_at")}
+        attributes = {bound.field for segment in segments for bound in segment.ranges if account_field(bound.field)}
+        fields = ("arr", "started_at", "renewal_at", *sorted(attributes))
+        self._numbers = {field: np.full(0, np.nan) for field in fields}
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
@@ -52,7 +70,10 @@ class Segmenter:
         """Make a profile the current one of a row."""
         bits = 0
         for number, segment in enumerate(self._segments):
-            bits |= all(getattr(profile, field) in values for field, values in segment.texts) << number
+            bits |= (
+                all(not frozenset(values).isdisjoint(field_texts(profile, field)) for field, values in segment.texts)
+                << number
+            )
         self._matches[row] = bits
         for field, numbers in self._numbers.items():
             numbers[row] = fact(profile, field)
@@ -61,7 +82,7 @@ class Segmenter:
         """Segment of each row as of `as_of_ms` (epoch ms): the first that matches, else `NO_SEGMENT`; int8 (k,)."""
         day = as_of_ms // UNIT_MS["day"]
         numbers = {
-            "arr": self._numbers["arr"][rows],
+            **{field: numbers[rows] for field, numbers in self._numbers.items()},
             "days_since_start": day - self._numbers["started_at"][rows],
             "days_to_renewal": self._numbers["renewal_at"][rows] - day,
         }

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from schemas.events import NUMBER_LIMIT
 from schemas.fields import CLOSED_VALUES, NUMBER_FIELDS, TEXT_FIELDS
+from schemas.properties import property_name
 from stream.policy.errors import listed, shown
+from stream.policy.fields import fields_of
 from stream.policy.table import Number
 
 if TYPE_CHECKING:
@@ -81,21 +83,27 @@ def _read_filter(table: Table, key: str, source: str | None) -> Filter:
     if fields is None:
         return ()
     conditions: list[Condition] = []
-    for field in fields:
-        is_number = source is not None and field in NUMBER_FIELDS[source]
-        if source is not None and not is_number:
-            fields.check_name(field, field, (*TEXT_FIELDS[source], *NUMBER_FIELDS[source]), f"a field of {source}")
-        value = fields.value(field)
-        if isinstance(value, dict):
-            keys = _NUMBER_KEYS if is_number else _keys(field, source)
-            conditions += _read_operators(fields, field, keys, _closed(field, source))
-        elif is_number:
-            fields.wrong(field, _NUMBER, ": it is a number field")
-        else:
-            texts = fields.texts(field, printable=False)
-            conditions += [(field, _unique(texts))] if texts else []
-            _check_values(fields, field, texts, _closed(field, source))
+    for inside, spelled, field in fields_of(fields):
+        if field is not None:
+            conditions += _read_field(inside, spelled, field, source)
     return tuple(sorted(conditions, key=_order))
+
+
+def _read_field(fields: Table, key: str, field: str, source: str | None) -> list[Condition]:
+    """The conditions on one field, in `key`; what is wrong is recorded."""
+    is_number = source is not None and field in NUMBER_FIELDS[source]
+    if source is not None and not is_number and property_name(field) is None:
+        fields.check_name(key, field, (*TEXT_FIELDS[source], *NUMBER_FIELDS[source]), f"a field of {source}")
+    value = fields.value(key)
+    if isinstance(value, dict):
+        keys = _NUMBER_KEYS if is_number else _keys(field, source)
+        return _read_operators(fields, key, field, keys, _closed(field, source))
+    if is_number:
+        fields.wrong(key, _NUMBER, ": it is a number field")
+        return []
+    texts = fields.texts(key, printable=False)
+    _check_values(fields, key, texts, _closed(field, source))
+    return [(field, _unique(texts))] if texts else []
 
 
 def _keys(field: str, source: str | None) -> tuple[str, ...]:
@@ -115,14 +123,16 @@ def _check_values(table: Table, key: str, values: Iterable[str], possible: tuple
         table.check_name(key, value, possible, "a value of this field")
 
 
-def _read_operators(fields: Table, field: str, keys: tuple[str, ...], possible: tuple[str, ...]) -> list[Condition]:
+def _read_operators(
+    fields: Table, key: str, field: str, keys: tuple[str, ...], possible: tuple[str, ...]
+) -> list[Condition]:
     """The conditions on one field, which has one of the `possible` values if there are any; mistakes are recorded."""
     expected = _NUMBER if keys == _NUMBER_KEYS else _TEXT
-    table = fields.table(field, expected, keys)
+    table = fields.table(key, expected, keys)
     if table is None:
         return []
     if not len(table):
-        fields.wrong(field, expected)
+        fields.wrong(key, expected)
     conditions: list[Condition] = []
     if "in" in keys and (allowed := table.texts("in", printable=False)):
         conditions.append((field, _unique(allowed)))
@@ -135,7 +145,7 @@ def _read_operators(fields: Table, field: str, keys: tuple[str, ...], possible: 
         begins = [prefix for prefix in prefixes if not any(value.startswith(prefix) for value in possible)]
         if possible and begins:
             table.wrong("prefix", f"the beginning of one of {listed(possible)}")
-    from_, below = (table.number(key, _LIMIT, required=False) if key in keys else None for key in ("from", "below"))
+    from_, below = (table.number(end, _LIMIT, required=False) if end in keys else None for end in ("from", "below"))
     if from_ is not None and below is not None and below <= from_:
         table.wrong("below", f"above from, which is {from_:g}", ": no event would pass")
     conditions += [] if from_ is None else [(field, "from", from_)]
@@ -192,10 +202,13 @@ def read_weights(table: Table, stat: str | None, source: str | None) -> Weights 
     if len(fields) != 1:
         table.wrong("weights", _WEIGHTS)
     weights: list[Weights] = []
-    for field in fields:
-        _check_text_field(fields, field, source)
-        values, numbers = fields.numbers(field, _VALUES, _WEIGHT)
+    for inside, key, field in fields_of(fields):
+        if field is None:
+            continue
+        if property_name(field) is None:
+            _check_text_field(inside, key, source)
+        values, numbers = inside.numbers(key, _VALUES, _WEIGHT)
         if values is not None:
-            _check_values(fields, field, values, _closed(field, source))
+            _check_values(inside, key, values, _closed(field, source))
             weights.append((field, numbers))
     return weights[0] if weights else None

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from schemas.fields import NUMBER_FIELDS, PROFILE_FACTS, TEXT_FIELDS
+from schemas.properties import property_name
 from stream.policy.errors import did_you_mean, listed, shown
+from stream.policy.fields import account_field, read_account_field, read_property
 from stream.policy.filters import Filter, Weights, read_of, read_weights, read_where
 from stream.policy.formula import Formula, FormulaError, parse_formula
 from stream.policy.normalise import read_normaliser
@@ -269,8 +271,7 @@ def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Seque
             able = listed(_FACT_KEYS)
             table.problem(key, f"source {shown(FACTS_SOURCE)} does not take {key}: remove it; allowed here: {able}")
     stat = table.choice("stat", tuple(FACT_STATS))
-    fields = FACT_STATS.get(stat or "", PROFILE_FACTS)
-    field = table.choice("field", fields, f'a field for stat "{stat}": {listed(fields)}' if stat else None)
+    field = _read_fact_field(table, stat)
     if table.value("missing") == "hold":
         message = f'"hold" does not work with source {shown(FACTS_SOURCE)}: a profile does not leave a window'
         table.problem("missing", message)
@@ -291,6 +292,16 @@ def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Seque
         by_segment=by_segment,
     )
     return None if stat is None or field is None else measure
+
+
+def _read_fact_field(table: Table, stat: str | None) -> str | None:
+    fields = FACT_STATS.get(stat or "", PROFILE_FACTS)
+    name = account_field(table.value("field"))
+    if name is not None:
+        return read_account_field(table, "field", name, fields)
+    kind = "number" if stat == "value" else "date"
+    expected = f'a field for stat "{stat}": {listed(fields)}, or account.NAME for a {kind} among the attributes'
+    return table.choice("field", fields, expected if stat else None)
 
 
 def _read_normalisers(
@@ -316,7 +327,8 @@ def _check_stat(table: Table, stat: str | None, source: str | None) -> None:
             names = " or ".join(filter(None, (", ".join(map(shown, owners[:-1])), shown(owners[-1]))))
             message = f'only stat {names} takes {key}, and this stat is "{stat}": remove {key} or change the stat'
             table.problem(key, message)
-    if stat is not None and source is not None and stat not in _stats_of(source):
+    of_property = stat in _NUMBER_STATS and property_name(str(table.value("field"))) is not None
+    if stat is not None and source is not None and stat not in _stats_of(source) and not of_property:
         needed = f"the field {_DISTINCT[stat]}" if stat in _DISTINCT else "a number field"
         able = listed(_stats_of(source))
         table.problem("stat", f'"{stat}" needs {needed}, and {source} has none; stats for {source}: {able}')
@@ -329,13 +341,22 @@ def _stats_of(source: str) -> list[str]:
 
 
 def _read_field(table: Table, stat: str | None, source: str | None) -> str | None:
-    """The number field that a statistic works on; None for statistics that do not take one."""
+    """The field that a statistic works on; None for statistics that do not take one."""
+    field = table.value("field")
+    name = property_name(field) if isinstance(field, str) else None
+    if name is not None and stat in (*_NUMBER_STATS, "distinct"):
+        return read_property(table, "field", name)
+    return _read_known_field(table, stat, source)
+
+
+def _read_known_field(table: Table, stat: str | None, source: str | None) -> str | None:
+    """A field of the source itself."""
     if stat in _NUMBER_STATS:
         if source is None:
             every = tuple(dict.fromkeys(field for fields in NUMBER_FIELDS.values() for field in fields))
             return table.choice("field", every)
         fields = NUMBER_FIELDS[source]
-        expected = f'a number field of {source} for stat "{stat}": {listed(fields)}'
+        expected = f'a number field of {source} for stat "{stat}": {listed(fields)}, or properties.NAME'
         return table.choice("field", fields, expected) if fields else None  # no fields: recorded with the stat
     if stat == "distinct":
         texts = TEXT_FIELDS.get(source or "") or tuple({field for fields in TEXT_FIELDS.values() for field in fields})

@@ -20,6 +20,7 @@ from stream.policy.alerts import AlertRule, IdleSource, Names, Storms, read_aler
 from stream.policy.bands import Band
 from stream.policy.derived import check_derived
 from stream.policy.errors import Findings, PolicyError, Problem, closest
+from stream.policy.fields import Label, read_labels
 from stream.policy.lines import key_lines
 from stream.policy.measures import Measure, read_measures
 from stream.policy.new_accounts import NewAccounts, read_new_accounts
@@ -32,7 +33,7 @@ from stream.policy.windows import Window
 __all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Segment", "Window", "parse_policy"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_KEYS = ("name", "segments", "measures", "scores", "alerts", "new_accounts", "storms", "sources")
+_KEYS = ("name", "segments", "measures", "scores", "alerts", "new_accounts", "storms", "sources", "labels")
 _DIGEST_LENGTH = 16
 _BYTE_ORDER_MARK = "\ufeff"  # some editors on Windows begin a file with it
 
@@ -65,6 +66,7 @@ class Policy:
     storms: Storms = field(default_factory=Storms)
     idle_sources: tuple[IdleSource, ...] = ()
     new_accounts: NewAccounts | None = None
+    labels: tuple[Label, ...] = ()
 
     @property
     def score(self) -> Score:
@@ -100,12 +102,16 @@ def _read(text: str, file: str) -> Policy:
     check_use(root, findings, measures, scores)
     alerts = read_alerts(root, scores, names)
     storms, idle_sources, new_accounts = read_storms(root), read_idle_sources(root), read_new_accounts(root)
+    labels = read_labels(root)
     if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
     others: dict[str, tuple[Any, ...]] = {"segments": segments, "alerts": alerts, "sources": idle_sources}
     others["new_accounts"] = () if new_accounts is None else (new_accounts,)
+    others["labels"] = labels
     digest = _digest(name, measures, scores, others, storms)
-    return Policy(name, measures, scores, segments, digest, alerts, storms or Storms(), idle_sources, new_accounts)
+    return Policy(
+        name, measures, scores, segments, digest, alerts, storms or Storms(), idle_sources, new_accounts, labels
+    )
 
 
 def _names(root: Table, key: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from agents.kafka.source_records import read
+from schemas.events import METRIC_SOURCES
 from schemas.outputs import Alert, ScoreChange, ScoreMessage
 from schemas.topics import ORIGIN_HEADER
 from stream.accounts.alert_lifecycle import is_open
@@ -28,6 +29,7 @@ from stream.recovery import changelog
 from stream.recovery.published_alerts import position_of
 from stream.recovery.reconciler import Reconciler
 from tests.oracle.engine import AccountScore, Record, merged
+from tests.strategies.events import PROPERTIES
 from tests.strategies.policies import LATEST_MS, NOW_MS, logs
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def fetch_of(records: Sequence[Record]) -> Fetch:
         )
         for record in records
     ]
-    return read(records[0].source, fetched, fetched[-1].offset + 1)
+    return read(records[0].source, fetched, fetched[-1].offset + 1, dict.fromkeys(METRIC_SOURCES, PROPERTIES))
 
 
 def fetches_of(records: Sequence[Record]) -> list[Fetch]:

@@ -15,9 +15,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from tests.oracle.events import ACCOUNTS, Event, Record, RejectedError, read_event
+from tests.oracle.events import ACCOUNTS, Event, Record, RejectedError, profile_of, read_event
 from tests.oracle.measures import points_of, time_of
 from tests.oracle.policy import Policy, boundary_unit_ms, is_late, read_policy
+from tests.oracle.profiles import Said
 from tests.oracle.scores import AccountScores, ScoreOf, score_all
 
 if TYPE_CHECKING:
@@ -109,17 +110,19 @@ class PartitionState:
     """
 
     events: dict[str, list[Event]] = field(default_factory=dict)
+    said: dict[str, list[Said]] = field(default_factory=dict)
     profiles: dict[str, Event] = field(default_factory=dict)
     held: dict[str, dict[str, Held]] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
-        """Enter an event, or a profile, of which the latest by (time, id) holds; of equal ones the first that came."""
+        """Enter an event, or a record of a profile, of which the latest value of each field holds."""
         if event.source != ACCOUNTS:
             insort(self.events.setdefault(event.account_id, []), event, key=time_of)
             return
-        known = self.profiles.get(event.account_id)
-        if known is None or (event.time_ms, event.event_id) > (known.time_ms, known.event_id):
-            self.profiles[event.account_id] = event
+        assert event.said is not None
+        records = self.said.setdefault(event.account_id, [])
+        records.append(event.said)
+        self.profiles[event.account_id] = profile_of(event.account_id, records)
 
     def clocks_ms(self, policy: Policy, as_of_ms: int) -> dict[str, int]:
         """Return the clocks of sources that have stalled: their newest event and how long they may be silent."""
@@ -175,7 +178,8 @@ def _judge(
         if source is None:
             raise ValueError(f"the record at offset {record.offset} of {REPARTITION} names no origin")
         if source == ACCOUNTS and record.value is None and record.key:
-            gone = Event(ACCOUNTS, f"tombstone-{record.offset}", record.key.decode(), record.timestamp_ms, {}, {})
+            said = Said(record.timestamp_ms, f"tombstone-{record.offset}", deletes=True)
+            gone = Event(ACCOUNTS, said.event_id, record.key.decode(), said.time_ms, {}, {}, said=said)
             yield record, "applied", gone, newest_ms
             continue
         try:

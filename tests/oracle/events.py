@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
+
+from tests.oracle.profiles import DATES, TEXTS, Said, as_number, as_texts, beginning, current, fields_of, kept
 
 EARLIEST_MS = 946_684_800_000  # 2000-01-01T00:00:00Z
 FUTURE_MS = 300_000
@@ -42,7 +46,8 @@ class Record:
 class Event:
     """An accepted event or profile: `texts`, `numbers` (in millionths) and `times_ms` hold the fields it has.
 
-    Defaults are filled in.
+    Defaults are filled in. A record of `accounts` has what it says in `said`; what all of them say of an account is a
+    profile, with its other fields in `attributes`.
     """
 
     source: str
@@ -52,6 +57,8 @@ class Event:
     texts: dict[str, str]
     numbers: dict[str, int]
     times_ms: dict[str, int] = field(default_factory=dict)
+    said: Said | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 class RejectedError(ValueError):
@@ -138,12 +145,6 @@ FIELDS: dict[str, dict[str, Text | Number | Time]] = {
         "by": Text(),
     },
     "signals": {"name": Text(required=True, may_be_empty=False), "value": Number(required=True)},
-    ACCOUNTS: {
-        **{name: Text() for name in ("name", "tier", "plan", "segment", "persona", "parent_id", "owner")},
-        "started_at": Time(),
-        "renewal_at": Time(),
-        "arr": Number(),
-    },
 }
 
 RFC3339 = re.compile(
@@ -272,6 +273,36 @@ def _check_control(control: Event, bands: list[str] | None) -> None:
         raise RejectedError("a snooze has no end")
 
 
+def _add_properties(event: Event, properties: Any) -> None:
+    """Add the properties that have a text or a number; what is no object has none."""
+    for name, value in properties.items() if isinstance(properties, dict) else ():
+        for text in [] if isinstance(value, list | dict) else as_texts(value):
+            event.texts[f"properties.{name}"] = text
+        number = as_number(value)
+        if number is not None and -LARGEST <= number <= LARGEST:
+            event.numbers[f"properties.{name}"] = millionths(number)
+
+
+def _said(document: dict[str, Any]) -> dict[str, Any]:
+    """What a record of `accounts` says of each field; a bad field is left out."""
+    values = {}
+    for name, raw in fields_of(document).items():
+        with suppress(ValueError):
+            values[name] = kept(name, raw, read_time_ms)
+    return values
+
+
+def profile_of(account_id: str, records: Sequence[Said]) -> Event:
+    """The profile that all records of an account give."""
+    newest = max(records, key=lambda said: (said.time_ms, said.event_id))
+    values = current(records)
+    texts = {name: value for name, value in values.items() if name in TEXTS}
+    times_ms = {name: value for name, value in values.items() if name in DATES}
+    numbers = {name: millionths(value) for name, value in values.items() if name == "arr"}
+    attributes = {name: value for name, value in values.items() if name not in (*texts, *times_ms, *numbers)}
+    return Event(ACCOUNTS, newest.event_id, account_id, newest.time_ms, texts, numbers, times_ms, attributes=attributes)
+
+
 def read_event(source: str, value: bytes | None, now_ms: int, bands: list[str] | None = None) -> Event:
     """Return the event in a record's value. Raises RejectedError with the reason when it must be dead-lettered.
 
@@ -285,12 +316,15 @@ def read_event(source: str, value: bytes | None, now_ms: int, bands: list[str] |
     account_id = read_text("account_id", identity, document.get("account_id")).strip()
     if not event_id or not account_id:
         raise RejectedError("id or account_id is blank")
-    time_ms = read_time_ms(document.get("time"))
+    time_ms = read_time_ms(beginning(document.get("time")) if source == ACCOUNTS else document.get("time"))
     if time_ms < EARLIEST_MS:
         raise RejectedError("implausible_time")
     if time_ms > now_ms + FUTURE_MS:
         raise RejectedError("in_the_future")
+    if source == ACCOUNTS:
+        return Event(source, event_id, account_id, time_ms, {}, {}, said=Said(time_ms, event_id, _said(document)))
     event = Event(source, event_id, account_id, time_ms, *_read_fields(source, document))
+    _add_properties(event, document.get("properties"))
     if source == "surveys":
         lowest, highest = SURVEY_SCORES[event.texts["kind"]]
         if not lowest <= document["score"] <= highest:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.oracle.events import MILLION, Event
 from tests.oracle.policy import DAY_MS, HOUR_MS, PERIOD_STATISTICS, Measure
+from tests.oracle.profiles import as_day, as_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -218,11 +219,24 @@ def _fact(measure: Measure, profile: Event | None, as_of_ms: int) -> Fraction | 
     if profile is None:
         return None
     field = measure.settings["field"]
+    if field.startswith("account."):
+        return _attribute(measure, profile.attributes.get(field.removeprefix("account.")), as_of_ms)
     if measure.stat == "value":
         return Fraction(profile.numbers[field], MILLION) if field in profile.numbers else None
     if field not in profile.times_ms:
         return None
     days_since = as_of_ms // DAY_MS - profile.times_ms[field] // DAY_MS
+    return Fraction(days_since if measure.stat == "days_since" else -days_since)
+
+
+def _attribute(measure: Measure, value: Any, as_of_ms: int) -> Fraction | None:
+    if measure.stat == "value":
+        number = as_number(value)
+        return None if number is None else Fraction(str(number))
+    day = as_day(value)
+    if day is None:
+        return None
+    days_since = as_of_ms // DAY_MS - day
     return Fraction(days_since if measure.stat == "days_since" else -days_since)
 
 

@@ -17,6 +17,7 @@ from tests.oracle.derived import Account
 from tests.oracle.events import MILLION, Event
 from tests.oracle.measures import measure_points
 from tests.oracle.policy import DAY_MS, Band, Policy, Score
+from tests.oracle.profiles import as_number, as_texts
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -87,9 +88,15 @@ def _fits(when: dict[str, Any], profile: Event, as_of_ms: int) -> bool:
         numbers["days_since_start"] = Fraction(today - profile.times_ms["started_at"] // DAY_MS)
     if "renewal_at" in profile.times_ms:
         numbers["days_to_renewal"] = Fraction(profile.times_ms["renewal_at"] // DAY_MS - today)
+    attributes = {f"account.{name}": value for name, value in profile.attributes.items()}
+    for name, value in attributes.items():
+        number = as_number(value)
+        if number is not None:
+            numbers[name] = Fraction(str(number))
     for name, wanted in when.items():
         if isinstance(wanted, list):
-            if profile.texts.get(name) not in wanted:
+            texts = [profile.texts[name]] if name in profile.texts else as_texts(attributes.get(name))
+            if not set(texts) & set(wanted):
                 return False
         elif name not in numbers or not _lies_in(numbers[name], wanted):
             return False

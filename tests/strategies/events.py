@@ -132,6 +132,20 @@ def _padded_names(draw: DrawFn, event: dict[str, Any]) -> dict[str, str]:
     return names
 
 
+PROPERTIES = ("plan", "seats")
+
+
+@st.composite
+def _properties(draw: DrawFn) -> dict[str, Any]:
+    """Draw the properties of an event: some, none, one of another type, or something that is no object."""
+    if draw(st.integers(0, 2)):
+        return {}
+    plan = draw(st.sampled_from(("pro", "basic", True, 7, None, ["pro"], {"a": 1}, "")))
+    seats = draw(st.one_of(written_numbers(0, 50), st.sampled_from((None, "many", 10**13, [1]))))
+    whole = {"plan": plan, "seats": seats, "more": {"deep": [1]}}
+    return {"properties": draw(st.sampled_from((whole, whole, whole, {"seats": seats}, {}, None, "none", 3, [whole])))}
+
+
 @st.composite
 def events(
     draw: DrawFn, source: str, account_id: str, time_ms: int, event_id: str, *, sparse: bool = True
@@ -156,6 +170,7 @@ def events(
             event[field] = None
         event.pop(draw(st.sampled_from(("", *optional))), None)
     event |= draw(_padded_names(event))
+    event |= draw(_properties())
     if draw(st.integers(0, 9)) == 0:
         event["unheard_of"] = {"nested": [1, None, {"deep": "x"}]}
     return event
@@ -169,12 +184,44 @@ def profiles(draw: DrawFn, account_id: str, time_ms: int, event_id: str) -> dict
         if draw(st.booleans()):
             profile[field] = draw(st.sampled_from(("one", "two", "one", "two", None)))
     if draw(st.booleans()):
-        profile["started_at"] = draw(written_times(time_ms - draw(st.integers(0, 400)) * DAY_MS))
+        profile["started_at"] = draw(written_dates(time_ms - draw(st.integers(0, 400)) * DAY_MS))
     if draw(st.booleans()):
-        profile["renewal_at"] = draw(written_times(time_ms + draw(st.sampled_from((90, 30, 10, 1, 0, -5))) * DAY_MS))
+        profile["renewal_at"] = draw(written_dates(time_ms + draw(st.sampled_from((90, 30, 10, 1, 0, -5))) * DAY_MS))
     if draw(st.booleans()):
-        profile["arr"] = draw(numbers(0, 100_000))
-    return profile
+        profile["arr"] = draw(written_numbers(0, 100_000))
+    attributes = draw(_attributes(time_ms))
+    if draw(st.booleans()):
+        return {**profile, "attributes": attributes}
+    return {**profile, **attributes}
+
+
+@st.composite
+def _attributes(draw: DrawFn, time_ms: int) -> dict[str, Any]:
+    """Draw some of the other fields of a profile, each of more than one type, some bad, some cleared."""
+    attributes: dict[str, Any] = {}
+    if draw(st.booleans()):
+        attributes["seats"] = draw(st.one_of(written_numbers(0, 50), st.sampled_from((None, "many", True, 10**13, []))))
+    if draw(st.booleans()):
+        attributes["country"] = draw(st.sampled_from(("DE", "AT", ["FR", "DE"], True, 7, 7.0, None, {"iso": "DE"})))
+    if draw(st.booleans()):
+        attributes["trained"] = draw(
+            st.one_of(written_dates(time_ms), st.sampled_from((None, "soon", "2024-02-30", "2024-11-01T10:00:00", 5)))
+        )
+    return attributes
+
+
+def written_dates(time_ms: int) -> SearchStrategy[Any]:
+    """Write a moment as a profile may: as a message may, or as the date of its UTC day; or a text that is no date."""
+    date = f"{datetime.fromtimestamp(time_ms // 1000, UTC):%Y-%m-%d}"
+    return st.one_of(written_times(time_ms), st.just(date), st.sampled_from((date, f" {date} ", "", "soon", True)))
+
+
+def written_numbers(lowest: int, highest: int) -> SearchStrategy[Any]:
+    """Write a number as a profile may: as a message may, or as a text that is plainly one; or one that is none."""
+    plain = numbers(lowest, highest)
+    return st.one_of(
+        plain, plain.map(str), plain.map(" {} ".format), st.sampled_from(("", " ", "1,5", "1e3", "-2.", True))
+    )
 
 
 def encoded(event: dict[str, Any]) -> SearchStrategy[bytes]:

@@ -242,10 +242,20 @@ def amounts(lowest: int, highest: int) -> SearchStrategy[int | Decimal]:
     return st.one_of(st.integers(lowest, highest), tenths, thousandths)
 
 
+def text_fields(source: str) -> dict[str, tuple[str, ...]]:
+    """The text fields of a source, one of its properties too, with values."""
+    return TEXTS[source] | {"properties.plan": ("pro", "basic", "true", "7")}
+
+
+def number_fields(source: str) -> dict[str, tuple[int, int]]:
+    """The number fields of a source, one of its properties too, with spans."""
+    return NUMBERS[source] | {"properties.seats": (0, 50)}
+
+
 @st.composite
 def conditions(draw: DrawFn, source: str) -> dict[str, Any]:
     """Draw what `where` and `of` may say about a source: of one or two fields, most often lists of values."""
-    fields = [*TEXTS[source], *NUMBERS[source]]
+    fields = [*text_fields(source), *number_fields(source)]
     count = min(draw(st.sampled_from((1, 1, 2))), len(fields))
     selected = draw(st.lists(st.sampled_from(fields), min_size=count, max_size=count, unique=True))
     return {field: draw(_condition(source, field)) for field in selected}
@@ -256,10 +266,10 @@ def _condition(draw: DrawFn, source: str, field: str) -> list[str] | dict[str, A
     """Draw what is asked of one field: a list of values, or a table of operators."""
     if draw(st.integers(0, 6)) == 0:
         return {"exists": draw(st.booleans())}
-    if field in NUMBERS[source]:
-        ends = sorted(draw(st.lists(amounts(*NUMBERS[source][field]), min_size=2, max_size=2, unique=True)))
+    if field in number_fields(source):
+        ends = sorted(draw(st.lists(amounts(*number_fields(source)[field]), min_size=2, max_size=2, unique=True)))
         return draw(st.sampled_from(({"from": ends[0]}, {"below": ends[1]}, {"from": ends[0], "below": ends[1]})))
-    values = TEXTS[source][field]
+    values = text_fields(source)[field]
     listed = draw(st.lists(st.sampled_from(values), min_size=min(2, len(values)), max_size=3, unique=True))
     beginnings = [value[: draw(st.integers(1, 4))] for value in listed]
     operators: tuple[list[str] | dict[str, Any], ...] = (
@@ -303,10 +313,10 @@ def normalisers(draw: DrawFn, span: tuple[int, int] | None = None, *, decay: boo
 def _stats_for(source: str, window: str) -> list[str]:
     """Return the statistics that a source and a window allow."""
     stats = ["count", "rate", "share", "weighted_count", "distinct"]
-    stats += FIELD_STATS if NUMBERS[source] else []
+    stats += FIELD_STATS if number_fields(source) else []
     stats += ["days_since_last", *PERIOD_STATS] if window.endswith("d") else []
-    stats += ["distinct_users"] if "user_id" in TEXTS[source] else []
-    stats += ["distinct_features"] if "feature" in TEXTS[source] else []
+    stats += ["distinct_users"] if "user_id" in text_fields(source) else []
+    stats += ["distinct_features"] if "feature" in text_fields(source) else []
     return stats
 
 
@@ -315,8 +325,8 @@ def _settings(draw: DrawFn, source: str, stat: str, window: str) -> dict[str, An
     """Draw the keys that a statistic takes or needs."""
     table: dict[str, Any] = {}
     if stat in FIELD_STATS:
-        table["field"] = draw(st.sampled_from(list(NUMBERS[source])))
-    if stat in ("count", "rate") and "count" in NUMBERS[source] and draw(st.booleans()):
+        table["field"] = draw(st.sampled_from(list(number_fields(source))))
+    if stat in ("count", "rate") and "count" in number_fields(source) and draw(st.booleans()):
         table["field"] = "count"
     if stat == "percentile":
         table["percent"] = draw(st.sampled_from((1, 10, 50, 90, 99)))
@@ -324,7 +334,7 @@ def _settings(draw: DrawFn, source: str, stat: str, window: str) -> dict[str, An
         whole_weeks = int(window[:-1]) % 7 == 0
         table["per"] = draw(st.sampled_from(("day", "week", "week") if whole_weeks else ("day",)))
     if stat == "distinct":
-        table["field"] = draw(st.sampled_from(list(TEXTS[source])))
+        table["field"] = draw(st.sampled_from(list(text_fields(source))))
     if stat == "nps" and source == "surveys":
         table["where"] = {"kind": ["nps"]}
     if stat == "rate" and draw(st.booleans()):
@@ -332,8 +342,8 @@ def _settings(draw: DrawFn, source: str, stat: str, window: str) -> dict[str, An
     if stat == "share":
         table["of"] = draw(conditions(source))
     if stat == "weighted_count":
-        field = draw(st.sampled_from(list(TEXTS[source])))
-        values = draw(st.lists(st.sampled_from(TEXTS[source][field]), min_size=1, max_size=3, unique=True))
+        field = draw(st.sampled_from(list(text_fields(source))))
+        values = draw(st.lists(st.sampled_from(text_fields(source)[field]), min_size=1, max_size=3, unique=True))
         table["weights"] = {field: {value: draw(amounts(0, 5)) for value in values}}
     return table
 

@@ -117,7 +117,8 @@ def event_measures(draw: DrawFn, windows: Sequence[str]) -> Table:
 def facts(draw: DrawFn) -> Table:
     """Draw a measure of the profile."""
     stat = draw(st.sampled_from(tuple(FACTS)))
-    of = "arr" if stat == "value" else draw(st.sampled_from(("started_at", "renewal_at")))
+    known = ("arr", "account.seats") if stat == "value" else ("started_at", "renewal_at", "account.trained")
+    of = draw(st.sampled_from(known))
     table = {"source": "accounts", "stat": stat, "field": of, "normalise": draw(normalisers(FACTS[stat], decay=True))}
     return table | draw(_missing({"stat": stat}))
 
@@ -149,7 +150,7 @@ def whens(draw: DrawFn) -> Table:
     when: Table = {}
     for name in draw(
         st.lists(
-            st.sampled_from(("text", "arr", "started", "renewal")),
+            st.sampled_from(("text", "arr", "started", "renewal", "attribute", "seats")),
             min_size=1,
             max_size=draw(st.sampled_from((1, 1, 2))),
         )
@@ -161,6 +162,10 @@ def whens(draw: DrawFn) -> Table:
             when["arr"] = draw(_spans(0, 100_000))
         elif name == "started":
             when["days_since_start"] = draw(_spans(0, 400))
+        elif name == "attribute":
+            when["account.country"] = draw(st.sampled_from((["DE"], ["DE", "AT"], ["true", "7"])))
+        elif name == "seats":
+            when["account.seats"] = draw(_spans(0, 50))
         else:
             when["days_to_renewal"] = draw(_spans(-50, 100))
     return when

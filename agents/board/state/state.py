@@ -14,9 +14,9 @@ from agents.board.state.alerts import Episodes, key_of
 from agents.board.state.change_history import ChangeHistory, NameTables
 from agents.board.state.series import NO_BAND, Point, Series
 from agents.board.views.types import ShortScore
-from schemas.codecs import instant_ms
 from schemas.events import PROFILE_SOURCE, ProfileEvent
 from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMessage, ShadowMessage
+from schemas.profiles import merge
 from schemas.records import UnreadableError, read_key, read_message
 from schemas.topics import ALERTS, CHANGES, ROLLUPS, SCORES, SHADOW
 
@@ -290,10 +290,10 @@ class State:
         else:
             profile = read_message(ProfileEvent, value)
             key = profile.account_id
-            known = self.profiles.get(key)
-            if known is not None and instant_ms(known.time) > instant_ms(profile.time):
+            merged = merge(self.profiles.get(key), profile)
+            if merged is None:
                 return
-            self.profiles[key] = profile
+            self.profiles[key] = merged
         if key in self.accounts:
             self.on_change(account_key(key))
 

@@ -158,6 +158,7 @@ def _profile(state: State, key: str) -> ProfileView | None:
         arr=profile.arr,
         parent_id=profile.parent_id,
         owner=profile.owner,
+        attributes=profile.attributes,
     )
 
 

@@ -21,6 +21,8 @@ from msgspec import Struct
 from agents.board.state.state import Account, State
 from agents.board.views.rows import SPANS, delta_since, row_of
 from agents.board.views.types import Accounts
+from schemas.events import Attribute
+from schemas.profiles import texts_of
 
 SortValue = float | int | str | None
 _Kind = TypeVar("_Kind", bound=Struct)
@@ -34,6 +36,8 @@ class ListQuery(NamedTuple):
     segments: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
     tiers: frozenset[str] = frozenset()
+    attributes: frozenset[tuple[str, str]] = frozenset()
+    """Names and values: of each name an account has one of the values."""
     text: str = ""
     alerts_open: bool = False
     sort: str = "score"
@@ -42,7 +46,8 @@ class ListQuery(NamedTuple):
     @property
     def is_filtered(self) -> bool:
         """Whether it leaves out any account that has the score."""
-        return bool(self.bands or self.segments or self.owners or self.tiers or self.text.strip() or self.alerts_open)
+        texts = self.bands or self.segments or self.owners or self.tiers or self.attributes or self.text.strip()
+        return bool(texts or self.alerts_open)
 
     def digest(self) -> str:
         """A hash of the query: a cursor is valid only for the query that it came from."""
@@ -161,6 +166,14 @@ def page_of(state: State, query: ListQuery, limit: int, cursor: str | None) -> A
     )
 
 
+def _has_attributes(attributes: Mapping[str, Attribute], wanted: frozenset[tuple[str, str]]) -> bool:
+    """Whether the profile has, of each name, one of the values; "" is an attribute that it does not have."""
+    return all(
+        any((wanted_name, text) in wanted for text in texts_of(attributes.get(wanted_name)) or ("",))
+        for wanted_name in {name for name, _ in wanted}
+    )
+
+
 def matches(state: State, account: Account, query: ListQuery, *, any_band: bool = False) -> bool:
     """Whether an account is in the list of a query; with `any_band`, whatever its band."""
     score = account.scores.get(query.score)
@@ -172,7 +185,8 @@ def matches(state: State, account: Account, query: ListQuery, *, any_band: bool 
     name, owner, tier = (None, None, None) if profile is None else (profile.name, profile.owner, profile.tier)
     if query.owners and (owner or "") not in query.owners:
         return False
-    if query.tiers and (tier or "") not in query.tiers:
+    attributes = {} if profile is None else profile.attributes
+    if (query.tiers and (tier or "") not in query.tiers) or not _has_attributes(attributes, query.attributes):
         return False
     text, texts = query.text.strip().casefold(), (account.account_id, name, owner, account.segment)
     if text and not any(text in (value or "").casefold() for value in texts):

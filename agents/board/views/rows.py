@@ -140,6 +140,7 @@ def row_of(state: State, account: Account) -> Row:
         tier=None if profile is None else profile.tier,
         arr=None if profile is None else profile.arr,
         parent_id=account.parent_id or (None if profile is None else profile.parent_id),
+        attributes={} if profile is None else profile.attributes,
         as_of=account.as_of,
         revision=account.revision,
         policy=account.policy,

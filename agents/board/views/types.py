@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from schemas.events import Attribute
 from schemas.outputs import Change, Factor, Override, RolledScore
 from stream.explain.forecast import Forecast
 from stream.explain.lifts import Lift
@@ -77,6 +78,7 @@ class Row(Struct):
     tier: str | None
     arr: float | None
     parent_id: str | None
+    attributes: dict[str, Attribute]
     as_of: int
     revision: int
     policy: str
@@ -203,6 +205,7 @@ class ProfileView(Struct):
     arr: float | None
     parent_id: str | None
     owner: str | None
+    attributes: dict[str, Attribute]
 
 
 class Parent(Struct):

@@ -57,6 +57,13 @@ def _texts(*names: str) -> list[Json]:
 _FILTERS = [
     _SCORE,
     *_texts("band", "segment", "owner", "tier"),
+    _query(
+        "attribute",
+        "NAME:VALUE, an attribute of the profile: any of the values of one name, and all names; an empty value matches "
+        "accounts without it",
+        _TEXT,
+        many=True,
+    ),
     _query("q", "text in id, name, owner or segment", _TEXT),
     _query("alerts", "only accounts with open alerts", {"type": "string", "enum": ["", "open"]}),
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from starlette.datastructures import QueryParams
 
 from agents.board.views.listing import SORTS, ListQuery
-from agents.board.web.responses import choice_parameter
+from agents.board.web.responses import BadRequestError, choice_parameter
 
 
 def filter_of(query: QueryParams, score: str) -> ListQuery:
@@ -20,9 +20,18 @@ def filter_of(query: QueryParams, score: str) -> ListQuery:
         segments=frozenset(query.getlist("segment")),
         owners=frozenset(query.getlist("owner")),
         tiers=frozenset(query.getlist("tier")),
+        attributes=frozenset(map(_attribute, query.getlist("attribute"))),
         text=query.get("q", ""),
         alerts_open=choice_parameter(query, "alerts", ("", "open"), "") == "open",
     )
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not name or not colon:
+        msg = f"attribute: must be NAME:VALUE, such as country:DE, not {text!r}"
+        raise BadRequestError(msg)
+    return name, value
 
 
 def list_query_of(query: QueryParams, score: str) -> ListQuery:

@@ -27,6 +27,7 @@ from agents.worker.tasks.records import dead_letter, forwarded
 from agents.worker.tasks.shadow_log import log_failure, log_opened
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
+from schemas.properties import united
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, POSITION_HEADER, REPARTITION, SCORES, SHADOW
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES, Batch
@@ -76,6 +77,7 @@ class Processor:
         """
         self.plan = plan
         self._candidate = candidate
+        self._properties = united(each.properties for each in (plan, candidate) if each is not None)
         self.tasks: dict[int, PartitionTask] = {}
         """Every task that is not CLOSED, by partition number."""
         self.highwater: Callable[[TP], int | None] = lambda _tp: None
@@ -204,12 +206,11 @@ class Processor:
         for task in self.in_state(TaskState.RUNNING):
             await self.run(task)
 
-    @staticmethod
-    def _absorb(task: PartitionTask) -> None:
+    def _absorb(self, task: PartitionTask) -> None:
         """Decode what was taken and give it to the merge, which otherwise would take the source for one without lag."""
         arrived, task.arrived = task.arrived, {}
         for source_index, records in arrived.items():
-            task.merge.add(read(TOPICS[source_index], records, task.fetched[source_index]))
+            task.merge.add(read(TOPICS[source_index], records, task.fetched[source_index], self._properties))
         for source_index, end in task.fetched.items():
             name = INPUT_SOURCES[source_index]
             if not task.merge.waiting[source_index] and end > task.engine.position[name]:

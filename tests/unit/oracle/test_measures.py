@@ -153,7 +153,8 @@ def test_the_latest_profile_holds_whenever_it_comes_and_a_deletion_erases_nothin
     gone: tuple[str, None] = ("accounts", None)
     for order in ((first, second, tied), (second, first, tied), (tied, second, gone, first)):
         assert value_of(log(signal("x", 1), *order), *lines) == 2
-    assert value_of(log(signal("x", 1), profile(DAY + 6, id="3"), *order), *lines) is None
+    assert value_of(log(signal("x", 1), profile(DAY + 6, id="3"), *order), *lines) == 2
+    assert value_of(log(signal("x", 1), profile(DAY + 6, id="3", arr=None), *order), *lines) is None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from agents.worker.monitoring.metrics import Telemetry
 from schemas import outputs
 from schemas.events import EVENT_TYPES
 from schemas.peers import PeersMessage
+from schemas.profiles import ATTRIBUTES, NOT_FIELDS
 from schemas.topics import ALERTS, CHANGES, DAY_MS, DLQ_SUFFIX, PEERS, ROLLUPS, SCORES, SHADOW, Topic, all_topics
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
@@ -43,6 +44,8 @@ PATTERNS = {
     r"^[A-Za-z0-9._-]{1,200}$": "letters, digits, `.`, `_`, `-`; at most 200",
     r"^[A-Za-z0-9-]{1,100}$": "letters, digits, `-`; at most 100",
 }
+MERGED = set(NOT_FIELDS) - {ATTRIBUTES}
+"""Members of a profile that no record has."""
 LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 IN_WORDS = {"policy": "the template policy"}
 SECURED = re.compile(r"security_|sasl_|tls_")
@@ -160,7 +163,7 @@ def topic_setting_rows() -> Iterator[Row]:
 def field_rows(kinds: dict[str, type[msgspec.Struct]]) -> Iterator[Row]:
     """Each topic's record fields by whether a record always has them."""
     for topic, kind in kinds.items():
-        fields = msgspec.structs.fields(kind)
+        fields = [field for field in msgspec.structs.fields(kind) if field.name not in MERGED]
         required = ", ".join(f"`{field.encode_name}`" for field in fields if field.required)
         optional = ", ".join(f"`{field.encode_name}`" for field in fields if not field.required)
         yield f"`{topic}`", required, optional or "none"

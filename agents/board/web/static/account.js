@@ -6,6 +6,7 @@ import { accountAddress, api, query } from "./api.js";
 import { bandMark } from "./bands.js";
 import { debounce, h, put } from "./dom.js";
 import { counted, isNumber, number, percent, score as points, signed, label } from "./format.js";
+import { textsOf } from "./ranking.js";
 import { whyText } from "./row.js";
 import { when, whenUtcDate } from "./when.js";
 import { ScoreCard } from "./scorecard.js";
@@ -107,6 +108,8 @@ function heading(page, now, name, names, bands, another) {
     ["ARR", account.arr === null ? null : number(account.arr)],
     ["Renewal", isNumber(profile?.renewal_at) ? whenUtcDate(profile.renewal_at) : null],
     ["Customer since", isNumber(profile?.started_at) ? whenUtcDate(profile.started_at) : null],
+    ...Object.entries(profile?.attributes ?? {}).map(([key, value]) => [key, textsOf(value).filter(Boolean).map((text, at) => [
+      at ? ", " : "", h("a", { href: `/?attribute=${encodeURIComponent(`${key}:${text}`)}` }, text)])]),
   ].filter(([, value]) => value);
   const choice = h("select", { class: "field", "aria-label": "Score", on: { change: () => another(choice.value) } },
     names.map((score) => h("option", { value: score, ...(score === name ? { selected: true } : {}) }, label(score))));

@@ -12,7 +12,7 @@ const STATUSES = [["open", "Open"], ["resolved", "Resolved"]];
 
 export const accountsToFollow = () => [];
 
-const LISTS = ["band", "segment", "owner", "tier"];
+const LISTS = ["band", "segment", "owner", "tier", "attribute"];
 const SEVERITIES = [["critical", "Critical"], ["warning", "Warning"], ["info", "Info"]];
 
 export async function show(main, { live, store, params, setAddress }) {

@@ -7,8 +7,8 @@ import { count, label, sentence } from "./format.js";
 
 const ANY = "\u0001any";
 const MANY = "\u0001many";
-const TEXTS = { q: "Search", band: "Band", segment: "Segment", owner: "Owner", tier: "Tier", alerts: "Alerts", severity: "Severity", rule: "Rule" };
-const NO_FILTERS = { q: "", band: [], segment: [], owner: [], tier: [], alerts: null, severity: null, rule: null };
+const TEXTS = { q: "Search", band: "Band", segment: "Segment", owner: "Owner", tier: "Tier", attribute: "Attribute", alerts: "Alerts", severity: "Severity", rule: "Rule" };
+const NO_FILTERS = { q: "", band: [], segment: [], owner: [], tier: [], attribute: [], alerts: null, severity: null, rule: null };
 
 /** The active filters of a query: [name, value], one for each value. Pure. */
 export function activeOf(question) {

@@ -3,9 +3,10 @@
 
 export const SPANS = ["1d", "7d", "30d"];
 const SORTS = ["score", "change_1d", "change_7d", "change_30d", "name", "arr", "as_of", "alerts"];
-const LISTS = ["band", "segment", "owner", "tier"];
+const LISTS = ["band", "segment", "owner", "tier", "attribute"];
+const FIELDS = LISTS.slice(0, -1);
 
-/** The query of an address: { score, band[], segment[], owner[], tier[], q, alerts, sort, order, span }. */
+/** The query of an address: { score, band[], segment[], owner[], tier[], attribute[], q, alerts, sort, order, span }. */
 export function questionOf(params) {
   const lists = Object.fromEntries(LISTS.map((name) => [name, params.getAll(name)]));
   return {
@@ -52,12 +53,25 @@ export function compare(a, b, { sort, order }, score) {
   return (left < right ? -1 : 1) * (order === "desc" ? -1 : 1);
 }
 
+/** An attribute as texts, as the API compares it; "" if there is none. */
+export function textsOf(value) {
+  const texts = [value ?? []].flat(Infinity).map(String);
+  return texts.length ? texts : [""];
+}
+
+/** Whether of each name in `wanted` (NAME:VALUE) there is one of the values. */
+function hasAttributes(attributes, wanted) {
+  const nameOf = (pair) => pair.slice(0, pair.indexOf(":"));
+  return wanted.every((pair) => textsOf(attributes[nameOf(pair)]).some((text) => wanted.includes(`${nameOf(pair)}:${text}`)));
+}
+
 /** Whether a row matches the query. */
 export function matches(row, question, score) {
   const has = { band: row.scores[score]?.band, segment: row.segment, owner: row.owner, tier: row.tier };
-  for (const name of LISTS) {
+  for (const name of FIELDS) {
     if (question[name].length && !question[name].includes(has[name] ?? "")) return false;
   }
+  if (!hasAttributes(row.attributes, question.attribute)) return false;
   if (question.alerts && !row.alerts) return false;
   const text = folded(question.q.trim());
   return !text || [row.account_id, row.name, row.owner, row.segment].some((value) => value && folded(value).includes(text));

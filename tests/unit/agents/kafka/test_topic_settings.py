@@ -57,3 +57,17 @@ def test_small_records_and_the_producers_clock_are_problems_of_topics_that_worke
     ]
     assert not any(mismatch.loses_state for mismatch in mismatches(CHANGELOG, settings))
     assert mismatches(USAGE, settings) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "problems"),
+    [
+        ("accounts", {"cleanup.policy": "delete", "retention.ms": "-1"}, 0),
+        ("accounts", {"cleanup.policy": "delete", "retention.ms": "86400000"}, 1),
+        ("accounts", {"cleanup.policy": "compact,delete", "retention.ms": "-1"}, 1),
+        ("health.scores", {"cleanup.policy": "delete", "retention.ms": "-1"}, 1),
+        ("g-accounts-changelog", {"cleanup.policy": "delete", "retention.ms": "-1"}, 1),
+    ],
+)
+def test_profiles_may_be_kept_for_ever_instead_of_compacted(name: str, settings: dict[str, str], problems: int) -> None:
+    assert len(mismatches(TOPICS[name], settings)) == problems

@@ -21,8 +21,10 @@ def ids(state: State, query: ListQuery, limit: int = 100) -> list[str]:
 @pytest.fixture(scope="module")
 def state() -> State:
     return board_of(
-        profile("a", name="Zebra", owner="ann", tier="gold", arr=10.0),
-        profile("b", name="apple", owner="bob"),
+        profile(
+            "a", name="Zebra", owner="ann", tier="gold", arr=10.0, country="DE", modules=["crm", "billing"], seats=7
+        ),
+        profile("b", name="apple", owner="bob", country="AT", modules="crm", vip=True),
         profile("c", owner="ann", arr=5.0),
         *score_history("a", 50.0, 80.0),
         *score_history("b", 70.0, 30.0, end=NOON - DAY_MS // 2),
@@ -51,6 +53,13 @@ def state() -> State:
         (ALL._replace(owners=frozenset({"ann"})), "c a"),
         (ALL._replace(owners=frozenset({""})), "d"),
         (ALL._replace(tiers=frozenset({"gold"})), "a"),
+        (ALL._replace(attributes=frozenset({("country", "DE")})), "a"),
+        (ALL._replace(attributes=frozenset({("country", "DE"), ("country", "AT")})), "b a"),
+        (ALL._replace(attributes=frozenset({("country", "DE"), ("modules", "crm")})), "a"),
+        (ALL._replace(attributes=frozenset({("modules", "crm")})), "b a"),
+        (ALL._replace(attributes=frozenset({("seats", "7")})), "a"),
+        (ALL._replace(attributes=frozenset({("vip", "true"), ("vip", "")})), "b c d a"),
+        (ALL._replace(attributes=frozenset({("country", "")})), "c d"),
         (ALL._replace(text="ZEB"), "a"),
         (ALL._replace(text="bo"), "b"),
         (ALL._replace(alerts_open=True), "b"),

@@ -12,7 +12,7 @@ from tests.driving.boards import alert, board_of, client_of, profile, score, sco
 def grouped() -> Board:
     """Two accounts of one segment, one of another, each with an alert; one falls."""
     return board_of(
-        profile("a", owner="ann", name="Anna"),
+        profile("a", owner="ann", name="Anna", csm="eve", country="DE:BY"),
         *score_history("a", 80.0, 79.0, 30.0, every=6 * DAY_MS),
         score("a", 30.0, segment="large"),
         score("b", 90.0, segment="large"),
@@ -31,6 +31,9 @@ def grouped() -> Board:
         ("segment=small", {"healthy": 0, "at-risk": 1, "attention": 0}, [], 1),
         ("owner=ann", {"healthy": 0, "at-risk": 1, "attention": 0}, ["a"], 1),
         ("q=%20aNN%20", {"healthy": 0, "at-risk": 1, "attention": 0}, ["a"], 1),
+        ("attribute=csm:eve", {"healthy": 0, "at-risk": 1, "attention": 0}, ["a"], 1),
+        ("attribute=country:DE:BY&attribute=csm:bob", {"healthy": 0, "at-risk": 0, "attention": 0}, [], 0),
+        ("attribute=csm:", {"healthy": 1, "at-risk": 1, "attention": 0}, [], 2),
         ("tier=gold", {"healthy": 0, "at-risk": 0, "attention": 0}, [], 0),
         ("alerts=open", {"healthy": 1, "at-risk": 2, "attention": 0}, ["a"], 3),
     ],
@@ -57,3 +60,10 @@ def test_figures_of_many_queries_do_not_fill_the_memory() -> None:
     for number in range(3 * MOST_QUERIES):
         client.get(f"/api/summary?q={number}")
     assert len(board._figures_by_query) == MOST_QUERIES
+
+
+@pytest.mark.parametrize("text", ["country", ":DE", ""])
+def test_an_attribute_without_a_name_or_a_colon_is_refused(text: str) -> None:
+    answer = client_of(grouped()).get(f"/api/accounts?attribute={text}")
+    assert answer.status_code == 400
+    assert "attribute: must be NAME:VALUE, such as country:DE" in answer.text
