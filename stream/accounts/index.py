@@ -1,7 +1,8 @@
 """The account index: which row of the arrays each account of a partition has.
 
-Owns account ids, their record keys and row numbers; rows are numbered 0, 1, 2, ... in the order of first use and never
-change. A part of `stream.accounts.accounts.Accounts`.
+Owns account ids, their record keys and row numbers; rows are numbered 0, 1, 2, ... in the order of first use. An
+account keeps its row until it is erased; then the row is free for another one. A part of
+`stream.accounts.accounts.Accounts`.
 """
 
 from __future__ import annotations
@@ -14,25 +15,37 @@ from stream.columns.columns import Rows
 
 
 class AccountIndex(dict[str, int]):
-    """Account id to row. A new id gets the next row, or -1 when the account belongs to another partition."""
+    """Account id to row. A new id gets a free row, or -1 when the account belongs to another partition."""
 
     def __init__(self, owns: Callable[[str], bool]) -> None:
         """Empty; `owns` says whether an account id hashes to this partition."""
         super().__init__()
         self.names: list[str] = []
-        """Account id of each row."""
+        """Account id of each row; empty for a free row."""
         self._keys: list[bytes] = []
-        self._owns = owns
+        self._free: list[int] = []
+        self.owns = owns
+        """Whether an account belongs to this partition."""
 
     def __missing__(self, account: str) -> int:
         """The row of a new account."""
-        if not self._owns(account):
+        if not self.owns(account):
             return -1
-        row = len(self.names)
+        if self._free:
+            row = self._free.pop()
+            self.names[row], self._keys[row] = account, account.encode()
+        else:
+            row = len(self.names)
+            self.names.append(account)
+            self._keys.append(account.encode())
         self[account] = row
-        self.names.append(account)
-        self._keys.append(account.encode())
         return row
+
+    def release(self, row: int) -> None:
+        """Forget the account of a row, whose state must be empty."""
+        del self[self.names[row]]
+        self.names[row], self._keys[row] = "", b""
+        self._free.append(row)
 
     def keys_of(self, rows: Rows) -> list[bytes]:
         """Record key (the account id in UTF-8) of each row."""

@@ -6,7 +6,7 @@ Called by `agents.worker.tasks.processor` (live) and `agents.files.replay` (file
 
 The order of one step (`step`):
 
-1. `split_at_tables`: cut the batches where a peer table lies between them in the log.
+1. `split_at`: cut the batches where a peer table, or a control that erases an account, lies between them in the log.
 2. `sort_out`: refuse impossible times, forward accounts of other partitions, drop repeated ids.
 3. `merge_order`: order events and profiles of all sources by record time.
 4. `StreamTime.follow`: give every event its stream time and lateness time; `Aggregator.prepare`: drop late events.
@@ -15,7 +15,8 @@ The order of one step (`step`):
    b. advance stream time and columns to the interval's last event;
    c. `Aggregator.aggregate`: add its events to columns and accounts;
    d. `_publish`: score the changed accounts; emit alerts, then changes, then scores.
-6. Count outcomes and move the settled positions.
+6. `Erasure.take`: erase the account of the control at which the step was cut.
+7. Count outcomes and move the settled positions.
 
 In mode `CONFLATED` nothing is published in 5a and 5d; `flush` publishes the latest of every account. The clocks are
 explained in `stream.engine.time`.
@@ -37,10 +38,11 @@ from stream.alerts.idle_sources import IdleSourceAlerts
 from stream.columns.columns import Rows
 from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS
+from stream.engine.erasure import Erasure
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, merge_order, unsettled_profiles
-from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, sort_out, split_at_tables
+from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, cuts_of, sort_out, split_at
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
@@ -98,6 +100,9 @@ class Engine:
         self._makes_tables = bool(plan.peers) and owns is None
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
         self.publisher = Publisher(plan, self.accounts, self.peers)
+        self.erasure = Erasure(self.accounts, self.publisher, self.alert_emitter)
+        self.leftovers: list[bytes] = []
+        """Changelog keys of erased accounts that a crash has left: the next snapshot deletes them."""
         self._idle_changed = False
         """Whether the idle sources changed since all accounts were marked for a new score."""
         self._outdated = False
@@ -115,27 +120,42 @@ class Engine:
 
         `now_ms` is the clock that decides which events lie in the future; None allows every time.
         """
-        effects = Effects()
-        for substep in split_at_tables(batches):
-            self._ingest(substep.batches, mode, now_ms, effects)
-            if substep.table is not None and substep.offset >= self.position[PEERS]:
-                self._apply_peer_table(substep.table, mode, effects)
+        effects, cuts = Effects(), cuts_of(batches)
+        self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
+        reached = dict(self.position)
+        for substep in split_at(batches, cuts):
+            for _, batch in substep.batches:
+                name = INPUT_SOURCES[batch.source_index]
+                reached[name] = max(reached[name], batch.end)
+            for erasures in self._ingest(substep.batches, mode, now_ms, effects):
+                position = self.position[INPUT_SOURCES[erasures.batch.source_index]]
+                self.erasure.take(erasures, position, reached, self.as_of or 0, effects)
+            cut = substep.cut
+            if cut is not None and cut.table is not None and cut.offset >= self.position[PEERS]:
+                self._apply_peer_table(cut.table, mode, effects)
+        self.erasure.end()
         count_settled(effects, self.settled)
         for batch in batches:
             name = INPUT_SOURCES[batch.source_index]
             self.position[name] = max(self.position[name], batch.end)
         return effects
 
-    def _ingest(self, batches: Sequence[tuple[int, Batch]], mode: Mode, now_ms: int | None, effects: Effects) -> None:
-        """Process batches, given with their numbers in the step."""
+    def _ingest(
+        self, batches: Sequence[tuple[int, Batch]], mode: Mode, now_ms: int | None, effects: Effects
+    ) -> list[Candidates]:
+        """Process batches, given with their numbers in the step; returns the controls that erase accounts."""
         events: list[Candidates] = []
         profiles: list[Candidates] = []
+        erasures: list[Candidates] = []
         for number, batch in batches:
             position = self.position[INPUT_SOURCES[batch.source_index]]
             seen = self.seen.get(batch.source)
             candidates = sort_out(
                 batch, number, accounts=self.accounts, position=position, seen=seen, now_ms=now_ms, effects=effects
             )
+            if (erasing := candidates.erasures()) is not None:
+                erasures.append(candidates.pick(erasing))
+                candidates = candidates.pick(~erasing)
             if batch.source == PROFILE_SOURCE:
                 profiles.append(unsettled_profiles(candidates, position, effects))
             elif len(candidates.rows):
@@ -144,6 +164,7 @@ class Engine:
             self._apply(events, profiles, mode, effects)
         else:
             self._apply_profiles_alone(profiles, mode, effects)
+        return erasures
 
     def _apply(self, events: list[Candidates], profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Aggregate and publish, interval by interval between window boundaries."""
@@ -283,6 +304,10 @@ class Engine:
         if not len(rows):
             return
         assert self.as_of is not None
+        if (published := self.erasure.published(rows)) is not None:
+            rows, scored = rows[published], None if scored is None else scored.pick(published)
+            if not len(rows):
+                return
         accounts = self.accounts
         scored = self.score(rows) if scored is None else scored
         moved = self.publisher.record_scores(rows, scored)

@@ -236,8 +236,8 @@ def _bad_numbers(source: str, event: dict[str, Any], field: str) -> tuple[object
 
 
 def _bad_controls(event: dict[str, Any]) -> list[tuple[str, tuple[object, ...]]]:
-    """List what spoils a control beyond what spoils any event; `erase` is refused too, for now."""
-    faults: list[tuple[str, tuple[object, ...]]] = [("kind", ("erase", "Pulse")), ("score", (-0.001, 100.001, "50"))]
+    """List what spoils a control beyond what spoils any event."""
+    faults: list[tuple[str, tuple[object, ...]]] = [("kind", ("erased", "Pulse")), ("score", (-0.001, 100.001, "50"))]
     if event["kind"] == "pulse":
         faults.append(("value", (None, ABSENT)))
     if event["kind"] == "override":

@@ -111,7 +111,7 @@ class Disturbances:
     `delays_ms` are the possible bounds, one for a whole log, of how long an event takes to arrive: a long one shuffles
     the log and makes events late. `duplicates` repeat a record byte for byte, later. `backdated` records bear a
     timestamp from before they arrived. `invalid` values must be refused. `profiles` are records of `accounts`;
-    `many_profiles` makes them frequent, and deletions of them rare.
+    `many_profiles` makes them frequent, and deletions of them rare. `erasures` are controls that erase their account.
     """
 
     partitions: int = 2
@@ -123,6 +123,7 @@ class Disturbances:
     invalid: bool = True
     profiles: bool = True
     many_profiles: bool = False
+    erasures: bool = False
 
 
 @st.composite
@@ -139,6 +140,10 @@ def _arrivals(draw: DrawFn, span_ms: int, delay_ms: int, accounts: Sequence[str]
         source = "accounts"
         known = profiles(account_id, time_ms, PLACE).flatmap(encoded)
         value = draw(known if plan.many_profiles and fate != 17 else st.one_of(st.none(), known))
+    elif plan.erasures and fate in (11, 12):
+        source = "controls"
+        erase = {"id": PLACE, "account_id": account_id, "time": draw(written_times(time_ms)), "kind": "erase"}
+        value = draw(encoded(erase))
     else:
         value = draw(events(source, account_id, time_ms, PLACE).flatmap(encoded))
     arrives_ms = time_ms + draw(st.integers(0, delay_ms))
