@@ -1,6 +1,6 @@
 """The command `vitals check`.
 
-Owns its options and its report; the text is made by `agents.cli.policy_text`. Registered by `agents.cli.main`.
+Owns its options and its report; the text is made by `agents.cli.texts.policy`. Registered by `agents.cli.main`.
 """
 
 # ruff: noqa: PLC0415 -- slow imports are made where they are needed, so that `vitals --help` is fast
@@ -66,7 +66,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the settings, the policy, and the topics and this client's rights on the broker. Changes nothing."""
-    from agents.cli.policy_text import check_text, print_distribution
+    from agents.cli.texts.policy import check_text, print_distribution
     from agents.settings.settings import unknown_variables
 
     _check_order(policy, more, against)

@@ -1,6 +1,6 @@
 """The command `vitals explain`.
 
-Owns its options; the text is made by `agents.cli.explanation_text`. Without event files it reads the latest score from
+Owns its options; the text is made by `agents.cli.texts.explanation`. Without event files it reads the latest score from
 the broker. Registered by `agents.cli.main`.
 """
 
@@ -68,7 +68,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Explain an account's score: its factors, what moved it, what would raise it, and the forecast."""
-    from agents.cli.explanation_text import explanation_text
+    from agents.cli.texts.explanation import explanation_text
 
     as_of_ms, since_ms = moment(as_of), moment(since, "--since", day_end=False)
     loaded = settings_of(settings, broker=broker, policy=policy)

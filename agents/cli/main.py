@@ -19,6 +19,7 @@ from agents.cli.shadow import shadow
 from agents.cli.sinks import sinks
 from agents.cli.state import state
 from agents.cli.status import status
+from agents.cli.test import run_cases
 from agents.cli.topics import topics
 from agents.cli.worker import worker
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for command in (worker, status, topics, check, score, explain, board, shadow, rollup, peers, backtest, demo):
     app.command()(command)
+app.command("test")(run_cases)
 app.add_typer(sinks, name="sink")
 app.add_typer(dlq, name="dlq")
 app.add_typer(state, name="state")

@@ -1,10 +1,11 @@
 """Dead letters counted by topic and reason, and single letters.
 
-Called by `agents.cli.dlq` and `agents.status.report`.
+Called by `agents.cli.dlq`, `agents.board.web.dead_letters` and `agents.status.report`.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +50,17 @@ def groups_of(settings: Settings, selection: Selection) -> list[Group]:
                 key = (letter.position.topic, letter.reason)
                 groups.setdefault(key, Group(*key)).add(letter, progress.state_of(letter))
     return [groups[key] for key in sorted(groups)]
+
+
+def newest_open(settings: Settings, selection: Selection, limit: int) -> list[Letter]:
+    """The newest selected letters that are open, the newest first. Raises `BrokerError`."""
+    with _reading(settings) as (consumer, progress):
+        open_letters = (
+            letter
+            for letter in read_letters(consumer, topics_of(consumer, settings.group, selection.topics))
+            if selection.has(letter) and progress.state_of(letter) == "open"
+        )
+        return heapq.nlargest(limit, open_letters, key=lambda letter: (letter.time_ms, letter.position))
 
 
 def letter_at(settings: Settings, position: Position) -> tuple[Letter, str] | None:

@@ -73,6 +73,7 @@ def _sink(name: str, *more: Right) -> Role:
     return Role(f"vitals sink {name}", (*_topics("READ", ALERTS), group, *more))
 
 
+_PROGRESS = "vitals-dlq-progress"
 _WORKER = (
     *_topics("READ", *_INPUTS, REPARTITION, PEERS, _CHANGELOG, CHANGES, ALERTS),
     *_topics("WRITE", _CHANGELOG, REPARTITION, SCORES, CHANGES, ALERTS, SHADOW, *_LETTERS),
@@ -88,8 +89,11 @@ _BOARD = (
     *_topics("READ", ROLLUPS, without="no parent accounts"),
     *_topics("READ", *(name for name in _INPUTS if name != PROFILE_SOURCE), without="no events in time lines"),
     *_topics("DESCRIBE", REPARTITION, without="no lag of forwarded events"),
-    *_topics("DESCRIBE", *_LETTERS, without="no number of dead letters"),
-    *_topics("WRITE", "controls", without="no acknowledgements and snoozes"),
+    *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS, without="no dead letters"),
+    *_topics("WRITE", _PROGRESS, without="dead letters cannot be replayed or discarded"),
+    *_topics("CREATE", _PROGRESS, without="you have to create the topic"),
+    *_topics("WRITE", "controls", without="no acknowledgements and snoozes, no replay of controls"),
+    *_topics("WRITE", *(name for name in _INPUTS if name != "controls"), without="dead letters cannot be replayed"),
     Right("group", GROUP, "DESCRIBE", "no lag of the workers"),
 )
 
@@ -106,7 +110,6 @@ _STATE = (
     *_topics("ALTER", *_OWN, without="no `repartition`"),
     Right("group", GROUP, "READ"),
 )
-_PROGRESS = "vitals-dlq-progress"
 _DLQ = (
     *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
     *_topics("WRITE", _PROGRESS, without="no `replay` and `discard`"),

@@ -1,8 +1,8 @@
 """The account index: which row of the arrays each account of a partition has.
 
-Owns account ids, their record keys and row numbers; rows are numbered 0, 1, 2, ... in the order of first use. An
-account keeps its row until it is erased; then the row is free for another one. A part of
-`stream.accounts.accounts.Accounts`.
+Owns account ids, their record keys, hashes and row numbers; rows are numbered 0, 1, 2, ... in the order of first use.
+An account keeps its row until it is erased; then the row is free for another one. White space at the ends of an id is
+not a part of it. A part of `stream.accounts.accounts.Accounts`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from stream.columns.columns import Rows
+from stream.columns.hash_index import Hashes, hash_ids
+
+ELSEWHERE = -1
+"""Instead of a row: the account belongs to another partition."""
+BLANK = -2
+"""Instead of a row: the id names no account."""
 
 
 class AccountIndex(dict[str, int]):
-    """Account id to row. A new id gets a free row, or -1 when the account belongs to another partition."""
+    """Account id to row, also as it is written with white space at its ends. A new id gets a free row."""
 
     def __init__(self, owns: Callable[[str], bool]) -> None:
         """Empty; `owns` says whether an account id hashes to this partition."""
@@ -24,16 +30,31 @@ class AccountIndex(dict[str, int]):
         """Account id of each row; empty for a free row."""
         self._keys: list[bytes] = []
         self._free: list[int] = []
+        self._aliases: dict[int, list[str]] = {}
+        """How accounts are also written, by row."""
         self.owns = owns
         """Whether an account belongs to this partition."""
+        self._hashes: Hashes = np.zeros(0, dtype=np.uint64)
+        self._hashed = 0
 
     def __missing__(self, account: str) -> int:
-        """The row of a new account."""
+        """The row of a new account, or of a known one that is written in another way."""
+        trimmed = account.strip()
+        if not trimmed:
+            return BLANK
+        if trimmed != account:
+            row = self[trimmed]
+            if row >= 0:
+                self[account] = row
+                self._aliases.setdefault(row, []).append(account)
+            return row
         if not self.owns(account):
-            return -1
+            return ELSEWHERE
         if self._free:
             row = self._free.pop()
             self.names[row], self._keys[row] = account, account.encode()
+            if row < self._hashed:
+                self._hashes[row] = hash_ids([account])[0]
         else:
             row = len(self.names)
             self.names.append(account)
@@ -43,7 +64,8 @@ class AccountIndex(dict[str, int]):
 
     def release(self, row: int) -> None:
         """Forget the account of a row, whose state must be empty."""
-        del self[self.names[row]]
+        for name in (self.names[row], *self._aliases.pop(row, ())):
+            del self[name]
         self.names[row], self._keys[row] = "", b""
         self._free.append(row)
 
@@ -62,5 +84,17 @@ class AccountIndex(dict[str, int]):
         return self.rows(accounts)
 
     def rows(self, accounts: Sequence[str]) -> Rows:
-        """Row of each account id, int64 (k,)."""
+        """Row of each account id, int64 (k,); `ELSEWHERE` or `BLANK` where it has none."""
         return np.fromiter(map(self.__getitem__, accounts), dtype=np.int64, count=len(accounts))
+
+    def hashes_of(self, rows: Rows) -> Hashes:
+        """Stable hash of the account of each row, uint64 (k,)."""
+        count = len(self.names)
+        if self._hashed < count:
+            if len(self._hashes) < count:
+                larger = np.zeros(count * 3 // 2, dtype=np.uint64)
+                larger[: self._hashed] = self._hashes[: self._hashed]
+                self._hashes = larger
+            self._hashes[self._hashed : count] = hash_ids(self.names[self._hashed :])
+            self._hashed = count
+        return self._hashes[rows]

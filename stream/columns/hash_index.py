@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 _FIRST_SIZE = 1024
 _CACHE_LIMIT = 400_000
+BLANK_HASH = np.uint64(xxhash.xxh3_64_intdigest(b""))
+"""The hash of a text that is empty or has nothing but white space."""
 FEW = 256
 """Up to so many keys are looked up one by one: a call for whole arrays costs some 0.3 ms, whatever their length."""
 
@@ -26,21 +28,28 @@ def stable_hash(text: str) -> int:
 
 
 def hash_ids(texts: Sequence[str]) -> Hashes:
-    """Stable hash of each text, uint64 (k,); for texts that rarely repeat."""
-    digest = xxhash.xxh3_64_intdigest
-    hashes = np.array([digest(text.encode()) for text in texts], dtype=np.uint64)
+    """Stable hash of each text without white space at its ends, uint64 (k,); for texts that rarely repeat.
+
+    A blank text has the hash `BLANK_HASH`.
+    """
+    digests = map(xxhash.xxh3_64_intdigest, map(str.encode, map(str.strip, texts)))
+    hashes = np.fromiter(digests, dtype=np.uint64, count=len(texts))
     hashes[hashes == 0] = 1
     return hashes
 
 
 class HashCache(dict[str | None, int]):
-    """Stable hashes of texts that repeat often (users, features); None gives 0. Emptied when it is full."""
+    """Stable hashes of texts that repeat often (users, features), without white space at their ends.
+
+    None and blank texts give 0: nobody. Emptied when it is full.
+    """
 
     def __missing__(self, text: str | None) -> int:
         """Compute and cache a hash."""
         if len(self) >= _CACHE_LIMIT:
             self.clear()
-        value = 0 if text is None else stable_hash(text)
+        trimmed = (text or "").strip()
+        value = stable_hash(trimmed) if trimmed else 0
         self[text] = value
         return value
 

@@ -2,7 +2,7 @@
 
 Owns the sentences and the form of numbers for people. Numbers come from the factor, meanings from the policy's measure.
 Pure; called by `stream.explain.explain`, `stream.explain.distribution`, `agents.board.views.text` and
-`agents.cli.explanation_text`.
+`agents.cli.texts.explanation`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from schemas.outputs import Factor
 from stream.columns.panes import date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
+from stream.policy.filters import Filter, Operand, Operator, parts_of
 from stream.policy.measures import FACTS_SOURCE
 from stream.policy.policy import Measure
 
@@ -29,6 +30,7 @@ _OTHERS = {
 }
 _EXTREMES = {"mean": "average", "min": "lowest", "max": "highest", "last": "latest"}
 _PERIODS = {1.0: "an hour", 24.0: "a day", 168.0: "a week"}
+_OPERATORS = {"in": "", "not": "not ", "prefix": "beginning with ", "from": "of at least ", "below": "below "}
 _FULL = 100.0
 
 
@@ -115,6 +117,10 @@ def _amount(measure: Measure, value: float) -> str:
         condition = f" ({_condition(measure.where)})" if measure.where else ""
         noun = stat.removeprefix("distinct_").removesuffix("s")
         return f"{counted(value, f'different {noun}')}{condition}"
+    if stat == "distinct" and measure.field is not None:
+        return f"{counted(value, 'different value')} of {label_of(measure.field)} in {events}"
+    if stat == "nps":
+        return f"net promoter score of {events} is {amount}"
     sentences = {
         "count": f"{amount} {_events(measure, value)}",
         "rate": f"{amount} {_events(measure, value)} {_PERIODS.get(measure.per_hours or 0.0, '')}",
@@ -154,8 +160,16 @@ def _events(measure: Measure, value: float | None = None) -> str:
     return f"{events} ({_condition(measure.where)})" if measure.where else events
 
 
-def _condition(where: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
-    return ", ".join(f"{label_of(field)} {' or '.join(values)}" for field, values in where)
+def _condition(where: Filter) -> str:
+    return ", ".join(_condition_text(*parts_of(condition)) for condition in where)
+
+
+def _condition_text(field: str, operator: Operator, operand: Operand) -> str:
+    label = label_of(field)
+    if operator == "exists":
+        return f"{'with' if operand else 'without'} {label}"
+    words = " or ".join(operand) if isinstance(operand, tuple) else number(operand)
+    return f"{label} {_OPERATORS[operator]}{words}"
 
 
 def _length(measure: Measure) -> str:

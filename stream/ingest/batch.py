@@ -14,12 +14,21 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import EARLIEST_MS, FUTURE_TOLERANCE_MS, IMPLAUSIBLE_TIME, IN_THE_FUTURE, Reject, times_ms
+from schemas.codecs import (
+    EARLIEST_MS,
+    FUTURE_TOLERANCE_MS,
+    IMPLAUSIBLE_TIME,
+    IN_THE_FUTURE,
+    INVALID_FIELD,
+    Reject,
+    times_ms,
+)
 from schemas.events import CONTROL_SOURCE, ControlEvent, Event
 from schemas.peers import PeersMessage
 from stream.accounts.accounts import ROW_SOURCES, Accounts
+from stream.accounts.index import BLANK
 from stream.columns.columns import Rows
-from stream.columns.hash_index import hash_ids
+from stream.columns.hash_index import BLANK_HASH, Hashes, hash_ids
 from stream.ingest.event_ids import SeenIds
 from stream.publishing.effects import DeadLetter, Effects, Forward
 
@@ -113,7 +122,7 @@ def cuts_of(batches: Sequence[Batch]) -> list[Cut]:
                     batch.source_index,
                     int(batch.offsets[index]),
                     None,
-                    batch.events[index].account_id,
+                    batch.events[index].account_id.strip(),
                 )
                 for index in erasing
             ]
@@ -211,10 +220,7 @@ def sort_out(
     """
     source, outcomes = batch.source, effects.outcomes
     offsets, stamps = batch.offsets, batch.stamps
-    for reject in batch.rejects:
-        if reject.position >= position:
-            effects.dead_letters.append(DeadLetter(number, reject.position, reject.reason, reject.message))
-        outcomes[source, "rejected" if reject.position >= position else "replayed"] += 1
+    _refuse(batch, number, position=position, effects=effects)
     times = times_ms(batch.events)
     good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
@@ -222,7 +228,15 @@ def sort_out(
     if good is not None:
         times, offsets, stamps = times[good], offsets[good], stamps[good]
     rows = accounts.index.rows([event.account_id for event in events])
+    ids = hash_ids([event.id for event in events])
     accounts.reserve()
+    blank = (rows == BLANK) | (ids == BLANK_HASH)
+    if blank.any():
+        _refuse_blank(batch, number, rows[blank], offsets[blank], position=position, effects=effects)
+        named = ~blank
+        events = [event for event, is_named in zip(events, named.tolist(), strict=True) if is_named]
+        rows, ids, times, selected = rows[named], ids[named], times[named], selected[named]
+        offsets, stamps = offsets[named], stamps[named]
     if len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
         # The ordinary case: all ours, no replay.
         candidates = Candidates(
@@ -230,19 +244,40 @@ def sort_out(
         )
         if seen is None:
             return candidates
-        fresh = seen.add(hash_ids([event.id for event in events]), int(stamps[0]))
+        fresh = seen.add_events(accounts.index.hashes_of(rows), ids, rows, int(stamps[0]))
         if fresh.all():
             return candidates
         outcomes[source, "duplicate"] += int((~fresh).sum())
         return candidates.pick(fresh)
     candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
-    return _without_foreign_and_repeated(candidates, number, events, accounts=accounts, seen=seen, effects=effects)
+    return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)
+
+
+def _refuse(batch: Batch, number: int, *, position: int, effects: Effects) -> None:
+    """Dead-letter the records of a batch that could not be decoded."""
+    for reject in batch.rejects:
+        if reject.position >= position:
+            effects.dead_letters.append(DeadLetter(number, reject.position, reject.reason, reject.message))
+        effects.outcomes[batch.source, "rejected" if reject.position >= position else "replayed"] += 1
+
+
+def _refuse_blank(
+    batch: Batch, number: int, rows: Rows, offsets: NDArray[np.int64], *, position: int, effects: Effects
+) -> None:
+    """Dead-letter events whose account id (row `BLANK`) or event id has nothing but white space."""
+    for row, offset in zip(rows.tolist(), offsets.tolist(), strict=True):
+        if offset >= position:
+            field = "account_id" if row == BLANK else "id"
+            message = f"{batch.source}: {field} must not be blank - at `$.{field}`"
+            effects.dead_letters.append(DeadLetter(number, offset, INVALID_FIELD, message))
+        effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
 
 
 def _without_foreign_and_repeated(
     candidates: Candidates,
     number: int,
     events: list[Event],
+    ids: Hashes,
     *,
     accounts: Accounts,
     seen: SeenIds | None,
@@ -257,16 +292,16 @@ def _without_foreign_and_repeated(
     foreign = rows < 0
     if foreign.any():
         for index in np.flatnonzero(foreign & ~settled).tolist():
-            effects.forwards.append(Forward(number, int(offsets[index]), events[index].account_id))
+            effects.forwards.append(Forward(number, int(offsets[index]), events[index].account_id.strip()))
         outcomes[source, "forwarded"] += int((foreign & ~settled).sum())
         outcomes[source, "replayed"] += int((foreign & settled).sum())
     keep = ~foreign
     candidates.already_applied[keep] |= offsets[keep] <= accounts.applied_offsets[rows[keep], source_index]
     if seen is not None:
-        ids = hash_ids([event.id for event in events])
         # A settled record's id is made known again: the crash may have come between its row and its id.
-        fresh = np.zeros(len(events), dtype=bool)
-        fresh[keep] = seen.add(ids[keep], int(candidates.stamps[0]) if len(events) else 0)
+        fresh, ours = np.zeros(len(events), dtype=bool), rows[keep]
+        stamp_ms = int(candidates.stamps[0]) if len(events) else 0
+        fresh[keep] = seen.add_events(accounts.index.hashes_of(ours), ids[keep], ours, stamp_ms)
         repeated = keep & ~fresh & ~settled
         outcomes[source, "duplicate"] += int(repeated.sum())
         keep &= ~repeated

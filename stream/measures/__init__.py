@@ -20,6 +20,7 @@ from stream.measures.distinct import Distinct
 from stream.measures.last import Last
 from stream.measures.mean import Mean
 from stream.measures.min_max import MinMax
+from stream.measures.nps import Nps
 from stream.measures.profile_field import ProfileField
 from stream.measures.rate import Rate
 from stream.measures.share import Share
@@ -41,6 +42,8 @@ STATS: Mapping[str, Stat] = MappingProxyType(
         "rate": Rate(),
         "share": Share(),
         "weighted_count": WeightedCount(),
+        "distinct": Distinct(),
+        "nps": Nps(),
         "days_since": ProfileField(1),
         "days_until": ProfileField(-1),
         "value": ProfileField(),

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn, Rows
 from stream.columns.members import Members
+from stream.policy.filters import Filter
 from stream.policy.policy import Measure
 
 Kind = Literal["count", "sum", "min", "max", "latest", "members", "fact"]
-Where = tuple[tuple[str, tuple[str, ...]], ...]
 AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
 
 
@@ -29,7 +29,7 @@ class Need(NamedTuple):
 
     kind: Kind
     field: str | None
-    where: Where
+    where: Filter
     weights: tuple[tuple[str, float], ...] | None = None
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stream.columns.columns import Rows
 from stream.measures.base import AnyColumn, Need, pane_column, ratio_of_totals, read_total
+from stream.policy.filters import both
 from stream.policy.policy import Measure
 
 
@@ -27,7 +28,7 @@ class Share:
 
     def needs(self, measure: Measure) -> list[Need]:
         """Count of the numerator, then of the denominator."""
-        return [Need("count", None, tuple(sorted((*measure.where, *measure.of)))), Need("count", None, measure.where)]
+        return [Need("count", None, both(measure.where, measure.of)), Need("count", None, measure.where)]
 
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """0 to 1, float64 (k,); NaN without events."""

@@ -6,10 +6,10 @@ Called by `stream.ingest.aggregation` for each batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,17 @@ from schemas.events import Event
 from stream.columns.columns import MILLIONTHS
 from stream.columns.hash_index import HashCache, Hashes
 from stream.plan.plan import Plan
+from stream.policy.filters import Condition, parts_of
 
 NULL_NUMBERS = {"count": 1.0, "duration_s": 0.0, "amount": 0.0, "days_late": 0.0}
 """The value of an explicit null in fields that have a default; in any other number field the value is missing."""
 
+DEFAULTS = (*NULL_NUMBERS, "priority")
+"""Fields that always have a value."""
+
 Amounts = NDArray[np.float64]
+Texts = tuple[str, ...]
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(slots=True)
@@ -49,8 +55,10 @@ class Extractor:
         self._columns = [(index, column) for index, column in enumerate(plan.columns) if column.source == source]
         self._vocabularies: dict[str, _Vocabulary] = {}
         for _, column in self._columns:
-            for field, values in column.need.where:
-                self._vocabulary(field).update_with(values)
+            for condition in column.need.where:
+                field, operator, operand = parts_of(condition)
+                if operator in {"in", "not"}:
+                    self._vocabulary(field).update_with(cast("Texts", operand))
             if column.need.weights is not None:
                 self._vocabulary(cast("str", column.need.field)).update_with([text for text, _ in column.need.weights])
         self._hashes = HashCache()
@@ -60,30 +68,22 @@ class Extractor:
 
     def extract(self, events: Sequence[Event]) -> list[ColumnInput]:
         """The input of each column of this source."""
-        cache: dict[str, NDArray[np.generic]] = {}
-
-        def codes(field: str) -> NDArray[np.intp]:
-            return cast(
-                "NDArray[np.intp]",
-                _once(cache, "codes " + field, lambda: self._vocabularies[field].codes(events, field)),
-            )
-
+        fields = _Fields(events, self._vocabularies, self._hashes)
         inputs = []
         for index, column in self._columns:
             need = column.need
             mask: NDArray[np.bool_] | None = None
-            for field, values in need.where:
-                passes = self._vocabularies[field].table(values)[codes(field)]
+            for condition in need.where:
+                passes = fields.passes(condition)
                 mask = passes if mask is None else mask & passes
             amounts: Amounts | Hashes | None = None
             if need.kind == "members":
-                field = cast("str", need.field)
-                amounts = cast("Hashes", _once(cache, "hash " + field, partial(self._hash, events, field)))
+                amounts = fields.hashes(cast("str", need.field))
             elif need.weights is not None:
                 weights = self._vocabularies[cast("str", need.field)].weights(need.weights)
-                amounts = weights[codes(cast("str", need.field))]
+                amounts = weights[fields.codes(cast("str", need.field))]
             elif need.field is not None:
-                numbers = cast("Amounts", _once(cache, need.field, partial(_numbers, events, need.field)))
+                numbers = fields.numbers(need.field)
                 absent = np.isnan(numbers)
                 if absent.any():
                     mask = ~absent if mask is None else mask & ~absent
@@ -92,16 +92,56 @@ class Extractor:
             inputs.append(ColumnInput(index, mask, amounts))
         return inputs
 
-    def _hash(self, events: Sequence[Event], field: str) -> Hashes:
-        return self._hashes.hashes([getattr(event, field) for event in events])
 
+class _Fields:
+    """The fields of the events of one batch, each read once, and which events meet a condition."""
 
-def _once(
-    cache: dict[str, NDArray[np.generic]], key: str, make: Callable[[], NDArray[np.generic]]
-) -> NDArray[np.generic]:
-    if key not in cache:
-        cache[key] = make()
-    return cache[key]
+    def __init__(self, events: Sequence[Event], vocabularies: Mapping[str, _Vocabulary], hashes: HashCache) -> None:
+        self._events, self._vocabularies, self._hashes = events, vocabularies, hashes
+        self._cache: dict[object, NDArray[np.generic]] = {}
+
+    def _once(self, key: object, make: Callable[[], NDArray[T]]) -> NDArray[T]:
+        if key not in self._cache:
+            self._cache[key] = make()
+        return cast("NDArray[T]", self._cache[key])
+
+    def texts(self, field: str) -> list[str | None]:
+        """The values of a text field."""
+        texts = [getattr(event, field) for event in self._events]
+        return [text or "normal" for text in texts] if field == "priority" else texts
+
+    def codes(self, field: str) -> NDArray[np.intp]:
+        """The code of each value of a text field, intp (k,)."""
+        return self._once(("codes", field), lambda: self._vocabularies[field].codes(self.texts(field)))
+
+    def hashes(self, field: str) -> Hashes:
+        """The hash of each value of a text field, uint64 (k,); 0 without a value."""
+        return self._once(("hashes", field), lambda: self._hashes.hashes(self.texts(field)))
+
+    def numbers(self, field: str) -> Amounts:
+        """The values of a number field, float64 (k,); NaN without a value."""
+        return self._once(("numbers", field), partial(_numbers, self._events, field))
+
+    def passes(self, condition: Condition) -> NDArray[np.bool_]:
+        """Which events meet a condition, bool (k,)."""
+        return self._once(condition, partial(self._passes, condition))
+
+    def _passes(self, condition: Condition) -> NDArray[np.bool_]:
+        field, operator, operand = parts_of(condition)
+        if operator in {"in", "not"}:
+            listed = self._vocabularies[field].table(cast("Texts", operand))[self.codes(field)]
+            return listed if operator == "in" else ~listed
+        if operator == "prefix":
+            prefixes = cast("Texts", operand)
+            return self._mask([text is not None and text.startswith(prefixes) for text in self.texts(field)])
+        if operator == "exists":
+            exists = self._mask([field in DEFAULTS or getattr(event, field) is not None for event in self._events])
+            return exists if operand else ~exists
+        numbers, limit = self.numbers(field), cast("float", operand)
+        return numbers >= limit if operator == "from" else numbers < limit
+
+    def _mask(self, passes: list[bool]) -> NDArray[np.bool_]:
+        return np.array(passes, dtype=np.bool_)
 
 
 def _numbers(events: Sequence[Event], field: str) -> Amounts:
@@ -122,11 +162,8 @@ class _Vocabulary(dict[str | None, int]):
             if text not in self:
                 self[text] = len(self) + 1
 
-    def codes(self, events: Sequence[Event], field: str) -> NDArray[np.intp]:
-        texts = [getattr(event, field) for event in events]
-        if field == "priority":
-            texts = [text or "normal" for text in texts]
-        return np.fromiter(map(self.__getitem__, texts), dtype=np.intp, count=len(events))
+    def codes(self, texts: Sequence[str | None]) -> NDArray[np.intp]:
+        return np.fromiter(map(self.__getitem__, texts), dtype=np.intp, count=len(texts))
 
     def table(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Whether each code is one of `texts`, bool (codes,)."""

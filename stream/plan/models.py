@@ -190,5 +190,14 @@ def _limit(limit: Limit, index_of: dict[str, int], bands: dict[str, int]) -> Lim
 
 def _can_be_missing(measure: Measure) -> bool:
     """Whether the measure can be missing, so that its weight is redistributed among the others."""
-    always = ("count", "sum", "rate", "weighted_count", "distinct_users", "distinct_features", "distinct_roles")
+    always = (
+        "count",
+        "sum",
+        "rate",
+        "weighted_count",
+        "distinct_users",
+        "distinct_features",
+        "distinct_roles",
+        "distinct",
+    )
     return measure.missing is None and (measure.stat not in always or measure.compare not in (None, "percentile"))

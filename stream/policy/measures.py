@@ -43,12 +43,16 @@ NOT_MEASURES = ("base", "clamping", "exception", "redistribution", "previous pol
 _SOURCES = (*TEXT_FIELDS, FACTS_SOURCE)
 _POINTS_OF = {"neutral": FULL_POINTS / 2, "zero": 0.0}
 _COUNTING_STATS = ("count", "rate")
-_NUMBER_STATS = ("sum", "mean", "min", "max", "last")
+_NUMBER_STATS = ("sum", "mean", "min", "max", "last", "nps")
 _DISTINCT = {"distinct_users": "user_id", "distinct_features": "feature", "distinct_roles": "role"}
 """Statistics that need a field of their own, with the field."""
-STATS = ("count", *_NUMBER_STATS, "days_since_last", *_DISTINCT, "rate", "share", "weighted_count")
+STATS = (
+    *("count", "sum", "mean", "min", "max", "last", "days_since_last"),
+    *(*_DISTINCT, "rate", "share", "weighted_count", "distinct", "nps"),
+)
 _ONLY_FOR = {"of": "share", "weights": "weighted_count", "per": "rate"}
 _NO_WINDOW = Window(0, "day")
+NPS_ANSWERS = 'where = { kind = ["nps"] }'
 _PER_HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0}
 _MISSING = Number(
     f"a number of points from 0 to 100, or {', '.join(map(shown, MISSING_WORDS[:-1]))} or {shown(MISSING_WORDS[-1])}",
@@ -129,12 +133,15 @@ def _read_measure(name: str, table: Table, segments: Sequence[str]) -> Measure |
     window = read_window(table, stat)
     compare, history = read_compare(table, stat, window)
     normaliser, by_segment = _read_normalisers(table, segments)
+    where = read_where(table, source)
+    if stat == "nps" and source == "surveys" and ("kind", ("nps",)) not in where:
+        table.problem("stat", f'"nps" needs {NPS_ANSWERS}: other surveys have other scales')
     measure = Measure(
         name=name,
         source=source or "",
         stat=stat or "",
         field=_read_field(table, stat, source),
-        where=read_where(table, source),
+        where=where,
         of=read_of(table, stat, source),
         weights=read_weights(table, stat, source),
         per_hours=_PER_HOURS[per] if stat == "rate" else None,
@@ -225,6 +232,9 @@ def _read_field(table: Table, stat: str | None, source: str | None) -> str | Non
         fields = NUMBER_FIELDS[source]
         expected = f'a number field of {source} for stat "{stat}": {listed(fields)}'
         return table.choice("field", fields, expected) if fields else None  # no fields: recorded with the stat
+    if stat == "distinct":
+        texts = TEXT_FIELDS[source or _SOURCES[0]]
+        return table.choice("field", texts, f'a text field of {source} for stat "{stat}": {listed(texts)}')
     if stat is None or "field" not in table:
         return None
     value = shown(table.value("field"))

@@ -25,7 +25,7 @@ LEAST_PEERS = 20
 
 _COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z", "peers")
-_HELD_STATS = ("mean", "min", "max", "last", "share")
+_HELD_STATS = ("mean", "min", "max", "last", "share", "nps")
 _MOST_PEERS = 1_000_000
 _WINDOW = re.compile(r"(?P<panes>[0-9]{1,9})(?P<unit>[hd])")
 

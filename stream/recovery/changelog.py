@@ -8,9 +8,9 @@ the same state without the names follows (decision 42). Pure; called
 by `agents.worker.tasks.task`, `agents.worker.commit.checkpoint` and `stream.recovery.namespaces`.
 
 Keys begin with a tag byte: l row schema (hash), h history, p page (column hash, page number, account), r row (account),
-t peer tables (id), s state, i ids (source, generation, segment). Before it may stand the name of a namespace (see
-`stream.recovery.namespaces`): x and 8 bytes. A key with another tag is refused: a later version wrote it, and state
-that is not understood must not be dropped.
+t peer tables (id), s state, i ids (source and `/account`, generation, segment). Before it may stand the name of a
+namespace (see `stream.recovery.namespaces`): x and 8 bytes. A key with another tag is refused: a later version wrote
+it, and state that is not understood must not be dropped.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ from stream.recovery.record_form import (
 )
 
 Record = tuple[bytes, bytes | None]
+OF_ACCOUNTS = "/account"
+"""After the source in the key of event ids: they are hashed with their account. 0.1.0 saved ids alone, without it."""
 
 
 def row_schema_record(engine: Engine) -> tuple[bytes, bytes]:
@@ -87,8 +89,9 @@ def snapshot(engine: Engine) -> list[Record]:
     records.append((STATE_KEY, _describe_state(engine)))
     records += [(_table_key(name), None) for name in unused]
     for source, seen in engine.seen.items():
-        head = b"i" + source.encode() + b"\0"
-        records += [(head + SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in seen.save()]
+        for name, segments in ((source + OF_ACCOUNTS, seen.save()), (source, seen.save_ids_alone())):
+            head = b"i" + name.encode() + b"\0"
+            records += [(head + SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in segments]
     accounts.erased.clear()
     for row in gone:
         accounts.release(row)
@@ -303,9 +306,15 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
     by_source: dict[str, list[Segment]] = {}
     for key in keys:
-        source, _, rest = key[1:].partition(b"\0")
+        head, _, rest = key[1:].partition(b"\0")
         generation, number = SEGMENT_KEY.unpack(rest)
-        by_source.setdefault(source.decode(), []).append(Segment(generation, number, segment_of(records[key])))
+        by_source.setdefault(head.decode(), []).append(Segment(generation, number, segment_of(records[key])))
+    with_events = engine.accounts.applied[: len(engine.accounts)] > 0
     for name, segments in by_source.items():
-        if name in engine.seen:
-            engine.seen[name].load(segments)
+        source = name.removesuffix(OF_ACCOUNTS)
+        if source not in engine.seen:
+            continue
+        if name == source:
+            engine.seen[source].load_ids_alone(segments, with_events)
+        else:
+            engine.seen[source].load(segments)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import pytest
 from playwright.sync_api import expect
 
+from schemas.topics import ERROR_HEADER
 from tests.browser.board_process import Board
 from tests.browser.conftest import DESK, PHONE
 from tests.faults.deployment import PATIENCE_S, Deployment
 from tests.faults.events import DAY_MS, END_MS, TICKETS, company, event
+from tests.faults.topic_log import Message, partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.browser.conftest import OpenPage
-    from tests.faults.topic_log import Codec, Message
+    from tests.faults.topic_log import Codec
 
 pytestmark = [pytest.mark.browser, pytest.mark.broker]
 
@@ -225,6 +227,39 @@ def test_an_acknowledgement_and_a_snooze_are_written_and_shown(
     assert {record["account_id"] for record in sent.values()} == {account}
     # Only events move time here: a week ahead is a week after the newest event.
     assert sent["snooze"]["until"] == board.ask("/api/summary")["time"] + 7 * DAY_MS
+
+
+def test_dead_letters_are_read_replayed_and_discarded_on_the_page(
+    deployment: Deployment, board: Board, open_page: OpenPage
+) -> None:
+    account = best_in_tickets(deployment)
+    mended = ticket(3, account)
+    partition = partition_of(account.encode())
+    error = {"topic": TICKETS, "partition": partition, "offset": 10**6, "message": "a test"}
+
+    def dead(value: bytes | None, reason: str) -> Message:
+        headers = tuple((ERROR_HEADER + name, str(text).encode()) for name, text in {**error, "reason": reason}.items())
+        return Message(f"{TICKETS}.dlq", account.encode(), value, END_MS, headers, partition)
+
+    deployment.send([dead(mended.value, "too_early"), dead(b"{", "broken"), dead(b"[", "broken")])
+    page = open_page(f"{board.url}/processor")
+    card = page.get_by_role("region", name="Dead letters")
+    before = deployment.scores()[account]["scores"]["health"]["value"]
+    card.get_by_role("button", name=f"Show {TICKETS}.dlq, broken").click()
+    expect(card.locator("pre")).to_have_text(["[", "{"])
+    card.get_by_role("button", name=f"Replay {TICKETS}.dlq, too_early").click()
+    page.get_by_role("dialog").get_by_role("button", name="Replay").click()
+    expect(card.get_by_role("status")).to_have_text("Replayed 1 dead letter.")
+    card.get_by_role("button", name=f"Discard {TICKETS}.dlq, broken").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    card.get_by_role("button", name=f"Discard {TICKETS}.dlq, broken").click()
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(card.get_by_role("status")).to_have_text("Discarded 2 dead letters.")
+    expect(card.get_by_role("button", name=f"Replay {TICKETS}.dlq, too_early")).to_be_disabled()
+    deployment.until_done()
+    deployment.until(
+        lambda: deployment.scores()[account]["scores"]["health"]["value"] < before, "the replayed ticket counts"
+    )
 
 
 def test_the_page_shows_that_it_is_not_live_and_reconnects(

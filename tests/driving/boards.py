@@ -11,6 +11,7 @@ from agents.board.state.board import Board, Record
 from agents.board.views.inputs import Inputs, NoInputs
 from agents.board.web.app import build_app
 from agents.board.web.controls import AlertControl, Controls
+from agents.board.web.dead_letters import DeadLetterBox, NoDeadLetters
 from agents.board.web.pages import Pages
 from agents.settings.settings import Settings, load_settings
 from schemas.outputs import Alert, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue, ShadowMessage
@@ -136,6 +137,7 @@ def client_of(
     controls: Controls | None = None,
     pages: Pages | None = None,
     inputs: Inputs | None = None,
+    dead_letters: DeadLetterBox | None = None,
     **options: Any,
 ) -> TestClient:
     """A client of the whole application, as from another process on this machine."""
@@ -144,6 +146,7 @@ def client_of(
         settings(**options),
         controls=controls or RecordingControls(),
         inputs=inputs or NoInputs(),
+        dead_letters=dead_letters or NoDeadLetters(),
         pages=pages or Pages(),
         failed=_raise,
     )

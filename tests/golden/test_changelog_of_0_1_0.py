@@ -52,7 +52,7 @@ def as_of_0_1_0(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     left = {name: as_of_0_1_0(each) for name, each in value.items() if not ADDED_FIELDS.match(name)}
-    left = {name: each for name, each in left.items() if not re.search(r"(^|[0-9a-f]) h $", name)}
+    left = {name: each for name, each in left.items() if not re.search(r"(^|[0-9a-f]) (h $|i )", name)}
     if "fingerprint" in left:
         left = {name: each for name, each in left.items() if name not in (*ADDED_TO_ALERTS, *REWORDED_IN_ALERTS)}
         left["annotations"] = {name: text for name, text in left["annotations"].items() if name != "reason"}
@@ -97,6 +97,24 @@ def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(changelog: Records
     for key, record in right["saved"].items():
         assert saved[key] == record, key
     assert comparable(partition.current()) == right["current"]
+
+
+def test_its_event_ids_stay_known_and_new_ones_are_saved_with_their_accounts(changelog: Records) -> None:
+    """A worker of 0.1.0 that takes the partition back ignores the new records, and finds its own."""
+    saved = {key for key, value in dict(changelog).items() if key[:1] == b"i" and value is not None}
+    partition = Partition(changelog, NOW_MS)
+    for step in read_lines(STEPS_AFTER)[:FEW_STEPS]:
+        partition.step(step)
+    partition.commit()
+    written = {key: value for key, value in partition.log if key[:1] == b"i"}
+    assert written
+    assert all(b"/account\0" in key and value is not None for key, value in written.items())
+    assert all(b"/account\0" not in key for key in saved)
+    newest = dict(changelog) | dict(partition.log)
+    known = Partition([*newest.items()], NOW_MS).opened.pair.live.seen
+    alone = {source: seen.ids_alone for source, seen in known.items() if seen.ids_alone is not None}
+    assert {source.encode() for source in alone} == {key[1:].partition(b"\0")[0] for key in saved}
+    assert all(len(ids) for ids in alone.values())
 
 
 def test_its_candidate_can_be_promoted(changelog: Records) -> None:

@@ -173,7 +173,7 @@ def _judge(
     A record is judged in this order: rejected, duplicate, late, applied. Of what is not applied there is no event. A
     profile that is deleted is an empty one of the record's time.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     newest_ms: int | None = None
     for record in records:
         source = record.origin if record.source == REPARTITION else record.source
@@ -191,10 +191,10 @@ def _judge(
         if source == ACCOUNTS:
             yield record, "applied", event, newest_ms
             continue
-        if (source, event.event_id) in seen:
+        if (source, event.account_id, event.event_id) in seen:
             yield record, "duplicate", None, newest_ms
             continue
-        seen.add((source, event.event_id))
+        seen.add((source, event.account_id, event.event_id))
         if is_erasure(event):  # at its place in the log, whatever its time; it is no event of any account
             yield record, "applied", event, newest_ms
             continue

@@ -277,8 +277,10 @@ def read_event(source: str, value: bytes | None, now_ms: int) -> Event:
         raise RejectedError("no value")
     document = _read_object(value)
     identity = Text(required=True, may_be_empty=False)
-    event_id = read_text("id", identity, document.get("id"))
-    account_id = read_text("account_id", identity, document.get("account_id"))
+    event_id = read_text("id", identity, document.get("id")).strip()
+    account_id = read_text("account_id", identity, document.get("account_id")).strip()
+    if not event_id or not account_id:
+        raise RejectedError("id or account_id is blank")
     time_ms = read_time_ms(document.get("time"))
     if time_ms < EARLIEST_MS:
         raise RejectedError("implausible_time")

@@ -23,8 +23,25 @@ def time_of(event: Event) -> int:
     return event.time_ms
 
 
-def _passes(event: Event, condition: dict[str, list[str]]) -> bool:
-    return all(event.texts.get(field) in values for field, values in condition.items())
+def _passes(event: Event, condition: dict[str, Any]) -> bool:
+    return all(_meets(event, field, asked) for field, asked in condition.items())
+
+
+def _meets(event: Event, field: str, asked: list[str] | dict[str, Any]) -> bool:
+    """Say whether a field is as asked: one of a list of values, or all that a table of operators says."""
+    text, number = event.texts.get(field), event.numbers.get(field)
+    if isinstance(asked, list):
+        return text in asked
+    prefixes = [asked["prefix"]] if isinstance(asked.get("prefix"), str) else asked.get("prefix")
+    answers = {
+        "in": text in asked.get("in", ()),
+        "not": text not in asked.get("not", ()),
+        "prefix": text is not None and any(text[: len(prefix)] == prefix for prefix in prefixes or ()),
+        "from": number is not None and number >= MILLION * Fraction(asked.get("from", 0)),
+        "below": number is not None and number < MILLION * Fraction(asked.get("below", 0)),
+        "exists": (text is not None or number is not None) == asked.get("exists"),
+    }
+    return all(answers[operator] for operator in asked)
 
 
 def _numbers(measure: Measure, events: Sequence[Event]) -> list[int]:
@@ -67,7 +84,8 @@ def _last(measure: Measure, events: Sequence[Event]) -> Fraction | None:
 
 
 def _distinct(field: str, events: Sequence[Event]) -> Fraction:
-    return Fraction(len({event.texts[field] for event in events if field in event.texts}))
+    names = {event.texts[field].strip() for event in events if field in event.texts}
+    return Fraction(len(names - {""}))
 
 
 def _share(measure: Measure, events: Sequence[Event]) -> Fraction | None:
@@ -83,6 +101,12 @@ def _weighted_count(measure: Measure, events: Sequence[Event]) -> Fraction:
     return Fraction(total_millionths, MILLION)
 
 
+def _nps(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    numbers = _numbers(measure, events)
+    net = sum(1 if number >= 9 * MILLION else -1 if number < 7 * MILLION else 0 for number in numbers)
+    return Fraction(100 * net, len(numbers)) if numbers else None
+
+
 STATISTICS: dict[str, Callable[[Measure, Sequence[Event]], Fraction | None]] = {
     "count": _count,
     "sum": _total,
@@ -93,6 +117,8 @@ STATISTICS: dict[str, Callable[[Measure, Sequence[Event]], Fraction | None]] = {
     "distinct_users": lambda _, events: _distinct("user_id", events),
     "distinct_features": lambda _, events: _distinct("feature", events),
     "distinct_roles": lambda _, events: _distinct("role", events),
+    "distinct": lambda measure, events: _distinct(measure.settings["field"], events),
+    "nps": _nps,
     "rate": _rate,
     "share": _share,
     "weighted_count": _weighted_count,

@@ -51,6 +51,11 @@ STATISTICS = {
     "distinct_users": 'source = "product-usage"\nstat = "distinct_users"',
     "distinct_features": 'source = "product-usage"\nstat = "distinct_features"',
     "distinct_roles": 'source = "engagement"\nstat = "distinct_roles"',
+    "distinct": 'source = "billing"\nstat = "distinct"\nfield = "kind"',
+    "nps": 'source = "surveys"\nstat = "nps"\nfield = "score"\nwhere = { kind = ["nps"] }',
+    "conditions": (
+        'source = "surveys"\nstat = "share"\nof = { score = { from = 4 } }\nwhere = { kind = { not = ["ces"] } }'
+    ),
     "compared with the window before": 'source = "product-usage"\nstat = "count"\ncompare = "previous"',
     "percentile in its own history": (
         'source = "product-usage"\nstat = "count"\ncompare = "percentile"\nhistory = "{twice}"'

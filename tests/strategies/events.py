@@ -25,6 +25,8 @@ SPAN_MS = 40 * DAY_MS
 LATEST_MS = NOW_MS + 300_000
 
 ACCOUNTS = ("acme", "birch", "cedar", "dörfler", "東京")
+PADDINGS = (" {}", "{} ", "\t{}\n", "\u00a0{}\u2003")
+BLANK = ("", " ", "\t\u00a0")
 USERS = ("ann", "bob", "cem", "dua", "eve")
 SOURCES = ("product-usage", "support-tickets", "surveys", "billing", "engagement")
 ALL_SOURCES = (*SOURCES, "controls", "signals")
@@ -120,6 +122,17 @@ def _overrides(time_ms: int) -> SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
+def _padded_names(draw: DrawFn, event: dict[str, Any]) -> dict[str, str]:
+    """Draw ids and users of an event again, now and then with white space at their ends; users also blank."""
+    names = {}
+    for field in ("id", "account_id", "user_id"):
+        if event.get(field) and draw(st.integers(0, 19)) == 0:
+            paddings = (*PADDINGS, *BLANK) if field == "user_id" else PADDINGS
+            names[field] = draw(st.sampled_from(paddings)).format(event[field])
+    return names
+
+
+@st.composite
 def events(
     draw: DrawFn, source: str, account_id: str, time_ms: int, event_id: str, *, sparse: bool = True
 ) -> dict[str, Any]:
@@ -142,6 +155,7 @@ def events(
         for field in draw(st.lists(st.sampled_from(optional), max_size=2, unique=True)):
             event[field] = None
         event.pop(draw(st.sampled_from(("", *optional))), None)
+    event |= draw(_padded_names(event))
     if draw(st.integers(0, 9)) == 0:
         event["unheard_of"] = {"nested": [1, None, {"deep": "x"}]}
     return event
@@ -249,7 +263,7 @@ def _bad_controls(event: dict[str, Any]) -> list[tuple[str, tuple[object, ...]]]
 
 def _faults(source: str, event: dict[str, Any]) -> list[tuple[str, tuple[object, ...]]]:
     """List every (field, values) of which each single value spoils a valid event of the source."""
-    faults = [("id", ("", *BAD_TEXTS)), ("account_id", ("", *BAD_TEXTS)), ("time", BAD_TIMES)]
+    faults = [("id", (*BLANK, *BAD_TEXTS)), ("account_id", (*BLANK, *BAD_TEXTS)), ("time", BAD_TIMES)]
     faults += [(field, (None, ABSENT)) for field in ("id", "account_id", "time", *_required(source))]
     faults += [(field, BAD_TEXTS) for field in TEXTS[source]]
     faults += [(field, ("", "Opened", "other")) for field in TEXTS[source] if (source, field) in LISTED]

@@ -7,6 +7,7 @@ Must not know the engine or how anything is scored. Called by the property tests
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -171,13 +172,18 @@ def sent_records(draw: DrawFn, /, **disturbances: Any) -> list[Sent]:
     least = draw(st.sampled_from((1, plan.max_events // 4, plan.max_events // 2)))
     arrivals = _arrivals(span_ms, delay_ms, accounts, plan)
     drawn = draw(st.lists(arrivals, min_size=max(1, least), max_size=plan.max_events))
-    return [
-        message
-        if message.value is None
-        else replace(message, value=message.value.replace(PLACE.encode(), f"e-{offset}".encode()))
-        for offset, same in enumerate(drawn)
-        for message in same
-    ]
+    numbers = Counter[bytes | None]()  # every account has the ids e-0, e-1, ...
+    sent = []
+    for same in drawn:
+        event_id = f"e-{numbers[same[0].key]}".encode()
+        numbers[same[0].key] += 1
+        sent += [
+            message
+            if message.value is None
+            else replace(message, value=message.value.replace(PLACE.encode(), event_id))
+            for message in same
+        ]
+    return sent
 
 
 def logs(**disturbances: Any) -> SearchStrategy[list[Record]]:
@@ -219,7 +225,7 @@ change."""
 
 HOURS = ("1h", "2h", "6h", "24h", "72h")
 DAYS = ("1d", "2d", "7d", "30d", "45d", "365d")
-FIELD_STATS = ("sum", "mean", "min", "max", "last")
+FIELD_STATS = ("sum", "mean", "min", "max", "last", "nps")
 
 
 def toml_value(value: object) -> str:
@@ -240,14 +246,36 @@ def amounts(lowest: int, highest: int) -> SearchStrategy[int | Decimal]:
 
 
 @st.composite
-def conditions(draw: DrawFn, source: str) -> dict[str, list[str]]:
-    """Draw what `where` and `of` may say about a source: one or two fields, two or three values each."""
-    count = min(draw(st.sampled_from((1, 1, 2))), len(TEXTS[source]))
-    selected = draw(st.lists(st.sampled_from(list(TEXTS[source])), min_size=count, max_size=count, unique=True))
-    return {
-        field: draw(st.lists(st.sampled_from(TEXTS[source][field]), min_size=2, max_size=3, unique=True))
-        for field in selected
-    }
+def conditions(draw: DrawFn, source: str) -> dict[str, Any]:
+    """Draw what `where` and `of` may say about a source: of one or two fields, most often lists of values."""
+    fields = [*TEXTS[source], *NUMBERS[source]]
+    count = min(draw(st.sampled_from((1, 1, 2))), len(fields))
+    selected = draw(st.lists(st.sampled_from(fields), min_size=count, max_size=count, unique=True))
+    return {field: draw(_condition(source, field)) for field in selected}
+
+
+@st.composite
+def _condition(draw: DrawFn, source: str, field: str) -> list[str] | dict[str, Any]:
+    """Draw what is asked of one field: a list of values, or a table of operators."""
+    if draw(st.integers(0, 6)) == 0:
+        return {"exists": draw(st.booleans())}
+    if field in NUMBERS[source]:
+        ends = sorted(draw(st.lists(amounts(*NUMBERS[source][field]), min_size=2, max_size=2, unique=True)))
+        return draw(st.sampled_from(({"from": ends[0]}, {"below": ends[1]}, {"from": ends[0], "below": ends[1]})))
+    values = TEXTS[source][field]
+    listed = draw(st.lists(st.sampled_from(values), min_size=min(2, len(values)), max_size=3, unique=True))
+    beginnings = [value[: draw(st.integers(1, 4))] for value in listed]
+    operators: tuple[list[str] | dict[str, Any], ...] = (
+        listed,
+        listed,
+        {"in": listed},
+        {"not": listed},
+        {"not": listed[:1], "exists": True},
+        {"prefix": beginnings[0]},
+        {"prefix": beginnings, "not": listed[:1]},
+    )
+    selected: list[str] | dict[str, Any] = draw(st.sampled_from(operators))
+    return selected
 
 
 @st.composite
@@ -277,7 +305,7 @@ def measures(
     """Draw a measure of one of the sources and any statistic that the source and its window allow."""
     source = draw(st.sampled_from(tuple(sources)))
     window = draw(st.sampled_from(tuple(windows)))
-    stats = ["count", "rate", "share", "weighted_count"]
+    stats = ["count", "rate", "share", "weighted_count", "distinct"]
     stats += FIELD_STATS if NUMBERS[source] else []
     stats += ["days_since_last"] if window.endswith("d") else []
     stats += ["distinct_users"] if "user_id" in TEXTS[source] else []
@@ -288,6 +316,10 @@ def measures(
         table["field"] = draw(st.sampled_from(list(NUMBERS[source])))
     if stat in ("count", "rate") and "count" in NUMBERS[source] and draw(st.booleans()):
         table["field"] = "count"
+    if stat == "distinct":
+        table["field"] = draw(st.sampled_from(list(TEXTS[source])))
+    if stat == "nps" and source == "surveys":
+        table["where"] = {"kind": ["nps"]}
     if stat == "rate" and draw(st.booleans()):
         table["per"] = draw(st.sampled_from(("hour", "day", "week")))
     if stat == "share":
@@ -296,7 +328,7 @@ def measures(
         field = draw(st.sampled_from(list(TEXTS[source])))
         values = draw(st.lists(st.sampled_from(TEXTS[source][field]), min_size=1, max_size=3, unique=True))
         table["weights"] = {field: {value: draw(amounts(0, 5)) for value in values}}
-    if draw(st.integers(0, 2)) == 0:
+    if "where" not in table and draw(st.integers(0, 2)) == 0:
         table["where"] = draw(conditions(source))
     if stat in ("count", "sum", "weighted_count") and window not in ("72h", "365d") and draw(st.booleans()):
         table["compare"] = "previous"

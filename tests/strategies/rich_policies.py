@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Table = dict[str, Any]
 
 LONGEST = {"h": 72, "d": 365}
-HELD = ("mean", "min", "max", "last", "share")
+HELD = ("mean", "min", "max", "last", "share", "nps")
 TALLIES = ("count", "sum", "weighted_count")
 PERCENT = (0, 100)
 SPANS = {"percentile": PERCENT, "z": (-3, 3), "previous": (-100, 100)}

@@ -11,10 +11,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, TypeVar
-from urllib.parse import unquote
+from typing import Any
 
-import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
@@ -31,7 +29,7 @@ from agents.board.state.state import Account
 from agents.board.views import account as one_account
 from agents.board.views import timeline
 from agents.board.views.inputs import Inputs, SearchResult
-from agents.board.views.listing import CursorError, page_of
+from agents.board.views.listing import page_of
 from agents.board.views.rows import alert_view
 from agents.board.views.shadow import shadow_of
 from agents.board.views.summary import filters_of, is_of_match
@@ -39,6 +37,8 @@ from agents.board.views.types import Alerts, ControlReceipt, Health, SessionView
 from agents.board.web.access_log import AccessLog
 from agents.board.web.auth import Access, Guard
 from agents.board.web.controls import AlertControl, Controls, NoControls
+from agents.board.web.dead_letters import DeadLetterApi, DeadLetterBox
+from agents.board.web.handlers import Handler, body_of, errors_as_responses, segment
 from agents.board.web.metrics import BoardMetrics
 from agents.board.web.openapi import document
 from agents.board.web.pages import Pages
@@ -62,17 +62,23 @@ MOST_STREAMED = 500
 DIFF_MS = 7 * DAY_MS
 NOT_FOUND = 404
 
-_Kind = TypeVar("_Kind")
-Handler = Callable[[Request], Awaitable[Response]]
-
 
 class Api:
     """The handlers of one board."""
 
-    def __init__(self, board: Board, settings: Settings, access: Access, controls: Controls, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        board: Board,
+        settings: Settings,
+        access: Access,
+        *,
+        controls: Controls,
+        inputs: Inputs,
+        dead_letters: DeadLetterBox,
+    ) -> None:
         """Store what the handlers use."""
         self._board, self._settings, self._access = board, settings, access
-        self._controls, self._inputs = controls, inputs
+        self._controls, self._inputs, self._dead_letters = controls, inputs, DeadLetterApi(dead_letters)
         self._document = document()
         self._metrics = BoardMetrics(board, access.throttle.outcomes)
 
@@ -90,13 +96,14 @@ class Api:
             ("/api/accounts/{account}/alerts/{rule}/snooze", self.snooze, "POST"),
             ("/api/alerts", self.alerts, "GET"),
             ("/api/shadow", self.shadow, "GET"),
+            *self._dead_letters.paths(),
             ("/api/stream", self.stream, "GET"),
             ("/openapi.json", self.openapi, "GET"),
             ("/healthz", self.health, "GET"),
             ("/readyz", self.ready, "GET"),
             ("/metrics", self.metrics, "GET"),
         ]
-        return [Route(path, _errors_as_responses(handler), methods=[method]) for path, handler, method in paths]
+        return [Route(path, errors_as_responses(handler), methods=[method]) for path, handler, method in paths]
 
     async def session(self, request: Request) -> Response:
         """The signed-in user, and what the page needs to know about the board."""
@@ -202,8 +209,8 @@ class Api:
 
     async def acknowledge(self, request: Request) -> Response:
         """Acknowledge an alert."""
-        account, rule = self._account(request), _segment(request, "rule")
-        await _body(request, dict[str, Any])
+        account, rule = self._account(request), segment(request, "rule")
+        await body_of(request, dict[str, Any])
         if self._board.state.episodes.find(account.account_id, rule) is None:
             msg = f"{account.account_id} has no open alert {rule}"
             raise MissingError(msg)
@@ -213,8 +220,8 @@ class Api:
 
     async def snooze(self, request: Request) -> Response:
         """Snooze an alert, or end a snooze."""
-        account, rule = self._account(request), _segment(request, "rule")
-        body = await _body(request, Snooze)
+        account, rule = self._account(request), segment(request, "rule")
+        body = await body_of(request, Snooze)
         if body is None:
             msg = 'body: expected {"until": epoch milliseconds, RFC 3339, or null to end a snooze}'
             raise BadRequestError(msg)
@@ -250,7 +257,7 @@ class Api:
         return Response(generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def _account(self, request: Request) -> Account:
-        key = _segment(request, "account")
+        key = segment(request, "account")
         account = self._board.state.accounts.get(key)
         if account is None:
             msg = f"no account {key[:100]}: it has no score yet"
@@ -270,52 +277,6 @@ class Api:
     def _now(self, account: Account) -> int:
         """The time of a control: now; if only events move time, 1 ms after the account's latest."""
         return round(time.time() * 1000) if self._settings.time == "live" else account.as_of + 1
-
-
-def _segment(request: Request, name: str) -> str:
-    """A segment of the path, which can contain any character, including `/`; see `_RawPaths`.
-
-    The segments `.` and `..` are written `=.` and `=..`, because browsers and proxies resolve those two as folders.
-    """
-    raw = request.path_params[name]
-    try:
-        return raw[1:] if raw in {"=.", "=.."} else unquote(raw, errors="strict")
-    except UnicodeDecodeError as error:
-        msg = f"{name}: not UTF-8"
-        raise BadRequestError(msg) from error
-
-
-async def _body(request: Request, kind: type[_Kind]) -> _Kind | None:
-    """The body, None if it is empty. Raises `BadRequestError`."""
-    body = await request.body()
-    if not body:
-        return None
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "a body must be application/json")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        msg = f"body: {error}"
-        raise BadRequestError(msg) from error
-    except RecursionError as error:
-        msg = "body: nested too deeply"
-        raise BadRequestError(msg) from error
-
-
-def _errors_as_responses(handler: Handler) -> Handler:
-    """Turn errors that a handler raises into error responses."""
-
-    async def handle(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except (BadRequestError, CursorError) as error:
-            return error_response(400, str(error))
-        except MissingError as error:
-            return error_response(404, str(error.args[0]))
-        except UnavailableError as error:
-            return error_response(503, str(error))
-
-    return handle
 
 
 class _RawPaths:
@@ -350,6 +311,7 @@ def build_app(
     *,
     controls: Controls,
     inputs: Inputs,
+    dead_letters: DeadLetterBox,
     pages: Pages,
     failed: Callable[[BaseException], None],
     work: Callable[[], Awaitable[Any]] | None = None,
@@ -359,7 +321,7 @@ def build_app(
     `failed` is called with the error if a task of the event loop ends with one: the board then shows old data only.
     """
     access = Access.of(settings)
-    api = Api(board, settings, access, controls, inputs)
+    api = Api(board, settings, access, controls=controls, inputs=inputs, dead_letters=dead_letters)
 
     def watch(task: asyncio.Future[Any]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -13,6 +13,7 @@ import msgspec
 
 from agents.board.views import overall_types as views_overall
 from agents.board.views import types as views
+from agents.board.views.dead_letters import DeadLetterGroups, DeadLetters, DeadLettersHandled
 from agents.board.views.listing import SORTS
 from agents.board.views.timeline import KINDS
 
@@ -35,6 +36,11 @@ _MOMENT: Json = {"type": "string", "description": "epoch milliseconds, or RFC 33
 _SCORE = _query("score", "the score; default: the first", _TEXT)
 _ACCOUNT = _path("account", "the account's id, percent-encoded, including /; the ids . and .. are written =. and =..")
 _RULE = _path("rule", "the alert's rule, percent-encoded")
+_ALERT = "/api/accounts/{account}/alerts/{rule}"
+_OF_ALERT = [_ACCOUNT, _RULE]
+_LETTERS = "/api/dead-letters/{topic}/{reason}"
+_OF_LETTERS = [_path("topic", "the dead-letter topic"), _path("reason", "the reason, percent-encoded")]
+_LETTER_ERRORS = [400, 404, 503]
 
 
 def _limit(default: int, most: int) -> Json:
@@ -102,10 +108,27 @@ _GETS: list[tuple[str, str, type[msgspec.Struct], list[Json], list[int]]] = [
         [_SCORE, _limit(100, 500)],
         [400],
     ),
+    ("/api/dead-letters", "Dead letters by topic and reason", DeadLetterGroups, [], [503]),
+    (
+        _LETTERS,
+        "The newest open dead letters of a reason",
+        DeadLetters,
+        [*_OF_LETTERS, _limit(20, 200)],
+        _LETTER_ERRORS,
+    ),
 ]
-_POSTS: list[tuple[str, str, type[msgspec.Struct] | None]] = [
-    ("/api/accounts/{account}/alerts/{rule}/acknowledge", "Acknowledge an alert", None),
-    ("/api/accounts/{account}/alerts/{rule}/snooze", "Snooze an alert until a time; null ends a snooze", views.Snooze),
+_POSTS: list[tuple[str, str, list[Json], type[msgspec.Struct] | None, int, type[msgspec.Struct]]] = [
+    (f"{_ALERT}/acknowledge", "Acknowledge an alert", _OF_ALERT, None, 202, views.ControlReceipt),
+    (
+        f"{_ALERT}/snooze",
+        "Snooze an alert until a time; null ends a snooze",
+        _OF_ALERT,
+        views.Snooze,
+        202,
+        views.ControlReceipt,
+    ),
+    (f"{_LETTERS}/replay", "Write open dead letters to their topic again", _OF_LETTERS, None, 200, DeadLettersHandled),
+    (f"{_LETTERS}/discard", "Mark open dead letters as discarded", _OF_LETTERS, None, 200, DeadLettersHandled),
 ]
 _STREAM = [
     *_texts("account"),
@@ -116,7 +139,7 @@ _ERRORS = {
     400: "a parameter, cursor or body is not valid",
     401: "the request has no valid token or session",
     403: "a change that does not come from the board's page, or a request forwarded to a board without sign-in",
-    404: "the account, score or alert does not exist",
+    404: "the account, score, alert or topic does not exist",
     413: "the body is too large or has no Content-Length",
     415: "the body is not JSON",
     421: "the Host header does not name this board",
@@ -127,7 +150,9 @@ _ERRORS = {
 
 def document() -> Json:
     """Return the whole document, OpenAPI 3.1."""
-    types = [view for _, _, view, _, _ in _GETS] + [views.Snooze, views.ControlReceipt, views.Health, views.ErrorView]
+    types = [view for _, _, view, _, _ in _GETS] + [view for *_, view in _POSTS]
+    types += [views.Snooze, views.Health, views.ErrorView]
+    types = list(dict.fromkeys(types))
     refs, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema = dict(zip(types, refs, strict=True))
     error = schema[views.ErrorView]
@@ -135,9 +160,9 @@ def document() -> Json:
         path: {"get": _operation(summary, {200: schema[view]}, parameters, errors, error)}
         for path, summary, view, parameters, errors in _GETS
     }
-    for path, summary, body in _POSTS:
+    for path, summary, parameters, body, status, view in _POSTS:
         errors = [400, 403, 404, 413, 415, 503]
-        operation = _operation(summary, {202: schema[views.ControlReceipt]}, [_ACCOUNT, _RULE], errors, error)
+        operation = _operation(summary, {status: schema[view]}, parameters, errors, error)
         content = {"application/json": {"schema": {"type": "object"} if body is None else schema[body]}}
         paths[path] = {"post": {**operation, "requestBody": {"required": body is not None, "content": content}}}
     events = "Server-sent events: summary, account, gone, alert, heartbeat, reset"

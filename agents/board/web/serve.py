@@ -23,6 +23,7 @@ from agents.board.web.app import build_app
 from agents.board.web.auth import Access
 from agents.board.web.connections import KEEP_ALIVE_S, BoundedProtocol, Limits
 from agents.board.web.controls import KafkaControls, NoControls
+from agents.board.web.dead_letters import KafkaDeadLetters, NoDeadLetters
 from agents.board.web.pages import Pages
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
@@ -52,6 +53,7 @@ def serve(settings: Settings, plan: Plan | None) -> int:
         settings,
         controls=KafkaControls(settings),
         inputs=KafkaInputs(settings),
+        dead_letters=KafkaDeadLetters(settings),
         pages=Pages(),
         work=lambda: reader.run(consumer),
     )
@@ -64,7 +66,16 @@ def serve_recording(settings: Settings, plan: Plan | None, path: Path, *, follow
     if not follow:
         asyncio.run(replay(path, board, follow=False))
     work: Callable[[], Awaitable[None]] | None = (lambda: replay(path, board, follow=True)) if follow else None
-    build = partial(build_app, board, settings, controls=NoControls(), inputs=NoInputs(), pages=Pages(), work=work)
+    build = partial(
+        build_app,
+        board,
+        settings,
+        controls=NoControls(),
+        inputs=NoInputs(),
+        dead_letters=NoDeadLetters(),
+        pages=Pages(),
+        work=work,
+    )
     return _run(build, settings)
 
 

@@ -31,6 +31,13 @@ def log_opened(opened: Opened, partition: int) -> None:
         log.info("shadow_promoted", partition=partition, policy=opened.pair.live.plan.label)
     for measure, missing in opened.missing.items():
         log.warning("measure_lacks_history", measure=measure, partition=partition, lacks=missing)
+    for source, seen in opened.pair.live.seen.items():
+        if seen.ids_alone is not None:
+            meaning = "ids that an earlier version saved: a new event with one of them is dropped as a duplicate where "
+            meaning += "its account had events at this restore, whichever account the id is of"
+            log.warning(
+                "ids_without_accounts", source=source, partition=partition, ids=len(seen.ids_alone), note=meaning
+            )
     shadow = opened.pair.shadow
     if shadow is None:
         return

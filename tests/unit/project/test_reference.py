@@ -32,6 +32,7 @@ COMMANDS = {
         "score",
         "shadow",
         "status",
+        "test",
         "topics",
         "worker",
     ),

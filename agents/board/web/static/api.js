@@ -12,6 +12,8 @@ export class ApiError extends Error {
 const base = "/api";
 const path = (id) => `${base}/accounts/${segment(id)}`;
 
+const lettersPath = (topic, reason) => `${base}/dead-letters/${encodeURIComponent(topic)}/${segment(reason)}`;
+
 /** An id as a segment of a path. Browsers resolve `.` and `..` as folders, even encoded, so they are written `=.` and `=..`. */
 const segment = (id) => (id === "." || id === ".." ? `=${id}` : encodeURIComponent(id));
 
@@ -71,6 +73,9 @@ export const api = {
   timeline: (id, values, signal) => ask(`${path(id)}/timeline${query(values)}`, { signal }),
   alerts: (values) => ask(`${base}/alerts${query(values)}`),
   shadow: (values) => ask(`${base}/shadow${query(values)}`),
+  deadLetters: () => ask(`${base}/dead-letters`),
+  newestDeadLetters: (topic, reason) => ask(lettersPath(topic, reason)),
+  handleDeadLetters: (topic, reason, action) => post(`${lettersPath(topic, reason)}/${action}`, {}),
   acknowledge: (id, rule) => post(`${path(id)}/alerts/${encodeURIComponent(rule)}/acknowledge`, {}),
   snooze: (id, rule, until) => post(`${path(id)}/alerts/${encodeURIComponent(rule)}/snooze`, { until }),
   streamAddress: (accounts, lastId) =>

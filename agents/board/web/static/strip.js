@@ -2,6 +2,7 @@
 // Owns the strip and the banner on every view, and the view `/processor` with all details.
 
 import { mark, patchMark, shape } from "./bands.js";
+import { DeadLetters } from "./deadletters.js";
 import { h, put, setAttr, setText } from "./dom.js";
 import { count, counted, moment, timeExact, utc, ZONE } from "./format.js";
 import { when, whenAgo } from "./when.js";
@@ -100,8 +101,15 @@ export class Strip {
 /** The view `/processor`. */
 export function show(main, { live, store, session }) {
   const body = h("div", { class: "cards pair" });
-  put(main, h("div", { class: "head" }, h("h1", {}, "Is the processor healthy?")), body);
-  const draw = () => put(body, ...cards(store.summary, live, session));
+  const letters = session.recorded ? null : new DeadLetters();
+  put(main, h("div", { class: "head" }, h("h1", {}, "Is the processor healthy?")), body, letters?.element);
+  let known = null;
+  const draw = () => {
+    put(body, ...cards(store.summary, live, session));
+    const all = JSON.stringify(store.summary.processor.dead_letters);
+    if (all !== known) letters?.load();
+    known = all;
+  };
   draw();
   return { title: "Processor", summary: draw, end() {} };
 }
@@ -126,9 +134,6 @@ function cards(summary, live, session) {
     ]))),
     card("Sources", table(["Source", "Not applied yet", "State"], sourcesOf(all), all.lag ? "Every record is applied, and no source is idle." : "Unknown: the consumer group could not be read, and no source is idle."),
       h("p", { class: "soft" }, "A source is idle when it sends no events for any account. Its measures are then held at their last values, and no alerts about missing events fire.")),
-    card("Dead letters", table(["Topic", "Records, including handled"], (all.dead_letters ?? []).map((topic) => [topic.topic, count(topic.records)]),
-      all.dead_letters ? "None: every record could be read." : "Unknown: the broker could not be read."), all.dead_letters?.length > 0 && h("p", { class: "soft" },
-      `Records that could not be read, unchanged. ${LETTERS} docs/reference/topics.md explains each reason, docs/how-to/recover.md how to replay records.`)),
   ];
 }
 

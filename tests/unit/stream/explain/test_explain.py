@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from agents.cli.explanation_text import explanation_text
+from agents.cli.texts.explanation import explanation_text
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.selector import select_score

@@ -35,6 +35,16 @@ SENTENCES = {
         0.125,
         "12.5 % of ticket events (status opened or reopened) have priority urgent in the last 30 days",
     ),
+    "distinct": (
+        BILLING + 'field = "currency"\n',
+        2,
+        "2 different values of currency in billing events in the last 30",
+    ),
+    "nps": (
+        'source = "surveys"\nwhere = { kind = ["nps"] }\nfield = "score"\n',
+        -12.5,
+        "net promoter score of survey answers (kind nps) is -12.5 in the last 30 days",
+    ),
     "weighted_count": (
         TICKETS + "weights = { priority = { urgent = 4 } }\n",
         8,
@@ -48,6 +58,16 @@ SINGULAR = {
     "distinct_users": (USAGE, 1.0, "1 different user in the last 30 days"),
     "rate": ('source = "surveys"\nper = "day"\n', 1.0, "1 survey answer a day in the last 30 days"),
     "days_since_last": (USAGE, 1.0, "1 day since the latest of usage events in the last 30 days"),
+}
+
+
+CONDITIONS = {
+    "score = { from = 7, below = 9 }": "score below 9, score of at least 7",
+    "user_id = { exists = true }": "with user id",
+    "user_id = { exists = false }": "without user id",
+    'kind = { not = ["ces", "csat"] }': "kind not ces or csat",
+    'user_id = { prefix = "svc-" }': "user id beginning with svc-",
+    'kind = { in = ["nps"] }': "kind nps",
 }
 
 
@@ -70,6 +90,12 @@ bands = [{{ name = "all", from = 0 }}]
 def sentence(value: float | None, points: float | None, about: Measure | None) -> str:
     weight = 0.0 if points is None else 0.25
     return factor_text(Factor("good_use", value, points, weight, weight * (points or 0.0)), about)
+
+
+@pytest.mark.parametrize(("condition", "words"), CONDITIONS.items())
+def test_every_condition_has_words(condition: str, words: str) -> None:
+    about = measure("count", f'source = "surveys"\nwhere = {{ {condition} }}\n')
+    assert sentence(2, 40, about).startswith(f"good use: 2 survey answers ({words}) in the last 30 days")
 
 
 @pytest.mark.parametrize("stat", [stat for stat in STATS if stat not in FACT_STATS])

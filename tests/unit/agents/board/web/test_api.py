@@ -21,6 +21,7 @@ from agents.board.views.inputs import NoInputs, SearchResult
 from agents.board.web.app import Api
 from agents.board.web.auth import Access
 from agents.board.web.controls import NoControls
+from agents.board.web.dead_letters import NoDeadLetters
 from agents.board.web.openapi import document
 from agents.board.web.responses import UnavailableError
 from agents.settings.settings import default_policy
@@ -91,7 +92,11 @@ async def of_known_accounts(scope: Scope, receive: Receive, send: Send) -> None:
         for operation in operations.values():
             for parameter in operation["parameters"]:
                 if parameter["in"] == "path":
-                    parameter["schema"] = {"enum": [{"account": "acme", "rule": "low"}[parameter["name"]]]}
+                    parameter["schema"] = {
+                        "enum": [
+                            {"account": "acme", "rule": "low", "topic": "billing.dlq", "reason": "r"}[parameter["name"]]
+                        ]
+                    }
     await Response(msgspec.json.encode(made), media_type="application/json")(scope, receive, send)
 
 
@@ -123,7 +128,14 @@ def test_the_document_names_the_media_type_of_answers_that_are_not_json(path: st
 def test_the_document_has_every_route_of_the_api() -> None:
     board = board_of()
     loaded = settings_of()
-    api = Api(board, loaded, Access.of(loaded), NoControls(), NoInputs())
+    api = Api(
+        board,
+        loaded,
+        Access.of(loaded),
+        controls=NoControls(),
+        inputs=NoInputs(),
+        dead_letters=NoDeadLetters(),
+    )
     routes = {
         (route.path, method.lower()) for route in api.routes() for method in route.methods or () if method != "HEAD"
     }

@@ -25,6 +25,7 @@ from agents.board.web import connections, serve
 from agents.board.web.app import build_app
 from agents.board.web.auth import Access
 from agents.board.web.connections import Limits
+from agents.board.web.dead_letters import NoDeadLetters
 from agents.board.web.pages import Pages
 from tests.browser.board_process import Board
 from tests.driving.boards import TOKEN, RecordingControls, board_of, score, settings
@@ -87,6 +88,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
                 options,
                 controls=RecordingControls(),
                 inputs=NoInputs(),
+                dead_letters=NoDeadLetters(),
                 pages=Pages(),
                 failed=fail,
             )

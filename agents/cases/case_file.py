@@ -1,0 +1,254 @@
+"""Read a file of cases: `NAME.test.toml`, events and what the policy beside it must make of them.
+
+Owns the keys of the file and its mistakes, each with file, line, key and what is allowed. Expectations are parts of
+output records, so their fields are not checked here. Must not run anything. Called by `agents.cli.test`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from schemas.events import SOURCES
+from stream.policy.errors import Findings, PolicyError, Problem
+from stream.policy.lines import key_lines
+from stream.policy.table import Table, finite
+
+SUFFIX = ".test.toml"
+_FILE_KEYS = ("policy", "cases")
+_CASE_KEYS = ("name", "as_of", "account", "events", "files", "expect", "checks", "alerts", "changes", "tolerance")
+_CHECK_KEYS = ("as_of", "ago", "expect")
+_OUR_KEYS = ("topic", "account", "at", "ago", "times", "every")
+"""Keys of an event in a case that are no fields of the event."""
+_SPAN = re.compile(r"(\d+)([dhms])")
+_UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
+_EXAMPLE = "2026-03-27T12:00:00Z"
+_A_SPAN = 'a span of time, such as "3d", "12h", "30m" or "10s"'
+_A_TIME = f"a time with an offset, such as {_EXAMPLE}"
+_MOST_EVENTS = 1_000_000
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the records of `health.scores` must contain at a time (epoch ms), by account."""
+
+    as_of_ms: int
+    accounts: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Events, and what must come of them; `alerts` and `changes` are None where the case does not say.
+
+    `lines` are the events as JSON, each with the line of the case file that it comes from. The last of `checks` is at
+    the end of the case.
+    """
+
+    name: str
+    file: str
+    line: int
+    lines: tuple[tuple[bytes, int], ...]
+    files: tuple[Path, ...]
+    checks: tuple[Check, ...]
+    alerts: tuple[Mapping[str, Any], ...] | None
+    changes: Mapping[str, int] | None
+    tolerance: float
+
+    @property
+    def end_ms(self) -> int:
+        """The end of the case, epoch ms."""
+        return self.checks[-1].as_of_ms
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """The cases of one file, and the policy that they test."""
+
+    path: Path
+    policy: Path
+    cases: tuple[Case, ...]
+
+
+def read_cases(path: Path) -> CaseFile:
+    """Read a file of cases. Raises `PolicyError` with every mistake, and OSError or UnicodeDecodeError."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        document = tomllib.loads(text)
+    except ValueError as error:
+        raise PolicyError([Problem(str(path), None, "TOML", str(error))]) from error
+    findings, lines = Findings(), key_lines(text)
+    root = Table(document, (), findings, _FILE_KEYS)
+    name = root.text("policy", "the path of a policy file, relative to this file", required=False)
+    reader = _Reader(path, lines, findings)
+    cases = [reader.case(table) for table in root.tables("cases", "a list of at least one case, [[cases]]", _CASE_KEYS)]
+    if findings:
+        raise PolicyError(findings.located(str(path), lines))
+    policy = path.with_name(path.name.removesuffix(SUFFIX) + ".toml") if name is None else path.parent / name
+    return CaseFile(path, policy, tuple(cases))
+
+
+class _Reader:
+    """Reads the cases of one file."""
+
+    def __init__(self, path: Path, lines: Mapping[tuple[str | int, ...], int], findings: Findings) -> None:
+        self._path = path
+        self._lines = lines
+        self._findings = findings
+
+    def case(self, table: Table) -> Case:
+        name = table.text("name", "a sentence that says what the case shows") or ""
+        end_ms = _time_ms(table, "as_of") or 0
+        account = table.text("account", "the account of events that name none", required=False)
+        events: list[tuple[bytes, int]] = []
+        for event in self._events(table):
+            events.extend(self._event(event, end_ms, account, len(events)))
+        tolerance = finite(table.value("tolerance")) if "tolerance" in table else TOLERANCE
+        if tolerance is None or tolerance < 0:
+            table.wrong("tolerance", "a number of 0 or more, by which numbers may differ")
+        return Case(
+            name,
+            str(self._path),
+            self._lines.get(table.path, 1),
+            tuple(events),
+            tuple(self._path.parent / file for file in table.texts("files")),
+            (*_earlier(table, end_ms), Check(end_ms, _accounts(table))),
+            _alerts(table),
+            _changes(table),
+            tolerance or 0.0,
+        )
+
+    def _events(self, table: Table) -> Iterator[Table]:
+        """The tables of events, which may have any key: the codec of their topic checks them."""
+        value = table.value("events")
+        if "events" in table and not isinstance(value, list):
+            table.wrong("events", "a list of events, each a table with topic, account, at or ago, and its fields")
+        for index, event in enumerate(value if isinstance(value, list) else []):
+            path = (*table.path, "events", index)
+            if isinstance(event, dict):
+                yield Table(event, path, self._findings, None)
+            else:
+                self._findings.add(path, "must be a table with topic, account, at or ago, and the fields of the event")
+
+    def _event(self, table: Table, end_ms: int, account: str | None, before: int) -> Iterator[tuple[bytes, int]]:
+        topic = table.choice("topic", tuple(SOURCES))
+        account = table.text("account", "an account id", required=account is None) or account
+        start_ms = _event_time(table, end_ms)
+        times = table.whole_number("times", f"a whole number from 1 to {_MOST_EVENTS:,}", _MOST_EVENTS) or 1
+        every_ms = _span(table, "every") or 0
+        fields = {key: _plain(table.value(key)) for key in table if key not in _OUR_KEYS}
+        line = self._lines.get(table.path, 1)
+        for number in range(1, times + 1):
+            event = {
+                "id": f"event-{before + number}",
+                "time": (start_ms or 0) + (number - 1) * every_ms,
+                "account_id": account,
+                **{key: _numbered(value, number) for key, value in fields.items()},
+                "topic": topic,
+            }
+            yield json.dumps(event).encode(), line
+
+
+def _earlier(table: Table, end_ms: int) -> Iterator[Check]:
+    """The checks before the end of a case, in order of time."""
+    checks: list[Check] = []
+    for check in table.tables("checks", "a list of { as_of or ago, expect }", _CHECK_KEYS) if "checks" in table else []:
+        span = _span(check, "ago")
+        moment = _time_ms(check, "as_of") if span is None else end_ms - span
+        if moment is not None and moment > end_ms:
+            check.problem("as_of", "must not be after as_of of the case")
+        checks.append(Check(moment or 0, _accounts(check)))
+    return iter(sorted(checks, key=lambda check: check.as_of_ms))
+
+
+def _accounts(table: Table) -> Mapping[str, Mapping[str, Any]]:
+    """Expected records by account; an account that must have none has {}."""
+    expected = table.names("expect", "a table of accounts, each with fields of its record in health.scores")
+    accounts: dict[str, Mapping[str, Any]] = {}
+    for account in expected:
+        record = expected.value(account)
+        if record == "none":
+            accounts[account] = {}
+        elif isinstance(record, dict) and record:
+            accounts[account] = _plain(record)
+        else:
+            expected.wrong(account, 'a table with fields of the record in health.scores, or "none" for no record')
+    return accounts
+
+
+def _alerts(table: Table) -> tuple[Mapping[str, Any], ...] | None:
+    if "alerts" not in table:
+        return None
+    listed = table.value("alerts")
+    if isinstance(listed, list) and all(isinstance(alert, dict) for alert in listed):
+        return tuple(_plain(alert) for alert in listed)
+    table.wrong("alerts", "a list of alerts in order, each with fields of its record in health.alerts; [] for none")
+    return None
+
+
+def _changes(table: Table) -> Mapping[str, int] | None:
+    if "changes" not in table:
+        return None
+    counts = table.names("changes", "a table of accounts, each with its number of score changes")
+    for account in counts:
+        count = counts.value(account)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            counts.wrong(account, "a number of score changes, 0 or more")
+    return {account: count for account in counts if isinstance(count := counts.value(account), int)}
+
+
+def _event_time(table: Table, end_ms: int) -> int | None:
+    if ("at" in table) == ("ago" in table):
+        table.wrong("at", f'{_A_TIME}, or write ago = "3d" for a time before as_of')
+        return None
+    if "at" in table:
+        return _time_ms(table, "at")
+    span = _span(table, "ago")
+    return None if span is None else end_ms - span
+
+
+def _time_ms(table: Table, key: str) -> int | None:
+    """A time as epoch ms: RFC 3339 with an offset, without quotes, or a date, which is its beginning in UTC."""
+    moment = _moment(table.value(key))
+    if moment is None:
+        table.wrong(key, _A_TIME)
+    return moment
+
+
+def _moment(value: object) -> int | None:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time(), UTC)
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return None
+    return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _span(table: Table, key: str) -> int | None:
+    """A span of time in ms; None if absent."""
+    value = table.value(key)
+    match = _SPAN.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        if key in table:
+            table.wrong(key, _A_SPAN)
+        return None
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def _plain(value: Any) -> Any:
+    """A value as in a record: times as epoch ms."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    moment = _moment(value)
+    return value if moment is None else moment
+
+
+def _numbered(value: object, number: int) -> object:
+    return value.replace("{n}", str(number)) if isinstance(value, str) else value

@@ -1,0 +1,158 @@
+"""Run a case: its events through the engine, and the records that come out beside those that were expected.
+
+Owns the comparison of records and the wording of differences. The engine is that of `vitals score`. Called by
+`agents.cli.test`.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.cases.case_file import Case
+from agents.files.replay import Replay, Watch, replay_files
+from stream.engine.engine import Engine
+from stream.plan.plan import Plan
+
+NONE = "none"
+"""How a case writes a null or an absent field, which TOML cannot."""
+
+Record = dict[str, Any]
+
+
+@dataclass(slots=True)
+class CaseResult:
+    """What a case gave: the differences from what it expects, and the records of its checks, changes and alerts."""
+
+    case: Case
+    differences: list[str] = field(default_factory=list)
+    checked: dict[int, dict[str, Record]] = field(default_factory=dict)
+    changes: list[Record] = field(default_factory=list)
+    alerts: list[Record] = field(default_factory=list)
+
+
+def run_case(case: Case, plan: Plan) -> CaseResult:
+    """Run a case. Raises OSError for a file that cannot be read."""
+    result = CaseResult(case)
+
+    def look(moment_ms: int, engine: Engine) -> None:
+        result.checked[moment_ms] = _records(engine)
+
+    moments = sorted({check.as_of_ms for check in case.checks})
+    with tempfile.TemporaryDirectory(prefix="vitals-test-") as folder:
+        events = Path(folder) / "events.jsonl"
+        events.write_bytes(b"\n".join(line for line, _ in case.lines))
+        replay = replay_files([events, *case.files], plan, case.end_ms, Watch(lambda _first, _last: moments, look))
+        result.differences += _unusable(case, events, replay)
+    result.checked.setdefault(case.end_ms, _records(replay.engine))
+    result.changes = [msgspec.json.decode(message.value) for message in replay.changes]
+    result.alerts = [msgspec.json.decode(message.value) for message in replay.alerts]
+    result.differences += _differences(case, result)
+    return result
+
+
+def _records(engine: Engine) -> dict[str, Record]:
+    """The record of every account in `health.scores` as of now, with factors by the name of their measure."""
+    records: dict[str, Record] = {}
+    for message in engine.current().scores:
+        record = msgspec.json.decode(message.value)
+        for score in record["scores"].values():
+            score["factors"] = {factor["measure"]: factor for factor in score["factors"]}
+        records[record["account_id"]] = record
+    return records
+
+
+def _unusable(case: Case, events: Path, replay: Replay) -> Iterator[str]:
+    """Events of the case that the engine refuses, at their lines of the case file."""
+    for bad in replay.bad:
+        if bad.file == str(events):
+            yield f"the event in line {case.lines[bad.line - 1][1]}: {bad.reason}: {bad.message}"
+        else:
+            yield f"{bad.file}:{bad.line}: {bad.reason}: {bad.message}"
+
+
+def _differences(case: Case, result: CaseResult) -> Iterator[str]:
+    for check in case.checks:
+        records = result.checked.get(check.as_of_ms, {})
+        where = "" if check.as_of_ms == case.end_ms else f" at {_time(check.as_of_ms)}"
+        for account, expected in check.accounts.items():
+            record = records.get(account)
+            if not expected and record is not None:
+                yield f"{account}{where}: expected no record, got scores {_scores(record)}"
+            elif expected and record is None:
+                yield f"{account}{where}: expected a record, got none; accounts with one: {_names(records)}"
+            elif record is not None:
+                for path, wanted, actual in _unequal(expected, record, case.tolerance):
+                    yield f"{account}{where}: {path}: expected {_shown(wanted)}, got {_shown(actual)}"
+    counts = Counter(change["account_id"] for change in result.changes)
+    for account, count in (case.changes or {}).items():
+        if counts[account] != count:
+            yield f"{account}: expected {count} score changes, got {counts[account]}"
+    if case.alerts is not None:
+        yield from _alert_differences(case.alerts, result.alerts, case.tolerance)
+
+
+def _alert_differences(expected: Sequence[Mapping[str, Any]], actual: list[Record], tolerance: float) -> Iterator[str]:
+    for number, (wanted, alert) in enumerate(zip(expected, actual, strict=False), 1):
+        for path, value, other in _unequal(wanted, alert, tolerance):
+            yield f"alert {number} ({_alert(alert)}): {path}: expected {_shown(value)}, got {_shown(other)}"
+    for number, wanted in enumerate(expected[len(actual) :], len(actual) + 1):
+        yield f"alert {number}: expected {_shown(dict(wanted))}, got none"
+    for number, alert in enumerate(actual[len(expected) :], len(expected) + 1):
+        yield f"alert {number}: expected none, got {_alert(alert)}"
+
+
+def _unequal(
+    expected: Mapping[str, Any], record: Any, tolerance: float, path: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Path, expected value and actual value of every field that differs."""
+    for key, wanted in expected.items():
+        here = f"{path}.{key}" if path else key
+        if not isinstance(record, dict) or (key not in record and wanted != NONE):
+            fields = _names(record) if isinstance(record, dict) else _shown(record)
+            yield here, wanted, f"no such field; there are {fields}"
+            continue
+        actual = record.get(key)
+        if isinstance(wanted, dict):
+            yield from _unequal(wanted, actual, tolerance, here)
+        elif not _equal(wanted, actual, tolerance):
+            yield here, wanted, actual
+
+
+def _equal(wanted: Any, actual: Any, tolerance: float) -> bool:
+    if wanted == NONE and actual is None:
+        return True
+    if isinstance(wanted, bool) or isinstance(actual, bool):
+        return wanted is actual
+    if isinstance(wanted, int | float) and isinstance(actual, int | float):
+        return math.isclose(wanted, actual, rel_tol=0.0, abs_tol=tolerance)
+    return bool(wanted == actual)
+
+
+def _scores(record: Record) -> str:
+    return ", ".join(f"{name} {score.get('value')}" for name, score in record["scores"].items())
+
+
+def _alert(alert: Record) -> str:
+    moment = alert.get("ends_at") or alert["starts_at"]
+    return f"{alert['status']} {alert['rule']} of {alert['account_id'] or 'no account'} at {_time(moment)}"
+
+
+def _names(names: Mapping[str, Any]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _time(moment_ms: int) -> str:
+    return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
