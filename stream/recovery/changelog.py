@@ -145,9 +145,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     """
     state = read_state(records[STATE_KEY]) if STATE_KEY in records else State({})
     if state.erasing:
-        erasing = frozenset(state.erasing)
-        engine.leftovers = [key for key in records if account_of(key) in erasing]
-        records = {key: value for key, value in records.items() if account_of(key) not in erasing}
+        records = _without_leftovers(engine, records, frozenset(state.erasing))
     keys = _keys_by_tag(records)
     row_schemas = {key[1:]: RowSchema.read(records[key], key[1:]) for key in keys.get(ord("l"), ())}
     rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
@@ -188,6 +186,12 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     if rows and state.policy is not None and state.policy != engine.plan.label:
         _mark_policy_changed(accounts)
     return incomplete_texts(engine)
+
+
+def _without_leftovers(engine: Engine, records: Mapping[bytes, bytes], erasing: Collection[str]) -> dict[bytes, bytes]:
+    """The records without those of accounts whose deletion a crash has cut short; the next snapshot deletes these."""
+    engine.leftovers = [key for key in records if account_of(key) in erasing]
+    return {key: value for key, value in records.items() if account_of(key) not in erasing}
 
 
 def _with_events(rows: Rows, row_schemas: Mapping[bytes, RowSchema]) -> list[SavedRows]:
