@@ -79,8 +79,9 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
     `parent_id` and `arr` are the profile's, of accounts that have a parent. `stalled_sources` are idle sources:
     their measures stand still. `raw` has the values of measures that are compared with peers; their factors have the
-    percentile. `state` is `new` until `new_until` (epoch ms) where the policy says when accounts are new: alert rules
-    about scores do not fire.
+    percentile. `inputs` has the values that derived measures and grids read, by measure or `account.FIELD`. `state` is
+    `new` until `new_until` (epoch ms) where the policy says when accounts are new: then alert rules about scores do not
+    fire.
     """
 
     account_id: str
@@ -97,6 +98,7 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     raw: dict[str, float | None] | None = None
     state: Literal["new"] | None = None
     new_until: int | None = None
+    inputs: dict[str, float | None] | None = None
 
 
 class ShadowMessage(ScoreMessage, kw_only=True):

@@ -181,7 +181,7 @@ class Accounts:
             "source": len(ROW_SOURCES),
             "score": len(plan.scores),
             "part": ends[-1],
-            "measure": len(plan.measures) + len(plan.peers),
+            "measure": len(plan.measures) + len(plan.profile_inputs) + len(plan.peers),
         }
         for name, array in ARRAYS.items():
             shape = (0,) if array.column_per is None else (0, sizes[array.column_per])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stream.explain.selector import Reading, SelectedScore
 from stream.explain.text import label_of, number
 from stream.policy.band_index import BAND_DECIMALS
-from stream.policy.normalisers import FULL_POINTS, Linear
+from stream.policy.normalisers import FULL_POINTS, Grid, Linear
 from stream.policy.policy import Measure
 
 Column = NDArray[np.float64]
@@ -86,8 +86,8 @@ def distribution_of(selected: SelectedScore, scored: Reading) -> Distribution:
         for band, inside in zip(selected.bands, by_band, strict=True)
     ]
     measures = [
-        _measure_distribution(measure, values, _own_points(measure, values))
-        for measure, values in zip(selected.measures, scored.values.T, strict=True)
+        _measure_distribution(measure, values, _own_points(measure, values, points))
+        for measure, values, points in zip(selected.measures, scored.values.T, scored.points.T, strict=True)
     ]
     return Distribution(
         score=selected.name,
@@ -100,9 +100,14 @@ def distribution_of(selected: SelectedScore, scored: Reading) -> Distribution:
     )
 
 
-def _own_points(measure: Measure, values: Column) -> Column:
-    """Points of the values that are not missing, whatever points the policy gives for missing ones."""
+def _own_points(measure: Measure, values: Column, points: Column) -> Column:
+    """Points of the values that are not missing, whatever points the policy gives for missing ones.
+
+    `points` (k,) are those in the score: those of a grid depend on another measure, too.
+    """
     known = values[~np.isnan(values)]
+    if isinstance(measure.normaliser, Grid):
+        return points[~np.isnan(values)]
     return np.full(len(known), np.nan) if measure.normaliser is None else measure.normaliser.points(known)
 
 
@@ -131,12 +136,18 @@ def _warnings(
             yield f"band {band.name} (from {number(band.from_)}): no account is in it"
 
 
+def _why_missing(measure: Measure) -> str:
+    if measure.formula is None:
+        return f"does {measure.source} have events that pass its filters?"
+    return f"do all of these have one: {', '.join(map(label_of, measure.formula.inputs))}?"
+
+
 def _measure_warnings(measure: Measure, distribution: MeasureDistribution, points: Column) -> Iterator[str]:
     """Warnings about one measure; `points` (k,) are those in the score, NaN where the weight is shared."""
     name, values = label_of(measure.name), distribution.values
     if values is None:
         if len(points):
-            yield f"{name}: no account has a value; does {measure.source} have events that pass its filters?"
+            yield f"{name}: no account has a value; {_why_missing(measure)}"
         return
     if distribution.missing > _HALF:
         consequence = (

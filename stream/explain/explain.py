@@ -7,6 +7,7 @@ Owns what is derived from one score message. Pure; called by `vitals explain` (`
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from msgspec import Struct
@@ -18,7 +19,7 @@ from stream.explain.since import Since
 from stream.explain.text import factor_text
 from stream.policy.band_index import BAND_DECIMALS
 from stream.policy.measures import Measure
-from stream.policy.normalisers import Decay, Linear, Normaliser, Threshold, Tiers
+from stream.policy.normalisers import Curve, Decay, Grid, Linear, Normaliser, Simple, Threshold, Tiers
 
 _FULL = 100.0
 _CLOSE = 1e-9
@@ -89,9 +90,12 @@ def explain_message(message: ScoreMessage, selected: SelectedScore) -> Explanati
         factors=factors,
         next_band=higher[0].name if higher else None,
         missing_points=higher[0].from_ - score.value if higher else 0.0,
-        lifts=_lifts(score, selected, message.segment, higher[0].from_) if higher else [],
+        lifts=_lifts(score, selected, message, higher[0].from_) if higher else [],
         policy=message.policy,
-        words=[factor_text(factor, by_name.get(factor.measure), raw.get(factor.measure)) for factor in factors],
+        words=[
+            factor_text(factor, by_name.get(factor.measure), raw.get(factor.measure), message.inputs)
+            for factor in factors
+        ],
         segment=message.segment if selected.score.segments else None,
         exceptions=score.exceptions or [],
         override=message.override,
@@ -104,7 +108,7 @@ def _cost(factor: Factor) -> float:
     return factor.weight * (_FULL - (factor.points or 0.0)) if factor.points is not None else 0.0
 
 
-def _lifts(score: ScoreValue, selected: SelectedScore, segment: str | None, target: float) -> list[Lift]:
+def _lifts(score: ScoreValue, selected: SelectedScore, message: ScoreMessage, target: float) -> list[Lift]:
     if score.exceptions:
         return []  # what limits the score has to go first
     by_name = {measure.name: measure for measure in selected.measures}
@@ -121,12 +125,15 @@ def _lifts(score: ScoreValue, selected: SelectedScore, segment: str | None, targ
                 lifts.append(Lift(factor.measure, now, needed, None, of_peers))
         elif factor.points is not None:
             wanted = factor.points + (target - score.value) / factor.weight
-            normaliser = normaliser_in(measure, segment)
+            normaliser = _of_row(normaliser_in(measure, message.segment), message.inputs or {})
             value = _value_for(normaliser, wanted, factor.value)
             if normaliser is None or value is None or (of_peers and not 0.0 <= value <= _FULL):
                 continue
             whole = _whole(measure, factor.value or 0.0, value)
-            gives = wanted if whole == value else float(normaliser.points(np.array([whole]))[0])
+            gives = wanted if whole == value else _points(normaliser, whole)
+            if whole != value and gives < wanted - _CLOSE:  # of a tier that begins above a whole number
+                whole += math.copysign(1.0, whole - (factor.value or 0.0))
+                gives = _points(normaliser, whole)
             lifts.append(Lift(factor.measure, factor.value, whole, gives, of_peers))
     return sorted(lifts, key=lambda lift: (lift.points or 0.0, lift.measure))
 
@@ -139,7 +146,19 @@ def _whole(measure: Measure, now: float, needed: float) -> float:
     return float(math.ceil(needed - _CLOSE) if needed > now else math.floor(needed + _CLOSE))
 
 
-def _value_for(normaliser: Normaliser | None, points: float, now: float | None) -> float | None:
+def _of_row(normaliser: Normaliser | None, inputs: Mapping[str, float | None]) -> Simple | None:
+    """The normaliser that applies: of a grid, that of its row; None if the value that selects the row is unknown."""
+    if not isinstance(normaliser, Grid):
+        return normaliser
+    by = inputs.get(normaliser.by)
+    return None if by is None else normaliser.row(by)
+
+
+def _points(normaliser: Simple, value: float) -> float:
+    return float(normaliser.points(np.array([value]))[0])
+
+
+def _value_for(normaliser: Simple | None, points: float, now: float | None) -> float | None:
     """The value nearest to `now` that gives at least `points`, or None when no value does."""
     if normaliser is None or points > _FULL + _CLOSE:
         return None
@@ -152,7 +171,9 @@ def _value_for(normaliser: Normaliser | None, points: float, now: float | None) 
         candidates = [start for start, _ in normaliser.steps]
     elif isinstance(normaliser, Threshold):
         candidates = [normaliser.average, normaliser.good]
-    enough = [value for value in candidates if normaliser.points(np.array([value]))[0] >= points - _CLOSE]
+    elif isinstance(normaliser, Curve):
+        candidates = [*(value for value, _ in normaliser.knots), *normaliser.invert(points)]
+    enough = [value for value in candidates if _points(normaliser, value) >= points - _CLOSE]
     if now is None:
         return enough[0] if enough else None
     return min(enough, key=lambda value: abs(value - now), default=None)

@@ -7,10 +7,13 @@ Pure; called by `stream.explain.explain`, `stream.explain.distribution`, `agents
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from schemas.outputs import Factor
 from stream.columns.panes import date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
 from stream.policy.filters import Filter, Operand, Operator, parts_of
+from stream.policy.formula import Formula
 from stream.policy.measures import FACTS_SOURCE
 from stream.policy.policy import Measure
 
@@ -55,16 +58,24 @@ def label_of(name: str) -> str:
     return name.replace("_", " ")
 
 
-def factor_text(factor: Factor, measure: Measure | None, raw: float | None = None) -> str:
+def factor_text(
+    factor: Factor,
+    measure: Measure | None,
+    raw: float | None = None,
+    inputs: Mapping[str, float | None] | None = None,
+) -> str:
     """One sentence: value, points, weight, contribution and cost. `measure` None: not in this policy.
 
-    `raw` is the value before it was compared, of a measure that is compared with peers.
+    `raw` is the value before it was compared, of a measure that is compared with peers. `inputs` are the values that
+    derived measures were computed from.
     """
     if measure is None and factor.measure in _OTHERS:
         return f"{_OTHERS[factor.measure]}: {factor.contribution:+.1f}."
     finding = _finding(factor, measure)
     if measure is not None and measure.compare == "peers":
         finding = _among_peers(measure, factor.value, raw)
+    if measure is not None and measure.formula is not None:
+        finding = _derived(measure, measure.formula, factor.value, inputs or {})
     if factor.history_since is not None:
         finding = f"{finding} (all events only since {date_text(factor.history_since)})"
     begins = f"{label_of(factor.measure)}: {finding}"
@@ -83,8 +94,23 @@ def _among_peers(measure: Measure, percentile: float | None, raw: float | None) 
     return f"{_amount(measure, raw)} in {_span(measure)}, {where}"
 
 
+def _derived(measure: Measure, formula: Formula, value: float | None, inputs: Mapping[str, float | None]) -> str:
+    """What an expression gives, and from which inputs."""
+    if measure.compare is not None:
+        if value is None:
+            return f"{formula.text} has nothing to compare with before"
+        return f"{formula.text}: {'+' if value > 0 else ''}{number(value)} % against the windows before"
+    texts = [
+        f"{label_of(name)} {'missing' if (each := inputs[name]) is None else number(each)}"
+        for name in formula.inputs
+        if name in inputs
+    ]
+    known = f" ({', '.join(texts)})" if texts else ""
+    return f"{formula.text} has no value{known}" if value is None else f"{formula.text} is {number(value)}{known}"
+
+
 def _finding(factor: Factor, measure: Measure | None) -> str:
-    if measure is None:
+    if measure is None or measure.formula is not None:
         return "no value" if factor.value is None else f"the value is {number(factor.value)}"
     if measure.source == FACTS_SOURCE:
         return _fact(measure, factor.value)

@@ -151,7 +151,8 @@ def _leaves(score: Score, changed: dict[str, float]) -> Vector | None:
     for band in score.bands:
         start = changed.get(band.name, band.from_)
         leave = start if band.leave is None else start - (band.from_ - band.leave)
-        leave = round(leave, BAND_DECIMALS)
+        if band.leave is not None or band.edge is None:
+            leave = round(leave, BAND_DECIMALS)
         leaves.append(max(leave, 0.0) if bounded else leave)
     return np.array(leaves)
 
@@ -200,4 +201,6 @@ def _can_be_missing(measure: Measure) -> bool:
         "distinct_roles",
         "distinct",
     )
-    return measure.missing is None and (measure.stat not in always or measure.compare not in (None, "percentile"))
+    if measure.missing is not None:
+        return False
+    return measure.stat not in always or measure.compare not in (None, "percentile") or measure.has_grid

@@ -7,6 +7,7 @@ Called once per policy by whoever builds a `stream.engine.engine.Engine`; every 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
@@ -14,12 +15,13 @@ from typing import cast
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
 from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS, Unit
-from stream.measures import STATS, Need
+from stream.measures import Need
 from stream.measures.base import AnyColumn
+from stream.plan.derived import MeasureCompiler, MeasurePlan
 from stream.plan.models import ScorePlan, plan_score
 from stream.plan.rules import SILENCE, RulePlan, compile_rules, silent_sources
-from stream.policy.normalisers import Normaliser
-from stream.policy.policy import Measure, Policy
+from stream.policy.normalisers import Grid
+from stream.policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +49,6 @@ class ColumnPlan:
 
 
 @dataclass(frozen=True)
-class MeasurePlan:
-    """A measure, the indexes of the columns it reads, and the normalisers of segments that have their own."""
-
-    measure: Measure
-    columns: tuple[int, ...]
-    by_segment: tuple[tuple[int, Normaliser], ...]
-
-    @cached_property
-    def with_previous_window(self) -> Measure | None:
-        """The measure over its window and the previous one together, for `compare = "previous"`; else None."""
-        if self.measure.compare != "previous":
-            return None
-        return replace(self.measure, window=replace(self.measure.window, panes=self.measure.reach))
-
-
-@dataclass(frozen=True)
 class Plan:
     """A compiled policy: everything that the engine reads of it."""
 
@@ -74,6 +60,30 @@ class Plan:
 
     scores: tuple[ScorePlan, ...]
     rules: tuple[RulePlan, ...]
+    profile_inputs: tuple[MeasurePlan, ...] = ()
+    """Numbers of the profile that expressions read and whose values are published; none of them is a measure."""
+
+    @cached_property
+    def inputs(self) -> tuple[tuple[str, int], ...]:
+        """What scores are computed from without being a factor themselves: names, and their columns of `Scored.values`.
+
+        They are the inputs of derived measures that are not compared, and the measures that select rows of grids.
+        """
+        names: dict[str, None] = {}
+        for plan in self.measures:
+            if plan.measure.compare is None:
+                names |= dict.fromkeys(name for name, _ in plan.inputs)
+            rules = (plan.measure.normaliser, *(rule for _, rule in plan.by_segment))
+            names |= dict.fromkeys(rule.by for rule in rules if isinstance(rule, Grid))
+        first = len(self.measures)
+        profile = {plan.measure.name: first + number for number, plan in enumerate(self.profile_inputs)}
+        index_of = self.index_of | profile
+        return tuple((name, index_of[name]) for name in names)
+
+    @cached_property
+    def index_of(self) -> dict[str, int]:
+        """The index of each measure by its name."""
+        return {plan.measure.name: index for index, plan in enumerate(self.measures)}
 
     @cached_property
     def changes_by_calendar(self) -> bool:
@@ -148,21 +158,22 @@ class Plan:
 def compile_plan(policy: Policy) -> Plan:
     """Compile a policy."""
     columns = _Columns()
-    measures: list[MeasurePlan] = []
+    compiler = MeasureCompiler(policy.measures, [segment.name for segment in policy.segments], columns.index_of)
+    measures = tuple(compiler.compile(measure.name) for measure in policy.measures)
     longest: dict[Unit, int] = {}
-    segments = [segment.name for segment in policy.segments]
-    for measure in policy.measures:
-        unit: Unit = measure.window.unit
+    for measure in (leaf.measure for plan in compiler.plans() for leaf in plan.leaves):
         if measure.reach:
-            longest[unit] = max(longest.get(unit, 0), measure.reach)
-        needs = STATS[measure.stat].needs(measure)
-        indexes = tuple(columns.index_of(measure.source, need, unit, measure.reach) for need in needs)
-        by_segment = tuple((segments.index(name), normaliser) for name, normaliser in measure.by_segment)
-        measures.append(MeasurePlan(measure, indexes, by_segment))
+            longest[measure.window.unit] = max(longest.get(measure.window.unit, 0), measure.reach)
     scores = tuple(plan_score(policy, score) for score in policy.scores)
     silence = {source: columns.index_of(source, SILENCE, "day", 0) for source in silent_sources(policy)}
     rules = compile_rules(policy, scores, silence)
-    return Plan(policy, tuple(columns.plans), tuple(measures), longest, scores, rules)
+    return Plan(policy, tuple(columns.plans), measures, longest, scores, rules, _profile_inputs(measures))
+
+
+def _profile_inputs(measures: Sequence[MeasurePlan]) -> tuple[MeasurePlan, ...]:
+    known = {plan.measure.name for plan in measures}
+    plans = [plan for measure in measures if measure.measure.compare is None for _, plan in measure.inputs]
+    return tuple({plan.measure.name: plan for plan in plans if plan.measure.name not in known}.values())
 
 
 class _Columns:

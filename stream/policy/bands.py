@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stream.policy.errors import listed, shown
+from stream.policy.normalise import Edge, edge_of, read_start, start_of
 from stream.policy.normalisers import FULL_POINTS
 from stream.policy.table import Number
 
@@ -23,9 +24,12 @@ MOST_BANDS = 100  # an account's band is stored in a signed byte
 OWNER = "a string (who acts on it)"
 ACTIONS = ', such as ["call the sponsor"]'
 
-_BAND_KEYS = ("name", "from", "leave", "alert", "actions", "owner")
+_BAND_KEYS = ("name", "from", "above", "leave", "alert", "actions", "owner")
 _START = Number("a number (the score at which the band begins)")
 _BOUNDED_START = Number("a number from 0 to 100 (the score at which the band begins)", 0.0, FULL_POINTS)
+
+_ABOVE = Number("a number (the band is above it)")
+_BOUNDED_ABOVE = Number("a number from 0 to less than 100 (the band is above it)", 0.0, FULL_POINTS, above=FULL_POINTS)
 
 Weights = tuple[tuple[str, float], ...]
 """Names of measures or bands with a number each."""
@@ -34,6 +38,8 @@ Weights = tuple[tuple[str, float], ...]
 @dataclass(frozen=True, slots=True)
 class Band:
     """A named range of the score, from `from_` up to the next band.
+
+    `edge` "above" says that the file names the largest number below `from_`.
 
     `alert` is the severity of its alerts, None for no alerts; `actions` (what to do) and `owner` (who acts) are part of
     them. An account that is in the band stays in it until its score is below `leave`.
@@ -45,6 +51,7 @@ class Band:
     actions: tuple[str, ...] = ()
     owner: str | None = None
     leave: float | None = None
+    edge: Literal["above"] | None = None
 
 
 def read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...]:
@@ -53,12 +60,13 @@ def read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...]:
     A `bounded` score is from 0 to 100, others are any number.
     """
     rows = score.tables("bands", 'a list of at least one band, such as { name = "healthy", from = 0 }', _BAND_KEYS)
-    starts = [row.number("from", _BOUNDED_START if bounded else _START) for row in rows]
-    bands = [_read_band(row, start) for row, start in zip(rows, starts, strict=True)]
+    edges = [edge_of(row) for row in rows]
+    starts = [_read_start(row, edge, bounded=bounded) for row, edge in zip(rows, edges, strict=True)]
+    bands = [_read_band(row, edge, start) for row, edge, start in zip(rows, edges, starts, strict=True)]
     valid = sorted((band for band in bands if band is not None), key=lambda band: band.from_)
     elements = score.value("bands")
     count = len(elements) if isinstance(elements, list) else 0
-    complete = all([len(valid) == count, _are_unique(rows, "name"), _are_unique(rows, "from")])
+    complete = all([len(valid) == count, *(_are_unique(rows, key) for key in ("name", "from", "above"))])
     known = [start for start in starts if start is not None]
     lowest = min(known, default=0.0)
     if bounded and len(known) == count and lowest > 0.0:
@@ -72,7 +80,13 @@ def read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...]:
     return tuple(valid) if complete else ()
 
 
-def _read_band(row: Table, start: float | None) -> Band | None:
+def _read_start(row: Table, edge: Edge, *, bounded: bool) -> float | None:
+    if edge == "above":
+        return read_start(row, edge, _BOUNDED_ABOVE if bounded else _ABOVE)
+    return read_start(row, edge, _BOUNDED_START if bounded else _START)
+
+
+def _read_band(row: Table, edge: Edge, start: float | None) -> Band | None:
     name = row.text("name", "a string (the name of the band)")
     alert = row.choice("alert", SEVERITIES, required=False)
     owner = row.text("owner", OWNER, required=False)
@@ -81,7 +95,9 @@ def _read_band(row: Table, start: float | None) -> Band | None:
         return None
     expected = f"a number of at most {start:g}, where the band begins (an account leaves the band below it)"
     leave = row.number("leave", Number(expected, high=start), required=False)
-    return None if name is None else Band(name, start, alert, actions, owner, leave)
+    return (
+        None if name is None else Band(name, start, alert, actions, owner, leave, "above" if edge == "above" else None)
+    )
 
 
 def _are_unique(rows: Sequence[Table], key: str) -> bool:
@@ -98,6 +114,11 @@ def _are_unique(rows: Sequence[Table], key: str) -> bool:
     return unique
 
 
+def _start_in(table: Table, name: str, edge: Edge, *, bounded: bool) -> float | None:
+    start = table.number(name, _BOUNDED_START if bounded else _START)
+    return start_of(start, edge)
+
+
 def read_starts(segment: Table, bands: Sequence[Band], *, bounded: bool) -> Weights:
     """Other starts of a score's bands in a segment, sorted by name; the order of the bands must stay the same."""
     if "bands" not in segment:
@@ -106,7 +127,8 @@ def read_starts(segment: Table, bands: Sequence[Band], *, bounded: bool) -> Weig
     table = segment.table("bands", "a table of bands and where they begin, such as { healthy = 80 }", names or None)
     if table is None:
         return ()
-    changed = {name: table.number(name, _BOUNDED_START if bounded else _START) for name in table}
+    edge_by_name: dict[str, Edge] = {band.name: band.edge or "from" for band in bands}
+    changed = {name: _start_in(table, name, edge_by_name.get(name, "from"), bounded=bounded) for name in table}
     starts = [changed.get(band.name, band.from_) for band in bands]
     known = [start for start in starts if start is not None]
     if len(known) == len(starts) and any(after <= before for before, after in pairwise(known)):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from schemas.fields import NUMBER_FIELDS, PROFILE_FACTS, TEXT_FIELDS
 from stream.policy.errors import did_you_mean, listed, shown
 from stream.policy.filters import Filter, Weights, read_of, read_weights, read_where
+from stream.policy.formula import Formula, FormulaError, parse_formula
 from stream.policy.normalise import read_normaliser
-from stream.policy.normalisers import FULL_POINTS
+from stream.policy.normalisers import FULL_POINTS, Grid
 from stream.policy.table import WEIGHT, Number
 from stream.policy.windows import (
     MISSING_WORDS,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 _EVENT_KEYS = ("where", "of", "weights", "per", "window", "compare", "history", "least_peers")
 _FACT_KEYS = ("source", "stat", "field", "normalise", "weight", "missing", "segments")
-MEASURE_KEYS = (*_FACT_KEYS[:3], *_EVENT_KEYS, *_FACT_KEYS[3:6], "stale_after", *_FACT_KEYS[6:])
+_DERIVED_KEYS = ("value", "compare", "normalise", "weight", "missing", "segments")
+MEASURE_KEYS = (*_FACT_KEYS[:3], *_EVENT_KEYS, *_FACT_KEYS[3:6], "stale_after", *_FACT_KEYS[6:], "value")
 FACT_STATS = {"days_since": ("started_at", "renewal_at"), "days_until": ("started_at", "renewal_at"), "value": ("arr",)}
 """Statistics of the profile, with the fields that each can take."""
 FACTS_SOURCE = "accounts"
@@ -63,7 +65,7 @@ _MISSING = Number(
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number computed from one source's events, or from the profile, and how it becomes points.
+    """A number computed from one source's events, from the profile or from other measures, and how it becomes points.
 
     - `where`: the events that count; empty for all. `of` is only for `share`, `weights` only for `weighted_count`.
     - `per_hours`: 1, 24 or 168, only for `rate`.
@@ -72,6 +74,7 @@ class Measure:
     - `weight`: on the policy's own scale; None if only scores that name the measure use it.
     - `missing`: points of an account without a value; None to redistribute the weight.
     - `stale_after`: for how many panes the last value is used before it is missing.
+    - `formula`: arithmetic over other measures; such a derived measure has no source, statistic or window of its own.
     - `compare`: with the window before, with those in `history` (panes), or with the values of other accounts, of which
       a segment needs `least_peers`.
     """
@@ -93,6 +96,19 @@ class Measure:
     least_peers: int | None = None
     stale_after: int | None = None
     by_segment: tuple[tuple[str, Normaliser], ...] = ()
+    formula: Formula | None = None
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether its points depend on another measure, in some segment at least."""
+        return isinstance(self.normaliser, Grid) or any(isinstance(rule, Grid) for _, rule in self.by_segment)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the measures that it depends on: inputs of its expression, and those that select rows of a grid."""
+        rules = (self.normaliser, *(rule for _, rule in self.by_segment))
+        inputs = () if self.formula is None else self.formula.inputs
+        return tuple(dict.fromkeys((*inputs, *(rule.by for rule in rules if isinstance(rule, Grid)))))
 
     @property
     def blocks(self) -> int:
@@ -119,20 +135,23 @@ def read_measures(root: Table, segments: Sequence[str]) -> tuple[Measure, ...]:
             tables.problem(name, f"{shown(name)} is reserved for a factor that is not a measure: choose another name")
     expected = "a table [measures.NAME] with a source, a stat and so on"
     read = [(name, tables.named(name, expected, MEASURE_KEYS)) for name in tables]
-    measures = [None if table is None else _read_measure(name, table, segments) for name, table in read]
+    names = tuple(tables)
+    measures = [None if table is None else _read_measure(name, table, segments, names) for name, table in read]
     return tuple(measure for measure in measures if measure is not None)
 
 
-def _read_measure(name: str, table: Table, segments: Sequence[str]) -> Measure | None:
+def _read_measure(name: str, table: Table, segments: Sequence[str], measures: Sequence[str]) -> Measure | None:
+    if "value" in table:
+        return _read_derived(name, table, segments, measures)
     source = table.choice("source", _SOURCES)
     if source == FACTS_SOURCE or (source is None and table.value("stat") in tuple(FACT_STATS)):
-        return _read_fact(name, table, segments)
+        return _read_fact(name, table, segments, measures)
     stat = table.choice("stat", STATS)
     _check_stat(table, stat, source)
     per = table.choice("per", tuple(_PER_HOURS), required=False) or "day"
     window = read_window(table, stat)
     compare, history = read_compare(table, stat, window)
-    normaliser, by_segment = _read_normalisers(table, segments)
+    normaliser, by_segment = _read_normalisers(table, segments, measures)
     where = read_where(table, source)
     if stat == "nps" and source == "surveys" and ("kind", ("nps",)) not in where:
         table.problem("stat", f'"nps" needs {NPS_ANSWERS}: other surveys have other scales')
@@ -158,7 +177,52 @@ def _read_measure(name: str, table: Table, segments: Sequence[str]) -> Measure |
     return None if source is None or stat is None or window is None else measure
 
 
-def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | None:
+def _read_derived(name: str, table: Table, segments: Sequence[str], measures: Sequence[str]) -> Measure | None:
+    """A measure that is computed from other measures."""
+    for key in table:
+        if key in MEASURE_KEYS and key not in _DERIVED_KEYS:
+            able = listed(_DERIVED_KEYS)
+            table.problem(key, f"a measure with a value does not take {key}: remove it; allowed here: {able}")
+    text, formula = table.value("value"), None
+    if not isinstance(text, str) or not text.strip():
+        table.wrong("value", 'a text with arithmetic, such as "active_users / account.arr"')
+    else:
+        try:
+            formula = parse_formula(text, measures)
+        except FormulaError as error:
+            table.problem("value", str(error))
+    compare = table.choice("compare", ("previous",), '"previous" for a measure with a value', required=False)
+    if table.value("missing") == "hold":
+        table.problem(
+            "missing", '"hold" does not work with a value: use it with the measures that the value is made of'
+        )
+    normaliser, by_segment = _read_normalisers(table, segments, measures)
+    measure = Measure(
+        name=name,
+        source="",
+        stat="",
+        field=None,
+        where=(),
+        of=(),
+        weights=None,
+        per_hours=None,
+        window=_NO_WINDOW,
+        normaliser=normaliser,
+        weight=table.number("weight", WEIGHT, required=False),
+        missing=_read_missing(table),
+        compare="previous" if compare else None,
+        by_segment=by_segment,
+        formula=formula,
+    )
+    return None if formula is None else measure
+
+
+def profile_measure(name: str, stat: str, field: str) -> Measure:
+    """A number of the profile as a measure that gives no points, for expressions that read it."""
+    return Measure(name, FACTS_SOURCE, stat, field, (), (), None, None, _NO_WINDOW, None, None, None)
+
+
+def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Sequence[str]) -> Measure | None:
     """A measure of the profile, which has no events and no window."""
     for key in table:
         if key in MEASURE_KEYS and key not in _FACT_KEYS:
@@ -170,7 +234,7 @@ def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | No
     if table.value("missing") == "hold":
         message = f'"hold" does not work with source {shown(FACTS_SOURCE)}: a profile does not leave a window'
         table.problem("missing", message)
-    normaliser, by_segment = _read_normalisers(table, segments)
+    normaliser, by_segment = _read_normalisers(table, segments, measures)
     measure = Measure(
         name=name,
         source=FACTS_SOURCE,
@@ -190,16 +254,16 @@ def _read_fact(name: str, table: Table, segments: Sequence[str]) -> Measure | No
 
 
 def _read_normalisers(
-    table: Table, segments: Sequence[str]
+    table: Table, segments: Sequence[str], measures: Sequence[str]
 ) -> tuple[Normaliser | None, tuple[tuple[str, Normaliser], ...]]:
     """The measure's own normaliser, and those of segments."""
-    own = read_normaliser(table) if "normalise" in table else None
+    own = read_normaliser(table, measures) if "normalise" in table else None
     tables = table.names("segments", "tables such as [measures.NAME.segments.SEGMENT] with a normalise")
     by_segment = []
     for name in sorted(tables):
         tables.check_name(name, name, segments, "a segment of this policy")
         segment = tables.table(name, "a table with a normalise", ("normalise",))
-        normaliser = None if segment is None else read_normaliser(segment)
+        normaliser = None if segment is None else read_normaliser(segment, measures)
         if normaliser is not None:
             by_segment.append((name, normaliser))
     return own, tuple(by_segment)

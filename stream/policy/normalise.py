@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from stream.policy.errors import closest, listed
-from stream.policy.normalisers import FULL_POINTS, THRESHOLD_POINTS, Decay, Linear, Normaliser, Threshold, Tiers
+from stream.policy.errors import closest, listed, shown
+from stream.policy.normalisers import (
+    FULL_POINTS,
+    THRESHOLD_POINTS,
+    Curve,
+    Decay,
+    Grid,
+    Linear,
+    Normaliser,
+    Simple,
+    Threshold,
+    Tiers,
+)
 from stream.policy.table import Number, finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stream.policy.table import Table
+
+Edge = Literal["from", "above"]
+"""How a tier or a band begins: from a number on, or above it."""
 
 POINTS = Number("a number of points from 0 to 100", 0.0, FULL_POINTS)
 POINTS_ABOVE_0 = Number("a number of points above 0, up to 100", 0.0, FULL_POINTS, above=0.0)
@@ -25,26 +39,56 @@ POINTS_ABOVE_0 = Number("a number of points above 0, up to 100", 0.0, FULL_POINT
 _ZERO_AT = Number("a number (the value that gives 0 points)")
 _HUNDRED_AT = Number("a number (the value that gives 100 points)")
 _TIER_FROM = Number("a number (the value at which the tier begins)")
+_ROW_FROM = Number("a number (the value of the other measure at which the row begins)")
+_AT = Number("a number (a value of the measure)")
+_CURVE = "a list of at least two { at = …, points = … }"
 _GOOD = Number("a number (the value at which good begins)")
 _AVERAGE = Number("a number (the value at which average begins)")
 _HALF_LIFE = Number("a number above 0 (the value at which half of the points are left)", 0.0, above=0.0)
 
 
-def read_normaliser(measure: Table) -> Normaliser | None:
-    """The normaliser of a measure's table; None if it is wrong, which is recorded."""
+def read_normaliser(measure: Table, measures: Sequence[str]) -> Normaliser | None:
+    """The normaliser of a measure's table; None if it is wrong, which is recorded. `measures` are all of the policy."""
     table = measure.table("normalise", NORMALISER, _allowed_keys(measure.value("normalise")))
-    kind = None if table is None else table.choice("kind", tuple(_KINDS))
-    return None if table is None or kind is None else _KINDS[kind][1](table)
+    kind = None if table is None else table.choice("kind", (*_KINDS, _GRID))
+    if table is None or kind is None:
+        return None
+    return _read_grid(table, measures) if kind == _GRID else _KINDS[kind][1](table)
 
 
 def _allowed_keys(normalise: object) -> tuple[str, ...]:
     """The keys of the kind that is written or was probably meant; those of all kinds if that is unknown."""
+    keys_of = {kind: keys for kind, (keys, _) in _KINDS.items()} | {_GRID: _GRID_KEYS}
     kind = normalise.get("kind") if isinstance(normalise, dict) else None
-    if isinstance(kind, str) and kind not in _KINDS:
-        kind = closest(kind, _KINDS)
+    if isinstance(kind, str) and kind not in keys_of:
+        kind = closest(kind, keys_of)
     if isinstance(kind, str):
-        return ("kind", *_KINDS[kind][0])
-    return ("kind", *(key for keys, _ in _KINDS.values() for key in keys))
+        return ("kind", *keys_of[kind])
+    return ("kind", *(key for keys in keys_of.values() for key in keys))
+
+
+def _read_grid(table: Table, measures: Sequence[str]) -> Grid | None:
+    by = table.text("by", "a string (the measure that selects the row)")
+    if by is not None:
+        table.check_name("by", by, measures, "a measure of this policy")
+    keys = ("from", "kind", *(key for keys, _ in _KINDS.values() for key in keys))
+    rows = table.tables("rows", 'a list such as [{ from = 0, kind = "linear", zero_at = 0, hundred_at = 10 }]', keys)
+    starts = [row.number("from", _ROW_FROM) for row in rows]
+    _check_ascending(rows, starts, ["from" for _ in rows], "row")
+    normalisers = [_read_row(row) for row in rows]
+    pairs = [(start, each) for start, each in zip(starts, normalisers, strict=True) if start is not None and each]
+    return None if by is None or not rows or len(pairs) < len(rows) else Grid(by, tuple(pairs))
+
+
+def _read_row(row: Table) -> Simple | None:
+    kind = row.choice("kind", tuple(_KINDS))
+    if kind is None:
+        return None
+    keys, read = _KINDS[kind]
+    for key in row:
+        if key not in ("from", "kind", *keys) and any(key in others for others, _ in _KINDS.values()):
+            row.problem(key, f"kind {shown(kind)} does not take {key}; allowed here: {listed(('from', 'kind', *keys))}")
+    return read(row)
 
 
 def read_line(table: Table) -> Linear | None:
@@ -62,14 +106,49 @@ def read_line(table: Table) -> Linear | None:
 
 
 def _read_tiers(table: Table) -> Tiers:
-    rows = table.tables("tiers", "a list of at least one { from = …, points = … }", ("from", "points"))
-    starts = [row.number("from", _TIER_FROM) for row in rows]
+    rows = table.tables("tiers", "a list of at least one { from = …, points = … }", ("from", "above", "points"))
+    edges = [edge_of(row) for row in rows]
+    starts = [read_start(row, edge, _TIER_FROM) for row, edge in zip(rows, edges, strict=True)]
     points = [row.number("points", POINTS) for row in rows]
-    for row, (previous, start) in zip(rows[1:], pairwise(starts), strict=True):
-        if previous is not None and start is not None and start <= previous:
-            row.wrong("from", f"above {previous:g}, the from of the tier before it (tiers ascend)")
+    _check_ascending(rows, starts, edges, "tier")
     steps = zip(starts, points, strict=True)
     return Tiers(tuple((start, gained) for start, gained in steps if start is not None and gained is not None))
+
+
+def edge_of(row: Table) -> Edge:
+    """How a tier or a band begins: `above` a number, or `from` it, which is the default; not both."""
+    if "above" in row and "from" in row:
+        row.problem("above", "write from (the number itself belongs to it) or above (it does not), not both")
+    return "above" if "above" in row and "from" not in row else "from"
+
+
+def read_start(row: Table, edge: Edge, expected: Number) -> float | None:
+    """Where a tier or a band begins."""
+    return start_of(row.number(edge, expected), edge)
+
+
+def start_of(number: float | None, edge: Edge) -> float | None:
+    """The smallest number of a tier or a band: the number itself, or the next larger float for `above`."""
+    return math.nextafter(number, math.inf) if number is not None and edge == "above" else number
+
+
+def _check_ascending(rows: Sequence[Table], starts: Sequence[float | None], edges: Sequence[Edge], name: str) -> None:
+    for (row, edge), (previous, start) in zip(zip(rows[1:], edges[1:], strict=True), pairwise(starts), strict=True):
+        if previous is not None and start is not None and start <= previous:
+            row.wrong(edge, f"above {previous:g}, the from of the {name} before it ({name}s ascend)")
+
+
+def _read_curve(table: Table) -> Curve | None:
+    rows = table.tables("curve", _CURVE, ("at", "points"))
+    values, points = [row.number("at", _AT) for row in rows], [row.number("points", POINTS) for row in rows]
+    for row, (previous, value) in zip(rows[1:], pairwise(values), strict=True):
+        if previous is not None and value is not None and value <= previous:
+            row.wrong("at", f"above {previous:g}, the at of the point before it (values ascend)")
+    if len(rows) == 1:
+        table.wrong("curve", _CURVE)
+    knots = zip(values, points, strict=True)
+    valid = [(value, gained) for value, gained in knots if value is not None and gained is not None]
+    return Curve(tuple(valid)) if len(valid) == len(rows) > 1 else None
 
 
 def _read_threshold(table: Table) -> Threshold | None:
@@ -100,13 +179,17 @@ def _read_decay(table: Table) -> Decay | None:
     return None if half_life is None else Decay(half_life)
 
 
-_KINDS: dict[str, tuple[tuple[str, ...], Callable[[Table], Normaliser | None]]] = {
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[Table], Simple | None]]] = {
     "linear": (("zero_at", "hundred_at"), read_line),
     "tiers": (("tiers",), _read_tiers),
     "threshold": (("good", "average", "points"), _read_threshold),
     "decay": (("half_life",), _read_decay),
+    "curve": (("curve",), _read_curve),
 }
-"""The kinds of normalisers: the keys of each, and its reader."""
+"""The kinds of normalisers of one value: the keys of each, and its reader."""
+_GRID, _GRID_KEYS = "grid", ("by", "rows")
 
-NORMALISER = f'a table with a kind ({listed(_KINDS)}), such as {{ kind = "linear", zero_at = 0, hundred_at = 10 }}'
+NORMALISER = (
+    f'a table with a kind ({listed((*_KINDS, _GRID))}), such as {{ kind = "linear", zero_at = 0, hundred_at = 10 }}'
+)
 """What `normalise` must be, in messages."""

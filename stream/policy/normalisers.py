@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -113,4 +114,54 @@ class Decay:
         return self.half_life * math.log2(FULL_POINTS / min(points, FULL_POINTS))
 
 
-Normaliser: TypeAlias = Linear | Tiers | Threshold | Decay
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Straight lines between `knots` (value, points) with ascending values, at least two; level before and after."""
+
+    knots: tuple[tuple[float, float], ...]
+
+    def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of each value."""
+        starts, gained = np.array(self.knots, dtype=np.float64).T
+        return np.asarray(np.interp(values, starts, gained), dtype=np.float64)
+
+    def invert(self, points: float) -> list[float]:
+        """Every value between which and its neighbours the curve passes these points, ascending."""
+        values = [value for value, gained in self.knots if gained == points]
+        for (start, low), (end, high) in pairwise(self.knots):
+            if min(low, high) < points < max(low, high):
+                values.append(start + (points - low) * (end - start) / (high - low))
+        return sorted(values)
+
+
+Simple: TypeAlias = Linear | Tiers | Threshold | Decay | Curve
+"""Normalisers of one value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Points by two values: the value of the measure `by` selects one of `rows` (from, normaliser), `from` ascending.
+
+    As with tiers, it is the last row whose `from` is not above the value of `by`, or else the first one. There are no
+    points where the value of `by` is missing.
+    """
+
+    by: str
+    rows: tuple[tuple[float, Simple], ...]
+
+    def row(self, by: float) -> Simple:
+        """The normaliser where the other measure has the value `by`."""
+        return next((normaliser for start, normaliser in reversed(self.rows) if start <= by), self.rows[0][1])
+
+    def points(self, values: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of each value, float64 (k,), where the other measure has the values `by` (k,)."""
+        starts = np.array([start for start, _ in self.rows], dtype=np.float64)
+        rows = np.maximum(np.searchsorted(starts, by, side="right") - 1, 0)
+        points = np.full(len(values), np.nan)
+        for number, (_, normaliser) in enumerate(self.rows):
+            inside = (rows == number) & ~np.isnan(by)
+            points[inside] = normaliser.points(values[inside])
+        return points
+
+
+Normaliser: TypeAlias = Simple | Grid

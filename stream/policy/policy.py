@@ -18,6 +18,7 @@ from typing import Any
 
 from stream.policy.alerts import AlertRule, IdleSource, Names, Storms, read_alerts, read_idle_sources, read_storms
 from stream.policy.bands import Band
+from stream.policy.derived import check_derived
 from stream.policy.errors import Findings, PolicyError, Problem, closest
 from stream.policy.lines import key_lines
 from stream.policy.measures import Measure, read_measures
@@ -95,6 +96,7 @@ def _read(text: str, file: str) -> Policy:
     )
     measures = read_measures(root, names.segments)
     scores = read_scores(root, names.measures, names.segments)
+    check_derived(root, measures)
     check_use(root, findings, measures, scores)
     alerts = read_alerts(root, scores, names)
     storms, idle_sources, new_accounts = read_storms(root), read_idle_sources(root), read_new_accounts(root)

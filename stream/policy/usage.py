@@ -29,12 +29,12 @@ _TOO_LARGE = "the weights are too large to add up: use smaller numbers"
 
 def check_use(root: Table, findings: Findings, measures: Sequence[Measure], scores: Sequence[Score]) -> None:
     """Record what does not fit. A mistake that has been recorded does not cause a second message here."""
-    check = _Check(root, findings, scores)
+    check = _Check(root, findings, measures, scores)
     check.make_ups()
     check.borrowed()
     if check.measures_in_use():
         check.own_weights()
-    if measures and len(measures) == len(check.measures) and all(each.source == FACTS_SOURCE for each in measures):
+    if measures and len(measures) == len(check.measures) and _read_no_events(measures):
         message = f"all measures have source {shown(FACTS_SOURCE)}: add one of events, which an account needs to count"
         root.problem("measures", message)
 
@@ -52,14 +52,18 @@ def measure_keys(root: Table) -> dict[str, dict[str, object]]:
 
 
 class _Check:
-    def __init__(self, root: Table, findings: Findings, scores: Sequence[Score]) -> None:
+    def __init__(self, root: Table, findings: Findings, measures: Sequence[Measure], scores: Sequence[Score]) -> None:
         self.measures = measure_keys(root)
+        self._inputs = {name for measure in measures for name in measure.reads}
+        """Measures that others are computed from; they need not be part of a score."""
         self._findings, self._scores = findings, scores
         self._measures_path, self._scores_path = root.path_of("measures"), root.path_of("scores")
         tables = root.value("scores")
         # If the make-up of one score could not be read, the measures that it uses are unknown.
         self._complete = isinstance(tables, dict) and 0 < len(tables) == len(scores)
         self._complete &= not findings.any(self._is_of_make_up)
+        # If an expression or a grid could not be read, the measures that it reads are unknown.
+        self._complete &= not (findings and any(map(_may_read_others, self.measures.values())))
         plain = [score for score in scores if score.make_up is None and score.model is None]
         self._plain = plain if self._complete else []
         """Scores that use the measures' own weights."""
@@ -113,6 +117,7 @@ class _Check:
         by_points = {limit.measure for score in self._scores for limit in score.exceptions}
         named = {name for _, make_up, _ in self._make_ups() for name in make_up.names()} | by_points
         by_points |= {name for score, make_up, _ in self._make_ups() if score.model is None for name in make_up.names()}
+        named |= self._inputs
         unused = [name for name in self.measures if name not in named] if self._complete else []
         if self._plain:
             unused = [name for name in unused if "weight" not in self.measures[name]]
@@ -135,6 +140,18 @@ class _Check:
                 yield score, score.make_up, path
             for segment in score.segments:
                 yield score, segment.make_up, (*path, "segments", segment.segment)
+
+
+def _may_read_others(keys: dict[str, object]) -> bool:
+    segments = keys.get("segments")
+    tables = [keys, *(segments.values() if isinstance(segments, dict) else ())]
+    normalisers = [table.get("normalise") for table in tables if isinstance(table, dict)]
+    return "value" in keys or any(isinstance(rule, dict) and "by" in rule for rule in normalisers)
+
+
+def _read_no_events(measures: Sequence[Measure]) -> bool:
+    """Whether no measure reads events; a derived one reads what others read."""
+    return all(each.source == FACTS_SOURCE or each.formula is not None for each in measures)
 
 
 def _can_add_up(weights: Iterable[float]) -> bool:

@@ -23,7 +23,7 @@ MISSING_WORDS = ("redistribute", "hold", "neutral", "zero")
 LEAST_PEERS = 20
 """Default of `least_peers`: in a segment with fewer peers, an account is compared with all accounts."""
 
-_COMPARABLE_STATS = ("count", "sum", "weighted_count")
+COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z", "peers")
 _HELD_STATS = ("mean", "min", "max", "last", "share", "nps")
 _MOST_PEERS = 1_000_000
@@ -115,8 +115,8 @@ def read_compare(table: Table, stat: str | None, window: Window | None) -> tuple
         table.problem("history", 'only compare = "percentile" or "z" takes history: remove history')
     if word == "peers":
         return "peers", None
-    if "compare" in table and stat is not None and stat not in _COMPARABLE_STATS:
-        able = listed(_COMPARABLE_STATS)
+    if "compare" in table and stat is not None and stat not in COMPARABLE_STATS:
+        able = listed(COMPARABLE_STATS)
         table.problem("compare", f'stat "{stat}" cannot be compared with earlier windows; stats that can: {able}')
         return None, None
     if word is None:

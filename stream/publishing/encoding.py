@@ -117,7 +117,9 @@ class Writer:
         for number, score_plan in enumerate(self._plan.scores):
             columns += self._score_columns(number, score_plan, scored_batch)
         if self._plan.peers:
-            columns += numbers(*scored.values[:, len(self._plan.measures) :].T)
+            columns += numbers(*scored.values[:, -len(self._plan.peers) :].T)
+        if self._plan.inputs:
+            columns += numbers(*scored.values[:, [index for _, index in self._plan.inputs]].T)
         values = self._template(scored_batch).fill(columns)
         if self._accounts.overrides or self._accounts.children:
             for position, row in enumerate(rows.tolist()):
@@ -161,13 +163,15 @@ class Writer:
             message = ScoreMessage(GAP, GAP, GAP, self._plan.label, GAP, scores, scored_batch.catching_up)
             message.stalled_sources = list(scored_batch.idle) or None
             message.raw = dict.fromkeys(raw_names(self._plan), GAP) or None
+            message.inputs = {name: GAP for name, _ in self._plan.inputs} or None
             self._score[key] = Template(message)
         return self._score[key]
 
     def _confidence(self, score_plan: ScorePlan, scored_batch: ScoredBatch) -> NDArray[np.float64]:
         """Share of the nominal weight of a score that does not rest on idle sources, (k,)."""
-        measures = [self._plan.measures[index].measure for index in score_plan.measure_indexes.tolist()]
-        idle = np.array([measure.source in scored_batch.idle for measure in measures], dtype=bool)
+        plans = [self._plan.measures[index] for index in score_plan.measure_indexes.tolist()]
+        sources = [{leaf.measure.source for leaf in plan.leaves} for plan in plans]
+        idle = np.array([not each.isdisjoint(scored_batch.idle) for each in sources], dtype=bool)
         shares = np.array([model.confidence(~idle) for model in score_plan.models])
         segments = scored_batch.scored.segments
         return shares[np.zeros(len(scored_batch.rows), dtype=np.intp) if segments is None else segments + 1]

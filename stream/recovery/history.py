@@ -182,7 +182,9 @@ def incomplete_texts(engine: Engine) -> dict[str, str]:
     """What is missing of each measure whose window is not full, for the log."""
     history, texts = engine.history, {}
     for name, since_ms in history.incomplete:
-        measure = next(plan.measure for plan in engine.plan.measures if plan.measure.name == name)
+        plan = next(plan for plan in engine.plan.measures if plan.measure.name == name)
+        leaves = [leaf.measure for leaf in plan.leaves]
+        measure = max(leaves, key=lambda leaf: leaf.reach * UNIT_MS[leaf.window.unit])
         span = f"{measure.reach} {measure.window.unit}{'' if measure.reach == 1 else 's'}"
         full = date_text(history.full_at(name))
         texts[name] = f"has all events since {date_text(since_ms)}: the {span} that it looks back are full at {full}"

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from stream.columns.columns import FactColumn, LatestColumn
 from stream.columns.panes import UNIT_MS, Unit, pane_of
 from stream.measures.base import AnyColumn
+from stream.plan.derived import MeasurePlan
 from stream.plan.plan import Plan
 
 Incomplete = tuple[tuple[str, int], ...]
@@ -59,9 +60,7 @@ class History:
         if not self.since and not self.incomplete:
             return False
         before = self.incomplete
-        measures = (
-            (plan.measure, self._missing_before(plan.columns, plan.measure.reach)) for plan in self._plan.measures
-        )
+        measures = ((plan.measure, self._measure_missing_before(plan)) for plan in self._plan.measures)
         peers = {
             self._plan.measures[index].measure.name: self._missing_before(
                 self._plan.measures[index].columns, self._plan.measures[index].measure.reach, peers_as_of_ms
@@ -73,6 +72,10 @@ class History:
         if not self.incomplete:
             self._forget()
         return self.incomplete != before
+
+    def _measure_missing_before(self, plan: MeasurePlan) -> int:
+        """The same as `_missing_before` for a measure; a derived one misses what its inputs miss."""
+        return max(self._missing_before(leaf.columns, leaf.measure.reach) for leaf in plan.leaves)
 
     def _missing_before(self, columns: Sequence[int], reach: int, as_of_ms: int | None = None) -> int:
         """The moment before which a window of `reach` panes misses events of its columns (epoch ms); 0 if none."""
@@ -99,8 +102,9 @@ class History:
     def full_at(self, name: str) -> int:
         """When the window of an incomplete measure is full if time passes (epoch ms)."""
         plan = next(plan for plan in self._plan.measures if plan.measure.name == name)
-        since_ms, unit = dict(self.incomplete)[name], plan.measure.window.unit
-        return since_ms + (plan.measure.reach - 1) * UNIT_MS[unit]
+        since_ms = dict(self.incomplete)[name]
+        windows = [leaf.measure for leaf in plan.leaves if self._missing_before(leaf.columns, leaf.measure.reach)]
+        return since_ms + max((measure.reach - 1) * UNIT_MS[measure.window.unit] for measure in windows)
 
 
 def kept_by_latest(longest_windows: Mapping[Unit, int], unit: Unit) -> int:

@@ -1,8 +1,8 @@
 """Measure values: the value of every measure of a plan, read from the columns of many accounts at once.
 
 Owns what a measure consists of: its statistic over the window, a comparison with the past, or an older value where
-`missing = "hold"` allows it. Comparison among peers comes after it, in `stream.scoring.peers`. Pure; called by
-`stream.engine.scorer`.
+`missing = "hold"` allows it; and arithmetic over other measures. Comparison among peers comes after it, in
+`stream.scoring.peers`. Pure; called by `stream.engine.scorer`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,69 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.columns import Rows
-from stream.measures import STATS, FallbackStat
+from stream.columns.columns import MILLIONTHS, Rows
+from stream.measures import STATS, FallbackStat, formula
 from stream.measures.base import AnyColumn, pane_column
 from stream.measures.comparison import change_in_percent, percentile_in_past, z_in_past
-from stream.plan.plan import MeasurePlan, Plan
+from stream.plan.derived import MeasurePlan
+from stream.plan.plan import Plan
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 
 def measure_values(plan: Plan, columns: Sequence[AnyColumn], rows: Rows) -> Matrix:
-    """The value of each of the m measures for rows (k,), float64 (k, m); NaN where a measure is missing."""
-    values = np.empty((len(rows), len(plan.measures)))
-    for index, measure_plan in enumerate(plan.measures):
-        values[:, index] = _value(measure_plan, [columns[column] for column in measure_plan.columns], rows)
+    """The values for rows (k,), float64 (k, m + q), of the m measures and the q profile inputs; NaN where missing."""
+    plans = [*plan.measures, *plan.profile_inputs]
+    values = np.empty((len(rows), len(plans)))
+    derived = _Derived(columns, rows)
+    for index, measure_plan in enumerate(plans):
+        if measure_plan.inputs:
+            values[:, index] = derived.value(measure_plan)
+        else:
+            values[:, index] = _value(measure_plan, [columns[column] for column in measure_plan.columns], rows)
     return values
+
+
+class _Derived:
+    """Derived measures of rows (k,): arithmetic over inputs, each of which is read once."""
+
+    def __init__(self, columns: Sequence[AnyColumn], rows: Rows) -> None:
+        self._columns, self._rows = columns, rows
+        self._values: dict[int, Vector] = {}  # by `id`: plans are as long-lived as the plan of the policy
+        self._pairs: dict[int, tuple[Vector, Vector]] = {}
+
+    def value(self, plan: MeasurePlan) -> Vector:
+        """The value of a measure, float64 (k,); NaN where it is missing."""
+        if id(plan) not in self._values:
+            self._values[id(plan)] = self._compute(plan)
+        return self._values[id(plan)]
+
+    def _compute(self, plan: MeasurePlan) -> Vector:
+        if plan.measure.formula is None:
+            return _value(plan, [self._columns[column] for column in plan.columns], self._rows)
+        if plan.measure.compare is not None:
+            return formula.change_in_percent(*self._pair(plan))
+        return formula.evaluate(plan.measure.formula, {name: self.value(each) for name, each in plan.inputs})
+
+    def _pair(self, plan: MeasurePlan) -> tuple[Vector, Vector]:
+        """The value over the window and over the previous one, each float64 (k,), before they are compared."""
+        if id(plan) not in self._pairs:
+            self._pairs[id(plan)] = self._compute_pair(plan)
+        return self._pairs[id(plan)]
+
+    def _compute_pair(self, plan: MeasurePlan) -> tuple[Vector, Vector]:
+        measure = plan.measure
+        if measure.formula is not None:
+            pairs = {name: self._pair(each) for name, each in plan.inputs}
+            now, before = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
+            return formula.evaluate(measure.formula, now), formula.evaluate(measure.formula, before)
+        stat, columns = STATS[measure.stat], [self._columns[column] for column in plan.columns]
+        value = stat.read(measure, columns, self._rows)
+        if plan.with_previous_window is None:
+            return value, value  # of the profile, which has no history
+        both = stat.read(plan.with_previous_window, columns, self._rows)
+        return value, (np.rint(both * MILLIONTHS) - np.rint(value * MILLIONTHS)) / MILLIONTHS
 
 
 def _value(measure_plan: MeasurePlan, columns: Sequence[AnyColumn], rows: Rows) -> Vector:

@@ -177,7 +177,7 @@ class Peers:
                     self._distributions[column][numbers[table.segment]] = _Distribution(table)
 
     def with_percentiles(self, values: Matrix, segments: NDArray[np.int8] | None) -> Matrix:
-        """Measure values (k, m) with percentiles in place of those of the p measures with peers, float64 (k, m + p).
+        """Values (k, n) with percentiles in place of those of the p measures with peers, float64 (k, n + p).
 
         The values that the percentiles were computed from are the last p columns. An account is compared with the table
         of its segment, or with that of all accounts where its segment has none.

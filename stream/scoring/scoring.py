@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stream.plan.models import Model, ScorePlan
 from stream.plan.plan import Plan
 from stream.policy.band_index import BAND_DECIMALS, band_index, due_band
+from stream.policy.normalisers import Grid, Normaliser
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -51,9 +52,10 @@ class ScoreOf(NamedTuple):
 class Scored(NamedTuple):
     """Scores of k accounts: `values` (k, m or more) and `points` (k, m) are NaN where a measure is missing.
 
-    After the values of the m measures come those that percentiles among peers were computed from (see
-    `stream.scoring.peers`). `segments` (k,) are indexes of the policy's segments, -1 for none; None when it has none.
-    `new` (k,) says which accounts are new; None when the policy has no `new_accounts`.
+    After the values of the m measures come those of profile inputs of derived measures, and then those that percentiles
+    among peers were computed from (see `stream.scoring.peers`). `segments` (k,) are indexes of the policy's segments,
+    -1 for none; None when it has none. `new` (k,) says which accounts are new; None when the policy has no
+    `new_accounts`.
     """
 
     values: Matrix
@@ -83,16 +85,19 @@ def score_values(
     points = np.empty((len(values), len(plan.measures)))
     for index, measure_plan in enumerate(plan.measures):
         measure = measure_plan.measure
+        absent = np.isnan(values[:, index])
         if measure.normaliser is None:
             points[:, index] = np.nan
         else:
-            points[:, index] = measure.normaliser.points(values[:, index])
+            points[:, index] = _points(plan, measure.normaliser, values, index)
         if segments is not None:
             for segment, normaliser in measure_plan.by_segment:
                 inside = segments == segment
-                points[inside, index] = normaliser.points(values[inside, index])
+                points[inside, index] = _points(plan, normaliser, values[inside], index)
         if measure.missing is not None:
-            points[np.isnan(values[:, index]), index] = measure.missing
+            if measure.has_grid:
+                absent |= np.isnan(points[:, index])
+            points[absent, index] = measure.missing
     return Scored(
         values,
         points,
@@ -102,6 +107,13 @@ def score_values(
             for index, score_plan in enumerate(plan.scores)
         ),
     )
+
+
+def _points(plan: Plan, normaliser: Normaliser, values: Matrix, index: int) -> Vector:
+    """Points of measure `index` of the values (k, m or more), float64 (k,)."""
+    if isinstance(normaliser, Grid):
+        return normaliser.points(values[:, index], values[:, plan.index_of[normaliser.by]])
+    return normaliser.points(values[:, index])
 
 
 def _score(

@@ -15,7 +15,7 @@ from tests.oracle.events import MILLION, Event
 from tests.oracle.policy import DAY_MS, HOUR_MS, Measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def time_of(event: Event) -> int:
@@ -176,6 +176,15 @@ def _held(measure: Measure, events: Sequence[Event], window_starts_ms: int, as_o
     return next((value for value in values if value is not None), None)
 
 
+def two_windows(measure: Measure, events: Sequence[Event], as_of_ms: int) -> tuple[Fraction | None, Fraction | None]:
+    """Return a total over its window and over the window before, as `compare = "previous"` compares them."""
+    length_ms = measure.panes * measure.pane_ms
+    starts_ms = (as_of_ms // measure.pane_ms - measure.panes + 1) * measure.pane_ms
+    spans = ((starts_ms, as_of_ms), (starts_ms - length_ms, starts_ms - 1))
+    now, before = (STATISTICS[measure.stat](measure, _counted(measure, events, *span)) for span in spans)
+    return now, before
+
+
 def _compared(measure: Measure, events: Sequence[Event], window_starts_ms: int, as_of_ms: int) -> Fraction | None:
     """Return the window's place among those before it, or its change against the one before it."""
 
@@ -208,13 +217,29 @@ def _in_deviations(difference: Fraction, variance: Fraction) -> Fraction:
     return round(Fraction(root), 6) * (1 if difference > 0 else -1)
 
 
+def _on_curve(value: Fraction, curve: list[dict[str, Any]]) -> Fraction:
+    """Return the points on the straight line between the two points of the curve that the value lies between."""
+    left = [knot for knot in curve if knot["at"] <= value]
+    right = [knot for knot in curve if knot["at"] > value]
+    if not left or not right:
+        return Fraction((left or right[:1])[-1]["points"])
+    start, end = left[-1], right[0]
+    share: Fraction = (value - start["at"]) / Fraction(end["at"] - start["at"])
+    points: Fraction = start["points"] + share * (end["points"] - start["points"])
+    return points
+
+
 def points_of(value: Fraction, rule: dict[str, Any]) -> Fraction:
     """Return the points, 0 to 100, that the normaliser `rule` gives to a value."""
     if rule["kind"] == "linear":
         points: Fraction = 100 * (value - rule["zero_at"]) / Fraction(rule["hundred_at"] - rule["zero_at"])
         return min(max(points, Fraction(0)), Fraction(100))
+    if rule["kind"] == "curve":
+        return _on_curve(value, rule["curve"])
     if rule["kind"] == "tiers":
-        reached = [tier for tier in rule["tiers"] if tier["from"] <= value]
+        reached = [
+            tier for tier in rule["tiers"] if (tier["above"] < value if "above" in tier else tier["from"] <= value)
+        ]
         return Fraction((reached or rule["tiers"][:1])[-1]["points"])
     if rule["kind"] == "decay":
         halvings = float(max(value, Fraction(0)) / Fraction(rule["half_life"]))
@@ -227,13 +252,23 @@ def points_of(value: Fraction, rule: dict[str, Any]) -> Fraction:
     return Fraction(average if side * value >= side * rule["average"] else poor)
 
 
+def _row_of(rows: list[dict[str, Any]], by: Fraction | None) -> dict[str, Any] | None:
+    """Return the row of a grid that another measure selects; None if that is missing."""
+    if by is None:
+        return None
+    return ([row for row in rows if row["from"] <= by] or rows[:1])[-1]
+
+
 MISSING_WORDS = {"neutral": Fraction(50), "zero": Fraction(0)}
 
 
-def measure_points(measure: Measure, value: Fraction | None, segment: str | None) -> Fraction | None:
-    """Return the points of a value in a segment; None when its weight goes to the others."""
+def measure_points(measure: Measure, values: Mapping[str, Fraction | None], segment: str | None) -> Fraction | None:
+    """Return the points of a measure in a segment, by the values of all; None when its weight goes to the others."""
+    value, rule = values[measure.name], measure.normaliser(segment)
+    if rule is not None and rule["kind"] == "grid":
+        rule = _row_of(rule["rows"], values[rule["by"]])
+        value = None if rule is None else value
     if value is not None:
-        rule = measure.normaliser(segment)
         return None if rule is None else points_of(value, rule)
     missing = measure.settings.get("missing", "redistribute")
     if missing in ("redistribute", "hold"):

@@ -13,11 +13,15 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from tests.oracle.formulas import names_in
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 PANE_MS = {"h": HOUR_MS, "d": DAY_MS}
 LONGEST_PANES = {HOUR_MS: 72, DAY_MS: 365}
 FACTS = "accounts"
+BILLIONTH = Fraction(1, 10**9)
+"""Scores are compared with bands as rounded to nine decimals."""
 
 
 def panes_of(length: str) -> int:
@@ -44,6 +48,12 @@ class Measure:
     pane_ms: int
     weight: Fraction | None
     settings: dict[str, Any]
+
+    @property
+    def expression(self) -> str | None:
+        """The arithmetic over other measures that gives its value; None for a measure of events or of the profile."""
+        text: str | None = self.settings.get("value")
+        return text
 
     @property
     def is_fact(self) -> bool:
@@ -78,17 +88,31 @@ class Measure:
         return rule
 
 
+def _account_number(field: str, stat: str, profile_field: str) -> Measure:
+    return Measure(f"account.{field}", FACTS, stat, 0, DAY_MS, None, {"stat": stat, "field": profile_field})
+
+
+ACCOUNT_NUMBERS = {
+    "account.arr": _account_number("arr", "value", "arr"),
+    "account.days_since_start": _account_number("days_since_start", "days_since", "started_at"),
+    "account.days_to_renewal": _account_number("days_to_renewal", "days_until", "renewal_at"),
+}
+"""The numbers of the profile that an expression may read."""
+
+
 @dataclass(frozen=True)
 class Band:
     """A band; `alert` is the severity that entering it fires, or None.
 
-    Who holds to it, or to a higher one, is in it from `leave` on: `lowest` when the policy says nothing.
+    Who holds to it, or to a higher one, is in it from `leave` on: `lowest` when the policy says nothing. `is_above`
+    says that the file names a number that it is above.
     """
 
     name: str
     lowest: Fraction
     alert: str | None
     leave: Fraction
+    is_above: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +183,27 @@ class Policy:
     @property
     def event_measures(self) -> tuple[Measure, ...]:
         """The measures that read events."""
-        return tuple(measure for measure in self.measures if not measure.is_fact)
+        return tuple(measure for measure in self.measures if not measure.is_fact and measure.expression is None)
+
+    def measure(self, name: str) -> Measure:
+        """Return a measure by its name, or a number of the profile as `account.FIELD`."""
+        known = {measure.name: measure for measure in self.measures}
+        return known[name] if name in known else ACCOUNT_NUMBERS[name]
+
+    @property
+    def looked_back(self) -> set[str]:
+        """The measures that an expression reads over the window before theirs, too."""
+        names: set[str] = set()
+        waiting = [measure for measure in self.measures if measure.expression and "compare" in measure.settings]
+        while waiting:
+            for name in names_in(waiting.pop().expression or ""):
+                names.add(name)
+                waiting += [self.measure(name)] if self.measure(name).expression else []
+        return names
+
+    def reach(self, measure: Measure) -> int:
+        """Panes up to `as_of` in which an event can have a part in the value of some measure that reads it."""
+        return max(measure.reach, 2 * measure.panes if measure.name in self.looked_back else 0)
 
     @property
     def holds_bands(self) -> bool:
@@ -190,6 +234,8 @@ def read_policy(policy_text: str) -> Policy:
 
 def _measure(name: str, table: dict[str, Any]) -> Measure:
     weight = None if "weight" not in table else Fraction(table["weight"])
+    if "value" in table:
+        return Measure(name, "", "", 0, DAY_MS, weight, table)
     if table["source"] == FACTS:
         return Measure(name, FACTS, table["stat"], 0, DAY_MS, weight, table)
     window = table["window"]
@@ -205,7 +251,8 @@ def boundary_unit_ms(policy: Policy) -> int:
 def is_late(time_ms: int, newest_ms: int, policy: Policy) -> bool:
     """Say whether an event is out of every measure's reach, counted back from the newest event's pane."""
     return all(
-        time_ms // measure.pane_ms <= newest_ms // measure.pane_ms - measure.reach for measure in policy.event_measures
+        time_ms // measure.pane_ms <= newest_ms // measure.pane_ms - policy.reach(measure)
+        for measure in policy.event_measures
     )
 
 
@@ -218,9 +265,14 @@ def _limit(table: dict[str, Any]) -> Limit:
     return Limit(table["measure"], Fraction(table["points_below"]), cap, table.get("band"))
 
 
+def _lowest(table: dict[str, Any]) -> Fraction:
+    """Return the smallest score of a band; one that is above a number begins a billionth after it."""
+    return Fraction(table["above"]) + BILLIONTH if "above" in table else Fraction(table["from"])
+
+
 def _band(table: dict[str, Any]) -> Band:
-    lowest = Fraction(table["from"])
-    return Band(table["name"], lowest, table.get("alert"), Fraction(table.get("leave", lowest)))
+    lowest = _lowest(table)
+    return Band(table["name"], lowest, table.get("alert"), Fraction(table.get("leave", lowest)), "above" in table)
 
 
 def _moved(band: Band, lowest: Fraction, *, bounded: bool) -> Band:
@@ -278,7 +330,9 @@ def _score_in(policy: Policy, name: str, segment: str | None) -> Score:
         score = replace(score, impacts=_fractions(other["impacts"]))
     starts = other.get("bands", {})
     bands = [
-        _moved(band, Fraction(starts[band.name]), bounded=score.is_bounded) if band.name in starts else band
+        _moved(band, Fraction(starts[band.name]) + (BILLIONTH if band.is_above else 0), bounded=score.is_bounded)
+        if band.name in starts
+        else band
         for band in score.bands
     ]
     return replace(score, bands=tuple(bands))

@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tests.oracle.bands import DECIMALS, Held, shown_and_held
+from tests.oracle.derived import Account
 from tests.oracle.events import MILLION, Event
-from tests.oracle.measures import measure_points, measure_value
+from tests.oracle.measures import measure_points
 from tests.oracle.policy import DAY_MS, Band, Policy, Score
 
 if TYPE_CHECKING:
@@ -118,9 +119,10 @@ def score_all(
     age_days = as_of_ms // DAY_MS - events[0].time_ms // DAY_MS if events else 0
     is_new = policy.new_days is not None and age_days < policy.new_days
     rated: Rated = {}
+    account = Account(policy, events, as_of_ms, profile, clocks_ms or {})
+    values = {measure.name: account.value(measure.name) for measure in policy.measures}
     for measure in policy.measures:
-        value = measure_value(measure, events, (clocks_ms or {}).get(measure.source, as_of_ms), profile)
-        rated[measure.name] = (value, measure_points(measure, value, segment))
+        rated[measure.name] = (values[measure.name], measure_points(measure, values, segment))
     scores = {}
     for unbanded in _unbanded(policy, segment, tuple(rated.items())):
         before = None if held is None else held.get(unbanded.score.name)

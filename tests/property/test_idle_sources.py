@@ -12,6 +12,7 @@ from stream.engine.engine import Engine, Mode
 from tests.driving.engine import CATCHING_UP, Drive, cuts, driven, partitions, plan_of
 from tests.driving.scores import Message, WatchedScores, assert_same_scores, messages_of, restarted
 from tests.oracle.alerts import alerts_at_boundaries, alerts_on_arrival
+from tests.oracle.derived import sources_of
 from tests.oracle.engine import boundary_scores_all, final_scores_all, read_policy
 from tests.strategies.alerts import alerting_cases
 from tests.strategies.policies import DAY_MS, NOW_MS
@@ -29,7 +30,7 @@ def assert_confident(
     """Fail unless messages name the idle sources, and each score has the confidence that the oracle computes."""
     policy = read_policy(text)
     sources = {rule.removeprefix("stalled:") for account, rule in episodes if not account}
-    measures = {measure.name for measure in policy.measures if measure.source in sources}
+    measures = {measure.name for measure in policy.measures if not sources.isdisjoint(sources_of(policy, measure))}
     for account, message in messages.items():
         assert message.get("stalled_sources", []) == sorted(sources), (account, message)
         for name, score in message["scores"].items():

@@ -280,8 +280,8 @@ def _condition(draw: DrawFn, source: str, field: str) -> list[str] | dict[str, A
 
 @st.composite
 def normalisers(draw: DrawFn, span: tuple[int, int] | None = None, *, decay: bool = False) -> dict[str, Any]:
-    """Draw a normaliser of any kind (`decay` only when asked for), for values in a span (None: small ones)."""
-    kind = draw(st.sampled_from(("linear", "tiers", "threshold", *(("decay",) if decay else ()))))
+    """Draw a normaliser of one value, of any kind (`decay` if asked for), for values in a span (None: small ones)."""
+    kind = draw(st.sampled_from(("linear", "tiers", "threshold", "curve", *(("decay",) if decay else ()))))
     if kind == "decay":
         return {"kind": kind, "half_life": draw(amounts(1, max(span or (0, 20))))}
     if kind == "linear":
@@ -290,7 +290,12 @@ def normalisers(draw: DrawFn, span: tuple[int, int] | None = None, *, decay: boo
     span = span or (-2, 20)
     if kind == "tiers":
         starts = sorted(draw(st.lists(amounts(*span), min_size=1, max_size=4, unique=True)))
-        return {"kind": kind, "tiers": [{"from": start, "points": draw(amounts(0, 100))} for start in starts]}
+        edges = [draw(st.sampled_from(("from", "from", "above"))) for _ in starts]
+        steps = [{edge: start, "points": draw(amounts(0, 100))} for edge, start in zip(edges, starts, strict=True)]
+        return {"kind": kind, "tiers": steps}
+    if kind == "curve":
+        values = sorted(draw(st.lists(amounts(*span), min_size=2, max_size=4, unique=True)))
+        return {"kind": kind, "curve": [{"at": value, "points": draw(amounts(0, 100))} for value in values]}
     good, average = draw(st.lists(amounts(*span), min_size=2, max_size=2, unique=True))
     rule: dict[str, Any] = {"kind": kind, "good": good, "average": average}
     if draw(st.booleans()):
@@ -346,7 +351,8 @@ def bands_of(draw: DrawFn) -> list[dict[str, Any]]:
     bands = []
     for name, start in zip(names[-len(starts) - 1 :], [*sorted(starts, reverse=True), 0], strict=True):
         alert = draw(st.sampled_from((None, "warning", "critical")))
-        bands.append({"name": name, "from": start} | ({} if alert is None else {"alert": alert}))
+        edge = draw(st.sampled_from(("from", "from", "above"))) if start else "from"
+        bands.append({"name": name, edge: start} | ({} if alert is None else {"alert": alert}))
     return bands
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from tests.strategies.derived import MOST, derived_measures, grids
 from tests.strategies.policies import ALL_SOURCES, DAYS, HOURS, amounts, bands_of, measures, normalisers, toml_value
 
 if TYPE_CHECKING:
@@ -110,6 +111,17 @@ def facts(draw: DrawFn) -> Table:
     return table | draw(_missing({"stat": stat}))
 
 
+@st.composite
+def _derived(draw: DrawFn, draft: Draft) -> None:
+    """Draw measures that are computed from others into a draft, and let points depend on a second measure."""
+    for number in range(draw(st.sampled_from((0, 0, 1, MOST)))):
+        draft.measures[f"d{number}"] = draw(derived_measures(draft.measures))
+    names = list(draft.measures)
+    for name in names:
+        if draw(st.integers(0, 5)) == 0:
+            draft.measures[name]["normalise"] = draw(grids(draw(st.sampled_from(names))))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Segments
 
@@ -177,7 +189,7 @@ def _made_of(draw: DrawFn, draft: Draft, name: str, selected: Sequence[str]) -> 
             table["map"] = {"zero_at": ends[0], "hundred_at": ends[1]}
         else:
             starts = draw(_starts(len(bands), anywhere=True))
-            bands = [band | {"from": start} for band, start in zip(bands, starts, strict=True)]
+            bands = [band | {_edge(band): start} for band, start in zip(bands, starts, strict=True)]
         return table | {"bands": bands}
     form = draw(st.sampled_from(("weights", "groups", *(("all",) if name == SCORES[0] else ()))))
     if form == "all":
@@ -185,6 +197,10 @@ def _made_of(draw: DrawFn, draft: Draft, name: str, selected: Sequence[str]) -> 
             draft.measures[measure]["weight"] = draw(WEIGHTS)
         return {"bands": draw(bands_of())}
     return draw(_weights(selected, groups=form == "groups")) | {"bands": draw(bands_of())}
+
+
+def _edge(band: Table) -> str:
+    return "above" if "above" in band else "from"
 
 
 @st.composite
@@ -269,7 +285,7 @@ def _steadiness(draw: DrawFn, draft: Draft) -> None:
         bounded = "model" not in table or "map" in table
         for band in table["bands"][:-1] if way in ("leave", "both") else ():
             if draw(st.integers(0, 3)) > 0:
-                leave = band["from"] - draw(amounts(0, 40))
+                leave = band[_edge(band)] - draw(amounts(0, 40))
                 band["leave"] = max(leave, 0) if bounded else leave
         if way in ("dwell", "both"):
             table["dwell"] = draw(st.sampled_from(DWELLS))
@@ -343,6 +359,7 @@ def rich_policies(
         draft.measures[f"m{len(draft.measures)}"] = table
     if never_late:
         draft.measures["long"] = draw(event_measures(("45d", "60d")))
+    draw(_derived(draft))
     for name in SEGMENTS[: draw(st.sampled_from((0, 1, 2, 2, 3)))]:
         draft.segments[name] = {"when": draw(whens())}
     draw(_scores(draft))

@@ -10,6 +10,7 @@ from agents.cli.texts.explanation import explanation_text
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.selector import select_score
+from stream.policy.normalisers import Linear, Tiers
 from stream.policy.policy import Policy, parse_policy
 
 POLICY = """
@@ -78,7 +79,7 @@ def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Poli
         if factor.measure in lifts:
             needed = np.array([lifts[factor.measure].needed])
             normaliser = by_name[factor.measure].normaliser
-            assert normaliser is not None
+            assert isinstance(normaliser, Linear | Tiers)
             (points,) = normaliser.points(needed)
             assert explanation.value + factor.weight * (points - factor.points) >= 40 - 1e-9
 

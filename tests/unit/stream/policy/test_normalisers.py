@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stream.policy.normalisers import Linear, Normaliser, Threshold, Tiers
+from stream.policy.normalisers import Curve, Grid, Linear, Simple, Threshold, Tiers
 
 NATERO = Linear(zero_at=7.0, hundred_at=30.0)
 TOTANGO = Tiers(((0.0, 0.0), (3.0, 60.0), (10.0, 100.0)))
@@ -39,11 +39,11 @@ def thresholds(draw: st.DrawFn) -> Threshold:
     return Threshold(good, average, draw(st.tuples(POINTS, POINTS, POINTS)))
 
 
-def normalisers() -> st.SearchStrategy[Normaliser]:
+def normalisers() -> st.SearchStrategy[Simple]:
     return st.one_of(lines(), tiers(), thresholds())
 
 
-def points_of(normaliser: Normaliser, value: float) -> float:
+def points_of(normaliser: Simple, value: float) -> float:
     return float(normaliser.points(np.array([value]))[0])
 
 
@@ -152,15 +152,13 @@ def test_less_is_better_when_good_is_below_average(value: float, points: float) 
 
 
 @given(normalisers(), ANY_NUMBER)
-def test_points_are_0_to_100(normaliser: Normaliser, value: float) -> None:
+def test_points_are_0_to_100(normaliser: Simple, value: float) -> None:
     assert 0.0 <= points_of(normaliser, value) <= 100.0
 
 
 @pytest.mark.parametrize("normaliser", [NATERO, TOTANGO, Threshold(2.0, 8.0), Threshold(8.0, 2.0)])
 @pytest.mark.parametrize("shape", [(), (0,), (6,), (2, 3), (3, 1, 2)])
-def test_the_result_has_the_shape_of_the_values_and_nan_stays_nan(
-    normaliser: Normaliser, shape: tuple[int, ...]
-) -> None:
+def test_the_result_has_the_shape_of_the_values_and_nan_stays_nan(normaliser: Simple, shape: tuple[int, ...]) -> None:
     values = np.resize(np.array([18.0, np.nan, 3.0]), shape)
     before = values.copy()
     points = normaliser.points(values)
@@ -173,10 +171,42 @@ def test_the_result_has_the_shape_of_the_values_and_nan_stays_nan(
 
 
 @pytest.mark.parametrize("normaliser", [NATERO, TOTANGO, Threshold(8.0, 2.0)])
-def test_infinities_give_the_points_of_the_ends(normaliser: Normaliser) -> None:
+def test_infinities_give_the_points_of_the_ends(normaliser: Simple) -> None:
     assert normaliser.points(np.array([-np.inf, np.inf])).tolist() == [0.0, 100.0]
 
 
 def test_a_huge_value_is_clamped_without_a_warning() -> None:
     assert points_of(NATERO, 1e308) == 100.0
     assert points_of(NATERO, -1e308) == 0.0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Curves and grids
+
+CURVE = Curve(((0.0, 0.0), (10.0, 50.0), (20.0, 30.0)))
+
+
+@pytest.mark.parametrize(
+    ("value", "points"), [(-1.0, 0.0), (0.0, 0.0), (5.0, 25.0), (10.0, 50.0), (15.0, 40.0), (20.0, 30.0), (99.0, 30.0)]
+)
+def test_a_curve_is_straight_between_its_points_and_level_outside(value: float, points: float) -> None:
+    assert points_of(CURVE, value) == points
+
+
+def test_the_points_of_a_curve_have_every_value_that_gives_them() -> None:
+    assert CURVE.invert(40.0) == [8.0, 15.0]
+    assert CURVE.invert(50.0) == [10.0]
+    assert CURVE.invert(30.0) == [6.0, 20.0]
+    assert CURVE.invert(51.0) == []
+
+
+def test_a_missing_value_has_no_place_on_a_curve() -> None:
+    assert np.isnan(points_of(CURVE, np.nan))
+
+
+def test_a_grid_takes_the_row_of_the_other_value() -> None:
+    grid = Grid("tenure", ((0.0, Linear(0.0, 10.0)), (90.0, Tiers(((0.0, 7.0),)))))
+    values = np.array([5.0, 5.0, 5.0, 5.0, np.nan, np.nan])
+    points = grid.points(values, np.array([-3.0, 89.9, 90.0, np.nan, 0.0, np.nan]))
+    assert np.array_equal(points, [50.0, 50.0, 7.0, np.nan, np.nan, np.nan], equal_nan=True)
+    assert [grid.row(by) for by in (-3.0, 0.0, 90.0)] == [grid.rows[0][1], grid.rows[0][1], grid.rows[1][1]]

@@ -25,7 +25,7 @@ from tests.strategies.policies import policies
 
 ROOT = Path(__file__).parents[4]
 HERE = Path(__file__).parent / "policies"
-FILES = {name: (HERE / f"{name}.toml").read_text(encoding="utf-8") for name in ("valid", "scores", "alerts")}
+FILES = {name: (HERE / f"{name}.toml").read_text(encoding="utf-8") for name in ("valid", "scores", "alerts", "derived")}
 VALID = FILES["valid"]
 TEMPLATE = (ROOT / "deploy/policies/template.toml").read_text(encoding="utf-8")
 
@@ -150,7 +150,9 @@ def test_the_template_scores_77() -> None:
     weights = [measure.weight or 0.0 for measure in policy.measures]
     assert weights == [30.0, 20.0, 25.0, 15.0, 10.0]
     rules = [(measure.normaliser, values[measure.name]) for measure in policy.measures]
-    points = [float(rule.points(np.array(value))) for rule, value in rules if rule is not None]
+    points = [
+        float(rule.points(np.array(value))) for rule, value in rules if isinstance(rule, Linear | Threshold | Tiers)
+    ]
     assert points == [80.0, 70.0, 90.0, 60.0, 75.0]
     score = sum(weight * gained for weight, gained in zip(weights, points, strict=True)) / sum(weights)
     assert score == 77.0
