@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import EVENT_TYPES, PROFILE_SOURCE, Event
+from schemas.plausible_times import IMPLAUSIBLE_TIME, IN_THE_FUTURE, unit_hint
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -25,13 +26,7 @@ BAD_UTF8 = "bad_utf8"
 MALFORMED_JSON = "malformed_json"
 TOO_DEEP = "too_deep"
 INVALID_FIELD = "invalid_field"
-IN_THE_FUTURE = "in_the_future"
-IMPLAUSIBLE_TIME = "implausible_time"
 REASONS = (NULL_VALUE, BAD_UTF8, MALFORMED_JSON, TOO_DEEP, INVALID_FIELD, IN_THE_FUTURE, IMPLAUSIBLE_TIME)
-
-FUTURE_TOLERANCE_MS = 5 * 60 * 1000
-EARLIEST_MS = 946_684_800_000
-"""2000-01-01: an earlier time is in seconds instead of milliseconds, or from a clock that was never set."""
 
 
 class Reject(NamedTuple):
@@ -116,9 +111,26 @@ def _decode_one(decoder: msgspec.json.Decoder[Event], value: bytes | None, sourc
     except RecursionError:
         return TOO_DEEP, f"{source}: the JSON is nested too deeply"
     except msgspec.ValidationError as error:
-        return INVALID_FIELD, f"{source}: {error}"
+        return INVALID_FIELD, f"{source}: {error}{_time_hint(value, error)}"
     except msgspec.DecodeError as error:
         return MALFORMED_JSON, f"{source}: {error}"
+
+
+class _Timed(msgspec.Struct):
+    time: float
+
+
+_TIMED = msgspec.json.Decoder(_Timed)
+
+
+def _time_hint(value: bytes, error: msgspec.ValidationError) -> str:
+    """The unit of a `time` that is refused as a number, if recognised: nanoseconds, or seconds with a fraction."""
+    if "`$.time`" not in str(error):
+        return ""
+    try:
+        return unit_hint(_TIMED.decode(value).time)
+    except msgspec.DecodeError:
+        return ""
 
 
 def is_profile_tombstone(source: str, value: bytes | None) -> bool:

@@ -18,7 +18,6 @@ from msgspec import Raw, Struct
 
 from schemas.codecs import (
     BAD_UTF8,
-    IMPLAUSIBLE_TIME,
     INVALID_FIELD,
     MALFORMED_JSON,
     NULL_VALUE,
@@ -27,6 +26,7 @@ from schemas.codecs import (
 )
 from schemas.events import Instant, ProfileEvent
 from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMessage, ShadowMessage
+from schemas.plausible_times import IMPLAUSIBLE_TIME
 
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999, which every date library knows."""

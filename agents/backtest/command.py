@@ -17,6 +17,7 @@ from agents.backtest.page import page
 from agents.backtest.replay import TooShortError
 from agents.backtest.run import KEYS, Request, run_backtest
 from agents.backtest.tables import show
+from agents.files.replay import SINCE_2000, Limits
 from agents.process.console import SafeConsole
 from agents.process.terminal import printable_json
 from stream.explain.selector import UnknownScoreError
@@ -45,6 +46,7 @@ class Options:
     fit: Path | None
     fit_lead: int | None
     html: Path | None
+    limits: Limits = SINCE_2000
 
 
 def print_backtest(options: Options, *, as_json: bool) -> str | None:
@@ -89,6 +91,7 @@ def _request(options: Options) -> Request:
         until_ms=_moment("--until", options.until, end=True),
         fit=options.fit,
         fit_lead=options.fit_lead or FIT_LEAD,
+        limits=options.limits,
     )
 
 

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.policy.band_index import BAND_DECIMALS
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -58,6 +60,11 @@ def ratio(count: float, total: float) -> float | None:
     return float(count / total) if total else None
 
 
+def as_bands_see(scores: Floats) -> Floats:
+    """Scores rounded as they are before bands are decided: scores that differ in the last bit are equal."""
+    return np.round(scores, BAND_DECIMALS)
+
+
 def auc(scores: Floats, churned: Flags) -> float | None:
     """How often a sample that churned has a lower score than one that did not; equal scores count half."""
     value = _auc(_Ranks.of(scores), churned, np.ones(len(scores)))
@@ -98,7 +105,7 @@ class _Ranks(NamedTuple):
 
     @classmethod
     def of(cls, scores: Floats) -> _Ranks:
-        distinct, ranks = np.unique(scores, return_inverse=True)
+        distinct, ranks = np.unique(as_bands_see(scores), return_inverse=True)
         return cls(ranks, len(distinct))
 
 
@@ -145,7 +152,7 @@ def lift_by_decile(scores: Floats, churned: Flags) -> list[Decile]:
 def calibration(scores: Floats, churned: Flags) -> list[Bin]:
     """Churn rate by score, in bins of ten points from 0 to 100."""
     count = FULL // BIN_POINTS
-    bins = np.clip((scores // BIN_POINTS).astype(np.int64), 0, count - 1)
+    bins = np.clip((as_bands_see(scores) // BIN_POINTS).astype(np.int64), 0, count - 1)
     samples = np.bincount(bins, minlength=count)
     sums = np.bincount(bins, scores, count)
     gone = np.bincount(bins, churned, count)

@@ -12,7 +12,8 @@ from pathlib import Path
 from agents.backtest.outcomes import Outcomes, read_outcomes
 from agents.backtest.replay import Grid, make_grid
 from agents.backtest.study import KnownChurn, known_churn
-from agents.files.replay import BadLine, TimedEvent, read_events
+from agents.files.playback import BadLine, TimedEvent
+from agents.files.replay import SINCE_2000, Limits, read_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,13 @@ class Inputs:
 
 
 def read_inputs(
-    files: Sequence[Path], outcomes_file: Path, every: int, since_ms: int | None, until_ms: int | None
+    files: Sequence[Path],
+    outcomes_file: Path,
+    every: int,
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    limits: Limits = SINCE_2000,
 ) -> Inputs:
     """Events and outcomes up to `until_ms` (None: the last of them), with cutoffs every `every` days from `since_ms`.
 
@@ -36,7 +43,7 @@ def read_inputs(
     """
     bad: list[BadLine] = []
     outcomes = read_outcomes(outcomes_file)
-    events = read_events(files, bad)
+    events = read_events(files, bad, limits)
     if until_ms is not None:
         events = [event for event in events if event.time_ms <= until_ms]
     grid = make_grid(events, every, since_ms)

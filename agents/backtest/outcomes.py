@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agents.files.replay import BadLine
+from agents.files.playback import BadLine
 from schemas.topics import DAY_MS
 
 ACCOUNT = "account_id"

@@ -1,7 +1,7 @@
-"""Replay events through the engine and read every account's score at each UTC midnight.
+"""Replay events through the engine and read every account's score at the end of each UTC day.
 
-Guarantees that no score looks ahead: events and profiles are applied in order of their time, and the scores at a
-boundary are read before any later event is applied. Does not read outcomes. Called by `agents.backtest.run` and
+No score looks ahead: `agents.files.playback` has applied nothing that is later than the end of the day. Does not read
+outcomes. Called by `agents.backtest.run` and
 `agents.backtest.fitted_policy`.
 
 A file does not contain the time at which an event arrived, so each event counts as known at its own time.
@@ -17,15 +17,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.files.replay import DEDUP_IDS, STEP_EVENTS, TimedEvent, batches_of
-from schemas.codecs import EARLIEST_MS
+from agents.files.playback import BadLine, Playback, TimedEvent
 from schemas.events import PROFILE_SOURCE
 from schemas.topics import DAY_MS
 from stream.columns.columns import Rows
-from stream.engine.engine import Engine, Mode
+from stream.columns.panes import day_end
+from stream.engine.engine import Engine
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
-from stream.publishing.effects import DeadLetter
+from stream.publishing.effects import Effects
 
 NOT_SCORED = -1
 FULL_POINTS = 100.0
@@ -40,7 +40,7 @@ class TooShortError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The day boundaries of a back-test, epoch milliseconds, ascending; every `every`th is a cutoff."""
+    """The ends of the UTC days of a back-test, epoch milliseconds, ascending; every `every`th is a cutoff."""
 
     boundaries: NDArray[np.int64]
     every: int
@@ -59,19 +59,19 @@ class Grid:
 
 
 def make_grid(events: Sequence[TimedEvent], every: int, since_ms: int | None = None) -> Grid:
-    """The grid from the first boundary after the first event, or after `since_ms`, to the last event.
+    """The grid from the end of the day of the first event, or of `since_ms`, to the last one before the last event.
 
-    Profiles and events with an implausible time do not count. Raises TooShortError if no boundary is in that period.
+    Profiles do not count. Raises TooShortError if no day ends in that period.
     """
-    usable = [event for event in events if event.time_ms >= EARLIEST_MS and event.source != PROFILE_SOURCE]
+    usable = [event for event in events if event.source != PROFILE_SOURCE]
     if not usable:
         raise TooShortError("the files contain no usable event")
     first_ms = max(usable[0].time_ms, usable[0].time_ms if since_ms is None else since_ms)
-    first, last = -(-first_ms // DAY_MS), usable[-1].time_ms // DAY_MS
-    if first > last:
-        raise TooShortError("the events do not span a day boundary; a back-test needs events of several weeks")
-    names = sorted({timed.event.account_id for timed in usable})
-    boundaries = np.arange(first, last + 1, dtype=np.int64) * DAY_MS
+    last_ms = usable[-1].time_ms
+    boundaries = np.arange(day_end(first_ms), last_ms + 1, DAY_MS, dtype=np.int64)
+    if not len(boundaries):
+        raise TooShortError("no UTC day ends between the first event (or --since) and the last event")
+    names = sorted({name for timed in usable if (name := timed.event.account_id.strip())})
     return Grid(boundaries, every, {name: column for column, name in enumerate(names)})
 
 
@@ -90,8 +90,8 @@ class Track:
     """By (number of the boundary, account), for the reviewed accounts."""
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Events by (source, outcome), as the engine counts them."""
-    refused: list[DeadLetter] = field(default_factory=list)
-    """Events that the engine rejected, and why."""
+    refused: list[BadLine] = field(default_factory=list)
+    """Lines that the engine has refused, and why."""
 
 
 def replay(
@@ -113,20 +113,15 @@ def replay(
         np.full((*at_cutoffs, len(measures)), np.nan, dtype=np.float32),
         np.zeros(at_cutoffs, dtype=np.int64),
     )
-    engine = Engine(plan, dedup_ids=DEDUP_IDS)
-    times = np.array([event.time_ms for event in events], dtype=np.int64)
-    ends = np.searchsorted(times, grid.boundaries, side="right").tolist()
-    offsets = Counter[str]()
+
+    def collect(effects: Effects) -> None:
+        track.outcomes.update(effects.outcomes)
+
+    playback = Playback(plan, events, collect)
+    engine = playback.engine
     columns = _Columns(engine, grid)
-    start = 0
-    for number, (boundary, end) in enumerate(zip(grid.boundaries.tolist(), ends, strict=True)):
-        for first in range(start, end, STEP_EVENTS):
-            batches = batches_of(events[first : min(first + STEP_EVENTS, end)], offsets)
-            effects = engine.step(batches, Mode.CONFLATED, None)
-            track.outcomes.update(effects.outcomes)
-            track.refused += effects.dead_letters
-        start = end
-        engine.tick(boundary)
+    for number, boundary in enumerate(grid.boundaries.tolist()):
+        playback.advance_to(boundary)
         rows, accounts = columns.scored()
         if not len(rows):
             continue
@@ -139,6 +134,7 @@ def replay(
             for row in np.flatnonzero(accounts == account).tolist():
                 costs = [None if np.isnan(cost) else float(cost) for cost in current.costs[row]]
                 track.costs[number, account] = dict(zip(measures, costs, strict=True))
+    track.refused += playback.bad
     return track
 
 

@@ -24,7 +24,8 @@ from agents.backtest.study import (
     study_lead,
     study_reviews,
 )
-from agents.files.replay import BadLine
+from agents.files.playback import BadLine
+from agents.files.replay import SINCE_2000, Limits
 from schemas.topics import DAY_MS
 from stream.columns.panes import UNIT_MS
 from stream.explain.selector import select_score
@@ -52,6 +53,7 @@ class Request:
     until_ms: int | None = None
     fit: Path | None = None
     fit_lead: int = 30
+    limits: Limits = SINCE_2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,14 @@ def run_backtest(request: Request) -> Result:
         require_sklearn()
     name = select_score(request.policies[0][1], request.score).name
     selected = [select_score(policy, name) for _, policy in request.policies]
-    inputs = read_inputs(request.files, request.outcomes, request.every, request.since_ms, request.until_ms)
+    inputs = read_inputs(
+        request.files,
+        request.outcomes,
+        request.every,
+        since_ms=request.since_ms,
+        until_ms=request.until_ms,
+        limits=request.limits,
+    )
     grid, known = inputs.grid, inputs.known
     reviewed = review_accounts(grid, known)
     policies = []
@@ -135,8 +144,7 @@ def _data(inputs: Inputs, track: Track) -> Data:
 
 
 def _ignored(bad: Sequence[BadLine], track: Track) -> list[Ignored]:
-    examples = [(line.reason, f"{line.file}:{line.line}: {line.message}") for line in bad]
-    examples += [(letter.reason, letter.message) for letter in track.refused]
+    examples = [(line.reason, f"{line.file}:{line.line}: {line.message}") for line in (*bad, *track.refused)]
     ignored: dict[str, Ignored] = {}
     for reason, example in examples:
         ignored.setdefault(reason, Ignored(reason, 0, example)).count += 1

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.events import SOURCES
+from stream.columns.panes import day_end
 from stream.policy.errors import Findings, PolicyError, Problem
 from stream.policy.lines import key_lines
 from stream.policy.table import Table, finite
@@ -104,7 +105,7 @@ class _Reader:
 
     def case(self, table: Table) -> Case:
         name = table.text("name", "a sentence that says what the case shows") or ""
-        end_ms = _time_ms(table, "as_of") or 0
+        end_ms = _as_of_ms(table) or 0
         account = table.text("account", "the account of events that name none", required=False)
         events: list[tuple[bytes, int]] = []
         for event in self._events(table):
@@ -160,7 +161,7 @@ def _earlier(table: Table, end_ms: int) -> Iterator[Check]:
     checks: list[Check] = []
     for check in table.tables("checks", "a list of { as_of or ago, expect }", _CHECK_KEYS) if "checks" in table else []:
         span = _span(check, "ago")
-        moment = _time_ms(check, "as_of") if span is None else end_ms - span
+        moment = _as_of_ms(check) if span is None else end_ms - span
         if moment is not None and moment > end_ms:
             check.problem("as_of", "must not be after as_of of the case")
         checks.append(Check(moment or 0, _accounts(check)))
@@ -219,6 +220,12 @@ def _time_ms(table: Table, key: str) -> int | None:
     if moment is None:
         table.wrong(key, _A_TIME)
     return moment
+
+
+def _as_of_ms(table: Table) -> int | None:
+    """The moment `as_of` as epoch ms: a time as above, or a date, which is its end in UTC."""
+    value, moment = table.value("as_of"), _time_ms(table, "as_of")
+    return moment if moment is None or isinstance(value, datetime) else day_end(moment)
 
 
 def _moment(value: object) -> int | None:

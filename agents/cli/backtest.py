@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.base import FAILED, MISUSED, AsJson, ScoreName, fail, policy_of, settings_of
+from agents.cli.base import FAILED, MISUSED, AllowBefore, AsJson, ScoreName, fail, policy_of, settings_of
 
 
 def backtest(
@@ -31,11 +31,14 @@ def backtest(
     lead: Annotated[str, typer.Option("--lead", help="Lead times in days, separated by commas.")] = "7,30,60,90",
     every: Annotated[int, typer.Option("--every", min=1, help="Days between cutoffs.")] = 7,
     score: ScoreName = None,
-    since: Annotated[str | None, typer.Option("--since", help="First cutoff. Default: the first event.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Day of the first cutoff. Default: the first event.")
+    ] = None,
     until: Annotated[
         str | None,
         typer.Option("--until", help="Date up to which outcomes are known. Default: the last event or outcome."),
     ] = None,
+    allow_before: AllowBefore = None,
     fit: Annotated[
         Path | None, typer.Option("--fit", help="Write the policy with weights fitted to the data to this file.")
     ] = None,
@@ -47,9 +50,12 @@ def backtest(
 ) -> None:
     """Measure how well a policy would have predicted churn, from past events and known outcomes."""
     from agents.backtest.command import BadUsageError, Options, print_backtest
+    from agents.cli.event_files import limits
 
     policies = [(path, policy_of(path)) for path in policy or [settings_of(None).policy]]
-    options = Options(files, outcomes, policies, lead, every, score, since, until, fit, fit_lead, html)
+    options = Options(
+        files, outcomes, policies, lead, every, score, since, until, fit, fit_lead, html, limits(None, allow_before)
+    )
     try:
         problem = print_backtest(options, as_json=as_json)
     except BadUsageError as error:

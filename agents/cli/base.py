@@ -37,7 +37,14 @@ BrokerUrl = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 AsOf = Annotated[
-    str | None, typer.Option("--as-of", help="Time to score at. Default: the last event. Only with event files.")
+    str | None,
+    typer.Option(
+        "--as-of", help="Moment to score at; a date means its end, UTC. Default: the last event. Only with event files."
+    ),
+]
+AllowBefore = Annotated[
+    str | None,
+    typer.Option("--allow-before", help="Earliest time that an event may have. Default: 2000-01-01."),
 ]
 ScoreName = Annotated[str | None, typer.Option("--score", help="Name of a score in the policy. Default: the first.")]
 

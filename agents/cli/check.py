@@ -17,6 +17,7 @@ from agents.cli.base import (
     DONE,
     FAILED,
     MISUSED,
+    AllowBefore,
     AsJson,
     AsOf,
     BrokerUrl,
@@ -31,7 +32,7 @@ from agents.cli.base import (
     say_json,
     settings_of,
 )
-from agents.cli.event_files import replayed, report_bad_lines, selected_score
+from agents.cli.event_files import limits, replayed, report_left_out, selected_score
 
 if TYPE_CHECKING:
     from agents.settings.settings import Settings
@@ -52,6 +53,7 @@ def check(
     ] = None,
     score: ScoreName = None,
     as_of: AsOf = None,
+    allow_before: AllowBefore = None,
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not connect to the broker.")] = False,
@@ -69,8 +71,7 @@ def check(
     from agents.cli.texts.policy import check_text, print_distribution
     from agents.settings.settings import unknown_variables
 
-    _check_order(policy, more, against)
-    _check_role(role)
+    _check_options(policy, more, against, role)
     loaded = settings_of(settings, broker=broker, policy=policy)
     plan, candidate = plan_of(loaded), candidate_of(loaded)
     with errors_reported():
@@ -80,7 +81,7 @@ def check(
         problems += _broker_problems(loaded, role)
     distribution, bad = None, False
     if against:
-        distribution, bad = _distribution([*against, *(more or [])], plan, moment(as_of), score)
+        distribution, bad = _distribution([*against, *(more or [])], plan, (moment(as_of), allow_before), score)
     if as_json:
         report = _report(plan, candidate, problems)
         say_json(report if distribution is None else report | {"against": distribution})
@@ -102,17 +103,14 @@ def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str
     }
 
 
-def _check_order(policy: Path | None, more: list[Path] | None, against: list[Path] | None) -> None:
-    """Refuse an event file as policy: of a shell's `--against *.jsonl` only the first file goes to the option."""
+def _check_options(policy: Path | None, more: list[Path] | None, against: list[Path] | None, role: str) -> None:
+    """Refuse an unknown role, and an event file as policy: of `--against *.jsonl` only one file goes to the option."""
+    from agents.kafka.rights import ROLES
+
     if more and not against:
         fail(MISUSED, "give one policy, and event files after --against: vitals check POLICY --against FILES")
     if against and policy is not None and policy.suffix == ".jsonl":
         fail(MISUSED, f"{policy} is not a policy: give the policy first, vitals check POLICY --against FILES")
-
-
-def _check_role(role: str) -> None:
-    from agents.kafka.rights import ROLES
-
     if role not in ROLES:
         fail(MISUSED, f"--role {role}: expected one of {', '.join(ROLES)}")
 
@@ -136,13 +134,17 @@ def _broker_problems(settings: Settings, role: str) -> list[str]:
     ]
 
 
-def _distribution(files: list[Path], plan: Plan, as_of_ms: int | None, score: str | None) -> tuple[Distribution, bool]:
+def _distribution(
+    files: list[Path], plan: Plan, when: tuple[int | None, str | None], score: str | None
+) -> tuple[Distribution, bool]:
+    """`when` is the moment of the scores (epoch ms, None: the last event), and `--allow-before`."""
     from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
 
     selected = selected_score(plan.policy, score)
-    replay = replayed(files, plan, as_of_ms)
-    bad = report_bad_lines(replay)
+    as_of_ms, allow_before = when
+    replay = replayed(files, plan, as_of_ms, limits(as_of_ms, allow_before))
+    bad = report_left_out(replay)
     engine = replay.engine
     if engine.as_of is None:
         fail(FAILED, "the files have no usable event, so there is no account to try the policy on")

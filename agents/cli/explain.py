@@ -10,14 +10,16 @@ the broker. Registered by `agents.cli.main`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 import typer
 
 from agents.cli.base import (
+    DONE,
     FAILED,
     MISUSED,
+    AllowBefore,
     AsJson,
     AsOf,
     BrokerUrl,
@@ -32,9 +34,10 @@ from agents.cli.base import (
     say_json,
     settings_of,
 )
-from agents.cli.event_files import replayed, score_messages, selected_score
+from agents.cli.event_files import limits, replayed, report_left_out, score_messages, selected_score
 
 if TYPE_CHECKING:
+    from agents.files.replay import Limits
     from agents.settings.settings import Settings
     from schemas.outputs import ScoreMessage
     from stream.engine.engine import Engine
@@ -54,6 +57,7 @@ def explain(
     ] = None,
     policy: PolicyPath = None,
     as_of: AsOf = None,
+    allow_before: AllowBefore = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -72,24 +76,35 @@ def explain(
 
     as_of_ms, since_ms = moment(as_of), moment(since, "--since", day_end=False)
     loaded = settings_of(settings, broker=broker, policy=policy)
-    plan = plan_of(loaded)
+    plan, bad = plan_of(loaded), False
     if files:
-        explanation = _from_files(account, files, plan, (as_of_ms, since_ms, ahead), score)
+        when = _When(as_of_ms, limits(as_of_ms, allow_before), since_ms, ahead)
+        explanation, bad = _from_files(account, files, plan, when, score)
     elif as_of_ms is not None or since_ms is not None:
         fail(MISUSED, "--as-of and --since need event files: give them after the account")
     else:
         explanation = _from_topic(account, loaded, plan, score)
     say_json(explanation) if as_json else say(explanation_text(explanation, NEED_FILES))
+    raise typer.Exit(FAILED if bad else DONE)
 
 
 def _unknown_account(account: str) -> str:
     return f"no score for account {account!r}: check its id, and that it has an event"
 
 
+class _When(NamedTuple):
+    """The moment of the score and the earlier one (epoch ms or None), what times are allowed, the days to forecast."""
+
+    as_of_ms: int | None
+    allowed: Limits
+    since_ms: int | None
+    days: int
+
+
 def _from_files(
-    account: str, files: list[Path], plan: Plan, when: tuple[int | None, int | None, int], score: str | None
-) -> Explanation:
-    """`when` is the time of the score, the time to compare with (epoch ms or None), and the days to forecast."""
+    account: str, files: list[Path], plan: Plan, when: _When, score: str | None
+) -> tuple[Explanation, bool]:
+    """The explanation, and whether a line of the files cannot be used."""
     from agents.files.replay import Watch
     from schemas.outputs import ScoreChange, ScoreValue
     from stream.columns.panes import UNIT_MS
@@ -97,7 +112,7 @@ def _from_files(
     from stream.explain.forecast import forecast
     from stream.explain.since import moved_since
 
-    as_of_ms, since_ms, days = when
+    as_of_ms, allowed, since_ms, days = when
     selected = selected_score(plan.policy, score)
     earlier: list[ScoreValue | None] = []
 
@@ -106,7 +121,8 @@ def _from_files(
         earlier.append(None if message is None else message.scores[selected.name])
 
     watch = None if since_ms is None else Watch(lambda _first, _end: [since_ms], look)
-    replay = replayed(files, plan, as_of_ms, watch)
+    replay = replayed(files, plan, as_of_ms, allowed, watch)
+    bad = report_left_out(replay)
     message = _score_of(replay.engine, account)
     if message is None:
         fail(FAILED, _unknown_account(account))
@@ -119,7 +135,7 @@ def _from_files(
         explanation.since = moved_since(since_ms, earlier[0], message.scores[selected.name], own)
     rows = replay.engine.accounts.index.rows([account])
     (explanation.ahead,) = forecast(replay.engine, rows, selected, days * UNIT_MS["day"])
-    return explanation
+    return explanation, bad
 
 
 def _score_of(engine: Engine, account: str) -> ScoreMessage | None:

@@ -1,7 +1,7 @@
 """Scores by day, for plotting: `vitals score --history`.
 
-Owns the times that are printed and the fields of a line; the scores are the engine's at these times. Called by
-`agents.cli.score`.
+Owns the times that are printed and the fields of a line; the scores are the engine's at these times, those of
+`--as-of`. Called by `agents.cli.score`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
-from agents.files.replay import Replay, Watch, replay_files
-from stream.columns.panes import UNIT_MS, boundary_number
-from stream.engine.engine import Engine
+from agents.files.replay import SINCE_2000, Limits, Replay, Watch, replay_files
+from stream.columns.panes import UNIT_MS, day_end
+from stream.engine.engine import Engine, Mode
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
 
@@ -23,7 +23,7 @@ DAY_MS = UNIT_MS["day"]
 
 
 class DayScore(Struct):
-    """An account's score at the end of a UTC day; `as_of` (epoch ms) is that end, or the last time of the files."""
+    """An account's score at the end of a UTC day; `as_of` (epoch ms) is its last millisecond, or the last moment."""
 
     account_id: str
     day: str
@@ -39,6 +39,7 @@ def score_history(
     *,
     as_of_ms: int | None = None,
     account: str | None = None,
+    limits: Limits = SINCE_2000,
 ) -> tuple[list[DayScore], Replay]:
     """The scores at each day's end from the first event on, and at the end, of all accounts or of one.
 
@@ -49,16 +50,14 @@ def score_history(
     def look(moment: int, engine: Engine) -> None:
         days.extend(_scores(engine, selected, moment, account))
 
-    replay = replay_files(paths, plan, as_of_ms, Watch(day_ends, look))
-    end_ms = replay.engine.as_of
-    if end_ms is not None and end_ms % DAY_MS:
-        look(end_ms, replay.engine)
+    replay = replay_files(paths, plan, as_of_ms, Watch(moments, look), limits=limits, mode=Mode.CONFLATED)
     return days, replay
 
 
-def day_ends(first_ms: int, last_ms: int) -> range:
-    """The ends (epoch ms) of the UTC days from that of the first event to the last complete one."""
-    return range(boundary_number(first_ms, "day") * DAY_MS, last_ms // DAY_MS * DAY_MS + 1, DAY_MS)
+def moments(first_ms: int, last_ms: int) -> Iterator[int]:
+    """The last millisecond (epoch ms) of each UTC day from that of the first event on, and the last moment."""
+    yield from range(day_end(first_ms), last_ms, DAY_MS)
+    yield last_ms
 
 
 def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str | None) -> Iterator[DayScore]:
@@ -69,7 +68,6 @@ def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str
     if not rows:
         return
     scored = reading(engine.plan, selected, engine.score(np.array(rows, dtype=np.int64)))
-    # A day ends at the first millisecond of the next day: the printed day is the one before.
-    day = datetime.fromtimestamp((as_of_ms - 1) // 1000, UTC).date().isoformat()
+    day = datetime.fromtimestamp(as_of_ms // 1000, UTC).date().isoformat()
     for row, score, band in zip(rows, scored.scores.tolist(), scored.bands.tolist(), strict=True):
         yield DayScore(names[row], day, as_of_ms, score, selected.bands[band].name)

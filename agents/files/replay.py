@@ -1,13 +1,12 @@
 """Replays JSON Lines event files through the engine: `vitals score`, `vitals explain` and `vitals check --against`.
 
-Owns reading files as if they were topics. Every line is an event; its source is the line's `topic`, or the name of a
-file `<topic>.jsonl`. Events are applied in order of their time, as one partition, without a clock. `agents.backtest`
-uses the reading and has a replay of its own.
+Owns reading files as if they were topics, and which moments a replay stops at. Every line is an event; its source is
+the line's `topic`, or the name of a file `<topic>.jsonl`. Events are applied in order of their time, as one partition
+(`agents.files.playback`). `agents.backtest` uses the reading and has a replay of its own.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,50 +14,47 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
+from agents.files.playback import BadLine, Playback, TimedEvent
 from schemas.codecs import decode, times_ms
-from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, SOURCES, Event
+from schemas.events import PROFILE_SOURCE, SOURCES, Event
+from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import Batch
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects, Message
-
-STEP_EVENTS = 5_000
-DEDUP_IDS = 50_000_000
 
 
 class _Tagged(msgspec.Struct):
     topic: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line that is not a valid event: its file and number, and the reason."""
+class Limits(NamedTuple):
+    """The earliest and the latest time (epoch ms) that a line may have; `latest_ms` None: no line is too late."""
 
-    file: str
-    line: int
-    reason: str
-    message: str
+    earliest_ms: int = EARLIEST_MS
+    latest_ms: int | None = None
 
 
-class TimedEvent(NamedTuple):
-    """An event with its time (epoch ms) and its source."""
+SINCE_2000 = Limits()
 
-    time_ms: int
-    source: str
-    event: Event
+
+def limits_of(now_ms: int, as_of_ms: int | None, earliest_ms: int | None = None) -> Limits:
+    """The limits by the clock of the machine (`now_ms`): five minutes after it, or `as_of_ms` if that is later."""
+    latest_ms = max(now_ms + FUTURE_TOLERANCE_MS, as_of_ms or 0)
+    return Limits(EARLIEST_MS if earliest_ms is None else earliest_ms, latest_ms)
 
 
 @dataclass(slots=True)
 class Replay:
-    """The result of a replay: the engine after the last event, all changes and alerts, and the unusable lines."""
+    """The result of a replay: the engine at its moment, all changes and alerts, and the unusable lines."""
 
     engine: Engine
     bad: list[BadLine] = field(default_factory=list)
     changes: list[Message[bytes]] = field(default_factory=list)
     alerts: list[Message[bytes]] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    later_profiles: int = 0
+    """Profiles that are later than the last event; counted only if that is the moment of the scores by default."""
 
     def changes_of(self, account: str) -> list[Message[bytes]]:
         """One account's changes, in order."""
@@ -71,65 +67,63 @@ class Watch:
     """Times at which to pause the replay, and what to do then.
 
     `moments` gets the time of the first event and of the end (epoch ms) and returns times in ascending order; those
-    after the end are ignored. `look` gets each time and the engine, with all events and window boundaries up to it.
-    Before the first event the engine is empty and has no `as_of`.
+    after the end are ignored. `look` gets each time and the engine, with all events, profiles and window boundaries up
+    to it. Before the first event the engine is empty and has no `as_of`.
     """
 
     moments: Callable[[int, int], Iterable[int]]
     look: Callable[[int, Engine], None]
 
 
-def replay_files(paths: Sequence[Path], plan: Plan, as_of_ms: int | None = None, watch: Watch | None = None) -> Replay:
-    """Apply every event up to `as_of_ms` (None: all) and every window boundary between; then advance to `as_of_ms`.
+def replay_files(
+    paths: Sequence[Path],
+    plan: Plan,
+    as_of_ms: int | None = None,
+    watch: Watch | None = None,
+    *,
+    limits: Limits = SINCE_2000,
+    mode: Mode = Mode.HEAD,
+) -> Replay:
+    """Replay events and profiles in order of time up to `as_of_ms` (None: the last event).
 
-    Raises OSError with the file's name when one cannot be read.
+    Changes and alerts are collected in mode HEAD only. Raises OSError with the file's name when one cannot be read.
     """
-    replay = Replay(Engine(plan, dedup_ids=DEDUP_IDS))
-    timed_events = read_events(paths, replay.bad)
-    profiles = [timed for timed in timed_events if timed.source == PROFILE_SOURCE]
-    events = [
-        timed
-        for timed in timed_events
-        if timed.source != PROFILE_SOURCE and (as_of_ms is None or timed.time_ms <= as_of_ms)
-    ]
-    offsets = Counter[str]()
-    # A profile is valid for the whole file: it is applied before all events.
-    _apply(replay, profiles, offsets)
-    applied = 0
-    if watch is not None and events:
-        times = [timed.time_ms for timed in events]
-        end_ms = times[-1] if as_of_ms is None else as_of_ms
+    bad: list[BadLine] = []
+    records = read_events(paths, bad, limits)
+    times = [timed.time_ms for timed in records if timed.source != PROFILE_SOURCE]
+    end_ms = as_of_ms if as_of_ms is not None else times[-1] if times else None
+    replay = Replay(Engine(plan), bad)
+
+    def collect(effects: Effects) -> None:
+        _collect(replay, effects)
+
+    playback = Playback(plan, records, collect, mode=mode)
+    replay.engine = playback.engine
+    if end_ms is None:
+        return replay
+    if as_of_ms is None:
+        replay.later_profiles = sum(timed.time_ms > end_ms for timed in records)
+    if watch is not None and times and times[0] <= end_ms:
         for moment in watch.moments(times[0], end_ms):
             if moment > end_ms:
                 break
-            until = bisect_right(times, moment)
-            _apply(replay, events[applied:until], offsets)
-            applied = until
-            if replay.engine.as_of is not None:
-                _collect(replay, replay.engine.advance_to(moment))
+            playback.advance_to(moment)
             watch.look(moment, replay.engine)
-    _apply(replay, events[applied:], offsets)
-    if as_of_ms is not None and replay.engine.as_of is not None:
-        _collect(replay, replay.engine.advance_to(as_of_ms))
+    playback.advance_to(end_ms)
+    replay.bad += playback.bad
     return replay
 
 
-def _apply(replay: Replay, events: list[TimedEvent], offsets: Counter[str]) -> None:
-    for start in range(0, len(events), STEP_EVENTS):
-        _collect(replay, replay.engine.step(batches_of(events[start : start + STEP_EVENTS], offsets), Mode.HEAD, None))
-
-
-def read_events(paths: Sequence[Path], bad: list[BadLine]) -> list[TimedEvent]:
+def read_events(paths: Sequence[Path], bad: list[BadLine], limits: Limits = SINCE_2000) -> list[TimedEvent]:
     """Every event of the files in order of time, ties in the order of `SOURCES`, then of the lines.
 
-    Lines that are not valid events are appended to `bad`. Raises OSError with the file's name when one cannot be read.
+    Lines that are not valid events, or whose time is not within the limits, are appended to `bad`. Raises OSError with
+    the file's name when one cannot be read.
     """
-    tagged = list(_read(paths, bad))
-    timed_events: list[TimedEvent] = []
-    for source in SOURCES:
-        events = [event for origin, event in tagged if origin == source]
-        times = times_ms(events).tolist()
-        timed_events += [TimedEvent(time, source, event) for time, event in zip(times, events, strict=True)]
+    by_source: dict[str, list[TimedEvent]] = {source: [] for source in SOURCES}
+    for source, timed_events in _read(paths, bad, limits):
+        by_source[source] += timed_events
+    timed_events = [timed for source in SOURCES for timed in by_source[source]]
     timed_events.sort(key=lambda timed: timed.time_ms)
     return timed_events
 
@@ -141,25 +135,9 @@ def _collect(replay: Replay, effects: Effects) -> None:
     replay.changes.extend(effects.changes)
     replay.alerts.extend(effects.alerts)
     replay.outcomes.update(effects.outcomes)
-    replay.bad.extend(BadLine("(events)", dead.offset, dead.reason, dead.message) for dead in effects.dead_letters)
 
 
-def batches_of(events: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:
-    """Consecutive events as one batch for each source; `offsets` has the next offset of each and is advanced."""
-    batches = []
-    for source in (*METRIC_SOURCES, PROFILE_SOURCE):
-        selected = [(index, timed.event) for index, timed in enumerate(events) if timed.source == source]
-        if selected:
-            first = offsets[source]
-            offsets[source] += len(selected)
-            # The index in the merged order serves as record time.
-            stamps = np.array([index for index, _ in selected], dtype=np.int64)
-            numbers = np.arange(first, offsets[source], dtype=np.int64)
-            batches.append(Batch(source, numbers, stamps, [event for _, event in selected], offsets[source]))
-    return batches
-
-
-def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Event]]:
+def _read(paths: Sequence[Path], bad: list[BadLine], limits: Limits) -> Iterable[tuple[str, list[TimedEvent]]]:
     tag = msgspec.json.Decoder(_Tagged)
     for path in paths:
         lines = path.read_bytes().splitlines()
@@ -187,5 +165,27 @@ def _read(paths: Sequence[Path], bad: list[BadLine]) -> Iterable[tuple[str, Even
             decoded = decode(source, [line for _, line in numbered])
             for index, reason, message in decoded.rejects:
                 bad.append(BadLine(str(path), numbered[index][0], reason, message))
-            for event in decoded.events:
-                yield source, event
+            indexes = range(len(numbered)) if decoded.indexes is None else decoded.indexes.tolist()
+            lines_of = [numbered[index][0] for index in indexes]
+            yield source, _within(limits, source, decoded.events, _Lines(str(path), lines_of, bad))
+
+
+class _Lines(NamedTuple):
+    """Where events are from: the file, the line of each event, and the list of bad lines."""
+
+    file: str
+    lines: Sequence[int]
+    bad: list[BadLine]
+
+
+def _within(limits: Limits, source: str, events: Sequence[Event], origin: _Lines) -> list[TimedEvent]:
+    """The events of one source and file whose time is within the limits."""
+    within: list[TimedEvent] = []
+    earliest_ms, latest_ms = limits
+    for index, (time_ms, event) in enumerate(zip(times_ms(events).tolist(), events, strict=True)):
+        if time_ms >= earliest_ms and (latest_ms is None or time_ms <= latest_ms):
+            within.append(TimedEvent(time_ms, source, event, origin.file, origin.lines[index]))
+        elif (why := refusal(time_ms, earliest_ms, latest_ms)) is not None:
+            reason, message = why
+            origin.bad.append(BadLine(origin.file, origin.lines[index], reason, f"{source}: {message} - at `$.time`"))
+    return within

@@ -13,7 +13,7 @@ from typing import Any
 from agents.kafka.source_records import read
 from agents.state.cluster import Cluster
 from agents.state.saved import TOPIC_OF, Progress
-from schemas.codecs import FUTURE_TOLERANCE_MS
+from schemas.plausible_times import FUTURE_TOLERANCE_MS
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES
 from stream.ingest.merge import Merge

@@ -36,6 +36,15 @@ def pane_of(time_ms: int, unit: Unit) -> int:
     return time_ms // UNIT_MS[unit]
 
 
+def day_end(time_ms: int) -> int:
+    """The last millisecond (epoch ms) of the UTC day that a time is in.
+
+    >>> day_end(86_400_000), day_end(172_799_999)
+    (172799999, 172799999)
+    """
+    return (pane_of(time_ms, "day") + 1) * UNIT_MS["day"] - 1
+
+
 def boundary_number(time_ms: int, unit: Unit) -> int:
     """The number of the window boundary at or after a time (epoch ms): boundary `k` is at `k * UNIT_MS[unit]`.
 

@@ -32,6 +32,7 @@ import numpy as np
 
 from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
 from schemas.peers import PeersMessage
+from schemas.plausible_times import EARLIEST_MS
 from stream.accounts.accounts import Accounts
 from stream.alerts.emission import AlertEmitter
 from stream.alerts.idle_sources import IdleSourceAlerts
@@ -75,13 +76,15 @@ class Engine:
         owns: Callable[[str], bool] | None = None,
         dedup_ids: int | None = 200_000,
         partition: int | None = None,
+        earliest_ms: int = EARLIEST_MS,
     ) -> None:
         """Empty. `owns` says whether an account id hashes here, `dedup_ids` None turns deduplication off.
 
         Without `owns` all accounts are here; then peer tables are made here too, at every UTC midnight. `partition`
-        labels the alerts of no single account.
+        labels the alerts of no single account. `earliest_ms` is the earliest time that an event may have.
         """
         self.plan = plan
+        self._earliest_ms = earliest_ms
         self.columns = [column.build() for column in plan.columns]
         self.accounts = Accounts(plan, self.columns, owns or (lambda _account: True))
         self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
@@ -151,7 +154,14 @@ class Engine:
             position = self.position[INPUT_SOURCES[batch.source_index]]
             seen = self.seen.get(batch.source)
             candidates = sort_out(
-                batch, number, accounts=self.accounts, position=position, seen=seen, now_ms=now_ms, effects=effects
+                batch,
+                number,
+                accounts=self.accounts,
+                position=position,
+                seen=seen,
+                now_ms=now_ms,
+                effects=effects,
+                earliest_ms=self._earliest_ms,
             )
             if (erasing := candidates.erasures()) is not None:
                 erasures.append(candidates.pick(erasing))
@@ -172,7 +182,7 @@ class Engine:
         order, times = merge_order([*events, *profiles])
         moments = self.time.follow(times, untimed=bool(profiles))
         step = self._aggregator.prepare(events, profiles, order, moments, positions=self.position, effects=effects)
-        cut = mode is not Mode.CONFLATED or self.plan.needs_boundaries or self._makes_tables
+        cut = self.cuts(mode)
         first, last = int(moments.boundaries[0]), int(moments.boundaries[-1])
         for boundary in [last] if first == last or not cut else np.unique(moments.boundaries).tolist():
             if cut:
@@ -208,20 +218,25 @@ class Engine:
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
-    def tick(self, now_ms: int) -> Effects:
+    def cuts(self, mode: Mode) -> bool:
+        """Whether steps in this mode are cut at every window boundary they cross."""
+        return mode is not Mode.CONFLATED or self.plan.needs_boundaries or self._makes_tables
+
+    def tick(self, now_ms: int, mode: Mode = Mode.HEAD) -> Effects:
         """Pass every window boundary up to `now_ms` (the broker's clock), for a partition that is idle in live use."""
         effects = Effects()
-        self._rescore_until(now_ms // self.plan.boundary_ms, Mode.HEAD, effects)
+        if self.cuts(mode):
+            self._rescore_until(now_ms // self.plan.boundary_ms, mode, effects)
         self.time.close_to_late_events()
         return effects
 
-    def advance_to(self, as_of_ms: int) -> Effects:
-        """Advance to a moment that need not be a window boundary, and score every account there."""
-        effects = Effects()
-        self._rescore_until(as_of_ms // self.plan.boundary_ms, Mode.HEAD, effects)
+    def advance_to(self, as_of_ms: int, mode: Mode = Mode.HEAD) -> Effects:
+        """Advance to a moment that need not be a window boundary; at the head, publish every account there."""
+        effects = self.tick(as_of_ms, mode)
         self._advance(as_of_ms)
         self.time.close_to_late_events()
-        self._publish(self.accounts.alive(), Mode.HEAD, effects, Trigger.TIME)
+        if mode is not Mode.CONFLATED:
+            self._publish(self.accounts.alive(), mode, effects, Trigger.TIME)
         return effects
 
     def _advance(self, as_of_ms: int) -> None:

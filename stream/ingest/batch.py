@@ -14,17 +14,10 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import (
-    EARLIEST_MS,
-    FUTURE_TOLERANCE_MS,
-    IMPLAUSIBLE_TIME,
-    IN_THE_FUTURE,
-    INVALID_FIELD,
-    Reject,
-    times_ms,
-)
+from schemas.codecs import INVALID_FIELD, Reject, times_ms
 from schemas.events import CONTROL_SOURCE, ControlEvent, Event
 from schemas.peers import PeersMessage
+from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
 from stream.accounts.accounts import ROW_SOURCES, Accounts
 from stream.accounts.index import BLANK
 from stream.columns.columns import Rows
@@ -211,18 +204,19 @@ def sort_out(
     seen: SeenIds | None,
     now_ms: int | None,
     effects: Effects,
+    earliest_ms: int = EARLIEST_MS,
 ) -> Candidates:
     """The candidates of a batch; all other records are counted, dead-lettered or forwarded in `effects`.
 
     `number` is the batch's number in its step, `position` the offset from which records have not been settled yet,
-    `now_ms` the clock that decides what lies in the future (None: files, where nothing does). Events that are already
-    applied to their row stay candidates, because their time moves the watermark and their id must be known.
+    `now_ms` the clock that decides what lies in the future (None: nothing does), `earliest_ms` the earliest time.
+    Events already applied to their row stay candidates: their time moves the watermark and their id must be known.
     """
-    source, outcomes = batch.source, effects.outcomes
-    offsets, stamps = batch.offsets, batch.stamps
+    source, outcomes, offsets, stamps = batch.source, effects.outcomes, batch.offsets, batch.stamps
     _refuse(batch, number, position=position, effects=effects)
     times = times_ms(batch.events)
-    good = _plausible(batch, number, times, position=position, now_ms=now_ms, effects=effects)
+    limits_ms = earliest_ms, None if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
+    good = _plausible(batch, number, times, limits_ms, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
     events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
     if good is not None:
@@ -309,23 +303,26 @@ def _without_foreign_and_repeated(
 
 
 def _plausible(
-    batch: Batch, number: int, times: NDArray[np.int64], *, position: int, now_ms: int | None, effects: Effects
+    batch: Batch,
+    number: int,
+    times: NDArray[np.int64],
+    limits_ms: tuple[int, int | None],
+    *,
+    position: int,
+    effects: Effects,
 ) -> NDArray[np.bool_] | None:
-    """Which event times are possible, bool (k,); None when all are. The others are dead-lettered."""
-    latest = np.iinfo(np.int64).max if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
-    if not len(times) or (int(times.min()) >= EARLIEST_MS and int(times.max()) <= latest):
+    """Which event times lie between the limits, bool (k,); None when all do. The others are dead-lettered."""
+    earliest_ms, latest_ms = limits_ms
+    if not len(times) or (int(times.min()) >= earliest_ms and (latest_ms is None or int(times.max()) <= latest_ms)):
         return None
-    early, future = times < EARLIEST_MS, times > latest
-    for index in np.flatnonzero(early | future).tolist():
-        offset, time = int(batch.offsets[index]), int(times[index])
-        if early[index]:
-            reason, message = (
-                IMPLAUSIBLE_TIME,
-                f"time {time} ms lies before 2000; is it in seconds? milliseconds are expected",
-            )
-        else:
-            reason, message = IN_THE_FUTURE, f"time {time} ms is more than 5 minutes ahead of the clock ({now_ms} ms)"
+    good = np.ones(len(times), dtype=bool)
+    for index, time in enumerate(times.tolist()):
+        refused = refusal(time, earliest_ms, latest_ms)
+        if refused is None:
+            continue
+        good[index] = False
+        offset, (reason, message) = int(batch.offsets[index]), refused
         if offset >= position:
             effects.dead_letters.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))
         effects.outcomes[batch.source, "rejected" if offset >= position else "replayed"] += 1
-    return ~(early | future)
+    return good

@@ -48,7 +48,7 @@ def test_patient_alerts(tmp_path: Path, old: str, new: str, expected: list[tuple
 
 def kinds() -> Log:
     """50 on day 10, 80 on days 9 to 4, 30 on day 3, nothing from day 2 on; a is an enterprise and unhappy."""
-    log = Log().add("accounts", "a", tier="enterprise").add("surveys", "a", 5, score=3)
+    log = Log().add("accounts", "a", 10, tier="enterprise").add("surveys", "a", 5, score=3)
     for account in "ab":
         log.add("product-usage", account, 10, 50).add("product-usage", account, 9, 30)
     return log

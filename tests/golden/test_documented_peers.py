@@ -36,7 +36,7 @@ def test_peers_of_a_segment(tmp_path: Path) -> None:
     # Enterprise: 20, 30, 30, 40: (0.5, 2, 2, 3.5) of 4. The others are seen among all eight: (0.5, 1.5, 2.5, 3.5) of 8.
     log = usage_of(a=1, b=2, c=3, d=4, e=20, f=30, g=30, h=40)
     for account in "efgh":
-        log.add("accounts", account, tier="enterprise")
+        log.add("accounts", account, 30, tier="enterprise")
     replayed = replay(tmp_path, SHOWN["among-peers"], log)
     actual = [values(replayed.score(name))["usage"] for name in "abcdefgh"]
     assert actual == [6.25, 18.75, 31.25, 43.75, 12.5, 50, 50, 87.5]

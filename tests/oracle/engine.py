@@ -218,14 +218,23 @@ def is_erasure(event: Event) -> bool:
     return event.source == "controls" and event.texts["kind"] == "erase"
 
 
-def steps_of(records: Iterable[Record], policy: Policy, now_ms: int) -> tuple[list[Step], int | None]:
-    """Return what of one partition's records counts, in order, and the newest event time."""
+def steps_of(
+    records: Iterable[Record], policy: Policy, now_ms: int, *, timed_profiles: bool = False
+) -> tuple[list[Step], int | None]:
+    """Return what of one partition's records counts, in order, and the newest event time.
+
+    With `timed_profiles` (files) a profile is first read at the boundary at or after its own time.
+    """
     unit_ms = boundary_unit_ms(policy)
     steps: list[Step] = []
     newest_ms: int | None = None
     for _, _, event, newest_ms in _judge(records, policy, now_ms):
-        if event is not None:
-            steps.append((None if newest_ms is None else -(-newest_ms // unit_ms), event))
+        if event is None:
+            continue
+        known_ms = newest_ms
+        if timed_profiles and newest_ms is not None:
+            known_ms = max(newest_ms, event.time_ms)
+        steps.append((None if known_ms is None else -(-known_ms // unit_ms), event))
     return steps, newest_ms
 
 
@@ -253,12 +262,18 @@ def on_boundaries(
 
 
 def final_scores_all(
-    log: Iterable[Record], policy_text: str, now_ms: int, as_of_ms: int | None = None
+    log: Iterable[Record],
+    policy_text: str,
+    now_ms: int,
+    as_of_ms: int | None = None,
+    *,
+    timed_profiles: bool = False,
 ) -> dict[str, AccountScores]:
     """Return every score of every account after the whole log.
 
     `as_of_ms` None means the newest event time of the account's partition; a boundary at that very time has not passed.
-    A given `as_of_ms` is the clock's: boundaries up to it have passed, with events or without. An account is known from
+    A given `as_of_ms` is the clock's: boundaries up to it have passed, with events or without. `timed_profiles`: see
+    `steps_of`. An account is known from
     its first applied event that is not after `as_of_ms`. Raises ValueError when one account's events lie in two
     partitions.
     """
@@ -267,7 +282,7 @@ def final_scores_all(
     homes: dict[str, int] = {}
     for partition, records in merged(log).items():
         state = PartitionState()
-        steps, newest_ms = steps_of(records, policy, now_ms)
+        steps, newest_ms = steps_of(records, policy, now_ms, timed_profiles=timed_profiles)
         if policy.holds_bands:
             for _ in on_boundaries(state, steps, policy, as_of_ms):
                 pass
@@ -284,10 +299,15 @@ def final_scores_all(
 
 
 def final_scores(
-    log: Iterable[Record], policy_text: str, now_ms: int, as_of_ms: int | None = None
+    log: Iterable[Record],
+    policy_text: str,
+    now_ms: int,
+    as_of_ms: int | None = None,
+    *,
+    timed_profiles: bool = False,
 ) -> dict[str, AccountScore]:
     """Return the policy's first score of every account, as `final_scores_all` has it."""
-    scores = final_scores_all(log, policy_text, now_ms, as_of_ms)
+    scores = final_scores_all(log, policy_text, now_ms, as_of_ms, timed_profiles=timed_profiles)
     return {account_id: _first_of(account) for account_id, account in scores.items()}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from agents.backtest.replay import Grid, TooShortError, Track, make_grid, read_scores, replay
-from agents.files.replay import TimedEvent, batches_of
+from agents.files.playback import TimedEvent, batches_of
 from schemas.codecs import decode, times_ms
 from stream.engine.engine import Engine, Mode
 from stream.explain.selector import select_score

@@ -50,6 +50,11 @@ def day(number: float) -> str:
     return rfc3339(int((START + number) * DAY_MS))
 
 
+def end(number: int) -> str:
+    """The end of a day, which is a cutoff or the moment of an alarm."""
+    return rfc3339((START + number + 1) * DAY_MS - 1)
+
+
 def report_of(folder: Path, lines: list[str], outcomes: str, **options: object) -> Report:
     (folder / "engagement.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "outcomes.csv").write_text(outcomes, encoding="utf-8")
@@ -84,27 +89,27 @@ def test_labels_and_censoring() -> None:
 def test_a_report_by_hand(tmp_path: Path) -> None:
     """Two accounts take part four times a week for eight weeks; one stops after the fourth and churns on day 42.
 
-    With four events in seven days the score is (3 * 100 + 1 * 50) / 4 = 87.5, with none 12.5. The boundary of day 28
-    counts events of days 22 to 28, that of day 35 events of days 29 to 35.
+    With four events in seven days the score is (3 * 100 + 1 * 50) / 4 = 87.5, with none 12.5. The end of day 28 counts
+    events of days 22 to 28, that of day 35 events of days 29 to 35.
     """
     offsets = (0.5, 2.5, 4.5, 6.5)
     lines = [line("stays", week * 7 + offset, f"s{week}-{offset}") for week in range(9) for offset in offsets]
     lines += [line("goes", week * 7 + offset, f"g{week}-{offset}") for week in range(4) for offset in offsets]
     churned = f"account_id,churned_at,expanded_at\ngoes,{day(42)},\nstays,,{day(45)}\nnobody,{day(3)},\n"
     report = report_of(tmp_path, lines, churned, leads=[7, 14])
-    # First boundary after day 0.5 is day 1; the last event is at day 62.5.
-    assert (report.data.first_cutoff, report.data.last_cutoff) == (day(1), day(57))
+    # The first event is on day 0; the last is at day 62.5, after the end of day 61.
+    assert (report.data.first_cutoff, report.data.last_cutoff) == (end(0), end(56))
     assert (report.data.cutoffs, report.data.accounts, report.data.churned) == (9, 2, 1)
     week, fortnight = report.leads
-    # Cutoffs 1, 8, ... 50 have a week known after them by day 62.5 (57 has not): 8 for the one that stays, 6 (up to
-    # 36) for the other.
+    # The ends of days 0, 7, ... 49 have a week known after them by day 62.5 (56 has not): 8 for the one that stays, 6
+    # (up to 35) for the other.
     assert (week.cutoffs, week.samples, week.churned_samples, week.base_rate) == (8, 14, 1, 1 / 14)
     assert (fortnight.cutoffs, fortnight.samples, fortnight.churned_samples) == (7, 13, 2)
-    # At cutoff 36 the one that goes has had nothing in seven days: 12.5, the lowest of all samples.
+    # At the end of day 35 the one that goes has had nothing in seven days: 12.5, the lowest of all samples.
     assert week.auc["A"].value == 1.0
     assert week.auc["recency"].value == 1.0
-    # The expansion is in the week after cutoff 43, where the score is 87.5. Of the 13 other samples nine have it too;
-    # both at cutoff 1 (31.25) and the one that goes at 29 (three events, 68.75) and 36 have less: (4 + 9 / 2) / 13.
+    # The expansion is in the week after day 42, where the score is 87.5. Of the 13 other samples nine have it too; both
+    # on day 0 (31.25) and the one that goes on days 28 (three events, 68.75) and 35 have less: (4 + 9 / 2) / 13.
     assert week.expanded_auc["A"] == pytest.approx(8.5 / 13)
     assert week.renewed_auc == {"A": None, "recency": None}
     poor, fine = week.bands["A"]
@@ -112,22 +117,23 @@ def test_a_report_by_hand(tmp_path: Path) -> None:
     review = report.reviews[0]
     assert (review.account_id, review.churned_at) == ("goes", day(42))
     by_policy = review.policies["A"]
-    # -30 days is day 12, four events in days 6 to 12: 6.5, 7.5, 9.5, 11.5. Day 35 and 42 hold none.
+    # -30 days is the end of day 11, four events in days 5 to 11: 6.5, 7.5, 9.5, 11.5. Days 34 and 41 hold none.
     assert by_policy.scores == {"90": None, "60": None, "30": 87.5, "7": 12.5, "0": 12.5}
-    # The window of day 31 holds 27.5 only (25 to 31), of day 30 (24 to 30) 25.5 too: 2 events are
+    # The window of day 32 (26 to 32) holds 27.5 only, of day 31 (25 to 31) 25.5 too: 2 events are
     # (3 * 50 + 50) / 4 = 50, which is fine; one event is 31.25.
-    assert by_policy.entered_alerting_at == day(32)
-    assert by_policy.warning_days == 10.0
+    assert by_policy.entered_alerting_at == end(32)
+    assert by_policy.warning_days == pytest.approx(9.0)
     assert [(factor.measure, factor.cost, factor.cost_before) for factor in by_policy.factors] == [
         ("taking_part", 75.0, 0.0),
         ("mood", 12.5, 12.5),
     ]
     alarms = report.alarms["A"]
-    assert (alarms.churned, alarms.warned, alarms.median_warning_days) == (1, 1, 10.0)
-    # Both begin with too few events for two days, and nothing comes of it. A fortnight is known after days up to 48:
-    # 48 of the one that stays, 41 of the one that is gone on day 42.
+    assert (alarms.churned, alarms.warned) == (1, 1)
+    assert alarms.median_warning_days == pytest.approx(9.0)
+    # Both begin with too few events for two days, and nothing comes of it. A fortnight is known after days up to 47:
+    # 48 of the one that stays, 42 of the one that is gone on day 42.
     assert (alarms.episodes, alarms.followed_by_churn, alarms.false_alarms, alarms.undecided) == (3, 1, 2, 0)
-    assert alarms.false_alarms_per_account_year == pytest.approx(2 / (89 / 365.25))
+    assert alarms.false_alarms_per_account_year == pytest.approx(2 / (90 / 365.25))
     assert (alarms.flaps, alarms.flaps_per_account_year) == (0, 0.0)
     assert report.data.outcomes_without_events == 1
 
@@ -156,7 +162,7 @@ def test_ignored_lines_are_counted_by_reason(tmp_path: Path) -> None:
         ignored.example for ignored in report.data.ignored if ignored.reason == "malformed_json"
     )
     # The event of 1970 neither begins the days nor counts.
-    assert report.data.first_cutoff == day(0)
+    assert report.data.first_cutoff == end(0)
 
 
 def test_until_and_since_limit_the_days(tmp_path: Path) -> None:
@@ -164,7 +170,7 @@ def test_until_and_since_limit_the_days(tmp_path: Path) -> None:
     churned = f"account_id,churned_at\na,{day(50)}\n"
     since, until = (START + 14) * DAY_MS, (START + 40) * DAY_MS
     report = report_of(tmp_path, lines, churned, since_ms=since, until_ms=until)
-    assert (report.data.first_cutoff, report.data.last_cutoff) == (day(14), day(35))
+    assert (report.data.first_cutoff, report.data.last_cutoff) == (end(14), end(35))
     assert report.data.events == 40
     assert (report.data.churned, report.leads[0].churned_samples) == (0, 0)
     assert report.leads[0].auc["A"].value is None
@@ -190,7 +196,7 @@ def test_the_note_on_incomplete_scores_recommends_since_only_if_cutoffs_remain(
 def test_events_within_one_day_are_too_short(tmp_path: Path) -> None:
     file = tmp_path / "engagement.jsonl"
     file.write_text(line("a", 0.2, "1") + "\n" + line("a", 0.9, "2"), encoding="utf-8")
-    with pytest.raises(TooShortError, match="day boundary"):
+    with pytest.raises(TooShortError, match="no UTC day ends"):
         make_grid(read_events([file], []), 7)
     with pytest.raises(TooShortError, match="no usable event"):
         make_grid([], 7)

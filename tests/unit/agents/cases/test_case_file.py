@@ -72,7 +72,7 @@ def test_times_in_fields_and_expectations_are_epoch_milliseconds(tmp_path: Path)
 def test_checks_are_in_order_of_time_and_the_end_is_the_last(tmp_path: Path) -> None:
     text = f'[[cases]]\nname = "n"\n{AS_OF}\nexpect.a = "none"\nchecks = [{{ ago = "1d" }}, {{ as_of = 2026-03-01 }}]'
     (case,) = read(tmp_path, text).cases
-    assert [check.as_of_ms for check in case.checks] == [AS_OF_MS - 26.5 * DAY_MS, AS_OF_MS - DAY_MS, AS_OF_MS]
+    assert [check.as_of_ms for check in case.checks] == [AS_OF_MS - 25.5 * DAY_MS - 1, AS_OF_MS - DAY_MS, AS_OF_MS]
     assert case.end_ms == AS_OF_MS
 
 
@@ -122,3 +122,12 @@ def test_a_mistake_has_its_line_and_says_what_is_allowed(
     assert problem.key.endswith(key)
     assert message in problem.message
     assert problem.file == str(tmp_path / "p.test.toml")
+
+
+def test_a_date_as_moment_is_its_end_and_as_time_of_an_event_its_beginning(tmp_path: Path) -> None:
+    event = 'events = [{ topic = "engagement", account = "a", at = 2026-03-26 }]'
+    checks = "checks = [{ as_of = 2026-03-26, expect = {} }]"
+    (case,) = read(tmp_path, f'[[cases]]\nname = "n"\nas_of = 2026-03-27\n{event}\n{checks}').cases
+    midnight = AS_OF_MS - DAY_MS // 2
+    assert [check.as_of_ms for check in case.checks] == [midnight - 1, midnight + DAY_MS - 1]
+    assert json.loads(case.lines[0][0])["time"] == midnight - DAY_MS

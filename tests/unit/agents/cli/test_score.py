@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.agents.cli.invoke import ACME_EVENTS, AS_OF, EVENTS, lines, score_at, vitals
+from tests.unit.agents.cli.invoke import ACME_EVENTS, AS_OF, EVENTS, TEMPLATE, lines, score_at, vitals
 
 DAY_MS = 86_400_000
 
@@ -69,7 +69,7 @@ def test_the_history_ends_with_the_score_and_is_the_same_as_csv() -> None:
     assert last == {name: score_at(name, AS_OF) for name in ("acme", "birch", "cedar", "dune")}
     dune = [day for day in days if day["account_id"] == "dune"]
     assert [day["day"] for day in dune] == ["2026-03-24", "2026-03-25", "2026-03-26", "2026-03-27"]
-    assert [day["as_of"] % DAY_MS for day in dune] == [0, 0, 0, DAY_MS - 1]
+    assert {day["as_of"] % DAY_MS for day in dune} == {DAY_MS - 1}
     assert [(day["score"], day["band"]) for day in dune] == [score_at("dune", day["as_of"]) for day in dune]
     shown = vitals("score", EVENTS, "--history", "--as-of", AS_OF, "--account", "dune", "--csv").stdout
     rows = list(csv.DictReader(io.StringIO(shown)))
@@ -78,3 +78,52 @@ def test_the_history_ends_with_the_score_and_is_the_same_as_csv() -> None:
 
 def test_the_named_score_is_printed() -> None:
     assert lines("score", EVENTS, "--score", "health") == lines("score", EVENTS)
+
+
+def write(folder: Path, name: str, **times: str) -> Path:
+    """A file of events by account."""
+    file = folder / name
+    texts = [
+        json.dumps({"id": account, "account_id": account, "time": time, "kind": "webinar"})
+        for account, time in times.items()
+    ]
+    file.write_text("\n".join(texts), encoding="utf-8")
+    return file
+
+
+def test_the_printed_as_of_is_the_moment_that_was_asked_for(tmp_path: Path) -> None:
+    file = write(tmp_path, "engagement.jsonl", a="2026-03-01T10:00:00Z", b="2026-03-12T23:59:59.999Z")
+    for as_of, moment, names in (
+        ("2026-03-12", 1_773_359_999_999, ["a", "b"]),
+        ("2026-03-12T23:59:59.998Z", 1_773_359_999_998, ["a"]),
+        ("2026-03-12T00:00:00Z", 1_773_273_600_000, ["a"]),
+        ("2026-02-28", 0, []),
+    ):
+        printed = lines("score", file, "--as-of", as_of)
+        assert [(line["account_id"], line["as_of"]) for line in printed] == [(name, moment) for name in names]
+    assert {line["as_of"] for line in lines("score", file)} == {1_773_359_999_999}
+
+
+def test_what_is_left_out_is_counted_on_stderr(tmp_path: Path) -> None:
+    file = write(tmp_path, "engagement.jsonl", a="2026-03-01T10:00:00Z", b="2136-01-01T00:00:00Z")
+    profiles = write(tmp_path, "accounts.jsonl", a="2026-04-01T10:00:00Z")
+    files = [file, profiles]
+    for command in (["score", *files], ["explain", "a", *files], ["check", TEMPLATE, "--against", *files]):
+        done = vitals(*command)
+        assert done.exit_code == 1, done.stderr
+        refused = f"{file}:2: in_the_future: engagement: time 5238432000000 ms (2136-01-01T00:00:00Z) is after"
+        assert refused in done.stderr
+        assert "left out: 1 line (in_the_future)\n" in done.stderr
+        assert "left out: 1 profile is later than the last event" in done.stderr
+        assert done.stdout
+
+
+@pytest.mark.parametrize("limit", ["1969-12-31", "2000-01-02", "old"])
+def test_allow_before_takes_dates_from_1970_to_2000(tmp_path: Path, limit: str) -> None:
+    file = write(tmp_path, "engagement.jsonl", a="1990-03-01T10:00:00Z")
+    refused = vitals("score", file, "--allow-before", limit)
+    assert refused.exit_code == 2
+    assert "--allow-before" in refused.stderr
+    assert vitals("score", file).stdout == ""
+    (line,) = lines("score", file, "--allow-before", "1990-03-01")
+    assert line["as_of"] == 636_285_600_000
