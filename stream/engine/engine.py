@@ -15,7 +15,7 @@ The order of one step (`step`):
    b. advance stream time and columns to the interval's last event;
    c. `Aggregator.aggregate`: add its events to columns and accounts;
    d. `_publish`: score the changed accounts; emit alerts, then changes, then scores.
-6. `Erasure.take`: erase the account of the control at which the step was cut.
+6. `Erasure.carry_out`: erase the account of the control at which the step was cut.
 7. Count outcomes and move the settled positions.
 
 In mode `CONFLATED` nothing is published in 5a and 5d; `flush` publishes the latest of every account. The clocks are
@@ -43,7 +43,7 @@ from stream.engine.erasure import Erasure
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, merge_order, unsettled_profiles
-from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, cuts_of, sort_out, split_at
+from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, cuts_of, positions_after, sort_out, split_at
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
@@ -127,29 +127,21 @@ class Engine:
         self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
         reached = dict(self.position)
         for substep in split_at(batches, cuts):
-            for _, batch in substep.batches:
-                name = INPUT_SOURCES[batch.source_index]
-                reached[name] = max(reached[name], batch.end)
-            for erasures in self._ingest(substep.batches, mode, now_ms, effects):
-                position = self.position[INPUT_SOURCES[erasures.batch.source_index]]
-                self.erasure.take(erasures, position, reached, self.as_of or 0, effects)
+            self._ingest(substep.batches, mode, now_ms, effects)
+            reached = positions_after(reached, [batch for _, batch in substep.batches])
+            self.erasure.carry_out(self.position, reached, self.as_of or 0, effects)
             cut = substep.cut
             if cut is not None and cut.table is not None and cut.offset >= self.position[PEERS]:
                 self._apply_peer_table(cut.table, mode, effects)
         self.erasure.end()
         count_settled(effects, self.settled)
-        for batch in batches:
-            name = INPUT_SOURCES[batch.source_index]
-            self.position[name] = max(self.position[name], batch.end)
+        self.position.update(positions_after(self.position, batches))
         return effects
 
-    def _ingest(
-        self, batches: Sequence[tuple[int, Batch]], mode: Mode, now_ms: int | None, effects: Effects
-    ) -> list[Candidates]:
-        """Process batches, given with their numbers in the step; returns the controls that erase accounts."""
+    def _ingest(self, batches: Sequence[tuple[int, Batch]], mode: Mode, now_ms: int | None, effects: Effects) -> None:
+        """Process batches, given with their numbers in the step."""
         events: list[Candidates] = []
         profiles: list[Candidates] = []
-        erasures: list[Candidates] = []
         for number, batch in batches:
             position = self.position[INPUT_SOURCES[batch.source_index]]
             seen = self.seen.get(batch.source)
@@ -163,9 +155,7 @@ class Engine:
                 effects=effects,
                 earliest_ms=self._earliest_ms,
             )
-            if (erasing := candidates.erasures()) is not None:
-                erasures.append(candidates.pick(erasing))
-                candidates = candidates.pick(~erasing)
+            candidates = self.erasure.set_aside(candidates)
             if batch.source == PROFILE_SOURCE:
                 profiles.append(unsettled_profiles(candidates, position, effects))
             elif len(candidates.rows):
@@ -174,7 +164,6 @@ class Engine:
             self._apply(events, profiles, mode, effects)
         else:
             self._apply_profiles_alone(profiles, mode, effects)
-        return erasures
 
     def _apply(self, events: list[Candidates], profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Aggregate and publish, interval by interval between window boundaries."""
@@ -316,13 +305,10 @@ class Engine:
         self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
     ) -> None:
         """Publish what changed of rows, which may have been `scored` as of now already."""
+        rows, scored = self.erasure.published(rows, scored)
         if not len(rows):
             return
         assert self.as_of is not None
-        if (published := self.erasure.published(rows)) is not None:
-            rows, scored = rows[published], None if scored is None else scored.pick(published)
-            if not len(rows):
-                return
         accounts = self.accounts
         scored = self.score(rows) if scored is None else scored
         moved = self.publisher.record_scores(rows, scored)

@@ -17,9 +17,10 @@ import numpy as np
 from stream.accounts.accounts import ROW_SOURCES, Accounts
 from stream.alerts.emission import AlertEmitter
 from stream.columns.columns import Rows
-from stream.ingest.batch import Candidates
+from stream.ingest.batch import INPUT_SOURCES, Candidates
 from stream.publishing.effects import Effects, Erased
 from stream.publishing.publisher import Publisher
+from stream.scoring.scoring import Scored
 
 
 class Erasure:
@@ -30,6 +31,7 @@ class Erasure:
         self._accounts, self._publisher, self._alerts = accounts, publisher, alerts
         self._coming: Counter[str] = Counter()
         """Accounts that the present step erases: what it would publish about them before is not published."""
+        self._set_aside: list[Candidates] = []
         self._credits: dict[int, int] = {}
         """Of restored rows whose erasure a replay may come by again: what it adds to revisions."""
 
@@ -49,27 +51,44 @@ class Erasure:
             self._publisher.baseline.mark_changed(self._coming, self._accounts)
             self._coming.clear()
 
-    def published(self, rows: Rows) -> Rows | None:
-        """Positions of `rows` that may be published, (k,); None for all of them.
+    def published(self, rows: Rows, scored: Scored | None) -> tuple[Rows, Scored | None]:
+        """The rows that may be published, and their scores, if they are known.
 
         The others are erased by this step, or were before a crash and the replay has not come to it.
         """
         erased = self._publisher.baseline.erased
         if not self._coming and not erased:
-            return None
+            return rows, scored
         silent = (self._accounts.index.get(name) for name in (*self._coming, *erased))
         numbers = [row for row in silent if row is not None]
-        return np.flatnonzero(~np.isin(rows, numbers))
+        selected = np.flatnonzero(~np.isin(rows, numbers))
+        return rows[selected], None if scored is None else scored.pick(selected)
 
-    def take(
-        self, candidates: Candidates, position: int, reached: Mapping[str, int], as_of_ms: int, effects: Effects
+    def set_aside(self, candidates: Candidates) -> Candidates:
+        """Set the controls that erase an account aside, for `carry_out`; returns the others."""
+        erasing = candidates.erasures()
+        if erasing is None:
+            return candidates
+        self._set_aside.append(candidates.pick(erasing))
+        return candidates.pick(~erasing)
+
+    def carry_out(
+        self, positions: Mapping[str, int], reached: Mapping[str, int], as_of_ms: int, effects: Effects
     ) -> None:
-        """Carry out the erasures among the controls of a substep, after all else of it.
+        """Carry out the erasures that were set aside, after all else of their substep.
 
-        `position` is the offset from which their source has not been settled, `reached` are the offsets by source
-        before which all records lie before the erasure.
+        `positions` are the offsets by source from which records have not been settled, `reached` those before which
+        all records lie before the erasure.
         """
-        applied_offsets = np.array([reached[source] for source in ROW_SOURCES], dtype=np.int64) - 1
+        set_aside, self._set_aside = self._set_aside, []
+        for candidates in set_aside:
+            applied_offsets = np.array([reached[source] for source in ROW_SOURCES], dtype=np.int64) - 1
+            position = positions[INPUT_SOURCES[candidates.batch.source_index]]
+            self._take(candidates, position, applied_offsets, as_of_ms, effects)
+
+    def _take(
+        self, candidates: Candidates, position: int, applied_offsets: Rows, as_of_ms: int, effects: Effects
+    ) -> None:
         source, outcomes = candidates.batch.source, effects.outcomes
         columns = zip(
             candidates.rows.tolist(), candidates.offsets.tolist(), candidates.already_applied.tolist(), strict=True

@@ -7,7 +7,7 @@ partitions, offsets already applied, repeated ids. Called by `stream.engine.engi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, cast
 
@@ -145,6 +145,15 @@ def split_at(batches: Sequence[Batch], cuts: Sequence[Cut]) -> list[Substep]:
         substeps.append(Substep(before, cut))
         rest = after
     return [*substeps, Substep(rest, None)]
+
+
+def positions_after(positions: Mapping[str, int], batches: Iterable[Batch]) -> dict[str, int]:
+    """The offsets by source after batches, given those before."""
+    after = dict(positions)
+    for batch in batches:
+        name = INPUT_SOURCES[batch.source_index]
+        after[name] = max(after[name], batch.end)
+    return after
 
 
 def _count_until(batch: Batch, cut: Cut) -> int:
