@@ -50,11 +50,11 @@ class PaneColumn:
 
     def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
         """One changelog field: the ring. Its name contains the divisor, without which the numbers mean nothing."""
-        return [(f"{self.name}#{self.divisor}", self.values.dtype, (self.panes,))]
+        return [(f"{self.name}#{self.divisor}", self.values.dtype, self.values.shape[1:])]
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        grown = np.full((capacity, self.panes), self.empty, dtype=self.values.dtype)
+        grown = np.full((capacity, *self.values.shape[1:]), self.empty, dtype=self.values.dtype)
         grown[: len(self.values)] = self.values
         self.values = grown
 
@@ -68,7 +68,7 @@ class PaneColumn:
     def aggregate(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
         """Add events to their panes: rows, times (epoch ms) and amounts (k,). Events older than the ring are ignored.
 
-        `amounts` are whole millionths for a sum, None for a count. Call `advance` before.
+        `amounts` are whole millionths for a sum, unused for a count. Call `advance` before.
         """
         assert self.newest is not None, "advance comes before aggregate"
         panes = times // UNIT_MS[self.unit]
@@ -76,15 +76,20 @@ class PaneColumn:
             inside = panes > self.newest - self.panes
             rows, panes = rows[inside], panes[inside]
             amounts = None if amounts is None else amounts[inside]
-        flat = rows * self.panes + panes % self.panes
+        flat = self.slots(rows, panes, amounts)
         if self.adds:
-            self._add(flat, amounts)
+            self._add(flat, None if self.how == "count" else amounts)
             return
         assert amounts is not None, "a minimum or maximum has amounts"
         if self.how == "min":
             np.minimum.at(self.values.reshape(-1), flat, amounts)
         else:
             np.maximum.at(self.values.reshape(-1), flat, amounts)
+
+    def slots(self, rows: Rows, panes: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> NDArray[np.int64]:
+        """The index of the pane of each event in the flat values, int64 (k,)."""
+        del amounts
+        return rows * self.panes + panes % self.panes
 
     def _add(self, flat: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
         if amounts is None:
@@ -138,6 +143,14 @@ class PaneColumn:
         values = self.values[rows][:, window_slots(self.newest, self.panes, window * (blocks + 1))]
         totals = values.reshape(len(rows), blocks + 1, window).sum(axis=2, dtype=np.float64)[:, ::-1]
         return np.asarray(totals * self.divisor, dtype=np.float64)
+
+    def filled(self, rows: Rows, window: int) -> NDArray[np.bool_]:
+        """Whether each of the last `window` panes has an event, newest first, bool (k, window)."""
+        assert self.newest is not None
+        filled: NDArray[np.bool_] = (
+            self.values[rows][:, window_slots(self.newest, self.panes, window)[::-1]] != self.empty
+        )
+        return filled
 
     def last_pane(self, rows: Rows, window: int, reach: int) -> NDArray[np.int64]:
         """How many panes before the newest the last pane with events is, int64 (k,).

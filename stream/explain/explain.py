@@ -140,8 +140,13 @@ def _lifts(score: ScoreValue, selected: SelectedScore, message: ScoreMessage, ta
 
 def _whole(measure: Measure, now: float, needed: float) -> float:
     """The value needed; of a measure that counts, the next whole number: there are no 3.72 users."""
-    counts = measure.stat == "count" or measure.stat.startswith("distinct_")
-    if not counts or measure.field is not None or measure.compare is not None or not float(now).is_integer():
+    counts = measure.stat in {"count", "active", "streak"} or measure.stat.startswith("distinct")
+    if (
+        not counts
+        or (measure.stat == "count" and measure.field is not None)
+        or measure.compare is not None
+        or not float(now).is_integer()
+    ):
         return needed
     return float(math.ceil(needed - _CLOSE) if needed > now else math.floor(needed + _CLOSE))
 

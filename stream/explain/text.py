@@ -16,6 +16,7 @@ from stream.policy.filters import Filter, Operand, Operator, parts_of
 from stream.policy.formula import Formula
 from stream.policy.measures import FACTS_SOURCE
 from stream.policy.policy import Measure
+from stream.policy.windows import DAYS_A_WEEK, PERIOD_STATS
 
 _NOUNS = {
     "product-usage": "usage event",
@@ -143,21 +144,35 @@ def _amount(measure: Measure, value: float) -> str:
         condition = f" ({_condition(measure.where)})" if measure.where else ""
         noun = stat.removeprefix("distinct_").removesuffix("s")
         return f"{counted(value, f'different {noun}')}{condition}"
-    if stat == "distinct" and measure.field is not None:
-        return f"{counted(value, 'different value')} of {label_of(measure.field)} in {events}"
-    if stat == "nps":
-        return f"net promoter score of {events} is {amount}"
+    if stat in PERIOD_STATS:
+        return _activity(measure, value)
     sentences = {
         "count": f"{amount} {_events(measure, value)}",
         "rate": f"{amount} {_events(measure, value)} {_PERIODS.get(measure.per_hours or 0.0, '')}",
         "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
         "days_since_last": f"{counted(value, 'day')} since the latest of {events}",
     }
-    if stat in sentences and measure.field is None:
-        return sentences[stat]
+    field = label_of(measure.field or "")
+    of_field = {
+        "distinct": f"{counted(value, 'different value')} of {field} in {events}",
+        "nps": f"net promoter score of {events} is {amount}",
+        "percentile": f"{measure.percent}th percentile of {field} of {events} is about {amount}",
+    }
+    if stat in of_field or (stat in sentences and measure.field is None):
+        return of_field.get(stat) or sentences[stat]
     return f"{_subject(measure)} comes to {amount}" + (
         f" {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
     )
+
+
+def _activity(measure: Measure, value: float) -> str:
+    """On how many days, or in how many weeks, there were events."""
+    week = _PERIODS[measure.per_hours or 0.0] == "a week"
+    noun, count = ("week", measure.window.panes // DAYS_A_WEEK) if week else ("day", measure.window.panes)
+    if measure.stat == "streak":
+        return f"{counted(value, noun)} in a row with {_events(measure)}"
+    share = f"{number(value * 100)} %" if measure.stat == "active_share" else number(value)
+    return f"{share} of {counted(count, noun)} with {_events(measure)}"
 
 
 def _fact(measure: Measure, value: float | None) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from stream.measures.activity import Activity
 from stream.measures.base import FallbackStat, Need, Stat
 from stream.measures.count import Count
 from stream.measures.days_since_last import DaysSinceLast
@@ -21,6 +22,7 @@ from stream.measures.last import Last
 from stream.measures.mean import Mean
 from stream.measures.min_max import MinMax
 from stream.measures.nps import Nps
+from stream.measures.percentile import Percentile
 from stream.measures.profile_field import ProfileField
 from stream.measures.rate import Rate
 from stream.measures.share import Share
@@ -44,6 +46,10 @@ STATS: Mapping[str, Stat] = MappingProxyType(
         "weighted_count": WeightedCount(),
         "distinct": Distinct(),
         "nps": Nps(),
+        "active": Activity("active"),
+        "active_share": Activity("active_share"),
+        "streak": Activity("streak"),
+        "percentile": Percentile(),
         "days_since": ProfileField(1),
         "days_until": ProfileField(-1),
         "value": ProfileField(),

@@ -17,7 +17,7 @@ from stream.columns.members import Members
 from stream.policy.filters import Filter
 from stream.policy.policy import Measure
 
-Kind = Literal["count", "sum", "min", "max", "latest", "members", "fact"]
+Kind = Literal["count", "sum", "min", "max", "latest", "members", "histogram", "fact"]
 AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
 
 

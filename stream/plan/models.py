@@ -200,6 +200,9 @@ def _can_be_missing(measure: Measure) -> bool:
         "distinct_features",
         "distinct_roles",
         "distinct",
+        "active",
+        "active_share",
+        "streak",
     )
     if measure.missing is not None:
         return False

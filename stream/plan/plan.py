@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import cast
 
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
+from stream.columns.histograms import HistogramColumn
 from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS, Unit
 from stream.measures import Need
@@ -41,6 +42,8 @@ class ColumnPlan:
         """An empty column."""
         if self.need.kind == "members":
             return Members(self.name, self.unit, self.panes)
+        if self.need.kind == "histogram":
+            return HistogramColumn(self.name, self.unit, self.panes)
         if self.need.kind == "latest":
             return LatestColumn(self.name, self.unit)
         if self.need.kind == "fact":

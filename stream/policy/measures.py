@@ -17,7 +17,9 @@ from stream.policy.normalise import read_normaliser
 from stream.policy.normalisers import FULL_POINTS, Grid
 from stream.policy.table import WEIGHT, Number
 from stream.policy.windows import (
+    DAYS_A_WEEK,
     MISSING_WORDS,
+    PERIOD_STATS,
     Comparison,
     Window,
     read_compare,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from stream.policy.normalisers import Normaliser
     from stream.policy.table import Table
 
-_EVENT_KEYS = ("where", "of", "weights", "per", "window", "compare", "history", "least_peers")
+_EVENT_KEYS = ("where", "of", "weights", "per", "percent", "window", "compare", "history", "least_peers")
 _FACT_KEYS = ("source", "stat", "field", "normalise", "weight", "missing", "segments")
 _DERIVED_KEYS = ("value", "compare", "normalise", "weight", "missing", "segments")
 MEASURE_KEYS = (*_FACT_KEYS[:3], *_EVENT_KEYS, *_FACT_KEYS[3:6], "stale_after", *_FACT_KEYS[6:], "value")
@@ -45,16 +47,23 @@ NOT_MEASURES = ("base", "clamping", "exception", "redistribution", "previous pol
 _SOURCES = (*TEXT_FIELDS, FACTS_SOURCE)
 _POINTS_OF = {"neutral": FULL_POINTS / 2, "zero": 0.0}
 _COUNTING_STATS = ("count", "rate")
-_NUMBER_STATS = ("sum", "mean", "min", "max", "last", "nps")
+_NUMBER_STATS = ("sum", "mean", "min", "max", "last", "nps", "percentile")
 _DISTINCT = {"distinct_users": "user_id", "distinct_features": "feature", "distinct_roles": "role"}
 """Statistics that need a field of their own, with the field."""
 STATS = (
     *("count", "sum", "mean", "min", "max", "last", "days_since_last"),
     *(*_DISTINCT, "rate", "share", "weighted_count", "distinct", "nps"),
+    *(*PERIOD_STATS, "percentile"),
 )
-_ONLY_FOR = {"of": "share", "weights": "weighted_count", "per": "rate"}
+_ONLY_FOR = {
+    "of": ("share",),
+    "weights": ("weighted_count",),
+    "per": ("rate", *PERIOD_STATS),
+    "percent": ("percentile",),
+}
 _NO_WINDOW = Window(0, "day")
 NPS_ANSWERS = 'where = { kind = ["nps"] }'
+_MOST_PERCENT = 99
 _PER_HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0}
 _MISSING = Number(
     f"a number of points from 0 to 100, or {', '.join(map(shown, MISSING_WORDS[:-1]))} or {shown(MISSING_WORDS[-1])}",
@@ -68,7 +77,8 @@ class Measure:
     """A number computed from one source's events, from the profile or from other measures, and how it becomes points.
 
     - `where`: the events that count; empty for all. `of` is only for `share`, `weights` only for `weighted_count`.
-    - `per_hours`: 1, 24 or 168, only for `rate`.
+    - `per_hours`: 1, 24 or 168, only for `rate` and for statistics that count days or weeks (24 or 168).
+    - `percent`: 1 to 99, only for `percentile`.
     - `window`: 0 panes for a fact of the profile.
     - `normaliser`: None if no score needs points; `by_segment`: the normalisers of segments that have their own.
     - `weight`: on the policy's own scale; None if only scores that name the measure use it.
@@ -96,6 +106,7 @@ class Measure:
     least_peers: int | None = None
     stale_after: int | None = None
     by_segment: tuple[tuple[str, Normaliser], ...] = ()
+    percent: int | None = None
     formula: Formula | None = None
 
     @property
@@ -120,6 +131,8 @@ class Measure:
     @property
     def reach(self) -> int:
         """Panes that must be stored: the window with those it is compared with, or until `stale_after`."""
+        if self.stat in PERIOD_STATS:  # one period more, for as long as the current one has no event
+            return self.window.panes + (DAYS_A_WEEK if self.per_hours == _PER_HOURS["week"] else 1)
         return self.stale_after or self.window.panes * (1 + self.blocks)
 
 
@@ -148,7 +161,8 @@ def _read_measure(name: str, table: Table, segments: Sequence[str], measures: Se
         return _read_fact(name, table, segments, measures)
     stat = table.choice("stat", STATS)
     _check_stat(table, stat, source)
-    per = table.choice("per", tuple(_PER_HOURS), required=False) or "day"
+    periods = ("day", "week") if stat in PERIOD_STATS else tuple(_PER_HOURS)
+    per = table.choice("per", periods, required=False) or "day"
     window = read_window(table, stat)
     compare, history = read_compare(table, stat, window)
     normaliser, by_segment = _read_normalisers(table, segments, measures)
@@ -163,7 +177,7 @@ def _read_measure(name: str, table: Table, segments: Sequence[str], measures: Se
         where=where,
         of=read_of(table, stat, source),
         weights=read_weights(table, stat, source),
-        per_hours=_PER_HOURS[per] if stat == "rate" else None,
+        per_hours=_PER_HOURS[per] if stat in ("rate", *PERIOD_STATS) else None,
         window=window or _NO_WINDOW,
         normaliser=normaliser,
         weight=table.number("weight", WEIGHT, required=False),
@@ -173,6 +187,7 @@ def _read_measure(name: str, table: Table, segments: Sequence[str], measures: Se
         least_peers=read_least_peers(table, compare),
         stale_after=read_hold(table, stat, window, compare),
         by_segment=by_segment,
+        percent=_read_percent(table, stat),
     )
     return None if source is None or stat is None or window is None else measure
 
@@ -271,9 +286,10 @@ def _read_normalisers(
 
 def _check_stat(table: Table, stat: str | None, source: str | None) -> None:
     """Whether the source has what the statistic needs, and whether keys of one statistic are used with that one."""
-    for key, owner in _ONLY_FOR.items():
-        if key in table and stat not in (owner, None):
-            message = f'only stat "{owner}" takes {key}, and this stat is "{stat}": remove {key} or change the stat'
+    for key, owners in _ONLY_FOR.items():
+        if key in table and stat is not None and stat not in owners:
+            names = " or ".join(filter(None, (", ".join(map(shown, owners[:-1])), shown(owners[-1]))))
+            message = f'only stat {names} takes {key}, and this stat is "{stat}": remove {key} or change the stat'
             table.problem(key, message)
     if stat is not None and source is not None and stat not in _stats_of(source):
         needed = f"the field {_DISTINCT[stat]}" if stat in _DISTINCT else "a number field"
@@ -297,7 +313,7 @@ def _read_field(table: Table, stat: str | None, source: str | None) -> str | Non
         expected = f'a number field of {source} for stat "{stat}": {listed(fields)}'
         return table.choice("field", fields, expected) if fields else None  # no fields: recorded with the stat
     if stat == "distinct":
-        texts = TEXT_FIELDS[source or _SOURCES[0]]
+        texts = TEXT_FIELDS.get(source or "") or tuple({field for fields in TEXT_FIELDS.values() for field in fields})
         return table.choice("field", texts, f'a text field of {source} for stat "{stat}": {listed(texts)}')
     if stat is None or "field" not in table:
         return None
@@ -311,6 +327,14 @@ def _read_field(table: Table, stat: str | None, source: str | None) -> str | Non
             "field", f'stat "{stat}" does not take a field on {source}: remove field = {value} to count events'
         )
     return None
+
+
+def _read_percent(table: Table, stat: str | None) -> int | None:
+    """Which percentile; required for the statistic."""
+    expected = f'a whole number from 1 to {_MOST_PERCENT} for stat "percentile"; 50 is the median'
+    if stat == "percentile" and "percent" not in table:
+        table.wrong("percent", expected)
+    return table.whole_number("percent", expected, _MOST_PERCENT) if stat == "percentile" else None
 
 
 def _read_missing(table: Table) -> float | None:

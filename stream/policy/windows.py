@@ -23,6 +23,10 @@ MISSING_WORDS = ("redistribute", "hold", "neutral", "zero")
 LEAST_PEERS = 20
 """Default of `least_peers`: in a segment with fewer peers, an account is compared with all accounts."""
 
+PERIOD_STATS = ("active", "active_share", "streak")
+"""Statistics that count days or weeks."""
+DAYS_A_WEEK = 7
+
 COMPARABLE_STATS = ("count", "sum", "weighted_count")
 _COMPARISONS = ("previous", "percentile", "z", "peers")
 _HELD_STATS = ("mean", "min", "max", "last", "share", "nps")
@@ -99,8 +103,11 @@ def read_window(table: Table, stat: str | None) -> Window | None:
         return None
     days = max(1, min(window.panes // 24, LONGEST_WINDOW["day"]))
     in_days = f'; did you mean "{days}d"?' if window.unit == "hour" and window.panes else ""
-    if window.unit == "hour" and stat == "days_since_last":
-        table.wrong("window", f'{DAYS.expected} for stat "days_since_last"', in_days)
+    if window.unit == "hour" and stat in ("days_since_last", *PERIOD_STATS):
+        table.wrong("window", f'{DAYS.expected} for stat "{stat}"', in_days)
+        return None
+    if stat in PERIOD_STATS and table.value("per") == "week" and window.panes % DAYS_A_WEEK:
+        table.wrong("window", f'whole weeks with per = "week", such as "{max(7, window.panes // 7 * 7)}d"')
         return None
     if not 1 <= window.panes <= LONGEST_WINDOW[window.unit]:
         table.wrong("window", SPANS.expected, in_days)

@@ -39,7 +39,9 @@ def identity(measure: Measure) -> str:
     """
     window = measure.window
     definition = (measure.source, measure.stat, measure.field, measure.where, measure.of, measure.weights)
-    span = (measure.per_hours, window.panes, window.unit, measure.stale_after)
+    span: tuple[object, ...] = (measure.per_hours, window.panes, window.unit, measure.stale_after)
+    if measure.percent is not None:  # hashes of other statistics stay as they were without it
+        span = (*span, measure.percent)
     return xxhash.xxh3_64_hexdigest(json.dumps([definition, span]).encode())
 
 

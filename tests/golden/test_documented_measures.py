@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.golden.replays import Log, near, replay, values
+from tests.golden.replays import Log, gives, near, replay, values
 from tests.golden.test_documented_policies import SHOWN
 
 if TYPE_CHECKING:
@@ -26,6 +26,58 @@ def test_ratings_of_surveys(tmp_path: Path) -> None:
     score = replay(tmp_path, SHOWN["voice"], log).score("a")
     assert values(score) == {"net_promoters": 25, "csat": 0.75, "effort_top_box": 0.25}
     assert (score.value, score.band) == (near(63.75), "fine")
+
+
+# The moment of the scores, 2026-03-27, is a Friday: the current week began four days before.
+HABITS = {
+    "weekdays": ([day for day in range(1, 85) if (4 - day) % 7 < 5], 20, 12),
+    "weekdays and today": ([day for day in range(85) if (4 - day) % 7 < 5], 20, 12),
+    "today": ([0], 1, 1),
+    "the last of the 28 days, with none today": ([28], 1, 1),
+    "no more the last of the 28 days, with one today": ([0, 28], 1, 2),
+    "last Sunday and the Monday before": ([5, 11], 2, 1),
+    "this Monday and last Sunday": ([4, 5], 2, 2),
+    "every other week": ([1, 15, 29, 43], 2, 4),
+    "a Monday 12 weeks before this one": ([4 + 7 * 12], 0, 1),
+    "that Monday, and one today": ([0, 4 + 7 * 12], 1, 1),
+}
+STREAKS = {"weekdays": 12, "weekdays and today": 12, "today": 1, "last Sunday and the Monday before": 1}
+STREAKS |= {"no more the last of the 28 days, with one today": 1}
+STREAKS |= {"this Monday and last Sunday": 2, "every other week": 1, "that Monday, and one today": 1}
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_active_days_and_weeks(tmp_path: Path, habit: str) -> None:
+    days_ago, l28, weeks = HABITS[habit]
+    log = Log().add("controls", "a", value=50)  # the time of the score is today, whatever the habit is
+    for day in days_ago:
+        log.add("product-usage", "a", day)
+    measured = values(replay(tmp_path, SHOWN["habits"], log).score("a"))
+    assert measured == {"l28": l28, "weeks": near(weeks / 12), "streak": STREAKS.get(habit, 0)}
+
+
+def test_points_of_activity(tmp_path: Path) -> None:
+    # 10 of 20 days are 50 points; 2 of 12 weeks are 16.67 points, and both in a row: (50 x 50 + 50 x 16.67) / 100.
+    log = Log()
+    for day in range(10):
+        log.add("product-usage", "a", day)
+    score = replay(tmp_path, SHOWN["habits"], log).score("a")
+    assert gives(score) == near({"l28": 25, "weeks": 5, "streak": 20 / 6})
+    assert score.band == "forming"
+
+
+def test_percentiles_of_response_times(tmp_path: Path) -> None:
+    # 600, 1200, ..., 6000 seconds: the median is 3000, the 90th percentile 5400. The buckets that these are in begin at
+    # 0.1 x (21 / 19) ** 103 = 2998.93 and ** 108 = 4946.46, and are read as 5 % more than that.
+    log = Log()
+    for number in range(1, 11):
+        log.add("support-tickets", "a", number, first_response_s=600 * number)
+    log.add("support-tickets", "a").add("support-tickets", "a", 30, first_response_s=1e6)
+    score = replay(tmp_path, SHOWN["answers"], log).score("a")
+    assert values(score) == {
+        "first_response_p50": pytest.approx(3148.8774),
+        "first_response_p90": pytest.approx(5193.7881),
+    }
 
 
 @pytest.mark.parametrize(

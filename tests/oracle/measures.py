@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from tests.oracle.events import MILLION, Event
-from tests.oracle.policy import DAY_MS, HOUR_MS, Measure
+from tests.oracle.policy import DAY_MS, HOUR_MS, PERIOD_STATISTICS, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +107,20 @@ def _nps(measure: Measure, events: Sequence[Event]) -> Fraction | None:
     return Fraction(100 * net, len(numbers)) if numbers else None
 
 
+def _percentile(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    """Return the value of the bucket that has the percentile: a tenth, and on by 21/19 from bucket to bucket."""
+    numbers = sorted(_numbers(measure, events))
+    if not numbers:
+        return None
+    rank = -(-len(numbers) * measure.settings["percent"] // 100)
+    number, lowest = Fraction(numbers[rank - 1], MILLION), Fraction(1, 10)
+    if number < lowest:
+        return Fraction(0)
+    while number >= lowest * 21 / 19:
+        lowest = lowest * 21 / 19
+    return lowest * 21 / 20
+
+
 STATISTICS: dict[str, Callable[[Measure, Sequence[Event]], Fraction | None]] = {
     "count": _count,
     "sum": _total,
@@ -119,6 +133,7 @@ STATISTICS: dict[str, Callable[[Measure, Sequence[Event]], Fraction | None]] = {
     "distinct_roles": lambda _, events: _distinct("role", events),
     "distinct": lambda measure, events: _distinct(measure.settings["field"], events),
     "nps": _nps,
+    "percentile": _percentile,
     "rate": _rate,
     "share": _share,
     "weighted_count": _weighted_count,
@@ -144,11 +159,33 @@ def measure_value(
     window_starts_ms = (as_of_ms // measure.pane_ms - measure.panes + 1) * measure.pane_ms
     if "compare" in measure.settings:
         return _compared(measure, events, window_starts_ms, as_of_ms)
+    if measure.stat in PERIOD_STATISTICS:
+        return _activity(measure, events, as_of_ms)
     counted = _counted(measure, events, window_starts_ms, as_of_ms)
     if measure.stat == "days_since_last":
         return Fraction(as_of_ms // DAY_MS - counted[-1].time_ms // DAY_MS) if counted else None
     value = STATISTICS[measure.stat](measure, counted)
     return _held(measure, events, window_starts_ms, as_of_ms) if value is None else value
+
+
+def _activity(measure: Measure, events: Sequence[Event], as_of_ms: int) -> Fraction:
+    """Return how many periods have events, as the statistic says, or their share.
+
+    Periods are numbered from the first Thursday of 1970 or the first Monday before it. The last one counts from its
+    first event on; until then the periods end with the one before it.
+    """
+    weekly = measure.settings.get("per") == "week"
+
+    def period(time_ms: int) -> int:
+        return (time_ms // DAY_MS + 3) // 7 if weekly else time_ms // DAY_MS
+
+    active = {period(event.time_ms) for event in _counted(measure, events, 0, as_of_ms)}
+    length = measure.panes // 7 if weekly else measure.panes
+    last = period(as_of_ms) if period(as_of_ms) in active else period(as_of_ms) - 1
+    answers = [number in active for number in range(last, last - length, -1)]
+    if measure.stat == "streak":
+        return Fraction([*answers, False].index(False))
+    return Fraction(sum(answers), length if measure.stat == "active_share" else 1)
 
 
 def _fact(measure: Measure, profile: Event | None, as_of_ms: int) -> Fraction | None:

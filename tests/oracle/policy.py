@@ -20,6 +20,7 @@ DAY_MS = 24 * HOUR_MS
 PANE_MS = {"h": HOUR_MS, "d": DAY_MS}
 LONGEST_PANES = {HOUR_MS: 72, DAY_MS: 365}
 FACTS = "accounts"
+PERIOD_STATISTICS = ("active", "active_share", "streak")
 BILLIONTH = Fraction(1, 10**9)
 """Scores are compared with bands as rounded to nine decimals."""
 
@@ -79,7 +80,8 @@ class Measure:
     @property
     def reach(self) -> int:
         """Panes up to `as_of` in which an event can have a part in the value."""
-        return max(self.panes * (1 + self.windows_before), self.stale_panes or 0)
+        spare_panes = (7 if self.settings.get("per") == "week" else 1) if self.stat in PERIOD_STATISTICS else 0
+        return max(self.panes * (1 + self.windows_before) + spare_panes, self.stale_panes or 0)
 
     def normaliser(self, segment: str | None) -> dict[str, Any] | None:
         """Return the rule that gives points in a segment; None when only additive scores use the measure."""

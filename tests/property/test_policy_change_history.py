@@ -53,6 +53,10 @@ STATISTICS = {
     "distinct_roles": 'source = "engagement"\nstat = "distinct_roles"',
     "distinct": 'source = "billing"\nstat = "distinct"\nfield = "kind"',
     "nps": 'source = "surveys"\nstat = "nps"\nfield = "score"\nwhere = { kind = ["nps"] }',
+    "active": 'source = "product-usage"\nstat = "active"',
+    "active_share": 'source = "billing"\nstat = "active_share"',
+    "streak": 'source = "product-usage"\nstat = "streak"\nwhere = { user_id = { not = ["ann"] } }',
+    "percentile": 'source = "billing"\nstat = "percentile"\nfield = "days_late"\npercent = 90',
     "conditions": (
         'source = "surveys"\nstat = "share"\nof = { score = { from = 4 } }\nwhere = { kind = { not = ["ces"] } }'
     ),
@@ -212,7 +216,7 @@ def walked(statistic: str, windows: Sequence[str]) -> int:
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_a_value_is_the_oracles_or_named_with_a_date(statistic: str, change: str) -> None:
     windows = CHANGES[change]
-    if statistic == "days_since_last":  # its windows are days
+    if statistic in {"days_since_last", "active", "active_share", "streak"}:  # their windows are days
         windows = tuple(window.replace("h", "d") for window in windows)
     walked(statistic, windows)
 
@@ -228,6 +232,8 @@ def test_a_value_is_the_oracles_or_named_with_a_date(statistic: str, change: str
         ("distinct_users", "shorter and back"),
         ("days_since_last", "new"),
         ("last", "removed and back"),
+        ("percentile", "new"),
+        ("active", "new"),
     ],
 )
 def test_it_would_be_wrong_without_the_name(statistic: str, change: str) -> None:

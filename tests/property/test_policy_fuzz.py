@@ -116,7 +116,7 @@ def grafted(draw: st.DrawFn) -> dict[str, Any]:
         elif kind == "measure":
             when[kind] = draw(st.sampled_from(sorted(document["measures"])))
         keys = draw(st.lists(st.sampled_from(sorted(SETTINGS)), unique=True, max_size=3))
-        rule = {"score": score, "when": when, **{key: SETTINGS[key] for key in keys}}
+        rule = {"score": score, "when": when, **{key: copy.deepcopy(SETTINGS[key]) for key in keys}}
         document.setdefault("alerts", {})[f"r{number}"] = rule
     if draw(st.booleans()):
         document["storms"] = {"share": 0.5, "least": draw(st.integers(1, 2)), "within": "10m"}

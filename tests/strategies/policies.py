@@ -224,8 +224,9 @@ change."""
 # Policies
 
 HOURS = ("1h", "2h", "6h", "24h", "72h")
-DAYS = ("1d", "2d", "7d", "30d", "45d", "365d")
-FIELD_STATS = ("sum", "mean", "min", "max", "last", "nps")
+DAYS = ("1d", "2d", "7d", "28d", "30d", "45d", "365d")
+FIELD_STATS = ("sum", "mean", "min", "max", "last", "nps", "percentile")
+PERIOD_STATS = ("active", "active_share", "streak")
 
 
 def toml_value(value: object) -> str:
@@ -303,24 +304,29 @@ def normalisers(draw: DrawFn, span: tuple[int, int] | None = None, *, decay: boo
     return rule
 
 
-@st.composite
-def measures(
-    draw: DrawFn, windows: Sequence[str] = HOURS + DAYS, sources: Sequence[str] = ("product-usage", *SOURCES)
-) -> dict[str, Any]:
-    """Draw a measure of one of the sources and any statistic that the source and its window allow."""
-    source = draw(st.sampled_from(tuple(sources)))
-    window = draw(st.sampled_from(tuple(windows)))
+def _stats_for(source: str, window: str) -> list[str]:
+    """Return the statistics that a source and a window allow."""
     stats = ["count", "rate", "share", "weighted_count", "distinct"]
     stats += FIELD_STATS if NUMBERS[source] else []
-    stats += ["days_since_last"] if window.endswith("d") else []
+    stats += ["days_since_last", *PERIOD_STATS] if window.endswith("d") else []
     stats += ["distinct_users"] if "user_id" in TEXTS[source] else []
     stats += ["distinct_features"] if "feature" in TEXTS[source] else []
-    stat = draw(st.sampled_from(stats))
-    table: dict[str, Any] = {"source": source, "stat": stat, "window": window}
+    return stats
+
+
+@st.composite
+def _settings(draw: DrawFn, source: str, stat: str, window: str) -> dict[str, Any]:
+    """Draw the keys that a statistic takes or needs."""
+    table: dict[str, Any] = {}
     if stat in FIELD_STATS:
         table["field"] = draw(st.sampled_from(list(NUMBERS[source])))
     if stat in ("count", "rate") and "count" in NUMBERS[source] and draw(st.booleans()):
         table["field"] = "count"
+    if stat == "percentile":
+        table["percent"] = draw(st.sampled_from((1, 10, 50, 90, 99)))
+    if stat in PERIOD_STATS and draw(st.booleans()):
+        whole_weeks = int(window[:-1]) % 7 == 0
+        table["per"] = draw(st.sampled_from(("day", "week", "week") if whole_weeks else ("day",)))
     if stat == "distinct":
         table["field"] = draw(st.sampled_from(list(TEXTS[source])))
     if stat == "nps" and source == "surveys":
@@ -333,6 +339,19 @@ def measures(
         field = draw(st.sampled_from(list(TEXTS[source])))
         values = draw(st.lists(st.sampled_from(TEXTS[source][field]), min_size=1, max_size=3, unique=True))
         table["weights"] = {field: {value: draw(amounts(0, 5)) for value in values}}
+    return table
+
+
+@st.composite
+def measures(
+    draw: DrawFn, windows: Sequence[str] = HOURS + DAYS, sources: Sequence[str] = ("product-usage", *SOURCES)
+) -> dict[str, Any]:
+    """Draw a measure of one of the sources and any statistic that the source and its window allow."""
+    source = draw(st.sampled_from(tuple(sources)))
+    window = draw(st.sampled_from(tuple(windows)))
+    stat = draw(st.sampled_from(_stats_for(source, window)))
+    table: dict[str, Any] = {"source": source, "stat": stat, "window": window}
+    table |= draw(_settings(source, stat, window))
     if "where" not in table and draw(st.integers(0, 2)) == 0:
         table["where"] = draw(conditions(source))
     if stat in ("count", "sum", "weighted_count") and window not in ("72h", "365d") and draw(st.booleans()):

@@ -40,6 +40,14 @@ SENTENCES = {
         2,
         "2 different values of currency in billing events in the last 30",
     ),
+    "active": (USAGE, 12, "12 of 30 days with usage events in the last 30 days"),
+    "active_share": (USAGE, 0.4, "40 % of 30 days with usage events in the last 30 days"),
+    "streak": (USAGE, 3, "3 days in a row with usage events in the last 30 days"),
+    "percentile": (
+        BILLING + 'field = "days_late"\npercent = 90\n',
+        3.5,
+        "90th percentile of days late of billing events is about 3.5 in the last 30 days",
+    ),
     "nps": (
         'source = "surveys"\nwhere = { kind = ["nps"] }\nfield = "score"\n',
         -12.5,
