@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import EVENT_TYPES, PROFILE_SOURCE, Event
+from schemas.foreign_forms import foreign_form
 from schemas.plausible_times import IMPLAUSIBLE_TIME, IN_THE_FUTURE, unit_hint
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -107,13 +108,19 @@ def _decode_one(decoder: msgspec.json.Decoder[Event], value: bytes | None, sourc
             value.decode()
         return decoder.decode(value)
     except UnicodeDecodeError as error:
-        return BAD_UTF8, f"{source}: {error}"
+        return BAD_UTF8, f"{source}: {_described(value, error)}"
     except RecursionError:
         return TOO_DEEP, f"{source}: the JSON is nested too deeply"
     except msgspec.ValidationError as error:
-        return INVALID_FIELD, f"{source}: {error}{_time_hint(value, error)}"
+        return INVALID_FIELD, f"{source}: {_described(value, error)}{_time_hint(value, error)}"
     except msgspec.DecodeError as error:
-        return MALFORMED_JSON, f"{source}: {error}"
+        return MALFORMED_JSON, f"{source}: {_described(value, error)}"
+
+
+def _described(value: bytes, error: Exception) -> str:
+    """Why a value is refused; a value in a known form of other systems is named, with what to do."""
+    form = foreign_form(value)
+    return str(error) if form is None else f"{form} ({error})"
 
 
 class _Timed(msgspec.Struct):

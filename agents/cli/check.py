@@ -9,7 +9,7 @@ Owns its options and its report; the text is made by `agents.cli.texts.policy`. 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -35,6 +35,7 @@ from agents.cli.base import (
 from agents.cli.event_files import limits, replayed, report_left_out, selected_score
 
 if TYPE_CHECKING:
+    from agents.files.data_check import Warned
     from agents.settings.settings import Settings
     from stream.explain.distribution import Distribution
     from stream.plan.plan import Plan
@@ -68,7 +69,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the settings, the policy, and the topics and this client's rights on the broker. Changes nothing."""
-    from agents.cli.texts.policy import check_text, print_distribution
+    from agents.cli.texts.policy import check_text, data_text, print_distribution
     from agents.settings.settings import unknown_variables
 
     _check_options(policy, more, against, role)
@@ -79,17 +80,17 @@ def check(
     problems = unknown_variables()
     if not (offline or against):
         problems += _broker_problems(loaded, role)
-    distribution, bad = None, False
-    if against:
-        distribution, bad = _distribution([*against, *(more or [])], plan, (moment(as_of), allow_before), score)
+    files = [*(against or []), *(more or [])]
+    tried = _tried(files, plan, (moment(as_of), allow_before), score) if files else None
     if as_json:
         report = _report(plan, candidate, problems)
-        say_json(report if distribution is None else report | {"against": distribution})
+        say_json(report if tried is None else report | {"against": tried.distribution, "warnings": tried.warnings})
     else:
         say(check_text(plan, problems, asked_broker=not (offline or against)))
-        if distribution is not None:
-            print_distribution(distribution)
-    raise typer.Exit(FAILED if problems or bad else DONE)
+        if tried is not None:
+            print_distribution(tried.distribution)
+            say(data_text(tried.warnings))
+    raise typer.Exit(FAILED if problems or (tried is not None and tried.bad) else DONE)
 
 
 def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str, Any]:
@@ -134,10 +135,17 @@ def _broker_problems(settings: Settings, role: str) -> list[str]:
     ]
 
 
-def _distribution(
-    files: list[Path], plan: Plan, when: tuple[int | None, str | None], score: str | None
-) -> tuple[Distribution, bool]:
+class _Tried(NamedTuple):
+    """A policy on event files: its distribution, what the data does not have, and whether there were bad lines."""
+
+    distribution: Distribution
+    warnings: list[Warned]
+    bad: bool
+
+
+def _tried(files: list[Path], plan: Plan, when: tuple[int | None, str | None], score: str | None) -> _Tried:
     """`when` is the moment of the scores (epoch ms, None: the last event), and `--allow-before`."""
+    from agents.files.data_check import warnings_of
     from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
 
@@ -148,4 +156,6 @@ def _distribution(
     engine = replay.engine
     if engine.as_of is None:
         fail(FAILED, "the files have no usable event, so there is no account to try the policy on")
-    return distribution_of(selected, reading(plan, selected, engine.score(engine.accounts.alive()))), bad
+    scored = engine.score(engine.accounts.alive())
+    warnings = warnings_of(plan.policy, replay.records, engine.as_of if as_of_ms is None else as_of_ms)
+    return _Tried(distribution_of(selected, reading(plan, selected, scored)), warnings, bad)

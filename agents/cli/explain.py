@@ -126,7 +126,7 @@ def _from_files(
     message = _score_of(replay.engine, account)
     if message is None:
         fail(FAILED, _unknown_account(account))
-    explanation = explain_message(message, selected)
+    explanation = explain_message(message, plan, selected, _readings(replay.engine, account))
     if since_ms is not None:
         if not earlier:
             fail(MISUSED, "--since is after the time of the score: give an earlier --since or a later --as-of")
@@ -142,6 +142,13 @@ def _score_of(engine: Engine, account: str) -> ScoreMessage | None:
     return next((message for message in score_messages(engine) if message.account_id == account), None)
 
 
+def _readings(engine: Engine, account: str) -> dict[str, float | None]:
+    """The value of every measure, also of those that only exceptions use."""
+    values = engine.score(engine.accounts.index.rows([account])).values[0].tolist()
+    names = [measure_plan.measure.name for measure_plan in engine.plan.measures]
+    return {name: None if value != value else value for name, value in zip(names, values, strict=False)}  # noqa: PLR0124
+
+
 def _from_topic(account: str, settings: Settings, plan: Plan, score: str | None) -> Explanation:
     from agents.kafka.latest_score import latest_score
     from stream.explain.explain import explain_message
@@ -155,7 +162,7 @@ def _from_topic(account: str, settings: Settings, plan: Plan, score: str | None)
         difference = f"scored by policy {message.policy}, explained by {plan.label}; give the right one with --policy"
         say(f"note: {difference}", err=True)
     try:
-        explanation = explain_message(message, selected_score(plan.policy, score))
+        explanation = explain_message(message, plan, selected_score(plan.policy, score))
     except UnknownScoreError as error:
         fail(FAILED, f"{error}; give the right policy with --policy")
     explanation.needs_files = list(NEED_FILES)

@@ -7,6 +7,7 @@ the line's `topic`, or the name of a file `<topic>.jsonl`. Events are applied in
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import msgspec
 from agents.files.playback import BadLine, Playback, TimedEvent
 from schemas.codecs import decode, times_ms
 from schemas.events import PROFILE_SOURCE, SOURCES, Event
+from schemas.foreign_forms import foreign_form
 from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
 from stream.engine.engine import Engine, Mode
 from stream.plan.plan import Plan
@@ -26,6 +28,9 @@ from stream.publishing.effects import Effects, Message
 
 class _Tagged(msgspec.Struct):
     topic: str | None = None
+
+
+_TAG = msgspec.json.Decoder(_Tagged)
 
 
 class Limits(NamedTuple):
@@ -53,6 +58,8 @@ class Replay:
     changes: list[Message[bytes]] = field(default_factory=list)
     alerts: list[Message[bytes]] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    records: list[TimedEvent] = field(default_factory=list)
+    """All events and profiles of the files, in order of time."""
     later_profiles: int = 0
     """Profiles that are later than the last event; counted only if that is the moment of the scores by default."""
 
@@ -92,7 +99,7 @@ def replay_files(
     records = read_events(paths, bad, limits)
     times = [timed.time_ms for timed in records if timed.source != PROFILE_SOURCE]
     end_ms = as_of_ms if as_of_ms is not None else times[-1] if times else None
-    replay = Replay(Engine(plan), bad)
+    replay = Replay(Engine(plan), bad, records=records)
 
     def collect(effects: Effects) -> None:
         _collect(replay, effects)
@@ -138,30 +145,13 @@ def _collect(replay: Replay, effects: Effects) -> None:
 
 
 def _read(paths: Sequence[Path], bad: list[BadLine], limits: Limits) -> Iterable[tuple[str, list[TimedEvent]]]:
-    tag = msgspec.json.Decoder(_Tagged)
     for path in paths:
-        lines = path.read_bytes().splitlines()
-        source_by_name = path.stem if path.stem in SOURCES else None
-        groups: dict[str, list[tuple[int, bytes]]] = {}
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            source = source_by_name
-            if source is None:
-                try:
-                    source = tag.decode(line).topic
-                except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                    bad.append(BadLine(str(path), number, "malformed_json", str(error)))
-                    continue
-            if source not in SOURCES:
-                allowed = ", ".join(SOURCES)
-                message = (
-                    f"topic {source!r} is not one of {allowed}; set `topic` in the line, or name the file <topic>.jsonl"
-                )
-                bad.append(BadLine(str(path), number, "unknown_topic", message))
-                continue
-            groups.setdefault(source, []).append((number, line))
-        for source, numbered in groups.items():
+        lines = path.read_bytes().removeprefix(BOM_UTF8).splitlines()
+        if lines and lines[0].lstrip()[:1] == b"[":
+            message = "the file is a JSON array: write one event a line, for example with jq -c '.[]'"
+            bad.append(BadLine(str(path), 1, "malformed_json", message))
+            continue
+        for source, numbered in _by_source(path, lines, bad).items():
             decoded = decode(source, [line for _, line in numbered])
             for index, reason, message in decoded.rejects:
                 bad.append(BadLine(str(path), numbered[index][0], reason, message))
@@ -189,3 +179,26 @@ def _within(limits: Limits, source: str, events: Sequence[Event], origin: _Lines
             reason, message = why
             origin.bad.append(BadLine(origin.file, origin.lines[index], reason, f"{source}: {message} - at `$.time`"))
     return within
+
+
+def _by_source(path: Path, lines: Sequence[bytes], bad: list[BadLine]) -> dict[str, list[tuple[int, bytes]]]:
+    """The lines of a file with their numbers, by source; those without one are appended to `bad`."""
+    if path.stem in SOURCES:
+        return {path.stem: [(number, line) for number, line in enumerate(lines, 1) if line.strip()]}
+    groups: dict[str, list[tuple[int, bytes]]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            source = _TAG.decode(line).topic
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            bad.append(BadLine(str(path), number, "malformed_json", foreign_form(line) or str(error)))
+            continue
+        if source in SOURCES:
+            groups.setdefault(source, []).append((number, line))
+            continue
+        form, hint = foreign_form(line), "set `topic` in the line, or name the file <topic>.jsonl"
+        message = f"topic {source!r} is not one of {', '.join(SOURCES)}; {hint}"
+        reason = "unknown_topic" if form is None else "invalid_field"
+        bad.append(BadLine(str(path), number, reason, form or message))
+    return groups

@@ -43,7 +43,11 @@ from stream.engine.erasure import Erasure
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, merge_order, unsettled_profiles
+<<<<<<< HEAD
 from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, cuts_of, positions_after, sort_out, split_at
+=======
+from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, refuse_unknown_bands, sort_out, split_at_tables
+>>>>>>> main
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
@@ -146,7 +150,7 @@ class Engine:
             position = self.position[INPUT_SOURCES[batch.source_index]]
             seen = self.seen.get(batch.source)
             candidates = sort_out(
-                batch,
+                refuse_unknown_bands(batch, self.plan.band_names),
                 number,
                 accounts=self.accounts,
                 position=position,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.outputs import Factor
-from stream.columns.panes import date_text
+from stream.columns.panes import UNIT_MS, date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
 from stream.policy.filters import Filter, Operand, Operator, parts_of
 from stream.policy.formula import Formula
@@ -52,6 +52,18 @@ def counted(value: float, noun: str) -> str:
 
 def _for(value: float, noun: str) -> str:
     return noun if number(value) == "1" else f"{noun}s"
+
+
+def span_text(span_ms: int) -> str:
+    """A length of time in whole days or hours: "2 days", "1 hour"."""
+    days, hours = span_ms // UNIT_MS["day"], span_ms // UNIT_MS["hour"]
+    return counted(hours, "hour") if span_ms % UNIT_MS["day"] else counted(days, "day")
+
+
+def exact_number(value: float) -> str:
+    """A number for people with all of its decimals: rounding could make a limit look reached."""
+    text = f"{value + 0.0:,.6f}".rstrip("0").rstrip(".")
+    return text if float(text.replace(",", "")) == value else f"{value:g}"
 
 
 def label_of(name: str) -> str:

@@ -164,6 +164,25 @@ def _count_until(batch: Batch, cut: Cut) -> int:
     return int(np.searchsorted(np.maximum.accumulate(batch.stamps), cut.stamp, side=side))
 
 
+def refuse_unknown_bands(batch: Batch, bands: Sequence[str]) -> Batch:
+    """The batch with overrides to a band that the policy does not have as rejects; `bands` are all that it has."""
+    if batch.source != CONTROL_SOURCE:
+        return batch
+    named = [
+        event.band if isinstance(event, ControlEvent) and event.kind == "override" else None for event in batch.events
+    ]
+    known = np.array([band is None or band in bands for band in named], dtype=bool)
+    if known.all():
+        return batch
+    rejects = list(batch.rejects)
+    for index in np.flatnonzero(~known).tolist():
+        allowed = ", ".join(bands)
+        message = f'{batch.source}: "{named[index]}" is not a band of the policy; allowed here: {allowed} - at `$.band`'
+        rejects.append(Reject(int(batch.offsets[index]), INVALID_FIELD, message))
+    events = [event for event, is_known in zip(batch.events, known.tolist(), strict=True) if is_known]
+    return replace(batch, offsets=batch.offsets[known], stamps=batch.stamps[known], events=events, rejects=rejects)
+
+
 @dataclass(slots=True)
 class Candidates:
     """The events of a batch that may count, as arrays of shape (k,).
@@ -221,9 +240,8 @@ def sort_out(
     `now_ms` the clock that decides what lies in the future (None: nothing does), `earliest_ms` the earliest time.
     Events already applied to their row stay candidates: their time moves the watermark and their id must be known.
     """
-    source, outcomes, offsets, stamps = batch.source, effects.outcomes, batch.offsets, batch.stamps
+    offsets, stamps, times = batch.offsets, batch.stamps, times_ms(batch.events)
     _refuse(batch, number, position=position, effects=effects)
-    times = times_ms(batch.events)
     limits_ms = earliest_ms, None if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
     good = _plausible(batch, number, times, limits_ms, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
@@ -250,7 +268,7 @@ def sort_out(
         fresh = seen.add_events(accounts.index.hashes_of(rows), ids, rows, int(stamps[0]))
         if fresh.all():
             return candidates
-        outcomes[source, "duplicate"] += int((~fresh).sum())
+        effects.outcomes[batch.source, "duplicate"] += int((~fresh).sum())
         return candidates.pick(fresh)
     candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
     return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)

@@ -101,6 +101,11 @@ class Plan:
         return tuple(index for index, plan in enumerate(self.measures) if plan.measure.compare == "peers")
 
     @cached_property
+    def band_names(self) -> tuple[str, ...]:
+        """The names of the bands of all scores, each once, best bands first."""
+        return tuple(dict.fromkeys(band.name for score in self.policy.scores for band in reversed(score.bands)))
+
+    @cached_property
     def boundary_rules(self) -> tuple[RulePlan, ...]:
         """The alert rules with boundary state, by `boundary_index`."""
         return tuple(rule_plan for rule_plan in self.rules if rule_plan.boundary_index >= 0)

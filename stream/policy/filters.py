@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from schemas.events import NUMBER_LIMIT
-from schemas.fields import NUMBER_FIELDS, TEXT_FIELDS
+from schemas.fields import CLOSED_VALUES, NUMBER_FIELDS, TEXT_FIELDS
 from stream.policy.errors import listed, shown
 from stream.policy.table import Number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stream.policy.table import Table
 
 _FILTER = 'a table of fields with conditions, such as { kind = ["…"] } or { score = { from = 9 } }'
@@ -85,12 +87,14 @@ def _read_filter(table: Table, key: str, source: str | None) -> Filter:
             fields.check_name(field, field, (*TEXT_FIELDS[source], *NUMBER_FIELDS[source]), f"a field of {source}")
         value = fields.value(field)
         if isinstance(value, dict):
-            conditions += _read_operators(fields, field, _NUMBER_KEYS if is_number else _keys(field, source))
+            keys = _NUMBER_KEYS if is_number else _keys(field, source)
+            conditions += _read_operators(fields, field, keys, _closed(field, source))
         elif is_number:
             fields.wrong(field, _NUMBER, ": it is a number field")
         else:
             texts = fields.texts(field, printable=False)
             conditions += [(field, _unique(texts))] if texts else []
+            _check_values(fields, field, texts, _closed(field, source))
     return tuple(sorted(conditions, key=_order))
 
 
@@ -100,8 +104,19 @@ def _keys(field: str, source: str | None) -> tuple[str, ...]:
     return _TEXT_KEYS if known else tuple(dict.fromkeys((*_TEXT_KEYS, *_NUMBER_KEYS)))
 
 
-def _read_operators(fields: Table, field: str, keys: tuple[str, ...]) -> list[Condition]:
-    """The conditions on one field; what is wrong is recorded."""
+def _closed(field: str, source: str | None) -> tuple[str, ...]:
+    """The only values that a field can have; empty if it can have any."""
+    return () if source is None else CLOSED_VALUES[source].get(field, ())
+
+
+def _check_values(table: Table, key: str, values: Iterable[str], possible: tuple[str, ...]) -> None:
+    """Record a value that no event can have; `possible` is empty if there is no such list."""
+    for value in values if possible else ():
+        table.check_name(key, value, possible, "a value of this field")
+
+
+def _read_operators(fields: Table, field: str, keys: tuple[str, ...], possible: tuple[str, ...]) -> list[Condition]:
+    """The conditions on one field, which has one of the `possible` values if there are any; mistakes are recorded."""
     expected = _NUMBER if keys == _NUMBER_KEYS else _TEXT
     table = fields.table(field, expected, keys)
     if table is None:
@@ -111,10 +126,15 @@ def _read_operators(fields: Table, field: str, keys: tuple[str, ...]) -> list[Co
     conditions: list[Condition] = []
     if "in" in keys and (allowed := table.texts("in", printable=False)):
         conditions.append((field, _unique(allowed)))
+        _check_values(table, "in", allowed, possible)
     if "not" in keys and (excluded := table.texts("not", printable=False)):
         conditions.append((field, "not", _unique(excluded)))
+        _check_values(table, "not", excluded, possible)
     if "prefix" in keys and (prefixes := _read_prefixes(table)):
         conditions.append((field, "prefix", prefixes))
+        begins = [prefix for prefix in prefixes if not any(value.startswith(prefix) for value in possible)]
+        if possible and begins:
+            table.wrong("prefix", f"the beginning of one of {listed(possible)}")
     from_, below = (table.number(key, _LIMIT, required=False) if key in keys else None for key in ("from", "below"))
     if from_ is not None and below is not None and below <= from_:
         table.wrong("below", f"above from, which is {from_:g}", ": no event would pass")
@@ -176,5 +196,6 @@ def read_weights(table: Table, stat: str | None, source: str | None) -> Weights 
         _check_text_field(fields, field, source)
         values, numbers = fields.numbers(field, _VALUES, _WEIGHT)
         if values is not None:
+            _check_values(fields, field, values, _closed(field, source))
             weights.append((field, numbers))
     return weights[0] if weights else None

@@ -43,12 +43,16 @@ ADDED_TO_ALERTS = ("fall", "worsened_from", "worsened_to")
 REWORDED_IN_ALERTS = ("id", "summary")
 """The reason of an alert is what fell since the account was last fine, and an id is a hash of all that is in it."""
 TEXTS_OF_0_1_0 = 3
+ROUNDING_ERROR = 1e-11
+"""A smaller difference is published as 0 since 0.2."""
 
 
 def as_of_0_1_0(value: Any) -> Any:
     """What 0.1.0 wrote of a value: without what was added to it since."""
     if isinstance(value, list):
         return [as_of_0_1_0(each) for each in value]
+    if isinstance(value, float) and abs(value) < ROUNDING_ERROR:
+        return 0.0
     if not isinstance(value, dict):
         return value
     left = {name: as_of_0_1_0(each) for name, each in value.items() if not ADDED_FIELDS.match(name)}
@@ -96,7 +100,7 @@ def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(changelog: Records
     assert saved.keys() == right["saved"].keys()
     for key, record in right["saved"].items():
         assert saved[key] == record, key
-    assert comparable(partition.current()) == right["current"]
+    assert as_of_0_1_0(comparable(partition.current())) == right["current"]
 
 
 def test_its_event_ids_stay_known_and_new_ones_are_saved_with_their_accounts(changelog: Records) -> None:

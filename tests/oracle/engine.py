@@ -184,7 +184,7 @@ def _judge(
             yield record, "applied", gone, newest_ms
             continue
         try:
-            event = read_event(source, record.value, now_ms)
+            event = read_event(source, record.value, now_ms, policy.band_names)
         except RejectedError:
             yield record, "rejected", None, newest_ms
             continue

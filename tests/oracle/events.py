@@ -252,7 +252,7 @@ def _read_fields(source: str, document: dict[str, Any]) -> tuple[dict[str, str],
     return texts, numbers, times_ms
 
 
-def _check_control(control: Event) -> None:
+def _check_control(control: Event, bands: list[str] | None) -> None:
     """Refuse a pulse without a value, and an override that says nothing, too much, not why or not until when.
 
     An acknowledgement without a rule is refused too, and a snooze without a rule or without an end.
@@ -265,14 +265,19 @@ def _check_control(control: Event) -> None:
             raise RejectedError("an override has one of score and band")
         if not control.texts.get("reason") or "expires_at" not in control.times_ms:
             raise RejectedError("an override has a reason and an end")
+        if bands is not None and control.texts.get("band", bands[0]) not in bands:
+            raise RejectedError("the policy has no such band")
     if kind in ("acknowledge", "snooze") and not control.texts.get("rule"):
         raise RejectedError(f"{kind} names no rule")
     if kind == "snooze" and "until" not in control.times_ms:
         raise RejectedError("a snooze has no end")
 
 
-def read_event(source: str, value: bytes | None, now_ms: int) -> Event:
-    """Return the event in a record's value. Raises RejectedError with the reason when it must be dead-lettered."""
+def read_event(source: str, value: bytes | None, now_ms: int, bands: list[str] | None = None) -> Event:
+    """Return the event in a record's value. Raises RejectedError with the reason when it must be dead-lettered.
+
+    `bands` are those that an override may have; None if any.
+    """
     if value is None:
         raise RejectedError("no value")
     document = _read_object(value)
@@ -292,5 +297,5 @@ def read_event(source: str, value: bytes | None, now_ms: int) -> Event:
         if not lowest <= document["score"] <= highest:
             raise RejectedError("score is outside its scale")
     if source == "controls":
-        _check_control(event)
+        _check_control(event, bands)
     return event

@@ -183,6 +183,11 @@ class Policy:
     new_days: int | None = None
 
     @property
+    def band_names(self) -> list[str]:
+        """The names of the bands of all scores: those that an override may have."""
+        return [band["name"] for table in self.tables.values() for band in table["bands"]]
+
+    @property
     def event_measures(self) -> tuple[Measure, ...]:
         """The measures that read events."""
         return tuple(measure for measure in self.measures if not measure.is_fact and measure.expression is None)

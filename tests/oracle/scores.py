@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tests.oracle.bands import DECIMALS, Held, shown_and_held
+from tests.oracle.bands import DECIMALS, Held, band_due, shown_and_held
 from tests.oracle.derived import Account
 from tests.oracle.events import MILLION, Event
 from tests.oracle.measures import measure_points
@@ -149,6 +149,12 @@ def _unbanded(policy: Policy, segment: str | None, rated: tuple[tuple[str, Ratin
     """Score what was rated; cached, as from boundary to boundary little changes."""
     by_name = dict(rated)
     return [(_additive if score.additive else _weighted)(score, by_name) for score in policy.scores_in(segment)]
+
+
+def due_band_of(score: Score, rated: Rated, held: str) -> str:
+    """Return the band that is due by rated measures, for an account that holds to a band."""
+    unbanded = (_additive if score.additive else _weighted)(score, rated)
+    return band_due(unbanded.total, score.bands, held, unbanded.limits).name
 
 
 def _shares(score: Score, rated: Rated, *, nominal: bool) -> dict[str, Fraction]:

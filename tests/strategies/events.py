@@ -177,6 +177,13 @@ def profiles(draw: DrawFn, account_id: str, time_ms: int, event_id: str) -> dict
     return profile
 
 
+def erasures(account_id: str, time_ms: int, event_id: str) -> SearchStrategy[dict[str, Any]]:
+    """Return controls that erase an account."""
+    return written_times(time_ms).map(
+        lambda time: {"id": event_id, "account_id": account_id, "time": time, "kind": "erase"}
+    )
+
+
 def encoded(event: dict[str, Any]) -> SearchStrategy[bytes]:
     """Write an event as JSON: its fields in either order, tight or spaced, with or without escapes."""
     backwards = dict(reversed(event.items()))

@@ -29,6 +29,7 @@ from tests.strategies.events import (
     TEXTS,
     USERS,
     encoded,
+    erasures,
     events,
     invalid_values,
     numbers,
@@ -142,9 +143,7 @@ def _arrivals(draw: DrawFn, span_ms: int, delay_ms: int, accounts: Sequence[str]
         known = profiles(account_id, time_ms, PLACE).flatmap(encoded)
         value = draw(known if plan.many_profiles and fate != 17 else st.one_of(st.none(), known))
     elif plan.erasures and fate in (11, 12):
-        source = "controls"
-        erase = {"id": PLACE, "account_id": account_id, "time": draw(written_times(time_ms)), "kind": "erase"}
-        value = draw(encoded(erase))
+        source, value = "controls", draw(erasures(account_id, time_ms, PLACE).flatmap(encoded))
     else:
         value = draw(events(source, account_id, time_ms, PLACE).flatmap(encoded))
     arrives_ms = time_ms + draw(st.integers(0, delay_ms))

@@ -136,8 +136,10 @@ def _history(state: State, account: Account, name: str, now: ScoreValue) -> Seri
 def _explanation(message: ScoreMessage, name: str, plan: Plan | None) -> ExplanationView | None:
     if plan is None or plan.label != message.policy:
         return None
-    explanation = explain_message(message, select_score(plan.policy, name))
-    return ExplanationView(explanation.words, explanation.next_band, explanation.missing_points, explanation.lifts)
+    explanation = explain_message(message, plan, select_score(plan.policy, name))
+    return ExplanationView(
+        explanation.words, explanation.next_band, explanation.missing_points, explanation.lifts, explanation.notes
+    )
 
 
 def _profile(state: State, key: str) -> ProfileView | None:

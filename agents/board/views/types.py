@@ -12,8 +12,8 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType, field
 
 from schemas.outputs import Change, Factor, Override, RolledScore
-from stream.explain.explain import Lift
 from stream.explain.forecast import Forecast
+from stream.explain.lifts import Lift
 
 AlertState = Literal["firing", "acknowledged", "snoozed", "resolved", "worsened"]
 ItemKind = Literal["score", "alert", "control", "profile", "event"]
@@ -166,12 +166,13 @@ class SeriesView(Struct):
 
 
 class ExplanationView(Struct):
-    """The factors in text, and the measures that could each lift the account into the next band."""
+    """The factors in text, what could lift the account a band, and why it is not in the band of its score (`notes`)."""
 
     words: list[str]
     next_band: str | None
     missing_points: float
     lifts: list[Lift]
+    notes: list[str]
 
 
 class ScorePage(Struct):

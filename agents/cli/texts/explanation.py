@@ -14,7 +14,7 @@ from stream.columns.panes import UNIT_MS, date_text
 from stream.explain.explain import Explanation
 from stream.explain.forecast import Forecast
 from stream.explain.since import Since, main_changes
-from stream.explain.text import label_of
+from stream.explain.text import exact_number, label_of, number
 
 _SMALLEST_SHOWN = 0.05
 """A smaller shift would be printed as 0.0."""
@@ -96,16 +96,23 @@ def _reasons(factors: list[FactorChange]) -> str:
 def _lifts(explanation: Explanation) -> Iterator[str]:
     if explanation.next_band is None:
         yield f"It is in the best band, {explanation.band}."
+        yield from explanation.notes
         return
-    yield f"{explanation.missing_points:.1f} points are missing to {explanation.next_band}. Any one of these would do:"
-    for lift in explanation.lifts:
-        now = "no value" if lift.value is None else f"{lift.value:.4g}"
-        unit = " % of its peers" if lift.of_peers else ""
-        yield f"  {label_of(lift.measure)}: {now} -> {lift.needed:.4g}{unit}"
-    if explanation.exceptions and not explanation.lifts:
-        yield "  first that which limits the score has to go"
-    elif not explanation.lifts:
+    yield from explanation.notes
+    if explanation.due_band is not None and not explanation.lifts and not explanation.missing_points:
+        return  # the next band is due already
+    missing = explanation.missing_points
+    points = f"{missing:.1f}" if missing >= _SMALLEST_SHOWN else number(missing)
+    begins = f"{points} points are missing to" if missing else "Its points are enough for"
+    if not explanation.lifts:
+        yield f"{begins} {explanation.next_band}."
         yield "  no single measure is enough: more than one has to improve"
+        return
+    yield f"{begins} {explanation.next_band}. Any one of these would do:"
+    for lift in explanation.lifts:
+        now = "no value" if lift.value is None else number(lift.value)
+        unit = " % of its peers" if lift.of_peers else ""
+        yield f"  {label_of(lift.measure)}: {now} -> {exact_number(lift.needed)}{unit}"
 
 
 def _ahead(ahead: Forecast) -> Iterator[str]:

@@ -5,12 +5,18 @@ Owns layout and wording; the figures come from `stream.explain.distribution`. Ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from agents.process.console import SafeConsole
 from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.text import counted, label_of, number
 from stream.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from agents.files.data_check import Warned
 
 _BAR_WIDTH = 40
 
@@ -22,6 +28,13 @@ def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     head = f"policy {plan.label}: {measures} on {columns}, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
     return "\n".join([head, *_new_accounts(plan), *(problems or [state])])
+
+
+def data_text(warnings: Sequence[Warned]) -> str:
+    """What the policy expects and the event files do not have, a line for each."""
+    if not warnings:
+        return "data: nothing that the policy expects is missing"
+    return "\n".join(f"warning: {warned.message}" for warned in warnings)
 
 
 def _new_accounts(plan: Plan) -> list[str]:

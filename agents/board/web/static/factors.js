@@ -4,7 +4,7 @@
 import { accountAddress } from "./api.js";
 import { bandMark } from "./bands.js";
 import { h } from "./dom.js";
-import { count, counted, number, percent, score as points, signed, label } from "./format.js";
+import { count, counted, exactNumber, number, percent, score as points, signed, label } from "./format.js";
 import { when } from "./when.js";
 
 const SPECIAL = { base: "base: the score without measures", clamping: "limit of 0 and 100", exception: "effect of an exception" };
@@ -55,15 +55,18 @@ export function forecastCard(now, bands) {
     : h("p", {}, `It stays ${label(now.band)} until `, when(until), " at least."));
 }
 
-/** The smallest changes that would lift it into the next band. */
+/** Why it is in its band, and the smallest changes that would lift it into the next one. */
 export function lifts(now) {
   const explanation = now?.explanation;
-  if (!explanation?.next_band) return null;
+  if (!explanation?.next_band && !explanation?.notes?.length) return null;
+  const missing = explanation.missing_points;
+  const needs = missing ? `It needs ${points(missing)} more points to be ${label(explanation.next_band)}.` : null;
   return card("What would lift it",
-    h("p", {}, `It needs ${points(explanation.missing_points)} more points to be ${label(explanation.next_band)}.`),
+    (explanation.notes ?? []).map((note) => h("p", {}, note)),
+    needs ? h("p", {}, needs) : null,
     explanation.lifts?.length
-      ? h("ul", { class: "list lifts" }, explanation.lifts.map((lift) => h("li", {}, h("span", {}, label(lift.measure)), h("span", { class: "soft num" }, `${number(lift.value)} \u2192 ${number(lift.needed)}`))))
-      : h("p", { class: "soft" }, "No single measure can do this alone."));
+      ? h("ul", { class: "list lifts" }, explanation.lifts.map((lift) => h("li", {}, h("span", {}, label(lift.measure)), h("span", { class: "soft num" }, `${number(lift.value)} \u2192 ${exactNumber(lift.needed)}`))))
+      : missing ? h("p", { class: "soft" }, "No single measure can do this alone.") : null);
 }
 
 /** Children of a parent account, with their roll-up. */

@@ -41,6 +41,9 @@ export function number(value) {
   return text.replace("-", MINUS);
 }
 
+/** A number with all of its decimals: rounding could make a limit look reached. */
+export const exactNumber = (value) => (isNumber(value) ? value.toLocaleString("en", { maximumFractionDigits: 6 }).replace("-", MINUS) : "\u2013");
+
 /** A count with separators of thousands. */
 export const count = (value) => (isNumber(value) ? whole.format(value) : "\u2013");
 

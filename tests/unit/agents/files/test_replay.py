@@ -70,3 +70,50 @@ def test_more_events_than_fit_one_step(tmp_path: Path) -> None:
 def test_an_empty_file_has_no_accounts(tmp_path: Path) -> None:
     (tmp_path / "engagement.jsonl").write_bytes(b"\n\n")
     assert score(tmp_path) == {}
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    tagged = json.dumps(json.loads(line("2", FIRST_MS)) | {"topic": "engagement"})
+    for name, text in (("engagement", line("1", FIRST_MS)), ("all", tagged)):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    replay = replay_files(sorted(tmp_path.glob("*.jsonl")), PLAN)
+    assert not replay.bad
+    assert +replay.outcomes == {("engagement", "applied"): 2}
+
+
+def test_every_refused_line_has_its_file_and_number(tmp_path: Path) -> None:
+    """Whoever refuses it: the decoder, the check of times, or the policy, which has no band gold."""
+    override = {"kind": "override", "band": "gold", "reason": "r", "expires_at": FIRST_MS + DAY_MS}
+    control = json.dumps({"id": "c", "account_id": "a", "time": FIRST_MS} | override)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first, second = tmp_path / "one/engagement.jsonl", tmp_path / "two/engagement.jsonl"
+    controls = tmp_path / "two/controls.jsonl"
+    first.write_text(line("1", FIRST_MS) + line("2", FIRST_MS), encoding="utf-8")
+    second.write_text(line("3", FIRST_MS) + '{"id": 4}\n\n' + line("5", 7), encoding="utf-8")
+    controls.write_text("\n" + control, encoding="utf-8")
+    replay = replay_files([first, second, controls], PLAN)
+    refused = sorted((bad.file, bad.line, bad.reason) for bad in replay.bad)
+    assert refused == [
+        (str(controls), 2, "invalid_field"),
+        (str(second), 2, "invalid_field"),
+        (str(second), 4, "implausible_time"),
+    ]
+
+
+def test_a_file_that_is_one_array_is_reported_once(tmp_path: Path) -> None:
+    file = tmp_path / "engagement.jsonl"
+    file.write_text("[\n" + line("1", FIRST_MS) + "]\n", encoding="utf-8")
+    replay = replay_files([file], PLAN)
+    (bad,) = replay.bad
+    assert (bad.line, bad.reason) == (1, "malformed_json")
+    assert bad.message == "the file is a JSON array: write one event a line, for example with jq -c '.[]'"
+
+
+def test_a_line_in_the_form_of_another_system_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "all.jsonl"
+    cloud_event = {"specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": {}}
+    file.write_text(json.dumps(cloud_event), encoding="utf-8")
+    (bad,) = replay_files([file], PLAN).bad
+    assert (bad.line, bad.reason) == (1, "invalid_field")
+    assert bad.message.startswith("the value is a CloudEvent; the event is its data: put a converter before the topic")

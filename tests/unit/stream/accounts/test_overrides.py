@@ -292,3 +292,17 @@ def test_an_override_that_expired_unpublished_before_a_restart_is_published_as_e
     world.note(world.engine.tick(START + DAY))
     assert [(change.cause, change.override) for change in world.changes] == [("override", None)]
     assert world.engine.accounts.overrides == {}
+
+
+def test_an_override_with_an_unknown_band_is_refused_with_the_bands_that_there_are() -> None:
+    world = World()
+    world.send("product-usage", time=START)
+    effects = world.send("controls", time=START, kind="override", band="gold", reason="r", expires_at=START + DAY)
+    (letter,) = effects.dead_letters
+    assert (letter.offset, letter.reason) == (0, "invalid_field")
+    assert letter.message == 'controls: "gold" is not a band of the policy; allowed here: good, poor - at `$.band`'
+    assert effects.outcomes["controls", "rejected"] == 1
+    assert not world.engine.accounts.overrides
+    effects = world.send("controls", time=START, kind="override", band="poor", reason="r", expires_at=START + DAY)
+    assert not effects.dead_letters
+    assert world.engine.accounts.overrides

@@ -10,6 +10,7 @@ from agents.cli.texts.explanation import explanation_text
 from schemas.outputs import Factor, ScoreMessage, ScoreValue
 from stream.explain.explain import explain_message
 from stream.explain.selector import select_score
+from stream.plan.plan import compile_plan
 from stream.policy.normalisers import Linear, Tiers
 from stream.policy.policy import Policy, parse_policy
 
@@ -60,7 +61,9 @@ def message(policy: Policy, *parts: tuple[float | None, float | None]) -> ScoreM
 
 
 def test_factors_are_sorted_by_cost(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
+    explanation = explain_message(
+        message(policy, (2, 20), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     assert [factor.measure for factor in explanation.factors] == ["people", "urgent", "nps"]
     assert explanation.value == pytest.approx(20)
     assert (explanation.band, explanation.next_band) == ("poor", "fair")
@@ -68,11 +71,13 @@ def test_factors_are_sorted_by_cost(policy: Policy) -> None:
 
 
 def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (2, 20), (0.6, 0), (7, 50)), select_score(policy))
+    explanation = explain_message(
+        message(policy, (2, 20), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lifts = {lift.measure: lift for lift in explanation.lifts}
     assert lifts["people"].needed == pytest.approx(6)
     # 67 points are wanted: the tier of 50 is not enough. NPS would have to give 150: it is left out.
-    assert (lifts["urgent"].value, lifts["urgent"].needed) == (0.6, 0)
+    assert (lifts["urgent"].value, lifts["urgent"].needed) == (0.6, 0.0999)
     assert set(lifts) == {"people", "urgent"}
     by_name = {measure.name: measure for measure in policy.measures}
     for factor in explanation.factors:
@@ -86,42 +91,58 @@ def test_each_lift_alone_reaches_the_next_band_by_the_nearest_value(policy: Poli
 
 def test_a_lift_of_a_count_is_the_next_whole_number(policy: Policy) -> None:
     """There are no 5.88 users."""
-    explanation = explain_message(message(policy, (1, 10), (0.3, 50), (7, 50)), select_score(policy))
+    explanation = explain_message(
+        message(policy, (1, 10), (0.3, 50), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lift = next(lift for lift in explanation.lifts if lift.measure == "people")
     assert explanation.missing_points == pytest.approx(10)
     assert (lift.needed, lift.points) == (3, 30)
-    explanation = explain_message(message(policy, (1, 12.4), (0.3, 50), (7, 50)), select_score(policy))
+    explanation = explain_message(
+        message(policy, (1, 12.4), (0.3, 50), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lift = next(lift for lift in explanation.lifts if lift.measure == "people")
     assert (lift.needed, lift.points) == (3, 30)  # 29.99 points would be enough
 
 
 def test_lift_names_the_nearest_of_several_sufficient_tiers(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (5.5, 55), (0.6, 0), (7, 50)), select_score(policy))
+    explanation = explain_message(
+        message(policy, (5.5, 55), (0.6, 0), (7, 50)), compile_plan(policy), select_score(policy)
+    )
     lifts = {lift.measure: lift.needed for lift in explanation.lifts}
-    assert lifts["urgent"] == 0.1
+    assert lifts["urgent"] == 0.4999
 
 
-def test_measure_without_data_has_no_cost_and_no_lift(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (2, 20), (None, None), (7, 50)), select_score(policy))
+def test_a_missing_measure_lifts_by_the_fewest_points_that_are_enough(policy: Policy) -> None:
+    """A survey answer of 8, and a share of urgent tickets just below the tier of no points."""
+    plan, selected = compile_plan(policy), select_score(policy)
+    explanation = explain_message(message(policy, (2, 20), (None, None), (7, 50)), plan, selected)
     assert explanation.factors[-1].measure == "urgent"
-    assert "urgent" not in {lift.measure for lift in explanation.lifts}
+    assert ("urgent", None, 0.0999, 100.0) in [
+        (lift.measure, lift.value, lift.needed, lift.points) for lift in explanation.lifts
+    ]
+    explanation = explain_message(message(policy, (5.5, 55), (0.6, 0), (None, None)), plan, selected)
+    assert ("nps", None, 8.0, 100.0) in [
+        (lift.measure, lift.value, lift.needed, lift.points) for lift in explanation.lifts
+    ]
 
 
 def test_best_band_has_no_lifts(policy: Policy) -> None:
-    explanation = explain_message(message(policy, (10, 100), (0, 100), (9, 100)), select_score(policy))
+    explanation = explain_message(
+        message(policy, (10, 100), (0, 100), (9, 100)), compile_plan(policy), select_score(policy)
+    )
     assert (explanation.next_band, explanation.missing_points, explanation.lifts) == (None, 0.0, [])
 
 
 def test_score_below_a_band_by_rounding_error_is_in_it(policy: Policy) -> None:
     full = message(policy, (10, 100), (0, 100), (9, 100))
     full.scores["health"].value = 59.99999999999999
-    explanation = explain_message(full, select_score(policy))
+    explanation = explain_message(full, compile_plan(policy), select_score(policy))
     assert (explanation.next_band, explanation.missing_points) == (None, 0.0)
 
 
 def test_a_new_account_is_explained_as_new(policy: Policy) -> None:
     new = msgspec.structs.replace(message(policy, (2, 20), (0.6, 0), (7, 50)), state="new", new_until=1_790_812_800_000)
-    explanation = explain_message(new, select_score(policy))
+    explanation = explain_message(new, compile_plan(policy), select_score(policy))
     assert explanation.new_until == 1_790_812_800_000
     text = explanation_text(explanation, {})
     assert "It is new until 2026-10-01: alerts about its score begin then." in text.splitlines()

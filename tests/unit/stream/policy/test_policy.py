@@ -117,7 +117,7 @@ def test_the_shortest_and_the_longest_windows_are_valid(text: str, window: Windo
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("where = { status", 'where = { priority = ["any text"], status'),  # values are free text
+        ("where = { status", 'where = { ticket_id = ["any text"], status'),  # values are free text
         ("where = { status", "where = {} #"),
         ("weight = 30", "weight = 0"),
         ("weight = 30", "weight = 3e100"),

@@ -1,0 +1,81 @@
+"""A record in a form of another system is refused with the name of that form and what to do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from schemas.codecs import decode
+
+EVENT = {"id": "1", "account_id": "a", "time": 1_774_612_800_000}
+TEXT = json.dumps(EVENT).encode()
+ADVICE = "put a converter before the topic that writes each event alone, as JSON; this version has no input mapping"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "form"),
+    [
+        (b"\0\0\0\0\x07" + TEXT, "malformed_json", "the header of a schema registry (magic byte 0, schema 7)"),
+        (b"\0\0\0\0\xff\x02\x80\xff", "bad_utf8", "the header of a schema registry (magic byte 0, schema 255)"),
+        (
+            json.dumps({"schema": {}, "payload": EVENT}).encode(),
+            "invalid_field",
+            "the envelope of a Kafka Connect JsonConverter",
+        ),
+        (
+            json.dumps({"specversion": "1.0", "id": "1", "type": "t", "source": "s", "data": EVENT}).encode(),
+            "invalid_field",
+            "the value is a CloudEvent; the event is its data",
+        ),
+        (
+            json.dumps({"type": "track", "event": "Opened", "messageId": "m", "properties": {}}).encode(),
+            "invalid_field",
+            "the value is a track call of Segment; the event is in its properties",
+        ),
+        (
+            json.dumps({"before": None, "after": EVENT, "op": "c"}).encode(),
+            "invalid_field",
+            "the value is a change record of Debezium; the event is its field after",
+        ),
+        (json.dumps([EVENT]).encode(), "invalid_field", "the value is a JSON array, and an event is one JSON object"),
+        (json.dumps(TEXT.decode()).encode(), "invalid_field", "the value is a text that contains JSON"),
+        (gzip.compress(TEXT), "bad_utf8", "the value is compressed with gzip, inside the record"),
+    ],
+)
+def test_form_is_named_with_what_to_do(value: bytes, reason: str, form: str) -> None:
+    decoded = decode("product-usage", [TEXT, value])
+    assert len(decoded.events) == 1
+    (reject,) = decoded.rejects
+    assert (reject.position, reject.reason) == (1, reason)
+    assert form in reject.message
+    assert ADVICE in reject.message
+    assert reject.message.startswith("product-usage: the value ")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\0",
+        b"nothing",
+        b'"text"',
+        b"7",
+        b"{}",
+        b'{"schema": 1}',
+        b'{"type": "track"}',
+        b"{",
+        b"null",
+        b'{"op": "c"}',
+    ],
+)
+def test_other_values_are_described_as_before(value: bytes) -> None:
+    (reject,) = decode("product-usage", [value]).rejects
+    assert "converter" not in reject.message
+
+
+def test_event_with_fields_of_an_envelope_counts() -> None:
+    """What is a valid event is one, whatever further fields it has."""
+    for more in ({"specversion": "1.0", "type": "t"}, {"schema": 1, "payload": 2}, {"op": "c", "after": 1}):
+        assert not decode("product-usage", [json.dumps(EVENT | more).encode()]).rejects
