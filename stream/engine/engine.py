@@ -22,6 +22,8 @@ In mode `CONFLATED` nothing is published in 5a and 5d; `flush` publishes the lat
 explained in `stream.engine.time`.
 """
 
+# long because: the order of one step is in one place, with all that it calls
+
 from __future__ import annotations
 
 from collections import Counter
@@ -43,11 +45,17 @@ from stream.engine.erasure import Erasure
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, merge_order, unsettled_profiles
-<<<<<<< HEAD
-from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, cuts_of, positions_after, sort_out, split_at
-=======
-from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, refuse_unknown_bands, sort_out, split_at_tables
->>>>>>> main
+from stream.ingest.batch import (
+    INPUT_SOURCES,
+    PEERS,
+    Batch,
+    Candidates,
+    cuts_of,
+    positions_after,
+    refuse_unknown_bands,
+    sort_out,
+    split_at,
+)
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects

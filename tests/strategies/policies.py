@@ -91,13 +91,12 @@ class Sent:
 
 def log_of(sent: Sequence[Sent]) -> list[Record]:
     """Give each record its offset, in order of arrival."""
-    next_offset: dict[tuple[str, int], int] = {}
-    log = []
+    log, next_offset = list[Record](), dict[tuple[str, int], int]()
     for message in sorted(sent, key=lambda message: message.arrives_ms):
-        offset = next_offset.get((message.source, message.partition), 0)
-        next_offset[message.source, message.partition] = offset + 1
+        stream = (message.source, message.partition)
+        next_offset[stream] = next_offset.get(stream, -1) + 1
         timestamp_ms = message.arrives_ms if message.timestamp_ms is None else message.timestamp_ms
-        log.append(Record(message.source, message.partition, offset, timestamp_ms, message.key, message.value))
+        log.append(Record(*stream, next_offset[stream], timestamp_ms, message.key, message.value))
     return log
 
 
