@@ -161,9 +161,6 @@ class ControlEvent(Struct, gc=False):
         if self.kind == "snooze" and (not self.rule or self.until is None):
             msg = "a snooze needs rule (that of the alert) and until"
             raise ValueError(msg)
-        if self.kind == "erase":
-            msg = "erasing an account is not supported yet"
-            raise ValueError(msg)
 
 
 class SignalEvent(Struct, gc=False):

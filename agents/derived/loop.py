@@ -2,8 +2,8 @@
 
 Owns the consumer (without a group: the state is in memory and is rebuilt at each start), the producer, the order of
 steps, and which records are ignored: those whose revision is lower than that of the account's record before, which
-another partition can have after a repartition. What is published is up to a `Derivation`. Called by
-`agents.derived.rollup` and `agents.derived.peers`.
+another partition can have after a repartition, and tombstones of such a partition. What is published is up to a
+`Derivation`. Called by `agents.derived.rollup` and `agents.derived.peers`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class DerivationLoop:
     def __init__(self, settings: Settings, derivation: Derivation, telemetry: DerivedTelemetry) -> None:
         """Connect. Raises `BrokerError`."""
         self._derivation = derivation
-        self._revisions: dict[str, int] = {}
+        self._latest: dict[str, tuple[int, int]] = {}
+        """Revision and partition of the record that counts of each account."""
         self._telemetry = telemetry
         self._stopping = False
         self._stepped_s, self._is_caught_up = time.monotonic(), False
@@ -149,22 +150,28 @@ class DerivationLoop:
         try:
             account = read_key(record.key)
             revision = None if record.value is None else read_message(_Version, record.value).revision
-            if revision is not None and revision < self._revisions.get(account, revision):
+            if self._is_older(account, revision, partition):
                 self._telemetry.older.inc()
                 return
             step(partition, account, record.value)
-            self._set_revision(account, revision)
+            if revision is None:
+                self._latest.pop(account, None)
+            else:
+                self._latest[account] = revision, partition
         except UnreadableError as error:
             self._telemetry.unreadable.inc()
             position = {"topic": SCORES, "partition": partition, "offset": record.offset}
             _log.warning("record_unreadable", **position, reason=error.reason, error=str(error))
 
-    def _set_revision(self, account: str, revision: int | None) -> None:
-        """Remember the revision of an account's latest record. After a tombstone revisions start anew."""
-        if revision is None:
-            self._revisions.pop(account, None)
-        else:
-            self._revisions[account] = revision
+    def _is_older(self, account: str, revision: int | None, partition: int) -> bool:
+        """Whether a record says nothing new. A tombstone deletes what its own partition has, not what another one has.
+
+        An account that is erased gets one in every partition, since old partitions may have its scores.
+        """
+        latest = self._latest.get(account)
+        if latest is None:
+            return False
+        return partition != latest[1] if revision is None else revision < latest[0]
 
     def _publish(self, outputs: Iterable[Output]) -> int:
         """Publish records and wait until all replicas have them; returns how many."""

@@ -139,6 +139,9 @@ def read_events(
 
 
 def _collect(replay: Replay, effects: Effects) -> None:
+    if effects.erased:
+        erased = {each.account for each in effects.erased}
+        replay.changes[:] = [change for change in replay.changes if change.key not in erased]
     replay.changes.extend(effects.changes)
     replay.alerts.extend(effects.alerts)
     replay.outcomes.update(effects.outcomes)

@@ -26,29 +26,46 @@ class _Published(NamedTuple):
 
     order: Order
     at_home: bool
+    partition: int
     key: bytes
     value: bytes
     wanted: bool
 
 
 def copy_published(cluster: Cluster, count: int, progress: Progress) -> int:
-    """Copy the latest records that are not in the partition of their account; returns how many."""
+    """Copy the latest records that are not in the partition of their account; returns how many.
+
+    Changes and alerts of accounts without a score are left: they were erased.
+    """
     copied = 0
+    scored: set[str] | None = None
     for topic, read in ((SCORES, _score), (CHANGES, _change), (ALERTS, _alert)):
         latest: dict[tuple[str, ...], _Published] = {}
         for number, record in _records(cluster, topic, progress):
+            if record.value is None:
+                _forget(latest, number, record.key)
+                continue
             try:
                 about, order, wanted = read(read_message(dict, record.value))
             except (UnreadableError, KeyError, TypeError):
-                continue  # a tombstone, or what no worker wrote
+                continue  # what no worker wrote
             at_home = partition_of(record.key, count) == number
             known = latest.get(about)
             if known is None or (order, at_home) >= (known.order, known.at_home):
-                latest[about] = _Published(order, at_home, record.key, record.value, wanted)
+                latest[about] = _Published(order, at_home, number, record.key, record.value, wanted)
+        if scored is None:
+            scored = {account for account, *_ in latest}
+        latest = {about: published for about, published in latest.items() if about[0] in scored}
         moved = [published for published in latest.values() if published.wanted and not published.at_home]
         cluster.write(topic, [Written(partition_of(each.key, count), each.key, each.value) for each in moved])
         copied += len(moved)
     return copied
+
+
+def _forget(latest: dict[tuple[str, ...], _Published], partition: int, key: bytes) -> None:
+    """Forget what a partition has about an account that was erased; each that has a score has a tombstone, too."""
+    for about in [about for about, each in latest.items() if (each.partition, each.key) == (partition, key)]:
+        del latest[about]
 
 
 def _records(cluster: Cluster, topic: str, progress: Progress) -> Iterator[tuple[int, Any]]:

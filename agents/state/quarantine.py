@@ -218,6 +218,8 @@ class _Rebuilt:
         return revision
 
     def _take(self, effects: Effects) -> None:
+        if any(erased.account == self._account for erased in effects.erased):
+            self.published.clear()
         named = ((CHANGES, effects.changes), (ALERTS, effects.alerts), (SCORES, effects.scores))
         for topic, messages in named:
             self.published += [(topic, message) for message in messages if message.key == self._account]

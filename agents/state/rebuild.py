@@ -207,14 +207,18 @@ def missing_records(cluster: Cluster, numbers: Sequence[int], topics: Sequence[s
 
 def _published_scores(cluster: Cluster, progress: Progress) -> tuple[set[bytes], int]:
     """The accounts in `health.scores`, and the largest revision; 0 without a score."""
-    accounts, largest = set[bytes](), 0
+    partitions: dict[bytes, set[int]] = {}
+    largest = 0
     begins, ends = cluster.begins(SCORES), cluster.ends(SCORES)
     for number, end in ends.items():
         for record in cluster.read(SCORES, number, begins[number], end):
             progress(f"reading {SCORES} {number}", record.offset + 1 - begins[number], end - begins[number])
+            if record.value is None:  # erased; after a repartition another partition can have the account
+                partitions.get(record.key, set()).discard(number)
+                continue
             try:
                 largest = max(largest, read_message(_Revision, record.value).revision)
             except UnreadableError:
-                continue  # a tombstone, or what no worker wrote
-            accounts.add(record.key)
-    return accounts, largest
+                continue  # what no worker wrote
+            partitions.setdefault(record.key, set()).add(number)
+    return {account for account, numbers in partitions.items() if numbers}, largest

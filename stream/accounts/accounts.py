@@ -164,6 +164,12 @@ class Accounts:
         """The current override of each row, or the control that cleared it, until its end is published."""
         self.ended_overrides: dict[int, ControlEvent] = {}
         """The latest control of each row whose override has ended, for as long as an older override can arrive."""
+        self.erased: set[int] = set()
+        """Rows that were erased since the last save; they keep their account's name until then."""
+        self.before: dict[int, int] = {}
+        """Of each row that was erased and has state again: events and profiles that it had when it was erased."""
+        self.revision_base = 0
+        """Events and profiles that erased accounts had: revisions of this partition begin after them."""
         self.segmenter = Segmenter(plan.policy.segments) if plan.policy.segments else None
         self._facts = [column for column in columns if isinstance(column, FactColumn)]
         self._capacity = 0
@@ -239,6 +245,41 @@ class Accounts:
             self.segmenter.set_profile(row, profile)
         for column in self._facts:
             column.values[row] = fact(profile, column.name, as_day=column.as_day)
+
+    def erase(self, row: int, applied_offsets: NDArray[np.int64]) -> None:
+        """Forget everything of an account, and begin anew: a later event finds an empty row.
+
+        `applied_offsets` are those of the last records before the erasure, in the order of `ROW_SOURCES`: a replay of
+        these records does not reach the row. Revisions go on above those that the account had.
+        """
+        had = int(self.applied[row] + self.profile_version[row])
+        self.revision_base += had
+        self.before[row] = self.before.get(row, 0) + had
+        offsets = np.maximum(self.applied_offsets[row], applied_offsets)
+        for name, array in ARRAYS.items():
+            getattr(self, name)[row] = array.empty
+        self.applied_offsets[row] = offsets
+        for column in self.columns:
+            column.clear(row)
+        self.alerts.clear(row)
+        if self.segmenter is not None:
+            self.segmenter.clear(row)
+        self.children.discard(row)
+        texts = (self.profiles, self.overrides, self.ended_overrides, self.acknowledgements, self.alert_reasons)
+        for by_row in texts:
+            by_row.pop(row, None)
+        self.erased.add(row)
+
+    def is_empty(self, row: int) -> bool:
+        """Whether a row has neither events nor a profile."""
+        return not self.applied[row] and row not in self.profiles
+
+    def release(self, row: int) -> None:
+        """Give up the row of an erased account that has no new state."""
+        self.applied_offsets[row] = -1
+        self.dirty[row] = False
+        self.before.pop(row, None)
+        self.index.release(row)
 
     def nbytes(self) -> int:
         """Bytes of memory of the arrays and columns, plus an estimate for names and profiles."""

@@ -118,6 +118,14 @@ class AlertState:
         for ring in self.past_scores.values():
             ring.grow(capacity)
 
+    def clear(self, row: int) -> None:
+        """Forget all alerts of a row."""
+        for name in (*PUBLISHED_FIELDS, *BOUNDARY_FIELDS):
+            getattr(self, name)[row] = _EMPTY.get(name, 0)
+        for ring in self.past_scores.values():
+            ring.clear(row)
+        self.removed_rule_alerts.pop(row, None)
+
     def fields(self) -> list[tuple[str, Any] | Field]:
         """The fields of a changelog row: name, type and, for rings, shape."""
         fields: list[tuple[str, Any] | Field] = [(field, dtype) for field, _, _, dtype in self._saved()]

@@ -1,7 +1,8 @@
 """The account index: which row of the arrays each account of a partition has.
 
-Owns account ids, their record keys, hashes and row numbers; rows are numbered 0, 1, 2, ... in the order of first use
-and never change. White space at the ends of an id is not a part of it. A part of `stream.accounts.accounts.Accounts`.
+Owns account ids, their record keys, hashes and row numbers; rows are numbered 0, 1, 2, ... in the order of first use.
+An account keeps its row until it is erased; then the row is free for another one. White space at the ends of an id is
+not a part of it. A part of `stream.accounts.accounts.Accounts`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ BLANK = -2
 
 
 class AccountIndex(dict[str, int]):
-    """Account id to row, also as it is written with white space at its ends. A new id gets the next row."""
+    """Account id to row, also as it is written with white space at its ends. A new id gets a free row."""
 
     def __init__(self, owns: Callable[[str], bool]) -> None:
         """Empty; `owns` says whether an account id hashes to this partition."""
         super().__init__()
         self.names: list[str] = []
-        """Account id of each row."""
+        """Account id of each row; empty for a free row."""
         self._keys: list[bytes] = []
-        self._owns = owns
+        self._free: list[int] = []
+        self._aliases: dict[int, list[str]] = {}
+        """How accounts are also written, by row."""
+        self.owns = owns
+        """Whether an account belongs to this partition."""
         self._hashes: Hashes = np.zeros(0, dtype=np.uint64)
         self._hashed = 0
 
@@ -41,14 +46,28 @@ class AccountIndex(dict[str, int]):
             row = self[trimmed]
             if row >= 0:
                 self[account] = row
+                self._aliases.setdefault(row, []).append(account)
             return row
-        if not self._owns(account):
+        if not self.owns(account):
             return ELSEWHERE
-        row = len(self.names)
+        if self._free:
+            row = self._free.pop()
+            self.names[row], self._keys[row] = account, account.encode()
+            if row < self._hashed:
+                self._hashes[row] = hash_ids([account])[0]
+        else:
+            row = len(self.names)
+            self.names.append(account)
+            self._keys.append(account.encode())
         self[account] = row
-        self.names.append(account)
-        self._keys.append(account.encode())
         return row
+
+    def release(self, row: int) -> None:
+        """Forget the account of a row, whose state must be empty."""
+        for name in (self.names[row], *self._aliases.pop(row, ())):
+            del self[name]
+        self.names[row], self._keys[row] = "", b""
+        self._free.append(row)
 
     def keys_of(self, rows: Rows) -> list[bytes]:
         """Record key (the account id in UTF-8) of each row."""

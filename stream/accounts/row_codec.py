@@ -1,9 +1,11 @@
 """The row codec: how the state of an account becomes the value of a changelog record, and back.
 
 Owns the fields of a row and their names, which never change: they are wire names. A value is a version byte, the hash
-of the row schema (8 bytes), the other fixed-width fields, and then up to four JSON texts with newlines between:
-profile, override, acknowledgements, reasons of open alerts. Rows of another policy or version are read by field name; a
-field that the record does not have keeps its empty value. Called by `stream.recovery.changelog`.
+of the row schema (8 bytes), the other fixed-width fields, and then up to five JSON texts with newlines between:
+profile, override, acknowledgements, reasons of open alerts, and, of an account that was erased and came back,
+`Accounts.before`, which the field `applied` includes: so the newer of two rows has the larger one. Rows of another
+policy or version are read by field name; a field that the record does not have keeps its empty value. Called by
+`stream.recovery.changelog`.
 """
 
 from __future__ import annotations
@@ -87,6 +89,7 @@ def encode_rows(
     record["as_of"] = as_of_ms
     for name, array in _BY_ACCOUNT.items():
         record[name] = getattr(accounts, array)[rows]
+    record["applied"] += before_of(accounts, rows)
     for column, source in enumerate(ROW_SOURCES):
         record[f"fence/{source}"] = accounts.applied_offsets[rows, column]
     for source in set(accounts.plan.idle_source_columns.values()):
@@ -100,10 +103,17 @@ def encode_rows(
     blob, width = record.tobytes(), row_schema.dtype.itemsize
     values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
     texts = (accounts.profiles, accounts.overrides, accounts.ended_overrides, accounts.acknowledgements)
-    if any(texts) or accounts.alert_reasons:
+    if any(texts) or accounts.alert_reasons or accounts.before:
         for index, row in enumerate(rows.tolist()):
             values[index] += _encode_texts(accounts, row)
     return values
+
+
+def before_of(accounts: Accounts, rows: Rows) -> NDArray[np.int64]:
+    """`Accounts.before` of each row, 0 where the account was not erased, int64 (k,)."""
+    if not accounts.before:
+        return np.zeros(len(rows), dtype=np.int64)
+    return np.array([accounts.before.get(row, 0) for row in rows.tolist()], dtype=np.int64)
 
 
 def decode_rows(accounts: Accounts, rows: Rows, record: NDArray[np.void], row_schema: RowSchema) -> None:
@@ -130,8 +140,8 @@ def decode_rows(accounts: Accounts, rows: Rows, record: NDArray[np.void], row_sc
 
 
 def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
-    """Fill a row from what follows the fixed-width fields: profile, override, acknowledgements, reasons."""
-    profile, control, acknowledgements, reasons, *_ = (*texts.split(_SEPARATOR), b"", b"", b"")
+    """Fill a row from what follows the fixed-width fields: profile, override, acknowledgements, reasons, before."""
+    profile, control, acknowledgements, reasons, before, *_ = (*texts.split(_SEPARATOR), b"", b"", b"", b"")
     if profile:
         accounts.set_profile(row, msgspec.json.decode(profile, type=ProfileEvent))
     if control:
@@ -140,16 +150,20 @@ def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
         accounts.acknowledgements.load(row, acknowledgements)
     if reasons:
         accounts.alert_reasons.load(row, reasons)
+    if before:
+        accounts.before[row] = msgspec.json.decode(before, type=int)
+        accounts.applied[row] -= accounts.before[row]
 
 
 def _encode_texts(accounts: Accounts, row: int) -> bytes:
-    """Profile, override, acknowledgements and reasons as JSON; empty ones at the end are left out."""
+    """Profile, override, acknowledgements, reasons and before as JSON; empty ones at the end are left out."""
     profile = encode(accounts.profiles[row]) if row in accounts.profiles else b""
     control = accounts.overrides.get(row) or accounts.ended_overrides.get(row)
     override = b"" if control is None else encode(control)
     acknowledgements = accounts.acknowledgements.save(row) if row in accounts.acknowledgements else b""
     reasons = accounts.alert_reasons.save(row) if row in accounts.alert_reasons else b""
-    return _SEPARATOR.join((profile, override, acknowledgements, reasons)).rstrip(_SEPARATOR)
+    before = b"%d" % accounts.before[row] if row in accounts.before else b""
+    return _SEPARATOR.join((profile, override, acknowledgements, reasons, before)).rstrip(_SEPARATOR)
 
 
 def _score_fields(accounts: Accounts) -> list[_ScoreField]:

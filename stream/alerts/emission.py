@@ -23,7 +23,17 @@ from stream.accounts.reasons import Reason
 from stream.alerts.boundary_state import daily_limit_reached, in_cooldown
 from stream.alerts.conditions import fall, holds, silent_days
 from stream.alerts.last_fine import SCORE_KINDS, LastFine
-from stream.alerts.messages import Episode, Subject, account_alert, closed, firing_text, orphan_alert
+from stream.alerts.messages import (
+    ORPHANED,
+    Beginning,
+    Episode,
+    Subject,
+    account_alert,
+    closed,
+    erased_alert,
+    firing_text,
+    orphan_alert,
+)
 from stream.alerts.reasons import reason_for
 from stream.alerts.storms import DIGEST, StormWatch
 from stream.measures.base import AnyColumn
@@ -333,6 +343,23 @@ class AlertEmitter:
                 ended_ms = int(scored_batch.moments[position])
                 self._send(orphan_alert(orphan.rule, subject, orphan.began, ended_ms), effects)
                 self._accounts.dirty[row] = True
+
+    def end_all(self, row: int, as_of_ms: int, effects: Effects) -> None:
+        """Resolve all open alerts of an account that is erased, and forget what is known of it."""
+        accounts, state = self._accounts, self._accounts.alerts
+        account = accounts.index.names[row]
+        for rule_plan in self._plan.rules:
+            if is_open(state.phase[row, rule_plan.index]):
+                began = Beginning(
+                    int(state.began[row, rule_plan.index]),
+                    int(state.flaps[row, rule_plan.index]),
+                    DIGEST if state.in_storm[row, rule_plan.index] else None,
+                )
+                self._send(erased_alert(account, rule_plan.name, rule_plan.rule.severity, began, as_of_ms), effects)
+        for orphan in state.removed_rule_alerts.get(row, ()):
+            self._send(erased_alert(account, orphan.rule, ORPHANED, Beginning(orphan.began), as_of_ms), effects)
+        self.continued = {key: alert for key, alert in self.continued.items() if key[0] != account}
+        self.storm.forget(row)
 
     @staticmethod
     def _send(alert: Alert, effects: Effects) -> None:

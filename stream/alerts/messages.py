@@ -27,6 +27,7 @@ from stream.policy.policy import Window
 
 ORPHANED = "info"
 """Severity of an alert that is resolved because its rule is gone from the policy: the rule's own is not known."""
+ERASED = "the account was erased"
 STORM = "storm"
 STALLED = "stalled:"
 """Prefix of the rule names of idle-source alerts."""
@@ -137,6 +138,37 @@ def orphan_alert(rule: str, subject: Subject, began_ms: int, ended_ms: int) -> A
             labels=labels,
             annotations={"reason": "the policy changed", "account": subject.name},
             ends_at=ended_ms,
+        )
+    )
+
+
+class Beginning(NamedTuple):
+    """How an episode began: epoch ms, flaps in a row, the fingerprint of the storm it is part of."""
+
+    began_ms: int
+    flaps: int = 0
+    digest: str | None = None
+
+
+def erased_alert(account: str, rule: str, severity: str, beginning: Beginning, ended_ms: int) -> Alert:
+    """The resolved alert of an account that is erased: nothing of the account but its id."""
+    return _identified(
+        Alert(
+            id="",
+            fingerprint=fingerprint(account, rule),
+            account_id=account,
+            rule=rule,
+            severity=severity,
+            status="resolved",
+            starts_at=beginning.began_ms,
+            score=None,
+            band=None,
+            summary=f"{account}: {ERASED}",
+            labels={"account_id": account, "rule": rule, "severity": severity},
+            annotations={"reason": ERASED},
+            ends_at=max(ended_ms, beginning.began_ms),
+            flaps=beginning.flaps,
+            digest=beginning.digest,
         )
     )
 

@@ -92,6 +92,11 @@ class StormWatch:
             self._recent.popleft()
         return self._recent
 
+    def forget(self, row: int) -> None:
+        """Forget the alerts of a row."""
+        if self._recent is not None:
+            self._recent = deque(entry for entry in self._recent if entry[1] != row)
+
     def _summary(self, alerting: int, accounts: int, causes: Sequence[tuple[str, str]]) -> str:
         minutes = self._storms.within_ms // 60_000
         (rule, factor), count = Counter(causes).most_common(1)[0]

@@ -218,6 +218,10 @@ class PaneColumn:
         copy.newest, copy.divisor, copy.values = self.newest, self.divisor, self.values[rows]
         return copy
 
+    def clear(self, row: int) -> None:
+        """Forget all events of a row."""
+        self.values[row] = self.empty
+
     def nbytes(self) -> int:
         """Bytes of memory of the arrays."""
         return int(self.values.nbytes)
@@ -248,6 +252,10 @@ class FactColumn:
         copy = FactColumn(self.name, as_day=self.as_day)
         copy.newest, copy.values = self.newest, self.values[rows]
         return copy
+
+    def clear(self, row: int) -> None:
+        """Forget the number of a row."""
+        self.values[row] = np.nan
 
     def nbytes(self) -> int:
         """Bytes of memory of the arrays."""
@@ -318,6 +326,10 @@ class LatestColumn:
         copy = LatestColumn(self.name, self.unit)
         copy.newest, copy.times, copy.values = self.newest, self.times[rows], self.values[rows]
         return copy
+
+    def clear(self, row: int) -> None:
+        """Forget the latest event of a row."""
+        self.times[row], self.values[row] = NEVER, 0
 
     def nbytes(self) -> int:
         """Bytes of memory of the arrays."""

@@ -46,6 +46,8 @@ class Members:
         self._slots_used = np.zeros(0, dtype=np.int64)
         self._reset()
         self._dirty: list[NDArray[np.int64]] = []
+        self._cleared = False
+        """Whether a row was cleared since the last save: its members are still in the arrays, in no pane."""
 
     def _reset(self) -> None:
         self._index = HashIndex()
@@ -149,8 +151,19 @@ class Members:
             pages = (slots // PAGE_MEMBERS).astype(np.uint16)
         self._page[positions] = pages
 
+    def clear(self, row: int) -> None:
+        """Forget all members of a row; `save` deletes its pages, and `save` or `advance` the hashes in memory."""
+        pages = -(-self._slots_used[row] // PAGE_MEMBERS)
+        self._dirty.append(_page_keys(np.array([row]), np.zeros(1, dtype=np.int64), np.array([pages])))
+        self._pane[self._owner == row] = _NEVER
+        self.ring[row] = 0
+        self._cleared = self.newest is not None
+
     def save(self) -> list[Page]:
         """Pages that changed since the last call, those of a row in ascending order; deleted pages come last."""
+        if self._cleared:
+            self._compact()
+            self._cleared = False
         written: list[Page] = []
         deleted: list[Page] = []
         if self._dirty:

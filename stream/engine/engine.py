@@ -6,7 +6,7 @@ Called by `agents.worker.tasks.processor` (live) and `agents.files.replay` (file
 
 The order of one step (`step`):
 
-1. `split_at_tables`: cut the batches where a peer table lies between them in the log.
+1. `split_at`: cut the batches where a peer table, or a control that erases an account, lies between them in the log.
 2. `sort_out`: refuse impossible times, forward accounts of other partitions, drop repeated ids.
 3. `merge_order`: order events and profiles of all sources by record time.
 4. `StreamTime.follow`: give every event its stream time and lateness time; `Aggregator.prepare`: drop late events.
@@ -15,11 +15,14 @@ The order of one step (`step`):
    b. advance stream time and columns to the interval's last event;
    c. `Aggregator.aggregate`: add its events to columns and accounts;
    d. `_publish`: score the changed accounts; emit alerts, then changes, then scores.
-6. Count outcomes and move the settled positions.
+6. `Erasure.carry_out`: erase the account of the control at which the step was cut.
+7. Count outcomes and move the settled positions.
 
 In mode `CONFLATED` nothing is published in 5a and 5d; `flush` publishes the latest of every account. The clocks are
 explained in `stream.engine.time`.
 """
+
+# long because: the order of one step is in one place, with all that it calls
 
 from __future__ import annotations
 
@@ -38,10 +41,21 @@ from stream.alerts.idle_sources import IdleSourceAlerts
 from stream.columns.columns import NEVER, Rows
 from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS
+from stream.engine.erasure import Erasure
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, merge_order, unsettled_profiles
-from stream.ingest.batch import INPUT_SOURCES, PEERS, Batch, Candidates, refuse_unknown_bands, sort_out, split_at_tables
+from stream.ingest.batch import (
+    INPUT_SOURCES,
+    PEERS,
+    Batch,
+    Candidates,
+    cuts_of,
+    positions_after,
+    refuse_unknown_bands,
+    sort_out,
+    split_at,
+)
 from stream.ingest.event_ids import SeenIds
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
@@ -101,6 +115,9 @@ class Engine:
         self._makes_tables = bool(plan.peers) and owns is None
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
         self.publisher = Publisher(plan, self.accounts, self.peers)
+        self.erasure = Erasure(self.accounts, self.publisher, self.alert_emitter)
+        self.leftovers: list[bytes] = []
+        """Changelog keys of erased accounts that a crash has left: the next snapshot deletes them."""
         self._idle_changed = False
         """Whether the idle sources changed since all accounts were marked for a new score."""
         self._outdated = False
@@ -120,15 +137,19 @@ class Engine:
 
         `now_ms` is the clock that decides which events lie in the future; None allows every time.
         """
-        effects = Effects()
-        for substep in split_at_tables(batches):
+        effects, cuts = Effects(), cuts_of(batches)
+        self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
+        reached = dict(self.position)
+        for substep in split_at(batches, cuts):
             self._ingest(substep.batches, mode, now_ms, effects)
-            if substep.table is not None and substep.offset >= self.position[PEERS]:
-                self._apply_peer_table(substep.table, mode, effects)
+            reached = positions_after(reached, [batch for _, batch in substep.batches])
+            self.erasure.carry_out(self.position, reached, self.as_of or 0, effects)
+            cut = substep.cut
+            if cut is not None and cut.table is not None and cut.offset >= self.position[PEERS]:
+                self._apply_peer_table(cut.table, mode, effects)
+        self.erasure.end()
         count_settled(effects, self.settled)
-        for batch in batches:
-            name = INPUT_SOURCES[batch.source_index]
-            self.position[name] = max(self.position[name], batch.end)
+        self.position.update(positions_after(self.position, batches))
         return effects
 
     def _ingest(self, batches: Sequence[tuple[int, Batch]], mode: Mode, now_ms: int | None, effects: Effects) -> None:
@@ -148,6 +169,7 @@ class Engine:
                 effects=effects,
                 earliest_ms=self._earliest_ms,
             )
+            candidates = self.erasure.set_aside(candidates)
             if batch.source == PROFILE_SOURCE:
                 profiles.append(unsettled_profiles(candidates, position, effects))
             elif len(candidates.rows):
@@ -309,6 +331,7 @@ class Engine:
         self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
     ) -> None:
         """Publish what changed of rows, which may have been `scored` as of now already."""
+        rows, scored = self.erasure.published(rows, scored)
         if not len(rows):
             return
         assert self.as_of is not None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE, ControlEvent, ProfileEvent
+from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE, SOURCES, ControlEvent, ProfileEvent
 from stream.accounts.accounts import Accounts
 from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.columns.panes import UNIT_MS, Unit, pane_of
@@ -255,14 +255,17 @@ def too_late(longest: Mapping[Unit, int], times: NDArray[np.int64], lateness: ND
 
 
 def unsettled_profiles(profiles: Candidates, position: int, effects: Effects) -> Candidates:
-    """The profiles from offset `position` on, without event times; counts both kinds in `effects`.
+    """The profiles from offset `position` on, without event times; counts all in `effects`.
 
-    A profile takes effect where it lies in the log, whatever its own time.
+    A profile takes effect where it lies in the log, whatever its own time. One that lies before the erasure of its
+    account is left out in a replay.
     """
-    unsettled = profiles.offsets >= position
-    effects.outcomes[PROFILE_SOURCE, "applied"] += int(unsettled.sum())
-    effects.outcomes[PROFILE_SOURCE, "replayed"] += int((~unsettled).sum())
-    return replace(profiles.pick(unsettled), times=np.full(int(unsettled.sum()), NEVER))
+    settled = profiles.offsets < position
+    fresh = ~(settled | profiles.already_applied)
+    effects.outcomes[PROFILE_SOURCE, "applied"] += int(fresh.sum())
+    effects.outcomes[PROFILE_SOURCE, "replayed"] += int(settled.sum())
+    effects.outcomes[PROFILE_SOURCE, "already_applied"] += int((profiles.already_applied & ~settled).sum())
+    return replace(profiles.pick(fresh), times=np.full(int(fresh.sum()), NEVER))
 
 
 def count_settled(effects: Effects, settled: Counter[tuple[str, str]]) -> None:
@@ -270,7 +273,7 @@ def count_settled(effects: Effects, settled: Counter[tuple[str, str]]) -> None:
     for (source, outcome), count in effects.outcomes.items():
         if outcome != "replayed":
             settled[source, "applied" if outcome == "already_applied" else outcome] += count
-    for source in METRIC_SOURCES:
+    for source in SOURCES:
         # The row was written before a crash and the position was not: new here, but a replay to the outside.
         count = effects.outcomes.pop((source, "already_applied"), 0)
         if count:

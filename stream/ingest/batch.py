@@ -7,9 +7,9 @@ partitions, offsets already applied, repeated ids. Called by `stream.engine.engi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from stream.columns.columns import Rows
 from stream.columns.hash_index import BLANK_HASH, Hashes, hash_ids
 from stream.ingest.event_ids import SeenIds
 from stream.publishing.effects import DeadLetter, Effects, Forward
+
+ERASE = "erase"
 
 PEERS = "peers"
 INPUT_SOURCES = (*ROW_SOURCES, PEERS)
@@ -78,40 +80,88 @@ class Batch:
         )
 
 
+class Cut(NamedTuple):
+    """A record after which a step is cut: a peer table, or a control that erases an account."""
+
+    stamp: int
+    source_index: int
+    offset: int
+    table: PeersMessage | None = None
+    erases: str | None = None
+
+
 class Substep(NamedTuple):
-    """Batches of a step with their numbers in the step, then the peer table (at `offset`) that comes after them."""
+    """Batches of a step with their numbers in the step, up to and with the record of `cut`; the last one has none."""
 
     batches: list[tuple[int, Batch]]
-    table: PeersMessage | None
-    offset: int
+    cut: Cut | None
 
 
-def split_at_tables(batches: Sequence[Batch]) -> list[Substep]:
-    """Cut a step at its peer tables, in the order of the log: nearly always one substep without a table.
+def cuts_of(batches: Sequence[Batch]) -> list[Cut]:
+    """Where a step is cut, in merged order: nearly always nowhere."""
+    cuts = []
+    for batch in batches:
+        if batch.source == PEERS:
+            tables = zip(
+                cast("list[PeersMessage]", batch.events), batch.stamps.tolist(), batch.offsets.tolist(), strict=False
+            )
+            cuts += [Cut(stamp, batch.source_index, offset, table=table) for table, stamp, offset in tables]
+        elif batch.source == CONTROL_SOURCE:
+            erasing = [index for index, event in enumerate(batch.events) if _erases(event)]
+            stamps = np.maximum.accumulate(batch.stamps) if erasing else batch.stamps
+            cuts += [
+                Cut(
+                    int(stamps[index]),
+                    batch.source_index,
+                    int(batch.offsets[index]),
+                    None,
+                    batch.events[index].account_id.strip(),
+                )
+                for index in erasing
+            ]
+    return sorted(cuts, key=lambda cut: cut[:3]) if len(cuts) > 1 else cuts
 
-    At equal record times a table comes after events and profiles.
-    """
+
+def _erases(event: Event) -> bool:
+    return isinstance(event, ControlEvent) and event.kind == ERASE
+
+
+def split_at(batches: Sequence[Batch], cuts: Sequence[Cut]) -> list[Substep]:
+    """Cut a step, in the order of the log. At equal record times a peer table comes after events and profiles."""
     rest = [(number, batch) for number, batch in enumerate(batches) if batch.source != PEERS]
     substeps = []
-    for table_batch in batches if len(rest) < len(batches) else ():
-        tables = cast("list[PeersMessage]", table_batch.events) if table_batch.source == PEERS else []
-        for table, stamp, offset in zip(
-            tables, table_batch.stamps.tolist(), table_batch.offsets.tolist(), strict=False
-        ):
-            before, after = [], []
-            for number, batch in rest:
-                count = int(np.searchsorted(np.maximum.accumulate(batch.stamps), stamp, side="right"))
-                if count == len(batch.offsets):
-                    before.append((number, batch))
-                elif count:
-                    cut = int(batch.offsets[count])
-                    before.append((number, batch.before(cut)))
-                    after.append((number, batch.since(cut)))
-                else:
-                    after.append((number, batch))
-            substeps.append(Substep(before, table, offset))
-            rest = after
-    return [*substeps, Substep(rest, None, 0)]
+    for cut in cuts:
+        before, after = [], []
+        for number, batch in rest:
+            count = _count_until(batch, cut)
+            if count == len(batch.offsets):
+                before.append((number, batch))
+            elif count:
+                first_after = int(batch.offsets[count])
+                before.append((number, batch.before(first_after)))
+                after.append((number, batch.since(first_after)))
+            else:
+                after.append((number, batch))
+        substeps.append(Substep(before, cut))
+        rest = after
+    return [*substeps, Substep(rest, None)]
+
+
+def positions_after(positions: Mapping[str, int], batches: Iterable[Batch]) -> dict[str, int]:
+    """The offsets by source after batches, given those before."""
+    after = dict(positions)
+    for batch in batches:
+        name = INPUT_SOURCES[batch.source_index]
+        after[name] = max(after[name], batch.end)
+    return after
+
+
+def _count_until(batch: Batch, cut: Cut) -> int:
+    """How many records of a batch are not after the record of a cut, in merged order."""
+    if batch.source_index == cut.source_index:
+        return int(np.searchsorted(batch.offsets, cut.offset, side="right"))
+    side: Literal["left", "right"] = "right" if batch.source_index < cut.source_index else "left"
+    return int(np.searchsorted(np.maximum.accumulate(batch.stamps), cut.stamp, side=side))
 
 
 def refuse_unknown_bands(batch: Batch, bands: Sequence[str]) -> Batch:
@@ -159,6 +209,13 @@ class Candidates:
             self.stamps[mask],
             self.already_applied[mask],
         )
+
+    def erasures(self) -> NDArray[np.bool_] | None:
+        """Which of them are controls that erase an account, bool (k,); None where none is."""
+        if self.batch.source != CONTROL_SOURCE:
+            return None
+        erasing = np.array([_erases(event) for event in self.events()], dtype=np.bool_)
+        return erasing if erasing.any() else None
 
     def events(self) -> list[Event]:
         """The events themselves."""

@@ -78,6 +78,12 @@ class Segmenter:
         for field, numbers in self._numbers.items():
             numbers[row] = fact(profile, field)
 
+    def clear(self, row: int) -> None:
+        """Forget the profile of a row."""
+        self._matches[row] = 0
+        for numbers in self._numbers.values():
+            numbers[row] = np.nan
+
     def of(self, rows: Rows, as_of_ms: int) -> NDArray[np.int8]:
         """Segment of each row as of `as_of_ms` (epoch ms): the first that matches, else `NO_SEGMENT`; int8 (k,)."""
         day = as_of_ms // UNIT_MS["day"]

@@ -52,15 +52,23 @@ class _Published:
 class Baseline:
     """The accounts that are behind their last published change; false when there are none."""
 
-    def __init__(self, values: Iterable[bytes | None] = (), end: int = 0) -> None:
-        """Load the values of `health.score-changes` records of one partition that were published after the last commit.
+    def __init__(self, records: Iterable[tuple[bytes | None, bytes | None]] = (), end: int = 0) -> None:
+        """Load value and key of each `health.score-changes` record of a partition published after the last commit.
 
-        `end` is the offset after them. A value that is not a change is skipped.
+        `end` is the offset after them. A value that is not a change is skipped. A tombstone says that the account was
+        erased: what was published before it does not count.
         """
         self.generation = b"%d" % end if end else b""
         """Bytes that differ between the generations of a partition that published changes; part of a change's id."""
         self._published: dict[str, _Published] = {}
-        for value in values:
+        self.erased: dict[str, int] = {}
+        """How often an account's erasure was published: nothing about it is, until the engine has come by all."""
+        for value, key in records:
+            if value is None and key:
+                name = key.decode(errors="replace")
+                self._published.pop(name, None)
+                self.erased[name] = self.erased.get(name, 0) + 1
+                continue
             try:
                 header = read_message(_Header, value)
             except UnreadableError:
@@ -74,7 +82,7 @@ class Baseline:
                 published.changes[header.score] = value or b""
 
     def __bool__(self) -> bool:
-        return bool(self._published)
+        return bool(self._published or self.erased)
 
     @property
     def until_ms(self) -> int:
@@ -105,9 +113,30 @@ class Baseline:
 
     def expire(self, accounts: Accounts, plan: Plan) -> None:
         """Rebase all rows, as far as they have come; accounts that the engine does not know are dropped."""
+        self.mark_changed(self.erased, accounts)
+        self.erased.clear()
         for row in self.rows(accounts).tolist():
             _rebase(row, self._published[accounts.index.names[row]], accounts, plan)
         self._published.clear()
+
+    def drop_foreign(self, accounts: Accounts) -> None:
+        """Forget erasures of accounts of other partitions: each partition gets tombstones of all."""
+        self.erased = {name: count for name, count in self.erased.items() if accounts.index.owns(name)}
+
+    def come_by_erasure(self, name: str) -> bool:
+        """Count an erasure that the engine has come by; returns whether it was published."""
+        left = self.erased.pop(name, 0)
+        if left > 1:
+            self.erased[name] = left - 1
+        return left > 0
+
+    @staticmethod
+    def mark_changed(names: Iterable[str], accounts: Accounts) -> None:
+        """Have accounts of which nothing was published for a while published with the next flush."""
+        for name in names:
+            row = accounts.index.get(name)
+            if row is not None and accounts.applied[row]:
+                accounts.changed[row] = accounts.score_pending[row] = True
 
 
 def _rebase(row: int, published: _Published, accounts: Accounts, plan: Plan) -> None:

@@ -39,6 +39,13 @@ class Forward(NamedTuple):
     account: str
 
 
+class Erased(NamedTuple):
+    """An erased account by its record key, and whether a worker before has written its tombstone to the changes."""
+
+    account: bytes
+    in_changes: bool
+
+
 @dataclass(slots=True)
 class Effects:
     """Everything one call of the engine causes, in order."""
@@ -56,5 +63,7 @@ class Effects:
     """Alerts by (rule, status)."""
     flaps: Counter[str] = field(default_factory=Counter)
     """Alerts that fired less than a day after they were resolved, by rule."""
+    erased: list[Erased] = field(default_factory=list)
+    """Accounts that were erased: published before everything else, which is about what came after."""
     shadow: list[Message[bytes]] = field(default_factory=list)
     """Records of `health.shadow`: scores by a candidate policy (see `stream.recovery.shadow`)."""

@@ -90,6 +90,7 @@ class Publisher:
     def load(self, baseline: Baseline, as_of_ms: int | None) -> None:
         """Take what was published before a crash, before the first step of a restored engine."""
         self.baseline = baseline
+        baseline.drop_foreign(self._accounts)
         if as_of_ms is not None:
             rows = baseline.rows(self._accounts)
             baseline.rebase(rows, self._revisions(rows, as_of_ms), as_of_ms, self._accounts, self._plan)
@@ -180,10 +181,12 @@ class Publisher:
     def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
         """The revision of each row, (k,): it grows with every event, profile, window boundary and peer table.
 
+        What accounts had that were erased counts for all: an account that comes back does not begin below its own past.
         A boundary counts as its hours since 1970 also where boundaries are days: a new policy never turns it back.
         """
         hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
-        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + (hours + self._peers.applied_count)
+        base = hours + self._peers.applied_count + self._accounts.revision_base
+        return self._accounts.applied[rows] + self._accounts.profile_version[rows] + base
 
     def _states(
         self, scored_batch: ScoredBatch, number: int, causes: NDArray[np.int8], *, rescored: bool

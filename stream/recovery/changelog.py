@@ -2,7 +2,9 @@
 
 Owns the keys and the order of records. A snapshot is written in this order: row schema, history, member pages, rows,
 state, ids. Every prefix of it can be recovered from: members are idempotent, a row has its own applied offsets, the
-state says which records are settled, and ids come last because an id without its row would lose the event. Pure; called
+state says which records are settled, and ids come last because an id without its row would lose the event. Rows and
+pages of erased accounts are deleted after a state that names them, so that a replay before it finds them as they were;
+the same state without the names follows (decision 42). Pure; called
 by `agents.worker.tasks.task`, `agents.worker.commit.checkpoint` and `stream.recovery.namespaces`.
 
 Keys begin with a tag byte: l row schema (hash), h history, p page (column hash, page number, account), r row (account),
@@ -14,7 +16,7 @@ it, and state that is not understood must not be dropped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from schemas.peers import PeersMessage
 from schemas.records import read_message
 from stream.accounts.accounts import Accounts
 from stream.accounts.overrides import prune_ended, settle_ended
-from stream.accounts.row_codec import decode_rows, decode_texts, encode_rows, row_schema_of_accounts
+from stream.accounts.row_codec import before_of, decode_rows, decode_texts, encode_rows, row_schema_of_accounts
 from stream.columns.members import Members
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
 from stream.engine.engine import Engine
@@ -39,12 +41,14 @@ from stream.recovery.record_form import (
     SEGMENT_KEY,
     STATE_KEY,
     State,
+    account_of,
     is_newer,
     page_of,
     read_state,
     segment_of,
 )
 
+Record = tuple[bytes, bytes | None]
 OF_ACCOUNTS = "/account"
 """After the source in the key of event ids: they are hashed with their account. 0.1.0 saved ids alone, without it."""
 
@@ -55,41 +59,59 @@ def row_schema_record(engine: Engine) -> tuple[bytes, bytes]:
     return b"l" + row_schema.digest, row_schema.describe()
 
 
-def snapshot(engine: Engine) -> list[tuple[bytes, bytes | None]]:
+def snapshot(engine: Engine) -> list[Record]:
     """Records to write, in order (a None value deletes), for all that changed since the last snapshot.
 
     The engine counts them as written from now on: who takes them must write them or drop the engine.
     """
     accounts = engine.accounts
     _prune_overrides(engine)
-    names = accounts.index.names
-    rows = np.flatnonzero(accounts.dirty)
-    accounts.dirty[rows] = False
     row_schema = row_schema_of_accounts(accounts)
-    records: list[tuple[bytes, bytes | None]] = [row_schema_record(engine)]
+    records: list[Record] = [*((key, None) for key in engine.leftovers), row_schema_record(engine)]
+    engine.leftovers = []
     changed_history = history_record(engine)
     if changed_history is not None:
         records.append(changed_history)
-    for column in engine.members():
-        tag = _column_tag(column)
-        records += [
-            (
-                b"p" + PAGE_KEY.pack(tag, page.number) + names[page.row].encode(),
-                None if page.value is None else AGE.pack(accounts.applied[page.row]) + page.value,
-            )
-            for page in column.save()
-        ]
+    gone = {row for row in accounts.erased if accounts.is_empty(row)}
+    pages, deletions = _pages(engine, gone)
+    records += pages
+    accounts.dirty[list(gone)] = False
+    rows = np.flatnonzero(accounts.dirty)
+    accounts.dirty[rows] = False
     values = encode_rows(accounts, rows, engine.as_of or 0, row_schema, engine.time.source_clocks)
     records += [(b"r" + key, value) for key, value in zip(accounts.index.keys_of(rows), values, strict=True)]
-    tables, gone = engine.peers.to_save()
+    tables, unused = engine.peers.to_save()
     records += [(_table_key(table.id), encode(table)) for table in tables]
+    if gone:
+        erasing = [accounts.index.names[row] for row in sorted(gone)]
+        deletions += [(b"r" + name.encode(), None) for name in erasing]
+        records += [(STATE_KEY, _describe_state(engine, erasing)), *deletions]
     records.append((STATE_KEY, _describe_state(engine)))
-    records += [(_table_key(name), None) for name in gone]
+    records += [(_table_key(name), None) for name in unused]
     for source, seen in engine.seen.items():
         for name, segments in ((source + OF_ACCOUNTS, seen.save()), (source, seen.save_ids_alone())):
             head = b"i" + name.encode() + b"\0"
             records += [(head + SEGMENT_KEY.pack(saved.generation, saved.number), saved.value) for saved in segments]
+    accounts.erased.clear()
+    for row in gone:
+        accounts.release(row)
     return records
+
+
+def _pages(engine: Engine, gone: Collection[int]) -> tuple[list[Record], list[Record]]:
+    """The member pages that changed, and the deletions of those of the rows `gone`."""
+    accounts = engine.accounts
+    pages: list[Record] = []
+    deletions: list[Record] = []
+    for column in engine.members():
+        tag, saved = _column_tag(column), column.save()
+        rows = np.array([page.row for page in saved], dtype=np.int64)
+        ages = accounts.applied[rows] + before_of(accounts, rows)
+        for page, age in zip(saved, ages.tolist(), strict=True):
+            key = b"p" + PAGE_KEY.pack(tag, page.number) + accounts.index.names[page.row].encode()
+            record = key, None if page.value is None else AGE.pack(age) + page.value
+            (deletions if page.row in gone else pages).append(record)
+    return pages, deletions
 
 
 def _prune_overrides(engine: Engine) -> None:
@@ -122,6 +144,8 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     Raises `RowSchemaError`, naming the key, when a record can not be read: an account must never come back empty.
     """
     state = read_state(records[STATE_KEY]) if STATE_KEY in records else State({})
+    if state.erasing:
+        records = _without_leftovers(engine, records, frozenset(state.erasing))
     keys = _keys_by_tag(records)
     row_schemas = {key[1:]: RowSchema.read(records[key], key[1:]) for key in keys.get(ord("l"), ())}
     rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
@@ -151,6 +175,8 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     _load_ids(engine, records, keys.get(ord("i"), []))
     engine.position.update({name: offset for name, offset in state.position.items() if name in engine.position})
     engine.settled.update({(source, outcome): count for source, outcome, count in state.settled})
+    accounts.revision_base = state.erased
+    engine.erasure.load()
     engine.peers.applied_count = state.tables
     if engine.plan.peers and state.peers is not None:
         _load_peers(engine, records, state.peers, keys.get(ord("t"), []))
@@ -160,6 +186,12 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     if rows and state.policy is not None and state.policy != engine.plan.label:
         _mark_policy_changed(accounts)
     return incomplete_texts(engine)
+
+
+def _without_leftovers(engine: Engine, records: Mapping[bytes, bytes], erasing: Collection[str]) -> dict[bytes, bytes]:
+    """The records without those of accounts whose deletion a crash has cut short; the next snapshot deletes these."""
+    engine.leftovers = [key for key in records if account_of(key) in erasing]
+    return {key: value for key, value in records.items() if account_of(key) not in erasing}
 
 
 def _with_events(rows: Rows, row_schemas: Mapping[bytes, RowSchema]) -> list[SavedRows]:
@@ -205,7 +237,8 @@ def _table_key(name: str) -> bytes:
     return b"t" + name.encode()
 
 
-def _describe_state(engine: Engine) -> bytes:
+def _describe_state(engine: Engine, erasing: Sequence[str] = ()) -> bytes:
+    """The state record; `erasing` are the accounts whose records are deleted after it."""
     settled = [[source, outcome, count] for (source, outcome), count in sorted(engine.settled.items())]
     state: dict[str, Any] = {
         "as_of": engine.as_of,
@@ -223,6 +256,10 @@ def _describe_state(engine: Engine) -> bytes:
         state["stalls"] = engine.idle_source_alerts.open
     if engine.alert_emitter.storm.since:
         state["storm"] = engine.alert_emitter.storm.saved()
+    if engine.accounts.revision_base:
+        state["erased"] = engine.accounts.revision_base
+    if erasing:
+        state["erasing"] = list(erasing)
     return json.dumps(state).encode()
 
 

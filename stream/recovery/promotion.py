@@ -37,7 +37,7 @@ def take_over(engine: Engine, previous: Engine) -> None:
     | last published scores and overrides, published fields and reasons of alerts | from the previous |
     | alerts of removed rules | from the previous |
     | storm, alerts of idle sources | from the previous |
-    | revision, time of the last event, count of peer tables | the larger |
+    | revision, time of the last event, count of peer tables, what erased accounts had | the larger |
     | time of the first event | the smaller |
     | acknowledgements and snoozes | from the one that applied more controls, see `_merge_acknowledgements` |
     | all other state | stays |
@@ -65,6 +65,7 @@ def take_over(engine: Engine, previous: Engine) -> None:
         array[rows] = np.maximum(array[rows], getattr(previous_accounts, name)[previous_rows])
     accounts.first_ms[rows] = np.minimum(accounts.first_ms[rows], previous_accounts.first_ms[previous_rows])
     _merge_acknowledgements(accounts, previous_accounts, rows)
+    accounts.revision_base = max(accounts.revision_base, previous_accounts.revision_base)
     engine.peers.applied_count = max(engine.peers.applied_count, previous.peers.applied_count)
     engine.alert_emitter.storm.load(previous.alert_emitter.storm.saved())
     engine.idle_source_alerts.open.clear()

@@ -8,6 +8,7 @@ held back. Then the engine goes on from the published record.
 | topic | held back | until |
 |---|---|---|
 | `health.score-changes` | changes of the account, by `Publisher` | the account has reached the revision and time |
+| `health.score-changes` | of an account that was erased everything, by `Engine` | the account is erased again |
 | `health.alerts` | alerts of the account and rule, here | the partition has reached every `vitals.position` |
 
 What is never reached expires: when all records that were in the sources at the beginning are applied, nothing is held
@@ -35,7 +36,8 @@ from stream.recovery.published_alerts import PublishedAlerts
 class Tail(NamedTuple):
     """The records of one partition of an output topic from offset `start`, the last commit, to before `end`.
 
-    A record is its value and its header `vitals.position`, None where it has none. They are read once.
+    A record is its value and, of `health.alerts`, its header `vitals.position`, None where it has none; of
+    `health.score-changes`, its key. They are read once.
     """
 
     start: int = 0
@@ -63,7 +65,7 @@ class Reconciler:
         self._ends = {topic: tail.end for topic, tail in tails.items()}
         self._ends_of_sources: Sequence[int] | None = None
         self._alerts = PublishedAlerts(tails[ALERTS].records)
-        self._changes = Baseline((value for value, _ in tails[CHANGES].records), tails[CHANGES].end)
+        self._changes = Baseline(tails[CHANGES].records, tails[CHANGES].end)
 
     def __bool__(self) -> bool:
         return bool(self._alerts or self._changes)

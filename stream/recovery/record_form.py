@@ -68,6 +68,8 @@ class State(msgspec.Struct, omit_defaults=True):
     storm: tuple[bool | int, int, int, int] | None = None
     tables: int = 0
     peers: str | None = None
+    erased: int = 0
+    erasing: list[str] = []
 
 
 _STATE = msgspec.json.Decoder(State)

@@ -84,10 +84,14 @@ def account_of(key: bytes) -> bytes | None:
 def unfinished(records: Records) -> str | None:
     """The account whose row contains records that the state of the partition does not have as settled, if there is one.
 
-    A worker that ends between the rows and the state of a commit leaves such rows.
+    A worker that ends between the rows and the state of a commit leaves such rows. One that ends before the records of
+    an erased account are deleted leaves these.
     """
     live = live_records(records)
-    position = json.loads(live.get(STATE_KEY, b"{}")).get("position", {})
+    state = json.loads(live.get(STATE_KEY, b"{}"))
+    if state.get("erasing"):
+        return str(state["erasing"][0])
+    position = state.get("position", {})
     rows, row_schemas = _rows(live)
     for header, keys in rows.items():
         fixed = _fixed(row_schema_of(header, row_schemas), [live[key] for key in keys])
@@ -224,8 +228,9 @@ def _state(
 ) -> list[tuple[bytes, bytes]]:
     """The state of a new partition, after the peer tables that it names.
 
-    Times and the count of peer tables are the largest of all partitions that accounts come from: revisions never go
-    back. The storm and the alerts of idle sources are those of the partition of the same number.
+    Times, the count of peer tables and what erased accounts had are the largest of all partitions that accounts come
+    from: revisions never go back. The storm and the alerts of idle sources are those of the partition of the same
+    number.
     """
     own = contributing.get(number, {})
     state: dict[str, Any] = {name: own[name] for name in ("stalls", "storm") if name in own}
@@ -246,6 +251,8 @@ def _state(
         "settled": [[source, outcome, count] for (source, outcome), count in sorted(counts.items())],
         "tables": max((each.get("tables", 0) for each in states), default=0),
     }
+    if any("erased" in each for each in states):
+        state["erased"] = max(each.get("erased", 0) for each in states)
     policies = [each["policy"] for each in states if "policy" in each]
     if policies:
         state["policy"] = policies[0]

@@ -40,7 +40,7 @@ class Shadow:
         scores = {message.key: message.value for message in effects.scores}
         alerted = {message.key for message in effects.alerts} - scores.keys()
         known = {accounts.index.get(key.decode()) for key in alerted}
-        rows = np.array(sorted(row for row in known if row is not None), dtype=np.int64)
+        rows = np.array(sorted(row for row in known if row is not None and accounts.applied[row]), dtype=np.int64)
         if at_head:
             scores.update((message.key, message.value) for message in self.engine.current(rows).scores)
         else:

@@ -17,7 +17,7 @@ from stream.ingest.batch import INPUT_SOURCES
 from stream.recovery import changelog
 from stream.recovery.reconciler import Reconciler, Tail
 from tests.driving.alerts import alerts_in, changes_in
-from tests.driving.engine import Cut, Drive, cuts
+from tests.driving.engine import Cut, Drive, cuts, erased_in
 from tests.strategies.policies import DAY_MS, NOW_MS
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ class Crashing:
         changelog.restore(engine, self.keys)
         records: dict[str, list[tuple[bytes | None, bytes | None]]] = {
             ALERTS: list(zip(alerts_in(self.published), self.positions, strict=True)),
-            CHANGES: [(value, None) for value in changes_in(self.published)],
+            CHANGES: [
+                (value, None) if (account := erased_in(value)) is None else (None, account)
+                for value in changes_in(self.published)
+            ],
         }
         reconciler = Reconciler(
             {topic: Tail(start, len(records[topic]), records[topic][start:]) for topic, start in self.known.items()}
@@ -73,10 +76,7 @@ class Crashing:
         self.drive.flush()
         snapshot = changelog.snapshot(self.drive.engine)
         for key, value in snapshot[:written]:
-            if value is None:
-                self.keys.pop(key, None)
-            else:
-                self.keys[key] = value
+            changelog.keep_newer(self.keys, key, value)
         if written is None:
             position = self.drive.engine.position
             published = [*self.published, *self.drive.raw]

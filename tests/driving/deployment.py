@@ -141,8 +141,19 @@ class MemoryCluster:
         return [json.loads(record.value) for _, record in logs if record.value is not None]
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """The score message of each account with the largest revision."""
-        messages = sorted(self.published(SCORES), key=lambda message: message["revision"])
+        """The score message of each account with the largest revision; a tombstone deletes those of its partition."""
+        messages: list[dict[str, Any]] = []
+        for number in range(self.counts[SCORES]):
+            latest: dict[bytes, dict[str, Any]] = {}
+            for record in self.logs[SCORES, number]:
+                if record.value is None:
+                    latest.pop(record.key, None)
+                    continue
+                message = json.loads(record.value)
+                if message["revision"] >= latest.get(record.key, message)["revision"]:
+                    latest[record.key] = message
+            messages += latest.values()
+        messages.sort(key=lambda message: message["revision"])
         return {message["account_id"]: message for message in messages}
 
 
@@ -229,6 +240,8 @@ class _Task:
         end = self._cluster.ends(topic)[self._number]
         start = start_of(topic, committed, end)
         records = self._cluster.read(topic, self._number, start, end)
+        if topic == CHANGES:
+            return Tail(start, end, ((record.value, record.key) for record in records))
         return Tail(start, end, ((record.value, dict(record.headers).get(POSITION_HEADER)) for record in records))
 
     def run(self, as_of_ms: int | None, *, idle: bool, crash: bool) -> None:
@@ -267,6 +280,11 @@ class _Task:
                 REPARTITION, target, message.key, message.value, time_ms=message.timestamp_ms or 0, headers=headers
             )
         head = [(POSITION_HEADER, position_of(self.engine))]
+        for erased in effects.erased:
+            for number in range(self._cluster.counts[SCORES]):
+                self._cluster.append(SCORES, number, erased.account, None)
+            if not erased.in_changes:
+                self._cluster.append(CHANGES, self._number, erased.account, None)
         for topic, messages in ((SCORES, effects.scores), (CHANGES, effects.changes), (ALERTS, effects.alerts)):
             for message in messages:
                 headers = head if topic == ALERTS else []

@@ -139,6 +139,19 @@ def assert_same(actual: dict[str, AccountScore], expected: dict[str, AccountScor
                     assert abs(number - right) <= CLOSE * max(1.0, abs(right)), (where, account, name, mine, score)
 
 
+_ERASED = b'{"id":"erased","erased":'
+
+
+def erasure(account: bytes) -> bytes:
+    """The form of a tombstone among messages that were sent."""
+    return _ERASED + msgspec.json.encode(account.decode()) + b"}"
+
+
+def erased_in(value: bytes) -> bytes | None:
+    """The account of a tombstone, None for any other message."""
+    return msgspec.json.decode(value)["erased"].encode() if value.startswith(_ERASED) else None
+
+
 @dataclass
 class Drive:
     """One partition's engine, its queue of records, and everything that it has published."""
@@ -151,7 +164,7 @@ class Drive:
     alerts: list[Alert] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     raw: list[bytes] = field(default_factory=list)
-    """Changes and alerts as they were sent."""
+    """Erasures, changes and alerts as they were sent."""
     topic: dict[bytes, bytes] = field(default_factory=dict)
     """The changelog, compacted."""
     positions: list[bytes] = field(default_factory=list)
@@ -166,6 +179,7 @@ class Drive:
         self.scores += [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in effects.scores]
         self.changes += [msgspec.json.decode(sent.value, type=ScoreChange) for sent in effects.changes]
         self.alerts += [msgspec.json.decode(sent.value, type=Alert) for sent in effects.alerts]
+        self.raw += [erasure(each.account) for each in effects.erased if not each.in_changes]
         self.raw += [sent.value for sent in (*effects.changes, *effects.alerts)]
         self.outcomes += effects.outcomes
 

@@ -76,11 +76,15 @@ def documents(records: Iterable[Stored]) -> list[dict[str, Any]]:
 
 
 def latest_scores(records: Iterable[Stored]) -> dict[str, dict[str, Any]]:
-    """Return the last message of each account on `health.scores`."""
-    latest: dict[str, dict[str, Any]] = {}
-    for message in documents(records):
-        latest[message["account_id"]] = message
-    return latest
+    """Return the last message of each account on `health.scores`; a tombstone deletes those of its partition."""
+    latest: dict[str, tuple[int, dict[str, Any]]] = {}
+    for record in records:
+        account = (record.key or b"").decode()
+        if record.value is not None:
+            latest[account] = record.partition, json.loads(record.value)
+        elif latest.get(account, (None,))[0] == record.partition:
+            del latest[account]
+    return {account: message for account, (_, message) in latest.items()}
 
 
 def score_differences(

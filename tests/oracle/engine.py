@@ -112,11 +112,21 @@ class PartitionState:
     events: dict[str, list[Event]] = field(default_factory=dict)
     said: dict[str, list[Said]] = field(default_factory=dict)
     profiles: dict[str, Event] = field(default_factory=dict)
+    times_ms: dict[str, list[int]] = field(default_factory=dict)
+    """Times of all events by source, those of erased accounts too: a source does not fall silent by an erasure."""
     held: dict[str, dict[str, Held]] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
-        """Enter an event, or a record of a profile, of which the latest value of each field holds."""
+        """Enter an event, or a record of a profile, of which the latest value of each field holds.
+
+        An erasure leaves nothing of its account.
+        """
+        if is_erasure(event):
+            for known_of in (self.events, self.said, self.profiles, self.held):
+                known_of.pop(event.account_id, None)
+            return
         if event.source != ACCOUNTS:
+            self.times_ms.setdefault(event.source, []).append(event.time_ms)
             insort(self.events.setdefault(event.account_id, []), event, key=time_of)
             return
         assert event.said is not None
@@ -128,12 +138,7 @@ class PartitionState:
         """Return the clocks of sources that have stalled: their newest event and how long they may be silent."""
         clocks: dict[str, int] = {}
         for source, after_ms in policy.stall_after_ms.items():
-            known = [
-                event.time_ms
-                for events in self.events.values()
-                for event in events
-                if event.source == source and event.time_ms <= as_of_ms
-            ]
+            known = [time_ms for time_ms in self.times_ms.get(source, ()) if time_ms <= as_of_ms]
             if known and as_of_ms > max(known) + after_ms:
                 clocks[source] = max(known) + after_ms
         return clocks
@@ -194,6 +199,9 @@ def _judge(
             yield record, "duplicate", None, newest_ms
             continue
         seen.add((source, event.account_id, event.event_id))
+        if is_erasure(event):  # at its place in the log, whatever its time; it is no event of any account
+            yield record, "applied", event, newest_ms
+            continue
         newest_ms = event.time_ms if newest_ms is None else max(newest_ms, event.time_ms)
         outcome: Outcome = "late" if is_late(event.time_ms, newest_ms, policy) else "applied"
         yield record, outcome, event if outcome == "applied" else None, newest_ms
@@ -207,6 +215,11 @@ def outcomes(log: Iterable[Record], policy_text: str, now_ms: int) -> Counter[tu
         for records in merged(log).values()
         for record, outcome, _, _ in _judge(records, policy, now_ms)
     )
+
+
+def is_erasure(event: Event) -> bool:
+    """Whether it is a control that erases its account."""
+    return event.source == "controls" and event.texts["kind"] == "erase"
 
 
 def steps_of(
@@ -239,7 +252,8 @@ def on_boundaries(
     position in the log.
     """
     unit_ms = boundary_unit_ms(policy)
-    numbers = [number for number, event in steps if number is not None and event.source != ACCOUNTS]
+    timed = [number for number, event in steps if event.source != ACCOUNTS and not is_erasure(event)]
+    numbers = [number for number in timed if number is not None]
     taken = 0
     if numbers:
         for boundary in range(numbers[0], numbers[-1] if until_ms is None else until_ms // unit_ms + 1):

@@ -102,7 +102,8 @@ CONTROLS = (
     "clear_override",
     "acknowledge",
     "snooze",
-)  # `erase` is refused as long as nothing erases
+    "erase",
+)
 SURVEY_SCORES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
 
 FIELDS: dict[str, dict[str, Text | Number | Time]] = {

@@ -224,6 +224,13 @@ def written_numbers(lowest: int, highest: int) -> SearchStrategy[Any]:
     )
 
 
+def erasures(account_id: str, time_ms: int, event_id: str) -> SearchStrategy[dict[str, Any]]:
+    """Return controls that erase an account."""
+    return written_times(time_ms).map(
+        lambda time: {"id": event_id, "account_id": account_id, "time": time, "kind": "erase"}
+    )
+
+
 def encoded(event: dict[str, Any]) -> SearchStrategy[bytes]:
     """Write an event as JSON: its fields in either order, tight or spaced, with or without escapes."""
     backwards = dict(reversed(event.items()))
@@ -297,8 +304,8 @@ def _bad_numbers(source: str, event: dict[str, Any], field: str) -> tuple[object
 
 
 def _bad_controls(event: dict[str, Any]) -> list[tuple[str, tuple[object, ...]]]:
-    """List what spoils a control beyond what spoils any event; `erase` is refused too, for now."""
-    faults: list[tuple[str, tuple[object, ...]]] = [("kind", ("erase", "Pulse")), ("score", (-0.001, 100.001, "50"))]
+    """List what spoils a control beyond what spoils any event."""
+    faults: list[tuple[str, tuple[object, ...]]] = [("kind", ("erased", "Pulse")), ("score", (-0.001, 100.001, "50"))]
     if event["kind"] == "pulse":
         faults.append(("value", (None, ABSENT)))
     if event["kind"] == "override":

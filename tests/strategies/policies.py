@@ -30,6 +30,7 @@ from tests.strategies.events import (
     TEXTS,
     USERS,
     encoded,
+    erasures,
     events,
     invalid_values,
     numbers,
@@ -91,13 +92,12 @@ class Sent:
 
 def log_of(sent: Sequence[Sent]) -> list[Record]:
     """Give each record its offset, in order of arrival."""
-    next_offset: dict[tuple[str, int], int] = {}
-    log = []
+    log, next_offset = list[Record](), dict[tuple[str, int], int]()
     for message in sorted(sent, key=lambda message: message.arrives_ms):
-        offset = next_offset.get((message.source, message.partition), 0)
-        next_offset[message.source, message.partition] = offset + 1
+        stream = (message.source, message.partition)
+        next_offset[stream] = next_offset.get(stream, -1) + 1
         timestamp_ms = message.arrives_ms if message.timestamp_ms is None else message.timestamp_ms
-        log.append(Record(message.source, message.partition, offset, timestamp_ms, message.key, message.value))
+        log.append(Record(*stream, next_offset[stream], timestamp_ms, message.key, message.value))
     return log
 
 
@@ -113,7 +113,7 @@ class Disturbances:
     `delays_ms` are the possible bounds, one for a whole log, of how long an event takes to arrive: a long one shuffles
     the log and makes events late. `duplicates` repeat a record byte for byte, later. `backdated` records bear a
     timestamp from before they arrived. `invalid` values must be refused. `profiles` are records of `accounts`;
-    `many_profiles` makes them frequent, and deletions of them rare.
+    `many_profiles` makes them frequent, and deletions of them rare. `erasures` are controls that erase their account.
     """
 
     partitions: int = 2
@@ -125,6 +125,7 @@ class Disturbances:
     invalid: bool = True
     profiles: bool = True
     many_profiles: bool = False
+    erasures: bool = False
 
 
 @st.composite
@@ -141,6 +142,8 @@ def _arrivals(draw: DrawFn, span_ms: int, delay_ms: int, accounts: Sequence[str]
         source = "accounts"
         known = profiles(account_id, time_ms, PLACE).flatmap(encoded)
         value = draw(known if plan.many_profiles and fate != 17 else st.one_of(st.none(), known))
+    elif plan.erasures and fate in (11, 12):
+        source, value = "controls", draw(erasures(account_id, time_ms, PLACE).flatmap(encoded))
     else:
         value = draw(events(source, account_id, time_ms, PLACE).flatmap(encoded))
     arrives_ms = time_ms + draw(st.integers(0, delay_ms))

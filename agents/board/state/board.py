@@ -32,12 +32,13 @@ MOST_QUERIES = 16
 
 
 class Record(NamedTuple):
-    """A record of a topic that the board reads; `stamp` is its record time, epoch ms."""
+    """A record of a topic that the board reads; `stamp` is its record time, epoch ms, `partition` where it lies."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     stamp: int
+    partition: int = 0
 
 
 @dataclass(slots=True)
@@ -107,8 +108,8 @@ class Board:
 
     def apply(self, records: Iterable[Record]) -> None:
         """Apply records, in the order of each partition."""
-        for topic, key, value, stamp in records:
-            self.state.apply(topic, key, value)
+        for topic, key, value, stamp, partition in records:
+            self.state.apply(topic, key, value, partition)
             self.records[topic] += 1
             progress = self.progress[topic]
             progress.newest_ms = max(stamp, progress.newest_ms or 0)

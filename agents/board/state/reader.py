@@ -139,7 +139,7 @@ class Reader:
 def _records_of(polled: Mapping[TopicPartition, Iterable[Any]]) -> Iterator[Record]:
     for partition, records in polled.items():
         for record in records:
-            yield Record(partition.topic, record.key, record.value, record.timestamp)
+            yield Record(partition.topic, record.key, record.value, record.timestamp, partition.partition)
 
 
 class _Assignment:

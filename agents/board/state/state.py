@@ -65,6 +65,7 @@ class Account:
         "new_until",
         "override",
         "parent_id",
+        "partition",
         "policy",
         "raw",
         "revision",
@@ -79,6 +80,7 @@ class Account:
         self.account_id = account_id
         self.as_of = 0
         self.revision = -1
+        self.partition = 0
         self.policy = ""
         self.segment: str | None = None
         self.parent_id: str | None = None
@@ -145,9 +147,9 @@ class State:
         self.on_change: OnChange = _ignore
         self._bands: dict[str, dict[str, tuple[float, int]]] = {}
         self._unscored: dict[str, dict[str, tuple[Series, ChangeHistory]]] = {}
+        self._all_read = False
         self._apply_by_topic: Mapping[str, Callable[[bytes | None, bytes | None], None]] = MappingProxyType(
             {
-                SCORES: self._score,
                 CHANGES: self._change,
                 ALERTS: self._alert,
                 PROFILE_SOURCE: self._profile,
@@ -156,10 +158,13 @@ class State:
             }
         )
 
-    def apply(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def apply(self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0) -> None:
         """Apply one record. A record that cannot be decoded is counted and skipped."""
         try:
-            self._apply_by_topic[topic](key, value)
+            if topic == SCORES:
+                self._score(key, value, partition)
+            else:
+                self._apply_by_topic[topic](key, value)
         except UnreadableError:
             self.unreadable[topic] += 1
         else:
@@ -167,6 +172,7 @@ class State:
 
     def drop_unscored(self) -> None:
         """Drop changes and alerts of accounts without a score, which were erased. Call it when all topics are read."""
+        self._all_read = True
         self._unscored.clear()
         for account in self.episodes.accounts() - self.accounts.keys() - {""}:
             self.episodes.drop(account)
@@ -196,13 +202,14 @@ class State:
         shares = max(len(self.accounts) * max(len(self._bands), 1), 1)
         return min(max(CHANGES_IN_ALL // shares, FEWEST_CHANGES), MOST_CHANGES)
 
-    def _score(self, record_key: bytes | None, value: bytes | None) -> None:
+    def _score(self, record_key: bytes | None, value: bytes | None, partition: int) -> None:
         key = read_key(record_key)
+        account = self.accounts.get(key)
         if value is None:
-            self._drop_account(key)
+            if account is None or account.partition == partition:  # else another partition has the account now
+                self._drop_account(key)
             return
         message = read_message(ScoreMessage, value)
-        account = self.accounts.get(key)
         if account is not None and message.revision < account.revision:
             self.older += 1  # after a repartition, another partition can have it
             return
@@ -213,6 +220,7 @@ class State:
         elif account.parent_id != message.parent_id:
             self._remove_from_parent(account)
         account.update(message, value)
+        account.partition = partition
         self._policies.add(message.policy)
         if message.parent_id is not None and message.parent_id != key:
             self.children.setdefault(message.parent_id, set()).add(key)
@@ -224,6 +232,7 @@ class State:
     def _drop_account(self, key: str) -> None:
         account = self.accounts.pop(key, None)
         self._unscored.pop(key, None)
+        self.profiles.pop(key, None)
         if account is not None:
             self._remove_from_parent(account)
             self.episodes.drop(key)
@@ -278,10 +287,16 @@ class State:
         if value is None:
             return
         alert = read_message(Alert, value)
+        if self._all_read and alert.status == "resolved" and self._is_erased(alert.account_id):
+            return
         if self.episodes.add(alert):
             self.on_change(alert_key(alert))
             if alert.account_id in self.accounts:
                 self.on_change(account_key(alert.account_id))
+
+    def _is_erased(self, account: str) -> bool:
+        """Whether nothing of an account is known. The ends of its alerts can come after the end of its score."""
+        return bool(account) and account not in self.accounts and not self.episodes.open_of(account)
 
     def _profile(self, record_key: bytes | None, value: bytes | None) -> None:
         if value is None:

@@ -25,12 +25,14 @@ class Backlog:
         self._selected: set[tuple[int, int]] = set()
 
     def read(self, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
-        """Read one record. A deletion is selected, and revisions start anew after it."""
+        """Read one record. A deletion is selected, and revisions of its partition start anew after it."""
         if key is None:
             self._selected.add((partition, offset))
         elif value is None:
             self._selected.add((partition, offset))
-            self._newest.pop(key, None)
+            newest = self._newest.get(key)
+            if newest is not None and newest[1] == partition:
+                del self._newest[key]
         else:
             try:
                 revision = read_message(_Version, value).revision

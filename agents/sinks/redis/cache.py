@@ -158,7 +158,7 @@ class Cache:
         for write in writes:
             revision = "" if write.revision is None else write.revision
             arguments += (write.account, write.offset, revision, write.message)
-            fields = {**write.fields, "offset": write.offset} if write.fields else {}
+            fields = {**write.fields, "offset": write.offset, "partition": head[0]} if write.fields else {}
             arguments.append(2 * len(fields))
             for pair in fields.items():
                 arguments += pair

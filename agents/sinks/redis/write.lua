@@ -30,9 +30,11 @@ local function publish(account, message)
 end
 
 local function delete(key, account, offset, message)
-  local known = redis.call('HGET', key, 'offset')
-  if not known then return 3 end
-  if offset <= tonumber(known) then return 4 end
+  local known = redis.call('HMGET', key, 'offset', 'partition')
+  if not known[1] then return 3 end
+  -- A tombstone deletes what its own partition has. Hashes of before 0.2 have no partition.
+  if known[2] and known[2] ~= ARGV[2] then return 4 end
+  if offset <= tonumber(known[1]) then return 4 end
   for n = 1, names do redis.call('ZREM', KEYS[2 + n], account) end
   redis.call('DEL', key)
   publish(account, message)

@@ -32,7 +32,7 @@ from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, POSITION_HEADER, REPARTI
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import INPUT_SOURCES, Batch
 from stream.plan.plan import Plan
-from stream.publishing.effects import Effects
+from stream.publishing.effects import Effects, Erased, Message
 from stream.recovery.namespaces import Opened, open_namespaces
 from stream.recovery.published_alerts import position_of
 
@@ -309,6 +309,16 @@ class Processor:
             self._carry_out(task, effects, ())
         self._reconcile(task, idle=idle)
 
+    def _publish_erased(self, task: PartitionTask, erased: Sequence[Erased]) -> None:
+        """Write tombstones of erased accounts; of scores in every partition, since old ones have records of before."""
+        topics = (SCORES,) if task.pair.shadow is None else (SCORES, SHADOW)
+        tombstones = [Message(each.account, None) for each in erased]
+        in_changes = [Message(each.account, None) for each in erased if not each.in_changes]
+        for number in range(self._settings.partitions) if erased else ():
+            for topic in topics:
+                self._outbox.put(topic, number, tombstones, owner=task.partition)
+        self._outbox.put(CHANGES, task.partition, in_changes)
+
     def _reconcile(self, task: PartitionTask, *, idle: bool = False) -> None:
         """Reconcile with what the worker before published after its last commit, where the engine has come as far."""
         if not task.reconciler:
@@ -349,6 +359,7 @@ class Processor:
         """Put what an engine publishes in the outbox. Raises `TaskStateError` unless the task is RUNNING."""
         task.require(TaskState.RUNNING)
         telemetry, partition = self._telemetry, task.partition
+        self._publish_erased(task, effects.erased)
         self._outbox.put(SCORES, partition, effects.scores)
         self._outbox.put(CHANGES, partition, effects.changes)
         task.reconciler.hold_back(effects)

@@ -15,7 +15,7 @@ from kafka.errors import CorruptRecordError
 
 from agents.kafka.client import consumer_of, read_until
 from agents.settings.settings import Settings
-from schemas.topics import POSITION_HEADER
+from schemas.topics import CHANGES, POSITION_HEADER
 from stream.recovery.namespaces import PUBLISHED_KEYS
 from stream.recovery.reconciler import Reconciler, Tail, start_of
 
@@ -46,6 +46,8 @@ def _tail(
     """A partition's tail, whose records are read when they are iterated: one tail after the other."""
     start, end = start_of(tp.topic, committed, ends[tp]), ends[tp]
     records = _records(consumer, tp, start, end)
+    if tp.topic == CHANGES:
+        return Tail(start, end, ((record.value, record.key) for record in records))
     return Tail(start, end, ((record.value, dict(record.headers).get(POSITION_HEADER)) for record in records))
 
 

@@ -180,7 +180,7 @@ OVERRIDE: dict[str, Any] = {"kind": "override", "score": 50, "reason": "they cal
         ("controls", OVERRIDE | {"expires_at": None}, "rejected"),
         ("controls", OVERRIDE | {"expires_at": "soon"}, "rejected"),
         ("controls", {"kind": "clear_override", "by": "ann"}, "applied"),
-        ("controls", {"kind": "erase"}, "rejected"),
+        ("controls", {"kind": "erase"}, "applied"),
         ("signals", {"name": "credit", "value": -3.5}, "applied"),
         ("signals", {"name": "", "value": 1}, "rejected"),
         ("signals", {"name": "credit"}, "rejected"),

@@ -176,7 +176,7 @@ def test_every_control_shown_is_accepted() -> None:
     decoded = decode(CONTROL_SOURCE, lines)
     assert decoded.rejects == []
     kinds = {event.kind for event in decoded.events if isinstance(event, ControlEvent)}
-    assert kinds == {"pulse", "override", "clear_override", "acknowledge", "snooze"}
+    assert kinds == {"pulse", "override", "clear_override", "acknowledge", "snooze", "erase"}
 
 
 def test_the_policy_index_links_every_page_of_the_policy_language() -> None:

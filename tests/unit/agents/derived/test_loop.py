@@ -178,6 +178,16 @@ def test_an_older_revision_from_another_partition_is_ignored_and_counted(broker:
     assert (value_of(telemetry, "read_total"), value_of(telemetry, "older_total")) == (6, 1)
 
 
+def test_a_tombstone_of_another_partition_is_ignored_and_counted(broker: Broker) -> None:
+    """An erased account gets a tombstone in every partition; the account has come back meanwhile."""
+    broker.append(SCORES, b"a", score("a", "group", revision=7))
+    broker.append(SCORES, b"a", None, 1)
+    loop, telemetry = loop_of(RollupDerivation())
+    assert loop.run(once=True) == 1
+    assert broker.published(ROLLUPS) == [(b"group", True)]
+    assert value_of(telemetry, "older_total") == 1
+
+
 def test_a_late_duplicate_changes_no_peer_table(broker: Broker) -> None:
     broker.append(SCORES, b"a", score("a", None, MIDNIGHT_MS + 2, usage=5, revision=9))
     broker.append(SCORES, b"a", score("a", None, MIDNIGHT_MS + 1, usage=1, revision=8), 1)

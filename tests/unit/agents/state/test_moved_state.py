@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.kafka.client import BrokerError
+from agents.kafka.partitions import partition_of
 from agents.state.export import export_state
 from agents.state.importing import import_state
 from agents.state.quarantine import quarantine
@@ -18,11 +19,13 @@ from stream.recovery.repartition import RepartitionError
 from tests.driving.deployment import input_log
 from tests.driving.moved_state import AFTER, AS_OF_MS, BEFORE, GROUP, INPUTS, Scenario, quiet, settings_of
 from tests.faults import verdict
-from tests.faults.events import RULES, TEMPLATE, USAGE
+from tests.faults.events import RULES, TEMPLATE, USAGE, event
 from tests.oracle.engine import final_scores
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.faults.topic_log import Message
 
 
 def test_workers_without_any_command_are_exact() -> None:
@@ -198,6 +201,43 @@ def test_more_partitions_lose_and_repeat_nothing(tmp_path: Path, partitions: int
     scenario.work([], AS_OF_MS)
     # Old events of an account come by the repartition topic: its alert may resolve before they do, and fire again.
     scenario.assert_exact(alerts_once=False)
+
+
+def test_an_account_that_is_erased_after_a_repartition_does_not_come_back_from_its_old_partition(
+    tmp_path: Path,
+) -> None:
+    scenario = Scenario()
+    scenario.work(BEFORE)
+    for topic in INPUTS:
+        scenario.cluster.counts[topic] = 8
+    scenario.settings = settings_of(8)
+    repartition_state(scenario.cluster, scenario.settings, tmp_path / "before", quiet, dry_run=False)
+    moved = [account for account in scenario.cluster.scores() if changes_partition(account)]
+    later = {event.key for event in AFTER}
+    gone, back = moved[0], next(account for account in moved[1:] if account.encode() in later)
+    rest = [event for event in AFTER if event.key not in {gone.encode(), back.encode()}]
+    returns = [event for event in AFTER if event.key == back.encode()]
+    scenario.work([erasure(gone), erasure(back), *rest, *returns], AS_OF_MS)
+    scenario.assert_exact()
+    assert gone not in scenario.cluster.scores()
+    assert back in scenario.cluster.scores()
+    scenario.cluster.counts.update(dict.fromkeys(INPUTS, 12))
+    scenario.settings = settings_of(12)
+    repartition_state(scenario.cluster, scenario.settings, tmp_path / "again", quiet, dry_run=False)
+    scenario.work([], AS_OF_MS)
+    scenario.assert_exact()
+    assert gone not in scenario.cluster.scores()
+    rebuild_state(scenario.cluster, scenario.settings, None, quiet, dry_run=False)
+    assert not [key for number in range(12) for key in scenario.cluster.newest(number) if gone.encode() in key]
+
+
+def changes_partition(account: str) -> bool:
+    return partition_of(account.encode(), 4) != partition_of(account.encode(), 8)
+
+
+def erasure(account: str) -> Message:
+    at_ms = BEFORE[-1].timestamp_ms
+    return event("controls", f"erase-{account}", account, at_ms, kind="erase")
 
 
 def test_input_topics_must_have_the_new_count(tmp_path: Path) -> None:

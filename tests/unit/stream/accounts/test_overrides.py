@@ -161,11 +161,9 @@ def test_a_row_with_profile_and_override_is_restored(world: World) -> None:
     assert accounts.overrides[0].reason == "sponsor has left"
 
 
-def test_an_override_without_reason_or_end_and_an_erasure_are_refused(world: World) -> None:
+def test_an_override_without_reason_or_end_is_refused(world: World) -> None:
     for fields in ({"reason": None}, {"expires_at": None}, {"band": "good"}):
         assert [letter.reason for letter in world.override(START + 2, **fields).dead_letters] == ["invalid_field"]
-    letters = world.send("controls", time=START + 3, kind="erase").dead_letters
-    assert [letter.message for letter in letters] == ["controls: erasing an account is not supported yet"]
 
 
 def days_rescored(world: World, until_ms: int) -> int:
@@ -265,7 +263,7 @@ def test_an_ended_override_is_published_as_ended_if_a_change_from_before_a_crash
     world.send("controls", time=START + 3, kind="clear_override")
     world = world.restarted()
     assert world.engine.accounts.ended_overrides
-    world.engine.publisher.load(Baseline([encode(started)], 1), world.engine.as_of)
+    world.engine.publisher.load(Baseline([(encode(started), None)], 1), world.engine.as_of)
     world.note(world.engine.flush(Mode.HEAD))
     assert [(change.cause, change.override) for change in world.changes] == [("override", None)]
 

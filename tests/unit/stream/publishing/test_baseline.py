@@ -116,7 +116,8 @@ def test_a_removed_score_or_band_and_a_value_that_is_no_change_are_ignored() -> 
     gone = msgspec.structs.replace(first, score="gone", to=1.0)
     renamed = msgspec.structs.replace(first, band_to="purple", to=20.0)
     engine = scenario.drive.engine
-    engine.publisher.load(Baseline([b"nothing", None, encode(gone), encode(renamed)], 4), engine.as_of)
+    values = [b"nothing", None, encode(gone), encode(renamed)]
+    engine.publisher.load(Baseline([(value, None) for value in values], 4), engine.as_of)
     scenario.drive.flush()
     last = scenario.drive.changes[-1]
     assert (last.from_, last.to, last.band_from, last.band_to) == (20, 30, None, "fair")
@@ -127,13 +128,13 @@ def test_values_that_no_worker_wrote_do_not_raise() -> None:
     scenario.use(0.1, 3)
     good = encode(scenario.drive.changes[0])
     bad = [good.replace(b"acme", b"ac\xffe"), b"[" * 100_000, good.replace(b'"to":30.0', b'"to":"much"'), b"7"]
-    baseline = Baseline([*bad, None], 5)
+    baseline = Baseline([(value, None) for value in (*bad, None)], 5)
     accounts = scenario.drive.engine.accounts
     assert baseline.rows(accounts).tolist() == [0], "the account can be read, the change can not"
     baseline.expire(accounts, scenario.plan)
     assert accounts.last_published_score[0, 0] == 30
     assert not baseline
-    assert not Baseline(bad[:2], 5)
+    assert not Baseline([(value, None) for value in bad[:2]], 5)
 
 
 def test_two_generations_give_the_same_change_different_ids() -> None:

@@ -92,6 +92,21 @@ def test_a_tombstone_deletes_everything_of_an_account() -> None:
     assert page_of(state, state.accounts["acme"], None).scores["health"].changes == []
 
 
+def test_a_tombstone_deletes_only_what_its_own_partition_has() -> None:
+    board = board_of(score("acme", 50.0)._replace(partition=3), tombstone("acme"))
+    assert board.state.accounts["acme"].scores["health"].value == 50
+    board.apply([tombstone("acme")._replace(partition=3)])
+    assert board.state.accounts == {}
+
+
+def test_the_end_of_an_alert_that_comes_after_the_tombstone_is_not_kept() -> None:
+    board = board_of(score("acme", 50.0), profile("acme", name="Acme"), tombstone("acme"))
+    board.apply([alert("acme", ends_at=NOON + 1)])
+    assert board.state.episodes.past_of("acme") == []
+    assert list(board.state.episodes.latest_past()) == []
+    assert board.state.profiles == {}
+
+
 def test_data_of_accounts_without_a_score_is_dropped_when_all_topics_are_read() -> None:
     board = board_of(
         change("erased", NOON, None, 80.0),

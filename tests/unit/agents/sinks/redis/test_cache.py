@@ -66,6 +66,7 @@ def test_an_account_is_a_hash_and_a_member_of_each_score(cache: Cache, reader: A
         "as_of": "0",
         "revision": "5",
         "offset": "0",
+        "partition": "1",
         "value:health": "67.5",
         "band:health": "low",
         "factors:health": "[]",
@@ -88,6 +89,21 @@ def test_a_deleted_account_leaves_no_key(cache: Cache, reader: Any) -> None:
     assert sorted(reader.keys("vitals:*")) == ["vitals:epoch", "vitals:scores"]
     # The account may return with revisions that start again.
     assert cache.write(0, [record("acme", 3, 1, health=50)], 4) == {"written": 1}
+
+
+def test_a_tombstone_deletes_only_what_its_own_partition_has(cache: Cache, reader: Any) -> None:
+    """After a repartition the old partition gets the tombstone of an erased account, too, at any offset."""
+    cache.write(1, [record("acme", 0, 5, health=60)], 1)
+    assert cache.write(0, [gone("acme", 900)], 901) == {"stale": 1}
+    assert reader.hget("vitals:account:acme", "partition") == "1"
+    assert cache.write(1, [gone("acme", 1)], 2) == {"deleted": 1}
+    assert not reader.exists("vitals:account:acme")
+
+
+def test_a_tombstone_deletes_what_a_version_without_partitions_has_written(cache: Cache, reader: Any) -> None:
+    cache.write(1, [record("acme", 0, 5, health=60)], 1)
+    reader.hdel("vitals:account:acme", "partition")
+    assert cache.write(1, [gone("acme", 1)], 2) == {"deleted": 1}
 
 
 def test_each_write_is_published_and_a_stale_record_is_not(cache: Cache, reader: Any) -> None:
