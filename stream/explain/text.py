@@ -14,7 +14,7 @@ from schemas.properties import property_name
 from stream.columns.panes import UNIT_MS, date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
 from stream.policy.filters import Filter, Operand, Operator, parts_of
-from stream.policy.formula import Formula
+from stream.policy.formulas.formula import Formula
 from stream.policy.measures import FACTS_SOURCE
 from stream.policy.policy import Measure
 from stream.policy.windows import DAYS_A_WEEK, PERIOD_STATS

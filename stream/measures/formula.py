@@ -5,7 +5,7 @@ operand is missing, a divisor is 0, or a result is too large for a float. Sums, 
 expression are rounded to nine decimals. Pure; called by `stream.scoring.measure_values`.
 Definition: docs/reference/policy/measures.md#values-computed-from-other-measures.
 
->>> from stream.policy.formula import parse_formula
+>>> from stream.policy.formulas.formula import parse_formula
 >>> formula = parse_formula("100 * users / seats", ["users", "seats"])
 >>> evaluate(formula, {"users": np.array([8.0, 8.0, np.nan]), "seats": np.array([10.0, 0.0, 5.0])}).tolist()
 [80.0, nan, nan]
@@ -19,7 +19,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.policy.formula import Constant, Formula, Input, Node
+from stream.policy.formulas.formula import Constant, Formula, Input, Node
 
 Vector = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from stream.columns.panes import Unit
 from stream.measures import STATS, Need
-from stream.policy.formula import ACCOUNT, ACCOUNT_FIELDS
+from stream.policy.formulas.formula import ACCOUNT, ACCOUNT_FIELDS
 from stream.policy.measures import profile_measure
 from stream.policy.normalisers import Normaliser
 from stream.policy.policy import Measure

@@ -14,7 +14,7 @@ from schemas.properties import property_name
 from stream.policy.errors import did_you_mean, listed, shown
 from stream.policy.fields import account_field, read_account_field, read_property
 from stream.policy.filters import Filter, Weights, read_of, read_weights, read_where
-from stream.policy.formula import Formula, FormulaError, parse_formula
+from stream.policy.formulas.formula import Formula, FormulaError, parse_formula
 from stream.policy.normalise import read_normaliser
 from stream.policy.normalisers import FULL_POINTS, Grid
 from stream.policy.table import WEIGHT, Number

@@ -18,9 +18,9 @@ from typing import Any
 
 from stream.policy.alerts import AlertRule, IdleSource, Names, Storms, read_alerts, read_idle_sources, read_storms
 from stream.policy.bands import Band
-from stream.policy.derived import check_derived
 from stream.policy.errors import Findings, PolicyError, Problem, closest
 from stream.policy.fields import Label, read_labels
+from stream.policy.formulas.derived import check_derived
 from stream.policy.lines import key_lines
 from stream.policy.measures import Measure, read_measures
 from stream.policy.new_accounts import NewAccounts, read_new_accounts

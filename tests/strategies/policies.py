@@ -4,6 +4,8 @@ Owns how events arrive, which is delayed, doubled, shuffled and among refused on
 Must not know the engine or how anything is scored. Called by the property tests.
 """
 
+# long because: whole logs and the policies over them are drawn together
+
 from __future__ import annotations
 
 import json

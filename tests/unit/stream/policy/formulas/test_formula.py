@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.measures.formula import change_in_percent, evaluate
-from stream.policy.formula import FormulaError, parse_formula
+from stream.policy.formulas.formula import FormulaError, parse_formula
 from stream.policy.policy import parse_policy
 from tests.oracle.formulas import names_in, value_of
 from tests.strategies.derived import expressions
 
 NAMES = ("a", "b", "open tickets")
-POLICY = (Path(__file__).parent / "policies" / "derived.toml").read_text("utf-8")
+POLICY = (Path(__file__).parents[1] / "policies" / "derived.toml").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
