@@ -169,6 +169,8 @@ class PaneColumn:
         Of the last `reach` panes only those before the window count; -1 where these have no events.
         """
         assert self.newest is not None
+        if reach <= window:
+            return np.full(len(rows), -1, dtype=np.int64)
         older = self.values[rows][:, window_slots(self.newest - window, self.panes, reach - window)[::-1]]
         filled = older != self.empty
         return np.where(filled.any(axis=1), filled.argmax(axis=1) + window, -1)

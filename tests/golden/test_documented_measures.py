@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.golden.replays import Log, gives, near, replay, values
-from tests.golden.test_documented_policies import SHOWN
+from tests.golden.test_documented_policies import SHOWN, one_measure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +103,14 @@ def test_conditions(tmp_path: Path, condition: str, count: int) -> None:
     log.add("product-usage", "a", feature="export-pdf", duration_s=300).add("product-usage", "a", feature=None)
     log.add("product-usage", "a", times=2, feature="login", duration_s=60)
     assert values(replay(tmp_path, policy, log).score("a")) == {"usage_trend": count}
+
+
+@pytest.mark.parametrize(("stale_after", "value"), [("31d", None), ("32d", 7), ("365d", 7)])
+def test_a_value_is_held_before_complete_panes(tmp_path: Path, stale_after: str, value: float | None) -> None:
+    # The window is days 1 to 30 and the answer is of day 31: of 31 panes there is none before the window, of 32 one.
+    lines = 'source = "surveys"\nstat = "mean"\nfield = "score"\nwindow = "30d"\ncomplete = true\nmissing = "hold"\n'
+    policy = one_measure(
+        f'{lines}stale_after = "{stale_after}"\nnormalise = {{ kind = "linear", zero_at = 0, hundred_at = 10 }}'
+    )
+    log = Log().add("surveys", "a", 31, score=7).add("product-usage", "a")
+    assert values(replay(tmp_path, policy, log).score("a")) == {"m": value}
