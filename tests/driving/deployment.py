@@ -134,11 +134,16 @@ class MemoryCluster:
         return records
 
     def published(self, topic: str) -> list[dict[str, Any]]:
-        """The JSON of all records of an output topic: of an account first those from before it changed partition."""
+        """The JSON of all records of an output topic: of an account first those from before it changed partition.
+
+        A tombstone takes those of its account before it away.
+        """
         count = self.counts[topic]
         logs = [(number, record) for number in range(count) for record in self.logs[topic, number]]
         logs.sort(key=lambda placed: partition_of(placed[1].key, count) == placed[0])
-        return [json.loads(record.value) for _, record in logs if record.value is not None]
+        erased = {record.key: index for index, (_, record) in enumerate(logs) if record.value is None}
+        left = (record for index, (_, record) in enumerate(logs) if index > erased.get(record.key, -1))
+        return [json.loads(record.value) for record in left if record.value is not None]
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """The score message of each account with the largest revision; a tombstone deletes those of its partition."""

@@ -40,7 +40,7 @@ normalise = { kind = "linear", zero_at = 0, hundred_at = 1 }
 weight = 1
 [scores.health]
 min_change = 1
-bands = [{ name = "all", from = 0 }]
+bands = [{ name = "attention", from = 0 }]
 """
 
 

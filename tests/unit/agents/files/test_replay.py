@@ -38,14 +38,14 @@ def test_events_are_applied_in_order_of_time(tmp_path: Path) -> None:
     file.write_text("".join(reversed(lines)), encoding="utf-8")
     replay = replay_files([file], PLAN)
     assert +replay.outcomes == {("engagement", "applied"): 200}
-    assert engagement(score(tmp_path)["a"]) == 90
+    assert engagement(score(tmp_path)["a"]) == 91
 
 
 def test_later_events_are_left_out_and_time_advances_to_the_end(tmp_path: Path) -> None:
     (tmp_path / "engagement.jsonl").write_text(line("1", FIRST_MS) + line("2", FIRST_MS + DAY_MS), encoding="utf-8")
     assert engagement(score(tmp_path, FIRST_MS)["a"]) == 1
     assert engagement(score(tmp_path, FIRST_MS + DAY_MS)["a"]) == 2
-    assert engagement(score(tmp_path, FIRST_MS + 90 * DAY_MS)["a"]) == 1
+    assert engagement(score(tmp_path, FIRST_MS + 92 * DAY_MS)["a"]) == 1
     assert engagement(score(tmp_path, FIRST_MS + 1000 * DAY_MS)["a"]) == 0
     assert score(tmp_path, FIRST_MS - 1) == {}
 

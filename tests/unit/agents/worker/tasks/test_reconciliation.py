@@ -365,7 +365,7 @@ class Topics:
             raise CorruptRecordError
         self.offsets[partition] += 1
         value = b"%d" % self.offsets[partition]
-        return {partition: [SimpleNamespace(value=value, headers=[("vitals.position", b"[1]")])]}
+        return {partition: [SimpleNamespace(key=b"[1]", value=value, headers=[("vitals.position", b"[1]")])]}
 
     def close(self) -> None:
         pass
@@ -376,7 +376,7 @@ def test_both_topics_are_read_from_the_last_commit_to_the_end_or_to_a_record_tha
 ) -> None:
     def read(tails: dict[str, Tail]) -> dict[str, tuple[int, int, list[bytes | None]]]:
         read_records = {topic: list(tail.records) for topic, tail in tails.items()}
-        assert {header for records in read_records.values() for _, header in records} <= {b"[1]"}
+        assert {header_or_key for records in read_records.values() for _, header_or_key in records} <= {b"[1]"}
         return {
             topic: (tail.start, tail.end, [value for value, _ in read_records[topic]]) for topic, tail in tails.items()
         }
