@@ -42,7 +42,7 @@ def explained(engine: Engine, policy_text: str) -> list[tuple[Explanation, Chang
     for account, message in messages_of(engine).items():
         row = engine.accounts.index.rows([account])
         values = [None if value != value else value for value in engine.score(row).values[0].tolist()]  # noqa: PLR0124
-        readings = dict(zip(names, values, strict=True))
+        readings = dict(zip(names, values, strict=False))  # numbers of the profile follow
         typed = msgspec.json.decode(json.dumps(message), type=ScoreMessage)
         segment = message["segment"] if has_segments(policy_text) else None
         for name, score in message["scores"].items():

@@ -154,7 +154,9 @@ def held(engine: Engine) -> dict[str, object]:
     ]
     arrays += [alerts.boundary_ended, alerts.fired_day, alerts.fired_count, alerts.kind_state]
     return {
-        name: [array[row].tolist() for array in arrays] for name, row in accounts.index.items() if accounts.applied[row]
+        name: [array[row].tolist() for array in arrays]
+        for row, name in enumerate(accounts.index.names)
+        if accounts.applied[row]
     }
 
 

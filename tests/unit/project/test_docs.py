@@ -199,8 +199,7 @@ DECISION_PARTS = (["Context", "Decision", "Consequences", "Evidence"], ["Context
 
 def test_decisions_are_numbered_without_a_gap_and_have_their_four_parts() -> None:
     pages = sorted(DECISIONS.glob("*.md"))
-    numbers = [page.name[:4] for page in pages]
-    assert len(set(numbers)) == len(numbers)
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
     for page in pages:
         text = text_of(page)
         assert text.startswith(f"# {int(page.name[:4])}. "), page.name
