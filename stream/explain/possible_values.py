@@ -110,7 +110,8 @@ def pieces(normaliser: Simple | None) -> list[Piece]:
     low, high = _ANY
     lines = _lines(normaliser)
     if lines:
-        return [Piece(start, end, constant=False) for start, end in pairwise(lines)]
+        inner = [Piece(start, end, constant=False) for start, end in pairwise(lines)]
+        return [Piece(low, lines[0], constant=True), *inner, Piece(lines[-1], high, constant=True)]
     if isinstance(normaliser, Tiers):
         starts = [low, *(start for start, _ in normaliser.steps[1:]), high]
         return [Piece(start, end, constant=True, open_high=end < high) for start, end in pairwise(starts)]
@@ -148,8 +149,10 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
     if measure.stat == "weighted_count" and measure.weights is not None:
         weights = [abs(round(weight * 1_000_000)) for _, weight in measure.weights[1] if weight]
         return Fraction(reduce(math.gcd, weights), 1_000_000) if any(weights) else Fraction(1)
-    if now is None and measure.source == "surveys" and measure.stat in {*_EXTREMES, "nps"}:
-        return Fraction(100 if measure.stat == "nps" else 1)  # one answer; of `nps`, by a promoter or a detractor
+    if now is None and measure.stat == "nps":
+        return Fraction(100)  # one answer, of a promoter or a detractor
+    if now is None and measure.source == "surveys" and measure.stat in _EXTREMES:
+        return Fraction(1)  # one answer
     is_answer = measure.source == "surveys" and measure.stat in _EXTREMES and measure.stat != "mean"
     is_day = measure.source == FACTS_SOURCE and measure.stat != "value"
     is_whole = is_day or measure.stat in _WHOLE_STATS or (is_answer and now is not None and now.is_integer())

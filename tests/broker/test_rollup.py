@@ -94,7 +94,7 @@ def test_parents_follow_their_children_over_restarts_and_partitions(tmp_path: Pa
             [
                 *(event(USAGE, f"more-{user}", worst, _START_MS + HOUR_MS, user_id=f"n{user}") for user in range(9)),
                 *(
-                    event("accounts", f"q{number}", child, _START_MS + HOUR_MS)
+                    event("accounts", f"q{number}", child, _START_MS + HOUR_MS, parent_id=None)
                     for number, child in enumerate(CHILDREN)
                     if not number % 2
                 ),

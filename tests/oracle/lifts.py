@@ -68,7 +68,7 @@ class Changes:
         rule = None if self.score.additive else measure.normaliser(self.segment)
         if rule is None or rule["kind"] != "grid":
             return rule
-        selects = self.values[rule["by"]]
+        selects = self.values.get(rule["by"])
         below: list[dict[str, Any]] = [
             row for row in rule["rows"] if selects is not None and Fraction(row["from"]) <= selects
         ]
@@ -79,7 +79,7 @@ class Changes:
         """The values at which the points of a measure change or begin to change."""
         rule = self.rule(measure) or {}
         if rule.get("kind") == "tiers":
-            return [Fraction(tier["from"]) for tier in rule["tiers"]]
+            return [Fraction(tier.get("from", tier.get("above"))) for tier in rule["tiers"]]
         if rule.get("kind") == "curve":
             return [Fraction(knot["at"]) for knot in rule["curve"]]
         names = ("zero_at", "hundred_at", "good", "average", "half_life")
@@ -167,7 +167,8 @@ def range_of(measure: Measure) -> tuple[Fraction, Fraction]:
     """The lowest and the highest value that a measure can have."""
     endless, settings = Fraction(10**12), measure.settings
     field = settings.get("field")
-    amount = (measure.stat == "sum" and field in ("amount", "value", "score")) and measure.source != "product-usage"
+    names_amount = field in ("amount", "value", "score") or str(field).startswith("properties.")
+    amount = measure.stat == "sum" and names_amount and measure.source != "product-usage"
     if measure.expression is not None:
         return (-endless, endless)
     if "compare" in settings:
@@ -190,7 +191,10 @@ def range_of(measure: Measure) -> tuple[Fraction, Fraction]:
         return Fraction(min(_SCALES[kind][0] for kind in kinds)), Fraction(max(_SCALES[kind][1] for kind in kinds))
     if measure.source == "controls" and measure.stat in ("mean", "min", "max", "last"):
         return Fraction(0), Fraction(100)
-    signed = measure.is_fact or (field in ("amount", "value") and measure.source in ("billing", "signals"))
+    any_number = str(field).startswith("properties.")
+    signed = (
+        measure.is_fact or any_number or (field in ("amount", "value") and measure.source in ("billing", "signals"))
+    )
     return (-endless if signed else Fraction(0), endless)
 
 
