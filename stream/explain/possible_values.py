@@ -149,10 +149,9 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
     if measure.stat == "weighted_count" and measure.weights is not None:
         weights = [abs(round(weight * 1_000_000)) for _, weight in measure.weights[1] if weight]
         return Fraction(reduce(math.gcd, weights), 1_000_000) if any(weights) else Fraction(1)
-    if now is None and measure.stat == "nps":
-        return Fraction(100)  # one answer, of a promoter or a detractor
-    if now is None and measure.source == "surveys" and measure.stat in _EXTREMES:
-        return Fraction(1)  # one answer
+    is_nps = measure.stat == "nps"
+    if now is None and (is_nps or (measure.source == "surveys" and measure.stat in _EXTREMES)):
+        return Fraction(100 if is_nps else 1)  # one answer; of `nps`, by a promoter or a detractor
     is_answer = measure.source == "surveys" and measure.stat in _EXTREMES and measure.stat != "mean"
     is_day = measure.source == FACTS_SOURCE and measure.stat != "value"
     is_whole = is_day or measure.stat in _WHOLE_STATS or (is_answer and now is not None and now.is_integer())
