@@ -163,7 +163,8 @@ def test_nothing_of_a_secret_is_shown_when_a_webhook_repeats_it(
     status: int,
 ) -> None:
     Echo.forms, Echo.status = tuple(forms), status
-    log_lines.truncate(0)
+    log_lines.seek(0)
+    log_lines.truncate()
     url = f"http://me:{quote(password, safe='')}@127.0.0.1:{port}/services/{token}?key={query}"
     letters = Letters()
     sink, telemetry = _webhook(load_settings(webhook_url=url, webhook_secret=key), letters)
@@ -186,7 +187,8 @@ def test_nothing_of_a_secret_is_shown_when_an_alertmanager_repeats_it(
     port: int, log_lines: io.StringIO, *, password: str, token: str, forms: list[str], status: int
 ) -> None:
     Echo.forms, Echo.status = tuple(forms), status
-    log_lines.truncate(0)
+    log_lines.seek(0)
+    log_lines.truncate()
     url = f"http://me:{quote(password, safe='')}@127.0.0.1:{port}/{token}"
     load_settings(alertmanager_url=url)
     poster, telemetry = Poster(allow_all, 10), SinkTelemetry("alertmanager")
@@ -203,7 +205,8 @@ def test_nothing_of_a_secret_is_shown_when_an_alertmanager_repeats_it(
 @given(secret=PASSWORDS, places=st.sets(st.sampled_from(("event", "field", "nested", "name", "exception", "foreign"))))
 @settings(max_examples=60, deadline=None, phases=QUICK, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_of_a_secret_is_in_a_log_line(log_lines: io.StringIO, secret: str, places: set[str]) -> None:
-    log_lines.truncate(0)
+    log_lines.seek(0)
+    log_lines.truncate()
     load_settings(sasl_password=secret)
     text = f"before {secret} after"
     fields = {"field": text if "field" in places else "", "nested": [{text: (text,)}] if "nested" in places else []}

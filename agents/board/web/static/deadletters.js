@@ -19,6 +19,11 @@ export class DeadLetters {
       this.body, this.status);
   }
 
+  /** Load again, unless letters are being read. */
+  refresh() {
+    if (!this.body.querySelector("[aria-expanded=true]")) this.load();
+  }
+
   async load() {
     try {
       this.draw((await api.deadLetters()).items);

@@ -107,7 +107,7 @@ export function show(main, { live, store, session }) {
   const draw = () => {
     put(body, ...cards(store.summary, live, session));
     const all = JSON.stringify(store.summary.processor.dead_letters);
-    if (all !== known) letters?.load();
+    if (all !== known) letters?.refresh();
     known = all;
   };
   draw();
