@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
@@ -182,6 +182,7 @@ def test_nothing_of_a_secret_is_shown_when_a_webhook_repeats_it(
 
 
 @given(password=PASSWORDS, token=TOKENS, forms=st.permutations(FORMS), status=st.sampled_from((500, 400, 302)))
+@example(password="alertmanager_failed", token="00000000", forms=list(FORMS), status=500)
 @settings(max_examples=30, deadline=None, phases=QUICK, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_of_a_secret_is_shown_when_an_alertmanager_repeats_it(
     port: int, log_lines: io.StringIO, *, password: str, token: str, forms: list[str], status: int
@@ -197,9 +198,9 @@ def test_nothing_of_a_secret_is_shown_when_an_alertmanager_repeats_it(
     )
     sink.offer(*_notification())
     sink.step()
-    shown = _shown(log_lines, Letters(), telemetry)
-    assert "alertmanager_failed" in shown or "alert_rejected" in shown
-    _without([token, password], shown)
+    # By level: Hypothesis draws names from the product's source too, and the event's name can be the secret.
+    assert any(json.loads(line)["level"] in {"warning", "error"} for line in log_lines.getvalue().splitlines())
+    _without([token, password], _shown(log_lines, Letters(), telemetry))
 
 
 @given(secret=PASSWORDS, places=st.sets(st.sampled_from(("event", "field", "nested", "name", "exception", "foreign"))))
