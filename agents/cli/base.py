@@ -98,18 +98,27 @@ def settings_of(file: Path | None, **options: Any) -> Settings:
 
 def policy_of(path: Path) -> Policy:
     """The policy in a file; ends the command with 2 and every mistake."""
-    from stream.policy.policy import PolicyError, parse_policy
+    from stream.policy.policy import parse_policy
+
+    with unreadable_reported(path, "the policy", "check the path, or set VITALS_POLICY or --policy"):
+        return parse_policy(path.read_text(encoding="utf-8"), str(path))
+
+
+@contextmanager
+def unreadable_reported(path: Path, what: str, if_missing: str) -> Iterator[None]:
+    """End the command with 2 for a TOML file with mistakes, with each of them, or one that cannot be read."""
+    from stream.policy.errors import PolicyError
 
     try:
-        return parse_policy(path.read_text(encoding="utf-8"), str(path))
+        yield
     except PolicyError as error:
         fail(MISUSED, *str(error).splitlines())
     except FileNotFoundError:
-        fail(MISUSED, f"{path}: no such file: check the path, or set VITALS_POLICY or --policy")
+        fail(MISUSED, f"{path}: no such file: {if_missing}")
     except OSError as error:
-        fail(MISUSED, f"{path}: the policy cannot be read: {error.strerror}")
+        fail(MISUSED, f"{path}: {what} cannot be read: {error.strerror}")
     except UnicodeDecodeError:
-        fail(MISUSED, f"{path}: the policy is not a text file in UTF-8")
+        fail(MISUSED, f"{path}: {what} is not a text file in UTF-8")
 
 
 def plan_of(settings: Settings) -> Plan:

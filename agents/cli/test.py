@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agents.cli.base import DONE, FAILED, MISUSED, AsJson, fail, policy_of, say, say_json
+from agents.cli.base import DONE, FAILED, AsJson, policy_of, say, say_json, unreadable_reported
 from agents.cli.event_files import unreadable_files_reported
 
 if TYPE_CHECKING:
@@ -51,19 +51,10 @@ def run_cases(
 
 def _cases_of(file: Path) -> CaseFile:
     from agents.cases.case_file import SUFFIX, read_cases
-    from stream.policy.errors import PolicyError
 
     path = file if file.name.endswith(SUFFIX) else file.with_name(file.stem + SUFFIX)
-    try:
+    with unreadable_reported(path, "the file of cases", f"write the cases of {file.name} there (docs: Test a policy)"):
         return read_cases(path)
-    except PolicyError as error:
-        fail(MISUSED, *str(error).splitlines())
-    except FileNotFoundError:
-        fail(MISUSED, f"{path}: no such file: write the cases of {file.name} there (docs: Test a policy)")
-    except OSError as error:
-        fail(MISUSED, f"{path}: the cases cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        fail(MISUSED, f"{path}: the file is not a text file in UTF-8")
 
 
 def _run(cases: CaseFile, plan: Plan) -> list[CaseResult]:

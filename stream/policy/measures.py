@@ -7,7 +7,7 @@ policy parser; the engine compiles the result.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schemas.fields import NUMBER_FIELDS, PROFILE_FACTS, TEXT_FIELDS
 from schemas.properties import property_name
@@ -239,16 +239,8 @@ def _read_derived(name: str, table: Table, segments: Sequence[str], measures: Se
             "missing", '"hold" does not work with a value: use it with the measures that the value is made of'
         )
     normaliser, by_segment = _read_normalisers(table, segments, measures)
-    measure = Measure(
-        name=name,
-        source="",
-        stat="",
-        field=None,
-        where=(),
-        of=(),
-        weights=None,
-        per_hours=None,
-        window=_NO_WINDOW,
+    measure = _without_events(
+        name,
         normaliser=normaliser,
         weight=table.number("weight", WEIGHT, required=False),
         missing=_read_missing(table),
@@ -261,7 +253,12 @@ def _read_derived(name: str, table: Table, segments: Sequence[str], measures: Se
 
 def profile_measure(name: str, stat: str, field: str) -> Measure:
     """A number of the profile as a measure that gives no points, for expressions that read it."""
-    return Measure(name, FACTS_SOURCE, stat, field, (), (), None, None, _NO_WINDOW, None, None, None)
+    return _without_events(name, FACTS_SOURCE, stat, field, normaliser=None, weight=None, missing=None)
+
+
+def _without_events(name: str, source: str = "", stat: str = "", field: str | None = None, **rest: Any) -> Measure:
+    """A measure that reads no events itself: it has no conditions and no window."""
+    return Measure(name, source, stat, field, where=(), of=(), weights=None, per_hours=None, window=_NO_WINDOW, **rest)
 
 
 def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Sequence[str]) -> Measure | None:
@@ -276,16 +273,11 @@ def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Seque
         message = f'"hold" does not work with source {shown(FACTS_SOURCE)}: a profile does not leave a window'
         table.problem("missing", message)
     normaliser, by_segment = _read_normalisers(table, segments, measures)
-    measure = Measure(
-        name=name,
-        source=FACTS_SOURCE,
-        stat=stat or "",
-        field=field,
-        where=(),
-        of=(),
-        weights=None,
-        per_hours=None,
-        window=_NO_WINDOW,
+    measure = _without_events(
+        name,
+        FACTS_SOURCE,
+        stat or "",
+        field,
         normaliser=normaliser,
         weight=table.number("weight", WEIGHT, required=False),
         missing=_read_missing(table),
