@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import EVENT_TYPES, PROFILE_SOURCE, Event, ProfileEvent
+from schemas.events import PROFILE_SOURCE, Event, ProfileEvent
 from schemas.foreign_forms import foreign_form
 from schemas.plausible_times import IMPLAUSIBLE_TIME, IN_THE_FUTURE, unit_hint
 from schemas.profiles import read_profile
 from schemas.properties import NONE, Properties, event_type
+from schemas.sources import Source
 
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +58,7 @@ class Decoded(NamedTuple):
     rejects: list[Reject]
 
 
-_DECODERS = {source: msgspec.json.Decoder(kind) for source, kind in EVENT_TYPES.items()}
+_MOST_DECODERS = 1000
 _PROFILE_DECODER = msgspec.json.Decoder(dict[str, Any])
 _ENCODER = msgspec.json.Encoder()
 
@@ -67,12 +68,12 @@ def encode(message: msgspec.Struct) -> bytes:
     return _ENCODER.encode(message)
 
 
-@cache
-def _decoder_of(source: str, names: tuple[str, ...]) -> msgspec.json.Decoder[Event]:
-    return msgspec.json.Decoder(event_type(source, names))
+@lru_cache(_MOST_DECODERS)
+def _decoder_of(source: Source, names: tuple[str, ...]) -> msgspec.json.Decoder[Event]:
+    return msgspec.json.Decoder(event_type(source, names) if names else source.event_type)
 
 
-def decode(source: str, values: Sequence[bytes | None], properties: Properties = NONE) -> Decoded:
+def decode(source: Source, values: Sequence[bytes | None], properties: Properties = NONE) -> Decoded:
     """Decode the record values of one source, with the `properties` that are named for it.
 
     All values are joined by newlines and decoded in one call. That is only sound when every line is one record, so it
@@ -80,10 +81,9 @@ def decode(source: str, values: Sequence[bytes | None], properties: Properties =
     make one record. In all other cases, and after any error, each record is decoded alone, so that only the bad one is
     refused.
     """
-    if source == PROFILE_SOURCE:
+    if source.event_type is ProfileEvent:
         return _decode_profiles(values)
-    names = properties.get(source)
-    decoder = _DECODERS[source] if names is None else _decoder_of(source, names)
+    decoder = _decoder_of(source, properties.get(source.name, ()))
     count = len(values)
     if not count:
         return Decoded([], None, [])
@@ -102,7 +102,7 @@ def decode(source: str, values: Sequence[bytes | None], properties: Properties =
                 return Decoded(events, None, [])
     except (TypeError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         pass
-    return _decode_each(decoder, source, values)
+    return _decode_each(decoder, source.name, values)
 
 
 def _decode_each(decoder: msgspec.json.Decoder[Event], source: str, values: Sequence[bytes | None]) -> Decoded:

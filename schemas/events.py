@@ -1,4 +1,4 @@
-"""Input events: the JSON records of the eight input topics, as types.
+"""Input events: the JSON records of the built-in input topics, as types.
 
 Owns the fields of every event and the ranges of its numbers. Ranges are part of the type, so the decoder refuses a bad
 value with the path of the field. Knows nothing of Kafka, policies or accounts' state. Called by `schemas.codecs`, which
@@ -106,7 +106,9 @@ class ProfileEvent(Struct, gc=False, omit_defaults=True):
 
     `attributes` are all fields that are not named here. Of one record, `cleared` are the fields that are null, and
     `deletes` is true where it has no value. Of all records together, `stamps` are the fields whose latest value is not
-    of the newest record, or is null, and `deleted` is the last record without a value.
+    of the newest record, or is null, and `deleted` is the last record without a value. From the UTC day of `ended_at`
+    on, or of a newest record without a value, the account has ended (`stream.accounts.status`). `aliases` are ids whose
+    events count for the account (`stream.ingest.aliases`).
     """
 
     id: Text
@@ -119,9 +121,11 @@ class ProfileEvent(Struct, gc=False, omit_defaults=True):
     persona: str | None = None
     started_at: Instant | None = None
     renewal_at: Instant | None = None
+    ended_at: Instant | None = None
     arr: Number | None = None
     parent_id: str | None = None
     owner: str | None = None
+    aliases: list[str] | None = None
     attributes: dict[str, Attribute] = {}
     cleared: tuple[str, ...] = ()
     deletes: bool = False
@@ -129,13 +133,38 @@ class ProfileEvent(Struct, gc=False, omit_defaults=True):
     deleted: Stamp | None = None
 
 
+class RowState(Struct, gc=False):
+    """What one policy keeps of an account: the changelog row with its schema, and the entries of pages by column."""
+
+    schema: bytes
+    row: bytes
+    pages: dict[str, bytes] = {}
+
+
+class MergedState(Struct, gc=False):
+    """The state of an account on its way to the account that it was merged into; workers write it, nobody else.
+
+    `merge` names the merge, `states` has the state by the label of the policy, `live` the label of the live policy. A
+    large account comes in several records, of which all but the last have only pages.
+    """
+
+    merge: str
+    account_id: str
+    live: str
+    states: dict[str, RowState]
+    last: bool = True
+
+
 class ControlEvent(Struct, gc=False):
-    """Input by a person: a pulse, an override, an acknowledgement or snooze of an alert, a request to erase."""
+    """Input by a person: a pulse, an override, an acknowledgement or snooze of an alert, an erasure, a merge.
+
+    Workers write those with `merged`, and those with `alias`: merges that follow from the aliases of a profile.
+    """
 
     id: Text
     account_id: Text
     time: Instant
-    kind: Literal["pulse", "override", "clear_override", "acknowledge", "snooze", "erase"]
+    kind: Literal["pulse", "override", "clear_override", "acknowledge", "snooze", "erase", "merge"]
     value: Annotated[float, Meta(ge=0, le=100)] | None = None
     score: Annotated[float, Meta(ge=0, le=100)] | None = None
     band: str | None = None
@@ -144,6 +173,9 @@ class ControlEvent(Struct, gc=False):
     by: str | None = None
     rule: str | None = None
     until: Instant | None = None
+    into: str | None = None
+    merged: MergedState | None = None
+    alias: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a control without the fields that its kind needs."""
@@ -161,6 +193,9 @@ class ControlEvent(Struct, gc=False):
         if self.kind == "snooze" and (not self.rule or self.until is None):
             msg = "a snooze needs rule (that of the alert) and until"
             raise ValueError(msg)
+        if self.kind == "merge" and self.merged is None and (self.into is None or not self.into.strip()):
+            msg = "a merge needs into: the account that events count for from now on"
+            raise ValueError(msg)
 
 
 class SignalEvent(Struct, gc=False):
@@ -173,27 +208,18 @@ class SignalEvent(Struct, gc=False):
     value: Number
 
 
-MetricEvent = UsageEvent | TicketEvent | SurveyEvent | BillingEvent | EngagementEvent | ControlEvent | SignalEvent
-Event = MetricEvent | ProfileEvent
+class OtherEvent(Struct, gc=False):
+    """An event of a source that a policy adds; `schemas.sources` makes the types that have its fields."""
 
-EVENT_TYPES: Mapping[str, type[Event]] = MappingProxyType(
-    {
-        "product-usage": UsageEvent,
-        "support-tickets": TicketEvent,
-        "surveys": SurveyEvent,
-        "billing": BillingEvent,
-        "engagement": EngagementEvent,
-        "controls": ControlEvent,
-        "signals": SignalEvent,
-        "accounts": ProfileEvent,
-    }
+    id: Text
+    account_id: Text
+    time: Instant
+
+
+MetricEvent = (
+    UsageEvent | TicketEvent | SurveyEvent | BillingEvent | EngagementEvent | ControlEvent | SignalEvent | OtherEvent
 )
-"""Source name (the contract's default topic name) to its event type."""
-
-METRIC_SOURCES: tuple[str, ...] = tuple(name for name, kind in EVENT_TYPES.items() if kind is not ProfileEvent)
-"""Sources whose events feed measures, in the order that breaks ties of record time."""
+Event = MetricEvent | ProfileEvent
 
 PROFILE_SOURCE = "accounts"
 CONTROL_SOURCE = "controls"
-SOURCES: tuple[str, ...] = (*METRIC_SOURCES, PROFILE_SOURCE)
-"""All event sources. A row keeps an applied offset of each, in this order, and one of the repartition topic."""

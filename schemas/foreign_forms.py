@@ -1,7 +1,8 @@
 """Recognise records that are framed, wrapped or compressed by other systems, and say what to do about them.
 
 Owns what each form looks like and its name. Reads only values that were refused as events, so it costs nothing for
-events. Called by `schemas.codecs` for the messages of dead letters, and by `agents.files.replay` for lines of files.
+events. Called by `schemas.codecs` for the messages of dead letters, by `agents.files.inputs` for lines of files, and by
+`stream.mapping.framing` for records that are mapped.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-ADVICE = "put a converter before the topic that writes each event alone, as JSON; this version has no input mapping"
+ADVICE = "map such records to events: --mapping for files, `vitals mapper` for topics"
+HEADER_BYTES = 5
+"""Bytes that a schema registry's serializers put in front of a value: the byte 0 and the number of the schema."""
 _MAGIC = 0
-_HEADER_BYTES = 5
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "Zstandard",
@@ -25,21 +27,26 @@ _SEGMENT_KEYS = {"messageId", "anonymousId", "userId"}
 
 def foreign_form(value: bytes) -> str | None:
     """What a value is that is not an event of ours, and what to do; None if it is in no known form."""
-    form = _framing(value) or _wrapping(value)
+    framing = framing_of(value)
+    if framing is not None and has_header(value):
+        framing = f"{framing}, as serializers of Avro, Protobuf and JSON Schema write it"
+    form = framing or _wrapping(value)
     return None if form is None else f"{form}: {ADVICE}"
 
 
-def _framing(value: bytes) -> str | None:
+def has_header(value: bytes) -> bool:
+    """Whether a value begins as serializers of a schema registry write it."""
+    return len(value) > HEADER_BYTES and value[0] == _MAGIC
+
+
+def framing_of(value: bytes) -> str | None:
     """The form of a value that does not begin as JSON."""
     for magic, name in _COMPRESSED.items():
         if value.startswith(magic):
             return f"the value is compressed with {name}, inside the record"
-    if len(value) > _HEADER_BYTES and value[0] == _MAGIC:
-        schema = int.from_bytes(value[1:_HEADER_BYTES], "big")
-        return (
-            f"the value has the header of a schema registry (magic byte 0, schema {schema}), "
-            "as serializers of Avro, Protobuf and JSON Schema write it"
-        )
+    if has_header(value):
+        schema = int.from_bytes(value[1:HEADER_BYTES], "big")
+        return f"the value has the header of a schema registry (magic byte {_MAGIC}, schema {schema})"
     return None
 
 
@@ -68,6 +75,7 @@ def _envelope(content: dict[str, Any]) -> str | None:
         return "the value is a CloudEvent; the event is its data"
     if "op" in content and {"before", "after"} & content.keys():
         return "the value is a change record of Debezium; the event is its field after"
-    if content.get("type") in _SEGMENT_CALLS and _SEGMENT_KEYS & content.keys():
-        return f"the value is a {content['type']} call of Segment; the event is in its properties"
+    call = content.get("type")
+    if isinstance(call, str) and call in _SEGMENT_CALLS and _SEGMENT_KEYS & content.keys():
+        return f"the value is a {call} call of Segment; the event is in its properties"
     return None

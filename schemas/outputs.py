@@ -11,7 +11,9 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Cause = Literal["event", "window", "late", "pulse", "override", "segment", "policy", "peers"]
+Cause = Literal["event", "window", "late", "pulse", "override", "segment", "policy", "peers", "status"]
+State = Literal["new", "no-data", "ended"]
+"""The status of an account that is not simply active (`stream.accounts.status`)."""
 
 
 class Factor(Struct, omit_defaults=True, gc=False):
@@ -47,19 +49,29 @@ class Outlook(Struct, gc=False):
 
 
 class ScoreValue(Struct, omit_defaults=True, gc=False):
-    """A score, its band and its factors; contributions sum to `value`.
+    """A score, its band and its factors; contributions sum to `value`. Value and band are null without data.
 
     `exceptions` names the measures whose exceptions hold, in a score that has exceptions. `confidence` is the share of
     weight that does not rest on idle sources, absent while no source is idle. `outlook` is the forecast as of the last
-    UTC midnight, in a score whose policy has `forecast`; null before the first midnight.
+    UTC midnight, in a score whose policy has `forecast`; null before the first midnight. `shown` is the value as it is
+    shown to people, on another scale or rounded, in a score whose policy says so; bands are compared with `value`.
     """
 
-    value: float
-    band: str
+    value: float | None
+    band: str | None
     factors: list[Factor]
     exceptions: list[str] | None = None
     confidence: float | None = None
     outlook: Outlook | None = None
+    shown: str | None = None
+
+
+class LastScore(Struct, omit_defaults=True, gc=False):
+    """The value and band that a score had when it was published last; `shown` as in `ScoreValue`."""
+
+    value: float
+    band: str
+    shown: str | None = None
 
 
 class Override(Struct, omit_defaults=True, gc=False):
@@ -79,9 +91,13 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     `segment` is the policy's segment that the account is in, or the profile's where the policy has no segments.
     `parent_id` and `arr` are the profile's, of accounts that have a parent. `stalled_sources` are idle sources:
     their measures stand still. `raw` has the values of measures that are compared with peers; their factors have the
-    percentile. `inputs` has the values that derived measures and grids read, by measure or `account.FIELD`. `state` is
-    `new` until `new_until` (epoch ms) where the policy says when accounts are new: then alert rules about scores do not
-    fire.
+    percentile. `inputs` has the values that derived measures and grids read, by measure or `account.FIELD`.
+
+    `state` is absent while an account is active. It is `new` until `new_until` (epoch ms) where the policy says when
+    accounts are new: alert rules about scores do not fire. In the states `no-data` and `ended` no score has a value;
+    `last_event_at` and `ended_at` (epoch ms) say since when. `last` has the last scores of those without a value.
+    `held` names the measures that count as of the end of the day of `last_event_at`, because nothing came since then.
+    `merged_into` is the account that events of this one count for, because it was merged.
     """
 
     account_id: str
@@ -96,9 +112,14 @@ class ScoreMessage(Struct, omit_defaults=True, gc=False):
     arr: float | None = None
     stalled_sources: list[str] | None = None
     raw: dict[str, float | None] | None = None
-    state: Literal["new"] | None = None
+    state: State | None = None
     new_until: int | None = None
+    ended_at: int | None = None
+    last_event_at: int | None = None
+    merged_into: str | None = None
+    last: dict[str, LastScore] | None = None
     inputs: dict[str, float | None] | None = None
+    held: list[str] | None = None
 
 
 class ShadowMessage(ScoreMessage, kw_only=True):
@@ -157,11 +178,49 @@ class Change(Struct, omit_defaults=True, gc=False):
 class ScoreChange(Change):
     """`health.score-changes`: deltas sum to `to - from`. An account's first has `from` 0 and no `band_from`.
 
-    With cause `override` the score is the same: an override began (`override` has it) or ended.
+    With cause `override` the score is the same: an override began (`override` has it) or ended. With cause `status` an
+    account is not scored any more, and the score is the same: `state` says whether it has ended or has no data; or it
+    is scored again, and `state_from` says what it was before: after `ended` this is a reactivation.
     """
 
     catching_up: bool = False
     override: Override | None = None
+    state: State | None = None
+    state_from: State | None = None
+
+
+class ScoreRow(Struct, gc=False):
+    """`health.score-rows`: one factor of a score change as a row of a table, without lists and nested objects.
+
+    Made from `health.score-changes` by `vitals rows`. Every row has every field. A change without factors (of an
+    override) has one row, without a measure. `change_id` and `factor_number` are the key.
+    """
+
+    change_id: str
+    factor_number: int
+    account_id: str
+    changed_at: int
+    score: str
+    score_from: float
+    score_to: float
+    band_from: str | None
+    band_to: str
+    cause: Cause
+    measure: str | None
+    points_before: float | None
+    points_after: float | None
+    points_delta: float | None
+    policy: str
+    revision: int
+    catching_up: bool
+    state: State | None
+    state_from: State | None
+    override_reason: str | None
+    override_since: int | None
+    override_expires_at: int | None
+    override_score: float | None
+    override_band: str | None
+    override_by: str | None
 
 
 class FallFactor(Struct, gc=False):
@@ -190,7 +249,8 @@ class Alert(Struct, omit_defaults=True, gc=False):
     how often in a row the alert fired less than a day after it was resolved. `digest` is the fingerprint of the storm
     alert that the alert is part of. `fall` is how the score came to where the alert fired. Where an account moves from
     a band with an alert to a worse one, the alert of the first ends with `worsened_to`, the rule of the second, and
-    that one fires with `worsened_from`.
+    that one fires with `worsened_from`. `state` is that of an account without a score: `score` and `band` are then the
+    last published ones.
     """
 
     id: str
@@ -214,3 +274,4 @@ class Alert(Struct, omit_defaults=True, gc=False):
     fall: Fall | None = None
     worsened_from: str | None = None
     worsened_to: str | None = None
+    state: State | None = None

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.events import NUMBER_LIMIT, Attribute, ProfileEvent, Stamp
+from schemas.public_mail import PUBLIC_MAIL
 
 DAY_MS: Final = 86_400_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,6 +32,7 @@ KINDS: Final[Mapping[str, Any]] = {
     if field.name not in (*_IDENTITY, *NOT_FIELDS)
 }
 """The fields of every profile, with their types."""
+ALIASES: Final = "aliases"
 _TEXT: Final = KINDS["name"]
 _NUMBER: Final = KINDS["arr"]
 _IDS: Final = ("parent_id", "owner")
@@ -112,6 +114,30 @@ def merge(known: ProfileEvent | None, update: ProfileEvent) -> ProfileEvent | No
     return _profile(newest, values, stamps, deleted)
 
 
+def unite(known: ProfileEvent | None, other: ProfileEvent, account: str) -> ProfileEvent | None:
+    """The profile of an account with that of another, which was merged into it: the latest value of each field.
+
+    None where it changes nothing. That the other profile was deleted does not count: who merges two customers often
+    deletes the profile of one of them.
+    """
+    stamps, values, changed = _stamps(other), values_of(other), False
+    for stamp in sorted(set(stamps.values())):
+        update = ProfileEvent(stamp[1], account, stamp[0])
+        names = [name for name, of_field in stamps.items() if of_field == stamp]
+        update.cleared = tuple(name for name in names if values.get(name) is None)
+        for name in names:
+            if values.get(name) is None:
+                continue
+            if name in KINDS:
+                setattr(update, name, values[name])
+            else:
+                update.attributes[name] = values[name]
+        united = merge(known, update)
+        if united is not None:
+            known, changed = united, True
+    return known if changed else None
+
+
 def _profile(
     newest: ProfileEvent, values: Mapping[str, Any], stamps: Mapping[str, Stamp], deleted: Stamp | None
 ) -> ProfileEvent:
@@ -140,10 +166,18 @@ def stamp_of(profile: ProfileEvent) -> Stamp:
     return _ms(profile.time), profile.id
 
 
+def ended_at_ms(profile: ProfileEvent) -> int | None:
+    """When the account ends (epoch ms): by `ended_at`, or by a record without a value while none is newer."""
+    if profile.ended_at is not None:
+        return _ms(profile.ended_at)
+    deleted = profile.deleted
+    return None if deleted is None or deleted != stamp_of(profile) else deleted[0]
+
+
 def values_of(profile: ProfileEvent) -> dict[str, Any]:
     """The fields and attributes that a profile has, by name."""
     fields = {name: value for name in KINDS if (value := getattr(profile, name)) is not None}
-    return fields | profile.attributes
+    return fields | {name: value for name, value in profile.attributes.items() if name not in KINDS}
 
 
 def attribute_of(profile: ProfileEvent, name: str) -> Any:
@@ -152,22 +186,39 @@ def attribute_of(profile: ProfileEvent, name: str) -> Any:
 
 
 def number_of(value: Any) -> float | None:
-    """A value as a number: a number, or a text that is plainly one; true is 1 and false is 0. None for others."""
+    """A value as a number: a number, or a text that is plainly one; true is 1 and false is 0.
+
+    None for others, and for numbers beyond `NUMBER_LIMIT`.
+    """
     if isinstance(value, str):
-        return float(value) if _PLAIN_NUMBER.fullmatch(value.strip()) else None
-    return float(value) if isinstance(value, int | float) else None
+        value = _number_in(value.strip())
+    return float(value) if isinstance(value, int | float) and -NUMBER_LIMIT <= value <= NUMBER_LIMIT else None
 
 
-def day_of(value: Any) -> int | None:
-    """The UTC day (since 1970) of a value that is a date, or a date and time with an offset. None for others."""
+def time_of(value: Any) -> int | None:
+    """The time (epoch ms) of a value that is a date, or a date and time with an offset. None for others.
+
+    That of a date is its midnight UTC.
+    """
     if isinstance(value, str):
         try:
             value = msgspec.convert(_with_beginning(value.strip()), datetime)
         except msgspec.ValidationError:
             return None
     if isinstance(value, datetime):
-        return None if value.tzinfo is None else _ms(value) // DAY_MS
+        return None if value.tzinfo is None else _ms(value)
     return None
+
+
+def is_date(text: str) -> bool:
+    """Whether a text has the form of a date without a time, such as 2026-12-31."""
+    return _DATE.fullmatch(text) is not None
+
+
+def day_of(value: Any) -> int | None:
+    """The UTC day (since 1970) of a value that is a date, or a date and time with an offset. None for others."""
+    time_ms = time_of(value)
+    return None if time_ms is None else time_ms // DAY_MS
 
 
 def texts_of(value: Any) -> tuple[str, ...]:
@@ -205,6 +256,8 @@ def _value_of(name: str, raw: Any) -> Any:
     kind = KINDS.get(name)
     if kind is None:
         return _attribute(raw)
+    if name == ALIASES:
+        return _aliases(raw)
     if name in _IDS and isinstance(raw, str):
         return raw.strip() or None
     if kind != _TEXT and isinstance(raw, str):
@@ -218,6 +271,23 @@ def _value_of(name: str, raw: Any) -> Any:
         raise _BadFieldError(str(error)) from None
 
 
+def _aliases(raw: Any) -> list[str] | None:
+    """The ids in a list, or a single one, each once; None where there is none. Raises `_BadFieldError`."""
+    values = [raw] if isinstance(raw, str) else raw
+    if not isinstance(values, list) or len(values) > MOST_VALUES or not all(isinstance(each, str) for each in values):
+        msg = f"Expected a list of at most {MOST_VALUES} account ids, which are texts"
+        raise _BadFieldError(msg)
+    aliases = list(dict.fromkeys(text for each in values if (text := each.strip())))
+    for alias in aliases:
+        if len(alias) > LONGEST_TEXT:
+            msg = f"Expected at most {LONGEST_TEXT} characters, got {len(alias)}"
+            raise _BadFieldError(msg)
+        if alias.lower() in PUBLIC_MAIL:
+            msg = f'"{alias}" is no alias: everybody can have an address there, and a merge cannot be undone'
+            raise _BadFieldError(msg)
+    return aliases or None
+
+
 def _number_in(text: str) -> Any:
     """The number that a text plainly is, else the text."""
     return float(text) if _PLAIN_NUMBER.fullmatch(text) else text
@@ -225,7 +295,7 @@ def _number_in(text: str) -> Any:
 
 def _with_beginning(raw: Any) -> Any:
     """A date without a time as the beginning of that UTC day; anything else as it is."""
-    return f"{raw}T00:00:00Z" if isinstance(raw, str) and _DATE.fullmatch(raw) else raw
+    return f"{raw}T00:00:00Z" if isinstance(raw, str) and is_date(raw) else raw
 
 
 def _attribute(raw: Any) -> Any:

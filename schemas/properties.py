@@ -7,15 +7,18 @@ and `stream.plan.extractor`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
 
-from schemas.events import EVENT_TYPES, NUMBER_LIMIT, Event
+from schemas.events import Event
 from schemas.profiles import number_of, texts_of
+from schemas.sources import Source
 
 PREFIX: Final = "properties."
+_MOST_TYPES = 1000
+"""So many types with properties are used again before they are made anew."""
 
 Properties = Mapping[str, tuple[str, ...]]
 """Names of the properties to decode, sorted, by source; a source without any is not in it."""
@@ -36,13 +39,13 @@ def united(parts: Iterable[Properties]) -> Properties:
     return {source: tuple(sorted(of_source)) for source, of_source in names.items()}
 
 
-@cache
-def event_type(source: str, names: tuple[str, ...]) -> type[Event]:
+@lru_cache(_MOST_TYPES)
+def event_type(source: Source, names: tuple[str, ...]) -> type[Event]:
     """The event type of a source with these properties; its other properties are skipped by the decoder."""
     fields: list[tuple[str, Any, Any]] = [(_attribute(name), Any, None) for name in names]
     spelling = {_attribute(name): name for name in names}
     properties = msgspec.defstruct("Properties", fields, rename=spelling, gc=False)
-    plain = EVENT_TYPES[source]
+    plain = source.event_type
     # What is no object has no properties: an event must not be refused for what only some policies read.
     with_properties: Any = properties | str | float | int | bool | list | None
     made = msgspec.defstruct(plain.__name__, [("properties", with_properties, None)], bases=(plain,), gc=False)
@@ -58,7 +61,7 @@ def values_of(events: Sequence[Event], name: str) -> list[Any]:
 def property_number(value: Any) -> float:
     """A property as a number, as an attribute is read (see `schemas.profiles`); NaN where it is none."""
     number = number_of(value)
-    return number if number is not None and -NUMBER_LIMIT <= number <= NUMBER_LIMIT else float("nan")
+    return float("nan") if number is None else number
 
 
 def property_text(value: Any) -> str | None:

@@ -206,7 +206,7 @@ def _check_alert(alert: Alert) -> None:
 
 
 def _check_profile(profile: ProfileEvent) -> None:
-    for name in ("time", "started_at", "renewal_at"):
+    for name in ("time", "started_at", "renewal_at", "ended_at"):
         instant = getattr(profile, name)
         _check_times(**{name: None if instant is None else instant_ms(instant)})
     _check_numbers(arr=profile.arr)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from schemas.events import EVENT_TYPES, PROFILE_SOURCE
+from schemas.sources import INBOX, INTERNAL_TOPICS, PEERS_INPUT, Sources
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -18,13 +18,15 @@ CHANGES = "health.score-changes"
 ALERTS = "health.alerts"
 ROLLUPS = "health.rollups"
 SHADOW = "health.shadow"
-REPARTITION = "vitals-inbox"
-PEERS = "vitals-peers"
+REPARTITION = INTERNAL_TOPICS[INBOX]
+PEERS = INTERNAL_TOPICS[PEERS_INPUT]
 DLQ_SUFFIX = ".dlq"
 WEBHOOK_DLQ = f"{ALERTS}.webhook{DLQ_SUFFIX}"
 """Alerts that the webhook refused."""
 ORIGIN_HEADER = "vitals.origin"
 """Header of a record of the repartition topic: the source its event came from."""
+MERGED_HEADER = "vitals.merged"
+"""Header of a record that is forwarded because its account was merged: `schemas.records.MergedFrom` as JSON."""
 ERROR_HEADER = "vitals.error."
 POSITION_HEADER = "vitals.position"
 """Header of an alert: the position of the worker that published it (see `stream.recovery.alert_reconciler`)."""
@@ -53,17 +55,25 @@ class Topic(NamedTuple):
         return settings
 
 
+MAPPER_DLQ = Topic(f"vitals-mapper{DLQ_SUFFIX}", "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
+"""Records of other systems that `vitals mapper`, which creates it, could not map."""
+SCORE_ROWS = Topic("health.score-rows", "output", "account id", "delete", 90 * DAY_MS)
+"""Score changes as rows of a table. `vitals rows`, which creates it, writes it."""
+DLQ_PROGRESS = Topic("vitals-dlq-progress", "internal", "position of a dead letter", "compact", -1)
+"""What was done with dead letters. `vitals dlq` and the board, which create it, write and read its one partition."""
+
+
 def changelog(group: str) -> Topic:
     """The changelog topic of a consumer group."""
     name = f"{group}-accounts-changelog"
     return Topic(name, "internal", "row key", "compact", -1, LARGEST_TABLE, stamped_by_broker=True)
 
 
-def all_topics(group: str) -> tuple[Topic, ...]:
+def all_topics(group: str, sources: Sources) -> tuple[Topic, ...]:
     """Every topic of a deployment, inputs first."""
     inputs = [
-        Topic(name, "input", "account id", "compact" if name == PROFILE_SOURCE else "delete", 400 * DAY_MS)
-        for name in EVENT_TYPES
+        Topic(source.topic, "input", "account id", "compact" if source is sources.profiles else "delete", 400 * DAY_MS)
+        for source in sources
     ]
     outputs = [
         Topic(SCORES, "output", "account id", "compact", -1),
@@ -73,8 +83,8 @@ def all_topics(group: str) -> tuple[Topic, ...]:
         Topic(ROLLUPS, "output", "parent account id", "compact", -1),
     ]
     dead_letters = [
-        Topic(name + DLQ_SUFFIX, "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
-        for name in EVENT_TYPES
+        Topic(source.topic + DLQ_SUFFIX, "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
+        for source in sources
     ]
     dead_letters.append(Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD))
     repartition = Topic(REPARTITION, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)

@@ -1,15 +1,22 @@
 """What all tests share: Hypothesis profiles, and the order in which parallel processes take the tests.
 
-The profile `ci`, the default, always draws the same examples, so a red build comes from what was changed. The profile
-`search` draws others and does not shrink: `make search` looks for new failures with it.
+The profile `ci`, the default, always draws the same examples where the order of sets is the same (`make test` sees to
+it), so a red build comes from what was changed. The profile `search` draws others and does not shrink: `make search`
+looks for new failures with it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
@@ -23,6 +30,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 WAITING_FIRST = ("faults", "torture", "broker", "browser", "property")
 """Folders of long tests, first those that mostly wait for other programs: short tests then fill what is left."""
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Take back how a command that ran in this process has configured the log."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.is_configured():
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook

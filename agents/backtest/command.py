@@ -6,7 +6,7 @@ Decides which mistakes are bad usage (exit code 2) and which are failures of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -17,9 +17,12 @@ from agents.backtest.page import page
 from agents.backtest.replay import TooShortError
 from agents.backtest.run import KEYS, Request, run_backtest
 from agents.backtest.tables import show
-from agents.files.replay import SINCE_2000, Limits
+from agents.files.replay import SINCE_2000, Reading
 from agents.process.console import SafeConsole
+from agents.process.progress import progress_bar
 from agents.process.terminal import printable_json
+from schemas.sources import SourcesError
+from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.explain.selector import UnknownScoreError
 from stream.policy.policy import Policy
 
@@ -46,7 +49,7 @@ class Options:
     fit: Path | None
     fit_lead: int | None
     html: Path | None
-    limits: Limits = SINCE_2000
+    reading: Reading = SINCE_2000
 
 
 def print_backtest(options: Options, *, as_json: bool) -> str | None:
@@ -56,12 +59,13 @@ def print_backtest(options: Options, *, as_json: bool) -> str | None:
     """
     request = _request(options)
     try:
-        result = run_backtest(request)
+        with progress_bar() as progress:
+            result = run_backtest(replace(request, reading=request.reading._replace(progress=progress)))
         if options.html is not None:
             options.html.write_text(page(result.report), encoding="utf-8")
     except OSError as error:
         raise BadUsageError(f"{error.filename}: {error.strerror}") from error
-    except (OutcomesError, UnknownScoreError, FitError) as error:
+    except (OutcomesError, UnknownScoreError, FitError, SourcesError) as error:
         raise BadUsageError(str(error)) from error
     except TooShortError as error:
         return str(error)
@@ -80,6 +84,7 @@ def _request(options: Options) -> Request:
     for name, target in (("--fit", options.fit), ("--html", options.html)):
         if target is not None and not target.parent.is_dir():
             raise BadUsageError(f"{name} {target}: the folder {target.parent} does not exist")
+    calendar = options.policies[0][1].calendar
     return Request(
         files=options.files,
         outcomes=options.outcomes,
@@ -87,11 +92,11 @@ def _request(options: Options) -> Request:
         leads=_leads(options.lead),
         every=options.every,
         score=options.score,
-        since_ms=_moment("--since", options.since, end=False),
-        until_ms=_moment("--until", options.until, end=True),
+        since_ms=_moment("--since", options.since, calendar, end=False),
+        until_ms=_moment("--until", options.until, calendar, end=True),
         fit=options.fit,
         fit_lead=options.fit_lead or FIT_LEAD,
-        limits=options.limits,
+        reading=options.reading,
     )
 
 
@@ -109,11 +114,16 @@ def _leads(text: str) -> list[int]:
     return leads
 
 
-def _moment(option: str, text: str | None, *, end: bool) -> int | None:
+def _moment(option: str, text: str | None, calendar: Calendar, *, end: bool) -> int | None:
+    """A time, or a date: the start or the end of that day of the calendar, epoch ms."""
     if text is None:
         return None
     try:
-        return instant_ms(text, end=end)
+        moment_ms = instant_ms(text, end=end)
     except ValueError as error:
         expected = "a date (2026-01-31) or an RFC 3339 time with an offset (2026-01-31T12:00:00Z)"
         raise BadUsageError(f"{option} {text!r}: expected {expected}") from error
+    if len(text) != len("2026-01-31"):
+        return moment_ms
+    day = UTC_DAYS.pane_of(moment_ms, "day")
+    return calendar.start_ms(day + 1, "day") - 1 if end else calendar.start_ms(day, "day")

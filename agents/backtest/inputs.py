@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from agents.backtest.outcomes import Outcomes, read_outcomes
 from agents.backtest.replay import Grid, make_grid
 from agents.backtest.study import KnownChurn, known_churn
+from agents.files.formats import Input
 from agents.files.playback import BadLine, TimedEvent
-from agents.files.replay import SINCE_2000, Limits, read_events
-from schemas.properties import NONE, Properties
+from agents.files.replay import SINCE_2000, Reading, read_events
+from schemas.properties import united
+from schemas.sources import united_sources
+from stream.plan.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +32,29 @@ class Inputs:
 
 
 def read_inputs(
-    files: Sequence[Path],
-    outcomes_file: Path,
+    files: Sequence[Input],
+    outcomes_file: Input,
     every: int,
     *,
     since_ms: int | None = None,
     until_ms: int | None = None,
-    limits: Limits = SINCE_2000,
-    properties: Properties = NONE,
+    reading: Reading = SINCE_2000,
+    plans: Sequence[Plan],
 ) -> Inputs:
     """Events and outcomes up to `until_ms` (None: the last of them), with cutoffs every `every` days from `since_ms`.
 
-    `properties` are those that the policy names.
+    Days are those of the first of `plans`; the events are what all of them read.
 
-    Raises OSError for a file that cannot be read, OutcomesError and TooShortError.
+    Raises OSError for a file that cannot be read, OutcomesError, SourcesError and TooShortError.
     """
     bad: list[BadLine] = []
     outcomes = read_outcomes(outcomes_file)
-    events = read_events(files, bad, limits, properties)
+    properties = united(plan.properties for plan in plans)
+    sources = united_sources(plan.sources for plan in plans)
+    events = read_events(files, bad, reading, properties, sources)
     if until_ms is not None:
         events = [event for event in events if event.time_ms <= until_ms]
-    grid = make_grid(events, every, since_ms)
+    grid = make_grid(events, every, since_ms, plans[0].calendar)
     if until_ms is None:
         until_ms = max(events[-1].time_ms, outcomes.last_ms or 0)
     return Inputs(events, grid, outcomes, known_churn(grid, outcomes, until_ms), [*bad, *outcomes.bad])

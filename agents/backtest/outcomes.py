@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agents.files.formats import Input, Rows
 from agents.files.playback import BadLine
 from schemas.topics import DAY_MS
 
@@ -52,29 +53,43 @@ def instant_ms(text: str, *, end: bool = False) -> int:
     return round(when.timestamp() * 1000)
 
 
-def read_outcomes(path: Path) -> Outcomes:
-    """Read the outcomes of a file; a row with an invalid date or without an account is ignored and listed in `bad`.
+def read_outcomes(file: Input) -> Outcomes:
+    """Read the outcomes of a file, or of rows of texts; one with an invalid date or no account is listed in `bad`.
 
     Raises OSError if the file cannot be read, OutcomesError if its header or encoding is wrong.
     """
     outcomes = Outcomes()
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        try:
-            rows = csv.DictReader(lines, restval="", skipinitialspace=True)
-            names = [name.strip() for name in rows.fieldnames or ()]
-            rows.fieldnames = names
-            _check_header(path, names)
-            for row in rows:
-                _add_row(outcomes, path, rows.line_num, row)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise OutcomesError(f"{path}: is not CSV in UTF-8: {error}") from error
+    if isinstance(file, Rows):
+        _read_rows(outcomes, file)
+    else:
+        _read_csv(outcomes, file)
     for times_by_account in (outcomes.renewed, outcomes.expanded):
         for times in times_by_account.values():
             times.sort()
     return outcomes
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def _read_csv(outcomes: Outcomes, path: Path) -> None:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        try:
+            rows = csv.DictReader(lines, restval="", skipinitialspace=True)
+            names = [name.strip() for name in rows.fieldnames or ()]
+            rows.fieldnames = names
+            _check_header(str(path), names)
+            for row in rows:
+                _add_row(outcomes, str(path), rows.line_num, row)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise OutcomesError(f"{path}: is not CSV in UTF-8: {error}") from error
+
+
+def _read_rows(outcomes: Outcomes, rows: Rows) -> None:
+    records = [(number, row) for number, row in rows.records() if isinstance(row, dict)]
+    _check_header(rows.label, list(dict.fromkeys(name for _, row in records for name in row)))
+    for number, row in records:
+        _add_row(outcomes, rows.label, number, {ACCOUNT: "", **row})
+
+
+def _check_header(path: str, names: list[str]) -> None:
     if ACCOUNT not in names or not set(COLUMNS) & set(names):
         actual = ", ".join(names) or "nothing"
         raise OutcomesError(
@@ -85,10 +100,10 @@ def _check_header(path: Path, names: list[str]) -> None:
         raise OutcomesError(f"{path}: the first line names a column twice: {', '.join(names)}")
 
 
-def _add_row(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> None:
+def _add_row(outcomes: Outcomes, path: str, line: int, row: dict[str, str]) -> None:
     account = row[ACCOUNT].strip()
     if not account:
-        outcomes.bad.append(BadLine(str(path), line, "no_account", f"{ACCOUNT} is empty"))
+        outcomes.bad.append(BadLine(path, line, "no_account", f"{ACCOUNT} is empty"))
         return
     times: dict[str, int] = {}
     known_ms = outcomes.last_ms or 0
@@ -103,7 +118,7 @@ def _add_row(outcomes: Outcomes, path: Path, line: int, row: dict[str, str]) -> 
             message = (
                 f"{column} {text!r}: expected a date (2026-01-31) or RFC 3339 with an offset (2026-01-31T12:00:00Z)"
             )
-            outcomes.bad.append(BadLine(str(path), line, "invalid_time", message))
+            outcomes.bad.append(BadLine(path, line, "invalid_time", message))
             return
     outcomes.accounts.add(account)
     if CHURNED in times:

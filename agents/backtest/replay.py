@@ -1,8 +1,7 @@
-"""Replay events through the engine and read every account's score at the end of each UTC day.
+"""Replay events through the engine and read every account's score at the end of each day.
 
 No score looks ahead: `agents.files.playback` has applied nothing that is later than the end of the day. Does not read
-outcomes. Called by `agents.backtest.run` and
-`agents.backtest.fitted_policy`.
+outcomes. Called by `agents.backtest.run` and `agents.backtest.fitted_policy`.
 
 A file does not contain the time at which an event arrived, so each event counts as known at its own time.
 """
@@ -18,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.files.playback import BadLine, Playback, TimedEvent
+from agents.process.progress import Progress, unseen
 from schemas.events import PROFILE_SOURCE
-from schemas.topics import DAY_MS
+from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.columns import Rows
-from stream.columns.panes import day_end
 from stream.engine.engine import Engine
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
@@ -40,12 +39,14 @@ class TooShortError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The ends of the UTC days of a back-test, epoch milliseconds, ascending; every `every`th is a cutoff."""
+    """The ends of the days of a back-test, epoch milliseconds, ascending; every `every`th is a cutoff."""
 
     boundaries: NDArray[np.int64]
     every: int
     accounts: dict[str, int]
     """Each account with a usable event, and its column."""
+    end_ms: int
+    """When the day after the last boundary ends; it may have 23 or 25 hours."""
 
     @property
     def cutoffs(self) -> NDArray[np.int64]:
@@ -55,10 +56,12 @@ class Grid:
     def boundary_before(self, time_ms: int) -> int | None:
         """Number of the last boundary at or before a time; None if the time is outside the days of the grid."""
         number = int(np.searchsorted(self.boundaries, time_ms, side="right")) - 1
-        return number if number >= 0 and time_ms < self.boundaries[-1] + DAY_MS else None
+        return number if number >= 0 and time_ms < self.end_ms else None
 
 
-def make_grid(events: Sequence[TimedEvent], every: int, since_ms: int | None = None) -> Grid:
+def make_grid(
+    events: Sequence[TimedEvent], every: int, since_ms: int | None = None, calendar: Calendar = UTC_DAYS
+) -> Grid:
     """The grid from the end of the day of the first event, or of `since_ms`, to the last one before the last event.
 
     Profiles do not count. Raises TooShortError if no day ends in that period.
@@ -68,11 +71,13 @@ def make_grid(events: Sequence[TimedEvent], every: int, since_ms: int | None = N
         raise TooShortError("the files contain no usable event")
     first_ms = max(usable[0].time_ms, usable[0].time_ms if since_ms is None else since_ms)
     last_ms = usable[-1].time_ms
-    boundaries = np.arange(day_end(first_ms), last_ms + 1, DAY_MS, dtype=np.int64)
+    midnights = calendar.midnights_between(first_ms, last_ms + 1)
+    boundaries = np.unique(np.array(midnights, dtype=np.int64) - 1)
     if not len(boundaries):
-        raise TooShortError("no UTC day ends between the first event (or --since) and the last event")
+        raise TooShortError("no day ends between the first event (or --since) and the last event")
     names = sorted({name for timed in usable if (name := timed.event.account_id.strip())})
-    return Grid(boundaries, every, {name: column for column, name in enumerate(names)})
+    accounts = {name: column for column, name in enumerate(names)}
+    return Grid(boundaries, every, accounts, calendar.day_end(int(boundaries[-1]) + 1) + 1)
 
 
 @dataclass(slots=True)
@@ -100,6 +105,8 @@ def replay(
     score: SelectedScore,
     grid: Grid,
     reviewed: Mapping[int, Iterable[int]] | None = None,
+    *,
+    progress: Progress = unseen,
 ) -> Track:
     """Apply events, in order of time, to a new engine and read a score at every boundary of the grid.
 
@@ -122,6 +129,7 @@ def replay(
     columns = _Columns(engine, grid)
     for number, boundary in enumerate(grid.boundaries.tolist()):
         playback.advance_to(boundary)
+        progress("days", number + 1, len(grid.boundaries))
         rows, accounts = columns.scored()
         if not len(rows):
             continue

@@ -24,9 +24,9 @@ from agents.backtest.study import (
     study_lead,
     study_reviews,
 )
+from agents.files.formats import Input
 from agents.files.playback import BadLine
-from agents.files.replay import SINCE_2000, Limits
-from schemas.properties import united
+from agents.files.replay import SINCE_2000, Reading
 from schemas.topics import DAY_MS
 from stream.columns.panes import UNIT_MS
 from stream.explain.selector import select_score
@@ -44,8 +44,8 @@ class Request:
     event or outcome; `fit` is the file to write the policy with fitted weights to.
     """
 
-    files: Sequence[Path]
-    outcomes: Path
+    files: Sequence[Input]
+    outcomes: Input
     policies: Sequence[tuple[Path, Policy]]
     leads: Sequence[int]
     every: int = 7
@@ -54,7 +54,7 @@ class Request:
     until_ms: int | None = None
     fit: Path | None = None
     fit_lead: int = 30
-    limits: Limits = SINCE_2000
+    reading: Reading = SINCE_2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +68,29 @@ class Result:
 def run_backtest(request: Request) -> Result:
     """Replay the events under every policy and compute the report.
 
-    Raises OSError for a file that cannot be read, OutcomesError, TooShortError, UnknownScoreError, and FitError if a
-    package that `fit` needs is not installed.
+    Raises OSError for a file that cannot be read, OutcomesError, TooShortError, UnknownScoreError, FitError if a
+    package that `fit` needs is not installed, and SourcesError if the policies mean different sources by one name.
     """
     if request.fit is not None:
         require_sklearn()
     name = select_score(request.policies[0][1], request.score).name
     selected = [select_score(policy, name) for _, policy in request.policies]
     plans = [compile_plan(policy) for _, policy in request.policies]
-    properties = united(plan.properties for plan in plans)
     inputs = read_inputs(
         request.files,
         request.outcomes,
         request.every,
         since_ms=request.since_ms,
         until_ms=request.until_ms,
-        limits=request.limits,
-        properties=properties,
+        reading=request.reading,
+        plans=plans,
     )
     grid, known = inputs.grid, inputs.known
     reviewed = review_accounts(grid, known)
     policies = []
     for key, (file, _), plan, score in zip(KEYS, request.policies, plans, selected, strict=False):
-        policies.append(ScoredPolicy(key, file, plan, score, replay(inputs.events, plan, score, grid, reviewed)))
+        track = replay(inputs.events, plan, score, grid, reviewed, progress=request.reading.progress)
+        policies.append(ScoredPolicy(key, file, plan, score, track))
     longest = max(request.leads)
     leads = [study_lead(grid, known, inputs.outcomes, days, policies) for days in request.leads]
     report = Report(

@@ -113,7 +113,7 @@ def known_churn(grid: Grid, outcomes: Outcomes, until_ms: int) -> KnownChurn:
 
 def study_lead(grid: Grid, known: KnownChurn, outcomes: Outcomes, days: int, policies: Sequence[ScoredPolicy]) -> Lead:
     """The figures of one lead time."""
-    scored = ~np.isnan(policies[0].track.scores[:: grid.every])
+    scored = np.logical_and.reduce([~np.isnan(policy.track.scores[:: grid.every]) for policy in policies])
     samples = Samples(grid, known, days, scored)
     predictors = {policy.key: samples.pick(policy.track.scores[:: grid.every]) for policy in policies}
     silent_ms = grid.cutoffs[:, None] - policies[0].track.last_ms
@@ -201,7 +201,7 @@ def study_alarms(grid: Grid, known: KnownChurn, policy: ScoredPolicy, longest_da
     episodes = episodes_of(grid, known, policy)
     verdicts = alarm.judge(episodes, known.churn_ms, known.until_ms, longest_days)
     decided = grid.boundaries + longest_days * DAY_MS <= known.until_ms
-    churned = observed.any(axis=0) & (known.churn_ms < grid.boundaries[-1] + DAY_MS)
+    churned = observed.any(axis=0) & (known.churn_ms < grid.end_ms)
     warnings = alarm.warnings_days(episodes, verdicts, known.churn_ms)
     warned = churned & ~np.isnan(warnings)
     false, flaps = int(verdicts.false.sum()), alarm.count_flaps(episodes)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from schemas.events import SOURCES
-from stream.columns.panes import day_end
+from schemas.sources import BUILT_IN, Sources
+from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.policy.errors import Findings, PolicyError, Problem
 from stream.policy.lines import key_lines
 from stream.policy.table import Table, finite
@@ -77,8 +77,18 @@ class CaseFile:
     cases: tuple[Case, ...]
 
 
-def read_cases(path: Path) -> CaseFile:
-    """Read a file of cases. Raises `PolicyError` with every mistake, and OSError or UnicodeDecodeError."""
+class Context(NamedTuple):
+    """What a policy decides about the events of its cases: the sources that there are, and the days of dates."""
+
+    sources: Sources = BUILT_IN
+    calendar: Calendar = UTC_DAYS
+
+
+def read_cases(path: Path, context_of: Callable[[Path], Context] = lambda _policy: Context()) -> CaseFile:
+    """Read a file of cases; `context_of` returns what its policy decides about events.
+
+    Raises `PolicyError` with every mistake, and OSError or UnicodeDecodeError.
+    """
     text = path.read_text(encoding="utf-8")
     try:
         document = tomllib.loads(text)
@@ -87,25 +97,27 @@ def read_cases(path: Path) -> CaseFile:
     findings, lines = Findings(), key_lines(text)
     root = Table(document, (), findings, _FILE_KEYS)
     name = root.text("policy", "the path of a policy file, relative to this file", required=False)
-    reader = _Reader(path, lines, findings)
+    policy = path.with_name(path.name.removesuffix(SUFFIX) + ".toml") if name is None else path.parent / name
+    reader = _Reader(path, lines, findings, context_of(policy))
     cases = [reader.case(table) for table in root.tables("cases", "a list of at least one case, [[cases]]", _CASE_KEYS)]
     if findings:
         raise PolicyError(findings.located(str(path), lines))
-    policy = path.with_name(path.name.removesuffix(SUFFIX) + ".toml") if name is None else path.parent / name
     return CaseFile(path, policy, tuple(cases))
 
 
 class _Reader:
     """Reads the cases of one file."""
 
-    def __init__(self, path: Path, lines: Mapping[tuple[str | int, ...], int], findings: Findings) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, lines: Mapping[tuple[str | int, ...], int], findings: Findings, context: Context
+    ) -> None:
+        self._path, self._sources, self._calendar = path, context.sources, context.calendar
         self._lines = lines
         self._findings = findings
 
     def case(self, table: Table) -> Case:
         name = table.text("name", "a sentence that says what the case shows") or ""
-        end_ms = _as_of_ms(table) or 0
+        end_ms = _as_of_ms(table, self._calendar) or 0
         account = table.text("account", "the account of events that name none", required=False)
         events: list[tuple[bytes, int]] = []
         for event in self._events(table):
@@ -119,7 +131,7 @@ class _Reader:
             self._lines.get(table.path, 1),
             tuple(events),
             tuple(self._path.parent / file for file in table.texts("files")),
-            (*_earlier(table, end_ms), Check(end_ms, _accounts(table))),
+            (*_earlier(table, end_ms, self._calendar), Check(end_ms, _accounts(table))),
             _alerts(table),
             _changes(table),
             tolerance or 0.0,
@@ -138,9 +150,9 @@ class _Reader:
                 self._findings.add(path, "must be a table with topic, account, at or ago, and the fields of the event")
 
     def _event(self, table: Table, end_ms: int, account: str | None, before: int) -> Iterator[tuple[bytes, int]]:
-        topic = table.choice("topic", tuple(SOURCES))
+        topic = table.choice("topic", tuple(self._sources.spelled))
         account = table.text("account", "an account id", required=account is None) or account
-        start_ms = _event_time(table, end_ms)
+        start_ms = _event_time(table, end_ms, self._calendar)
         times = table.whole_number("times", f"a whole number from 1 to {_MOST_EVENTS:,}", _MOST_EVENTS) or 1
         every_ms = _span(table, "every") or 0
         fields = {key: _plain(table.value(key)) for key in table if key not in _OUR_KEYS}
@@ -156,12 +168,12 @@ class _Reader:
             yield json.dumps(event).encode(), line
 
 
-def _earlier(table: Table, end_ms: int) -> Iterator[Check]:
+def _earlier(table: Table, end_ms: int, calendar: Calendar) -> Iterator[Check]:
     """The checks before the end of a case, in order of time."""
     checks: list[Check] = []
     for check in table.tables("checks", "a list of { as_of or ago, expect }", _CHECK_KEYS) if "checks" in table else []:
         span = _span(check, "ago")
-        moment = _as_of_ms(check) if span is None else end_ms - span
+        moment = _as_of_ms(check, calendar) if span is None else end_ms - span
         if moment is not None and moment > end_ms:
             check.problem("as_of", "must not be after as_of of the case")
         checks.append(Check(moment or 0, _accounts(check)))
@@ -204,28 +216,30 @@ def _changes(table: Table) -> Mapping[str, int] | None:
     return {account: count for account in counts if isinstance(count := counts.value(account), int)}
 
 
-def _event_time(table: Table, end_ms: int) -> int | None:
+def _event_time(table: Table, end_ms: int, calendar: Calendar) -> int | None:
     if ("at" in table) == ("ago" in table):
         table.wrong("at", f'{_A_TIME}, or write ago = "3d" for a time before as_of')
         return None
     if "at" in table:
-        return _time_ms(table, "at")
+        return _time_ms(table, "at", calendar)
     span = _span(table, "ago")
     return None if span is None else end_ms - span
 
 
-def _time_ms(table: Table, key: str) -> int | None:
-    """A time as epoch ms: RFC 3339 with an offset, without quotes, or a date, which is its beginning in UTC."""
-    moment = _moment(table.value(key))
+def _time_ms(table: Table, key: str, calendar: Calendar) -> int | None:
+    """A time as epoch ms: RFC 3339 with an offset, without quotes, or a date, which is its beginning."""
+    value = table.value(key)
+    moment = _moment(value)
     if moment is None:
         table.wrong(key, _A_TIME)
-    return moment
+        return None
+    return moment if isinstance(value, datetime) else calendar.start_ms(UTC_DAYS.pane_of(moment, "day"), "day")
 
 
-def _as_of_ms(table: Table) -> int | None:
-    """The moment `as_of` as epoch ms: a time as above, or a date, which is its end in UTC."""
-    value, moment = table.value("as_of"), _time_ms(table, "as_of")
-    return moment if moment is None or isinstance(value, datetime) else day_end(moment)
+def _as_of_ms(table: Table, calendar: Calendar) -> int | None:
+    """The moment `as_of` as epoch ms: a time as above, or a date, which is its end."""
+    value, moment = table.value("as_of"), _time_ms(table, "as_of", calendar)
+    return moment if moment is None or isinstance(value, datetime) else calendar.day_end(moment)
 
 
 def _moment(value: object) -> int | None:
@@ -258,4 +272,6 @@ def _plain(value: Any) -> Any:
 
 
 def _numbered(value: object, number: int) -> object:
+    if isinstance(value, dict):
+        return {key: _numbered(each, number) for key, each in value.items()}
     return value.replace("{n}", str(number)) if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.base import FAILED, MISUSED, AllowBefore, AsJson, ScoreName, fail, policy_of, settings_of
+from agents.cli.base import FAILED, MISUSED, AllowBefore, AsJson, MappingNames, ScoreName, fail, policy_of, settings_of
 
 
 def backtest(
@@ -39,6 +39,7 @@ def backtest(
         typer.Option("--until", help="Date up to which outcomes are known. Default: the last event or outcome."),
     ] = None,
     allow_before: AllowBefore = None,
+    mapping: MappingNames = None,
     fit: Annotated[
         Path | None, typer.Option("--fit", help="Write the policy with weights fitted to the data to this file.")
     ] = None,
@@ -49,12 +50,25 @@ def backtest(
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page to this file.")] = None,
 ) -> None:
     """Measure how well a policy would have predicted churn, from past events and known outcomes."""
+    # long because: the parameters are the options
     from agents.backtest.command import BadUsageError, Options, print_backtest
-    from agents.cli.event_files import limits
+    from agents.cli.event_files import reading_options
 
-    policies = [(path, policy_of(path)) for path in policy or [settings_of(None).policy]]
+    settings = settings_of(None)
+    policies = [(path, policy_of(path)) for path in policy or [settings.policy]]
     options = Options(
-        files, outcomes, policies, lead, every, score, since, until, fit, fit_lead, html, limits(None, allow_before)
+        files,
+        outcomes,
+        policies,
+        lead,
+        every,
+        score,
+        since,
+        until,
+        fit,
+        fit_lead,
+        html,
+        reading_options(settings, policies[0][1].sources, None, allow_before, mapping),
     )
     try:
         problem = print_backtest(options, as_json=as_json)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -20,6 +19,9 @@ from agents.process.terminal import printable_json, printable_lines
 
 if TYPE_CHECKING:
     from agents.settings.settings import Settings
+    from schemas.sources import Sources
+    from stream.columns.calendar import Calendar
+    from stream.mapping.rules import InputMapping
     from stream.plan.plan import Plan
     from stream.policy.policy import Policy
 
@@ -45,6 +47,10 @@ AsOf = Annotated[
 AllowBefore = Annotated[
     str | None,
     typer.Option("--allow-before", help="Earliest time that an event may have. Default: 2000-01-01."),
+]
+MappingNames = Annotated[
+    list[str] | None,
+    typer.Option("--mapping", help="Mapping of foreign records: a file, or the name of a preset. Can be repeated."),
 ]
 ScoreName = Annotated[str | None, typer.Option("--score", help="Name of a score in the policy. Default: the first.")]
 
@@ -121,6 +127,23 @@ def unreadable_reported(path: Path, what: str, if_missing: str) -> Iterator[None
         fail(MISUSED, f"{path}: {what} is not a text file in UTF-8")
 
 
+def mapping_of(names: list[str] | None, sources: Sources) -> InputMapping | None:
+    """The mappings that are named, as one; ends the command with 2 and every mistake."""
+    from agents.files.mappings import UnknownMappingError, mapping_file, preset_names
+    from stream.mapping.apply import merged
+    from stream.mapping.reading import parse_mapping
+
+    mappings = []
+    for name in names or []:
+        try:
+            path = mapping_file(name)
+        except UnknownMappingError as error:
+            fail(MISUSED, f"--mapping: {error}")
+        with unreadable_reported(path, "the mapping", f"check the path, or name a preset: {', '.join(preset_names())}"):
+            mappings.append(parse_mapping(path.read_text(encoding="utf-8"), str(path), sources))
+    return merged(mappings) if mappings else None
+
+
 def plan_of(settings: Settings) -> Plan:
     """The compiled policy that the settings name."""
     from stream.plan.plan import compile_plan
@@ -128,29 +151,48 @@ def plan_of(settings: Settings) -> Plan:
     return compile_plan(policy_of(settings.policy))
 
 
-def candidate_of(settings: Settings) -> Plan | None:
-    """The compiled shadow policy, if the settings name one."""
+def sources_of(settings: Settings) -> Sources:
+    """The input sources of the deployment: the built-in ones and those of its policy."""
+    return policy_of(settings.policy).sources
+
+
+def candidate_of(settings: Settings, live: Plan) -> Plan | None:
+    """The compiled shadow policy, if the settings name one; it reads what the live policy reads.
+
+    Ends the command with 2 where it adds a source that the live policy does not have.
+    """
+    from dataclasses import replace
+
+    from schemas.sources import BUILT_IN
     from stream.plan.plan import compile_plan
 
-    return None if settings.shadow is None else compile_plan(policy_of(settings.shadow))
+    if settings.shadow is None:
+        return None
+    plan = compile_plan(policy_of(settings.shadow))
+    for source in plan.sources:
+        if source == BUILT_IN.get(source.name):
+            continue  # a built-in source has the topic that the live policy gives it
+        if source.name not in live.sources or live.sources[source.name] != source:
+            fail(
+                MISUSED,
+                f"{settings.shadow}: sources.{source.name}: the live policy {settings.policy} has no source with this "
+                "name, topic and fields: add the same table to it first, since a worker reads once for both policies",
+            )
+    return replace(plan, sources=live.sources)
 
 
-def moment(text: str | None, option: str = "--as-of", *, day_end: bool = True) -> int | None:
-    """Epoch ms of RFC 3339 with an offset, of a date (its end or its start, UTC), or of epoch milliseconds."""
+def moment(
+    text: str | None, option: str = "--as-of", *, day_end: bool = True, calendar: Calendar | None = None
+) -> int | None:
+    """Epoch ms of RFC 3339 with an offset, of a date (its end or its start), or of epoch milliseconds.
+
+    The day of a date is that of `calendar`; without one it is a UTC day.
+    """
     if text is None:
         return None
-    if text.lstrip("-").isdigit():
-        return int(text)
+    from agents.files.moments import moment_ms
+
     try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        fail(
-            MISUSED,
-            f"{option} {text!r}: expected RFC 3339 (2026-01-31T12:00:00Z), a date (2026-01-31) or epoch milliseconds",
-        )
-    if len(text) == len("2026-01-31"):
-        end = {"hour": 23, "minute": 59, "second": 59, "microsecond": 999_000} if day_end else {}
-        when = when.replace(**end, tzinfo=UTC)
-    if when.tzinfo is None:
-        fail(MISUSED, f"{option} {text!r}: a time needs an offset, such as Z or +02:00")
-    return round(when.timestamp() * 1000)
+        return moment_ms(text, day_end=day_end, calendar=calendar)
+    except ValueError as error:
+        fail(MISUSED, f"{option} {text!r}: {error}")

@@ -21,6 +21,7 @@ from agents.cli.base import (
     AsJson,
     AsOf,
     BrokerUrl,
+    MappingNames,
     ScoreName,
     SettingsFile,
     candidate_of,
@@ -32,11 +33,13 @@ from agents.cli.base import (
     say_json,
     settings_of,
 )
-from agents.cli.event_files import limits, replayed, report_left_out, selected_score
+from agents.cli.event_files import reading_options, replayed, report_left_out, selected_score
 
 if TYPE_CHECKING:
     from agents.files.data_check import Warned
+    from agents.files.replay import Reading
     from agents.settings.settings import Settings
+    from schemas.sources import Sources
     from stream.explain.distribution import Distribution
     from stream.plan.plan import Plan
 
@@ -55,6 +58,7 @@ def check(
     score: ScoreName = None,
     as_of: AsOf = None,
     allow_before: AllowBefore = None,
+    mapping: MappingNames = None,
     settings: SettingsFile = None,
     broker: BrokerUrl = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not connect to the broker.")] = False,
@@ -63,25 +67,29 @@ def check(
         typer.Option(
             "--role",
             help="Whose rights on the broker to check: worker, topics, board, rollup, peers, explain, shadow, "
-            "alertmanager, webhook, notify, redis, dlq, status, state or demo.",
+            "mapper, rows, import, alertmanager, webhook, notify, plugin, redis, dlq, status, state or demo.",
         ),
     ] = "worker",
     as_json: AsJson = False,
 ) -> None:
     """Check the settings, the policy, and the topics and this client's rights on the broker. Changes nothing."""
+    # long because: the parameters are the options
     from agents.cli.texts.policy import check_text, data_text, print_distribution
     from agents.settings.settings import unknown_variables
 
     _check_options(policy, more, against, role)
     loaded = settings_of(settings, broker=broker, policy=policy)
-    plan, candidate = plan_of(loaded), candidate_of(loaded)
+    plan = plan_of(loaded)
+    candidate = candidate_of(loaded, plan)
     with errors_reported():
         loaded.ssl_context()
     problems = unknown_variables()
     if not (offline or against):
-        problems += _broker_problems(loaded, role)
+        problems += _broker_problems(loaded, role, plan.sources)
     files = [*(against or []), *(more or [])]
-    tried = _tried(files, plan, (moment(as_of), allow_before), score) if files else None
+    as_of_ms = moment(as_of, calendar=plan.calendar)
+    how = reading_options(loaded, plan.sources, as_of_ms, allow_before, mapping)
+    tried = _tried(files, plan, (as_of_ms, how), score) if files else None
     if as_json:
         report = _report(plan, candidate, problems)
         say_json(report if tried is None else report | {"against": tried.distribution, "warnings": tried.warnings})
@@ -94,13 +102,14 @@ def check(
 
 
 def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str, Any]:
-    from stream.policy.hints import hints
+    from agents.cli.texts.hints import hints
 
     return {
         "policy": plan.label,
         "shadow": None if candidate is None else candidate.label,
         "measures": [planned.measure.name for planned in plan.measures],
         "columns": [column.name for column in plan.columns],
+        "sources": {source.name: source.topic for source in plan.sources},
         "longest_window": dict(plan.longest_windows),
         "hints": hints(plan.policy.measures),
         "problems": problems,
@@ -119,15 +128,15 @@ def _check_options(policy: Path | None, more: list[Path] | None, against: list[P
         fail(MISUSED, f"--role {role}: expected one of {', '.join(ROLES)}")
 
 
-def _broker_problems(settings: Settings, role: str) -> list[str]:
+def _broker_problems(settings: Settings, role: str, sources: Sources) -> list[str]:
     """Missing rights; for a worker, also problems of topics, but not of those that it cannot see without a right."""
     from agents.kafka.client import BrokerError
     from agents.kafka.rights_check import denied, missing_rights
     from agents.kafka.topics import describe_topics
 
     try:
-        missing = missing_rights(settings, role)
-        states = describe_topics(settings) if role == "worker" else []
+        missing = missing_rights(settings, role, sources)
+        states = describe_topics(settings, sources) if role == "worker" else []
     except BrokerError as error:
         return [str(error)]
     hidden = {right.name for right in missing}
@@ -146,15 +155,15 @@ class _Tried(NamedTuple):
     bad: bool
 
 
-def _tried(files: list[Path], plan: Plan, when: tuple[int | None, str | None], score: str | None) -> _Tried:
-    """`when` is the moment of the scores (epoch ms, None: the last event), and `--allow-before`."""
+def _tried(files: list[Path], plan: Plan, when: tuple[int | None, Reading], score: str | None) -> _Tried:
+    """`when` is the moment of the scores (epoch ms, None: the last event), and how files are read."""
     from agents.files.data_check import warnings_of
     from stream.explain.distribution import distribution_of
     from stream.explain.selector import reading
 
     selected = selected_score(plan.policy, score)
-    as_of_ms, allow_before = when
-    replay = replayed(files, plan, as_of_ms, limits(as_of_ms, allow_before))
+    as_of_ms, how = when
+    replay = replayed(files, plan, as_of_ms, how)
     bad = report_left_out(replay)
     engine = replay.engine
     if engine.as_of is None:

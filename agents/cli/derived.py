@@ -1,4 +1,4 @@
-"""The commands `vitals rollup` and `vitals peers`, each a process that publishes a topic derived from health.scores.
+"""The commands `vitals rollup`, `vitals peers` and `vitals rows`, each a process that publishes a topic made of others.
 
 Owns their options; the work is in `agents.derived`. Registered by `agents.cli.main`.
 """
@@ -60,3 +60,21 @@ def peers(
     with errors_reported():
         tables = run_peers(loaded, plan, once=once)
     say(f"{tables} tables written to vitals-peers")
+
+
+def rows(
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Write the rows of the changes that there are, then exit.")
+    ] = False,
+) -> None:
+    """Publish score changes as rows of tables to health.score-rows, one row for each factor."""
+    from agents.derived.rows import run_rows
+    from agents.process.logs import configure_logging
+
+    loaded = settings_of(settings, broker=broker)
+    configure_logging(loaded.log_level)
+    with errors_reported():
+        written = run_rows(loaded, once=once)
+    say(f"{written} rows written to health.score-rows")

@@ -26,6 +26,7 @@ from agents.cli.base import (
     say,
     say_json,
     settings_of,
+    sources_of,
 )
 from agents.process.terminal import printable
 
@@ -61,9 +62,10 @@ def list_(
     from agents.kafka.rights_check import require_rights
 
     loaded = settings_of(settings, broker=broker)
+    sources = sources_of(loaded)
     with errors_reported():
-        require_rights(loaded, "dlq", "list")
-        groups = groups_of(loaded, _selection(topic, reason, since, until, account))
+        require_rights(loaded, "dlq", "list", sources=sources)
+        groups = groups_of(loaded, sources, _selection(topic, reason, since, until, account))
     if as_json:
         say_json(groups)
     elif groups:
@@ -81,7 +83,7 @@ def show(
 ) -> None:
     """Print a dead letter: the error, and the original key, headers and value."""
     from agents.dlq.groups import letter_at
-    from agents.dlq.letters import Position
+    from agents.kafka.letters import Position
     from agents.kafka.rights_check import require_rights
 
     name, _, rest = letter.rpartition("/")[0].rpartition("/")
@@ -89,9 +91,10 @@ def show(
     if not (name and rest.isascii() and rest.isdecimal() and offset.isascii() and offset.isdecimal()):
         fail(MISUSED, f"{letter!r}: expected TOPIC/PARTITION/OFFSET, such as billing.dlq/0/17")
     loaded = settings_of(settings, broker=broker)
+    sources = sources_of(loaded)
     with errors_reported():
-        require_rights(loaded, "dlq", "show")
-        letter_state = letter_at(loaded, Position(name, int(rest), int(offset)))
+        require_rights(loaded, "dlq", "show", sources=sources)
+        letter_state = letter_at(loaded, sources, Position(name, int(rest), int(offset)))
     if letter_state is None:
         fail(FAILED, f"{letter}: there is no such dead letter; retention may have removed it")
     if as_json:
@@ -156,9 +159,10 @@ def _handle(action: Action, selection: Selection, settings: Any, *, dry_run: boo
     from agents.dlq.replay import handle
     from agents.kafka.rights_check import require_rights
 
+    sources = sources_of(settings)
     with errors_reported():
-        require_rights(settings, "dlq", "replay" if action == "replayed" else "discard")
-        counts = handle(settings, selection, action, dry_run=dry_run)
+        require_rights(settings, "dlq", "replay" if action == "replayed" else "discard", sources=sources)
+        counts = handle(settings, sources, selection, action, dry_run=dry_run)
     rows = [
         {"topic": topic, "reason": reason, "outcome": outcome, "letters": count}
         for (topic, reason, outcome), count in sorted(counts.items())
@@ -193,6 +197,7 @@ def _fields(letter: Letter, state: str) -> dict[str, Any]:
         "reason": letter.reason,
         "message": letter.message,
         "origin": None if letter.origin is None else str(letter.origin),
+        "record_time": letter.record_ms,
         "key": _bytes(letter.key),
         "headers": [[name, _bytes(value)] for name, value in letter.headers],
         "value": _bytes(letter.value),
@@ -210,7 +215,7 @@ def _bytes(data: bytes | None) -> Any:
 def _text(letter: Letter, state: str) -> str:
     lines = [
         ("letter", f"{letter.position}, written {_time(letter.time_ms)}, {state}"),
-        ("record", "unknown" if letter.origin is None else str(letter.origin)),
+        ("record", _record(letter)),
         ("reason", printable(letter.reason)),
         ("message", printable(letter.message)),
         ("key", _shown(letter.key)),
@@ -218,6 +223,11 @@ def _text(letter: Letter, state: str) -> str:
         ("value", _shown(letter.value)),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in lines)
+
+
+def _record(letter: Letter) -> str:
+    origin = "unknown" if letter.origin is None else str(letter.origin)
+    return origin if letter.record_ms is None else f"{origin}, of {_time(letter.record_ms)}"
 
 
 def _shown(data: bytes | None) -> str:

@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from agents.cli.base import (
     MISUSED,
     fail,
+    mapping_of,
     moment,
     say,
 )
+from agents.process.progress import progress_bar
 
 if TYPE_CHECKING:
-    from agents.files.replay import Limits, Replay, Watch
-    from schemas.outputs import ScoreMessage
-    from stream.engine.engine import Engine
+    from agents.files.playback import BadLine
+    from agents.files.replay import Reading, Replay, Watch
+    from agents.settings.settings import Settings
+    from schemas.sources import Sources
     from stream.explain.selector import SelectedScore
     from stream.plan.plan import Plan
     from stream.policy.policy import Policy
+
+MOST_PRINTED = 20
+"""Bad lines of one file and reason that are printed; of more, the number is."""
 
 
 @contextmanager
@@ -41,20 +45,25 @@ def unreadable_files_reported() -> Iterator[None]:
         fail(MISUSED, f"{error.filename}: {error.strerror}")
 
 
-def limits(as_of_ms: int | None, allow_before: str | None) -> Limits:
-    """The times that events may have, by the clock of this machine, `--as-of` and `--allow-before`."""
-    from agents.files.replay import limits_of
+def reading_options(
+    settings: Settings, sources: Sources, as_of_ms: int | None, allow_before: str | None, mapping: list[str] | None
+) -> Reading:
+    """How files are read, by the clock of this machine, `--as-of`, `--allow-before` and `--mapping`.
+
+    Without `--allow-before`, the setting of this name counts.
+    """
+    from agents.files.replay import reading_of
     from schemas.plausible_times import EARLIEST_MS
 
     earliest_ms = moment(allow_before, "--allow-before", day_end=False)
     if earliest_ms is not None and not 0 <= earliest_ms <= EARLIEST_MS:
         fail(MISUSED, f"--allow-before {allow_before!r}: expected a date from 1970-01-01 to 2000-01-01")
-    return limits_of(time.time_ns() // 1_000_000, as_of_ms, earliest_ms)
+    if earliest_ms is None:
+        earliest_ms = settings.earliest_ms
+    return reading_of(time.time_ns() // 1_000_000, as_of_ms, earliest_ms, mapping_of(mapping, sources))
 
 
-def replayed(
-    files: list[Path], plan: Plan, as_of_ms: int | None, allowed: Limits, watch: Watch | None = None
-) -> Replay:
+def replayed(files: list[Path], plan: Plan, as_of_ms: int | None, how: Reading, watch: Watch | None = None) -> Replay:
     """The engine as of its moment; ends the command with 2 if a file cannot be read.
 
     Changes and alerts are collected only with a `watch`.
@@ -63,8 +72,17 @@ def replayed(
     from stream.engine.engine import Mode
 
     mode = Mode.CONFLATED if watch is None else Mode.HEAD
-    with unreadable_files_reported():
-        return replay_files(files, plan, as_of_ms, watch, limits=allowed, mode=mode)
+    with unreadable_files_reported(), progress_bar() as progress:
+        return replay_files(files, plan, as_of_ms, watch, reading=how._replace(progress=progress), mode=mode)
+
+
+def published(files: list[Path], plan: Plan, as_of_ms: int | None, how: Reading) -> Replay:
+    """What a worker would have published for files; ends the command with 2 if a file cannot be read."""
+    from agents.files.replay import replay_files
+    from stream.engine.engine import Mode
+
+    with unreadable_files_reported(), progress_bar() as progress:
+        return replay_files(files, plan, as_of_ms, reading=how._replace(progress=progress), mode=Mode.HEAD)
 
 
 def report_left_out(replay: Replay) -> bool:
@@ -72,10 +90,7 @@ def report_left_out(replay: Replay) -> bool:
 
     Returns whether there was an unusable line.
     """
-    for line in replay.bad:
-        say(f"{line.file}:{line.line}: {line.reason}: {line.message}", err=True)
-    for reason, count in Counter(line.reason for line in replay.bad).items():
-        say(f"left out: {count:,} {'line' if count == 1 else 'lines'} ({reason})", err=True)
+    report_bad_lines(replay.bad)
     if replay.later_profiles:
         profiles = "profile is" if replay.later_profiles == 1 else "profiles are"
         hint = "a profile counts from its time on; give a later --as-of"
@@ -83,15 +98,18 @@ def report_left_out(replay: Replay) -> bool:
     return bool(replay.bad)
 
 
-def score_messages(engine: Engine) -> list[ScoreMessage]:
-    """The score message of every account that has had an event, as of the engine's moment, sorted by account."""
-    from schemas.outputs import ScoreMessage
-
-    messages = [msgspec.json.decode(message.value, type=ScoreMessage) for message in engine.current().scores]
-    for message in messages:
-        # A worker's record has the account's last event or the last window boundary; here a moment was asked for.
-        message.as_of = engine.time.current_ms()
-    return sorted(messages, key=lambda message: message.account_id)
+def report_bad_lines(bad: Sequence[BadLine]) -> None:
+    """Print lines that cannot be used on stderr, and how many there are: of one file and reason, 20 at most."""
+    printed: Counter[tuple[str, str]] = Counter()
+    for line in bad:
+        printed[line.file, line.reason] += 1
+        if printed[line.file, line.reason] <= MOST_PRINTED:
+            say(f"{line.file}:{line.line}: {line.reason}: {line.message}", err=True)
+    for (file, reason), count in printed.items():
+        if count > MOST_PRINTED:
+            say(f"{file}: {count - MOST_PRINTED:,} more lines like this ({reason})", err=True)
+    for reason, count in Counter(line.reason for line in bad).items():
+        say(f"left out: {count:,} {'line' if count == 1 else 'lines'} ({reason})", err=True)
 
 
 def selected_score(policy: Policy, name: str | None) -> SelectedScore:

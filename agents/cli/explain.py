@@ -12,7 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import msgspec
 import typer
 
 from agents.cli.base import (
@@ -23,6 +22,7 @@ from agents.cli.base import (
     AsJson,
     AsOf,
     BrokerUrl,
+    MappingNames,
     PolicyPath,
     ScoreName,
     SettingsFile,
@@ -34,13 +34,11 @@ from agents.cli.base import (
     say_json,
     settings_of,
 )
-from agents.cli.event_files import limits, replayed, report_left_out, score_messages, selected_score
+from agents.cli.event_files import reading_options, replayed, report_left_out, selected_score
 
 if TYPE_CHECKING:
-    from agents.files.replay import Limits
+    from agents.files.replay import Reading
     from agents.settings.settings import Settings
-    from schemas.outputs import ScoreMessage
-    from stream.engine.engine import Engine
     from stream.explain.explain import Explanation
     from stream.plan.plan import Plan
 
@@ -53,11 +51,13 @@ NEED_FILES = {
 def explain(
     account: Annotated[str, typer.Argument(help="Account id.")],
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Event files. Without files: the latest record of health.scores.")
+        list[Path] | None,
+        typer.Argument(help="Event files, as for `vitals score`. Without files: the latest record of health.scores."),
     ] = None,
     policy: PolicyPath = None,
     as_of: AsOf = None,
     allow_before: AllowBefore = None,
+    mapping: MappingNames = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -74,11 +74,12 @@ def explain(
     """Explain an account's score: its factors, what moved it, what would raise it, and the forecast."""
     from agents.cli.texts.explanation import explanation_text
 
-    as_of_ms, since_ms = moment(as_of), moment(since, "--since", day_end=False)
     loaded = settings_of(settings, broker=broker, policy=policy)
     plan, bad = plan_of(loaded), False
+    as_of_ms = moment(as_of, calendar=plan.calendar)
+    since_ms = moment(since, "--since", day_end=False, calendar=plan.calendar)
     if files:
-        when = _When(as_of_ms, limits(as_of_ms, allow_before), since_ms, ahead)
+        when = _When(as_of_ms, reading_options(loaded, plan.sources, as_of_ms, allow_before, mapping), since_ms, ahead)
         explanation, bad = _from_files(account, files, plan, when, score)
     elif as_of_ms is not None or since_ms is not None:
         fail(MISUSED, "--as-of and --since need event files: give them after the account")
@@ -88,15 +89,11 @@ def explain(
     raise typer.Exit(FAILED if bad else DONE)
 
 
-def _unknown_account(account: str) -> str:
-    return f"no score for account {account!r}: check its id, and that it has an event"
-
-
 class _When(NamedTuple):
-    """The moment of the score and the earlier one (epoch ms or None), what times are allowed, the days to forecast."""
+    """The moment of the score and the earlier one (epoch ms or None), how files are read, the days to forecast."""
 
     as_of_ms: int | None
-    allowed: Limits
+    how: Reading
     since_ms: int | None
     days: int
 
@@ -105,48 +102,18 @@ def _from_files(
     account: str, files: list[Path], plan: Plan, when: _When, score: str | None
 ) -> tuple[Explanation, bool]:
     """The explanation, and whether a line of the files cannot be used."""
-    from agents.files.replay import Watch
-    from schemas.outputs import ScoreChange, ScoreValue
-    from stream.columns.panes import UNIT_MS
-    from stream.explain.explain import explain_message
-    from stream.explain.forecast import forecast
-    from stream.explain.since import moved_since
+    from agents.files.scores import NoScoreError, Question, SinceError
 
-    as_of_ms, allowed, since_ms, days = when
-    selected = selected_score(plan.policy, score)
-    earlier: list[ScoreValue | None] = []
-
-    def look(_moment: int, engine: Engine) -> None:
-        message = _score_of(engine, account)
-        earlier.append(None if message is None else message.scores[selected.name])
-
-    watch = None if since_ms is None else Watch(lambda _first, _end: [since_ms], look)
-    replay = replayed(files, plan, as_of_ms, allowed, watch)
+    as_of_ms, how, since_ms, days = when
+    question = Question(account, selected_score(plan.policy, score), since_ms, days)
+    replay = replayed(files, plan, as_of_ms, how, question.watch())
     bad = report_left_out(replay)
-    message = _score_of(replay.engine, account)
-    if message is None:
-        fail(FAILED, _unknown_account(account))
-    explanation = explain_message(message, plan, selected, _readings(replay.engine, account))
-    if since_ms is not None:
-        if not earlier:
-            fail(MISUSED, "--since is after the time of the score: give an earlier --since or a later --as-of")
-        changes = [msgspec.json.decode(change.value, type=ScoreChange) for change in replay.changes_of(account)]
-        own = [change for change in changes if change.score == selected.name]
-        explanation.since = moved_since(since_ms, earlier[0], message.scores[selected.name], own)
-    rows = replay.engine.accounts.index.rows([account])
-    (explanation.ahead,) = forecast(replay.engine, rows, selected, days * UNIT_MS["day"])
-    return explanation, bad
-
-
-def _score_of(engine: Engine, account: str) -> ScoreMessage | None:
-    return next((message for message in score_messages(engine) if message.account_id == account), None)
-
-
-def _readings(engine: Engine, account: str) -> dict[str, float | None]:
-    """The value of every measure, also of those that only exceptions use."""
-    values = engine.score(engine.accounts.index.rows([account])).values[0].tolist()
-    names = [measure_plan.measure.name for measure_plan in engine.plan.measures]
-    return {name: None if value != value else value for name, value in zip(names, values, strict=False)}  # noqa: PLR0124
+    try:
+        return question.answer(replay), bad
+    except NoScoreError as error:
+        fail(FAILED, str(error))
+    except SinceError:
+        fail(MISUSED, "--since is after the time of the score: give an earlier --since or a later --as-of")
 
 
 def _from_topic(account: str, settings: Settings, plan: Plan, score: str | None) -> Explanation:
@@ -157,7 +124,7 @@ def _from_topic(account: str, settings: Settings, plan: Plan, score: str | None)
     with errors_reported():
         message = latest_score(settings, account)
     if message is None:
-        fail(FAILED, _unknown_account(account))
+        fail(FAILED, f"no score for account {account!r}: check its id, and that it has an event")
     if message.policy != plan.label:
         difference = f"scored by policy {message.policy}, explained by {plan.label}; give the right one with --policy"
         say(f"note: {difference}", err=True)

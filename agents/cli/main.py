@@ -11,16 +11,19 @@ from agents.cli.backtest import backtest
 from agents.cli.board import board
 from agents.cli.check import check
 from agents.cli.demo import demo
-from agents.cli.derived import peers, rollup
+from agents.cli.derived import peers, rollup, rows
 from agents.cli.dlq import dlq
 from agents.cli.explain import explain
+from agents.cli.map import map_files, mapper
+from agents.cli.onboarding.import_files import import_files
+from agents.cli.onboarding.init import init
 from agents.cli.score import score
 from agents.cli.shadow import shadow
 from agents.cli.sinks import sinks
 from agents.cli.state import state
 from agents.cli.status import status
 from agents.cli.test import run_cases
-from agents.cli.topics import topics
+from agents.cli.topics import schemas, topics
 from agents.cli.worker import worker
 
 app = typer.Typer(
@@ -30,9 +33,28 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (worker, status, topics, check, score, explain, board, shadow, rollup, peers, backtest, demo):
+for command in (
+    init,
+    worker,
+    status,
+    topics,
+    schemas,
+    check,
+    score,
+    explain,
+    board,
+    shadow,
+    rollup,
+    peers,
+    rows,
+    mapper,
+    backtest,
+    demo,
+):
     app.command()(command)
 app.command("test")(run_cases)
+app.command("map")(map_files)
+app.command("import")(import_files)
 app.add_typer(sinks, name="sink")
 app.add_typer(dlq, name="dlq")
 app.add_typer(state, name="state")

@@ -21,6 +21,7 @@ from agents.cli.base import (
     MISUSED,
     AllowBefore,
     AsOf,
+    MappingNames,
     PolicyPath,
     ScoreName,
     fail,
@@ -30,58 +31,93 @@ from agents.cli.base import (
     settings_of,
 )
 from agents.cli.event_files import (
-    limits,
+    reading_options,
     replayed,
     report_left_out,
-    score_messages,
     selected_score,
     unreadable_files_reported,
 )
+from agents.process.progress import progress_bar
 from agents.process.terminal import printable
 
 if TYPE_CHECKING:
-    from agents.files.replay import Limits, Replay
+    from collections.abc import Iterable
+
+    from agents.files.replay import Reading, Replay
+    from schemas.outputs import ScoreMessage
+    from stream.explain.selector import SelectedScore
     from stream.plan.plan import Plan
 
 
 def score(
     files: Annotated[
         list[Path],
-        typer.Argument(help="JSON Lines files: `topic` in each line, or one file TOPIC.jsonl for each topic."),
+        typer.Argument(
+            help="Event files, folders, patterns, or -: JSON Lines, JSON, CSV, Parquet, Arrow, also .gz or .zst."
+        ),
     ],
     policy: PolicyPath = None,
     as_of: AsOf = None,
     allow_before: AllowBefore = None,
+    mapping: MappingNames = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Print one line for each account and the end of each UTC day.")
+        bool, typer.Option("--history", help="Print one line for each account and the end of each day.")
     ] = False,
     account: Annotated[str | None, typer.Option("--account", help="Only this account.")] = None,
     score: ScoreName = None,
+    parents: Annotated[
+        bool, typer.Option("--parents", help="Print one line for each parent account, computed from its children.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header. Only with --history.")] = False,
 ) -> None:
     """Score the accounts in event files. Prints one JSON line for each account with an event, sorted by account."""
     if as_csv and not history:
         fail(MISUSED, "--csv needs --history: without it a line has nested factors, which CSV cannot hold")
-    plan, as_of_ms = plan_of(settings_of(None, policy=policy)), moment(as_of)
-    allowed = limits(as_of_ms, allow_before)
+    if parents and (history or score is not None):
+        fail(MISUSED, "--parents prints all scores as of one moment: it cannot be used with --history and --score")
+    from agents.files.scores import score_messages
+
+    settings = settings_of(None, policy=policy)
+    plan = plan_of(settings)
+    as_of_ms = moment(as_of, calendar=plan.calendar)
+    how = reading_options(settings, plan.sources, as_of_ms, allow_before, mapping)
     if history:
-        replay = _print_history(files, plan, (as_of_ms, allowed), account=account, name=score, as_csv=as_csv)
+        replay = _print_history(files, plan, (as_of_ms, how), account=account, name=score, as_csv=as_csv)
     else:
-        selected = None if score is None else selected_score(plan.policy, score)
-        replay = replayed(files, plan, as_of_ms, allowed)
-        for message in score_messages(replay.engine):
-            if account is not None and message.account_id != account:
-                continue
-            if selected is not None:
-                message.scores = {selected.name: message.scores[selected.name]}
-            say_json(message)
+        replay = replayed(files, plan, as_of_ms, how)
+        messages = score_messages(replay.engine)
+        if parents:
+            _print_parents(messages, account)
+        else:
+            _print_scores(messages, account, None if score is None else selected_score(plan.policy, score))
     raise typer.Exit(FAILED if report_left_out(replay) else DONE)
+
+
+def _print_scores(messages: Iterable[ScoreMessage], account: str | None, selected: SelectedScore | None) -> None:
+    for message in messages:
+        if account is not None and message.account_id != account:
+            continue
+        if selected is not None:
+            message.scores = {selected.name: message.scores[selected.name]}
+        say_json(message)
+
+
+def _print_parents(messages: Iterable[ScoreMessage], account: str | None) -> None:
+    """Print what `vitals rollup` publishes of accounts with these scores."""
+    from stream.consumers.rollup import Rollup
+
+    rollup = Rollup()
+    for message in messages:
+        rollup.apply(message.account_id, message)
+    for parent in sorted(rollup.parents()):
+        if account is None or parent == account:
+            say_json(rollup.message_of(parent))
 
 
 def _print_history(
     files: list[Path],
     plan: Plan,
-    when: tuple[int | None, Limits],
+    when: tuple[int | None, Reading],
     *,
     account: str | None,
     name: str | None,
@@ -92,9 +128,10 @@ def _print_history(
 
     from agents.files.history import DayScore, score_history
 
-    selected, (as_of_ms, allowed) = selected_score(plan.policy, name), when
-    with unreadable_files_reported():
-        days, replay = score_history(files, plan, selected, as_of_ms=as_of_ms, account=account, limits=allowed)
+    selected, (as_of_ms, how) = selected_score(plan.policy, name), when
+    with unreadable_files_reported(), progress_bar() as progress:
+        how = how._replace(progress=progress)
+        days, replay = score_history(files, plan, selected, as_of_ms=as_of_ms, account=account, reading=how)
     if as_csv:
         table = csv.writer(sys.stdout, lineterminator="\n")
         table.writerow(DayScore.__struct_fields__)

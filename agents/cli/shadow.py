@@ -78,7 +78,8 @@ def shadow(
 def _promote(settings: Settings, outputs: PolicyOutputs) -> Promotion:
     from agents.shadow.promotion import PromotionError, promote, refusal
 
-    plan, candidate = plan_of(settings), candidate_of(settings)
+    plan = plan_of(settings)
+    candidate = candidate_of(settings, plan)
     assert candidate is not None
     assert settings.shadow is not None
     problem = refusal(outputs, plan.label, candidate.label)

@@ -1,4 +1,4 @@
-"""The commands `vitals sink alertmanager`, `webhook`, `notify` and `redis`, each a process that feeds another system.
+"""The commands `vitals sink alertmanager`, `webhook` and so on, each a process that feeds another system.
 
 Owns their options; the work is in `agents.sinks`. Registered by `agents.cli.main`.
 """
@@ -63,10 +63,23 @@ def notify(settings: SettingsFile = None, broker: BrokerUrl = None) -> None:
     _run(loaded, "notify", build_notify, loaded.notify_port)
 
 
-def _run(settings: Settings, name: str, build: Build, port: int) -> None:
+@sinks.command("plugin")
+def plugin_sink(
+    name: Annotated[str, typer.Argument(help="Name of the entry point in the group account_vitals.sinks.")],
+    settings: SettingsFile = None,
+    broker: BrokerUrl = None,
+) -> None:
+    """Deliver alerts by the sink of another installed package."""
+    from agents.sinks.run import plugin_builder
+
+    loaded = settings_of(settings, broker=broker)
+    _run(loaded, f"plugin-{name}", plugin_builder(name), loaded.plugin_port, "plugin")
+
+
+def _run(settings: Settings, name: str, build: Build, port: int, role: str | None = None) -> None:
     from agents.process.logs import configure_logging
     from agents.sinks.run import run_sink
 
     configure_logging(settings.log_level)
     with errors_reported():
-        run_sink(settings, name, build, port)
+        run_sink(settings, name, build, port, role)

@@ -8,7 +8,6 @@ Owns their options, progress bars and what they print; the work is in `agents.st
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,13 +28,14 @@ from agents.cli.base import (
     say,
     say_json,
     settings_of,
+    sources_of,
 )
+from agents.process.progress import Progress, progress_bar
 
 if TYPE_CHECKING:
     from agents.settings.settings import Settings
     from agents.state.cluster import KafkaCluster
     from agents.state.rebuild import Missing, Restarted
-    from agents.state.saved import Progress
 
 state = typer.Typer(help="Export, import, move, rebuild and repair the saved state of a group.", no_args_is_help=True)
 
@@ -250,37 +250,13 @@ def _command(loaded: Settings, command: str) -> Iterator[tuple[Settings, KafkaCl
     from stream.columns.row_schema import RowSchemaError
     from stream.recovery.repartition import RepartitionError
 
+    sources = sources_of(loaded)
     try:
         with (
             errors_reported(StateFileError, RepartitionError, RowSchemaError),
-            open_cluster(loaded, command) as cluster,
-            _progress() as progress,
+            open_cluster(loaded, command, sources) as cluster,
+            progress_bar() as progress,
         ):
             yield loaded, cluster, progress
     except OSError as error:
         fail(MISUSED, f"{error.filename}: {error.strerror}")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _done, _total: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    from agents.process.console import SafeConsole
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=SafeConsole(stderr=True), transient=True) as bars:
-        bar = bars.add_task("", total=None)
-        shown = [""]
-
-        def show(what: str, done: int, total: int) -> None:
-            if what != shown[0]:
-                shown[0] = what
-                bars.reset(bar, description=what, total=total)
-            bars.update(bar, completed=done, total=total)
-
-        yield show

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agents.cli.base import DONE, FAILED, AsJson, BrokerUrl, SettingsFile, errors_reported, say, say_json, settings_of
+from agents.cli.base import (
+    DONE,
+    FAILED,
+    AsJson,
+    BrokerUrl,
+    SettingsFile,
+    errors_reported,
+    say,
+    say_json,
+    settings_of,
+    sources_of,
+)
 
 if TYPE_CHECKING:
     from agents.status.report import Report
@@ -34,8 +45,9 @@ def status(
     from agents.status.report import report
 
     loaded = settings_of(settings, broker=broker)
+    sources = sources_of(loaded)
     with errors_reported():
-        shown = report(loaded, worker or [])
+        shown = report(loaded, sources, worker or [])
     if as_json:
         say_json(shown)
     else:

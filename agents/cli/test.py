@@ -50,11 +50,11 @@ def run_cases(
 
 
 def _cases_of(file: Path) -> CaseFile:
-    from agents.cases.case_file import SUFFIX, read_cases
+    from agents.cases.case_file import SUFFIX, Context, read_cases
 
     path = file if file.name.endswith(SUFFIX) else file.with_name(file.stem + SUFFIX)
     with unreadable_reported(path, "the file of cases", f"write the cases of {file.name} there (docs: Test a policy)"):
-        return read_cases(path)
+        return read_cases(path, lambda file: Context((policy := policy_of(file)).sources, policy.calendar))
 
 
 def _run(cases: CaseFile, plan: Plan) -> list[CaseResult]:

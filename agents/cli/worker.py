@@ -36,7 +36,8 @@ def worker(
     from agents.worker.run import run_worker
 
     loaded = settings_of(settings, broker=broker, policy=policy, shadow=shadow)
-    plan, candidate = plan_of(loaded), candidate_of(loaded)
+    plan = plan_of(loaded)
+    candidate = candidate_of(loaded, plan)
     configure_logging(loaded.log_level)
     if processes > 1:
         options = {"--settings": settings, "--broker": broker, "--policy": policy, "--shadow": shadow}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agents.demo.processes import Child
 
-COMMAND = (sys.executable, "-m", "agents", "board")
+COMMAND = (sys.executable, "-m", "account_vitals", "board")
 PATIENCE_S = 5.0
 
 

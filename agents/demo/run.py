@@ -35,7 +35,8 @@ from agents.kafka.client import BrokerError
 from agents.kafka.topics import create_missing
 from agents.process.console import SafeConsole
 from agents.settings.settings import Settings, SettingsError, child_environment, load_settings
-from schemas.events import CONTROL_SOURCE, SOURCES
+from schemas.events import CONTROL_SOURCE
+from schemas.sources import BUILT_IN
 
 PARTITIONS = 4
 SET_BY_DEMO = (
@@ -76,7 +77,7 @@ def run_demo(
         try:
             stack.enter_context(_interruptible())
             settings = _settings(stack, broker, console)
-            create_missing(settings)
+            create_missing(settings, BUILT_IN)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitals-demo-", ignore_cleanup_errors=True))
             company = Company(accounts, days, seed, end_ms=int(time.time() * 1000))
             context = _RunContext(settings, Path(folder), is_embedded=broker is None)
@@ -146,11 +147,13 @@ async def _run(context: _RunContext, company: Company, options: RunOptions, cons
     async with AsyncExitStack() as stack:
         player = EventPlayer(company, connection, idempotent=embedded.IDEMPOTENT if context.is_embedded else True)
         stack.push_async_callback(player.close)
-        partitions = await player.connect([*SOURCES, *OUTPUTS])
+        partitions = await player.connect([*BUILT_IN.of_topics, *OUTPUTS])
         output_reader = OutputReader(connection, from_end=not context.is_embedded)
         stack.push_async_callback(output_reader.close)
         await output_reader.connect(partitions)
-        counted = {topic: partitions[topic] for topic in SOURCES if topic != CONTROL_SOURCE}  # the reader counts those
+        counted = {
+            topic: partitions[topic] for topic in BUILT_IN.of_topics if topic != CONTROL_SOURCE
+        }  # the reader counts those
         stored = 0 if context.is_embedded else await output_reader.stored(counted)
         if stored:
             console.print(

@@ -20,7 +20,7 @@ from agents.demo.output_reader import OutputReader
 from agents.demo.progress import SHORTEST_RUN_S, Progress, may_kill, pace
 from agents.demo.screen import Screen, View
 from agents.demo.worker import DemoWorker
-from schemas.events import SOURCES
+from schemas.sources import BUILT_IN
 
 READY_PATIENCE_S = 90.0
 PROGRESS_PATIENCE_S = 90.0
@@ -206,7 +206,7 @@ class Session:
         while True:
             if parts.worker.exit_code is not None:
                 raise DemoError(self._describe_failure(f"ended with code {parts.worker.exit_code}"))
-            settled = await asyncio.to_thread(parts.worker.settled, frozenset(SOURCES))
+            settled = await asyncio.to_thread(parts.worker.settled, frozenset(BUILT_IN.of_topics))
             now_s = time.monotonic()
             if settled is not None:
                 parts.progress.update(settled, now_s)

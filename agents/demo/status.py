@@ -103,6 +103,9 @@ class Status:
         if not message.scores:
             return
         score = next(iter(message.scores.values()))  # a policy has one score
+        if score.band is None or score.value is None:
+            self.remove_score(message.account_id)
+            return
         before = self._bands.get(message.account_id)
         if before is None and len(self._bands) >= MOST_ACCOUNTS:
             return
@@ -124,7 +127,7 @@ class Status:
             return
         self.changes += 1
         self.time_ms = max(self.time_ms, change.time)
-        if change.band_from is None:  # an account's first score is no move
+        if change.band_from is None or change.state is not None:  # a first score is no move, and neither is an end
             return
         day = change.time // DAY_MS
         if day not in self._days:

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agents.demo.processes import Child
 
-COMMAND = (sys.executable, "-m", "agents", "worker")
+COMMAND = (sys.executable, "-m", "account_vitals", "worker")
 HTTP_PATIENCE_S = 2.0
 SETTLED = "vitals_events_settled"
 

@@ -1,6 +1,6 @@
-"""The Prometheus metrics of `vitals rollup` and `vitals peers`, all with a label `process`.
+"""The Prometheus metrics of `vitals rollup`, `vitals peers` and `vitals rows`, all with a label `process`.
 
-Owns the names and the registry. Updated by `agents.derived.loop`.
+Owns the names and the registry. Updated by `agents.derived.loop` and `agents.derived.rows`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class DerivedTelemetry:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"vitals_derived_{name}", text, ("process",), registry=registry).labels(process)
 
-        self.read = counter("read_total", "Records of health.scores read.")
-        self.unreadable = counter("unreadable_total", "Records of health.scores that could not be read; skipped.")
+        self.read = counter("read_total", "Records read: of health.scores, by `vitals rows` of health.score-changes.")
+        self.unreadable = counter("unreadable_total", "Records that could not be read; skipped.")
         self.older = counter(
             "older_total", "Records of health.scores with a lower revision than the account's record before; ignored."
         )

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 from kafka.errors import KafkaError
 
-from agents.dlq.letters import Letter, Position, Selection, read_letter, read_letters, topics_of
+from agents.dlq.letters import Letter, Selection, read_letter, read_letters, topics_of
 from agents.dlq.progress import Progress
 from agents.kafka.client import BrokerError, consumer_of
+from agents.kafka.letters import Position
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
+from schemas.sources import Sources
 
 
 class Group(msgspec.Struct):
@@ -41,32 +43,32 @@ class Group(msgspec.Struct):
             self.example = str(letter.position)
 
 
-def groups_of(settings: Settings, selection: Selection) -> list[Group]:
+def groups_of(settings: Settings, sources: Sources, selection: Selection) -> list[Group]:
     """The selected letters by topic and reason, sorted. Raises `BrokerError`."""
     groups: dict[tuple[str, str], Group] = {}
     with _reading(settings) as (consumer, progress):
-        for letter in read_letters(consumer, topics_of(consumer, settings.group, selection.topics)):
+        for letter in read_letters(consumer, topics_of(consumer, settings.group, sources, selection.topics)):
             if selection.has(letter):
                 key = (letter.position.topic, letter.reason)
                 groups.setdefault(key, Group(*key)).add(letter, progress.state_of(letter))
     return [groups[key] for key in sorted(groups)]
 
 
-def newest_open(settings: Settings, selection: Selection, limit: int) -> list[Letter]:
+def newest_open(settings: Settings, sources: Sources, selection: Selection, limit: int) -> list[Letter]:
     """The newest selected letters that are open, the newest first. Raises `BrokerError`."""
     with _reading(settings) as (consumer, progress):
         open_letters = (
             letter
-            for letter in read_letters(consumer, topics_of(consumer, settings.group, selection.topics))
+            for letter in read_letters(consumer, topics_of(consumer, settings.group, sources, selection.topics))
             if selection.has(letter) and progress.state_of(letter) == "open"
         )
         return heapq.nlargest(limit, open_letters, key=lambda letter: (letter.time_ms, letter.position))
 
 
-def letter_at(settings: Settings, position: Position) -> tuple[Letter, str] | None:
+def letter_at(settings: Settings, sources: Sources, position: Position) -> tuple[Letter, str] | None:
     """A letter and what was done with it. Raises `BrokerError`."""
     with _reading(settings) as (consumer, progress):
-        topics_of(consumer, settings.group, frozenset({position.topic}))
+        topics_of(consumer, settings.group, sources, frozenset({position.topic}))
         letter = read_letter(consumer, position)
         return None if letter is None else (letter, progress.state_of(letter))
 

@@ -1,6 +1,6 @@
 """Dead letters as records of `<topic>.dlq`: what they contain, and which ones are selected.
 
-Owns the reading of headers that `agents.worker.tasks.records` and `agents.sinks.dead_letters` write. Must not write.
+The form of their headers is in `agents.kafka.letters`. Must not write.
 Called by `agents.dlq.groups` and `agents.dlq.replay`.
 """
 
@@ -13,29 +13,21 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 
 from agents.kafka.client import BrokerError, partitions_of, read_until
-from schemas.topics import ALERTS, DLQ_SUFFIX, ERROR_HEADER, ORIGIN_HEADER, all_topics
+from agents.kafka.letters import Position, taken_apart
+from schemas.sources import Sources
+from schemas.topics import ALERTS, DLQ_SUFFIX, MAPPER_DLQ, ORIGIN_HEADER, all_topics
 
 REPLAYED_HEADER = "vitals.replayed_from"
 """Header of a replayed record: its dead letter. A replay of a replay has the header of the latest only."""
-UNKNOWN_REASON = "unknown"
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
-class Position(NamedTuple):
-    """Where a dead letter is; written `TOPIC/PARTITION/OFFSET`."""
-
-    topic: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        """`TOPIC/PARTITION/OFFSET`."""
-        return f"{self.topic}/{self.partition}/{self.offset}"
-
-
 class Letter(NamedTuple):
-    """A dead letter. `time_ms`: when it was written. `origin`: the position of the record that could not be used."""
+    """A dead letter. `time_ms`: when it was written. `origin`, `record_ms`: position and time of the refused record.
+
+    A letter of an earlier version has no `record_ms`.
+    """
 
     position: Position
     time_ms: int
@@ -45,10 +37,13 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    record_ms: int | None = None
 
     @property
     def target(self) -> str:
         """The topic that the record came from, or was forwarded for."""
+        if self.position.topic == MAPPER_DLQ.name and self.origin is not None:
+            return self.origin.topic
         return self.position.topic.removesuffix(DLQ_SUFFIX)
 
     def account(self) -> str | None:
@@ -89,26 +84,18 @@ class Selection(NamedTuple):
 
 def letter_of(topic: str, partition: int, record: Any) -> Letter:
     """Take a record of a dead-letter topic apart."""
-    error: dict[str, str] = {}
-    original: list[tuple[str, bytes | None]] = []
-    for name, value in record.headers or ():
-        if name.startswith(ERROR_HEADER):
-            error[name.removeprefix(ERROR_HEADER)] = (value or b"").decode(errors="replace")
-        elif name not in {REPLAYED_HEADER, ORIGIN_HEADER}:  # ours; the second is of a forwarded record
-            original.append((name, value))
-    try:
-        origin = Position(error["topic"], int(error["partition"]), int(error["offset"]))
-    except (KeyError, ValueError):
-        origin = None
+    refusal, headers = taken_apart(record.headers)
+    ours = {REPLAYED_HEADER, ORIGIN_HEADER}  # the second is of a forwarded record
     return Letter(
         Position(topic, partition, record.offset),
         record.timestamp,
-        error.get("reason", UNKNOWN_REASON),
-        error.get("message", ""),
-        origin,
+        refusal.reason,
+        refusal.message,
+        refusal.origin,
         record.key,
         record.value,
-        tuple(original),
+        tuple((name, value) for name, value in headers if name not in ours),
+        refusal.time_ms,
     )
 
 
@@ -117,16 +104,21 @@ def is_replayable(topic: str) -> bool:
     return not topic.startswith(f"{ALERTS}.")
 
 
-def topics_of(consumer: KafkaConsumer, group: str, wanted: frozenset[str]) -> list[str]:
+def topics_of(consumer: KafkaConsumer, group: str, sources: Sources, wanted: frozenset[str]) -> list[str]:
     """The dead-letter topics on the broker, or those of them that are named, with or without `.dlq`.
 
     Raises `BrokerError` for a name that is not one of them.
     """
     existing = consumer.topics()
-    names = [topic.name for topic in all_topics(group) if topic.role == "dead letters" and topic.name in existing]
+    every = [topic.name for topic in all_topics(group, sources) if topic.role == "dead letters"]
+    every.append(MAPPER_DLQ.name)
+    names = [name for name in every if name in existing]
     chosen = {name if name.endswith(DLQ_SUFFIX) else name + DLQ_SUFFIX for name in wanted}
     if unknown := sorted(chosen - set(names)):
-        raise BrokerError(f"no dead-letter topic {', '.join(unknown)}; there are {', '.join(names) or 'none'}")
+        raise BrokerError(
+            f"the broker lists no dead-letter topic {', '.join(unknown)}, or this client has no right DESCRIBE on it; "
+            f"there are {', '.join(names) or 'none'}"
+        )
     return [name for name in names if not chosen or name in chosen]
 
 

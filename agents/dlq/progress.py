@@ -1,6 +1,6 @@
 """What was done with dead letters: the compacted topic `vitals-dlq-progress`, one record for each letter handled.
 
-Owns the form of its records, and creates the topic when the first letter is handled. A record names the letter by its
+Owns the form of its records. A record names the letter by its
 position and time: a letter at the same position of a topic that was deleted and created again is another letter.
 Consumer offsets could not do this: letters are handled by selection, and Kafka forgets the offsets of a group without
 members after a week. Called by `agents.dlq.groups` and `agents.dlq.replay`.
@@ -8,19 +8,14 @@ members after a week. Called by `agents.dlq.groups` and `agents.dlq.replay`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from kafka import KafkaConsumer
-from kafka.admin import NewTopic
-from kafka.errors import TopicAlreadyExistsError
 
 from agents.dlq.letters import Letter
-from agents.kafka.client import admin_of, read_topic
-from agents.settings.settings import Settings
-from schemas.topics import Topic
-
-PROGRESS = Topic("vitals-dlq-progress", "internal", "position of a dead letter", "compact", -1)
+from agents.kafka.client import read_topic
+from schemas.topics import DLQ_PROGRESS
 
 Action = Literal["replayed", "discarded"]
 
@@ -44,9 +39,9 @@ class Progress:
     def read(cls, consumer: KafkaConsumer) -> Progress:
         """Read the topic; without it, no letter is handled. Raises `KafkaError`, `msgspec.DecodeError`."""
         progress = cls()
-        if PROGRESS.name in consumer.topics():
+        if DLQ_PROGRESS.name in consumer.topics():
             decode = msgspec.json.Decoder(Handled).decode
-            for _, record in read_topic(consumer, PROGRESS.name):
+            for _, record in read_topic(consumer, DLQ_PROGRESS.name):
                 letter = (record.key or b"").decode()
                 if record.value is None:
                     progress._handled.pop(letter, None)
@@ -63,22 +58,3 @@ class Progress:
 def mark(letter: Letter, action: Action, now_ms: int) -> tuple[bytes, bytes]:
     """Key and value of the record that a letter is handled."""
     return str(letter.position).encode(), msgspec.json.encode(Handled(action, letter.time_ms, now_ms))
-
-
-def create_topic(settings: Settings) -> None:
-    """Create the topic if it is missing. Raises `BrokerError`, `KafkaError`."""
-    admin: Any = admin_of(settings, "vitals-dlq")
-    try:
-        if PROGRESS.name in set(admin.list_topics()):
-            return
-        new = NewTopic(
-            PROGRESS.name,
-            num_partitions=1,
-            replication_factor=settings.replication,
-            topic_configs=PROGRESS.config(),
-        )
-        admin.create_topics([new])
-    except TopicAlreadyExistsError:
-        return  # another process was faster
-    finally:
-        admin.close()

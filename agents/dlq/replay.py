@@ -1,9 +1,9 @@
 """Replays or discards dead letters.
 
-Owns the order of steps: letters are written to their input topic in the order of their partition, byte for byte, and
-marked as handled once the broker has acknowledged them. A crash in between writes some of them again at the next run;
-events are then duplicates by their ids. Letters of one record (a worker that crashes can write a dead letter twice) are
-replayed once. Run one process. Called by `agents.cli.dlq`.
+Owns the order of steps: letters are written to their input topic in the order of their partition, byte for byte and
+with the time of their record, and marked as handled once the broker has acknowledged them. A crash in between writes
+some of them again at the next run; events are then duplicates by their ids. Letters of one record (a worker that
+crashes can write a dead letter twice) are replayed once. Run one process. Called by `agents.cli.dlq`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from aiokafka.errors import KafkaError as ProducerError
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
-from agents.dlq.letters import REPLAYED_HEADER, Letter, Position, Selection, is_replayable, read_letters, topics_of
-from agents.dlq.progress import PROGRESS, Action, Progress, create_topic, mark
+from agents.dlq.letters import REPLAYED_HEADER, Letter, Selection, is_replayable, read_letters, topics_of
+from agents.dlq.progress import Action, Progress, mark
 from agents.kafka.client import BrokerError, consumer_of
+from agents.kafka.letters import Position
+from agents.kafka.topics import ensure_topic
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
-from schemas.topics import LARGEST_RECORD
+from schemas.sources import Sources
+from schemas.topics import DLQ_PROGRESS, LARGEST_RECORD
 
 CHUNK = 200
 CHUNK_BYTES = 32 * 1024 * 1024
@@ -36,7 +39,7 @@ Counts = Counter[tuple[str, str, str]]
 """Letters by topic, reason and what was done: `replayed`, `repeated` (the same record, once more) or `discarded`."""
 
 
-def handle(settings: Settings, selection: Selection, action: Action, *, dry_run: bool) -> Counts:
+def handle(settings: Settings, sources: Sources, selection: Selection, action: Action, *, dry_run: bool) -> Counts:
     """Replay or discard the selected letters that are open; with `dry_run` only count them.
 
     Without a selection of topics, those of sinks are not replayed. Raises `BrokerError`.
@@ -44,11 +47,11 @@ def handle(settings: Settings, selection: Selection, action: Action, *, dry_run:
     consumer = consumer_of(settings)
     try:
         progress = Progress.read(consumer)
-        topics = topics_of(consumer, settings.group, selection.topics)
+        topics = topics_of(consumer, settings.group, sources, selection.topics)
         if action == "replayed":
             topics = _replayable(topics, is_chosen=bool(selection.topics))
         if not dry_run:
-            create_topic(settings)
+            ensure_topic(settings, DLQ_PROGRESS, partitions=1)
         return asyncio.run(_handle(settings, _open(consumer, topics, selection, progress), action, dry_run=dry_run))
     except (KafkaError, ProducerError, msgspec.DecodeError, OSError) as error:
         raise BrokerError(
@@ -139,7 +142,7 @@ async def _replay(producer: AIOKafkaProducer, letters: Iterable[Letter]) -> dict
     for letter in letters:
         batch = producer.create_batch()
         headers = [*letter.headers, (REPLAYED_HEADER, str(letter.position).encode())]
-        if batch.append(key=letter.key, value=letter.value, timestamp=None, headers=headers) is None:
+        if batch.append(key=letter.key, value=letter.value, timestamp=letter.record_ms, headers=headers) is None:
             raise BrokerError(f"{letter.position}: larger than {_REQUEST_BYTES:,} bytes")
         partition = letter.position.partition if letter.origin is None else letter.origin.partition
         writes[letter.position] = await producer.send_batch(batch, letter.target, partition=partition)
@@ -153,5 +156,5 @@ async def _mark(producer: AIOKafkaProducer, letters: Iterable[Letter], action: A
     writes = []
     for letter in letters:
         key, value = mark(letter, action, now_ms)
-        writes.append(await producer.send(PROGRESS.name, key=key, value=value))
+        writes.append(await producer.send(DLQ_PROGRESS.name, key=key, value=value))
     await asyncio.gather(*writes)

@@ -10,20 +10,26 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from msgspec import NODEFAULT, Struct
+from msgspec import Struct
 
 from agents.files.playback import TimedEvent
-from schemas.events import EVENT_TYPES, METRIC_SOURCES, PROFILE_SOURCE, SURVEY_SCALES, Event, SurveyEvent
+from schemas.events import PROFILE_SOURCE, SURVEY_SCALES, Event, ProfileEvent, SurveyEvent
+from schemas.profiles import attribute_of, texts_of
+from schemas.properties import property_name, property_text, values_of
+from schemas.sources import Source, Sources
+from schemas.sources import attribute_of as field_attribute
 from stream.columns.panes import UNIT_MS, date_text
 from stream.explain.text import counted
+from stream.policy.account_conditions import AccountFilter
+from stream.policy.fields import FIRST_STAT, account_field
 from stream.policy.filters import Filter, parts_of
+from stream.policy.formulas.formula import number_of_profile
 from stream.policy.measures import FACTS_SOURCE, Measure
-from stream.policy.policy import Policy
+from stream.policy.policy import Policy, Segment
 
 _FEWEST_ANSWERS = 10
 """Of fewer answers to a survey, it says nothing that all are low."""
 _EXAMPLES = 3
-_RANGE_FIELDS = {"days_since_start": "started_at", "days_to_renewal": "renewal_at"}
 _DISTINCT_FIELDS = {"distinct_users": "user_id", "distinct_features": "feature", "distinct_roles": "role"}
 
 
@@ -41,7 +47,7 @@ def warnings_of(policy: Policy, records: Sequence[TimedEvent], as_of_ms: int) ->
     Measures that most accounts have no value of are warnings of `stream.explain.distribution`. Events after `as_of_ms`
     count for fields, values and ids, but not for time.
     """
-    by_source: dict[str, list[TimedEvent]] = {source: [] for source in EVENT_TYPES}
+    by_source: dict[str, list[TimedEvent]] = {source: [] for source in policy.sources.names}
     for record in records:
         by_source[record.source].append(record)
     warnings = [
@@ -49,8 +55,8 @@ def warnings_of(policy: Policy, records: Sequence[TimedEvent], as_of_ms: int) ->
         *_long_windows(policy, by_source, as_of_ms),
         *_absent(policy, by_source),
         *_survey_scales(by_source["surveys"]),
-        *_shared_ids(by_source),
-        *_similar_ids(records),
+        *_shared_ids(by_source, policy.sources),
+        *_similar_ids(records, policy.sources),
     ]
     return list({(warned.kind, warned.message): warned for warned in warnings}.values())
 
@@ -72,6 +78,7 @@ def _names(measures: Iterable[Measure]) -> str:
 
 def _silent_sources(policy: Policy, by_source: Mapping[str, list[TimedEvent]], as_of_ms: int) -> Iterator[Warned]:
     """Sources of measures that have no event, or whose latest one has left every window of these measures."""
+    pane_of = policy.calendar.pane_of
     for source, measures in _measures_of(policy).items():
         times = [record.time_ms for record in by_source[source] if record.time_ms <= as_of_ms]
         used_by = f"measures of the policy: {_names(measures)}"
@@ -83,7 +90,9 @@ def _silent_sources(policy: Policy, by_source: Mapping[str, list[TimedEvent]], a
             empty = [
                 measure
                 for measure in measures
-                if _pane(measure, times[-1]) <= _pane(measure, as_of_ms) - measure.window.panes
+                if measure.window.panes
+                and pane_of(times[-1], measure.window.pane)
+                <= pane_of(as_of_ms, measure.window.pane) - measure.window.panes
             ]
             if empty:
                 since = f"its latest event is of {date_text(times[-1])}, and the scores are as of {date_text(as_of_ms)}"
@@ -94,13 +103,9 @@ def _silent_sources(policy: Policy, by_source: Mapping[str, list[TimedEvent]], a
                 )
 
 
-def _pane(measure: Measure, time_ms: int) -> int:
-    return time_ms // UNIT_MS[measure.window.unit]
-
-
 def _long_windows(policy: Policy, by_source: Mapping[str, list[TimedEvent]], as_of_ms: int) -> Iterator[Warned]:
     """Measures that look back to before the first event of their source."""
-    long = []
+    long, pane_of = [], policy.calendar.pane_of
     for source, measures in _measures_of(policy).items():
         records = by_source[source]
         if source == FACTS_SOURCE or not records or records[0].time_ms > as_of_ms:
@@ -108,10 +113,11 @@ def _long_windows(policy: Policy, by_source: Mapping[str, list[TimedEvent]], as_
         first_ms = records[0].time_ms
         for measure in measures:
             panes = measure.window.panes * (1 + measure.blocks)
-            if _pane(measure, as_of_ms) - panes + 1 < _pane(measure, first_ms):
-                begins = date_text(first_ms // UNIT_MS["day"] * UNIT_MS["day"])
+            unit = measure.window.pane
+            if pane_of(as_of_ms, unit) - panes + 1 < pane_of(first_ms, unit):
+                begins = date_text(pane_of(first_ms, "day") * UNIT_MS["day"])
                 long.append(
-                    f"{measure.name} looks back over {panes}{measure.window.unit[0]}, {source} begins on {begins}"
+                    f"{measure.name} looks back over {panes}{measure.window.pane[0]}, {source} begins on {begins}"
                 )
     if long:
         yield Warned(
@@ -128,32 +134,41 @@ def _absent(policy: Policy, by_source: Mapping[str, list[TimedEvent]]) -> Iterat
         events = [record.event for record in by_source[source]]
         if not events:
             continue
-        values = _Values(source, events)
+        values = _Values(policy.sources[source], events)
         for measure in measures:
             yield from _absent_of(measure, values)
+    names = {measure.name for measure in policy.measures}
     profiles = [record.event for record in by_source[PROFILE_SOURCE]]
     if profiles:
-        values = _Values(PROFILE_SOURCE, profiles)
-        for segment in policy.segments:
-            yield from _without(values, f"segment {segment.name}", segment.texts)
-            fields = [_RANGE_FIELDS.get(bound.field, bound.field) for bound in segment.ranges]
-            yield from (_no_field(values, f"segment {segment.name}", field) for field in fields if not values.of(field))
+        values = _Values(policy.sources.profiles, profiles)
+        conditions: list[tuple[str, Segment | AccountFilter]] = [
+            *((f"segment {segment.name}", segment) for segment in policy.segments),
+            *((f"measure {each.name}", each.when) for each in policy.measures if each.when is not None),
+        ]
+        for user, condition in conditions:
+            yield from _without(values, user, condition.texts)
+            fields = [bound.reads[0] for bound in condition.ranges]
+            yield from (_no_field(values, user, field) for field in fields if not values.of(field))
+        for measure in policy.measures:
+            inputs = () if measure.formula is None else measure.formula.inputs
+            fields = [number_of_profile(name)[1] for name in inputs if name not in names]
+            yield from (_no_field(values, f"measure {measure.name}", field) for field in fields if not values.of(field))
 
 
 class _Values:
     """How often each value of a field occurs among the records of a source."""
 
-    def __init__(self, source: str, events: Sequence[Event]) -> None:
-        self.source, self._events = source, events
-        self.record = "profile" if source == PROFILE_SOURCE else "event"
+    def __init__(self, source: Source, events: Sequence[Event]) -> None:
+        self.source, self._events, self._defaults = source.name, events, source.defaults
+        self.record = "profile" if source.name == PROFILE_SOURCE else "event"
         self._counts: dict[str, Counter[object]] = {}
-        fields, defaults = EVENT_TYPES[source].__struct_fields__, EVENT_TYPES[source].__struct_defaults__
-        self._defaults = dict(zip(reversed(fields), reversed(defaults), strict=False))
 
     def of(self, field: str) -> Counter[object]:
         """The values of a field, without those that say nothing: null and the default."""
         if field not in self._counts:
-            counts = Counter(getattr(event, field, None) for event in self._events)
+            counts: Counter[object] = Counter()
+            for event in self._events:
+                counts.update(_values_of(event, field))
             for nothing in (None, self._defaults.get(field)):
                 counts.pop(nothing, None)
             self._counts[field] = counts
@@ -164,9 +179,20 @@ class _Values:
         return self._defaults.get(field)
 
 
+def _values_of(event: Event, field: str) -> Sequence[object]:
+    """The value of a field; of `account.NAME` and `properties.NAME`, texts as conditions compare them."""
+    attribute, name = account_field(field), property_name(field)
+    if attribute is not None and isinstance(event, ProfileEvent):
+        return texts_of(attribute_of(event, attribute))
+    if name is not None:
+        return [property_text(value) for value in values_of([event], name)]
+    value = getattr(event, field_attribute(field), None)
+    return [property_text(value)] if isinstance(value, bool) else [value]
+
+
 def _absent_of(measure: Measure, values: _Values) -> Iterator[Warned]:
     user = f"measure {measure.name}"
-    field = measure.field or _DISTINCT_FIELDS.get(measure.stat)
+    field = None if measure.stat == FIRST_STAT else measure.field or _DISTINCT_FIELDS.get(measure.stat)
     if field is not None and field != "count" and not values.of(field):
         yield _no_field(values, user, field)
     yield from _without(values, user, measure.where)
@@ -179,7 +205,7 @@ def _absent_of(measure: Measure, values: _Values) -> Iterator[Warned]:
 def _no_field(values: _Values, user: str, field: str) -> Warned:
     default = values.default(field)
     text = f"{default:g}" if isinstance(default, float) else str(default)
-    but = "" if default is None or default is NODEFAULT else f" other than its default, {text}"
+    but = "" if default is None else f" other than its default, {text}"
     message = f"{user}: no {values.record} of {values.source} has the field {field}{but}"
     return Warned("absent_field", values.source, message)
 
@@ -223,9 +249,9 @@ def _survey_scales(surveys: Sequence[TimedEvent]) -> Iterator[Warned]:
 # -- ids --------------------------------------------------------------------------------------------------------------
 
 
-def _shared_ids(by_source: Mapping[str, list[TimedEvent]]) -> Iterator[Warned]:
+def _shared_ids(by_source: Mapping[str, list[TimedEvent]], sources: Sources) -> Iterator[Warned]:
     """Event ids of a source that several accounts use."""
-    for source in METRIC_SOURCES:
+    for source in sources.of_events:
         accounts: dict[str, set[str]] = defaultdict(set)
         for record in by_source[source]:
             accounts[record.event.id].add(record.event.account_id)
@@ -241,7 +267,7 @@ def _shared_ids(by_source: Mapping[str, list[TimedEvent]]) -> Iterator[Warned]:
             )
 
 
-def _similar_ids(records: Sequence[TimedEvent]) -> Iterator[Warned]:
+def _similar_ids(records: Sequence[TimedEvent], sources: Sources) -> Iterator[Warned]:
     """Account ids, and users of an account, that differ only in case, Unicode form or white space."""
     accounts = {record.event.account_id for record in records}
     yield from _similar("account id", None, accounts)
@@ -251,7 +277,7 @@ def _similar_ids(records: Sequence[TimedEvent]) -> Iterator[Warned]:
         if user is not None:
             users[record.source, record.event.account_id].add(user)
     groups = [(source, names) for (source, _), of_account in users.items() for names in _groups(of_account)]
-    for source in METRIC_SOURCES:
+    for source in sources.of_events:
         of_source = [names for each, names in groups if each == source]
         if of_source:
             yield _differ(source, "user", of_source)

@@ -7,23 +7,26 @@ Owns the times that are printed and the fields of a line; the scores are the eng
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import date, timedelta
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
 
-from agents.files.replay import SINCE_2000, Limits, Replay, Watch, replay_files
-from stream.columns.panes import UNIT_MS, day_end
+from agents.files.formats import Input
+from agents.files.replay import SINCE_2000, Reading, Replay, Watch, replay_files
+from stream.columns.calendar import Calendar
 from stream.engine.engine import Engine, Mode
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
+from stream.publishing.decimals import rounded_number
+from stream.scoring.scoring import NO_BAND
 
-DAY_MS = UNIT_MS["day"]
+_FIRST_DATE = date(1970, 1, 1)
 
 
 class DayScore(Struct):
-    """An account's score at the end of a UTC day; `as_of` (epoch ms) is its last millisecond, or the last moment."""
+    """An account's score at the end of a day; `as_of` (epoch ms) is its last millisecond, or the last moment."""
 
     account_id: str
     day: str
@@ -33,30 +36,32 @@ class DayScore(Struct):
 
 
 def score_history(
-    paths: Sequence[Path],
+    paths: Sequence[Input],
     plan: Plan,
     selected: SelectedScore,
     *,
     as_of_ms: int | None = None,
     account: str | None = None,
-    limits: Limits = SINCE_2000,
+    reading: Reading = SINCE_2000,
 ) -> tuple[list[DayScore], Replay]:
     """The scores at each day's end from the first event on, and at the end, of all accounts or of one.
 
-    An account has scores from its first event on. Raises OSError with the file's name when one cannot be read.
+    An account has scores from its first event on, except on days on which it has ended
+    or has no data. Raises OSError with the file's name when one cannot be read.
     """
     days: list[DayScore] = []
 
     def look(moment: int, engine: Engine) -> None:
         days.extend(_scores(engine, selected, moment, account))
 
-    replay = replay_files(paths, plan, as_of_ms, Watch(moments, look), limits=limits, mode=Mode.CONFLATED)
+    watch = Watch(partial(moments, plan.calendar), look)
+    replay = replay_files(paths, plan, as_of_ms, watch, reading=reading, mode=Mode.CONFLATED)
     return days, replay
 
 
-def moments(first_ms: int, last_ms: int) -> Iterator[int]:
-    """The last millisecond (epoch ms) of each UTC day from that of the first event on, and the last moment."""
-    yield from range(day_end(first_ms), last_ms, DAY_MS)
+def moments(calendar: Calendar, first_ms: int, last_ms: int) -> Iterator[int]:
+    """The last millisecond (epoch ms) of each day from that of the first event on, and the last moment."""
+    yield from sorted({midnight - 1 for midnight in calendar.midnights_between(first_ms, last_ms)})
     yield last_ms
 
 
@@ -68,6 +73,8 @@ def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str
     if not rows:
         return
     scored = reading(engine.plan, selected, engine.score(np.array(rows, dtype=np.int64)))
-    day = datetime.fromtimestamp(as_of_ms // 1000, UTC).date().isoformat()
+    day = (_FIRST_DATE + timedelta(days=engine.plan.calendar.pane_of(as_of_ms, "day"))).isoformat()
     for row, score, band in zip(rows, scored.scores.tolist(), scored.bands.tolist(), strict=True):
-        yield DayScore(names[row], day, as_of_ms, score, selected.bands[band].name)
+        if band == NO_BAND:
+            continue
+        yield DayScore(names[row], day, as_of_ms, rounded_number(score), selected.bands[band].name)

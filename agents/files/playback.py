@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import METRIC_SOURCES, PROFILE_SOURCE, Event
-from stream.columns.panes import boundary_numbers
+from agents.process.progress import Progress, unseen
+from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE, Event, ProfileEvent
+from schemas.sources import Sources
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import Batch
+from stream.ingest.aliases import claims_of
+from stream.ingest.batch import ERASE, Batch, kind_of
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
 
@@ -57,14 +59,15 @@ class Playback:
         collect: Callable[[Effects], None],
         *,
         mode: Mode = Mode.CONFLATED,
+        progress: Progress = unseen,
     ) -> None:
         """Nothing has been applied yet. `events` are in order of time, and whoever read them has judged their times.
 
         `collect` gets what the engine returns: in mode CONFLATED it publishes nothing, in HEAD what a worker does. The
         scores are the same.
         """
-        self.engine = Engine(plan, dedup_ids=DEDUP_IDS, earliest_ms=0)
-        self._events, self._mode, self._collect = events, mode, collect
+        self.engine, events = Engine(plan, dedup_ids=DEDUP_IDS, earliest_ms=0), with_claims(events)
+        self._events, self._mode, self._collect, self._progress = events, mode, collect, progress
         self._times = np.fromiter((timed.time_ms for timed in events), dtype=np.int64, count=len(events))
         self._offsets = Counter[str]()
         self._done = 0
@@ -77,7 +80,7 @@ class Playback:
 
         A profile does not move time, so without a cut the engine would apply it before that boundary.
         """
-        numbers = boundary_numbers(self._times, plan.boundary_unit)
+        numbers = plan.calendar.boundary_numbers(self._times, plan.boundary_unit)
         profile = np.fromiter(
             (timed.source == PROFILE_SOURCE for timed in self._events), dtype=bool, count=len(numbers)
         )
@@ -100,7 +103,7 @@ class Playback:
 
     def _apply(self, until: int) -> None:
         events = self._events[self._done : until]
-        batches = batches_of(events, self._offsets)
+        batches = batches_of(events, self._offsets, self.engine.sources)
         self._done = until
         effects = self.engine.step(batches, self._mode, None)
         for letter in effects.dead_letters:
@@ -108,12 +111,33 @@ class Playback:
             timed = events[int(batch.stamps[letter.offset - int(batch.offsets[0])])]
             self.bad.append(BadLine(timed.file, timed.line, letter.reason, letter.message))
         self._collect(effects)
+        self._progress("events applied", until, len(self._events))
 
 
-def batches_of(events: Sequence[TimedEvent], offsets: Counter[str]) -> list[Batch]:
+def with_claims(events: Sequence[TimedEvent]) -> Sequence[TimedEvent]:
+    """The events with the merges that follow from aliases, each right after the first profile that has the alias."""
+    if not any(isinstance(timed.event, ProfileEvent) and timed.event.aliases for timed in events):
+        return events
+    added: list[TimedEvent] = []
+    claimed: dict[str, set[str]] = {}
+    for number, timed in enumerate(events):
+        added.append(timed)
+        event = timed.event
+        if isinstance(event, ProfileEvent) and event.aliases:
+            account = event.account_id.strip()
+            known = claimed.setdefault(account, set())
+            claims = claims_of(event, account, known, str(number))
+            known.update(claim.account_id for claim in claims)
+            added += [timed._replace(source=CONTROL_SOURCE, event=claim) for claim in claims]
+        elif kind_of(event) == ERASE:
+            claimed.clear()  # an erased account has no aliases
+    return added
+
+
+def batches_of(events: Sequence[TimedEvent], offsets: Counter[str], sources: Sources) -> list[Batch]:
     """Consecutive events as one batch for each source; `offsets` has the next offset of each and is advanced."""
     batches = []
-    for source in (*METRIC_SOURCES, PROFILE_SOURCE):
+    for source in sources.names:
         selected = [(index, timed.event) for index, timed in enumerate(events) if timed.source == source]
         if selected:
             first = offsets[source]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from agents.kafka.checksum import use_fast_checksum
 from agents.kafka.probe import ConnectionFailedError, check_connection
@@ -22,6 +22,8 @@ _POLL_MS = 500
 _BOOTSTRAP_MS = 10_000
 ONLY_KAFKA = 23
 """A kind of request (OffsetForLeaderEpoch) that every Kafka lists, and the embedded broker of the demo does not."""
+REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError)
+"""Errors of a broker, or of the producer before it, that are about one record: no other try can succeed."""
 use_fast_checksum()
 
 
@@ -86,11 +88,19 @@ def connect(settings: Settings, make: Callable[[], Any]) -> Any:
         raise BrokerError(msg) from error
 
 
+def unlisted(topic: str, if_missing: str = "create it with `vitals topics --create`") -> str:
+    """What it can mean that a broker does not list a topic for this client, and what to do."""
+    return (
+        f"the broker lists no topic {topic}: it is missing ({if_missing}), or this client has no right DESCRIBE on it "
+        "(`vitals check --role ROLE` lists missing rights)"
+    )
+
+
 def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic, in order. Raises `BrokerError` when it is missing, `KafkaError`."""
+    """The partitions of a topic, in order. Raises `BrokerError` when the broker does not list it, `KafkaError`."""
     numbers = consumer.partitions_for_topic(topic)
     if not numbers:
-        raise BrokerError(f"the broker has no topic {topic}; create it with `vitals topics --create`")
+        raise BrokerError(unlisted(topic))
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 

@@ -11,14 +11,18 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from schemas.events import EVENT_TYPES, PROFILE_SOURCE
+from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE
+from schemas.sources import BUILT_IN, Sources
 from schemas.topics import (
     ALERTS,
     CHANGES,
+    DLQ_PROGRESS,
     DLQ_SUFFIX,
+    MAPPER_DLQ,
     PEERS,
     REPARTITION,
     ROLLUPS,
+    SCORE_ROWS,
     SCORES,
     SHADOW,
     WEBHOOK_DLQ,
@@ -58,9 +62,10 @@ class Role(NamedTuple):
     rights: tuple[Right, ...]
 
 
-_INPUTS = tuple(EVENT_TYPES)
+_INPUTS = tuple(source.topic for source in BUILT_IN)
+_PROGRESS = DLQ_PROGRESS.name
 _LETTERS = tuple(name + DLQ_SUFFIX for name in _INPUTS)
-_ALL = tuple(topic.name for topic in all_topics(GROUP))
+_ALL = tuple(topic.name for topic in all_topics(GROUP, BUILT_IN))
 _CHANGELOG = changelog(GROUP).name
 
 
@@ -68,12 +73,12 @@ def _topics(operation: str, *names: str, without: str = "") -> Iterator[Right]:
     return (Right("topic", name, operation, without) for name in names)
 
 
-def _sink(name: str, *more: Right) -> Role:
+def _sink(name: str, *more: Right, command: str = "") -> Role:
     group = Right("group", f"{GROUP}-sink-{name}", "READ")
-    return Role(f"vitals sink {name}", (*_topics("READ", ALERTS), group, *more))
+    return Role(f"vitals sink {command or name}", (*_topics("READ", ALERTS), group, *more))
 
 
-_PROGRESS = "vitals-dlq-progress"
+_OF_MAPPER = Right("topic", MAPPER_DLQ.name, "READ", "no dead letters of `vitals mapper`")
 _WORKER = (
     *_topics("READ", *_INPUTS, REPARTITION, PEERS, _CHANGELOG, CHANGES, ALERTS),
     *_topics("WRITE", _CHANGELOG, REPARTITION, SCORES, CHANGES, ALERTS, SHADOW, *_LETTERS),
@@ -90,15 +95,16 @@ _BOARD = (
     *_topics("READ", *(name for name in _INPUTS if name != PROFILE_SOURCE), without="no events in time lines"),
     *_topics("DESCRIBE", REPARTITION, without="no lag of forwarded events"),
     *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS, without="no dead letters"),
+    _OF_MAPPER,
     *_topics("WRITE", _PROGRESS, without="dead letters cannot be replayed or discarded"),
     *_topics("CREATE", _PROGRESS, without="you have to create the topic"),
-    *_topics("WRITE", "controls", without="no acknowledgements and snoozes, no replay of controls"),
-    *_topics("WRITE", *(name for name in _INPUTS if name != "controls"), without="dead letters cannot be replayed"),
+    *_topics("WRITE", CONTROL_SOURCE, without="no acknowledgements and snoozes, no replay of controls"),
+    *_topics("WRITE", *(name for name in _INPUTS if name != CONTROL_SOURCE), without="dead letters cannot be replayed"),
     Right("group", GROUP, "DESCRIBE", "no lag of the workers"),
 )
 
 
-_OWN = tuple(topic.name for topic in all_topics(GROUP) if topic.role != "input")
+_OWN = tuple(topic.name for topic in all_topics(GROUP, BUILT_IN) if topic.role != "input")
 _ALL_BUT_EXPORT = "no `import`, `rebuild`, `repartition` and `quarantine`"
 _STATE = (
     *_topics("READ", *_INPUTS, REPARTITION, PEERS, _CHANGELOG, CHANGES, ALERTS),
@@ -112,12 +118,29 @@ _STATE = (
 )
 _DLQ = (
     *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
+    _OF_MAPPER,
     *_topics("WRITE", _PROGRESS, without="no `replay` and `discard`"),
     *_topics("CREATE", _PROGRESS, without="you have to create the topic"),
     *_topics("WRITE", *_INPUTS, without="no `replay`"),
 )
+_MAPPER = (
+    *_topics("WRITE", *_INPUTS, MAPPER_DLQ.name),
+    *_topics("CREATE", MAPPER_DLQ.name, without="you have to create the topic"),
+    Right("group", f"{GROUP}-mapper", "READ"),
+)
+_ROWS = (
+    *_topics("READ", CHANGES),
+    *_topics("WRITE", SCORE_ROWS.name),
+    *_topics("CREATE", SCORE_ROWS.name, without="you have to create the topic"),
+    Right("group", f"{GROUP}-rows", "READ"),
+)
+_IMPORT = (
+    *_topics("WRITE", *_INPUTS),
+    *_topics("DESCRIBE_CONFIGS", *_INPUTS, without="no warning of events that are older than the topic keeps"),
+)
 _STATUS = (
     *_topics("READ", *_LETTERS, WEBHOOK_DLQ, _PROGRESS),
+    _OF_MAPPER,
     *_topics("DESCRIBE", *(name for name in _ALL if not name.endswith(DLQ_SUFFIX))),
     Right("group", GROUP, "DESCRIBE"),
 )
@@ -142,11 +165,15 @@ ROLES: Mapping[str, Role] = MappingProxyType(
         "board": Role("vitals board", _BOARD),
         "rollup": Role("vitals rollup", (*_topics("READ", SCORES, ROLLUPS), *_topics("WRITE", ROLLUPS))),
         "peers": Role("vitals peers", (*_topics("READ", SCORES, PEERS), *_topics("WRITE", PEERS))),
+        "rows": Role("vitals rows", _ROWS),
+        "mapper": Role("vitals mapper TOPIC", _MAPPER),
+        "import": Role("vitals import FILES", _IMPORT),
         "explain": Role("vitals explain ACCOUNT", tuple(_topics("READ", SCORES))),
         "shadow": Role("vitals shadow", tuple(_topics("READ", SCORES, SHADOW, ALERTS))),
         "alertmanager": _sink("alertmanager"),
         "webhook": _sink("webhook", *_topics("WRITE", WEBHOOK_DLQ)),
         "notify": _sink("notify"),
+        "plugin": _sink("plugin-*", command="plugin NAME"),
         "redis": Role("vitals sink redis", tuple(_topics("READ", SCORES))),
         "dlq": Role("vitals dlq", _DLQ),
         "status": Role("vitals status", _STATUS),
@@ -157,6 +184,19 @@ ROLES: Mapping[str, Role] = MappingProxyType(
 """Every role by the name that `vitals check --role` takes."""
 
 
-def rights_of(role: str, group: str) -> tuple[Right, ...]:
-    """The rights of a role for a consumer group."""
-    return tuple(right.of_group(group) for right in ROLES[role].rights)
+_LIKE = BUILT_IN["engagement"].topic
+"""A topic of events: every other one needs the same rights."""
+
+
+def rights_of(role: str, group: str, sources: Sources = BUILT_IN) -> tuple[Right, ...]:
+    """The rights of a role for a consumer group; on topics of sources of a policy those on topics of events."""
+    more = [source.topic for source in sources if source.name not in BUILT_IN]
+    topics = {**sources.renamed_topics}
+    topics |= {name + DLQ_SUFFIX: topic + DLQ_SUFFIX for name, topic in topics.items()}
+    rights = []
+    for right in ROLES[role].rights:
+        name = topics.get(right.name, right.name) if right.kind == "topic" else right.name
+        rights.append(right._replace(name=name).of_group(group))
+        if right.kind == "topic" and right.name in {_LIKE, _LIKE + DLQ_SUFFIX}:
+            rights += [right._replace(name=topic + right.name.removeprefix(_LIKE)) for topic in more]
+    return tuple(rights)

@@ -22,6 +22,7 @@ from agents.kafka.client import BrokerError, FinalBrokerError
 from agents.kafka.probe import Connection, ConnectionFailedError, connect_first, signed_in
 from agents.kafka.rights import Right, rights_of
 from agents.settings.settings import Settings
+from schemas.sources import BUILT_IN, Sources
 
 _TOPIC_DENIED, _GROUP_DENIED, _TRANSACTIONAL_ID_DENIED = 29, 30, 53
 _NO_COORDINATOR = frozenset({14, 15, 16})
@@ -37,23 +38,26 @@ Allowed = frozenset[str] | None
 """The operations that a broker allows; None: it does not say, as brokers without an authorizer or before Kafka 2.3."""
 
 
-def missing_rights(settings: Settings, role: str) -> list[Right]:
-    """The rights of a role that this client does not have. Raises `BrokerError`."""
+def missing_rights(settings: Settings, role: str, sources: Sources = BUILT_IN) -> list[Right]:
+    """The rights of a role that this client does not have. Raises `BrokerError`.
+
+    `sources` are those of the deployment, for roles that read or write input topics.
+    """
     try:
         with contextlib.closing(connect_first(settings)) as connection:
-            return list(_missing(connection, settings, rights_of(role, settings.group)))
+            return list(_missing(connection, settings, rights_of(role, settings.group, sources)))
     except ConnectionFailedError as problem:
         kind = FinalBrokerError if problem.is_final else BrokerError
         raise kind(f"no Kafka broker ({settings.security_protocol}): {problem}") from problem
 
 
-def require_rights(settings: Settings, role: str, command: str = "") -> None:
+def require_rights(settings: Settings, role: str, command: str = "", *, sources: Sources = BUILT_IN) -> None:
     """Log the rights that a role does not have. Raises `FinalBrokerError` if it cannot start, and `BrokerError`.
 
     With a subcommand, the rights that it needs are those without which the table says that it does not work; nothing is
     logged of the others.
     """
-    missing = missing_rights(settings, role)
+    missing = missing_rights(settings, role, sources)
     needed = [right for right in missing if not right.without or (command and f"`{command}`" in right.without)]
     if needed:
         raise FinalBrokerError(f"{denied(settings, needed)}; docs/how-to/secure.md lists the rights of each role")

@@ -6,52 +6,72 @@ Owns the conversion of fetched records to `stream.ingest.batch.Batch`. Called by
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import structlog
 
 from schemas.codecs import Reject, decode, is_profile_tombstone
-from schemas.events import SOURCES, Event, ProfileEvent
+from schemas.events import PROFILE_SOURCE, Event, ProfileEvent
 from schemas.peers import PeersMessage
 from schemas.properties import NONE, Properties
 from schemas.records import UnreadableError, read_message
-from schemas.topics import ORIGIN_HEADER, PEERS, REPARTITION
-from stream.ingest.batch import PEERS as PEERS_INDEX
-from stream.ingest.batch import REPARTITION_INDEX, Batch
+from schemas.sources import INBOX, PEERS_INPUT, Source, Sources
+from schemas.topics import MERGED_HEADER, ORIGIN_HEADER
+from stream.ingest.batch import Batch, MergedFrom
 from stream.ingest.merge import Fetch
+from stream.mapping.recognition import Around, recognise
 
 log = structlog.get_logger()
+_FROM = tuple[str, str, int]
+"""`MergedFrom` in a header."""
 
-TOPICS = (*SOURCES, REPARTITION, PEERS)
-"""Topic of each input source, in the order of `INPUT_SOURCES`."""
 
-
-def read(topic: str, records: list[Any], end: int, properties: Properties = NONE) -> Fetch:
-    """Decode the next records of a source; `end` is the offset where the next ones will begin.
+def read(sources: Sources, topic: str, records: list[Any], end: int, properties: Properties = NONE) -> Fetch:
+    """Decode the next records of an input topic; `end` is the offset where the next ones will begin.
 
     `properties` are the properties of events that the policies name.
     """
     offsets = np.array([record.offset for record in records], dtype=np.int64)
     stamps = np.array([record.timestamp for record in records], dtype=np.int64)
-    source_index = TOPICS.index(topic)
-    if topic == PEERS:
+    name = sources.input_of[topic]
+    source_index = sources.index[name]
+    if name == PEERS_INPUT:
         return Fetch(source_index, [_tables(records, offsets, stamps, end)], offsets, stamps, end)
-    if source_index != REPARTITION_INDEX:
-        batches = [_batch(topic, records, offsets, stamps, end=end, properties=properties)]
+    if name != INBOX:
+        batches = [_batch(sources[name], records, offsets, stamps, end=end, properties=properties)]
         return Fetch(source_index, batches, offsets, stamps, end)
     batches = []
-    origins = [_origin(record) for record in records]
-    for source in dict.fromkeys(origins):
-        indices = np.array([index for index, origin in enumerate(origins) if origin == source], dtype=np.int64)
+    origins = [(_origin(sources, record), _header(record, MERGED_HEADER) is not None) for record in records]
+    for source, is_merged in dict.fromkeys(origins):
+        indices = np.array([i for i, origin in enumerate(origins) if origin == (source, is_merged)], dtype=np.int64)
         selected = [records[index] for index in indices.tolist()]
         of_source = (offsets[indices], stamps[indices])
-        batches.append(_batch(source, selected, *of_source, end=end, properties=properties, repartitioned=True))
+        batch = _batch(sources[source], selected, *of_source, end=end, properties=properties, repartitioned=True)
+        batches.append(_with_accounts(batch) if is_merged else batch)
     return Fetch(source_index, batches, offsets, stamps, end)
 
 
+def _with_accounts(batch: Batch) -> Batch:
+    """The batch of records that were forwarded because of a merge, with the accounts that they count for."""
+    batch.merged = []
+    for offset, event in zip(batch.offsets.tolist(), batch.events, strict=True):
+        record = raw_record(batch, offset)
+        event.account_id = record.key.decode()
+        batch.merged.append(MergedFrom(*msgspec.json.decode(_header(record, MERGED_HEADER) or b"", type=_FROM)))
+    return batch
+
+
+def raw_record(batch: Batch, offset: int) -> Any:
+    """The record of a batch that has an offset."""
+    records, offsets = cast("tuple[list[Any], np.ndarray[Any, Any]]", batch.origin)
+    return records[int(np.searchsorted(offsets, offset))]
+
+
 def _batch(
-    source: str,
+    source: Source,
     records: list[Any],
     offsets: Any,
     stamps: Any,
@@ -61,15 +81,32 @@ def _batch(
     repartitioned: bool = False,
 ) -> Batch:
     values = [record.value for record in records]
-    decoded = decode(source, values, properties)
+    decoded, forms = recognise(
+        source, values, decode(source, values, properties), properties, lambda index: _around(records[index])
+    )
     events, indices, rejects = decoded.events, decoded.indexes, decoded.rejects
-    if rejects and source == "accounts":
+    if rejects and source.name == PROFILE_SOURCE:
         events, indices, rejects = _with_tombstones(records, events, indices, rejects)
     if indices is not None:
         rejects = [reject._replace(position=int(offsets[reject.position])) for reject in rejects]
         all_offsets, offsets, stamps = offsets, offsets[indices], stamps[indices]
-        return Batch(source, offsets, stamps, events, end, rejects, repartitioned, (records, all_offsets))
-    return Batch(source, offsets, stamps, events, end, [], repartitioned, (records, offsets))
+        return Batch(
+            source.name,
+            offsets,
+            stamps,
+            events,
+            end,
+            rejects,
+            repartitioned,
+            origin=(records, all_offsets),
+            forms=Counter(forms.values()),
+        )
+    return Batch(source.name, offsets, stamps, events, end, [], repartitioned, origin=(records, offsets))
+
+
+def _around(record: Any) -> Around:
+    headers = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
+    return Around(record.key, headers)
 
 
 def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
@@ -81,17 +118,18 @@ def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
         except UnreadableError:
             log.exception("peer_table_refused", offset=record.offset)
     indices = np.fromiter(tables, dtype=np.int64, count=len(tables))
-    return Batch(PEERS_INDEX, offsets[indices], stamps[indices], cast("list[Event]", list(tables.values())), end)
+    return Batch(PEERS_INPUT, offsets[indices], stamps[indices], cast("list[Event]", list(tables.values())), end)
 
 
-def _origin(record: Any) -> str:
+def _origin(sources: Sources, record: Any) -> str:
     """Return the source that a forwarded record came from; without a header it is decoded as product usage."""
-    for name, value in record.headers:
-        if name == ORIGIN_HEADER and value is not None:
-            source = cast("bytes", value).decode(errors="replace")
-            if source in SOURCES:
-                return source
-    return SOURCES[0]
+    source = (_header(record, ORIGIN_HEADER) or b"").decode(errors="replace")
+    return source if source in sources else sources.names[0]
+
+
+def _header(record: Any, name: str) -> bytes | None:
+    """The first value of a header that a record has."""
+    return next((cast("bytes", value) for each, value in record.headers if each == name and value is not None), None)
 
 
 def _with_tombstones(
@@ -100,7 +138,7 @@ def _with_tombstones(
     indices: Any,
     rejects: list[Reject],
 ) -> tuple[list[Event], Any, list[Reject]]:
-    """Replace rejects that are tombstones of profiles by empty profiles of the record's time."""
+    """Replace rejects that are tombstones of profiles by empty profiles of the record's time, which end the account."""
     by_index = dict(zip(indices.tolist(), events, strict=True))
     others = []
     for reject in rejects:
@@ -109,7 +147,7 @@ def _with_tombstones(
             account = (record.key or b"").decode()
         except UnicodeDecodeError:
             account = ""
-        if account and is_profile_tombstone("accounts", record.value):
+        if account and is_profile_tombstone(PROFILE_SOURCE, record.value):
             tombstone = ProfileEvent(f"tombstone-{record.offset}", account, record.timestamp, deletes=True)
             by_index[reject.position] = tombstone
         else:

@@ -1,28 +1,30 @@
 """Lists the topics on a broker with their problems, and creates the missing ones.
 
 Owns the calls of the broker's admin API (kafka-python). The wanted topics are data in `schemas.topics`.
-Called by `vitals topics`, `vitals check`, `vitals demo` and by a worker before it starts.
+Called by `vitals topics`, `vitals check`, `vitals demo`, `vitals dlq`, `vitals mapper`, and a worker before it starts.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
 
 from agents.kafka.client import BrokerError, admin_of, is_kafka
 from agents.kafka.topic_settings import READ, mismatches
 from agents.process.errors import error_text
 from agents.settings.settings import Settings, load_settings
+from schemas.sources import BUILT_IN, Sources
 from schemas.topics import Topic, all_topics
 
 _METADATA_S = 30.0
 _METADATA_PAUSE_S = 0.1
+_HIDDEN = "missing or hidden: this client has no right DESCRIBE on it; `vitals check --role ROLE` lists missing rights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,11 @@ class TopicState:
     topic_id: str | None = None
 
 
-def describe_topics(settings: Settings) -> list[TopicState]:
+def describe_topics(settings: Settings, sources: Sources) -> list[TopicState]:
     """Every topic of the deployment and its state on the broker. Raises `BrokerError`."""
     admin = admin_of(settings)
     try:
-        return _describe(admin, settings)
+        return _describe(admin, settings, sources)
     except KafkaError as error:
         msg = f"the broker did not answer: {error_text(error)}"
         raise BrokerError(msg) from error
@@ -52,14 +54,24 @@ def describe_topics(settings: Settings) -> list[TopicState]:
         admin.close()
 
 
-def _describe(admin: KafkaAdminClient, settings: Settings) -> list[TopicState]:
-    wanted = all_topics(settings.group)
+def _describe(admin: KafkaAdminClient, settings: Settings, sources: Sources) -> list[TopicState]:
+    wanted = all_topics(settings.group, sources)
     existing = set(admin.list_topics())
     names = [topic.name for topic in wanted if topic.name in existing]
     described = {str(entry["name"]): entry for entry in (admin.describe_topics(names) if names else [])}
     configured = _settings_of(admin, names)
     by_topic = {topic.name: None if configured is None else configured.get(topic.name, {}) for topic in wanted}
-    return [_state(topic, described.get(topic.name), by_topic[topic.name], settings) for topic in wanted]
+    states = [_state(topic, described.get(topic.name), by_topic[topic.name], settings) for topic in wanted]
+    hidden = _hidden(admin, [topic.name for topic in wanted if topic.name not in existing])
+    return [replace(state, problem=_HIDDEN) if state.topic.name in hidden else state for state in states]
+
+
+def _hidden(admin: KafkaAdminClient, names: list[str]) -> set[str]:
+    """Those of these topics that this client may not describe: a broker does not tell it whether they exist."""
+    if not names or not is_kafka(admin):
+        return set()
+    denied = TopicAuthorizationFailedError.errno
+    return {str(entry["name"]) for entry in admin.describe_topics(names) if entry["error_code"] == denied}
 
 
 def _settings_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]] | None:
@@ -119,23 +131,15 @@ def _problem(topic: Topic, partitions: int | None, settings: Settings) -> str | 
     return None
 
 
-def create_missing(settings: Settings) -> list[str]:
-    """Create the missing topics and return their names. Raises `BrokerError`."""
+def create_missing(settings: Settings, sources: Sources) -> list[str]:
+    """Create the missing topics of a deployment and return their names. Raises `BrokerError`."""
     admin = admin_of(settings)
     try:
-        missing = [state.topic for state in _describe(admin, settings) if state.partitions is None]
+        existing = set(admin.list_topics())
+        missing = [topic for topic in all_topics(settings.group, sources) if topic.name not in existing]
         for topic in missing:
-            new = NewTopic(
-                topic.name,
-                num_partitions=settings.partitions,
-                replication_factor=settings.replication,
-                topic_configs=topic.config(),
-            )
-            try:
-                admin.create_topics([new])
-            except TopicAlreadyExistsError:
-                continue  # another process was faster
-        _wait_for(admin, missing, settings)
+            _create(admin, settings, topic)
+        _wait_for(admin, missing)
         return [topic.name for topic in missing]
     except KafkaError as error:
         msg = f"topics could not be created: {error_text(error)}. `vitals topics` lists them."
@@ -144,20 +148,57 @@ def create_missing(settings: Settings) -> list[str]:
         admin.close()
 
 
-def _wait_for(admin: KafkaAdminClient, topics: list[Topic], settings: Settings) -> None:
-    """Wait until the broker lists topics that it has just created: its metadata is updated later."""
+def ensure_topic(settings: Settings, topic: Topic, *, partitions: int | None = None) -> bool:
+    """Create one topic if it is missing; returns whether this did it. Raises `BrokerError`.
+
+    For topics that are no part of every deployment. `partitions` None: as many as the inputs have.
+    """
+    admin = admin_of(settings)
+    try:
+        if topic.name in set(admin.list_topics()):
+            return False
+        is_new = _create(admin, settings, topic, partitions)
+        _wait_for(admin, [topic])
+    except KafkaError as error:
+        problem = error_text(error)
+        raise BrokerError(f"the topic {topic.name} cannot be created: {problem}") from error
+    else:
+        return is_new
+    finally:
+        admin.close()
+
+
+def _create(admin: KafkaAdminClient, settings: Settings, topic: Topic, partitions: int | None = None) -> bool:
+    """Create a topic; False if another process was faster. Raises `KafkaError`."""
+    new = NewTopic(
+        topic.name,
+        num_partitions=settings.partitions if partitions is None else partitions,
+        replication_factor=settings.replication,
+        topic_configs=topic.config(),
+    )
+    try:
+        admin.create_topics([new])
+    except TopicAlreadyExistsError:
+        return False
+    return True
+
+
+def _wait_for(admin: KafkaAdminClient, topics: list[Topic]) -> None:
+    """Wait until the broker lists topics that were just created: its metadata is updated later."""
     names = {topic.name for topic in topics}
     deadline = time.monotonic() + _METADATA_S
-    while names:
-        missing = {state.topic.name for state in _describe(admin, settings) if state.partitions is None} & names
-        if not missing:
-            return
+    while missing := names - set(admin.list_topics()):
         if time.monotonic() > deadline:
-            msg = f"created, but the broker does not list them after {_METADATA_S:.0f} s: {', '.join(sorted(missing))}"
+            msg = (
+                f"created, but the broker does not list them after {_METADATA_S:.0f} s: {', '.join(sorted(missing))}. "
+                "It is slow, or this client has no right DESCRIBE on them"
+            )
             raise BrokerError(msg)
         time.sleep(_METADATA_PAUSE_S)
 
 
-def create_topics(broker: str, partitions: int, group: str = "account-vitals") -> list[str]:
+def create_topics(
+    broker: str, partitions: int, group: str = "account-vitals", sources: Sources = BUILT_IN
+) -> list[str]:
     """Create all topics of a group on a broker without credentials; returns the names that were missing."""
-    return create_missing(load_settings(broker=broker, partitions=partitions, group=group))
+    return create_missing(load_settings(broker=broker, partitions=partitions, group=group), sources)

@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 import ssl
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +55,7 @@ class Settings(SinkSettings, BaseSettings):
     time: Literal["live", "event"] = "live"
     catch_up: Literal["conflate", "exact"] = "conflate"
     catch_up_lag: Annotated[int, Field(ge=1)] = 10_000
+    allow_before: Annotated[date, Field(ge=date(1970, 1, 1), le=date(2000, 1, 1))] = date(2000, 1, 1)
     dedup: bool = True
     dedup_ids: Annotated[int, Field(ge=1, le=50_000_000)] = 200_000
     commit_interval_s: Annotated[float, Field(gt=0, le=300)] = 1.0
@@ -65,6 +67,8 @@ class Settings(SinkSettings, BaseSettings):
     web_port: Annotated[int, Field(ge=0, le=65535)] = 6066
     rollup_port: Annotated[int, Field(ge=0, le=65535)] = 6074
     peers_port: Annotated[int, Field(ge=0, le=65535)] = 6075
+    mapper_port: Annotated[int, Field(ge=0, le=65535)] = 6076
+    rows_port: Annotated[int, Field(ge=0, le=65535)] = 6077
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     board_host: str = "127.0.0.1"
@@ -172,6 +176,11 @@ class Settings(SinkSettings, BaseSettings):
             return []
         text = "security_protocol SASL_PLAINTEXT with sasl_mechanism PLAIN sends the password unencrypted"
         return [f"{text}: use SASL_SSL, or a SCRAM mechanism"]
+
+    @property
+    def earliest_ms(self) -> int:
+        """The earliest time that an event may have, epoch ms."""
+        return int(datetime.combine(self.allow_before, datetime.min.time(), UTC).timestamp()) * 1000
 
     def bootstrap_servers(self) -> list[str]:
         """HOST:PORT of each broker."""

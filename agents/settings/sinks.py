@@ -40,6 +40,8 @@ class SinkSettings(BaseModel):
     notify_allow_private: bool | tuple[Network, ...] = False
     notify_port: Port = 6073
 
+    plugin_port: Port = 6077
+
     @field_validator("board_url", "alertmanager_url", "webhook_url")
     @classmethod
     def _url(cls, value: str | SecretStr | None) -> str | SecretStr | None:

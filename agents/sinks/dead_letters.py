@@ -1,6 +1,6 @@
 """Writes rejected deliveries to the webhook's dead-letter topic, each once; a failed write is retried after a pause.
 
-Owns the form of a dead letter, and moves deliveries from REJECTED to DEAD_LETTERED (`agents.sinks.delivery`). Never
+Moves deliveries from REJECTED to DEAD_LETTERED (`agents.sinks.delivery`). Never
 waits for the broker. Called by `agents.sinks.webhook`.
 """
 
@@ -15,11 +15,12 @@ import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from agents.kafka.letters import Position, Refusal, sendable
 from agents.process.errors import error_text
 from agents.settings.redactor import redact
 from agents.sinks.delivery import Delivery, State
 from agents.sinks.metrics import SinkTelemetry
-from schemas.topics import ALERTS, ERROR_HEADER, WEBHOOK_DLQ
+from schemas.topics import ALERTS, WEBHOOK_DLQ
 
 _RETRY_AFTER_S = 5.0
 
@@ -88,14 +89,7 @@ class DeadLetterWriter:
 
 
 def dead_letter(delivery: Delivery[Any]) -> dict[str, Any]:
-    """The record byte for byte, as arguments of a producer's `send`, with headers that give the reason, no secrets.
-
-    kafka-python cannot write a null header, nor a null value without a key: these are written empty.
-    """
+    """The record as arguments of a producer's `send`, with headers that give the reason, no secrets."""
     record = delivery.record
-    position = {"topic": ALERTS, "partition": record.partition, "offset": record.offset}
-    error = {"reason": delivery.reason, "message": redact(delivery.message), **position}
-    headers = [(name, value or b"") for name, value in record.headers]
-    headers += [(ERROR_HEADER + name, str(value).encode()) for name, value in error.items()]
-    value = b"" if record.key is None and record.value is None else record.value
-    return {"key": record.key, "value": value, "headers": headers}
+    origin = Position(ALERTS, record.partition, record.offset)
+    return sendable(record, Refusal(delivery.reason, redact(delivery.message), origin, record.timestamp))

@@ -14,7 +14,9 @@ from pydantic import SecretStr
 
 from agents.kafka.client import BrokerError, producer_of
 from agents.kafka.rights_check import require_rights
+from agents.process.errors import error_text
 from agents.process.metrics_server import metrics_server
+from agents.process.plugins import SINKS, PluginError, plugin
 from agents.settings.address_guard import Guard
 from agents.settings.settings import Settings, SettingsError
 from agents.settings.webhook_secret import parse_secret
@@ -23,6 +25,7 @@ from agents.sinks.alertmanager import AlertmanagerSink
 from agents.sinks.dead_letters import DeadLetterWriter
 from agents.sinks.http_post import Poster, allow_all, refusal_of
 from agents.sinks.metrics import SinkTelemetry
+from agents.sinks.plugin import PluginSink, made_sink
 from agents.sinks.sink import Sink
 from agents.sinks.webhook import WebhookSink
 from schemas.topics import ALERTS, LARGEST_RECORD, WEBHOOK_DLQ
@@ -104,12 +107,32 @@ def build_notify(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     )
 
 
-def run_sink(settings: Settings, name: str, build: Build, port: int) -> None:
-    """Run until SIGTERM or SIGINT. Raises `SettingsError`, and `BrokerError` when it cannot start."""
+def plugin_builder(name: str) -> Build:
+    """What builds the sink that another package installs under this name; building raises `SettingsError`."""
+
+    def build(settings: Settings, telemetry: SinkTelemetry) -> Sink:
+        try:
+            alert_sink = made_sink(plugin(SINKS, name), name)
+        except PluginError as error:
+            raise SettingsError([str(error)]) from error
+        except Exception as error:
+            raise SettingsError([f"alert sink {name!r} does not start: {error_text(error)}"]) from error
+        limits = {"give_up_s": settings.sink_give_up_s, "longest_pause_s": settings.sink_longest_pause_s}
+        return PluginSink(name, alert_sink, telemetry, **limits)
+
+    return build
+
+
+def run_sink(settings: Settings, name: str, build: Build, port: int, role: str | None = None) -> None:
+    """Run until SIGTERM or SIGINT. `role` (default: the name) has the rights and the setting of the port.
+
+    Raises `SettingsError`, and `BrokerError` when it cannot start.
+    """
+    role = role or name
     telemetry = SinkTelemetry(name)
     sink = build(settings, telemetry)
-    with metrics_server(telemetry.registry, settings.web_host, port, f"{name}_port") as listening:
-        require_rights(settings, name)
+    with metrics_server(telemetry.registry, settings.web_host, port, f"{role}_port") as listening:
+        require_rights(settings, role)
         consumer = AlertConsumer(settings, name, sink, telemetry)
         signal.signal(signal.SIGTERM, consumer.stop)
         signal.signal(signal.SIGINT, consumer.stop)

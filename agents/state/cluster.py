@@ -15,13 +15,13 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
-from agents.kafka.client import BrokerError, admin_of, consumer_of, producer_of, read_until
+from agents.kafka.client import BrokerError, admin_of, consumer_of, producer_of, read_until, unlisted
 from agents.kafka.groups import NOBODY, require_description
 from agents.kafka.rights_check import require_rights
-from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
+from schemas.sources import Sources
 from schemas.topics import LARGEST_RECORD, changelog
 from stream.recovery.continuity import COMMIT_MARK
 
@@ -45,6 +45,9 @@ class Written(NamedTuple):
 
 class Cluster(Protocol):
     """What the state commands ask of a broker."""
+
+    sources: Sources
+    """The inputs of the deployment."""
 
     def partitions(self, topic: str) -> int:
         """The number of partitions of a topic; 0 when it is missing."""
@@ -80,8 +83,9 @@ class Cluster(Protocol):
 class KafkaCluster:
     """A `Cluster` on a real broker."""
 
-    def __init__(self, settings: Settings, admin: KafkaAdminClient) -> None:
+    def __init__(self, settings: Settings, admin: KafkaAdminClient, sources: Sources) -> None:
         """Connect a consumer, and use an admin client that is connected; see `open_cluster`."""
+        self.sources = sources
         self._settings = settings
         self._consumer = _consumer(settings)
         self._admin = admin
@@ -97,7 +101,7 @@ class KafkaCluster:
 
     def topic_ids(self) -> dict[str, str]:
         """As `Cluster.topic_ids`."""
-        ids = {str(topic["name"]): id_of(topic) for topic in self._admin.describe_topics(list(TOPICS))}
+        ids = {str(topic["name"]): id_of(topic) for topic in self._admin.describe_topics(list(self.sources.topics))}
         return {name: topic_id for name, topic_id in ids.items() if topic_id is not None}
 
     def _tps(self, topic: str) -> list[TopicPartition]:
@@ -206,16 +210,16 @@ def _consumer(settings: Settings) -> KafkaConsumer:
 
 
 @contextmanager
-def open_cluster(settings: Settings, command: str) -> Iterator[KafkaCluster]:
+def open_cluster(settings: Settings, command: str, sources: Sources) -> Iterator[KafkaCluster]:
     """Connect to the broker, with the rights that a subcommand needs.
 
     Raises `BrokerError`, also for a `KafkaError` of what is done with it.
     """
     try:
-        require_rights(settings, "state", command)
+        require_rights(settings, "state", command, sources=sources)
         admin = admin_of(settings, "vitals-state")
         try:
-            cluster = KafkaCluster(settings, admin)
+            cluster = KafkaCluster(settings, admin, sources)
             try:
                 yield cluster
             finally:
@@ -231,9 +235,6 @@ def changelog_of(cluster: Cluster, settings: Settings) -> str:
     """The name of the group's changelog. Raises `BrokerError` when the broker has no such topic."""
     name = changelog(settings.group).name
     if not cluster.partitions(name):
-        msg = (
-            f"the broker has no topic {name}: check the setting `group` ({settings.group}), or create the topics with "
-            "`vitals topics --create`"
-        )
-        raise BrokerError(msg)
+        way_out = f"check the setting `group` ({settings.group}), or create the topics with `vitals topics --create`"
+        raise BrokerError(unlisted(name, way_out))
     return name

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
+from agents.process.progress import Progress
 from agents.process.version import package_version
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
-from agents.state.saved import Progress, not_final, read_saved
+from agents.state.saved import not_final, read_saved
 from agents.state.state_file import FORMAT, Header, PartitionLine, writing
 from stream.recovery.repartition import accounts_of, state_of
 

@@ -15,14 +15,13 @@ import msgspec
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
+from agents.process.progress import Progress
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
 from agents.state.outputs import copy_published
 from agents.state.saved import (
     OUTPUTS,
-    TOPIC_OF,
     Placing,
-    Progress,
     Write,
     read_keys,
     replacing,
@@ -30,7 +29,6 @@ from agents.state.saved import (
     writer_of,
 )
 from agents.state.state_file import Contents, verified
-from stream.accounts.accounts import ROW_SOURCES
 from stream.recovery.repartition import Start, accounts_of, repartition, starts_after_growth, state_of
 from stream.recovery.writer import WRITER_KEY, Writer
 
@@ -87,7 +85,7 @@ def import_state(
         new, moved = _moved(cluster, contents, count, starts)
     command = f"vitals state import {path} --replace"
     new = _placed(
-        new, contents, Placing(cluster, changelog, command), anew=() if same_topics else tuple(TOPIC_OF.values())
+        new, contents, Placing(cluster, changelog, command), anew=() if same_topics else cluster.sources.topics
     )
     imported = Imported(str(path), settings.group, count, 0, contents.accounts, moved, replaced, positions)
     if dry_run:
@@ -130,7 +128,7 @@ def _count(changelog: str, existing: Mapping[int, set[bytes]], *, replace: bool)
 
 
 def _require_partitions(cluster: Cluster, changelog: str, count: int) -> None:
-    for topic in (changelog, *TOPIC_OF.values()):
+    for topic in (changelog, *cluster.sources.topics):
         if cluster.partitions(topic) != count:
             msg = (
                 f"{topic} has {cluster.partitions(topic)} partitions, the setting `partitions` says {count}: "
@@ -178,23 +176,22 @@ def _moved(cluster: Cluster, contents: Contents, count: int, starts: Mapping[int
     partitions = dict(contents.read())
     for number, records in partitions.items():
         require_readable(number, records)
-    same_topics: tuple[str, ...]
+    new_topics: tuple[str, ...] | None = None
     if starts is None:
         starts = starts_after_growth(partitions, count, {topic: cluster.ends(topic) for topic in OUTPUTS})
-        same_topics = ROW_SOURCES
-    else:
-        same_topics = ()
+        new_topics = ()
     moved = repartition(
-        partitions, home=lambda account: partition_of(account, count), starts=starts, same_topics=same_topics
+        partitions, home=lambda account: partition_of(account, count), starts=starts, new_topics=new_topics
     )
     return iter(moved.partitions.items()), moved.accounts
 
 
 def _starts_on_other_topics(cluster: Cluster, count: int, start: StartAt | None) -> tuple[dict[int, Start], StartAt]:
     """Where each partition begins on topics that the state was not made from. Raises `BrokerError`."""
-    begins = {source: cluster.begins(topic) for source, topic in TOPIC_OF.items()}
-    ends = {source: cluster.ends(topic) for source, topic in TOPIC_OF.items()}
-    filled = [TOPIC_OF[source] for source in TOPIC_OF if begins[source] != ends[source]]
+    topic_of = cluster.sources.topic_of
+    begins = {source: cluster.begins(topic) for source, topic in topic_of.items()}
+    ends = {source: cluster.ends(topic) for source, topic in topic_of.items()}
+    filled = [topic_of[source] for source in topic_of if begins[source] != ends[source]]
     if filled and start is None:
         msg = (
             f"the input topics are not those that the state was made from, and {', '.join(filled)} have records. "
@@ -206,7 +203,7 @@ def _starts_on_other_topics(cluster: Cluster, count: int, start: StartAt | None)
     outputs = {topic: cluster.ends(topic) for topic in OUTPUTS}
     starts = {
         number: Start(
-            {source: chosen[source].get(number, 0) for source in TOPIC_OF},
+            {source: chosen[source].get(number, 0) for source in topic_of},
             {topic: outputs[topic].get(number, 0) for topic in OUTPUTS},
         )
         for number in range(count)
@@ -220,7 +217,7 @@ def _position(cluster: Cluster, number: int, records: Mapping[bytes, bytes]) -> 
     Raises `BrokerError` when a topic ends before its position.
     """
     offsets, position = {}, state_of(records).get("position", {})
-    for source, topic in TOPIC_OF.items():
+    for source, topic in cluster.sources.topic_of.items():
         offset = position.get(source, 0)
         end = cluster.ends(topic).get(number, 0)
         if offset > end:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from agents.kafka.partitions import partition_of
+from agents.process.progress import Progress
 from agents.state.cluster import Cluster, Written
-from agents.state.saved import Progress
 from schemas.records import UnreadableError, read_message
 from schemas.topics import ALERTS, CHANGES, SCORES
 

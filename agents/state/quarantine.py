@@ -17,15 +17,15 @@ import numpy as np
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
+from agents.process.progress import Progress
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, Written, changelog_of
 from agents.state.rebuild import Missing, missing_records
 from agents.state.replay import replay
-from agents.state.saved import OUTPUTS, TOPIC_OF, Progress, read_saved, replacing, require_readable, require_same_topics
+from agents.state.saved import OUTPUTS, read_saved, replacing, require_readable, require_same_topics
 from schemas.records import UnreadableError, read_message
 from schemas.topics import ALERTS, CHANGES, POSITION_HEADER, SCORES
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects, Message
 from stream.recovery import changelog
@@ -96,7 +96,7 @@ def quarantine(
     rebuilt = _Rebuilt(cluster, settings, plan, key, published_of(records))
     rebuilt.run(state, records.get(live + HISTORY_KEY), progress)
     shadow = [name for name in records if namespace_of(name) not in (b"", live)]
-    missing = missing_records(cluster, [number], tuple(TOPIC_OF.values()))
+    missing = missing_records(cluster, [number], cluster.sources.topics)
     outputs = rebuilt.outputs()
     published = sum(map(len, outputs.values()))
     result = Quarantined(account, number, str(path), len(aside), rebuilt.events, missing, bool(shadow), published)
@@ -147,6 +147,7 @@ class _Rebuilt:
             owns=lambda name: partition_of(name.encode(), settings.partitions) == number,
             dedup_ids=settings.dedup_ids if settings.dedup else None,
             partition=number,
+            earliest_ms=settings.earliest_ms,
         )
         self.published: list[tuple[str, Message[bytes]]] = []
         """What the account's state publishes beyond what readers have, with its topic."""
@@ -180,7 +181,7 @@ class _Rebuilt:
         self._raise_revision()
         take(engine.flush(Mode.HEAD))
         take(engine.tick(state["as_of"] or engine.as_of))
-        ends = [0] * len(INPUT_SOURCES)
+        ends = [0] * len(engine.sources.inputs)
         last = reconciler.reconcile(engine, Mode.HEAD, ends_of_sources=ends, now_ms=engine.as_of, idle=True)
         self._take(Effects() if last is None else last)
         if self._row is not None and self.events:

@@ -13,13 +13,12 @@ import msgspec
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
+from agents.process.progress import Progress
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
 from agents.state.saved import (
     OUTPUTS,
-    TOPIC_OF,
     Placing,
-    Progress,
     read_keys,
     read_saved,
     replacing,
@@ -28,7 +27,6 @@ from agents.state.saved import (
 )
 from schemas.records import UnreadableError, read_message
 from schemas.topics import REPARTITION, SCORES
-from stream.accounts.accounts import ROW_SOURCES
 from stream.recovery.history import rebuilt_history
 from stream.recovery.rebuilt import first_records
 from stream.recovery.repartition import (
@@ -80,7 +78,8 @@ def rebuild_state(
     count = cluster.partitions(changelog)
     numbers = _numbers(cluster, count, partition)
     scored, revision = _published_scores(cluster, progress)
-    begins = {source: _first(cluster, topic) for source, topic in TOPIC_OF.items()}
+    topic_of = cluster.sources.topic_of
+    begins = {source: _first(cluster, topic) for source, topic in topic_of.items()}
     rebuilt = Rebuilt(numbers, 0, _to_read(cluster, numbers), missing_records(cluster, numbers), revision)
     existing = {number: read_keys(cluster, changelog, number, progress) for number in numbers}
     rebuilt.deleted = sum(map(len, existing.values()))
@@ -92,21 +91,21 @@ def rebuild_state(
     with replacing(cluster, changelog, numbers, command, progress) as write:
         offsets: dict[tuple[str, int], int] = {}
         for number, keys in existing.items():
-            position = {source: begins[source].get(number, 0) for source in TOPIC_OF}
+            position = {source: begins[source].get(number, 0) for source in topic_of}
             published = {topic: marks[topic].get(number, 0) for topic in OUTPUTS}
             accounts = [account for account in scored if partition_of(account, count) == number]
-            history = rebuilt_history(_begun(rebuilt.missing, number))
+            history = rebuilt_history(_begun(cluster, rebuilt.missing, number))
             records = first_records(position, revision, published, accounts)
             write(number, keys, [*history, *records, placing.record(number)])
-            offsets |= {(TOPIC_OF[source], number): offset for source, offset in position.items()}
+            offsets |= {(topic_of[source], number): offset for source, offset in position.items()}
         cluster.require_stopped()
         cluster.commit(offsets)
     return rebuilt
 
 
-def _begun(missing: Sequence[Missing], number: int) -> dict[str, int]:
+def _begun(cluster: Cluster, missing: Sequence[Missing], number: int) -> dict[str, int]:
     """By source the time (epoch ms) before which the records of a partition are gone."""
-    now_ms, names = round(time.time() * 1000), {topic: source for source, topic in TOPIC_OF.items()}
+    now_ms, names = round(time.time() * 1000), cluster.sources.input_of
     return {
         names[gap.topic]: now_ms if gap.since is None else min(gap.since, now_ms)
         for gap in missing
@@ -130,7 +129,7 @@ def restart_topic(cluster: Cluster, settings: Settings, topic: str, progress: Pr
     """
     changelog = changelog_of(cluster, settings)
     cluster.require_stopped()
-    sources = {name: source for source, name in TOPIC_OF.items()}
+    sources = cluster.sources.input_of
     if topic not in sources:
         msg = f"{topic} is no input topic: these are {', '.join(sources)}"
         raise BrokerError(msg)
@@ -149,8 +148,7 @@ def restart_topic(cluster: Cluster, settings: Settings, topic: str, progress: Pr
         position = {**state_of(records).get("position", {}), sources[topic]: begins.get(number, 0)}
         starts[number] = Start(position, published_of(records))
     homes = {account: number for number, records in partitions.items() for account in accounts_of(records)}
-    other_sources = [source for source in ROW_SOURCES if source != sources[topic]]
-    new = repartition(partitions, home=homes.__getitem__, starts=starts, same_topics=other_sources).partitions
+    new = repartition(partitions, home=homes.__getitem__, starts=starts, new_topics=(sources[topic],)).partitions
     shadow = any(map(has_other_namespaces, partitions.values()))
     restarted = Restarted(topic, begins, len(homes), shadow)
     if not dry_run:
@@ -187,7 +185,7 @@ def _first(cluster: Cluster, topic: str) -> dict[int, int]:
 def _to_read(cluster: Cluster, numbers: Sequence[int]) -> int:
     return sum(
         cluster.ends(topic).get(number, 0) - _first(cluster, topic).get(number, 0)
-        for topic in TOPIC_OF.values()
+        for topic in cluster.sources.topics
         for number in numbers
     )
 
@@ -195,7 +193,7 @@ def _to_read(cluster: Cluster, numbers: Sequence[int]) -> int:
 def missing_records(cluster: Cluster, numbers: Sequence[int], topics: Sequence[str] | None = None) -> list[Missing]:
     """What retention has removed of the partitions of input topics."""
     missing = []
-    for topic in topics or [topic for topic in TOPIC_OF.values() if topic != REPARTITION]:
+    for topic in topics or [topic for topic in cluster.sources.topics if topic != REPARTITION]:
         begins, ends = cluster.begins(topic), cluster.ends(topic)
         for number in numbers:
             begin = begins.get(number, 0)

@@ -12,11 +12,12 @@ import msgspec
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
+from agents.process.progress import Progress
 from agents.settings.settings import Settings
 from agents.state.cluster import Cluster, changelog_of
 from agents.state.export import export_state
 from agents.state.importing import import_state
-from agents.state.saved import Progress, read_saved
+from agents.state.saved import read_saved
 from schemas.topics import all_topics
 from stream.recovery.repartition import accounts_of
 
@@ -61,7 +62,11 @@ def repartition_state(
 
 def _topics_to_grow(cluster: Cluster, group: str, count: int) -> dict[str, int]:
     """The product's own topics that have fewer partitions. Raises `BrokerError` where an input topic does not fit."""
-    inputs = {topic.name: cluster.partitions(topic.name) for topic in all_topics(group) if topic.role == "input"}
+    inputs = {
+        topic.name: cluster.partitions(topic.name)
+        for topic in all_topics(group, cluster.sources)
+        if topic.role == "input"
+    }
     wrong = {name: partitions for name, partitions in inputs.items() if partitions != count}
     if wrong:
         listed = ", ".join(f"{name} ({partitions})" for name, partitions in wrong.items())
@@ -71,7 +76,11 @@ def _topics_to_grow(cluster: Cluster, group: str, count: int) -> dict[str, int]:
             "into a deployment with other topics"
         )
         raise BrokerError(msg)
-    own = {topic.name: cluster.partitions(topic.name) for topic in all_topics(group) if topic.role != "input"}
+    own = {
+        topic.name: cluster.partitions(topic.name)
+        for topic in all_topics(group, cluster.sources)
+        if topic.role != "input"
+    }
     return {name: count for name, partitions in own.items() if 0 < partitions < count}
 
 

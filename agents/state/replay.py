@@ -11,11 +11,10 @@ from itertools import islice
 from typing import Any
 
 from agents.kafka.source_records import read
+from agents.process.progress import Progress
 from agents.state.cluster import Cluster
-from agents.state.saved import TOPIC_OF, Progress
 from schemas.plausible_times import FUTURE_TOLERANCE_MS
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.ingest.merge import Merge
 from stream.publishing.effects import Effects
 
@@ -51,12 +50,12 @@ def replay(
     """
     saved_ms = (state["as_of"] or 0) - FUTURE_TOLERANCE_MS
     sources, total = [], 0
-    for name in INPUT_SOURCES:
-        topic, end = TOPIC_OF[name], state["position"].get(name, 0)
+    for name, topic in cluster.sources.topic_of.items():
+        end = state["position"].get(name, 0)
         begin = min(cluster.begins(topic).get(partition, 0), end)
         sources.append(_Source(cluster.read(topic, partition, begin, end), end))
         total += end - begin
-    merge, done = Merge(), 0
+    merge, done = Merge(cluster.sources), 0
     while True:
         for index, source in enumerate(sources):
             if source.exhausted or merge.waiting[index]:
@@ -64,8 +63,8 @@ def replay(
             records = source.take()
             done += len(records)
             if records:
-                topic = TOPIC_OF[INPUT_SOURCES[index]]
-                merge.add(read(topic, records, records[-1].offset + 1, engine.plan.properties))
+                topic = cluster.sources.topics[index]
+                merge.add(read(cluster.sources, topic, records, records[-1].offset + 1, engine.plan.properties))
         batches = merge.release(lambda index: not sources[index].exhausted)
         if batches:
             stamps = [int(batch.stamps.max()) for batch in batches if len(batch.stamps)]

@@ -11,24 +11,17 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agents.kafka.client import BrokerError
-from agents.kafka.source_records import TOPICS
+from agents.process.progress import Progress
 from agents.process.version import package_version
 from agents.state.cluster import Cluster, Written
 from schemas.topics import ALERTS, CHANGES
 from stream.columns.row_schema import RowSchemaError
-from stream.ingest.batch import INPUT_SOURCES
 from stream.recovery.changelog import keep_newer
 from stream.recovery.continuity import SourceLog, judge_source
 from stream.recovery.namespaces import UNFINISHED_KEY
 from stream.recovery.record_form import is_whole, namespace_of
 from stream.recovery.repartition import account_of, published_of, state_of, unfinished
 from stream.recovery.writer import STATE_FORMAT, WRITER_KEY, Writer, WriterError, decode_writer, encode_writer, placed
-
-Progress = Callable[[str, int, int], None]
-"""Shows how far something is: what, how much is done, and how much there is."""
-
-TOPIC_OF = dict(zip(INPUT_SOURCES, TOPICS, strict=True))
-"""The topic of each input source."""
 
 _WRITTEN_AT_ONCE = 5_000
 
@@ -148,19 +141,26 @@ class Placing:
     def __init__(self, cluster: Cluster, changelog: str, command: str) -> None:
         """Ask the broker where the changelog begins and which ids the input topics have."""
         self._command, self._begins, self._topics = command, cluster.begins(changelog), cluster.topic_ids()
+        self._topic_of = cluster.sources.topic_of
 
     def record(
-        self, partition: int, before: Writer | None = None, *, anew: Collection[str] = TOPICS
+        self, partition: int, before: Writer | None = None, *, anew: Collection[str] | None = None
     ) -> tuple[bytes, bytes]:
         """The record of a partition whose state `before` made; None if no worker has.
 
-        `anew` are the topics whose positions the command has set; of others the ids stay that `before` knew.
+        `anew` are the topics whose positions the command has set, None: all; of others the ids stay that `before` knew.
         """
-        topics = {topic: topic_id for topic, topic_id in self._topics.items() if before is None or topic in anew}
+        topics = {
+            topic: topic_id
+            for topic, topic_id in self._topics.items()
+            if before is None or anew is None or topic in anew
+        }
         if before is not None:
             topics = {**before.topics, **topics}
+        inputs = {name: topic for name, topic in self._topic_of.items() if anew is None or topic in anew}
         first = self._begins.get(partition, 0)
-        return WRITER_KEY, encode_writer(placed(before, self._command, package_version(), topics, first))
+        made = placed(before, self._command, package_version(), topics, first, inputs=inputs)
+        return WRITER_KEY, encode_writer(made)
 
 
 def writer_of(records: Mapping[bytes, bytes]) -> Writer | None:
@@ -182,11 +182,12 @@ def require_readable(partition: int, records: Mapping[bytes, bytes]) -> None:
 def require_same_topics(cluster: Cluster, partition: int, records: Mapping[bytes, bytes]) -> None:
     """Raise `BrokerError` where an input topic is not the one any more that the positions of the state are of."""
     writer, position, ids = writer_of(records), state_of(records).get("position", {}), cluster.topic_ids()
-    for source, topic in TOPIC_OF.items():
+    for source, topic in cluster.sources.topic_of.items():
         first, end = cluster.begins(topic).get(partition, 0), cluster.ends(topic).get(partition, 0)
         known_id = None if writer is None else writer.topics.get(topic)
+        known_topic = None if writer is None else writer.inputs.get(source)
         log = SourceLog(topic, first, end, topic_id=ids.get(topic))
-        verdict = judge_source(log, position.get(source, 0), known_id, partition=partition)
+        verdict = judge_source(log, position.get(source, 0), known_id, partition=partition, known_topic=known_topic)
         if verdict is not None:
             msg = f"{verdict.reason}. First run {verdict.way_out}"
             raise BrokerError(msg)
@@ -206,7 +207,9 @@ def not_final(
     if account is not None:
         return f"partition {partition}: the row of account {account} is ahead of the state"
     for source, offset in state_of(records).get("position", {}).items():
-        topic = TOPIC_OF[source]
+        topic = cluster.sources.topic_of.get(source)
+        if topic is None:  # a source of an earlier policy
+            continue
         if offset and committed.get((topic, partition)) != offset:
             there = committed.get((topic, partition), "none")
             return f"partition {partition}: {topic} is applied up to {offset}, the group's offset is {there}"

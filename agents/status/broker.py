@@ -18,10 +18,9 @@ from agents.kafka.groups import require_description
 from agents.kafka.rights_check import require_rights
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
-from schemas.events import SOURCES
+from schemas.sources import Sources
 from schemas.topics import ALERTS, CHANGES, REPARTITION, SCORES
 
-_INPUTS = (*SOURCES, REPARTITION)
 _Answer = TypeVar("_Answer")
 
 
@@ -63,10 +62,11 @@ class Output(msgspec.Struct):
 class Broker:
     """One broker, asked repeatedly. Every method raises `BrokerError`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, sources: Sources) -> None:
         """Connect. Raises `BrokerError`."""
         self._settings = settings
-        require_rights(settings, "status")
+        self._topics = (*sources.of_topics, REPARTITION)
+        require_rights(settings, "status", sources=sources)
         self._admin: Any = admin_of(settings, "vitals-status")
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class Broker:
         """The group and its members."""
         name = self._settings.group
         described = self._asked(lambda: require_description(self._admin, name))
-        members = [_member(member) for member in described.members]
+        members = [_member(member, self._topics) for member in described.members]
         return Group(name, described.state, sorted(members, key=lambda member: (member.host, member.client)))
 
     def inputs(self) -> list[Lag]:
@@ -85,7 +85,7 @@ class Broker:
         return self._asked(self._inputs)
 
     def _inputs(self) -> list[Lag]:
-        partitions = self._partitions(_INPUTS)
+        partitions = self._partitions(self._topics)
         begins, ends = self._offsets(partitions, OffsetSpec.EARLIEST), self._offsets(partitions, OffsetSpec.LATEST)
         newest = self._newest(partitions)
         committed = self._admin.list_group_offsets({self._settings.group: None}).get(self._settings.group, {})
@@ -137,9 +137,9 @@ class Broker:
             raise BrokerError(f"the broker did not answer: {error_text(error)}") from error
 
 
-def _member(member: dict[str, Any]) -> Member:
+def _member(member: dict[str, Any], topics: Sequence[str]) -> Member:
     assignment = member.get("member_assignment")
     assigned = assignment.get("assigned_partitions", []) if isinstance(assignment, dict) else []
-    tasks = {topic["topic"]: sorted(topic["partitions"]) for topic in assigned if topic["topic"] in _INPUTS}
+    tasks = {topic["topic"]: sorted(topic["partitions"]) for topic in assigned if topic["topic"] in topics}
     host = str(member["client_host"]).lstrip("/")
     return Member(member["client_id"], host, member.get("group_instance_id"), dict(sorted(tasks.items())))

@@ -16,6 +16,7 @@ from agents.dlq.letters import Selection
 from agents.settings.settings import Settings
 from agents.status.broker import Broker, Group, Lag, Output
 from agents.status.workers import WorkerStatus, ask
+from schemas.sources import Sources
 
 NO_PROGRESS_S = 10.0
 _PAUSE_S = 0.5
@@ -36,12 +37,12 @@ class Report(msgspec.Struct):
     problems: list[str]
 
 
-def report(settings: Settings, workers: Sequence[str]) -> Report:
+def report(settings: Settings, sources: Sources, workers: Sequence[str]) -> Report:
     """Ask the broker and the workers at these URLs; if records wait, watch for some seconds whether any is committed.
 
     Raises `BrokerError`.
     """
-    broker = Broker(settings)
+    broker = Broker(settings, sources)
     try:
         group, inputs = broker.group(), broker.inputs()
         stuck: list[int] = []
@@ -50,7 +51,7 @@ def report(settings: Settings, workers: Sequence[str]) -> Report:
         outputs = broker.outputs()
     finally:
         broker.close()
-    dead_letters = [each for each in letters.groups_of(settings, Selection()) if each.open]
+    dead_letters = [each for each in letters.groups_of(settings, sources, Selection()) if each.open]
     asked = [ask(url) for url in workers]
     problems = [*_group_problems(group, inputs), *_input_problems(inputs, stuck), *_worker_problems(asked)]
     return Report(round(time.time() * 1000), group, inputs, outputs, asked, dead_letters, problems)

@@ -18,6 +18,7 @@ import xxhash
 
 from agents.process.version import package_version
 from agents.settings.settings import Settings
+from schemas.plausible_times import EARLIEST_MS
 from stream.plan.plan import Plan
 from stream.recovery.writer import Setting, Writer
 
@@ -52,6 +53,10 @@ def writer_of(settings: Settings, plan: Plan) -> Writer:
         "dedup_ids": settings.dedup_ids,
         "time": settings.time,
     }
+    if settings.earliest_ms != EARLIEST_MS:  # at its default it is left out, as by versions that did not know it
+        decisive["allow_before"] = settings.allow_before.isoformat()
+    if plan.sources.renamed_topics:
+        decisive["topics"] = ", ".join(f"{name} = {topic}" for name, topic in plan.sources.renamed_topics.items())
     configuration = xxhash.xxh3_64_hexdigest(json.dumps([plan.label, decisive], sort_keys=True).encode())
     return Writer(
         worker=worker_name(settings.instance, socket.gethostname()),
@@ -59,6 +64,7 @@ def writer_of(settings: Settings, plan: Plan) -> Writer:
         policy=plan.label,
         settings=decisive,
         configuration=configuration,
+        inputs=dict(plan.sources.topic_of),
     )
 
 

@@ -11,6 +11,10 @@ looks who holds its name before it joins: its own predecessor, which is dead, or
 | a worker of another host, at the first join | waits a session timeout; if the name is still held, ends |
 | another worker, at a later join | ends: the other one took the name while this one was away |
 
+The group gives the partitions of a static member to who comes back under its name, without asking which topics that
+one reads. So the membership of a predecessor that had partitions of other topics, by another policy, is ended before
+the worker joins: the group then gives out all partitions anew.
+
 Called by `agents.worker.client.thread`.
 """
 
@@ -21,12 +25,16 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import structlog
 import xxhash
-from kafka.errors import KafkaError
+from kafka import KafkaAdminClient
+from kafka.admin import MemberToRemove
+from kafka.errors import KafkaError, NoError, UnknownMemberIdError
 
 from agents.kafka.client import BrokerError, admin_of
 from agents.kafka.groups import describe_group
@@ -52,15 +60,21 @@ class Membership:
         settings: Settings,
         this: Client,
         *,
+        topics: Collection[str] = (),
         on_fatal: Callable[[BaseException], None],
         holder: Holder | None = None,
+        dismiss: Callable[[], None] | None = None,
         folder: Path | None = None,
     ) -> None:
-        """Nothing is checked yet. `folder` has the lock files of this host, `holder` asks the broker."""
+        """Nothing is checked yet. `topics` are those that the worker reads, `folder` has the lock files of this host.
+
+        `holder` asks the broker, and `dismiss` ends the membership of a predecessor that read other topics.
+        """
         self._settings = settings
         self._this = this
         self._on_fatal = on_fatal
         self._holder = holder or (lambda: holder_of(settings))
+        self._dismiss = dismiss or (lambda: dismiss_other_reader(settings, topics))
         self._folder = folder or Path(tempfile.gettempdir())
         self._lock: int | None = None
         self._joined = False
@@ -83,9 +97,16 @@ class Membership:
             if self._joined or time.monotonic() > deadline:
                 raise self._refused(rival, client)
             if locked and client is not None and client.host == self._this.host:
+                self._dismiss_predecessor()
                 break
             time.sleep(_PAUSE_S)
         self._joined = True
+
+    def _dismiss_predecessor(self) -> None:
+        try:
+            self._dismiss()
+        except (BrokerError, KafkaError, OSError) as error:
+            log.warning("membership_not_ended", error=str(error), then="partitions may be given out late")
 
     def _rival(self) -> str | None:
         """The client id of another process that has our name."""
@@ -133,11 +154,38 @@ def holder_of(settings: Settings) -> str | None:
 
     Raises `agents.kafka.client.BrokerError`, `kafka.errors.KafkaError`.
     """
-    admin = admin_of(settings)
-    try:
-        group = describe_group(admin, settings.group)
-    finally:
-        admin.close()
+    with closing(admin_of(settings)) as admin:
+        member = _member_of(admin, settings)
+    return None if member is None else str(member["client_id"])
+
+
+def dismiss_other_reader(settings: Settings, topics: Collection[str]) -> None:
+    """End the membership of the member that has the settings' instance name, if its partitions are of other topics.
+
+    Blocks.
+
+    Raises `agents.kafka.client.BrokerError`, `kafka.errors.KafkaError`.
+    """
+    with closing(admin_of(settings)) as admin:
+        member = _member_of(admin, settings)
+        if member is None or _topics_of(member) == set(topics):
+            return
+        reason = "a worker of its name reads other topics"
+        leaving = MemberToRemove(group_instance_id=settings.instance, reason=reason)
+        for error in admin.remove_group_members(settings.group, [leaving]).values():
+            if error not in (NoError, UnknownMemberIdError):
+                raise error
+    log.info("predecessor_dismissed", instance=settings.instance, reason=reason)
+
+
+def _member_of(admin: KafkaAdminClient, settings: Settings) -> dict[str, Any] | None:
+    """What the broker says of the member of the group that has the settings' instance name."""
+    group = describe_group(admin, settings.group)
     members = () if group is None else group.members
-    names = (str(member["client_id"]) for member in members if member.get("group_instance_id") == settings.instance)
-    return next(names, None)
+    return next((member for member in members if member.get("group_instance_id") == settings.instance), None)
+
+
+def _topics_of(member: dict[str, Any]) -> set[str]:
+    """The topics of the partitions that a member has."""
+    assignment = member["member_assignment"]
+    return {topic["topic"] for topic in assignment["assigned_partitions"]} if assignment else set()

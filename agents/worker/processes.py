@@ -32,7 +32,7 @@ def run_pool(settings: Settings, processes: int, options: Sequence[str]) -> int:
 async def _run(settings: Settings, processes: int, options: Sequence[str]) -> int:
     children = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "agents", "worker", *options),
+            *(sys.executable, "-m", "account_vitals", "worker", *options),
             env=child_environment(**_own(settings, number)),
             start_new_session=True,  # Ctrl-C in the terminal reaches the children only through us
             preexec_fn=dying_with_parent(),

@@ -24,6 +24,7 @@ from agents.settings.settings import Settings
 from agents.worker.fatal import EXIT_UNCOMMITTED, RefusedError, StopDeadline, fatal
 from agents.worker.tasks.shadow_log import log_candidate
 from agents.worker.wiring import Worker
+from schemas.sources import Sources
 from stream.plan.plan import Plan
 
 log = structlog.get_logger()
@@ -42,7 +43,7 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
     asyncio.set_event_loop(loop)
     worker = Worker(settings, plan, candidate)
     stopping = asyncio.Event()
-    if not loop.run_until_complete(_begin(worker, settings, stopping)):
+    if not loop.run_until_complete(_begin(worker, settings, plan.sources, stopping)):
         log.info("stopped", status=0)
         return 0
     if candidate is not None:
@@ -53,14 +54,14 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
     return _run(worker, loop, stopping)
 
 
-async def _begin(worker: Worker, settings: Settings, stopping: asyncio.Event) -> bool:
+async def _begin(worker: Worker, settings: Settings, sources: Sources, stopping: asyncio.Event) -> bool:
     """Start the web server and prepare the topics; return False when a signal came first."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await worker.web.start()
     stopped = loop.create_task(stopping.wait())
-    prepared = _in_thread(lambda: _prepare_topics(settings))
+    prepared = _in_thread(lambda: _prepare_topics(settings, sources))
     await asyncio.wait([stopped, asyncio.ensure_future(asyncio.wait({prepared}))], return_when=asyncio.FIRST_COMPLETED)
     if stopping.is_set():
         return False
@@ -153,15 +154,15 @@ def _status(worker: Worker, code: int) -> int:
     return code
 
 
-def _prepare_topics(settings: Settings) -> None:
+def _prepare_topics(settings: Settings, sources: Sources) -> None:
     """Wait for the broker, create missing topics if allowed, and refuse topics that can not be used."""
     deadline = time.monotonic() + BROKER_PATIENCE_S
     while True:
         try:
-            require_rights(settings, "worker")
+            require_rights(settings, "worker", sources=sources)
             if settings.create_topics:
-                create_missing(settings)
-            problems = [state for state in describe_topics(settings) if state.problem]
+                create_missing(settings, sources)
+            problems = [state for state in describe_topics(settings, sources) if state.problem]
         except BrokerError as error:
             if isinstance(error, FinalBrokerError) or time.monotonic() > deadline:
                 raise

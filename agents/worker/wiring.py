@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from agents.kafka.source_records import TOPICS
 from agents.settings.settings import Settings
 from agents.worker.client.app import faust_app, tune_interpreter
 from agents.worker.client.broker import Broker
@@ -36,9 +35,10 @@ from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.loop import TICK_S, WorkLoop
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.published import read_published
-from agents.worker.tasks.records import OUTPUTS
+from agents.worker.tasks.records import outputs_of
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.takeover import Takeover
+from schemas.sources import Sources
 from schemas.topics import changelog
 from stream.plan.plan import Plan
 
@@ -55,14 +55,14 @@ class Worker:
         writer = writer_of(settings, plan)
         client = client_here(writer)
         self.app = faust_app(settings, client.client_id())
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(plan.sources)
         self.telemetry.describe(plan.label)
         # A rebalance may wait three session timeouts for a member that is gone.
         self.watchdog = Watchdog(max(settings.watchdog_s, 4 * settings.session_timeout_s))
         broker, lease, clock = Broker(self.app), Lease(settings.session_timeout_s), BrokerClock()
         changelog_topic = changelog(settings.group).name
         self.producers = TaskProducers(
-            broker, settings.group, (*OUTPUTS, changelog_topic), may_write=lease.holds, on_fatal=fatal
+            broker, settings.group, (*outputs_of(plan.sources), changelog_topic), may_write=lease.holds, on_fatal=fatal
         )
         self.outbox = self._outbox(lease, clock)
         self.processor = Processor(plan, settings, self.outbox, self.telemetry, clock, candidate=candidate)
@@ -75,26 +75,26 @@ class Worker:
             on_fatal=fatal,
             rarely_s=settings.commit_interval_s * CATCH_UP_COMMITS,
         )
-        self.handover = Handover(self.processor, self.checkpointer, lease)
-        membership = Membership(settings, client, on_fatal=fatal)
+        self.handover = Handover(self.processor, self.checkpointer, lease, plan.sources.topics)
+        membership = Membership(settings, client, topics=(*plan.sources.topics, changelog_topic), on_fatal=fatal)
         self.processor.source = broker
         self.processor.highwater = broker.highwater
-        self.processor.on_caught_up = self.handover.commit_soon
+        self.processor.on_commit_due = self.handover.commit_soon
         self.app.transport = BatchTransport(
             self.app, handover=self.handover, lease=lease, membership=membership, fence=self.producers
         )
         takeover = Takeover(
             writer,
             changelog_topic,
-            read_facts=partial(read_facts, settings, changelog_topic, client),
+            read_facts=partial(read_facts, settings, changelog_topic, client, plan.sources),
             rival_wait_s=settings.session_timeout_s + LISTED_S,
         )
         restorer = self._restorer(settings, changelog_topic, broker, takeover)
         self.producers.on_lost = self.outbox.on_lost = restorer.lose
-        watched = [*TOPICS, changelog_topic]
+        watched = [*plan.sources.topics, changelog_topic]
         self.topic_watch = TopicWatch(partial(read_shapes, settings, watched), settings.partitions, on_fatal=fatal)
         self.table = self._add_table(restorer, settings.partitions)
-        self._add_work(WorkLoop(self.processor, on_fatal=fatal))
+        self._add_work(WorkLoop(self.processor, on_fatal=fatal), plan.sources)
         self.session = self._session(settings, lease, broker)
         self.progress = self._progress(restorer, lease)
         self.health = self._health(settings.commit_interval_s)
@@ -140,8 +140,8 @@ class Worker:
         self.app.tables.add(table)
         return table
 
-    def _add_work(self, loop: WorkLoop) -> None:
-        topics = self.app.topic(*TOPICS, key_serializer="raw", value_serializer="raw")
+    def _add_work(self, loop: WorkLoop, sources: Sources) -> None:
+        topics = self.app.topic(*sources.topics, key_serializer="raw", value_serializer="raw")
         self.app.agent(topics, name="sources")(loop.consume)
         self.app.timer(TICK_S)(loop.tick)
 

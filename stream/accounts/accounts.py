@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codecs import instant_ms
-from schemas.events import SOURCES, ControlEvent, ProfileEvent
-from schemas.profiles import merge
+from schemas.events import ControlEvent, ProfileEvent
+from schemas.profiles import ended_at_ms, merge
 from stream.accounts.acknowledgements import Acknowledgements
 from stream.accounts.alert_state import AlertState
 from stream.accounts.index import AccountIndex
+from stream.accounts.merges import Merges
 from stream.accounts.reasons import AlertReasons
+from stream.accounts.status import NO_END, Status, is_listed
 from stream.columns.columns import NEVER, FactColumn, Rows
 from stream.measures.base import AnyColumn
+from stream.measures.days_to_first import FIRST_EVENT
 from stream.plan.plan import Plan
-from stream.plan.segments import Segmenter, fact
+from stream.plan.segments import Segmenter, fact_of
 
-ROW_SOURCES = (*SOURCES, "inbox")
-"""Sources with an applied offset in each row, in the order of `Accounts.applied_offsets`."""
 NO_BAND = -1
 UNKNOWN_FIRST = np.iinfo(np.int64).max
 """`first_ms` of an account without an event."""
@@ -65,11 +66,14 @@ ARRAYS = {
     "later_score": _Array(np.float64, 0, "score"),
     "later_parts": _Array(np.float32, 0, "part"),
     "first_ms": _Array(np.int64, UNKNOWN_FIRST),
+    "life_ms": _Array(np.int64, NEVER),
+    "last_published_state": _Array(np.int8, 0, "score"),
+    "profile_end_day": _Array(np.int64, NO_END),
     "values": _Array(np.float64, np.nan, "measure"),
     "score": _Array(np.float64, 0, "score"),
     "band": _Array(np.int8, NO_BAND, "score"),
     "segment": _Array(np.int8, NO_BAND),
-    "new": _Array(np.bool_),
+    "status": _Array(np.int8, Status.UNKNOWN),
     "dirty": _Array(np.bool_),
     "score_pending": _Array(np.bool_),
     "on_time": _Array(np.bool_),
@@ -91,7 +95,7 @@ class Accounts:
     last_ms: NDArray[np.int64]
     """The largest event time applied, `NEVER` before the first event."""
     applied_offsets: NDArray[np.int64]
-    """Offset of the last record applied, a column for each of `ROW_SOURCES`; -1 for none."""
+    """Offset of the last record applied, a column for each of `Sources.of_rows`; -1 for none."""
     profile_version: NDArray[np.int64]
     """Number of profiles applied."""
     override_published: NDArray[np.uint64]
@@ -127,13 +131,20 @@ class Accounts:
 
     first_ms: NDArray[np.int64]
     """The smallest event time applied, `UNKNOWN_FIRST` before the first event, 0 where a row does not have it."""
+    life_ms: NDArray[np.int64]
+    """The largest time of an event of the account, `NEVER` before the first. Of controls only a pulse counts."""
+    last_published_state: NDArray[np.int8]
+    """The status that each score was last published as missing for, ACTIVE while it has a value."""
+    profile_end_day: NDArray[np.int64]
+    """The UTC day (since 1970) with which the profile ends the account, `NO_END` without. Not saved: the profile is."""
 
     values: NDArray[np.float64]
     """Measure values of the last scoring. Like the next four computed after recovery, not saved."""
     score: NDArray[np.float64]
     band: NDArray[np.int8]
     segment: NDArray[np.int8]
-    new: NDArray[np.bool_]
+    status: NDArray[np.int8]
+    """The status at the last scoring (see `stream.accounts.status`)."""
 
     dirty: NDArray[np.bool_]
     """The row differs from its changelog record."""
@@ -151,12 +162,14 @@ class Accounts:
     def __init__(self, plan: Plan, columns: Sequence[AnyColumn], owns: Callable[[str], bool]) -> None:
         """Empty; `columns` are the plan's, `owns` says whether an account id hashes to this partition."""
         self.plan = plan
+        self.sources = plan.sources
         self.scores = plan.scores
         self.columns = columns
         self.index = AccountIndex(owns)
         self.alerts = AlertState(plan.rules)
         self.acknowledgements = Acknowledgements(rule_plan.name for rule_plan in plan.rules)
         self.alert_reasons = AlertReasons(rule_plan.name for rule_plan in plan.rules)
+        self.merges = Merges()
         self.profiles: dict[int, ProfileEvent] = {}
         self.children: set[int] = set()
         """Rows of accounts that have a parent."""
@@ -170,8 +183,10 @@ class Accounts:
         """Of each row that was erased and has state again: events and profiles that it had when it was erased."""
         self.revision_base = 0
         """Events and profiles that erased accounts had: revisions of this partition begin after them."""
-        self.segmenter = Segmenter(plan.policy.segments) if plan.policy.segments else None
-        self._facts = [column for column in columns if isinstance(column, FactColumn)]
+        self.segmenter = Segmenter(plan.policy.segments, plan.calendar) if plan.policy.segments else None
+        facts = [column for column in columns if isinstance(column, FactColumn)]
+        self._facts = [column for column in facts if column.name != FIRST_EVENT]
+        self._first_events = [column for column in facts if column.name == FIRST_EVENT]
         self._capacity = 0
         ends = np.cumsum([len(score_plan.parts) for score_plan in plan.scores]).tolist()
         self.parts_of = [
@@ -179,7 +194,7 @@ class Accounts:
         ]
         """The columns of `last_published_parts` that belong to each score."""
         sizes = {
-            "source": len(ROW_SOURCES),
+            "source": len(plan.sources.of_rows),
             "score": len(plan.scores),
             "part": ends[-1],
             "measure": len(plan.measures) + len(plan.profile_inputs) + len(plan.peers),
@@ -195,6 +210,16 @@ class Accounts:
     def alive(self) -> Rows:
         """Rows of accounts that have at least one applied event, ascending, int64 (k,)."""
         return np.flatnonzero(self.applied[: len(self)] > 0)
+
+    def listed(self) -> Rows:
+        """Rows of accounts that have scores, as of the last scoring, ascending, int64 (k,)."""
+        return np.flatnonzero(is_listed(self.status[: len(self)]))
+
+    def status_days(self, dormant_days: int) -> NDArray[np.int64]:
+        """The days (since 1970, ascending) with which accounts have no data or have ended if no event comes."""
+        last_ms, ends = self.life_ms[: len(self)], self.profile_end_day[: len(self)]
+        last_days = self.plan.calendar.panes_of(last_ms[last_ms != NEVER], "day")
+        return np.unique(np.concatenate((last_days + dormant_days, ends[ends != NO_END])))
 
     def reserve(self) -> None:
         """Make room in all arrays and columns for every row that the index has given."""
@@ -237,6 +262,8 @@ class Accounts:
     def set_profile(self, row: int, profile: ProfileEvent) -> None:
         """Make a profile the current one, whatever its time, without marking the row as changed."""
         self.profiles[row] = profile
+        end_ms = ended_at_ms(profile)
+        self.profile_end_day[row] = NO_END if end_ms is None else self.plan.calendar.date_of(end_ms)
         if profile.parent_id is None:
             self.children.discard(row)
         else:
@@ -244,13 +271,20 @@ class Accounts:
         if self.segmenter is not None:
             self.segmenter.set_profile(row, profile)
         for column in self._facts:
-            column.values[row] = fact(profile, column.name, as_day=column.as_day)
+            column.values[row] = fact_of(profile, column)
+
+    def follow_first_events(self, rows: Rows) -> None:
+        """Bring the columns that have the day of each account's first event to `first_ms`, for rows (k,)."""
+        for column in self._first_events:
+            first_ms = self.first_ms[rows]
+            known = (first_ms != UNKNOWN_FIRST) & (first_ms != 0)
+            column.values[rows] = np.where(known, self.plan.calendar.panes_of(first_ms, "day"), np.nan)
 
     def erase(self, row: int, applied_offsets: NDArray[np.int64]) -> None:
         """Forget everything of an account, and begin anew: a later event finds an empty row.
 
-        `applied_offsets` are those of the last records before the erasure, in the order of `ROW_SOURCES`: a replay of
-        these records does not reach the row. Revisions go on above those that the account had.
+        `applied_offsets` are those of the last records before the erasure, in the order of `Sources.of_rows`: a replay
+        of these records does not reach the row. Revisions go on above those that the account had.
         """
         had = int(self.applied[row] + self.profile_version[row])
         self.revision_base += had
@@ -259,20 +293,26 @@ class Accounts:
         for name, array in ARRAYS.items():
             getattr(self, name)[row] = array.empty
         self.applied_offsets[row] = offsets
+        self.clear(row)
+        self.merges.pop(row)
+        self.erased.add(row)
+
+    def clear(self, row: int) -> None:
+        """Forget events, profile and alerts of a row; what was published of it stays."""
         for column in self.columns:
             column.clear(row)
         self.alerts.clear(row)
         if self.segmenter is not None:
             self.segmenter.clear(row)
         self.children.discard(row)
+        self.profile_end_day[row] = NO_END
         texts = (self.profiles, self.overrides, self.ended_overrides, self.acknowledgements, self.alert_reasons)
         for by_row in texts:
             by_row.pop(row, None)
-        self.erased.add(row)
 
     def is_empty(self, row: int) -> bool:
-        """Whether a row has neither events nor a profile."""
-        return not self.applied[row] and row not in self.profiles
+        """Whether a row has neither events nor a profile, nor a merge."""
+        return not self.applied[row] and row not in self.profiles and row not in self.merges
 
     def release(self, row: int) -> None:
         """Give up the row of an erased account that has no new state."""

@@ -89,7 +89,9 @@ class AlertState:
             if rule_plan.rule.kind == "drop" and rule_plan.rule.within is not None:
                 window = rule_plan.rule.within
                 name = f"alert/{rule_plan.boundary_name}/peaks"
-                self.past_scores[rule_plan.boundary_index] = PaneColumn(name, window.unit, window.panes, "max")
+                self.past_scores[rule_plan.boundary_index] = PaneColumn(
+                    name, window.pane, window.panes, "max", rule_plan.calendar
+                )
         self.removed_rule_alerts: dict[int, list[RemovedRuleAlert]] = {}
         """Loaded alerts that have to be resolved, by row."""
 

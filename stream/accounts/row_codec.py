@@ -1,16 +1,17 @@
 """The row codec: how the state of an account becomes the value of a changelog record, and back.
 
 Owns the fields of a row and their names, which never change: they are wire names. A value is a version byte, the hash
-of the row schema (8 bytes), the other fixed-width fields, and then up to five JSON texts with newlines between:
-profile, override, acknowledgements, reasons of open alerts, and, of an account that was erased and came back,
-`Accounts.before`, which the field `applied` includes: so the newer of two rows has the larger one. Rows of another
+of the row schema (8 bytes), the other fixed-width fields, and then up to six JSON texts with newlines between:
+profile, override, acknowledgements, reasons of open alerts, `Accounts.before` of an account that was erased and came
+back, and merges. The field `applied` includes `before`: so the newer of two rows has the larger one. Rows of another
 policy or version are read by field name; a field that the record does not have keeps its empty value. Called by
-`stream.recovery.changelog`.
+`stream.recovery.changelog` and `stream.engine.merging`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 
 from schemas.codecs import encode
 from schemas.events import ControlEvent, ProfileEvent
-from stream.accounts.accounts import NO_BAND, ROW_SOURCES, Accounts
+from stream.accounts.accounts import NO_BAND, Accounts
+from stream.accounts.merges import without_offsets
 from stream.columns.columns import LatestColumn, PaneColumn, Rows
 from stream.columns.row_schema import VERSION, Bands, RowSchema
 
 _SEPARATOR = b"\n"  # JSON without spaces has none
+_TEXTS = 6
 
 # Fields of a changelog row, and the arrays of `Accounts` that they are saved from.
 _BY_ACCOUNT = {
@@ -33,8 +36,10 @@ _BY_ACCOUNT = {
     "learned": "profile_version",
     "passed": "boundary_passed",
     "first_ms": "first_ms",
+    "life_ms": "life_ms",
 }
 _BY_SCORE = {"base_score": ("last_published_score", "<f8"), "base_band": ("last_published_band", "|i1")}
+_BY_SCORE |= {"base_state": ("last_published_state", "|i1")}
 _OF_ALERTS = {
     "fine_ms": ("fine_ms", "<i8"),
     "fine_score": ("fine_score", "<f8"),
@@ -65,8 +70,8 @@ def row_schema_of_accounts(accounts: Accounts) -> RowSchema:
     """The schema of a row written now; it changes when a pane column is widened."""
     fields: list[tuple[object, ...]] = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8")]
     fields += [("last_ms", "<i8"), ("override_told", "<u8"), ("learned", "<i8"), ("passed", "<i8")]
-    fields += [("first_ms", "<i8")]
-    fields += [(f"fence/{source}", "<i8") for source in ROW_SOURCES]
+    fields += [("first_ms", "<i8"), ("life_ms", "<i8")]
+    fields += [(f"fence/{source}", "<i8") for source in accounts.sources.of_rows]
     fields += [(f"clock/{source}", "<i8") for source in sorted(set(accounts.plan.idle_source_columns.values()))]
     fields += [(field.name, field.dtype) for field in _score_fields(accounts)]
     fields += accounts.alerts.fields()
@@ -81,7 +86,8 @@ def encode_rows(
 ) -> list[bytes]:
     """Changelog values of rows, in order.
 
-    `row_schema` is `row_schema_of_accounts` now, `clocks` (epoch ms) are those of sources that can go idle.
+    `row_schema` is `row_schema_of_accounts` now, `clocks` (epoch ms) are those of sources that can go idle;
+    0 is written for a source without one.
     """
     record = np.zeros(len(rows), dtype=row_schema.dtype)
     record["version"] = VERSION
@@ -90,10 +96,10 @@ def encode_rows(
     for name, array in _BY_ACCOUNT.items():
         record[name] = getattr(accounts, array)[rows]
     record["applied"] += before_of(accounts, rows)
-    for column, source in enumerate(ROW_SOURCES):
+    for column, source in enumerate(accounts.sources.of_rows):
         record[f"fence/{source}"] = accounts.applied_offsets[rows, column]
     for source in set(accounts.plan.idle_source_columns.values()):
-        record[f"clock/{source}"] = clocks.get(source, as_of_ms)
+        record[f"clock/{source}"] = clocks.get(source, 0)
     for field in _score_fields(accounts):
         record[field.name] = getattr(accounts, field.array)[rows, field.column]
     accounts.alerts.save(rows, record)
@@ -103,7 +109,7 @@ def encode_rows(
     blob, width = record.tobytes(), row_schema.dtype.itemsize
     values = [blob[start : start + width] for start in range(0, len(rows) * width, width)]
     texts = (accounts.profiles, accounts.overrides, accounts.ended_overrides, accounts.acknowledgements)
-    if any(texts) or accounts.alert_reasons or accounts.before:
+    if any(texts) or accounts.alert_reasons or accounts.before or accounts.merges:
         for index, row in enumerate(rows.tolist()):
             values[index] += _encode_texts(accounts, row)
     return values
@@ -122,14 +128,14 @@ def decode_rows(accounts: Accounts, rows: Rows, record: NDArray[np.void], row_sc
     for name, array in _BY_ACCOUNT.items():
         if name in names:
             getattr(accounts, array)[rows] = record[name]
-    if "first_ms" not in names:  # a version before it saved the row: its first event is not known
-        accounts.first_ms[rows[record["applied"] > 0]] = 0
-    for column, source in enumerate(ROW_SOURCES):
+    _fill_times(accounts, rows, record, names)
+    for column, source in enumerate(accounts.sources.of_rows):
         if f"fence/{source}" in names:
             accounts.applied_offsets[rows, column] = record[f"fence/{source}"]
     for field in _score_fields(accounts):
         if field.name in names:
             getattr(accounts, field.array)[rows, field.column] = record[field.name]
+    accounts.follow_first_events(rows)
     for index, pane_column in enumerate(accounts.columns):
         if isinstance(pane_column, PaneColumn | LatestColumn):
             # Whatever this policy says of idle sources: it is the time that the panes were saved at.
@@ -139,9 +145,18 @@ def decode_rows(accounts: Accounts, rows: Rows, record: NDArray[np.void], row_sc
     _renumber_bands(accounts, rows, row_schema.bands)
 
 
+def _fill_times(accounts: Accounts, rows: Rows, record: NDArray[np.void], names: AbstractSet[str]) -> None:
+    """The first event is not known of rows that a version before these fields saved; of the last, controls count."""
+    if "first_ms" not in names:
+        accounts.first_ms[rows[record["applied"] > 0]] = 0
+    if "life_ms" not in names:
+        accounts.life_ms[rows] = accounts.last_ms[rows]
+
+
 def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
-    """Fill a row from what follows the fixed-width fields: profile, override, acknowledgements, reasons, before."""
-    profile, control, acknowledgements, reasons, before, *_ = (*texts.split(_SEPARATOR), b"", b"", b"", b"")
+    """Fill a row from what follows the fixed-width fields, in the order of `_encode_texts`."""
+    saved = (*texts.split(_SEPARATOR), *[b""] * _TEXTS)
+    profile, control, acknowledgements, reasons, before, merges, *_ = saved
     if profile:
         accounts.set_profile(row, msgspec.json.decode(profile, type=ProfileEvent))
     if control:
@@ -153,17 +168,31 @@ def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
     if before:
         accounts.before[row] = msgspec.json.decode(before, type=int)
         accounts.applied[row] -= accounts.before[row]
+    if merges:
+        accounts.merges.load(row, merges)
+
+
+def without_merged_offsets(texts: bytes, inputs: Collection[str] | None) -> bytes:
+    """What follows the fixed-width fields, without the offsets of records that merged accounts forwarded.
+
+    Only those of these `inputs` are left out (None: of all), because their topics are others now.
+    """
+    saved = texts.split(_SEPARATOR)
+    if len(saved) < _TEXTS or not saved[_TEXTS - 1]:
+        return texts
+    return _SEPARATOR.join((*saved[: _TEXTS - 1], without_offsets(saved[_TEXTS - 1], inputs)))
 
 
 def _encode_texts(accounts: Accounts, row: int) -> bytes:
-    """Profile, override, acknowledgements, reasons and before as JSON; empty ones at the end are left out."""
+    """Profile, override, acknowledgements, reasons, before and merges as JSON; empty ones at the end are left out."""
     profile = encode(accounts.profiles[row]) if row in accounts.profiles else b""
     control = accounts.overrides.get(row) or accounts.ended_overrides.get(row)
     override = b"" if control is None else encode(control)
     acknowledgements = accounts.acknowledgements.save(row) if row in accounts.acknowledgements else b""
     reasons = accounts.alert_reasons.save(row) if row in accounts.alert_reasons else b""
     before = b"%d" % accounts.before[row] if row in accounts.before else b""
-    return _SEPARATOR.join((profile, override, acknowledgements, reasons, before)).rstrip(_SEPARATOR)
+    merges = accounts.merges.save(row) if row in accounts.merges else b""
+    return _SEPARATOR.join((profile, override, acknowledgements, reasons, before, merges)).rstrip(_SEPARATOR)
 
 
 def _score_fields(accounts: Accounts) -> list[_ScoreField]:

@@ -17,12 +17,9 @@ from stream.accounts.alert_lifecycle import BOUNDARY, AlertInput, Phase
 from stream.accounts.alert_state import NEVER, AlertState
 from stream.alerts.conditions import holds
 from stream.columns.columns import Rows
-from stream.columns.panes import UNIT_MS
 from stream.measures.base import AnyColumn
 from stream.plan.rules import RulePlan
-from stream.scoring.scoring import Scored
-
-DAY_MS = UNIT_MS["day"]
+from stream.scoring.scoring import NO_BAND, Scored
 
 
 def on_boundary(
@@ -46,10 +43,12 @@ def on_boundary(
             changed |= inside != state.kind_state[rows, rule_plan.boundary_index]
             state.kind_state[rows, rule_plan.boundary_index] = inside
     for memory, ring in state.past_scores.items():
-        if boundary_ms % UNIT_MS[ring.unit] == 0:
+        if ring.unit == "hour" or ring.calendar.is_midnight(boundary_ms):
             ring.advance(boundary_ms)
             score = state.boundary_rules[memory].score
-            ring.aggregate(rows, np.full(len(rows), boundary_ms), scored.scores[score].values)
+            has_value = scored.scores[score].bands != NO_BAND
+            values = scored.scores[score].values[has_value]
+            ring.aggregate(rows[has_value], np.full(len(values), boundary_ms), values)
             changed[:] = True
     return changed
 
@@ -59,11 +58,12 @@ def _move_phase(
 ) -> NDArray[np.bool_]:
     """Move one rule past a boundary (epoch ms) where its `condition` (k,) holds or not; which rows changed, (k,)."""
     rule, column = rule_plan.rule, rule_plan.boundary_index
-    phase, since, today = state.boundary_phase[rows, column], state.true_since[rows, column], boundary_ms // DAY_MS
+    phase, since = state.boundary_phase[rows, column], state.true_since[rows, column]
+    today = rule_plan.calendar.pane_of(boundary_ms, "day")
     begun = np.where(condition, np.where(since == NEVER, boundary_ms, since), NEVER)
     fired_today = np.where(state.fired_day[rows, column] == today, state.fired_count[rows, column], 0)
     cooling = _cooling(rule_plan, state.boundary_ended[rows, column], boundary_ms)
-    may_fire = condition & (boundary_ms - begun >= (rule.for_ms or 0)) & ~cooling
+    may_fire = condition & rule_plan.calendar.elapsed(begun, boundary_ms, rule.for_ms or 0) & ~cooling
     if rule.max_per_day is not None:
         may_fire &= fired_today < rule.max_per_day
     firing = phase == Phase.FIRING
@@ -81,7 +81,7 @@ def _move_phase(
 
 def _cooling(rule_plan: RulePlan, ended_ms: NDArray[np.int64], now_ms: int) -> NDArray[np.bool_]:
     """Whether the rule's `cooldown` since `ended_ms` (0 or less: never) is not over, same shape."""
-    return np.asarray((ended_ms > 0) & (now_ms < ended_ms + (rule_plan.rule.cooldown_ms or 0)))
+    return np.asarray((ended_ms > 0) & ~rule_plan.calendar.elapsed(ended_ms, now_ms, rule_plan.rule.cooldown_ms or 0))
 
 
 def in_cooldown(rule_plan: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
@@ -91,19 +91,20 @@ def in_cooldown(rule_plan: RulePlan, rows: Rows, state: AlertState, now_ms: int)
 
 
 def daily_limit_reached(rule_plan: RulePlan, rows: Rows, state: AlertState, now_ms: int) -> NDArray[np.bool_]:
-    """Whether `max_per_day` forbids an alert to fire between boundaries, (k,); days are UTC."""
+    """Whether `max_per_day` forbids an alert to fire between boundaries, (k,)."""
     if rule_plan.rule.max_per_day is None:
         return np.zeros(len(rows), dtype=bool)
-    today = now_ms // DAY_MS
+    calendar = rule_plan.calendar
+    today = calendar.pane_of(now_ms, "day")
     fired_today = np.where(
         state.fired_day[rows, rule_plan.boundary_index] == today, state.fired_count[rows, rule_plan.boundary_index], 0
     )
-    fired_since = state.began[rows, rule_plan.index] // DAY_MS == today
+    fired_since = calendar.panes_of(state.began[rows, rule_plan.index], "day") == today
     return np.asarray((fired_today >= rule_plan.rule.max_per_day) | fired_since)
 
 
 def set_forecast_day(rule_plan: RulePlan, rows: Rows, days: NDArray[np.int32], state: AlertState) -> NDArray[np.bool_]:
-    """Set the UTC day (0: none) on which each row enters the band of a forecast rule; which rows changed, (k,)."""
+    """Set the day (0: none) on which each row enters the band of a forecast rule; which rows changed, (k,)."""
     before = state.kind_state[rows, rule_plan.boundary_index]
     state.kind_state[rows, rule_plan.boundary_index] = days
     return np.asarray(days != before)

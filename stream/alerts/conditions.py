@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from stream.accounts.alert_lifecycle import Phase, is_open
 from stream.accounts.alert_state import AlertState
+from stream.accounts.status import Status
 from stream.columns.columns import NEVER, LatestColumn, Rows
-from stream.columns.panes import UNIT_MS
 from stream.measures.base import AnyColumn
 from stream.plan.rules import RulePlan
 from stream.policy.band_index import BAND_DECIMALS
-from stream.scoring.scoring import Scored
+from stream.scoring.scoring import NO_BAND, Scored
 
 Flags = NDArray[np.bool_]
 
@@ -47,15 +47,18 @@ def holds(
     """Whether a rule's condition holds, (k,).
 
     At a window boundary `clear` applies to alerts that were firing at the boundary before, between boundaries also to
-    those that are open. Of a new account only a `silent` rule can hold: all others are about its score.
+    those that are open. Of an account that is new or has no data only a `silent` rule can hold: all others are about
+    its score. Of one that has ended none can.
     """
     inputs = _Inputs(rows, scored, state, columns, at_boundary)
     condition = _CONDITIONS[rule_plan.rule.kind](rule_plan, inputs)
     if rule_plan.segments:
         assert scored.segments is not None, "segments are the policy's"
         condition = condition & np.isin(scored.segments, rule_plan.segments)
-    if scored.new is not None and rule_plan.rule.kind != "silent":
-        condition = condition & ~scored.new
+    if rule_plan.rule.kind == "silent":
+        condition = condition & (scored.status != Status.ENDED)
+    else:
+        condition = condition & (scored.status == Status.ACTIVE) & (scored.scores[rule_plan.score].bands != NO_BAND)
     return np.asarray(condition, dtype=np.bool_)
 
 
@@ -120,12 +123,19 @@ def fall(rule_plan: RulePlan, rows: Rows, scored: Scored, state: AlertState) -> 
 
 
 def silent_days(rule_plan: RulePlan, rows: Rows, columns: Sequence[AnyColumn]) -> NDArray[np.int64]:
-    """UTC days from the latest event of the rule's source to the source's clock, (k,); -1 without an event."""
+    """Days from the latest event of the rule's source to the source's clock, (k,); -1 without an event.
+
+    The days, or the business days, of the policy's calendar.
+    """
     column = columns[rule_plan.column]
     assert isinstance(column, LatestColumn)
     assert column.newest is not None
     times = column.times[rows]
-    return np.where(times == NEVER, -1, column.newest - times // UNIT_MS["day"])
+    calendar, within = rule_plan.calendar, rule_plan.rule.within
+    days = np.where(times == NEVER, column.newest, calendar.panes_of(times, "day"))
+    in_business = within is not None and within.unit == "business day"
+    counted = calendar.business_days(days, column.newest) if in_business else column.newest - days
+    return np.where(times == NEVER, -1, counted)
 
 
 def _level(rule_plan: RulePlan, inputs: _Inputs) -> NDArray[np.float64] | float:

@@ -16,22 +16,24 @@ from numpy.typing import NDArray
 
 from schemas.codecs import encode
 from schemas.outputs import Alert
-from stream.accounts.accounts import Accounts
+from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import PUBLISHED, AlertInput, Phase, flaps_of, is_open
 from stream.accounts.reasons import Reason
+from stream.accounts.status import STATES, Status
 from stream.alerts.boundary_state import daily_limit_reached, in_cooldown
 from stream.alerts.conditions import fall, holds, silent_days
 from stream.alerts.last_fine import SCORE_KINDS, LastFine
 from stream.alerts.messages import (
+    ERASED,
     ORPHANED,
     Beginning,
     Episode,
     Subject,
     account_alert,
     closed,
-    erased_alert,
     firing_text,
+    gone_alert,
     orphan_alert,
 )
 from stream.alerts.reasons import reason_for
@@ -91,6 +93,12 @@ class AlertEmitter:
             for columns, bands in [zip(*pairs, strict=True)]
         ]
         """Rules that fire in one band, by score: columns in `AlertState`, and the bands. Compared all at once."""
+        self._about_score = [
+            (score, np.array(rules, dtype=np.intp))
+            for score in range(len(plan.scores))
+            if (rules := [rule.index for rule in plan.rules if rule.score == score and rule.rule.kind != "silent"])
+        ]
+        """Rules about a score, by score: columns in `AlertState`."""
         self._other_rules = [rule_plan for rule_plan in plan.rules if not rule_plan.marks_band]
         self.last_fine = LastFine(plan, accounts)
         self._column_of = {rule_plan.name: rule_plan.index for rule_plan in plan.rules}
@@ -126,8 +134,7 @@ class AlertEmitter:
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for score, columns, bands in self._band_rules:
             wanted[:, columns] = scored.scores[score].bands[:, None] == bands
-        if scored.new is not None:
-            wanted[scored.new] = False
+        wanted[scored.status == Status.NEW] = False
         for rule_plan in self._other_rules:
             if rule_plan.boundary_index < 0:
                 condition = holds(rule_plan, rows, scored, state, self._columns, at_boundary=at_boundary)
@@ -139,6 +146,10 @@ class AlertEmitter:
                     fires |= is_open(state.phase[rows, rule_plan.index])
                 fires |= self._fires_early(rule_plan, scored_batch)
             wanted[:, rule_plan.index] = fires
+        wanted[scored.status == Status.ENDED] = False
+        for score, columns in self._about_score:
+            # Also those that would wait for the next boundary: there is no score that they could be about.
+            wanted[np.ix_(scored.scores[score].bands == NO_BAND, columns)] = False
         return wanted
 
     def _fires_early(self, rule_plan: RulePlan, scored_batch: ScoredBatch) -> Matrix:
@@ -221,7 +232,7 @@ class AlertEmitter:
             rows, columns, causes = zip(*fired, strict=True)
             alert_rows = np.array(rows, dtype=np.int64)
             self.storm.add(
-                scored_batch.as_of_ms, state, alert_rows, causes, effects, alive=lambda: len(accounts.alive())
+                scored_batch.as_of_ms, state, alert_rows, causes, effects, alive=lambda: len(accounts.listed())
             )
             state.in_storm[alert_rows, list(columns)] = self.storm.open
         for change, reason in zip(changes, reasons, strict=True):
@@ -251,14 +262,20 @@ class AlertEmitter:
         score_plan, result = self._plan.scores[score], scored_batch.scored.scores[score]
         account = accounts.index.names[row]
         profile = accounts.profiles.get(row)
-        band = score_plan.score.bands[int(result.bands[position])].name
+        value, band_index = float(result.values[position]), int(result.bands[position])
+        if band_index == NO_BAND:
+            value = float(accounts.last_published_score[row, score])
+            band_index = max(int(accounts.last_published_band[row, score]), 0)
+        band = score_plan.score.bands[band_index].name
         segment = None if profile is None else profile.segment
         if scored_batch.scored.segments is not None:
             number = int(scored_batch.scored.segments[position])
             segment = None if number < 0 else self._plan.policy.segments[number].name
         name = profile.name if profile and profile.name else account
-        new = scored_batch.scored.new is not None and bool(scored_batch.scored.new[position])
-        return Subject(account, name, float(result.values[position]), band, segment, new, self._labels(row))
+        status = int(scored_batch.scored.status[position])
+        if result.bands[position] == NO_BAND:
+            status = max(status, Status.NO_DATA)
+        return Subject(account, name, value, band, segment, STATES[status], self._labels(row))
 
     def _labels(self, row: int) -> dict[str, str]:
         """The labels that the policy adds, of those fields that the account's profile has."""
@@ -344,20 +361,19 @@ class AlertEmitter:
                 self._send(orphan_alert(orphan.rule, subject, orphan.began, ended_ms), effects)
                 self._accounts.dirty[row] = True
 
-    def end_all(self, row: int, as_of_ms: int, effects: Effects) -> None:
-        """Resolve all open alerts of an account that is erased, and forget what is known of it."""
+    def end_all(self, row: int, as_of_ms: int, effects: Effects, *, why: str = ERASED) -> None:
+        """Resolve all open alerts of an account that is erased or merged, and forget what is known of it."""
         accounts, state = self._accounts, self._accounts.alerts
         account = accounts.index.names[row]
+        gone = [(orphan.rule, ORPHANED, Beginning(orphan.began)) for orphan in state.removed_rule_alerts.get(row, ())]
         for rule_plan in self._plan.rules:
-            if is_open(state.phase[row, rule_plan.index]):
-                began = Beginning(
-                    int(state.began[row, rule_plan.index]),
-                    int(state.flaps[row, rule_plan.index]),
-                    DIGEST if state.in_storm[row, rule_plan.index] else None,
-                )
-                self._send(erased_alert(account, rule_plan.name, rule_plan.rule.severity, began, as_of_ms), effects)
-        for orphan in state.removed_rule_alerts.get(row, ()):
-            self._send(erased_alert(account, orphan.rule, ORPHANED, Beginning(orphan.began), as_of_ms), effects)
+            index = rule_plan.index
+            if is_open(state.phase[row, index]):
+                digest = DIGEST if state.in_storm[row, index] else None
+                began = Beginning(int(state.began[row, index]), int(state.flaps[row, index]), digest)
+                gone.append((rule_plan.name, rule_plan.rule.severity, began))
+        for rule, severity, began in gone:
+            self._send(gone_alert(account, rule, severity, began, as_of_ms, why=why), effects)
         self.continued = {key: alert for key, alert in self.continued.items() if key[0] != account}
         self.storm.forget(row)
 

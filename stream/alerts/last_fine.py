@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.accounts.accounts import Accounts
+from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.alert_lifecycle import is_open
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
@@ -53,6 +53,7 @@ class LastFine:
             rows = scored_batch.rows
             fine = ~is_open(self._accounts.alerts.phase[np.ix_(rows, columns)]).any(axis=1)
             fine &= ~np.isin(scored_batch.scored.scores[number].bands, self._bands_of[number])
+            fine &= scored_batch.scored.scores[number].bands != NO_BAND
             if fine.any():
                 self._follow(number, scored_batch, np.flatnonzero(fine))
 

@@ -16,7 +16,7 @@ import msgspec
 import xxhash
 
 from schemas.codecs import encode, instant_ms
-from schemas.outputs import Alert
+from schemas.outputs import Alert, Fall, FallFactor, State
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import Phase
 from stream.accounts.reasons import Reason
@@ -24,9 +24,11 @@ from stream.alerts.reasons import label_of
 from stream.columns.panes import UNIT_MS, Unit
 from stream.policy.alerts import AlertRule
 from stream.policy.policy import Window
+from stream.publishing.decimals import rounded_list, rounded_number
 
 ORPHANED = "info"
 """Severity of an alert that is resolved because its rule is gone from the policy: the rule's own is not known."""
+_WITHOUT_SCORE = ("no-data", "ended")
 ERASED = "the account was erased"
 STORM = "storm"
 STALLED = "stalled:"
@@ -39,14 +41,17 @@ def fingerprint(account: str, rule: str) -> str:
 
 
 class Subject(NamedTuple):
-    """The account that an alert is about, as of now: `name` is the profile's."""
+    """The account that an alert is about, as of now: `name` is the profile's, `state` as in `health.scores`.
+
+    Without a score, `score` and `band` are the last published ones.
+    """
 
     account: str
     name: str
     score: float
     band: str
     segment: str | None
-    new: bool
+    state: State | None
     labels: Mapping[str, str] = MappingProxyType({})
     """Those that the policy adds."""
 
@@ -83,6 +88,7 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
         )
     # What the score fell by is no reason for the end of an alert; its annotation stays that of the episode.
     because = f" ({reason.text})" if fires and reason.text else ""
+    was = "was " if subject.state in _WITHOUT_SCORE else ""
     acknowledgement = episode.acknowledgement or Acknowledgement()
     acknowledged = acknowledgement.acknowledged if fires else None
     snoozed = acknowledgement.snoozed if fires and episode.phase == Phase.SNOOZED else None
@@ -94,9 +100,9 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
         severity=rule.severity,
         status="firing" if fires else "resolved",
         starts_at=episode.began,
-        score=subject.score,
+        score=rounded_number(subject.score),
         band=subject.band,
-        summary=f"{subject.name} {what}: {rule.score} {subject.score:.1f}{because}",
+        summary=f"{subject.name} {what}: {rule.score} {was}{subject.score:.1f}{because}",
         labels={
             **subject.labels,
             "account_id": subject.account,
@@ -113,9 +119,10 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
         snoozed_until=instant_ms(snoozed.until) if snoozed and snoozed.until is not None else None,
         flaps=episode.flaps,
         digest=episode.digest,
-        fall=reason.fall,
+        fall=None if reason.fall is None else _rounded(reason.fall),
         worsened_from=worse.name if worse is not None and fires else None,
         worsened_to=worse.name if worse is not None and not fires else None,
+        state=subject.state if subject.state in _WITHOUT_SCORE else None,
     )
     return _identified(alert, episode.revision)
 
@@ -132,7 +139,7 @@ def orphan_alert(rule: str, subject: Subject, began_ms: int, ended_ms: int) -> A
             severity=ORPHANED,
             status="resolved",
             starts_at=began_ms,
-            score=subject.score,
+            score=rounded_number(subject.score),
             band=subject.band,
             summary=f"{subject.name}: the policy has no rule {rule} any more, is {subject.band}",
             labels=labels,
@@ -150,8 +157,10 @@ class Beginning(NamedTuple):
     digest: str | None = None
 
 
-def erased_alert(account: str, rule: str, severity: str, beginning: Beginning, ended_ms: int) -> Alert:
-    """The resolved alert of an account that is erased: nothing of the account but its id."""
+def gone_alert(
+    account: str, rule: str, severity: str, beginning: Beginning, ended_ms: int, *, why: str = ERASED
+) -> Alert:
+    """The resolved alert of an account that is erased or merged: nothing of the account but its id, and why."""
     return _identified(
         Alert(
             id="",
@@ -163,9 +172,9 @@ def erased_alert(account: str, rule: str, severity: str, beginning: Beginning, e
             starts_at=beginning.began_ms,
             score=None,
             band=None,
-            summary=f"{account}: {ERASED}",
+            summary=f"{account}: {why}",
             labels={"account_id": account, "rule": rule, "severity": severity},
-            annotations={"reason": ERASED},
+            annotations={"reason": why},
             ends_at=max(ended_ms, beginning.began_ms),
             flaps=beginning.flaps,
             digest=beginning.digest,
@@ -218,6 +227,14 @@ def same_episode(alert: Alert, published: Alert) -> Alert:
     return _identified(msgspec.structs.replace(alert, id="", **taken_over))
 
 
+def _rounded(fall: Fall) -> Fall:
+    """The fall as it is published: the deltas sum to what the score fell by, as decimal numbers."""
+    before, after = rounded_number(fall.from_), rounded_number(fall.to)
+    deltas = rounded_list(rounded_number(after - before), [factor.delta for factor in fall.factors])
+    factors = [FallFactor(factor.measure, delta) for factor, delta in zip(fall.factors, deltas, strict=True)]
+    return Fall(fall.since, before, after, factors)
+
+
 def _identified(alert: Alert, revision: int = 0) -> Alert:
     """The alert with the hash of its content as id."""
     return msgspec.structs.replace(alert, id=alert.status[0] + xxhash.xxh3_128_hexdigest(encode(alert), revision))
@@ -229,6 +246,11 @@ def _playbook(rule: AlertRule) -> dict[str, str]:
     return {name: text for name, text in annotations.items() if text}
 
 
+_RESOLVED_BY_STATE: dict[str | None, str] = {
+    "new": "is new: alerts about its score begin later",
+    "no-data": "has no data any more",
+    "ended": "has ended",
+}
 _RESOLVED = {
     "band": "left {target}",
     "left": "is {target} again",
@@ -245,14 +267,14 @@ _FIRING = {
     "drop": "fell {number:.1f} points within {within}",
     "measure": "has {label} at {number:.0f} points, below {level:g}",
     "forecast": "turns {target} on {day} if nothing happens",
-    "silent": "has had no {target} for {number:.0f} days",
+    "silent": "has had no {target} for {number:.0f} {unit}s",
 }
 
 
 def resolved_text(rule: AlertRule, subject: Subject) -> str:
     """The part of a summary that says that an alert is over."""
-    if subject.new:
-        return "is new: alerts about its score begin later"
+    if subject.state in _RESOLVED_BY_STATE and (rule.kind != "silent" or subject.state == "ended"):
+        return _RESOLVED_BY_STATE[subject.state]
     label, within = label_of(rule.target or ""), _span(rule.within)
     over = _RESOLVED[rule.kind].format(target=rule.target, level=rule.level, label=label, within=within)
     return f"{over}, is {subject.band}"
@@ -266,7 +288,13 @@ def firing_text(rule: AlertRule, number: float) -> str:
     day = datetime.fromtimestamp(number * UNIT_MS["day"] / 1000, tz=UTC).date() if rule.kind == "forecast" else None
     label, within = label_of(rule.target or ""), _span(rule.within)
     text = _FIRING[rule.kind].format(
-        target=rule.target, level=rule.level, label=label, within=within, number=number, day=day
+        target=rule.target,
+        level=rule.level,
+        label=label,
+        within=within,
+        unit=None if rule.within is None else rule.within.unit,
+        number=number,
+        day=day,
     )
     return text if rule.for_ms is None else f"{text} for {_duration(rule.for_ms)}"
 

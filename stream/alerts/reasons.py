@@ -27,6 +27,8 @@ def reason_for(
 ) -> Reason:
     """The reason of an alert that fires about score `number` of the account at `position` of a batch."""
     row, result = int(scored_batch.rows[position]), scored_batch.scored.scores[number]
+    if result.bands[position] == NO_BAND:
+        return Reason()  # silence, of an account without data
     now, parts = float(result.values[position]), result.parts[position]
     columns = accounts.parts_of[number]
     since = int(accounts.fine_ms[row, number])

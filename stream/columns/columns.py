@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.panes import UNIT_MS, Unit, panes_in_slots, slots_passed, window_slots
+from stream.columns.calendar import UTC_DAYS, Calendar
+from stream.columns.panes import Unit, panes_in_slots, slots_passed, window_slots
 
 Rows = NDArray[np.int64]
 MILLIONTHS = 1e6
@@ -34,9 +35,9 @@ class PaneColumn:
     event needs it.
     """
 
-    def __init__(self, name: str, unit: Unit, panes: int, how: str) -> None:
+    def __init__(self, name: str, unit: Unit, panes: int, how: str, calendar: Calendar = UTC_DAYS) -> None:
         """`panes` is the number of slots; `how` is `count`, `sum` (both integers), `min` or `max` (float64)."""
-        self.name = name
+        self.name, self.calendar = name, calendar
         self.unit: Unit = unit
         self.panes = panes
         self.how = how
@@ -60,7 +61,7 @@ class PaneColumn:
 
     def advance(self, as_of_ms: int) -> None:
         """Move the newest pane to that of `as_of_ms` (epoch ms), clearing the slots of panes in between; never back."""
-        pane = as_of_ms // UNIT_MS[self.unit]
+        pane = self.calendar.pane_of(as_of_ms, self.unit)
         if self.newest is not None and pane > self.newest:
             self.values[:, slots_passed(self.newest, pane, self.panes)] = self.empty
         self.newest = pane if self.newest is None else max(pane, self.newest)
@@ -71,7 +72,7 @@ class PaneColumn:
         `amounts` are whole millionths for a sum, unused for a count. Call `advance` before.
         """
         assert self.newest is not None, "advance comes before aggregate"
-        panes = times // UNIT_MS[self.unit]
+        panes = self.calendar.panes_of(times, self.unit)
         if panes.size and int(panes.min()) <= self.newest - self.panes:
             inside = panes > self.newest - self.panes
             rows, panes = rows[inside], panes[inside]
@@ -132,6 +133,13 @@ class PaneColumn:
         values = self.values[rows]
         if window < self.panes:
             values = values[:, window_slots(self.newest - skip, self.panes, window)]
+        return self._reduced(values)
+
+    def read_panes(self, rows: Rows, panes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same over the panes of these numbers (m,), all of them in the ring."""
+        return self._reduced(self.values[rows][:, panes % self.panes])
+
+    def _reduced(self, values: NDArray[Any]) -> NDArray[np.float64]:
         if self.adds:
             total = values.sum(axis=1, dtype=np.float64)
             return np.asarray(total if self.divisor == 1 else total * self.divisor, dtype=np.float64)
@@ -198,7 +206,7 @@ class PaneColumn:
             if divisor != self.divisor:
                 saved = saved.astype(np.float64) * (divisor // self.divisor)
             self._widen(max(float(saved.max(initial=0)), -float(saved.min(initial=0))))
-        newest = as_of_ms // UNIT_MS[self.unit]
+        newest = self.calendar.panes_of(as_of_ms, self.unit)
         if saved.shape[1] == self.panes:
             self.values[rows] = saved
             for pane in np.unique(newest[newest < self.newest]).tolist():
@@ -216,9 +224,23 @@ class PaneColumn:
 
     def excerpt(self, rows: Rows) -> PaneColumn:
         """A copy with only `rows`, renumbered from 0, to advance and read without changing this column."""
-        copy = PaneColumn(self.name, self.unit, self.panes, self.how)
+        copy = PaneColumn(self.name, self.unit, self.panes, self.how, self.calendar)
         copy.newest, copy.divisor, copy.values = self.newest, self.divisor, self.values[rows]
         return copy
+
+    def unite(self, row: int, other: PaneColumn, other_row: int) -> None:
+        """Add the events of a row of another such column, which is at the same newest pane."""
+        theirs = other.values[other_row]
+        if self.how == "min":
+            self.values[row] = np.minimum(self.values[row], theirs)
+        elif self.how == "max":
+            self.values[row] = np.maximum(self.values[row], theirs)
+        elif theirs.any():
+            if other.divisor % self.divisor:
+                self._refine(np.array([float(other.divisor)]))
+            amounts = theirs.astype(np.float64) * (other.divisor // self.divisor)
+            self._widen(float(np.abs(amounts).max()))
+            self.values[row] += amounts.astype(self.values.dtype)
 
     def clear(self, row: int) -> None:
         """Forget all events of a row."""
@@ -232,32 +254,44 @@ class PaneColumn:
 class FactColumn:
     """A number of each row's profile. `Accounts.set_profile` writes it; not saved, since the profile itself is."""
 
-    def __init__(self, name: str, *, as_day: bool = False) -> None:
-        """`name` is the profile field; `as_day` says that an attribute is read as a date, not as a number."""
-        self.name, self.as_day = name, as_day
+    def __init__(
+        self,
+        name: str,
+        *,
+        as_day: bool = False,
+        where: tuple[Any, ...] = (),
+        empty: float = np.nan,
+        calendar: Calendar = UTC_DAYS,
+    ) -> None:
+        """`name` is the profile field; `as_day` says that an attribute is read as a date, not as a number.
+
+        With `where`, the number says whether these conditions hold. `empty` is that of an account without a profile.
+        """
+        self.name, self.as_day, self.where, self.empty = name, as_day, where, empty
+        self.calendar = calendar
         self.unit: Unit = "day"
         self.newest: int | None = None
         self.values = np.full(0, np.nan)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        values = np.full(capacity, np.nan)
+        values = np.full(capacity, self.empty)
         values[: len(self.values)] = self.values
         self.values = values
 
     def advance(self, as_of_ms: int) -> None:
         """Set the day that days since and until a date are counted from."""
-        self.newest = as_of_ms // UNIT_MS["day"]
+        self.newest = self.calendar.pane_of(as_of_ms, "day")
 
     def excerpt(self, rows: Rows) -> FactColumn:
         """A copy with only `rows`, renumbered from 0."""
-        copy = FactColumn(self.name, as_day=self.as_day)
+        copy = FactColumn(self.name, as_day=self.as_day, where=self.where, empty=self.empty, calendar=self.calendar)
         copy.newest, copy.values = self.newest, self.values[rows]
         return copy
 
     def clear(self, row: int) -> None:
         """Forget the number of a row."""
-        self.values[row] = np.nan
+        self.values[row] = self.empty
 
     def nbytes(self) -> int:
         """Bytes of memory of the arrays."""
@@ -267,9 +301,9 @@ class FactColumn:
 class LatestColumn:
     """The latest event of each row: its time (epoch ms) and, where the column reads a field, the value of that."""
 
-    def __init__(self, name: str, unit: Unit) -> None:
+    def __init__(self, name: str, unit: Unit, calendar: Calendar = UTC_DAYS) -> None:
         """`unit` is the pane of the windows that read it."""
-        self.name = name
+        self.name, self.calendar = name, calendar
         self.unit: Unit = unit
         self.newest: int | None = None
         self.times = np.full(0, NEVER, dtype=np.int64)
@@ -289,7 +323,7 @@ class LatestColumn:
 
     def advance(self, as_of_ms: int) -> None:
         """Move the newest pane, in which windows end, to that of `as_of_ms` (epoch ms); never back."""
-        pane = as_of_ms // UNIT_MS[self.unit]
+        pane = self.calendar.pane_of(as_of_ms, self.unit)
         self.newest = pane if self.newest is None else max(pane, self.newest)
 
     def aggregate(self, rows: Rows, times: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
@@ -302,12 +336,14 @@ class LatestColumn:
         self.times[rows[newer]] = times[newer]
         self.values[rows[newer]] = values[newer]
 
-    def read(self, rows: Rows, window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def read(self, rows: Rows, window: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Age in panes and value of the latest event, float64 (k,) each; NaN if not in the last `window` panes."""
         assert self.newest is not None
         times = self.times[rows]
-        ages = self.newest - times // UNIT_MS[self.unit]
-        inside = (times != NEVER) & (ages < window)
+        ages = self.newest - self.calendar.panes_of(times, self.unit)
+        inside = times != NEVER
+        if window is not None:
+            inside &= ages < window
         return np.where(inside, ages, np.nan), np.where(inside, self.values[rows], np.nan)
 
     def load(self, rows: Rows, record: NDArray[np.void], as_of_ms: NDArray[np.int64]) -> None:
@@ -325,9 +361,14 @@ class LatestColumn:
 
     def excerpt(self, rows: Rows) -> LatestColumn:
         """A copy with only `rows`, renumbered from 0, to advance and read without changing this column."""
-        copy = LatestColumn(self.name, self.unit)
+        copy = type(self)(self.name, self.unit, self.calendar)
         copy.newest, copy.times, copy.values = self.newest, self.times[rows], self.values[rows]
         return copy
+
+    def unite(self, row: int, other: LatestColumn, other_row: int) -> None:
+        """Add the event of a row of another such column."""
+        if other.times[other_row] != NEVER:
+            self.aggregate(np.array([row]), other.times[[other_row]], other.values[[other_row]])
 
     def clear(self, row: int) -> None:
         """Forget the latest event of a row."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.columns import PaneColumn, Rows
 from stream.columns.panes import Unit, window_slots
 
@@ -36,9 +37,9 @@ _VALUES = np.concatenate(([0.0], _BOUNDS * (1 + RELATIVE_ERROR)))
 class HistogramColumn(PaneColumn):
     """A ring of panes for each row, each with a count of events in every bucket."""
 
-    def __init__(self, name: str, unit: Unit, panes: int) -> None:
+    def __init__(self, name: str, unit: Unit, panes: int, calendar: Calendar = UTC_DAYS) -> None:
         """`panes` is the number of slots."""
-        super().__init__(name, unit, panes, "count")
+        super().__init__(name, unit, panes, "count", calendar)
         self.values: NDArray[Any] = np.zeros((0, panes, BUCKETS), dtype=self.values.dtype)
 
     def slots(self, rows: Rows, panes: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> NDArray[np.int64]:
@@ -61,6 +62,6 @@ class HistogramColumn(PaneColumn):
 
     def excerpt(self, rows: Rows) -> HistogramColumn:
         """A copy with only `rows`, renumbered from 0, to advance and read without changing this column."""
-        copy = HistogramColumn(self.name, self.unit, self.panes)
+        copy = HistogramColumn(self.name, self.unit, self.panes, self.calendar)
         copy.newest, copy.values = self.newest, self.values[rows]
         return copy

@@ -1,4 +1,4 @@
-"""Pane arithmetic: the pane of a time, the window boundary after it, the slots of a window in a ring.
+"""Pane arithmetic: the units of panes, the slots of a window in a ring.
 
 A pane is a UTC hour or day, numbered from 1970. A ring of `n` slots has the newest `n` panes; pane `p` is in slot
 `p % n`. Owns no state. Called by `stream.columns`, `stream.ingest` and `stream.engine`. The definitions are in
@@ -25,42 +25,6 @@ def date_text(time_ms: int) -> str:
     """
     shape = "%Y-%m-%d %H:%M UTC" if time_ms % UNIT_MS["day"] else "%Y-%m-%d"
     return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime(shape)
-
-
-def pane_of(time_ms: int, unit: Unit) -> int:
-    """The pane that a time (epoch ms) is in.
-
-    >>> pane_of(86_400_000, "day"), pane_of(86_399_999, "day")
-    (1, 0)
-    """
-    return time_ms // UNIT_MS[unit]
-
-
-def day_end(time_ms: int) -> int:
-    """The last millisecond (epoch ms) of the UTC day that a time is in.
-
-    >>> day_end(86_400_000), day_end(172_799_999)
-    (172799999, 172799999)
-    """
-    return (pane_of(time_ms, "day") + 1) * UNIT_MS["day"] - 1
-
-
-def boundary_number(time_ms: int, unit: Unit) -> int:
-    """The number of the window boundary at or after a time (epoch ms): boundary `k` is at `k * UNIT_MS[unit]`.
-
-    An event exactly on a boundary belongs to the interval that the boundary ends, since the score at a boundary counts
-    the events that are not after it.
-
-    >>> boundary_number(86_400_000, "day"), boundary_number(86_400_001, "day")
-    (1, 2)
-    """
-    return -(-time_ms // UNIT_MS[unit])
-
-
-def boundary_numbers(times_ms: NDArray[np.int64], unit: Unit) -> NDArray[np.int64]:
-    """`boundary_number` of each time (epoch ms), int64, same shape."""
-    numbers: NDArray[np.int64] = -(-times_ms // UNIT_MS[unit])
-    return numbers
 
 
 def window_slots(newest: int, size: int, window: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Peer values: the measures of all accounts as `health.scores` has them, and the daily peer tables made of them.
 
-Owns what is known of every account and the rule that closes a UTC day. Pure; called by `agents.derived.peers`.
+Owns what is known of every account and the rule that closes a day. Pure; called by `agents.derived.peers`.
 
 A day is over for a partition when the partition has published a score of after midnight: its scores of midnight come
 before. So a table is made when every partition has published one, or any has published one of an hour later. Until a
@@ -19,7 +19,6 @@ from stream.plan.plan import Plan
 from stream.plan.segments import NO_SEGMENT
 from stream.scoring.peers import message_of, raw_names
 
-DAY_MS = UNIT_MS["day"]
 PATIENCE_MS = UNIT_MS["hour"]
 """How long, in event time, a table waits for partitions that publish nothing."""
 
@@ -49,19 +48,19 @@ class PeerValues:
     def apply(self, partition: int, account: str, score: PeerScore | None) -> None:
         """Apply the next record of a partition; None is a tombstone."""
         if self._closed_ms is None and not self._reached and score is not None:
-            self._closed_ms = _midnight_before(score.as_of)  # nobody had a value then
+            self._closed_ms = self._midnight_before(score.as_of)  # nobody had a value then
         self._reach(partition, score)
         queue = self._waiting.setdefault(partition, deque())
         queue.append((account, score))
         if self._closed_ms is not None:
-            self._set_until(queue, self._closed_ms + DAY_MS)
+            self._set_until(queue, self._next_midnight(self._closed_ms))
 
     def due(self) -> PeersMessage | None:
         """The tables of the newest midnight that is over and has none; of several midnights only the newest."""
         if not self._reached:
             return None
-        midnight = _midnight_before(min(self._reached.values()))
-        midnight = max(midnight, (max(self._reached.values()) - PATIENCE_MS) // DAY_MS * DAY_MS)
+        midnight = self._midnight_before(min(self._reached.values()))
+        midnight = max(midnight, self._midnight_before(max(self._reached.values()) - PATIENCE_MS + 1))
         if self._closed_ms is not None and midnight <= self._closed_ms:
             return None
         self._closed_ms = midnight
@@ -69,7 +68,7 @@ class PeerValues:
             self._set_until(queue, midnight)
         message = self._message(midnight)
         for queue in self._waiting.values():
-            self._set_until(queue, midnight + DAY_MS)
+            self._set_until(queue, self._next_midnight(midnight))
         return message
 
     def _reach(self, partition: int, score: PeerScore | None) -> None:
@@ -98,7 +97,11 @@ class PeerValues:
         segments = np.array([segment for segment, _ in self._values.values()], dtype=np.int8)
         return message_of(self._plan, midnight, values, segments if self._numbers else None)
 
+    def _midnight_before(self, moment_ms: int) -> int:
+        """The last midnight that lies before a moment, not at it."""
+        calendar = self._plan.calendar
+        return calendar.start_ms(calendar.pane_of(moment_ms - 1, "day"), "day")
 
-def _midnight_before(moment_ms: int) -> int:
-    """The last UTC midnight that lies before a moment, not at it."""
-    return (moment_ms - 1) // DAY_MS * DAY_MS
+    def _next_midnight(self, midnight: int) -> int:
+        (following,) = self._plan.calendar.midnights_after(midnight, 1)
+        return following

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas.outputs import RolledScore, RollupMessage, ScoreMessage
+from stream.publishing.decimals import rounded_number
 
 
 class Rollup:
@@ -21,7 +22,10 @@ class Rollup:
         self._children: dict[str, dict[str, ScoreMessage]] = {}
 
     def apply(self, account: str, message: ScoreMessage | None) -> set[str]:
-        """Apply the latest record of an account (None: a tombstone); returns the parents whose record changes."""
+        """Apply the latest record of an account (None: a tombstone); returns the parents whose record changes.
+
+        An account that has ended or has no data is no child.
+        """
         before = self._parents.pop(account, None)
         changed = set()
         if before is not None:
@@ -29,6 +33,8 @@ class Rollup:
             del self._children[before][account]
             if not self._children[before]:
                 del self._children[before]
+        if message is not None and message.state in {"ended", "no-data"}:
+            message = None
         if message is not None and message.parent_id is not None and message.parent_id != account:
             self._parents[account] = message.parent_id
             self._children.setdefault(message.parent_id, {})[account] = message
@@ -44,7 +50,9 @@ class Rollup:
         children = self._children.get(parent)
         if not children:
             return None
-        names = dict.fromkeys(name for child in children.values() for name in child.scores)
+        names = dict.fromkeys(
+            name for child in children.values() for name, score in child.scores.items() if score.value is not None
+        )
         return RollupMessage(
             account_id=parent,
             as_of=max(child.as_of for child in children.values()),
@@ -55,21 +63,24 @@ class Rollup:
 
 def _rolled(name: str, children: dict[str, ScoreMessage]) -> RolledScore:
     """One score of a parent over the children that have it; sums run in the order of account ids."""
-    scored = sorted((account, child) for account, child in children.items() if name in child.scores)
-    values = [child.scores[name].value for _, child in scored]
-    weights = [max(child.arr or 0.0, 0.0) for _, child in scored]
+    scored = sorted(
+        (account, score.value, score.band, max(child.arr or 0.0, 0.0))
+        for account, child in children.items()
+        if (score := child.scores.get(name)) is not None and score.value is not None and score.band is not None
+    )
+    values, weights = [value for _, value, _, _ in scored], [weight for *_, weight in scored]
     total = sum(weights)
-    worst, (account, child) = min(zip(values, scored, strict=True), key=lambda pair: (pair[0], pair[1][0]))
+    worst, account, worst_band = min((value, account, band) for account, value, band, _ in scored)
     bands: dict[str, int] = {}
-    for _, scored_child in scored:
-        band = scored_child.scores[name].band
+    for _, _, band, _ in scored:
         bands[band] = bands.get(band, 0) + 1
+    weighted = sum(value * weight for value, weight in zip(values, weights, strict=True))
     return RolledScore(
-        mean=sum(values) / len(values),
+        mean=rounded_number(sum(values) / len(values)),
         worst=worst,
         worst_account=account,
-        worst_band=child.scores[name].band,
-        weighted=sum(v * w for v, w in zip(values, weights, strict=True)) / total if total > 0 else None,
+        worst_band=worst_band,
+        weighted=rounded_number(weighted / total) if total > 0 else None,
         children=len(scored),
         bands=bands,
     )

@@ -6,8 +6,9 @@ Called by `agents.worker.tasks.processor` (live) and `agents.files.replay` (file
 
 The order of one step (`step`):
 
-1. `split_at`: cut the batches where a peer table, or a control that erases an account, lies between them in the log.
-2. `sort_out`: refuse impossible times, forward accounts of other partitions, drop repeated ids.
+1. `split_at`: cut the batches where a peer table, or a control that erases or merges an account, lies between them.
+2. `sort_out`: refuse impossible times, forward accounts of other partitions, drop repeated ids; `sort_out_merged`:
+   forward records of merged accounts.
 3. `merge_order`: order events and profiles of all sources by record time.
 4. `StreamTime.follow`: give every event its stream time and lateness time; `Aggregator.prepare`: drop late events.
 5. For each interval between window boundaries that has events:
@@ -15,7 +16,7 @@ The order of one step (`step`):
    b. advance stream time and columns to the interval's last event;
    c. `Aggregator.aggregate`: add its events to columns and accounts;
    d. `_publish`: score the changed accounts; emit alerts, then changes, then scores.
-6. `Erasure.carry_out`: erase the account of the control at which the step was cut.
+6. `Erasure.carry_out`, `Merging.carry_out`: erase or merge the account of the control at which the step was cut.
 7. Count outcomes and move the settled positions.
 
 In mode `CONFLATED` nothing is published in 5a and 5d; `flush` publishes the latest of every account. The clocks are
@@ -27,36 +28,32 @@ explained in `stream.engine.time`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 
 import numpy as np
 
-from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
+from schemas.events import PROFILE_SOURCE
 from schemas.peers import PeersMessage
 from schemas.plausible_times import EARLIEST_MS
+from schemas.sources import PEERS_INPUT
 from stream.accounts.accounts import Accounts
 from stream.alerts.emission import AlertEmitter
 from stream.alerts.idle_sources import IdleSourceAlerts
 from stream.columns.columns import NEVER, Rows
 from stream.columns.members import Members
-from stream.columns.panes import UNIT_MS
+from stream.columns.panes import UNIT_MS, Unit
+from stream.columns.things import Things
 from stream.engine.erasure import Erasure
+from stream.engine.merging import Host, Merging
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
-from stream.ingest.aggregation import Aggregator, count_settled, merge_order, unsettled_profiles
-from stream.ingest.batch import (
-    INPUT_SOURCES,
-    PEERS,
-    Batch,
-    Candidates,
-    cuts_of,
-    positions_after,
-    refuse_unknown_bands,
-    sort_out,
-    split_at,
-)
+from stream.ingest.aggregation import Aggregator, count_settled, final_before, merge_order, unsettled_profiles
+from stream.ingest.aliases import claim_aliases
+from stream.ingest.batch import Batch, Candidates, refuse_unknown_bands, sort_out
+from stream.ingest.cuts import cuts_of, positions_after, split_at
 from stream.ingest.event_ids import SeenIds
+from stream.ingest.merged_accounts import sort_out_merged
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
 from stream.publishing.encoding import ScoredBatch
@@ -65,6 +62,9 @@ from stream.publishing.trigger import Trigger
 from stream.scoring.history import History
 from stream.scoring.peers import Peers
 from stream.scoring.scoring import Scored
+
+_LONGER_DAY: dict[Unit, int] = {"hour": 3, "day": 1}
+"""How many boundaries later than its length a window may be empty: its days may be longer than 24 hours."""
 
 
 class Mode(Enum):
@@ -92,43 +92,66 @@ class Engine:
     ) -> None:
         """Empty. `owns` says whether an account id hashes here, `dedup_ids` None turns deduplication off.
 
-        Without `owns` all accounts are here; then peer tables are made here too, at every UTC midnight. `partition`
+        Without `owns` all accounts are here; then peer tables are made here too, at every midnight. `partition`
         labels the alerts of no single account. `earliest_ms` is the earliest time that an event may have.
         """
-        self.plan = plan
-        self._earliest_ms = earliest_ms
+        self.plan, self.sources, self._earliest_ms = plan, plan.sources, earliest_ms
         self.columns = [column.build() for column in plan.columns]
+        self._things = [column for column in self.columns if isinstance(column, Things)]
         self.accounts = Accounts(plan, self.columns, owns or (lambda _account: True))
-        self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in METRIC_SOURCES}
-        self.position = dict.fromkeys(INPUT_SOURCES, 0)
-        """Offset from which each source has not been settled yet."""
+        self.seen = {} if dedup_ids is None else {source: SeenIds(dedup_ids) for source in self.sources.of_events}
+        self.position = dict.fromkeys(self.sources.inputs, 0)
+        """Offset from which each input has not been settled yet."""
+        self._read_up_to: dict[str, int] = {}
+        """Offset up to which each input was given to this engine (see `committable`)."""
+        self.other_positions: dict[str, int] = {}
+        """Restored positions of sources that this policy does not read, kept for a policy that reads them again."""
         self.settled: Counter[tuple[str, str]] = Counter()
         """Outcomes by (source, outcome), each record once, across restarts."""
         idle_after_ms = {source.source: source.after_ms for source in plan.policy.idle_sources}
-        self.time = StreamTime(plan.boundary_unit, idle_after_ms)
+        self.time = StreamTime(plan.boundary_unit, idle_after_ms, plan.calendar)
         self._aggregator = Aggregator(plan, self.accounts, self.columns, self.time.observe)
         self._detects_idle = bool(idle_after_ms)
         self.idle_source_alerts = IdleSourceAlerts(idle_after_ms, partition)
         self.alert_emitter = AlertEmitter(plan, self.accounts, self.columns, partition)
-        self.peers = Peers(plan)
-        self.history = History(plan, self.columns)
+        self.peers, self.history = Peers(plan), History(plan, self.columns)
         self._makes_tables = bool(plan.peers) and owns is None
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
         self.publisher = Publisher(plan, self.accounts, self.peers)
-        self.erasure = Erasure(self.accounts, self.publisher, self.alert_emitter)
+        self._local = owns is None
+        self.erasure = Erasure(self.accounts, self.publisher, self.alert_emitter, local=self._local)
+        self.merging = Merging(self.accounts, self.alert_emitter, self.time, local=self._local)
         self.leftovers: list[bytes] = []
         """Changelog keys of erased accounts that a crash has left: the next snapshot deletes them."""
+        self.saved_lateness_ms: int | None = None
+        """Lateness time as of the last save: what was late then stays late in a replay. None before the first one."""
         self._idle_changed = False
         """Whether the idle sources changed since all accounts were marked for a new score."""
         self._outdated = False
         """Whether time or peer tables may have moved scores that were not computed anew since."""
         self._day_shown_ms = NEVER
-        """The last UTC midnight after which an event was followed by a score; only with peers."""
+        """The last midnight after which an event was followed by a score; only with peers."""
 
     @property
     def as_of(self) -> int | None:
         """Stream time: the moment (epoch ms) that scores are as of; None before the first event."""
         return self.time.as_of_ms
+
+    def committable(self) -> dict[str, int]:
+        """The offset to commit for each input that was read since this engine was made.
+
+        After a crash in the middle of a commit `position` can lie ahead of what is read again. Until the records before
+        it were read, their ids are not known: another crash must read them once more.
+        """
+        return {name: min(offset, self.position[name]) for name, offset in self._read_up_to.items()}
+
+    def skip_to(self, name: str, end: int) -> bool:
+        """Count an input as read up to `end`, where no records remain before it; return whether that is new."""
+        if end <= min(self._read_up_to.get(name, 0), self.position[name]):
+            return False
+        self._read_up_to[name] = max(end, self._read_up_to.get(name, 0))
+        self.position[name] = max(end, self.position[name])
+        return True
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -137,27 +160,59 @@ class Engine:
 
         `now_ms` is the clock that decides which events lie in the future; None allows every time.
         """
-        effects, cuts = Effects(), cuts_of(batches)
+        effects, cuts = Effects(), cuts_of(batches, self.sources)
         self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
         reached = dict(self.position)
-        for substep in split_at(batches, cuts):
+        for substep in split_at(batches, cuts, self.sources):
             self._ingest(substep.batches, mode, now_ms, effects)
             reached = positions_after(reached, [batch for _, batch in substep.batches])
             self.erasure.carry_out(self.position, reached, self.as_of or 0, effects)
+            self.merging.carry_out(self.position, reached, self._host(mode, effects), effects)
             cut = substep.cut
-            if cut is not None and cut.table is not None and cut.offset >= self.position[PEERS]:
+            if cut is not None and cut.table is not None and cut.offset >= self.position[PEERS_INPUT]:
                 self._apply_peer_table(cut.table, mode, effects)
         self.erasure.end()
+        effects.forwards.sort(key=lambda forward: forward.offset)  # an input can have several batches
         count_settled(effects, self.settled)
         self.position.update(positions_after(self.position, batches))
+        for batch in batches:
+            self._read_up_to[batch.input] = max(batch.end, self._read_up_to.get(batch.input, 0))
+        self._fold()
         return effects
+
+    def _host(self, mode: Mode, effects: Effects) -> Host:
+        """What merges need in a step."""
+
+        def reach(as_of_ms: int, clocks: Mapping[str, int]) -> None:
+            if not as_of_ms:
+                return  # no event was applied where the state comes from
+            self.time.load(lateness_ms=None, watermarks={}, source_clocks=clocks)
+            if self.cuts(mode):
+                unit = self.plan.boundary_unit
+                self._rescore_until(self.plan.calendar.boundary_number(as_of_ms, unit) - 1, mode, effects)
+            self._advance(as_of_ms)
+            self._advance_columns()
+
+        def publish(rows: Rows) -> None:
+            rows = rows[self.accounts.applied[rows] > 0]
+            if len(rows) and mode is not Mode.CONFLATED and self.as_of is not None:
+                self._publish(rows, mode, effects, Trigger.EVENTS)
+
+        return Host(reach, publish)
+
+    def _fold(self) -> None:
+        """Let columns of things forget what no event can change any more, nor one that is replayed after a crash."""
+        lateness_ms = self.time.lateness_ms if self.saved_lateness_ms is None else self.saved_lateness_ms
+        if lateness_ms is not None:
+            for column in self._things:
+                column.fold(final_before(self.plan, lateness_ms))
 
     def _ingest(self, batches: Sequence[tuple[int, Batch]], mode: Mode, now_ms: int | None, effects: Effects) -> None:
         """Process batches, given with their numbers in the step."""
         events: list[Candidates] = []
         profiles: list[Candidates] = []
         for number, batch in batches:
-            position = self.position[INPUT_SOURCES[batch.source_index]]
+            position = self.position[batch.input]
             seen = self.seen.get(batch.source)
             candidates = sort_out(
                 refuse_unknown_bands(batch, self.plan.band_names),
@@ -169,9 +224,11 @@ class Engine:
                 effects=effects,
                 earliest_ms=self._earliest_ms,
             )
-            candidates = self.erasure.set_aside(candidates)
+            candidates = sort_out_merged(candidates, number, self.accounts, effects, local=self._local)
+            candidates = self.merging.set_aside(number, self.erasure.set_aside(number, candidates))
             if batch.source == PROFILE_SOURCE:
                 profiles.append(unsettled_profiles(candidates, position, effects))
+                effects.claims += [] if self._local else claim_aliases(profiles[-1], self.accounts)
             elif len(candidates.rows):
                 events.append(candidates)
         if events:
@@ -182,7 +239,7 @@ class Engine:
     def _apply(self, events: list[Candidates], profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Aggregate and publish, interval by interval between window boundaries."""
         profiles = [batch for batch in profiles if len(batch.rows)]
-        order, times = merge_order([*events, *profiles])
+        order, times = merge_order([*events, *profiles], self.sources.index)
         moments = self.time.follow(times, untimed=bool(profiles))
         step = self._aggregator.prepare(events, profiles, order, moments, positions=self.position, effects=effects)
         cut = self.cuts(mode)
@@ -205,8 +262,9 @@ class Engine:
                 self._publish(rows, mode, effects, Trigger.EVENTS)
 
     def _show_new_day(self, rows: Rows) -> None:
-        """Mark rows with the first events of a UTC day for a score, so that `vitals peers` knows that it has begun."""
-        midnight_ms = self.time.current_ms() // UNIT_MS["day"] * UNIT_MS["day"]
+        """Mark rows with the first events of a day for a score, so that `vitals peers` knows that it has begun."""
+        calendar = self.plan.calendar
+        midnight_ms = calendar.start_ms(calendar.pane_of(self.time.current_ms(), "day"), "day")
         after = rows[self.accounts.last_ms[rows] > midnight_ms]
         if len(after) and midnight_ms > self._day_shown_ms:
             self.accounts.score_pending[after] = True
@@ -241,7 +299,7 @@ class Engine:
         """Pass every window boundary up to `now_ms` (the broker's clock), for a partition that is idle in live use."""
         effects = Effects()
         if self.cuts(mode):
-            self._rescore_until(now_ms // self.plan.boundary_ms, mode, effects)
+            self._rescore_until(self.plan.calendar.pane_of(now_ms, self.plan.boundary_unit), mode, effects)
         self.time.close_to_late_events()
         return effects
 
@@ -285,14 +343,15 @@ class Engine:
     def _rescore_until(self, boundary: int, mode: Mode, effects: Effects) -> None:
         """Score all accounts at every window boundary up to and including number `boundary`."""
         plan, boundaries = self.plan, self.time.boundaries_until(boundary)
+        calendar, unit = plan.calendar, plan.boundary_unit
         if not boundaries:
             return
         # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
         longest_ms = max(panes * UNIT_MS[unit] for unit, panes in plan.longest_windows.items())
-        empty_from = boundaries[0] + longest_ms // plan.boundary_ms + 1
-        for number in boundaries if self._changes_with_time else range(boundaries[0], min(boundary, empty_from) + 1):
-            boundary_ms = number * plan.boundary_ms
-            if number > empty_from and not plan.needs_boundaries and boundary_ms % UNIT_MS["day"]:
+        empty_from = boundaries[0] + longest_ms // UNIT_MS[unit] + _LONGER_DAY[unit]
+        for number in boundaries if self._changes_with_time else self._turning_points(boundaries, empty_from):
+            boundary_ms = calendar.start_ms(number, unit)
+            if number > empty_from and not plan.needs_boundaries and not calendar.is_midnight(boundary_ms):
                 continue
             self._advance(boundary_ms)
             alive = self.accounts.alive()
@@ -300,10 +359,18 @@ class Engine:
             if mode is not Mode.CONFLATED:
                 self._publish(alive, mode, effects, Trigger.BOUNDARY, scored)
                 self._outdated = False
-            if self._makes_tables and boundary_ms % UNIT_MS["day"] == 0:
+            if self._makes_tables and calendar.is_midnight(boundary_ms):
                 self._apply_peer_table(self.scorer.peer_tables(), mode, effects)
-        self._advance(boundary * plan.boundary_ms)
+        self._advance(calendar.start_ms(boundary, unit))
         self.time.mark_rescored(boundary)
+
+    def _turning_points(self, boundaries: range, empty_from: int) -> Iterable[int]:
+        """Boundaries up to number `empty_from`, and of those after it the midnights that change an account's status."""
+        days = self.accounts.status_days(self.plan.dormant_days)
+        calendar, unit = self.plan.calendar, self.plan.boundary_unit
+        midnights = calendar.panes_of(calendar.starts_ms(days, "day"), unit).tolist()
+        filled = range(boundaries.start, min(boundaries.stop, empty_from + 1))
+        return [*filled, *(number for number in midnights if filled.stop <= number < boundaries.stop)]
 
     @property
     def _changes_with_time(self) -> bool:
@@ -417,6 +484,6 @@ class Engine:
             self.accounts.values[alive] = np.inf
             self._outdated = False
 
-    def members(self) -> list[Members]:
+    def members(self) -> list[Members | Things]:
         """The columns saved in pages of their own."""
-        return [column for column in self.columns if isinstance(column, Members)]
+        return [column for column in self.columns if isinstance(column, Members | Things)]

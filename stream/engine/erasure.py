@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from stream.accounts.accounts import ROW_SOURCES, Accounts
+from stream.accounts.accounts import Accounts
 from stream.alerts.emission import AlertEmitter
 from stream.columns.columns import Rows
-from stream.ingest.batch import INPUT_SOURCES, Candidates
-from stream.publishing.effects import Effects, Erased
+from stream.ingest.batch import ERASE, Candidates
+from stream.publishing.effects import Effects, Erased, Forward
 from stream.publishing.publisher import Publisher
 from stream.scoring.scoring import Scored
 
@@ -26,12 +26,12 @@ from stream.scoring.scoring import Scored
 class Erasure:
     """Erases accounts of one partition."""
 
-    def __init__(self, accounts: Accounts, publisher: Publisher, alerts: AlertEmitter) -> None:
-        """Nothing is to be erased."""
-        self._accounts, self._publisher, self._alerts = accounts, publisher, alerts
+    def __init__(self, accounts: Accounts, publisher: Publisher, alerts: AlertEmitter, *, local: bool) -> None:
+        """Nothing is to be erased. With `local` all accounts are in this engine."""
+        self._accounts, self._publisher, self._alerts, self._local = accounts, publisher, alerts, local
         self._coming: Counter[str] = Counter()
         """Accounts that the present step erases: what it would publish about them before is not published."""
-        self._set_aside: list[Candidates] = []
+        self._set_aside: list[tuple[int, Candidates]] = []
         self._credits: dict[int, int] = {}
         """Of restored rows whose erasure a replay may come by again: what it adds to revisions."""
 
@@ -64,12 +64,15 @@ class Erasure:
         selected = np.flatnonzero(~np.isin(rows, numbers))
         return rows[selected], None if scored is None else scored.pick(selected)
 
-    def set_aside(self, candidates: Candidates) -> Candidates:
-        """Set the controls that erase an account aside, for `carry_out`; returns the others."""
-        erasing = candidates.erasures()
+    def set_aside(self, number: int, candidates: Candidates) -> Candidates:
+        """Set the controls that erase an account aside, for `carry_out`; returns the others.
+
+        `number` is the batch's number in its step.
+        """
+        erasing = candidates.of_kind(ERASE)
         if erasing is None:
             return candidates
-        self._set_aside.append(candidates.pick(erasing))
+        self._set_aside.append((number, candidates.pick(erasing)))
         return candidates.pick(~erasing)
 
     def carry_out(
@@ -81,27 +84,33 @@ class Erasure:
         all records lie before the erasure.
         """
         set_aside, self._set_aside = self._set_aside, []
-        for candidates in set_aside:
-            applied_offsets = np.array([reached[source] for source in ROW_SOURCES], dtype=np.int64) - 1
-            position = positions[INPUT_SOURCES[candidates.batch.source_index]]
-            self._take(candidates, position, applied_offsets, as_of_ms, effects)
+        for number, candidates in set_aside:
+            applied_offsets = np.array([reached[name] for name in self._accounts.sources.of_rows], dtype=np.int64) - 1
+            position = positions[candidates.batch.input]
+            self._take((number, candidates), position, applied_offsets, as_of_ms, effects)
 
     def _take(
-        self, candidates: Candidates, position: int, applied_offsets: Rows, as_of_ms: int, effects: Effects
+        self, numbered: tuple[int, Candidates], position: int, applied_offsets: Rows, as_of_ms: int, effects: Effects
     ) -> None:
+        number, candidates = numbered
         source, outcomes = candidates.batch.source, effects.outcomes
         columns = zip(
             candidates.rows.tolist(), candidates.offsets.tolist(), candidates.already_applied.tolist(), strict=True
         )
-        for row, offset, already_applied in columns:
+        for index, (row, offset, already_applied) in enumerate(columns):
             if offset < position:
                 outcomes[source, "replayed"] += 1
             elif already_applied:
                 outcomes[source, "already_applied"] += 1
                 self._pass(row)
+            elif (sender := candidates.forwarded_by(index)) is not None and not self._is_merged(row, sender):
+                outcomes[source, "duplicate"] += 1  # the account was erased before, or counts for another one now
             else:
                 outcomes[source, "applied"] += 1
-                self._erase(row, applied_offsets, as_of_ms, effects)
+                origins = self._erase(row, applied_offsets, as_of_ms, effects)
+                if not self._local:
+                    name = self._accounts.index.names[row]
+                    effects.forwards += [Forward(number, offset, origin, name) for origin in origins]
 
     def _pass(self, row: int) -> None:
         """Come by an erasure that the restored row is later than."""
@@ -110,11 +119,22 @@ class Erasure:
         self._come_by(name)
         self._publisher.baseline.mark_changed([name], self._accounts)
 
-    def _erase(self, row: int, applied_offsets: Rows, as_of_ms: int, effects: Effects) -> None:
-        name = self._accounts.index.names[row]
+    def _erase(self, row: int, applied_offsets: Rows, as_of_ms: int, effects: Effects) -> list[str]:
+        """Erase an account; returns the accounts that were merged into it, of which nothing is left either."""
+        name, merges = self._accounts.index.names[row], self._accounts.merges
+        origins = list(merges.origins.get(row, {}))
         self._alerts.end_all(row, as_of_ms, effects)
         self._accounts.erase(row, applied_offsets)
         effects.erased.append(Erased(name.encode(), self._come_by(name)))
+        for origin in origins if self._local else ():
+            merged = self._accounts.index.get(origin)
+            if merged is not None and self._is_merged(merged, name):
+                self._erase(merged, applied_offsets, as_of_ms, effects)
+        return origins
+
+    def _is_merged(self, row: int, account: str) -> bool:
+        pointer = self._accounts.merges.into.get(row)
+        return pointer is not None and pointer.account == account
 
     def _come_by(self, name: str) -> bool:
         """Publish again about an account, if no other erasure is to come; returns whether this one was published."""

@@ -25,8 +25,8 @@ The broker's clock (`agents.worker.tasks.clock.BrokerClock`) is outside. It meet
 `now_ms` of `Engine.step`, which refuses events from the future, and `now_ms` of `Engine.tick`, which lets boundaries
 pass in an idle partition. Files (`agents.files.replay`) have no clock and give none.
 
-A window boundary has a number: boundary `k` lies `k` hours or days after 1970, by the policy's boundary unit. An
-event exactly on a boundary belongs to the interval that the boundary ends (`stream.columns.panes.boundary_number`).
+A window boundary has a number: boundary `k` is where hour or day `k` begins, by the policy's boundary unit. An
+event exactly on a boundary belongs to the interval that the boundary ends (`Calendar.boundary_number`).
 """
 
 from __future__ import annotations
@@ -37,21 +37,28 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.columns import NEVER
-from stream.columns.panes import Unit, boundary_number, boundary_numbers, pane_of
+from stream.columns.panes import Unit
 from stream.ingest.aggregation import EventTimes
 
 
 class StreamTime:
     """The clocks of one partition. They only move forward."""
 
-    def __init__(self, boundary_unit: Unit, idle_after_ms: Mapping[str, int] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        boundary_unit: Unit,
+        idle_after_ms: Mapping[str, int] = MappingProxyType({}),
+        calendar: Calendar = UTC_DAYS,
+    ) -> None:
         """No time has passed yet.
 
-        `boundary_unit` is the distance of window boundaries; `idle_after_ms` says after how long (ms) without events a
-        source is idle, for the sources that can go idle.
+        `boundary_unit` is the distance of window boundaries, `calendar` has the days; `idle_after_ms` says after how
+        long (ms) without events a source is idle, for the sources that can go idle.
         """
         self._unit: Unit = boundary_unit
+        self._calendar = calendar
         self._idle_after_ms = dict(idle_after_ms)
         self._as_of_ms: int | None = None
         self._lateness_ms: int | None = None
@@ -106,7 +113,7 @@ class StreamTime:
         """The window boundaries to rescore at, up to and including number `number`; empty before the first event."""
         if self._as_of_ms is None:
             return range(0)
-        return range(max(self._rescored + 1, boundary_number(self._as_of_ms, self._unit)), number + 1)
+        return range(max(self._rescored + 1, self._calendar.boundary_number(self._as_of_ms, self._unit)), number + 1)
 
     # -- move forward -------------------------------------------------------------------------------------------------
 
@@ -119,7 +126,7 @@ class StreamTime:
         if as_of_ms <= before:
             return False
         self._as_of_ms = as_of_ms
-        return pane_of(as_of_ms, self._unit) > pane_of(before, self._unit)
+        return self._calendar.pane_of(as_of_ms, self._unit) > self._calendar.pane_of(before, self._unit)
 
     def follow(self, times: NDArray[np.int64], *, untimed: bool) -> EventTimes:
         """Move lateness time through the events of a step, and say how each event finds the clocks.
@@ -137,7 +144,7 @@ class StreamTime:
         self._lateness_ms = int(lateness[-1])
         if self._as_of_ms is not None:
             running = np.maximum(running, self._as_of_ms)
-        return EventTimes(times, lateness, running, boundary_numbers(running, self._unit))
+        return EventTimes(times, lateness, running, self._calendar.boundary_numbers(running, self._unit))
 
     def close_to_late_events(self) -> None:
         """Bring lateness time up to stream time, after time has passed without events."""
@@ -153,23 +160,29 @@ class StreamTime:
 
         A boundary at this very moment has not passed yet: events of the same time may still come.
         """
-        self.mark_rescored(boundary_number(self.current_ms(), self._unit) - 1)
+        self.mark_rescored(self._calendar.boundary_number(self.current_ms(), self._unit) - 1)
 
     def observe(self, source: str, event_ms: int) -> None:
         """Move a source's watermark up to an event time (ms)."""
         self._watermarks[source] = max(self._watermarks.get(source, 0), event_ms)
 
-    def advance_source_clocks(self) -> None:
+    def advance_source_clocks(self) -> frozenset[str]:
         """Bring the clocks of sources that can go idle to stream time, or to where each source went idle.
 
+        Returns the sources that have their first clock.
+
         A clock is stream time, but at most the source's watermark plus the time after which it is idle. While a source
-        is idle its clock stands still, and so does every window that reads it.
+        is idle its clock stands still, and so does every window that reads it. A source without an event has no clock:
+        its first event may be so old that it is idle at once, and its clock lies before stream time then.
         """
-        as_of_ms = self.current_ms()
+        as_of_ms, before = self.current_ms(), frozenset(self._source_clocks)
         for source, after_ms in self._idle_after_ms.items():
             watermark = self._watermarks.get(source)
+            if watermark is None and source not in before:
+                continue
             clock = as_of_ms if watermark is None else min(as_of_ms, watermark + after_ms)
             self._source_clocks[source] = max(clock, self._source_clocks.get(source, clock))
+        return frozenset(self._source_clocks) - before
 
     def detect_idle(self) -> bool:
         """Find the sources that are idle as of now; returns whether these are others than the last time."""
@@ -183,4 +196,5 @@ class StreamTime:
         for source, event_ms in watermarks.items():
             self.observe(source, event_ms)
         for source, clock_ms in source_clocks.items():
-            self._source_clocks[source] = max(clock_ms, self._source_clocks.get(source, clock_ms))
+            if clock_ms:  # 0: it had none
+                self._source_clocks[source] = max(clock_ms, self._source_clocks.get(source, clock_ms))

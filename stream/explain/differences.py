@@ -23,12 +23,12 @@ class Score(Protocol):
     """One score."""
 
     @property
-    def value(self) -> float:
-        """0..100."""
+    def value(self) -> float | None:
+        """0..100; None without data."""
 
     @property
-    def band(self) -> str:
-        """Its name."""
+    def band(self) -> str | None:
+        """Its name; None without data."""
 
 
 class AccountScores(Protocol):
@@ -187,17 +187,20 @@ def compare(
 
 
 def distances_of(live: Mapping[str, AccountScores], shadow: Mapping[str, AccountScores]) -> list[Distance]:
-    """The scores that both policies have of the same account, by account."""
+    """The scores that both policies have of the same account, by account; those without data are left out."""
     distances = []
     for account in sorted(live.keys() & shadow.keys()):
         shadow_scores = shadow[account].scores
         for name, score in live[account].scores.items():
             candidate = shadow_scores.get(name)
-            if candidate is not None:
-                delta = round(candidate.value - score.value, BAND_DECIMALS)
-                distances.append(
-                    Distance(account, name, score.value, candidate.value, delta, score.band, candidate.band)
-                )
+            if candidate is None or None in {score.band, candidate.band}:
+                continue
+            assert score.value is not None
+            assert score.band is not None
+            assert candidate.value is not None
+            assert candidate.band is not None
+            delta = round(candidate.value - score.value, BAND_DECIMALS)
+            distances.append(Distance(account, name, score.value, candidate.value, delta, score.band, candidate.band))
     return distances
 
 
@@ -215,6 +218,8 @@ def _bands(live: Iterable[AccountScores], shadow: Iterable[AccountScores]) -> li
     for messages, count in zip((live, shadow), counts, strict=True):
         for message in messages:
             for name, score in message.scores.items():
+                if score.band is None or score.value is None:
+                    continue
                 count[name, score.band] += 1
                 best[name, score.band] = max(best.get((name, score.band), score.value), score.value)
     order = sorted(best, key=lambda band: (band[0], -best[band], band[1]))

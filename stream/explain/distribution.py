@@ -17,6 +17,7 @@ from stream.explain.text import label_of, number
 from stream.policy.band_index import BAND_DECIMALS
 from stream.policy.normalisers import FULL_POINTS, Grid, Linear
 from stream.policy.policy import Measure
+from stream.scoring.scoring import NO_BAND
 
 Column = NDArray[np.float64]
 _BIN = 10
@@ -76,7 +77,9 @@ class Distribution(Struct):
 
 
 def distribution_of(selected: SelectedScore, scored: Reading) -> Distribution:
-    """Figures and warnings for the k accounts of `scored`."""
+    """Figures and warnings for those of the k accounts of `scored` that have a score."""
+    has_score = scored.bands != NO_BAND
+    scored = Reading(*(column[has_score] for column in scored))
     count = len(scored.scores)
     scores = np.round(scored.scores, BAND_DECIMALS)
     in_bins, _ = np.histogram(scores, bins=np.arange(0, FULL_POINTS + 1, _BIN))
@@ -149,7 +152,7 @@ def _measure_warnings(measure: Measure, distribution: MeasureDistribution, point
         if len(points):
             yield f"{name}: no account has a value; {_why_missing(measure)}"
         return
-    if distribution.missing > _HALF:
+    if distribution.missing > _HALF and measure.when is None:
         consequence = (
             "its weight is shared" if measure.missing is None else f"it gives {number(measure.missing)} points"
         )

@@ -7,10 +7,12 @@ Owns what is derived from one score message. Pure; called by `vitals explain` (`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
+from schemas.outputs import Factor, LastScore, Override, ScoreMessage, ScoreValue, State
+from stream.columns.panes import date_text
 from stream.explain.forecast import Forecast
 from stream.explain.lifts import Lift, Readings, Trials, find_lifts
 from stream.explain.selector import SelectedScore, UnknownScoreError
@@ -29,12 +31,14 @@ class Explanation(Struct):
     `since` and `ahead` (the forecast) need events; where only the score message was available, `needs_files` names
     which of them are missing. `new_until` (epoch ms) is there while the account is new. `due_band` is the band that
     becomes the account's when it has been due for `dwell`; `notes` say why the band is not the one of the score.
+    `value` and `band` are null without data; `state` then says whether the account has ended, and `last` is its last
+    score. `shown` is the value as the policy shows it to people, if it says how.
     """
 
     account_id: str
     score: str
-    value: float
-    band: str
+    value: float | None
+    band: str | None
     as_of: int
     factors: list[Factor]
     next_band: str | None
@@ -49,8 +53,14 @@ class Explanation(Struct):
     exceptions: list[str] = []
     override: Override | None = None
     new_until: int | None = None
+    state: State | None = None
+    ended_at: int | None = None
+    last_event_at: int | None = None
+    merged_into: str | None = None
+    last: LastScore | None = None
     due_band: str | None = None
     notes: list[str] = []
+    shown: str | None = None
 
 
 def value_of(message: ScoreMessage, selected: SelectedScore) -> ScoreValue:
@@ -71,12 +81,8 @@ def explain_message(
     """
     score, raw = value_of(message, selected), message.raw or {}
     by_name = {measure.name: measure for measure in selected.measures}
-    bands = selected.bands_in(message.segment)
     factors = sorted(score.factors, key=lambda factor: (-_cost(factor), factor.measure))
-    band = _band_index(score, bands)
-    trials = Trials(plan, selected, message, band, readings)
-    due = trials.due_band()
-    higher = bands[band + 1] if band + 1 < len(bands) else None
+    above = _Above() if score.value is None else _above(message, score.value, plan, selected, readings)
     return Explanation(
         account_id=message.account_id,
         score=selected.name,
@@ -84,36 +90,88 @@ def explain_message(
         band=score.band,
         as_of=message.as_of,
         factors=factors,
-        next_band=None if higher is None else higher.name,
-        missing_points=0.0 if higher is None else max(round(higher.from_ - score.value, BAND_DECIMALS), 0.0),
-        lifts=[] if higher is None or due > band else find_lifts(plan, selected, trials),
+        next_band=above.band,
+        missing_points=above.missing_points,
+        lifts=[*above.lifts],
         policy=message.policy,
         words=[
-            factor_text(factor, by_name.get(factor.measure), raw.get(factor.measure), message.inputs)
+            factor_text(
+                factor,
+                by_name.get(factor.measure),
+                raw.get(factor.measure),
+                message.inputs,
+                _not_of_now(factor.measure, message, plan),
+            )
             for factor in factors
         ],
         segment=message.segment if selected.score.segments else None,
         exceptions=score.exceptions or [],
+        shown=score.shown,
         override=message.override,
         new_until=message.new_until,
-        due_band=None if due == band else bands[due].name,
-        notes=_notes(score, selected, trials, bands, due),
+        state=message.state,
+        ended_at=message.ended_at,
+        last_event_at=message.last_event_at,
+        merged_into=message.merged_into,
+        last=(message.last or {}).get(selected.name),
+        due_band=above.due_band,
+        notes=[*above.notes],
     )
 
 
-def _band_index(score: ScoreValue, bands: Sequence[Band]) -> int:
+def _not_of_now(name: str, message: ScoreMessage, plan: Plan) -> str | None:
+    """Why a measure has a value that is not of now, if so: the account is silent, or a source is idle."""
+    if name in (message.held or ()) and message.last_event_at is not None:
+        return f"as of its last event, on {date_text(message.last_event_at)}: silence improves nothing"
+    index = plan.index_of.get(name)
+    sources = set() if index is None else {leaf.measure.source for leaf in plan.measures[index].leaves}
+    idle = sorted(sources.intersection(message.stalled_sources or ()))
+    return f"the last value: {' and '.join(idle)} sends nothing for any account" if idle else None
+
+
+class _Above(NamedTuple):
+    """The next better band of an account, what lifts it there, and the band that is due. Empty without data."""
+
+    band: str | None = None
+    missing_points: float = 0.0
+    lifts: Sequence[Lift] = ()
+    due_band: str | None = None
+    notes: Sequence[str] = ()
+
+
+def _above(
+    message: ScoreMessage, value: float, plan: Plan, selected: SelectedScore, readings: Readings | None
+) -> _Above:
+    # Rounded as the band itself is: 69.99999999999999 is not below 70.
+    score, rounded, bands = (
+        message.scores[selected.name],
+        round(value, BAND_DECIMALS),
+        selected.bands_in(message.segment),
+    )
+    band = _band_index(score, rounded, bands)
+    trials = Trials(plan, selected, message, band, readings)
+    due = trials.due_band()
+    higher = bands[band + 1] if band + 1 < len(bands) else None
+    return _Above(
+        band=None if higher is None else higher.name,
+        missing_points=0.0 if higher is None else max(round(higher.from_ - value, BAND_DECIMALS), 0.0),
+        lifts=[] if higher is None or due > band else find_lifts(plan, selected, trials),
+        due_band=None if due == band else bands[due].name,
+        notes=_notes(score, rounded, selected, trials, due),
+    )
+
+
+def _band_index(score: ScoreValue, value: float, bands: Sequence[Band]) -> int:
     """The account's band; of a message of another policy, the band of the score."""
     names = [band.name for band in bands]
     if score.band in names:
         return names.index(score.band)
-    # Rounded as the band itself is: 69.99999999999999 is not below 70.
-    value = round(score.value, BAND_DECIMALS)
     return max(sum(band.from_ <= value for band in bands) - 1, 0)
 
 
-def _notes(score: ScoreValue, selected: SelectedScore, trials: Trials, bands: Sequence[Band], due: int) -> list[str]:
+def _notes(score: ScoreValue, value: float, selected: SelectedScore, trials: Trials, due: int) -> list[str]:
     """Why the band is not the one in which the score lies, a sentence for each reason."""
-    band, value = trials.band, round(score.value, BAND_DECIMALS)
+    band, bands = trials.band, selected.bands_in(trials.segment)
     notes = []
     limiting = [
         limit.name for limit in trials.model.limits if limit.band == due and limit.name in (score.exceptions or ())

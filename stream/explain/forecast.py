@@ -19,6 +19,7 @@ from stream.engine.engine import Engine
 from stream.explain.selector import Reading, SelectedScore, reading
 from stream.plan.plan import Plan
 from stream.policy.band_index import BAND_DECIMALS
+from stream.scoring.scoring import NO_BAND
 
 HORIZON_MS = 90 * UNIT_MS["day"]
 
@@ -45,13 +46,15 @@ class Forecast(Struct):
 
     `line` begins with now and has a step for each moment at which the score changes. `until` (epoch ms) is where the
     forecast ends: at the horizon, or when the account's last event has left every window; `final` says that it is the
-    latter, and that nothing changes after it.
+    latter, and that nothing changes after it. `no_data_at` (epoch ms) is when the account has no data any more, if that
+    is within the horizon; the forecast ends there.
     """
 
     until: int
     final: bool
     turn: Turn | None
     line: list[Step]
+    no_data_at: int | None = None
 
 
 def boundaries_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
@@ -60,18 +63,15 @@ def boundaries_ahead(plan: Plan, as_of_ms: int, horizon_ms: int) -> list[int]:
     They are the pane boundaries of each unit in use, as long as its longest window still has a pane of `as_of_ms` or
     before; every midnight where days alone change scores; and every window boundary where bands have hysteresis.
     """
-    boundaries: set[int] = set()
+    calendar, horizon_at_ms = plan.calendar, as_of_ms + horizon_ms
     if plan.has_sticky_bands:
-        first = (as_of_ms // plan.boundary_ms + 1) * plan.boundary_ms
-        return list(range(first, as_of_ms + horizon_ms + 1, plan.boundary_ms))
-    if plan.changes_by_calendar:
-        day = UNIT_MS["day"]
-        boundaries.update(range((as_of_ms // day + 1) * day, as_of_ms + horizon_ms + 1, day))
+        return plan.boundaries_between(as_of_ms, horizon_at_ms)
+    midnights = calendar.midnights_between(as_of_ms, horizon_at_ms)
+    boundaries = set(midnights if plan.changes_by_calendar else midnights[: plan.dormant_days])
     for unit, panes in plan.longest_windows.items():
-        step = UNIT_MS[unit]
-        pane = as_of_ms // step
-        last = min(pane + panes, (as_of_ms + horizon_ms) // step)
-        boundaries.update(range((pane + 1) * step, last * step + 1, step))
+        pane = calendar.pane_of(as_of_ms, unit)
+        last = min(pane + panes, calendar.pane_of(horizon_at_ms, unit))
+        boundaries.update(calendar.starts_ms(np.arange(pane + 1, last + 1, dtype=np.int64), unit).tolist())
     return sorted(boundaries)
 
 
@@ -100,12 +100,19 @@ def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: in
     moments = forecast_scores(engine, rows, selected, horizon_ms)
     now_ms, now = next(moments)
     for account, result in enumerate(forecasts):
-        result.line.append(_step(now_ms, now, account, selected))
+        if now.bands[account] != NO_BAND:
+            result.line.append(_step(now_ms, now, account, selected))
     before = now
     for boundary, scored in moments:
+        gone = (scored.bands == NO_BAND) & (before.bands != NO_BAND)
+        gone &= [forecast.no_data_at is None for forecast in forecasts]
+        for account in np.flatnonzero(gone).tolist():
+            forecasts[account].until = forecasts[account].no_data_at = boundary
+            forecasts[account].final = False
         # Smaller steps come from the order in which floats are added.
         moved = np.round(scored.scores, BAND_DECIMALS) != np.round(before.scores, BAND_DECIMALS)
         moved |= scored.bands != before.bands
+        moved &= (scored.bands != NO_BAND) & [forecast.no_data_at is None for forecast in forecasts]
         for account in np.flatnonzero(moved).tolist():
             forecasts[account].line.append(_step(boundary, scored, account, selected))
         for account in np.flatnonzero(moved & (scored.bands != now.bands)).tolist():
@@ -117,7 +124,10 @@ def forecast(engine: Engine, rows: Rows, selected: SelectedScore, horizon_ms: in
 
 def _windows_empty_at(plan: Plan, last_ms: int) -> int:
     """When (epoch ms) an account's last event has left every window."""
-    return max((last_ms // UNIT_MS[unit] + panes) * UNIT_MS[unit] for unit, panes in plan.longest_windows.items())
+    calendar = plan.calendar
+    return max(
+        calendar.start_ms(calendar.pane_of(last_ms, unit) + panes, unit) for unit, panes in plan.longest_windows.items()
+    )
 
 
 def _step(at_ms: int, scored: Reading, account: int, selected: SelectedScore) -> Step:

@@ -125,6 +125,8 @@ def find_lifts(plan: Plan, selected: SelectedScore, trials: Trials) -> list[Lift
 
 def _lift(index: int, measure: Measure, selected: SelectedScore, trials: Trials, weight: float) -> Lift | None:
     now, additive = trials.known.get(measure.name), selected.scale is not None
+    if now is None and measure.when is not None:
+        return None  # the account may be one that the measure is not for: then no event gives it a value
     rule = normaliser_in(measure, trials.segment)
     normaliser = None if additive else trials.row_of(rule)
     if isinstance(rule, Grid) and normaliser is None and not additive:
@@ -159,7 +161,7 @@ def _candidates(
     tried: list[float] = []
     for piece in pieces(normaliser):
         tried += values.ends(piece)
-        if not piece.constant:
+        if not piece.constant and not values.only:
             tried += _turning_point(index, values, piece, trials)
         elif start is not None:
             tried += [start] if piece.low < start < piece.high else []
@@ -167,7 +169,7 @@ def _candidates(
         return []
     enough = trials.enough(index, np.array(tried))
     candidates = [value for value, is_enough in zip(tried, enough.tolist(), strict=True) if is_enough]
-    if start is not None or not candidates:
+    if start is not None or not candidates or values.only:
         return candidates
     ends = [value for value in candidates if _is_end(index, value, values, trials)]
     return ends or candidates

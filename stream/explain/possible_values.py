@@ -22,9 +22,15 @@ _SMALLEST_STEP = Fraction(1, 1_000_000)
 _STEPS_IN_SPAN = 1000
 _HALF_LIVES = 64
 """After so many half-lives, `decay` gives no points that a score could show."""
-_NEVER_NEGATIVE = ("duration_s", "count", "days_late", "first_response_s", "resolution_s")
+_NEVER_NEGATIVE = {
+    "product-usage": ("duration_s", "count"),
+    "billing": ("days_late",),
+    "support-tickets": ("first_response_s", "resolution_s"),
+}
+"""Number fields, by source, that are 0 or more."""
 _DISTINCT = ("distinct", "distinct_users", "distinct_features", "distinct_roles")
-_WHOLE_STATS = ("count", *_DISTINCT, "days_since_last", "active", "streak")
+_COUNTED = ("count", *_DISTINCT, "days_since_last", "active", "streak", "open", "open_max_days")
+_WHOLE_STATS = (*_COUNTED, "days_to_first")
 _EXTREMES = ("mean", "min", "max", "last")
 _PULSE = (0.0, 100.0)
 _PERCENT = (0.0, 100.0)
@@ -46,12 +52,16 @@ class Piece(NamedTuple):
 
 
 class PossibleValues(NamedTuple):
-    """Values from `low` to `high` in multiples of `step`; with `between`, limits of a normaliser between them too."""
+    """Values from `low` to `high` in multiples of `step`; with `between`, limits of a normaliser between them too.
+
+    `only` are all values there are, where these are few.
+    """
 
     low: float
     high: float
     step: Fraction
     between: bool
+    only: tuple[float, ...] = ()
 
     def value(self, index: int) -> float:
         """The value at a multiple of the step."""
@@ -72,10 +82,13 @@ class PossibleValues(NamedTuple):
         return index
 
     def ends(self, piece: Piece) -> Iterator[float]:
-        """The lowest and the highest possible value in a piece; nothing if there is none."""
+        """The lowest and the highest possible value in a piece, or all of few; nothing if there is none."""
         low, high = max(piece.low, self.low), min(piece.high, self.high)
         open_low, open_high = piece.open_low and low == piece.low, piece.open_high and high == piece.high
         if low > high:
+            return
+        if self.only:
+            yield from (value for value in self.only if low <= value <= high)
             return
         first, last = self.first_from(low, beyond=open_low), self.last_to(high, before=open_high)
         inside = [self.value(first), self.value(last)] if first <= last else []
@@ -90,6 +103,9 @@ def possible_values(measure: Measure, normaliser: Simple | None, span: float, no
 
     Without a value `now`, the value of one event is meant.
     """
+    if measure.stat == "last" and measure.weights is not None:
+        only = tuple(sorted({round(weight, 6) for _, weight in measure.weights[1]}))
+        return PossibleValues(only[0], only[-1], Fraction(1), between=False, only=only)
     low, high = _range(measure)
     step = _step(measure, now)
     if step is not None:
@@ -141,10 +157,10 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
     """The distance of possible values where they have one; None where they lie as close as numbers do."""
     if measure.compare == "percentile":
         return Fraction(50, measure.blocks)  # an equal window counts half
-    if measure.compare is not None:
-        return None
+    if measure.compare is not None or (measure.stat == "rate" and measure.window.unit == "month"):
+        return None  # the length of a month depends on the day
     if measure.stat in {"rate", "active_share"} and measure.per_hours:
-        hours = measure.window.panes * (1 if measure.window.unit == "hour" else 24)
+        hours = (measure.window.counted or measure.window.panes) * (1 if measure.window.unit == "hour" else 24)
         return Fraction(measure.per_hours) / hours
     if measure.stat == "weighted_count" and measure.weights is not None:
         weights = [abs(round(weight * 1_000_000)) for _, weight in measure.weights[1] if weight]
@@ -160,11 +176,13 @@ def _step(measure: Measure, now: float | None) -> Fraction | None:
 
 def _range(measure: Measure) -> tuple[float, float]:
     """The lowest and the highest value."""
-    is_sum = measure.stat == "sum" and measure.field not in _NEVER_NEGATIVE
+    is_sum = measure.stat == "sum" and not _is_never_negative(measure)
     may_be_negative = is_sum or measure.formula is not None
     if measure.compare is not None:
         previous = _ANY if may_be_negative else (-_PERCENT[1], NUMBER_LIMIT)
         return {"percentile": _PERCENT, "peers": _PERCENT, "previous": previous}.get(measure.compare, _ANY)
+    if measure.stat == "days_to_first":
+        return _ANY
     if measure.stat in {"share", "active_share", "nps"}:
         return (-_PERCENT[1], _PERCENT[1]) if measure.stat == "nps" else (0.0, 1.0)
     if measure.stat in {"days_since_last", "active", "streak"}:
@@ -173,9 +191,15 @@ def _range(measure: Measure) -> tuple[float, float]:
     if measure.stat in _EXTREMES and measure.source in {"surveys", "controls"}:
         return _PULSE if measure.source == "controls" else _scale(measure)
     weights = () if measure.weights is None else measure.weights[1]
-    counts = measure.stat in {*_WHOLE_STATS, "rate", "weighted_count"} and all(weight >= 0 for _, weight in weights)
-    from_0 = counts or measure.field in _NEVER_NEGATIVE or measure.source in {"surveys", "controls"}
+    counts = measure.stat in {*_COUNTED, "open_mean_days", "rate", "weighted_count"} and all(
+        weight >= 0 for _, weight in weights
+    )
+    from_0 = counts or _is_never_negative(measure) or measure.source in {"surveys", "controls"}
     return _FROM_0 if counts or (from_0 and measure.stat != "weighted_count") else _ANY
+
+
+def _is_never_negative(measure: Measure) -> bool:
+    return measure.field in _NEVER_NEGATIVE.get(measure.source, ())
 
 
 def _scale(measure: Measure) -> tuple[float, float]:

@@ -15,9 +15,9 @@ from schemas.outputs import FactorChange, ScoreChange, ScoreValue
 class Since(Struct):
     """The score at an earlier moment, and what changed since.
 
-    `value` and `band` are null when the account had no event by `at` (epoch ms); it is then compared with 0, as its
-    first change is. `factors` come by the size of their delta; the deltas sum to `delta`. `changes` are all that were
-    published after `at`, in order of time; small steps are not published, so these need not sum to `delta`.
+    `value` and `band` are null when the account had no event by `at` (epoch ms), or no data; it is then compared with
+    0, as its first change is. `factors` come by the size of their delta; the deltas sum to `delta`. `changes` are all
+    that were published after `at`, in order of time; small steps are not published, so these need not sum to `delta`.
     """
 
     at: int
@@ -42,7 +42,7 @@ def moved_since(at_ms: int, then: ScoreValue | None, now: ScoreValue, changes: I
         at=at_ms,
         value=None if then is None else then.value,
         band=None if then is None else then.band,
-        delta=now.value - (0.0 if then is None else then.value),
+        delta=(now.value or 0.0) - (0.0 if then is None else then.value or 0.0),
         factors=factors,
         changes=[change for change in changes if change.time > at_ms],
     )

@@ -13,11 +13,12 @@ from schemas.outputs import Factor
 from schemas.properties import property_name
 from stream.columns.panes import UNIT_MS, date_text
 from stream.plan.models import BASE, CLAMPING, EXCEPTION
+from stream.policy.fields import account_field
 from stream.policy.filters import Filter, Operand, Operator, parts_of
-from stream.policy.formulas.formula import Formula
+from stream.policy.formulas.formula import Formula, days_of
 from stream.policy.measures import FACTS_SOURCE
 from stream.policy.policy import Measure
-from stream.policy.windows import DAYS_A_WEEK, PERIOD_STATS
+from stream.policy.windows import DAYS_A_WEEK, OPEN_STATS, PERIOD_STATS
 
 _NOUNS = {
     "product-usage": "usage event",
@@ -68,8 +69,9 @@ def exact_number(value: float) -> str:
 
 
 def label_of(name: str) -> str:
-    """A name as a label for people: underscores become spaces, and a property has its own name only."""
-    return (property_name(name) or name).replace("_", " ")
+    """A name as a label for people: underscores become spaces, and fields of profiles and events have no prefix."""
+    function, path = days_of(name) or ("", name)
+    return " ".join(filter(None, (function, property_name(path) or account_field(path) or path))).replace("_", " ")
 
 
 def factor_text(
@@ -77,11 +79,12 @@ def factor_text(
     measure: Measure | None,
     raw: float | None = None,
     inputs: Mapping[str, float | None] | None = None,
+    not_of_now: str | None = None,
 ) -> str:
     """One sentence: value, points, weight, contribution and cost. `measure` None: not in this policy.
 
     `raw` is the value before it was compared, of a measure that is compared with peers. `inputs` are the values that
-    derived measures were computed from.
+    derived measures were computed from. `not_of_now` says why the value is an earlier one.
     """
     if measure is None and factor.measure in _OTHERS:
         return f"{_OTHERS[factor.measure]}: {factor.contribution:+.1f}."
@@ -90,8 +93,12 @@ def factor_text(
         finding = _among_peers(measure, factor.value, raw)
     if measure is not None and measure.formula is not None:
         finding = _derived(measure, measure.formula, factor.value, inputs or {})
+    if measure is not None and measure.when is not None and factor.value is None:
+        finding = f"{finding}, or it is not for this account"
     if factor.history_since is not None:
         finding = f"{finding} (all events only since {date_text(factor.history_since)})"
+    if not_of_now is not None:
+        finding = f"{finding} ({not_of_now})"
     begins = f"{label_of(factor.measure)}: {finding}"
     if factor.points is None and factor.weight:
         return f"{begins}; each counts {number(factor.weight)}: gives {factor.contribution:+.1f}."
@@ -103,9 +110,9 @@ def factor_text(
 
 def _among_peers(measure: Measure, percentile: float | None, raw: float | None) -> str:
     if raw is None:
-        return f"no value in {_span(measure)}"
+        return f"no value{_in_span(measure)}"
     where = "its peers are not known yet" if percentile is None else f"above {number(percentile)} % of its peers"
-    return f"{_amount(measure, raw)} in {_span(measure)}, {where}"
+    return f"{_amount(measure, raw)}{_in_span(measure)}, {where}"
 
 
 def _derived(measure: Measure, formula: Formula, value: float | None, inputs: Mapping[str, float | None]) -> str:
@@ -128,14 +135,13 @@ def _finding(factor: Factor, measure: Measure | None) -> str:
         return "no value" if factor.value is None else f"the value is {number(factor.value)}"
     if measure.source == FACTS_SOURCE:
         return _fact(measure, factor.value)
-    span = _span(measure)
     if factor.value is None:
         if measure.compare is not None:
-            return f"nothing to compare with before {span}"
-        return f"no value in {span}"
+            return f"nothing to compare with before {_span(measure)}"
+        return f"no value{_in_span(measure)}"
     if measure.compare is not None:
-        return f"{_subject(measure)} in {span}: {_comparison(measure, factor.value)}"
-    return f"{_amount(measure, factor.value)} in {span}"
+        return f"{_subject(measure)} in {_span(measure)}: {_comparison(measure, factor.value)}"
+    return f"{_amount(measure, factor.value)}{_in_span(measure)}"
 
 
 def _comparison(measure: Measure, value: float) -> str:
@@ -157,25 +163,38 @@ def _amount(measure: Measure, value: float) -> str:
         condition = f" ({_condition(measure.where)})" if measure.where else ""
         noun = stat.removeprefix("distinct_").removesuffix("s")
         return f"{counted(value, f'different {noun}')}{condition}"
-    if stat in PERIOD_STATS:
-        return _activity(measure, value)
+    if stat in (*PERIOD_STATS, *OPEN_STATS):
+        return _activity(measure, value) if stat in PERIOD_STATS else _open(measure, value)
     sentences = {
         "count": f"{amount} {_events(measure, value)}",
         "rate": f"{amount} {_events(measure, value)} {_PERIODS.get(measure.per_hours or 0.0, '')}",
         "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
         "days_since_last": f"{counted(value, 'day')} since the latest of {events}",
+        "last": f"latest {label_of(measure.weights[0] if measure.weights else '')} of {events} counts {amount}",
     }
     field = label_of(measure.field or "")
     of_field = {
         "distinct": f"{counted(value, 'different value')} of {field} in {events}",
         "nps": f"net promoter score of {events} is {amount}",
         "percentile": f"{measure.percent}th percentile of {field} of {events} is about {amount}",
+        "days_to_first": f"{counted(value, 'day')} from {field or 'the first event'} to the first of {events}",
     }
     if stat in of_field or (stat in sentences and measure.field is None):
         return of_field.get(stat) or sentences[stat]
     return f"{_subject(measure)} comes to {amount}" + (
         f" {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
     )
+
+
+def _open(measure: Measure, value: float) -> str:
+    """How many things are open, or how old they are."""
+    noun = label_of(measure.field or "").removesuffix(" id")
+    conditions = f"({_condition(measure.where + measure.of)})"
+    if measure.stat == "open":
+        return f"{counted(value, noun)} open {conditions}"
+    if measure.stat == "open_max_days":
+        return f"the oldest open {noun} is {counted(value, 'day')} old {conditions}"
+    return f"open {noun}s are {counted(value, 'day')} old on average {conditions}"
 
 
 def _activity(measure: Measure, value: float) -> str:
@@ -227,12 +246,19 @@ def _condition_text(field: str, operator: Operator, operand: Operand) -> str:
 
 
 def _length(measure: Measure) -> str:
-    panes, unit = measure.window.panes, measure.window.unit
+    panes, unit = measure.window.counted or measure.window.panes, measure.window.unit
     return unit if panes == 1 else f"{panes} {unit}s"
 
 
+def _in_span(measure: Measure) -> str:
+    """The window as the end of a sentence; nothing for a measure without one."""
+    return f" in {_span(measure)}" if measure.window.panes else ""
+
+
 def _span(measure: Measure) -> str:
-    panes, complete = measure.window.panes, measure.current_pane == "only"
+    panes, complete = measure.window.counted or measure.window.panes, measure.current_pane == "only"
+    if not complete and measure.window.unit == "month":
+        return "this month" if panes == 1 else f"this month and the {counted(panes - 1, 'month')} before it"
     if not complete:
         return f"the last {_length(measure)}"
     return f"the last {'' if panes == 1 else f'{panes} '}complete {measure.window.unit}{'' if panes == 1 else 's'}"

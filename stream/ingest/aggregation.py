@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE, SOURCES, ControlEvent, ProfileEvent
+from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE, ControlEvent, ProfileEvent
 from stream.accounts.accounts import Accounts
 from stream.columns.columns import NEVER, FactColumn, Rows
-from stream.columns.panes import UNIT_MS, Unit, pane_of
-from stream.ingest.batch import INPUT_SOURCES, Candidates
+from stream.ingest.batch import Candidates
 from stream.measures.base import AnyColumn
 from stream.plan.extractor import ColumnInput, Extractor
 from stream.plan.plan import Plan
@@ -87,7 +86,7 @@ class Aggregator:
     ) -> None:
         """Bind to one policy and one partition; `observe` moves a source's watermark up to an event time (ms)."""
         self._plan, self._accounts, self._columns, self._observe = plan, accounts, columns, observe
-        self._extractors = {source: Extractor(plan, source) for source in METRIC_SOURCES}
+        self._extractors = {source: Extractor(plan, source) for source in plan.sources.of_events}
 
     def apply_profiles(self, profiles: Candidates, selected: slice = slice(None)) -> Rows:
         """Make profiles current where they are the latest of their account; returns rows whose score may change."""
@@ -96,9 +95,10 @@ class Aggregator:
         for row, index in zip(profiles.rows[selected].tolist(), profiles.selected[selected].tolist(), strict=True):
             event = events[index]
             assert isinstance(event, ProfileEvent)
+            end_day = accounts.profile_end_day[row]
             if not accounts.apply_profile(row, event) or not accounts.applied[row]:
                 continue
-            if self._plan.reads_profiles:
+            if self._plan.reads_profiles or accounts.profile_end_day[row] != end_day:
                 accounts.on_time[row] = accounts.changed[row] = True
                 changed.append(row)
         return np.array(changed, dtype=np.int64)
@@ -118,11 +118,11 @@ class Aggregator:
         `order` is the merged order of `events` and `profiles` (see `merge_order`), `moments` are in that order.
         `positions` are the offsets by source before which records were settled in an earlier step.
         """
-        late = too_late(self._plan.longest_windows, moments.times, moments.lateness)
+        late = too_late(self._plan, moments.times, moments.lateness)
         indexes = indexes_in_order([*events, *profiles], order)
         step = PreparedStep([], [])
         for batch, index in zip(events, indexes, strict=False):
-            self._count(batch, late[index], positions[INPUT_SOURCES[batch.batch.source_index]], effects)
+            self._count(batch, late[index], positions[batch.batch.input], effects)
             step.events.append(self._pending(batch, late[index], moments.as_of[index], moments.boundaries[index]))
         for batch, index in zip(profiles, indexes[len(events) :], strict=True):
             step.profiles.append(_PendingProfiles(batch, moments.boundaries[index]))
@@ -152,7 +152,8 @@ class Aggregator:
         source = events.batch.source
         if len(events.times) and observed is None:
             self._observe(source, int(events.times.max()))
-        on_time = events.times // self._plan.boundary_ms >= as_of // self._plan.boundary_ms
+        calendar, unit = self._plan.calendar, self._plan.boundary_unit
+        on_time = calendar.panes_of(events.times, unit) >= calendar.panes_of(as_of, unit)
         return _PendingEvents(events, on_time, boundaries, self._extractors[source].extract(events.events()), observed)
 
     def observe(self, step: PreparedStep, boundary: int) -> None:
@@ -199,7 +200,11 @@ class Aggregator:
         np.add.at(accounts.applied, rows, 1)
         np.maximum.at(accounts.last_ms, rows, times)
         np.minimum.at(accounts.first_ms, rows, times)
-        np.maximum.at(accounts.applied_offsets[:, events.batch.source_index], rows, events.offsets[selected])
+        accounts.follow_first_events(rows)
+        if events.batch.source != CONTROL_SOURCE:
+            np.maximum.at(accounts.life_ms, rows, times)
+        source_index = accounts.sources.index[events.batch.input]
+        np.maximum.at(accounts.applied_offsets[:, source_index], rows, events.offsets[selected])
         accounts.on_time[rows[pending.on_time[selected]]] = True
         if events.batch.source == CONTROL_SOURCE:
             self._apply_controls(events, selected)
@@ -208,24 +213,35 @@ class Aggregator:
         return rows
 
     def _apply_controls(self, events: Candidates, selected: slice) -> None:
-        for row, index in zip(events.rows[selected].tolist(), events.selected[selected].tolist(), strict=True):
+        for row, index, time in zip(
+            events.rows[selected].tolist(),
+            events.selected[selected].tolist(),
+            events.times[selected].tolist(),
+            strict=True,
+        ):
             control = events.batch.events[index]
             assert isinstance(control, ControlEvent)
             if control.kind == "pulse":
                 self._accounts.pulse[row] = True
+                self._accounts.life_ms[row] = max(time, self._accounts.life_ms[row])
             elif control.kind in {"acknowledge", "snooze"}:
                 self._accounts.acknowledgements.apply(row, control)
             else:
                 self._accounts.apply_override(row, control)
 
 
-def merge_order(batches: list[Candidates]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
-    """Merged order of all candidates, int64 (k,), or None where they are in order; their times in that order."""
+def merge_order(
+    batches: list[Candidates], rank_of: Mapping[str, int]
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Merged order of all candidates, int64 (k,), or None where they are in order; their times in that order.
+
+    `rank_of` has the place of each input, which decides at equal record times.
+    """
     if len(batches) == 1:
         return None, batches[0].times
     times = np.concatenate([batch.times for batch in batches])
     stamps = np.concatenate([np.maximum.accumulate(batch.stamps) for batch in batches])
-    ranks = np.concatenate([np.full(len(batch.rows), batch.batch.source_index) for batch in batches])
+    ranks = np.concatenate([np.full(len(batch.rows), rank_of[batch.batch.input]) for batch in batches])
     offsets = np.concatenate([batch.offsets for batch in batches])
     order = np.lexsort((offsets, ranks, stamps))
     return order, times[order]
@@ -240,18 +256,27 @@ def indexes_in_order(batches: list[Candidates], order: NDArray[np.int64] | None)
     return np.split(inverse, np.cumsum([len(batch.rows) for batch in batches])[:-1])
 
 
-def too_late(longest: Mapping[Unit, int], times: NDArray[np.int64], lateness: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which events (k,) lie before every window: `longest` has the panes of the longest window of each unit.
+def too_late(plan: Plan, times: NDArray[np.int64], lateness: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which events (k,) lie before every window of a policy.
 
     `lateness` (k,) is the lateness time as of each event (ms, ascending).
     """
-    earliest, latest = int(times.min()), int(lateness[-1])
+    calendar, earliest, latest = plan.calendar, int(times.min()), int(lateness[-1])
     late = np.ones(len(times), dtype=bool)
-    for unit, panes in longest.items():
-        if pane_of(earliest, unit) > pane_of(latest, unit) - panes:
+    for unit, panes in plan.longest_windows.items():
+        if calendar.pane_of(earliest, unit) > calendar.pane_of(latest, unit) - panes:
             return np.zeros(len(times), dtype=bool)
-        late &= times // UNIT_MS[unit] <= lateness // UNIT_MS[unit] - panes
+        late &= calendar.panes_of(times, unit) <= calendar.panes_of(lateness, unit) - panes
     return late
+
+
+def final_before(plan: Plan, lateness_ms: int) -> int:
+    """The time (epoch ms) before which every event is late by `lateness_ms`, as `too_late` says."""
+    calendar = plan.calendar
+    return min(
+        calendar.start_ms(calendar.pane_of(lateness_ms, unit) - panes + 1, unit)
+        for unit, panes in plan.longest_windows.items()
+    )
 
 
 def unsettled_profiles(profiles: Candidates, position: int, effects: Effects) -> Candidates:
@@ -273,8 +298,7 @@ def count_settled(effects: Effects, settled: Counter[tuple[str, str]]) -> None:
     for (source, outcome), count in effects.outcomes.items():
         if outcome != "replayed":
             settled[source, "applied" if outcome == "already_applied" else outcome] += count
-    for source in SOURCES:
-        # The row was written before a crash and the position was not: new here, but a replay to the outside.
-        count = effects.outcomes.pop((source, "already_applied"), 0)
-        if count:
-            effects.outcomes[source, "replayed"] += count
+    for source, outcome in list(effects.outcomes):
+        if outcome == "already_applied":
+            # The row was written before a crash and the position was not: new here, but a replay to the outside.
+            effects.outcomes[source, "replayed"] += effects.outcomes.pop((source, outcome))

@@ -7,18 +7,18 @@ partitions, offsets already applied, repeated ids. Called by `stream.engine.engi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codecs import INVALID_FIELD, Reject, times_ms
 from schemas.events import CONTROL_SOURCE, ControlEvent, Event
-from schemas.peers import PeersMessage
 from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
-from stream.accounts.accounts import ROW_SOURCES, Accounts
+from schemas.sources import INBOX
+from stream.accounts.accounts import Accounts
 from stream.accounts.index import BLANK
 from stream.columns.columns import Rows
 from stream.columns.hash_index import BLANK_HASH, Hashes, hash_ids
@@ -26,11 +26,19 @@ from stream.ingest.event_ids import SeenIds
 from stream.publishing.effects import DeadLetter, Effects, Forward
 
 ERASE = "erase"
+MERGE = "merge"
 
-PEERS = "peers"
-INPUT_SOURCES = (*ROW_SOURCES, PEERS)
-"""Everything a partition task reads: sources with an applied offset in each row, then the peer tables."""
-REPARTITION_INDEX = INPUT_SOURCES.index("inbox")
+
+class MergedFrom(NamedTuple):
+    """Where a record comes from that was forwarded because of a merge; its event has the account that it counts for.
+
+    `origin` is what it was read from, `INPUT/PARTITION/SOURCE`, and `offset` its offset there. An input can have
+    records of several sources, and those of one source are applied and forwarded in the order of offsets.
+    """
+
+    account: str
+    origin: str
+    offset: int
 
 
 @dataclass(slots=True)
@@ -40,7 +48,8 @@ class Batch:
     `offsets` and `stamps` (record time, ms) have one entry for each of `events`; `rejects` are records that could not
     be decoded, with offsets as positions; `end` is the offset after the last record of the batch, whatever became of
     it. `repartitioned` says that the records were read from the repartition topic, so that offsets are that topic's;
-    its records come as one batch a source. The events of source `PEERS` are peer tables (`PeersMessage`), cast.
+    its records come as one batch a source, and one of those that were forwarded because of a merge: `merged` has where
+    each comes from. The events of source `PEERS_INPUT` are peer tables (`PeersMessage`), cast.
     """
 
     source: str
@@ -50,13 +59,16 @@ class Batch:
     end: int
     rejects: list[Reject] = field(default_factory=list)
     repartitioned: bool = False
+    merged: list[MergedFrom] | None = None
     origin: object = None
     """Whatever the caller needs to find the raw records again; the engine does not read it."""
+    forms: Mapping[str, int] = field(default_factory=dict)
+    """How many of the fetched records were recognised in which other form; for metrics."""
 
     @property
-    def source_index(self) -> int:
-        """Which of `INPUT_SOURCES`, and so which applied offset of a row, this batch counts for."""
-        return REPARTITION_INDEX if self.repartitioned else INPUT_SOURCES.index(self.source)
+    def input(self) -> str:
+        """Which input, and so which applied offset of a row, this batch counts for: its source, or `INBOX`."""
+        return INBOX if self.repartitioned else self.source
 
     def before(self, offset: int) -> Batch:
         """The records with smaller offsets."""
@@ -69,6 +81,7 @@ class Batch:
             events=self.events[:count],
             end=offset,
             rejects=rejects,
+            merged=None if self.merged is None else self.merged[:count],
         )
 
     def since(self, offset: int) -> Batch:
@@ -76,92 +89,19 @@ class Batch:
         count = int(np.searchsorted(self.offsets, offset))
         rejects = [reject for reject in self.rejects if reject.position >= offset]
         return replace(
-            self, offsets=self.offsets[count:], stamps=self.stamps[count:], events=self.events[count:], rejects=rejects
+            self,
+            offsets=self.offsets[count:],
+            stamps=self.stamps[count:],
+            events=self.events[count:],
+            rejects=rejects,
+            merged=None if self.merged is None else self.merged[count:],
+            forms={},  # `before` has them
         )
 
 
-class Cut(NamedTuple):
-    """A record after which a step is cut: a peer table, or a control that erases an account."""
-
-    stamp: int
-    source_index: int
-    offset: int
-    table: PeersMessage | None = None
-    erases: str | None = None
-
-
-class Substep(NamedTuple):
-    """Batches of a step with their numbers in the step, up to and with the record of `cut`; the last one has none."""
-
-    batches: list[tuple[int, Batch]]
-    cut: Cut | None
-
-
-def cuts_of(batches: Sequence[Batch]) -> list[Cut]:
-    """Where a step is cut, in merged order: nearly always nowhere."""
-    cuts = []
-    for batch in batches:
-        if batch.source == PEERS:
-            tables = zip(
-                cast("list[PeersMessage]", batch.events), batch.stamps.tolist(), batch.offsets.tolist(), strict=False
-            )
-            cuts += [Cut(stamp, batch.source_index, offset, table=table) for table, stamp, offset in tables]
-        elif batch.source == CONTROL_SOURCE:
-            erasing = [index for index, event in enumerate(batch.events) if _erases(event)]
-            stamps = np.maximum.accumulate(batch.stamps) if erasing else batch.stamps
-            cuts += [
-                Cut(
-                    int(stamps[index]),
-                    batch.source_index,
-                    int(batch.offsets[index]),
-                    None,
-                    batch.events[index].account_id.strip(),
-                )
-                for index in erasing
-            ]
-    return sorted(cuts, key=lambda cut: cut[:3]) if len(cuts) > 1 else cuts
-
-
-def _erases(event: Event) -> bool:
-    return isinstance(event, ControlEvent) and event.kind == ERASE
-
-
-def split_at(batches: Sequence[Batch], cuts: Sequence[Cut]) -> list[Substep]:
-    """Cut a step, in the order of the log. At equal record times a peer table comes after events and profiles."""
-    rest = [(number, batch) for number, batch in enumerate(batches) if batch.source != PEERS]
-    substeps = []
-    for cut in cuts:
-        before, after = [], []
-        for number, batch in rest:
-            count = _count_until(batch, cut)
-            if count == len(batch.offsets):
-                before.append((number, batch))
-            elif count:
-                first_after = int(batch.offsets[count])
-                before.append((number, batch.before(first_after)))
-                after.append((number, batch.since(first_after)))
-            else:
-                after.append((number, batch))
-        substeps.append(Substep(before, cut))
-        rest = after
-    return [*substeps, Substep(rest, None)]
-
-
-def positions_after(positions: Mapping[str, int], batches: Iterable[Batch]) -> dict[str, int]:
-    """The offsets by source after batches, given those before."""
-    after = dict(positions)
-    for batch in batches:
-        name = INPUT_SOURCES[batch.source_index]
-        after[name] = max(after[name], batch.end)
-    return after
-
-
-def _count_until(batch: Batch, cut: Cut) -> int:
-    """How many records of a batch are not after the record of a cut, in merged order."""
-    if batch.source_index == cut.source_index:
-        return int(np.searchsorted(batch.offsets, cut.offset, side="right"))
-    side: Literal["left", "right"] = "right" if batch.source_index < cut.source_index else "left"
-    return int(np.searchsorted(np.maximum.accumulate(batch.stamps), cut.stamp, side=side))
+def kind_of(event: Event) -> str | None:
+    """The kind of a control; None for other events."""
+    return event.kind if isinstance(event, ControlEvent) else None
 
 
 def refuse_unknown_bands(batch: Batch, bands: Sequence[str]) -> Batch:
@@ -179,8 +119,15 @@ def refuse_unknown_bands(batch: Batch, bands: Sequence[str]) -> Batch:
         allowed = ", ".join(bands)
         message = f'{batch.source}: "{named[index]}" is not a band of the policy; allowed here: {allowed} - at `$.band`'
         rejects.append(Reject(int(batch.offsets[index]), INVALID_FIELD, message))
-    events = [event for event, is_known in zip(batch.events, known.tolist(), strict=True) if is_known]
-    return replace(batch, offsets=batch.offsets[known], stamps=batch.stamps[known], events=events, rejects=rejects)
+    indexes = np.flatnonzero(known).tolist()
+    return replace(
+        batch,
+        offsets=batch.offsets[known],
+        stamps=batch.stamps[known],
+        events=[batch.events[index] for index in indexes],
+        rejects=rejects,
+        merged=None if batch.merged is None else [batch.merged[index] for index in indexes],
+    )
 
 
 @dataclass(slots=True)
@@ -210,12 +157,21 @@ class Candidates:
             self.already_applied[mask],
         )
 
-    def erasures(self) -> NDArray[np.bool_] | None:
-        """Which of them are controls that erase an account, bool (k,); None where none is."""
+    def of_kind(self, kind: str) -> NDArray[np.bool_] | None:
+        """Which of them are controls of a kind, bool (k,); None where none is."""
         if self.batch.source != CONTROL_SOURCE:
             return None
-        erasing = np.array([_erases(event) for event in self.events()], dtype=np.bool_)
-        return erasing if erasing.any() else None
+        of_kind = np.array([kind_of(event) == kind for event in self.events()], dtype=np.bool_)
+        return of_kind if of_kind.any() else None
+
+    def forwarded_by(self, index: int) -> str | None:
+        """The account whose partition has forwarded one of them, because it was merged; None for other records."""
+        merged = self.batch.merged
+        return None if merged is None else merged[int(self.selected[index])].account
+
+    def event(self, index: int) -> Event:
+        """One of the events."""
+        return self.batch.events[int(self.selected[index])]
 
     def events(self) -> list[Event]:
         """The events themselves."""
@@ -258,11 +214,11 @@ def sort_out(
         events = [event for event, is_named in zip(events, named.tolist(), strict=True) if is_named]
         rows, ids, times, selected = rows[named], ids[named], times[named], selected[named]
         offsets, stamps = offsets[named], stamps[named]
-    if len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
-        # The ordinary case: all ours, no replay.
-        candidates = Candidates(
-            batch, selected, rows, times, offsets, stamps, offsets <= accounts.applied_offsets[rows, batch.source_index]
-        )
+    ordinary = batch.merged is None and not accounts.merges.into
+    if ordinary and len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
+        # The ordinary case: all ours, no replay, no merged accounts.
+        applied = accounts.applied_offsets[rows, accounts.sources.index[batch.input]]
+        candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets <= applied)
         if seen is None:
             return candidates
         fresh = seen.add_events(accounts.index.hashes_of(rows), ids, rows, int(stamps[0]))
@@ -271,6 +227,7 @@ def sort_out(
         effects.outcomes[batch.source, "duplicate"] += int((~fresh).sum())
         return candidates.pick(fresh)
     candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
+    seen = seen if batch.merged is None else None  # the partition that forwarded them has dropped repetitions
     return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)
 
 
@@ -310,7 +267,8 @@ def _without_foreign_and_repeated(
     Settled records come marked as `already_applied`; those that their row has applied are marked too, in place.
     """
     rows, offsets, settled = candidates.rows, candidates.offsets, candidates.already_applied.copy()
-    source, source_index, outcomes = candidates.batch.source, candidates.batch.source_index, effects.outcomes
+    source, outcomes = candidates.batch.source, effects.outcomes
+    source_index = accounts.sources.index[candidates.batch.input]
     foreign = rows < 0
     if foreign.any():
         for index in np.flatnonzero(foreign & ~settled).tolist():
@@ -341,14 +299,14 @@ def _plausible(
 ) -> NDArray[np.bool_] | None:
     """Which event times lie between the limits, bool (k,); None when all do. The others are dead-lettered."""
     earliest_ms, latest_ms = limits_ms
-    if not len(times) or (int(times.min()) >= earliest_ms and (latest_ms is None or int(times.max()) <= latest_ms)):
+    good = times >= earliest_ms
+    if latest_ms is not None:
+        good &= times <= latest_ms
+    if good.all():
         return None
-    good = np.ones(len(times), dtype=bool)
-    for index, time in enumerate(times.tolist()):
-        refused = refusal(time, earliest_ms, latest_ms)
-        if refused is None:
-            continue
-        good[index] = False
+    for index in np.flatnonzero(~good).tolist():
+        refused = refusal(int(times[index]), earliest_ms, latest_ms)
+        assert refused is not None, "it lies between the limits"
         offset, (reason, message) = int(batch.offsets[index]), refused
         if offset >= position:
             effects.dead_letters.append(DeadLetter(number, offset, reason, f"{batch.source}: {message} - at `$.time`"))

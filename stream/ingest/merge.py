@@ -5,7 +5,7 @@ empty queue only while its lag says that the broker has more of it, and not for 
 still waited for is an argument. Called by `agents.worker.tasks.processor`.
 
 Order within a partition number: by record time (the running maximum within a source, so that offsets keep their
-order), then by source in the order of `INPUT_SOURCES`.
+order), then by input in the order of `Sources.inputs`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.ingest.batch import INPUT_SOURCES, Batch
+from schemas.sources import Sources
+from stream.ingest.batch import Batch
 
 
 @dataclass(slots=True)
@@ -36,14 +37,15 @@ class Fetch:
 
 
 class Merge:
-    """The queues of one partition number, one a source."""
+    """The queues of one partition number, one an input."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources) -> None:
         """All queues are empty."""
-        self._queues: list[deque[Fetch]] = [deque() for _ in INPUT_SOURCES]
-        self._reached = [np.iinfo(np.int64).min] * len(INPUT_SOURCES)
-        self.waiting = [0] * len(INPUT_SOURCES)
-        """Number of queued records by source, in the order of `INPUT_SOURCES`."""
+        count = len(sources.inputs)
+        self._queues: list[deque[Fetch]] = [deque() for _ in range(count)]
+        self._reached = [np.iinfo(np.int64).min] * count
+        self.waiting = [0] * count
+        """Number of queued records by input, in the order of `Sources.inputs`."""
 
     def add(self, fetch: Fetch) -> None:
         """Append a fetch to the queue of its source."""
@@ -68,7 +70,7 @@ class Merge:
         """
         bounds = [
             (self._reached[source_index], source_index)
-            for source_index in range(len(INPUT_SOURCES))
+            for source_index in range(len(self._queues))
             if lags(source_index)
         ]
         bound = min(bounds, default=None)

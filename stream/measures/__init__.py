@@ -17,11 +17,13 @@ from stream.measures.activity import Activity
 from stream.measures.base import FallbackStat, Need, Stat
 from stream.measures.count import Count
 from stream.measures.days_since_last import DaysSinceLast
+from stream.measures.days_to_first import DaysToFirst
 from stream.measures.distinct import Distinct
 from stream.measures.last import Last
 from stream.measures.mean import Mean
 from stream.measures.min_max import MinMax
 from stream.measures.nps import Nps
+from stream.measures.open_things import OpenThings
 from stream.measures.percentile import Percentile
 from stream.measures.profile_field import ProfileField
 from stream.measures.rate import Rate
@@ -50,6 +52,10 @@ STATS: Mapping[str, Stat] = MappingProxyType(
         "active_share": Activity("active_share"),
         "streak": Activity("streak"),
         "percentile": Percentile(),
+        "open": OpenThings("open"),
+        "open_max_days": OpenThings("open_max_days"),
+        "open_mean_days": OpenThings("open_mean_days"),
+        "days_to_first": DaysToFirst(),
         "days_since": ProfileField(1),
         "days_until": ProfileField(-1),
         "value": ProfileField(),

@@ -12,19 +12,37 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.columns.calendar import latest_months
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn, Rows
 from stream.columns.members import Members
+from stream.columns.things import Things
 from stream.policy.filters import Filter
 from stream.policy.policy import Measure
 
-Kind = Literal["count", "sum", "min", "max", "latest", "members", "histogram", "fact", "date"]
-AnyColumn = PaneColumn | LatestColumn | Members | FactColumn
+Kind = Literal[
+    "count",
+    "sum",
+    "min",
+    "max",
+    "latest",
+    "first",
+    "members",
+    "things",
+    "latest-things",
+    "histogram",
+    "fact",
+    "date",
+    "match",
+]
+AnyColumn = PaneColumn | LatestColumn | Members | Things | FactColumn
 
 
 class Need(NamedTuple):
     """A column that a statistic needs: its kind, the event field it reads (None: the event itself), filter, weights.
 
-    A `fact` is a number of the profile, or the day of `started_at` and `renewal_at`; a `date` the day of an attribute.
+    A `fact` is a number of the profile, or the day of `started_at` and `renewal_at`; a `date` the day of an attribute;
+    a `match` says whether conditions on texts of the profile hold. `things` that pass `of` are open; of `latest-things`
+    it is not known since when.
 
     Measures whose needs are equal share one column.
     """
@@ -33,6 +51,7 @@ class Need(NamedTuple):
     field: str | None
     where: Filter
     weights: tuple[tuple[str, float], ...] | None = None
+    of: Filter = ()
 
 
 class Stat(Protocol):
@@ -57,9 +76,21 @@ def read_total(column: AnyColumn, rows: Rows, measure: Measure) -> NDArray[np.fl
 
     The one place that decides about the current pane for all statistics that read panes.
     """
+    if measure.window.counted is not None:
+        return pane_column(column).read_panes(rows, counted_days(column, measure))
     if measure.current_pane == "at-least":
         return pane_column(column).read_at_least(rows, measure.window.panes)
     return pane_column(column).read(rows, measure.window.panes, measure.skip)
+
+
+def counted_days(column: AnyColumn, measure: Measure) -> NDArray[np.int64]:
+    """The days (since 1970) of a window in business days or months, newest first, int64 (m,)."""
+    newest, count = pane_column(column).newest, measure.window.counted
+    assert newest is not None
+    assert count is not None
+    if measure.window.unit == "month":
+        return latest_months(newest, count, complete=measure.skip == 1)
+    return column.calendar.latest_business_days(newest - measure.skip, count)
 
 
 def last_pane_before_window(column: PaneColumn, rows: Rows, measure: Measure) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from stream.columns.columns import MILLIONTHS, Rows
 from stream.columns.panes import UNIT_MS
-from stream.measures.base import AnyColumn, Need, read_total
+from stream.measures.base import AnyColumn, Need, counted_days, read_total
 from stream.policy.policy import Measure
 
 
@@ -34,7 +34,9 @@ class Rate:
     def read(self, measure: Measure, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.float64]:
         """Events per hour, day or week, float64 (k,)."""
         assert measure.per_hours is not None
-        hours = measure.window.panes * UNIT_MS[measure.window.unit] // UNIT_MS["hour"]
+        counted = measure.window.counted is not None
+        panes = len(counted_days(columns[0], measure)) if counted else measure.window.panes
+        hours = panes * UNIT_MS[measure.window.pane] // UNIT_MS["hour"]
         total = read_total(columns[0], rows, measure)
         # One division of whole numbers, so that a rate of exactly 0.1 is 0.1 to a tier.
         return total * measure.per_hours / (hours if measure.field is None else hours * MILLIONTHS)

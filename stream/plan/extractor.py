@@ -16,16 +16,12 @@ from numpy.typing import NDArray
 
 from schemas.events import Event
 from schemas.properties import property_name, property_number, property_text, values_of
+from schemas.sources import Source, attribute_of
 from stream.columns.columns import MILLIONTHS
 from stream.columns.hash_index import HashCache, Hashes
+from stream.columns.things import thing_keys
 from stream.plan.plan import Plan
 from stream.policy.filters import Condition, parts_of
-
-NULL_NUMBERS = {"count": 1.0, "duration_s": 0.0, "amount": 0.0, "days_late": 0.0}
-"""The value of an explicit null in fields that have a default; in any other number field the value is missing."""
-
-DEFAULTS = (*NULL_NUMBERS, "priority")
-"""Fields that always have a value."""
 
 Amounts = NDArray[np.float64]
 Texts = tuple[str, ...]
@@ -37,7 +33,8 @@ class ColumnInput:
     """What one column aggregates of a batch of k events.
 
     `column` is its index in the plan. `mask` (k,) selects the events that pass the column's filter, None for all.
-    `amounts` (k,) are numbers, whole millionths for a sum, or the hashes of members; None for a count or a time.
+    `amounts` (k,) are numbers, whole millionths for a sum and for weights, the hashes of members or the keys of
+    things; None for a count or a time.
     """
 
     column: int
@@ -56,20 +53,21 @@ class Extractor:
         self._columns = [(index, column) for index, column in enumerate(plan.columns) if column.source == source]
         self._vocabularies: dict[str, _Vocabulary] = {}
         for _, column in self._columns:
-            for condition in column.need.where:
+            for condition in (*column.need.where, *column.need.of):
                 field, operator, operand = parts_of(condition)
                 if operator in {"in", "not"}:
                     self._vocabulary(field).update_with(cast("Texts", operand))
             if column.need.weights is not None:
                 self._vocabulary(cast("str", column.need.field)).update_with([text for text, _ in column.need.weights])
         self._hashes = HashCache()
+        self._source = plan.sources[source]
 
     def _vocabulary(self, field: str) -> _Vocabulary:
         return self._vocabularies.setdefault(field, _Vocabulary())
 
     def extract(self, events: Sequence[Event]) -> list[ColumnInput]:
         """The input of each column of this source."""
-        fields = _Fields(events, self._vocabularies, self._hashes)
+        fields = _Fields(events, self._vocabularies, self._hashes, self._source)
         inputs = []
         for index, column in self._columns:
             need = column.need
@@ -80,9 +78,17 @@ class Extractor:
             amounts: Amounts | Hashes | None = None
             if need.kind == "members":
                 amounts = fields.hashes(cast("str", need.field))
+            elif need.kind in {"things", "latest-things"}:
+                hashes = fields.hashes(cast("str", need.field))
+                mask = hashes != 0 if mask is None else mask & (hashes != 0)
+                amounts = thing_keys(hashes, np.all([fields.passes(condition) for condition in need.of], axis=0))
             elif need.weights is not None:
-                weights = self._vocabularies[cast("str", need.field)].weights(need.weights)
-                amounts = weights[fields.codes(cast("str", need.field))]
+                field = cast("str", need.field)
+                unlisted = -np.inf if need.kind == "latest" else 0.0
+                amounts = self._vocabularies[field].weights(need.weights, unlisted)[fields.codes(field)]
+                if need.kind == "latest":
+                    exists = fields.passes((field, "exists", True))
+                    mask = exists if mask is None else mask & exists
             elif need.field is not None:
                 numbers = fields.numbers(need.field)
                 absent = np.isnan(numbers)
@@ -95,10 +101,19 @@ class Extractor:
 
 
 class _Fields:
-    """The fields of the events of one batch, each read once, and which events meet a condition."""
+    """The fields of the events of one batch, each read once, and which events meet a condition.
 
-    def __init__(self, events: Sequence[Event], vocabularies: Mapping[str, _Vocabulary], hashes: HashCache) -> None:
-        self._events, self._vocabularies, self._hashes = events, vocabularies, hashes
+    In a field with a default an explicit null is the default, and elsewhere it is no value.
+    """
+
+    def __init__(
+        self,
+        events: Sequence[Event],
+        vocabularies: Mapping[str, _Vocabulary],
+        hashes: HashCache,
+        source: Source,
+    ) -> None:
+        self._events, self._vocabularies, self._hashes, self._source = events, vocabularies, hashes, source
         self._cache: dict[object, NDArray[np.generic]] = {}
 
     def _once(self, key: object, make: Callable[[], NDArray[T]]) -> NDArray[T]:
@@ -111,8 +126,11 @@ class _Fields:
         name = property_name(field)
         if name is not None:
             return [property_text(value) for value in values_of(self._events, name)]
-        texts = [getattr(event, field) for event in self._events]
-        return [text or "normal" for text in texts] if field == "priority" else texts
+        attribute, default = attribute_of(field), self._source.defaults.get(field)
+        texts = [getattr(event, attribute) for event in self._events]
+        if field in self._source.flags:
+            return [property_text(flag) for flag in texts]
+        return texts if default is None else [text or default for text in texts]
 
     def codes(self, field: str) -> NDArray[np.intp]:
         """The code of each value of a text field, intp (k,)."""
@@ -124,7 +142,7 @@ class _Fields:
 
     def numbers(self, field: str) -> Amounts:
         """The values of a number field, float64 (k,); NaN without a value."""
-        return self._once(("numbers", field), partial(_numbers, self._events, field))
+        return self._once(("numbers", field), partial(_numbers, self._events, field, self._source.defaults.get(field)))
 
     def passes(self, condition: Condition) -> NDArray[np.bool_]:
         """Which events meet a condition, bool (k,)."""
@@ -148,19 +166,21 @@ class _Fields:
         name = property_name(field)
         if name is not None:
             return [text is not None for text in self.texts(field)]
-        return [field in DEFAULTS or getattr(event, field) is not None for event in self._events]
+        attribute, always = attribute_of(field), field in self._source.defaults
+        return [always or getattr(event, attribute) is not None for event in self._events]
 
     def _mask(self, passes: list[bool]) -> NDArray[np.bool_]:
         return np.array(passes, dtype=np.bool_)
 
 
-def _numbers(events: Sequence[Event], field: str) -> Amounts:
+def _numbers(events: Sequence[Event], field: str, default: float | None) -> Amounts:
     name = property_name(field)
     if name is not None:
         return np.array([property_number(value) for value in values_of(events, name)], dtype=np.float64)
-    numbers = np.array([getattr(event, field) for event in events], dtype=np.float64)
-    if field in NULL_NUMBERS:
-        numbers[np.isnan(numbers)] = NULL_NUMBERS[field]
+    attribute = attribute_of(field)
+    numbers = np.array([getattr(event, attribute) for event in events], dtype=np.float64)
+    if default is not None:
+        numbers[np.isnan(numbers)] = default
     return numbers
 
 
@@ -184,9 +204,9 @@ class _Vocabulary(dict[str | None, int]):
         table[[self[text] for text in texts]] = True
         return table
 
-    def weights(self, weights: Sequence[tuple[str, float]]) -> Amounts:
-        """The weight of each code, in millionths, float64 (codes,)."""
-        table = np.zeros(len(self) + 1)
+    def weights(self, weights: Sequence[tuple[str, float]], unlisted: float) -> Amounts:
+        """The weight of each code, in millionths, or `unlisted`, float64 (codes,)."""
+        table = np.full(len(self) + 1, unlisted)
         for text, weight in weights:
             table[self[text]] = np.rint(weight * MILLIONTHS)
         return table

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.plan.silence import COUNTING_STATS
 from stream.policy.band_index import BAND_DECIMALS
 from stream.policy.policy import Measure, Policy, Score
 from stream.policy.scores import Limit, MakeUp
@@ -191,19 +192,8 @@ def _limit(limit: Limit, index_of: dict[str, int], bands: dict[str, int]) -> Lim
 
 def _can_be_missing(measure: Measure) -> bool:
     """Whether the measure can be missing, so that its weight is redistributed among the others."""
-    always = (
-        "count",
-        "sum",
-        "rate",
-        "weighted_count",
-        "distinct_users",
-        "distinct_features",
-        "distinct_roles",
-        "distinct",
-        "active",
-        "active_share",
-        "streak",
-    )
     if measure.missing is not None:
         return False
-    return measure.stat not in always or measure.compare not in (None, "percentile") or measure.has_grid
+    if measure.when is not None:
+        return True
+    return measure.stat not in COUNTING_STATS or measure.compare not in (None, "percentile") or measure.has_grid

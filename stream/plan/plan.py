@@ -7,26 +7,34 @@ Called once per policy by whoever builds a `stream.engine.engine.Engine`; every 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
+import numpy as np
+
 from schemas.properties import Properties, property_name, united
+from schemas.sources import BUILT_IN, Sources
+from stream.columns.calendar import Calendar
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
+from stream.columns.first import FirstColumn
 from stream.columns.histograms import HistogramColumn
 from stream.columns.members import Members
-from stream.columns.panes import UNIT_MS, Unit
+from stream.columns.panes import Unit
+from stream.columns.things import Things
 from stream.measures import Need
 from stream.measures.base import AnyColumn
 from stream.plan.derived import MeasureCompiler, MeasurePlan
 from stream.plan.models import ScorePlan, plan_score
 from stream.plan.rules import SILENCE, RulePlan, compile_rules, silent_sources
+from stream.plan.segments import NO_PROFILE, matches
+from stream.plan.silence import dormant_days, impacts_of, improved_by_silence, with_reads
 from stream.policy.normalisers import Grid
 from stream.policy.policy import Policy
 
-_DAYS = ("days_since_start", "days_to_renewal")
-"""Numbers of segments that change with the day."""
+_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +49,35 @@ class ColumnPlan:
     need: Need
     unit: Unit
     panes: int
+    calendar: Calendar
 
     @property
     def of_profile(self) -> bool:
         """Whether it keeps a field of the profile, not of events."""
-        return self.need.kind in {"fact", "date"}
+        return self.need.kind in {"fact", "date", "match"}
 
     def build(self) -> AnyColumn:
         """An empty column."""
+        if self.need.kind in {"things", "latest-things", "latest", "first"}:
+            return self._build_by_events()
         if self.need.kind == "members":
-            return Members(self.name, self.unit, self.panes)
+            return Members(self.name, self.unit, self.panes, self.calendar)
         if self.need.kind == "histogram":
-            return HistogramColumn(self.name, self.unit, self.panes)
-        if self.need.kind == "latest":
-            return LatestColumn(self.name, self.unit)
+            return HistogramColumn(self.name, self.unit, self.panes, self.calendar)
+        if self.need.kind == "match":
+            empty = 1.0 if matches(NO_PROFILE, self.need.where) else math.nan
+            return FactColumn(self.name, where=self.need.where, empty=empty, calendar=self.calendar)
         if self.of_profile:
-            return FactColumn(cast("str", self.need.field), as_day=self.need.kind == "date")
-        return PaneColumn(self.name, self.unit, self.panes, self.need.kind)
+            return FactColumn(cast("str", self.need.field), as_day=self.need.kind == "date", calendar=self.calendar)
+        return PaneColumn(self.name, self.unit, self.panes, self.need.kind, self.calendar)
+
+    def _build_by_events(self) -> AnyColumn:
+        """An empty column that keeps single events."""
+        if self.need.kind in {"things", "latest-things"}:
+            return Things(
+                self.name, self.unit, self.panes, self.calendar, latest_only=self.need.kind == "latest-things"
+            )
+        return (LatestColumn if self.need.kind == "latest" else FirstColumn)(self.name, self.unit, self.calendar)
 
 
 @dataclass(frozen=True)
@@ -72,8 +92,21 @@ class Plan:
 
     scores: tuple[ScorePlan, ...]
     rules: tuple[RulePlan, ...]
+    ending_columns: tuple[int, ...] = ()
+    """Indexes of the columns that keep the latest event that ended each account."""
+
     profile_inputs: tuple[MeasurePlan, ...] = ()
     """Numbers of the profile that expressions read and whose values are published; none of them is a measure."""
+    sources: Sources = BUILT_IN
+    """What the engine reads."""
+
+    @cached_property
+    def dormant_days(self) -> int:
+        """Without an event for so many UTC days an account has no data; by default at the latest with empty windows."""
+        if self.policy.status.dormant_days is not None:
+            return self.policy.status.dormant_days
+        days, hours = self.longest_windows.get("day", 0), self.longest_windows.get("hour", 0)
+        return min(max(days, hours // _HOURS + 1 if hours else 0), dormant_days(self.policy))
 
     @cached_property
     def inputs(self) -> tuple[tuple[str, int], ...]:
@@ -93,6 +126,45 @@ class Plan:
         return tuple((name, index_of[name]) for name in names)
 
     @cached_property
+    def improved_by_silence(self) -> tuple[int, ...]:
+        """Indexes of the measures that are read as of the last event of a silent account, too."""
+        names = improved_by_silence(self.policy)
+        return tuple(index for index, plan in enumerate(self.measures) if plan.measure.name in names)
+
+    def reach_of(self, plan: MeasurePlan, leaf: MeasurePlan) -> int:
+        """Panes up to now that a measure reads of what it is computed from, of silent accounts too."""
+        if self.index_of.get(plan.measure.name) not in self.improved_by_silence:
+            return leaf.measure.reach
+        return leaf.measure.reach + self.dormant_days * (1 if leaf.measure.window.pane == "day" else _HOURS)
+
+    @cached_property
+    def silence_columns(self) -> tuple[int, ...]:
+        """Indexes of the columns of events that these measures read."""
+        plans = [self.measures[index] for index in self.improved_by_silence]
+        indexes = dict.fromkeys(column for plan in plans for leaf in plan.leaves for column in leaf.columns)
+        return tuple(index for index in indexes if not self.columns[index].of_profile)
+
+    @cached_property
+    def impact_signs(self) -> dict[int, float]:
+        """For measures that give no points the sign of their impact, 0 without one, by index."""
+        without_points = (
+            (index, plan.measure.name)
+            for index, plan in enumerate(self.measures)
+            if plan.measure.normaliser is None and not plan.by_segment
+        )
+        return {index: float(np.sign(next(impacts_of(name, self.policy), 0.0))) for index, name in without_points}
+
+    @cached_property
+    def read_for_others(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of a measure that silence could improve, and one that it reads and that is in no score itself."""
+        return tuple(
+            (index, read)
+            for index in self.improved_by_silence
+            for measure in with_reads(self.measures[index].measure.reads, self.policy)
+            if self.impact_signs.get(read := self.index_of[measure.name]) == 0
+        )
+
+    @cached_property
     def index_of(self) -> dict[str, int]:
         """The index of each measure by its name."""
         return {plan.measure.name: index for index, plan in enumerate(self.measures)}
@@ -100,9 +172,11 @@ class Plan:
     @cached_property
     def changes_by_calendar(self) -> bool:
         """Whether outputs can change with the date alone, after the last event has left every window."""
-        by_day = any(bound.field in _DAYS for segment in self.policy.segments for bound in segment.ranges)
+        bounds = [bound for segment in self.policy.segments for bound in segment.ranges]
+        by_day = any(days in {"days_since", "days_until"} for _, days in (bound.reads for bound in bounds))
         by_day |= any(rule_plan.rule.kind == "silent" for rule_plan in self.rules)
-        return by_day or bool(self.peers) or any(column.of_profile for column in self.columns)
+        by_day |= any(column.of_profile or column.need.kind == "things" for column in self.columns)
+        return by_day or bool(self.peers)
 
     @cached_property
     def properties(self) -> Properties:
@@ -110,7 +184,7 @@ class Plan:
         fields = [
             (column.source, field)
             for column in self.columns
-            for field in (column.need.field, *(condition[0] for condition in column.need.where))
+            for field in (column.need.field, *(each[0] for each in (*column.need.where, *column.need.of)))
         ]
         named = [(source, name) for source, field in fields if (name := property_name(field)) is not None]
         return united({source: (name,)} for source, name in named)
@@ -161,10 +235,21 @@ class Plan:
         """The longest forecast of a score, in days; 0 for none."""
         return max(score_plan.score.forecast_days or 0 for score_plan in self.scores)
 
-    @cached_property
-    def boundary_ms(self) -> int:
-        """The distance of window boundaries, in milliseconds."""
-        return UNIT_MS[self.boundary_unit]
+    @property
+    def calendar(self) -> Calendar:
+        """The days of the policy."""
+        return self.policy.calendar
+
+    def boundary_at(self, time_ms: int) -> int:
+        """The last window boundary (epoch ms) at or before a time."""
+        return self.calendar.start_ms(self.calendar.pane_of(time_ms, self.boundary_unit), self.boundary_unit)
+
+    def boundaries_between(self, after_ms: int, until_ms: int) -> list[int]:
+        """The window boundaries (epoch ms, ascending) after one time, and at or before another."""
+        unit = self.boundary_unit
+        first, last = (self.calendar.pane_of(time_ms, unit) for time_ms in (after_ms, until_ms))
+        boundaries: list[int] = self.calendar.starts_ms(np.arange(first + 1, last + 1, dtype=np.int64), unit).tolist()
+        return boundaries
 
     @cached_property
     def reads_profiles(self) -> bool:
@@ -185,17 +270,24 @@ class Plan:
 
 def compile_plan(policy: Policy) -> Plan:
     """Compile a policy."""
-    columns = _Columns()
-    compiler = MeasureCompiler(policy.measures, [segment.name for segment in policy.segments], columns.index_of)
+    columns = _Columns(policy.calendar)
+    silence = dict.fromkeys(improved_by_silence(policy), dormant_days(policy))
+    segments = [segment.name for segment in policy.segments]
+    compiler = MeasureCompiler(policy.measures, segments, columns.index_of, silence)
     measures = tuple(compiler.compile(measure.name) for measure in policy.measures)
     longest: dict[Unit, int] = {}
     for measure in (leaf.measure for plan in compiler.plans() for leaf in plan.leaves):
         if measure.reach:
-            longest[measure.window.unit] = max(longest.get(measure.window.unit, 0), measure.reach)
+            longest[measure.window.pane] = max(longest.get(measure.window.pane, 0), measure.reach)
     scores = tuple(plan_score(policy, score) for score in policy.scores)
-    silence = {source: columns.index_of(source, SILENCE, "day", 0) for source in silent_sources(policy)}
-    rules = compile_rules(policy, scores, silence)
-    return Plan(policy, tuple(columns.plans), measures, longest, scores, rules, _profile_inputs(measures))
+    latest = {source: columns.index_of(source, SILENCE, "day", 0) for source in silent_sources(policy)}
+    rules = compile_rules(policy, scores, latest)
+    ending = tuple(
+        columns.index_of(events.source, Need("latest", None, events.where), "day", 0)
+        for events in policy.status.ended_by
+    )
+    inputs = _profile_inputs(measures)
+    return Plan(policy, tuple(columns.plans), measures, longest, scores, rules, ending, inputs, policy.sources)
 
 
 def _profile_inputs(measures: Sequence[MeasurePlan]) -> tuple[MeasurePlan, ...]:
@@ -207,20 +299,31 @@ def _profile_inputs(measures: Sequence[MeasurePlan]) -> tuple[MeasurePlan, ...]:
 class _Columns:
     """The columns of a plan, each once: measures that need the same share it, with as many panes as the longest."""
 
-    def __init__(self) -> None:
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
         self.plans: list[ColumnPlan] = []
         self._indexes: dict[str, int] = {}
 
     def index_of(self, source: str, need: Need, unit: Unit, panes: int) -> int:
-        name = _column_name(source, need, unit)
+        name = _column_name(source, need, unit, self._calendar.timezone)
         index = self._indexes.setdefault(name, len(self.plans))
         if index == len(self.plans):
-            self.plans.append(ColumnPlan(name, source, need, unit, panes))
+            self.plans.append(ColumnPlan(name, source, need, unit, panes, self._calendar))
         elif self.plans[index].panes < panes:
             self.plans[index] = replace(self.plans[index], panes=panes)
         return index
 
 
-def _column_name(source: str, need: Need, unit: Unit) -> str:
-    """A column's name in the changelog: what it keeps, as JSON, so that different columns never share a name."""
-    return json.dumps([source, need.kind, need.field, need.where, need.weights, unit], separators=(",", ":"))
+_KEPT_BY_TIME = ("latest", "first", "things", "latest-things")
+"""Needs whose columns keep the times of events: they are read by the days of any zone."""
+
+
+def _column_name(source: str, need: Need, unit: Unit, timezone: str | None) -> str:
+    """A column's name in the changelog: what it keeps, as JSON, so that different columns never share a name.
+
+    The days of another zone are other panes. What is kept by its time is the same in every zone.
+    """
+    zone = [timezone] if timezone is not None and unit == "day" and need.kind not in _KEPT_BY_TIME else []
+    of = [need.of] if need.of else []
+    content = [source, need.kind, need.field, need.where, need.weights, *of, *zone, unit]
+    return json.dumps(content, separators=(",", ":"))

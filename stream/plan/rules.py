@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 
 import xxhash
 
+from stream.columns.calendar import Calendar
 from stream.measures.base import Need
 from stream.plan.models import ScorePlan
 from stream.policy.alerts import AlertRule
@@ -29,7 +30,8 @@ class RulePlan:
     """A rule, its index, and the indexes of what it names: score, band, measure, column of `silent`, segments.
 
     An index is -1 where the rule names nothing of the kind. `boundary_index` is the rule's index among the rules with
-    boundary state (`Plan.boundary_rules`), -1 for a rule without.
+    boundary state (`Plan.boundary_rules`), -1 for a rule without. `calendar` is the
+    policy's.
     """
 
     rule: AlertRule
@@ -40,6 +42,7 @@ class RulePlan:
     column: int
     segments: tuple[int, ...]
     boundary_index: int
+    calendar: Calendar
 
     @property
     def name(self) -> str:
@@ -53,7 +56,8 @@ class RulePlan:
         It is the rule's name and a hash of its condition: a rule whose condition changed starts with empty state.
         """
         rule = self.rule
-        condition = [rule.kind, rule.score, rule.target, rule.segments, rule.within and astuple(rule.within)]
+        within = None if rule.within is None else (rule.within.panes, rule.within.unit)
+        condition = [rule.kind, rule.score, rule.target, rule.segments, within]
         return f"{rule.name}/{xxhash.xxh3_64_hexdigest(json.dumps(condition).encode())}"
 
     @property
@@ -90,6 +94,7 @@ def compile_rules(policy: Policy, scores: Sequence[ScorePlan], silence: Mapping[
                 silence[target] if rule.kind == "silent" else -1,
                 tuple(segments[name] for name in rule.segments),
                 sum(plan.boundary_index >= 0 for plan in plans) if rule.remembers else -1,
+                policy.calendar,
             )
         )
     return tuple(plans)

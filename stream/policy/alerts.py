@@ -1,6 +1,6 @@
-"""Read the alert rules of a policy, what counts as a storm of alerts, and when a source counts as stalled.
+"""Read the alert rules of a policy, and what counts as a storm of alerts.
 
-Owns `AlertRule`, `Storms` and `IdleSource` and their rules. Of scores it knows only names and bands. Called by the
+Owns `AlertRule` and `Storms` and their rules. Of scores it knows only names and bands. Called by the
 policy parser.
 """
 
@@ -11,13 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
-from schemas.events import METRIC_SOURCES, PROFILE_SOURCE
 from stream.policy.bands import ACTIONS, OWNER, SEVERITIES
 from stream.policy.errors import listed, shown
 from stream.policy.normalise import POINTS_ABOVE_0
 from stream.policy.normalisers import FULL_POINTS
 from stream.policy.table import Number, misspelled
-from stream.policy.windows import DAYS, FORECAST_DAYS, SPANS, Span, Window
+from stream.policy.windows import FORECAST_DAYS, SILENT_DAYS, SPANS, Span, Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +71,7 @@ _CONDITIONS: dict[str, _Condition] = {
         clear="a number from {level:g} to 100 (the alert ends when the points reach it)",
     ),
     "forecast": _Condition(within=FORECAST_DAYS),
-    "silent": _Condition(within=DAYS),
+    "silent": _Condition(within=SILENT_DAYS),
 }
 
 
@@ -116,36 +115,16 @@ class Storms:
     within_ms: int = 10 * _MINUTE_MS
 
 
-@dataclass(frozen=True, slots=True)
-class IdleSource:
-    """A source counts as stalled if all its events are older than `after_ms`."""
-
-    source: str
-    after_ms: int
-
-
 class Names(NamedTuple):
-    """Names in the file, of tables with or without mistakes; `pointless` are measures without a normaliser."""
+    """Names in the file, of tables with or without mistakes; `pointless` are measures without a normaliser.
+
+    `sources` are those of events.
+    """
 
     measures: tuple[str, ...]
     pointless: Sequence[str]
     segments: tuple[str, ...]
-
-
-def read_idle_sources(root: Table) -> tuple[IdleSource, ...]:
-    """The sources that can count as stalled, sorted by name."""
-    tables = root.names("sources", "tables such as [sources.product-usage]")
-    sources = []
-    for name in sorted(tables):
-        if name == PROFILE_SOURCE:
-            message = f"{shown(name)} has profiles and no events, so it cannot stall; allowed here: "
-            tables.problem(name, message + listed(METRIC_SOURCES))
-        elif tables.check_name(name, name, METRIC_SOURCES, "a source of events"):
-            table = tables.table(name, 'a table with stall_after = "1d"', ("stall_after",))
-            after_ms = None if table is None else SPANS.read_ms(table, "stall_after")
-            if after_ms is not None:
-                sources.append(IdleSource(name, after_ms))
-    return tuple(sources)
+    sources: tuple[str, ...]
 
 
 def read_storms(root: Table) -> Storms | None:
@@ -251,7 +230,7 @@ class _Reader:
     def _target(self, when: Table, kind: Kind, score: Score) -> str | None:
         """The source, measure or band that a condition is about."""
         if kind == "silent":
-            return when.choice(kind, METRIC_SOURCES)
+            return when.choice(kind, self._names.sources)
         names = self._names.measures if kind == "measure" else tuple(band.name for band in score.bands)
         name = when.choice(kind, names) if names else None
         if kind == "measure" and name in self._names.pointless:

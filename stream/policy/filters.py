@@ -9,22 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from schemas.events import NUMBER_LIMIT
-from schemas.fields import CLOSED_VALUES, NUMBER_FIELDS, TEXT_FIELDS
 from schemas.properties import property_name
 from stream.policy.errors import listed, shown
-from stream.policy.fields import fields_of
+from stream.policy.fields import account_field, fields_of
 from stream.policy.table import Number
+from stream.policy.windows import OPEN_STATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from schemas.sources import Source
     from stream.policy.table import Table
 
 _FILTER = 'a table of fields with conditions, such as { kind = ["…"] } or { score = { from = 9 } }'
-_TEXT_KEYS = ("in", "not", "prefix", "exists")
+TEXT_KEYS = ("in", "not", "prefix", "exists")
 _NUMBER_KEYS = ("from", "below", "exists")
 _TEXT = 'a condition such as { in = ["…"] }, { not = ["…"] }, { prefix = "…" } or { exists = true }'
 _NUMBER = "a condition such as { from = 9 }, { below = 7 }, { from = 7, below = 9 } or { exists = true }"
+_OF_ACCOUNT = "account.NAME is a field of the account, not of an event: put this condition into when, beside where"
 _WEIGHTS = "a table of one text field, such as { priority = { low = 0.5, urgent = 4 } }"
 _VALUES = "a table of at least one value and what it counts for, such as { low = 0.5, urgent = 4 }"
 _LIMIT = Number("a number")
@@ -55,17 +57,18 @@ def parts_of(condition: Condition) -> tuple[str, Operator, Operand]:
             return condition
 
 
-def read_where(table: Table, source: str | None) -> Filter:
+def read_where(table: Table, source: Source | None) -> Filter:
     """The events that a measure counts; empty for all."""
     return _read_filter(table, "where", source) if "where" in table else ()
 
 
-def read_of(table: Table, stat: str | None, source: str | None) -> Filter:
-    """The numerator of a share; empty for other statistics."""
-    if "of" not in table and stat != "share":
+def read_of(table: Table, stat: str | None, source: Source | None) -> Filter:
+    """The numerator of a share, or the events that leave a thing open; empty for other statistics."""
+    if "of" not in table and stat not in ("share", *OPEN_STATS):
         return ()
     if table.value("of") == {}:
-        table.wrong("of", "a table of at least one field (which events to count among all)")
+        which = "which latest events mean that it is open" if stat in OPEN_STATS else "which events to count among all"
+        table.wrong("of", f"a table of at least one field ({which})")
     return _read_filter(table, "of", source)
 
 
@@ -78,22 +81,24 @@ def _order(condition: Condition) -> tuple[str, int, tuple[object, ...]]:
     return condition[0], len(condition), condition[1:]
 
 
-def _read_filter(table: Table, key: str, source: str | None) -> Filter:
+def _read_filter(table: Table, key: str, source: Source | None) -> Filter:
     fields = table.table(key, _FILTER, None)
     if fields is None:
         return ()
     conditions: list[Condition] = []
     for inside, spelled, field in fields_of(fields):
-        if field is not None:
+        if field is not None and (field == "account" or account_field(field) is not None):
+            fields.problem(spelled, _OF_ACCOUNT)
+        elif field is not None:
             conditions += _read_field(inside, spelled, field, source)
     return tuple(sorted(conditions, key=_order))
 
 
-def _read_field(fields: Table, key: str, field: str, source: str | None) -> list[Condition]:
+def _read_field(fields: Table, key: str, field: str, source: Source | None) -> list[Condition]:
     """The conditions on one field, in `key`; what is wrong is recorded."""
-    is_number = source is not None and field in NUMBER_FIELDS[source]
+    is_number = source is not None and field in source.numbers
     if source is not None and not is_number and property_name(field) is None:
-        fields.check_name(key, field, (*TEXT_FIELDS[source], *NUMBER_FIELDS[source]), f"a field of {source}")
+        fields.check_name(key, field, (*source.texts, *source.numbers), f"a field of {source.name}")
     value = fields.value(key)
     if isinstance(value, dict):
         keys = _NUMBER_KEYS if is_number else _keys(field, source)
@@ -106,15 +111,15 @@ def _read_field(fields: Table, key: str, field: str, source: str | None) -> list
     return [(field, _unique(texts))] if texts else []
 
 
-def _keys(field: str, source: str | None) -> tuple[str, ...]:
+def _keys(field: str, source: Source | None) -> tuple[str, ...]:
     """Operators of a field that is not a number field of its source; any operator if it is not known to be a text."""
-    known = source is not None and field in TEXT_FIELDS[source]
-    return _TEXT_KEYS if known else tuple(dict.fromkeys((*_TEXT_KEYS, *_NUMBER_KEYS)))
+    known = source is not None and field in source.texts
+    return TEXT_KEYS if known else tuple(dict.fromkeys((*TEXT_KEYS, *_NUMBER_KEYS)))
 
 
-def _closed(field: str, source: str | None) -> tuple[str, ...]:
+def _closed(field: str, source: Source | None) -> tuple[str, ...]:
     """The only values that a field can have; empty if it can have any."""
-    return () if source is None else CLOSED_VALUES[source].get(field, ())
+    return () if source is None else source.closed.get(field, ())
 
 
 def _check_values(table: Table, key: str, values: Iterable[str], possible: tuple[str, ...]) -> None:
@@ -133,24 +138,30 @@ def _read_operators(
         return []
     if not len(table):
         fields.wrong(key, expected)
-    conditions: list[Condition] = []
-    if "in" in keys and (allowed := table.texts("in", printable=False)):
-        conditions.append((field, _unique(allowed)))
-        _check_values(table, "in", allowed, possible)
-    if "not" in keys and (excluded := table.texts("not", printable=False)):
-        conditions.append((field, "not", _unique(excluded)))
-        _check_values(table, "not", excluded, possible)
-    if "prefix" in keys and (prefixes := _read_prefixes(table)):
-        conditions.append((field, "prefix", prefixes))
-        begins = [prefix for prefix in prefixes if not any(value.startswith(prefix) for value in possible)]
-        if possible and begins:
-            table.wrong("prefix", f"the beginning of one of {listed(possible)}")
+    conditions = text_conditions(table, field, possible) if "in" in keys else []
     from_, below = (table.number(end, _LIMIT, required=False) if end in keys else None for end in ("from", "below"))
     if from_ is not None and below is not None and below <= from_:
         table.wrong("below", f"above from, which is {from_:g}", ": no event would pass")
     conditions += [] if from_ is None else [(field, "from", from_)]
     conditions += [] if below is None else [(field, "below", below)]
-    conditions += _read_exists(table, field)
+    conditions += read_exists(table, field)
+    return conditions
+
+
+def text_conditions(table: Table, field: str, possible: tuple[str, ...] = ()) -> list[Condition]:
+    """The conditions `in`, `not` and `prefix` on a text field; `possible` are its values if it can have no others."""
+    conditions: list[Condition] = []
+    if allowed := table.texts("in", printable=False):
+        conditions.append((field, _unique(allowed)))
+        _check_values(table, "in", allowed, possible)
+    if excluded := table.texts("not", printable=False):
+        conditions.append((field, "not", _unique(excluded)))
+        _check_values(table, "not", excluded, possible)
+    if prefixes := _read_prefixes(table):
+        conditions.append((field, "prefix", prefixes))
+        begins = [prefix for prefix in prefixes if not any(value.startswith(prefix) for value in possible)]
+        if possible and begins:
+            table.wrong("prefix", f"the beginning of one of {listed(possible)}")
     return conditions
 
 
@@ -165,7 +176,8 @@ def _read_prefixes(table: Table) -> tuple[str, ...]:
     return _unique(texts)
 
 
-def _read_exists(table: Table, field: str) -> list[Condition]:
+def read_exists(table: Table, field: str) -> list[Condition]:
+    """The condition `exists` on a field; false must be its only one."""
     value = table.value("exists")
     if "exists" not in table:
         return []
@@ -182,17 +194,17 @@ def _unique(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(set(texts)))
 
 
-def _check_text_field(table: Table, field: str, source: str | None) -> None:
+def _check_text_field(table: Table, field: str, source: Source | None) -> None:
     if source is None:
         return
-    if field in NUMBER_FIELDS[source]:
-        allowed = listed(TEXT_FIELDS[source])
-        table.problem(field, f"{shown(field)} is a number field of {source}; allowed here: {allowed}")
+    if field in source.numbers:
+        allowed = listed(source.texts)
+        table.problem(field, f"{shown(field)} is a number field of {source.name}; allowed here: {allowed}")
     else:
-        table.check_name(field, field, TEXT_FIELDS[source], f"a text field of {source}")
+        table.check_name(field, field, source.texts, f"a text field of {source.name}")
 
 
-def read_weights(table: Table, stat: str | None, source: str | None) -> Weights | None:
+def read_weights(table: Table, stat: str | None, source: Source | None) -> Weights | None:
     """What an event counts for, by the value of one text field; None for statistics without weights."""
     if "weights" not in table and stat != "weighted_count":
         return None

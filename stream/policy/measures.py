@@ -1,18 +1,18 @@
 """Read the measures of a policy.
 
-Owns `Measure`, and which statistic works with which source and field. Must not know of scores and bands. Called by the
-policy parser; the engine compiles the result.
+Owns `Measure`, and which keys a measure takes. Must not know of scores and bands. Called by the policy parser; the
+engine compiles the result.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from schemas.fields import NUMBER_FIELDS, PROFILE_FACTS, TEXT_FIELDS
-from schemas.properties import property_name
+from schemas.sources import PROFILE_FACTS
+from stream.policy.account_conditions import AccountFilter, read_when
 from stream.policy.errors import did_you_mean, listed, shown
-from stream.policy.fields import account_field, read_account_field, read_property
+from stream.policy.fields import STATS, account_field, check_stat, read_account_field, read_field, read_percent
 from stream.policy.filters import Filter, Weights, read_of, read_weights, read_where
 from stream.policy.formulas.formula import Formula, FormulaError, parse_formula
 from stream.policy.normalise import read_normaliser
@@ -20,8 +20,11 @@ from stream.policy.normalisers import FULL_POINTS, Grid
 from stream.policy.table import WEIGHT, Number
 from stream.policy.windows import (
     DAYS_A_WEEK,
+    LONGEST_WINDOW,
     MISSING_WORDS,
+    NO_WINDOW,
     PERIOD_STATS,
+    WITHOUT_WINDOW,
     Comparison,
     Complete,
     Window,
@@ -36,12 +39,14 @@ from stream.policy.windows import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from schemas.sources import Sources
+    from stream.columns.calendar import Calendar
     from stream.policy.normalisers import Normaliser
     from stream.policy.table import Table
 
 _EVENT_KEYS = ("where", "of", "weights", "per", "percent", "window", "complete", "compare", "history", "least_peers")
-_FACT_KEYS = ("source", "stat", "field", "normalise", "weight", "missing", "segments")
-_DERIVED_KEYS = ("value", "compare", "normalise", "weight", "missing", "segments")
+_FACT_KEYS = ("source", "stat", "field", "normalise", "weight", "missing", "segments", "when")
+_DERIVED_KEYS = ("value", "compare", "normalise", "weight", "missing", "segments", "when")
 MEASURE_KEYS = (*_FACT_KEYS[:3], *_EVENT_KEYS, *_FACT_KEYS[3:6], "stale_after", *_FACT_KEYS[6:], "value")
 FACT_STATS = {"days_since": ("started_at", "renewal_at"), "days_until": ("started_at", "renewal_at"), "value": ("arr",)}
 """Statistics of the profile, with the fields that each can take."""
@@ -49,26 +54,8 @@ FACTS_SOURCE = "accounts"
 NOT_MEASURES = ("base", "clamping", "exception", "redistribution", "previous policy")
 """Names of factors of a score, or of a change of it, that are not measures: a measure cannot have one of them."""
 
-_SOURCES = (*TEXT_FIELDS, FACTS_SOURCE)
 _POINTS_OF = {"neutral": FULL_POINTS / 2, "zero": 0.0}
-_COUNTING_STATS = ("count", "rate")
-_NUMBER_STATS = ("sum", "mean", "min", "max", "last", "nps", "percentile")
-_DISTINCT = {"distinct_users": "user_id", "distinct_features": "feature", "distinct_roles": "role"}
-"""Statistics that need a field of their own, with the field."""
-STATS = (
-    *("count", "sum", "mean", "min", "max", "last", "days_since_last"),
-    *(*_DISTINCT, "rate", "share", "weighted_count", "distinct", "nps"),
-    *(*PERIOD_STATS, "percentile"),
-)
-_ONLY_FOR = {
-    "of": ("share",),
-    "weights": ("weighted_count",),
-    "per": ("rate", *PERIOD_STATS),
-    "percent": ("percentile",),
-}
-_NO_WINDOW = Window(0, "day")
 NPS_ANSWERS = 'where = { kind = ["nps"] }'
-_MOST_PERCENT = 99
 _PER_HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0}
 _MISSING = Number(
     f"a number of points from 0 to 100, or {', '.join(map(shown, MISSING_WORDS[:-1]))} or {shown(MISSING_WORDS[-1])}",
@@ -81,16 +68,18 @@ _MISSING = Number(
 class Measure:
     """A number computed from one source's events, from the profile or from other measures, and how it becomes points.
 
-    - `where`: the events that count; empty for all. `of` is only for `share`, `weights` only for `weighted_count`.
+    - `where`: the events that count; empty for all. `of`: the numerator of `share`, or the events that leave a thing
+      open. `weights`: only for `weighted_count` and `last`.
     - `per_hours`: 1, 24 or 168, only for `rate` and for statistics that count days or weeks (24 or 168).
     - `percent`: 1 to 99, only for `percentile`.
-    - `window`: 0 panes for a fact of the profile.
+    - `window`: 0 panes for a fact of the profile, and for statistics that look back without limit.
     - `complete`: how the current pane counts where the policy says it; `current_pane` is how it counts in any measure.
     - `normaliser`: None if no score needs points; `by_segment`: the normalisers of segments that have their own.
     - `weight`: on the policy's own scale; None if only scores that name the measure use it.
     - `missing`: points of an account without a value; None to redistribute the weight.
     - `stale_after`: for how many panes the last value is used before it is missing.
     - `formula`: arithmetic over other measures; such a derived measure has no source, statistic or window of its own.
+    - `when`: a condition on the account; the measure has no value of other accounts.
     - `compare`: with the window before, with those in `history` (panes), or with the values of other accounts, of which
       a segment needs `least_peers`.
     """
@@ -115,6 +104,7 @@ class Measure:
     complete: Complete | None = None
     percent: int | None = None
     formula: Formula | None = None
+    when: AccountFilter | None = None
 
     @property
     def has_grid(self) -> bool:
@@ -154,15 +144,26 @@ class Measure:
     def reach(self) -> int:
         """Panes that must be stored: the window with those it is compared with, or until `stale_after`.
 
-        The current pane comes on top of a window of complete panes.
+        The current pane comes on top of a window of complete panes. Without a window, it is how late an event may be.
         """
+        if self.stat in WITHOUT_WINDOW and not self.window.panes:
+            return LONGEST_WINDOW["day"]
         if self.stat in PERIOD_STATS:  # one period more, for as long as the current one has no event
             return self.window.panes + (DAYS_A_WEEK if self.per_hours == _PER_HOURS["week"] else 1)
         panes = self.window.panes * (1 + self.blocks) + (self.current_pane is not None)
         return max(self.stale_after or 0, panes)
 
 
-def read_measures(root: Table, segments: Sequence[str]) -> tuple[Measure, ...]:
+class _Known(NamedTuple):
+    """What a measure can name: segments, measures and sources of the policy; and its calendar."""
+
+    segments: Sequence[str]
+    measures: Sequence[str]
+    sources: Sources
+    calendar: Calendar
+
+
+def read_measures(root: Table, segments: Sequence[str], sources: Sources, calendar: Calendar) -> tuple[Measure, ...]:
     """The measures of a policy in the order of the file, without those that are wrong, which is recorded."""
     tables = root.table("measures", "at least one table, such as [measures.usage]", None)
     if tables is None:
@@ -174,37 +175,38 @@ def read_measures(root: Table, segments: Sequence[str]) -> tuple[Measure, ...]:
             tables.problem(name, f"{shown(name)} is reserved for a factor that is not a measure: choose another name")
     expected = "a table [measures.NAME] with a source, a stat and so on"
     read = [(name, tables.named(name, expected, MEASURE_KEYS)) for name in tables]
-    names = tuple(tables)
-    measures = [None if table is None else _read_measure(name, table, segments, names) for name, table in read]
+    known = _Known(segments, tuple(tables), sources, calendar)
+    measures = [None if table is None else _read_measure(name, table, known) for name, table in read]
     return tuple(measure for measure in measures if measure is not None)
 
 
-def _read_measure(name: str, table: Table, segments: Sequence[str], measures: Sequence[str]) -> Measure | None:
+def _read_measure(name: str, table: Table, known: _Known) -> Measure | None:
     if "value" in table:
-        return _read_derived(name, table, segments, measures)
-    source = table.choice("source", _SOURCES)
-    if source == FACTS_SOURCE or (source is None and table.value("stat") in tuple(FACT_STATS)):
-        return _read_fact(name, table, segments, measures)
+        return _read_derived(name, table, known)
+    chosen = table.choice("source", (*known.sources.of_events, FACTS_SOURCE))
+    if chosen == FACTS_SOURCE or (chosen is None and table.value("stat") in tuple(FACT_STATS)):
+        return _read_fact(name, table, known)
+    source = None if chosen is None else known.sources[chosen]
     stat = table.choice("stat", STATS)
-    _check_stat(table, stat, source)
+    check_stat(table, stat, source)
     periods = ("day", "week") if stat in PERIOD_STATS else tuple(_PER_HOURS)
     per = table.choice("per", periods, required=False) or "day"
-    window = read_window(table, stat)
+    window = read_window(table, stat, known.calendar)
     compare, history = read_compare(table, stat, window)
-    normaliser, by_segment = _read_normalisers(table, segments, measures)
+    normaliser, by_segment = _read_normalisers(table, known)
     where = read_where(table, source)
-    if stat == "nps" and source == "surveys" and ("kind", ("nps",)) not in where:
+    if stat == "nps" and chosen == "surveys" and ("kind", ("nps",)) not in where:
         table.problem("stat", f'"nps" needs {NPS_ANSWERS}: other surveys have other scales')
     measure = Measure(
         name=name,
-        source=source or "",
+        source=chosen or "",
         stat=stat or "",
-        field=_read_field(table, stat, source),
+        field=read_field(table, stat, source, known.sources),
         where=where,
         of=read_of(table, stat, source),
         weights=read_weights(table, stat, source),
         per_hours=_PER_HOURS[per] if stat in ("rate", *PERIOD_STATS) else None,
-        window=window or _NO_WINDOW,
+        window=window or NO_WINDOW,
         normaliser=normaliser,
         weight=table.number("weight", WEIGHT, required=False),
         missing=_read_missing(table),
@@ -214,12 +216,13 @@ def _read_measure(name: str, table: Table, segments: Sequence[str], measures: Se
         stale_after=read_hold(table, stat, window, compare),
         by_segment=by_segment,
         complete=read_complete(table, stat, compare),
-        percent=_read_percent(table, stat),
+        percent=read_percent(table, stat),
+        when=read_when(table, required=False),
     )
     return None if source is None or stat is None or window is None else measure
 
 
-def _read_derived(name: str, table: Table, segments: Sequence[str], measures: Sequence[str]) -> Measure | None:
+def _read_derived(name: str, table: Table, known: _Known) -> Measure | None:
     """A measure that is computed from other measures."""
     for key in table:
         if key in MEASURE_KEYS and key not in _DERIVED_KEYS:
@@ -230,7 +233,7 @@ def _read_derived(name: str, table: Table, segments: Sequence[str], measures: Se
         table.wrong("value", 'a text with arithmetic, such as "active_users / account.arr"')
     else:
         try:
-            formula = parse_formula(text, measures)
+            formula = parse_formula(text, known.measures)
         except FormulaError as error:
             table.problem("value", str(error))
     compare = table.choice("compare", ("previous",), '"previous" for a measure with a value', required=False)
@@ -238,7 +241,7 @@ def _read_derived(name: str, table: Table, segments: Sequence[str], measures: Se
         table.problem(
             "missing", '"hold" does not work with a value: use it with the measures that the value is made of'
         )
-    normaliser, by_segment = _read_normalisers(table, segments, measures)
+    normaliser, by_segment = _read_normalisers(table, known)
     measure = _without_events(
         name,
         normaliser=normaliser,
@@ -247,6 +250,7 @@ def _read_derived(name: str, table: Table, segments: Sequence[str], measures: Se
         compare="previous" if compare else None,
         by_segment=by_segment,
         formula=formula,
+        when=read_when(table, required=False),
     )
     return None if formula is None else measure
 
@@ -258,10 +262,10 @@ def profile_measure(name: str, stat: str, field: str) -> Measure:
 
 def _without_events(name: str, source: str = "", stat: str = "", field: str | None = None, **rest: Any) -> Measure:
     """A measure that reads no events itself: it has no conditions and no window."""
-    return Measure(name, source, stat, field, where=(), of=(), weights=None, per_hours=None, window=_NO_WINDOW, **rest)
+    return Measure(name, source, stat, field, where=(), of=(), weights=None, per_hours=None, window=NO_WINDOW, **rest)
 
 
-def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Sequence[str]) -> Measure | None:
+def _read_fact(name: str, table: Table, known: _Known) -> Measure | None:
     """A measure of the profile, which has no events and no window."""
     for key in table:
         if key in MEASURE_KEYS and key not in _FACT_KEYS:
@@ -272,7 +276,7 @@ def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Seque
     if table.value("missing") == "hold":
         message = f'"hold" does not work with source {shown(FACTS_SOURCE)}: a profile does not leave a window'
         table.problem("missing", message)
-    normaliser, by_segment = _read_normalisers(table, segments, measures)
+    normaliser, by_segment = _read_normalisers(table, known)
     measure = _without_events(
         name,
         FACTS_SOURCE,
@@ -282,6 +286,7 @@ def _read_fact(name: str, table: Table, segments: Sequence[str], measures: Seque
         weight=table.number("weight", WEIGHT, required=False),
         missing=_read_missing(table),
         by_segment=by_segment,
+        when=read_when(table, required=False),
     )
     return None if stat is None or field is None else measure
 
@@ -296,83 +301,18 @@ def _read_fact_field(table: Table, stat: str | None) -> str | None:
     return table.choice("field", fields, expected if stat else None)
 
 
-def _read_normalisers(
-    table: Table, segments: Sequence[str], measures: Sequence[str]
-) -> tuple[Normaliser | None, tuple[tuple[str, Normaliser], ...]]:
+def _read_normalisers(table: Table, known: _Known) -> tuple[Normaliser | None, tuple[tuple[str, Normaliser], ...]]:
     """The measure's own normaliser, and those of segments."""
-    own = read_normaliser(table, measures) if "normalise" in table else None
+    own = read_normaliser(table, known.measures) if "normalise" in table else None
     tables = table.names("segments", "tables such as [measures.NAME.segments.SEGMENT] with a normalise")
     by_segment = []
     for name in sorted(tables):
-        tables.check_name(name, name, segments, "a segment of this policy")
+        tables.check_name(name, name, known.segments, "a segment of this policy")
         segment = tables.table(name, "a table with a normalise", ("normalise",))
-        normaliser = None if segment is None else read_normaliser(segment, measures)
+        normaliser = None if segment is None else read_normaliser(segment, known.measures)
         if normaliser is not None:
             by_segment.append((name, normaliser))
     return own, tuple(by_segment)
-
-
-def _check_stat(table: Table, stat: str | None, source: str | None) -> None:
-    """Whether the source has what the statistic needs, and whether keys of one statistic are used with that one."""
-    for key, owners in _ONLY_FOR.items():
-        if key in table and stat is not None and stat not in owners:
-            names = " or ".join(filter(None, (", ".join(map(shown, owners[:-1])), shown(owners[-1]))))
-            message = f'only stat {names} takes {key}, and this stat is "{stat}": remove {key} or change the stat'
-            table.problem(key, message)
-    of_property = stat in _NUMBER_STATS and property_name(str(table.value("field"))) is not None
-    if stat is not None and source is not None and stat not in _stats_of(source) and not of_property:
-        needed = f"the field {_DISTINCT[stat]}" if stat in _DISTINCT else "a number field"
-        able = listed(_stats_of(source))
-        table.problem("stat", f'"{stat}" needs {needed}, and {source} has none; stats for {source}: {able}')
-
-
-def _stats_of(source: str) -> list[str]:
-    without = set() if NUMBER_FIELDS[source] else set(_NUMBER_STATS)
-    without |= {stat for stat, field in _DISTINCT.items() if field not in TEXT_FIELDS[source]}
-    return [stat for stat in STATS if stat not in without]
-
-
-def _read_field(table: Table, stat: str | None, source: str | None) -> str | None:
-    """The field that a statistic works on; None for statistics that do not take one."""
-    field = table.value("field")
-    name = property_name(field) if isinstance(field, str) else None
-    if name is not None and stat in (*_NUMBER_STATS, "distinct"):
-        return read_property(table, "field", name)
-    return _read_known_field(table, stat, source)
-
-
-def _read_known_field(table: Table, stat: str | None, source: str | None) -> str | None:
-    """A field of the source itself."""
-    if stat in _NUMBER_STATS:
-        if source is None:
-            every = tuple(dict.fromkeys(field for fields in NUMBER_FIELDS.values() for field in fields))
-            return table.choice("field", every)
-        fields = NUMBER_FIELDS[source]
-        expected = f'a number field of {source} for stat "{stat}": {listed(fields)}, or properties.NAME'
-        return table.choice("field", fields, expected) if fields else None  # no fields: recorded with the stat
-    if stat == "distinct":
-        texts = TEXT_FIELDS.get(source or "") or tuple({field for fields in TEXT_FIELDS.values() for field in fields})
-        return table.choice("field", texts, f'a text field of {source} for stat "{stat}": {listed(texts)}')
-    if stat is None or "field" not in table:
-        return None
-    value = shown(table.value("field"))
-    if stat not in _COUNTING_STATS:
-        table.problem("field", f'stat "{stat}" does not take a field: remove field = {value}')
-    elif source is None or "count" in NUMBER_FIELDS[source]:
-        return table.choice("field", ("count",), f'"count" or left out for stat "{stat}"')
-    else:
-        table.problem(
-            "field", f'stat "{stat}" does not take a field on {source}: remove field = {value} to count events'
-        )
-    return None
-
-
-def _read_percent(table: Table, stat: str | None) -> int | None:
-    """Which percentile; required for the statistic."""
-    expected = f'a whole number from 1 to {_MOST_PERCENT} for stat "percentile"; 50 is the median'
-    if stat == "percentile" and "percent" not in table:
-        table.wrong("percent", expected)
-    return table.whole_number("percent", expected, _MOST_PERCENT) if stat == "percentile" else None
 
 
 def _read_missing(table: Table) -> float | None:

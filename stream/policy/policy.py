@@ -16,16 +16,20 @@ import tomllib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stream.policy.alerts import AlertRule, IdleSource, Names, Storms, read_alerts, read_idle_sources, read_storms
+from schemas.sources import BUILT_IN, Sources
+from stream.columns.calendar import Calendar
+from stream.policy.alerts import AlertRule, Names, Storms, read_alerts, read_storms
 from stream.policy.bands import Band
+from stream.policy.calendar import check_calendar, read_calendar
 from stream.policy.errors import Findings, PolicyError, Problem, closest
 from stream.policy.fields import Label, read_labels
 from stream.policy.formulas.derived import check_derived
+from stream.policy.inputs.sources import IdleSource, PolicySources, read_sources
 from stream.policy.lines import key_lines
 from stream.policy.measures import Measure, read_measures
-from stream.policy.new_accounts import NewAccounts, read_new_accounts
 from stream.policy.scores import Score, read_scores
 from stream.policy.segments import Segment, read_segments
+from stream.policy.status import NewAccounts, StatusRules, read_new_accounts, read_status
 from stream.policy.table import Table
 from stream.policy.usage import check_use, measure_keys
 from stream.policy.windows import Window
@@ -33,7 +37,19 @@ from stream.policy.windows import Window
 __all__ = ["Band", "Measure", "Policy", "PolicyError", "Problem", "Score", "Segment", "Window", "parse_policy"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_KEYS = ("name", "segments", "measures", "scores", "alerts", "new_accounts", "storms", "sources", "labels")
+_KEYS = (
+    "name",
+    "segments",
+    "measures",
+    "scores",
+    "alerts",
+    "new_accounts",
+    "status",
+    "storms",
+    "sources",
+    "labels",
+    "calendar",
+)
 _DIGEST_LENGTH = 16
 _BYTE_ORDER_MARK = "\ufeff"  # some editors on Windows begin a file with it
 
@@ -66,7 +82,10 @@ class Policy:
     storms: Storms = field(default_factory=Storms)
     idle_sources: tuple[IdleSource, ...] = ()
     new_accounts: NewAccounts | None = None
+    status: StatusRules = field(default_factory=StatusRules)
     labels: tuple[Label, ...] = ()
+    calendar: Calendar = field(default_factory=Calendar)
+    sources: Sources = BUILT_IN
 
     @property
     def score(self) -> Score:
@@ -90,28 +109,56 @@ def _read(text: str, file: str) -> Policy:
     findings = Findings()
     root = Table(document, (), findings, _KEYS)
     name = _read_name(root)
-    segments = read_segments(root)
+    segments, of_sources = read_segments(root), _sources_of(root, findings, file, text)
+    sources = of_sources.sources
     names = Names(
         _names(root, "measures"),
         [measure for measure, keys in measure_keys(root).items() if "normalise" not in keys],
         _names(root, "segments"),
+        sources.of_events,
     )
-    measures = read_measures(root, names.segments)
+    calendar = read_calendar(root)
+    measures = read_measures(root, names.segments, sources, calendar)
     scores = read_scores(root, names.measures, names.segments)
     check_derived(root, measures)
     check_use(root, findings, measures, scores)
     alerts = read_alerts(root, scores, names)
-    storms, idle_sources, new_accounts = read_storms(root), read_idle_sources(root), read_new_accounts(root)
+    storms, new_accounts, status = read_storms(root), read_new_accounts(root), read_status(root, sources)
     labels = read_labels(root)
+    if not findings:
+        check_calendar(root, calendar, measures, alerts)
     if findings or name is None:
         raise PolicyError(findings.located(file, key_lines(text)))
-    others: dict[str, tuple[Any, ...]] = {"segments": segments, "alerts": alerts, "sources": idle_sources}
+    others: dict[str, tuple[Any, ...]] = {"segments": segments, "alerts": alerts, "sources": of_sources.idle}
+    others["added_sources"] = of_sources.definitions
     others["new_accounts"] = () if new_accounts is None else (new_accounts,)
+    others["status"] = () if status == StatusRules() else (status,)
     others["labels"] = labels
+    others["calendar"] = () if calendar == Calendar() else (calendar,)
     digest = _digest(name, measures, scores, others, storms)
     return Policy(
-        name, measures, scores, segments, digest, alerts, storms or Storms(), idle_sources, new_accounts, labels
+        name,
+        measures,
+        scores,
+        segments,
+        digest,
+        alerts,
+        storms or Storms(),
+        of_sources.idle,
+        new_accounts,
+        status,
+        labels,
+        calendar,
+        sources,
     )
+
+
+def _sources_of(root: Table, findings: Findings, file: str, text: str) -> PolicySources:
+    """The sources of a policy. Raises PolicyError where nothing that names one could be read."""
+    of_sources = read_sources(root, findings)
+    if not of_sources.is_whole:
+        raise PolicyError(findings.located(file, key_lines(text)))
+    return of_sources
 
 
 def _names(root: Table, key: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from schemas.events import NUMBER_LIMIT
 from stream.policy.bands import Band, Weights, read_bands, read_starts
 from stream.policy.errors import listed, shown
 from stream.policy.normalise import POINTS, POINTS_ABOVE_0, read_line
+from stream.policy.normalisers import FULL_POINTS
 from stream.policy.table import WEIGHT, Number
 from stream.policy.windows import ANY_SPAN, FORECAST_DAYS
 
@@ -27,7 +28,8 @@ MODELS = ("weighted", "additive")
 _MAKE_UP_OF = {"weighted": ("weights", "groups"), "additive": ("impacts",)}
 """By model, the keys that say what a score is made of."""
 _MAKE_UP_KEYS = (*_MAKE_UP_OF["weighted"], *_MAKE_UP_OF["additive"])
-_SCORE_KEYS = ("min_change", "bands", "dwell", "outlook", "model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
+_MADE_OF = ("model", *_MAKE_UP_KEYS, "map", "exceptions", "segments")
+_SCORE_KEYS = ("min_change", "bands", "dwell", "outlook", "shown", *_MADE_OF)
 _SEGMENT_KEYS = (*_MAKE_UP_KEYS, "bands", "use")
 _EXCEPTION_KEYS = ("measure", "points_below", "cap", "band")
 _MIN_CHANGE = Number("a number of points of 0 or more", 0.0)
@@ -37,6 +39,9 @@ _IMPACT = Number(
     f"a number from {-NUMBER_LIMIT:g} to {NUMBER_LIMIT:g} (what one adds to the score)", -NUMBER_LIMIT, NUMBER_LIMIT
 )
 _EXCEPTIONS = 'a list such as [{ measure = "nps", points_below = 50, cap = 40 }]'
+_SHOWN = "a table such as { scale = 10, decimals = 0 } (how scores are shown to people)"
+_SCALE = Number("a number above 0, up to 1,000,000 (what a score of 100 is shown as)", 0.0, 1e6, above=0.0)
+_DECIMALS = Number("a whole number of decimals from 0 to 6", 0.0, 6.0)
 _STEEPEST = 1e-6  # the least distance between the ends of a line: values have this precision
 _SEPARATORS = frozenset("/:")  # they separate a score's name from other names in rows and rules
 
@@ -89,11 +94,19 @@ class SegmentScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """How a score is shown to people: on another scale, on which 100 is `scale`, and rounded to `decimals`."""
+
+    scale: float
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A score: the smallest change in points to publish, its bands (ascending), and what it is made of.
 
     `model` None is the weighted mean; `line` maps an additive score to 0 to 100. `forecast_days` is how far ahead the
-    next change of band is searched.
+    next change of band is searched. `shown` is for people only: nothing is compared with what is shown.
     """
 
     name: str
@@ -106,6 +119,7 @@ class Score:
     segments: tuple[SegmentScore, ...] = ()
     dwell_ms: int | None = None
     forecast_days: int | None = None
+    shown: Shown | None = None
 
     def made_in(self, segment: str, others: dict[str, Score]) -> tuple[MakeUp | None, tuple[Limit, ...], Weights]:
         """Make-up, exceptions and changed starts of bands in a segment; "" is no segment."""
@@ -167,6 +181,7 @@ class _Reader:
             self._by_segment(table, bands, bounded=bounded),
             dwell_ms,
             None if forecast is None else forecast.panes,
+            _read_shown(table),
         )
 
     def _make_up(self, table: Table) -> MakeUp:
@@ -296,6 +311,20 @@ class _Reader:
                     key, f"use takes the weights, groups or impacts of the other score: remove {key} or use"
                 )
         return use
+
+
+def _read_shown(table: Table) -> Shown | None:
+    """How a score is shown; None without the key."""
+    shown_as = table.table("shown", _SHOWN, ("scale", "decimals")) if "shown" in table else None
+    if shown_as is None:
+        return None
+    if not len(shown_as):
+        table.wrong("shown", _SHOWN)
+    scale = shown_as.number("scale", _SCALE, required=False)
+    decimals = shown_as.number("decimals", _DECIMALS, required=False)
+    if decimals is not None and not decimals.is_integer():
+        shown_as.wrong("decimals", _DECIMALS.expected)
+    return Shown(FULL_POINTS if scale is None else scale, int(decimals or 0))
 
 
 def _read_model(table: Table) -> str:

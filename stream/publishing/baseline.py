@@ -20,6 +20,7 @@ from schemas.outputs import ScoreChange
 from schemas.records import UnreadableError, read_message
 from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.overrides import rebase_override
+from stream.accounts.status import STATES, Status
 from stream.columns.columns import Rows
 from stream.plan.plan import Plan
 
@@ -151,6 +152,9 @@ def _rebase(row: int, published: _Published, accounts: Accounts, plan: Plan) -> 
         accounts.last_published_parts[row, accounts.parts_of[number]] = [
             after.get(name, 0.0) for name in score_plan.parts
         ]
+        accounts.last_published_state[row, number] = next(
+            status for status, state in STATES.items() if state == change.state and status != Status.UNKNOWN
+        )
         accounts.policy_changed[row, number] = change.policy != plan.label
     override = _decode(published.override)
     if override is not None:

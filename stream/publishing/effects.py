@@ -32,11 +32,15 @@ class DeadLetter(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """A record of another partition: number of its batch in the step, its offset, its account."""
+    """A record of another partition: number of its batch in the step, its offset, its account.
+
+    `merged` is the account whose record it is, where it counts for another one because of a merge.
+    """
 
     batch: int
     offset: int
     account: str
+    merged: str | None = None
 
 
 class Erased(NamedTuple):
@@ -55,6 +59,8 @@ class Effects:
     alerts: list[Message[bytes]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
+    claims: list[Message[bytes]] = field(default_factory=list)
+    """Records of the repartition topic: merges that follow from aliases of profiles (see `stream.ingest.aliases`)."""
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Records by (source, outcome), every one that the call was given, `replayed` ones too."""
     causes: Counter[tuple[str, str]] = field(default_factory=Counter)

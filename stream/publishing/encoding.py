@@ -15,13 +15,15 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from schemas.outputs import Cause, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue
-from stream.accounts.accounts import Accounts
+from schemas.outputs import Cause, Factor, FactorChange, LastScore, ScoreChange, ScoreMessage, ScoreValue
+from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.overrides import override_of
-from stream.columns.columns import Rows
-from stream.columns.panes import UNIT_MS
+from stream.accounts.status import STATES, Status, ended_ms
+from stream.columns.columns import NEVER, Rows
 from stream.plan.models import ScorePlan
 from stream.plan.plan import Plan
+from stream.publishing.decimals import rounded, rounded_number, rounded_terms, without_rounding_errors
+from stream.publishing.shown import shown_text
 from stream.scoring.history import Incomplete
 from stream.scoring.peers import raw_names
 from stream.scoring.scoring import Scored, ScoreOf
@@ -29,8 +31,6 @@ from stream.scoring.scoring import Scored, ScoreOf
 REMAINDER = "previous policy"
 """Factor of a change: what measures that the policy no longer has contributed to the score published before."""
 _REMAINDER_FROM = 1e-9
-_ROUNDING_ERROR = 1e-11
-"""A factor that is a difference, and smaller than this, is a rounding error: it is published as 0."""
 GAP: Any = msgspec.Raw(b"\0")
 """Stands for a value in a template. JSON escapes this character, so no text of a message holds it."""
 
@@ -57,6 +57,11 @@ class ScoredBatch(NamedTuple):
     incomplete: Incomplete = ()
     """Measures whose windows are not full since a policy change (`stream.scoring.history`)."""
 
+    def with_score(self, number: int, score: ScoreOf) -> ScoredBatch:
+        """The batch with another result of score `number`."""
+        scores = (*self.scored.scores[:number], score, *self.scored.scores[number + 1 :])
+        return self._replace(scored=self.scored._replace(scores=scores))
+
     def pick(self, selected: NDArray[np.intp] | NDArray[np.bool_]) -> ScoredBatch:
         """The batch with the selected accounts only."""
         return self._replace(
@@ -65,6 +70,14 @@ class ScoredBatch(NamedTuple):
             moments=self.moments[selected],
             revisions=self.revisions[selected],
         )
+
+
+def with_states(value: bytes, state: int, before: int) -> bytes:
+    """A score change with the states that the account has now and had before, where these are not "active"."""
+    for name, status in ((b"state", state), (b"state_from", before)):
+        if STATES[status] is not None:
+            value = b'%b,"%b":%b}' % (value[:-1], name, _encode(STATES[status]))
+    return value
 
 
 class Template:
@@ -84,14 +97,6 @@ def numbers(*columns: NDArray[Any]) -> list[list[bytes]]:
     count = len(columns[0])
     texts = _encode(np.concatenate(columns).tolist())[1:-1].split(b",")
     return [texts[start : start + count] for start in range(0, len(texts), count)]
-
-
-def without_rounding_errors(differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same numbers, with 0 in place of those that only come from rounding: -8.9e-16 of a cap that takes nothing.
-
-    Sums change by less than 1e-9 with up to 100 factors.
-    """
-    return np.where(np.abs(differences) < _ROUNDING_ERROR, 0.0, differences)
 
 
 class Writer:
@@ -127,24 +132,59 @@ class Writer:
         for number, score_plan in enumerate(self._plan.scores):
             columns += self._score_columns(number, score_plan, scored_batch)
         if self._plan.peers:
-            columns += numbers(*scored.values[:, -len(self._plan.peers) :].T)
+            columns += numbers(*scored.values[:, -len(self._plan.peers) :].T)  # not rounded: they are compared
         if self._plan.inputs:
-            columns += numbers(*scored.values[:, [index for _, index in self._plan.inputs]].T)
+            columns += numbers(*rounded(scored.values[:, [index for _, index in self._plan.inputs]]).T)
         values = self._template(scored_batch).fill(columns)
         if self._accounts.overrides or self._accounts.children:
             for position, row in enumerate(rows.tolist()):
                 values[position] = self._with_rare_fields(values[position], row, scored_batch.as_of_ms)
-        if scored.new is not None:
-            for position in np.flatnonzero(scored.new).tolist():
-                values[position] = self._with_state(values[position], int(rows[position]))
+        special = scored.status != Status.ACTIVE
+        for score in scored.scores:
+            special |= score.bands == NO_BAND
+        if scored.held is not None:
+            special |= scored.held.any(axis=1)
+        for position in np.flatnonzero(special).tolist():
+            values[position] = self._with_state(values[position], position, scored_batch)
         return values
 
-    def _with_state(self, value: bytes, row: int) -> bytes:
-        """A score message of a new account: that it is new, and until when if it gets no older event."""
-        new_accounts, day_ms = self._plan.policy.new_accounts, UNIT_MS["day"]
-        assert new_accounts is not None
-        until_ms = (int(self._accounts.first_ms[row]) // day_ms + new_accounts.min_age_days) * day_ms
-        return b'%b,"state":"new","new_until":%d}' % (value[:-1], until_ms)
+    def _with_held(self, value: bytes, row: int, held: NDArray[np.bool_]) -> bytes:
+        """A score message of a silent account: its last event, and the measures that count as of then."""
+        names = [plan.measure.name for plan, counts in zip(self._plan.measures, held.tolist(), strict=True) if counts]
+        last_ms = int(self._accounts.life_ms[row])
+        return b'%b,"last_event_at":%d,"held":%b}' % (value[:-1], last_ms, _encode(names))
+
+    def _with_state(self, value: bytes, position: int, scored_batch: ScoredBatch) -> bytes:
+        """A score message of an account that is silent or not active, or has no value of a score.
+
+        It gets why, and the last scores.
+        """
+        accounts, row, scored = self._accounts, int(scored_batch.rows[position]), scored_batch.scored
+        rows, calendar = scored_batch.rows[[position]], self._plan.calendar
+        status, new_accounts = int(scored.status[position]), self._plan.policy.new_accounts
+        if status == Status.NEW and new_accounts is not None:
+            first_day = calendar.pane_of(int(accounts.first_ms[row]), "day")
+            until_ms = calendar.start_ms(first_day + new_accounts.min_age_days, "day")
+            value = b'%b,"state":"new","new_until":%d}' % (value[:-1], until_ms)
+        elif status == Status.ENDED:
+            at_ms = int(ended_ms(accounts, accounts.columns, rows, scored_batch.as_of_ms)[0])
+            value = b'%b,"state":"ended","ended_at":%d}' % (value[:-1], at_ms)
+            if (into := accounts.merges.into.get(row)) is not None:
+                value = b'%b,"merged_into":%b}' % (value[:-1], _encode(into.account))
+        elif status == Status.NO_DATA:
+            last_ms = int(accounts.life_ms[row])
+            since = b"" if last_ms == NEVER else b',"last_event_at":%d' % last_ms
+            value = b'%b,"state":"no-data"%b}' % (value[:-1], since)
+        if scored.held is not None and scored.held[position].any():
+            value = self._with_held(value, row, scored.held[position])
+        last = {
+            score_plan.score.name: _last_score(
+                score_plan, float(accounts.last_published_score[row, number]), accounts.last_published_band[row, number]
+            )
+            for number, score_plan in enumerate(self._plan.scores)
+            if scored.scores[number].bands[position] == NO_BAND and accounts.last_published_band[row, number] != NO_BAND
+        }
+        return b'%b,"last":%b}' % (value[:-1], _encode(last)) if last else value
 
     def _score_columns(self, number: int, score_plan: ScorePlan, scored_batch: ScoredBatch) -> list[list[bytes]]:
         """JSON of everything that varies in score `number`, in the order of `_score_value`, a list a field."""
@@ -152,17 +192,23 @@ class Writer:
         result, measures = scored.scores[number], score_plan.measure_indexes
         count = len(measures)
         points = np.full((len(rows), count), np.nan) if score_plan.additive else scored.points[:, measures]
-        contributions, extras = result.contributions[:, :count], result.contributions[:, count:]
-        factors = np.stack((scored.values[:, measures], points, result.weights, contributions), axis=2)
-        extras = without_rounding_errors(extras) if extras.size else extras
-        value, *texts = numbers(result.values, *factors.reshape(len(rows), -1).T, *extras.T)
+        terms = result.contributions.copy()
+        terms[:, count:] = without_rounding_errors(terms[:, count:])
+        terms = rounded_terms(result.values, terms)
+        values_and_points = rounded(np.stack((scored.values[:, measures], points), axis=2))
+        weights = rounded_terms(result.weights.sum(axis=1), result.weights)
+        factors = np.concatenate((values_and_points, np.stack((weights, terms[:, :count]), axis=2)), axis=2)
+        value, *texts = numbers(rounded(result.values), *factors.reshape(len(rows), -1).T, *terms[:, count:].T)
         columns = [value, list(map(self._bands[number].__getitem__, result.bands.tolist())), *texts]
         if result.limited is not None:
             columns.append(self._exceptions(number, scored_batch, result))
         if scored_batch.idle:
             columns += numbers(self._confidence(score_plan, scored_batch))
         if score_plan.score.forecast_days:
-            columns.append(self._forecasts(number, rows))
+            columns.append(self._forecasts(number, rows, result.bands == NO_BAND))
+        shown = score_plan.score.shown
+        if shown is not None:
+            columns.append([_encode(shown_text(value, shown)) for value in result.values.tolist()])
         return columns
 
     def _template(self, scored_batch: ScoredBatch) -> Template:
@@ -187,19 +233,20 @@ class Writer:
         segments = scored_batch.scored.segments
         return shares[np.zeros(len(scored_batch.rows), dtype=np.intp) if segments is None else segments + 1]
 
-    def _forecasts(self, number: int, rows: Rows) -> list[bytes]:
-        """JSON of field `outlook` of each row; null before the first forecast."""
-        accounts, bands, day_ms = self._accounts, self._bands[number], UNIT_MS["day"]
+    def _forecasts(self, number: int, rows: Rows, missing: NDArray[np.bool_]) -> list[bytes]:
+        """JSON of field `outlook` of each row; null before the first forecast, and for a `missing` (k,) score."""
+        accounts, bands, start_ms = self._accounts, self._bands[number], self._plan.calendar.start_ms
         days, next_bands = accounts.next_band_day[rows, number].tolist(), accounts.next_band[rows, number].tolist()
         reach = self._plan.scores[number].score.forecast_days or 0
         outlooks = []
-        for position, forecast_day in enumerate(accounts.forecast_day[rows, number].tolist()):
+        forecast_days = np.where(missing, 0, accounts.forecast_day[rows, number])
+        for position, forecast_day in enumerate(forecast_days.tolist()):
             turn = b"null"
             if days[position]:
-                score = _encode(float(accounts.next_band_score[rows[position], number]))
+                score = _encode(rounded_number(float(accounts.next_band_score[rows[position], number])))
                 band = bands[next_bands[position]]
-                turn = b'{"at":%d,"band":%b,"score":%b}' % (days[position] * day_ms, band, score)
-            until = (forecast_day + reach) * day_ms
+                turn = b'{"at":%d,"band":%b,"score":%b}' % (start_ms(days[position], "day"), band, score)
+            until = start_ms(forecast_day + reach, "day")
             outlooks.append(b"null" if not forecast_day else b'{"until":%d,"turn":%b}' % (until, turn))
         return outlooks
 
@@ -242,7 +289,8 @@ class Writer:
                 override,
             )
             identity = xxhash.xxh3_128_hexdigest(_encode(change) + generation)
-            values.append(_encode(msgspec.structs.replace(change, id=identity)))
+            change.id, change.from_, change.to = identity, rounded_number(score), rounded_number(score)
+            values.append(_encode(change))
         return values
 
     def changes(
@@ -258,9 +306,13 @@ class Writer:
         result = scored_batch.scored.scores[number]
         before, after = accounts.last_published_parts[rows, accounts.parts_of[number]], result.parts
         from_ = accounts.last_published_score[rows, number]
-        parts = without_rounding_errors(np.stack((before, after, after - before), axis=2))
+        shown_from, shown_to = rounded(from_), rounded(result.values)
+        # Before and after are rounded one by one, so that a change begins with the numbers that the last ended with.
+        deltas = rounded_terms(shown_to - shown_from, without_rounding_errors(after - before))
+        sides = rounded(without_rounding_errors(np.stack((before, after), axis=2)))
+        parts = np.concatenate((sides, deltas[:, :, None]), axis=2)
         moments, revisions = numbers(scored_batch.moments, scored_batch.revisions)
-        before_value, value, *factors = numbers(from_, result.values, *parts.reshape(len(rows), -1).T)
+        before_value, value, *factors = numbers(shown_from, shown_to, *parts.reshape(len(rows), -1).T)
         columns = [
             _encode(identities)[1:-1].split(b","),
             self._names(rows),
@@ -280,7 +332,11 @@ class Writer:
         selected = np.flatnonzero(np.abs(remainders) > _REMAINDER_FROM)
         if selected.size:
             selected_columns = [[column[position] for position in selected.tolist()] for column in columns]
-            selected_columns[-1:-1] = numbers(remainders[selected], -remainders[selected])
+            # A score that loses its value is published as it was, with what it was made of.
+            left = (result.values - after.sum(axis=1))[selected]
+            left = np.where(np.abs(left) > _REMAINDER_FROM, left, 0.0)
+            rest = rounded((shown_to - shown_from - deltas.sum(axis=1))[selected])
+            selected_columns[-1:-1] = numbers(rounded(remainders[selected]), rounded(left), rest)
             with_remainder = templates.remainder[scored_batch.catching_up].fill(selected_columns)
             for position, whole in zip(selected.tolist(), with_remainder, strict=True):
                 values[position] = whole
@@ -317,7 +373,7 @@ class _ChangeTemplates:
 
     def __init__(self, score_plan: ScorePlan, label: str) -> None:
         shifts = [FactorChange(name, GAP, GAP, GAP) for name in score_plan.parts]
-        remainder = FactorChange(REMAINDER, GAP, 0.0, GAP)
+        remainder = FactorChange(REMAINDER, GAP, GAP, GAP)
 
         def change(factors: list[FactorChange], *, catching_up: bool) -> Template:
             gaps = (GAP, GAP, GAP, GAP, GAP)
@@ -327,10 +383,18 @@ class _ChangeTemplates:
         self.remainder = [change([*shifts, remainder], catching_up=catching_up) for catching_up in (False, True)]
 
 
+def _last_score(score_plan: ScorePlan, value: float, band: int) -> LastScore:
+    """A score as it was published last; `band` is its number."""
+    score = score_plan.score
+    shown = None if score.shown is None else shown_text(value, score.shown)
+    return LastScore(rounded_number(value), score.bands[band].name, shown)
+
+
 def _score_value(score_plan: ScorePlan, since: Mapping[str, int], *, idle: bool) -> ScoreValue:
     """The form of one score in a score message; `since` has the measures whose windows are not full."""
     factors = [Factor(name, GAP, GAP, GAP, GAP, since.get(name)) for name in score_plan.measures]
     factors += [Factor(name, None, None, 0.0, GAP) for name in score_plan.extras]
     limits = any(model.limits for model in score_plan.models)
     outlook = GAP if score_plan.score.forecast_days else None
-    return ScoreValue(GAP, GAP, factors, GAP if limits else None, GAP if idle else None, outlook)
+    shown = None if score_plan.score.shown is None else GAP
+    return ScoreValue(GAP, GAP, factors, GAP if limits else None, GAP if idle else None, outlook, shown)

@@ -17,19 +17,22 @@ import xxhash
 from numpy.typing import NDArray
 
 from schemas.outputs import Cause
-from stream.accounts.accounts import NO_BAND, ROW_SOURCES, Accounts
+from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.overrides import publish_overrides
+from stream.accounts.status import Status
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
 from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects, Message
-from stream.publishing.encoding import CAUSES, ScoredBatch, Writer
+from stream.publishing.encoding import CAUSES, ScoredBatch, Writer, with_states
 from stream.scoring.history import Incomplete
 from stream.scoring.peers import Peers
-from stream.scoring.scoring import Scored
+from stream.scoring.scoring import Scored, ScoreOf
 
 _SHIFT_DECIMALS = 9
+_STATE_SHIFT = 16
+"""A change of status has a state in its id, beside the cause; there are fewer causes than this."""
 
 
 class Publisher:
@@ -40,12 +43,14 @@ class Publisher:
         self._plan = plan
         self._peers = peers
         self._accounts = accounts
-        self._unit_ms = plan.boundary_ms
+        self._boundary_at = plan.boundary_at
         self._writer = Writer(plan, accounts)
         self._policy_hash = xxhash.xxh3_64_intdigest(plan.label.encode())
         self.baseline = Baseline()
         """The accounts that are behind what was published before a crash."""
-        self._state_dtypes = [_state_dtype(len(score_plan.parts)) for score_plan in plan.scores]
+        self._state_dtypes = [
+            _state_dtype(len(score_plan.parts), len(plan.sources.of_rows)) for score_plan in plan.scores
+        ]
 
     def record_scores(self, rows: Rows, scored: Scored) -> NDArray[np.bool_] | None:
         """Record new scores, and mark the rows whose `health.scores` record is out of date.
@@ -55,7 +60,7 @@ class Publisher:
         accounts = self._accounts
         before = accounts.values[rows]
         same = (before == scored.values) | (np.isnan(before) & np.isnan(scored.values))
-        fresh = accounts.band[rows, 0] == NO_BAND
+        fresh = accounts.status[rows] == Status.UNKNOWN
         accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
         for number, result in enumerate(scored.scores):
@@ -63,9 +68,8 @@ class Publisher:
                 accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
             accounts.score[rows, number] = result.values
             accounts.band[rows, number] = result.bands
-        if scored.new is not None:
-            accounts.score_pending[rows] |= accounts.new[rows] != scored.new
-            accounts.new[rows] = scored.new
+        accounts.score_pending[rows] |= accounts.status[rows] != scored.status
+        accounts.status[rows] = scored.status
         if scored.segments is None:
             return None
         moved: NDArray[np.bool_] = accounts.segment[rows] != scored.segments
@@ -121,8 +125,10 @@ class Publisher:
         for number in range(len(self._plan.scores)):
             self._change(scored_batch, number, causes, effects, rescored=rescored)
         if accounts.overrides:
+            # Before its first score, an account has no change that an override could be a change of.
+            rows = rows[(known := accounts.last_published_band[rows, 0] != NO_BAND)]
             changed = publish_overrides(rows, accounts, scored_batch.as_of_ms)
-            values = self._writer.overrides(scored_batch.pick(changed), self.baseline.generation)
+            values = self._writer.overrides(scored_batch.pick(known).pick(changed), self.baseline.generation)
             effects.changes.extend(map(Message, accounts.index.keys_of(rows[changed]), values))
             effects.causes[self._plan.scores[0].score.name, "override"] += len(values)
 
@@ -142,22 +148,40 @@ class Publisher:
     def _change(
         self, scored_batch: ScoredBatch, number: int, causes: NDArray[np.int8], effects: Effects, *, rescored: bool
     ) -> None:
-        """Publish the changes of score `number`; `causes` (k,) as `_causes` returned them."""
+        """Publish the changes of score `number`; `causes` (k,) as `_causes` returned them.
+
+        Where it has no value, only that is published, once, with what was published last as the score.
+        """
         accounts, rows, result = self._accounts, scored_batch.rows, scored_batch.scored.scores[number]
+        missing = result.bands == NO_BAND
+        states = np.where(missing, np.maximum(scored_batch.scored.status, Status.NO_DATA), Status.ACTIVE)
+        turns = states != accounts.last_published_state[rows, number]
+        if missing.any():
+            result = self._as_published(result, rows, number, missing)
+            scored_batch = scored_batch.with_score(number, result)
         # Rounded, so that a step from 59.1 to 60.1 is one of 1; no step at all is no change, even where 0 is enough.
         shift = np.abs(np.round(result.values - accounts.last_published_score[rows, number], _SHIFT_DECIMALS))
         publish = (shift >= self._plan.scores[number].score.min_change) & (shift > 0)
-        publish |= result.bands != accounts.last_published_band[rows, number]
+        publish |= (result.bands != accounts.last_published_band[rows, number]) | turns
+        publish &= result.bands != NO_BAND  # it never had a value
         selected = np.flatnonzero(publish)
         if not selected.size:
             return
+        causes = np.where(turns, np.int8(CAUSES.index("status")), causes)
         if len(selected) < len(rows):
-            scored_batch, causes = scored_batch.pick(selected), causes[selected]
-        identities = list(map(xxhash.xxh3_128_hexdigest, self._states(scored_batch, number, causes, rescored=rescored)))
+            scored_batch, causes, missing = scored_batch.pick(selected), causes[selected], missing[selected]
+            states, turns = states[selected], turns[selected]
+        causes_and_states = (causes + _STATE_SHIFT * states).astype(np.int8)
+        identities = self._states(scored_batch, number, causes_and_states, rescored=rescored)
         accounts.dirty[scored_batch.rows] = True
         rows, result = scored_batch.rows, scored_batch.scored.scores[number]
-        causes = np.where(accounts.policy_changed[rows, number], np.int8(CAUSES.index("policy")), causes)
-        values = self._writer.changes(scored_batch, number, identities, causes)
+        policy_changed = accounts.policy_changed[rows, number]
+        causes = np.where(policy_changed & ~turns, np.int8(CAUSES.index("policy")), causes)
+        hashes = list(map(xxhash.xxh3_128_hexdigest, identities))
+        values = self._writer.changes(scored_batch, number, hashes, causes)
+        for position in np.flatnonzero(turns).tolist():
+            before = int(accounts.last_published_state[rows[position], number])
+            values[position] = with_states(values[position], int(states[position]), before)
         effects.changes.extend(map(Message, accounts.index.keys_of(rows), values))
         for cause, count in enumerate(np.bincount(causes, minlength=len(CAUSES)).tolist()):
             if count:
@@ -165,7 +189,19 @@ class Publisher:
         accounts.last_published_score[rows, number] = result.values
         accounts.last_published_parts[rows, accounts.parts_of[number]] = result.parts
         accounts.last_published_band[rows, number] = result.bands
-        accounts.policy_changed[rows, number] = False
+        accounts.last_published_state[rows, number] = states
+        accounts.policy_changed[rows, number] = policy_changed & missing
+
+    def _as_published(self, result: ScoreOf, rows: Rows, number: int, missing: NDArray[np.bool_]) -> ScoreOf:
+        """The result with what was published last of score `number` where it is `missing` (k,)."""
+        accounts = self._accounts
+        return result._replace(
+            values=np.where(missing, accounts.last_published_score[rows, number], result.values),
+            bands=np.where(missing, accounts.last_published_band[rows, number], result.bands),
+            parts=np.where(
+                missing[:, None], accounts.last_published_parts[rows, accounts.parts_of[number]], result.parts
+            ),
+        )
 
     def scores(self, scored_batch: ScoredBatch, effects: Effects) -> None:
         """Publish the score message of every row of a batch."""
@@ -175,8 +211,7 @@ class Publisher:
 
     def _moments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
         """Since when each row's score holds (ms), (k,): its last event or the last window boundary, if later."""
-        boundary = as_of_ms // self._unit_ms * self._unit_ms
-        return np.maximum(self._accounts.last_ms[rows], boundary)
+        return np.maximum(self._accounts.last_ms[rows], self._boundary_at(as_of_ms))
 
     def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
         """The revision of each row, (k,): it grows with every event, profile, window boundary and peer table.
@@ -184,7 +219,7 @@ class Publisher:
         What accounts had that were erased counts for all: an account that comes back does not begin below its own past.
         A boundary counts as its hours since 1970 also where boundaries are days: a new policy never turns it back.
         """
-        hours = as_of_ms // self._unit_ms * self._unit_ms // UNIT_MS["hour"]
+        hours = self._boundary_at(as_of_ms) // UNIT_MS["hour"]
         base = hours + self._peers.applied_count + self._accounts.revision_base
         return self._accounts.applied[rows] + self._accounts.profile_version[rows] + base
 
@@ -203,7 +238,7 @@ class Publisher:
         record["which"] = number
         record["applied_offsets"] = accounts.applied_offsets[rows]
         record["revision"] = scored_batch.revisions
-        record["boundary"] = scored_batch.as_of_ms // self._unit_ms
+        record["boundary"] = self._plan.calendar.pane_of(scored_batch.as_of_ms, self._plan.boundary_unit)
         record["score"] = accounts.last_published_score[rows, number]
         record["parts"] = accounts.last_published_parts[rows, accounts.parts_of[number]]
         record["band"] = accounts.last_published_band[rows, number]
@@ -222,12 +257,12 @@ class Publisher:
         ]
 
 
-def _state_dtype(parts: int) -> np.dtype[np.void]:
+def _state_dtype(parts: int, inputs: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("policy", "<u8"),
             ("which", "<i4"),
-            ("applied_offsets", "<i8", (len(ROW_SOURCES),)),
+            ("applied_offsets", "<i8", (inputs,)),
             ("revision", "<i8"),
             ("boundary", "<i8"),
             ("score", "<f8"),

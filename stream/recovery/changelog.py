@@ -30,6 +30,7 @@ from stream.accounts.overrides import prune_ended, settle_ended
 from stream.accounts.row_codec import before_of, decode_rows, decode_texts, encode_rows, row_schema_of_accounts
 from stream.columns.members import Members
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
+from stream.columns.things import Things
 from stream.engine.engine import Engine
 from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
@@ -95,6 +96,7 @@ def snapshot(engine: Engine) -> list[Record]:
     accounts.erased.clear()
     for row in gone:
         accounts.release(row)
+    engine.saved_lateness_ms = engine.time.lateness_ms
     return records
 
 
@@ -117,8 +119,8 @@ def _pages(engine: Engine, gone: Collection[int]) -> tuple[list[Record], list[Re
 def _prune_overrides(engine: Engine) -> None:
     lateness_ms = engine.time.lateness_ms
     if lateness_ms is not None:
-        longest = engine.plan.longest_windows
-        prune_ended(engine.accounts, lambda times: too_late(longest, times, np.full(len(times), lateness_ms)))
+        plan = engine.plan
+        prune_ended(engine.accounts, lambda times: too_late(plan, times, np.full(len(times), lateness_ms)))
 
 
 def keep_newer(newest: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
@@ -157,6 +159,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
         watermarks=state.watermarks,
         source_clocks=_clocks(engine, saved_rows),
     )
+    engine.saved_lateness_ms = state.judged
     engine.idle_source_alerts.open.update(state.stalls)
     engine.alert_emitter.storm.load(state.storm)
     if as_of:
@@ -173,19 +176,26 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
             decode_texts(accounts, int(numbers[index]), texts)
     _load_pages(engine, records, keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
-    engine.position.update({name: offset for name, offset in state.position.items() if name in engine.position})
-    engine.settled.update({(source, outcome): count for source, outcome, count in state.settled})
+    _load_progress(engine, state)
     accounts.revision_base = state.erased
     engine.erasure.load()
     engine.peers.applied_count = state.tables
     if engine.plan.peers and state.peers is not None:
         _load_peers(engine, records, state.peers, keys.get(ord("t"), []))
     settle_ended(accounts, as_of)
-    restore_history(engine, records.get(HISTORY_KEY), state.policy, _with_events(rows, row_schemas))
+    added = frozenset(engine.sources.of_events) - state.position.keys()
+    restore_history(engine, records.get(HISTORY_KEY), state.policy, _with_events(rows, row_schemas), added=added)
     engine.rescore_without_publishing()
     if rows and state.policy is not None and state.policy != engine.plan.label:
         _mark_policy_changed(accounts)
     return incomplete_texts(engine)
+
+
+def _load_progress(engine: Engine, state: State) -> None:
+    """Restore the outcomes and positions of inputs; positions of sources that this policy does not read are kept."""
+    engine.settled.update({(source, outcome): count for source, outcome, count in state.settled})
+    for name, offset in state.position.items():
+        (engine.position if name in engine.position else engine.other_positions)[name] = offset
 
 
 def _without_leftovers(engine: Engine, records: Mapping[bytes, bytes], erasing: Collection[str]) -> dict[bytes, bytes]:
@@ -244,7 +254,7 @@ def _describe_state(engine: Engine, erasing: Sequence[str] = ()) -> bytes:
         "as_of": engine.as_of,
         "judged": engine.time.lateness_ms,
         "policy": engine.plan.label,
-        "position": engine.position,
+        "position": {**engine.other_positions, **engine.position},
         "settled": settled,
         "watermarks": dict(engine.time.watermarks),
     }
@@ -291,12 +301,13 @@ def _read_rows(records: Mapping[bytes, bytes], keys: list[bytes], row_schemas: d
     return rows
 
 
-def _column_tag(column: Members) -> bytes:
+def _column_tag(column: Members | Things) -> bytes:
     return xxhash.xxh3_64_digest(column.name.encode())
 
 
 def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
-    entries = {key: page_of(records[key]) for key in keys}
+    for key in keys:
+        page_of(records[key])
     for column in engine.members():
         tag = b"p" + _column_tag(column)
         page_keys = [key for key in keys if key.startswith(tag)]
@@ -304,7 +315,9 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes
             heads = np.frombuffer(b"".join([key[: 1 + PAGE_KEY.size] for key in page_keys]), dtype=PAGE_HEAD)
             rows = engine.accounts.index.rows_of_keys([key[1 + PAGE_KEY.size :] for key in page_keys])
             engine.accounts.reserve()
-            column.load(rows, heads["number"].astype(np.int64), [entries[key] for key in page_keys])
+            column.load(
+                rows, heads["number"].astype(np.int64), [page_of(records[key], (column.entry,)) for key in page_keys]
+            )
 
 
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:

@@ -77,11 +77,23 @@ def judge_start(
     )
 
 
-def judge_source(log: SourceLog, position: int, known_id: str | None, *, partition: int) -> Refusal | None:
-    """Whether the records of an input go on at the position up to which they are in the state."""
+def judge_source(
+    log: SourceLog, position: int, known_id: str | None, *, partition: int, known_topic: str | None = None
+) -> Refusal | None:
+    """Whether the records of an input go on at the position up to which they are in the state.
+
+    `known_topic` is the topic that the position is of, `known_id` the id that `log`'s topic had; None: not known.
+    """
     way_out = f"`vitals state rebuild --topic {log.topic}` reads what the new topic has, from offset {log.first}"
     if not position:
         return None
+    if known_topic not in (None, log.topic):
+        return Refusal(
+            f"the state of partition {partition} has records of topic {known_topic} up to offset {position}, and topic "
+            f"{log.topic} is to be read in its place",
+            f"`vitals state rebuild --topic {log.topic}` reads what that topic has, from offset {log.first}; to go on "
+            f"with topic {known_topic}, name it in the policy",
+        )
     if known_id is not None and log.topic_id is not None and known_id != log.topic_id:
         return Refusal(
             f"topic {log.topic} was deleted and created again (topic id {known_id} before, {log.topic_id} now): the "

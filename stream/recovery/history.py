@@ -7,7 +7,7 @@ incomplete where its history is not known. Called by `stream.recovery.changelog`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ import numpy as np
 
 from schemas.codecs import encode
 from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
-from stream.columns.panes import UNIT_MS, Unit, date_text, pane_of
+from stream.columns.panes import UNIT_MS, Unit, date_text
 from stream.columns.row_schema import RowSchema
 from stream.engine.engine import Engine
 from stream.measures.base import AnyColumn
@@ -67,10 +67,18 @@ def history_record(engine: Engine) -> tuple[bytes, bytes] | None:
     return HISTORY_KEY, value
 
 
-def restore_history(engine: Engine, record: bytes | None, policy: str | None, rows: Iterable[SavedRows]) -> None:
+def restore_history(
+    engine: Engine,
+    record: bytes | None,
+    policy: str | None,
+    rows: Iterable[SavedRows],
+    *,
+    added: Collection[str] = (),
+) -> None:
     """Find out which columns of a restored engine miss events, from the record and the schemas of rows.
 
-    `policy` is the label of the policy that the state was saved under.
+    `policy` is the label of the policy that the state was saved under. `added` are the sources that the state has no
+    position of: all their events are still to be read.
 
     Call it when stream time and peer tables are restored.
     """
@@ -88,7 +96,7 @@ def restore_history(engine: Engine, record: bytes | None, policy: str | None, ro
         name, by_rows = column_plan.name, [_kept_by_rows(rows, column) for rows in saved_rows]
         for since_ms in () if saved is None else saved.since_of(name, column_plan.source):
             history.require(name, since_ms)
-        if column.newest is None:
+        if column.newest is None or column_plan.source in added:
             continue
         # Rings of panes in rows count always: a commit of another policy may have ended in the middle of the rows.
         before = by_rows if isinstance(column, PaneColumn) else []
@@ -98,9 +106,10 @@ def restore_history(engine: Engine, record: bytes | None, policy: str | None, ro
             before = by_rows
         least = min(before, default=panes[name])
         # By panes and not by their number: the ring of an idle source ends at its clock, that of another one does not.
-        first = pane_of(_moment_ms(saved_rows, column_plan.source, engine.as_of or 0), column.unit) - least + 1
+        saved_ms = _moment_ms(saved_rows, column_plan.source, engine.as_of or 0)
+        first = column.calendar.pane_of(saved_ms, column.unit) - least + 1
         if saved_rows and first > column.newest - panes[name] + 1:
-            history.require(name, first * UNIT_MS[column.unit])
+            history.require(name, column.calendar.start_ms(first, column.unit))
     history.detect(engine.peers.as_of_ms)
 
 
@@ -184,8 +193,8 @@ def incomplete_texts(engine: Engine) -> dict[str, str]:
     for name, since_ms in history.incomplete:
         plan = next(plan for plan in engine.plan.measures if plan.measure.name == name)
         leaves = [leaf.measure for leaf in plan.leaves]
-        measure = max(leaves, key=lambda leaf: leaf.reach * UNIT_MS[leaf.window.unit])
-        span = f"{measure.reach} {measure.window.unit}{'' if measure.reach == 1 else 's'}"
+        measure = max(leaves, key=lambda leaf: leaf.reach * UNIT_MS[leaf.window.pane])
+        span = f"{measure.reach} {measure.window.pane}{'' if measure.reach == 1 else 's'}"
         full = date_text(history.full_at(name))
         texts[name] = f"has all events since {date_text(since_ms)}: the {span} that it looks back are full at {full}"
     return texts

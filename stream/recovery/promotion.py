@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from schemas.events import CONTROL_SOURCE
-from stream.accounts.accounts import NO_BAND, ROW_SOURCES, Accounts
+from schemas.sources import INBOX
+from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_state import PUBLISHED_FIELDS
 from stream.accounts.overrides import reopen_ended
@@ -20,13 +21,14 @@ _TAKEN = {
     "last_published_score": 0,
     "last_published_band": NO_BAND,
     "last_published_parts": 0,
+    "last_published_state": 0,
     "override_published": 0,
 }
 """The arrays of `Accounts` that say what was published, and their value where nothing was."""
-_LARGER = ("applied", "last_ms")
+_LARGER = ("applied", "last_ms", "life_ms")
 """Revisions never go back. Whatever has a record is an account, also where the candidate found all its events late."""
-_CONTROL_COLUMNS = [ROW_SOURCES.index(source) for source in (CONTROL_SOURCE, "inbox")]
-"""The columns of `applied_offsets` from which controls come."""
+_OF_CONTROLS = (CONTROL_SOURCE, INBOX)
+"""The inputs from which controls come."""
 
 
 def take_over(engine: Engine, previous: Engine) -> None:
@@ -37,7 +39,7 @@ def take_over(engine: Engine, previous: Engine) -> None:
     | last published scores and overrides, published fields and reasons of alerts | from the previous |
     | alerts of removed rules | from the previous |
     | storm, alerts of idle sources | from the previous |
-    | revision, time of the last event, count of peer tables, what erased accounts had | the larger |
+    | revision, times of the last event, count of peer tables, what erased accounts had | the larger |
     | time of the first event | the smaller |
     | acknowledgements and snoozes | from the one that applied more controls, see `_merge_acknowledgements` |
     | all other state | stays |
@@ -64,6 +66,7 @@ def take_over(engine: Engine, previous: Engine) -> None:
         array = getattr(accounts, name)
         array[rows] = np.maximum(array[rows], getattr(previous_accounts, name)[previous_rows])
     accounts.first_ms[rows] = np.minimum(accounts.first_ms[rows], previous_accounts.first_ms[previous_rows])
+    accounts.follow_first_events(rows)
     _merge_acknowledgements(accounts, previous_accounts, rows)
     accounts.revision_base = max(accounts.revision_base, previous_accounts.revision_base)
     engine.peers.applied_count = max(engine.peers.applied_count, previous.peers.applied_count)
@@ -85,12 +88,14 @@ def _merge_acknowledgements(accounts: Accounts, previous: Accounts, rows: Rows) 
     There the alert that readers see decides about the acknowledgement, and a snooze of a rule that the previous policy
     did not have is the candidate's. `rows` are the rows of the previous engine's accounts.
     """
+    columns = [accounts.sources.index[name] for name in _OF_CONTROLS]
+    previous_columns = [previous.sources.index[name] for name in _OF_CONTROLS]
     for previous_row, row in enumerate(rows.tolist()):
         own, theirs = accounts.acknowledgements.pop(row, {}), previous.acknowledgements.get(previous_row, {})
         if not own and not theirs:
             continue
-        previous_offsets = previous.applied_offsets[previous_row, _CONTROL_COLUMNS]
-        ahead = bool(np.any(accounts.applied_offsets[row, _CONTROL_COLUMNS] > previous_offsets))
+        previous_offsets = previous.applied_offsets[previous_row, previous_columns]
+        ahead = bool(np.any(accounts.applied_offsets[row, columns] > previous_offsets))
         merged = {}
         for rule in {**own, **theirs}:
             mine, published = own.get(rule, Acknowledgement()), theirs.get(rule, Acknowledgement())

@@ -16,9 +16,9 @@ import numpy as np
 from schemas.codecs import encode
 from schemas.outputs import Alert
 from schemas.records import UnreadableError, read_message
+from schemas.sources import BUILT_IN
 from stream.alerts.messages import STALLED, STORM, closed, same_episode
 from stream.engine.engine import Engine
-from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.effects import Effects, Message
 
 Key = tuple[str, str]
@@ -37,15 +37,19 @@ class PublishedAlerts:
         self._published: dict[Key, Alert] = {}
         self._held_back: dict[Key, list[Alert]] = {}
         self._until: list[int] = []
+        self._until_of_added: dict[str, int] = {}
+        """As `_until`, by name, of sources that a policy adds."""
         for value, header in records:
             try:
                 alert = read_message(Alert, value)
-                position = read_message(list[int], header or b"[]")
+                position, added = _decoded(header)
             except UnreadableError:
                 continue
             self._published[alert.account_id, alert.rule] = alert
             position = position or [_time_of(alert)]
             self._until = [max(pair) for pair in zip_longest(self._until, position, fillvalue=0)]
+            for source, offset in added.items():
+                self._until_of_added[source] = max(offset, self._until_of_added.get(source, 0))
 
     def __bool__(self) -> bool:
         return bool(self._published)
@@ -87,7 +91,8 @@ class PublishedAlerts:
 
     def reached(self, engine: Engine) -> bool:
         """Whether the engine has come as far, in time and in every source, as the workers that published the alerts."""
-        return all(now >= before for now, before in zip(_position(engine), self._until, strict=False))
+        added = all(engine.position.get(name, offset) >= offset for name, offset in self._until_of_added.items())
+        return added and all(now >= before for now, before in zip(_position(engine), self._until, strict=False))
 
     def reconcile(self, engine: Engine, effects: Effects) -> None:
         """Publish where the engine's alerts differ from the published ones, and hold back no more.
@@ -116,12 +121,24 @@ class PublishedAlerts:
 
 
 def position_of(engine: Engine) -> bytes:
-    """The header `vitals.position`: stream time (epoch ms) and the settled offset of each input source, as JSON."""
-    return msgspec.json.encode(_position(engine))
+    """The header `vitals.position` as JSON: stream time (epoch ms) and the settled offset of each built-in input.
+
+    With a policy that adds sources there is one more element: their settled offsets by name.
+    """
+    added = {name: engine.position[name] for name in engine.sources.of_events if name not in BUILT_IN}
+    return msgspec.json.encode([*_position(engine), added] if added else _position(engine))
 
 
 def _position(engine: Engine) -> list[int]:
-    return [engine.as_of or 0, *(engine.position[name] for name in INPUT_SOURCES)]
+    return [engine.as_of or 0, *(engine.position[name] for name in BUILT_IN.inputs)]
+
+
+def _decoded(header: bytes | None) -> tuple[list[int], dict[str, int]]:
+    """What `position_of` has encoded. Raises `UnreadableError`."""
+    elements = read_message(list[int | dict[str, int]], header or b"[]")
+    position = [element for element in elements if isinstance(element, int)]
+    added = [element for element in elements if isinstance(element, dict)]
+    return position, added[0] if added else {}
 
 
 def _time_of(alert: Alert) -> int:

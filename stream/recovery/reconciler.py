@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 from schemas.topics import ALERTS, CHANGES
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects
 from stream.recovery.namespaces import PUBLISHED_KEYS
@@ -89,7 +88,7 @@ class Reconciler:
     ) -> Effects | None:
         """Reconcile where the engine has come as far, or where what is left has expired; None where it did nothing.
 
-        `ends_of_sources` are the end offsets of `INPUT_SOURCES`, None while they are not known; the first that are
+        `ends_of_sources` are the end offsets of `Sources.inputs`, None while they are not known; the first that are
         known count. `now_ms` is the broker's clock. `idle` says that nothing has come for a while, and nothing is
         left. While the engine catches up in mode `CONFLATED` alerts have no state, so nothing is reconciled.
         """
@@ -117,5 +116,5 @@ class Reconciler:
         """
         if self._ends_of_sources is None or engine.as_of is None:
             return False
-        ends = zip(INPUT_SOURCES, self._ends_of_sources, strict=True)
+        ends = zip(engine.sources.inputs, self._ends_of_sources, strict=True)
         return all(engine.position[source] >= end for source, end in ends) and engine.as_of >= min(until_ms, now_ms)

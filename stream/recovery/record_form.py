@@ -8,6 +8,7 @@ whole raises `RowSchemaError`: an account must never come back with less than wa
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import numpy as np
 
 from stream.columns.members import PAGE_ENTRY
 from stream.columns.row_schema import VERSION, RowSchemaError, row_age
+from stream.columns.things import THING_ENTRY
 
 STATE_KEY = b"s"
 NAMESPACE_TAG = b"x"
@@ -108,13 +110,13 @@ def read_state(value: bytes) -> State:
         raise RowSchemaError(msg) from error
 
 
-def page_of(value: bytes) -> bytes:
-    """The entries of a page. Raises `RowSchemaError` when it is cut."""
-    entries = value[AGE.size :]
-    if len(value) < AGE.size or len(entries) % PAGE_ENTRY.itemsize:
+def page_of(value: bytes, entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, THING_ENTRY)) -> bytes:
+    """The entries of a page, of one of these types. Raises `RowSchemaError` when it is cut."""
+    size = len(value) - AGE.size
+    if size < 0 or all(size % entry.itemsize for entry in entries):
         msg = f"it is cut: {len(value)} bytes are no whole number of entries"
         raise RowSchemaError(msg)
-    return entries
+    return value[AGE.size :]
 
 
 def segment_of(value: bytes) -> bytes:

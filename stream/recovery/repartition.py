@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from schemas.topics import ALERTS, CHANGES
-from stream.accounts.accounts import ROW_SOURCES
+from stream.accounts.row_codec import without_merged_offsets
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
 from stream.ingest.event_ids import SEGMENT_IDS
 from stream.recovery.history import HISTORY_KEY, SavedHistory, united_history
 from stream.recovery.namespaces import LIVE_KEY, OF_THE_PARTITION, PUBLISHED_KEYS
 from stream.recovery.record_form import PAGE_KEY_BYTES, SEGMENT_KEY, STATE_KEY, namespace_of
+
+_APPLIED = "fence/"
+"""Before the name of an input: the field of a row that is its applied offset."""
 
 Records = Mapping[bytes, bytes]
 """The newest value of each changelog key of one partition."""
@@ -95,10 +98,8 @@ def unfinished(records: Records) -> str | None:
     rows, row_schemas = _rows(live)
     for header, keys in rows.items():
         fixed = _fixed(row_schema_of(header, row_schemas), [live[key] for key in keys])
-        for source in ROW_SOURCES:
-            if f"fence/{source}" not in (fixed.dtype.names or ()):
-                continue
-            ahead = np.flatnonzero(fixed[f"fence/{source}"] >= position.get(source, 0))
+        for field in _applied_offsets(fixed.dtype):
+            ahead = np.flatnonzero(fixed[field] >= position.get(field.removeprefix(_APPLIED), 0))
             if ahead.size:
                 return keys[int(ahead[0])][1:].decode()
     return None
@@ -109,12 +110,13 @@ def repartition(
     *,
     home: Callable[[bytes], int],
     starts: Mapping[int, Start],
-    same_topics: Collection[str] = ROW_SOURCES,
+    new_topics: Collection[str] | None = (),
 ) -> Moved:
     """Move the live namespace of every partition to where `home` says that its accounts belong.
 
-    `starts` has every new partition. `same_topics` are the sources whose topic has at most got more partitions: a row
-    that stays keeps its applied offsets in them. Raises `RepartitionError`, `RowSchemaError`.
+    `starts` has every new partition. `new_topics` are the inputs whose topic is another one, None all of them; every
+    other topic has at most got more partitions: a row that stays keeps its applied offsets in it. Raises
+    `RepartitionError`, `RowSchemaError`.
     """
     live = {number: live_records(records) for number, records in partitions.items()}
     states = {number: json.loads(records[STATE_KEY]) for number, records in live.items() if STATE_KEY in records}
@@ -126,15 +128,15 @@ def repartition(
     result: dict[int, list[tuple[bytes, bytes]]] = {}
     for number, start in starts.items():
         origins = {origin for origin, target in ways if target == number}
-        if same_topics and number in live:
+        if new_topics is not None and number in live:
             origins.add(number)
         records: dict[bytes, bytes] = {}
         history = united_history([_history(live[origin]) for origin in sorted(origins)])
         if history is not None:
             records[HISTORY_KEY] = history
         for origin in sorted(origins):
-            own, keep = ways.get((origin, number), {}), same_topics if origin == number else ()
-            records.update(_accounts(own, live[origin], keep))
+            own, forget = ways.get((origin, number), {}), new_topics if origin == number else None
+            records.update(_accounts(own, live[origin], forget, new_topics))
         if origins or any(start.position.values()):
             settled = [state for origin, state in states.items() if origin % len(starts) == number]
             contributing = {origin: states.get(origin, {}) for origin in sorted(origins)}
@@ -174,19 +176,21 @@ def _history(records: Records) -> SavedHistory:
     return SavedHistory(records.get(HISTORY_KEY), state.get("policy"), any(key[:1] == b"r" for key in records))
 
 
-def _accounts(own: Records, records: Records, keep_offsets: Collection[str]) -> list[tuple[bytes, bytes]]:
+def _accounts(
+    own: Records, records: Records, forget: Collection[str] | None, new_topics: Collection[str] | None
+) -> list[tuple[bytes, bytes]]:
     """The records of accounts in the order of a commit: row schemas, pages, rows.
 
-    Rows keep their applied offsets in the sources `keep_offsets`.
+    Rows lose their applied offsets in the inputs `forget`, and the offsets of records that merged accounts forwarded
+    in `new_topics`; None: in all.
     """
     rows, row_schemas = _rows({**own, **{key: value for key, value in records.items() if key[:1] == b"l"}})
     moved = [(b"l" + header[1:], records[b"l" + header[1:]]) for header in rows if b"l" + header[1:] in records]
     moved += [(key, value) for key, value in own.items() if key[:1] == b"p"]
     for header, keys in rows.items():
         values = [own[key] for key in keys]
-        forget = set(ROW_SOURCES).difference(keep_offsets)
-        if forget:
-            values = _without_offsets(row_schema_of(header, row_schemas), values, forget)
+        if forget is None or forget:
+            values = _without_offsets(row_schema_of(header, row_schemas), values, forget, new_topics)
         moved += list(zip(keys, values, strict=True))
     return moved
 
@@ -210,13 +214,21 @@ def _fixed(row_schema: RowSchema, values: list[bytes]) -> np.ndarray[tuple[int],
     return np.frombuffer(bytearray(b"".join(value[:width] for value in values)), row_schema.dtype)
 
 
-def _without_offsets(row_schema: RowSchema, values: list[bytes], sources: Collection[str]) -> list[bytes]:
+def _applied_offsets(dtype: np.dtype[np.void]) -> list[str]:
+    """The fields of a row that are applied offsets, whichever policy wrote it."""
+    return [name for name in dtype.names or () if name.startswith(_APPLIED)]
+
+
+def _without_offsets(
+    row_schema: RowSchema, values: list[bytes], forget: Collection[str] | None, new_topics: Collection[str] | None
+) -> list[bytes]:
     fixed, width = _fixed(row_schema, values), row_schema.dtype.itemsize
-    for source in sources:
-        if f"fence/{source}" in (fixed.dtype.names or ()):
-            fixed[f"fence/{source}"] = -1
+    for field in _applied_offsets(fixed.dtype):
+        if forget is None or field.removeprefix(_APPLIED) in forget:
+            fixed[field] = -1
     blob = fixed.tobytes()
-    return [blob[index * width : (index + 1) * width] + value[width:] for index, value in enumerate(values)]
+    texts = [without_merged_offsets(value[width:], new_topics) for value in values]
+    return [blob[index * width : (index + 1) * width] + text for index, text in enumerate(texts)]
 
 
 def _state(

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from schemas.events import RowState
 from stream.accounts.alert_lifecycle import is_open
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.publishing.effects import Effects, Message
+from stream.recovery.handed_over import records_of
 
 Act = Callable[[Engine], Effects]
 
@@ -81,6 +83,34 @@ class Pair:
     def caught_up(self) -> Effects:
         """As `Engine.caught_up`."""
         return self._act(lambda engine: engine.caught_up(), Mode.HEAD)
+
+    def hand_over(self) -> list[Message[bytes]]:
+        """The state of merged accounts that was not sent, as records of the repartition topic; it counts as sent."""
+        records = []
+        merging, accounts = self.live.merging, self.live.accounts
+        for row in merging.pending():
+            name, pointer, label = accounts.index.names[row], accounts.merges.into[row], self.live.plan.label
+            states = {label: merging.state_of(row), **self._state_by_shadow(name)}
+            records += records_of(name, pointer, label, states)
+            merging.empty(row)
+        return records
+
+    def _state_by_shadow(self, name: str) -> dict[str, RowState]:
+        if self.shadow is None:
+            return {}
+        engine = self.shadow.engine
+        try:
+            row = engine.accounts.index.get(name)
+            if row not in engine.merging.pending():
+                return {}
+            assert row is not None, "it is pending"
+            states = {engine.plan.label: engine.merging.state_of(row)}
+            engine.merging.empty(row)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the live scores must go on
+            self.shadow = None
+            self.on_failure(error)
+            return {}
+        return states
 
     def _act(self, act: Act, mode: Mode) -> Effects:
         effects = act(self.live)

@@ -13,6 +13,7 @@ the one that replaced it. A rolling change to a new configuration goes on as bef
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -42,6 +43,8 @@ class Writer(Struct, frozen=True, kw_only=True):
     """The configurations before this one, the oldest first."""
     topics: dict[str, str] = {}
     """Id of each input topic (KIP-516); without those whose broker gives none."""
+    inputs: dict[str, str] = {}
+    """The topic that each input was read from, by the input's name; without those that version 0.1.0 has read."""
     first: int = 0
     """First offset of the changelog partition; state before it was not there when this state began."""
 
@@ -87,8 +90,8 @@ def decode_writer(value: bytes) -> Writer:
 def succeed(before: Writer | None, now: Writer, topics: Mapping[str, str], first: int) -> Writer:
     """The record of `now`, which takes over from `before`.
 
-    `topics` are the ids that the broker gives now; of a topic that it gives none for, the id before stays. `first` is
-    the offset at which the state begins in the changelog.
+    `topics` are the ids that the broker gives now; of a topic that it gives none for, the id before stays, and so does
+    the topic of an input that `now` does not read. `first` is the offset at which the state begins in the changelog.
     """
     if before is None:
         return msgspec.structs.replace(now, topics=dict(topics), first=first)
@@ -96,19 +99,31 @@ def succeed(before: Writer | None, now: Writer, topics: Mapping[str, str], first
     if before.configuration not in ("", now.configuration):
         replaced.append(before.configuration)
     return msgspec.structs.replace(
-        now, replaced=replaced[-REPLACED_KNOWN:], topics={**before.topics, **topics}, first=first
+        now,
+        replaced=replaced[-REPLACED_KNOWN:],
+        topics={**before.topics, **topics},
+        inputs={**before.inputs, **now.inputs},
+        first=first,
     )
 
 
-def placed(before: Writer | None, command: str, version: str, topics: Mapping[str, str], first: int) -> Writer:
+def placed(
+    before: Writer | None,
+    command: str,
+    version: str,
+    topics: Mapping[str, str],
+    first: int,
+    *,
+    inputs: Mapping[str, str] = MappingProxyType({}),
+) -> Writer:
     """The record of state that a command writes to a partition whose changelog begins at `first`.
 
     It names the worker that made the state; where that is not known, the command. `topics` are the ids of the topics
-    that the state's positions are of.
+    that the state's positions are of, `inputs` the topics of the inputs whose positions the command has set.
     """
     if before is None:
         before = Writer(worker=f"`{command}`", version=version, policy="", settings={})
-    return msgspec.structs.replace(before, topics=dict(topics), first=first)
+    return msgspec.structs.replace(before, topics=dict(topics), inputs={**before.inputs, **inputs}, first=first)
 
 
 def refusal(before: Writer, now: Writer, members: Sequence[Member]) -> Refusal | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stream.columns.columns import FactColumn, LatestColumn
-from stream.columns.panes import UNIT_MS, Unit, pane_of
+from stream.columns.panes import Unit
 from stream.measures.base import AnyColumn
 from stream.plan.derived import MeasurePlan
 from stream.plan.plan import Plan
@@ -45,8 +45,9 @@ class History:
         }
 
     def _kept(self, column: AnyColumn, panes: int) -> int:
-        """A latest event has no panes: it may miss events that were late, which are older than every window."""
-        return kept_by_latest(self._plan.longest_windows, column.unit) if isinstance(column, LatestColumn) else panes
+        """No column has events that were late, which are older than every window, and a latest event has no panes."""
+        not_late = kept_by_latest(self._plan.longest_windows, column.unit)
+        return not_late if isinstance(column, LatestColumn) else min(panes, not_late)
 
     def require(self, name: str, since_ms: int) -> None:
         """Record that a column may miss events from before `since_ms` (epoch ms)."""
@@ -75,7 +76,7 @@ class History:
 
     def _measure_missing_before(self, plan: MeasurePlan) -> int:
         """The same as `_missing_before` for a measure; a derived one misses what its inputs miss."""
-        return max(self._missing_before(leaf.columns, leaf.measure.reach) for leaf in plan.leaves)
+        return max(self._missing_before(leaf.columns, self._plan.reach_of(plan, leaf)) for leaf in plan.leaves)
 
     def _missing_before(self, columns: Sequence[int], reach: int, as_of_ms: int | None = None) -> int:
         """The moment before which a window of `reach` panes misses events of its columns (epoch ms); 0 if none."""
@@ -84,8 +85,12 @@ class History:
             column, since_ms = self._columns[index], self.since.get(self._plan.columns[index].name, 0)
             if column.newest is None:
                 continue
-            newest = column.newest if as_of_ms is None else min(column.newest, pane_of(as_of_ms, column.unit))
-            if since_ms > (newest - reach + 1) * UNIT_MS[column.unit]:
+            newest = (
+                column.newest
+                if as_of_ms is None
+                else min(column.newest, column.calendar.pane_of(as_of_ms, column.unit))
+            )
+            if since_ms > column.calendar.start_ms(newest - reach + 1, column.unit):
                 latest = max(latest, since_ms)
         return latest
 
@@ -96,15 +101,21 @@ class History:
             since_ms, newest = self.since.get(column_plan.name), column.newest
             if since_ms is None or newest is None:
                 continue
-            if since_ms <= (newest - panes[column_plan.name] + 1) * UNIT_MS[column.unit]:
+            if since_ms <= column.calendar.start_ms(newest - panes[column_plan.name] + 1, column.unit):
                 del self.since[column_plan.name]
 
     def full_at(self, name: str) -> int:
         """When the window of an incomplete measure is full if time passes (epoch ms)."""
         plan = next(plan for plan in self._plan.measures if plan.measure.name == name)
         since_ms = dict(self.incomplete)[name]
-        windows = [leaf.measure for leaf in plan.leaves if self._missing_before(leaf.columns, leaf.measure.reach)]
-        return since_ms + max((measure.reach - 1) * UNIT_MS[measure.window.unit] for measure in windows)
+        reaches = [(leaf, self._plan.reach_of(plan, leaf)) for leaf in plan.leaves]
+        calendar = self._plan.calendar
+        units = (
+            (leaf.measure.window.pane, reach) for leaf, reach in reaches if self._missing_before(leaf.columns, reach)
+        )
+        return max(
+            calendar.start_ms(calendar.boundary_number(since_ms, unit) + reach - 1, unit) for unit, reach in units
+        )
 
 
 def kept_by_latest(longest_windows: Mapping[Unit, int], unit: Unit) -> int:

@@ -13,7 +13,8 @@ The state of a score is one of three, by (sticky band, due since):
 | leaving | a band | the boundary since which another band has been due |
 
 At a boundary a new score takes the band that is due. A steady one whose due band differs is leaving; a leaving one
-whose due band is the sticky band again is steady, and one that has been leaving for `dwell` takes the due band.
+whose due band is the sticky band again is steady, and one that has been leaving for `dwell` takes the due band. A score
+without a value is new.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.plan.plan import Plan
-from stream.scoring.scoring import Scored
+from stream.scoring.scoring import NO_BAND, Scored
 
-NO_BAND = -1
 NOT_DUE = -1
 
 
@@ -46,7 +46,9 @@ def shown(plan: Plan, due: Scored, sticky: NDArray[np.int8]) -> Scored:
     for index, score_plan in enumerate(plan.scores):
         if score_plan.score.dwell_ms is not None:
             score = scores[index]
-            bands = np.where(sticky[:, index] == NO_BAND, score.bands, sticky[:, index]).astype(np.int8)
+            bands = np.where(
+                (sticky[:, index] == NO_BAND) | (score.bands == NO_BAND), score.bands, sticky[:, index]
+            ).astype(np.int8)
             scores[index] = score._replace(bands=bands)
     return due._replace(scores=tuple(scores))
 
@@ -60,7 +62,11 @@ def on_boundary(plan: Plan, due: Scored, sticky: StickyBands, boundary_ms: int) 
         is_new = before == NO_BAND
         leaving = (bands != before) & ~is_new
         since = np.where(leaving, np.where(since_before == NOT_DUE, boundary_ms, since_before), NOT_DUE)
-        moves = is_new | (leaving & (boundary_ms - since >= (score_plan.score.dwell_ms or 0)))
+        moves = (
+            is_new
+            | (bands == NO_BAND)
+            | (leaving & plan.calendar.elapsed(since, boundary_ms, score_plan.score.dwell_ms or 0))
+        )
         after = np.where(moves, bands, before)
         since = np.where(moves, NOT_DUE, since)
         changed |= (after != before) | (since != since_before)

@@ -13,27 +13,34 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.columns import MILLIONTHS, Rows
+from stream.columns.columns import MILLIONTHS, FactColumn, Rows
 from stream.measures import STATS, FallbackStat, formula
 from stream.measures.base import AnyColumn, pane_column
 from stream.measures.comparison import change_in_percent, percentile_in_past, z_in_past
 from stream.plan.derived import MeasurePlan
 from stream.plan.plan import Plan
+from stream.plan.segments import in_range
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 
-def measure_values(plan: Plan, columns: Sequence[AnyColumn], rows: Rows) -> Matrix:
-    """The values for rows (k,), float64 (k, m + q), of the m measures and the q profile inputs; NaN where missing."""
+def measure_values(
+    plan: Plan, columns: Sequence[AnyColumn], rows: Rows, selected: Sequence[int] | None = None
+) -> Matrix:
+    """The values for rows (k,), float64 (k, m + q), of the m measures and the q profile inputs; NaN where missing.
+
+    Of `selected` measures (indexes) only, the others NaN; None: of all.
+    """
     plans = [*plan.measures, *plan.profile_inputs]
-    values = np.empty((len(rows), len(plans)))
+    values = np.full((len(rows), len(plans)), np.nan)
     derived = _Derived(columns, rows)
-    for index, measure_plan in enumerate(plans):
+    for index in range(len(plans)) if selected is None else selected:
+        measure_plan = plans[index]
         if measure_plan.inputs:
             values[:, index] = derived.value(measure_plan)
         else:
-            values[:, index] = _value(measure_plan, [columns[column] for column in measure_plan.columns], rows)
+            values[:, index] = _value(measure_plan, columns, rows)
     return values
 
 
@@ -53,15 +60,18 @@ class _Derived:
 
     def _compute(self, plan: MeasurePlan) -> Vector:
         if plan.measure.formula is None:
-            return _value(plan, [self._columns[column] for column in plan.columns], self._rows)
+            return _value(plan, self._columns, self._rows)
         if plan.measure.compare is not None:
             return formula.change_in_percent(*self._pair(plan))
-        return formula.evaluate(plan.measure.formula, {name: self.value(each) for name, each in plan.inputs})
+        value = formula.evaluate(plan.measure.formula, {name: self.value(each) for name, each in plan.inputs})
+        return _where_it_applies(plan, self._columns, self._rows, value)
 
     def _pair(self, plan: MeasurePlan) -> tuple[Vector, Vector]:
         """The value over the window and over the previous one, each float64 (k,), before they are compared."""
         if id(plan) not in self._pairs:
-            self._pairs[id(plan)] = self._compute_pair(plan)
+            now, before = self._compute_pair(plan)
+            now = _where_it_applies(plan, self._columns, self._rows, now)
+            self._pairs[id(plan)] = now, before
         return self._pairs[id(plan)]
 
     def _compute_pair(self, plan: MeasurePlan) -> tuple[Vector, Vector]:
@@ -79,6 +89,24 @@ class _Derived:
 
 
 def _value(measure_plan: MeasurePlan, columns: Sequence[AnyColumn], rows: Rows) -> Vector:
+    own = [columns[column] for column in measure_plan.columns]
+    return _where_it_applies(measure_plan, columns, rows, _value_of_all(measure_plan, own, rows))
+
+
+def _where_it_applies(plan: MeasurePlan, columns: Sequence[AnyColumn], rows: Rows, values: Vector) -> Vector:
+    """The values (k,) of accounts that the measure's `when` holds for; NaN for the others."""
+    for index, bound in plan.applies:
+        column = columns[index]
+        assert isinstance(column, FactColumn)
+        assert column.newest is not None
+        numbers = column.values[rows]
+        holds = ~np.isnan(numbers) if bound is None else in_range(bound, numbers, column.newest)
+        values = np.where(holds, values, np.nan)
+    return values
+
+
+def _value_of_all(measure_plan: MeasurePlan, columns: Sequence[AnyColumn], rows: Rows) -> Vector:
+    """The values of all accounts, whatever the measure's `when` says; `columns` are the measure's own."""
     measure = measure_plan.measure
     if measure.history is not None:
         totals = pane_column(columns[0]).read_blocks(rows, measure.window.panes, measure.blocks, measure.skip)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 
 import numpy as np
@@ -40,8 +41,12 @@ def identity(measure: Measure) -> str:
     window = measure.window
     definition = (measure.source, measure.stat, measure.field, measure.where, measure.of, measure.weights)
     span: tuple[object, ...] = (measure.per_hours, window.panes, window.unit, measure.stale_after)
-    if measure.percent is not None:  # hashes of other statistics stay as they were without it
+    if window.counted is not None:
+        span = (*span, "counted", window.counted)
+    if measure.percent is not None:  # hashes of other measures stay as they were without it
         span = (*span, measure.percent)
+    if measure.when is not None:
+        span = (*span, asdict(measure.when))
     return xxhash.xxh3_64_hexdigest(json.dumps([definition, span]).encode())
 
 

@@ -11,14 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.accounts.status import Status, is_listed
 from stream.plan.models import Model, ScorePlan
 from stream.plan.plan import Plan
 from stream.policy.band_index import BAND_DECIMALS, band_index, due_band
 from stream.policy.normalisers import Grid, Normaliser
+from stream.scoring.silence import AtLastEvent, with_worse
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 Bands = NDArray[np.int8]
+NO_BAND = -1
+"""The band of a score without a value."""
 Selection = NDArray[np.intp] | NDArray[np.bool_]
 
 
@@ -27,7 +31,8 @@ class ScoreOf(NamedTuple):
 
     `weights` (k, F) are effective weights. `contributions` (k, F + extras) sum to `values` (k,); `parts` (k, parts) do,
     too, with measures at nominal weights. `bands` (k,) are indexes. `limited` (k, exceptions) says which exceptions
-    apply; None where the score has none.
+    apply; None where the score has none. Where the score has no value, `values` is NaN, the band `NO_BAND` and the
+    rest 0.
     """
 
     weights: Matrix
@@ -48,21 +53,62 @@ class ScoreOf(NamedTuple):
             None if self.limited is None else self.limited[selected],
         )
 
+    def without(self, cleared: NDArray[np.bool_]) -> ScoreOf:
+        """The score with no value for the accounts under the mask."""
+        if not cleared.any():
+            return self
+        column = cleared[:, None]
+        return ScoreOf(
+            np.where(column, 0.0, self.weights),
+            np.where(column, 0.0, self.contributions),
+            np.where(column, 0.0, self.parts),
+            np.where(cleared, np.nan, self.values),
+            np.where(cleared, np.int8(NO_BAND), self.bands),
+            None if self.limited is None else self.limited & ~column,
+        )
+
 
 class Scored(NamedTuple):
     """Scores of k accounts: `values` (k, m or more) and `points` (k, m) are NaN where a measure is missing.
 
     After the values of the m measures come those of profile inputs of derived measures, and then those that percentiles
     among peers were computed from (see `stream.scoring.peers`). `segments` (k,) are indexes of the policy's segments,
-    -1 for none; None when it has none. `new` (k,) says which accounts are new; None when the policy has no
-    `new_accounts`.
+    -1 for none; None when it has none. `status` (k,) are numbers of `stream.accounts.status.Status`. `held` (k, m) says
+    which measures count as of the account's last event (see `stream.scoring.silence`); None where none does.
     """
 
     values: Matrix
     points: Matrix
     segments: NDArray[np.int8] | None
     scores: tuple[ScoreOf, ...]
-    new: NDArray[np.bool_] | None = None
+    status: NDArray[np.int8]
+    held: NDArray[np.bool_] | None = None
+
+    @property
+    def has_score(self) -> NDArray[np.bool_]:
+        """Which accounts have a value of any score, (k,)."""
+        has_score = np.zeros(len(self.values), dtype=np.bool_)
+        for score in self.scores:
+            has_score |= score.bands != NO_BAND
+        return has_score
+
+    def with_status(self, status: NDArray[np.int8]) -> Scored:
+        """The scores with a status; an account that is not listed has no values.
+
+        Where that is because no score has one, the measures keep theirs: peers may be compared with them later.
+        """
+        cleared = ~is_listed(status)
+        if not cleared.any():
+            return self._replace(status=status)
+        without_values = (cleared & self.has_score)[:, None]
+        return Scored(
+            np.where(without_values, np.nan, self.values),
+            np.where(without_values, np.nan, self.points),
+            self.segments,
+            tuple(score.without(cleared) for score in self.scores),
+            status,
+            None if self.held is None else self.held & ~cleared[:, None],
+        )
 
     def pick(self, selected: Selection) -> Scored:
         """The scores of selected accounts."""
@@ -71,17 +117,48 @@ class Scored(NamedTuple):
             self.points[selected],
             None if self.segments is None else self.segments[selected],
             tuple(score.pick(selected) for score in self.scores),
-            None if self.new is None else self.new[selected],
+            self.status[selected],
+            None if self.held is None else self.held[selected],
         )
 
 
 def score_values(
-    plan: Plan, values: Matrix, segments: NDArray[np.int8] | None = None, sticky: Bands | None = None
+    plan: Plan,
+    values: Matrix,
+    segments: NDArray[np.int8] | None = None,
+    sticky: Bands | None = None,
+    at_last_event: AtLastEvent | None = None,
 ) -> Scored:
     """Points, contributions, scores and bands of values (k, m or more) of accounts in `segments` (k,).
 
-    `sticky` (k, S) are the sticky bands, for policies with hysteresis; the bands are then those that are due.
+    `sticky` (k, S) are the sticky bands, for policies with hysteresis; the bands are then those that are due. Of silent
+    accounts, measures have the values of `at_last_event` where these are worse. A score without data has no value. All
+    accounts come as ACTIVE.
     """
+    points, held = _all_points(plan, values, segments), None
+    if at_last_event is not None:
+        indexes, values_then = at_last_event
+        points_then = _all_points(plan, values_then, None if segments is None else segments[indexes])
+        values, points, held = with_worse(plan, (values, points), (values_then, points_then), indexes)
+    return Scored(
+        values,
+        points,
+        segments,
+        tuple(
+            _without_data(
+                score_plan,
+                values,
+                _score(score_plan, values, points, segments, None if sticky is None else sticky[:, index]),
+            )
+            for index, score_plan in enumerate(plan.scores)
+        ),
+        np.full(len(values), np.int8(Status.ACTIVE)),
+        held,
+    )
+
+
+def _all_points(plan: Plan, values: Matrix, segments: NDArray[np.int8] | None) -> Matrix:
+    """Points (k, m) of values (k, m or more) of accounts in `segments` (k,), NaN where a measure is missing."""
     points = np.empty((len(values), len(plan.measures)))
     for index, measure_plan in enumerate(plan.measures):
         measure = measure_plan.measure
@@ -98,15 +175,15 @@ def score_values(
             if measure.has_grid:
                 absent |= np.isnan(points[:, index])
             points[absent, index] = measure.missing
-    return Scored(
-        values,
-        points,
-        segments,
-        tuple(
-            _score(score_plan, values, points, segments, None if sticky is None else sticky[:, index])
-            for index, score_plan in enumerate(plan.scores)
-        ),
-    )
+    return points
+
+
+def _without_data(score_plan: ScorePlan, values: Matrix, score: ScoreOf) -> ScoreOf:
+    """The score with no value where it has no data: no measure has a value, or points that `missing` gives it."""
+    takes_part = score.weights != 0
+    if score_plan.additive:
+        takes_part &= ~np.isnan(values[:, score_plan.measure_indexes])
+    return score.without(~takes_part.any(axis=1))
 
 
 def _points(plan: Plan, normaliser: Normaliser, values: Matrix, index: int) -> Vector:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tests.bench.board import measure_board
 from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
+from tests.bench.files import measure_files
 from tests.bench.latency import measure_latency
 from tests.bench.page import measure_page
 from tests.bench.progress import EngineError
@@ -29,7 +30,7 @@ from tests.broker.kafka_server import KafkaServer, KafkaServerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board", "page")
+_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board", "page", "files")
 _HEAP_MB = 4096
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
@@ -83,6 +84,8 @@ def _measure(selected: list[str], events: int, repeats: int, folder: Path, tell:
                 results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
     if "board" in selected:
         results.board = measure_board(tell)
+    if "files" in selected:
+        results.files = measure_files(folder, tell)
     if "page" in selected:
         results.page = measure_page(tell)
     return results

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tests.bench.board import BoardFigures
+    from tests.bench.files import FilesRun
     from tests.bench.latency import Latency
     from tests.bench.page import PageFigures
     from tests.bench.restore import Restored
@@ -47,6 +48,7 @@ class Results:
     restore: dict[str, Restored] = field(default_factory=dict)
     board: BoardFigures | None = None
     page: PageFigures | None = None
+    files: list[FilesRun] = field(default_factory=list)
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -75,6 +77,8 @@ def as_json(results: Results) -> dict[str, Any]:
         figures["board"] = {name: round(value, 1) for name, value in asdict(results.board).items()}
     if results.page is not None:
         figures["page_ms"] = {name: round(value) for name, value in asdict(results.page).items()}
+    if results.files:
+        figures["files"] = [asdict(run) for run in results.files]
     return figures
 
 
@@ -96,6 +100,8 @@ def show(console: Console, results: Results) -> None:
         console.print(_board_table(results.board))
     if results.page is not None:
         console.print(_page_table(results.page))
+    if results.files:
+        console.print(_files_table(results.files))
 
 
 def _board_table(board: BoardFigures) -> Table:
@@ -106,6 +112,16 @@ def _board_table(board: BoardFigures) -> Table:
     table.add_row(
         *counts, f"{board.past_days_ms:,.0f}", f"{board.list_ms:,.0f}", f"{board.page_ms:.1f}", f"{board.row_us:,.0f}"
     )
+    return table
+
+
+def _files_table(runs: list[FilesRun]) -> Table:
+    table = Table(title="Event files, start to end of the process", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("program", no_wrap=True)
+    for heading in ("events", "seconds", "CPU s", "peak MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(run.label, f"{run.events:,}", f"{run.seconds:.1f}", f"{run.cpu_s:.1f}", f"{run.peak_mb:,.0f}")
     return table
 
 

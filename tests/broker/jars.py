@@ -21,6 +21,11 @@ _DEBIAN_PACKAGES = {
     "java": "default-jre-headless",
     "javac": "default-jdk-headless",
     "mvn": "maven",
+    "node": "nodejs",
+    "npm": "npm",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
+    "psql": "postgresql",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "sh": "dash",
 }

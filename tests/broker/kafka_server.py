@@ -184,6 +184,10 @@ class KafkaServer:
             self._process.kill()
             self._process = None
 
+    def exit_code(self) -> int | None:
+        """Return the status with which the JVM ended by itself, or None while it runs."""
+        return self._running().poll()
+
     def suspend(self) -> None:
         """SIGSTOP: sockets stay open and nobody answers."""
         self._running().suspend()

@@ -44,6 +44,10 @@ def demo(folder: Path, *options: str, **environment: str) -> Iterator[subprocess
         process.communicate()
 
 
+OF_NEW_ACCOUNTS = 80_000
+"""So many events come before the first accounts of the demo are no longer new; new accounts do not alert."""
+
+
 def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
     """Wait for exit code 0; returns the last line of stdout as an object, and all of stderr."""
     output, errors = process.communicate(timeout=PATIENCE_S)
@@ -74,7 +78,8 @@ def assert_adds_up(result: dict[str, Any]) -> None:
     assert result["events"] == result["applied"] == sum(result["settled"].values()) > 0
     assert result["accounts"] == sum(result["bands"].values()) > 0
     assert set(result["bands"]) <= {"healthy", "attention", "at-risk"}
-    assert result["score_changes"] >= result["alerts"] > 0
+    assert result["score_changes"] >= result["alerts"]
+    assert result["alerts"] > 0 or result["events"] < OF_NEW_ACCOUNTS, "a slow machine comes to new accounts only"
     assert result["events_per_second"] > 0
 
 

@@ -16,7 +16,7 @@ from kafka.partitioner import murmur2
 from agents.demo.broker import EmbeddedBroker
 from agents.demo.company import Company, Event
 from agents.demo.event_player import EventPlayer
-from schemas.events import SOURCES
+from schemas.sources import BUILT_IN
 
 PARTITIONS = 3
 END_MS = 1_767_225_600_000
@@ -27,14 +27,14 @@ def address() -> Iterator[str]:
     """An embedded broker with the input topics on it."""
     with EmbeddedBroker() as broker:
         admin = KafkaAdminClient(bootstrap_servers=broker.address)
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in SOURCES])
+        admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in BUILT_IN.names])
         admin.close()
         yield broker.address
 
 
 async def send(player: EventPlayer) -> None:
     try:
-        assert await player.connect(SOURCES) == dict.fromkeys(SOURCES, PARTITIONS)
+        assert await player.connect(BUILT_IN.names) == dict.fromkeys(BUILT_IN.names, PARTITIONS)
         await player.run()
     finally:
         await player.close()
@@ -43,7 +43,7 @@ async def send(player: EventPlayer) -> None:
 def stored_records(address: str, expected: int) -> dict[TopicPartition, list[Any]]:
     """All records by partition; reads until it has seen `expected` and nothing more comes."""
     consumer = KafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest", enable_auto_commit=False)
-    partitions = [TopicPartition(topic, number) for topic in SOURCES for number in range(PARTITIONS)]
+    partitions = [TopicPartition(topic, number) for topic in BUILT_IN.names for number in range(PARTITIONS)]
     consumer.assign(partitions)
     stored: dict[TopicPartition, list[Any]] = {partition: [] for partition in partitions}
     fetched: dict[TopicPartition, list[Any]] = {}

@@ -62,7 +62,14 @@ def log(deployment: Deployment, topic: str) -> list[Stored]:
 
 def letter(number: int, value: bytes | None, key: bytes | None, *, reason: str, headers: Headers = ()) -> Message:
     """A dead letter as a worker writes it: the record at an offset of partition 1."""
-    error = {"reason": reason, "message": "a test", "topic": USAGE, "partition": 1, "offset": number}
+    error = {
+        "reason": reason,
+        "message": "a test",
+        "topic": USAGE,
+        "partition": 1,
+        "offset": number,
+        "time": number + 1,
+    }
     error_headers = tuple((ERROR_HEADER + name, str(text).encode()) for name, text in error.items())
     return Message(LETTERS, key, value, TIME_MS + number, (*headers, *error_headers), 1)
 
@@ -97,6 +104,7 @@ def test_letters_go_back_byte_for_byte_in_order_and_once(tmp_path: Path) -> None
         expected = [letters[1], letters[2], letters[0], letters[3], *letters[5:-1]]
         assert [(record.key, record.value) for record in replayed] == [(each.key, each.value) for each in expected]
         assert {record.partition for record in replayed} == {1}
+        assert [record.timestamp_ms for record in replayed[:4]] == [2, 3, 1, 4]
         assert replayed[2].headers == (*headers, ("vitals.replayed_from", f"{LETTERS}/1/0".encode()))
         assert counts(answer(deployment, "dlq", "list")) == {
             (LETTERS, "bad_utf8"): (0, 1, 0),

@@ -19,6 +19,7 @@ from agents.worker.client.broker import Broker
 from agents.worker.commit.fencing import TaskProducers
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
+from schemas.sources import BUILT_IN
 from schemas.topics import ALERTS, SCORES
 from stream.publishing.effects import Message
 from tests.broker.kafka_server import KafkaServer
@@ -60,7 +61,7 @@ class Client:
         )
         self.outbox = Outbox(
             self.producers,
-            Telemetry(),
+            Telemetry(BUILT_IN),
             now_ms=lambda: NOW_MS,
             on_append_ms=print,
             may_write=lambda: True,

@@ -87,6 +87,7 @@ def assert_exact(monkeypatch: pytest.MonkeyPatch, *generations: tuple[Deployment
     assert not differences, differences[:5]
 
 
+@pytest.mark.faults  # the longest of all; the test below and that of rights run `vitals state` on a real Kafka in CI
 def test_damaged_grown_and_rebuilt_state_stays_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Deployment(tmp_path) as deployment:
         settings = deployment.settings

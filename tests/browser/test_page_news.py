@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.board_process import Board, Recording
+from tests.browser.board_process import PATIENCE_S, Board, Recording
 from tests.browser.conftest import follow, go_to
 from tests.browser.records import DAY_MS, NOW_MS, alert, change, score
 
@@ -58,6 +59,26 @@ def test_the_shadow_is_followed_from_its_start_to_its_end(
     expect(page.locator(".differs tbody td").nth(1)).to_contain_text("56.0")
     recording.add([("health.shadow", "acme", None, NOW_MS)])
     expect(empty).to_have_text("No candidate policy is running.")
+
+
+def test_a_change_between_the_rows_and_the_start_of_the_stream_is_shown(
+    board: Board, recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"{board.url}/processor")
+    value = page.locator("tr[data-id=low-3] .value")
+
+    def start_late(route: Route) -> None:
+        """Connect the stream after the rows are shown, and after a change that the board has read."""
+        expect(value).to_have_text("30.0")
+        recording.add([score("low-3", 31.5, revision=2)])
+        until = time.monotonic() + PATIENCE_S
+        while board.ask("/api/accounts/low-3")["scores"]["health"]["value"] != 31.5:
+            assert time.monotonic() < until, "the board has not read the record"
+        route.continue_()
+
+    page.route("**/api/stream*", start_late, times=1)
+    follow(page, page.get_by_role("link", name="Accounts", exact=True), "/")
+    expect(value).to_have_text("31.5")
 
 
 def test_an_alert_that_fires_while_the_view_loads_is_shown(

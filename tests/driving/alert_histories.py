@@ -21,6 +21,8 @@ START = (NOW_MS // DAY - 60) * DAY
 
 POLICY = """
 name = "alerts"
+[status]
+dormant_after = "365d"
 [measures.usage]
 source = "product-usage"
 stat = "count"

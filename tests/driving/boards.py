@@ -30,9 +30,8 @@ def band_of(value: float) -> str:
 def score(account: str, value: float, as_of: int = NOON, **more: Any) -> Record:
     """A record of `health.scores` with one score, made of two measures."""
     factors = [Factor("usage", 3.0, value, 0.5, value / 2), Factor("tickets", 1.0, value, 0.5, value / 2)]
-    values = {
-        "health": ScoreValue(value, more.pop("band", band_of(value)), factors, confidence=more.pop("confidence", None))
-    }
+    rare = {name: more.pop(name, None) for name in ("confidence", "shown")}
+    values = {"health": ScoreValue(value, more.pop("band", band_of(value)), factors, **rare)}
     message = ScoreMessage(account, as_of, more.pop("revision", 1), POLICY, more.pop("segment", None), values, **more)
     return Record(SCORES, account.encode(), msgspec.json.encode(message), as_of)
 

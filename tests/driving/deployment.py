@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
-from agents.kafka.source_records import TOPICS, read
+from agents.kafka.source_records import read
 from agents.settings.settings import Settings
 from agents.state.cluster import Written
 from agents.worker.identity import writer_of
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.records import forwarded
 from agents.worker.tasks.takeover import take_over
+from schemas.sources import BUILT_IN
 from schemas.topics import ALERTS, CHANGES, ORIGIN_HEADER, POSITION_HEADER, REPARTITION, SCORES, all_topics, changelog
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import INPUT_SOURCES, Batch
+from stream.ingest.batch import Batch
 from stream.ingest.merge import Merge
 from stream.recovery.changelog import keep_newer
 from stream.recovery.continuity import SourceLog
@@ -42,10 +43,12 @@ if TYPE_CHECKING:
 class MemoryCluster:
     """Topics of one group in memory, as `agents.state.cluster.Cluster` shows them."""
 
+    sources = BUILT_IN
+
     def __init__(self, group: str, partitions: int, *, identity: str = "first") -> None:
         """Create all topics; `identity` tells the topics of two clusters apart."""
         self.group = group
-        self.counts = {topic.name: partitions for topic in all_topics(group)}
+        self.counts = {topic.name: partitions for topic in all_topics(group, BUILT_IN)}
         self.logs: dict[tuple[str, int], list[SimpleNamespace]] = defaultdict(list)
         self.removed: dict[tuple[str, int], int] = defaultdict(int)
         self.offsets: dict[tuple[str, int], int] = {}
@@ -63,7 +66,7 @@ class MemoryCluster:
         return self.counts.get(topic, 0)
 
     def topic_ids(self) -> dict[str, str]:
-        return {topic: f"{self.identity}-{topic}-{self.created_again[topic]}" for topic in TOPICS}
+        return {topic: f"{self.identity}-{topic}-{self.created_again[topic]}" for topic in BUILT_IN.topics}
 
     def create_again(self, topic: str) -> dict[tuple[str, int], list[SimpleNamespace]]:
         """Delete a topic, and the offsets committed in it, and create it; returns the records that it had."""
@@ -168,7 +171,7 @@ def input_log(clusters: Iterable[MemoryCluster]) -> list[Record]:
     count, log = clusters[-1].counts[REPARTITION], list[Record]()
     for shift, cluster in enumerate(clusters):
         for (topic, number), records in list(cluster.logs.items()):
-            if topic not in TOPICS or topic == REPARTITION:
+            if topic not in BUILT_IN.topics or topic == REPARTITION:
                 continue
             for record in records:
                 assert record.key is not None
@@ -237,7 +240,7 @@ class _Task:
                 marked=True,
                 topic_id=ids[topic],
             )
-            for topic in TOPICS
+            for topic in BUILT_IN.topics
         ]
         return Facts({number: logs}, {number: cluster.begins(self._changelog)[number]}, ())
 
@@ -250,15 +253,15 @@ class _Task:
         return Tail(start, end, ((record.value, dict(record.headers).get(POSITION_HEADER)) for record in records))
 
     def run(self, as_of_ms: int | None, *, idle: bool, crash: bool) -> None:
-        merge = Merge()
-        for index, (topic, source) in enumerate(zip(TOPICS, INPUT_SOURCES, strict=True)):
+        merge = Merge(BUILT_IN)
+        for index, (topic, source) in enumerate(zip(BUILT_IN.topics, BUILT_IN.inputs, strict=True)):
             start, end = self.engine.position[source], self._cluster.ends(topic)[self._number]
             end = end if self._limit is None else min(end, max(start, self._limit))
             records = list(self._cluster.read(topic, self._number, start, end))
             if records:
-                merge.add(read(topic, records, end))
+                merge.add(read(BUILT_IN, topic, records, end))
             del index
-        ends = [self._cluster.ends(topic)[self._number] for topic in TOPICS]
+        ends = [self._cluster.ends(topic)[self._number] for topic in BUILT_IN.topics]
         while batches := merge.release(lambda _index: False):
             self._publish(self._pair.step(batches, Mode.HEAD, 2**53), batches)
             self._reconcile(ends)
@@ -278,7 +281,7 @@ class _Task:
         self._reconciler.hold_back(effects)
         batches = list(batches)
         for forward in effects.forwards:
-            message = forwarded(batches[forward.batch], forward)
+            message = forwarded(batches[forward.batch], self._number, forward)
             target = partition_of(forward.account.encode(), self._count)
             headers = [(name, value) for name, value in message.headers if name == ORIGIN_HEADER]
             self._cluster.append(
@@ -304,5 +307,8 @@ class _Task:
             self._cluster.append(self._changelog, self._number, key, value)
         position = self.engine.position
         self._cluster.commit(
-            {(topic, self._number): position[source] for topic, source in zip(TOPICS, INPUT_SOURCES, strict=True)}
+            {
+                (topic, self._number): position[source]
+                for topic, source in zip(BUILT_IN.topics, BUILT_IN.inputs, strict=True)
+            }
         )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from faust.types import TP
 
-from agents.kafka.source_records import TOPICS
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
@@ -19,6 +18,7 @@ from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task_state import TaskState
+from schemas.sources import BUILT_IN
 from stream.recovery.continuity import SourceLog
 from stream.recovery.reconciler import Reconciler
 from stream.recovery.writer import Member, Writer
@@ -78,7 +78,7 @@ class Stage:
             find_record=self.find_record,
             on_fatal=self.bench.errors.append,
         )
-        self.handover = Handover(self.processor, checkpointer, self.lease)
+        self.handover = Handover(self.processor, checkpointer, self.lease, BUILT_IN.topics)
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         return bool(offsets)
@@ -93,8 +93,8 @@ class Stage:
 
     def read_facts(self, partitions: Sequence[int]) -> Facts:
         logs = {
-            number: [SourceLog(topic, 0, 99, self.committed.get(number), marked=True) for topic in TOPICS[:1]]
-            + [SourceLog(topic, 0, 99) for topic in TOPICS[1:]]
+            number: [SourceLog(topic, 0, 99, self.committed.get(number), marked=True) for topic in BUILT_IN.topics[:1]]
+            + [SourceLog(topic, 0, 99) for topic in BUILT_IN.topics[1:]]
             for number in partitions
         }
         if self.broker_errors:

@@ -75,13 +75,21 @@ def assert_same_scores(
         message = actual[account]
         # Without segments in the policy, a message has the segment of the profile.
         assert not segmented or message["segment"] == right.segment, (where, account)
-        assert (message.get("state") == "new") == right.new, (where, account)
+        assert message.get("state", "active") == right.status, (where, account)
         assert list(message["scores"]) == list(right.scores), (where, account)
         for name, score in right.scores.items():
             _assert_score(message["scores"][name], score, name in additive, (where, account, name))
 
 
 def _assert_score(mine: Message, right: ScoreOf, additive: bool, where: object) -> None:
+    if right.value is None:
+        assert (mine["value"], mine["band"]) == (None, None), (where, mine, right)
+        assert not any(factor["weight"] or factor["contribution"] for factor in mine["factors"]), (where, mine)
+        unweighted = {factor["measure"]: factor for factor in mine["factors"]}
+        for name, value, points, _, _ in right.factors:
+            assert _close(unweighted[name]["value"], value, CLOSE), (where, name, mine, right)
+            assert additive or _close(unweighted[name]["points"], points, CLOSE), (where, name, mine, right)
+        return
     # Clamping takes back what base and factors are beyond the range: sums are as exact as their largest term.
     terms = (right.value, *(factor[-1] for factor in right.factors), *right.extras.values())
     close = CLOSE * max(1.0, *map(abs, terms))
@@ -118,6 +126,8 @@ def assert_explained(changes: Iterable[ScoreChange], published: LastChanges | No
         before = published.get((change.account_id, change.score))
         assert change.from_ == (before.to if before else 0), (before, change)
         assert change.band_from == (before.band_to if before else None), (before, change)
+        if change.state is not None:
+            assert (change.cause, change.to, change.band_to) == ("status", change.from_, change.band_from), change
         if change.cause == "override":
             # An override starts or ends; the score does not change.
             assert (change.from_, change.band_from, change.factors) == (change.to, change.band_to, []), change

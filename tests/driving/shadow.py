@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from schemas.outputs import Alert, ScoreChange, ShadowMessage
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
 from stream.recovery import changelog
@@ -33,6 +34,8 @@ Written = dict[bytes, bytes]
 
 LIVE = """
 name = "live"
+[status]
+dormant_after = "365d"
 [measures.usage]
 source = "product-usage"
 stat = "count"
@@ -89,7 +92,7 @@ class Both:
     shadow_topic: Written = field(default_factory=dict)
     raw: list[Effects] = field(default_factory=list)
     mode: Mode = Mode.HEAD
-    merge: Merge = field(default_factory=Merge)
+    merge: Merge = field(default_factory=lambda: Merge(BUILT_IN))
     beside: list[Alone] = field(default_factory=list)
     opened: Opened = field(init=False)
 
@@ -110,7 +113,7 @@ class Both:
         self.pair.on_failure = failed
         for alone in self.beside:
             alone.start()
-        self.merge, self.mode = Merge(), Mode.HEAD
+        self.merge, self.mode = Merge(BUILT_IN), Mode.HEAD
 
     def act(self, do: Callable[[Pair | Engine], Effects]) -> None:
         """Let all of them do the same."""

@@ -17,6 +17,7 @@ from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
+from schemas.sources import BUILT_IN
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 from stream.recovery.reconciler import Reconciler
@@ -146,7 +147,7 @@ class Bench:
         self.producer = producer
         self.source = Source()
         self.errors: list[BaseException] = []
-        self.telemetry, self.clock = Telemetry(), BrokerClock()
+        self.telemetry, self.clock = Telemetry(BUILT_IN), BrokerClock()
         self.producers = OneProducer(producer)
         self.outbox = Outbox(
             self.producers,

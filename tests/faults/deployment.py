@@ -47,12 +47,20 @@ class Deployment:
         listeners: Mapping[str, int] | None = None,
         advertised: Mapping[str, int] | None = None,
         topics: bool = True,
+        disk: Path | None = None,
+        added: tuple[str, ...] = (),
         **settings: object,
     ) -> None:
-        """`folder` keeps logs and policy; `settings` are the workers', beside those that make runs repeatable."""
+        """`folder` keeps logs and policy, `disk` the broker's data; `settings` are the workers', beside fixed ones.
+
+        `added` are the topics of sources that the policy adds.
+        """
         self.folder = folder
         self.policy = policy
-        self.kafka = KafkaServer(settings={**_BROKER, **(broker or {})}, listeners=listeners, advertised=advertised)
+        self.inputs = (*verdict.INPUTS, *added)
+        self.kafka = KafkaServer(
+            disk, settings={**_BROKER, **(broker or {})}, listeners=listeners, advertised=advertised
+        )
         self.workers: list[WorkerProcess] = []
         self.kills = 0
         self._topics = topics
@@ -143,7 +151,7 @@ class Deployment:
             lag = {partition: int(count) for partition, count in worker.samples().get(LAG, {}).items() if count}
             texts.append(f"{worker.last_words()}\nsettled {dict(worker.settled())}\nlag {lag}")
         with contextlib.suppress(KafkaError, OSError):
-            records = sum(topic_log.ends(self.kafka.bootstrap, verdict.INPUTS).values())
+            records = sum(topic_log.ends(self.kafka.bootstrap, self.inputs).values())
             texts.append(f"{records} records, {self.settled().total()} settled, not committed {self.not_committed()}")
         return "\n".join(texts)
 
@@ -167,13 +175,13 @@ class Deployment:
         if not lags or any(lags):
             return False
         with contextlib.suppress(KafkaError, OSError):
-            ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
+            ends = topic_log.ends(self.kafka.bootstrap, self.inputs)
             return self.settled().total() == sum(ends.values()) and not self.not_committed()
         return False
 
     def not_committed(self) -> dict[tuple[str, int], int]:
         """Return how many records of the input the group has not committed, by topic and partition."""
-        ends = topic_log.ends(self.kafka.bootstrap, verdict.INPUTS)
+        ends = topic_log.ends(self.kafka.bootstrap, self.inputs)
         with self.kafka.admin() as admin:
             (offsets,) = admin.list_group_offsets({GROUP: None}).values()
         committed = {(partition.topic, partition.partition): meta.offset for partition, meta in offsets.items()}

@@ -19,6 +19,7 @@ from kafka.admin import ConfigResource, NewTopic
 from kafka.errors import KafkaError
 
 from agents.worker.fatal import EXIT_FATAL
+from schemas.sources import BUILT_IN
 from schemas.topics import all_topics
 from tests.faults import topic_log
 from tests.faults.deployment import GROUP, Deployment
@@ -85,7 +86,7 @@ def delete(deployment: Deployment, topic: str) -> None:
 
 def create(deployment: Deployment, topic: str, partitions: int = topic_log.PARTITIONS) -> None:
     """Create a topic of the product as the product does."""
-    (wanted,) = (known for known in all_topics(GROUP) if known.name == topic)
+    (wanted,) = (known for known in all_topics(GROUP, BUILT_IN) if known.name == topic)
     with deployment.kafka.admin() as admin:
         created = NewTopic(topic, num_partitions=partitions, replication_factor=1, topic_configs=wanted.config())
 

@@ -57,6 +57,10 @@ def test_records_that_arrive_after_a_takeover_change_nothing(tmp_path: Path, fau
         deployment.until(lambda: not deployment.not_committed(), "and committed it")
         assert proxy.held_requests > 0, "there is something to arrive late"
         proxy.release()
+        # The group gives it partitions again: until it has restored them, no count is complete.
+        deployment.until(
+            lambda: first.settled().total() > 0 and first.is_ready() and second.is_ready(), "both are back at work"
+        )
         deployment.until_done()
         figures = deployment.judge()
         assert figures["applied"] == sent

@@ -16,6 +16,7 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 from agents.kafka.client import BrokerError
 from agents.kafka.topics import describe_topics
 from agents.settings.settings import load_settings
+from schemas.sources import BUILT_IN
 from tests.broker.kafka_server import KafkaServer, free_port
 from tests.broker.secured import SECRET, USER, Secured, secured_deployment, vitals
 
@@ -82,7 +83,7 @@ def test_each_mistake_is_named_in_a_line_within_ten_seconds(
     loaded = load_settings(**settings)
     started_s = time.monotonic()
     with pytest.raises(BrokerError, match=re.escape(MISTAKES[mistake])):
-        describe_topics(loaded)
+        describe_topics(loaded, BUILT_IN)
     took_s = time.monotonic() - started_s
     assert took_s < 30
     fault(f"28 {mistake}", {"milliseconds": round(1000 * took_s)})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.kafka.rights import ROLES, Right, rights_of
-from schemas.events import EVENT_TYPES
+from schemas.sources import BUILT_IN
 from schemas.topics import ALERTS, CHANGES
 from tests.broker.authorized import Authorized
 from tests.broker.kafka_server import free_port
@@ -258,7 +258,7 @@ def test_state_works_with_the_rights_of_the_table_and_changes_nothing_without_on
         authorized.allow("state", [right])
         authorized.until_missing("state", [])
         with deployment.kafka.admin() as admin:
-            admin.create_partitions(dict.fromkeys(EVENT_TYPES, 8))
+            admin.create_partitions(dict.fromkeys(BUILT_IN.of_topics, 8))
         run(*grown)
         settings["partitions"] = 8
         run("rebuild")

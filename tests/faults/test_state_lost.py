@@ -9,6 +9,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 
 from agents.kafka.topics import describe_topics
 from agents.settings.settings import load_settings
+from schemas.sources import BUILT_IN
 from tests.faults import topic_log, verdict
 from tests.faults.deployment import GROUP, Deployment
 from tests.faults.events import DAY_MS, END_MS, USAGE, company
@@ -87,7 +88,7 @@ def test_an_output_that_is_not_compacted_is_a_problem_and_no_reason_to_stop(tmp_
     with Deployment(tmp_path) as deployment:
         deployment.send(company(5, 20))
         configure(deployment, verdict.SCORES, cleanup_policy="delete", retention_ms="-1")
-        states = describe_topics(load_settings(broker=deployment.kafka.url, group=GROUP))
+        states = describe_topics(load_settings(broker=deployment.kafka.url, group=GROUP), BUILT_IN)
         (problem,) = (state for state in states if state.problem)
         assert (problem.topic.name, problem.refused) == (verdict.SCORES, False)
         worker = deployment.start()

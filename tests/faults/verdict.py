@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.faults.topic_log import Stored, partition_of
 from tests.oracle import engine as oracle
-from tests.oracle.events import ACCOUNTS, RejectedError, read_event
+from tests.oracle.events import ACCOUNTS, RejectedError
+from tests.oracle.recognised import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +49,7 @@ class InputLog:
             account = record.key.decode()
         else:
             try:
-                account = read_event(source, record.value, self.now_ms).account_id
+                account = read_record(source, record.value, self.now_ms, key=record.key).account_id
             except RejectedError:
                 self.rejected.append(record)
                 account = None
@@ -107,7 +108,7 @@ def score_differences(
         for have, factor in zip(factors, want.factors, strict=False):
             if have[0] != factor[0] or not all(map(_close, have[1:], factor[1:])):
                 wrong.append(f"{account}: factor {have}, not {factor}")
-        if not _close(sum(factor[3] for factor in factors), score["value"]):
+        if not _close(sum(factor[3] for factor in factors), score["value"] or 0.0):
             wrong.append(f"{account}: contributions do not sum to {score['value']}")
     return wrong
 
@@ -148,7 +149,10 @@ def change_differences(
         if abs(moved - (message["to"] - message["from"])) > TOLERANCE:
             wrong.append(f"{message['id']}: deltas sum to {moved}")
     for account, score in sorted(expected.items()):
-        if account not in last:
+        if score.value is None:
+            if account in last and last[account].get("state") is None:
+                wrong.append(f"{account}: no change says that it has no score")
+        elif account not in last:
             wrong.append(f"{account}: no change was published")
         elif abs(last[account]["to"] - score.value) >= min_change or last[account]["band_to"] != score.band:
             wrong.append(f"{account}: last published {last[account]['to']}, is {score.value} {score.band}")
@@ -224,15 +228,15 @@ def open_alerts(messages: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
 
 
 def letter_differences(rejected: Iterable[Stored], letters: Iterable[Stored], *, once: bool) -> list[str]:
-    """Return in words where dead letters are not the rejected records byte for byte, with five headers more.
+    """Return in words where dead letters are not the rejected records byte for byte, with six headers more.
 
     `once` asks for exactly one letter each, as long as no worker was killed.
     """
     wrong = []
     letters_by_origin: dict[tuple[str, int, int], list[Stored]] = defaultdict(list)
     for letter in letters:
-        why = dict(letter.headers[-5:])
-        names = {f"vitals.error.{name}" for name in ("reason", "message", "topic", "partition", "offset")}
+        why = dict(letter.headers[-6:])
+        names = {f"vitals.error.{name}" for name in ("reason", "message", "topic", "partition", "offset", "time")}
         if set(why) != names or not all(why.values()):
             wrong.append(f"letter with headers {letter.headers}")
             continue
@@ -245,7 +249,7 @@ def letter_differences(rejected: Iterable[Stored], letters: Iterable[Stored], *,
         wrong += [
             f"{record.topic} {record.partition}@{record.offset}: not byte for byte"
             for copy in copies
-            if (copy.key, copy.value, copy.headers[:-5]) != (record.key, record.value, record.headers)
+            if (copy.key, copy.value, copy.headers[:-6]) != (record.key, record.value, record.headers)
         ]
     wrong += [f"a letter for {origin}, which was not rejected" for origin in letters_by_origin]
     return wrong

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 HOUR_MS = 3_600_000
 
+NEVER_DORMANT = '\n[status]\ndormant_after = "365d"\n'
+"""For accounts whose windows become empty: they have no data then, and no alert about their score."""
+
 
 def patience() -> Log:
     """The score by the days ago at whose midnight it begins: 29: 60, 25: 90, 22: 30, 18: 0, 17: 45, 14: 55, 10: 10.
@@ -40,7 +43,7 @@ def patience() -> Log:
 )
 def test_patient_alerts(tmp_path: Path, old: str, new: str, expected: list[tuple[str, int]]) -> None:
     policy = changed("patient-alerts", old, new) if old else SHOWN["patient-alerts"]
-    replayed = replay(tmp_path, policy, patience())
+    replayed = replay(tmp_path, policy + NEVER_DORMANT, patience())
     assert replayed.published() == [(status, "low", "a", midnight(day)) for status, day in expected]
     first = replayed.alerts[0]
     assert (first.severity, first.annotations["owner"], first.annotations["actions"]) == (
@@ -86,6 +89,25 @@ def test_a_drop_that_is_clear_of_so_many_points(tmp_path: Path, clear: str, ends
     assert published == [("firing", midnight(2)), ("resolved", midnight(ends)), ("firing", midnight(-6))]
 
 
+def test_silence_in_business_days(tmp_path: Path) -> None:
+    # 2026-03-25, 2 days ago, is a holiday. a: Thursday, 8 days ago; Friday, Monday and Tuesday are three business days.
+    # b: Friday, 7 days ago; Monday, Tuesday, and after the holiday Thursday. c: Monday, 4 days ago; Tuesday, Thursday,
+    # Friday. d: Tuesday; Thursday and Friday are two.
+    log = Log()
+    for account, day in (("a", 8), ("b", 7), ("c", 4), ("d", 3)):
+        log.add("product-usage", account, day, 60)
+    replayed = replay(tmp_path, SHOWN["business-days"], log)
+    assert sorted(replayed.published("gone-quiet")) == [
+        ("firing", "gone-quiet", account, midnight(day)) for account, day in (("a", 3), ("b", 1), ("c", 0))
+    ]
+    head, _, calendar = changed("business-days", '"3bd"', '"3d"').partition("[calendar]")
+    in_days = replay(tmp_path, head + calendar[calendar.index("[measures") :], log)
+    assert sorted(in_days.published("gone-quiet")) == [
+        ("firing", "gone-quiet", account, midnight(day - 3))
+        for account, day in (("a", 8), ("b", 7), ("c", 4), ("d", 3))
+    ]
+
+
 def test_people_answer(tmp_path: Path) -> None:
     log = kinds().add("controls", "a", 4, kind="acknowledge", rule="unhappy", by="ann")
     log.add("controls", "a", 3, kind="snooze", rule="unhappy", until=day_ms(1), by="bob")
@@ -119,7 +141,7 @@ def test_storms(tmp_path: Path) -> None:
     log = Log().add("product-usage", "e", 8, 50)
     for account in "abcd":
         log.add("product-usage", account, 10, 50)
-    replayed = replay(tmp_path, SHOWN["storms"], log)
+    replayed = replay(tmp_path, SHOWN["storms"] + NEVER_DORMANT, log)
     rule = "band:health:poor"
     assert sorted(replayed.published()) == sorted(
         [
@@ -137,21 +159,30 @@ def test_storms(tmp_path: Path) -> None:
     assert digests == {**dict.fromkeys("abcd", storm.fingerprint), "e": None}
 
 
-def stalled() -> Log:
-    log = Log().add("product-usage", "a", 20, 60).add("product-usage", "b", 20, 80)
+def stalled(days_ago: int = 20) -> Log:
+    log = Log().add("product-usage", "a", days_ago, 60).add("product-usage", "b", days_ago, 80)
     return log.add("surveys", "a", 1, score=8)
 
 
 def test_a_stalled_source(tmp_path: Path) -> None:
-    # Three days after noon of day 20 the source stalls; its clock stands there, and the seven days that end there hold
+    # Three days after noon of day 9 the source stalls; its clock stands there, and the seven days that end there hold
     # all of it. a: (3 x 60 + 80) / 4; b: 80. Of the weights, 1 of 4 is not on the source.
-    replayed = replay(tmp_path, SHOWN["stalled-source"], stalled())
-    assert replayed.published() == [("firing", "stalled:product-usage", "", day_ms(17))]
+    replayed = replay(tmp_path, SHOWN["stalled-source"], stalled(9))
+    assert replayed.published() == [("firing", "stalled:product-usage", "", day_ms(6))]
     assert replayed.alerts[0].severity == "critical"
     for account, score in (("a", 65), ("b", 80)):
         actual = replayed.score(account)
         assert (actual.value, actual.confidence) == (near(score), near(0.25))
         assert replayed.accounts[account].stalled_sources == ["product-usage"]
+
+
+def test_when_nothing_is_left_of_the_window_of_a_stalled_source_there_is_no_data(tmp_path: Path) -> None:
+    # Its clock stands at day 7 ago, so the seven days from then on are over; three of four weights are on it.
+    replayed = replay(tmp_path, SHOWN["stalled-source"], stalled(10))
+    assert {account: message.state for account, message in replayed.accounts.items()} == dict.fromkeys("ab", "no-data")
+    assert replayed.published() == [("firing", "stalled:product-usage", "", day_ms(7))]
+    with_half = SHOWN["stalled-source"].replace("weight = 3", "weight = 0.9")
+    assert replay(tmp_path, with_half, stalled(10)).score("b").value == near(80)
 
 
 def test_a_source_that_comes_again(tmp_path: Path) -> None:

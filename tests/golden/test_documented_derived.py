@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,13 +52,44 @@ def test_ratios_without_their_inputs(tmp_path: Path) -> None:
         (5, "2025-03-27T00:00:00Z", 0, "poor"),  # 365 days; 5 is not above 5
         (6, "2025-03-27T00:00:00Z", 100, "fine"),
         (4, "2026-05-01T00:00:00Z", 80, "fine"),  # it has not begun: the first row
-        (4, None, None, "poor"),
+        (4, None, None, None),  # no row: the only measure is missing, and there is no data
     ],
 )
-def test_grid(tmp_path: Path, users: int, started_at: str | None, points: float | None, band: str) -> None:
+def test_grid(tmp_path: Path, users: int, started_at: str | None, points: float | None, band: str | None) -> None:
     log = Log().users("a", users)
     if started_at is not None:
         log.add("accounts", "a", 1, started_at=started_at)
     score = replay(tmp_path, SHOWN["grid"], log).score("a")
     (factor,) = score.factors
     assert (factor.value, factor.points, score.band) == (users, points, band)
+
+
+@pytest.mark.parametrize(
+    ("users", "profile", "expected", "rated"),
+    [
+        # 40 of 50 seats: 80 %, 100 points. Live for 70 days, 10 weeks: 4 users a week, 100 points.
+        (40, {"seats": 50, "live_at": "2026-01-16"}, (80, 4), (100, "healthy")),
+        # 25 of 50: 50 %, 60 points. 5 days count as a week: 25 a week, 100 points. (3 x 60 + 100) / 4 = 70.
+        (25, {"seats": "50", "live_at": "2026-03-22"}, (50, 25), (70, "healthy")),
+        # 24 of 50: 48 %, 0 points. 84 days, 12 weeks: 2 a week, 50 points. 50 / 4 = 12.5.
+        (24, {"seats": 50.0, "live_at": "2026-01-02T23:00:00Z"}, (48, 2), (12.5, "at-risk")),
+        # Live tomorrow: -1 day, at least a week. No seats: the weight is shared.
+        (2, {"seats": 0, "live_at": "2026-03-28"}, (None, 2), (50, "attention")),
+        # No number and no date: both are missing, and the score has no value.
+        (2, {"seats": "many", "live_at": "soon"}, (None, None), (None, None)),
+    ],
+)
+def test_per_seat(
+    tmp_path: Path,
+    users: int,
+    profile: dict[str, Any],
+    expected: tuple[float | None, float | None],
+    rated: tuple[float | None, str | None],
+) -> None:
+    log = Log().users("a", users, days_ago=3).add("accounts", "a", 2, **profile)
+    replayed = replay(tmp_path, SHOWN["per-seat"], log)
+    of_a = replayed.score("a")
+    assert values(of_a) == dict(zip(("seats_used", "roll_out"), expected, strict=True))
+    assert (of_a.value, of_a.band) == rated
+    inputs = replayed.accounts["a"].inputs or {}
+    assert list(inputs) == ["active_users", "account.seats", "days_since(account.live_at)"]

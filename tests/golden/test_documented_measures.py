@@ -13,21 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_ratings_of_surveys(tmp_path: Path) -> None:
-    # NPS: 2 promoters and 1 detractor of 4 are 25, 62.5 points. CSAT: 3 of 4 are satisfied, 75 points. Effort: 1 of 4
-    # answers of persons is a 7, 0.25 of 0.5 is 50 points; the bot's answer does not count, nor one without a user.
-    # (50 x 62.5 + 30 x 75 + 20 x 50) / 100 = 63.75: fine.
-    log = Log()
-    for kind, answers in {"nps": (10, 9, 8, 3), "csat": (5, 4, 4, 3.5), "ces": (7, 6.9, 1, 2)}.items():
-        for answer in answers:
-            log.add("surveys", "a", 89, kind=kind, score=answer, user_id="ann")
-    log.add("surveys", "a", 90, kind="nps", score=0)
-    log.add("surveys", "a", kind="ces", score=7, user_id="survey-bot").add("surveys", "a", kind="ces", score=7)
-    score = replay(tmp_path, SHOWN["voice"], log).score("a")
-    assert values(score) == {"net_promoters": 25, "csat": 0.75, "effort_top_box": 0.25}
-    assert (score.value, score.band) == (near(63.75), "fine")
-
-
 # The moment of the scores, 2026-03-27, is a Friday: the current week began four days before.
 HABITS = {
     "weekdays": ([day for day in range(1, 85) if (4 - day) % 7 < 5], 20, 12),
@@ -64,20 +49,6 @@ def test_points_of_activity(tmp_path: Path) -> None:
     score = replay(tmp_path, SHOWN["habits"], log).score("a")
     assert gives(score) == near({"l28": 25, "weeks": 5, "streak": 20 / 6})
     assert score.band == "forming"
-
-
-def test_percentiles_of_response_times(tmp_path: Path) -> None:
-    # 600, 1200, ..., 6000 seconds: the median is 3000, the 90th percentile 5400. The buckets that these are in begin at
-    # 0.1 x (21 / 19) ** 103 = 2998.93 and ** 108 = 4946.46, and are read as 5 % more than that.
-    log = Log()
-    for number in range(1, 11):
-        log.add("support-tickets", "a", number, first_response_s=600 * number)
-    log.add("support-tickets", "a").add("support-tickets", "a", 30, first_response_s=1e6)
-    score = replay(tmp_path, SHOWN["answers"], log).score("a")
-    assert values(score) == {
-        "first_response_p50": pytest.approx(3148.8774),
-        "first_response_p90": pytest.approx(5193.7881),
-    }
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,16 @@ def test_without_a_midnight_there_are_no_peers(tmp_path: Path) -> None:
 
 
 def test_the_silent_stay_peers(tmp_path: Path) -> None:
-    # b and c had their events 40 days ago: 0 now. Of 3 peers with 0, 0, 6: 1 of 3 and 2.5 of 3.
+    # b and c had their events 40 days ago: 0 now. Of 3 peers with 0, 0, 6: 1 of 3 and 2.5 of 3. They are peers as
+    # long as the policy says that they have data: without that, all their windows are empty.
     log = Log().add("product-usage", "b", 40, times=9).add("product-usage", "c", 40, times=3)
     log.add("product-usage", "a", 1, times=6)
-    replayed = replay(tmp_path, SHOWN["among-peers"], log)
+    replayed = replay(tmp_path, SHOWN["among-peers"] + '[status]\ndormant_after = "41d"\n', log)
     assert values(replayed.score("b")) == near({"usage": 100 / 3})
     assert values(replayed.score("a")) == near({"usage": 250 / 3})
+    replayed = replay(tmp_path, SHOWN["among-peers"] + '[status]\ndormant_after = "40d"\n', log)
+    assert (replayed.score("b").value, values(replayed.score("b"))) == (None, {"usage": None})
+    assert values(replayed.score("a")) == {"usage": 50}
 
 
 def test_who_has_no_value_is_no_peer(tmp_path: Path) -> None:

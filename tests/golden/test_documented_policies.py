@@ -10,6 +10,8 @@ from stream.policy.policy import parse_policy
 from tests.golden.replays import Log, day_ms, gives, midnight, near, replay, values
 from tests.pages.blocks import POLICY_PAGES, blocks, text_of
 
+CASES = {file.name.removesuffix(".test.toml"): file for file in (Path(__file__).parent / "cases").glob("*.test.toml")}
+"""The files of cases of policies that the pages show, by the name of the policy."""
 SHOWN: dict[str, str] = {parse_policy(text).name: text for text in blocks("toml", *POLICY_PAGES)}
 
 
@@ -20,24 +22,9 @@ def changed(name: str, old: str, new: str) -> str:
 
 def test_every_policy_shown_is_played() -> None:
     text = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_documented_*.py"))
-    assert len(SHOWN) == text_of(*POLICY_PAGES).count("```toml\n")
-    assert [name for name in SHOWN if f'"{name}"' not in text] == []
-
-
-def test_the_first_example(tmp_path: Path) -> None:
-    # a: 8 users are 80 points; 1 of 4 opened tickets is urgent, 0.25 is in the tier from 0.1: 50 points.
-    #    (30 x 80 + 20 x 50) / 50 = 68: attention.
-    # b: 3 users are 30 points; no ticket, no share, so the weight of users is all there is: 30, at risk.
-    log = Log().users("a", 8, days_ago=29).users("a", 9, days_ago=30).users("b", 3)
-    log.add("support-tickets", "a", 3, times=3).add("support-tickets", "a", 2, priority="urgent")
-    log.add("support-tickets", "a", 1, status="solved", priority="urgent")
-    replayed = replay(tmp_path, SHOWN["example"], log)
-    a, b = replayed.score("a"), replayed.score("b")
-    assert values(a) == {"active_users": 8, "urgent_share": 0.25}
-    assert gives(a) == near({"active_users": 48, "urgent_share": 20})
-    assert (a.value, a.band) == (near(68), "attention")
-    assert values(b) == {"active_users": 3, "urgent_share": None}
-    assert (b.value, b.band) == (30, "at-risk")
+    assert len(SHOWN) == text_of(*POLICY_PAGES).count("```toml")
+    assert [name for name in SHOWN if f'"{name}"' not in text and name not in CASES] == []
+    assert CASES.keys() <= SHOWN.keys()
 
 
 @pytest.mark.parametrize(
@@ -67,17 +54,6 @@ def weeks(*counts: int) -> Log:
     return log
 
 
-def test_percentile_among_the_weeks_before(tmp_path: Path) -> None:
-    # 3 now; before: 6 weeks with 1, 2 weeks with 3, 4 weeks with 5: (6 + 2 / 2) / 12 = 58.33 %, above 50: 100 points.
-    score = replay(tmp_path, SHOWN["own-history"], weeks(3, *([1] * 6), *([3] * 2), *([5] * 4))).score("a")
-    assert values(score) == {"usage": near(700 / 12)}
-    assert (score.value, score.band) == (100, "as usual")
-    # 2 now; before: 9 weeks with 4, one with 2, two with nothing: (2 + 1 / 2) / 12 = 20.83 %: 41.67 points.
-    score = replay(tmp_path, SHOWN["own-history"], weeks(2, *([4] * 9), 2, 0, 0)).score("a")
-    assert values(score) == {"usage": near(250 / 12)}
-    assert (score.value, score.band) == (near(500 / 12), "quiet")
-
-
 @pytest.mark.parametrize(
     ("now", "before", "z"),
     [
@@ -92,30 +68,6 @@ def test_percentile_among_the_weeks_before(tmp_path: Path) -> None:
 def test_z_against_the_weeks_before(tmp_path: Path, now: int, before: list[int], z: float | None) -> None:
     score = replay(tmp_path, changed("own-history", '"percentile"', '"z"'), weeks(now, *before)).score("a")
     assert values(score) == {"usage": z}
-
-
-def test_percentile_among_peers(tmp_path: Path) -> None:
-    # At midnight 2, 4, 4, 6 and 20 (enterprise, alone, so seen among all): (0.5, 2, 2, 3.5, 4.5) of 5.
-    log = Log().add("accounts", "e", tier="enterprise")
-    for account, count in (("a", 2), ("b", 4), ("c", 4), ("d", 6), ("e", 20)):
-        log.add("product-usage", account, 1, times=count)
-    replayed = replay(tmp_path, SHOWN["among-peers"], log)
-    expected = {"a": 10, "b": 40, "c": 40, "d": 70, "e": 90}
-    assert {name: values(replayed.score(name))["usage"] for name in expected} == expected
-    assert {name: replayed.score(name).value for name in expected} == {"a": 20, "b": 80, "c": 80, "d": 100, "e": 100}
-    assert [(message.raw or {})["usage"] for _, message in sorted(replayed.accounts.items())] == [2, 4, 4, 6, 20]
-
-
-def test_who_holds_to_a_band_leaves_it_lower(tmp_path: Path) -> None:
-    # a: 5 events 8 days ago and 67 six days ago: 72 at the boundaries of five to one days ago, which is long enough,
-    #    then 67, which is not below 65.
-    # b: 67 all along was never above 70.
-    log = Log().add("product-usage", "a", 8, 5).add("product-usage", "a", 6, 67).add("product-usage", "b", 6, 67)
-    replayed = replay(tmp_path, SHOWN["steady-bands"], log)
-    assert [(replayed.score(account).value, replayed.score(account).band) for account in "ab"] == [
-        (67, "healthy"),
-        (67, "attention"),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -146,36 +98,6 @@ def two_scores() -> Log:
     return log.add("engagement", "a", 364, kind="referral").add("engagement", "a", 1, kind="webinar")
 
 
-def test_groups_and_a_held_value(tmp_path: Path) -> None:
-    # a: 6 users 60, 4 features 80: (2 x 60 + 80) / 3 = 66.67 in the group; nps (8 + 10) / 2 = 9, held: 90.
-    #    (3 x 66.67 + 90) / 4 = 72.5. Effective weights: 2/3 x 3/4, 1/3 x 3/4, 1/4.
-    # b: never asked: the group of usage alone, 66.67.
-    replayed = replay(tmp_path, SHOWN["two-scores"], two_scores())
-    a, b = replayed.score("a", "churn"), replayed.score("b", "churn")
-    assert values(a) == {"logins": 6, "depth": 4, "nps": 9}
-    assert [factor.weight for factor in a.factors] == near([0.5, 0.25, 0.25])
-    assert gives(a) == near({"logins": 30, "depth": 20, "nps": 22.5})
-    assert (a.value, a.band) == (near(72.5), "safe")
-    assert values(b) == {"logins": 6, "depth": 4, "nps": None}
-    assert [factor.weight for factor in b.factors] == near([2 / 3, 1 / 3, 0])
-    assert b.value == near(200 / 3)
-
-
-@pytest.mark.parametrize(("days_ago", "nps"), [(179, 7), (180, 7), (359, 7), (360, None)])
-def test_a_value_is_held_until_it_is_stale(tmp_path: Path, days_ago: int, nps: float | None) -> None:
-    log = Log().add("surveys", "a", days_ago, score=7).add("product-usage", "a")
-    assert values(replay(tmp_path, SHOWN["two-scores"], log).score("a", "churn"))["nps"] == nps
-
-
-def test_additive_on_a_line(tmp_path: Path) -> None:
-    # a: 4 features x 10 + 1 referral x 25 = 65 of 0..100: ready. b: 40.
-    replayed = replay(tmp_path, SHOWN["two-scores"], two_scores())
-    a, b = replayed.score("a", "upsell"), replayed.score("b", "upsell")
-    assert gives(a) == near({"depth": 40, "referrals": 25, "base": 0, "clamping": 0})
-    assert (a.value, a.band) == (near(65), "ready")
-    assert (b.value, b.band) == (near(40), "not yet")
-
-
 def test_additive_with_a_base_and_clamped(tmp_path: Path) -> None:
     # On -50..150: 100 / 200 points for one: 40 -> 20, 25 -> 12.5, base 50 x 100 / 200 = 25: 57.5.
     policy = changed(
@@ -199,25 +121,6 @@ def test_additive_without_a_line(tmp_path: Path) -> None:
     assert (a.value, a.band) == (-15, "not yet")
 
 
-@pytest.mark.parametrize(
-    ("failed", "usage", "expected", "held"),
-    [
-        (0, 20, (100, 0, "healthy"), []),
-        (1, 20, (60, -35, "attention"), ["payments"]),  # 0.1 x 50 + 0.9 x 100 = 95, not above 60
-        (2, 20, (60, -30, "at-risk"), ["payments"]),  # 90, not above 60, and in the lowest band
-        (1, 4, (23, 0, "at-risk"), ["payments"]),  # 0.1 x 50 + 0.9 x 20 is below 60 anyway
-    ],
-)
-def test_exceptions(
-    tmp_path: Path, failed: int, usage: int, expected: tuple[float, float, str], held: list[str]
-) -> None:
-    log = Log().add("product-usage", "a", 2, times=usage).add("billing", "a", 1, times=failed, kind="payment_failed")
-    actual = replay(tmp_path, SHOWN["exceptions"], log).score("a")
-    score, taken, band = expected
-    assert (actual.value, gives(actual)["exception"]) == (near(score), near(taken))
-    assert (actual.band, actual.exceptions) == (band, held)
-
-
 def by_segment() -> Log:
     log = Log()
     for account, users, trainings in (("new", 9, 1), ("old", 4, 1), ("big", 40, 2), ("big-new", 40, 2), ("none", 4, 1)):
@@ -226,23 +129,6 @@ def by_segment() -> Log:
     log.add("accounts", "old", started_at=day_ms(90), tier="enterprise", arr=99_999)
     log.add("accounts", "big", started_at=day_ms(400), tier="enterprise", arr=100_000)
     return log.add("accounts", "big-new", started_at=day_ms(10), tier="enterprise", arr=100_000)
-
-
-@pytest.mark.parametrize(
-    ("account", "segment", "score", "band"),
-    [
-        ("new", "onboarding", 190 / 3, "healthy"),  # (1 x 90 + 2 x 50) / 3, healthy from 60 there
-        ("old", None, 130 / 3, "attention"),  # day 90, and not large enough: (2 x 40 + 50) / 3
-        ("big", "enterprise", 60, "attention"),  # 40 of 100 people: (2 x 40 + 100) / 3
-        ("big-new", "onboarding", 100, "healthy"),  # the first segment that fits
-        ("none", None, 130 / 3, "attention"),  # no profile fits nothing
-    ],
-)
-def test_segments(tmp_path: Path, account: str, segment: str | None, score: float, band: str) -> None:
-    replayed = replay(tmp_path, SHOWN["by-segment"], by_segment())
-    assert replayed.accounts[account].segment == segment
-    actual = replayed.score(account)
-    assert (actual.value, actual.band) == (near(score), band)
 
 
 def test_a_move_between_segments_is_a_cause(tmp_path: Path) -> None:
@@ -259,7 +145,8 @@ def test_days_pass_by_segments_long_after_the_last_event_also_where_windows_are_
     # The 90th day is 60 days after the only event, whose 24 hours are long over: no points before and after, but the
     # band begins elsewhere.
     policy = (
-        'name = "hours"\n[segments.new]\nwhen = { days_since_start = { below = 90 } }\n[measures.m]\n'
+        'name = "hours"\n[status]\ndormant_after = "365d"\n[segments.new]\n'
+        "when = { days_since_start = { below = 90 } }\n[measures.m]\n"
         'source = "engagement"\nstat = "count"\nwindow = "24h"\nweight = 1\n'
         'normalise = { kind = "threshold", good = 1, average = 0 }\n[scores.health]\nmin_change = 1\n'
         'bands = [{ name = "high", from = 60 }, { name = "low", from = 0 }]\n'
@@ -273,13 +160,13 @@ def test_days_pass_by_segments_long_after_the_last_event_also_where_windows_are_
     assert last.time == day_ms(-60) - 12 * 3_600_000  # midnight
 
 
-@pytest.mark.parametrize(("days_later", "score"), [(0, 20), (87, 20), (88, 50)])
-def test_pulse(tmp_path: Path, days_later: int, score: float) -> None:
-    # The later one counts; on the 90th day after it there is none left, and none is neutral.
+@pytest.mark.parametrize(("days_later", "score"), [(0, 20), (87, 20), (88, None)])
+def test_pulse(tmp_path: Path, days_later: int, score: float | None) -> None:
+    # The later one counts; on the 90th day after it there is none left, and nothing else: no data.
     log = Log().add("controls", "a", 5, value=80, by="ann").add("controls", "a", 2, value=20, by="bob")
     replayed = replay(tmp_path, SHOWN["pulse"], log, days_later)
     actual = replayed.score("a")
-    assert (actual.value, actual.band) == (score, "good" if score >= 50 else "poor")
+    assert (actual.value, actual.band) == (score, None if score is None else "poor")
     assert [change.cause for change in replayed.changes][:2] == ["pulse", "pulse"]
 
 
@@ -377,3 +264,16 @@ def test_a_new_account_alerts_when_it_is_new_no_longer(tmp_path: Path) -> None:
     assert [(message.state, message.new_until) for message in (a, b)] == [(None, None), ("new", midnight(-11))]
     assert [(replayed.score(name).value, replayed.score(name).band) for name in "ab"] == [(near(10), "poor")] * 2
     assert replayed.published() == [("firing", "band:health:poor", "a", midnight(6))]
+
+
+@pytest.mark.parametrize(
+    ("zone", "days", "score"), [("America/New_York", 2, 50), ("UTC", 1, 25), ("Asia/Kolkata", 1, 25)]
+)
+def test_days_are_those_of_the_time_zone(tmp_path: Path, zone: str, days: int, score: float) -> None:
+    # 03:30 UTC on 26 March is 23:30 on the 25th in New York, and 09:00 on the 26th in India.
+    log = Log()
+    for time in ("2026-03-26T03:30:00Z", "2026-03-26T12:00:00Z"):
+        log.add("product-usage", "a", time=time)
+    replayed = replay(tmp_path, changed("new-york", '"America/New_York"', f'"{zone}"'), log).score("a")
+    assert values(replayed) == {"active_days": days}
+    assert replayed.value == near(score)

@@ -23,9 +23,9 @@ MEASURE = 'name = "p"\n[measures.m]\nsource = "signals"\nwindow = "30d"\n'
 
 
 def value(folder: Path, statistic: str, log: Log, days_later: int = 0) -> float | None:
-    """The value of a measure of signals; the score is the same, or 0 without a value."""
+    """The value of a measure of signals; the score is the same, or without a value too."""
     score = replay(folder, MEASURE + statistic + ADDITIVE, log, days_later).score("a")
-    assert score.value == (values(score)["m"] or 0.0)
+    assert score.value == values(score)["m"]
     return values(score)["m"]
 
 
@@ -83,7 +83,7 @@ def test_hold_gives_an_additive_score_the_held_value(tmp_path: Path, missing: st
 
 
 def test_points_for_a_missing_measure_do_not_change_an_additive_score(tmp_path: Path) -> None:
-    """`missing = 50` gives points, and an additive score has none: the missing value counts as 0."""
+    """`missing = 50` gives points, and an additive score has none: the missing value stays missing."""
     statistic = 'stat = "last"\nfield = "value"\nmissing = 50\n'
     log = Log().add("signals", "a", 0, name="n", value=8)
     assert value(tmp_path, statistic, log, days_later=40) is None

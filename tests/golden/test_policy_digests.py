@@ -34,6 +34,8 @@ NEW_ACCOUNTS = '[new_accounts]\nmin_age = "14d"\n'
 COMPLETE = 'complete = "at-least"\n'
 WEEKS = {"28d": "30d", "56d": "60d", "91d": "90d", "182d": "180d", "364d": "365d"}
 """What the policies to start from have that those of 0.1.0 did not: new accounts, whole days, and whole weeks."""
+IDLE_SOURCES = re.compile(r"(?m)^\[sources\.[a-z-]+\]\nstall_after = .*\n")
+"""Nor did those of 0.1.0 say when a source has stalled."""
 STEPS = re.compile(
     r"(stat = \"days_since_last\"\n[^\n]*\n[^\n]*\n)normalise = \{ kind = \"tiers\".*?\n\] \}\n", re.DOTALL
 )
@@ -43,6 +45,7 @@ DECAY = 'normalise = { kind = "decay", half_life = 30 }\n'
 def as_of_0_1_0(text: str) -> str:
     """A policy to start from without what was added to it."""
     text = STEPS.sub(lambda match: match[1] + DECAY, text.replace(NEW_ACCOUNTS, "").replace(COMPLETE, ""))
+    text = IDLE_SOURCES.sub("", text)
     return re.sub(r'(?m)(?<=^window = ")\d+d(?="$)', lambda match: WEEKS.get(match[0], match[0]), text)
 
 

@@ -5,6 +5,7 @@ The policies are those of deploy/policies and every complete policy in docs and 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,13 +108,41 @@ def test_without_complete_panes_or_whole_weeks_it_is_not_steady(tmp_path: Path, 
     assert after_warm_up(tmp_path, POLICIES[name].replace(old, new), SCHEDULES).changes
 
 
+QUIET = '[alerts.quiet]\nwhen = {{ silent = "product-usage", within = "{}" }}\n'
+FIVE_DAYS = {name: slots for name, slots in SCHEDULES.items() if name not in {"every-day", "one-user", "every-topic"}}
+
+
+@pytest.mark.parametrize("within", ["2bd", "3bd", "4d", "14d"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_five_of_seven_days_are_not_silence(tmp_path: Path, name: str, within: str) -> None:
+    assert after_warm_up(tmp_path, SHIPPED[name] + QUIET.format(within), FIVE_DAYS) == ([], [])
+
+
+def test_in_calendar_days_five_of_seven_days_are_silence_every_week(tmp_path: Path) -> None:
+    alerts = after_warm_up(tmp_path, SHIPPED["template.toml"] + QUIET.format("3d"), FIVE_DAYS).alerts
+    begin_later = FIVE_DAYS.keys() - {"at-the-ends-of-days"}  # this one begins at the midnight itself
+    assert {(alert.account_id, alert.rule) for alert in alerts} == {(name, "quiet") for name in begin_later}
+    assert {datetime.fromtimestamp(alert.starts_at / 1000, UTC).strftime("%a %H:%M") for alert in alerts} == {
+        "Mon 00:00"
+    }
+
+
+def test_the_rule_about_silence_of_the_template_does_not_fire_at_weekends(tmp_path: Path) -> None:
+    rule = "# [alerts.gone-quiet]"
+    text = SHIPPED["template.toml"]
+    start = text.index(rule)
+    switched_on = text[:start] + text[start:].replace("# [", "[", 1).replace("# when", "when", 1)
+    assert [rule.kind for rule in parse_policy(switched_on).alerts] == ["silent"]
+    assert after_warm_up(tmp_path, switched_on, FIVE_DAYS) == ([], [])
+
+
 WEEKS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 23), st.integers(1, 9)), min_size=5, max_size=12)
 
 
 @settings(max_examples=15)
 @given(
     st.sampled_from(
-        sorted(name for name in POLICIES if name not in {"alerts: alert-kinds", "idle-sources: stalled-source"})
+        sorted(POLICIES.keys() - {"alerts: alert-kinds", "calendar: business-days", "idle-sources: stalled-source"})
     ),
     WEEKS,
     st.integers(0, HOUR_MS - 1),

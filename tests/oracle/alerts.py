@@ -8,14 +8,17 @@ calls. Must not know the product's own code. Called by the tests, with the full 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from fractions import Fraction
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from tests.oracle.bands import DECIMALS
+from tests.oracle.counted_days import business_calendar, is_business_day
 from tests.oracle.engine import PartitionState, merged, on_boundaries, read_policy, steps_of
 from tests.oracle.policy import DAY_MS, PANE_MS, boundary_unit_ms, length_ms, panes_of
 from tests.oracle.scores import AccountScores, score_all
+from tests.oracle.status import ACTIVE, ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +40,8 @@ REMEMBERING_KINDS = ("drop", "left", "forecast")
 class Rule:
     """An alert rule. `segments` None means every account, `most_a_day` None as often as it will.
 
-    `number` is what the kind compares with, `clear` the same for an alert that is firing.
+    `calendar` is the policy's table of business days. `number` is what the kind compares with,
+    `clear` the same for an alert that is firing.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Rule:
     cooldown_ms: int = 0
     most_a_day: int | None = None
     remembers: bool = False
+    calendar: dict[str, Any] = field(default_factory=dict)
 
     @property
     def within(self) -> int:
@@ -66,17 +71,17 @@ def rules_of(policy: Policy) -> list[Rule]:
         for band in table["bands"]
         if "alert" in band
     ]
-    return rules + [_rule(name, table, next(iter(policy.tables))) for name, table in policy.alerts.items()]
+    return rules + [_rule(name, table, policy) for name, table in policy.alerts.items()]
 
 
-def _rule(name: str, table: dict[str, Any], first_score: str) -> Rule:
+def _rule(name: str, table: dict[str, Any], policy: Policy) -> Rule:
     when = table["when"]
     kind = next(kind for kind in ("below", "band", "left", "drop", "measure", "forecast", "silent") if kind in when)
     number = {"below": "below", "drop": "drop", "measure": "points_below"}.get(kind)
     memory = {"for", "cooldown", "clear", "max_per_day"} & table.keys()
     return Rule(
         name,
-        table.get("score", first_score),
+        table.get("score", next(iter(policy.tables))),
         kind,
         when,
         Fraction(0 if number is None else when[number]),
@@ -86,6 +91,7 @@ def _rule(name: str, table: dict[str, Any], first_score: str) -> Rule:
         length_ms(table.get("cooldown", "0h")),
         table.get("max_per_day"),
         bool(memory) or kind in REMEMBERING_KINDS,
+        policy.calendar,
     )
 
 
@@ -126,8 +132,10 @@ def pictures_of(
     return pictures
 
 
-def is_in_or_below(policy: Policy, score: str, band: str, limit: str) -> bool:
-    """Say whether a band of a score is the limit, or a lower one."""
+def is_in_or_below(policy: Policy, score: str, band: str | None, limit: str) -> bool:
+    """Say whether a band of a score is the limit, or a lower one; without a band, it is not."""
+    if band is None:
+        return False
     starts = {band_table["name"]: band_table["from"] for band_table in policy.tables[score]["bands"]}
     return bool(starts[band] <= starts[limit])
 
@@ -161,9 +169,16 @@ def _turns_poor(state: PartitionState, policy: Policy, account_id: str, rule: Ru
 # When a rule holds
 
 
+def is_beside_the_point(rule: Rule, now: Picture) -> bool:
+    """Say whether the account's status leaves no room for a rule: only silence is told of who is new or has no data."""
+    if now.account.status == ENDED:
+        return True
+    return rule.kind != "silent" and (now.account.status != ACTIVE or now.score(rule).band is None)
+
+
 def holds(policy: Policy, rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
     """Say whether a rule holds in the last of an account's pictures; the ones before it are of boundaries, in order."""
-    if seen[-1].account.new and rule.kind != "silent":
+    if is_beside_the_point(rule, seen[-1]):
         return False
     if rule.segments is not None and seen[-1].account.segment not in rule.segments:
         return False
@@ -197,7 +212,8 @@ def _left(rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
 
 def _drop(rule: Rule, seen: Sequence[Picture], alert: AlertState) -> bool:
     unit_ms = PANE_MS[rule.when["within"][-1]]
-    before = [picture.score(rule).exact for picture in seen[:-1] if picture.at_ms % unit_ms == 0][-rule.within :]
+    boundaries = [picture.score(rule) for picture in seen[:-1] if picture.at_ms % unit_ms == 0][-rule.within :]
+    before = [score.exact for score in boundaries if score.band is not None]
     return bool(before) and round(max(before) - seen[-1].score(rule).exact, DECIMALS) >= _limit(rule, alert)
 
 
@@ -210,7 +226,8 @@ def _forecast(policy: Policy, rule: Rule, seen: Sequence[Picture]) -> bool:
     today = list(takewhile(lambda picture: picture.at_ms // DAY_MS == seen[-1].at_ms // DAY_MS, reversed(seen)))
     limit = rule.when["forecast"]
     return today[-1].ahead.get(rule.name, False) and not any(
-        is_in_or_below(policy, rule.score, picture.score(rule).band, limit) for picture in today
+        picture.score(rule).band is None or is_in_or_below(policy, rule.score, picture.score(rule).band, limit)
+        for picture in today
     )
 
 
@@ -218,7 +235,15 @@ def _silent(rule: Rule, seen: Sequence[Picture], _: AlertState) -> bool:
     source, now = rule.when["silent"], seen[-1]
     if source not in now.latest_ms:
         return False
-    return now.clocks_ms[source] // DAY_MS - now.latest_ms[source] // DAY_MS >= rule.within
+    days = range(now.latest_ms[source] // DAY_MS + 1, now.clocks_ms[source] // DAY_MS + 1)
+    if rule.when["within"].endswith("bd"):
+        return sum(_is_business_day(rule.calendar, day) for day in days) >= rule.within
+    return len(days) >= rule.within
+
+
+def _is_business_day(calendar: dict[str, Any], day: int) -> bool:
+    """Say whether a day (since 1970) counts."""
+    return is_business_day(date(1970, 1, 1) + timedelta(days=day), *business_calendar(calendar))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -270,6 +295,8 @@ def alert_of(policy: Policy, rule: Rule, pictures: Sequence[Picture]) -> tuple[l
 def _is_open_between(policy: Policy, rule: Rule, boundaries: Sequence[Picture], now: Picture) -> bool:
     """Say whether an alert is open published at the last boundary and evaluated again after it."""
     _, alert = alert_of(policy, rule, boundaries)
+    if is_beside_the_point(rule, now):
+        return False
     if rule.remembers and alert.state == "firing":
         return True
     held = holds(policy, rule, [*boundaries, now], alert)
@@ -291,7 +318,7 @@ def alerts_at_boundaries(
     """
     policy = read_policy(policy_text)
     open_at: dict[tuple[int, int], set[Episode]] = {}
-    for partition, records in merged(log).items():
+    for partition, records in merged(log, policy.added).items():
         seen, stalled, _ = _look(records, policy, now_ms, until_ms)
         for boundary_ms, sources in stalled.items():
             open_at[partition, boundary_ms] = {(NO_ACCOUNT, f"stalled:{source}") for source in sources}
@@ -310,7 +337,7 @@ def alerts_on_arrival(log: Iterable[Record], policy_text: str, now_ms: int) -> d
     """
     policy = read_policy(policy_text)
     open_by_partition: dict[int, Episodes] = {}
-    for partition, records in merged(log).items():
+    for partition, records in merged(log, policy.added).items():
         newest_ms = steps_of(records, policy, now_ms)[1]
         if newest_ms is None:
             continue

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from tests.oracle.events import ACCOUNTS, Event, Record, RejectedError, profile_of, read_event
-from tests.oracle.measures import points_of, time_of
+from tests.oracle.counted import time_of
+from tests.oracle.events import ACCOUNTS, Event, Record, RejectedError, profile_of
+from tests.oracle.measures import points_of
+from tests.oracle.merges import Merges, is_erasure, is_merge, moves_accounts
 from tests.oracle.policy import Policy, boundary_unit_ms, is_late, read_policy
 from tests.oracle.profiles import Said
+from tests.oracle.recognised import read_record
 from tests.oracle.scores import AccountScores, ScoreOf, score_all
 
 if TYPE_CHECKING:
@@ -73,8 +76,8 @@ class AccountScore:
     value, no points and contribution 0.
     """
 
-    value: float
-    band: str
+    value: float | None
+    band: str | None
     factors: list[Factor]
     alert: str | None = None
 
@@ -85,17 +88,19 @@ def _first_of(account: AccountScores) -> AccountScore:
     return AccountScore(score.value, score.band, factors, score.alert)
 
 
-def merged(log: Iterable[Record]) -> dict[int, list[Record]]:
+def merged(log: Iterable[Record], added: Iterable[str] = ()) -> dict[int, list[Record]]:
     """Return the records of each partition number in the order in which its sources advance together.
 
-    That order is by the source partition's newest record timestamp so far, then by source, then by offset.
+    That order is by the source partition's newest record timestamp so far, then by source, then by offset. Sources that
+    a policy adds come in the order of their names, after the other sources of events.
     """
+    order = [*SOURCE_ORDER[:-2], *sorted(added), *SOURCE_ORDER[-2:]]
     newest: dict[tuple[int, str], int] = {}
     keyed: dict[int, list[tuple[int, int, int, Record]]] = {}
     for record in sorted(log, key=lambda record: record.offset):
         stream = (record.partition, record.source)
         newest[stream] = max(newest.get(stream, record.timestamp_ms), record.timestamp_ms)
-        sort_key = (newest[stream], SOURCE_ORDER.index(record.source), record.offset, record)
+        sort_key = (newest[stream], order.index(record.source), record.offset, record)
         keyed.setdefault(record.partition, []).append(sort_key)
     return {
         partition: [sort_key[3] for sort_key in sorted(sort_keys)] for partition, sort_keys in sorted(keyed.items())
@@ -115,15 +120,23 @@ class PartitionState:
     times_ms: dict[str, list[int]] = field(default_factory=dict)
     """Times of all events by source, those of erased accounts too: a source does not fall silent by an erasure."""
     held: dict[str, dict[str, Held]] = field(default_factory=dict)
+    merges: Merges = field(default_factory=Merges)
+    merged: set[str] = field(default_factory=set)
+    """Accounts that had events when they were merged into another one."""
 
     def take(self, event: Event) -> None:
         """Enter an event, or a record of a profile, of which the latest value of each field holds.
 
-        An erasure leaves nothing of its account.
+        An erasure leaves nothing of its account. A merge makes all events of its account those of the other one.
         """
         if is_erasure(event):
-            for known_of in (self.events, self.said, self.profiles, self.held):
-                known_of.pop(event.account_id, None)
+            for account in self.merges.erase(event.account_id):
+                self.merged.discard(account)
+                for known_of in (self.events, self.said, self.profiles, self.held):
+                    known_of.pop(account, None)
+            return
+        if is_merge(event):
+            self._merge(event)
             return
         if event.source != ACCOUNTS:
             self.times_ms.setdefault(event.source, []).append(event.time_ms)
@@ -133,6 +146,24 @@ class PartitionState:
         records = self.said.setdefault(event.account_id, [])
         records.append(event.said)
         self.profiles[event.account_id] = profile_of(event.account_id, records)
+
+    def _merge(self, merge: Event) -> None:
+        account = merge.account_id
+        if account in self.merges.into:
+            return
+        self.merges.add(merge)
+        into = self.merges.home(account)
+        self.held.pop(account, None)
+        self.profiles.pop(account, None)
+        for event in self.events.pop(account, []):
+            self.merged.add(account)
+            insort(self.events.setdefault(into, []), replace(event, account_id=into), key=time_of)
+        said = self.said.pop(account, [])
+        deleted = max(((each.time_ms, each.event_id) for each in said if each.deletes), default=None)
+        said = [each for each in said if deleted is None or (each.time_ms, each.event_id) > deleted]
+        if said:
+            self.said.setdefault(into, []).extend(said)
+            self.profiles[into] = profile_of(into, self.said[into])
 
     def clocks_ms(self, policy: Policy, as_of_ms: int) -> dict[str, int]:
         """Return the clocks of sources that have stalled: their newest event and how long they may be silent."""
@@ -146,7 +177,8 @@ class PartitionState:
     def scores(self, policy: Policy, as_of_ms: int, *, at_boundary: bool = False) -> dict[str, AccountScores]:
         """Score every account that has an event not after the moment."""
         clocks_ms = self.clocks_ms(policy, as_of_ms)
-        return {
+        merged = {account: score_all([], policy, as_of_ms, clocks_ms=clocks_ms, ended=True) for account in self.merged}
+        return merged | {
             account_id: score_all(
                 events,
                 policy,
@@ -174,9 +206,10 @@ def _judge(
     """Yield each record of one partition with its outcome, its event or profile, and the newest event time so far.
 
     A record is judged in this order: rejected, duplicate, late, applied. Of what is not applied there is no event. A
-    profile that is deleted is an empty one of the record's time.
+    profile that is deleted is an empty one of the record's time, at which the account ended.
     """
     seen: set[tuple[str, str, str]] = set()
+    merges = Merges()
     newest_ms: int | None = None
     for record in records:
         source = record.origin if record.source == REPARTITION else record.source
@@ -185,23 +218,25 @@ def _judge(
         if source == ACCOUNTS and record.value is None and record.key:
             said = Said(record.timestamp_ms, f"tombstone-{record.offset}", deletes=True)
             gone = Event(ACCOUNTS, said.event_id, record.key.decode(), said.time_ms, {}, {}, said=said)
-            yield record, "applied", gone, newest_ms
+            yield record, "applied", merges.at_home(gone), newest_ms
             continue
         try:
-            event = read_event(source, record.value, now_ms, policy.band_names)
+            event = read_record(source, record.value, now_ms, policy.band_names, policy.added, key=record.key)
         except RejectedError:
             yield record, "rejected", None, newest_ms
             continue
         if source == ACCOUNTS:
-            yield record, "applied", event, newest_ms
+            yield record, "applied", merges.at_home(event), newest_ms
             continue
         if (source, event.account_id, event.event_id) in seen:
             yield record, "duplicate", None, newest_ms
             continue
         seen.add((source, event.account_id, event.event_id))
-        if is_erasure(event):  # at its place in the log, whatever its time; it is no event of any account
-            yield record, "applied", event, newest_ms
+        if moves_accounts(event):
+            accepted = merges.take(event)
+            yield record, "applied" if accepted else "rejected", event if accepted else None, newest_ms
             continue
+        event = replace(event, account_id=merges.home(event.account_id))
         newest_ms = event.time_ms if newest_ms is None else max(newest_ms, event.time_ms)
         outcome: Outcome = "late" if is_late(event.time_ms, newest_ms, policy) else "applied"
         yield record, outcome, event if outcome == "applied" else None, newest_ms
@@ -212,14 +247,9 @@ def outcomes(log: Iterable[Record], policy_text: str, now_ms: int) -> Counter[tu
     policy = read_policy(policy_text)
     return Counter(
         (record.source, outcome)
-        for records in merged(log).values()
+        for records in merged(log, policy.added).values()
         for record, outcome, _, _ in _judge(records, policy, now_ms)
     )
-
-
-def is_erasure(event: Event) -> bool:
-    """Whether it is a control that erases its account."""
-    return event.source == "controls" and event.texts["kind"] == "erase"
 
 
 def steps_of(
@@ -252,7 +282,9 @@ def on_boundaries(
     position in the log.
     """
     unit_ms = boundary_unit_ms(policy)
-    timed = [number for number, event in steps if event.source != ACCOUNTS and not is_erasure(event)]
+    timed = [
+        number for number, event in steps if event.source != ACCOUNTS and not is_erasure(event) and not is_merge(event)
+    ]
     numbers = [number for number in timed if number is not None]
     taken = 0
     if numbers:
@@ -284,7 +316,7 @@ def final_scores_all(
     policy = read_policy(policy_text)
     scores: dict[str, AccountScores] = {}
     homes: dict[str, int] = {}
-    for partition, records in merged(log).items():
+    for partition, records in merged(log, policy.added).items():
         state = PartitionState()
         steps, newest_ms = steps_of(records, policy, now_ms, timed_profiles=timed_profiles)
         if policy.holds_bands:
@@ -323,7 +355,7 @@ def boundary_scores_all(log: Iterable[Record], policy_text: str, now_ms: int) ->
     policy = read_policy(policy_text)
     return {
         (partition, boundary_ms): scores
-        for partition, records in merged(log).items()
+        for partition, records in merged(log, policy.added).items()
         for boundary_ms, scores in on_boundaries(PartitionState(), steps_of(records, policy, now_ms)[0], policy, None)
     }
 

@@ -86,12 +86,22 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """A field that is true or false."""
+
+    required: bool = False
+    default = None
+
+
+@dataclass(frozen=True)
 class Time:
     """An optional moment, written like `time`."""
 
     required = False
     default = None
 
+
+Fields = dict[str, Text | Number | Time | Flag]
 
 STATUSES = ("opened", "updated", "solved", "reopened")
 PRIORITIES = ("low", "normal", "high", "urgent")
@@ -103,10 +113,11 @@ CONTROLS = (
     "acknowledge",
     "snooze",
     "erase",
+    "merge",
 )
 SURVEY_SCORES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
 
-FIELDS: dict[str, dict[str, Text | Number | Time]] = {
+FIELDS: dict[str, Fields] = {
     "product-usage": {
         "user_id": Text(),
         "feature": Text(),
@@ -144,6 +155,7 @@ FIELDS: dict[str, dict[str, Text | Number | Time]] = {
         "rule": Text(),
         "until": Time(),
         "by": Text(),
+        "into": Text(),
     },
     "signals": {"name": Text(required=True, may_be_empty=False), "value": Number(required=True)},
 }
@@ -233,11 +245,18 @@ def _read_object(value: bytes) -> dict[str, Any]:
     return document
 
 
-def _read_fields(source: str, document: dict[str, Any]) -> tuple[dict[str, str], dict[str, int], dict[str, int]]:
+def fields_of_table(table: dict[str, Any]) -> Fields:
+    """The fields of a source that a policy adds, by its table in the policy."""
+    rules = {"text": Text, "number": Number, "flag": Flag}
+    needed = table.get("required", [])
+    return {name: rules[kind](required=name in needed) for name, kind in table["fields"].items()}
+
+
+def _read_fields(fields: Fields, document: dict[str, Any]) -> tuple[dict[str, str], dict[str, int], dict[str, int]]:
     texts: dict[str, str] = {}
     numbers: dict[str, int] = {}
     times_ms: dict[str, int] = {}
-    for name, rule in FIELDS[source].items():
+    for name, rule in fields.items():
         raw = document.get(name)
         if raw is None:
             raw = rule.default
@@ -246,6 +265,10 @@ def _read_fields(source: str, document: dict[str, Any]) -> tuple[dict[str, str],
                 raise RejectedError(f"{name} is missing")
         elif isinstance(rule, Time):
             times_ms[name] = read_time_ms(raw)
+        elif isinstance(rule, Flag):
+            if not isinstance(raw, bool):
+                raise RejectedError(f"{name} is neither true nor false")
+            texts[name] = "true" if raw else "false"
         elif isinstance(rule, Text):
             texts[name] = read_text(name, rule, raw)
         else:
@@ -272,6 +295,8 @@ def _check_control(control: Event, bands: list[str] | None) -> None:
         raise RejectedError(f"{kind} names no rule")
     if kind == "snooze" and "until" not in control.times_ms:
         raise RejectedError("a snooze has no end")
+    if kind == "merge" and not control.texts.get("into", "").strip():
+        raise RejectedError("a merge names no account")
 
 
 def _add_properties(event: Event, properties: Any) -> None:
@@ -304,10 +329,16 @@ def profile_of(account_id: str, records: Sequence[Said]) -> Event:
     return Event(ACCOUNTS, newest.event_id, account_id, newest.time_ms, texts, numbers, times_ms, attributes=attributes)
 
 
-def read_event(source: str, value: bytes | None, now_ms: int, bands: list[str] | None = None) -> Event:
+def read_event(
+    source: str,
+    value: bytes | None,
+    now_ms: int,
+    bands: list[str] | None = None,
+    added: dict[str, Fields] | None = None,
+) -> Event:
     """Return the event in a record's value. Raises RejectedError with the reason when it must be dead-lettered.
 
-    `bands` are those that an override may have; None if any.
+    `bands` are those that an override may have; None if any. `added` has the fields of the sources of the policy.
     """
     if value is None:
         raise RejectedError("no value")
@@ -324,7 +355,8 @@ def read_event(source: str, value: bytes | None, now_ms: int, bands: list[str] |
         raise RejectedError("in_the_future")
     if source == ACCOUNTS:
         return Event(source, event_id, account_id, time_ms, {}, {}, said=Said(time_ms, event_id, _said(document)))
-    event = Event(source, event_id, account_id, time_ms, *_read_fields(source, document))
+    fields = (added or {})[source] if source not in FIELDS else FIELDS[source]
+    event = Event(source, event_id, account_id, time_ms, *_read_fields(fields, document))
     _add_properties(event, document.get("properties"))
     if source == "surveys":
         lowest, highest = SURVEY_SCORES[event.texts["kind"]]

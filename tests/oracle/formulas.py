@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 Value = Fraction | None
 DECIMALS = 9
+FUNCTIONS = ("min", "max", "clamp")
+DAYS = ("days_since", "days_until")
 TOKEN = re.compile(r'\s*(?:(?P<number>[0-9.]+)|"(?P<quoted>[^"]+)"|(?P<name>[a-z_][a-z0-9_.]*)|(?P<sign>[-+*/(),]))')
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names that an expression reads: measures, and `account.FIELD`."""
-    names = [match["quoted"] or match["name"] for match in TOKEN.finditer(text)]
-    return [name for name in names if name and name not in ("min", "max", "clamp")]
+    """Return the names that an expression reads: measures, `account.NAME`, and `days_since(account.NAME)`."""
+    names: list[str] = []
+    value_of(text, names.append)
+    return names
 
 
 def value_of(text: str, look_up: Callable[[str], Value]) -> Value:
@@ -75,8 +78,11 @@ class _Reader:
             return value
         if token["number"]:
             return Fraction(token["number"])
-        if token["name"] in ("min", "max", "clamp") and self._sign() == "(":
+        if token["name"] in FUNCTIONS and self._sign() == "(":
             return self._function(token["name"])
+        if token["name"] in DAYS and self._sign() == "(":
+            _, date, _ = self._next(), self._next(), self._next()
+            return self._look_up(f"{token['name']}({date['quoted'] or date['name']})")
         return self._look_up(token["quoted"] or token["name"])
 
     def _function(self, name: str) -> Value:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.oracle.formulas import names_in
 from tests.oracle.measures import measure_points
-from tests.oracle.policy import Measure, Score, read_policy
+from tests.oracle.policy import OPEN_STATISTICS, Measure, Score, read_policy
 from tests.oracle.scores import due_band_of
 
 TINY = Fraction(1, 1_000_000)
@@ -40,12 +40,16 @@ class Changes:
 
     @property
     def measures(self) -> list[Measure]:
-        """The measures that a change could be of: those of the score, and those of its exceptions."""
+        """The measures that a change could be of: those of the score, and those of its exceptions.
+
+        A measure with a condition on the account, and without a value, may not be for the account.
+        """
         score = self.score
         names = {name for group in score.groups for name in group.weights} | set(score.impacts)
         names |= {exception.measure for exception in score.exceptions}
         measures = read_policy(self.policy_text).measures
         read = {name for measure in measures for name in _read_by(measure)}
+        names -= {each.name for each in measures if "when" in each.settings and self.values[each.name] is None}
         return [measure for measure in measures if measure.name in names - read]
 
     def is_enough(self, changed: str | None = None, value: Fraction | None = None) -> bool:
@@ -101,6 +105,8 @@ class Changes:
 
     def tries(self, measure: Measure) -> list[Fraction]:
         """The values to try."""
+        if measure.stat == "last" and "weights" in measure.settings:
+            return texts_of(measure)
         low, high = range_of(measure)
         limits, now = self.limits(measure), self.values[measure.name] or Fraction(0)
         if is_stepped(measure, self.values[measure.name]):
@@ -121,6 +127,8 @@ def is_stepped(measure: Measure, now: Fraction | None) -> bool:
     settings = measure.settings
     if "compare" in settings:
         return bool(settings["compare"] == "percentile")
+    if "weights" in settings and measure.stat == "last":
+        return True
     if measure.stat == "nps":
         return now is None
     answers = measure.source == "surveys" and measure.stat in ("mean", "min", "max", "last")
@@ -140,7 +148,16 @@ def is_stepped(measure: Measure, now: Fraction | None) -> bool:
         "days_until",
         "rate",
         "weighted_count",
+        "open",
+        "open_max_days",
+        "days_to_first",
     )
+
+
+def texts_of(measure: Measure) -> list[Fraction]:
+    """What the texts count of which a measure takes the latest."""
+    ((_, weights),) = measure.settings["weights"].items()
+    return sorted({Fraction(weight) for weight in weights.values()})
 
 
 def step_of(measure: Measure) -> Fraction:
@@ -176,14 +193,18 @@ def range_of(measure: Measure) -> tuple[Fraction, Fraction]:
         of = {"percentile": (Fraction(0), Fraction(100)), "previous": previous}
         return of.get(settings["compare"], (-endless, endless))
     periods = measure.panes // (7 if settings.get("per") == "week" else 1)
-    fixed = {
+    fixed: dict[str, tuple[int | Fraction, int | Fraction]] = {
         "active": (0, periods),
         "streak": (0, periods),
         "share": (0, 1),
         "active_share": (0, 1),
         "nps": (-100, 100),
         "days_since_last": (0, measure.panes - 1),
+        **dict.fromkeys(OPEN_STATISTICS, (0, 10**12)),
+        "days_to_first": (-(10**12), 10**12),
     }
+    if "weights" in settings and measure.stat == "last":
+        fixed["last"] = (texts_of(measure)[0], texts_of(measure)[-1])
     if measure.stat in fixed:
         return Fraction(fixed[measure.stat][0]), Fraction(fixed[measure.stat][1])
     if measure.source == "surveys" and measure.stat in ("mean", "min", "max", "last"):

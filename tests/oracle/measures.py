@@ -6,43 +6,19 @@ normalisers. Must not know scores, order or the product's own code. Called by `t
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from tests.oracle.counted import counted, passes
 from tests.oracle.events import MILLION, Event
-from tests.oracle.policy import DAY_MS, HOUR_MS, PERIOD_STATISTICS, Measure
+from tests.oracle.policy import DAY_MS, HOUR_MS, OPEN_STATISTICS, PERIOD_STATISTICS, Measure
 from tests.oracle.profiles import as_day, as_number
+from tests.oracle.things import days_to_first, open_things
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-
-def time_of(event: Event) -> int:
-    """Return the event's time, to sort by."""
-    return event.time_ms
-
-
-def _passes(event: Event, condition: dict[str, Any]) -> bool:
-    return all(_meets(event, field, asked) for field, asked in condition.items())
-
-
-def _meets(event: Event, field: str, asked: list[str] | dict[str, Any]) -> bool:
-    """Say whether a field is as asked: one of a list of values, or all that a table of operators says."""
-    text, number = event.texts.get(field), event.numbers.get(field)
-    if isinstance(asked, list):
-        return text in asked
-    prefixes = [asked["prefix"]] if isinstance(asked.get("prefix"), str) else asked.get("prefix")
-    answers = {
-        "in": text in asked.get("in", ()),
-        "not": text not in asked.get("not", ()),
-        "prefix": text is not None and any(text[: len(prefix)] == prefix for prefix in prefixes or ()),
-        "from": number is not None and number >= MILLION * Fraction(asked.get("from", 0)),
-        "below": number is not None and number < MILLION * Fraction(asked.get("below", 0)),
-        "exists": (text is not None or number is not None) == asked.get("exists"),
-    }
-    return all(answers[operator] for operator in asked)
 
 
 def _numbers(measure: Measure, events: Sequence[Event]) -> list[int]:
@@ -79,9 +55,19 @@ def _greatest(measure: Measure, events: Sequence[Event]) -> Fraction | None:
 
 
 def _last(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    if "weights" in measure.settings:
+        return _last_text(measure, events)
     field = measure.settings["field"]
     timed = [(event.time_ms, event.numbers[field]) for event in events if field in event.numbers]
     return Fraction(max(timed)[1], MILLION) if timed else None
+
+
+def _last_text(measure: Measure, events: Sequence[Event]) -> Fraction | None:
+    """Return what the text of the latest event counts; None for a text that is not listed, which loses a tie."""
+    ((field, weights),) = measure.settings["weights"].items()
+    known = [event for event in events if field in event.texts]
+    latest = [event.texts[field] for event in known if event.time_ms == known[-1].time_ms]
+    return max((Fraction(weights[text]) for text in latest if text in weights), default=None)
 
 
 def _distinct(field: str, events: Sequence[Event]) -> Fraction:
@@ -90,7 +76,7 @@ def _distinct(field: str, events: Sequence[Event]) -> Fraction:
 
 
 def _share(measure: Measure, events: Sequence[Event]) -> Fraction | None:
-    named = [event for event in events if _passes(event, measure.settings["of"])]
+    named = [event for event in events if passes(event, measure.settings["of"])]
     return Fraction(len(named), len(events)) if events else None
 
 
@@ -141,13 +127,6 @@ STATISTICS: dict[str, Callable[[Measure, Sequence[Event]], Fraction | None]] = {
 }
 
 
-def _counted(measure: Measure, events: Sequence[Event], first_ms: int, last_ms: int) -> list[Event]:
-    """Return the measure's events of a span, both ends in it."""
-    span = events[bisect_left(events, first_ms, key=time_of) : bisect_right(events, last_ms, key=time_of)]
-    condition = measure.settings.get("where", {})
-    return [event for event in span if event.source == measure.source and _passes(event, condition)]
-
-
 def measure_value(
     measure: Measure, events: Sequence[Event], as_of_ms: int, profile: Event | None = None
 ) -> Fraction | None:
@@ -157,12 +136,26 @@ def measure_value(
     """
     if measure.is_fact:
         return _fact(measure, profile, as_of_ms)
-    if measure.stat in PERIOD_STATISTICS:
-        return _activity(measure, events, as_of_ms)
+    if measure.stat in OTHERS:
+        return OTHERS[measure.stat](measure, events, as_of_ms, profile)
+    return _of_window(measure, events, as_of_ms)
+
+
+def _of_window(measure: Measure, events: Sequence[Event], as_of_ms: int) -> Fraction | None:
+    if measure.days is not None:
+        now = _of_days(measure, events, as_of_ms, 0)
+        if not measure.windows_before:
+            return now
+        before = _of_days(measure, events, as_of_ms, 1)
+        assert now is not None
+        assert before is not None
+        return (now - before) / before * 100 if before > 0 else None
     current_ms = as_of_ms // measure.pane_ms * measure.pane_ms
     first_ms = current_ms - measure.panes * measure.pane_ms
     if measure.unfinished == "counts":
         first_ms += measure.pane_ms
+    if not measure.panes:
+        first_ms = 0
     if measure.stat == "days_since_last":
         return _days_since_last(measure, events, first_ms, as_of_ms)
     if measure.unfinished == "replaces":
@@ -170,16 +163,25 @@ def measure_value(
     last_ms = current_ms - 1 if measure.unfinished == "out" else as_of_ms
     if measure.windows_before:
         return _compared(measure, events, first_ms, last_ms)
-    value = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, last_ms))
+    value = STATISTICS[measure.stat](measure, counted(measure, events, first_ms, last_ms))
     return _held(measure, events, first_ms, as_of_ms) if value is None else value
+
+
+def _of_days(measure: Measure, events: Sequence[Event], as_of_ms: int, before: int) -> Fraction | None:
+    """Return the statistic over the days of a window in business days or months, or of the window before it."""
+    assert measure.days is not None
+    complete = measure.unfinished == "out" or before > 0
+    days = measure.days.days(as_of_ms // DAY_MS, complete=complete, before=before)
+    known = [event for event in counted(measure, events, 0, as_of_ms) if event.time_ms // DAY_MS in days]
+    return STATISTICS[measure.stat](replace(measure, panes=len(days)), known)
 
 
 def _days_since_last(measure: Measure, events: Sequence[Event], first_ms: int, as_of_ms: int) -> Fraction | None:
     """Return the days since the latest event; where days must be complete, those that lie between it and today."""
-    counted = _counted(measure, events, first_ms, as_of_ms)
-    if not counted:
+    known = counted(measure, events, first_ms, as_of_ms)
+    if not known:
         return None
-    days = as_of_ms // DAY_MS - counted[-1].time_ms // DAY_MS
+    days = as_of_ms // DAY_MS - known[-1].time_ms // DAY_MS
     return Fraction(days if measure.unfinished == "counts" or not days else days - 1)
 
 
@@ -187,9 +189,9 @@ def _with_replaced_pane(measure: Measure, events: Sequence[Event], first_ms: int
     """Return the larger of two windows: the complete one, and the one that ends now. A distinct value is in either."""
     current_ms = as_of_ms // measure.pane_ms * measure.pane_ms
     if measure.stat.startswith("distinct"):
-        return STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, as_of_ms))
-    complete = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, current_ms - 1))
-    until_now = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms + measure.pane_ms, as_of_ms))
+        return STATISTICS[measure.stat](measure, counted(measure, events, first_ms, as_of_ms))
+    complete = STATISTICS[measure.stat](measure, counted(measure, events, first_ms, current_ms - 1))
+    until_now = STATISTICS[measure.stat](measure, counted(measure, events, first_ms + measure.pane_ms, as_of_ms))
     assert complete is not None
     assert until_now is not None
     return max(complete, until_now)
@@ -206,13 +208,21 @@ def _activity(measure: Measure, events: Sequence[Event], as_of_ms: int) -> Fract
     def period(time_ms: int) -> int:
         return (time_ms // DAY_MS + 3) // 7 if weekly else time_ms // DAY_MS
 
-    active = {period(event.time_ms) for event in _counted(measure, events, 0, as_of_ms)}
+    active = {period(event.time_ms) for event in counted(measure, events, 0, as_of_ms)}
     length = measure.panes // 7 if weekly else measure.panes
     last = period(as_of_ms) if period(as_of_ms) in active else period(as_of_ms) - 1
     answers = [number in active for number in range(last, last - length, -1)]
     if measure.stat == "streak":
         return Fraction([*answers, False].index(False))
     return Fraction(sum(answers), length if measure.stat == "active_share" else 1)
+
+
+OTHERS: dict[str, Callable[[Measure, Sequence[Event], int, Event | None], Fraction | None]] = {
+    **dict.fromkeys(PERIOD_STATISTICS, lambda measure, events, as_of_ms, _: _activity(measure, events, as_of_ms)),
+    **dict.fromkeys(OPEN_STATISTICS, lambda measure, events, as_of_ms, _: open_things(measure, events, as_of_ms)),
+    "days_to_first": days_to_first,
+}
+"""Statistics that are not of the events of a window."""
 
 
 def _fact(measure: Measure, profile: Event | None, as_of_ms: int) -> Fraction | None:
@@ -246,8 +256,10 @@ def _held(measure: Measure, events: Sequence[Event], window_starts_ms: int, as_o
         return None
     pane_ms = measure.pane_ms
     first_ms = (as_of_ms // pane_ms - measure.stale_panes + 1) * pane_ms
+    if measure.stat == "last":
+        return _last(measure, counted(measure, events, first_ms, as_of_ms))
     by_pane: dict[int, list[Event]] = {}
-    for event in _counted(measure, events, first_ms, window_starts_ms - 1):
+    for event in counted(measure, events, first_ms, window_starts_ms - 1):
         by_pane.setdefault(event.time_ms // pane_ms, []).append(event)
     values = (STATISTICS[measure.stat](measure, by_pane[pane]) for pane in sorted(by_pane, reverse=True))
     return next((value for value in values if value is not None), None)
@@ -255,11 +267,14 @@ def _held(measure: Measure, events: Sequence[Event], window_starts_ms: int, as_o
 
 def two_windows(measure: Measure, events: Sequence[Event], as_of_ms: int) -> tuple[Fraction | None, Fraction | None]:
     """Return a total over its window and over the window before, as `compare = "previous"` compares them."""
+    if measure.days is not None:
+        complete = replace(measure, settings=measure.settings | {"complete": True})
+        return _of_days(complete, events, as_of_ms, 0), _of_days(complete, events, as_of_ms, 1)
     length_ms = measure.panes * measure.pane_ms
     current_ms = as_of_ms // measure.pane_ms * measure.pane_ms
     starts_ms = current_ms - length_ms
     spans = ((starts_ms, current_ms - 1), (starts_ms - length_ms, starts_ms - 1))
-    now, before = (STATISTICS[measure.stat](measure, _counted(measure, events, *span)) for span in spans)
+    now, before = (STATISTICS[measure.stat](measure, counted(measure, events, *span)) for span in spans)
     return now, before
 
 
@@ -267,7 +282,7 @@ def _compared(measure: Measure, events: Sequence[Event], window_starts_ms: int, 
     """Return the window's place among those before it, or its change against the one before it."""
 
     def total(first_ms: int, last_ms: int) -> Fraction:
-        value = STATISTICS[measure.stat](measure, _counted(measure, events, first_ms, last_ms))
+        value = STATISTICS[measure.stat](measure, counted(measure, events, first_ms, last_ms))
         assert value is not None
         return value
 

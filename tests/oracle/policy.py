@@ -4,15 +4,20 @@ Owns a second reading of docs/reference/policy for what a policy says; validity 
 on nonsense). Must not know events, order or the product's own code. Called by `tests.oracle.engine` and the modules
 beside it.
 """
+# long because: all that the oracle reads of a policy
+
+# long because: all tables of a policy are read in one place, as plain data
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from tests.oracle.counted_days import CountedWindow, counted_window
+from tests.oracle.events import Fields, fields_of_table
 from tests.oracle.formulas import names_in
 
 HOUR_MS = 3_600_000
@@ -21,15 +26,18 @@ PANE_MS = {"h": HOUR_MS, "d": DAY_MS}
 LONGEST_PANES = {HOUR_MS: 72, DAY_MS: 365}
 FACTS = "accounts"
 PERIOD_STATISTICS = ("active", "active_share", "streak")
-COUNTED_AT_ONCE = ("last", "percentile", *PERIOD_STATISTICS)
+OPEN_STATISTICS = ("open", "open_max_days", "open_mean_days")
+WITHOUT_WINDOW = ("last", "days_to_first", *OPEN_STATISTICS)
+"""Statistics that may have no window: events of any age count, but not one that arrives more than a year late."""
+COUNTED_AT_ONCE = ("percentile", *PERIOD_STATISTICS, *WITHOUT_WINDOW)
 """Statistics that have no choice: the current pane counts."""
 BILLIONTH = Fraction(1, 10**9)
 """Scores are compared with bands as rounded to nine decimals."""
 
 
 def panes_of(length: str) -> int:
-    """Return the number of panes in a length such as `30d`."""
-    return int(length[:-1])
+    """Return the number of panes in a length such as `30d`, or of business days in one such as `3bd`."""
+    return int(length.rstrip("hbd"))
 
 
 def length_ms(length: str) -> int:
@@ -51,6 +59,8 @@ class Measure:
     pane_ms: int
     weight: Fraction | None
     settings: dict[str, Any]
+    days: CountedWindow | None = None
+    """Its window, if it is in business days or months; `panes` are then the most days that it can reach back."""
 
     @property
     def expression(self) -> str | None:
@@ -81,7 +91,9 @@ class Measure:
 
     @property
     def reach(self) -> int:
-        """Panes up to `as_of` in which an event can have a part in the value."""
+        """Panes up to `as_of` in which an event can have a part in the value, if it is not there already."""
+        if self.stat in WITHOUT_WINDOW and not self.panes:
+            return LONGEST_PANES[DAY_MS]
         spare_panes = (7 if self.settings.get("per") == "week" else 1) if self.stat in PERIOD_STATISTICS else 0
         spare_panes += 0 if self.unfinished == "counts" else 1
         return max(self.panes * (1 + self.windows_before) + spare_panes, self.stale_panes or 0)
@@ -105,16 +117,18 @@ class Measure:
         return rule
 
 
-def _account_number(field: str, stat: str, profile_field: str) -> Measure:
-    return Measure(f"account.{field}", FACTS, stat, 0, DAY_MS, None, {"stat": stat, "field": profile_field})
-
-
-ACCOUNT_NUMBERS = {
-    "account.arr": _account_number("arr", "value", "arr"),
-    "account.days_since_start": _account_number("days_since_start", "days_since", "started_at"),
-    "account.days_to_renewal": _account_number("days_to_renewal", "days_until", "renewal_at"),
-}
-"""The numbers of the profile that an expression may read."""
+def _number_of_profile(name: str) -> Measure:
+    """Return what `account.NAME`, `days_since(account.NAME)` or `days_until(account.NAME)` reads, as a measure."""
+    stat, _, path = name.rstrip(")").rpartition("(")
+    path = {"account.days_since_start": "account.started_at", "account.days_to_renewal": "account.renewal_at"}.get(
+        path, path
+    )
+    if name in ("account.days_since_start", "account.days_to_renewal"):
+        stat = "days_since" if "since" in name else "days_until"
+    known = ("arr", "started_at", "renewal_at")
+    field = path.removeprefix("account.") if path.removeprefix("account.") in known else path
+    settings = {"stat": stat or "value", "field": field}
+    return Measure(name, FACTS, settings["stat"], 0, DAY_MS, None, settings)
 
 
 @dataclass(frozen=True)
@@ -187,7 +201,8 @@ class Policy:
     """Measures, segments and scores in the file's order; `tables` are the scores as the file says them.
 
     `alerts` are the rules as the file says them; `stall_after_ms` is how long a source may be silent, by source.
-    `new_days` is how many UTC days an account is new, None when none is.
+    `new_days` is how many UTC days an account is new, None when none is. `status` and `calendar` are these tables as
+    the file says them. `added` has the fields of the sources that the policy adds, by source.
     """
 
     measures: tuple[Measure, ...]
@@ -196,6 +211,33 @@ class Policy:
     alerts: dict[str, dict[str, Any]]
     stall_after_ms: dict[str, int]
     new_days: int | None = None
+    status: dict[str, Any] = field(default_factory=dict)
+    calendar: dict[str, Any] = field(default_factory=dict)
+    added: dict[str, Fields] = field(default_factory=dict)
+
+    @property
+    def dormant_days(self) -> int:
+        """UTC days without an event after which an account has no data.
+
+        By default a week more than the shortest span of a measure, at least 35, at most the longest reach.
+        """
+        if "dormant_after" in self.status:
+            return panes_of(self.status["dormant_after"])
+        longest = max(
+            self.reach(measure) if measure.pane_ms == DAY_MS else self.reach(measure) * HOUR_MS // DAY_MS + 1
+            for measure in self.event_measures
+        )
+        spans_ms = (
+            (measure.stale_panes or measure.panes or LONGEST_PANES[DAY_MS]) * measure.pane_ms
+            for measure in self.event_measures
+        )
+        return min(longest, max(35, -(-min(spans_ms) // DAY_MS) + 7))
+
+    @property
+    def ended_by(self) -> list[tuple[str, dict[str, list[str]]]]:
+        """The source and the filter of the events that end an account."""
+        usual = [{"source": "billing", "where": {"kind": ["cancelled"]}}]
+        return [(table["source"], table.get("where", {})) for table in self.status.get("ended_by", usual)]
 
     @property
     def band_names(self) -> list[str]:
@@ -208,9 +250,9 @@ class Policy:
         return tuple(measure for measure in self.measures if not measure.is_fact and measure.expression is None)
 
     def measure(self, name: str) -> Measure:
-        """Return a measure by its name, or a number of the profile as `account.FIELD`."""
+        """Return a measure by its name, or a number of the profile such as `account.NAME`."""
         known = {measure.name: measure for measure in self.measures}
-        return known[name] if name in known else ACCOUNT_NUMBERS[name]
+        return known[name] if name in known else _number_of_profile(name)
 
     @property
     def looked_back(self) -> set[str]:
@@ -239,11 +281,13 @@ class Policy:
         return _scores_in(self, segment)
 
 
+@lru_cache(maxsize=16)  # an oracle that tries changes asks for its policy thousands of times
 def read_policy(policy_text: str) -> Policy:
     """Return the policy of a valid TOML text."""
     document = tomllib.loads(policy_text, parse_float=Fraction)
     segments = [Segment(name, table["when"]) for name, table in document.get("segments", {}).items()]
-    measures = [_measure(name, table) for name, table in document["measures"].items()]
+    calendar = document.get("calendar", {})
+    measures = [_measure(name, table, calendar) for name, table in document["measures"].items()]
     idle_sources = {
         name: length_ms(table["stall_after"])
         for name, table in document.get("sources", {}).items()
@@ -251,16 +295,28 @@ def read_policy(policy_text: str) -> Policy:
     }
     new_days = panes_of(document["new_accounts"]["min_age"]) if "new_accounts" in document else None
     alerts = document.get("alerts", {})
-    return Policy(tuple(measures), tuple(segments), document["scores"], alerts, idle_sources, new_days)
+    return Policy(
+        tuple(measures),
+        tuple(segments),
+        document["scores"],
+        alerts,
+        idle_sources,
+        new_days,
+        document.get("status", {}),
+        document.get("calendar", {}),
+        {name: fields_of_table(table) for name, table in document.get("sources", {}).items() if "fields" in table},
+    )
 
 
-def _measure(name: str, table: dict[str, Any]) -> Measure:
+def _measure(name: str, table: dict[str, Any], calendar: dict[str, Any]) -> Measure:
     weight = None if "weight" not in table else Fraction(table["weight"])
     if "value" in table:
         return Measure(name, "", "", 0, DAY_MS, weight, table)
-    if table["source"] == FACTS:
-        return Measure(name, FACTS, table["stat"], 0, DAY_MS, weight, table)
+    if table["source"] == FACTS or "window" not in table:
+        return Measure(name, table["source"], table["stat"], 0, DAY_MS, weight, table)
     window = table["window"]
+    if (days := counted_window(window, calendar)) is not None:
+        return Measure(name, table["source"], table["stat"], days.most_days(), DAY_MS, weight, table, days)
     return Measure(name, table["source"], table["stat"], panes_of(window), PANE_MS[window[-1]], weight, table)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 LARGEST = 10**12
 TEXTS = ("name", "tier", "plan", "segment", "persona", "parent_id", "owner")
-DATES = ("started_at", "renewal_at")
+DATES = ("started_at", "renewal_at", "ended_at")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -80,9 +80,14 @@ def fields_of(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def current(records: Sequence[Said]) -> dict[str, Any]:
-    """What holds of an account: of each field the latest value by (time, id), of equal ones the first that came."""
+    """What holds of an account: of each field the latest value by (time, id), of equal ones the first that came.
+
+    A record without a value deletes what was before, and ends the account unless there is a newer record.
+    """
     deleted = max(((said.time_ms, said.event_id) for said in records if said.deletes), default=None)
     alive = [said for said in records if deleted is None or (said.time_ms, said.event_id) > deleted]
+    if deleted is not None and not alive:
+        return {"ended_at": deleted[0]}
     values: dict[str, Any] = {}
     for said in sorted(alive, key=lambda said: (said.time_ms, said.event_id), reverse=True):
         for name, value in said.values.items():
@@ -91,8 +96,9 @@ def current(records: Sequence[Said]) -> dict[str, Any]:
 
 
 def as_number(value: Any) -> float | None:
-    """An attribute as a number; true is 1 and false is 0."""
-    return float(value) if isinstance(value, bool) else plain_number(value)
+    """An attribute as a number; true is 1 and false is 0. One beyond the largest is none."""
+    number = float(value) if isinstance(value, bool) else plain_number(value)
+    return None if number is None or abs(number) > LARGEST else number
 
 
 def as_day(value: Any) -> int | None:

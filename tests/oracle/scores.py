@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.oracle.bands import DECIMALS, Held, band_due, shown_and_held
-from tests.oracle.derived import Account
-from tests.oracle.events import MILLION, Event
+from tests.oracle.conditions import fits
+from tests.oracle.derived import Account, outdated_measures, sources_in
+from tests.oracle.events import Event
 from tests.oracle.measures import measure_points
-from tests.oracle.policy import DAY_MS, Band, Policy, Score
-from tests.oracle.profiles import as_number, as_texts
+from tests.oracle.policy import Band, Policy, Score
+from tests.oracle.silence import last_moment_ms, worse
+from tests.oracle.status import ACTIVE, ENDED, NEW, UNSCORED, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -36,12 +38,13 @@ class ScoreOf:
     `clamping`, `exception`: those that the policy's score can have) sum to `value`. `nominal` are the contributions
     as if nothing were missing; with `redistribution` and `extras` they sum to `value` too. `exceptions` are the
     measures whose exceptions hold, one for each exception. `alert` is the severity that the band fires with, or None.
-    `held` is the band that the account holds to after this (None: to nothing yet), `exact` the value as a fraction,
-    `weights` what the policy says each measure weighs (of an impact its size); these are not compared.
+    Without data there is neither value nor band, and nothing is held. `held` is the band that the account holds to
+    after this (None: to nothing yet), `exact` the value as a fraction, `weights` what the policy says each measure
+    weighs (of an impact its size); these are not compared.
     """
 
-    value: float
-    band: str
+    value: float | None
+    band: str | None
     factors: list[Factor]
     extras: dict[str, float] = field(default_factory=dict)
     nominal: dict[str, float] = field(default_factory=dict)
@@ -54,57 +57,31 @@ class ScoreOf:
 
     def confidence(self, stalled: Container[str]) -> float:
         """Return 1 less the share of weight that lies on stalled measures, given by name."""
-        lost = sum((weight for name, weight in self.weights.items() if name in stalled), Fraction(0))
-        return float(1 - lost / sum(self.weights.values()))
+        return float(1 - self.rests_on(stalled))
+
+    def rests_on(self, names: Container[str]) -> Fraction:
+        """Return the share of weight that lies on measures, given by name."""
+        weights = sum((weight for name, weight in self.weights.items() if name in names), Fraction(0))
+        return weights / (sum(self.weights.values()) or 1)
 
 
 @dataclass(frozen=True)
 class AccountScores:
     """The scores of an account by name, and the policy's segment that it is in (None: in none).
 
-    `points` are those of every measure (None: it has none); not compared. `new` says whether the account is new.
+    `points` are those of every measure (None: it has none); not compared.
     """
 
     segment: str | None
     scores: dict[str, ScoreOf]
     points: dict[str, Fraction | None] = field(default_factory=dict, compare=False)
-    new: bool = False
+    status: str = ACTIVE
 
 
 def segment_of(policy: Policy, profile: Event | None, as_of_ms: int) -> str | None:
     """Return the name of the first segment that a profile fits."""
-    fitting = (
-        segment.name for segment in policy.segments if profile is not None and _fits(segment.when, profile, as_of_ms)
-    )
+    fitting = (segment.name for segment in policy.segments if fits(segment.when, profile, as_of_ms))
     return next(fitting, None)
-
-
-def _fits(when: dict[str, Any], profile: Event, as_of_ms: int) -> bool:
-    today = as_of_ms // DAY_MS
-    numbers: dict[str, Fraction] = {}
-    if "arr" in profile.numbers:
-        numbers["arr"] = Fraction(profile.numbers["arr"], MILLION)
-    if "started_at" in profile.times_ms:
-        numbers["days_since_start"] = Fraction(today - profile.times_ms["started_at"] // DAY_MS)
-    if "renewal_at" in profile.times_ms:
-        numbers["days_to_renewal"] = Fraction(profile.times_ms["renewal_at"] // DAY_MS - today)
-    attributes = {f"account.{name}": value for name, value in profile.attributes.items()}
-    for name, value in attributes.items():
-        number = as_number(value)
-        if number is not None:
-            numbers[name] = Fraction(str(number))
-    for name, wanted in when.items():
-        if isinstance(wanted, list):
-            texts = [profile.texts[name]] if name in profile.texts else as_texts(attributes.get(name))
-            if not set(texts) & set(wanted):
-                return False
-        elif name not in numbers or not _lies_in(numbers[name], wanted):
-            return False
-    return True
-
-
-def _lies_in(number: Fraction, span: dict[str, Any]) -> bool:
-    return span.get("from", number) <= number and ("below" not in span or number < span["below"])
 
 
 def score_all(
@@ -116,39 +93,73 @@ def score_all(
     *,
     at_boundary: bool = False,
     clocks_ms: Mapping[str, int] | None = None,
+    ended: bool = False,
 ) -> AccountScores:
     """Score one account at a moment. `events` are its own, sorted by time; those after the moment do not count.
+
+    `ended` says that it has ended, whatever its events say.
 
     `held` is the sticky band by score; `at_boundary` says that the moment is a boundary that passes. Measures of a
     source in `clocks_ms` are read as of that moment.
     """
     segment = segment_of(policy, profile, as_of_ms)
-    age_days = as_of_ms // DAY_MS - events[0].time_ms // DAY_MS if events else 0
-    is_new = policy.new_days is not None and age_days < policy.new_days
-    rated: Rated = {}
     account = Account(policy, events, as_of_ms, profile, clocks_ms or {})
-    values = {measure.name: account.value(measure.name) for measure in policy.measures}
-    for measure in policy.measures:
-        rated[measure.name] = (values[measure.name], measure_points(measure, values, segment))
+    rated = _rated(account, segment)
+    moment_ms = last_moment_ms(policy, events, as_of_ms)
+    if moment_ms is not None:
+        clocks_then = {source: min(moment_ms, account.clocks_ms.get(source, as_of_ms)) for source in sources_in(policy)}
+        rated = worse(policy, rated, _rated(replace(account, clocks_ms=clocks_then), segment))
+    outdated = outdated_measures(account)
+    all_unbanded = [
+        replace(unbanded, has_data=unbanded.has_data and unbanded.result.rests_on(outdated) < Fraction(1, 2))
+        for unbanded in _unbanded(policy, segment, tuple(rated.items()))
+    ]
+    has_score = any(unbanded.has_data for unbanded in all_unbanded)
+    status = ENDED if ended else status_of(policy, events, profile, as_of_ms, has_score=has_score)
+    if status in UNSCORED and has_score:
+        rated = dict.fromkeys(rated, (None, None))
     scores = {}
-    for unbanded in _unbanded(policy, segment, tuple(rated.items())):
+    for unbanded in all_unbanded:
+        if status in UNSCORED or not unbanded.has_data:
+            held_on = None if at_boundary or held is None else held.get(unbanded.score.name)
+            scores[unbanded.score.name] = _without_data(unbanded, rated, held_on)
+            continue
         before = None if held is None else held.get(unbanded.score.name)
         band, after = shown_and_held(
             unbanded.score, unbanded.total, unbanded.limits, before, as_of_ms if at_boundary else None
         )
-        alert = None if is_new else band.alert
+        alert = None if status == NEW else band.alert
         scores[unbanded.score.name] = replace(unbanded.result, band=band.name, alert=alert, held=after)
-    return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()}, is_new)
+    return AccountScores(segment, scores, {name: points for name, (_, points) in rated.items()}, status)
+
+
+def _rated(account: Account, segment: str | None) -> Rated:
+    """Return the value and the points of every measure."""
+    measures = account.policy.measures
+    values = {measure.name: account.value(measure.name) for measure in measures}
+    return {measure.name: (values[measure.name], measure_points(measure, values, segment)) for measure in measures}
+
+
+def _without_data(unbanded: Unbanded, rated: Rated, held: Held | None) -> ScoreOf:
+    """Return a score without value: every measure is shown as it is, with no weight."""
+    names = [name for name, *_ in unbanded.result.factors]
+    factors = [(name, _float(rated[name][0]), _float(rated[name][1]), 0.0, 0.0) for name in names]
+    extras, weights = dict.fromkeys(unbanded.result.extras, 0.0), unbanded.result.weights
+    return ScoreOf(None, None, factors, extras, held=held, weights=weights)
 
 
 @dataclass(frozen=True)
 class Unbanded:
-    """A score whose `result` has no band yet: its exact value, and the bands that exceptions limit it to."""
+    """A score whose `result` has no band yet: its exact value, and the bands that exceptions limit it to.
+
+    `has_data` says whether any measure takes part in it.
+    """
 
     score: Score
     total: Fraction
     limits: tuple[Band, ...]
     result: ScoreOf
+    has_data: bool
 
 
 @lru_cache(maxsize=64)
@@ -216,7 +227,7 @@ def _weighted(score: Score, rated: Rated) -> Unbanded:
         exact=total,
         weights=nominal_shares,
     )
-    return Unbanded(score, total, limits, result)
+    return Unbanded(score, total, limits, result, any(shares.values()))
 
 
 def _is_below(points: Fraction | None, limit: Fraction) -> bool:
@@ -242,7 +253,9 @@ def _additive(score: Score, rated: Rated) -> Unbanded:
         exact=total,
         weights={name: abs(impact) for name, impact in score.impacts.items()},
     )
-    return Unbanded(score, total, (), result)
+    return Unbanded(
+        score, total, (), result, any(rated[name][0] is not None for name, weight in weights.items() if weight)
+    )
 
 
 def _float(number: Fraction | None) -> float | None:

@@ -97,7 +97,7 @@ def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, 
         engine = worker.drive.engine
         if engine.as_of is None:
             continue
-        boundary_ms = (engine.as_of // engine.plan.boundary_ms + 1) * engine.plan.boundary_ms
+        boundary_ms = engine.plan.boundaries_between(engine.as_of, engine.as_of + DAY_MS)[0]
         after = engine.tick(boundary_ms)
         reader = Reader(repeats=True)
         reader.read([*alerts_in(worker.published), *(sent.value for sent in after.alerts)])

@@ -13,6 +13,7 @@ from hypothesis.strategies import DrawFn
 from agents.backtest.replay import Grid, TooShortError, Track, make_grid, read_scores, replay
 from agents.files.playback import TimedEvent, batches_of
 from schemas.codecs import decode, times_ms
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.explain.selector import select_score
 from stream.plan.plan import Plan
@@ -38,13 +39,13 @@ def histories(draw: DrawFn) -> list[TimedEvent]:
         event = draw(
             profiles(account, time_ms, name) if source == "accounts" else events(source, account, time_ms, name)
         )
-        decoded = decode(source, [json.dumps(event).encode()]).events
+        decoded = decode(BUILT_IN[source], [json.dumps(event).encode()]).events
         history += [TimedEvent(int(times_ms(decoded)[0]), source, decoded[0])]
     metric = [event for event in history if event.source != "accounts"]
     anchor = decode(
-        "engagement", [b'{"id":"first","account_id":"acme","time":%d,"kind":"x"}' % (NOW_MS - SPAN_MS)]
+        BUILT_IN["engagement"], [b'{"id":"first","account_id":"acme","time":%d,"kind":"x"}' % (NOW_MS - SPAN_MS)]
     ).events
-    last = decode("engagement", [b'{"id":"last","account_id":"birch","time":%d,"kind":"x"}' % NOW_MS]).events
+    last = decode(BUILT_IN["engagement"], [b'{"id":"last","account_id":"birch","time":%d,"kind":"x"}' % NOW_MS]).events
     if not metric or draw(st.booleans()):
         history += [TimedEvent(NOW_MS - SPAN_MS, "engagement", anchor[0]), TimedEvent(NOW_MS, "engagement", last[0])]
     history.sort(key=lambda event: event.time_ms)
@@ -100,7 +101,7 @@ def test_a_score_is_that_of_an_engine_with_only_the_earlier_events(history: list
 
 def assert_boundary(known: list[TimedEvent], plan: Plan, grid: Grid, track: Track, number: int) -> None:
     engine = Engine(plan)
-    engine.step(batches_of(known, Counter()), Mode.HEAD, None)
+    engine.step(batches_of(known, Counter(), BUILT_IN), Mode.HEAD, None)
     engine.advance_to(int(grid.boundaries[number]))
     rows = engine.accounts.alive()
     expected = read_scores(engine, rows, select_score(plan.policy))

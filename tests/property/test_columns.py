@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from stream.columns.columns import PaneColumn
 from stream.columns.hash_index import HashIndex
-from stream.columns.members import PAGE_ENTRY, PAGE_MEMBERS, Members
+from stream.columns.members import PAGE_ENTRY, Members
+from stream.columns.pages import PAGE_ENTRIES
 from stream.columns.panes import UNIT_MS
 from stream.ingest.event_ids import SeenIds, Segment
 
@@ -192,7 +193,7 @@ def write(pages: dict[tuple[int, int], bytes], members: Members) -> None:
         if page.value is None:
             pages.pop((page.row, page.number), None)
         else:
-            assert len(page.value) <= PAGE_MEMBERS * PAGE_ENTRY.itemsize
+            assert len(page.value) <= PAGE_ENTRIES * PAGE_ENTRY.itemsize
             pages[page.row, page.number] = page.value
 
 

@@ -34,6 +34,7 @@ from schemas.events import ProfileEvent
 from schemas.outputs import Alert, RollupMessage, ScoreChange, ScoreMessage, ShadowMessage
 from schemas.peers import PeerScore, PeersMessage
 from schemas.records import UnreadableError, read_event, read_key, read_members, read_message, read_time
+from schemas.sources import BUILT_IN
 from schemas.topics import ALERTS, CHANGES, SCORES
 from stream.publishing.baseline import Baseline
 from stream.recovery.published_alerts import PublishedAlerts
@@ -131,9 +132,9 @@ def answers(board: Board) -> Iterator[Any]:
         yield account_page(state, account, None)
         for name in account.scores:
             yield diff_of(state, account, name, account.as_of - 1, None)
-        position = position_of(None, None)
+        position = position_of(None, None, BUILT_IN)
         nothing = SearchResult([], {}, 0, 0)
-        yield page_of(state, account, position, nothing, limit=50, kinds=frozenset(KINDS))
+        yield page_of(state, account, position, nothing, BUILT_IN, limit=50, kinds=frozenset(KINDS))
 
 
 @given(RECORDS)
@@ -149,7 +150,11 @@ def test_a_board_counts_what_it_cannot_read_and_always_answers(
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(topics_of(frozenset(KINDS))), VALUES.filter(lambda value: value is not None)))
+    st.lists(
+        st.tuples(
+            st.sampled_from(topics_of(frozenset(KINDS), BUILT_IN)), VALUES.filter(lambda value: value is not None)
+        )
+    )
 )
 @example(
     [("billing", b'{"time":1,"note":"\xff"}'), ("billing", b'{"time":1,"kind":"renewed","amount":' + b"9" * 400 + b"}")]
@@ -160,8 +165,9 @@ def test_a_timeline_shows_events_that_cannot_be_read_as_such(records: list[tuple
     timeline = page_of(
         board.state,
         board.state.accounts["acme"],
-        position_of(None, None),
+        position_of(None, None, BUILT_IN),
         SearchResult(raw_events, {}, 0, len(raw_events)),
+        BUILT_IN,
         limit=500,
         kinds=frozenset(KINDS),
     )

@@ -47,6 +47,9 @@ def explained(engine: Engine, policy_text: str) -> list[tuple[Explanation, Chang
         segment = message["segment"] if has_segments(policy_text) else None
         for name, score in message["scores"].items():
             explanation = explain_message(typed, plan, select_score(plan.policy, name), readings)
+            if score["value"] is None:
+                assert (explanation.lifts, explanation.next_band, explanation.notes) == ([], None, [])
+                continue
             exact_values = {measure: exact(value) for measure, value in readings.items()}
             result.append((explanation, Changes(policy_text, name, segment, exact_values, score["band"])))
     return result
@@ -135,9 +138,15 @@ def test_the_smallest_change_from_any_values_and_any_band_is_named(data: st.Data
         limited = [] if score.limited is None else score.limited[0].tolist()
         holding = [limit.name for limit, holds in zip(model.limits, limited, strict=False) if holds]
         band = data.draw(st.sampled_from([band.name for band in score_plan.score.bands]))
-        scores[score_plan.score.name] = ScoreValue(float(score.values[0]), band, [], holding or None)
+        value = float(score.values[0])
+        scores[score_plan.score.name] = (
+            ScoreValue(None, None, []) if np.isnan(value) else ScoreValue(value, band, [], holding or None)
+        )
     message = ScoreMessage("a", 0, 1, plan.label, segment, scores)
     readings = {name: None if value is None else float(value) for name, value in values.items()}
     for name, score_value in scores.items():
         explanation = explain_message(message, plan, select_score(plan.policy, name), readings)
-        check(explanation, Changes(policy_text, name, segment, values, score_value.band))
+        if score_value.band is None:
+            assert (explanation.lifts, explanation.next_band, explanation.notes) == ([], None, [])
+        else:
+            check(explanation, Changes(policy_text, name, segment, values, score_value.band))

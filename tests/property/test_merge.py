@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.ingest.merge import Merge
 from tests.driving.engine import Drive, Watched, assert_same, fetch_of, partitions, plan_of, plausible_logs, scores_of
 from tests.oracle.engine import Record, boundary_scores, final_scores
@@ -19,7 +19,7 @@ DAYS = ("1d", "7d", "30d")
 @given(st.data(), plausible_logs(partitions=1), policies(windows=DAYS))
 def test_a_merge_waits_for_lagging_sources(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()
-    lines = {name: [record for record in records if record.source == name] for name in INPUT_SOURCES}
+    lines = {name: [record for record in records if record.source == name] for name in BUILT_IN.inputs}
     for line in lines.values():
         line.sort(key=lambda record: record.offset)
     position_of = {(record.source, record.offset): index for index, record in enumerate(records)}
@@ -31,7 +31,7 @@ def test_a_merge_waits_for_lagging_sources(data: st.DataObject, log: list[Record
         count = data.draw(st.integers(1, len(lines[name])))
         drive.merge.add(fetch_of(lines[name][:count]))
         del lines[name][:count]
-        if not (batches := drive.merge.release(lambda source_index: bool(lines[INPUT_SOURCES[source_index]]))):
+        if not (batches := drive.merge.release(lambda source_index: bool(lines[BUILT_IN.inputs[source_index]]))):
             continue
         # A profile with a bad field is a record and a reject.
         positions = {
@@ -58,12 +58,12 @@ def record(source: str, offset: int, stamp_ms: int) -> Record:
 
 
 def released(merge: Merge, *lagging: str) -> list[tuple[str, int]]:
-    batches = merge.release(lambda source_index: INPUT_SOURCES[source_index] in lagging)
+    batches = merge.release(lambda source_index: BUILT_IN.inputs[source_index] in lagging)
     return [(batch.source, offset) for batch in batches for offset in batch.offsets.tolist()]
 
 
 def test_nothing_is_released_while_a_lagging_source_has_no_records() -> None:
-    merge = Merge()
+    merge = Merge(BUILT_IN)
     merge.add(fetch_of([record("engagement", 0, 5), record("engagement", 1, 9)]))
     assert released(merge, "product-usage") == []
     # The merge no longer waits once the source does not count as lagging.
@@ -72,19 +72,19 @@ def test_nothing_is_released_while_a_lagging_source_has_no_records() -> None:
 
 
 def test_a_lagging_source_delays_only_newer_records() -> None:
-    merge = Merge()
+    merge = Merge(BUILT_IN)
     merge.add(fetch_of([record("product-usage", 0, 4), record("product-usage", 1, 7)]))
     merge.add(fetch_of([record("engagement", index, stamp) for index, stamp in enumerate((3, 7, 8))]))
     # At equal times usage comes first, so engagement's record of 7 must wait for more usage.
     assert released(merge, "product-usage") == [("product-usage", 0), ("product-usage", 1), ("engagement", 0)]
-    assert merge.waiting[INPUT_SOURCES.index("engagement")] == 2
+    assert merge.waiting[BUILT_IN.inputs.index("engagement")] == 2
     merge.add(fetch_of([record("product-usage", 2, 8)]))
     assert released(merge, "product-usage") == [("product-usage", 2), ("engagement", 1)]
     assert released(merge) == [("engagement", 2)]
 
 
 def test_records_keep_the_order_of_their_offsets_if_timestamps_decrease() -> None:
-    merge = Merge()
+    merge = Merge(BUILT_IN)
     merge.add(fetch_of([record("engagement", 0, 9), record("engagement", 1, 2)]))
     merge.add(fetch_of([record("engagement", 2, 1)]))
     assert released(merge, "engagement") == [("engagement", 0), ("engagement", 1), ("engagement", 2)]

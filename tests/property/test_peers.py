@@ -16,9 +16,10 @@ from schemas.events import ProfileEvent, SurveyEvent, UsageEvent
 from schemas.outputs import ScoreChange, ScoreMessage
 from schemas.peers import PeerScore, PeersMessage
 from schemas.records import read_message
+from schemas.sources import PEERS_INPUT
 from stream.consumers.peer_values import PeerValues
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import PEERS, Batch
+from stream.ingest.batch import Batch
 from stream.recovery import changelog
 from stream.scoring.peers import MOST_VALUES, Peers, table_of
 from tests.driving.engine import plan_of
@@ -35,6 +36,8 @@ HOUR_MS = DAY_MS // 24
 WINDOW, LEAST = 3, 3
 POLICY = f"""
 name = "peers"
+[status]
+dormant_after = "365d"
 [segments.enterprise]
 when = {{ tier = ["enterprise"] }}
 [measures.usage]
@@ -220,7 +223,7 @@ class Company:
             return
         self.table = message
         for task in self.tasks:
-            task.take([task.batch(PEERS, [message], stamp)], mode)
+            task.take([task.batch(PEERS_INPUT, [message], stamp)], mode)
 
     def run_day(self, number: int, day: Day) -> None:
         """Process the events of a day and the table of its midnight, until 20:00."""
@@ -317,21 +320,21 @@ def test_a_table_and_the_position_after_it_are_saved_together(partly: int | None
         assert table is not None
         messages.append(PeersMessage(str(number), FIRST_MS - DAY_MS * (4 - number), PLAN.label, [table]))
     for message in messages[:2]:
-        task.take([task.batch(PEERS, [message], 2)], Mode.HEAD)
+        task.take([task.batch(PEERS_INPUT, [message], 2)], Mode.HEAD)
         task.restart()
         assert task.engine.peers.message == message
-    task.take([task.batch(PEERS, [messages[2]], 2)], Mode.HEAD)
+    task.take([task.batch(PEERS_INPUT, [messages[2]], 2)], Mode.HEAD)
     revision = messages_of(task.engine)["a"].revision
     task.restart(partly=partly)
     # After any partial write the table is the one of the saved position, and reading on gives the newest.
-    position = task.engine.position[PEERS]
+    position = task.engine.position[PEERS_INPUT]
     assert task.engine.peers.message == messages[position - 1]
-    task.offsets[PEERS] = position
-    task.take([task.batch(PEERS, messages[position:3], 2)], Mode.HEAD)
+    task.offsets[PEERS_INPUT] = position
+    task.take([task.batch(PEERS_INPUT, messages[position:3], 2)], Mode.HEAD)
     assert task.engine.peers.message == messages[2]
     assert messages_of(task.engine)["a"].revision == revision
     # A save keeps the records of two tables and deletes the older ones.
-    task.take([task.batch(PEERS, messages[3:], 2)], Mode.HEAD)
+    task.take([task.batch(PEERS_INPUT, messages[3:], 2)], Mode.HEAD)
     task.restart()
     assert b"t3" in task.keys
     assert sum(key[:1] == b"t" for key in task.keys) == 2

@@ -14,6 +14,7 @@ from stream.engine.engine import Engine, Mode
 from stream.publishing.encoding import REMAINDER
 from stream.recovery import changelog
 from tests.driving.engine import (
+    Cut,
     Drive,
     assert_same,
     cuts,
@@ -24,6 +25,7 @@ from tests.driving.engine import (
     plausible_logs,
     scores_of,
 )
+from tests.driving.scores import assert_explained
 from tests.oracle.engine import Record, final_scores
 from tests.strategies.policies import DAY_MS, HOUR_MS, NOW_MS, policies
 
@@ -115,7 +117,7 @@ def test_a_measure_that_is_new_starts_empty_and_the_others_go_on() -> None:
         ),
         (
             (("s", SPENT, "5d", 1),),
-            {"s": f"has all events since {day(1)}: the 5 days that it looks back are full at {day(5)}"},
+            {"s": f"has all events since {day(1)}: the 5 days that it looks back are full at {day(10)}"},
         ),
         (
             (("h", COUNT, "24h", 1),),
@@ -231,3 +233,20 @@ def test_panes_of_an_idle_source_are_read_at_their_days_by_any_policy(before: bo
     assert value <= len(log) - 1
     if before == after or not after:
         assert_same(scores_of(drive.engine), wanted)
+
+
+def test_a_score_that_loses_its_value_under_a_new_policy_adds_up() -> None:
+    # The only measure of the second policy is not for the account.
+    first = driven([Cut(usage(1, 2), Mode.HEAD, flush=True)], plan_of(policy(("users", USERS, "7d", 1))))
+    published = assert_explained(first.changes)
+    second = policy(("uses", COUNT + '\nwhen = { account.country = ["DE"] }', "7d", 1))
+    drive = restarted(first, second)
+    drive.changes = []
+    drive.take(usage(0.5, first=2))
+    drive.flush()
+    (change,) = drive.changes
+    assert (change.cause, change.from_, change.to) == ("status", 20, 20)
+    assert [(factor.measure, factor.before, factor.after) for factor in change.factors if factor.before] == [
+        (REMAINDER, 20, 20)
+    ]
+    assert_explained(drive.changes, published)

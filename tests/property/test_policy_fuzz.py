@@ -10,6 +10,7 @@ import copy
 import json
 import math
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def written(value: Any) -> str:
         return "{" + ", ".join(f"{json.dumps(key)} = {written(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(written, value)) + "]"
+    if isinstance(value, date):
+        return value.isoformat()
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
@@ -190,6 +193,10 @@ def check_scores(log: Path, plan: Plan) -> None:
         assert list(message.scores) == [score.name for score in plan.policy.scores]
         for score, published in zip(plan.policy.scores, message.scores.values(), strict=True):
             contributions = [factor.contribution for factor in published.factors]
+            if published.value is None:
+                assert published.band is None
+                assert not any(contributions)
+                continue
             assert math.isfinite(published.value)
             assert close(sum(contributions), published.value, contributions)
             assert published.band in {band.name for band in score.bands}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.outputs import RollupMessage, ScoreMessage, ScoreValue
+from schemas.outputs import RollupMessage, ScoreMessage, ScoreValue, State
 from stream.consumers.rollup import Rollup
 
 ACCOUNTS = ("a", "b", "c", "d")
@@ -30,7 +30,7 @@ def from_scratch(latest: dict[str, ScoreMessage | None], parent: str) -> tuple[f
     held = [(name, score) for name, score in held if name != parent]
     if not held:
         return None
-    values = {name: Fraction(score.scores["health"].value) for name, score in held}
+    values = {name: Fraction(score.scores["health"].value or 0) for name, score in held}
     weights = {name: max(Fraction(score.arr or 0), Fraction(0)) for name, score in held}
     total = sum(weights.values())
     weighted = float(sum(values[name] * weights[name] for name in values) / total) if total else None
@@ -90,3 +90,23 @@ def test_mean_worst_and_weighted_are_those_computed_by_hand() -> None:
     assert rollup.apply("b", message("b", "q", 30)) == {"p", "q"}
     assert rollup.apply("b", None) == {"q"}
     assert rollup.message_of("q") is None
+
+
+@pytest.mark.parametrize("state", ["ended", "no-data"])
+def test_a_child_without_a_score_is_no_child(state: State) -> None:
+    rollup = Rollup()
+    rollup.apply("a", message("a", "p", 40))
+    rollup.apply("b", message("b", "p", 80))
+    gone = ScoreMessage("a", 90, 2, "p@1", None, {"health": ScoreValue(None, None, [])}, parent_id="p", state=state)
+    assert rollup.apply("a", gone) == {"p"}
+    assert figures_of(rollup.message_of("p")) == (80, 80, "b", None)
+    assert rollup.apply("a", message("a", "p", 60)) == {"p"}
+    assert figures_of(rollup.message_of("p")) == (70, 60, "a", None)
+
+
+def test_a_score_that_only_some_children_have_is_of_those() -> None:
+    rollup = Rollup()
+    rollup.apply("a", ScoreMessage("a", 1, 1, "p@1", None, {"health": ScoreValue(None, None, [])}, parent_id="p"))
+    rolled_up = rollup.message_of("p")
+    assert rolled_up is not None
+    assert (rolled_up.children, rolled_up.scores) == (1, {})

@@ -116,7 +116,9 @@ def _notification() -> tuple[Notification, Any]:
     alert = Alert("f1", "p1", "acme", "low", "info", "firing", 1_700_000_000_123, None, None, "s", {}, {})
     notification = OpenAlerts().apply(alert)
     assert notification is not None
-    return notification, SimpleNamespace(partition=0, offset=1, key=b"acme", value=encode(alert), headers=[])
+    return notification, SimpleNamespace(
+        partition=0, offset=1, key=b"acme", value=encode(alert), headers=[], timestamp=0
+    )
 
 
 def _webhook(loaded: Settings, letters: Letters) -> tuple[WebhookSink, SinkTelemetry]:

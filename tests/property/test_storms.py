@@ -126,4 +126,4 @@ def _check(storms: Storms, drive: Observed, records: list[Record], boundary_ms: 
         drive.tick(boundary_ms)
     alerts = [json.loads(value) for value in drive.raw[known:] if b'"fingerprint":' in value]
     assert drive.engine.as_of is not None
-    storms.after(alerts, drive.engine.as_of, len(drive.engine.accounts.alive()))
+    storms.after(alerts, drive.engine.as_of, len(drive.engine.accounts.listed()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -23,6 +23,8 @@ from tests.simulation.worker import SESSION_S, Worker, task_of_owner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stream.plan.plan import Plan
+
 PLAN = compile_plan(parse_policy(RULES))
 ACCOUNTS = [account for partition in range(2) for account in accounts_of(partition, 2)]
 RUN_S = 30.0
@@ -33,6 +35,8 @@ PATIENCE_S = 300.0
 
 class Simulation:
     """One run."""
+
+    plan: ClassVar[Plan] = PLAN
 
     def __init__(self, seed: int) -> None:
         """Everything follows from the seed."""
@@ -88,7 +92,7 @@ class Simulation:
     def _start(self) -> None:
         self._count += 1
         network = Network(self.random, self.random.choice((0.005, 0.2, 0.5)))
-        worker = Worker(f"w{self._count}", PLAN, self.broker, network, self.random)
+        worker = Worker(f"w{self._count}", self.plan, self.broker, network, self.random)
         self.workers.append(worker)
         worker.start()
         self._note(f"start {worker.name}")
@@ -202,9 +206,9 @@ class Simulation:
         return wrong
 
 
-def simulate(seed: int) -> list[str]:
+def simulate(seed: int, kind: type[Simulation] = Simulation) -> list[str]:
     """Run one seed; return what is wrong, with what was done before it."""
-    simulation = Simulation(seed)
+    simulation = kind(seed)
     try:
         run(simulation.main())
     except AssertionError as error:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from agents.kafka.source_records import TOPICS
 from agents.settings.settings import Settings
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
@@ -26,10 +25,11 @@ from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
-from agents.worker.tasks.records import OUTPUTS
+from agents.worker.tasks.records import outputs_of
 from agents.worker.tasks.restorer import Restorer
 from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task_state import TaskState
+from schemas.sources import BUILT_IN
 from schemas.topics import POSITION_HEADER
 from stream.recovery.continuity import SourceLog
 from stream.recovery.namespaces import PUBLISHED_KEYS
@@ -58,7 +58,7 @@ SETTINGS = Settings(
     merge_wait_s=60,
 )
 _IDLE_S = 0.25
-_TELEMETRY = Telemetry()
+_TELEMETRY = Telemetry(BUILT_IN)
 
 OWNER: contextvars.ContextVar[Worker | None] = contextvars.ContextVar("owner", default=None)
 """The worker that the running code belongs to; its tasks end with it."""
@@ -95,7 +95,11 @@ class Worker:
         self.lease, clock = Lease(SESSION_S), BrokerClock()
         clients = Clients(broker, network, self._ask_to_rejoin)
         self.producers = TaskProducers(
-            clients, SETTINGS.group, (*OUTPUTS, CHANGELOG), may_write=self.lease.holds, on_fatal=self._fatal
+            clients,
+            SETTINGS.group,
+            (*outputs_of(BUILT_IN), CHANGELOG),
+            may_write=self.lease.holds,
+            on_fatal=self._fatal,
         )
         self.outbox = Outbox(
             self.producers,
@@ -115,10 +119,10 @@ class Worker:
             on_fatal=self._fatal,
             rarely_s=COMMIT_S,
         )
-        self.handover = Handover(self.processor, self.checkpointer, self.lease)
+        self.handover = Handover(self.processor, self.checkpointer, self.lease, BUILT_IN.topics)
         self.processor.source = self
         self.processor.highwater = self._ends.get
-        self.processor.on_caught_up = self.handover.commit_soon
+        self.processor.on_commit_due = self.handover.commit_soon
         self.restorer = self._make_restorer(plan)
         self.restorer.rejoin = clients.rejoin
         self.producers.on_lost = self.outbox.on_lost = self.restorer.lose
@@ -181,7 +185,7 @@ class Worker:
         self._rejoin = True
 
     async def _join(self) -> None:
-        before = {tp for tp in self._positions if tp.topic == TOPICS[0]}
+        before = {tp for tp in self._positions if tp.topic == BUILT_IN.topics[0]}
         answer = await self.network.call(lambda: self._broker.group.join(self.name, _now()))
         generation, numbers = await answer
         self._rejoin = False
@@ -199,7 +203,7 @@ class Worker:
             if not unread:
                 break
         committed = await self.network.call(lambda: dict(self._broker.group.offsets))
-        self._positions = {TP(topic, n): committed.get((topic, n), 0) for topic in TOPICS for n in numbers}
+        self._positions = {TP(topic, n): committed.get((topic, n), 0) for topic in BUILT_IN.topics for n in numbers}
 
     async def _bounds(self, changelogs: Sequence[TP]) -> dict[TP, tuple[int, int]]:
         return await self.network.call(lambda: {tp: (0, self._broker.logs[tp].end) for tp in changelogs})
@@ -311,7 +315,7 @@ class Worker:
         }
 
     def _read_facts(self, partitions: Sequence[int]) -> Facts:
-        logs = {number: [self._source_log((topic, number)) for topic in TOPICS] for number in partitions}
+        logs = {number: [self._source_log((topic, number)) for topic in BUILT_IN.topics] for number in partitions}
         return Facts(logs, dict.fromkeys(partitions, 0), [])
 
     def _source_log(self, tp: tuple[str, int]) -> SourceLog:
@@ -331,7 +335,8 @@ class Worker:
         return {
             task.partition
             for task in self.processor.in_state(TaskState.RUNNING)
-            if not (task.changed or task.reconciler or any(self.processor.lag(task).values()))
+            if not (task.changed or task.reconciler or task.engine.merging.pending())
+            and not any(self.processor.lag(task).values())
         }
 
 

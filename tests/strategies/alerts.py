@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.oracle.alerts import rules_of
 from tests.oracle.engine import read_policy
+from tests.strategies.calendars import calendars
 from tests.strategies.policies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, USERS, Sent, log_of, times_ms, written_times
-from tests.strategies.rich_policies import new_accounts, written
+from tests.strategies.tables import new_accounts, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ WITHIN = {"h": ("1h", "2h", "6h", "1d", "2d"), "d": ("1d", "2d", "4d")}
 LENGTHS = {"h": ("1h", "2h", "5h", "1d"), "d": ("1h", "1d", "30h", "2d", "4d")}
 STALLS = {"h": ("1h", "3h", "10h", "1d"), "d": ("2h", "1d", "30h", "3d")}
 FEW_DAYS = ("1d", "2d", "3d")
+SILENT_FOR = (*FEW_DAYS, "1bd", "2bd", "3bd")
 SPAN_MS = {"h": 60 * HOUR_MS, "d": 20 * DAY_MS}
 SOURCES = ("signals", "product-usage", "billing")
 KINDS = ("below", "below", "band", "left", "drop", "measure", "forecast", "silent")
@@ -95,10 +97,10 @@ def _when(draw: DrawFn, kind: str, unit: str, names: Sequence[str]) -> tuple[Tab
         return {"measure": draw(st.sampled_from(names)), "points_below": min(limit, 100)}, clear
     if kind == "drop":
         drop = draw(st.sampled_from(DROPS))
-        clear = {"clear": drop - draw(st.sampled_from((0, 5, 10)))} if draw(st.booleans()) else {}
+        clear = {"clear": max(1, drop - draw(st.sampled_from((0, 5, 10))))} if draw(st.booleans()) else {}
         return {"drop": drop, "within": draw(st.sampled_from(WITHIN[unit]))}, clear
     if kind == "silent":
-        return {"silent": draw(st.sampled_from(SOURCES)), "within": draw(st.sampled_from(FEW_DAYS))}, {}
+        return {"silent": draw(st.sampled_from(SOURCES)), "within": draw(st.sampled_from(SILENT_FOR))}, {}
     if kind == "forecast":
         return {"forecast": draw(st.sampled_from(NAMES[1:])), "within": draw(st.sampled_from(FEW_DAYS))}, {}
     return {kind: draw(st.sampled_from((NAMES[0], *NAMES, NAMES[-1])))}, {}
@@ -139,8 +141,10 @@ def alerting_policies(draw: DrawFn, unit: str, kinds: Sequence[str] = KINDS, *, 
     scores = ("health", "churn")[: draw(st.sampled_from((1, 1, 2)))]
     for name in scores:
         lines += written(f"scores.{name}", draw(_score(tuple(measures), unit)))
-    for number in range(draw(st.integers(1, 4))):
-        rule = draw(_rule(kinds, unit, tuple(measures), scores))
+    rules = [draw(_rule(kinds, unit, tuple(measures), scores)) for _ in range(draw(st.integers(1, 4)))]
+    if any(rule["when"].get("within", "").endswith("bd") for rule in rules):
+        lines += written("calendar", draw(calendars()))
+    for number, rule in enumerate(rules):
         if segmented and draw(st.booleans()):
             rule["segments"] = draw(st.sampled_from((["one"], ["two"], ["one", "two"])))
         lines += written(f"alerts.r{number}", rule)

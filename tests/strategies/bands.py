@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from tests.strategies.policies import amounts
-from tests.strategies.rich_policies import written
+from tests.strategies.tables import written
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

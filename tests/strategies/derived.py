@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 Table = dict[str, Any]
 
-ACCOUNT_NUMBERS = ("account.arr", "account.days_since_start", "account.days_to_renewal")
+ACCOUNT_NUMBERS = (
+    *("account.arr", "account.days_since_start", "account.days_to_renewal", "account.seats", '"account.seats"'),
+    *("days_since(account.trained)", 'days_until("account.trained")', "days_until(account.renewal_at)"),
+)
 COMPARABLE = ("count", "sum", "weighted_count")
 LONGEST = {"h": 72, "d": 365}
 MOST = 2
@@ -30,8 +33,9 @@ MOST = 2
 @st.composite
 def _operands(draw: DrawFn, names: Sequence[str]) -> str:
     name = draw(st.sampled_from((*names, *names, *ACCOUNT_NUMBERS)))
-    quoted = " " in name or ("." not in name and draw(st.integers(0, 5)) == 0)
-    return json.dumps(name) if quoted else name
+    if name in ACCOUNT_NUMBERS:
+        return name
+    return json.dumps(name) if " " in name or draw(st.integers(0, 5)) == 0 else name
 
 
 @st.composite

@@ -9,11 +9,15 @@ tests.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
+
+from tests.oracle.events import RejectedError
+from tests.oracle.recognised import read_record
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -187,6 +191,8 @@ def profiles(draw: DrawFn, account_id: str, time_ms: int, event_id: str) -> dict
         profile["started_at"] = draw(written_dates(time_ms - draw(st.integers(0, 400)) * DAY_MS))
     if draw(st.booleans()):
         profile["renewal_at"] = draw(written_dates(time_ms + draw(st.sampled_from((90, 30, 10, 1, 0, -5))) * DAY_MS))
+    if draw(st.integers(0, 5)) == 0:
+        profile["ended_at"] = draw(written_dates(time_ms + draw(st.sampled_from((-5, -1, 0, 1, 9))) * DAY_MS))
     if draw(st.booleans()):
         profile["arr"] = draw(written_numbers(0, 100_000))
     attributes = draw(_attributes(time_ms))
@@ -200,7 +206,8 @@ def _attributes(draw: DrawFn, time_ms: int) -> dict[str, Any]:
     """Draw some of the other fields of a profile, each of more than one type, some bad, some cleared."""
     attributes: dict[str, Any] = {}
     if draw(st.booleans()):
-        attributes["seats"] = draw(st.one_of(written_numbers(0, 50), st.sampled_from((None, "many", True, 10**13, []))))
+        bad: tuple[Any, ...] = (None, "many", True, 10**13, "1e13", "1e999", [])
+        attributes["seats"] = draw(st.one_of(written_numbers(0, 50), st.sampled_from(bad)))
     if draw(st.booleans()):
         attributes["country"] = draw(st.sampled_from(("DE", "AT", ["FR", "DE"], True, 7, 7.0, None, {"iso": "DE"})))
     if draw(st.booleans()):
@@ -228,6 +235,13 @@ def erasures(account_id: str, time_ms: int, event_id: str) -> SearchStrategy[dic
     """Return controls that erase an account."""
     return written_times(time_ms).map(
         lambda time: {"id": event_id, "account_id": account_id, "time": time, "kind": "erase"}
+    )
+
+
+def merges(account_id: str, others: Sequence[str], time_ms: int, event_id: str) -> SearchStrategy[dict[str, Any]]:
+    """Return controls that merge an account into one of `others`, or into itself."""
+    return st.tuples(written_times(time_ms), st.sampled_from((*others, account_id))).map(
+        lambda drawn: {"id": event_id, "account_id": account_id, "time": drawn[0], "kind": "merge", "into": drawn[1]}
     )
 
 
@@ -335,8 +349,8 @@ def _required(source: str) -> tuple[str, ...]:
 
 
 @st.composite
-def invalid_values(draw: DrawFn, source: str, account_id: str = "acme", event_id: str = "bad") -> bytes | None:
-    """Draw a value that must be dead-lettered for one reason: what is not JSON, or a valid event with one fault."""
+def spoilt_values(draw: DrawFn, source: str, account_id: str = "acme", event_id: str = "bad") -> bytes | None:
+    """Draw a value that is no event as documented, for one reason: what is not JSON, or an event with one fault."""
     if draw(st.integers(0, 3)) == 0:
         return draw(st.sampled_from((None, *NOT_JSON)))
     event = draw(events(source, account_id, NOW_MS - DAY_MS, event_id, sparse=False))
@@ -350,3 +364,16 @@ def invalid_values(draw: DrawFn, source: str, account_id: str = "acme", event_id
     field, values = draw(st.sampled_from(_faults(source, event)))
     event[field] = draw(st.sampled_from(values))
     return json.dumps({name: value for name, value in event.items() if value is not ABSENT}).encode()
+
+
+def invalid_values(source: str, account_id: str = "acme", event_id: str = "bad") -> st.SearchStrategy[bytes | None]:
+    """A spoilt value that must be dead-lettered: what it means cannot be recognised either."""
+    return spoilt_values(source, account_id, event_id).filter(lambda value: not _is_recognised(source, value))
+
+
+def _is_recognised(source: str, value: bytes | None) -> bool:
+    try:
+        read_record(source, value, NOW_MS)
+    except RejectedError:
+        return False
+    return True

@@ -35,6 +35,7 @@ from tests.strategies.events import (
     erasures,
     events,
     invalid_values,
+    merges,
     numbers,
     profiles,
     times_ms,
@@ -115,7 +116,8 @@ class Disturbances:
     `delays_ms` are the possible bounds, one for a whole log, of how long an event takes to arrive: a long one shuffles
     the log and makes events late. `duplicates` repeat a record byte for byte, later. `backdated` records bear a
     timestamp from before they arrived. `invalid` values must be refused. `profiles` are records of `accounts`;
-    `many_profiles` makes them frequent, and deletions of them rare. `erasures` are controls that erase their account.
+    `many_profiles` makes them frequent, and deletions of them rare. `erasures` are controls that erase their account,
+    `merges` are controls that merge it into another one.
     """
 
     partitions: int = 2
@@ -128,6 +130,7 @@ class Disturbances:
     profiles: bool = True
     many_profiles: bool = False
     erasures: bool = False
+    merges: bool = False
 
 
 @st.composite
@@ -146,6 +149,8 @@ def _arrivals(draw: DrawFn, span_ms: int, delay_ms: int, accounts: Sequence[str]
         value = draw(known if plan.many_profiles and fate != 17 else st.one_of(st.none(), known))
     elif plan.erasures and fate in (11, 12):
         source, value = "controls", draw(erasures(account_id, time_ms, PLACE).flatmap(encoded))
+    elif plan.merges and fate in (9, 10):
+        source, value = "controls", draw(merges(account_id, ACCOUNTS, time_ms, PLACE).flatmap(encoded))
     else:
         value = draw(events(source, account_id, time_ms, PLACE).flatmap(encoded))
     arrives_ms = time_ms + draw(st.integers(0, delay_ms))
@@ -228,6 +233,8 @@ HOURS = ("1h", "2h", "6h", "24h", "72h")
 DAYS = ("1d", "2d", "7d", "28d", "30d", "45d", "365d")
 FIELD_STATS = ("sum", "mean", "min", "max", "last", "nps", "percentile")
 PERIOD_STATS = ("active", "active_share", "streak")
+OPEN_STATS = ("open", "open_max_days", "open_mean_days")
+NEVER_A_WINDOW = ("open_max_days", "open_mean_days", "days_to_first")
 
 
 def toml_value(value: object) -> str:
@@ -319,7 +326,8 @@ def _stats_for(source: str, window: str) -> list[str]:
     """Return the statistics that a source and a window allow."""
     stats = ["count", "rate", "share", "weighted_count", "distinct"]
     stats += FIELD_STATS if number_fields(source) else []
-    stats += ["days_since_last", *PERIOD_STATS] if window.endswith("d") else []
+    stats += ["days_since_last", *PERIOD_STATS, *OPEN_STATS, "days_to_first"] if window.endswith("d") else []
+    stats += [] if number_fields(source) else ["last"]
     stats += ["distinct_users"] if "user_id" in text_fields(source) else []
     stats += ["distinct_features"] if "feature" in text_fields(source) else []
     return stats
@@ -329,7 +337,8 @@ def _stats_for(source: str, window: str) -> list[str]:
 def _settings(draw: DrawFn, source: str, stat: str, window: str) -> dict[str, Any]:
     """Draw the keys that a statistic takes or needs."""
     table: dict[str, Any] = {}
-    if stat in FIELD_STATS:
+    of_text = stat == "last" and (not number_fields(source) or draw(st.booleans()))
+    if stat in FIELD_STATS and not of_text:
         table["field"] = draw(st.sampled_from(list(number_fields(source))))
     if stat in ("count", "rate") and "count" in number_fields(source) and draw(st.booleans()):
         table["field"] = "count"
@@ -338,19 +347,24 @@ def _settings(draw: DrawFn, source: str, stat: str, window: str) -> dict[str, An
     if stat in PERIOD_STATS and draw(st.booleans()):
         whole_weeks = int(window[:-1]) % 7 == 0
         table["per"] = draw(st.sampled_from(("day", "week", "week") if whole_weeks else ("day",)))
-    if stat == "distinct":
+    if stat in ("distinct", *OPEN_STATS):
         table["field"] = draw(st.sampled_from(list(text_fields(source))))
     if stat == "nps" and source == "surveys":
         table["where"] = {"kind": ["nps"]}
     if stat == "rate" and draw(st.booleans()):
         table["per"] = draw(st.sampled_from(("hour", "day", "week")))
-    if stat == "share":
+    if stat in ("share", *OPEN_STATS):
         table["of"] = draw(conditions(source))
-    if stat == "weighted_count":
-        field = draw(st.sampled_from(list(text_fields(source))))
-        values = draw(st.lists(st.sampled_from(text_fields(source)[field]), min_size=1, max_size=3, unique=True))
-        table["weights"] = {field: {value: draw(amounts(0, 5)) for value in values}}
+    if stat == "weighted_count" or of_text:
+        table["weights"] = draw(_weights(source))
     return table
+
+
+@st.composite
+def _weights(draw: DrawFn, source: str) -> dict[str, Any]:
+    field = draw(st.sampled_from(list(text_fields(source))))
+    values = draw(st.lists(st.sampled_from(text_fields(source)[field]), min_size=1, max_size=3, unique=True))
+    return {field: {value: draw(amounts(0, 5)) for value in values}}
 
 
 @st.composite
@@ -363,6 +377,10 @@ def measures(
     stat = draw(st.sampled_from(_stats_for(source, window)))
     table: dict[str, Any] = {"source": source, "stat": stat, "window": window}
     table |= draw(_settings(source, stat, window))
+    if stat == "days_to_first":
+        table |= draw(st.sampled_from(({}, {}, {"field": "started_at"}, {"field": "account.trained"})))
+    if stat in NEVER_A_WINDOW or (stat in ("open", "last") and window.endswith("d") and draw(st.integers(0, 2)) == 0):
+        del table["window"]
     if "where" not in table and draw(st.integers(0, 2)) == 0:
         table["where"] = draw(conditions(source))
     if stat in ("count", "sum", "weighted_count") and window not in ("72h", "365d") and draw(st.booleans()):

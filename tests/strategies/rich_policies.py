@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from tests.strategies.completeness import completeness
+from tests.strategies.conditions import whens
 from tests.strategies.derived import MOST, derived_measures, grids
 from tests.strategies.policies import (
     ALL_SOURCES,
@@ -22,15 +23,13 @@ from tests.strategies.policies import (
     bands_of,
     measures,
     normalisers,
-    toml_value,
 )
+from tests.strategies.tables import Table, new_accounts, statuses, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hypothesis.strategies import DrawFn
-
-Table = dict[str, Any]
 
 LONGEST = {"h": 72, "d": 365}
 HELD = ("mean", "min", "max", "last", "share", "nps")
@@ -66,7 +65,7 @@ def _missing(draw: DrawFn, table: Table) -> Table:
     words = ["redistribute", "neutral", "zero", "number", "nothing"]
     window = table.get("window", "365d")
     panes, unit = int(window[:-1]), window[-1]
-    if table["stat"] in HELD and panes < LONGEST[unit]:
+    if table["stat"] in HELD and "window" in table and panes < LONGEST[unit]:
         words += ["hold"] * 5
     word = draw(st.sampled_from(words))
     if word == "nothing":
@@ -134,41 +133,16 @@ def _derived(draw: DrawFn, draft: Draft) -> None:
             draft.measures[name]["normalise"] = draw(grids(draw(st.sampled_from(names))))
 
 
+@st.composite
+def _for_some(draw: DrawFn, draft: Draft) -> None:
+    """Draw measures of a draft that are for some accounts only."""
+    for table in draft.measures.values():
+        if draw(st.integers(0, 5)) == 0:
+            table["when"] = draw(whens())
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Segments
-
-
-@st.composite
-def _spans(draw: DrawFn, lowest: int, highest: int) -> Table:
-    start, end = sorted(draw(st.lists(amounts(lowest, highest), min_size=2, max_size=2, unique=True)))
-    return draw(st.sampled_from(({"from": start}, {"below": end}, {"from": start, "below": end})))
-
-
-@st.composite
-def whens(draw: DrawFn) -> Table:
-    """Draw what a segment asks of a profile."""
-    when: Table = {}
-    for name in draw(
-        st.lists(
-            st.sampled_from(("text", "arr", "started", "renewal", "attribute", "seats")),
-            min_size=1,
-            max_size=draw(st.sampled_from((1, 1, 2))),
-        )
-    ):
-        if name == "text":
-            texts = draw(st.sampled_from((["one"], ["one", "two"], ["one", "two"])))
-            when[draw(st.sampled_from(("tier", "plan", "segment", "persona", "owner")))] = texts
-        elif name == "arr":
-            when["arr"] = draw(_spans(0, 100_000))
-        elif name == "started":
-            when["days_since_start"] = draw(_spans(0, 400))
-        elif name == "attribute":
-            when["account.country"] = draw(st.sampled_from((["DE"], ["DE", "AT"], ["true", "7"])))
-        elif name == "seats":
-            when["account.seats"] = draw(_spans(0, 50))
-        else:
-            when["days_to_renewal"] = draw(_spans(-50, 100))
-    return when
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -340,23 +314,6 @@ def _segmented(draw: DrawFn, draft: Draft) -> None:
                 fields.pop("missing", None)
 
 
-def written(path: str, table: Table) -> list[str]:
-    """Write a table as TOML; groups and segments get tables of their own."""
-    inner = {name: table[name] for name in ("groups", "segments") if isinstance(table.get(name), dict)}
-    lines = ["", f"[{path}]", *(f"{name} = {toml_value(value)}" for name, value in table.items() if name not in inner)]
-    for name, tables in inner.items():
-        for key, below in tables.items():
-            lines += written(f"{path}.{name}.{key}", below)
-    return lines
-
-
-@st.composite
-def new_accounts(draw: DrawFn, ages: Sequence[str]) -> list[str]:
-    """Draw when accounts are new, as the lines of a table; often never."""
-    age = draw(st.sampled_from((None, None, *ages)))
-    return [] if age is None else written("new_accounts", {"min_age": age})
-
-
 @st.composite
 def rich_policies(
     draw: DrawFn,
@@ -381,6 +338,7 @@ def rich_policies(
     if never_late:
         draft.measures["long"] = draw(event_measures(("45d", "60d")))
     draw(_derived(draft))
+    draw(_for_some(draft))
     for name in SEGMENTS[: draw(st.sampled_from((0, 1, 2, 2, 3)))]:
         draft.segments[name] = {"when": draw(whens())}
     draw(_scores(draft))
@@ -388,6 +346,7 @@ def rich_policies(
     if kept_bands:
         draw(_steadiness(draft))
     lines = ['name = "drawn"', *draw(new_accounts(("1d", "2d", "7d", "60d")))]
+    lines += draw(statuses(("1d", "3d", "20d", "365d")))
     for kind, tables in (("segments", draft.segments), ("measures", draft.measures), ("scores", draft.scores)):
         for name, table in tables.items():
             lines += written(f"{kind}.{name}", table)

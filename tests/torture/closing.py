@@ -7,12 +7,12 @@ the order in which records of different topics are read while they arrive; this 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from tests.faults import verdict
 from tests.faults.events import DAY_MS, END_MS, USAGE, accounts_of, event
 from tests.faults.topic_log import PARTITIONS, Message
+from tests.oracle.recognised import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def open_rule_differences(log: verdict.InputLog, policy: str, alerts: Iterable[M
     """
     published = {(account, rule) for account, rule in verdict.open_alerts(alerts) if rule in {SINKING, FALL, QUIET}}
     scores = log.scores(policy)
-    expected = {(account, SINKING) for account, score in scores.items() if score.value < 45}
+    expected = {(account, SINKING) for account, score in scores.items() if score.value is not None and score.value < 45}
     expected |= {(account, QUIET) for account in _users_of(log)}
     expected -= {(account, rule) for account, rule in expected if account in _WITNESSES}
     published -= {(account, rule) for account, rule in published if account in _WITNESSES}
@@ -48,7 +48,7 @@ def _users_of(log: verdict.InputLog) -> set[str]:
     """The accounts that have an event of product-usage that was applied."""
     rejected = {(record.topic, record.partition, record.offset) for record in log.rejected}
     return {
-        json.loads(record.value)["account_id"]
+        read_record(USAGE, record.value, log.now_ms, key=record.key).account_id
         for record in log.records
         if USAGE in {record.source, record.origin}
         and record.value is not None

@@ -18,6 +18,7 @@ from agents.board.views import summary as figures
 from agents.board.views.listing import ListQuery
 from agents.board.views.overall_types import OverTime, ProcessorView, ScoreSummary, Summary, TopicCount, TopicState
 from agents.board.web.streaming import SUMMARY_KEY, Frames, Streams
+from schemas.sources import BUILT_IN, Sources
 from schemas.topics import DAY_MS
 from stream.plan.plan import Plan
 
@@ -81,6 +82,11 @@ class _CachedFigures:
     past: dict[str, OverTime] = field(default_factory=dict)
 
 
+def _bands_of(plan: Plan) -> dict[str, list[str]]:
+    """The bands of each score of a policy, best first."""
+    return {score.name: [band.name for band in reversed(score.bands)] for score in plan.policy.scores}
+
+
 class Board:
     """The state, the stream and the freshness of one board.
 
@@ -90,7 +96,7 @@ class Board:
     def __init__(self, plan: Plan | None = None) -> None:
         """Create an empty board that is not ready."""
         self.plan = plan
-        self.state = State() if plan is None else State(plan.label, [score.name for score in plan.policy.scores])
+        self.state = State() if plan is None else State(plan.label, _bands_of(plan))
         self.journal = Journal()
         self.ready = False
         self.read_at_ms: int | None = None
@@ -105,6 +111,11 @@ class Board:
         """When new figures can follow cached ones that a query has been answered with, which were not the latest."""
         self._published_version = -1
         self._published_checks = self.checked.figures()
+
+    @property
+    def sources(self) -> Sources:
+        """The input sources of the deployment, as far as the board has its policy."""
+        return BUILT_IN if self.plan is None else self.plan.sources
 
     def apply(self, records: Iterable[Record]) -> None:
         """Apply records, in the order of each partition."""
@@ -189,7 +200,7 @@ class Board:
         return Summary(
             time=self.state.time,
             ready=self.ready,
-            accounts=len(self.state.accounts),
+            **figures.counts_of(self.state),
             policies=figures.policies_of(self.state),
             scores=self.scores(query),
             alerts=figures.alerts_of(self.state, query),

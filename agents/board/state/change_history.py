@@ -61,6 +61,7 @@ class PackedChange(Struct, array_like=True, gc=False):
     policy: int
     factors: list[tuple[int, float, float]]
     override: Override | None = None
+    state: str | None = None
 
 
 class NameTables:
@@ -120,6 +121,7 @@ class ChangeHistory:
                 if factor.before != factor.after
             ],
             change.override,
+            change.state,
         )
         self._changes.append(_encode(packed))
         self._times.append(time)

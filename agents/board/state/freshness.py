@@ -18,8 +18,8 @@ from agents.board.state.board import Checked
 from agents.board.views.overall_types import TopicCount
 from agents.kafka.groups import describe_group
 from agents.settings.settings import Settings
-from schemas.events import SOURCES
-from schemas.topics import DLQ_SUFFIX, REPARTITION
+from schemas.sources import Sources
+from schemas.topics import DLQ_SUFFIX, MAPPER_DLQ, REPARTITION
 
 _REQUEST_MS, _CONNECT_MS = 5_000, 3_000
 ENOUGH_FAILURES = 2
@@ -29,9 +29,9 @@ ENOUGH_FAILURES = 2
 class BrokerChecks:
     """Asks one broker repeatedly. Connects with the first question, and again after an error."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Store the settings."""
-        self._settings = settings
+    def __init__(self, settings: Settings, sources: Sources) -> None:
+        """Store the settings, and the sources of the deployment."""
+        self._settings, self._sources = settings, sources
         self._admin: KafkaAdminClient | None = None
         self._failures = 0
 
@@ -46,7 +46,7 @@ class BrokerChecks:
                     request_timeout_ms=_REQUEST_MS,
                     bootstrap_timeout_ms=_CONNECT_MS,
                 )
-            letters, lag = _counts(self._admin, self._settings.group)
+            letters, lag = _counts(self._admin, self._settings.group, self._sources)
             workers = _workers(self._admin, self._settings.group)
         except (KafkaError, OSError, ValueError) as error:
             self.close()
@@ -76,11 +76,12 @@ def _workers(admin: KafkaAdminClient, group: str) -> int | None:
     return None if described is None else len(described.members)
 
 
-def _counts(admin: KafkaAdminClient, group: str) -> tuple[list[TopicCount], list[TopicCount]]:
-    """Topics with dead letters, and input topics with records that the group has not committed."""
-    sources = (*SOURCES, REPARTITION)
+def _counts(admin: KafkaAdminClient, group: str, sources: Sources) -> tuple[list[TopicCount], list[TopicCount]]:
+    """Topics with dead letters of records, and input topics with records that the group has not committed."""
+    inputs = (*sources.of_topics, REPARTITION)
     existing = set(admin.list_topics())
-    names = [name for source in sources for name in (source, source + DLQ_SUFFIX) if name in existing]
+    of_inputs = [name for topic in inputs for name in (topic, topic + DLQ_SUFFIX)]
+    names = [name for name in (*of_inputs, MAPPER_DLQ.name) if name in existing]
     if not names:
         return [], []
     partitions = [

@@ -48,7 +48,7 @@ class Reader:
 
     def connect(self) -> KafkaConsumer:
         """A consumer without a group. Raises `BrokerError`, also for a right that a board cannot do without."""
-        require_rights(self._settings, "board")
+        require_rights(self._settings, "board", sources=self._board.sources)
         return consumer_of(self._settings, max_poll_records=AT_ONCE)
 
     async def run(self, consumer: KafkaConsumer) -> None:
@@ -97,13 +97,15 @@ class Reader:
                 return
 
     def _read(self, consumer: KafkaConsumer) -> None:
-        assignment = _Assignment(consumer)
+        profiles = self._board.sources.profiles
+        names = {profiles.topic if topic == profiles.name else topic: topic for topic in TOPICS}
+        assignment = _Assignment(consumer, names)
         records: list[Record] = []
         try:
             while not self._stopping.is_set():
                 try:
                     assignment.refresh()
-                    records += _records_of(consumer.poll(timeout_ms=POLL_MS))
+                    records += _records_of(consumer.poll(timeout_ms=POLL_MS), names)
                     behind = assignment.behind()
                 except (KafkaError, OSError) as error:
                     _log.warning("read_failed", error=error_text(error), will="retry")
@@ -128,7 +130,7 @@ class Reader:
 
     def _check(self) -> None:
         """Ask the broker for dead letters and lag, every `CHECK_S`."""
-        broker = BrokerChecks(self._settings)
+        broker = BrokerChecks(self._settings, self._board.sources)
         while not self._stopping.is_set():
             checked = broker.ask(self._board.checked, round(time.time() * 1000))
             self._call_in_loop(self._board.update_checks, checked)
@@ -136,17 +138,18 @@ class Reader:
         broker.close()
 
 
-def _records_of(polled: Mapping[TopicPartition, Iterable[Any]]) -> Iterator[Record]:
+def _records_of(polled: Mapping[TopicPartition, Iterable[Any]], names: Mapping[str, str]) -> Iterator[Record]:
     for partition, records in polled.items():
         for record in records:
-            yield Record(partition.topic, record.key, record.value, record.timestamp, partition.partition)
+            yield Record(names[partition.topic], record.key, record.value, record.timestamp, partition.partition)
 
 
 class _Assignment:
     """The partitions that a consumer reads, and how far it is behind."""
 
-    def __init__(self, consumer: KafkaConsumer) -> None:
-        self._consumer = consumer
+    def __init__(self, consumer: KafkaConsumer, names: Mapping[str, str]) -> None:
+        """Read the topics `names`, given with what the board calls them."""
+        self._consumer, self._names = consumer, names
         self._partitions: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._refreshed_s = -REFRESH_S
@@ -158,7 +161,7 @@ class _Assignment:
         existing = self._consumer.topics()
         partitions = {
             TopicPartition(topic, number)
-            for topic in TOPICS
+            for topic in self._names
             if topic in existing
             for number in self._consumer.partitions_for_topic(topic) or ()
         }
@@ -174,13 +177,14 @@ class _Assignment:
         self._refreshed_s = time.monotonic()
 
     def behind(self) -> dict[str, int | None]:
-        """Records not read yet, by topic; None if the topic does not exist."""
-        counts: dict[str, int | None] = dict.fromkeys(TOPICS)
+        """Records not read yet, by topic as the board calls it; None if the topic does not exist."""
+        counts: dict[str, int | None] = dict.fromkeys(self._names.values())
         for partition in self._partitions:
             end = self._consumer.highwater(partition)
             if end is None:
                 end = self._ends[partition]
             position = self._consumer.position(partition, timeout_ms=1_000)
             left = end if position is None else max(end - position, 0)
-            counts[partition.topic] = (counts[partition.topic] or 0) + left
+            name = self._names[partition.topic]
+            counts[name] = (counts[name] or 0) + left
         return counts

@@ -20,7 +20,10 @@ NO_BAND = 65_535
 
 
 class Point(NamedTuple):
-    """The score from `time` (epoch ms) on; `band` and `policy` are numbers of `NameTables`."""
+    """The score from `time` (epoch ms) on; `band` and `policy` are numbers of `NameTables`.
+
+    From a point with `NO_BAND` on, the account is not scored; the value is its last one.
+    """
 
     time: int
     value: float
@@ -103,6 +106,8 @@ class Series:
             if band != NO_BAND:
                 totals[band][day] -= 1
             band = turned
+            if band == NO_BAND:
+                continue
             totals.setdefault(band, [0] * (len(days) + 1))[day] += 1
 
     def _thin(self) -> None:

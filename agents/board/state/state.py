@@ -7,7 +7,7 @@ no clock. Only the event loop uses it: `agents.board.state.reader` applies recor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from agents.board.state.alerts import Episodes, key_of
@@ -16,6 +16,7 @@ from agents.board.state.series import NO_BAND, Point, Series
 from agents.board.views.types import ShortScore
 from schemas.events import PROFILE_SOURCE, ProfileEvent
 from schemas.outputs import Alert, Override, RollupMessage, ScoreChange, ScoreMessage, ShadowMessage
+from schemas.outputs import State as Status
 from schemas.profiles import merge
 from schemas.records import UnreadableError, read_key, read_message
 from schemas.topics import ALERTS, CHANGES, ROLLUPS, SCORES, SHADOW
@@ -47,21 +48,27 @@ def alert_key(alert: Alert) -> str:
 class CurrentScore:
     """The latest value of one score."""
 
-    __slots__ = ("band", "confidence", "value")
+    __slots__ = ("band", "confidence", "shown", "value")
 
-    def __init__(self, value: float, band: str, confidence: float) -> None:
+    def __init__(self, value: float, band: str, confidence: float, shown: str | None) -> None:
         """Store the values."""
-        self.value, self.band, self.confidence = value, band, confidence
+        self.value, self.band, self.confidence, self.shown = value, band, confidence, shown
 
 
 class Account:
-    """One account that has a score. `raw` is its latest record of `health.scores`, not decoded."""
+    """One account of `health.scores`. `raw` is its latest record, not decoded.
+
+    `scores` has those with a value: without data, and after its end, an account has none, and counts in no figure.
+    """
 
     __slots__ = (
         "account_id",
         "as_of",
         "catching_up",
+        "ended_at",
         "histories",
+        "last_event_at",
+        "merged_into",
         "new_until",
         "override",
         "parent_id",
@@ -73,6 +80,7 @@ class Account:
         "segment",
         "series",
         "stalled",
+        "status",
     )
 
     def __init__(self, account_id: str) -> None:
@@ -88,6 +96,10 @@ class Account:
         self.stalled: tuple[str, ...] = ()
         self.override: Override | None = None
         self.new_until: int | None = None
+        self.status: Status | None = None
+        self.ended_at: int | None = None
+        self.last_event_at: int | None = None
+        self.merged_into: str | None = None
         self.scores: dict[str, CurrentScore] = {}
         self.raw = b""
         self.series: dict[str, Series] = {}
@@ -99,9 +111,14 @@ class Account:
         self.segment, self.parent_id = message.segment, message.parent_id
         self.catching_up, self.override, self.new_until = message.catching_up, message.override, message.new_until
         self.stalled = tuple(message.stalled_sources or ())
+        self.status, self.ended_at, self.last_event_at = message.state, message.ended_at, message.last_event_at
+        self.merged_into = message.merged_into
         self.scores = {
-            name: CurrentScore(score.value, score.band, 1.0 if score.confidence is None else score.confidence)
+            name: CurrentScore(
+                score.value, score.band, 1.0 if score.confidence is None else score.confidence, score.shown
+            )
             for name, score in message.scores.items()
+            if score.value is not None and score.band is not None
         }
         self.raw = raw
 
@@ -118,16 +135,23 @@ class Shadow:
     def __init__(self, message: ShadowMessage) -> None:
         """Store what is compared with the live policy."""
         self.as_of, self.policy = message.as_of, message.policy
-        self.scores = {name: ShortScore(score.value, score.band) for name, score in message.scores.items()}
+        self.scores = {
+            name: ShortScore(score.value, score.band)
+            for name, score in message.scores.items()
+            if score.value is not None and score.band is not None
+        }
         self.alerts = tuple(message.alerts)
 
 
 class State:
     """Everything that was read. Call `apply` with each record, in the order of each partition."""
 
-    def __init__(self, policy: str = "", scores: Sequence[str] = ()) -> None:
-        """Create an empty state. `policy` is the label of the board's own policy, `scores` its scores in order."""
-        self._own, self._own_scores = policy, tuple(scores)
+    def __init__(self, policy: str = "", bands: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
+        """Create an empty state. `policy` is the label of the board's own policy.
+
+        `bands` has its scores in order, and the bands of each, best first.
+        """
+        self._own, self._own_bands = policy, bands
         self._policies: set[str] = set()
         self.accounts: dict[str, Account] = {}
         self.profiles: dict[str, ProfileEvent] = {}
@@ -179,13 +203,30 @@ class State:
 
     def score_names(self) -> list[str]:
         """Every score, first those of the board's own policy if accounts are scored by it or none has a score yet."""
-        own = self._own_scores if not self.accounts or self._own in self._policies else ()
+        own = self._own_bands if not self.accounts or self._own in self._policies else ()
         return [*own, *(name for name in self._bands if name not in own)]
 
     def bands(self, score: str) -> list[str]:
-        """The bands of a score that were read, best first: in the order of the mean score in them."""
+        """The bands of a score, best first: those of the board's own policy if accounts are scored by it.
+
+        Of other policies, those that were read, in the order of the mean score in them.
+        """
+        own = self._own_bands.get(score, ()) if self._own in self._policies else ()
         sums = self._bands.get(score, {})
-        return sorted(sums, key=lambda band: (-sums[band][0] / sums[band][1], band))
+        others = [band for band in sums if band not in own]
+        return [*own, *sorted(others, key=lambda band: (-sums[band][0] / sums[band][1], band))]
+
+    def scored(self) -> Iterator[Account]:
+        """Accounts with a score: not those that have ended or have no data."""
+        return (account for account in self.accounts.values() if account.scores)
+
+    def account_of(self, key: str) -> Account | None:
+        """The account with an id, or the one whose profile has the id as an alias."""
+        account = self.accounts.get(key)
+        if account is None:
+            owners = (name for name, profile in self.profiles.items() if profile.aliases and key in profile.aliases)
+            account = next((self.accounts[name] for name in owners if name in self.accounts), None)
+        return account
 
     def profile_name(self, account: str) -> str | None:
         """The name of an account, if its profile has one."""
@@ -224,7 +265,7 @@ class State:
         self._policies.add(message.policy)
         if message.parent_id is not None and message.parent_id != key:
             self.children.setdefault(message.parent_id, set()).add(key)
-        for name, score in message.scores.items():
+        for name, score in account.scores.items():
             self._add_to_band(name, score.band, score.value)
         self.time = max(self.time, message.as_of)
         self.on_change(account_key(key))
@@ -259,6 +300,8 @@ class State:
         if not len(series) and change.band_from is not None and series.before_band == NO_BAND:
             series.before, series.before_band = change.from_, self.tables.bands.number(change.band_from)
         band, policy = self.tables.bands.number(change.band_to), self.tables.policies.number(change.policy)
+        if change.state is not None:
+            band = NO_BAND
         series.append(Point(change.time, change.to, band, policy))
         self._add_to_band(change.score, change.band_to, change.to)
         if change.account_id in self.accounts:

@@ -7,11 +7,14 @@ A page has scores with factors and series, their changes, alerts, parent and chi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import islice, pairwise
+from types import MappingProxyType
 
 import msgspec
 
 from agents.board.state.change_history import PackedChange, factors_of
+from agents.board.state.series import NO_BAND
 from agents.board.state.state import Account, State
 from agents.board.views.rows import UNPUBLISHED, alert_view, row_of, with_remainder
 from agents.board.views.text import change_text
@@ -42,6 +45,9 @@ from stream.plan.plan import Plan
 
 CHANGES_SHOWN = 100
 CHILDREN_SHOWN = 200
+_STATES: Mapping[str | None, str] = MappingProxyType(
+    {"ended": "not scored any more: the account ended", "no-data": "not scored any more: no data"}
+)
 UNKNOWN = "unknown"
 """Factor of the difference between changes that do not join."""
 
@@ -64,8 +70,9 @@ def change_view(state: State, account: str, score: str, change: PackedChange) ->
         factors=factors,
         policy=tables.policies.text(change.policy),
         revision=change.revision,
-        words=change_text(change.from_, change.to, band, factors),
+        words=_STATES.get(change.state) or change_text(change.from_, change.to, band, factors),
         override=change.override,
+        state=change.state,
     )
 
 
@@ -74,6 +81,7 @@ def page_of(state: State, account: Account, plan: Plan | None) -> AccountPage:
     message, key = account.message(), account.account_id
     row = row_of(state, account)
     parent = row.parent_id
+    children = [child for child in sorted(state.children.get(key, ())) if state.accounts[child].scores]
     rollup = state.rollups.get(key)
     return AccountPage(
         account=row,
@@ -84,7 +92,7 @@ def page_of(state: State, account: Account, plan: Plan | None) -> AccountPage:
             past=[alert_view(state, alert) for alert in state.episodes.past_of(key)],
         ),
         parent=None if parent is None else Parent(parent, state.profile_name(parent), parent in state.accounts),
-        children=[_child(state, child) for child in sorted(state.children.get(key, ()))[:CHILDREN_SHOWN]],
+        children=[_child(state, child) for child in children[:CHILDREN_SHOWN]],
         rollup=None if rollup is None else RollupView(rollup.account_id, rollup.as_of, rollup.children, rollup.scores),
     )
 
@@ -94,6 +102,7 @@ def _score(state: State, account: Account, message: ScoreMessage, name: str, pla
     changes = () if history is None else islice(history.newest_first(), CHANGES_SHOWN)
     return ScorePage(
         value=score.value,
+        shown=score.shown,
         band=score.band,
         confidence=1.0 if score.confidence is None else score.confidence,
         exceptions=score.exceptions or [],
@@ -102,13 +111,14 @@ def _score(state: State, account: Account, message: ScoreMessage, name: str, pla
         changes=[change_view(state, account.account_id, name, change) for change in changes],
         explanation=_explanation(message, name, plan),
         forecast=_forecast(message, score),
+        last=(message.last or {}).get(name),
     )
 
 
 def _forecast(message: ScoreMessage, score: ScoreValue) -> Forecast | None:
     """The forecast of a score if no event comes, from its outlook."""
     outlook = score.outlook
-    if outlook is None:
+    if outlook is None or score.value is None or score.band is None:
         return None
     steps, turn = [ForecastStep(message.as_of, score.value, score.band)], None
     if outlook.turn is not None and outlook.turn.at > message.as_of and outlook.turn.band != score.band:
@@ -118,14 +128,16 @@ def _forecast(message: ScoreMessage, score: ScoreValue) -> Forecast | None:
 
 
 def _history(state: State, account: Account, name: str, now: ScoreValue) -> SeriesView:
-    """The series, with the present value as its last point."""
+    """The series, with the present value as its last point if there is one."""
     tables, view = state.tables, SeriesView([], [], [], [])
     series = account.series.get(name)
     for point in series.points() if series is not None else ():
         view.times.append(point.time)
         view.values.append(point.value)
-        view.bands.append(tables.bands.text(point.band))
+        view.bands.append("" if point.band == NO_BAND else tables.bands.text(point.band))
         view.policies.append(tables.policies.text(point.policy))
+    if now.value is None or now.band is None:
+        return view
     view.times.append(max(account.as_of, *view.times[-1:]) if view.times else account.as_of)
     view.values.append(now.value)
     view.bands.append(now.band)
@@ -158,6 +170,7 @@ def _profile(state: State, key: str) -> ProfileView | None:
         arr=profile.arr,
         parent_id=profile.parent_id,
         owner=profile.owner,
+        aliases=profile.aliases or [],
         attributes=profile.attributes,
     )
 
@@ -172,7 +185,7 @@ def _child(state: State, key: str) -> Child:
         key,
         None if profile is None else profile.name,
         None if profile is None else profile.arr,
-        {name: ShortScore(score.value, score.band) for name, score in child.scores.items()},
+        {name: ShortScore(score.value, score.band, score.shown) for name, score in child.scores.items()},
     )
 
 
@@ -181,23 +194,23 @@ def diff_of(state: State, account: Account, score: str, after: int, until: int |
 
     `until` None, or a time that is not before the latest score, means now.
     """
-    now, history = account.scores[score], account.histories.get(score)
+    now, history = account.scores.get(score), account.histories.get(score)
     end = account.as_of if until is None else until
-    is_now = end >= account.as_of
+    is_now = end >= account.as_of and now is not None
     base, changes = (None, []) if history is None else history.between(after, 2**62 if is_now else end)
     oldest = None if history is None else history.oldest()
     known_since = account.as_of if oldest is None else oldest.time
     begins = oldest is not None and oldest.band_from is None  # the history has the first change of all
     start = _moment(state, after, base, changes)
     last = changes[-1] if changes else base
-    if is_now:
+    if is_now and now is not None:
         finish = Moment(end, now.value, now.band)
         if oldest is None:
             start = Moment(after, now.value, now.band)  # no change is in the history
     else:
         finish = _moment(state, end, last, [])
     deltas = _deltas(state, base, changes)
-    if is_now and last is not None:
+    if is_now and now is not None and last is not None:
         deltas.append((UNPUBLISHED, now.value - last.to))
     delta = (finish.value or 0.0) - (start.value or 0.0)
     factors = [MeasureDelta(measure, share) for measure, share in with_remainder(deltas, delta)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -24,7 +25,9 @@ from agents.board.views.types import Accounts
 from schemas.events import Attribute
 from schemas.profiles import texts_of
 
-SortValue = float | int | str | None
+SortValue = float | int | str | list[float | str] | None
+"""Of an attribute, a list: whether it is a text (1) or a number (0), and the value."""
+ATTRIBUTE_SORT = re.compile(r"attribute:(.+)")
 _Kind = TypeVar("_Kind", bound=Struct)
 
 
@@ -120,6 +123,27 @@ SORTS: Mapping[str, Callable[[State, Account, str], SortValue]] = MappingProxyTy
 )
 
 
+def _attribute(name: str) -> Callable[[State, Account, str], SortValue]:
+    """Sorts by an attribute of profiles: numbers, then texts without case; flags and lists are sorted as texts."""
+
+    def value_of(state: State, account: Account, _score: str) -> SortValue:
+        profile = state.profiles.get(account.account_id)
+        value = None if profile is None else profile.attributes.get(name)
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            return [0, float(value)]
+        texts = texts_of(value)
+        return [1, ", ".join(texts).casefold()] if texts else None
+
+    return value_of
+
+
+def sort_of(name: str) -> Callable[[State, Account, str], SortValue] | None:
+    """The value that accounts are sorted by: one of `SORTS`, or `attribute:NAME`; None for any other name."""
+    if (attribute := ATTRIBUTE_SORT.fullmatch(name)) is not None:
+        return _attribute(attribute[1])
+    return SORTS.get(name)
+
+
 class _SortKey:
     """The sort key of an account: by value, accounts without a value last, then by id."""
 
@@ -139,7 +163,8 @@ class _SortKey:
 
 def page_of(state: State, query: ListQuery, limit: int, cursor: str | None) -> Accounts:
     """A page of accounts. Raises `CursorError`."""
-    value_of, digest = SORTS[query.sort], query.digest()
+    value_of, digest = sort_of(query.sort), query.digest()
+    assert value_of is not None, "the request was checked"
     after = None
     if cursor is not None:
         begin = decode_cursor(cursor, Cursor)
@@ -179,6 +204,11 @@ def matches(state: State, account: Account, query: ListQuery, *, any_band: bool 
     score = account.scores.get(query.score)
     if score is None or (query.bands and not any_band and score.band not in query.bands):
         return False
+    return passes_filters(state, account, query)
+
+
+def passes_filters(state: State, account: Account, query: ListQuery) -> bool:
+    """Whether an account passes the filters of a query that are not about its score."""
     if query.segments and (account.segment or "") not in query.segments:
         return False
     profile = state.profiles.get(account.account_id)

@@ -12,13 +12,14 @@ from agents.board.views.types import AlertView, MeasureDelta, Named, ShortScore
 
 
 class Mover(Struct):
-    """An account with a large change of score; `factors` sum to `delta`."""
+    """An account with a large change of score; `factors` sum to `delta`, in points. `shown` is as in a row."""
 
     account_id: str
     name: str | None
     owner: str | None
     segment: str | None
     value: float
+    shown: str | None
     band: str
     band_from: str | None
     delta: float
@@ -119,11 +120,13 @@ class ProcessorView(Struct):
 
 
 class Summary(Struct):
-    """Figures over all accounts."""
+    """Figures over all accounts with a score; `no_data` and `ended` count those without one."""
 
     time: int
     ready: bool
     accounts: int
+    no_data: int
+    ended: int
     policies: list[PolicyCount]
     scores: list[ScoreSummary]
     alerts: AlertSummary

@@ -148,6 +148,10 @@ def row_of(state: State, account: Account) -> Row:
         stalled_sources=list(account.stalled),
         override=account.override,
         new_until=account.new_until,
+        state=account.status,
+        ended_at=account.ended_at,
+        last_event_at=account.last_event_at,
+        merged_into=account.merged_into,
         alerts=len(alerts),
         severity=alerts[0].severity if alerts else None,
         scores={name: _row_score(state, account, name) for name in account.scores},
@@ -158,6 +162,7 @@ def _row_score(state: State, account: Account, name: str) -> RowScore:
     score, why = account.scores[name], reason(state, account, name)
     return RowScore(
         value=score.value,
+        shown=score.shown,
         band=score.band,
         confidence=score.confidence,
         change={span: delta_since(state, account, name, state.time - length) for span, length in SPANS.items()},

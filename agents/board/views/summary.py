@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 from agents.board.state.alerts import state_of
 from agents.board.state.series import NO_BAND
 from agents.board.state.state import Account, State
-from agents.board.views.listing import ListQuery, matches
+from agents.board.views.listing import ListQuery, matches, passes_filters
 from agents.board.views.overall_types import (
     AlertSummary,
     Mover,
@@ -26,17 +27,31 @@ from agents.board.views.overall_types import (
 )
 from agents.board.views.rows import SPANS, alert_view, delta_since, move_since
 from agents.board.views.text import SMALLEST_SHOWN
-from agents.board.views.types import Filters, Named
+from agents.board.views.types import AttributeValues, Filters, Named
+from schemas.events import Attribute
 from schemas.outputs import Alert
+from schemas.profiles import texts_of
 from schemas.topics import DAY_MS
 
 MOVERS = 10
+MOST_ATTRIBUTES = 100
+"""Attributes among the values to filter by."""
+MOST_VALUES = 50
+"""An attribute with more values has too many to choose from."""
 DAYS = 90
+
+
+def counts_of(state: State) -> dict[str, int]:
+    """The numbers of accounts with a score, without data, and ended, by field of `Summary`."""
+    without = Counter(account.status for account in state.accounts.values() if not account.scores)
+    ended = without["ended"]
+    no_data = without.total() - ended
+    return {"accounts": len(state.accounts) - ended - no_data, "no_data": no_data, "ended": ended}
 
 
 def policies_of(state: State) -> list[PolicyCount]:
     """The policies of the latest scores, with most accounts first."""
-    counts = Counter(account.policy for account in state.accounts.values())
+    counts = Counter(account.policy for account in state.scored())
     return [PolicyCount(label, count) for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
@@ -71,7 +86,9 @@ def _scored(state: State, score: str, query: ListQuery | None) -> list[Account]:
 def past_days(state: State, query: ListQuery | None = None) -> dict[str, OverTime]:
     """By score, the numbers of accounts by band at the end of each past day; with a query as in `scores_of`."""
     names = state.score_names() if query is None else [query.score]
-    return {name: _past(state, name, _scored(state, name, query)) for name in names}
+    # Also those without a score now: they counted until they lost it.
+    accounts = [each for each in state.accounts.values() if query is None or passes_filters(state, each, query)]
+    return {name: _past(state, name, accounts) for name in names}
 
 
 def _past(state: State, score: str, accounts: list[Account]) -> OverTime:
@@ -122,6 +139,7 @@ def _mover(state: State, account_id: str, score: str, time: int) -> Mover:
         owner=None if profile is None else profile.owner,
         segment=account.segment,
         value=account.scores[score].value,
+        shown=account.scores[score].shown,
         band=account.scores[score].band,
         band_from=None if band == NO_BAND else state.tables.bands.text(band),
         delta=move.delta,
@@ -162,14 +180,14 @@ def is_of_match(state: State, alert: Alert, query: ListQuery) -> bool:
 
 def idle_sources_of(state: State) -> list[SourceStall]:
     """Idle sources, by the scores that name them."""
-    counts = Counter(source for account in state.accounts.values() for source in account.stalled)
+    counts = Counter(source for account in state.scored() for source in account.stalled)
     return [SourceStall(source, count) for source, count in sorted(counts.items())]
 
 
 def filters_of(state: State) -> Filters:
     """Values that lists can be filtered by, in the order of names; "" stands for accounts without a value."""
-    profiles = [state.profiles.get(key) for key in state.accounts]
-    segments = Counter(account.segment or "" for account in state.accounts.values())
+    profiles = [state.profiles.get(account.account_id) for account in state.scored()]
+    segments = Counter(account.segment or "" for account in state.scored())
     owners = Counter("" if profile is None else profile.owner or "" for profile in profiles)
     tiers = Counter("" if profile is None else profile.tier or "" for profile in profiles)
     return Filters(
@@ -178,7 +196,30 @@ def filters_of(state: State) -> Filters:
         segments=_named(segments),
         owners=_named(owners),
         tiers=_named(tiers),
+        attributes=attributes_of({} if profile is None else profile.attributes for profile in profiles),
     )
+
+
+def attributes_of(profiles: Iterable[Mapping[str, Attribute]]) -> list[AttributeValues]:
+    """The attributes of accounts with their values, which are not listed if there are many. One pass."""
+    accounts = 0
+    having: Counter[str] = Counter()
+    counts: dict[str, Counter[str]] = {}
+    for attributes in profiles:
+        accounts += 1
+        for name, value in attributes.items():
+            having[name] += 1
+            of_name = counts.setdefault(name, Counter())
+            if len(of_name) <= MOST_VALUES:  # more values are not listed, and so not counted
+                of_name.update(set(texts_of(value)) or {""})
+    most = sorted(having, key=lambda name: (-having[name], name))[:MOST_ATTRIBUTES]
+    listed = []
+    for name in sorted(most):
+        of_name = counts[name]
+        if without := accounts - having[name]:
+            of_name[""] += without
+        listed.append(AttributeValues(name, having[name], _named(of_name) if len(of_name) <= MOST_VALUES else []))
+    return listed
 
 
 def _named(counts: Counter[str]) -> list[Named]:

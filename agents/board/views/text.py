@@ -72,10 +72,10 @@ def change_text(before: float, after: float, band: str, factors: Sequence[Factor
     return f"{begin}: {reasons}" if reasons else begin
 
 
-def event_text(topic: str, event: Mapping[str, Any]) -> str:
-    """An input event in a few words; an event of an unknown topic by the name of the topic."""
-    title = _TITLES.get(topic)
-    return (title(event) if title else "").strip() or f"{label_of(topic.replace('-', ' '))} event"
+def event_text(source: str, event: Mapping[str, Any]) -> str:
+    """An input event in a few words; an event of a source of the policy by the name of the source."""
+    title = _TITLES.get(source)
+    return (title(event) if title else "").strip() or f"{label_of(source.replace('-', ' '))} event"
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:

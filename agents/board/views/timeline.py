@@ -19,19 +19,17 @@ from agents.board.views.listing import CursorError, decode_cursor, encode_cursor
 from agents.board.views.rows import alert_view
 from agents.board.views.text import event_text
 from agents.board.views.types import Item, ItemKind, Timeline, UnreadableRecord
-from schemas.events import CONTROL_SOURCE, METRIC_SOURCES, PROFILE_SOURCE
+from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE
 from schemas.outputs import Alert
 from schemas.records import UnreadableError, read_event
+from schemas.sources import Sources
 from schemas.topics import ALERTS, CHANGES
 
 KINDS: tuple[ItemKind, ...] = get_args(ItemKind)
 _EVER = 2**62
 _LARGEST_OFFSET = 2**63 - 1
-_SOURCES: dict[ItemKind, tuple[str, ...]] = {
-    "control": (CONTROL_SOURCE,),
-    "profile": (PROFILE_SOURCE,),
-    "event": tuple(source for source in METRIC_SOURCES if source != CONTROL_SOURCE),
-}
+_KIND_OF: dict[str, ItemKind] = {CONTROL_SOURCE: "control", PROFILE_SOURCE: "profile"}
+"""The kind of item of a source's records; `event` for all others."""
 
 
 class Position(Struct, array_like=True):
@@ -60,11 +58,11 @@ class _Entry(NamedTuple):
         return -self.order_time, self.identity, -self.offset
 
 
-def position_of(cursor: str | None, before: int | None) -> Position:
+def position_of(cursor: str | None, before: int | None, sources: Sources) -> Position:
     """The start of a page: the end of the previous page, else a time (epoch ms). Raises `CursorError`."""
     if cursor is not None:
         position = decode_cursor(cursor, Position)
-        known = topics_of(frozenset(KINDS))
+        known = topics_of(frozenset(KINDS), sources)
         if any(topic not in known or not 0 <= offset <= _LARGEST_OFFSET for topic, offset in position.offsets.items()):
             msg = "cursor: not valid; leave it out to start again"
             raise CursorError(msg)
@@ -72,9 +70,9 @@ def position_of(cursor: str | None, before: int | None) -> Position:
     return Position(_EVER if before is None else before, None, {})
 
 
-def topics_of(kinds: frozenset[str]) -> list[str]:
+def topics_of(kinds: frozenset[str], sources: Sources) -> list[str]:
     """The input topics with these kinds of items."""
-    return [topic for kind, sources in _SOURCES.items() if kind in kinds for topic in sources]
+    return [source.topic for source in sources if _KIND_OF.get(source.name, "event") in kinds]
 
 
 def page_of(
@@ -82,6 +80,7 @@ def page_of(
     account: Account,
     position: Position,
     result: SearchResult,
+    sources: Sources,
     *,
     limit: int,
     kinds: frozenset[str],
@@ -93,7 +92,7 @@ def page_of(
     stay.
     """
     known = [entry for entry in _known(state, account, kinds) if _is_behind(entry, position)]
-    events = list(_events(result.records))
+    events = list(_events(result.records, sources))
     # Items older than the horizon wait for the next page, because the topics may have more of that time. If there is no
     # other item, they are shown, so that every page makes progress.
     ripe = [entry for entry in (*known, *events) if entry.order_time >= result.horizon] or events
@@ -129,12 +128,12 @@ def _left(
     return behind[-1] if behind else position.after, offsets
 
 
-def _events(records: list[RawEvent]) -> Iterator[_Entry]:
+def _events(records: list[RawEvent], sources: Sources) -> Iterator[_Entry]:
     """The events of a search."""
     newest: dict[str, int] = {}
     for raw in sorted(records, key=lambda raw: (raw.topic, raw.offset)):
         order_time = newest[raw.topic] = max(raw.time, newest.get(raw.topic, 0))
-        yield _Entry(order_time, raw.topic, raw.offset, _event_item(raw), raw)
+        yield _Entry(order_time, raw.topic, raw.offset, _event_item(raw, sources), raw)
 
 
 def _known(state: State, account: Account, kinds: frozenset[str]) -> Iterator[_Entry]:
@@ -173,11 +172,12 @@ def _transitions(records: list[Alert]) -> Iterator[tuple[int, str, Alert]]:
         yield latest.ends_at, "resolved", latest
 
 
-def _event_item(raw: RawEvent) -> Item:
-    kind: ItemKind = next(kind for kind, sources in _SOURCES.items() if raw.topic in sources)
+def _event_item(raw: RawEvent, sources: Sources) -> Item:
+    source = sources.input_of[raw.topic]
+    kind = _KIND_OF.get(source, "event")
     try:
         data = read_event(raw.value).data
     except UnreadableError as error:
         problem = UnreadableRecord(error.reason, str(error), raw.offset)
         return Item(raw.time, kind, raw.topic, f"record that cannot be read: {error.reason.replace('_', ' ')}", problem)
-    return Item(raw.time, kind, raw.topic, event_text(raw.topic, data), data)
+    return Item(raw.time, kind, raw.topic, event_text(source, data), data)

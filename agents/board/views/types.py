@@ -12,7 +12,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType, field
 
 from schemas.events import Attribute
-from schemas.outputs import Change, Factor, Override, RolledScore
+from schemas.outputs import Change, Factor, LastScore, Override, RolledScore, State
 from stream.explain.forecast import Forecast
 from stream.explain.lifts import Lift
 
@@ -34,7 +34,10 @@ class ErrorView(Struct):
 
 
 class SessionView(Struct):
-    """The signed-in user, and what the page needs to know about the board."""
+    """The signed-in user, and what the page needs to know about the board.
+
+    A stream that continues after `event_id` has every change since this answer, however late it starts.
+    """
 
     user: str
     auth: Literal["none", "token", "proxy"]
@@ -43,6 +46,7 @@ class SessionView(Struct):
     heartbeat_s: float
     recorded: bool
     """Whether the board shows a file of records instead of a broker."""
+    event_id: str
 
 
 class MeasureDelta(Struct):
@@ -55,10 +59,12 @@ class MeasureDelta(Struct):
 class RowScore(Struct):
     """One score of a row: its value, its changes and their reason. `change` is null if there was no score then.
 
+    `shown` is the value as the policy shows it to people, null if the policy does not say how.
     `reason` is a sentence with a UTC day; `since` and `reasons` are its time and the measures alone.
     """
 
     value: float
+    shown: str | None
     band: str
     confidence: float
     change: dict[str, float | None]
@@ -69,7 +75,7 @@ class RowScore(Struct):
 
 
 class Row(Struct):
-    """One account in a list."""
+    """One account in a list. `scores` has those with a value; `state` says why there is none (or that it is new)."""
 
     account_id: str
     name: str | None
@@ -86,6 +92,10 @@ class Row(Struct):
     stalled_sources: list[str]
     override: Override | None
     new_until: int | None
+    state: State | None
+    ended_at: int | None
+    last_event_at: int | None
+    merged_into: str | None
     alerts: int
     severity: str | None
     scores: dict[str, RowScore]
@@ -106,14 +116,23 @@ class Named(Struct):
     accounts: int
 
 
+class AttributeValues(Struct):
+    """An attribute of profiles, the number of accounts that have it, and its values if they are few enough to list."""
+
+    name: str
+    accounts: int
+    values: list[Named]
+
+
 class Filters(Struct):
-    """The values that lists can be filtered by."""
+    """The values that lists can be filtered by. `attributes` are those that most accounts have, by name."""
 
     scores: list[str]
     bands: dict[str, list[str]]
     segments: list[Named]
     owners: list[Named]
     tiers: list[Named]
+    attributes: list[AttributeValues]
 
 
 class ChangeView(Change, omit_defaults=False):
@@ -121,6 +140,7 @@ class ChangeView(Change, omit_defaults=False):
 
     words: str
     override: Override | None = None
+    state: str | None = None
 
 
 class AlertView(Struct):
@@ -159,7 +179,10 @@ class Alerts(Struct):
 
 
 class SeriesView(Struct):
-    """The series of a score: columns of equal length, oldest first. A value is valid until the next."""
+    """The series of a score: columns of equal length, oldest first. A value is valid until the next.
+
+    A band is empty where the account was not scored any more; the value is then the last one.
+    """
 
     times: list[int]
     values: list[float]
@@ -178,10 +201,14 @@ class ExplanationView(Struct):
 
 
 class ScorePage(Struct):
-    """One score of an account. `forecast` is the outlook of the last UTC midnight, if the policy has one."""
+    """One score of an account. `forecast` is the outlook of the last UTC midnight, if the policy has one.
 
-    value: float
-    band: str
+    Without data, `value` and `band` are null, and `last` is the last score. `shown` is as in a row.
+    """
+
+    value: float | None
+    shown: str | None
+    band: str | None
     confidence: float
     exceptions: list[str]
     factors: list[Factor]
@@ -189,6 +216,7 @@ class ScorePage(Struct):
     changes: list[ChangeView]
     explanation: ExplanationView | None
     forecast: Forecast | None = None
+    last: LastScore | None = None
 
 
 class ProfileView(Struct):
@@ -205,6 +233,7 @@ class ProfileView(Struct):
     arr: float | None
     parent_id: str | None
     owner: str | None
+    aliases: list[str]
     attributes: dict[str, Attribute]
 
 
@@ -217,10 +246,11 @@ class Parent(Struct):
 
 
 class ShortScore(Struct):
-    """A score and its band."""
+    """A score and its band; `shown` is as in a row."""
 
     value: float
     band: str
+    shown: str | None = None
 
 
 class Child(Struct):

@@ -78,7 +78,7 @@ class Api:
     ) -> None:
         """Store what the handlers use."""
         self._board, self._settings, self._access = board, settings, access
-        self._controls, self._inputs, self._dead_letters = controls, inputs, DeadLetterApi(dead_letters)
+        self._controls, self._inputs, self._dead_letters = controls, inputs, DeadLetterApi(dead_letters, board.sources)
         self._document = document()
         self._metrics = BoardMetrics(board, access.throttle.outcomes)
 
@@ -109,7 +109,15 @@ class Api:
         """The signed-in user, and what the page needs to know about the board."""
         user, mode = request.state.user, self._access.mode
         recorded = isinstance(self._controls, NoControls)
-        about = SessionView(user, mode, version("account-vitals"), self._settings.time, HEARTBEAT_S, recorded)
+        about = SessionView(
+            user,
+            mode,
+            version("account-vitals"),
+            self._settings.time,
+            HEARTBEAT_S,
+            recorded,
+            self._board.streams.newest_id(),
+        )
         return json_response(about)
 
     async def summary(self, request: Request) -> Response:
@@ -135,7 +143,7 @@ class Api:
         """What changed a score between two times."""
         account, query = self._account(request), request.query_params
         score = self._score(request)
-        if score not in account.scores:
+        if score not in account.scores and score not in account.histories:
             msg = f"{account.account_id} has no score {score}"
             raise MissingError(msg)
         until = time_parameter(query.get("to"), "to")
@@ -149,14 +157,14 @@ class Api:
 
     async def timeline(self, request: Request) -> Response:
         """The timeline of an account, newest first."""
-        account, query = self._account(request), request.query_params
+        account, query, sources = self._account(request), request.query_params, self._board.sources
         text = query.get("kinds")
         kinds = frozenset(timeline.KINDS if text is None else text.split(","))
         if not kinds <= frozenset(timeline.KINDS):
             msg = f"kinds: expected one or more of {','.join(timeline.KINDS)}"
             raise BadRequestError(msg)
-        position = timeline.position_of(query.get("cursor"), time_parameter(query.get("before"), "before"))
-        topics, limit = timeline.topics_of(kinds), integer_parameter(query, "limit", 50, 200)
+        position = timeline.position_of(query.get("cursor"), time_parameter(query.get("before"), "before"), sources)
+        topics, limit = timeline.topics_of(kinds, sources), integer_parameter(query, "limit", 50, 200)
         problem = None
         try:
             result = await run_in_threadpool(
@@ -166,7 +174,7 @@ class Api:
             problem, result = str(error), SearchResult([], dict(position.offsets), 0, 0)
         state = self._board.state
         return json_response(
-            timeline.page_of(state, account, position, result, limit=limit, kinds=kinds, problem=problem)
+            timeline.page_of(state, account, position, result, sources, limit=limit, kinds=kinds, problem=problem)
         )
 
     async def alerts(self, request: Request) -> Response:
@@ -258,7 +266,7 @@ class Api:
 
     def _account(self, request: Request) -> Account:
         key = segment(request, "account")
-        account = self._board.state.accounts.get(key)
+        account = self._board.state.account_of(key)
         if account is None:
             msg = f"no account {key[:100]}: it has no score yet"
             raise MissingError(msg)

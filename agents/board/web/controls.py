@@ -66,9 +66,9 @@ class NoControls:
 class KafkaControls:
     """Writes controls with a producer, which connects for the first one."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Store the settings."""
-        self._settings = settings
+    def __init__(self, settings: Settings, topic: str = CONTROL_SOURCE) -> None:
+        """Store the settings and the topic of controls."""
+        self._settings, self._topic = settings, topic
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
 
@@ -85,7 +85,7 @@ class KafkaControls:
                         max_block_ms=int(_SEND_WITHIN_S * 1000),
                     )
                 sent = self._producer.send(
-                    CONTROL_SOURCE, key=control.account_id.encode(), value=msgspec.json.encode(control)
+                    self._topic, key=control.account_id.encode(), value=msgspec.json.encode(control)
                 )
                 self._producer.flush(_SEND_WITHIN_S)
             sent.get(timeout=_SEND_WITHIN_S)

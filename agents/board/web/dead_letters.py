@@ -39,9 +39,8 @@ from agents.dlq.progress import Action
 from agents.dlq.replay import handle
 from agents.kafka.client import BrokerError
 from agents.settings.settings import Settings
-from schemas.topics import all_topics
-
-DEAD_LETTER_TOPICS = tuple(topic.name for topic in all_topics("") if topic.role == "dead letters")
+from schemas.sources import Sources
+from schemas.topics import MAPPER_DLQ, all_topics
 
 _log = structlog.get_logger(__name__)
 
@@ -81,16 +80,16 @@ class NoDeadLetters:
 class KafkaDeadLetters:
     """The dead letters on the broker."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Store the settings."""
-        self._settings = settings
+    def __init__(self, settings: Settings, sources: Sources) -> None:
+        """Store the settings, and the sources of the deployment."""
+        self._settings, self._sources = settings, sources
         self._lock = threading.Lock()
 
     def groups(self) -> list[DeadLetterGroup]:
         """The letters by topic and reason, those with open letters first."""
         with self._lock:
             try:
-                groups = groups_of(self._settings, Selection())
+                groups = groups_of(self._settings, self._sources, Selection())
             except BrokerError as error:
                 raise UnavailableError(str(error)) from error
         return sorted(map(group_view, groups), key=lambda group: (not group.open, group.topic, group.reason))
@@ -99,7 +98,7 @@ class KafkaDeadLetters:
         """The newest open letters of a topic with a reason."""
         with self._lock:
             try:
-                letters = newest_open(self._settings, _selection(topic, reason), limit)
+                letters = newest_open(self._settings, self._sources, _selection(topic, reason), limit)
             except BrokerError as error:
                 raise UnavailableError(str(error)) from error
         return [letter_view(letter) for letter in letters]
@@ -108,7 +107,7 @@ class KafkaDeadLetters:
         """Replay or discard the open letters of a topic with a reason."""
         with self._lock:
             try:
-                counts = handle(self._settings, _selection(topic, reason), action, dry_run=False)
+                counts = handle(self._settings, self._sources, _selection(topic, reason), action, dry_run=False)
             except BrokerError as error:
                 raise UnavailableError(str(error)) from error
         totals: Counter[str] = Counter()
@@ -120,9 +119,11 @@ class KafkaDeadLetters:
 class DeadLetterApi:
     """The handlers of the API."""
 
-    def __init__(self, box: DeadLetterBox) -> None:
-        """Store what reads and handles letters."""
+    def __init__(self, box: DeadLetterBox, sources: Sources) -> None:
+        """Store what reads and handles letters, and find the topics that have them."""
         self._box = box
+        letters = [topic.name for topic in all_topics("", sources) if topic.role == "dead letters"]
+        self._topics = (*letters, MAPPER_DLQ.name)
 
     def paths(self) -> list[tuple[str, Handler, str]]:
         """Path, handler and method of each route."""
@@ -140,13 +141,13 @@ class DeadLetterApi:
 
     async def newest(self, request: Request) -> Response:
         """The newest open dead letters of a topic with one reason."""
-        topic, reason = _topic(request), segment(request, "reason")
+        topic, reason = self._topic(request), segment(request, "reason")
         limit = integer_parameter(request.query_params, "limit", 20, 200)
         return json_response(DeadLetters(await run_in_threadpool(self._box.newest, topic, reason, limit)))
 
     async def replay(self, request: Request) -> Response:
         """Write the open dead letters of a topic with one reason to their topic again."""
-        topic = _topic(request)
+        topic = self._topic(request)
         if not is_replayable(topic):
             msg = f"{topic}: only input records can be replayed; deliver the alert yourself, then discard it"
             raise BadRequestError(msg)
@@ -154,7 +155,7 @@ class DeadLetterApi:
 
     async def discard(self, request: Request) -> Response:
         """Mark the open dead letters of a topic with one reason as discarded."""
-        return await self._handle_dead_letters(request, _topic(request), "discarded")
+        return await self._handle_dead_letters(request, self._topic(request), "discarded")
 
     async def _handle_dead_letters(self, request: Request, topic: str, action: Action) -> Response:
         reason = segment(request, "reason")
@@ -170,14 +171,13 @@ class DeadLetterApi:
         )
         return json_response(handled)
 
-
-def _topic(request: Request) -> str:
-    """The topic in the path. Raises `MissingError` if there is no such dead-letter topic."""
-    topic = segment(request, "topic")
-    if topic not in DEAD_LETTER_TOPICS:
-        msg = f"no dead-letter topic {topic[:100]}; there are {', '.join(DEAD_LETTER_TOPICS)}"
-        raise MissingError(msg)
-    return topic
+    def _topic(self, request: Request) -> str:
+        """The topic in the path. Raises `MissingError` if there is no such dead-letter topic."""
+        topic = segment(request, "topic")
+        if topic not in self._topics:
+            msg = f"no dead-letter topic {topic[:100]}; there are {', '.join(self._topics)}"
+            raise MissingError(msg)
+        return topic
 
 
 def _selection(topic: str, reason: str) -> Selection:

@@ -14,7 +14,7 @@ import msgspec
 from agents.board.views import overall_types as views_overall
 from agents.board.views import types as views
 from agents.board.views.dead_letters import DeadLetterGroups, DeadLetters, DeadLettersHandled
-from agents.board.views.listing import SORTS
+from agents.board.views.listing import ATTRIBUTE_SORT, SORTS
 from agents.board.views.timeline import KINDS
 
 Json = dict[str, Any]
@@ -69,7 +69,11 @@ _FILTERS = [
 ]
 _LISTING = [
     *_FILTERS,
-    _query("sort", "sort by this column", {"type": "string", "enum": list(SORTS), "default": "score"}),
+    _query(
+        "sort",
+        "sort by this column; `attribute:NAME` by an attribute of profiles, numbers before texts",
+        {"type": "string", "pattern": f"^({'|'.join(SORTS)}|{ATTRIBUTE_SORT.pattern})$", "default": "score"},
+    ),
     _query("order", "sort direction", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}),
     _limit(50, 500),
     _query("cursor", "`next` of the previous page", _TEXT),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from starlette.datastructures import QueryParams
 
-from agents.board.views.listing import SORTS, ListQuery
+from agents.board.views.listing import SORTS, ListQuery, sort_of
 from agents.board.web.responses import BadRequestError, choice_parameter
 
 
@@ -34,9 +34,17 @@ def _attribute(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _sort(query: QueryParams) -> str:
+    sort = query.get("sort", "score")
+    if sort_of(sort) is None:
+        msg = f"sort: must be one of {', '.join(SORTS)} or attribute:NAME, not {sort!r}"
+        raise BadRequestError(msg)
+    return sort
+
+
 def list_query_of(query: QueryParams, score: str) -> ListQuery:
     """The filters and the order. Raises `BadRequestError`."""
     return filter_of(query, score)._replace(
-        sort=choice_parameter(query, "sort", list(SORTS), "score"),
+        sort=_sort(query),
         descending=choice_parameter(query, "order", ("asc", "desc"), "asc") == "desc",
     )

@@ -6,7 +6,7 @@ Owns the wiring and the limits of the web server. Called by `vitals board`; the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
@@ -15,7 +15,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from agents.board.state.board import Board
+from agents.board.state.board import Board, Record
 from agents.board.state.reader import Reader
 from agents.board.state.recorded import RecordingError, replay
 from agents.board.views.inputs import KafkaInputs, NoInputs
@@ -27,6 +27,7 @@ from agents.board.web.dead_letters import KafkaDeadLetters, NoDeadLetters
 from agents.board.web.pages import Pages
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
+from schemas.events import CONTROL_SOURCE
 from stream.plan.plan import Plan
 
 _log = structlog.get_logger(__name__)
@@ -51,9 +52,9 @@ def serve(settings: Settings, plan: Plan | None) -> int:
         build_app,
         board,
         settings,
-        controls=KafkaControls(settings),
+        controls=KafkaControls(settings, board.sources[CONTROL_SOURCE].topic),
         inputs=KafkaInputs(settings),
-        dead_letters=KafkaDeadLetters(settings),
+        dead_letters=KafkaDeadLetters(settings, board.sources),
         pages=Pages(),
         work=lambda: reader.run(consumer),
     )
@@ -65,7 +66,21 @@ def serve_recording(settings: Settings, plan: Plan | None, path: Path, *, follow
     board = Board(plan)
     if not follow:
         asyncio.run(replay(path, board, follow=False))
-    work: Callable[[], Awaitable[None]] | None = (lambda: replay(path, board, follow=True)) if follow else None
+    return _serve_unconnected(settings, board, (lambda: replay(path, board, follow=True)) if follow else None)
+
+
+def serve_records(settings: Settings, plan: Plan | None, records: Iterable[Record]) -> int:
+    """Serve records. Raises `SettingsError` and `BoardError`."""
+    board = Board(plan)
+    board.apply(records)
+    for progress in board.progress.values():
+        progress.exists = True
+    board.finish_loading()
+    return _serve_unconnected(settings, board, None)
+
+
+def _serve_unconnected(settings: Settings, board: Board, work: Callable[[], Awaitable[None]] | None) -> int:
+    """Serve a board that reads no broker."""
     build = partial(
         build_app,
         board,

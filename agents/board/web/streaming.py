@@ -87,6 +87,10 @@ class Streams:
         digits = position.isascii() and position.isdecimal() and len(position) <= len(str(2**63))
         return int(position) if boot == self._frames.boot and digits else None
 
+    def newest_id(self) -> str:
+        """The id of an event at the present position: a stream that continues after it misses nothing from now on."""
+        return self._id(self._journal.position)
+
     async def stream(
         self, last_event_id: str | None, accounts: frozenset[str] | None, is_over: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[bytes]:

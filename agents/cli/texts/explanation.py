@@ -35,8 +35,9 @@ _CAUSES = {
 
 def explanation_text(explanation: Explanation, need_files: Mapping[str, str]) -> str:
     """The text, without a final newline; `need_files` describes what is missing without event files, by name."""
-    value = f"{explanation.score} {explanation.value:.1f}, {explanation.band}"
-    lines = [f"{explanation.account_id}: {value} (as of {_minute(explanation.as_of)})"]
+    lines = [f"{explanation.account_id}: {_value(explanation)} (as of {_minute(explanation.as_of)})"]
+    if explanation.last is not None:
+        lines += [f"Its last score was {explanation.last.value:.1f}, {explanation.last.band}."]
     if explanation.segment is not None:
         lines += [f"It is in segment {explanation.segment}, which is scored in its own way."]
     if explanation.override is not None:
@@ -45,10 +46,12 @@ def explanation_text(explanation: Explanation, need_files: Mapping[str, str]) ->
         lines += [f"It is new until {date_text(explanation.new_until)}: alerts about its score begin then."]
     if explanation.exceptions:
         lines += [f"Limited, whatever the average, by: {', '.join(map(label_of, explanation.exceptions))}."]
+    if explanation.value is None:
+        return "\n".join(map(printable, lines))
     lines += [""]
     lines += ["What it is made of:", *(f"  {words}" for words in explanation.words), ""]
     if explanation.since is not None:
-        lines += [*_since(explanation.since, explanation), ""]
+        lines += [*_since(explanation.since, explanation.value, explanation.band), ""]
     lines += list(_lifts(explanation))
     if explanation.ahead is not None:
         lines += ["", *_ahead(explanation.ahead)]
@@ -58,16 +61,31 @@ def explanation_text(explanation: Explanation, need_files: Mapping[str, str]) ->
     return "\n".join(map(printable, lines))
 
 
+def _value(explanation: Explanation) -> str:
+    """The score and its band, or why there is none."""
+    if explanation.merged_into is not None and explanation.ended_at is not None:
+        merged = f"the account was merged into {explanation.merged_into} on {date_text(explanation.ended_at)}"
+        return f"{explanation.score} is not scored: {merged}"
+    if explanation.state == "ended" and explanation.ended_at is not None:
+        return f"{explanation.score} is not scored: the account ended on {date_text(explanation.ended_at)}"
+    if explanation.value is None:
+        since = explanation.last_event_at
+        last = "" if since is None else f": the last event was on {date_text(since)}"
+        return f"{explanation.score} has no data{last}"
+    shown = "" if explanation.shown is None else f" (shown as {explanation.shown})"
+    return f"{explanation.score} {explanation.value:.1f}{shown}, {explanation.band}"
+
+
 def _override(override: Override) -> str:
     target = f"band {override.band}" if override.score is None else f"score {override.score:.1f}"
     author = f" by {override.by}" if override.by else ""
     return f"Overridden{author} with {target} until {_minute(override.expires_at)}: {override.reason}."
 
 
-def _since(since: Since, explanation: Explanation) -> Iterator[str]:
+def _since(since: Since, value: float, band: str | None) -> Iterator[str]:
     yield f"What moved it since {_minute(since.at)}:"
     was = "no score yet" if since.value is None else f"{since.value:.1f}, {since.band}"
-    yield f"  {was} then; {explanation.value:.1f}, {explanation.band} now: {since.delta:+.1f}."
+    yield f"  {was} then; {value:.1f}, {band} now: {since.delta:+.1f}."
     for factor in since.factors:
         if abs(factor.delta) >= _SMALLEST_SHOWN:
             yield f"  {label_of(factor.measure)}: {factor.before:.1f} then, {factor.after:.1f} now: {factor.delta:+.1f}"
@@ -122,11 +140,15 @@ def _ahead(ahead: Forecast) -> Iterator[str]:
         turn = ahead.turn
         when = f"{_minute(turn.at)} ({_days(turn.at - now.at)} ahead)"
         yield f"  It becomes {turn.band} at {when}, with {turn.score:.1f}: {_reasons(turn.factors)}."
+    elif ahead.no_data_at is not None:
+        yield f"  It stays {now.band} until {_minute(ahead.until)}."
     elif ahead.final:
         when = f"from {_minute(ahead.until)} on" if ahead.until > now.at else "already"
         yield f"  It stays {now.band} for good: {when} no event is in any window."
     else:
         yield f"  It stays {now.band} until {_minute(ahead.until)} at least."
+    if ahead.no_data_at is not None:
+        yield f"  It has no data from {_minute(ahead.no_data_at)} on."
     steps = ahead.line[1:]
     if steps:
         shown = [f"{step.score:.1f} from {_minute(step.at)[:10]}" for step in steps[:_STEPS]]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from agents.cli.texts.hints import hints
 from agents.process.console import SafeConsole
+from schemas.sources import BUILT_IN
 from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.text import counted, label_of, number
 from stream.plan.plan import Plan
-from stream.policy.hints import hints
 
 if TYPE_CHECKING:
     from agents.files.data_check import Warned
@@ -25,11 +26,14 @@ _BAR_WIDTH = 40
 def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     """What a policy contains, and the problems of settings and topics."""
     spans = ", ".join(counted(panes, unit) for unit, panes in plan.longest_windows.items())
-    measures, columns = counted(len(plan.measures), "measure"), counted(len(plan.columns), "column")
+    measures, columns = (
+        counted(len(plan.measures), "measure"),
+        counted(len({index for measure in plan.measures for index in measure.columns}), "column"),
+    )
     head = f"policy {plan.label}: {measures} on {columns}, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
     advice = [f"hint: {hint}" for hint in hints(plan.policy.measures)]
-    return "\n".join([head, *_new_accounts(plan), *advice, *(problems or [state])])
+    return "\n".join([head, *_added_sources(plan), *_new_accounts(plan), *advice, *(problems or [state])])
 
 
 def data_text(warnings: Sequence[Warned]) -> str:
@@ -37,6 +41,15 @@ def data_text(warnings: Sequence[Warned]) -> str:
     if not warnings:
         return "data: nothing that the policy expects is missing"
     return "\n".join(f"warning: {warned.message}" for warned in warnings)
+
+
+def _added_sources(plan: Plan) -> list[str]:
+    """The sources that the policy adds, and the built-in ones that have other topics by it."""
+    own = [source for source in plan.sources if source != BUILT_IN.get(source.name)]
+    topics = ", ".join(
+        source.name if source.name == source.topic else f"{source.name} (topic {source.topic})" for source in own
+    )
+    return [f"sources of the policy: {topics}"] if own else []
 
 
 def _new_accounts(plan: Plan) -> list[str]:

@@ -28,8 +28,8 @@ class Write(NamedTuple):
 
 
 class _Value(Struct):
-    value: float
-    band: str
+    value: float | None
+    band: str | None
 
 
 class _Message(Struct):
@@ -51,13 +51,14 @@ def write_of(account: bytes, offset: int, value: bytes | None) -> Write:
     """The write for a record.
 
     Each member of the record is a field of the same name, members of a score are `value:NAME`, `band:NAME`,
-    `factors:NAME`. Strings and numbers are text, lists and objects are JSON, null is left out. Raises
-    `UnreadableError` when the record is not a score message.
+    `factors:NAME`. Strings and numbers are text, lists and objects are JSON, null is left out. A
+    score without a value, of an account that has ended or has no data, is in no sorted set. Raises `UnreadableError`
+    when the record is not a score message.
     """
     if value is None:
         return Write(account, offset, None, {}, {}, _encode(_Deleted(read_key(account))))
     message = read_message(_Message, value)
-    values = {name: score.value for name, score in message.scores.items()}
+    values = {name: score.value for name, score in message.scores.items() if score.value is not None}
     members = read_members(value)
     scores = {name: read_members(bytes(score)) for name, score in read_members(bytes(members.pop(_SCORES))).items()}
     fields = {name: raw for name, member in members.items() if (raw := _text(member)) is not None}

@@ -8,6 +8,7 @@ Owns the subclasses of what Faust and aiokafka run in the consumer's thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -147,6 +148,16 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             return bool(await rejoin(subscription))
 
         coordinator._do_rejoin_group = checked
+        join_complete = coordinator._on_join_complete
+
+        async def beating(*assignment: Any) -> None:
+            heartbeats = asyncio.ensure_future(self._beat(coordinator))
+            try:
+                await join_complete(*assignment)
+            finally:
+                heartbeats.cancel()
+
+        coordinator._on_join_complete = beating
         self._connections = Connections(consumer._client)
 
     async def _start(self) -> None:
@@ -156,6 +167,16 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         except (KafkaError, OSError):
             await self._ensure_consumer().stop()
             raise
+
+    async def _beat(self, coordinator: Any) -> None:
+        """Send heartbeats while an assignment is dealt with, which aiokafka does only afterwards.
+
+        Over a slow connection a takeover asks the broker for longer than a session.
+        """
+        with contextlib.suppress(KafkaError):  # its own routine meets the same error, and reports it
+            while coordinator.generation != OffsetCommitRequest.DEFAULT_GENERATION_ID:
+                await asyncio.sleep(coordinator._heartbeat_interval_ms / 1000)
+                await coordinator._do_heartbeat()
 
     def reconnect(self) -> None:
         """Close all connections to the broker and join the group again; does nothing before the consumer starts.

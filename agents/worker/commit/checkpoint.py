@@ -15,14 +15,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faust.types import TP
 
-from agents.kafka.source_records import TOPICS
 from agents.worker.commit.outbox import Outbox, Record
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.engine.engine import Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.effects import Message
 from stream.recovery.namespaces import PUBLISHED_KEYS
 
@@ -110,9 +108,10 @@ class Checkpointer:
         async with self._one_at_a_time:
             started = time.monotonic()
             tasks = self._changed(leaving)
+            merged = [task for task in tasks if task.unsaved_merge]
             snapshots = [(task, self._take(task)) for task in tasks]
             marks = [self._mark(task) for task in tasks]
-            positions = {task.partition: dict(task.engine.position) for task in tasks}
+            positions = {task.partition: task.engine.committable() for task in tasks}
             for task in leaving:
                 if task.state is TaskState.RUNNING:
                     task.suspend()
@@ -121,12 +120,14 @@ class Checkpointer:
                 if task.state is not TaskState.CLOSED:
                     records.extend(self._published(task, mark))
             await self._state(snapshots)
+            for task in merged:
+                task.unsaved_merge = False
             committable = [task for task in tasks if task.state is not TaskState.CLOSED]
             offsets = {
                 TP(topic, task.partition): positions[task.partition][name]
                 for task in committable
-                for topic, name in zip(TOPICS, INPUT_SOURCES, strict=True)
-                if positions[task.partition][name]
+                for name, topic in task.engine.sources.topic_of.items()
+                if positions[task.partition].get(name)
             }
             done = not offsets or await self._commit_offsets(offsets)
             if not done:

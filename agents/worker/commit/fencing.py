@@ -44,7 +44,8 @@ RENEW_S = 6 * 3600.0
 ROTATE_FROM = 2**15 - 128
 """Near the largest epoch Kafka gives the next producer another id, which does not shut out the one before it."""
 PREPARE_S = 60.0
-ATTEMPT_S = 5.0
+ANSWER_S = 5.0
+"""The longest wait for one answer. A takeover is a dozen of them, one after another, so it has no limit of its own."""
 PAUSE_S = 0.1
 _LOG_AFTER_S = 5.0
 
@@ -140,8 +141,7 @@ class TaskProducers:
         deadline = time.monotonic() + PREPARE_S
         while time.monotonic() < deadline:
             try:
-                async with asyncio.timeout(ATTEMPT_S):
-                    await self._ask_for_id(f"{self._group}-start")
+                await self._ask_for_id(f"{self._group}-start")
             except (KafkaError, OSError) as error:
                 if isinstance(error, KafkaError) and not error.retriable:
                     return
@@ -179,8 +179,8 @@ class TaskProducers:
         began = logged = time.monotonic()
         while self._may_write():
             try:
-                async with asyncio.timeout(ATTEMPT_S):
-                    producer_id, epoch = await self._shut_out(task)
+                producer_id, epoch = await self._shut_out(task)
+                async with asyncio.timeout(3 * ANSWER_S):  # it connects, and asks for versions and metadata
                     client = await self._clients.idempotent_producer(producer_id, epoch)
             except _DENIED as error:
                 self._on_fatal(self._denied(error))
@@ -216,11 +216,13 @@ class TaskProducers:
             try:
                 return await self._ask_for_id(transactional_id)
             except kafka_errors.ConcurrentTransactions:
+                if not self._may_write():
+                    raise
                 await asyncio.sleep(PAUSE_S / 10)
 
     async def _ask_for_id(self, transactional_id: str) -> tuple[int, int]:
         request = InitProducerIdRequest(transactional_id, TRANSACTION_MS)
-        answer = await self._clients.ask_coordinator(transactional_id, request)
+        answer = await self._ask(transactional_id, request)
         _check(answer.error_code)
         return answer.producer_id, answer.producer_epoch
 
@@ -230,13 +232,18 @@ class TaskProducers:
         """Begin a transaction over this partition of these topics, and abort it."""
         named = [(topic, [partition]) for topic in topics]
         request = AddPartitionsToTxnRequest(transactional_id, producer_id, epoch, named)
-        answer = await self._clients.ask_coordinator(transactional_id, request)
+        answer = await self._ask(transactional_id, request)
         codes = [code for _, partitions in answer.errors for _, code in partitions]
         # One that was not tried stands beside the one that is the reason.
         for code in sorted(codes, key=lambda code: code == kafka_errors.OperationNotAttempted.errno):
             _check(code)
         ended = EndTxnRequest(transactional_id, producer_id, epoch, transaction_result=False)
-        _check((await self._clients.ask_coordinator(transactional_id, ended)).error_code)
+        _check((await self._ask(transactional_id, ended)).error_code)
+
+    async def _ask(self, transactional_id: str, request: Any) -> Any:
+        """Ask the coordinator of an id; raises `TimeoutError` if it does not answer."""
+        async with asyncio.timeout(ANSWER_S):
+            return await self._clients.ask_coordinator(transactional_id, request)
 
     async def _renew(self, task: int, producer_id: int, epoch: int) -> None:
         """Use the id of a task from time to time, so that the broker does not forget it and its epoch."""

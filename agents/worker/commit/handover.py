@@ -15,7 +15,6 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from agents.kafka.source_records import TOPICS
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.lease import Lease
 from agents.worker.tasks.processor import Processor
@@ -33,11 +32,9 @@ _CANCELLATIONS = 10
 class Handover:
     """What the consumer asks of the rest of a worker."""
 
-    sources: Sequence[str] = TOPICS
-    """Topics of events; any other is a changelog."""
-
-    def __init__(self, processor: Processor, checkpointer: Checkpointer, lease: Lease) -> None:
-        """Nothing is handed over yet."""
+    def __init__(self, processor: Processor, checkpointer: Checkpointer, lease: Lease, sources: Sequence[str]) -> None:
+        """Nothing is handed over yet. `sources` are the topics of events; any other is a changelog."""
+        self.sources = sources
         self._processor = processor
         self._checkpointer = checkpointer
         self._lease = lease

@@ -15,9 +15,9 @@ from prometheus_client import Gauge
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.task import PartitionTask
-from schemas.events import METRIC_SOURCES
+from schemas.sources import Sources
 from stream.engine.engine import Engine
-from stream.engine.statistics import accounts_by_band, state_bytes
+from stream.engine.statistics import accounts_by_band, accounts_by_state, accounts_full_of_things, state_bytes
 from stream.plan.plan import Plan
 
 
@@ -31,14 +31,21 @@ def measure(processor: Processor, telemetry: Telemetry) -> None:
         for topic, count in processor.lag(task).items():
             telemetry.lag.labels(topic, str(task.partition)).set(count)
     _measure_bands(processor.plan, engines, telemetry.accounts)
+    states: Counter[str] = Counter()
+    for engine in engines:
+        states.update(accounts_by_state(engine))  # the sum of counters would leave out a status that has become empty
+    for state, count in states.items():
+        telemetry.account_states.labels(state).set(count)
     telemetry.shadow_accounts.clear()
     if shadows:
         _measure_bands(shadows[0].plan, shadows, telemetry.shadow_accounts)
     telemetry.settled.clear()
+    topic_of = processor.plan.sources.topic_of
     for (source, outcome), count in sum((engine.settled for engine in engines), Counter()).items():
-        telemetry.settled.labels(source, outcome).set(count)
-    _measure_sources(tasks, engines, telemetry)
+        telemetry.settled.labels(topic_of.get(source, source), outcome).set(count)
+    _measure_sources(tasks, engines, telemetry, processor.plan.sources)
     telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
+    telemetry.things_full.set(sum(accounts_full_of_things(engine) for engine in (*engines, *shadows)))
     telemetry.state_bytes.set(sum(state_bytes(engine) for engine in (*engines, *shadows)))
 
 
@@ -50,21 +57,23 @@ def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:
             gauge.labels(score.name, band.name).set(count)
 
 
-def _measure_sources(tasks: Sequence[PartitionTask], engines: Sequence[Engine], telemetry: Telemetry) -> None:
+def _measure_sources(
+    tasks: Sequence[PartitionTask], engines: Sequence[Engine], telemetry: Telemetry, sources: Sources
+) -> None:
     """Idle sources, the age of peer tables, the newest event, and since when ids are known."""
     telemetry.stalled.clear()
     telemetry.peers.clear()
     for task in tasks:
         for source in task.engine.time.source_clocks:
             stalled = source in task.engine.idle_source_alerts.open
-            telemetry.stalled.labels(source, str(task.partition)).set(stalled)
+            telemetry.stalled.labels(sources.topic_of[source], str(task.partition)).set(stalled)
         if (table := task.engine.peers.message) is not None:
             telemetry.peers.labels(str(task.partition)).set(table.as_of / 1000)
-    for source in METRIC_SOURCES:
+    for source in sources.of_events:
         newest = [engine.time.watermarks[source] for engine in engines if source in engine.time.watermarks]
         if newest:
-            telemetry.watermark.labels(source).set(max(newest) / 1000)
+            telemetry.watermark.labels(sources.topic_of[source]).set(max(newest) / 1000)
         seen = [engine.seen[source].horizon_ms for engine in engines if source in engine.seen]
         horizons = [horizon for horizon in seen if horizon is not None]
         if horizons:
-            telemetry.dedup_horizon.labels(source).set(max(horizons) / 1000)
+            telemetry.dedup_horizon.labels(sources.topic_of[source]).set(max(horizons) / 1000)

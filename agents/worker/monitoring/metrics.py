@@ -10,8 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from agents.process.version import package_version
 from schemas.codecs import REASONS
-from schemas.events import SOURCES
-from schemas.topics import PEERS, REPARTITION
+from schemas.sources import Sources
 
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
@@ -19,8 +18,8 @@ LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5
 class Telemetry:
     """The metrics of one worker."""
 
-    def __init__(self) -> None:
-        """Register everything in a registry of its own."""
+    def __init__(self, sources: Sources) -> None:
+        """Register everything in a registry of its own; `sources` are those of the worker."""
         # long because: one statement for each metric
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, descriptors and start time of the process
@@ -57,6 +56,7 @@ class Telemetry:
         self.lag = gauge("lag_records", "Input records on the broker that are not applied yet.", "topic", "partition")
         self.watermark = gauge("watermark_timestamp_seconds", "Largest event time applied of a topic.", "topic")
         self.accounts = gauge("accounts", "Accounts by band.", "score", "band")
+        self.account_states = gauge("account_states", "Accounts by status: active, new, no-data, ended.", "state")
         self.shadow_accounts = gauge("shadow_accounts", "Accounts by band under the shadow policy.", "score", "band")
         self.changes = counter("score_changes_total", "Score changes published.", "score", "cause")
         self.alerts = counter("alerts_total", "Alerts published.", "rule", "status")
@@ -69,8 +69,21 @@ class Telemetry:
         self.dead_letters = counter(
             "dead_letters_total", "Input records written to a dead-letter topic.", "topic", "reason"
         )
+        self.recognised = counter(
+            "recognised_records_total",
+            "Input records in another form that were read: cloudevent, segment, unwrapped, converted.",
+            "topic",
+            "form",
+        )
+        self.unknown_fields = counter(
+            "unknown_fields_total",
+            "Records with a field that nothing reads, of those looked at: one a second and topic at most.",
+            "topic",
+            "field",
+        )
         self.state_rows = gauge("state_rows", "Accounts in the state of this worker.")
         self.state_bytes = gauge("state_bytes", "Memory used by the state.")
+        self.things_full = gauge("things_full_accounts", "Accounts with as many events of things as are kept.")
         self.dedup_horizon = gauge(
             "dedup_horizon_timestamp_seconds",
             "Record time from which on every event id of a topic is remembered.",
@@ -92,9 +105,9 @@ class Telemetry:
             "last_progress_timestamp_seconds", "Time at which the worker last applied or committed something."
         )
         # A counter that appears with its first count never shows an increase: those that alerts watch begin at 0.
-        for topic in (*SOURCES, REPARTITION, PEERS):
+        for topic in sources.topics:
             self.removed.labels(topic)
-        for topic in SOURCES:
+        for topic in sources.of_topics:
             for reason in REASONS:
                 self.dead_letters.labels(topic, reason)
         build = gauge("build_info", "Version and policy of this worker; the value is 1.", "version", "policy")

@@ -14,10 +14,10 @@ from kafka.admin import OffsetSpec
 
 from agents.kafka.client import admin_of, consumer_of, read_until
 from agents.kafka.groups import describe_group
-from agents.kafka.source_records import TOPICS
 from agents.kafka.topics import id_of
 from agents.settings.settings import Settings
 from agents.worker.identity import Client, client_of, worker_name
+from schemas.sources import Sources
 from stream.recovery.continuity import COMMIT_MARK, SourceLog
 from stream.recovery.writer import Member
 
@@ -26,29 +26,33 @@ class Facts(NamedTuple):
     """What the broker says of some partitions."""
 
     logs: Mapping[int, Sequence[SourceLog]]
-    """By partition, in the order of `TOPICS`."""
+    """By partition, in the order of `Sources.inputs`."""
     first: Mapping[int, int]
     """The first offset of each partition of the changelog."""
     members: Sequence[Member]
     """The other members of the group."""
 
 
-def read_facts(settings: Settings, changelog: str, this: Client, partitions: Iterable[int]) -> Facts:
+def read_facts(settings: Settings, changelog: str, this: Client, sources: Sources, partitions: Iterable[int]) -> Facts:
     """Ask the broker. Blocks. Raises `agents.kafka.client.BrokerError`, `kafka.errors.KafkaError`."""
     admin = admin_of(settings)
     try:
-        return _facts(admin, settings.group, changelog, this, list(partitions))
+        return _facts(admin, (settings.group, changelog), this, sources.topics, list(partitions))
     finally:
         admin.close()
 
 
-def _facts(admin: KafkaAdminClient, group: str, changelog: str, this: Client, partitions: list[int]) -> Facts:
-    sources = [TopicPartition(topic, partition) for topic in TOPICS for partition in partitions]
+def _facts(
+    admin: KafkaAdminClient, of: tuple[str, str], this: Client, topics: Sequence[str], partitions: list[int]
+) -> Facts:
+    """Ask about a group and its changelog."""
+    group, changelog = of
+    sources = [TopicPartition(topic, partition) for topic in topics for partition in partitions]
     changelogs = [TopicPartition(changelog, partition) for partition in partitions]
     first = admin.list_partition_offsets(dict.fromkeys((*sources, *changelogs), OffsetSpec.EARLIEST))
     end = admin.list_partition_offsets(dict.fromkeys(sources, OffsetSpec.LATEST))
     committed = admin.list_group_offsets({group: sources})[group]
-    ids = {str(entry["name"]): id_of(entry) for entry in admin.describe_topics(list(TOPICS))}
+    ids = {str(entry["name"]): id_of(entry) for entry in admin.describe_topics(list(topics))}
 
     def log(tp: TopicPartition) -> SourceLog:
         saved = committed.get(tp)
@@ -58,7 +62,7 @@ def _facts(admin: KafkaAdminClient, group: str, changelog: str, this: Client, pa
 
     described = describe_group(admin, group)
     return Facts(
-        {number: [log(TopicPartition(topic, number)) for topic in TOPICS] for number in partitions},
+        {number: [log(TopicPartition(topic, number)) for topic in topics] for number in partitions},
         {tp.partition: int(first[tp].offset) for tp in changelogs},
         [] if described is None else _others(described.members, this),
     )

@@ -17,12 +17,14 @@ import structlog
 from faust.types import TP
 
 from agents.kafka.partitions import partition_of
-from agents.kafka.source_records import TOPICS, read
+from agents.kafka.source_records import read
 from agents.settings.settings import Settings
 from agents.worker.client.consumer import Records
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
+from agents.worker.monitoring.unusual import UnusualRecords
 from agents.worker.tasks.clock import BrokerClock
+from agents.worker.tasks.gone_accounts import hand_over, publish_erased, send_by_key
 from agents.worker.tasks.records import dead_letter, forwarded
 from agents.worker.tasks.shadow_log import log_failure, log_opened
 from agents.worker.tasks.task import PartitionTask
@@ -30,9 +32,10 @@ from agents.worker.tasks.task_state import TaskState
 from schemas.properties import united
 from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, POSITION_HEADER, REPARTITION, SCORES, SHADOW
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import INPUT_SOURCES, Batch
+from stream.ingest.batch import Batch
+from stream.ingest.cuts import until_merge
 from stream.plan.plan import Plan
-from stream.publishing.effects import Effects, Erased, Message
+from stream.publishing.effects import Effects
 from stream.recovery.namespaces import Opened, open_namespaces
 from stream.recovery.published_alerts import position_of
 
@@ -76,25 +79,28 @@ class Processor:
         `candidate` is the policy that runs as a shadow.
         """
         self.plan = plan
+        self._sources = plan.sources
+        self._index_of = {topic: index for index, topic in enumerate(plan.sources.topics)}
         self._candidate = candidate
         self._properties = united(each.properties for each in (plan, candidate) if each is not None)
         self.tasks: dict[int, PartitionTask] = {}
         """Every task that is not CLOSED, by partition number."""
         self.highwater: Callable[[TP], int | None] = lambda _tp: None
         self.source: Source
-        """Where records come from; set once by `agents.worker.wiring`, as `highwater` and `on_caught_up`."""
-        self.on_caught_up: Callable[[], None] = lambda: None
+        """Where records come from; set once by `agents.worker.wiring`, as `highwater` and `on_commit_due`."""
+        self.on_commit_due: Callable[[], None] = lambda: None
         self._settings = settings
         self._outbox = outbox
         self._telemetry = telemetry
         self._clock = clock
+        self._unusual = UnusualRecords(plan.sources, telemetry)
         self._first = True
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
     def create(self, partition: int) -> PartitionTask:
         """Return the task of a partition; a new one is CREATED."""
-        return self.tasks.setdefault(partition, PartitionTask(partition))
+        return self.tasks.setdefault(partition, PartitionTask(partition, self._sources))
 
     def create_anew(self, partition: int) -> None:
         """Create the task of a partition in place of one that is still CREATED, which has written nothing."""
@@ -123,6 +129,7 @@ class Processor:
                 owns=lambda account: partition_of(account.encode(), partitions) == partition,
                 dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
                 partition=partition,
+                earliest_ms=self._settings.earliest_ms,
             )
 
         return lambda records: open_namespaces(records, self.plan, self._candidate, engine)
@@ -145,7 +152,7 @@ class Processor:
     def full(self) -> set[TP]:
         """Source partitions of which enough records wait: no more are fetched."""
         return {
-            TP(TOPICS[source_index], partition)
+            TP(self._sources.topics[source_index], partition)
             for partition, task in self.tasks.items()
             for source_index, count in enumerate(task.merge.waiting)
             if count + len(task.arrived.get(source_index, ())) >= WAITING_LIMIT
@@ -155,7 +162,7 @@ class Processor:
 
     async def take(self, fetched: Records) -> None:
         """Give fetched records to their task, if they connect to those before; `work` applies them."""
-        tp, source_index = fetched.tp, TOPICS.index(fetched.tp.topic)
+        tp, source_index = fetched.tp, self._index_of[fetched.tp.topic]
         task = self.tasks.get(tp.partition)
         if task is None or not task.state.has_engine:
             return
@@ -208,21 +215,30 @@ class Processor:
 
     def _absorb(self, task: PartitionTask) -> None:
         """Decode what was taken and give it to the merge, which otherwise would take the source for one without lag."""
+        sources = self._sources
         arrived, task.arrived = task.arrived, {}
         for source_index, records in arrived.items():
-            task.merge.add(read(TOPICS[source_index], records, task.fetched[source_index], self._properties))
+            fetch = read(sources, sources.topics[source_index], records, task.fetched[source_index], self._properties)
+            self._unusual.note(fetch, records)
+            task.merge.add(fetch)
         for source_index, end in task.fetched.items():
-            name = INPUT_SOURCES[source_index]
-            if not task.merge.waiting[source_index] and end > task.engine.position[name]:
-                task.engine.position[name] = end  # markers of transactions lie before it, and no record
-                task.changed = True
+            name = sources.inputs[source_index]
+            if not (task.merge.waiting[source_index] or task.after_merge) and task.engine.skip_to(name, end):
+                task.changed = True  # markers of transactions lie before it, and no record
 
     def _release(self, task: PartitionTask) -> list[Batch]:
-        self._absorb(task)
-        return task.merge.release(lambda source_index: self._lags(task, source_index))
+        """What may be applied now, up to the next control that merges accounts; nothing while a merge is not saved."""
+        if task.unsaved_merge:
+            return []
+        if not (released := task.after_merge):
+            self._absorb(task)
+            released = task.merge.release(lambda source_index: self._lags(task, source_index))
+        batches, task.after_merge = until_merge(released, self._sources)
+        return batches
 
     async def run(self, task: PartitionTask) -> None:
         """Apply what may be applied now, as long as the task is RUNNING."""
+        hand_over(task, self._outbox, self._settings.partitions)
         while task.state is TaskState.RUNNING and (batches := self._release(task)):
             self._reconcile(task)
             self._enter(task)
@@ -234,9 +250,10 @@ class Processor:
             self._leave(task)
             task.applied_at = time.monotonic()
             task.changed = True
-            if task.commit_soon and not any(self.lag(task).values()):
-                task.commit_soon = False
-                self.on_caught_up()
+            task.unsaved_merge = bool(task.engine.merging.pending())
+            if task.unsaved_merge or (task.commit_soon and not any(self.lag(task).values())):
+                task.commit_soon &= task.unsaved_merge
+                self.on_commit_due()
             self._telemetry.last_progress.set_to_current_time()
             await self._outbox.room()
             for _ in range(_TURNS):
@@ -245,17 +262,20 @@ class Processor:
     # -- how far behind -----------------------------------------------------------------------------------------------
 
     def _end(self, task: PartitionTask, source_index: int) -> int | None:
-        return self.highwater(TP(TOPICS[source_index], task.partition))
+        return self.highwater(TP(self._sources.topics[source_index], task.partition))
 
     def _ends(self, task: PartitionTask) -> list[int] | None:
         """Return where the task's sources end; None until the ends of all of them are known."""
-        ends = [self._end(task, source_index) for source_index in range(len(INPUT_SOURCES))]
+        ends = [self._end(task, source_index) for source_index in range(len(self._sources.inputs))]
         return None if None in ends else [end or 0 for end in ends]
 
     def _lags(self, task: PartitionTask, source_index: int) -> bool:
         """Whether the merge has to wait for this source: it has more records, and the wait is not too long."""
         end = self._end(task, source_index)
-        more = end is None or max(task.reached(source_index), task.engine.position[INPUT_SOURCES[source_index]]) < end
+        more = (
+            end is None
+            or max(task.reached(source_index), task.engine.position[self._sources.inputs[source_index]]) < end
+        )
         if not more or task.merge.waiting[source_index]:
             task.blocked_since.pop(source_index, None)
             return more
@@ -267,8 +287,10 @@ class Processor:
     def lag(self, task: PartitionTask) -> dict[str, int]:
         """Return how many records on the broker are not applied, by topic."""
         return {
-            TOPICS[source_index]: max(0, (self._end(task, source_index) or 0) - task.engine.position[name])
-            for source_index, name in enumerate(INPUT_SOURCES)
+            self._sources.topics[source_index]: max(
+                0, (self._end(task, source_index) or 0) - task.engine.position[name]
+            )
+            for source_index, name in enumerate(self._sources.inputs)
         }
 
     def _enter(self, task: PartitionTask) -> None:
@@ -292,7 +314,7 @@ class Processor:
     async def tick(self) -> None:
         """Once a second: stop waiting for sources that stay away, and let idle partitions age by the broker's clock."""
         for task in self.in_state(TaskState.RUNNING):
-            if task.merge or task.arrived:
+            if task.merge or task.arrived or task.after_merge or task.engine.merging.pending():
                 await self.run(task)
             await self._ask_again(task)
             if task.state is TaskState.RUNNING:
@@ -309,16 +331,6 @@ class Processor:
             self._carry_out(task, effects, ())
         self._reconcile(task, idle=idle)
 
-    def _publish_erased(self, task: PartitionTask, erased: Sequence[Erased]) -> None:
-        """Write tombstones of erased accounts; of scores in every partition, since old ones have records of before."""
-        topics = (SCORES,) if task.pair.shadow is None else (SCORES, SHADOW)
-        tombstones = [Message(each.account, None) for each in erased]
-        in_changes = [Message(each.account, None) for each in erased if not each.in_changes]
-        for number in range(self._settings.partitions) if erased else ():
-            for topic in topics:
-                self._outbox.put(topic, number, tombstones, owner=task.partition)
-        self._outbox.put(CHANGES, task.partition, in_changes)
-
     def _reconcile(self, task: PartitionTask, *, idle: bool = False) -> None:
         """Reconcile with what the worker before published after its last commit, where the engine has come as far."""
         if not task.reconciler:
@@ -332,7 +344,7 @@ class Processor:
     async def _ask_again(self, task: PartitionTask) -> None:
         """Fetch again what does not come: Faust drops messages that it holds while partitions move."""
         full = self.full()
-        for source_index, topic in enumerate(TOPICS):
+        for source_index, topic in enumerate(self._sources.topics):
             if task.state is not TaskState.RUNNING:
                 return
             tp, begin, now = TP(topic, task.partition), task.reached(source_index), time.monotonic()
@@ -358,8 +370,8 @@ class Processor:
     def _carry_out(self, task: PartitionTask, effects: Effects, batches: Sequence[Batch]) -> None:
         """Put what an engine publishes in the outbox. Raises `TaskStateError` unless the task is RUNNING."""
         task.require(TaskState.RUNNING)
-        telemetry, partition = self._telemetry, task.partition
-        self._publish_erased(task, effects.erased)
+        telemetry, partition, topic_of = self._telemetry, task.partition, self._sources.topic_of
+        publish_erased(task, effects.erased, self._outbox, self._settings.partitions)
         self._outbox.put(SCORES, partition, effects.scores)
         self._outbox.put(CHANGES, partition, effects.changes)
         task.reconciler.hold_back(effects)
@@ -369,14 +381,17 @@ class Processor:
         self._outbox.put(SHADOW, partition, effects.shadow)
         for letter in effects.dead_letters:
             batch = batches[letter.batch]
-            self._outbox.put(batch.source + DLQ_SUFFIX, partition, [dead_letter(batch, partition, letter)])
-            telemetry.dead_letters.labels(batch.source, letter.reason).inc()
+            topic = topic_of[batch.source]
+            self._outbox.put(topic + DLQ_SUFFIX, partition, [dead_letter(self._sources, batch, partition, letter)])
+            telemetry.dead_letters.labels(topic, letter.reason).inc()
         for forward in effects.forwards:
             target = partition_of(forward.account.encode(), self._settings.partitions)
-            self._outbox.put(REPARTITION, target, [forwarded(batches[forward.batch], forward)], owner=partition)
+            record = forwarded(batches[forward.batch], partition, forward)
+            self._outbox.put(REPARTITION, target, [record], owner=partition)
+        send_by_key(task, effects.claims, self._outbox, self._settings.partitions)
         for (source, outcome), count in effects.outcomes.items():
             if count:
-                telemetry.events.labels(source, outcome).inc(count)
+                telemetry.events.labels(topic_of[source], outcome).inc(count)
         for (score, cause), count in effects.causes.items():
             telemetry.changes.labels(score, cause).inc(count)
         for (rule, status), count in effects.alerted.items():

@@ -1,41 +1,45 @@
 """Engine effects to Kafka records: dead letters, and forwards to the right partition.
 
-Owns the form of dead letters and of records that are forwarded. Called by `agents.worker.tasks.processor`.
+Owns the form of records that are forwarded; that of dead letters is in `agents.kafka.letters`. Called by
+`agents.worker.tasks.processor`.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import msgspec
 
-import numpy as np
-
+from agents.kafka.letters import Position, Refusal, error_headers
+from agents.kafka.source_records import raw_record
 from agents.worker.commit.outbox import Record
-from schemas.events import SOURCES
-from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, ERROR_HEADER, ORIGIN_HEADER, REPARTITION, SCORES, SHADOW
-from stream.ingest.batch import Batch
+from schemas.sources import Sources
+from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, MERGED_HEADER, ORIGIN_HEADER, SCORES, SHADOW
+from stream.ingest.batch import Batch, MergedFrom
 from stream.publishing.effects import DeadLetter, Forward, Message
 
-OUTPUTS = (SCORES, CHANGES, ALERTS, SHADOW, *(source + DLQ_SUFFIX for source in SOURCES))
-"""Topics that a task writes to in the partition of its own number, beside its changelog."""
+
+def outputs_of(sources: Sources) -> tuple[str, ...]:
+    """Topics that a task writes to in the partition of its own number, beside its changelog."""
+    return (SCORES, CHANGES, ALERTS, SHADOW, *(source.topic + DLQ_SUFFIX for source in sources))
 
 
-def _raw(batch: Batch, offset: int) -> Any:
-    records, offsets = cast("tuple[list[Any], np.ndarray[Any, Any]]", batch.origin)
-    return records[int(np.searchsorted(offsets, offset))]
-
-
-def dead_letter(batch: Batch, partition: int, letter: DeadLetter) -> Record:
+def dead_letter(sources: Sources, batch: Batch, partition: int, letter: DeadLetter) -> Record:
     """Return the record byte for byte, with headers that give the reason and the origin."""
-    record = _raw(batch, letter.offset)
-    topic = REPARTITION if batch.repartitioned else batch.source
-    origin = {"topic": topic, "partition": partition, "offset": letter.offset}
-    error = {"reason": letter.reason, "message": letter.message, **origin}
-    headers = [*record.headers, *((ERROR_HEADER + name, str(value).encode()) for name, value in error.items())]
-    return Message(record.key, record.value, headers)
+    record = raw_record(batch, letter.offset)
+    origin = Position(sources.topic_of[batch.input], partition, letter.offset)
+    refusal = Refusal(letter.reason, letter.message, origin, record.timestamp)
+    return Message(record.key, record.value, [*record.headers, *error_headers(refusal)])
 
 
-def forwarded(batch: Batch, forward: Forward) -> Record:
-    """Return the record with the account as its key and its topic in a header."""
-    record = _raw(batch, forward.offset)
-    headers = [*(head for head in record.headers if head[0] != ORIGIN_HEADER), (ORIGIN_HEADER, batch.source.encode())]
+def forwarded(batch: Batch, partition: int, forward: Forward) -> Record:
+    """Return the record of a partition with the account as its key and its topic in a header.
+
+    One that another account counts names the account and the position that it comes from in a further header.
+    """
+    record = raw_record(batch, forward.offset)
+    added = [(ORIGIN_HEADER, batch.source.encode())]
+    if forward.merged is not None:
+        comes_from = MergedFrom(forward.merged, f"{batch.input}/{partition}/{batch.source}", forward.offset)
+        added.append((MERGED_HEADER, msgspec.json.encode(comes_from)))
+    names = {name for name, _ in added}
+    headers = [*(head for head in record.headers if head[0] not in names), *added]
     return Message(forward.account.encode(), record.value, headers, record.timestamp)

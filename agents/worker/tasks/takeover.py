@@ -16,13 +16,12 @@ import structlog
 from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError
-from agents.kafka.source_records import TOPICS
 from agents.process.errors import error_text
 from agents.worker.fatal import RefusedError
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
-from stream.ingest.batch import INPUT_SOURCES
+from schemas.sources import Sources
 from stream.recovery.continuity import judge_source, judge_start, judge_state
 from stream.recovery.writer import WRITER_KEY, Refusal, Writer, WriterError, decode_writer, refusal, succeed
 
@@ -83,7 +82,7 @@ def take_over(task: PartitionTask, facts: Facts, this: Writer, changelog: str) -
     """Let a RESTORING task go on from its state, as `this` worker's. Raises `RefusedError`; may be called again."""
     namespaces, partition = task.namespaces, task.partition
     logs, first = facts.logs[partition], facts.first[partition]
-    before, position = namespaces.writer, _by_topic(namespaces.saved_position)
+    before, position = namespaces.writer, _by_topic(namespaces.saved_position, task.engine.sources)
     fresh = position is None and not len(task.engine.accounts)
     if before is not None:
         verdict = refusal(before, this, facts.members)
@@ -99,9 +98,14 @@ def take_over(task: PartitionTask, facts: Facts, this: Writer, changelog: str) -
         if verdict is not None:
             raise _refused(verdict, changelog, partition)
     known_ids = {} if before is None else before.topics
+    known_topics = {} if before is None else before.inputs
     for source in logs:
         verdict = judge_source(
-            source, (position or {}).get(source.topic, 0), known_ids.get(source.topic), partition=partition
+            source,
+            (position or {}).get(source.topic, 0),
+            known_ids.get(source.topic),
+            partition=partition,
+            known_topic=known_topics.get(task.engine.sources.input_of[source.topic]),
         )
         if verdict is not None:
             raise _refused(verdict, source.topic, partition)
@@ -114,11 +118,11 @@ def take_over(task: PartitionTask, facts: Facts, this: Writer, changelog: str) -
     namespaces.writer = succeed(before, this, ids, first=first if fresh else known_first)
 
 
-def _by_topic(position: Mapping[str, int] | None) -> dict[str, int] | None:
+def _by_topic(position: Mapping[str, int] | None, sources: Sources) -> dict[str, int] | None:
     """A saved position by topic instead of by source."""
     if position is None:
         return None
-    return {topic: position.get(source, 0) for topic, source in zip(TOPICS, INPUT_SOURCES, strict=True)}
+    return {topic: position.get(name, 0) for name, topic in sources.topic_of.items()}
 
 
 def _refused(verdict: Refusal, topic: str, partition: int) -> RefusedError:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.worker.tasks.task_state import TaskState, TaskStateError, transition
+from schemas.sources import Sources
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import INPUT_SOURCES
+from stream.ingest.batch import Batch
 from stream.ingest.merge import Merge
 from stream.recovery import changelog
 from stream.recovery.namespaces import Namespaces, Opened
@@ -27,6 +28,7 @@ class PartitionTask:
     """One partition number: its state, its engines, what waits for them, and how far behind they are."""
 
     partition: int
+    sources: Sources
     state: TaskState = TaskState.CREATED
     collected: dict[bytes, bytes] = field(default_factory=dict)
     """The newest changelog record of each key, while the task is CREATED."""
@@ -41,7 +43,7 @@ class PartitionTask:
     """What the worker before published after its last commit; from RUNNING on."""
     arrived: dict[int, list[Any]] = field(default_factory=dict)
     """Records taken and not decoded yet, by source index."""
-    merge: Merge = field(default_factory=Merge)
+    merge: Merge = field(init=False)
     mode: Mode = Mode.HEAD
     fetched: dict[int, int] = field(default_factory=dict)
     """Offset after the last record taken, by source index."""
@@ -53,10 +55,18 @@ class PartitionTask:
     """Sources that the merge has waited for too long, by source index."""
     applied_at: float = field(default_factory=time.monotonic)
     """Monotonic time of the last step."""
+    after_merge: list[Batch] = field(default_factory=list)
+    """What was released from the merge of sources and lies after a control that merges accounts, which is not saved."""
+    unsaved_merge: bool = False
+    """Whether an account was merged since the last commit: nothing is applied until that is saved."""
     commit_soon: bool = False
     """Whether to commit as soon as nothing lags: catching up is over, and a crash now would repeat much of it."""
     changed: bool = False
     """Whether something happened since the last commit."""
+
+    def __post_init__(self) -> None:
+        """Begin without records."""
+        self.merge = Merge(self.sources)
 
     @property
     def engine(self) -> Engine:
@@ -104,6 +114,7 @@ class PartitionTask:
         self.reconciler = reconciler
         reconciler.load(self.engine)
         self.namespaces.published_up_to = dict(reconciler.starts)
+        self.changed = bool(self.engine.accounts.score_pending.any())  # another policy scores all accounts anew
         self.applied_at = time.monotonic()
         self.state = transition(self.state, TaskState.RUNNING)
 
@@ -129,4 +140,4 @@ class PartitionTask:
 
     def reached(self, source_index: int) -> int:
         """Offset up to which a source has been taken."""
-        return self.fetched.get(source_index, self.engine.position[INPUT_SOURCES[source_index]])
+        return self.fetched.get(source_index, self.engine.position[self.sources.inputs[source_index]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stream.policy.errors import listed, shown
+from stream.policy.measures import FACTS_SOURCE
 from stream.policy.windows import COMPARABLE_STATS, LONGEST_WINDOW
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _leaves(measure: Measure, by_name: Mapping[str, Measure], seen: frozenset[st
 
 def _cannot_look_back(measure: Measure) -> str | None:
     """Why a measure cannot be read over the window before its own; None if it can."""
-    if not measure.window.panes and measure.formula is None:
+    if measure.source == FACTS_SOURCE:
         return None  # of the profile, which has no history: its value now counts for both
     able = listed(COMPARABLE_STATS)
     if measure.compare is not None:
@@ -81,8 +82,11 @@ def _cannot_look_back(measure: Measure) -> str | None:
     if measure.stat not in COMPARABLE_STATS:
         needs = f'compare = "previous" needs inputs with stat {able}'
         return f'{needs}, and {shown(measure.name)} has stat "{measure.stat}"'
-    unit, longest = measure.window.unit, LONGEST_WINDOW[measure.window.unit]
+    unit, longest = measure.window.unit, LONGEST_WINDOW[measure.window.pane]
+    if unit == "month":
+        needs = 'compare = "previous" needs windows of equal length, and months differ'
+        return f"{needs}: write the window of {shown(measure.name)} in days"
     if 2 * measure.window.panes > longest:
-        most = f"{longest // 2}{unit[0]}"
+        most = f"{longest // 2}{measure.window.pane[0]}"
         return f'compare = "previous" needs windows of at most "{most}", and that of {shown(measure.name)} is longer'
     return None

@@ -1,20 +1,25 @@
 """Read the `value` of a measure: arithmetic over other measures and numbers of the profile.
 
-Owns the grammar: `+ - * /`, `min`, `max`, `clamp`, numbers, names of measures and `account.FIELD`. The text is read
-with Python's `ast` and rewritten into the nodes of this module; it is never evaluated as Python. Must not know of
-columns or values. Called by the reader of measures; `stream.measures.formula` evaluates the result.
+Owns the grammar: `+ - * /`, `min`, `max`, `clamp`, numbers, names of measures, `account.NAME`, and days since or until
+a date of the profile. The text is read with Python's `ast` and rewritten into the nodes of this module; it is never
+evaluated as Python. Must not know of columns or values. Called by the reader of measures; `stream.measures.formula`
+evaluates the result.
 """
 
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from stream.policy.errors import did_you_mean, listed, shown
+from schemas.profiles import KINDS
+from schemas.sources import PROFILE_FACTS
+from stream.policy.errors import closest, did_you_mean, listed, shown
+from stream.policy.fields import account_field, canonical, name_mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +30,9 @@ ACCOUNT_FIELDS = {
     "days_since_start": ("days_since", "started_at"),
     "days_to_renewal": ("days_until", "renewal_at"),
 }
-"""Numbers of the profile that an expression can read, each as the statistic and the field of a profile measure."""
+"""Known numbers of the profile, each as the statistic and the field of a profile measure; others are attributes."""
+DAYS = ("days_since", "days_until")
+"""Functions of a date of the profile."""
 FUNCTIONS = {"min": (2, None), "max": (2, None), "clamp": (3, 3)}
 """Functions, with the least and the largest number of their operands."""
 
@@ -33,6 +40,12 @@ _OPERATORS: dict[type[ast.AST], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*
 _LONGEST = 1000
 _DEEPEST = 50
 _ALLOWED = "use + - * /, min, max, clamp, numbers, names of measures and account.FIELD"
+_DATES = tuple(field for field in PROFILE_FACTS if field != "arr")
+_DATE = (
+    f"a date of the profile: {listed(f'account.{field}' for field in _DATES)}, or an attribute such as account.signed"
+)
+_CALCULATED = tuple(field for field in ACCOUNT_FIELDS if field not in KINDS)
+_DAYS_OF = re.compile(rf"({'|'.join(DAYS)})\((.+)\)", re.DOTALL)
 _STRINGS = re.compile(r"\"[^\"]*\"|'[^']*'")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -46,7 +59,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The value of a measure, or a number of the profile (`account.FIELD`)."""
+    """The value of a measure, or a number of the profile: `account.NAME`, or `days_since(account.NAME)`."""
 
     input: str
 
@@ -77,6 +90,19 @@ class Formula:
     def text(self) -> str:
         """The expression for people, with the parentheses that it needs."""
         return _text(self.root)
+
+
+def days_of(name: str) -> tuple[str, str] | None:
+    """Function and path of an input such as `days_since(account.NAME)`; None for others."""
+    match = _DAYS_OF.fullmatch(name)
+    return None if match is None or account_field(match[2]) is None else (match[1], match[2])
+
+
+def number_of_profile(name: str) -> tuple[str, str]:
+    """The statistic and the field of the profile measure that an input is, which is not a measure of the policy."""
+    stat, path = days_of(name) or ("value", name)
+    field = account_field(path) or path
+    return ACCOUNT_FIELDS[field] if path == name and field in ACCOUNT_FIELDS else (stat, canonical(field))
 
 
 class FormulaError(ValueError):
@@ -121,12 +147,8 @@ class _Reader:
         if depth > _DEEPEST:
             raise self._error(node, f"nested more than {_DEEPEST} deep: divide it into several measures")
         match node:
-            case ast.Constant(value=str(name)) | ast.Name(id=name):
-                return self._measure(node, name)
-            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-                return self._constant(node, number)
-            case ast.Attribute(value=ast.Name(id="account"), attr=field):
-                return self._field(node, field)
+            case ast.Constant() | ast.Name() | ast.Attribute(value=ast.Name(id="account")):
+                return self._leaf(node)
             case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
                 operands = (self.read(left, depth + 1), self.read(right, depth + 1))
                 return Operation(_OPERATORS[type(operator)], operands)
@@ -135,8 +157,24 @@ class _Reader:
             case ast.Call(func=ast.Name(id=name), args=operands, keywords=[]):
                 return self._call(node, name, operands, depth)
             case _:
-                segment = ast.get_source_segment(self._source, node) or ""
-                raise self._error(node, f"{shown(segment)} is not allowed; {_ALLOWED}")
+                raise self._not_allowed(node)
+
+    def _leaf(self, node: ast.expr) -> Node:
+        match node:
+            case ast.Constant(value=str(name)) if name not in self._measures and account_field(name):
+                return self._field(node, account_field(name) or name)
+            case ast.Constant(value=str(name)) | ast.Name(id=name):
+                return self._measure(node, name)
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                return self._constant(node, number)
+            case ast.Attribute(attr=field):
+                return self._field(node, field)
+            case _:
+                raise self._not_allowed(node)
+
+    def _not_allowed(self, node: ast.expr) -> FormulaError:
+        segment = ast.get_source_segment(self._source, node) or ""
+        return self._error(node, f"{shown(segment)} is not allowed; {_ALLOWED}")
 
     def _error(self, node: ast.expr, message: str) -> FormulaError:
         characters = len(self._source.encode()[: node.col_offset].decode())
@@ -159,19 +197,45 @@ class _Reader:
         return Input(name)
 
     def _field(self, node: ast.expr, field: str) -> Input:
-        if field not in ACCOUNT_FIELDS:
-            guess = did_you_mean(field, ACCOUNT_FIELDS) or ";"
-            message = f"{shown(field)} is not a number of the profile{guess} allowed here: {listed(ACCOUNT_FIELDS)}"
-            raise self._error(node, message)
-        name = f"{ACCOUNT}.{field}"
+        """A known number of the profile, or an attribute, which is read as a number."""
+        if field in KINDS and field not in ACCOUNT_FIELDS:
+            able = f"allowed here: {listed(ACCOUNT_FIELDS)}, and attributes"
+            if field in _DATES:
+                able = f"write {' or '.join(f'{function}(account.{field})' for function in DAYS)}"
+            raise self._error(node, f"{shown(field)} is not a number of the profile; {able}")
+        if field not in ACCOUNT_FIELDS and closest(field, _CALCULATED):
+            guess = did_you_mean(field, _CALCULATED)
+            raise self._error(node, f"{shown(field)} is not a number of the profile{guess}")
+        return self._of_profile(node, field, f"{ACCOUNT}.{field}")
+
+    def _days(self, node: ast.expr, function: str, operands: Sequence[ast.expr]) -> Input:
+        """Days since or until a known date of the profile, or an attribute, which is read as a date."""
+        match operands:
+            case [ast.Attribute(value=ast.Name(id="account"), attr=field)]:
+                pass
+            case [ast.Constant(value=str(path))] if account_field(path):
+                field = path.removeprefix(f"{ACCOUNT}.")
+            case _:
+                raise self._error(node, f"{function} takes {_DATE}")
+        if (field in KINDS or field in ACCOUNT_FIELDS) and field not in _DATES:
+            raise self._error(operands[0], f"{shown(field)} is not a date; {function} takes {_DATE}")
+        return self._of_profile(operands[0], field, f"{function}({ACCOUNT}.{field})")
+
+    def _of_profile(self, node: ast.expr, field: str, name: str) -> Input:
         if name in self._measures:
             raise self._error(node, f"{name} is a number of the profile, and also the name of a measure: rename that")
+        mistake = name_mistake(field)
+        if mistake is not None:
+            raise self._error(node, mistake)
         return Input(name)
 
-    def _call(self, node: ast.expr, name: str, operands: Sequence[ast.expr], depth: int) -> Operation:
+    def _call(self, node: ast.expr, name: str, operands: Sequence[ast.expr], depth: int) -> Node:
+        if name in DAYS:
+            return self._days(node, name, operands)
         if name not in FUNCTIONS:
-            guess = did_you_mean(name, FUNCTIONS) or ";"
-            raise self._error(node, f"{shown(name)} is not a function{guess} allowed here: {listed(FUNCTIONS)}")
+            known = (*FUNCTIONS, *DAYS)
+            guess = did_you_mean(name, known) or ";"
+            raise self._error(node, f"{shown(name)} is not a function{guess} allowed here: {listed(known)}")
         least, most = FUNCTIONS[name]
         if len(operands) < least or (most is not None and len(operands) > most):
             form = "clamp(value, low, high)" if name == "clamp" else f"{name}(a, b, …)"
@@ -196,9 +260,7 @@ def _text(node: Node, least: int = 0) -> str:
     if isinstance(node, Constant):
         return f"{node.constant:.15g}"
     if isinstance(node, Input):
-        field = node.input.removeprefix(f"{ACCOUNT}.")
-        plain = _PLAIN_NAME.fullmatch(node.input) or field in ACCOUNT_FIELDS
-        return node.input if plain else shown(node.input)
+        return _input_text(node.input)
     if node.operator in FUNCTIONS:
         return f"{node.operator}({', '.join(map(_text, node.operands))})"
     if len(node.operands) == 1:
@@ -207,3 +269,11 @@ def _text(node: Node, least: int = 0) -> str:
     left, right = node.operands
     text = f"{_text(left, binds)} {node.operator} {_text(right, binds + 1)}"
     return f"({text})" if binds < least else text
+
+
+def _input_text(name: str) -> str:
+    days = days_of(name)
+    if days is not None:
+        return f"{days[0]}({_input_text(days[1])})"
+    word = name.removeprefix(f"{ACCOUNT}.")
+    return name if _PLAIN_NAME.fullmatch(word) and not keyword.iskeyword(word) else shown(name)

@@ -96,7 +96,7 @@ def cut(folder: Path, workers: int, **settings: Any) -> Iterator[Cut]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("seconds", [25, 40])
+@pytest.mark.parametrize("seconds", [25, 40, 60])
 @pytest.mark.parametrize("direction", [TO_BROKER, FROM_BROKER])
 @pytest.mark.parametrize("goes_on", [False, True], ids=["dead", "gap"])
 def test_a_lost_direction_hangs_no_worker(

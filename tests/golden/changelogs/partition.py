@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from agents.kafka.source_records import read
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
 from stream.plan.plan import Plan, compile_plan
@@ -39,11 +40,12 @@ Json = dict[str, Any]
 Records = list[tuple[bytes, bytes | None]]
 
 
-def policy(name: str, *, as_it_meant: bool = True) -> Plan:
-    """The live policy or the candidate, compiled.
+def policy(name: str, *, as_it_meant: bool = True, as_of_now: bool = True) -> Plan:
+    """The live policy or the candidate, compiled, scored as it was in 0.1.0.
 
     `as_it_meant`: with the meaning that it had in 0.1.0, where rates and comparisons counted the unfinished pane. They
-    do so today with `complete = false`. The digest stays that of the text.
+    do so today with `complete = false`. `as_of_now`: silent accounts are scored as of now until every window is empty.
+    The digest stays that of the text.
     """
     file = FOLDER / f"{name}.toml"
     parsed = parse_policy(file.read_text(encoding="utf-8"), file.name)
@@ -53,6 +55,9 @@ def policy(name: str, *, as_it_meant: bool = True) -> Plan:
             for measure in parsed.measures
         )
         parsed = replace(parsed, measures=measures)
+    if as_of_now:
+        longest = max(compile_plan(parsed).longest_windows["day"], 1)
+        parsed = replace(parsed, status=replace(parsed.status, while_silent="now", dormant_days=longest))
     return compile_plan(parsed)
 
 
@@ -97,21 +102,22 @@ class Partition:
         *,
         promoted: bool = False,
         as_it_meant: bool = True,
+        as_of_now: bool = True,
     ) -> None:
         """`now_ms` is the clock that refuses events of the future; `promoted` makes the candidate the live policy.
 
-        `as_it_meant` is for `policy`.
+        `as_it_meant` and `as_of_now` are for `policy`.
         """
         newest: dict[bytes, bytes] = {}
         for key, value in changelog:
             keep_newer(newest, key, value)
-        candidate = policy("candidate", as_it_meant=as_it_meant)
-        live, shadow = (candidate, None) if promoted else (policy("live", as_it_meant=as_it_meant), candidate)
+        candidate, live = (policy(name, as_it_meant=as_it_meant, as_of_now=as_of_now) for name in ("candidate", "live"))
+        live, shadow = (candidate, None) if promoted else (live, candidate)
         self.opened: Opened = open_namespaces(newest, live, shadow, _engine)
         self.opened.pair.on_failure = _raise
         self.log: Records = []
         self._now_ms = now_ms
-        self._merge = Merge()
+        self._merge = Merge(BUILT_IN)
         self._mode = Mode.HEAD
         self._published = {topic: self.opened.namespaces.published_up_to.get(topic, 0) for topic in PUBLISHED_KEYS}
 
@@ -120,7 +126,7 @@ class Partition:
         pair = self.opened.pair
         if "take" in step:
             for topic, records in _by_topic(step["take"]).items():
-                self._merge.add(read(topic, records, records[-1].offset + 1))
+                self._merge.add(read(BUILT_IN, topic, records, records[-1].offset + 1))
             batches = self._merge.release(lambda _source: False)
             return self._publish(pair.step(batches, self._mode, self._now_ms))
         if "tick" in step:

@@ -20,6 +20,7 @@ from agents.settings.settings import Settings, SettingsError
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
 from agents.worker.monitoring.metrics import Telemetry
+from schemas.sources import BUILT_IN
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -271,7 +272,7 @@ def queries() -> Iterator[tuple[str, str]]:
 
 def test_queries_use_only_series_and_labels_that_workers_and_sinks_export() -> None:
     sinks = exported(SinkTelemetry("webhook").registry) | exported(RedisTelemetry().registry)
-    series = exported(Telemetry().registry) | sinks
+    series = exported(Telemetry(BUILT_IN).registry) | sinks
     assert len(list(queries())) > 20
     for where, query in queries():
         names = re.findall(r"\b(?:vitals|process)_\w+", query)
@@ -285,7 +286,7 @@ def test_queries_use_only_series_and_labels_that_workers_and_sinks_export() -> N
 
 def test_every_exported_metric_is_on_a_dashboard() -> None:
     shown = {name for _, query in queries() for name in re.findall(r"\bvitals_\w+?(?:_bucket)?\b", query)}
-    families = {re.sub(r"_(sum|count)$", "_bucket", name) for name in exported(Telemetry().registry)}
+    families = {re.sub(r"_(sum|count)$", "_bucket", name) for name in exported(Telemetry(BUILT_IN).registry)}
     for_the_demo_and_tests = {"vitals_events_settled", "vitals_dedup_horizon_timestamp_seconds"}
     of_what_few_run = {"vitals_peers_timestamp_seconds", "vitals_shadow_accounts"}
     of_every_process = {name for name in families if name.startswith("process_")}

@@ -19,6 +19,8 @@ SCORE = "[scores.health]\nmin_change = 1\n" + BANDS
 HALVES = 'normalise = { kind = "linear", zero_at = 0, hundred_at = 2 }\n'
 USES = measure("uses", 'source = "product-usage"', 'stat = "count"', 'window = "3d"', points=HALVES)
 
+LONG_WITHOUT_EVENTS = '[status]\ndormant_after = "30d"\n'
+
 
 def with_rule(*lines: str, window: str = "30d", tables: tuple[str, ...] = ()) -> str:
     """Write a policy of one score, the last value of `m`, and of a rule `r`."""
@@ -110,7 +112,9 @@ def test_a_measure_without_points_holds_no_rule() -> None:
 
 def test_a_forecast_looks_at_the_next_midnights() -> None:
     # One use a 3 days' window: 50 points up to day 2, none at boundary 3.
-    text = policy(USES + "weight = 1", SCORE, "[alerts.r]", 'when = { forecast = "poor", within = "1d" }')
+    text = policy(
+        LONG_WITHOUT_EVENTS, USES + "weight = 1", SCORE, "[alerts.r]", 'when = { forecast = "poor", within = "1d" }'
+    )
     records = log(event("product-usage", NOON), event("billing", NOON + 4 * DAY_MS, kind="renewed"))
     assert shown(records, text) == ".#.."
     assert shown(records, text.replace("1d", "2d")) == "##.."
@@ -119,7 +123,9 @@ def test_a_forecast_looks_at_the_next_midnights() -> None:
 
 def test_a_forecast_is_kept_until_midnight_or_until_it_has_come_true() -> None:
     uses = USES.replace("3d", "24h").replace("hundred_at = 2", "hundred_at = 1")
-    text = policy(uses + "weight = 1", SCORE, "[alerts.r]", 'when = { forecast = "poor", within = "1d" }')
+    text = policy(
+        LONG_WITHOUT_EVENTS, uses + "weight = 1", SCORE, "[alerts.r]", 'when = { forecast = "poor", within = "1d" }'
+    )
     first = event("product-usage", DAY + 6 * HOUR_MS + 1)  # leaves at 06:00
     end = event("billing", DAY + 32 * HOUR_MS + 1, kind="renewed")
     # Boundaries from 07:00 on: 17 up to 23:00, then midnight to 05:00.

@@ -43,7 +43,7 @@ def daily(*values: float, first_ms: int = NOON, step_ms: int = DAY_MS) -> list[t
 def at_boundaries(records: list[Record], text: str, name: str | None = None) -> str:
     """Return the bands of account `a` at every boundary that finds it, as their first letters."""
     actual = [accounts["a"].scores for _, accounts in sorted(boundary_scores_all(records, text, NOW).items())]
-    return "".join(LETTERS[scores[name or next(iter(scores))].band] for scores in actual)
+    return "".join(LETTERS[scores[name or next(iter(scores))].band or ""] for scores in actual)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_time_alone_passes_boundaries() -> None:
 def test_what_time_alone_takes_is_held_too() -> None:
     # The least of two days: 75, then 20 for two boundaries, then 65.
     least = measure("m", 'stat = "min"', 'window = "2d"', "weight = 1", "missing = 10")
-    text = policy(least, "[scores.health]\nmin_change = 1\n" + LEAVE)
+    text = policy('[status]\ndormant_after = "9d"', least, "[scores.health]\nmin_change = 1\n" + LEAVE)
     records = log(*(signal("m", value, NOON + day * DAY_MS) for day, value in enumerate((75, 20, 65))))
     shown = [score(records, text, NOON + day * DAY_MS).band for day in (2, 3, 4)]
     assert shown == ["poor", "fair", "poor"]

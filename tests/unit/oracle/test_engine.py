@@ -219,9 +219,9 @@ def test_missing_and_contributions(missing: str, score: float, factors: list[obj
     assert (actual.value, actual.factors) == (score, factors)
 
 
-def test_score_is_zero_when_every_weight_is_missing() -> None:
+def test_there_is_no_score_when_every_weight_is_missing() -> None:
     actual = final_scores(log(usage(DAY)), policy(NOTHING, bands=THREE_BANDS), NOW)["a"]
-    assert (actual.value, actual.band, actual.factors) == (0, "poor", [("m0", None, None, 0)])
+    assert (actual.value, actual.band, actual.factors) == (None, None, [("m0", None, None, 0)])
 
 
 @pytest.mark.parametrize(("score", "band"), [(0, "poor"), (39.999, "poor"), (40, "fair"), (69.9, "fair"), (70, "good")])
@@ -323,7 +323,8 @@ def test_only_accepted_events_age_others() -> None:
         ("2000-01-01T00:00:00+00:01", "rejected"),
         (NOW + 5 * MINUTE_MS + 1, "rejected"),
         (DAY // 1000, "rejected"),
-        (float(DAY), "rejected"),
+        (float(DAY), "applied"),
+        (DAY + 0.5, "rejected"),
         ("2024-10-04T00:00:00", "rejected"),
         ("2024-02-30T00:00:00Z", "rejected"),
         (True, "rejected"),
@@ -355,7 +356,8 @@ def test_both_ways_to_write_a_time_mean_the_same() -> None:
         ("engagement", event("engagement", DAY, kind="")[1], "rejected"),
         ("support-tickets", event("support-tickets", DAY, priority=None)[1], "applied"),
         ("support-tickets", event("support-tickets", DAY, status=None)[1], "rejected"),
-        ("product-usage", usage(DAY, user_id=5)[1], "rejected"),
+        ("product-usage", usage(DAY, user_id=5)[1], "applied"),
+        ("product-usage", usage(DAY, user_id=[5])[1], "rejected"),
         ("product-usage", usage(DAY, whatever={"x": [5]})[1], "applied"),
     ],
 )

@@ -202,4 +202,6 @@ def test_a_pulse_is_a_measure_like_any_other() -> None:
     )
     assert value_of(records, *lines) == 30
     assert value_of(records, *lines, as_of_ms=DAY + 9 * DAY_MS - 1) == 30
-    assert value_of(records, *lines, as_of_ms=DAY + 9 * DAY_MS) is None
+    # On the first day without an event it is missing; from the second one on it counts as at the end of its day.
+    assert value_of(records, *(*lines[:-1], 'window = "1d"'), as_of_ms=DAY + DAY_MS) is None
+    assert value_of(records, *lines, as_of_ms=DAY + 9 * DAY_MS) == 30

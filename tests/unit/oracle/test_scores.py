@@ -73,17 +73,20 @@ GROUPED = policy(
         ("bcd", (0, 3 / 4, 1 / 16, 3 / 16), 60 + 2 + 3),
         ("ab", (2 / 3, 1 / 3, 0, 0), 160 / 3),
         ("bd", (0, 3 / 4, 0, 1 / 4), 64),
-        ("", (0, 0, 0, 0), 0),
+        ("", (0, 0, 0, 0), None),
     ],
 )
-def test_a_missing_weight_goes_to_its_group_first(present: str, weights: tuple[float, ...], value: float) -> None:
+def test_a_missing_weight_goes_to_its_group_first(
+    present: str, weights: tuple[float, ...], value: float | None
+) -> None:
     values = {"a": 40, "b": 80, "c": 32, "d": 16}
     actual = score(log(signal("other", 1), *(signal(name, values[name]) for name in present)), GROUPED)
     assert tuple(weights_of(actual).values()) == weights
-    assert actual.value == pytest.approx(value, rel=1e-15)
+    assert actual.value == (None if value is None else pytest.approx(value, rel=1e-15))
     nominal = {"a": 20, "b": 20, "c": 2, "d": 3}
-    assert actual.nominal == {name: nominal[name] if name in present else 0 for name in "abcd"}
-    assert actual.redistribution == pytest.approx(value - sum(nominal[name] for name in present), abs=1e-12)
+    shown = {name: nominal[name] if name in present else 0 for name in "abcd"}
+    assert actual.nominal == ({} if value is None else shown)
+    assert actual.redistribution == pytest.approx((value or 0) - sum(nominal[name] for name in present), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_an_exception_overrules_the_average(
     assert (actual.band, actual.exceptions) == (band, exceptions)
     assert actual.value == pytest.approx(value, abs=1e-9)
     parts = sum(contribution for *_, contribution in actual.factors)
-    assert actual.extras["exception"] == pytest.approx(actual.value - parts, abs=1e-12)
+    assert actual.extras["exception"] == pytest.approx((actual.value or 0) - parts, abs=1e-12)
 
 
 def test_an_exception_holds_by_what_is_given_for_missing() -> None:

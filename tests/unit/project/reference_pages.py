@@ -1,8 +1,9 @@
 """Generates the tables of docs/reference from the code: settings, metrics, topics, record fields, commands, HTTP API.
 
-Owns which columns come from the code; the last column of a table (meaning, what to do) is written by hand and kept by
-the row's first cell. Run `python -m tests.unit.project.reference_pages` after a change in the code: it writes the
-pages. `test_reference.py` fails until that is done.
+Owns which columns come from the code, and the copy of the schemas in docs/reference/schemas. The last column of a table
+(meaning, what to do) is written by hand and kept by the row's first cell. Run
+`python -m tests.unit.project.reference_pages` after a change in the code: it writes the pages and schemas.
+`test_reference.py` fails until that is done.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -25,18 +27,38 @@ from agents.board.web.openapi import document
 from agents.cli.main import app
 from agents.derived.metrics import DerivedTelemetry
 from agents.kafka.rights import ROLES, Right
+from agents.mapper.metrics import MapperTelemetry
+from agents.process.version import package_version
 from agents.settings.settings import Settings
 from agents.settings.sinks import SinkSettings
 from agents.sinks.metrics import SinkTelemetry
 from agents.sinks.redis.metrics import RedisTelemetry
 from agents.worker.monitoring.metrics import Telemetry
 from schemas import outputs
-from schemas.events import EVENT_TYPES
+from schemas.catalog.compatibility import RULES
+from schemas.catalog.documents import FORMS, files, text_of
 from schemas.peers import PeersMessage
 from schemas.profiles import ATTRIBUTES, NOT_FIELDS
-from schemas.topics import ALERTS, CHANGES, DAY_MS, DLQ_SUFFIX, PEERS, ROLLUPS, SCORES, SHADOW, Topic, all_topics
+from schemas.sources import BUILT_IN
+from schemas.topics import (
+    ALERTS,
+    CHANGES,
+    DAY_MS,
+    DLQ_PROGRESS,
+    DLQ_SUFFIX,
+    MAPPER_DLQ,
+    PEERS,
+    ROLLUPS,
+    SCORE_ROWS,
+    SCORES,
+    SHADOW,
+    Topic,
+    all_topics,
+)
+from tests.unit.project.python_reference import python_text
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
+SCHEMAS = PAGES / "schemas"
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 Row = Sequence[str]
 
@@ -44,8 +66,8 @@ PATTERNS = {
     r"^[A-Za-z0-9._-]{1,200}$": "letters, digits, `.`, `_`, `-`; at most 200",
     r"^[A-Za-z0-9-]{1,100}$": "letters, digits, `-`; at most 100",
 }
-MERGED = set(NOT_FIELDS) - {ATTRIBUTES}
-"""Members of a profile that no record has."""
+MERGED = (set(NOT_FIELDS) - {ATTRIBUTES}) | {"merged", "alias"}
+"""Members of a profile that no record has, and those of controls that only workers write."""
 LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 IN_WORDS = {"policy": "the template policy"}
 SECURED = re.compile(r"security_|sasl_|tls_")
@@ -55,6 +77,7 @@ OUTPUT_TYPES: dict[str, type[msgspec.Struct]] = {
     ALERTS: outputs.Alert,
     SHADOW: outputs.ShadowMessage,
     ROLLUPS: outputs.RollupMessage,
+    SCORE_ROWS.name: outputs.ScoreRow,
     PEERS: PeersMessage,
 }
 
@@ -91,13 +114,17 @@ def value_text(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is tuple:
         return "list"
     kinds = {bool: "`true` or `false`", int: "integer", float: "number", str: "text", Path: "file", SecretStr: "secret"}
+    kinds[date] = "date"
     return ", ".join([kinds[annotation], *limits(metadata)])
 
 
 def limits(metadata: Sequence[Any]) -> Iterator[str]:
     """The limits in a field's metadata, as text."""
     for extra in metadata:
-        yield from (f"{sign} {getattr(extra, name):,}" for name, sign in LIMITS.items() if hasattr(extra, name))
+        for name, sign in LIMITS.items():
+            if hasattr(extra, name):
+                limit = getattr(extra, name)
+                yield f"{sign} {limit}" if isinstance(limit, date) else f"{sign} {limit:,}"
         if pattern := getattr(extra, "pattern", None):
             yield PATTERNS.get(pattern, "see Meaning")
 
@@ -135,13 +162,13 @@ def metric_rows(registry: CollectorRegistry) -> Iterator[Row]:
 def topics() -> Iterator[Topic]:
     """Every topic; the dead letters of all inputs, which are alike, as one."""
     letters: set[Topic] = set()
-    for topic in all_topics("<group>"):
-        if topic.name.removesuffix(DLQ_SUFFIX) in EVENT_TYPES and topic.name.endswith(DLQ_SUFFIX):
+    for topic in all_topics("<group>", BUILT_IN):
+        if topic.name.removesuffix(DLQ_SUFFIX) in BUILT_IN.of_topics and topic.name.endswith(DLQ_SUFFIX):
             letters.add(topic._replace(name=f"<input>{DLQ_SUFFIX}"))
         else:
             yield topic
     (same,) = letters
-    yield same
+    yield from (same, SCORE_ROWS, MAPPER_DLQ, DLQ_PROGRESS)
 
 
 def topic_rows() -> Iterator[Row]:
@@ -154,6 +181,8 @@ def topic_setting_rows() -> Iterator[Row]:
     """Name, partitions, cleanup, largest record and whose clock stamps the records of each topic."""
     for topic in topics():
         partitions = "exactly N" if topic.role in {"input", "internal"} else "at least N"
+        if topic == DLQ_PROGRESS:
+            partitions = "1"
         retention = "" if topic.cleanup == "compact" else f"{topic.retention_ms // DAY_MS} days"
         stamp = "LogAppendTime" if topic.stamped_by_broker else "broker default"
         size = f"{topic.max_message_bytes:,}"
@@ -241,10 +270,11 @@ def generated(name: str, block: str) -> str:
     topic_setting = ("Topic", "Partitions", "Cleanup", "Retention", "Largest record, bytes", "Timestamps")
     fields = ("Topic", "Always there", "May be missing")
     registries = {
-        "metrics-worker": lambda: Telemetry().registry,
+        "metrics-worker": lambda: Telemetry(BUILT_IN).registry,
         "metrics-sinks": lambda: SinkTelemetry("webhook").registry,
         "metrics-redis": lambda: RedisTelemetry().registry,
         "metrics-derived": lambda: DerivedTelemetry("rollup").registry,
+        "metrics-mapper": lambda: MapperTelemetry().registry,
         "metrics-board": lambda: BoardMetrics(Board(), {}).registry,
     }
     if name.startswith("settings-"):
@@ -254,9 +284,13 @@ def generated(name: str, block: str) -> str:
     makers: dict[str, Callable[[], str]] = {
         "topics": lambda: table(topic, topic_rows(), written),
         "topic-settings": lambda: table(topic_setting, topic_setting_rows(), None),
-        "input-fields": lambda: table(fields, field_rows(dict(EVENT_TYPES)), None),
+        "input-fields": lambda: table(
+            fields, field_rows({source.topic: source.event_type for source in BUILT_IN}), None
+        ),
         "output-fields": lambda: table(fields, field_rows(OUTPUT_TYPES), None),
+        "schema-rules": lambda: table(("Change", "Of an input", "Of an output", "Why"), rule_rows(), None),
         "commands": command_text,
+        "python": python_text,
         "rights": lambda: table(("Role", "Resource", "Names", "Operation", "Without it"), right_rows(), None),
         "http-api": lambda: table(("Path", "Query parameters", "Returns"), path_rows(), written),
     }
@@ -273,8 +307,37 @@ def block_names(text: str) -> list[str]:
     return [match[2] for match in BLOCK.finditer(text)]
 
 
+def rule_rows() -> Iterator[Row]:
+    """Each change of records, whether it is allowed in inputs and outputs, and why."""
+    for kind, rule in RULES.items():
+        allowed = ("yes" if role in rule.allowed else "no" for role in ("input", "output"))
+        yield kind, *allowed, rule.why
+
+
+def schema_files() -> dict[str, str]:
+    """The files of docs/reference/schemas by name."""
+    partitions = Settings.model_fields["partitions"].default
+    return {
+        name: text_of(content)
+        for form in FORMS
+        for name, content in files(form, BUILT_IN, package_version(), partitions).items()
+    }
+
+
+def write_schemas() -> None:
+    """Write docs/reference/schemas, and remove what is no schema any more."""
+    SCHEMAS.mkdir(exist_ok=True)
+    texts = schema_files()
+    for file in SCHEMAS.iterdir():
+        if file.name not in texts:
+            file.unlink()
+    for name, text in texts.items():
+        (SCHEMAS / name).write_text(text, encoding="utf-8")
+
+
 def main() -> None:
-    """Write every page of docs/reference that has generated blocks."""
+    """Write every page of docs/reference that has generated blocks, and the copy of the schemas."""
+    write_schemas()
     for page in sorted(PAGES.glob("*.md")):
         before = page.read_text(encoding="utf-8")
         after = with_tables(before)

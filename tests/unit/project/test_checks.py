@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("agents", "schemas", "stream")
+PACKAGES = ("account_vitals", "agents", "schemas", "stream")
 
 
 def run(command: str, *arguments: str, folder: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,6 +40,7 @@ def test_lint_imports_passes_on_the_copy_as_it_is(copy: Path) -> None:
     [
         ("schemas", "import stream", "schemas.violation -> stream"),
         ("stream", "from agents import violated", "stream.violation -> agents.violated"),
+        ("agents/files", "import account_vitals", "agents.files.violation -> account_vitals"),
         ("schemas", "import aiokafka", "schemas.violation -> aiokafka"),
         ("stream", "import asyncio", "stream.violation -> asyncio"),
         ("stream", "from http import client", "stream.violation -> http"),

@@ -14,6 +14,7 @@ from agents.board.state.board import Board
 from agents.board.web.metrics import BoardMetrics
 from agents.cli.main import app
 from agents.derived.metrics import DerivedTelemetry
+from agents.mapper.metrics import MapperTelemetry
 from agents.settings.secrets import FILE_SUFFIX, secret_names
 from agents.settings.settings import Settings
 from agents.sinks.metrics import SinkTelemetry
@@ -21,6 +22,7 @@ from agents.sinks.redis.metrics import RedisTelemetry
 from agents.worker.monitoring.metrics import Telemetry
 from schemas.codecs import REASONS, decode
 from schemas.events import CONTROL_SOURCE, ControlEvent
+from schemas.sources import BUILT_IN
 from schemas.topics import all_topics
 from stream.accounts.row_codec import row_schema_of_accounts
 from stream.engine.engine import Engine
@@ -40,7 +42,7 @@ DECISIONS = DOCS / "decisions"
 TUTORIAL = sorted((DOCS / "tutorial").glob("*.md"))
 PAGES = sorted([README, *DOCS.rglob("*.md")])
 
-FOLDERS = "agents|deploy|docs|schemas|stream|tests"
+FOLDERS = "account_vitals|agents|deploy|docs|examples|schemas|stream|tests"
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*|(?:Makefile|LICENSE|pyproject\.toml|docker-compose\.yml))`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
@@ -76,8 +78,8 @@ def metrics_named(text: str) -> set[str]:
 
 def metrics_served() -> set[str]:
     sinks = (RedisTelemetry().registry, SinkTelemetry("webhook").registry)
-    others = (DerivedTelemetry("rollup").registry, BoardMetrics(Board(), {}).registry)
-    families = [family for registry in (Telemetry().registry, *sinks, *others) for family in registry.collect()]
+    others = (DerivedTelemetry("rollup").registry, MapperTelemetry().registry, BoardMetrics(Board(), {}).registry)
+    families = [family for registry in (Telemetry(BUILT_IN).registry, *sinks, *others) for family in registry.collect()]
     return {family.name + ("_total" if family.type == "counter" else "") for family in families}
 
 
@@ -149,7 +151,7 @@ def test_the_topics_page_explains_every_reason_of_a_dead_letter() -> None:
 
 def test_the_topics_page_lists_every_topic() -> None:
     section = text_of(TOPICS).partition("## ")[0]
-    topics = {topic.name for topic in all_topics("<group>") if topic.role != "dead letters"}
+    topics = {topic.name for topic in all_topics("<group>", BUILT_IN) if topic.role != "dead letters"}
     assert topics - set(re.findall(r"`([\w<>.-]+)`", section)) == set()
 
 
@@ -173,10 +175,10 @@ def test_every_policy_shown_is_valid() -> None:
 
 def test_every_control_shown_is_accepted() -> None:
     lines = [line.encode() for block in blocks("json", *POLICY_PAGES) for line in block.splitlines()]
-    decoded = decode(CONTROL_SOURCE, lines)
+    decoded = decode(BUILT_IN[CONTROL_SOURCE], lines)
     assert decoded.rejects == []
     kinds = {event.kind for event in decoded.events if isinstance(event, ControlEvent)}
-    assert kinds == {"pulse", "override", "clear_override", "acknowledge", "snooze", "erase"}
+    assert kinds == {"pulse", "override", "clear_override", "acknowledge", "snooze", "erase", "merge"}
 
 
 def test_the_policy_index_links_every_page_of_the_policy_language() -> None:

@@ -8,17 +8,36 @@ from pathlib import Path
 import pytest
 
 from agents.settings.settings import Settings
-from schemas.topics import DLQ_SUFFIX, WEBHOOK_DLQ, all_topics
-from tests.unit.project.reference_pages import BLOCK, PAGES, block_names, cells_by_key, command_text, with_tables
+from schemas.sources import BUILT_IN
+from schemas.topics import DLQ_PROGRESS, DLQ_SUFFIX, MAPPER_DLQ, SCORE_ROWS, WEBHOOK_DLQ, all_topics
+from tests.unit.project.reference_pages import (
+    BLOCK,
+    PAGES,
+    SCHEMAS,
+    block_names,
+    cells_by_key,
+    command_text,
+    schema_files,
+    with_tables,
+)
 
 WRITE = "python -m tests.unit.project.reference_pages"
 BLOCKS = {
     "settings.md": ["settings-worker", "settings-security", "settings-board", "settings-redis", "settings-sinks"],
-    "metrics.md": ["metrics-worker", "metrics-sinks", "metrics-redis", "metrics-derived", "metrics-board"],
+    "metrics.md": [
+        "metrics-worker",
+        "metrics-sinks",
+        "metrics-redis",
+        "metrics-derived",
+        "metrics-mapper",
+        "metrics-board",
+    ],
     "topics.md": ["topics", "topic-settings", "input-fields", "output-fields"],
     "commands.md": ["commands"],
     "rights.md": ["rights"],
+    "schemas.md": ["schema-rules"],
     "http-api.md": ["http-api"],
+    "python.md": ["python"],
 }
 COMMANDS = {
     *(
@@ -27,8 +46,14 @@ COMMANDS = {
         "check",
         "demo",
         "explain",
+        "import",
+        "init",
+        "map",
+        "mapper",
         "peers",
         "rollup",
+        "rows",
+        "schemas",
         "score",
         "shadow",
         "status",
@@ -38,7 +63,7 @@ COMMANDS = {
     ),
     *(f"dlq {name}" for name in ("discard", "list", "replay", "show")),
     *(f"state {name}" for name in ("export", "import", "quarantine", "rebuild", "repartition")),
-    *(f"sink {name}" for name in ("alertmanager", "notify", "redis", "webhook")),
+    *(f"sink {name}" for name in ("alertmanager", "notify", "plugin", "redis", "webhook")),
 }
 
 
@@ -76,12 +101,26 @@ def test_the_tables_of_a_page_are_those_of_the_code(page: str) -> None:
         ("rights.md", "`health.alerts` | READ", "`health.alerts` | WRITE"),
         ("commands.md", "| `--create` | off | Create the missing topics. |\n", ""),
         ("http-api.md", "| `GET /api/shadow` |", "| `GET /api/shadows` |"),
+        ("python.md", "`feed(events: Any)", "`feed(event: Any)"),
     ],
 )
 def test_a_table_that_differs_from_the_code_is_found(page: str, old: str, new: str) -> None:
     stale = text_of(page).replace(old, new)
     assert stale != text_of(page)
     assert with_tables(stale) != stale
+
+
+def test_the_schemas_are_those_of_the_code() -> None:
+    written = {file.name: file.read_text(encoding="utf-8") for file in SCHEMAS.iterdir()}
+    texts = schema_files()
+    assert sorted(written) == sorted(texts), f"run `{WRITE}`"
+    for name, text in texts.items():
+        assert written[name] == text, f"{name} has changed: run `{WRITE}`"
+
+
+def test_every_schema_has_a_link() -> None:
+    linked = set(re.findall(r"\(schemas/([\w.-]+)\)", text_of("schemas.md")))
+    assert linked == set(schema_files())
 
 
 @pytest.mark.parametrize("name", BLOCKS["settings.md"])
@@ -100,8 +139,12 @@ def test_every_topic_and_path_says_what_it_is() -> None:
 
 
 def test_every_topic_has_a_row() -> None:
-    names = {topic.name for topic in all_topics("<group>")}
-    letters = {name for name in names if name.endswith(DLQ_SUFFIX) and name != WEBHOOK_DLQ}
+    names = {topic.name for topic in all_topics("<group>", BUILT_IN)} | {
+        SCORE_ROWS.name,
+        MAPPER_DLQ.name,
+        DLQ_PROGRESS.name,
+    }
+    letters = {name for name in names if name.endswith(DLQ_SUFFIX) and name not in {WEBHOOK_DLQ, MAPPER_DLQ.name}}
     rows = set(cells_by_key(block("topics.md", "topics"))) - {"Topic"}
     assert rows == {f"`{name}`" for name in names - letters | {f"<input>{DLQ_SUFFIX}"}}
 

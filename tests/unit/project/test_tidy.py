@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PURE = ("schemas", "stream")
-PACKAGES = ("agents", *PURE)
+PACKAGES = ("account_vitals", "agents", *PURE)
 FOLDERS = (*PACKAGES, "tests", "deploy")
 
 MAX_FILE_LINES = 400

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from schemas.codecs import INVALID_FIELD, MALFORMED_JSON, NULL_VALUE, decode
 from schemas.events import ProfileEvent
-from schemas.profiles import day_of, merge, number_of, texts_of, values_of
+from schemas.profiles import day_of, ended_at_ms, merge, number_of, texts_of, unite, values_of
 from schemas.records import read_message
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.plan.plan import compile_plan
@@ -44,7 +45,9 @@ bands = [{ name = "all", from = 0 }]
 
 
 def record(time: Any = NOW_MS, event_id: str = "1", **fields: Any) -> ProfileEvent:
-    decoded = decode("accounts", [msgspec.json.encode({"id": event_id, "account_id": "acme", "time": time, **fields})])
+    decoded = decode(
+        BUILT_IN.profiles, [msgspec.json.encode({"id": event_id, "account_id": "acme", "time": time, **fields})]
+    )
     assert not decoded.rejects, decoded.rejects
     (profile,) = decoded.events
     assert isinstance(profile, ProfileEvent)
@@ -92,6 +95,60 @@ def test_a_deletion_takes_what_is_not_later() -> None:
     assert values_of(merged(deletion, before, after)) == {"plan": "pro"}
 
 
+def test_a_deletion_ends_the_account_until_a_later_record() -> None:
+    deletion = ProfileEvent("tombstone-7", "acme", NOW_MS + 1, deletes=True)
+    before, after = record(ended_at=NOW_MS + 9), record(NOW_MS + 2)
+    assert ended_at_ms(merged(before)) == NOW_MS + 9
+    for ended in ([deletion], [before, deletion], [deletion, before]):
+        assert ended_at_ms(merged(*ended)) == NOW_MS + 1
+    for back in ([before, deletion, after], [after, deletion, before], [deletion, after]):
+        assert ended_at_ms(merged(*back)) is None
+    assert ended_at_ms(merged(deletion, record(NOW_MS + 3, ended_at=NOW_MS), after)) == NOW_MS
+    saved = msgspec.json.encode(merged(before, deletion))
+    assert ended_at_ms(msgspec.json.decode(saved, type=ProfileEvent)) == NOW_MS + 1
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), profiles("acme", NOW_MS, "x").flatmap(encoded)), min_size=2, max_size=7),
+    st.data(),
+)
+def test_two_profiles_united_are_what_all_their_records_say(
+    drawn: list[tuple[bool, bytes]], data: st.DataObject
+) -> None:
+    records: list[tuple[bool, ProfileEvent]] = []
+    for number, (is_first, value) in enumerate(drawn):
+        for event in decode(BUILT_IN["accounts"], [value]).events:
+            assert isinstance(event, ProfileEvent)
+            event.id, event.time = f"{number}", NOW_MS + data.draw(st.integers(0, 3))
+            records.append((is_first, event))
+    halves = [[event for is_first, event in records if is_first is half] for half in (True, False)]
+    if not (halves[0] and halves[1]):
+        return
+    first, second = (merged(*half) for half in halves)
+    united = unite(first, second, "acme") or first
+    assert known_of(united) == known_of(merged(*(event for _, event in records)))
+    again = unite(united, second, "acme")
+    assert again is None
+
+
+def test_a_deleted_profile_takes_nothing_from_the_one_it_is_united_with() -> None:
+    deletion = ProfileEvent("tombstone-7", "birch", NOW_MS + 5, deletes=True)
+    deleted = merged(record(tier="gold"), deletion, record(NOW_MS + 6, plan="pro"))
+    united = unite(record(name="Acme"), deleted, "acme")
+    assert united is not None
+    assert values_of(united) == {"name": "Acme", "plan": "pro"}
+    assert ended_at_ms(united) is None
+    alone = unite(None, deleted, "acme")
+    assert alone is not None
+    assert (alone.account_id, values_of(alone)) == ("acme", {"plan": "pro"})
+
+
+def known_of(profile: ProfileEvent) -> dict[str, Any]:
+    """What the profile has, and when a deletion ended the account."""
+    ended_ms = ended_at_ms(profile)
+    return ({} if ended_ms is None else {"ended_at": ended_ms}) | values_of(profile)
+
+
 @given(
     st.lists(st.one_of(st.none(), profiles("acme", NOW_MS, "x").flatmap(encoded)), min_size=1, max_size=6), st.data()
 )
@@ -99,7 +156,9 @@ def test_the_order_of_records_changes_nothing(values: list[bytes | None], data: 
     """Each record has another (time, id); the oracle looks at all of them at once."""
     events: list[ProfileEvent] = []
     for number, value in enumerate(values):
-        profile = ProfileEvent("", "acme", 0, deletes=True) if value is None else decode("accounts", [value]).events[0]
+        profile = (
+            ProfileEvent("", "acme", 0, deletes=True) if value is None else decode(BUILT_IN.profiles, [value]).events[0]
+        )
         assert isinstance(profile, ProfileEvent)
         profile.time, profile.id = NOW_MS + data.draw(st.integers(0, 2)), str(number)
         events.append(profile)
@@ -108,13 +167,13 @@ def test_the_order_of_records_changes_nothing(values: list[bytes | None], data: 
         for each in events
     ]
     expected = current(said)
-    assert values_of(merged(*events)) == expected
+    assert known_of(merged(*events)) == expected
     shuffled = data.draw(st.permutations(events))
     doubled = [*shuffled, *data.draw(st.lists(st.sampled_from(events), max_size=3))]
-    assert values_of(merged(*doubled)) == expected
+    assert known_of(merged(*doubled)) == expected
     cut = data.draw(st.integers(1, len(doubled)))
     saved = msgspec.json.encode(merged(*doubled[:cut]))
-    assert values_of(merged(*doubled[cut:], known=msgspec.json.decode(saved, type=ProfileEvent))) == expected
+    assert known_of(merged(*doubled[cut:], known=msgspec.json.decode(saved, type=ProfileEvent))) == expected
 
 
 @pytest.mark.parametrize(
@@ -145,7 +204,9 @@ def test_a_blank_number_date_or_id_is_as_null(field: str, raw: str) -> None:
 
 
 def test_the_time_of_a_record_may_be_a_date() -> None:
-    (profile,) = decode("accounts", [b'{"id": "1", "account_id": " acme ", "time": "2026-12-31", "tier": "x"}']).events
+    (profile,) = decode(
+        BUILT_IN.profiles, [b'{"id": "1", "account_id": " acme ", "time": "2026-12-31", "tier": "x"}']
+    ).events
     assert profile.account_id == "acme"
     assert values_of(merged(record("2026-12-31T00:00:00Z", "0", tier="y"), profile))["tier"] == "x"  # type: ignore[arg-type]
 
@@ -168,7 +229,7 @@ def test_the_time_of_a_record_may_be_a_date() -> None:
 )
 def test_a_bad_field_costs_that_field(field: str, raw: Any, message: str) -> None:
     value = {"id": "1", "account_id": "acme", "time": NOW_MS, field: raw, "plan": "pro", "name": "Acme"}
-    decoded = decode("accounts", [msgspec.json.encode(value)])
+    decoded = decode(BUILT_IN.profiles, [msgspec.json.encode(value)])
     (profile,), (reject,) = decoded.events, decoded.rejects
     assert isinstance(profile, ProfileEvent)
     assert values_of(profile) == {"plan": "pro", "name": "Acme"}
@@ -197,7 +258,7 @@ def test_a_bad_field_costs_that_field(field: str, raw: Any, message: str) -> Non
     ],
 )
 def test_a_record_without_an_identity_is_refused_as_a_whole(value: bytes | None, reason: str, message: str) -> None:
-    decoded = decode("accounts", [value])
+    decoded = decode(BUILT_IN.profiles, [value])
     (reject,) = decoded.rejects
     assert not decoded.events
     assert (reject.reason, reject.whole) == (reason, True)
@@ -228,6 +289,9 @@ def test_attributes_are_beside_the_fields_or_in_an_object_of_their_own() -> None
         (["DE", 7, True], None, None, ("DE", "7", "true")),
         (None, None, None, ()),
         ("", None, None, ("",)),
+        ("1e12", 1e12, None, ("1e12",)),
+        ("1e13", None, None, ("1e13",)),
+        ("-1e999", None, None, ("-1e999",)),
     ],
 )
 def test_an_attribute_is_read_as_what_the_policy_needs(
@@ -249,11 +313,11 @@ def test_the_board_reads_a_profile_as_the_worker_does() -> None:
 
 def engine_with(*records: dict[str, Any]) -> Engine:
     engine = Engine(compile_plan(parse_policy(POLICY, "p.toml")), dedup_ids=10)
-    use = decode("product-usage", [b'{"id": "1", "account_id": "acme", "time": %d}' % NOW_MS])
+    use = decode(BUILT_IN["product-usage"], [b'{"id": "1", "account_id": "acme", "time": %d}' % NOW_MS])
     offsets = np.arange(1)
     engine.step([Batch("product-usage", offsets, offsets + NOW_MS, use.events, 1)], Mode.HEAD, None)
     for offset, fields in enumerate(records):
-        decoded = decode("accounts", [msgspec.json.encode({"id": "p", "account_id": "acme", **fields})])
+        decoded = decode(BUILT_IN.profiles, [msgspec.json.encode({"id": "p", "account_id": "acme", **fields})])
         rejects = [reject._replace(position=offset) for reject in decoded.rejects]
         offsets = np.array([offset])
         batch = Batch("accounts", offsets, offsets + NOW_MS, decoded.events, offset + 1, rejects)
@@ -284,7 +348,7 @@ def test_a_restored_profile_goes_on_as_it_was() -> None:
     restore(after, {key: value for key, value in snapshot(engine) if value is not None})
     assert after.accounts.profiles == engine.accounts.profiles
     assert shown(after) == ("german", None)
-    late = decode("accounts", [b'{"id": "x", "account_id": "acme", "time": %d, "seats": 3}' % (NOW_MS + 4)])
+    late = decode(BUILT_IN.profiles, [b'{"id": "x", "account_id": "acme", "time": %d, "seats": 3}' % (NOW_MS + 4)])
     after.step([Batch("accounts", np.array([2]), np.array([NOW_MS]), late.events, 3)], Mode.HEAD, None)
     assert shown(after) == ("german", None), "the field was emptied later"
 

@@ -11,6 +11,7 @@ import pytest
 from schemas.codecs import decode
 from schemas.events import ControlEvent, UsageEvent
 from schemas.properties import event_type, property_number, property_text, united, values_of
+from schemas.sources import BUILT_IN
 from stream.plan.extractor import Extractor
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -71,7 +72,7 @@ bands = [{ name = "all", from = 0 }]
 
 
 def test_without_named_properties_events_have_none() -> None:
-    (usage,) = decode("product-usage", [event(properties={"a": 1})]).events
+    (usage,) = decode(BUILT_IN["product-usage"], [event(properties={"a": 1})]).events
     assert type(usage) is UsageEvent
     assert values_of([usage], "a") == [None]
 
@@ -79,22 +80,22 @@ def test_without_named_properties_events_have_none() -> None:
 def test_only_named_properties_are_kept() -> None:
     named = {"product-usage": ("a", "b c")}
     values = [event(properties={"a": 1, "b c": "x", "z": {"deep": [1]}}), event(), event(properties={"z": 1})]
-    events = decode("product-usage", values, named).events
+    events = decode(BUILT_IN["product-usage"], values, named).events
     assert all(isinstance(each, UsageEvent) for each in events)
     assert [values_of(events, name) for name in ("a", "b c", "z")] == [[1, None, None], ["x", None, None], [None] * 3]
     assert len(msgspec.structs.fields(type(vars_of(events[0])["properties"]))) == 2
-    assert event_type("product-usage", ("a", "b c")) is type(events[0])
+    assert event_type(BUILT_IN["product-usage"], ("a", "b c")) is type(events[0])
 
 
 @pytest.mark.parametrize("properties", [None, [], ["a"], "a", 7, 0.5, True, {}])
 def test_what_is_no_object_has_no_properties(properties: Any) -> None:
-    decoded = decode("product-usage", [event(properties=properties)], {"product-usage": ("a",)})
+    decoded = decode(BUILT_IN["product-usage"], [event(properties=properties)], {"product-usage": ("a",)})
     assert not decoded.rejects
     assert values_of(decoded.events, "a") == [None]
 
 
 def test_a_control_keeps_its_checks() -> None:
-    decoded = decode("controls", [event(kind="pulse"), event(kind="pulse", value=1)], {"controls": ("a",)})
+    decoded = decode(BUILT_IN["controls"], [event(kind="pulse"), event(kind="pulse", value=1)], {"controls": ("a",)})
     assert [reject.message for reject in decoded.rejects] == ["controls: a pulse needs value, 0..100"]
     assert isinstance(decoded.events[0], ControlEvent)
 
@@ -127,7 +128,9 @@ def test_columns_read_properties() -> None:
         event(properties={"seats used": 9, "plan": "pro"}),
         event(action="open", properties={"seats used": "x", "plan": "pro"}),
     ]
-    (taken,) = Extractor(plan, "product-usage").extract(decode("product-usage", values, plan.properties).events)
+    (taken,) = Extractor(plan, "product-usage").extract(
+        decode(BUILT_IN["product-usage"], values, plan.properties).events
+    )
     assert taken.mask is not None
     assert taken.mask.tolist() == [True, False, False, False]
     assert taken.amounts is not None
@@ -135,7 +138,8 @@ def test_columns_read_properties() -> None:
     bills = [
         event(kind="renewed", properties={"plan": plan_, "level": level}) for plan_, level in (("a", 7), (None, "high"))
     ]
-    members, weighed = Extractor(plan, "billing").extract(decode("billing", bills, plan.properties).events)
+    decoded = decode(BUILT_IN["billing"], bills, plan.properties)
+    members, weighed, _ended = Extractor(plan, "billing").extract(decoded.events)
     assert members.amounts is not None
     assert weighed.amounts is not None
     assert (members.amounts != 0).tolist() == [True, False]
@@ -179,7 +183,9 @@ impacts = { uses = 1, time = 1, empty = 1 }
 bands = [{ name = "all", from = 0 }]
 """
     plan = compile_plan(parse_policy(text))
-    events = decode("product-usage", [event(**fields), event(action=None, **fields), event(action="", **fields)]).events
+    events = decode(
+        BUILT_IN["product-usage"], [event(**fields), event(action=None, **fields), event(action="", **fields)]
+    ).events
     uses, time, empty = Extractor(plan, "product-usage").extract(events)
     assert uses.amounts is not None
     assert time.amounts is not None
@@ -197,6 +203,6 @@ def test_a_number_without_a_default_is_missing_where_it_is_null_or_absent() -> N
     tickets = [
         event(ticket_id="t", status="solved", **more) for more in ({}, {"resolution_s": None}, {"resolution_s": 0})
     ]
-    (taken,) = Extractor(plan, "support-tickets").extract(decode("support-tickets", tickets).events)
+    (taken,) = Extractor(plan, "support-tickets").extract(decode(BUILT_IN["support-tickets"], tickets).events)
     assert taken.mask is not None
     assert taken.mask.tolist() == [False, False, True]

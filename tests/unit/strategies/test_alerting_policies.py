@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.oracle.engine import Record
 
 ONE_FOUND = settings(
-    max_examples=300, phases=(Phase.generate,), database=None, derandomize=True, report_multiple_bugs=False
+    max_examples=1000, phases=(Phase.generate,), database=None, derandomize=True, report_multiple_bugs=False
 )
 
 

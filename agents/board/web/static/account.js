@@ -5,9 +5,9 @@ import { AlertList } from "./alertlist.js";
 import { accountAddress, api, query } from "./api.js";
 import { bandMark } from "./bands.js";
 import { debounce, h, put } from "./dom.js";
-import { counted, isNumber, number, percent, score as points, signed, label } from "./format.js";
+import { counted, isNumber, number, percent, pointsOf, score as points, sentence, shownScore, signed, label } from "./format.js";
 import { textsOf } from "./ranking.js";
-import { whyText } from "./row.js";
+import { stateText, whyText } from "./row.js";
 import { when, whenUtcDate } from "./when.js";
 import { ScoreCard } from "./scorecard.js";
 import { Timeline } from "./timeline.js";
@@ -20,6 +20,7 @@ export async function show(main, context) {
   const { store, params, go, setAddress, id, live } = context;
   if (!main.querySelector(".account-head")) skeleton(main, id);
   let page = await api.account(id);
+  if (page.account.account_id !== id && location.pathname === accountAddress(id)) return leadTo(page.account.account_id, context);
   const names = store.summary.scores.map((score) => score.name).filter((score) => score in page.scores);
   const name = names.includes(params.get("score")) ? params.get("score") : (names[0] ?? Object.keys(page.scores)[0]);
   const state = { from: Number(params.get("from")) || null, to: Number(params.get("to")) || null, kinds: params.get("kinds") };
@@ -92,6 +93,13 @@ export async function show(main, context) {
   };
 }
 
+/** Show the account that an alias counts for, at its own address. */
+function leadTo(account, { params, setAddress, reload }) {
+  setAddress(`${accountAddress(account)}${query(Object.fromEntries(params))}`, { replace: true });
+  reload();
+  return { end() {} };
+}
+
 function skeleton(main, id) {
   const bones = (count) => Array.from({ length: count }, (_, at) => h("p", {}, h("span", { class: "bone", style: { width: `${90 - at * 7}%` } })));
   put(main, h("div", { class: "account-head" }, h("h1", {}, id)),
@@ -103,12 +111,14 @@ function skeleton(main, id) {
 function heading(page, now, name, names, bands, another) {
   const { account, profile, parent } = page;
   const change = now?.value === undefined ? null : account.scores[name]?.change?.["7d"];
+  const attributes = Object.entries(profile?.attributes ?? {}).map(([key, value]) => [key, textsOf(value).filter(Boolean)]).filter(([, texts]) => texts.length);
   const facts = [
     ["Segment", account.segment], ["Owner", account.owner], ["Tier", account.tier], ["Plan", profile?.plan],
     ["ARR", account.arr === null ? null : number(account.arr)],
     ["Renewal", isNumber(profile?.renewal_at) ? whenUtcDate(profile.renewal_at) : null],
     ["Customer since", isNumber(profile?.started_at) ? whenUtcDate(profile.started_at) : null],
-    ...Object.entries(profile?.attributes ?? {}).map(([key, value]) => [key, textsOf(value).filter(Boolean).map((text, at) => [
+    ["Aliases", profile?.aliases.join(", ")],
+    ...attributes.map(([key, texts]) => [key, texts.map((text, at) => [
       at ? ", " : "", h("a", { href: `/?attribute=${encodeURIComponent(`${key}:${text}`)}` }, text)])]),
   ].filter(([, value]) => value);
   const choice = h("select", { class: "field", "aria-label": "Score", on: { change: () => another(choice.value) } },
@@ -117,10 +127,11 @@ function heading(page, now, name, names, bands, another) {
     h("div", { class: "title" },
       h("p", { class: "soft" }, h("a", { href: "/" }, "Accounts"), " / ", h("span", { class: "id" }, account.account_id)),
       h("h1", {}, account.name ?? account.account_id)),
-    now && h("div", { class: "big" }, h("span", { class: "value", "data-score": name }, points(now.value)), bandMark(bands, now.band),
-      h("span", { class: change < -0.05 ? "fall num" : change > 0.05 ? "rise num" : "soft num" }, change === null || change === undefined ? whyText(account.scores[name]) : `${signed(change)} in 7 days`)),
+    now && h("div", { class: "big" }, h("span", { class: "value", "data-score": name, title: pointsOf(now) }, shownScore(now)), now.band ? bandMark(bands, now.band) : h("b", {}, sentence(stateText(account)) || "No data"),
+      h("span", { class: change < -0.05 ? "fall num" : change > 0.05 ? "rise num" : "soft num" }, now.last ? `The last score was ${shownScore(now.last)}, ${label(now.last.band)}` : change === null || change === undefined ? whyText(account.scores[name]) : `${signed(change)}${now.shown ? " points" : ""} in 7 days`)),
     names.length > 1 && choice,
     h("dl", { class: "facts" }, facts.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, value))),
+      account.merged_into && h("div", {}, h("dt", {}, "Merged into"), h("dd", {}, h("a", { href: accountAddress(account.merged_into) }, account.merged_into))),
       parent && h("div", {}, h("dt", {}, "Part of"), h("dd", {}, h("a", { href: accountAddress(parent.account_id) }, parent.name ?? parent.account_id)))),
   ];
 }
@@ -133,7 +144,7 @@ function remarks({ account }, now, bands) {
     const value = override.score === undefined || override.score === null ? bandMark(bands, override.band) : h("b", { class: "num" }, points(override.score));
     notes.push(h("p", { class: "note" }, h("b", {}, "Overridden: "), value, " until ", when(override.expires_at),
       `, set ${override.by ? `by ${override.by} ` : ""}on `, when(override.since), ": \u201c", h("span", { class: "said" }, override.reason), "\u201d. ",
-      `The score computed from events is ${points(now?.value)}.`));
+      `The score computed from events is ${shownScore(now)}.`));
   }
   if (stalled.length) {
     notes.push(h("p", { class: "note warn" }, h("b", {}, `${counted(stalled.length, "idle source")}: `), stalled.join(", "),

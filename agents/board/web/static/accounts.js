@@ -2,7 +2,7 @@
 // changed. Rows are in row.js, the query in ranking.js. Called by overview.js.
 
 import { api } from "./api.js";
-import { debounce, h, put, setAttr, setText } from "./dom.js";
+import { clean, debounce, h, put, setAttr, setText } from "./dom.js";
 import { counted } from "./format.js";
 import { askedOf, compare, matches, isInOrder } from "./ranking.js";
 import { activeOf } from "./filters.js";
@@ -21,23 +21,30 @@ const keyOf = (row) => row.account_id;
 export class Accounts {
   /** `context` as of a view; `ask(change)` is called when a heading asks for another order. */
   constructor({ live }, question, score, bands, ask) {
-    Object.assign(this, { live, question, score, bands });
-    this.columns = columnsOf(question);
-    this.heads = this.columns.map((column) => this.heading(column, ask));
-    this.body = h("tbody");
-    this.table = h("table", { class: "accounts fades", "aria-label": "Accounts", role: "table" },
-      h("colgroup", {}, this.columns.map((column) => h("col", { class: `c-${column.key}` }))),
-      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, this.heads.map((head) => head.element))),
-      this.body);
-    setAttr(this.body, "role", "rowgroup");
+    Object.assign(this, { live, question, score, bands, ask });
+    this.body = h("tbody", { role: "rowgroup" });
+    this.table = h("table", { class: "accounts fades", "aria-label": "Accounts", role: "table" });
     this.total = h("p", { class: "soft num", role: "status" });
     this.again = h("button", { class: "button", type: "button", hidden: true, on: { click: () => this.sortAgain() } }, "Order has changed: sort again");
     this.foot = h("div");
     this.element = h("div", {}, this.table, this.foot);
-    this.rows = new Rows(this.body, this.columns.length, () => rowView(this.columns, this.score, this.bands, () => this.question.span), () => this.more());
     this.items = [];
+    this.layout();
     this.calm = debounce(CALM_MS, () => this.whenCalm());
     for (const name of TOUCHES) addEventListener(name, this.calm, { passive: true });
+  }
+
+  /** Build the head and an empty body for the columns of the query. */
+  layout() {
+    this.columns = columnsOf(this.question);
+    this.heads = this.columns.map((column) => this.heading(column, this.ask));
+    setAttr(this.table, "data-columns", this.question.column.length || null);
+    put(this.table,
+      h("colgroup", {}, this.columns.map((column) => h("col", { class: `c-${column.key}` }))),
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, this.heads.map((head) => head.element))),
+      this.body);
+    this.rows?.end();
+    this.rows = new Rows(this.body, 1, () => rowView(this.columns, this.score, this.bands, () => this.question.span), () => this.more());
   }
 
   end() {
@@ -60,12 +67,13 @@ export class Accounts {
       const turned = order === "asc" ? "desc" : "asc";
       ask({ sort: now.sort, order: sort === now.sort ? turned : (now.first ?? "asc") });
     };
+    setAttr(element, "title", column.attribute ?? null);
     element.append(h("button", { type: "button", on: { click: press } }, text, arrow));
     const patch = (changed) => {
       now = changed;
       const { sort, order } = this.question;
       const isSorted = now.sort === sort;
-      setText(text, now.text);
+      setText(text, clean(now.text));
       setText(arrow, isSorted ? (order === "asc" ? "\u2191" : "\u2193") : "");
       setAttr(element, "aria-sort", isSorted ? `${order}ending` : null);
     };
@@ -75,8 +83,13 @@ export class Accounts {
 
   /** Run another query. The present rows stay until its result is there. */
   async setQuestion(question) {
+    const same = this.question.column.join("\n") === question.column.join("\n");
     this.question = question;
-    columnsOf(question).forEach((column, index) => this.heads[index].patch(column));
+    if (same) columnsOf(question).forEach((column, index) => this.heads[index].patch(column));
+    else {
+      this.layout();
+      this.rows.set(this.items, keyOf);
+    }
     setAttr(this.table, "aria-busy", "true");
     await this.load(PAGE);
   }

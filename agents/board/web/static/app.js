@@ -156,7 +156,7 @@ async function start() {
   try {
     if (!session) {
       session = await api.session();
-      live = new Live(session.heartbeat_s);
+      live = new Live(session.heartbeat_s, session.event_id);
       if (session.time_mode === "event") live.eventTime = () => store.summary?.time;
       frame = new strip.Strip(document.getElementById("strip"), document.getElementById("banner"), live, session.recorded);
       for (const name of ["account", "gone", "alert"]) {

@@ -15,7 +15,7 @@ const SHAPES = {
 const TONES = ["good", "fine", "middle", "poor", "bad"];
 /** The tones by the number of bands, best first. */
 const TONES_BY_COUNT = {
-  1: ["good"],
+  1: ["none"], // whether it is good is not known
   2: ["good", "bad"],
   3: ["good", "middle", "bad"],
   4: ["good", "fine", "middle", "bad"],

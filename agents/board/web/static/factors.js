@@ -4,7 +4,7 @@
 import { accountAddress } from "./api.js";
 import { bandMark } from "./bands.js";
 import { h } from "./dom.js";
-import { count, counted, exactNumber, number, percent, score as points, signed, label } from "./format.js";
+import { count, counted, exactNumber, isNumber, number, percent, pointsOf, shownScore, signed, score as points, label } from "./format.js";
 import { when } from "./when.js";
 
 const SPECIAL = { base: "base: the score without measures", clamping: "limit of 0 and 100", exception: "effect of an exception" };
@@ -23,6 +23,7 @@ function textOf(measure, texts) {
 export function factorsTable(now, bands, stalled = []) {
   const head = h("div", { class: "card-head" }, h("h2", {}, "What the score is made of"), stalled.length ? h("span", { class: "tag" }, `last values of: ${stalled.join(", ")}`) : null);
   if (!now) return [head, h("p", { class: "soft" }, "This account does not have this score.")];
+  if (!isNumber(now.value)) return [head, h("p", { class: "soft" }, "There is no score now.")];
   const texts = now.explanation?.words ?? [];
   const scored = now.factors.some((factor) => factor.points !== null);
   const row = (factor) => {
@@ -77,5 +78,5 @@ export function family(page, name, bands) {
     rolled ? h("p", { class: "soft num" }, `Mean ${points(rolled.mean)}${rolled.weighted === null ? "" : `, by ARR ${points(rolled.weighted)}`}, worst ${points(rolled.worst)}, of ${count(rolled.children)}`) : null,
     h("ul", { class: "list family" }, page.children.map((child) => h("li", {},
       h("a", { class: "clip", href: accountAddress(child.account_id) }, child.name ?? child.account_id),
-      bandMark(bands, child.scores[name]?.band), h("span", { class: "num right" }, points(child.scores[name]?.value))))));
+      bandMark(bands, child.scores[name]?.band), h("span", { class: "num right", title: pointsOf(child.scores[name]) }, shownScore(child.scores[name]))))));
 }

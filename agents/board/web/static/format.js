@@ -26,6 +26,12 @@ const LATEST = 8.64e15;
 /** A score or points: one decimal, a dash for no value. */
 export const score = (value) => (isNumber(value) ? oneDecimal.format(value).replace("-", MINUS) : "\u2013");
 
+/** A score of an account as its policy shows it to people; in points if the policy does not say how. */
+export const shownScore = (now) => now?.shown?.replace("-", MINUS) ?? score(now?.value);
+
+/** The points of a score that is shown on another scale, for its title; null if it is shown in points. */
+export const pointsOf = (now) => (now?.shown && isNumber(now.value) ? `${score(now.value)} points` : null);
+
 /** A change: with its sign, 0.0 without one. */
 export function signed(value) {
   if (!isNumber(value)) return "\u2013";

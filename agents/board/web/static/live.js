@@ -14,8 +14,10 @@ const GRACE_MS = 1_000;
 const RECENT_MS = 10_000;
 
 export class Live extends EventTarget {
-  constructor(heartbeatS) {
+  /** `eventId`: the position of the board, asked for before any view: streams start late, and nothing may fall between. */
+  constructor(heartbeatS, eventId) {
     super();
+    this.lastId = eventId;
     this.silenceMs = heartbeatS * 1000 * MISSED_HEARTBEATS;
     this.state = "connecting";
     this.since = Date.now();
@@ -31,10 +33,9 @@ export class Live extends EventTarget {
     return this.state === "live";
   }
 
-  /** Open a new stream for these accounts (null: all, an empty list: none). */
+  /** Open a new stream for these accounts (null: all, an empty list: none), which continues where the last one was. */
   open(accounts) {
     this.accounts = accounts;
-    this.lastId = undefined;
     this.connect();
   }
 

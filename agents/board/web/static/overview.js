@@ -6,9 +6,10 @@ import { AlertList } from "./alertlist.js";
 import { accountAddress, api, query } from "./api.js";
 import { mark, patchMark, toneOf } from "./bands.js";
 import { bandsChart, figure } from "./chart.js";
+import { Columns, remembered } from "./columns.js";
 import { debounce, h, put, setAttr, setText } from "./dom.js";
 import { activeOf, Filters, filtersOf } from "./filters.js";
-import { count, counted, percent, score as points, signed, label, utc, utcDate } from "./format.js";
+import { count, counted, percent, pointsOf, shownScore, signed, label, utc, utcDate } from "./format.js";
 import { addressOf, questionOf, SPANS } from "./ranking.js";
 import { reconcile, UpdateWhenIdle } from "./lists.js";
 import { whyText } from "./row.js";
@@ -23,6 +24,7 @@ let left = null;
 export async function show(main, context) {
   const { store, params, go, setAddress, back, reload } = context;
   let question = questionOf(params);
+  if (!params.has("column")) question.column = remembered();
   const names = store.summary.scores.map((score) => score.name);
   const name = names.includes(question.score) ? question.score : names[0];
   const scoreNow = () => figures.score ?? store.summary.scores.find((score) => score.name === name);
@@ -52,6 +54,12 @@ export async function show(main, context) {
   const accounts = new Accounts(context, question, name, bands, ask);
   const fields = { band: bands.map((band) => [band.name, label(band.name)]), segment: null, owner: null, tier: null, alerts: [["open", "Open"]] };
   const filters = new Filters(question, fields, ask);
+  const columns = new Columns(question.column, (column) => {
+    question = { ...question, column };
+    setAddress(address(), { replace: true });
+    filters.setQuestion(question);
+    accounts.setQuestion(question);
+  });
   const draw = () => {
     bandsCard.set(scoreNow());
     fallers.set(scoreNow());
@@ -63,7 +71,7 @@ export async function show(main, context) {
     filters.element,
     h("div", { class: "cards front" }, bandsCard.element, fallers.element, alerts.element),
     h("section", { class: "card all", "aria-label": "All accounts" },
-      h("div", { class: "table-head" }, accounts.total, accounts.again), accounts.element));
+      h("div", { class: "table-head" }, accounts.total, accounts.again, columns.element), accounts.element));
   const earlier = back && left?.key === address() ? left : null;
   if (earlier) {
     // Cards that get their height later would move the table away from the position that is restored.
@@ -73,7 +81,7 @@ export async function show(main, context) {
   if (!figures.isFiltered || figures.score) draw();
   figures.load();
   alerts.load();
-  filters.load();
+  filters.load().then((known) => known && columns.set(known));
   await accounts.start(earlier?.state);
   return {
     title: "Who needs me now?",
@@ -93,6 +101,7 @@ export async function show(main, context) {
     end() {
       left = stale ? null : { key: address(), state: accounts.state(), figures: figures.score, alerts: alerts.loaded };
       accounts.end();
+      columns.end();
       alerts.end();
       bandsCard.end();
       figures.end();
@@ -247,7 +256,8 @@ class Fallers {
         element: h("li", {}, link, band, by, why),
         patch: (now) => {
           setText(link, now.name ?? now.account_id);
-          patchMark(band, toneOf(this.bands(), now.band), `${points(now.value)} ${label(now.band)}`);
+          patchMark(band, toneOf(this.bands(), now.band), `${shownScore(now)} ${label(now.band)}`);
+          setAttr(band, "title", pointsOf(now));
           setText(by, signed(now.delta));
           setText(why, whyText(now));
           setAttr(why, "title", utc(now.since));

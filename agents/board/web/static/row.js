@@ -3,13 +3,14 @@
 import { accountAddress } from "./api.js";
 import { mark, patchBand, patchMark, severityTone, toneOf } from "./bands.js";
 import { h, setAttr, setText } from "./dom.js";
-import { date, dayOf, number, percent, score as points, sentence, signed, typeset, utc, utcDate } from "./format.js";
+import { date, dayOf, number, percent, pointsOf, sentence, shownScore, signed, typeset, utc, utcDate } from "./format.js";
+import { textsOf } from "./ranking.js";
 import { patchSpark, spark } from "./spark.js";
 
 const SPAN_LABELS = { "1d": "1 day", "7d": "7 days", "30d": "30 days" };
 
-/** The columns for a query: { key, text, sort?, first?, right? }. */
-export function columnsOf({ span }) {
+/** The columns for a query: { key, text, sort?, first?, right? }; `attribute` is the name of the one that it shows. */
+export function columnsOf({ span, column = [] }) {
   return [
     { key: "who", text: "Account", sort: "name" },
     { key: "band", text: "Band" },
@@ -19,7 +20,16 @@ export function columnsOf({ span }) {
     { key: "why", text: "Why" },
     { key: "alerts", text: "Alerts", sort: "alerts", first: "desc" },
     { key: "arr", text: "ARR", sort: "arr", first: "desc", right: true },
+    ...column.map((name) => ({ key: "attribute", text: name, attribute: name, sort: `attribute:${name}` })),
   ];
+}
+
+/** Why an account is not scored, in words; "" if it is. Pure. */
+export function stateText({ state, ended_at: ended, last_event_at: last, merged_into: into }) {
+  if (state === "ended" && into) return ended ? `merged on ${utcDate(ended)}` : "merged";
+  if (state === "ended") return ended ? `ended on ${utcDate(ended)}` : "ended";
+  if (state === "no-data") return last ? `no data since ${utcDate(last)}` : "no data";
+  return "";
 }
 
 /** What qualifies a row's score, in a few words each. Pure. */
@@ -28,6 +38,7 @@ export function caveats(row, score) {
   const idle = row.stalled_sources?.length ?? 0;
   const known = confidence !== undefined && confidence !== null && confidence < 0.9995 ? `, ${percent(confidence)} known` : "";
   return [
+    stateText(row),
     row.new_until ? `new until ${utcDate(row.new_until)}` : "",
     row.override ? "overridden" : "",
     row.catching_up ? "catching up" : "",
@@ -54,9 +65,13 @@ export function rowView(columns, score, bands, spanOf) {
   const why = h("div");
   const alerts = mark("none", "", "severity");
   const arr = h("span");
-  const filled = { who: [link, sub], band: [band, doubt], score: value, delta, line, why, alerts, arr };
+  const attributes = columns.filter((column) => column.attribute).map(({ attribute }) => attributeView(attribute));
+  // The attributes again, for windows that are too narrow for their columns.
+  const extra = attributes.length ? h("div", { class: "extra" }, attributes.map((view) => view.item)) : null;
+  const filled = { who: [link, sub, extra], band: [band, doubt], score: value, delta, line, why, alerts, arr };
+  const cells = Object.fromEntries(attributes.map((view) => [view.name, view.cell]));
   const element = h("tr", { role: "row" }, columns.map((column) =>
-    h("td", { role: "cell", class: `c-${column.key} ${column.key} ${column.right ? "right" : ""}` }, filled[column.key])));
+    h("td", { role: "cell", class: `c-${column.key} ${column.key} ${column.right ? "right" : ""}` }, column.attribute ? cells[column.attribute] : filled[column.key])));
   element.addEventListener("click", (event) => {
     if (!event.target.closest("a, button") && getSelection().isCollapsed) link.click();
   });
@@ -69,12 +84,14 @@ export function rowView(columns, score, bands, spanOf) {
     setAttr(link, "href", accountAddress(row.account_id));
     setAttr(link, "title", name);
     setText(sub, [row.segment, row.owner, row.tier].filter(Boolean).join(" \u00b7 "));
+    for (const view of attributes) view.patch(row);
     const tone = toneOf(bands, now?.band);
     patchBand(band, bands, now?.band);
     setText(doubt, caveats(row, score).join(", "));
     setAttr(doubt, "title", doubt.textContent || null);
     doubt.hidden = doubt.textContent === "";
-    const moved = setText(value, points(now?.value));
+    const moved = setText(value, shownScore(now));
+    setAttr(value, "title", pointsOf(now));
     const change = now?.change?.[spanOf()];
     setText(delta, signed(change));
     setAttr(delta, "class", change < -0.05 ? "fall" : change > 0.05 ? "rise" : "soft");
@@ -88,6 +105,22 @@ export function rowView(columns, score, bands, spanOf) {
     before = now?.value ?? null;
   };
   return { element, patch };
+}
+
+/** An attribute as the content of a cell and as an item of a line of attributes. */
+function attributeView(name) {
+  const cell = h("span");
+  const text = h("span", { class: "said" });
+  const item = h("span", { class: "clip" }, `${name} `, text);
+  const patch = (row) => {
+    const value = textsOf(row.attributes[name]).join(", ");
+    setText(cell, value);
+    setText(text, value);
+    setAttr(cell, "title", value || null);
+    setAttr(item, "title", value ? `${name}: ${value}` : null);
+    item.hidden = value === "";
+  };
+  return { name, cell, item, patch };
 }
 
 function glow(element) {

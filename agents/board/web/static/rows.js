@@ -69,7 +69,7 @@ export class Rows {
     const first = Math.max(0, Math.floor(-top / height) - AHEAD);
     // A table below the visible area still has its first rows, so that their height is known.
     const last = Math.min(this.items.length, Math.max(0, Math.ceil((innerHeight - top) / height)) + AHEAD);
-    return [Math.min(first, this.items.length), Math.max(first, last)];
+    return [Math.min(first, this.items.length), Math.min(this.items.length, Math.max(first, last))];
   }
 
   render() {

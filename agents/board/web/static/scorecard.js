@@ -13,15 +13,23 @@ import { when } from "./when.js";
 
 const QUICK = [["1 day", 1], ["7 days", 7], ["30 days", 30], ["90 days", 90]];
 
-/** Columns for the chart: the past, then the forecast. Pure. */
+/**
+ * Columns for the chart: the past, then the forecast. The line has a gap, a point without a value, from when the account
+ * was not scored any more. Pure.
+ */
 export function seriesOf(history, forecast) {
   const steps = forecast?.line ?? [];
   const now = history.times.at(-1);
   const later = steps.filter((step) => step.at > now);
-  const times = [...history.times, ...later.map((step) => step.at)];
-  const values = [...history.values, ...later.map(() => null)];
-  const forecasts = [...history.values.map((value, index) => (later.length && index === history.values.length - 1 ? value : null)), ...later.map((step) => step.score)];
-  return { times, values, forecasts };
+  const past = history.times.flatMap((time, index) => {
+    const band = history.bands[index];
+    const point = { time, value: history.values[index], band };
+    return band ? [point] : [point, { time: time + 1, value: null, band }];
+  });
+  const times = [...past.map((point) => point.time), ...later.map((step) => step.at)];
+  const values = [...past.map((point) => point.value), ...later.map(() => null)];
+  const forecasts = [...past.map(({ value }, index) => (later.length && index === past.length - 1 ? value : null)), ...later.map((step) => step.score)];
+  return { times, values, forecasts, bands: past.map((point) => point.band) };
 }
 
 /** Marks of a chart: changes of policy, starts and ends of alerts. Pure. */
@@ -43,13 +51,14 @@ export function zonesOf({ times, bands: names }, bands, last) {
   const zones = [];
   names.forEach((name, index) => {
     const before = zones.at(-1);
-    if (before?.band === name) before.to = times[index + 1] ?? last;
+    if (!name) return; // the account was not scored
+    if (before?.band === name && before.to === times[index]) before.to = times[index + 1] ?? last;
     else zones.push({ band: name, name: label(name), tone: toneOf(bands, name), from: times[index], to: times[index + 1] ?? last });
   });
   return zones;
 }
 
-/** The value at a time: that of the last point at or before it, null before the first. Pure. */
+/** The value at a time: that of the last point at or before it, null before the first and after the last of a span with scores. Pure. */
 export function valueAt(history, time) {
   let low = 0;
   let high = history.times.length;
@@ -58,7 +67,8 @@ export function valueAt(history, time) {
     if (history.times[middle] <= time) low = middle + 1;
     else high = middle;
   }
-  return low ? history.values[low - 1] : null;
+  const isScored = low > 0 && (history.bands[low - 1] !== "" || history.times[low - 1] === time);
+  return isScored ? history.values[low - 1] : null;
 }
 
 export class ScoreCard {
@@ -72,7 +82,7 @@ export class ScoreCard {
     this.element = h("div", { class: "stack" },
       h("section", { class: "card fades", "aria-label": "Score over time" },
         h("div", { class: "card-head" }, h("h2", {}, "Score over time"), this.legend = h("p", { class: "legend" })), this.figure.element),
-      h("section", { class: "card fades", "aria-label": "What changed it" },
+      this.changes = h("section", { class: "card fades", "aria-label": "What changed it" },
         h("div", { class: "card-head" }, h("h2", {}, "What changed it"), h("div", { class: "quick", role: "group", "aria-label": "Compare now with" }, this.quick())),
         h("p", { class: "soft" }, "Drag across the chart, click it, or move the two sliders."),
         h("div", { class: "ends" }, this.ends.from.element, this.ends.to.element), this.between));
@@ -89,14 +99,18 @@ export class ScoreCard {
     this.history = page.scores[this.name]?.history ?? { times: [], values: [], bands: [], policies: [] };
     this.forecast = page.scores[this.name]?.forecast;
     this.marks = marksOf(this.history, page.alerts);
-    this.last = Math.max(page.account.as_of, this.history.times.at(-1) ?? 0, this.nowOf());
+    // Of an account that is not scored any more, times end with its last score.
+    this.isOver = this.history.bands.at(-1) === "";
+    this.last = this.isOver ? this.history.times.at(-1) : Math.max(page.account.as_of, this.history.times.at(-1) ?? 0, this.nowOf());
     this.first = this.history.times[0] ?? this.last;
     this.series = seriesOf(this.history, this.forecast);
-    put(this.legend, legend(this.series, this.marks));
+    this.changes.hidden = this.history.times.length === 0;
+    put(this.legend, this.history.times.length > 0 && legend(this.series, this.marks));
     // The comparison ends now, so the chart does too.
     if (this.history.times.length && this.history.times.at(-1) < this.last && !this.forecast) {
       this.series.times.push(this.last);
       this.series.values.push(this.history.values.at(-1));
+      this.series.bands.push(this.history.bands.at(-1));
       this.series.forecasts.push(null);
     }
     setAttr(this.ends.from.input, "min", this.first);
@@ -148,9 +162,9 @@ export class ScoreCard {
     const time = this.series.times[index];
     const value = this.series.values[index] ?? this.series.forecasts[index];
     const near = this.marks.filter((mark) => Math.abs(mark.time - time) < (this.last - this.first) / 80).map((mark) => mark.text);
-    const band = this.history.bands[Math.min(index, this.history.bands.length - 1)];
-    const status = this.series.values[index] === null ? "if nothing happens" : label(band);
-    return this.figure.read([`${moment(time)}: ${points(value)}, ${status}`, ...near].join(" \u00b7 "));
+    const band = this.series.bands[index];
+    const status = band === "" ? "not scored any more" : `${points(value)}, ${band === undefined ? "if nothing happens" : label(band)}`;
+    return this.figure.read([`${moment(time)}: ${status}`, ...near].join(" \u00b7 "));
   }
 
   slider(text, end) {
@@ -179,7 +193,7 @@ export class ScoreCard {
     const span = this.span();
     ["from", "to"].forEach((end, index) => {
       const { input, value } = this.ends[end];
-      const text = `${end === "to" && this.picked.to === null ? "now" : moment(span[index])}: ${points(valueAt(this.history, span[index]))}`;
+      const text = `${end === "to" && this.picked.to === null && !this.isOver ? "now" : moment(span[index])}: ${points(valueAt(this.history, span[index]))}`;
       input.value = span[index];
       setAttr(input, "aria-valuetext", text);
       setText(value, text);
@@ -189,6 +203,7 @@ export class ScoreCard {
 
   async load() {
     this.asked?.abort();
+    if (this.changes.hidden) return; // there are no two times to compare
     this.asked = new AbortController();
     const [from, to] = this.span();
     try {
@@ -211,7 +226,7 @@ export class ScoreCard {
 
   drawTable() {
     const { times, values, bands } = this.history;
-    const rows = times.map((time, index) => [when(time), points(values[index]), label(bands[index])]).reverse();
+    const rows = times.map((time, index) => [when(time), points(bands[index] ? values[index] : null), label(bands[index]) || "not scored"]).reverse();
     put(this.figure.body, table(["From", "Score", "Band"], rows),
       this.marks.length > 0 && table(["Mark", "What"], this.marks.map((mark) => [when(mark.time), mark.text]).reverse()));
   }

@@ -122,6 +122,8 @@ function cards(summary, live, session) {
       ["Newest record read", all.newest_record_ms ? whenAgo(all.newest_record_ms, live.clock()) : "none yet"],
       ["Workers", workersText(all)],
       ["Accounts", count(summary.accounts)],
+      ["Without data", count(summary.no_data)],
+      ["Ended", count(summary.ended)],
       ["Published while catching up", counted(all.catching_up, "account")],
       ["Signed in as", session.user],
       ["Time zone", `${ZONE}; UTC where the mouse is`],

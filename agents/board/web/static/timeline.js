@@ -11,10 +11,11 @@ const KINDS = [["score", "Scores"], ["alert", "Alerts"], ["control", "People"], 
 const PAGE = 40;
 
 /** The text of a change: its new band, if it changed, the largest factors, and the cause. Pure. */
-export function changeText({ factors, band_from: before, band_to: band, cause }) {
+export function changeText({ factors, band_from: before, band_to: band, cause, state }) {
+  if (state) return `Not scored any more: ${state === "ended" ? "the account ended" : "no data"}`;
   const deltas = factors.filter((factor) => Math.abs(factor.delta) >= 0.05).sort((a, b) => Math.abs(b.delta) - Math.abs(a.delta))
     .slice(0, 3).map((factor) => `${label(factor.measure)} ${signed(factor.delta)}`);
-  const why = { window: "time passed", late: "a late event", policy: "new policy", override: "an override", segment: "new segment", pulse: "a pulse", peers: "its peers changed" }[cause];
+  const why = { window: "time passed", late: "a late event", policy: "new policy", override: "an override", segment: "new segment", pulse: "a pulse", peers: "its peers changed", status: "the account has a score again" }[cause];
   const text = [deltas.join(", "), why && `(${why})`].filter(Boolean).join(" ") || "no visible change";
   return sentence(before === band ? text : `${before ? "became" : "started as"} ${label(band)}: ${text}`);
 }
@@ -99,8 +100,8 @@ export class Timeline {
     const { kind, data, title } = item;
     if (kind === "score") {
       const delta = data.to - data.from;
-      return { tone: toneOf(this.bandsOf(), data.band_to), title: changeText(data),
-        detail: h("span", { class: `num ${delta < 0 ? "fall" : "rise"}` }, `${signed(delta)} to ${points(data.to)}`) };
+      return { tone: data.state ? "none" : toneOf(this.bandsOf(), data.band_to), title: changeText(data),
+        detail: data.state ? null : h("span", { class: `num ${delta < 0 ? "fall" : "rise"}` }, `${signed(delta)} to ${points(data.to)}`) };
     }
     if (kind === "alert") return { tone: data.status === "resolved" ? "good" : severityTone(data.severity), title: sentence(typeset(title)), detail: h("span", { class: "tag" }, data.status) };
     if (data?.unreadable) return { tone: "middle", title: sentence(title), detail: h("span", { class: "tag" }, `${item.topic}, offset ${data.offset}`) };

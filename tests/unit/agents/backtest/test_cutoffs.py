@@ -14,6 +14,7 @@ from agents.backtest.replay import TooShortError, make_grid, replay
 from agents.backtest.study import Samples, known_churn
 from agents.files.history import score_history
 from agents.files.replay import read_events
+from stream.columns.calendar import Calendar
 from stream.explain.selector import select_score
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAY_MS = 86_400_000
+HOUR_MS = DAY_MS // 24
 START_MS = 20_000 * DAY_MS
 POLICY = """
 name = "small"
@@ -72,7 +74,7 @@ def test_cutoffs_are_the_ends_of_days_and_none_is_after_the_last_event(
 def test_a_first_cutoff_after_the_last_event_is_too_short(tmp_path: Path) -> None:
     events = read_events([events_at(tmp_path, START_MS, START_MS + 9 * DAY_MS)], [])
     assert make_grid(events, 1, START_MS + 8 * DAY_MS).cutoffs.tolist() == [end(8)]
-    with pytest.raises(TooShortError, match="no UTC day ends between"):
+    with pytest.raises(TooShortError, match="no day ends between"):
         make_grid(events, 1, START_MS + 9 * DAY_MS)
 
 
@@ -118,3 +120,25 @@ def test_scores_that_differ_in_the_last_bit_are_equal() -> None:
     assert [count.samples for count in figures.calibration(np.array([lower]), np.array([True]))][6:8] == [0, 1]
     deciles = figures.lift_by_decile(np.array([70.0, lower]), np.array([True, False]))
     assert [decile.rate for decile in deciles] == pytest.approx([0.5] * 10)
+
+
+def test_cutoffs_are_ends_of_the_days_of_the_time_zone(tmp_path: Path) -> None:
+    """2024-11-03 has 25 hours in New York: it begins at 04:00 UTC, and the day after it at 05:00 UTC."""
+    calendar = Calendar(timezone="America/New_York")
+    sunday = START_MS + 30 * DAY_MS  # 2024-11-03T00:00Z
+    events = read_events([events_at(tmp_path, sunday + 4 * HOUR_MS - 1, sunday + 40 * HOUR_MS)], [])
+    grid = make_grid(events, 1, None, calendar)
+    assert grid.cutoffs.tolist() == [sunday + 4 * HOUR_MS - 1, sunday + 29 * HOUR_MS - 1]
+
+
+def test_the_last_day_of_the_grid_may_have_25_hours(tmp_path: Path) -> None:
+    """2024-11-03 has 25 hours in New York: its last hour is 24 hours after the last cutoff."""
+    calendar = Calendar(timezone="America/New_York")
+    midnight = START_MS + 30 * DAY_MS + 4 * HOUR_MS
+    in_its_last_hour = midnight + 24 * HOUR_MS + HOUR_MS // 2
+    events = read_events([events_at(tmp_path, midnight - DAY_MS, in_its_last_hour)], [])
+    grid = make_grid(events, 1, None, calendar)
+    assert grid.boundaries[-1] == midnight - 1
+    assert grid.boundary_before(in_its_last_hour) == len(grid.boundaries) - 1
+    assert grid.boundary_before(midnight + 25 * HOUR_MS - 1) is not None
+    assert grid.boundary_before(midnight + 25 * HOUR_MS) is None

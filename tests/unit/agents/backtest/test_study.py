@@ -66,7 +66,7 @@ def report_of(folder: Path, lines: list[str], outcomes: str, **options: object) 
 
 def samples_of(lead: int) -> list[tuple[int, int, bool]]:
     """(cutoff, account, churned) by days, for four accounts at cutoffs 0, 7 and 14, of which day 24 is known."""
-    grid = Grid(np.arange(21) * DAY_MS, 7, {name: column for column, name in enumerate("abcd")})
+    grid = Grid(np.arange(21) * DAY_MS, 7, {name: column for column, name in enumerate("abcd")}, 21 * DAY_MS)
     # a goes on day 10, b and c stay, d goes exactly at the second cutoff; c has its first event after the first.
     churn = np.array([10 * DAY_MS, NEVER_MS, NEVER_MS, 7 * DAY_MS])
     born = np.ones((3, 4), dtype=bool)
@@ -196,7 +196,7 @@ def test_the_note_on_incomplete_scores_recommends_since_only_if_cutoffs_remain(
 def test_events_within_one_day_are_too_short(tmp_path: Path) -> None:
     file = tmp_path / "engagement.jsonl"
     file.write_text(line("a", 0.2, "1") + "\n" + line("a", 0.9, "2"), encoding="utf-8")
-    with pytest.raises(TooShortError, match="no UTC day ends"):
+    with pytest.raises(TooShortError, match="no day ends"):
         make_grid(read_events([file], []), 7)
     with pytest.raises(TooShortError, match="no usable event"):
         make_grid([], 7)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agents.cases.case_file import CaseFile, read_cases
+from agents.cases.case_file import CaseFile, Context, read_cases
+from stream.columns.calendar import Calendar
 from stream.policy.errors import PolicyError
 
 AS_OF = "as_of = 2026-03-27T12:00:00Z"
@@ -49,12 +50,14 @@ def test_an_event_is_written_as_the_fields_of_its_topic(tmp_path: Path) -> None:
 def test_many_events_have_ids_texts_and_times_of_their_own(tmp_path: Path) -> None:
     many = events(
         tmp_path,
-        '{ topic = "product-usage", ago = "10d", times = 3, every = "1d", user_id = "u{n}" }',
+        '{ topic = "product-usage", ago = "10d", times = 3, every = "1d", user_id = "u{n}",'
+        ' properties = { seat = "s{n}" } }',
         '{ topic = "product-usage", account = "b", at = 2026-03-27, id = "mine" }',
         rest='account = "a"',
     )
     assert [event["id"] for event in many] == ["event-1", "event-2", "event-3", "mine"]
     assert [event.get("user_id") for event in many] == ["u1", "u2", "u3", None]
+    assert [event.get("properties") for event in many] == [{"seat": "s1"}, {"seat": "s2"}, {"seat": "s3"}, None]
     assert [event["account_id"] for event in many] == ["a", "a", "a", "b"]
     ages = [(AS_OF_MS - event["time"]) / DAY_MS for event in many]
     assert ages == [10, 9, 8, 0.5]
@@ -131,3 +134,14 @@ def test_a_date_as_moment_is_its_end_and_as_time_of_an_event_its_beginning(tmp_p
     midnight = AS_OF_MS - DAY_MS // 2
     assert [check.as_of_ms for check in case.checks] == [midnight - 1, midnight + DAY_MS - 1]
     assert json.loads(case.lines[0][0])["time"] == midnight - DAY_MS
+
+
+def test_dates_are_days_of_the_time_zone_of_the_policy(tmp_path: Path) -> None:
+    """2026-03-08 has 23 hours in New York."""
+    file = tmp_path / "p.test.toml"
+    event = '{ topic = "engagement", account = "a", at = 2026-03-08 }'
+    file.write_text(f'[[cases]]\nname = "n"\nas_of = 2026-03-08\nevents = [{event}]', encoding="utf-8")
+    (case,) = read_cases(file, lambda _policy: Context(calendar=Calendar(timezone="America/New_York"))).cases
+    ((line, _),) = case.lines
+    begins_ms, ends_ms = 1_772_946_000_000, 1_773_028_800_000  # 05:00 UTC, and 04:00 UTC on the next day
+    assert (json.loads(line)["time"], case.checks[-1].as_of_ms) == (begins_ms, ends_ms - 1)

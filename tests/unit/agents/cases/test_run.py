@@ -15,6 +15,8 @@ from stream.policy.policy import parse_policy
 
 POLICY = """
 name = "usage"
+[status]
+dormant_after = "365d"
 [segments.enterprise]
 when = { tier = ["enterprise"] }
 [measures.events]

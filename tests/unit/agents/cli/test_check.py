@@ -12,6 +12,7 @@ from agents.kafka.client import BrokerError
 from agents.kafka.rights import Right
 from agents.kafka.topics import TopicState
 from agents.settings.settings import Settings
+from schemas.sources import BUILT_IN, Sources
 from schemas.topics import all_topics
 from tests.unit.agents.cli.invoke import AS_OF, EVENTS, TEMPLATE, lines, vitals
 
@@ -71,6 +72,26 @@ def test_check_hints_at_windows_that_are_not_whole_weeks(
     )
 
 
+@pytest.mark.parametrize(
+    ("window", "hint"),
+    [
+        ('"1mo"', "begins anew on the first of each month; complete = true counts complete months"),
+        (
+            '"2mo"\ncomplete = true',
+            'has months of 28 to 31 days, which alone change the value; stat = "rate" is per day',
+        ),
+        ('"5bd"', None),
+        ('"5bd"\ncompare = "previous"', None),
+    ],
+)
+def test_check_hints_at_values_that_the_calendar_changes(tmp_path: Path, window: str, hint: str | None) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SMALL.replace('window = "1d"', f"window = {window}"), encoding="utf-8")
+    text = window.partition("\n")[0]
+    expected = [] if hint is None else [f"measures.opened: window = {text} {hint}"]
+    assert json.loads(vitals("check", policy, "--offline", "--json").stdout)["hints"] == expected
+
+
 def test_check_names_the_mistake_of_a_policy(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('name = "p"\n[measures.m]\nsource = "nowhere"\n', encoding="utf-8")
@@ -112,7 +133,7 @@ def test_check_names_a_variable_that_is_not_a_setting(monkeypatch: pytest.Monkey
 
 
 def test_check_fails_when_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_answer(settings: Settings) -> NoReturn:
+    def no_answer(settings: Settings, _sources: Sources) -> NoReturn:
         raise BrokerError(f"{settings.broker}: no broker answers")
 
     monkeypatch.setattr("agents.kafka.topics.describe_topics", no_answer)
@@ -123,10 +144,10 @@ def test_check_fails_when_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_check_names_a_missing_right_and_not_the_topic_that_it_hides(monkeypatch: pytest.MonkeyPatch) -> None:
-    topics = {topic.name: topic for topic in all_topics("account-vitals")}
+    topics = {topic.name: topic for topic in all_topics("account-vitals", BUILT_IN)}
     states = [TopicState(topics[name], None, "missing") for name in ("health.alerts", "health.scores")]
     right = Right("topic", "health.alerts", "READ")
-    monkeypatch.setattr("agents.kafka.topics.describe_topics", lambda _settings: states)
+    monkeypatch.setattr("agents.kafka.topics.describe_topics", lambda *_: states)
     monkeypatch.setattr("agents.kafka.rights_check.missing_rights", lambda *_: [right])
     report = json.loads(vitals("check", "--json").stdout)
     assert report["problems"] == [

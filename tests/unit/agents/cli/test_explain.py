@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +15,15 @@ from agents.cli.main import app
 from agents.settings.settings import Settings
 from schemas.outputs import Override, ScoreMessage
 from tests.unit.agents.cli.invoke import ACME_EVENTS, AS_OF, EVENTS, lines, score_at, vitals
+
+
+@pytest.fixture
+def _no_source_stalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files end for all accounts at once; a forecast is about one account without events."""
+    text = (Path(__file__).parents[4] / "deploy/policies/template.toml").read_text(encoding="utf-8")
+    policy = tmp_path / "template.toml"
+    policy.write_text(re.sub(r"(?m)^\[sources\.[a-z-]+\]\nstall_after = .*\n", "", text), encoding="utf-8")
+    monkeypatch.setenv("VITALS_POLICY", str(policy))
 
 
 def explained(*arguments: object) -> dict[str, Any]:
@@ -50,6 +61,7 @@ def test_factor_changes_since_a_day_add_up_to_the_score_change(day: str) -> None
         assert since["changes"][-1]["to"] == explanation["value"]
 
 
+@pytest.mark.usefixtures("_no_source_stalls")
 def test_changes_since_a_day_have_their_cause() -> None:
     explanation = explained("acme", EVENTS, "--as-of", "2026-04-04", "--since", "2026-03-25")
     causes = [(change["cause"], change["from"], change["to"]) for change in explanation["since"]["changes"]]
@@ -64,6 +76,7 @@ def test_an_account_without_a_score_then_is_compared_with_none() -> None:
     assert explained("acme", EVENTS, "--since", "2020-01-01")["since"]["value"] is None
 
 
+@pytest.mark.usefixtures("_no_source_stalls")
 def test_the_forecast_is_the_score_at_later_times() -> None:
     explanation = explained("acme", EVENTS, "--as-of", AS_OF)
     turn = explanation["ahead"]["turn"]
@@ -77,12 +90,12 @@ def test_the_forecast_is_the_score_at_later_times() -> None:
     assert "stays healthy until 2026-03-30" in vitals("explain", "acme", EVENTS, "--as-of", AS_OF, "--ahead", 3).stdout
 
 
-def test_a_band_that_no_longer_changes_is_final() -> None:
+def test_a_forecast_ends_where_the_account_has_no_data() -> None:
     done = vitals("explain", "dune", EVENTS, "--as-of", "2027-03-27")
-    assert "stays at-risk for good: already no event is in any window" in done.stdout
-    # Its last event is of 2026-03-26; the longest window has 182 days: on 24 September that day is not in it any more.
+    assert "health has no data: the last event was on 2026-03-26 10:02 UTC" in done.stdout
+    # Its last event is of 2026-03-26; the shortest window has 28 days: a week more is 35 days later, on 30 April.
     ahead = explained("dune", EVENTS, "--as-of", AS_OF, "--ahead", 190)["ahead"]
-    assert (ahead["until"], ahead["final"]) == (1_790_208_000_000, True)
+    assert (ahead["until"], ahead["final"], ahead["no_data_at"]) == (1_777_507_200_000, False, 1_777_507_200_000)
 
 
 def test_without_files_it_names_what_needs_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,11 @@ from agents.settings.settings import child_environment
 
 ROOT = Path(__file__).parents[4]
 BLOCK = re.compile(r"^```console\n\$ vitals (.*)\n((?:.*\n)*?)```$", re.MULTILINE)
-PAGES = [ROOT / "docs/how-to" / name for name in ("explain-a-score.md", "try-a-policy.md", "test-a-policy.md")]
+NAMES = (
+    *("explain-a-score.md", "try-a-policy.md", "test-a-policy.md"),
+    *("use-your-own-data.md", "score-products-and-sites.md"),
+)
+PAGES = [ROOT / "docs/how-to" / name for name in NAMES]
 SHOWN = [shown for page in PAGES for shown in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
@@ -35,4 +39,5 @@ def test_the_page_shows_what_is_printed(command: str, output: str) -> None:
 
 
 def test_the_pages_show_each_command() -> None:
-    assert [command.split()[0] for command, _ in SHOWN] == ["explain", "check", "score", "test"]
+    commands = "explain check score test map map explain score score"
+    assert " ".join(command.split()[0] for command, _ in SHOWN) == commands

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,79 @@ def test_allow_before_takes_dates_from_1970_to_2000(tmp_path: Path, limit: str) 
     assert vitals("score", file).stdout == ""
     (line,) = lines("score", file, "--allow-before", "1990-03-01")
     assert line["as_of"] == 636_285_600_000
+
+
+def test_the_setting_allows_what_the_option_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, "engagement.jsonl", a="1990-03-01T10:00:00Z", b="1980-03-01T10:00:00Z")
+    monkeypatch.setenv("VITALS_ALLOW_BEFORE", "1985-01-01")
+    done = vitals("score", file)
+    assert "time 320752800000 ms is before 1985-01-01T00:00:00Z" in done.stderr
+    assert [json.loads(line)["account_id"] for line in done.stdout.splitlines()] == ["a"]
+    assert len(lines("score", file, "--allow-before", "1970-01-01")) == 2
+
+
+ZONED = """
+name = "zoned"
+[calendar]
+timezone = "America/New_York"
+[measures.webinars]
+source = "engagement"
+stat = "count"
+window = "1d"
+normalise = { kind = "linear", zero_at = 0, hundred_at = 4 }
+weight = 1
+[scores.health]
+min_change = 0
+bands = [{ name = "all", from = 0 }]
+[status]
+dormant_after = "365d"
+"""
+
+
+def test_dates_are_days_of_the_time_zone_of_the_policy(tmp_path: Path) -> None:
+    """2026-03-08 has 23 hours in New York: it begins at 05:00 UTC, and the day after it at 04:00 UTC."""
+    policy = tmp_path / "zoned.toml"
+    policy.write_text(ZONED, encoding="utf-8")
+    file = tmp_path / "engagement.jsonl"
+    times = ("2026-03-08T04:59:59Z", "2026-03-08T05:00:00Z", "2026-03-09T03:59:59Z", "2026-03-09T04:00:00Z")
+    texts = [
+        json.dumps({"id": str(number), "account_id": "a", "time": time, "kind": "webinar"})
+        for number, time in enumerate(times)
+    ]
+    file.write_text("\n".join(texts), encoding="utf-8")
+    days = lines("score", file, "--policy", policy, "--history")
+    ends = ["2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z"]
+    last_moments = [*(round(datetime.fromisoformat(end).timestamp() * 1000) - 1 for end in ends), days[-1]["as_of"]]
+    assert [(day["day"], day["as_of"], day["score"]) for day in days] == [
+        ("2026-03-07", last_moments[0], 25.0),
+        ("2026-03-08", last_moments[1], 50.0),
+        ("2026-03-09", last_moments[2], 25.0),
+    ]
+    for day in days[:2]:
+        (score,) = lines("score", file, "--policy", policy, "--as-of", day["day"])
+        assert (score["as_of"], score["scores"]["health"]["value"]) == (day["as_of"], day["score"])
+
+
+def test_parents_can_not_be_printed_with_history_or_one_score(tmp_path: Path) -> None:
+    file = write(tmp_path, "engagement.jsonl", a="2026-03-01T10:00:00Z")
+    for option in (["--history"], ["--score", "health"]):
+        refused = vitals("score", file, "--parents", *option)
+        assert refused.exit_code == 2
+        assert "--parents prints all scores as of one moment" in refused.stderr
+
+
+def test_parents_are_printed_as_the_rollup_publishes_them(tmp_path: Path) -> None:
+    file = write(tmp_path, "engagement.jsonl", a="2026-03-01T10:00:00Z", b="2026-03-01T10:00:00Z")
+    profiles = tmp_path / "accounts.jsonl"
+    rows = [("a", "top"), ("b", "top"), ("top", "group")]
+    profiles.write_text(
+        "".join(
+            json.dumps({"id": name, "account_id": name, "time": "2026-02-01T00:00:00Z", "parent_id": parent}) + "\n"
+            for name, parent in rows
+        ),
+        encoding="utf-8",
+    )
+    (line,) = lines("score", file, profiles, "--parents")
+    assert (line["account_id"], line["children"]) == ("top", 2)
+    assert line["scores"]["health"]["worst_account"] == "a"
+    assert lines("score", file, profiles, "--parents", "--account", "group") == []

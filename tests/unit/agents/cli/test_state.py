@@ -10,6 +10,7 @@ import pytest
 
 from agents.settings.settings import Settings
 from agents.state import cluster as clusters
+from schemas.sources import Sources
 from schemas.topics import changelog
 from tests.driving.deployment import MemoryCluster, MemoryWorkers
 from tests.driving.engine import plan_of
@@ -31,7 +32,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryCluster:
     MemoryWorkers(memory, Settings(group=GROUP, time="event"), plan_of(SHORT)).run()
 
     @contextmanager
-    def opened(_settings: Settings, _command: str) -> Iterator[MemoryCluster]:
+    def opened(_settings: Settings, _command: str, _sources: Sources) -> Iterator[MemoryCluster]:
         yield memory
 
     monkeypatch.setattr(clusters, "open_cluster", opened)

@@ -8,14 +8,15 @@ import pytest
 
 from agents.kafka.topics import TopicState
 from agents.settings.settings import Settings
+from schemas.sources import BUILT_IN, Sources
 from schemas.topics import all_topics
 from tests.unit.agents.cli.invoke import vitals
 
-TOPICS = all_topics("account-vitals")
+TOPICS = all_topics("account-vitals", BUILT_IN)
 
 
-def states(settings: Settings) -> list[TopicState]:
-    del settings
+def states(settings: Settings, sources: Sources) -> list[TopicState]:
+    del settings, sources
     right = [TopicState(topic, 4, None, settings=topic.config()) for topic in TOPICS[:2]]
     short = TopicState(TOPICS[2], 4, None, settings={"cleanup.policy": "delete", "retention.ms": "5400000"})
     wrong = TopicState(TOPICS[-1], 4, "cleanup.policy is delete", refused=True, settings={"cleanup.policy": "delete"})

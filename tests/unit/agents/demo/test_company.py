@@ -17,7 +17,7 @@ from agents.demo.account_events import DAY_MS, HOUR_MS
 from agents.demo.company import Company, Event
 from agents.demo.names import account_id, company_names
 from agents.demo.scenarios import SHARES, Scenario, shuffled_scenarios
-from schemas.events import EVENT_TYPES
+from schemas.sources import BUILT_IN
 from tests.oracle.engine import AccountScore, Record, final_scores
 
 END_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -61,11 +61,11 @@ def test_events_come_in_order_within_whole_days_before_the_end(company: Company,
 
 
 def test_every_event_is_valid_for_its_topic(events: list[Event]) -> None:
-    decoders = {topic: msgspec.json.Decoder(kind) for topic, kind in EVENT_TYPES.items()}
+    decoders = {topic: msgspec.json.Decoder(source.event_type) for topic, source in BUILT_IN.of_topics.items()}
     for topic, account, time_ms, value in events:
         event = decoders[topic].decode(value)
         assert (event.account_id, event.time) == (account, time_ms)
-    assert {event[0] for event in events} == EVENT_TYPES.keys() - {"controls", "signals"}
+    assert {event[0] for event in events} == BUILT_IN.of_topics.keys() - {"controls", "signals"}
 
 
 def test_ids_are_unique(events: list[Event]) -> None:
@@ -153,7 +153,7 @@ def test_the_default_policy_distinguishes_the_scenarios(company: Company, events
     moved: dict[Scenario, list[float]] = defaultdict(list)
     for account, scenario in company.scenario_of().items():
         if account in early:
-            moved[scenario].append(late[account].value - early[account].value)
+            moved[scenario].append((late[account].value or 0) - (early[account].value or 0))
     typical = {scenario: median(moves) for scenario, moves in moved.items()}
     assert typical[Scenario.FADING] < -20
     assert typical[Scenario.SILENT] < -30
@@ -165,8 +165,8 @@ def test_the_default_policy_distinguishes_the_scenarios(company: Company, events
     storms = {account for account, scenario in company.scenario_of().items() if scenario is Scenario.TICKET_STORM}
     stormy = [event for event in events if event[1] in storms]
     lowest = [scores_after(stormy, company, day) for day in (50, 65, 80)]
-    dips = [early[account].value - min(scores[account].value for scores in lowest) for account in storms]
+    dips = [(early[account].value or 0) - min(scores[account].value or 0 for scores in lowest) for account in storms]
     assert median(dips) > 8
     new = [account for account, scenario in company.scenario_of().items() if scenario is Scenario.ONBOARDING]
     assert sum(account not in early for account in new) >= len(new) / 2
-    assert median(late[account].value for account in new) > 70
+    assert median(late[account].value or 0 for account in new) > 70

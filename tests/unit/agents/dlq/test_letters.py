@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from kafka import TopicPartition
 
 from agents.dlq.groups import Group
-from agents.dlq.letters import Letter, Position, Selection, letter_of
-from agents.dlq.progress import PROGRESS, Progress, mark
-from agents.dlq.replay import _outcome
+from agents.dlq.letters import Letter, Selection, letter_of
+from agents.dlq.progress import Progress, mark
+from agents.dlq.replay import _outcome, _replay
+from agents.kafka.letters import Position
+from schemas.topics import DLQ_PROGRESS
 
 
 def record(number: int = 7, key: bytes | None = b"acme", value: bytes | None = b"{}", **error: Any) -> Any:
@@ -21,7 +24,14 @@ def record(number: int = 7, key: bytes | None = b"acme", value: bytes | None = b
     return SimpleNamespace(offset=number, timestamp=1_000, key=key, value=value, headers=headers)
 
 
-ERROR = {"reason": "malformed_json", "message": "no JSON", "topic": "billing", "partition": 2, "offset": 40}
+ERROR = {
+    "reason": "malformed_json",
+    "message": "no JSON",
+    "topic": "billing",
+    "partition": 2,
+    "offset": 40,
+    "time": 400,
+}
 
 
 def letter(number: int = 7, time_ms: int = 1_000, **more: Any) -> Letter:
@@ -38,6 +48,7 @@ def test_the_headers_of_the_error_are_taken_off_and_the_others_stay_in_order() -
         b"acme",
         b"{}",
         (("trace", b"\x00\xff"), ("trace", None)),
+        400,
     )
     assert letter().target == "billing"
 
@@ -84,7 +95,7 @@ def test_a_selection_is_by_reason_time_and_account(selection: Selection, is_sele
 
 def progress_of(*marks: tuple[bytes, bytes | None]) -> Progress:
     """Progress as it is read from a topic with these records."""
-    name = PROGRESS.name
+    name = DLQ_PROGRESS.name
     records = [SimpleNamespace(key=key, value=value) for key, value in marks]
     positions = iter([0, len(records)])
     consumer = SimpleNamespace(
@@ -117,6 +128,32 @@ def test_two_letters_of_one_record_are_replayed_once() -> None:
     assert _outcome(letter(9, offset=41), "replayed", records) == "replayed"
     assert _outcome(letter(10)._replace(value=b"other"), "replayed", records) == "replayed"
     assert _outcome(letter(7), "discarded", records) == "discarded"
+
+
+class Written:
+    """A producer that notes the batches it is given."""
+
+    def __init__(self) -> None:
+        self.appended: list[dict[str, Any]] = []
+
+    def create_batch(self) -> Any:
+        return SimpleNamespace(append=self._append)
+
+    def _append(self, **fields: Any) -> dict[str, Any]:
+        self.appended.append(fields)
+        return fields
+
+    async def send_batch(self, _batch: Any, _topic: str, *, partition: int) -> Any:
+        acknowledged = asyncio.get_running_loop().create_future()
+        acknowledged.set_result(partition)
+        return acknowledged
+
+
+def test_a_replay_keeps_the_time_of_the_record_where_the_letter_has_it() -> None:
+    producer: Any = Written()
+    earlier_version = letter(8)._replace(record_ms=None)
+    asyncio.run(_replay(producer, [letter(7), earlier_version]))
+    assert [fields["timestamp"] for fields in producer.appended] == [400, None]
 
 
 def test_a_group_counts_states_and_names_the_latest_open_letter() -> None:

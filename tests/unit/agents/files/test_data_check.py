@@ -29,6 +29,11 @@ weight = 1
 LINE = 'window = "30d"\nnormalise = { kind = "linear", zero_at = 0, hundred_at = 10 }\nweight = 1\n'
 NPS = f'[measures.nps]\nsource = "surveys"\nstat = "mean"\nfield = "score"\nwhere = {{ kind = ["nps"] }}\n{LINE}'
 PAID = f'[measures.paid]\nsource = "billing"\nstat = "count"\nwhere = {{ kind = ["payment_failed"] }}\n{LINE}'
+PER_SEAT = (
+    '[measures.per_seat]\nvalue = "usage / account.seats / days_since(account.signed)"\n'
+    'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }\nweight = 1\n'
+)
+PLAN = f'[measures.pro]\nsource = "product-usage"\nstat = "count"\nwhere = {{ properties.plan = ["pro"] }}\n{LINE}'
 
 
 def usage() -> Log:
@@ -63,6 +68,15 @@ def answers(score: float, count: int = 12) -> Log:
     for day in range(count):
         log.add("surveys", "a", day * 3, score=score).add("surveys", "b", day * 3, score=score)
     return log
+
+
+def test_attributes_and_properties_that_are_there_have_no_warning(tmp_path: Path) -> None:
+    segment = '[segments.dach]\nwhen = { account.country = ["DE", "AT"], account.seats = { from = 1 } }\n'
+    log = usage().add("accounts", "a", 40, country=["DE", "AT"], seats="3", signed="2026-01-31")
+    log.add("accounts", "b", 40, country="AT", seats=4, signed="2026-01-31")
+    log.add("product-usage", "a", properties={"plan": "pro"}).add("product-usage", "b", properties={"plan": "pro"})
+    text, warnings = checked(tmp_path, HEAD + segment + PER_SEAT + PLAN, log)
+    assert warnings == [], text
 
 
 def test_measure_that_most_accounts_have_no_value_of(tmp_path: Path) -> None:
@@ -203,6 +217,29 @@ def same_ids() -> Log:
             'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }\nweight = 1\n',
             usage().add("accounts", "a", tier="silver"),
             ("absent_field", "accounts", "measure tenure: no profile of accounts has the field started_at"),
+        ),
+        (
+            HEAD + PER_SEAT,
+            usage().add("accounts", "a", seat=3),
+            ("absent_field", "accounts", "measure per_seat: no profile of accounts has the field account.seats"),
+        ),
+        (
+            HEAD + '[segments.dach]\nwhen = { account.country = ["DE", "AT"] }\n',
+            usage().add("accounts", "a", country=["FR", "AT"]),
+            (
+                "absent_value",
+                "accounts",
+                'segment dach: no profile of accounts has account.country "DE"; the most frequent are "FR", "AT"',
+            ),
+        ),
+        (
+            HEAD + PLAN,
+            usage().add("product-usage", "a", properties={"plan": "basic"}),
+            (
+                "absent_value",
+                "product-usage",
+                'measure pro: no event of product-usage has properties.plan "pro"; the most frequent are "basic"',
+            ),
         ),
     ],
 )

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from agents.files.playback import BadLine
-from agents.files.replay import Limits, limits_of, read_events, replay_files
+from agents.files.replay import Reading, read_events, reading_of, replay_files
 from agents.settings.settings import default_policy
 from schemas.codecs import decode
 from schemas.plausible_times import EARLIEST_MS, refusal, unit_of
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Mode
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -34,15 +35,15 @@ def write(folder: Path, *times: object) -> Path:
     return path
 
 
-def refused(path: Path, limits: Limits) -> list[BadLine]:
+def refused(path: Path, reading: Reading) -> list[BadLine]:
     bad: list[BadLine] = []
-    read_events([path], bad, limits)
+    read_events([path], bad, reading)
     return bad
 
 
 def test_an_event_of_2036_does_not_move_the_moment(tmp_path: Path) -> None:
     path = write(tmp_path, NOW_MS - DAY_MS, IN_2036_MS, NOW_MS - 2 * DAY_MS)
-    replay = replay_files([path], PLAN, limits=limits_of(NOW_MS, None), mode=Mode.CONFLATED)
+    replay = replay_files([path], PLAN, reading=reading_of(NOW_MS, None), mode=Mode.CONFLATED)
     assert replay.engine.as_of == NOW_MS - DAY_MS
     assert replay.bad == [
         BadLine(
@@ -56,16 +57,16 @@ def test_an_event_of_2036_does_not_move_the_moment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("later_ms", "count"), [(5 * MINUTE_MS, 0), (5 * MINUTE_MS + 1, 1)])
 def test_five_minutes_after_the_clock_are_plausible(tmp_path: Path, later_ms: int, count: int) -> None:
-    assert len(refused(write(tmp_path, NOW_MS + later_ms), limits_of(NOW_MS, None))) == count
+    assert len(refused(write(tmp_path, NOW_MS + later_ms), reading_of(NOW_MS, None))) == count
 
 
 @pytest.mark.parametrize(("as_of_ms", "count"), [(IN_2036_MS, 0), (IN_2036_MS - 1, 1), (NOW_MS - 9 * DAY_MS, 1)])
 def test_a_moment_in_the_future_allows_events_up_to_it(tmp_path: Path, as_of_ms: int, count: int) -> None:
-    assert len(refused(write(tmp_path, IN_2036_MS), limits_of(NOW_MS, as_of_ms))) == count
+    assert len(refused(write(tmp_path, IN_2036_MS), reading_of(NOW_MS, as_of_ms))) == count
 
 
 def test_an_event_after_a_past_moment_is_no_bad_line(tmp_path: Path) -> None:
-    assert refused(write(tmp_path, NOW_MS - DAY_MS), limits_of(NOW_MS, NOW_MS - 9 * DAY_MS)) == []
+    assert refused(write(tmp_path, NOW_MS - DAY_MS), reading_of(NOW_MS, NOW_MS - 9 * DAY_MS)) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_an_event_after_a_past_moment_is_no_bad_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_time_in_another_unit_is_recognised_and_named(tmp_path: Path, time: float, reason: str, unit: str) -> None:
-    (bad,) = refused(write(tmp_path, time), limits_of(NOW_MS, None))
+    (bad,) = refused(write(tmp_path, time), reading_of(NOW_MS, None))
     assert (bad.reason, bad.line) == (reason, 1)
     assert f"it is a time in {unit}, and milliseconds are expected" in bad.message
 
@@ -92,18 +93,18 @@ def test_a_number_that_is_no_time_in_any_unit_names_none(time: int) -> None:
 
 
 def test_a_bad_time_that_is_no_number_has_no_hint() -> None:
-    (reject,) = decode("engagement", [b'{"id":"1","account_id":"a","time":"yesterday","kind":"x"}']).rejects
+    (reject,) = decode(BUILT_IN["engagement"], [b'{"id":"1","account_id":"a","time":"yesterday","kind":"x"}']).rejects
     assert "it is a time in" not in reject.message
 
 
 def test_history_before_2000_is_scored_when_it_is_allowed(tmp_path: Path) -> None:
     path = write(tmp_path, IN_1990_MS, IN_1990_MS + DAY_MS)
-    replay = replay_files([path], PLAN, limits=limits_of(NOW_MS, None, IN_1990_MS), mode=Mode.CONFLATED)
+    replay = replay_files([path], PLAN, reading=reading_of(NOW_MS, None, IN_1990_MS), mode=Mode.CONFLATED)
     assert (replay.bad, replay.engine.as_of) == ([], IN_1990_MS + DAY_MS)
     assert +replay.outcomes == {("engagement", "applied"): 2}
-    (bad,) = refused(path, limits_of(NOW_MS, None, IN_1990_MS + 1))
+    (bad,) = refused(path, reading_of(NOW_MS, None, IN_1990_MS + 1))
     assert bad.message == "engagement: time 631152000000 ms is before 1990-01-01T00:00:00Z - at `$.time`"
-    assert [line.message for line in refused(path, limits_of(NOW_MS, None))] == [
+    assert [line.message for line in refused(path, reading_of(NOW_MS, None))] == [
         "engagement: time 631152000000 ms is before 2000 - at `$.time`",
         "engagement: time 631238400000 ms is before 2000 - at `$.time`",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -13,6 +13,8 @@ from schemas.outputs import ScoreMessage
 from stream.engine.engine import Mode
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
+from tests.driving.merging import Cluster
+from tests.driving.scores import messages_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +40,7 @@ weight = 1
 """
 SEGMENT = '[segments.big]\nwhen = { tier = ["enterprise"] }\n'
 PEERS = (
-    'name = "p"'
+    'name = "p"\n[status]\ndormant_after = "365d"\n'
     + USAGE.replace("= 10", "= 100")
     + 'compare = "peers"\nleast_peers = 1\nmissing = 50\n'
     + SEGMENT
@@ -46,13 +48,19 @@ PEERS = (
 )
 # Two points are poor, and fine in the segment. A band is due for two days before it is shown.
 HELD = (
-    'name = "p"'
+    'name = "p"\n[status]\ndormant_after = "365d"\n'
     + USAGE
     + SEGMENT
     + SCORE.replace("bands", 'dwell = "2d"\nbands')
     + ("[scores.health.segments.big]\nbands = { fine = 10 }\n")
 )
-RELABEL = 'name = "p"' + USAGE + SEGMENT + SCORE + "[scores.health.segments.big]\nbands = { fine = 10 }\n"
+RELABEL = (
+    'name = "p"\n[status]\ndormant_after = "365d"\n'
+    + USAGE
+    + SEGMENT
+    + SCORE
+    + "[scores.health.segments.big]\nbands = { fine = 10 }\n"
+)
 
 
 def replayed(folder: Path, policy: str, records: list[tuple[str, str, float]], as_of: float, mode: Mode) -> Replay:
@@ -133,3 +141,63 @@ def test_an_event_that_the_engine_refuses_has_its_file_and_line(tmp_path: Path, 
     file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     (bad,) = replay_files([file], compile_plan(parse_policy(RELABEL, "policy.toml"))).bad
     assert (bad.file, bad.line, bad.reason) == (str(file), 2, "invalid_field")
+
+
+def aliased(folder: Path, profiles: list[dict[str, Any]], *, days: float, mode: Mode) -> Replay:
+    """Replay an event a day of `crm-1` and of `4711`, and profiles, given with the day that each comes on."""
+    records: list[dict[str, Any]] = [
+        {"topic": "product-usage", "account_id": account, "days": day}
+        for day in range(6)
+        for account in ("crm-1", "4711")
+    ]
+    records += [{"topic": "accounts", "account_id": "crm-1", **profile} for profile in profiles]
+    lines = [
+        json.dumps({"id": str(number), **record, "time": FIRST_MS + round(record["days"] * DAY_MS)})
+        for number, record in enumerate(records)
+    ]
+    file = folder / "events.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    plan = compile_plan(parse_policy(RELABEL, "policy.toml"))
+    return replay_files([file], plan, FIRST_MS + round(days * DAY_MS), mode=mode)
+
+
+def uses(replay: Replay) -> dict[str, float | None]:
+    return {
+        account: message.scores["health"].factors[0].value
+        for account, message in scores(replay).items()
+        if message.state != "ended"
+    }
+
+
+@pytest.mark.parametrize("mode", [Mode.HEAD, Mode.CONFLATED])
+def test_an_alias_counts_for_the_account_from_the_time_of_its_profile_on(tmp_path: Path, mode: Mode) -> None:
+    profiles = [{"days": day, "aliases": ["4711", "unknown"]} for day in (2.5, 3.5)]
+    assert uses(aliased(tmp_path, profiles, days=2.4, mode=mode)) == {"crm-1": 3, "4711": 3}
+    assert uses(aliased(tmp_path, profiles, days=2.5, mode=mode)) == {"crm-1": 6}
+    after = aliased(tmp_path, profiles, days=5, mode=mode)
+    assert uses(after) == {"crm-1": 12}
+    assert (scores(after)["4711"].merged_into, after.bad) == ("crm-1", [])
+
+
+def test_an_alias_of_two_accounts_is_a_line_that_is_not_used(tmp_path: Path) -> None:
+    profiles = [{"days": 1, "aliases": ["4711"]}, {"days": 2, "account_id": "crm-2", "aliases": ["4711"]}]
+    after = aliased(tmp_path, profiles, days=5, mode=Mode.HEAD)
+    (bad,) = after.bad
+    assert uses(after) == {"crm-1": 12}
+    assert bad.line == 14
+    assert bad.message == (
+        'accounts: "4711" is an alias of "crm-2", but counts for "crm-1" already: merge one of these accounts into '
+        "the other, or remove the alias - at `$.aliases`"
+    )
+
+
+def test_aliases_of_files_give_the_scores_of_workers(tmp_path: Path) -> None:
+    replay = aliased(tmp_path, [{"days": 2.5, "aliases": ["4711"]}], days=5, mode=Mode.HEAD)
+    cluster = Cluster(replay.engine.plan)
+    for number, timed in enumerate(replay.records):
+        value = msgspec.json.encode(timed.event)
+        cluster.append(timed.source, timed.event.account_id.encode(), value, time_ms=number)
+    cluster.finish(FIRST_MS + 5 * DAY_MS)
+    live = {account: each for engine in cluster.engines() for account, each in messages_of(engine).items()}
+    assert live["crm-1"]["scores"] == messages_of(replay.engine)["crm-1"]["scores"]
+    assert live["crm-1"]["scores"]["health"]["factors"][0]["value"] == 12

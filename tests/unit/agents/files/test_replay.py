@@ -45,8 +45,8 @@ def test_later_events_are_left_out_and_time_advances_to_the_end(tmp_path: Path) 
     (tmp_path / "engagement.jsonl").write_text(line("1", FIRST_MS) + line("2", FIRST_MS + DAY_MS), encoding="utf-8")
     assert engagement(score(tmp_path, FIRST_MS)["a"]) == 1
     assert engagement(score(tmp_path, FIRST_MS + DAY_MS)["a"]) == 2
-    assert engagement(score(tmp_path, FIRST_MS + 92 * DAY_MS)["a"]) == 1
-    assert engagement(score(tmp_path, FIRST_MS + 1000 * DAY_MS)["a"]) == 0
+    assert engagement(score(tmp_path, FIRST_MS + 35 * DAY_MS)["a"]) == 2
+    assert score(tmp_path, FIRST_MS + 36 * DAY_MS)["a"].state == "no-data"
     assert score(tmp_path, FIRST_MS - 1) == {}
 
 
@@ -101,13 +101,19 @@ def test_every_refused_line_has_its_file_and_number(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_one_array_is_reported_once(tmp_path: Path) -> None:
+def test_a_file_can_be_one_array(tmp_path: Path) -> None:
     file = tmp_path / "engagement.jsonl"
     file.write_text("[\n" + line("1", FIRST_MS) + "]\n", encoding="utf-8")
     replay = replay_files([file], PLAN)
-    (bad,) = replay.bad
-    assert (bad.line, bad.reason) == (1, "malformed_json")
-    assert bad.message == "the file is a JSON array: write one event a line, for example with jq -c '.[]'"
+    assert (len(replay.records), replay.bad) == (1, [])
+
+
+def test_an_array_that_is_cut_off_is_reported_once(tmp_path: Path) -> None:
+    file = tmp_path / "engagement.jsonl"
+    file.write_text("[\n" + line("1", FIRST_MS), encoding="utf-8")
+    (bad,) = replay_files([file], PLAN).bad
+    assert (bad.line, bad.reason) == (1, "unreadable_file")
+    assert bad.message.startswith("the file begins as a JSON array and is none: ")
 
 
 def test_a_line_in_the_form_of_another_system_is_named(tmp_path: Path) -> None:
@@ -116,4 +122,4 @@ def test_a_line_in_the_form_of_another_system_is_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(cloud_event), encoding="utf-8")
     (bad,) = replay_files([file], PLAN).bad
     assert (bad.line, bad.reason) == (1, "invalid_field")
-    assert bad.message.startswith("the value is a CloudEvent; the event is its data: put a converter before the topic")
+    assert bad.message.startswith("the value is a CloudEvent; the event is its data: map such records to events")

@@ -15,9 +15,15 @@ from agents.kafka.client import FinalBrokerError
 from agents.kafka.rights import GROUP, ROLES, Right, rights_of
 from agents.kafka.rights_check import denied, require_rights
 from agents.settings.settings import load_settings
-from schemas.topics import ALERTS, CHANGES, WEBHOOK_DLQ, all_topics
+from schemas.sources import BUILT_IN, source_of_fields
+from schemas.topics import ALERTS, CHANGES, DLQ_PROGRESS, MAPPER_DLQ, SCORE_ROWS, WEBHOOK_DLQ, all_topics
 
-TOPICS = {topic.name for topic in all_topics(GROUP)} | {"vitals-dlq-progress", "vitals-demo-*"}
+TOPICS = {topic.name for topic in all_topics(GROUP, BUILT_IN)} | {
+    DLQ_PROGRESS.name,
+    MAPPER_DLQ.name,
+    SCORE_ROWS.name,
+    "vitals-demo-*",
+}
 READ = Right("topic", ALERTS, "READ")
 OPTIONAL = Right("topic", "controls", "WRITE", "no acknowledgements")
 
@@ -85,3 +91,35 @@ def test_the_subcommands_in_the_table_exist(role: str) -> None:
     named = {name for right in ROLES[role].rights for name in re.findall(r"`(\w+)`", right.without)}
     assert named
     assert named <= names
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_topics_of_a_policys_sources_need_the_rights_of_topics_of_events(role: str) -> None:
+    sources = BUILT_IN.extended([source_of_fields("licences", "crm.licences", ())])
+    more = set(rights_of(role, "live", sources)) - set(rights_of(role, "live"))
+    like = {right for right in rights_of(role, "live") if right.name in {"engagement", "engagement.dlq"}}
+    assert more == {right._replace(name=right.name.replace("engagement", "crm.licences")) for right in like}
+    if role == "worker":
+        assert {(right.name, right.operation) for right in more} == {
+            ("crm.licences", "READ"),
+            ("crm.licences", "DESCRIBE_CONFIGS"),
+            ("crm.licences.dlq", "WRITE"),
+            ("crm.licences.dlq", "DESCRIBE_CONFIGS"),
+        }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_rights_are_on_the_topics_that_built_in_sources_have_by_the_policy(role: str) -> None:
+    moved = {"engagement": "app.events", "accounts": "crm.accounts"}
+    names = {name + end: topic + end for name, topic in moved.items() for end in ("", ".dlq")}
+    expected = [
+        right._replace(name=names.get(right.name, right.name)) if right.kind == "topic" else right
+        for right in rights_of(role, "live")
+    ]
+    assert list(rights_of(role, "live", BUILT_IN.renamed(moved))) == expected
+
+
+@pytest.mark.parametrize("role", ["dlq", "board", "status"])
+def test_who_reads_dead_letters_reads_those_of_the_mapper_and_works_without_them(role: str) -> None:
+    (right,) = (right for right in rights_of(role, "live") if right.name == MAPPER_DLQ.name)
+    assert (right.operation, right.without) == ("READ", "no dead letters of `vitals mapper`")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agents.kafka.topic_settings import mismatches
+from schemas.sources import BUILT_IN
 from schemas.topics import Topic, all_topics
 
-TOPICS = {topic.name: topic for topic in all_topics("g")}
+TOPICS = {topic.name: topic for topic in all_topics("g", BUILT_IN)}
 CHANGELOG, USAGE = TOPICS["g-accounts-changelog"], TOPICS["product-usage"]
 
 

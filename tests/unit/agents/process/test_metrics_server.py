@@ -15,8 +15,6 @@ from agents.cli.main import app
 from agents.process import metrics_server as metrics_server_module
 from agents.process.metrics_server import metrics_server, require_port
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
-
 
 @pytest.fixture
 def taken() -> Iterator[int]:

@@ -13,8 +13,6 @@ from agents.settings.redactor import redact
 from agents.settings.secrets import secret_names
 from agents.settings.settings import Settings, SettingsError, child_environment, load_settings, unknown_variables
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
-
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SAMPLES = {
     "webhook_secret": KEY,

@@ -12,8 +12,6 @@ from typer.testing import CliRunner
 from agents.cli.main import app
 from agents.settings.settings import SettingsError, child_environment, load_settings
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
-
 SECRET = "hunter2-in-clear"
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

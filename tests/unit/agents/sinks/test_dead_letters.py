@@ -77,7 +77,7 @@ class Bench:
 
 
 def record(offset: int, value: bytes) -> Any:
-    return SimpleNamespace(partition=0, offset=offset, key=b"k", value=value, headers=[("h", b"v")])
+    return SimpleNamespace(partition=0, offset=offset, timestamp=1, key=b"k", value=value, headers=[("h", b"v")])
 
 
 def test_only_failed_dead_letters_are_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,11 +121,11 @@ def rejected(kafka_record: Any) -> Delivery[Request]:
 
 def test_a_record_without_key_and_value_and_a_header_without_value_can_be_dead_lettered() -> None:
     """kafka-python cannot write a record without both, nor a header without a value."""
-    bare = SimpleNamespace(partition=0, offset=7, key=None, value=None, headers=[("h", None)])
+    bare = SimpleNamespace(partition=0, offset=7, timestamp=1, key=None, value=None, headers=[("h", None)])
     sent_record = dead_letter(rejected(bare))
     assert (sent_record["key"], sent_record["value"]) == (None, b"")
     assert sent_record["headers"][0] == ("h", b"")
-    keyed = SimpleNamespace(partition=0, offset=7, key=b"k", value=None, headers=[])
+    keyed = SimpleNamespace(partition=0, offset=7, timestamp=1, key=b"k", value=None, headers=[])
     assert dead_letter(rejected(keyed))["value"] is None
 
 

@@ -31,7 +31,7 @@ ALLOWED = {
     (State.WRITING_DEAD_LETTER, State.DEAD_LETTERED),
     (State.WRITING_DEAD_LETTER, State.REJECTED),
 }
-RECORD = SimpleNamespace(partition=0, offset=0, key=b"k", value=b"v", headers=[])
+RECORD = SimpleNamespace(partition=0, offset=0, timestamp=1, key=b"k", value=b"v", headers=[])
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))

@@ -8,6 +8,7 @@ import pytest
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
+from agents.process.progress import unseen
 from agents.state.export import export_state
 from agents.state.importing import import_state
 from agents.state.quarantine import quarantine
@@ -17,7 +18,7 @@ from schemas.topics import REPARTITION, changelog
 from stream.columns.row_schema import RowSchemaError
 from stream.recovery.repartition import RepartitionError
 from tests.driving.deployment import input_log
-from tests.driving.moved_state import AFTER, AS_OF_MS, BEFORE, GROUP, INPUTS, Scenario, quiet, settings_of
+from tests.driving.moved_state import AFTER, AS_OF_MS, BEFORE, GROUP, INPUTS, Scenario, settings_of
 from tests.faults import verdict
 from tests.faults.events import RULES, TEMPLATE, USAGE, event
 from tests.oracle.engine import final_scores
@@ -43,13 +44,13 @@ def test_an_exported_state_is_imported_into_another_group_as_it_was(tmp_path: Pa
     scenario, path = Scenario(policy=policy), tmp_path / name
     scenario.work(BEFORE)
     records = [scenario.cluster.newest(number) for number in range(4)]
-    exported = export_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    exported = export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     assert (exported.accounts, exported.not_final) == (len(scenario.cluster.scores()), [])
     assert exported.policies == [scenario.plan.label]
     offsets = scenario.cluster.committed()
     scenario.cluster.add_group("other")
     scenario.settings = settings_of(4, "other")
-    done = import_state(scenario.cluster, scenario.settings, path, quiet, replace=False, start=None, dry_run=False)
+    done = import_state(scenario.cluster, scenario.settings, path, unseen, replace=False, start=None, dry_run=False)
     assert (done.accounts, done.moved, done.positions) == (exported.accounts, 0, "kept")
     assert [scenario.cluster.newest(number) for number in range(4)] == records
     assert scenario.cluster.committed() == offsets
@@ -62,18 +63,18 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     scenario.work(BEFORE)
     cluster, settings = scenario.cluster, scenario.settings
     real = tmp_path / "real.jsonl"
-    export_state(cluster, settings, real, quiet, dry_run=False)
+    export_state(cluster, settings, real, unseen, dry_run=False)
     before = {name: len(log) for name, log in cluster.logs.items() if log}
-    export_state(cluster, settings, path, quiet, dry_run=True)
+    export_state(cluster, settings, path, unseen, dry_run=True)
     assert not path.exists()
-    done = import_state(cluster, settings, real, quiet, replace=True, start=None, dry_run=True)
+    done = import_state(cluster, settings, real, unseen, replace=True, start=None, dry_run=True)
     assert done.replaced == done.records > 0
-    assert rebuild_state(cluster, settings, None, quiet, dry_run=True).deleted == done.records
+    assert rebuild_state(cluster, settings, None, unseen, dry_run=True).deleted == done.records
     account = next(iter(cluster.scores()))
-    quarantine(cluster, settings, scenario.plan, account, path, progress=quiet, dry_run=True)
+    quarantine(cluster, settings, scenario.plan, account, path, progress=unseen, dry_run=True)
     for topic in INPUTS:
         cluster.counts[topic] = 8
-    moved = repartition_state(cluster, settings_of(8), path, quiet, dry_run=True)
+    moved = repartition_state(cluster, settings_of(8), path, unseen, dry_run=True)
     assert 0 < moved.moved < moved.accounts
     assert not path.exists()
     assert {name: len(log) for name, log in cluster.logs.items() if log} == before
@@ -82,11 +83,11 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
 def test_an_import_needs_a_group_without_state_or_the_option(tmp_path: Path) -> None:
     scenario, path = Scenario(), tmp_path / "state.jsonl"
     scenario.work(BEFORE)
-    export_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     with pytest.raises(BrokerError, match="--replace"):
-        import_state(scenario.cluster, scenario.settings, path, quiet, replace=False, start=None, dry_run=False)
+        import_state(scenario.cluster, scenario.settings, path, unseen, replace=False, start=None, dry_run=False)
     scenario.work(AFTER)  # a state that is thrown away
-    import_state(scenario.cluster, scenario.settings, path, quiet, replace=True, start=None, dry_run=False)
+    import_state(scenario.cluster, scenario.settings, path, unseen, replace=True, start=None, dry_run=False)
     scenario.work([], AS_OF_MS)
     scenario.assert_exact()
 
@@ -94,16 +95,16 @@ def test_an_import_needs_a_group_without_state_or_the_option(tmp_path: Path) -> 
 def test_a_command_that_was_interrupted_is_refused_by_workers_and_can_be_run_again(tmp_path: Path) -> None:
     scenario, path = Scenario(), tmp_path / "state.jsonl"
     scenario.work(BEFORE)
-    export_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     scenario.cluster.writes_left = 50
     with pytest.raises(BrokerError, match="gone"):
-        import_state(scenario.cluster, scenario.settings, path, quiet, replace=True, start=None, dry_run=False)
+        import_state(scenario.cluster, scenario.settings, path, unseen, replace=True, start=None, dry_run=False)
     scenario.cluster.writes_left = None
     with pytest.raises(RowSchemaError, match=r"import .* --replace` was interrupted; run it again"):
         scenario.work([])
     with pytest.raises(BrokerError, match="interrupted"):
-        export_state(scenario.cluster, scenario.settings, tmp_path / "second", quiet, dry_run=False)
-    import_state(scenario.cluster, scenario.settings, path, quiet, replace=True, start=None, dry_run=False)
+        export_state(scenario.cluster, scenario.settings, tmp_path / "second", unseen, dry_run=False)
+    import_state(scenario.cluster, scenario.settings, path, unseen, replace=True, start=None, dry_run=False)
     scenario.work(AFTER, AS_OF_MS)
     scenario.assert_exact()
 
@@ -113,24 +114,24 @@ def test_running_workers_are_an_error_for_all_but_the_export(tmp_path: Path) -> 
     scenario.work(BEFORE)
     cluster, settings = scenario.cluster, scenario.settings
     cluster.running = True
-    export_state(cluster, settings, path, quiet, dry_run=False)
+    export_state(cluster, settings, path, unseen, dry_run=False)
     with pytest.raises(BrokerError, match="stop all workers"):
-        import_state(cluster, settings, path, quiet, replace=True, start=None, dry_run=False)
+        import_state(cluster, settings, path, unseen, replace=True, start=None, dry_run=False)
     with pytest.raises(BrokerError, match="stop all workers"):
-        rebuild_state(cluster, settings, None, quiet, dry_run=False)
+        rebuild_state(cluster, settings, None, unseen, dry_run=False)
     with pytest.raises(BrokerError, match="stop all workers"):
-        quarantine(cluster, settings, scenario.plan, "a", tmp_path / "q", progress=quiet, dry_run=False)
+        quarantine(cluster, settings, scenario.plan, "a", tmp_path / "q", progress=unseen, dry_run=False)
     with pytest.raises(BrokerError, match="stop all workers"):
-        repartition_state(cluster, settings, tmp_path / "r", quiet, dry_run=False)
+        repartition_state(cluster, settings, tmp_path / "r", unseen, dry_run=False)
 
 
 def test_positions_beyond_the_end_of_a_topic_are_refused(tmp_path: Path) -> None:
     scenario, path = Scenario(), tmp_path / "state.jsonl"
     scenario.work(BEFORE)
-    export_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     del scenario.cluster.logs[USAGE, 2][5:]
     with pytest.raises(BrokerError, match="product-usage partition 2 ends at 5"):
-        import_state(scenario.cluster, scenario.settings, path, quiet, replace=True, start=None, dry_run=True)
+        import_state(scenario.cluster, scenario.settings, path, unseen, replace=True, start=None, dry_run=True)
 
 
 # -- other topics, other partition counts -----------------------------------------------------------------------------
@@ -140,10 +141,10 @@ def test_positions_beyond_the_end_of_a_topic_are_refused(tmp_path: Path) -> None
 def test_state_goes_on_in_another_cluster_with_empty_topics(tmp_path: Path, partitions: int) -> None:
     scenario, path = Scenario(), tmp_path / "state.jsonl"
     scenario.work(BEFORE)
-    export_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     first, second = scenario.cluster, Scenario(partitions)
     second.cluster.identity = "second"
-    done = import_state(second.cluster, second.settings, path, quiet, replace=False, start=None, dry_run=False)
+    done = import_state(second.cluster, second.settings, path, unseen, replace=False, start=None, dry_run=False)
     assert (done.positions, bool(done.moved)) == ("end", partitions != 4)
     repeated = BEFORE[-200:]  # a producer that sends again what the old cluster has acknowledged
     second.work(repeated + AFTER, AS_OF_MS)
@@ -153,10 +154,10 @@ def test_state_goes_on_in_another_cluster_with_empty_topics(tmp_path: Path, part
 def test_state_goes_from_8_partitions_to_3(tmp_path: Path) -> None:
     first, path = Scenario(8), tmp_path / "state.jsonl"
     first.work(BEFORE)
-    export_state(first.cluster, first.settings, path, quiet, dry_run=False)
+    export_state(first.cluster, first.settings, path, unseen, dry_run=False)
     second = Scenario(3)
     second.cluster.identity = "second"
-    import_state(second.cluster, second.settings, path, quiet, replace=False, start=None, dry_run=False)
+    import_state(second.cluster, second.settings, path, unseen, replace=False, start=None, dry_run=False)
     second.work(AFTER, AS_OF_MS)
     second.assert_exact(first.cluster)
 
@@ -164,15 +165,15 @@ def test_state_goes_from_8_partitions_to_3(tmp_path: Path) -> None:
 def test_other_topics_with_records_need_a_start(tmp_path: Path) -> None:
     scenario, path = Scenario(), tmp_path / "state.jsonl"
     scenario.work(BEFORE)
-    export_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     first = scenario.cluster
     for start in ("beginning", "end"):
         second = Scenario()
         second.cluster.identity = "second"
         second.cluster.send(AFTER if start == "beginning" else BEFORE)
         with pytest.raises(BrokerError, match="--start beginning if none"):
-            import_state(second.cluster, second.settings, path, quiet, replace=False, start=None, dry_run=False)
-        import_state(second.cluster, second.settings, path, quiet, replace=False, start=start, dry_run=False)
+            import_state(second.cluster, second.settings, path, unseen, replace=False, start=None, dry_run=False)
+        import_state(second.cluster, second.settings, path, unseen, replace=False, start=start, dry_run=False)
         second.work([] if start == "beginning" else AFTER, AS_OF_MS)
         expected = final_scores(input_log([first, second.cluster]), TEMPLATE, 2**53, AS_OF_MS)
         assert not verdict.score_differences(expected, second.cluster.scores())
@@ -189,15 +190,15 @@ def test_more_partitions_lose_and_repeat_nothing(tmp_path: Path, partitions: int
         scenario.cluster.counts[topic] = partitions
     scenario.cluster.send(between)
     scenario.settings = settings_of(partitions)
-    done = repartition_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    done = repartition_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     assert 0 < done.moved < done.accounts
     assert changelog(GROUP).name in done.grown
     assert scenario.cluster.partitions(REPARTITION) == partitions
     scenario.work(BEFORE[-100:] + after, AS_OF_MS)
     scenario.assert_exact()
-    again = repartition_state(scenario.cluster, scenario.settings, tmp_path / "again", quiet, dry_run=False)
+    again = repartition_state(scenario.cluster, scenario.settings, tmp_path / "again", unseen, dry_run=False)
     assert (again.moved, again.grown) == (0, [])
-    rebuild_state(scenario.cluster, scenario.settings, None, quiet, dry_run=False)
+    rebuild_state(scenario.cluster, scenario.settings, None, unseen, dry_run=False)
     scenario.work([], AS_OF_MS)
     # Old events of an account come by the repartition topic: its alert may resolve before they do, and fire again.
     scenario.assert_exact(alerts_once=False)
@@ -211,7 +212,7 @@ def test_an_account_that_is_erased_after_a_repartition_does_not_come_back_from_i
     for topic in INPUTS:
         scenario.cluster.counts[topic] = 8
     scenario.settings = settings_of(8)
-    repartition_state(scenario.cluster, scenario.settings, tmp_path / "before", quiet, dry_run=False)
+    repartition_state(scenario.cluster, scenario.settings, tmp_path / "before", unseen, dry_run=False)
     moved = [account for account in scenario.cluster.scores() if changes_partition(account)]
     later = {event.key for event in AFTER}
     gone, back = moved[0], next(account for account in moved[1:] if account.encode() in later)
@@ -223,11 +224,11 @@ def test_an_account_that_is_erased_after_a_repartition_does_not_come_back_from_i
     assert back in scenario.cluster.scores()
     scenario.cluster.counts.update(dict.fromkeys(INPUTS, 12))
     scenario.settings = settings_of(12)
-    repartition_state(scenario.cluster, scenario.settings, tmp_path / "again", quiet, dry_run=False)
+    repartition_state(scenario.cluster, scenario.settings, tmp_path / "again", unseen, dry_run=False)
     scenario.work([], AS_OF_MS)
     scenario.assert_exact()
     assert gone not in scenario.cluster.scores()
-    rebuild_state(scenario.cluster, scenario.settings, None, quiet, dry_run=False)
+    rebuild_state(scenario.cluster, scenario.settings, None, unseen, dry_run=False)
     assert not [key for number in range(12) for key in scenario.cluster.newest(number) if gone.encode() in key]
 
 
@@ -244,20 +245,20 @@ def test_input_topics_must_have_the_new_count(tmp_path: Path) -> None:
     scenario = Scenario()
     scenario.work(BEFORE)
     with pytest.raises(BrokerError, match=r"product-usage \(4\).*--partitions 8"):
-        repartition_state(scenario.cluster, settings_of(8), tmp_path / "f", quiet, dry_run=False)
+        repartition_state(scenario.cluster, settings_of(8), tmp_path / "f", unseen, dry_run=False)
 
 
 def test_state_of_a_crash_is_not_moved_but_can_be_restored_where_it_was(tmp_path: Path) -> None:
     scenario, path = Scenario(), tmp_path / "state.jsonl"
     scenario.work(BEFORE)
     scenario.work(AFTER, crash=True)  # publishes and does not commit
-    exported = export_state(scenario.cluster, scenario.settings, path, quiet, dry_run=False)
+    exported = export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     assert "does not know" in exported.not_final[0]
     other = Scenario(3)
     other.cluster.identity = "second"
     with pytest.raises(BrokerError, match="not stopped in order"):
-        import_state(other.cluster, other.settings, path, quiet, replace=False, start=None, dry_run=False)
-    import_state(scenario.cluster, scenario.settings, path, quiet, replace=True, start=None, dry_run=False)
+        import_state(other.cluster, other.settings, path, unseen, replace=False, start=None, dry_run=False)
+    import_state(scenario.cluster, scenario.settings, path, unseen, replace=True, start=None, dry_run=False)
     scenario.work([], AS_OF_MS)
     scenario.assert_exact()
 
@@ -273,4 +274,4 @@ def test_an_account_in_two_partitions_is_an_error(tmp_path: Path) -> None:
     for topic in INPUTS:
         scenario.cluster.counts[topic] = 8
     with pytest.raises(RepartitionError, match="has state in partitions 0 and 1"):
-        repartition_state(scenario.cluster, settings_of(8), path, quiet, dry_run=False)
+        repartition_state(scenario.cluster, settings_of(8), path, unseen, dry_run=False)

@@ -9,6 +9,7 @@ import pytest
 
 from agents.kafka.client import BrokerError
 from agents.kafka.partitions import partition_of
+from agents.process.progress import unseen
 from agents.settings.settings import Settings
 from agents.state.quarantine import quarantine
 from agents.state.rebuild import rebuild_state, restart_topic
@@ -17,7 +18,7 @@ from stream.columns.row_schema import RowSchemaError
 from stream.recovery.repartition import state_of
 from tests.driving.deployment import MemoryCluster, input_log
 from tests.driving.engine import plan_of
-from tests.driving.moved_state import AFTER, AS_OF_MS, BEFORE, GROUP, Scenario, quiet
+from tests.driving.moved_state import AFTER, AS_OF_MS, BEFORE, GROUP, Scenario
 from tests.faults import verdict
 from tests.faults.events import DAY_MS, END_MS, RULES, TEMPLATE, USAGE, event
 from tests.oracle.engine import final_scores
@@ -34,7 +35,7 @@ def test_a_rebuilt_state_is_exact_and_revisions_only_rise(partition: int | None,
     scenario = Scenario(policy=policy)
     scenario.work(BEFORE)
     published = scenario.cluster.scores()
-    done = rebuild_state(scenario.cluster, scenario.settings, partition, quiet, dry_run=False)
+    done = rebuild_state(scenario.cluster, scenario.settings, partition, unseen, dry_run=False)
     assert done.missing == []
     assert done.revision == max(score["revision"] for score in published.values())
     counts = {number: len(scenario.cluster.logs[SCORES, number]) for number in range(4)}
@@ -49,7 +50,7 @@ def test_a_rebuild_reads_state_that_no_worker_can_read() -> None:
     scenario = Scenario()
     scenario.work(BEFORE)
     scenario.cluster.append(changelog(GROUP).name, 1, b"s", b"{not JSON")
-    rebuild_state(scenario.cluster, scenario.settings, None, quiet, dry_run=False)
+    rebuild_state(scenario.cluster, scenario.settings, None, unseen, dry_run=False)
     scenario.work(AFTER, AS_OF_MS)
     scenario.assert_exact()
 
@@ -58,7 +59,7 @@ def test_a_rebuild_says_what_retention_has_removed() -> None:
     scenario = Scenario()
     scenario.work(BEFORE)
     scenario.cluster.removed[USAGE, 1] = 10
-    done = rebuild_state(scenario.cluster, scenario.settings, None, quiet, dry_run=True)
+    done = rebuild_state(scenario.cluster, scenario.settings, None, unseen, dry_run=True)
     (missing,) = done.missing
     first = scenario.cluster.logs[USAGE, 1][10]
     assert (missing.topic, missing.partition, missing.offset, missing.since) == (USAGE, 1, 10, first.timestamp)
@@ -71,8 +72,8 @@ def test_forwarded_events_count_once_after_a_rebuild_and_forbid_that_of_one_part
     others = [message for message in BEFORE if message.topic != USAGE]
     scenario.work([*foreign, *others])
     with pytest.raises(BrokerError, match="Rebuild all partitions"):
-        rebuild_state(scenario.cluster, scenario.settings, 1, quiet, dry_run=False)
-    rebuild_state(scenario.cluster, scenario.settings, None, quiet, dry_run=False)
+        rebuild_state(scenario.cluster, scenario.settings, 1, unseen, dry_run=False)
+    rebuild_state(scenario.cluster, scenario.settings, None, unseen, dry_run=False)
     scenario.work(AFTER, AS_OF_MS)
     scenario.assert_exact()
     settled = [entry for number in range(4) for entry in state_of(scenario.cluster.newest(number))["settled"]]
@@ -88,14 +89,14 @@ def test_a_topic_that_was_created_again_is_read_from_its_first_record() -> None:
     first = MemoryCluster(GROUP, 4)
     first.logs.update(scenario.cluster.create_again(USAGE))
     repeated = [message for message in BEFORE if message.topic == USAGE][-100:]
-    done = restart_topic(scenario.cluster, scenario.settings, USAGE, quiet, dry_run=False)
+    done = restart_topic(scenario.cluster, scenario.settings, USAGE, unseen, dry_run=False)
     assert (done.position, done.accounts) == ({0: 0, 1: 0, 2: 0, 3: 0}, len(scenario.cluster.scores()))
     scenario.work(repeated + AFTER, AS_OF_MS)
     log = input_log([first, scenario.cluster])
     expected = final_scores(log, TEMPLATE, 2**53, AS_OF_MS)
     assert not verdict.score_differences(expected, scenario.cluster.scores())
     with pytest.raises(BrokerError, match=r"nothing is no input topic: these are product-usage"):
-        restart_topic(scenario.cluster, scenario.settings, "nothing", quiet, dry_run=False)
+        restart_topic(scenario.cluster, scenario.settings, "nothing", unseen, dry_run=False)
 
 
 # -- quarantine -------------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def test_a_damaged_account_is_computed_from_its_events_and_no_other_is_touched(t
     key = b"r" + account.encode()
     before = cluster.newest(number)
     cluster.append(name, number, key, before[key][:40])
-    done = quarantine(cluster, scenario.settings, scenario.plan, account, path, progress=quiet, dry_run=False)
+    done = quarantine(cluster, scenario.settings, scenario.plan, account, path, progress=unseen, dry_run=False)
     assert done.events > 0
     assert done.published == 1, "the score; changes and alerts are those that readers have"
     assert account in path.read_text("utf-8")
@@ -133,7 +134,7 @@ def test_every_account_that_is_set_aside_in_turn_leaves_a_state_that_is_exact(tm
             scenario.plan,
             account,
             tmp_path / "aside",
-            progress=quiet,
+            progress=unseen,
             dry_run=False,
         )
     scenario.work(AFTER, AS_OF_MS)
@@ -144,7 +145,7 @@ def test_a_quarantine_that_was_interrupted_can_be_run_again(tmp_path: Path) -> N
     scenario, path = Scenario(), tmp_path / "aside"
     scenario.work(BEFORE)
     account = min(scenario.cluster.scores())
-    how: Any = {"progress": quiet, "dry_run": False}
+    how: Any = {"progress": unseen, "dry_run": False}
     for writes in (1, 3):
         scenario.cluster.writes_left = writes
         with pytest.raises(BrokerError, match="gone"):
@@ -164,7 +165,7 @@ def test_an_account_without_events_has_no_state_afterwards(tmp_path: Path) -> No
     number = partition_of(b"ghost", 4)
     scenario.cluster.removed[USAGE, number] = len(scenario.cluster.logs[USAGE, number])
     done = quarantine(
-        scenario.cluster, scenario.settings, scenario.plan, "ghost", tmp_path / "q", progress=quiet, dry_run=False
+        scenario.cluster, scenario.settings, scenario.plan, "ghost", tmp_path / "q", progress=unseen, dry_run=False
     )
     assert (done.events, [gap.topic for gap in done.missing]) == (0, [USAGE])
     assert done.missing[0].since is None
@@ -182,6 +183,6 @@ def test_another_policy_than_the_workers_is_refused(tmp_path: Path) -> None:
             plan_of(RULES),
             account,
             tmp_path / "q",
-            progress=quiet,
+            progress=unseen,
             dry_run=False,
         )

@@ -18,6 +18,7 @@ from agents.status import report as reporting
 from agents.status.broker import Group, Lag, Member, Output
 from agents.status.workers import ask
 from agents.worker.monitoring.metrics import Telemetry
+from schemas.sources import BUILT_IN
 
 NOW_MS = 1_800_000_000_000
 STABLE = Group("account-vitals", "Stable", [Member("faust", "10.0.0.1", "one", {"billing": [0], "surveys": [0]})])
@@ -54,7 +55,7 @@ class Broker:
 def status(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def run(group: Group, inputs: list[list[Lag]], *arguments: str, letters: int = 0) -> Any:
         open_letters = [LetterGroup("billing.dlq", "bad_utf8", letters, last=NOW_MS)] if letters else []
-        monkeypatch.setattr(reporting, "Broker", lambda _settings: Broker(group, inputs))
+        monkeypatch.setattr(reporting, "Broker", lambda *_: Broker(group, inputs))
         monkeypatch.setattr(reporting, "NO_PROGRESS_S", 0.0)
         monkeypatch.setattr(reporting, "_PAUSE_S", 0.0)
         monkeypatch.setattr("agents.status.report.letters.groups_of", lambda *_: open_letters)
@@ -138,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def worker() -> Iterator[str]:
-    telemetry = Handler.telemetry = Telemetry()
+    telemetry = Handler.telemetry = Telemetry(BUILT_IN)
     telemetry.describe("template@1")
     telemetry.state_rows.set(12)
     telemetry.restore_remaining.set(340)
@@ -170,7 +171,7 @@ def test_a_worker_that_does_not_answer_is_a_problem(url: str) -> None:
 
 
 def test_a_broker_that_does_not_answer_ends_the_command_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_settings: object) -> None:
+    def refuse(*_: object) -> None:
         msg = "no Kafka broker at 127.0.0.1:9"
         raise BrokerError(msg)
 

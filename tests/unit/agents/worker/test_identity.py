@@ -14,6 +14,7 @@ from stream.policy.policy import parse_policy
 
 TEXT = default_policy().read_text("utf-8")
 PLAN = compile_plan(parse_policy(TEXT))
+MOVED = compile_plan(parse_policy(TEXT + '\n[sources.controls]\ntopic = "crm.controls"\n'))
 OTHER = compile_plan(parse_policy(TEXT.replace("min_change = ", "min_change = 1")))
 
 
@@ -40,12 +41,15 @@ def test_the_client_id_of_anything_else_is_not_one(client_id: str) -> None:
 
 def test_what_decides_the_scores_is_part_of_the_configuration() -> None:
     same = configuration()
-    assert configuration(instance="one", web_port=1, commit_interval_s=5) == same
+    assert configuration(instance="one", web_port=1, commit_interval_s=5, allow_before="2000-01-01") == same
     others = [
         configuration(partitions=8),
         configuration(dedup=False),
         configuration(dedup_ids=7),
         configuration(time="event"),
+        configuration(allow_before="1990-01-01"),
         writer_of(Settings(), OTHER).configuration,
+        writer_of(Settings(), MOVED).configuration,
     ]
     assert len({same, *others}) == len(others) + 1
+    assert writer_of(Settings(), MOVED).inputs["controls"] == "crm.controls"

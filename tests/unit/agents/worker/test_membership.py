@@ -61,6 +61,7 @@ def member(
         THIS,
         on_fatal=raised,
         holder=holders if callable(holders) else holder,
+        dismiss=lambda: None,
         folder=folder,
     )
 
@@ -131,3 +132,35 @@ def test_a_rival_ends_the_process(tmp_path: Path, clock: Clock) -> None:
     del clock
     with pytest.raises(RefusedError):
         asyncio.run(member(tmp_path, [ELSEWHERE]).before_join())
+
+
+def test_only_a_predecessor_that_can_not_run_any_more_is_dismissed(tmp_path: Path, clock: Clock) -> None:
+    dismissed: list[str] = []
+
+    def check(holder: str | None, name: str) -> None:
+        worker = Membership(
+            Settings(instance=name, session_timeout_s=10),
+            THIS,
+            on_fatal=raised,
+            holder=lambda: holder,
+            dismiss=lambda: dismissed.append(name),
+            folder=tmp_path,
+        )
+        worker.check()
+
+    check(None, "free")
+    check(PREDECESSOR, "here")
+    with pytest.raises(RefusedError):
+        check(ELSEWHERE, "there")
+    assert dismissed == ["here"]
+    assert clock.now > 10
+
+
+def test_a_worker_joins_although_its_predecessor_can_not_be_dismissed(tmp_path: Path, clock: Clock) -> None:
+    def refuses() -> None:
+        raise BrokerError("not authorised")
+
+    Membership(
+        Settings(instance="one"), THIS, on_fatal=raised, holder=lambda: PREDECESSOR, dismiss=refuses, folder=tmp_path
+    ).check()
+    assert clock.now == 0

@@ -11,6 +11,7 @@ import pytest
 
 from schemas.codecs import decode, encode
 from schemas.outputs import ScoreChange, ScoreMessage
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.plan.plan import compile_plan
@@ -24,6 +25,8 @@ DAY = 86_400_000
 START = 20_000 * DAY
 POLICY = """
 name = "p"
+[status]
+dormant_after = "365d"
 [measures.usage]
 source = "product-usage"
 stat = "count"
@@ -56,7 +59,7 @@ class World:
         offset = self._offsets[source]
         self._offsets[source] += 1
         event = {"id": f"{source}-{offset}", "account_id": "a", **fields}
-        decoded = decode(source, [json.dumps(event).encode()])
+        decoded = decode(BUILT_IN[source], [json.dumps(event).encode()])
         places = np.array([offset] if decoded.events else [], dtype=np.int64)
         rejects = [reject._replace(position=offset) for reject in decoded.rejects]
         batch = Batch(source, places, np.full(len(places), START), decoded.events, offset + 1, rejects)
@@ -153,7 +156,7 @@ def test_a_restart_publishes_neither_start_nor_end_again(world: World) -> None:
 
 
 def test_a_row_with_profile_and_override_is_restored(world: World) -> None:
-    profile = decode("accounts", [b'{"id":"1","account_id":"a","time":1728000000000,"name":"Ann\\nInc"}'])
+    profile = decode(BUILT_IN["accounts"], [b'{"id":"1","account_id":"a","time":1728000000000,"name":"Ann\\nInc"}'])
     world.engine.step([Batch("accounts", np.array([0]), np.array([START]), profile.events, 1)], Mode.HEAD, None)
     world.override(START + 2)
     accounts = world.restarted().engine.accounts
@@ -247,7 +250,9 @@ def test_an_ended_override_is_removed_from_state_and_changelog_when_every_older_
 def test_the_end_of_an_override_that_is_not_published_yet_is_not_removed(world: World) -> None:
     """While the engine catches up with conflation, nothing is published until the next flush."""
     world.override(START + 2)
-    clear = decode("controls", [b'{"id":"c","account_id":"a","time":%d,"kind":"clear_override"}' % (START + 3)])
+    clear = decode(
+        BUILT_IN["controls"], [b'{"id":"c","account_id":"a","time":%d,"kind":"clear_override"}' % (START + 3)]
+    )
     batch = Batch("controls", np.array([1]), np.array([START]), clear.events, 2)
     world.note(world.engine.step([batch], Mode.CONFLATED, None))
     world.note(world.engine.tick(START + 300 * DAY))

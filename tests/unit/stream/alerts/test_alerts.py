@@ -145,12 +145,57 @@ def test_silent_fires_after_its_days_without_events() -> None:
     assert scenario.published[1:] == [("resolved", "r", 3.5)]
 
 
+def test_silence_in_business_days_leaves_weekends_and_holidays_out() -> None:
+    """Day 0 is a Saturday, 2024-09-14."""
+    calendar = '[calendar]\nholidays = ["2024-09-23"]\n'
+    scenario = Scenario(rule('when = { silent = "product-usage", within = "2bd" }') + calendar, window="2d")
+    for friday in (6, 13):
+        scenario.use(friday + 0.5, 4)
+    scenario.pass_to(20)
+    # After Friday 6: Monday 9 is a holiday, so Wednesday 11 is the second business day. After Friday 13: Tuesday 17.
+    assert scenario.published == [("firing", "r", 11.0), ("resolved", "r", 13.5), ("firing", "r", 17.0)]
+    assert scenario.drive.alerts[0].summary == (
+        "acme has had no product-usage for 2 business days: health 0.0 (usage -40.0)"
+    )
+    scenario.restart()
+    scenario.use(20.5, 1)
+    assert scenario.published[3:] == [("resolved", "r", 20.5)]
+
+
+ZONE = '[calendar]\ntimezone = "America/New_York"\n'
+
+
+def test_days_of_an_alert_are_those_of_the_zone() -> None:
+    """Day 0 is 2024-09-14; midnight in New York is at 04:00 UTC, and from day 50 on at 05:00."""
+    scenario = Scenario(rule('when = { below = 40 }\nfor = "2d"') + ZONE, window="2d")
+    scenario.use(48.5, 4)
+    scenario.pass_to(53)
+    # Two days from day 48 on it is 40. From the midnight of day 50 on it is 0: day 50 has 25 hours.
+    assert [(status, round(day * 24, 6)) for status, _, day in scenario.published] == [("firing", 52 * 24 + 5)]
+
+
+def test_a_policy_with_another_zone_begins_its_days_anew() -> None:
+    scenario = Scenario("", window="2d")
+    scenario.use(1.5, 4)
+    scenario.pass_to(2)
+    zoned = plan_of(POLICY.format(rules=ZONE, window="2d"))
+    scenario.restart(zoned)
+    scenario.use(2.5, 1)
+    assert [name for name, _ in scenario.drive.engine.history.incomplete] == ["usage", "tickets"]
+    (since_ms,) = {since_ms for _, since_ms in scenario.drive.engine.history.incomplete}
+    assert (since_ms - START) / DAY == pytest.approx(2 + 4 / 24), "the day of the zone that began after the restart"
+    scenario.restart(zoned)
+    scenario.pass_to(4)
+    # Tickets could improve by silence: they are read of accounts that have been silent for some days.
+    assert [name for name, _ in scenario.drive.engine.history.incomplete] == ["tickets"]
+
+
 def test_idle_source_fires_for_the_source_and_not_for_silent_accounts() -> None:
     rules = rule('when = { silent = "product-usage", within = "3d" }') + '[sources.product-usage]\nstall_after = "1d"\n'
     scenario = Scenario(rules, window="2d", partition=7)
     scenario.use(0.5, 4)
     scenario.use(0.5, 6, account="other")
-    scenario.pass_to(9)
+    scenario.pass_to(2)
     # From day 1.5 on, no event of any account has come: the clock of the source and its measures stand still.
     assert scenario.published == [("firing", "stalled:product-usage", 1.5)]
     alert = scenario.drive.alerts[0]
@@ -159,6 +204,10 @@ def test_idle_source_fires_for_the_source_and_not_for_silent_accounts() -> None:
     assert [latest[account].scores["health"].value for account in ("acme", "other")] == [40.0, 60.0]
     assert latest["acme"].stalled_sources == ["product-usage"]
     assert latest["acme"].scores["health"].confidence == 0.0
+    scenario.pass_to(9)
+    latest = {score.account_id: score for score in scenario.drive.scores}
+    assert [latest[account].state for account in ("acme", "other")] == ["no-data"] * 2, "its window is over since day 3"
+    assert len(scenario.published) == 1
     scenario.use(9.5, 1, account="other")
     assert scenario.published[1:] == [("resolved", "stalled:product-usage", 9.5)]
     scenario.pass_to(10)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from schemas.outputs import Alert, ScoreMessage
+from schemas.sources import BUILT_IN
 from schemas.topics import CHANGES
 from stream.columns.hash_index import stable_hash
 from stream.engine.engine import Engine, Mode
@@ -63,7 +64,7 @@ class World:
         return self.record("controls", account, at_ms, kind="erase", **fields)
 
     def take(self, *records: Record) -> Effects:
-        merge = Merge()
+        merge = Merge(BUILT_IN)
         for fetch in fetches_of(records):
             merge.add(fetch)
         return self.engine.step(merge.release(lambda _source: False), self.mode, None)

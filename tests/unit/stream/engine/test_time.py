@@ -175,7 +175,23 @@ def test_source_is_idle_after_its_limit_and_its_clock_stands_still() -> None:
     assert time.detect_idle()
     assert time.idle == ("surveys",), "billing never had an event"
     assert time.idle_since() == {"surveys": 12 * HOUR}
-    assert dict(time.source_clocks) == {"surveys": 12 * HOUR, "billing": 15 * HOUR}
+    assert dict(time.source_clocks) == {"surveys": 12 * HOUR}, "billing has none"
+
+
+def test_the_first_event_of_a_source_may_lie_so_far_back_that_its_clock_begins_before_stream_time() -> None:
+    time = StreamTime("hour", {"surveys": 2 * HOUR})
+    time.advance(15 * HOUR)
+    assert time.advance_source_clocks() == frozenset()
+    time.observe("surveys", 10 * HOUR)
+    assert time.advance_source_clocks() == {"surveys"}
+    assert dict(time.source_clocks) == {"surveys": 12 * HOUR}
+    assert time.advance_source_clocks() == frozenset(), "it has one"
+
+
+def test_a_saved_clock_of_0_is_none() -> None:
+    time = StreamTime("hour", {"surveys": 2 * HOUR})
+    time.load(lateness_ms=None, watermarks={}, source_clocks={"surveys": 0})
+    assert not time.source_clocks
 
 
 def test_source_that_resumes_is_not_idle_and_its_clock_goes_on() -> None:

@@ -59,6 +59,30 @@ SENTENCES = {
         "the sum of ticket events, weighted by priority, comes to 8 in the last 30 days",
     ),
 }
+WITHOUT_WINDOW = {
+    "open": (
+        TICKETS + 'field = "ticket_id"\nof = { status = { not = ["solved"] } }\n',
+        3,
+        "3 tickets open (status not solved)",
+    ),
+    "open_max_days": (
+        BILLING + 'field = "properties.invoice_id"\nof = { kind = ["payment_failed"] }\n',
+        1,
+        "the oldest open invoice is 1 day old (kind payment_failed)",
+    ),
+    "open_mean_days": (
+        TICKETS + OPENED + 'field = "ticket_id"\nof = { priority = ["urgent"] }\n',
+        2.5,
+        "open tickets are 2.5 days old on average (status opened or reopened, priority urgent)",
+    ),
+    "days_to_first": (
+        USAGE + 'where = { feature = ["export"] }\n',
+        4,
+        "4 days from the first event to the first of usage events (feature export)",
+    ),
+}
+"""Sentences that end without a window."""
+SENTENCES |= WITHOUT_WINDOW
 
 
 SINGULAR = {
@@ -80,11 +104,12 @@ CONDITIONS = {
 
 
 def measure(stat: str, keys: str, window: str = "30d") -> Measure:
+    window_line = "" if stat in WITHOUT_WINDOW else f'window = "{window}"'
     text = f"""
 name = "p"
 [measures.good_use]
 stat = "{stat}"
-window = "{window}"
+{window_line}
 {keys}
 normalise = {{ kind = "linear", zero_at = 0, hundred_at = 10 }}
 weight = 1
@@ -125,6 +150,26 @@ def test_counted_is_singular_for_one_only() -> None:
     assert texts == ["0 days", "0.5 days", "1 day", "1 day", "1.01 days", "2 days", "1,234.5 days", "-1 days"]
 
 
+OTHERS = {
+    "last": (
+        BILLING + "weights = { properties.plan_status = { active = 100 } }\n",
+        "latest plan status of billing events counts 40 in the last 30 days",
+    ),
+    "days_to_first": (USAGE + 'field = "started_at"\n', "40 days from started at to the first of usage events"),
+}
+
+
+@pytest.mark.parametrize("stat", OTHERS)
+def test_sentences_of_texts_and_beginnings(stat: str) -> None:
+    keys, words = OTHERS[stat]
+    assert sentence(40, 40, measure(stat, keys)).startswith(f"good use: {words}; 40.0 of")
+
+
+def test_nothing_open_has_no_value_and_no_window() -> None:
+    text = sentence(None, None, measure("open_max_days", WITHOUT_WINDOW["open_max_days"][0]))
+    assert text == "good use: no value; its weight is shared among the others."
+
+
 def test_sentences_name_fields_windows_and_comparisons() -> None:
     total = measure("count", USAGE + 'field = "count"\n', "1h")
     assert sentence(7, 70, total).startswith("good use: the total count of usage events comes to 7 in the last hour;")
@@ -135,6 +180,28 @@ def test_sentences_name_fields_windows_and_comparisons() -> None:
     assert "usage events in the last 7 complete days: -20 % against" in sentence(-20, 70, compared)
     assert "nothing to compare with before the last 7 complete days; its weight is shared" in sentence(
         None, None, compared
+    )
+
+
+@pytest.mark.parametrize(
+    ("window", "keys", "name"),
+    [
+        ("5bd", "", "the last 5 business days"),
+        ("5bd", "complete = true\n", "the last 5 complete business days"),
+        ("1mo", "", "this month"),
+        ("3mo", "", "this month and the 2 months before it"),
+        ("1mo", "complete = true\n", "the last complete month"),
+        ("2mo", "complete = true\n", "the last 2 complete months"),
+    ],
+)
+def test_windows_in_business_days_and_months_are_named(window: str, keys: str, name: str) -> None:
+    assert f"7 usage events in {name};" in sentence(7, 70, measure("count", USAGE + keys, window))
+
+
+def test_a_comparison_of_business_days_is_named() -> None:
+    compared = measure("count", USAGE + 'compare = "previous"\n', "5bd")
+    assert "in the last 5 complete business days: +20 % against the 5 business days before" in sentence(
+        20, 70, compared
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codecs import INVALID_FIELD, decode
+from schemas.sources import BUILT_IN
 from stream.columns.hash_index import hash_ids
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
@@ -49,7 +50,7 @@ def usage(account: str, event_id: str, **fields: Any) -> dict[str, Any]:
 
 
 def batch(events: list[dict[str, Any]], first: int = 0) -> Batch:
-    decoded = decode("product-usage", [msgspec.json.encode(event) for event in events])
+    decoded = decode(BUILT_IN["product-usage"], [msgspec.json.encode(event) for event in events])
     assert not decoded.rejects
     offsets = np.arange(first, first + len(events))
     return Batch("product-usage", offsets, offsets + NOW_MS, decoded.events, first + len(events))

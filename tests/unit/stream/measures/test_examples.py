@@ -18,6 +18,7 @@ import pytest
 
 import stream.measures
 from schemas.codecs import decode, instant_ms
+from schemas.sources import BUILT_IN
 from stream.accounts import alert_lifecycle
 from stream.columns import panes
 from stream.engine.engine import Engine, Mode
@@ -70,7 +71,7 @@ def feed(engine: Engine, source: str, events: list[dict[str, Any]]) -> None:
     if not events:
         return
     values = [json.dumps({"id": str(number), "account_id": "acme", **event}) for number, event in enumerate(events)]
-    decoded = decode(source, [value.encode() for value in values])
+    decoded = decode(BUILT_IN[source], [value.encode() for value in values])
     assert not decoded.rejects
     offsets = np.arange(len(events), dtype=np.int64)
     times = np.full(len(events), NOON_MS, dtype=np.int64)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.policy.alerts import MOST_RULES, AlertRule, IdleSource, Storms
+from stream.policy.alerts import MOST_RULES, AlertRule, Storms
+from stream.policy.inputs.sources import IdleSource
 from stream.policy.policy import PolicyError, Window, parse_policy
 
 TEXT = (Path(__file__).parent / "policies" / "alerts.toml").read_text(encoding="utf-8")
@@ -158,4 +159,10 @@ def test_the_commented_rules_of_the_template_are_valid() -> None:
     assert not parse_policy(template).alerts
     policy = parse_policy(head + (mark + rules).replace("\n# ", "\n").removeprefix("# "))
     assert [rule.name for rule in policy.alerts] == ["gone-quiet", "sharp-drop", "soon-at-risk"]
-    assert policy.idle_sources == (IdleSource("product-usage", DAY_MS),)
+    assert [idle.source for idle in policy.idle_sources] == [
+        "billing",
+        "engagement",
+        "product-usage",
+        "support-tickets",
+        "surveys",
+    ]

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.events import METRIC_SOURCES
-from schemas.fields import NUMBER_FIELDS, TEXT_FIELDS
+from schemas.sources import BUILT_IN
 from stream.policy.band_index import band_index
 from stream.policy.normalisers import Linear, Threshold, Tiers
 from stream.policy.policy import Band, Measure, PolicyError, Problem, Score, Window, parse_policy
@@ -25,7 +24,8 @@ from tests.strategies.policies import policies
 
 ROOT = Path(__file__).parents[4]
 HERE = Path(__file__).parent / "policies"
-FILES = {name: (HERE / f"{name}.toml").read_text(encoding="utf-8") for name in ("valid", "scores", "alerts", "derived")}
+NAMES = ("valid", "scores", "alerts", "derived", "things", "sources")
+FILES = {name: (HERE / f"{name}.toml").read_text(encoding="utf-8") for name in NAMES}
 VALID = FILES["valid"]
 TEMPLATE = (ROOT / "deploy/policies/template.toml").read_text(encoding="utf-8")
 
@@ -168,11 +168,10 @@ def test_the_fields_of_each_source_are_those_of_the_documentation() -> None:
     documented = {}
     for row in rows:
         source, *fields = (cell.replace("`", "").strip() for cell in row.strip("|").split("|"))
-        if source in METRIC_SOURCES:
+        if source in BUILT_IN.of_events:
             text, number = (tuple(filter(None, cell.split(", "))) for cell in fields)
             documented[source] = (text, number)
-    assert documented == {source: (TEXT_FIELDS[source], NUMBER_FIELDS[source]) for source in METRIC_SOURCES}
-    assert tuple(TEXT_FIELDS) == tuple(NUMBER_FIELDS) == METRIC_SOURCES
+    assert documented == {source.name: (source.texts, source.numbers) for source in BUILT_IN.measured}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

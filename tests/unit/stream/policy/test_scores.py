@@ -8,11 +8,12 @@ import pytest
 
 from stream.plan.models import BASE, CLAMPING, EXCEPTION, REDISTRIBUTION
 from stream.plan.plan import compile_plan
+from stream.policy.account_conditions import Range
 from stream.policy.measures import NOT_MEASURES
 from stream.policy.normalisers import Decay, Linear
 from stream.policy.policy import Band, PolicyError, Segment, parse_policy
 from stream.policy.scores import Group, Limit, MakeUp, SegmentScore
-from stream.policy.segments import MOST_SEGMENTS, Range
+from stream.policy.segments import MOST_SEGMENTS
 from stream.publishing.encoding import REMAINDER
 
 TEXT = (Path(__file__).parent / "policies" / "scores.toml").read_text(encoding="utf-8")

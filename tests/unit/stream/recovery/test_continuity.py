@@ -92,6 +92,19 @@ def test_a_topic_created_again_is_refused_by_its_id() -> None:
     assert "`vitals state rebuild --topic usage`" in verdict[1]
 
 
+def test_another_topic_in_the_place_of_the_one_that_was_read_is_refused() -> None:
+    """It may have as many records, and none of them is in the state."""
+    verdict = judge_source(WHOLE, 60, None, partition=3, known_topic="app.usage")
+    assert verdict is not None
+    assert verdict[0] == (
+        "the state of partition 3 has records of topic app.usage up to offset 60, and topic usage is to be read in its "
+        "place"
+    )
+    assert "`vitals state rebuild --topic usage`" in verdict[1]
+    assert judge_source(WHOLE, 0, None, partition=3, known_topic="app.usage") is None, "nothing was read"
+    assert judge_source(WHOLE, 60, None, partition=3, known_topic="usage") is None
+
+
 def test_a_topic_that_ends_before_the_position_is_refused_without_an_id() -> None:
     verdict = judge_source(WHOLE._replace(end=59), 60, None, partition=3)
     assert verdict is not None

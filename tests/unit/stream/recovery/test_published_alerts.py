@@ -7,9 +7,9 @@ import pytest
 
 from schemas.codecs import encode
 from schemas.outputs import Alert
+from schemas.sources import BUILT_IN
 from schemas.topics import ALERTS
 from stream.engine.engine import Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.publishing.effects import Effects, Message
 from stream.recovery.published_alerts import PublishedAlerts, position_of
 from stream.recovery.reconciler import Reconciler
@@ -85,7 +85,7 @@ def test_an_episode_after_the_published_one_is_news() -> None:
     scenario.pass_to(3)
     (first,) = scenario.drive.alerts
     earlier = msgspec.structs.replace(first, id="i", starts_at=first.starts_at - 1)
-    far = msgspec.json.encode([START + 30 * DAY, *[0] * len(INPUT_SOURCES)])
+    far = msgspec.json.encode([START + 30 * DAY, *[0] * len(BUILT_IN.inputs)])
     scenario.crash()
     scenario.drive.reconciler = Reconciler({ALERTS: tail_of([encode(earlier)], end=1, position=far)})
     scenario.drive.reconciler.load(scenario.drive.engine)
@@ -183,14 +183,14 @@ def test_an_idle_source_alert_is_resolved_only_if_the_source_is_back(
     assert [alert for alert in scenario.published[before:] if alert[1].startswith("stalled:")] == expected
 
 
-@pytest.mark.parametrize("missing", ["time", *INPUT_SOURCES])
+@pytest.mark.parametrize("missing", ["time", *BUILT_IN.inputs])
 def test_alerts_wait_until_time_and_every_source_are_reached(missing: str) -> None:
     scenario = Generations(LOW)
     scenario.use(0.1, 8)
     engine = scenario.drive.engine
     ghost = Alert("i", "f", "ghost", "r", "warning", "firing", 0, 1.0, "poor", "ghost is low", {}, {})
     position: list[int] = msgspec.json.decode(position_of(engine))
-    position[["time", *INPUT_SOURCES].index(missing)] += 1
+    position[["time", *BUILT_IN.inputs].index(missing)] += 1
     for header, expected in ((position, False), (msgspec.json.decode(position_of(engine)), True)):
         reconciler = Reconciler({ALERTS: tail_of([encode(ghost)], end=1, position=msgspec.json.encode(header))})
         effects = reconciler.reconcile(engine, Mode.HEAD, ends_of_sources=None, now_ms=0)
@@ -234,7 +234,7 @@ def test_what_was_held_back_and_saved_is_published_with_its_own_time(firing: boo
         scenario.use(8.1, 5)
     published = scenario.drive.alerts[-1]
     assert published.status == ("firing" if firing else "resolved")
-    far = msgspec.json.encode([START + 20 * DAY, *[0] * len(INPUT_SOURCES)])
+    far = msgspec.json.encode([START + 20 * DAY, *[0] * len(BUILT_IN.inputs)])
     tails = {ALERTS: tail_of([encode(published)], end=1, position=far)}
 
     def crash() -> None:
@@ -257,3 +257,20 @@ def test_what_was_held_back_and_saved_is_published_with_its_own_time(firing: boo
     scenario.drive.reconcile()
     again = [("resolved", "r", 8.1), ("firing", "r", 15.0)]
     assert scenario.published[before:] == (again if firing else again[1:])
+
+
+def test_sources_that_a_policy_adds_are_waited_for_by_name() -> None:
+    added = "\n[sources.visits]\nfields = {}\n[sources.licences]\nfields = {}\n"
+    engine = Generations(LOW + added).drive.engine
+    engine.position.update(licences=3, visits=5)
+    time_and_built_in = [0] * (1 + len(BUILT_IN.inputs))
+    assert msgspec.json.decode(position_of(engine)) == [*time_and_built_in, {"licences": 3, "visits": 5}]
+    ghost = encode(Alert("i", "f", "ghost", "r", "warning", "firing", 0, 1.0, "poor", "ghost is low", {}, {}))
+    for offsets, expected in (
+        ({"licences": 3, "visits": 5}, True),
+        ({"licences": 4, "visits": 5}, False),
+        ({"removed": 9, "licences": 1}, True),  # of a policy before: nobody reads it any more
+        ({}, True),
+    ):
+        header = msgspec.json.encode([*time_and_built_in, offsets])
+        assert PublishedAlerts([(ghost, header)]).reached(engine) is expected

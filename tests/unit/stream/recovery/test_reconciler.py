@@ -7,16 +7,16 @@ import pytest
 
 from schemas.codecs import encode
 from schemas.outputs import Alert
+from schemas.sources import BUILT_IN
 from schemas.topics import ALERTS, CHANGES
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.recovery.reconciler import Reconciler, start_of
 from tests.driving.alert_histories import DAY, START
 from tests.driving.generations import Generations, saved, tail_of
 
 LATER_MS = START + 10 * DAY
 GHOST = Alert("i", "f", "ghost", "r", "warning", "firing", LATER_MS, 1.0, "poor", "ghost is low", {}, {})
-ENDS = [3] * len(INPUT_SOURCES)
+ENDS = [3] * len(BUILT_IN.inputs)
 
 
 def loaded(scenario: Generations) -> Reconciler:
@@ -59,12 +59,12 @@ def test_what_is_never_reached_expires_when_all_records_of_the_beginning_are_app
 
     assert not expires(None, 0), "where the sources end is not known"
     assert not expires(ENDS, 0), "records that were there are not applied"
-    for source in INPUT_SOURCES[:-1]:
+    for source in BUILT_IN.inputs[:-1]:
         engine.position[source] = 3
         assert not expires(ENDS, 0)
-    engine.position[INPUT_SOURCES[-1]] = 3
+    engine.position[BUILT_IN.inputs[-1]] = 3
     assert not expires(ENDS, LATER_MS), "the worker before had passed this time"
-    assert expires([1_000] * len(INPUT_SOURCES), START), "what came later is not waited for, nor is the future"
+    assert expires([1_000] * len(BUILT_IN.inputs), START), "what came later is not waited for, nor is the future"
     assert not reconciler
     scenario.drive.flush()
     last = scenario.drive.changes[-1]

@@ -30,7 +30,7 @@ def use(both: Both, scenario: Scenario, day: float, count: int, account: str = "
     both.take(records)
 
 
-def scores_in(topic: dict[str, ShadowMessage]) -> dict[str, tuple[float, list[str]]]:
+def scores_in(topic: dict[str, ShadowMessage]) -> dict[str, tuple[float | None, list[str]]]:
     return {account: (message.scores["health"].value, message.alerts) for account, message in topic.items()}
 
 

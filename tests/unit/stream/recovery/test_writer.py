@@ -13,6 +13,7 @@ from stream.recovery.writer import (
     WriterError,
     decode_writer,
     encode_writer,
+    placed,
     refusal,
     succeed,
 )
@@ -44,6 +45,13 @@ def test_a_takeover_keeps_what_was_replaced_and_the_ids_that_the_broker_does_not
     assert (second.replaced, second.topics) == (["a"], {"usage": "1", "billing": "2"})
     assert succeed(second, writer("b"), {}, first=5).replaced == ["a"]
     assert succeed(second, writer("a"), {}, first=5).replaced == ["b"]
+
+
+def test_the_topics_of_inputs_that_are_not_read_any_more_stay_known() -> None:
+    first = succeed(None, writer("a", inputs={"usage": "usage", "visits": "web.visits"}), {}, first=0)
+    second = succeed(first, writer("b", inputs={"usage": "app.usage"}), {}, first=0)
+    assert second.inputs == {"usage": "app.usage", "visits": "web.visits"}
+    assert placed(second, "vitals state", "1", {}, 0, inputs={"visits": "visits"}).inputs["visits"] == "visits"
 
 
 def test_the_replaced_configurations_are_bounded() -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from schemas.codecs import decode
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
-from stream.scoring.hysteresis import NO_BAND, NOT_DUE, StickyBands, on_boundary, shown
-from stream.scoring.scoring import score_values
+from stream.scoring.hysteresis import NOT_DUE, StickyBands, on_boundary, shown
+from stream.scoring.scoring import NO_BAND, score_values
 
 DAY = 86_400_000
 MIDNIGHT = 20_000 * DAY
@@ -34,7 +35,7 @@ bands = [{ name = "good", from = 70, leave = 10 }, { name = "poor", from = 0 }]
 
 def step(engine: Engine, offset: int, time: int, count: int, mode: Mode) -> None:
     event = {"id": str(offset), "account_id": "a", "time": time, "count": count}
-    decoded = decode("product-usage", [json.dumps(event).encode()])
+    decoded = decode(BUILT_IN["product-usage"], [json.dumps(event).encode()])
     offsets = np.array([offset], dtype=np.int64)
     engine.step([Batch("product-usage", offsets, np.array([time]), decoded.events, offset + 1)], mode, None)
 

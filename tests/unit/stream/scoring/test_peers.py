@@ -15,10 +15,11 @@ from schemas.codecs import encode
 from schemas.events import Event, UsageEvent
 from schemas.outputs import ScoreChange
 from schemas.peers import PeerScore, PeersMessage
+from schemas.sources import BUILT_IN, PEERS_INPUT
 from schemas.topics import PEERS as TOPIC
 from stream.consumers.peer_values import PeerValues
 from stream.engine.engine import Engine, Mode
-from stream.ingest.batch import PEERS, Batch
+from stream.ingest.batch import Batch
 from stream.scoring.peers import Peers, table_of
 from tests.driving.engine import plan_of
 from tests.golden.replays import Log, day_ms
@@ -155,8 +156,8 @@ EVENTS = [UsageEvent(str(number), "ab"[number % 2], MIDNIGHT + number + 1) for n
 def test_a_table_counts_from_where_it_stands_in_the_log() -> None:
     message = table(MIDNIGHT, 1, 2, 3, 4)
     usage = batch("product-usage", EVENTS, [10, 20, 30, 40, 50])
-    together = changes([[batch(PEERS, [message], [30]), usage]])
-    apart = changes([[usage.before(3)], [batch(PEERS, [message], [30])], [usage.since(3)]])
+    together = changes([[batch(PEERS_INPUT, [message], [30]), usage]])
+    apart = changes([[usage.before(3)], [batch(PEERS_INPUT, [message], [30])], [usage.since(3)]])
     assert together == apart
     # At the table a has 2 events, 37.5 % (1 and a half of 4), and b one, 12.5 %; then b has 2 and a 3.
     moves = [(change.account_id, change.from_, change.to, change.cause) for change in together]
@@ -173,7 +174,7 @@ def test_a_table_counts_from_where_it_stands_in_the_log() -> None:
 def test_while_catching_up_a_table_is_conflated() -> None:
     first, second = table(MIDNIGHT, 1, 2, 3, 4), table(MIDNIGHT + 1, 2, 3, name="2")
     usage = batch("product-usage", EVENTS, [10, 20, 30, 40, 50])
-    published = changes([[usage, batch(PEERS, [first, second], [20, 60])]], Mode.CONFLATED)
+    published = changes([[usage, batch(PEERS_INPUT, [first, second], [20, 60])]], Mode.CONFLATED)
     assert [(change.account_id, change.to, change.cause) for change in published] == [
         ("a", 75, "event"),
         ("b", 25, "event"),
@@ -181,7 +182,7 @@ def test_while_catching_up_a_table_is_conflated() -> None:
     engine = Engine(PLAN, owns=lambda _account: True)
     engine.step([usage], Mode.CONFLATED, None)
     engine.flush(Mode.CONFLATED)
-    engine.step([batch(PEERS, [first], [60])], Mode.CONFLATED, None)
+    engine.step([batch(PEERS_INPUT, [first], [60])], Mode.CONFLATED, None)
     sent = [msgspec.json.decode(message.value, type=ScoreChange) for message in engine.flush(Mode.CONFLATED).changes]
     assert [(change.account_id, change.to, change.cause) for change in sent] == [
         ("a", 62.5, "peers"),
@@ -196,7 +197,7 @@ def test_a_table_that_can_not_be_read_is_passed_over() -> None:
         timestamp: int = 5
 
     message = table(MIDNIGHT, 1)
-    fetch = read(TOPIC, [Fetched(3, b"{"), Fetched(4, encode(message)), Fetched(6, None)], 7)
+    fetch = read(BUILT_IN, TOPIC, [Fetched(3, b"{"), Fetched(4, encode(message)), Fetched(6, None)], 7)
     (made,) = fetch.batches
     assert (cast("object", made.events), made.offsets.tolist(), made.end, len(fetch)) == ([message], [4], 7, 3)
 
@@ -232,6 +233,20 @@ def test_scores_of_a_policy_without_peers_have_no_raw_values() -> None:
         owns=lambda _account: True,
     )
     engine.step([batch("product-usage", EVENTS, [10, 20, 30, 40, 50])], Mode.HEAD, None)
-    engine.step([batch(PEERS, [table(MIDNIGHT, 1)], [60])], Mode.HEAD, None)
-    assert engine.position[PEERS] == 1
+    engine.step([batch(PEERS_INPUT, [table(MIDNIGHT, 1)], [60])], Mode.HEAD, None)
+    assert engine.position[PEERS_INPUT] == 1
     assert all("raw" not in json.loads(sent.value) for sent in engine.current().scores)
+
+
+def test_a_day_of_peers_is_one_of_the_time_zone() -> None:
+    """Midnight is at 18:30 UTC."""
+    plan = plan_of(POLICY + '[calendar]\ntimezone = "Asia/Kolkata"\n')
+    peer_values = PeerValues(plan, None)
+    for hours, value in ((-6.0, 1.0), (-5.6, 2.0)):
+        peer_values.apply(0, "a", score_of(hours, value, policy=plan.label))
+        assert peer_values.due() is None
+    peer_values.apply(0, "a", score_of(-5.4, 3.0, policy=plan.label))
+    due = peer_values.due()
+    assert due is not None
+    assert due.as_of == MIDNIGHT - 5.5 * HOUR_MS
+    assert held(due) == (-6, {None: [2.0]})

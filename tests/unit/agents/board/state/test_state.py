@@ -13,7 +13,7 @@ from agents.board.views.listing import ListQuery
 from agents.board.views.overall_types import TopicCount
 from agents.board.views.rows import row_of
 from agents.board.views.shadow import shadow_of
-from agents.board.views.summary import filters_of
+from agents.board.views.summary import MOST_ATTRIBUTES, MOST_VALUES, filters_of
 from agents.board.views.types import MeasureDelta, Named
 from schemas.outputs import ScoreMessage, ScoreValue, ShadowMessage
 from schemas.topics import ALERTS, DAY_MS, SCORES, SHADOW
@@ -207,6 +207,36 @@ def test_filters_have_the_values_of_all_accounts() -> None:
     filters = filters_of(board.state)
     assert filters.segments == [Named("", 1), Named("x", 1)]
     assert filters.owners == [Named("", 1), Named("ann", 1)]
+
+
+def test_filters_have_the_attributes_with_their_values_unless_there_are_many() -> None:
+    accounts = [score(f"a{number}", 80.0) for number in range(MOST_VALUES + 1)]
+    profiles = [
+        profile(f"a{number}", attributes={"number": number, "seats": 40.0 if number else True})
+        for number in range(MOST_VALUES + 1)
+    ]
+    more = profile("a0", attributes={"modules": ["crm", "crm", "billing"]})
+    filters = filters_of(board_of(*accounts, *profiles, more).state)
+    assert [(each.name, each.accounts) for each in filters.attributes] == [
+        ("modules", 1),
+        ("number", MOST_VALUES + 1),
+        ("seats", MOST_VALUES + 1),
+    ]
+    modules, number, seats = (each.values for each in filters.attributes)
+    assert modules == [Named("", MOST_VALUES), Named("billing", 1), Named("crm", 1)]
+    assert number == []
+    assert seats == [Named("40", MOST_VALUES), Named("true", 1)]
+
+
+def test_filters_have_the_attributes_that_most_accounts_have() -> None:
+    names = {f"n{number:03}": 1 for number in range(MOST_ATTRIBUTES)}
+    board = board_of(
+        score("a", 80.0), score("b", 80.0), profile("a", attributes=names), profile("b", attributes={"often": 1}),
+        profile("a", attributes={**names, "often": 1}),
+    )  # fmt: skip
+    listed = [each.name for each in filters_of(board.state).attributes]
+    assert len(listed) == MOST_ATTRIBUTES
+    assert listed[-1] == "often"
 
 
 def test_the_waterfall_between_two_moments_sums_to_the_difference() -> None:

@@ -53,6 +53,11 @@ def state() -> State:
         (ALL._replace(owners=frozenset({"ann"})), "c a"),
         (ALL._replace(owners=frozenset({""})), "d"),
         (ALL._replace(tiers=frozenset({"gold"})), "a"),
+        (ALL._replace(sort="attribute:country"), "b a c d"),
+        (ALL._replace(sort="attribute:country", descending=True), "a b c d"),
+        (ALL._replace(sort="attribute:modules"), "b a c d"),
+        (ALL._replace(sort="attribute:seats", descending=True), "a b c d"),
+        (ALL._replace(sort="attribute:nothing"), "a b c d"),
         (ALL._replace(attributes=frozenset({("country", "DE")})), "a"),
         (ALL._replace(attributes=frozenset({("country", "DE"), ("country", "AT")})), "b a"),
         (ALL._replace(attributes=frozenset({("country", "DE"), ("modules", "crm")})), "a"),
@@ -71,19 +76,31 @@ def test_filters_and_order(state: State, query: ListQuery, expected: str) -> Non
     assert page_of(state, query, 1, None).total == len(expected.split())
 
 
+def test_numbers_of_an_attribute_come_before_texts_and_flags_are_texts() -> None:
+    values = {"a": "Zebra", "b": 10, "c": "apple", "d": 9.5, "e": True, "f": -1, "g": [], "h": "apple"}
+    board = board_of(
+        *(profile(name, size=value) for name, value in values.items()), *(score(name, 50.0) for name in values)
+    )
+    query = ALL._replace(sort="attribute:size")
+    assert ids(board.state, query) == list("fdbcheag")
+    assert ids(board.state, query._replace(descending=True)) == list("aechbdfg")
+
+
 @given(
     st.dictionaries(st.text("abc", min_size=1, max_size=3), st.sampled_from([10.0, 20.0, 30.0, 80.0]), max_size=12),
     st.dictionaries(st.text("abc", min_size=1, max_size=3), st.sampled_from([15.0, 25.0, 95.0]), max_size=6),
     st.integers(1, 4),
     st.booleans(),
-    st.sampled_from(sorted(SORTS)),
+    st.sampled_from([*sorted(SORTS), "attribute:size"]),
 )
 def test_an_account_whose_value_does_not_change_is_on_exactly_one_page(
     begin: dict[str, float], later: dict[str, float], limit: int, descending: bool, sort: str
 ) -> None:
     # Only scores change: everything else that lists are sorted by stays the same, except for the time.
     sort = "score" if sort == "as_of" else sort
-    board = board_of(*(score(account, value) for account, value in begin.items()))
+    sizes = [3, "three", None, 3.5, "3"]
+    profiles = [profile(account, size=sizes[len(account) % 5 + index % 2]) for index, account in enumerate(begin)]
+    board = board_of(*profiles, *(score(account, value) for account, value in begin.items()))
     query = ALL._replace(sort=sort, descending=descending)
     changes = [score(account, value) for account, value in later.items()]
     seen: list[str] = []

@@ -17,6 +17,7 @@ from agents.board.views.text import event_text
 from agents.board.views.timeline import KINDS, page_of, position_of, topics_of
 from agents.board.views.types import Timeline
 from schemas.outputs import Alert
+from schemas.sources import BUILT_IN
 from schemas.topics import DAY_MS
 from tests.driving.boards import NOON, alert, board_of, score_history
 
@@ -56,10 +57,10 @@ class Log:
 
 
 def page(inputs: Inputs, before: int | None = None, cursor: str | None = None, **options: Any) -> Timeline:
-    account, position = BOARD.state.accounts["acme"], position_of(cursor, before)
+    account, position = BOARD.state.accounts["acme"], position_of(cursor, before, BUILT_IN)
     kinds, limit = frozenset(options.pop("kinds", KINDS)), options.pop("limit", 50)
-    result = inputs.find("acme", topics_of(kinds), position.offsets, position.until, limit)
-    return page_of(BOARD.state, account, position, result, limit=limit, kinds=kinds)
+    result = inputs.find("acme", topics_of(kinds, BUILT_IN), position.offsets, position.until, limit)
+    return page_of(BOARD.state, account, position, result, BUILT_IN, limit=limit, kinds=kinds)
 
 
 def test_items_of_all_kinds_are_in_one_order_newest_first() -> None:
@@ -156,7 +157,9 @@ def journey(*records: Record) -> list[tuple[int, str, str]]:
     board = board_of(*score_history("acme", 90.0, 30.0), *records)
     account = board.state.accounts["acme"]
     result = SearchResult([], {}, 0, 0)
-    items = page_of(board.state, account, position_of(None, None), result, limit=50, kinds=frozenset({"alert"})).items
+    items = page_of(
+        board.state, account, position_of(None, None, BUILT_IN), result, BUILT_IN, limit=50, kinds=frozenset({"alert"})
+    ).items
     return [((item.time - NOON) // HOUR_MS, item.title, item.data.state) for item in reversed(items)]
 
 

@@ -311,7 +311,6 @@ def test_a_proxy_that_is_not_an_address_is_refused() -> None:
         settings(board_proxies="nonsense", board_user_header="X-User")
 
 
-@pytest.mark.usefixtures("logging_as_it_was")
 def test_the_command_ends_with_2_and_names_the_setting(tmp_path: Path) -> None:
     recording = tmp_path / "r.jsonl"
     recording.write_text("", encoding="utf-8")

@@ -11,8 +11,10 @@ from agents.board.web import dead_letters
 from agents.board.web.dead_letters import KafkaDeadLetters, NoDeadLetters
 from agents.board.web.responses import UnavailableError
 from agents.dlq.groups import Group
-from agents.dlq.letters import Letter, Position
+from agents.dlq.letters import Letter
 from agents.kafka.client import BrokerError
+from agents.kafka.letters import Position
+from schemas.sources import BUILT_IN, Sources
 from tests.driving.boards import board_of, client_of, settings
 
 if TYPE_CHECKING:
@@ -101,15 +103,15 @@ def test_errors_of_the_broker_are_unavailable(monkeypatch: pytest.MonkeyPatch) -
 
     for name in ("groups_of", "newest_open", "handle"):
         monkeypatch.setattr(dead_letters, name, fails)
-    box = KafkaDeadLetters(settings())
+    box = KafkaDeadLetters(settings(), BUILT_IN)
     for ask in (box.groups, lambda: box.newest("t", "r", 1), lambda: box.handle("t", "r", "replayed")):
         with pytest.raises(UnavailableError, match="no Kafka broker"):
             ask()
 
 
 def test_groups_with_open_letters_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    def groups_of(_settings: object, _selection: Selection) -> list[Group]:
+    def groups_of(_settings: object, _sources: Sources, _selection: Selection) -> list[Group]:
         return [Group("a.dlq", "r"), Group("b.dlq", "r", 1), Group("c.dlq", "q", 2)]
 
     monkeypatch.setattr(dead_letters, "groups_of", groups_of)
-    assert [group.topic for group in KafkaDeadLetters(settings()).groups()] == ["b.dlq", "c.dlq", "a.dlq"]
+    assert [group.topic for group in KafkaDeadLetters(settings(), BUILT_IN).groups()] == ["b.dlq", "c.dlq", "a.dlq"]

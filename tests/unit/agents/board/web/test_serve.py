@@ -70,7 +70,7 @@ def test_an_error_of_the_checks_ends_the_reader(monkeypatch: pytest.MonkeyPatch)
         msg = "no such answer"
         raise AssertionError(msg)
 
-    monkeypatch.setattr(reader, "BrokerChecks", lambda _settings: type("Checks", (), {"ask": ask})())
+    monkeypatch.setattr(reader, "BrokerChecks", lambda *_: type("Checks", (), {"ask": ask})())
     with pytest.raises(AssertionError, match="no such answer"):
         asyncio.run(asyncio.wait_for(Reader(settings(), board_of()).run(Consumer({})), 10))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agents.sinks.redis.backlog import Backlog
 from agents.sinks.redis.fields import write_of
 from schemas.codecs import encode
-from schemas.outputs import Factor, Override, ScoreMessage, ScoreValue
+from schemas.outputs import Factor, LastScore, Override, ScoreMessage, ScoreValue
 from schemas.records import UnreadableError
 
 FACTOR = {"measure": "nps", "value": None, "points": None, "weight": 0.5, "contribution": 0.0}
@@ -52,6 +52,18 @@ def test_every_member_of_a_record_is_a_field() -> None:
         "revision": 4,
         "scores": {"health": {"value": 67.5, "band": "attention"}, "upsell": {"value": 12.25, "band": "poor"}},
     }
+
+
+def test_an_account_without_a_score_is_in_no_sorted_set_and_keeps_its_hash() -> None:
+    scores = {"health": ScoreValue(None, None, [Factor("nps", None, None, 0.0, 0.0)])}
+    message = ScoreMessage("a", 17, 5, "p@1", None, scores, state="ended", ended_at=16)
+    message.last = {"health": LastScore(67.5, "attention")}
+    write = write_of(b"a", 99, encode(message))
+    assert write.values == {}
+    assert (write.fields["state"], write.fields["ended_at"]) == (b"ended", b"16")
+    assert json.loads(write.fields["last"]) == {"health": {"value": 67.5, "band": "attention"}}
+    assert "value:health" not in write.fields
+    assert json.loads(write.message)["scores"] == {"health": {"value": None, "band": None}}
 
 
 def test_unknown_members_become_fields() -> None:

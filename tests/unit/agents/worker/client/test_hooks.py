@@ -321,6 +321,14 @@ USED = [
         "a second worker of the same instance name takes the place of the first, and back again",
         ("subscription",),
     ),
+    Hook(
+        GroupCoordinator,
+        "_on_join_complete",
+        GroupCoordinator._do_rejoin_group,
+        "over a slow connection the session ends while partitions are taken over, again and again",
+        ("generation", "member_id", "protocol", "member_assignment_bytes"),
+    ),
+    Hook(GroupCoordinator, "_heartbeat_interval_ms", GroupCoordinator, "as above"),
     Hook(GroupCoordinator, "member_id", GroupCoordinator, "the instance name is not checked before a join"),
     Hook(
         AIOKafkaConsumer,
@@ -460,6 +468,7 @@ def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
         "on_stop",
         "coordinator_lookup",
         "_do_rejoin_group",
+        "_on_join_complete",
         "commit",
     }
 

@@ -1,4 +1,4 @@
-"""The consumer's thread starts when the broker answers, however long that takes."""
+"""The consumer's thread starts when the broker answers, however long that takes, and heartbeats through assignments."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
+from aiokafka.protocol.commit import OffsetCommitRequest
 
 from agents.settings.settings import Settings, default_policy
 from agents.worker.client import look_up as look_ups
@@ -17,6 +18,8 @@ from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiokafka.errors import KafkaError
 
 
@@ -28,7 +31,9 @@ class Consumer:
         self.started = self.closed = False
         self._fetcher = SimpleNamespace()
         self._client = SimpleNamespace(_conns={}, _get_conn=None)
-        self._coordinator = SimpleNamespace(_do_heartbeat=None, _do_rejoin_group=None)
+        self._coordinator: Any = SimpleNamespace(
+            _do_heartbeat=None, _do_rejoin_group=None, _on_join_complete=None, _heartbeat_interval_ms=0, generation=3
+        )
 
     async def start(self) -> None:
         if self.failure is not None:
@@ -39,8 +44,15 @@ class Consumer:
         self.closed = True
 
 
-def start(*failures: KafkaError | None) -> list[Consumer]:
-    """Start a thread whose consumers fail so, one after the other; return those that it made."""
+def start(
+    *failures: KafkaError | None,
+    prepare: Callable[[Any], None] = lambda _: None,
+    then: Callable[[Any], Awaitable[None]] | None = None,
+) -> list[Consumer]:
+    """Start a thread whose consumers fail so, one after the other; return those that it made.
+
+    `prepare` gets the coordinator of each before it starts, and `then` that of the last one afterwards.
+    """
     made: list[Consumer] = []
 
     async def scenario() -> None:
@@ -51,11 +63,14 @@ def start(*failures: KafkaError | None) -> list[Consumer]:
 
         def create(**_: object) -> Consumer:
             made.append(Consumer(failures[len(made)]))
+            prepare(made[-1]._coordinator)
             return made[-1]
 
         thread._create_consumer = create
         try:
             await thread.on_start()
+            if then is not None:
+                await then(made[-1]._coordinator)
         finally:
             thread.thread_loop.close()
 
@@ -77,3 +92,52 @@ def test_a_broker_that_is_away_while_the_consumer_starts_is_waited_for() -> None
 def test_an_error_that_does_not_pass_ends_the_start() -> None:
     with pytest.raises(TopicAuthorizationFailedError):
         start(TopicAuthorizationFailedError("t"))
+
+
+def test_heartbeats_are_sent_while_an_assignment_is_dealt_with() -> None:
+    """A takeover over a slow connection takes longer than a session: without heartbeats the group gives us up."""
+    dealing = asyncio.Event()
+    sent: list[int] = []
+
+    def prepare(coordinator: Any) -> None:
+        async def heartbeat() -> bool:
+            sent.append(coordinator.generation)
+            if len(sent) == 3:
+                dealing.set()
+            return True
+
+        async def join_complete(*_: object) -> None:
+            await dealing.wait()
+
+        coordinator._do_heartbeat, coordinator._on_join_complete = heartbeat, join_complete
+
+    async def assigned(coordinator: Any) -> None:
+        async with asyncio.timeout(60):
+            await coordinator._on_join_complete(3, "m", "range", b"")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert sent == [3, 3, 3], "aiokafka sends those that follow"
+
+    start(None, prepare=prepare, then=assigned)
+
+
+def test_a_member_that_the_group_has_given_up_sends_no_heartbeats() -> None:
+    sent: list[int] = []
+
+    def prepare(coordinator: Any) -> None:
+        async def heartbeat() -> bool:
+            sent.append(coordinator.generation)
+            return False
+
+        async def join_complete(*_: object) -> None:
+            for _turn in range(10):
+                await asyncio.sleep(0)
+
+        coordinator._do_heartbeat, coordinator._on_join_complete = heartbeat, join_complete
+        coordinator.generation = OffsetCommitRequest.DEFAULT_GENERATION_ID
+
+    async def assigned(coordinator: Any) -> None:
+        await coordinator._on_join_complete(3, "m", "range", b"")
+        assert sent == []
+
+    start(None, prepare=prepare, then=assigned)

@@ -14,6 +14,7 @@ from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.tasks.task_state import TaskState
+from schemas.sources import BUILT_IN
 from tests.driving.worker import Bench, Producer, account_in, fetch
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Stage:
             on_fatal=self.bench.errors.append,
             rarely_s=0,
         )
-        self.handover = Handover(self.bench.processor, self.checkpointer, self.lease)
+        self.handover = Handover(self.bench.processor, self.checkpointer, self.lease, BUILT_IN.topics)
 
     async def before_offsets(self) -> object:
         """What the client does before it sends offsets."""

@@ -15,6 +15,7 @@ from agents.worker.commit import outbox as outboxes
 from agents.worker.commit.fencing import LOST
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
+from schemas.sources import BUILT_IN
 from stream.publishing.effects import Message
 from tests.driving.worker import Batch, OneProducer, Producer
 
@@ -40,7 +41,7 @@ class Broker(Producer):
 
 def outbox_of(producer: Any, may_write: Callable[[], bool] = lambda: True, **named: Any) -> Outbox:
     default: dict[str, Any] = {"now_ms": lambda: NOW_MS, "on_append_ms": print, "on_fatal": print}
-    return Outbox(OneProducer(producer), Telemetry(), may_write=may_write, **{**default, **named})
+    return Outbox(OneProducer(producer), Telemetry(BUILT_IN), may_write=may_write, **{**default, **named})
 
 
 def test_a_record_that_the_broker_has_twice_moves_no_end_before_it() -> None:

@@ -14,6 +14,7 @@ from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks import processor as processors
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
+from schemas.sources import BUILT_IN
 from stream.engine.engine import Mode
 from stream.recovery.reconciler import Reconciler
 from tests.driving.alert_histories import DAY, POLICY, START, Scenario, daily, rule
@@ -188,7 +189,7 @@ def test_a_worker_saves_a_boundary_at_which_only_an_alert_was_published(monkeypa
     scenario.use(0.5, 1)
     scenario.pass_to(5)
     scenario.drive.save()
-    settings, clock, telemetry = Settings(partitions=1), BrokerClock(), Telemetry()
+    settings, clock, telemetry = Settings(partitions=1), BrokerClock(), Telemetry(BUILT_IN)
     processor = Processor(scenario.plan, settings, silent_outbox(telemetry, clock), telemetry, clock)
     processor.open(0, dict(scenario.drive.topic))
     task = processor.tasks[0]

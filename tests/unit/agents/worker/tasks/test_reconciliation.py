@@ -1,5 +1,6 @@
 """A worker that takes over a partition: what it does before and after it has reconciled with what was published."""
 
+# long because: the worker that takes over is made at the top, and every test is about that one takeover
 from __future__ import annotations
 
 import asyncio
@@ -12,7 +13,6 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import CorruptRecordError
 
-from agents.kafka.source_records import TOPICS
 from agents.settings.settings import Settings
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.monitoring.metrics import Telemetry
@@ -22,9 +22,9 @@ from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.processor import Processor
 from schemas.codecs import encode
 from schemas.outputs import Alert, ScoreChange
-from schemas.topics import ALERTS, CHANGES
+from schemas.sources import BUILT_IN
+from schemas.topics import ALERTS, CHANGES, SCORES
 from stream.engine.engine import Mode
-from stream.ingest.batch import INPUT_SOURCES
 from stream.recovery.published_alerts import position_of
 from stream.recovery.reconciler import Reconciler, Tail
 from tests.driving.alert_histories import DAY, START, rule
@@ -87,7 +87,7 @@ def opened(
     """A worker that takes the scenario's partition over on a day; its task runs unless `tails` is None."""
     settings = Settings(partitions=1, time=time)
     clock = Clock(START + round(day * DAY))
-    processor = Processor(scenario.plan, settings, cast("Outbox", outbox), Telemetry(), clock)
+    processor = Processor(scenario.plan, settings, cast("Outbox", outbox), Telemetry(BUILT_IN), clock)
     processor.open(0, dict(scenario.drive.topic))
     task = processor.tasks[0]
     if tails is not None:
@@ -108,7 +108,7 @@ def commits(processor: Processor, outbox: Posted) -> Checkpointer:
     return Checkpointer(
         processor,
         cast("Outbox", outbox),
-        Telemetry(),
+        Telemetry(BUILT_IN),
         changelog_topic="log",
         commit_offsets=offsets,
         on_fatal=lambda error: pytest.fail(repr(error)),
@@ -137,16 +137,16 @@ def test_changes_expire_when_all_records_of_the_beginning_are_applied(
     scenario = saved()
     outbox = Posted()
     processor, task = opened(scenario, outbox, never_reached(scenario))
-    ends = dict.fromkeys(TOPICS, 3)
+    ends = dict.fromkeys(BUILT_IN.topics, 3)
     processor.highwater = lambda tp: ends[tp.topic]
     processor._reconcile(task)
     assert CHANGES not in task.reconciler.complete()
-    task.engine.position.update(dict.fromkeys(INPUT_SOURCES, 3))
+    task.engine.position.update(dict.fromkeys(BUILT_IN.inputs, 3))
     if idle:
         monkeypatch.setattr(processors, "IDLE_S", -1.0)
         asyncio.run(processor.tick())
     else:
-        ends.update(dict.fromkeys(TOPICS, 1_000))  # reconciliation does not wait for later records
+        ends.update(dict.fromkeys(BUILT_IN.topics, 1_000))  # reconciliation does not wait for later records
         processor._reconcile(task)
     assert CHANGES in task.reconciler.complete()
     assert task.changed
@@ -179,7 +179,7 @@ def test_a_boundary_that_the_clock_passed_before_the_crash_is_not_reverted(monke
     assert scenario.changes == [(0, 30), (30, 0)]
     outbox = Posted()
     processor, task = opened(scenario, outbox, scenario.tails(), time="live", day=3.2)
-    processor.highwater = lambda tp: task.engine.position[INPUT_SOURCES[TOPICS.index(tp.topic)]]
+    processor.highwater = lambda tp: task.engine.position[BUILT_IN.inputs[BUILT_IN.topics.index(tp.topic)]]
     processor._reconcile(task)
     assert task.reconciler, "all is applied, but it is the day before"
     processor.flush(task)
@@ -282,6 +282,19 @@ def test_an_alert_that_is_never_reached_expires_when_no_more_records_arrive(monk
 # -- commits -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_worker_with_another_policy_publishes_its_scores_without_an_event(*, changed: bool) -> None:
+    """Also with event time, where no window boundary passes until an event comes."""
+    scenario = saved()
+    if changed:
+        scenario.plan = Generations(rule("when = { below = 20 }")).plan
+    outbox = Posted(before=len(scenario.changes))
+    processor, _ = opened(scenario, outbox, {})
+    asyncio.run(commits(processor, outbox).commit(periodic=False))
+    scores = [json.loads(sent.value)["policy"] for sent in outbox.records.get(SCORES, [])]
+    assert scores == ([scenario.plan.label] if changed else [])
+
+
 def test_a_commit_writes_the_offset_of_each_topic_that_is_reconciled() -> None:
     scenario = saved()
     outbox = Posted(before=100)
@@ -304,7 +317,9 @@ def test_a_commit_writes_the_offset_of_each_topic_that_is_reconciled() -> None:
     processor._reconcile(task, idle=True)
     assert commit() == {b"a": 101, b"c": 101}, "the alert was published as resolved"
     assert commit() == {b"a": 101, b"c": 101}
-    opened_again = Processor(scenario.plan, Settings(partitions=1), cast("Outbox", outbox), Telemetry(), BrokerClock())
+    opened_again = Processor(
+        scenario.plan, Settings(partitions=1), cast("Outbox", outbox), Telemetry(BUILT_IN), BrokerClock()
+    )
     log = {sent.key: sent.value for sent in outbox.records["log"] if sent.value is not None}
     opened_again.open(0, {**scenario.drive.topic, **log})
     assert opened_again.tasks[0].namespaces.published_up_to == {ALERTS: 101, CHANGES: 101}

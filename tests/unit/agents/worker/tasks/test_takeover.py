@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from faust.types import TP
 
-from agents.kafka.source_records import TOPICS
 from agents.worker.fatal import RefusedError
 from agents.worker.tasks.broker_facts import Facts
 from agents.worker.tasks.takeover import take_over
+from schemas.sources import BUILT_IN
 from stream.recovery.continuity import SourceLog
 from stream.recovery.writer import Member, Writer, succeed
 from tests.driving.worker import Bench, Producer, account_in, fetch
@@ -37,7 +38,7 @@ def restored(position: Mapping[str, int] | None, writer: Writer | None = None) -
 
 
 def facts(usage: SourceLog, first: int = 0, members: tuple[Member, ...] = ()) -> Facts:
-    others = [SourceLog(topic, 0, 0) for topic in TOPICS if topic != USAGE]
+    others = [SourceLog(topic, 0, 0) for topic in BUILT_IN.topics if topic != USAGE]
     return Facts({0: [usage, *others]}, {0: first}, members)
 
 
@@ -94,6 +95,13 @@ def test_state_that_does_not_fit_is_refused_by_name(
     assert (error.names["topic"], error.names["partition"]) == (topic, 0)
     assert "vitals state rebuild" in error.way_out
     assert task.namespaces.writer == BEFORE
+
+
+def test_a_source_with_another_topic_is_refused() -> None:
+    before = msgspec.structs.replace(BEFORE, inputs={USAGE: "app.events"})
+    assert "has records of topic app.events up to offset 40" in str(
+        refused(restored({USAGE: 40}, before), facts(WHOLE))
+    )
 
 
 def test_a_replaced_configuration_is_refused_with_the_partition() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TRANSITIONS, TaskState, TaskStateError, transition
+from schemas.sources import BUILT_IN
 from stream.publishing.effects import Effects
 from stream.recovery.reconciler import Reconciler
 from tests.driving.worker import Bench, Producer
@@ -109,7 +110,7 @@ def test_a_task_has_an_engine_from_restoring_on(state: TaskState) -> None:
 
 
 def test_a_gap_in_the_changelog_is_an_error_and_its_first_record_is_none() -> None:
-    task = PartitionTask(3)
+    task = PartitionTask(3, BUILT_IN)
     task.collect([], 5, 8)
     task.collect([], 8, 9)
     with pytest.raises(ValueError, match="partition 3: records 9 to 10 did not come"):

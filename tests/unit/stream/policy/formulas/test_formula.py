@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,6 +34,15 @@ POLICY = (Path(__file__).parents[1] / "policies" / "derived.toml").read_text("ut
         ("min(a,b , 3.50)", "min(a, b, 3.5)"),
         ("'open tickets'/account.arr", '"open tickets" / account.arr'),
         ("a\n  / b", "a / b"),
+        ("a / account.seats", "a / account.seats"),
+        ("'account.seats' * 2", "account.seats * 2"),
+        ("'account.seats bought' - 'account.class'", '"account.seats bought" - "account.class"'),
+        ("days_since( account.trained_at )", "days_since(account.trained_at)"),
+        ("a / days_until('account.go live')", 'a / days_until("account.go live")'),
+        (
+            "days_since('account.started_at') - account.days_since_start",
+            "days_since(account.started_at) - account.days_since_start",
+        ),
     ],
 )
 def test_an_expression_is_written_back_with_the_parentheses_it_needs(text: str, shown: str) -> None:
@@ -43,12 +53,16 @@ def test_an_expression_is_written_back_with_the_parentheses_it_needs(text: str, 
 
 def test_inputs_are_named_once_in_the_order_of_the_text() -> None:
     assert parse_formula("b + a / account.arr - b", NAMES).inputs == ("b", "a", "account.arr")
+    text = "a / 'account.seats' + days_since(account.x) + account.seats - days_until('account.x')"
+    inputs = ("a", "account.seats", "days_since(account.x)", "days_until(account.x)")
+    assert parse_formula(text, NAMES).inputs == inputs
 
 
-@given(expressions(NAMES, 3), st.lists(st.fractions(-5, 5, max_denominator=8) | st.none(), min_size=6, max_size=6))
+@given(expressions(NAMES, 3), st.lists(st.fractions(-5, 5, max_denominator=8) | st.none(), min_size=10, max_size=10))
 def test_values_are_those_of_the_oracle(text: str, drawn: list[Fraction | None]) -> None:
-    names = (*NAMES, "account.arr", "account.days_since_start", "account.days_to_renewal")
-    exact = dict(zip(names, drawn, strict=True))
+    numbers = ("account.arr", "account.days_since_start", "account.days_to_renewal", "account.seats")
+    dates = ("days_since(account.trained)", "days_until(account.trained)", "days_until(account.renewal_at)")
+    exact = dict(zip((*NAMES, *numbers, *dates), drawn, strict=True))
     formula = parse_formula(text, NAMES)
     assert set(formula.inputs) == set(names_in(text))
     inputs = {name: np.array([np.nan if value is None else float(value)]) for name, value in exact.items()}
@@ -94,8 +108,14 @@ def test_a_long_or_deep_expression_is_refused() -> None:
 
 
 def test_a_number_of_the_profile_must_not_have_the_name_of_a_measure() -> None:
-    with pytest.raises(FormulaError, match=r"column 1: account\.arr is a number of the profile, and also the name"):
-        parse_formula("account.arr + 1", ("account.arr",))
+    for name in ("account.arr", "account.seats", "days_since(account.signed)"):
+        words = "is a number of the profile, and also the name"
+        with pytest.raises(FormulaError, match=rf"column \d+: {re.escape(name)} {words}"):
+            parse_formula(f"{name} + 1", (name,))
+
+
+def test_a_quoted_name_is_a_measure_first() -> None:
+    assert parse_formula("'account.seats' + 1", ("account.seats",)).inputs == ("account.seats",)
 
 
 @given(st.text(max_size=40))

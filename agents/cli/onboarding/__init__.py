@@ -1,0 +1,1 @@
+"""The commands with which a deployment begins: `vitals init` and `vitals import`."""

@@ -1,0 +1,1 @@
+"""Loads event files into the input topics: `vitals import`."""

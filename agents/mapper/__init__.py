@@ -1,0 +1,1 @@
+"""`vitals mapper`: records of other systems on Kafka become events on the input topics."""

@@ -1,0 +1,109 @@
+"""What becomes of one record of another system: events for input topics, or a dead letter.
+
+Owns that a record gives all of its events or none, so that a dead letter can be replayed after the mapping was changed.
+Pure. Called by `agents.mapper.mapper`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kafka.errors import InvalidTimestampError, KafkaError
+
+from agents.kafka.letters import Position, Refusal, sendable
+from schemas.codecs import MALFORMED_JSON, NULL_VALUE, decode
+from schemas.plausible_times import IN_THE_FUTURE
+from schemas.sources import Sources
+from stream.mapping.apply import ForeignRecord, MappedEvent, apply_mapping, no_rule
+from stream.mapping.framing import UnmappedValueError, unwrap
+from stream.mapping.rules import InputMapping
+
+MAPPED = "mapped"
+SKIPPED = "skipped"
+TOMBSTONE = "tombstone"
+UNMAPPED = "unmapped"
+MAPPING_FAILED = "mapping_failed"
+TOO_LARGE = "too_large"
+
+
+class Outcome(NamedTuple):
+    """What became of a record: its events, or the reason (`outcome`) and message of a dead letter.
+
+    A record without events and message needs neither: a rule skips it, or it is a tombstone. A dead letter
+    `has_value` unless its value is too large for the dead letters.
+    """
+
+    outcome: str
+    events: list[MappedEvent]
+    message: str | None = None
+    has_value: bool = True
+
+
+def outcome_of(record: Any, mapping: InputMapping, sources: Sources) -> Outcome:
+    """Map a consumer's record."""
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers or ()}
+    origin = f"{record.topic}-{record.partition}-{record.offset}"
+    try:
+        value = None if record.value is None else unwrap(record.value)
+    except UnmappedValueError as error:
+        return Outcome(MALFORMED_JSON, [], str(error))
+    foreign = ForeignRecord(record.topic, value, origin, record.key, time_of(record), headers)
+    mapped = apply_mapping(mapping, foreign, sources)
+    if mapped.problems:
+        return Outcome(MAPPING_FAILED, [], "; ".join(mapped.problems))
+    for event in mapped.events:
+        refused = _refused(event, sources)
+        if refused is not None:
+            reason, message = refused
+            return Outcome(reason, [], f"rule {event.rule} of {mapping.file}: {message}")
+    if mapped.events:
+        return Outcome(MAPPED, mapped.events)
+    if record.value is None:
+        return Outcome(TOMBSTONE, [])
+    return Outcome(SKIPPED, []) if mapped.skipped else Outcome(UNMAPPED, [], no_rule(mapping, value))
+
+
+def _refused(event: MappedEvent, sources: Sources) -> tuple[str, str] | None:
+    """Why a worker would refuse the event as a whole."""
+    if event.value is None:
+        return None
+    for _, reason, message, whole in decode(sources[event.source], [event.value]).rejects:
+        if whole and reason != NULL_VALUE:
+            return reason, message
+    return None
+
+
+def time_of(record: Any) -> int | None:
+    """The time of a record, epoch ms; None if it has none."""
+    return record.timestamp if record.timestamp >= 0 else None
+
+
+def refused_by_broker(
+    record: Any, outcome: Outcome, mapping: InputMapping, event: MappedEvent | None, error: KafkaError
+) -> Outcome:
+    """What becomes of a record one of whose writes ended with an error of `REFUSED`; `event` None: its dead letter.
+
+    Raises the error for a dead letter that cannot be smaller.
+    """
+    if event is None:
+        if not outcome.has_value:
+            raise error
+        advice = f"the record is too large for a dead letter too: read it at {_position(record)}"
+        return outcome._replace(message=f"{outcome.message}; {advice}", has_value=False)
+    if isinstance(error, InvalidTimestampError):
+        reason, message = IN_THE_FUTURE, "the time of the record is later than the broker takes"
+    else:
+        size = len(event.value or b"")
+        reason = TOO_LARGE
+        message = f"the event has {size:,} bytes, more than the broker takes (max.message.bytes)"
+    return Outcome(reason, [], f"rule {event.rule} of {mapping.file}: {event.source}: {message}")
+
+
+def letter_of(record: Any, outcome: Outcome) -> dict[str, Any]:
+    """The dead letter of a record, as arguments of a producer's `send`."""
+    letter = sendable(record, Refusal(outcome.outcome, outcome.message or "", _position(record), record.timestamp))
+    return letter if outcome.has_value else {**letter, "value": b""}
+
+
+def _position(record: Any) -> Position:
+    return Position(record.topic, record.partition, record.offset)

@@ -1,0 +1,1 @@
+"""The catalog of everything that crosses the wire: its records described for other programs."""
