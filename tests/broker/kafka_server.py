@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
+import itertools
+import os
 import random
 import shutil
 import signal
@@ -25,7 +28,7 @@ from tests.broker.child import ChildProcess
 from tests.broker.jars import fetch_jars, tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 POM = Path(__file__).with_name("pom.xml")
 BROKER_MAX_MESSAGE_BYTES = 20 * 1024 * 1024
@@ -35,8 +38,10 @@ _CLUSTER_ID = "dml0YWxzLXRlc3RzLTAwMQ"  # any 16 bytes in base64; every broker h
 _READY_WITHIN_S = 180.0
 _STOP_WITHIN_S = 120.0
 # Below the range that the kernel gives to outgoing connections: a client that tries to reconnect to a killed broker's
-# port could otherwise be given that very port, and connect to itself.
+# port could otherwise be given that very port, and connect to itself. Each of the test processes that run side by side
+# has ports of its own, and takes them in turn: what was chosen is listened on seconds later.
 _PORTS = range(20_000, 32_000)
+_PROCESSES = 12
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 # A broker of a test lives for seconds, which the JVM would spend on compiling and on collecting in parallel.
 _SHORT_LIVED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -65,9 +70,19 @@ def ensure_jars() -> Path:
     return fetch_jars(POM, "kafka")
 
 
-def free_port(reserved: Iterable[int] = ()) -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on, no outgoing connection will take and is not `reserved`."""
-    for port in random.SystemRandom().sample(sorted(set(_PORTS) - set(reserved)), 200):
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """The ports of this process in turn, for ever: its share if it is one of several of a test run, else all of them."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    number, share = int(worker.removeprefix("gw")) % _PROCESSES if worker else 0, len(_PORTS) // _PROCESSES
+    ports = _PORTS[number * share : (number + 1) * share] if worker else _PORTS
+    begin = random.SystemRandom().randrange(len(ports))
+    return itertools.cycle([*ports[begin:], *ports[:begin]])
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on and no outgoing connection or later call will take."""
+    for port in itertools.islice(_own_ports(), 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -157,9 +172,8 @@ class KafkaServer:
         jars = ensure_jars()
         self._home = self._given_dir or Path(tempfile.mkdtemp(prefix="vitals-kafka-"))
         self._home.mkdir(parents=True, exist_ok=True)
-        reserved = set(self._listeners.values())
-        self._port = port or free_port(reserved)
-        self._controller_port = free_port(reserved | {self._port})
+        self._port = port or free_port()
+        self._controller_port = free_port()
         properties = self._home / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()), "utf-8")
         if not (self._home / "data" / "meta.properties").exists():

@@ -114,9 +114,7 @@ class _Round:
             watch,
         )
         plan = self._plan
-        ports: dict[str, int] = {}
-        for name in plan.workers:
-            ports[name] = free_port(ports.values())
+        ports = {name: free_port() for name in plan.workers}
         self._proxies = {name: stack.enter_context(TcpProxy(port)) for name, port in ports.items()}
         self._deployment = stack.enter_context(
             Deployment(
