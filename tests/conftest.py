@@ -1,19 +1,20 @@
 """What all tests share: Hypothesis profiles, and the order in which parallel processes take the tests.
 
 The profile `ci`, the default, always draws the same examples where the order of sets is the same (`make test` sees to
-it), so a red build comes from what was changed. The profile `search` draws others and does not shrink: `make search`
-looks for new failures with it.
+it), so a red build comes from what was changed. The profile `search` draws others, more of them, and does not shrink:
+`make search` looks for new failures with it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.strategies.effort import EXAMPLES, PROFILE, examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 settings.register_profile(
-    "ci", max_examples=40, deadline=None, print_blob=True, suppress_health_check=SLOW_IS_FINE, derandomize=True
+    "ci",
+    max_examples=examples(EXAMPLES),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=SLOW_IS_FINE,
+    derandomize=True,
 )
 settings.register_profile(
     "search", parent=settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate), derandomize=False
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.load_profile(PROFILE)
 
 WAITING_FIRST = ("faults", "torture", "broker", "browser", "property")
 """Folders of long tests, first those that mostly wait for other programs: short tests then fill what is left."""

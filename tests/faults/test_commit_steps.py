@@ -84,7 +84,7 @@ def test_an_account_that_went_silent_is_not_lost_by_a_half_written_commit(
     fault(f"2 kill in a commit of 25 days after {step}", figures)
 
 
-@pytest.mark.broker
+@pytest.mark.faults
 def test_a_score_published_before_a_crash_is_corrected_when_it_no_longer_holds(tmp_path: Path, fault: Callable) -> None:
     """Published but not committed: later records may change the score, and the last message must be correct."""
     account = "acct-1"
@@ -117,7 +117,7 @@ def test_a_score_published_before_a_crash_is_corrected_when_it_no_longer_holds(t
     fault("2 kill between publishing and committing", {"sent": log.sent, **counts, "kills": deployment.kills})
 
 
-@pytest.mark.broker
+@pytest.mark.faults
 def test_the_oracle_notices_a_worker_that_ignores_applied_offsets(tmp_path: Path, fault: Callable) -> None:
     """Without applied offsets the same kill counts events twice, and the comparison of these tests fails."""
     with Deployment(tmp_path, broker=SLOWLY, dedup="false") as deployment:

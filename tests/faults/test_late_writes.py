@@ -75,6 +75,7 @@ def ids(deployment: Deployment, topic: str) -> Counter[str]:
     return Counter(message["id"] for message in deployment.documents(topic))
 
 
+@pytest.mark.faults
 def test_a_worker_whose_producer_is_refused_restores_its_tasks(tmp_path: Path, fault: Callable) -> None:
     """Someone else takes the ids of its tasks, without the group: it closes them, and takes them over again."""
     with Deployment(tmp_path, broker=SLOWLY) as deployment:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 
 
+@pytest.mark.faults
 def test_duplicates_change_no_score(tmp_path: Path, fault: Callable) -> None:
     """Nearly a third come twice: close by, far apart, and after the worker was killed and after it was stopped."""
     chance = random.Random(8)
@@ -77,6 +78,7 @@ def test_any_order_within_the_window_gives_the_same_scores(tmp_path: Path, fault
     fault("9 input shuffled within the longest window", figures)
 
 
+@pytest.mark.faults
 def test_what_is_older_than_the_window_is_counted_as_late_and_changes_nothing(tmp_path: Path, fault: Callable) -> None:
     late = 500
     chance = random.Random(10)

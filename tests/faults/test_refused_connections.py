@@ -126,6 +126,7 @@ def test_every_process_names_a_wrong_password_and_ends(secured: Secured, tmp_pat
     assert WRONG not in done.stdout + done.stderr
 
 
+@pytest.mark.faults
 def test_a_worker_whose_password_changes_pauses_says_so_and_recovers(
     secured: Secured, fault: Callable[[str, Figures], None]
 ) -> None:

@@ -226,6 +226,7 @@ def test_status_works_with_the_rights_of_the_table(authorized: Authorized) -> No
     assert f"user status is denied {right};" in done.stderr
 
 
+@pytest.mark.faults
 def test_state_works_with_the_rights_of_the_table_and_changes_nothing_without_one(tmp_path: Path) -> None:
     """On a broker of its own: topics that have grown are of no use to the other roles."""
     with Authorized(tmp_path) as authorized:

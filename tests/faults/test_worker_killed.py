@@ -30,13 +30,13 @@ def killed_at_random(folder: Path, kills: int, accounts: int, days: int, policy:
         return deployment.judge(episodes=True)
 
 
-@pytest.mark.broker
+@pytest.mark.faults
 def test_a_worker_killed_at_random_moments_changes_nothing(tmp_path: Path, fault: Callable) -> None:
     figures = killed_at_random(tmp_path, kills=5, accounts=55, days=60)
     fault("1 worker SIGKILL x5 at random moments", figures)
 
 
-@pytest.mark.broker
+@pytest.mark.faults
 def test_alert_rules_that_remember_boundaries_outlive_kills(tmp_path: Path, fault: Callable) -> None:
     fault("1 the same with alert rules, x3", killed_at_random(tmp_path, kills=3, accounts=8, days=6, policy=RULES))
 
@@ -48,7 +48,7 @@ def test_a_worker_killed_twenty_times_changes_nothing(tmp_path: Path, fault: Cal
     fault("1 worker SIGKILL x20 at random moments", figures)
 
 
-@pytest.mark.broker
+@pytest.mark.faults
 def test_a_worker_asked_to_end_leaves_everything_in_order(tmp_path: Path, fault: Callable) -> None:
     stops = 2
     with Deployment(tmp_path, broker=SLOWLY, catch_up="exact", catch_up_lag=100) as deployment:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.driving.engine import assert_same, cuts, driven, partitions, plan_of, plausible_logs, scores_of
 from tests.driving.scores import messages_of
 from tests.oracle.engine import Record, final_scores, final_scores_all, outcomes
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS, policies
 from tests.strategies.rich_policies import rich_policies
 
@@ -31,7 +32,7 @@ def test_scores_after_merges_are_those_of_the_oracle(data: st.DataObject, log: l
     assert +drive.engine.settled == outcomes(log, policy_text, NOW_MS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data(), plausible_logs(partitions=1, merges=True, erasures=True, many_profiles=True), rich_policies())
 def test_scores_after_merges_under_policies_with_every_feature(
     data: st.DataObject, log: list[Record], policy_text: str

@@ -17,6 +17,7 @@ from stream.recovery import changelog
 from tests.driving.crashes import Crashing, live_through
 from tests.driving.engine import Drive, assert_same, cuts, driven, partitions, plan_of, scores_of
 from tests.oracle.engine import Record, final_scores, outcomes
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS, Sent, log_of, rearranged
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ ACCOUNTS = ("acme", "birch")
 FIELDS = {"seats": "number", "in use": "number", "module": "text", "active": "flag"}
 MODULES = ("core", "extra", "", "true")
 MODES = ((Mode.HEAD,), (Mode.HEAD, Mode.CONFLATED), (Mode.EXACT,))
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=examples(60), deadline=None)
 
 HEAD = """
 name = "added"

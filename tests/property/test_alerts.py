@@ -14,6 +14,7 @@ from tests.driving.crashes import Crashing, live_through
 from tests.driving.engine import Cut, cuts, open_episodes, partitions, plan_of
 from tests.oracle.alerts import alerts_at_boundaries, alerts_on_arrival, snoozed_at
 from tests.strategies.alerts import alerting_cases
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, HOUR_MS, NOW_MS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def assert_all_boundaries(data: st.DataObject, drive: Observed, case: Case) -> N
     assert_open_at_boundaries(drive.engine, alerts_at_boundaries(log, text, NOW_MS, drive.engine.as_of))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.data(), alerting_cases(), st.sampled_from(MODES), st.booleans())
 def test_open_at_every_boundary(data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool) -> None:
     text, log = case
@@ -59,7 +60,7 @@ def test_open_at_every_boundary(data: st.DataObject, case: Case, modes: tuple[Mo
         assert_all_boundaries(data, observed(text, data.draw(cuts(records, modes)), restarts=restarts), case)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.data(), alerting_cases(), st.booleans())
 def test_conditions_that_still_hold_fire_when_catching_up_ends(data: st.DataObject, case: Case, restarts: bool) -> None:
     text, log = case
@@ -70,7 +71,7 @@ def test_conditions_that_still_hold_fire_when_catching_up_ends(data: st.DataObje
         assert len(drive.engine.reader.contents) == len(drive.engine.reader.open)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
 def test_readers_know_what_is_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
     """Also after a crash during a commit, if alerts were published that no later generation computes again."""
@@ -86,7 +87,7 @@ def test_readers_know_what_is_open_after_crashes(data: st.DataObject, case: Case
             assert reader.episodes() == open_episodes(engine) | stalled_in(engine)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.data(), alerting_cases(max_events=25), st.sampled_from(MODES))
 def test_open_after_crashes(data: st.DataObject, case: Case, modes: tuple[Mode, ...]) -> None:
     """Crashes between commits only: a partial commit at a boundary may delay alerts that wait for boundaries."""
@@ -113,7 +114,7 @@ def stalled_in(engine: Engine) -> set[tuple[str, str]]:
 # Snoozes and acknowledgements
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.data(), alerting_cases(words=True, in_order=True), st.sampled_from(MODES), st.booleans())
 def test_snoozes_at_every_boundary_are_the_oracles(
     data: st.DataObject, case: Case, modes: tuple[Mode, ...], restarts: bool
@@ -129,7 +130,7 @@ def test_snoozes_at_every_boundary_are_the_oracles(
             }, boundary_ms
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.data(), alerting_cases(words=True, in_order=True), st.booleans())
 def test_an_acknowledgement_applies_to_one_episode(data: st.DataObject, case: Case, restarts: bool) -> None:
     text, log = case

@@ -18,6 +18,7 @@ from stream.engine.engine import Engine, Mode
 from stream.explain.selector import select_score
 from stream.plan.plan import Plan
 from tests.driving.engine import plan_of
+from tests.strategies.effort import examples
 from tests.strategies.events import ACCOUNTS, DAY_MS, NOW_MS, SOURCES, events, profiles
 from tests.strategies.policies import policies
 
@@ -67,7 +68,7 @@ def everything(grid: Grid) -> dict[int, range]:
     return dict.fromkeys(range(len(grid.boundaries)), range(len(grid.accounts)))
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories(), policies(max_measures=3), st.integers(1, 4), st.data())
 def test_later_events_do_not_change_a_boundary(
     history: list[TimedEvent], policy: str, every: int, data: st.DataObject
@@ -88,7 +89,7 @@ def test_later_events_do_not_change_a_boundary(
     assert until == {key: costs for key, costs in cut.costs.items() if key[0] <= number}
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories(), policies(max_measures=3))
 def test_a_score_is_that_of_an_engine_with_only_the_earlier_events(history: list[TimedEvent], policy: str) -> None:
     grid, plan = grid_of(history, 1), plan_of(policy)

@@ -14,6 +14,7 @@ from schemas.sources import BUILT_IN
 from stream.mapping.recognition import recognise
 from tests.oracle.events import EARLIEST_MS, RejectedError, read_event
 from tests.oracle.recognised import read_record
+from tests.strategies.effort import examples
 from tests.strategies.events import spoilt_values
 from tests.strategies.policies import LATEST_MS, NOW_MS, SOURCES, encoded, events
 from tests.strategies.policies import times_ms as moments
@@ -28,7 +29,7 @@ PIECES = st.sampled_from(
 WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIECES, max_size=5).map(b"".join))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(WILD, max_size=6))
 def test_a_batch_decodes_as_its_records_do_one_by_one(values: list[bytes | None]) -> None:
     together = decode(BUILT_IN["engagement"], values)
@@ -45,7 +46,7 @@ def test_a_batch_decodes_as_its_records_do_one_by_one(values: list[bytes | None]
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_the_codec_rejects_what_the_oracle_rejects(source: str, data: st.DataObject) -> None:
     valid = moments().flatmap(lambda time_ms: events(source, "acme", time_ms, "1").flatmap(encoded))
@@ -65,7 +66,7 @@ def test_the_codec_rejects_what_the_oracle_rejects(source: str, data: st.DataObj
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_what_is_recognised_is_what_the_oracle_recognises(source: str, data: st.DataObject) -> None:
     valid = moments().flatmap(lambda time_ms: events(source, "acme", time_ms, "1").flatmap(encoded))

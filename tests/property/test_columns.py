@@ -15,6 +15,7 @@ from stream.columns.members import PAGE_ENTRY, Members
 from stream.columns.pages import PAGE_ENTRIES
 from stream.columns.panes import UNIT_MS
 from stream.ingest.event_ids import SeenIds, Segment
+from tests.strategies.effort import examples
 
 DAY_MS = UNIT_MS["day"]
 ROWS = 3
@@ -155,7 +156,7 @@ SIGHTINGS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(SIGHTINGS, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_members_count_as_a_dictionary_does(sightings: list, panes: int, chance: object) -> None:
     members = Members("m", "day", panes)

@@ -14,6 +14,7 @@ from tests.driving.engine import CATCHING_UP, cuts, driven, partitions, plan_of,
 from tests.driving.scores import Message, WatchedScores, assert_same_scores, messages_of
 from tests.oracle.engine import boundary_scores_all, final_scores_all, outcomes
 from tests.strategies.calendars import calendars
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS, RICH, bands_of, measures, normalisers, toml_value
 from tests.strategies.tables import Table, written
 
@@ -71,7 +72,7 @@ def counted_policies(draw: DrawFn) -> str:
     return "\n".join([*lines, "", "[scores.health]", "min_change = 0", f"bands = {toml_value(draw(bands_of()))}", ""])
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data(), plausible_logs(**RICH), counted_policies(), st.sampled_from(CATCHING_UP))
 def test_scores_and_outcomes_are_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
@@ -86,7 +87,7 @@ def test_scores_and_outcomes_are_the_oracles(
     assert settled == outcomes(log, policy_text, NOW_MS)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.data(), plausible_logs(**RICH), counted_policies(), st.sampled_from((Mode.HEAD, Mode.EXACT)))
 def test_scores_at_every_midnight(data: st.DataObject, log: list[Record], policy_text: str, mode: Mode) -> None:
     expected = boundary_scores_all(log, policy_text, NOW_MS)
@@ -100,7 +101,7 @@ def test_scores_at_every_midnight(data: st.DataObject, log: list[Record], policy
                 assert_same_scores(last, scores, policy_text, boundary_ms)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     st.data(),
     plausible_logs(partitions=1, **RICH),

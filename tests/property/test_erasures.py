@@ -25,6 +25,7 @@ from tests.oracle.engine import (
     read_policy,
     steps_of,
 )
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS, policies
 from tests.strategies.rich_policies import rich_policies
 
@@ -59,7 +60,7 @@ def test_scores_after_erasures_and_crashes_are_those_of_the_oracle(
     assert_nothing_left(worker, log, policy_text)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.data(),
     plausible_logs(partitions=1, backdated=False, erasures=True),

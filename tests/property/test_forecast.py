@@ -12,6 +12,7 @@ from stream.explain.selector import select_score
 from stream.scoring.scoring import NO_BAND
 from tests.driving.engine import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
 from tests.oracle.engine import AccountScore, Record, boundary_unit_ms, final_scores, read_policy
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS, policies
 
 
@@ -23,7 +24,7 @@ def is_as(step: Step, expected: AccountScore) -> bool:
     return expected.value is not None and abs(step.score - expected.value) <= CLOSE and step.band == expected.band
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.data(),
     plausible_logs(max_events=25),
@@ -70,7 +71,7 @@ def test_the_forecast_at_every_future_boundary_is_the_oracles(
                 assert abs(deltas - (outlook.turn.score - outlook.line[0].score)) <= CLOSE
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(plausible_logs(max_events=25), policies(max_measures=3))
 def test_scores_do_not_change_after_the_end_of_a_final_forecast(log: list[Record], policy_text: str) -> None:
     plan = plan_of(policy_text)
@@ -88,7 +89,7 @@ def test_scores_do_not_change_after_the_end_of_a_final_forecast(log: list[Record
             assert scored.bands.tolist() == [NO_BAND] * len(later)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(plausible_logs(max_events=25), policies(max_measures=3), st.integers(0, 25))
 def test_looking_ahead_leaves_no_trace(log: list[Record], policy_text: str, cut_at: int) -> None:
     plan = plan_of(policy_text)

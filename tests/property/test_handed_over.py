@@ -19,6 +19,7 @@ from tests.driving.engine import plan_of
 from tests.driving.merging import PARTITIONS, Cluster
 from tests.driving.scores import messages_of
 from tests.oracle.engine import Record, final_scores_all
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS
 
 ACCOUNTS = ("acme", "birch", "cedar", "delta", "elm", "fir")
@@ -226,7 +227,7 @@ def assert_exact(engines: list[Engine], log: list[tuple[Sent, bytes]], policy_te
         assert factors == pytest.approx({name: value for name, value, *_ in wanted.factors}), account
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data(), st.booleans())
 def test_merged_accounts_have_the_scores_of_the_oracle(data: st.DataObject, dedup: bool) -> None:
     log = data.draw(logs(repeated=dedup))
@@ -236,7 +237,7 @@ def test_merged_accounts_have_the_scores_of_the_oracle(data: st.DataObject, dedu
     assert cluster.letters == []
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.data(), logs(repeated=True))
 def test_a_shadow_merges_as_well(data: st.DataObject, log: list[tuple[Sent, bytes]]) -> None:
     cluster = Cluster(plan_of(POLICY), plan_of(CANDIDATE))

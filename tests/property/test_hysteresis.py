@@ -12,13 +12,14 @@ from tests.driving.engine import CATCHING_UP, Drive, cuts, driven, partitions, p
 from tests.driving.scores import Message, WatchedScores, assert_same_scores, messages_of, restarted
 from tests.oracle.engine import boundary_scores_all, final_scores_all
 from tests.strategies.bands import RESTLESS, restless_policies
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS
 
 if TYPE_CHECKING:
     from tests.oracle.engine import Record
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     st.data(),
     plausible_logs(partitions=1, **RESTLESS),
@@ -42,7 +43,7 @@ def test_final_bands_in_every_mode_and_across_restarts(
     assert_same_scores(messages_of(drive.engine), final_scores_all(log, policy_text, NOW_MS), policy_text)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.data(), plausible_logs(**RESTLESS), restless_policies(), st.sampled_from((Mode.HEAD, Mode.EXACT)))
 def test_bands_at_every_boundary(data: st.DataObject, log: list[Record], policy_text: str, mode: Mode) -> None:
     plan = plan_of(policy_text)

@@ -15,6 +15,7 @@ from tests.oracle.alerts import alerts_at_boundaries, alerts_on_arrival
 from tests.oracle.derived import sources_of
 from tests.oracle.engine import boundary_scores_all, final_scores_all, read_policy
 from tests.strategies.alerts import alerting_cases
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def assert_confident(
                 assert "confidence" not in score
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.data(), alerting_cases(), st.sampled_from((Mode.HEAD, Mode.EXACT)))
 def test_scores_at_every_boundary(data: st.DataObject, case: Case, mode: Mode) -> None:
     text, log = case
@@ -56,7 +57,7 @@ def test_scores_at_every_boundary(data: st.DataObject, case: Case, mode: Mode) -
                 assert_confident(messages, scores, episodes[partition, boundary_ms], text)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.data(), alerting_cases(), st.sampled_from(CATCHING_UP), st.booleans())
 def test_final_scores_in_every_mode_and_across_restarts(
     data: st.DataObject, case: Case, catching_up: Mode, restarts: bool

@@ -21,6 +21,7 @@ from tests.driving.engine import cuts, driven, partitions, plan_of, plausible_lo
 from tests.driving.scores import has_segments, messages_of
 from tests.oracle.lifts import Changes, is_stepped, range_of, step_of
 from tests.oracle.policy import Measure, read_policy
+from tests.strategies.effort import examples
 from tests.strategies.policies import RICH
 from tests.strategies.rich_policies import rich_policies
 
@@ -100,7 +101,7 @@ def check(explanation: Explanation, changes: Changes) -> None:
         assert_smallest(measure, changes, needed)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(max_measures=3))
 def test_the_smallest_change_that_is_enough_is_named(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()
@@ -122,7 +123,7 @@ def drawn_values(draw: st.DrawFn, policy_text: str) -> dict[str, Fraction | None
     return values
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data(), rich_policies(max_measures=4))
 def test_the_smallest_change_from_any_values_and_any_band_is_named(data: st.DataObject, policy_text: str) -> None:
     plan = plan_of(policy_text)

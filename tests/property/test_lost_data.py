@@ -20,6 +20,7 @@ from stream.engine.engine import Mode
 from tests.driving.engine import plan_of
 from tests.oracle.engine import read_policy
 from tests.property.test_one_moment import timed, write
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS, SPAN_MS, logs
 from tests.strategies.rich_policies import rich_policies
 
@@ -88,13 +89,13 @@ def is_about_one_account_alone(policy_text: str) -> bool:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(log=EVENTS)
 def test_under_the_policies_to_start_from(name: str, log: list[Record]) -> None:
     assert_nothing_rises(log, IDLE_SOURCES.sub("", SHIPPED[name]))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(rich_policies(kept_bands=False).filter(is_about_one_account_alone), EVENTS)
 def test_under_any_policy(policy_text: str, log: list[Record]) -> None:
     assert_nothing_rises(log, policy_text)

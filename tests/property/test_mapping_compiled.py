@@ -13,6 +13,7 @@ from jmespath.exceptions import JMESPathError
 
 from stream.mapping.compiled import compiled
 from stream.mapping.expressions import _OPTIONS, ExpressionError, compile_expression
+from tests.strategies.effort import examples
 
 PRESETS = Path(__file__).parents[2] / "deploy" / "mappings"
 NAMES = ("a", "b", "c")
@@ -81,7 +82,7 @@ def same(text: str, document: Any) -> None:
     assert repr(actual) == repr(expected), (text, document)  # repr tells 0 from false and 1 from 1.0
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=examples(1_500))
 @given(expressions, documents)
 @example("!(@)", 0.0)
 @example("!(@)", False)

@@ -24,6 +24,7 @@ from stream.mapping.rules import InputMapping
 from stream.plan.plan import compile_plan
 from stream.policy.errors import PolicyError, Problem
 from stream.policy.policy import parse_policy
+from tests.strategies.effort import examples
 
 FOLDER = Path(__file__).parents[1] / "golden" / "presets"
 PRESETS = {name: mapping_file(name).read_text(encoding="utf-8") for name in preset_names()}
@@ -97,7 +98,7 @@ def check(mapping: InputMapping, record: ForeignRecord) -> Mapped:
 
 
 @given(RECORDS, st.sampled_from(sorted(MAPPINGS)), st.sampled_from(TOPICS), KEYS)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example(None, "debezium", "accounts", b'{"id":1}')
 @example([[[]]], "stripe", "events", None)
 @example({"type": "invoice.paid", "created": 10**400, "data": {"object": {"customer": "c"}}}, "stripe", "events", None)
@@ -118,7 +119,7 @@ def test_any_bytes_are_unwrapped_or_refused(value: bytes) -> None:
 @given(
     st.lists(RECORDS.map(msgspec.json.encode) | st.binary(max_size=20), max_size=8), st.sampled_from(sorted(MAPPINGS))
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_every_line_of_a_file_is_counted_once_and_scores_go_on(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], name: str
 ) -> None:
@@ -206,7 +207,7 @@ def written(value: Any) -> str:
 
 
 @given(st.lists(RULE, min_size=1, max_size=3), JSON | ITEMS | st.lists(ITEMS), KEYS)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_mapping_maps_skips_or_names_any_record(rules: list[dict], record: Any, key: bytes | None) -> None:
     mapping = parse_mapping(f"map = {written(rules)}")
     check(mapping, ForeignRecord("events", record, "events-0-1", key, None, {"a": "b"}))
@@ -241,7 +242,7 @@ def broken(draw: st.DrawFn) -> str:
 
 
 @given(broken() | st.text())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example("[[map]]\nfields = { a = { value = 1979-05-27 } }")
 @example("map = [[]]")
 def test_any_text_is_a_mapping_or_has_mistakes_with_messages(text: str) -> None:
@@ -273,6 +274,6 @@ def test_any_text_is_a_mapping_or_has_mistakes_with_messages(text: str) -> None:
         max_leaves=12,
     )
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_file_of_any_tables_is_a_mapping_or_has_mistakes_with_messages(rules: Any) -> None:
     parsed(f"map = {written(rules if isinstance(rules, list) else [rules])}")

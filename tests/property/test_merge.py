@@ -10,12 +10,13 @@ from stream.engine.engine import Mode
 from stream.ingest.merge import Merge
 from tests.driving.engine import Drive, Watched, assert_same, fetch_of, partitions, plan_of, plausible_logs, scores_of
 from tests.oracle.engine import Record, boundary_scores, final_scores
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS, policies
 
 DAYS = ("1d", "7d", "30d")
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.data(), plausible_logs(partitions=1), policies(windows=DAYS))
 def test_a_merge_waits_for_lagging_sources(data: st.DataObject, log: list[Record], policy_text: str) -> None:
     (records,) = partitions(log).values()

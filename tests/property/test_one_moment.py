@@ -23,6 +23,7 @@ from tests.driving.engine import CLOSE, plan_of
 from tests.oracle.engine import Record, final_scores
 from tests.oracle.events import read_event
 from tests.strategies.bands import restless_policies
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS, RICH, Sent, log_of, logs, policies
 from tests.strategies.rich_policies import rich_policies
 
@@ -155,7 +156,7 @@ UNDISTURBED: dict[str, Any] = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     logs(**UNDISTURBED),
     st.one_of(policies(max_measures=3), rich_policies(), restless_policies(), restless_policies()),
@@ -189,7 +190,7 @@ def test_a_moment_has_one_score(log: list[Record], policy: str, silence_ms: int 
             assert_oracle(history[moment], log, policy, moment)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(logs(**UNDISTURBED), st.data())
 def test_peers_are_those_of_the_moment(log: list[Record], data: st.DataObject) -> None:
     log = timed(log)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.engine import Record, boundary_scores, final_scores, outcomes
+from tests.strategies.effort import examples
 from tests.strategies.policies import (
     NOW_MS,
     SOURCES,
@@ -21,7 +22,7 @@ from tests.strategies.policies import (
     sent_records,
 )
 
-QUICK = settings(max_examples=30, deadline=None)
+QUICK = settings(max_examples=examples(30), deadline=None)
 POLICY = """
 name = "p"
 [measures.m]
@@ -78,7 +79,7 @@ def test_valid_events_are_applied(records: list[Record], policy_text: str) -> No
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_invalid_values_are_rejected(source: str, data: st.DataObject) -> None:
     value = data.draw(invalid_values(source))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.driving.alert_histories import DAY, START, Scenario
+from tests.strategies.effort import examples
 
 WINDOW_DAYS = 3
 FIRST_DAY, LAST_DAY = 10, 15
@@ -24,7 +25,7 @@ def steps(draw: st.DrawFn) -> tuple[str, float, dict[str, Any]]:
     return kind, day, {}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(steps(), min_size=5, max_size=25))
 def test_the_latest_override_that_was_not_late_is_the_published_one(history: list[tuple[str, float, Any]]) -> None:
     scenario = Scenario("", window=f"{WINDOW_DAYS}d")

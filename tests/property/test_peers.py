@@ -24,6 +24,7 @@ from stream.recovery import changelog
 from stream.scoring.peers import MOST_VALUES, Peers, table_of
 from tests.driving.engine import plan_of
 from tests.oracle.peers import DAY_MS, ENTERPRISE, Happened, Known, When, percentile, percentile_at
+from tests.strategies.effort import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ def test_a_table_of_few_values_is_exact(values: list[float], asked: list[float])
     assert percentiles_in(values)(asked + values) == pytest.approx([float(percent) for percent in exact], abs=1e-9)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 2**32 - 1), st.integers(MOST_VALUES + 1, 3_000), st.sampled_from((1, 3, 50)))
 def test_a_table_of_many_values_is_approximate(seed: int, count: int, digits: int) -> None:
     # Some values occur many times, some once: each percentile is near the exact one, and they never decrease.

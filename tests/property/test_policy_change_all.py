@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stream.engine.engine import Mode
 from tests.driving.engine import cuts, driven, partitions, plan_of, plausible_logs
 from tests.driving.scores import assert_explained, messages_of, restarted
+from tests.strategies.effort import examples
 from tests.strategies.policies import RICH
 from tests.strategies.rich_policies import rich_policies
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.oracle.events import Record
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), rich_policies())
 def test_any_policy_after_any_other(data: st.DataObject, log: list[Record], old: str, new: str) -> None:
     (records,) = partitions(log).values()

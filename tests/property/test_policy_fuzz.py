@@ -28,6 +28,7 @@ from stream.policy.policy import Policy, PolicyError, Problem, parse_policy
 from stream.recovery import changelog
 from tests.driving.engine import open_episodes
 from tests.pages.blocks import POLICY_PAGES, blocks
+from tests.strategies.effort import examples
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_774_612_800_000  # 2026-03-27T12:00:00Z
@@ -239,7 +240,7 @@ def read(text: str) -> tuple[Policy | None, tuple[Problem, ...]]:
 
 @given(text=broken())
 @example(text=texts()[0])
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_a_changed_policy_is_rejected_with_messages_or_gives_scores(log: Path, text: str) -> None:
     policy, problems = read(text)
     seen("valid" if policy else "refused")

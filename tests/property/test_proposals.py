@@ -19,6 +19,7 @@ from stream.explain.distribution import distribution_of
 from stream.explain.selector import reading, select_score
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
+from tests.strategies.effort import examples
 from tests.strategies.events import ACCOUNTS, ALL_SOURCES, encoded, events, profiles, times_ms
 
 OF_DATA = {"survey_scale", "shared_ids", "similar_ids"}
@@ -39,7 +40,7 @@ def records(draw: st.DrawFn) -> dict[str, list[bytes]]:
     return lines
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(records())
 def test_a_proposed_policy_is_valid_scores_and_fits(lines: dict[str, list[bytes]]) -> None:
     with TemporaryDirectory() as folder:

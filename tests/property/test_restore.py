@@ -14,6 +14,7 @@ from tests.driving.crashes import Crashing, live_through
 from tests.driving.engine import assert_same, cuts, partitions, plan_of, plausible_logs, scores_of
 from tests.driving.scores import assert_explained, messages_of
 from tests.oracle.engine import AccountScore, Record, final_scores, outcomes
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS, RICH, policies
 from tests.strategies.rich_policies import rich_policies
 
@@ -62,7 +63,7 @@ def test_published_changes_form_one_chain_through_all_crashes(
         assert value is None or abs(change.to - value) <= min_change + 1e-9
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), st.sampled_from(((Mode.HEAD,), tuple(Mode))))
 def test_changes_of_policies_with_every_feature_form_one_chain_through_all_crashes(
     data: st.DataObject, log: list[Record], policy_text: str, modes: tuple[Mode, ...]

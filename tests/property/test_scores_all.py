@@ -22,6 +22,7 @@ from tests.driving.scores import (
     restarted,
 )
 from tests.oracle.engine import AccountScores, Record, boundary_scores_all, final_scores_all, outcomes
+from tests.strategies.effort import examples
 from tests.strategies.policies import (
     DAY_MS,
     LATEST_MS,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 DAYS = ("1d", "2d", "7d", "30d", "45d")
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.data(), plausible_logs(**RICH), rich_policies(), st.sampled_from(CATCHING_UP))
 def test_final_scores_and_outcomes_are_the_oracles(
     data: st.DataObject, log: list[Record], policy_text: str, catching_up: Mode
@@ -59,7 +60,7 @@ def test_final_scores_and_outcomes_are_the_oracles(
     assert counted == outcomes(log, policy_text, NOW_MS)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.data(),
     plausible_logs(**RICH),
@@ -80,7 +81,7 @@ def test_scores_at_every_boundary(data: st.DataObject, log: list[Record], policy
                 assert_same_scores(last, scores, policy_text, boundary_ms)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.data(), plausible_logs(partitions=1, **RICH), rich_policies(), st.sampled_from(tuple(Mode)), st.booleans())
 def test_changes_are_chained_and_explained_across_restarts(
     data: st.DataObject, log: list[Record], policy_text: str, mode: Mode, restarts: bool

@@ -18,6 +18,7 @@ from stream.engine.engine import Engine, Mode
 from tests.driving.engine import cuts, open_episodes, partitions, plan_of, plausible_logs
 from tests.driving.scores import messages_of
 from tests.driving.shadow import Alone, Both
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, RICH, Sent, log_of, policies
 from tests.strategies.rich_policies import rich_policies
 
@@ -93,7 +94,7 @@ def same_as_alone(both: Both, live: Alone, other: Alone) -> None:
         assert sorted(message.alerts) == sorted(rule for name, rule in opened if name == account)
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(st.data(), plausible_logs(partitions=1), pairs(rich=False), st.sampled_from(MODES))
 def test_both_say_what_each_says_alone(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan], modes: tuple[Mode, ...]
@@ -104,7 +105,7 @@ def test_both_say_what_each_says_alone(
     same_as_alone(both, live, other)
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(st.data(), plausible_logs(partitions=1, **RICH), pairs(rich=True))
 def test_both_say_what_each_says_alone_in_all_of_the_language(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
@@ -115,7 +116,7 @@ def test_both_say_what_each_says_alone_in_all_of_the_language(
     same_as_alone(both, live, other)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.data(), plausible_logs(partitions=1, backdated=False), pairs(rich=False))
 def test_a_crash_in_the_middle_of_a_commit_leaves_both_right(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
@@ -175,7 +176,7 @@ def next_boundary(engine: Engine) -> int:
     return (engine.as_of // DAY_MS + 1) * DAY_MS
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.data(), plausible_logs(partitions=1), pairs(rich=False))
 def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]
@@ -220,7 +221,7 @@ def test_promoted_it_is_what_it_would_be_had_it_always_been_live(
     assert not both.shadow_topic
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.data(), plausible_logs(partitions=1), pairs(rich=False))
 def test_a_promoted_candidate_has_the_snoozes_it_would_have_alone_and_what_was_published_of_acknowledgements(
     data: st.DataObject, log: list[Record], two: tuple[Plan, Plan]

@@ -15,6 +15,7 @@ from stream.recovery import changelog
 from tests.driving.engine import Drive, plan_of
 from tests.driving.scores import WatchedScores, assert_explained, assert_same_scores, messages_of
 from tests.oracle.engine import Record, boundary_scores_all, final_scores_all, merged
+from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS
 
 POLICY = """
@@ -96,7 +97,7 @@ def histories(draw: st.DrawFn) -> list[Record]:
     return merged(records)[0]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(histories(), st.sampled_from(TABLES))
 def test_at_every_boundary_the_status_is_the_oracles(log: list[Record], tables: str) -> None:
     policy_text = POLICY.format(tables=tables)
@@ -113,7 +114,7 @@ def test_at_every_boundary_the_status_is_the_oracles(log: list[Record], tables: 
     assert_explained(drive.changes)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(histories(), st.sampled_from(TABLES), st.integers(0, 30))
 def test_restored_after_every_record_each_transition_is_published_once(
     log: list[Record], tables: str, days: int
@@ -139,7 +140,7 @@ def test_restored_after_every_record_each_transition_is_published_once(
                 assert after.state_from == before.state or after.cause == "override"
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(histories(), st.sampled_from(TABLES))
 def test_no_account_makes_a_transition_that_is_not_in_the_table(log: list[Record], tables: str) -> None:
     engine = WatchedScores(plan_of(POLICY.format(tables=tables)))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.driving.alerts import Observed, WatchedAlerts
 from tests.driving.engine import partitions, plan_of
+from tests.strategies.effort import examples
 from tests.strategies.policies import ACCOUNTS, DAY_MS, HOUR_MS, NOW_MS, Sent, log_of, times_ms
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Storms:
         assert digests <= {None if self.storm is None else self.storm["fingerprint"]}, fired
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     signals(),
     st.sampled_from((Fraction(1, 5), Fraction(2, 5), Fraction(1))),

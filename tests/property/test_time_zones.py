@@ -20,6 +20,7 @@ from tests.oracle.alerts import alerts_at_boundaries
 from tests.oracle.engine import boundary_scores_all, final_scores_all, outcomes
 from tests.oracle.zones import DAY_MS, EPOCH, date_in, in_zone, limited, log_in_zone, midnight_ms
 from tests.strategies.alerts import alerting_logs, alerting_policies
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS, RICH
 from tests.strategies.rich_policies import rich_policies
 
@@ -55,7 +56,7 @@ def timely_logs() -> st.SearchStrategy[list[Record]]:
     return plausible_logs(invalid=False, **RICH).map(lambda log: limited(log, LATEST_MS))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.data(), zones, timely_logs(), rich_policies(windows=DAYS, kept_bands=False), st.sampled_from(CATCHING_UP))
 def test_scores_and_outcomes_are_those_of_the_same_days_in_utc(
     data: st.DataObject, zone: str, log: list[Record], policy_text: str, catching_up: Mode
@@ -71,7 +72,7 @@ def test_scores_and_outcomes_are_those_of_the_same_days_in_utc(
     assert counted == outcomes(log, policy_text, NOW_MS)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.data(), zones, timely_logs(), rich_policies(windows=DAYS))
 def test_scores_at_every_midnight_of_the_zone(
     data: st.DataObject, zone: str, log: list[Record], policy_text: str
@@ -89,7 +90,7 @@ def test_scores_at_every_midnight_of_the_zone(
                 assert_same_scores(last, scores, policy_text, boundary_ms)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.data(), zones, alerting_policies("d", idle_sources=False), alerting_logs("d"))
 def test_alerts_open_at_every_midnight_of_the_zone(
     data: st.DataObject, zone: str, policy_text: str, log: list[Record]
@@ -112,7 +113,7 @@ def test_alerts_open_at_every_midnight_of_the_zone(
         assert drive.engine.open_at.keys() >= {at_ms for _, at_ms in moved}
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     st.data(),
     zones,
@@ -137,7 +138,7 @@ MODERN_MS = 946_684_800_000  # 2000-01-01
 moments = st.integers(MODERN_MS, MODERN_MS + 90 * 365 * DAY_MS)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"})), moments)
 def test_the_day_of_a_time_is_its_date(zone: str, time_ms: int) -> None:
     calendar = Calendar(timezone=zone)
@@ -153,7 +154,7 @@ def test_the_day_of_a_time_is_its_date(zone: str, time_ms: int) -> None:
     assert [calendar.boundary_number(at_ms, "day") for at_ms in (start_ms, start_ms + 1)] == [day, day + 1]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(zones, moments)
 def test_midnights_are_where_the_oracle_finds_them(zone: str, time_ms: int) -> None:
     calendar, day = Calendar(timezone=zone), time_ms // DAY_MS
@@ -184,7 +185,7 @@ bands = [{{ name = "fine", from = 50 }}, {{ name = "poor", from = 0 }}]
 """
 
 
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(
     st.data(),
     zones.filter(lambda zone: Calendar(timezone=zone).begins_at_full_hours),

@@ -9,6 +9,7 @@ from schemas.outputs import Alert
 from stream.engine.engine import Mode
 from tests.driving.engine import Watched, assert_same, cuts, driven, open_episodes, partitions, plan_of, plausible_logs
 from tests.oracle.engine import AccountScore, Boundaries, Record, band_episodes, boundary_scores
+from tests.strategies.effort import examples
 from tests.strategies.policies import NOW_MS, policies
 
 DAYS = ("1d", "2d", "7d", "30d", "45d")
@@ -39,7 +40,7 @@ def open_alerts(alerts: list[Alert]) -> set[tuple[str, str]]:
     return set(firing)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.data(),
     plausible_logs(),
