@@ -135,6 +135,7 @@ def test_topics_of_a_policy_and_days_of_its_zone_score_as_files_do(tmp_path: Pat
         assert any(score["scores"] != published[account]["scores"] for account, score in in_utc.items())
 
 
+@pytest.mark.faults
 def test_a_policy_with_a_new_source_goes_through_a_rolling_restart_and_back(tmp_path: Path) -> None:
     """Old and new workers run together, and records of the new source come all the time.
 

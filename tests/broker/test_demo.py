@@ -180,6 +180,7 @@ def test_the_board_answers_and_is_optional(tmp_path: Path) -> None:
     assert "The board" not in errors
 
 
+@pytest.mark.faults  # a busy machine comes to no alert within the time
 def test_counts_add_up_after_a_click_on_the_board(tmp_path: Path) -> None:
     with demo(tmp_path, "--seconds", "30") as process:
         port = re.search(r"http://127.0.0.1:(\d+)/", wait_for(process, "The board is at"))

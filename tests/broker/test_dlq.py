@@ -114,6 +114,7 @@ def test_letters_go_back_byte_for_byte_in_order_and_once(tmp_path: Path) -> None
         }
 
 
+@pytest.mark.faults
 def test_a_replayed_event_counts_once_even_if_what_was_replayed_is_forgotten(tmp_path: Path) -> None:
     """The letter is one that a worker of today would not write, as after a mistake in the worker that wrote it."""
     lost = event(USAGE, "lost", ACCOUNT, TIME_MS, user_id="u-lost")
@@ -156,6 +157,7 @@ def test_alerts_that_a_sink_refused_are_shown_and_discarded_but_not_written_to_a
         assert vitals(deployment, "dlq", "discard").returncode == 2
 
 
+@pytest.mark.faults
 def test_a_replay_that_is_killed_is_continued_by_the_next_and_no_letter_is_missing(tmp_path: Path) -> None:
     values = [b"%05d" % number for number in range(8_000)]
     with Deployment(tmp_path) as deployment:

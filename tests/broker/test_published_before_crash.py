@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 
 
+@pytest.mark.faults
 def test_a_firing_alert_that_no_state_has_is_resolved_once(tmp_path: Path) -> None:
     starts_at = END_MS - 10 * DAY_MS
     left_open = Alert(

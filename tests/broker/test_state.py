@@ -137,6 +137,7 @@ def test_damaged_grown_and_rebuilt_state_stays_exact(tmp_path: Path, monkeypatch
         assert_exact(monkeypatch, (deployment, 8))
 
 
+@pytest.mark.faults
 def test_state_moves_to_another_cluster_with_fewer_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state.jsonl"
     first, second = Deployment(tmp_path), Deployment(tmp_path, topics=False, partitions=3)
