@@ -48,10 +48,10 @@ packages=$$(missing)
 [ -z "$$packages" ] || { echo "Still missing after the installation:$$packages (is an older java first in PATH?)" >&2; exit 1; }
 endef
 
-.PHONY: help setup demo test search check docs system bench faults simulate soak torture clean
+.PHONY: help setup demo test search check docs system bench perf-gate faults simulate soak torture clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create the virtualenv .venv and install the project into it
 
@@ -103,6 +103,10 @@ docs: setup ## Build the documentation site into build/site
 bench: PROGRAMS += javac=default-jdk-headless
 bench: system setup ## Run the benchmark (takes an hour; use an idle machine)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+perf-gate: export PYTHONHASHSEED = 0
+perf-gate: setup ## Compare what the engine does for fixed work with the committed figures
+	$(BIN)/python -m tests.perf_gate $(ARGS)
 
 # An empty -m runs the quick faults of CI too, so that the table is complete.
 faults: PROGRAMS += psql=postgresql

@@ -24,7 +24,7 @@ def is_as(step: Step, expected: AccountScore) -> bool:
     return expected.value is not None and abs(step.score - expected.value) <= CLOSE and step.band == expected.band
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 @given(
     st.data(),
     plausible_logs(max_events=25),
