@@ -72,7 +72,7 @@ def ensure_jars() -> Path:
 
 @functools.cache
 def _own_ports() -> Iterator[int]:
-    """The ports of this process in turn, for ever: its share in a test run with several processes, else all."""
+    """The ports of this process in turn, for ever: its share if a test run has several processes, else all of them."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     number, share = int(worker.removeprefix("gw")) % _PROCESSES if worker else 0, len(_PORTS) // _PROCESSES
     ports = _PORTS[number * share : (number + 1) * share] if worker else _PORTS
