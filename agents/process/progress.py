@@ -32,6 +32,10 @@ def progress_bar(after_s: float = 0.5) -> Iterator[Progress]:
 
     from agents.process.console import SafeConsole  # noqa: PLC0415 -- as above
 
+    console = SafeConsole(stderr=True)
+    if console.is_dumb_terminal:  # it cannot take a bar away, and would keep an empty line
+        yield unseen
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -39,7 +43,7 @@ def progress_bar(after_s: float = 0.5) -> Iterator[Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    bars = Bars(*columns, console=SafeConsole(stderr=True), transient=True)
+    bars = Bars(*columns, console=console, transient=True)
     bar = bars.add_task("", total=None, rate="")
     began, shown = time.monotonic(), ""
 

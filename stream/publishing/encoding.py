@@ -203,7 +203,7 @@ class Writer:
         if result.limited is not None:
             columns.append(self._exceptions(number, scored_batch, result))
         if scored_batch.idle:
-            columns += numbers(self._confidence(score_plan, scored_batch))
+            columns += numbers(rounded(self._confidence(score_plan, scored_batch)))
         if score_plan.score.forecast_days:
             columns.append(self._forecasts(number, rows, result.bands == NO_BAND))
         shown = score_plan.score.shown

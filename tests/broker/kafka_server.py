@@ -34,8 +34,7 @@ POM = Path(__file__).with_name("pom.xml")
 BROKER_MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 TOPIC_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own default for brokers and topics
 _CLUSTER_ID = "dml0YWxzLXRlc3RzLTAwMQ"  # any 16 bytes in base64; every broker here is a cluster of its own
-# Limits for a machine whose cores are all busy; an idle one needs 2 s.
-_READY_WITHIN_S = 180.0
+_READY_WITHIN_S = 180.0  # on a machine whose cores are all busy; an idle one needs 2 s
 _STOP_WITHIN_S = 120.0
 # Below the range that the kernel gives to outgoing connections: a client that tries to reconnect to a killed broker's
 # port could otherwise be given that very port, and connect to itself. Each of the test processes that run side by side

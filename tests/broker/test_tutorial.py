@@ -26,7 +26,9 @@ pytestmark = pytest.mark.broker
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial"
-FILE_PAGE, LIVE_PAGE = TUTORIAL / "score-a-file.md", TUTORIAL / "score-live-events.md"
+FILE_PAGE, SYSTEMS_PAGE, LIVE_PAGE = (
+    TUTORIAL / f"score-{name}.md" for name in ("a-file", "your-systems", "live-events")
+)
 KAFKA_ON_THE_PAGE = "127.0.0.1:9092"
 RUNS_ON = "vitals worker"
 FAILS = {"vitals check wrong.toml --offline": 2}
@@ -114,6 +116,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 @pytest.mark.timeout(600)  # an environment of its own is made and filled
 def test_every_command_of_the_tutorial_prints_what_the_page_shows(reader: Reader) -> None:
     assert reader.follow(FILE_PAGE) >= 10
+    assert reader.follow(SYSTEMS_PAGE) >= 40
     assert reader.follow(LIVE_PAGE) >= 10
     output, status = reader.terminal("Second terminal").interrupt()
     assert '"event": "stopped"' in output

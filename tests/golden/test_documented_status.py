@@ -10,8 +10,9 @@ import pytest
 from schemas.outputs import LastScore
 from tests.golden.replays import Log, Replayed, day_ms, midnight, replay, values
 from tests.golden.test_documented_policies import SHOWN
+from tests.pages.blocks import policy_files
 
-POLICIES = sorted((Path(__file__).parents[2] / "deploy" / "policies").glob("*.toml"))
+POLICIES = policy_files(Path(__file__).parents[2] / "deploy" / "policies")
 
 
 def status(folder: Path, log: Log, days_later: int = 0) -> Replayed:

@@ -87,3 +87,16 @@ def test_points_for_a_missing_measure_do_not_change_an_additive_score(tmp_path: 
     statistic = 'stat = "last"\nfield = "value"\nmissing = 50\n'
     log = Log().add("signals", "a", 0, name="n", value=8)
     assert value(tmp_path, statistic, log, days_later=40) is None
+
+
+def test_the_confidence_of_a_score_has_12_decimals(tmp_path: Path) -> None:
+    kinds = (("usage", "product-usage"), ("tickets", "support-tickets"), ("contacts", "engagement"))
+    measures = "".join(
+        f'[measures.{name}]\nsource = "{source}"\nstat = "count"\nwindow = "28d"\nweight = 1\n'
+        'normalise = { kind = "linear", zero_at = 0, hundred_at = 10 }\n'
+        for name, source in kinds
+    )
+    bands = '[scores.health]\nmin_change = 1\nbands = [{ name = "all", from = 0 }]\n'
+    policy = f'name = "thirds"\n{measures}{bands}[sources.engagement]\nstall_after = "2d"\n'
+    log = Log().add("engagement", "a", 9).add("support-tickets", "a", 1).add("product-usage", "a")
+    assert replay(tmp_path, policy, log).score("a").confidence == 0.666666666667

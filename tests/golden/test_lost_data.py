@@ -15,13 +15,14 @@ from stream.explain.selector import select_score
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 from tests.golden.replays import Log, day_ms, midnight, near, values
+from tests.pages.blocks import policy_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stream.engine.engine import Engine
 
-SHIPPED = {file.stem: file.read_text("utf-8") for file in sorted(Path("deploy/policies").glob("*.toml"))}
+SHIPPED = {file.stem: file.read_text("utf-8") for file in policy_files(Path("deploy/policies"))}
 DAYS = 500
 """The logs are of so many days, and end with the moment of the scores."""
 USERS = [f"u{number}" for number in range(10)]

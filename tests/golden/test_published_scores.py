@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.blocks import DOCS, ROOT, all_blocks
+from tests.pages.blocks import DOCS, ROOT, all_blocks, policy_files
 from tests.unit.agents.cli.invoke import vitals
 
 PUBLISHED = ROOT / "deploy" / "examples" / "published"
 PAGE = DOCS / "how-to" / "published-scores.md"
-POLICIES = sorted(file for file in PUBLISHED.glob("*.toml") if not file.name.endswith(".test.toml"))
+POLICIES = policy_files(PUBLISHED)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.stem)

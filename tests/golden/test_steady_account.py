@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 from tests.driving.steady import DAY_MS, HOUR_MS, Slot, after_warm_up, warm_up_days, weekly
-from tests.pages.blocks import DOCS, ROOT, blocks
+from tests.pages.blocks import DOCS, ROOT, blocks, policy_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-SHIPPED = {file.name: file.read_text(encoding="utf-8") for file in sorted((ROOT / "deploy/policies").glob("*.toml"))}
+SHIPPED = {file.name: file.read_text(encoding="utf-8") for file in policy_files(ROOT / "deploy/policies")}
 SHOWN = {
     f"{page.stem}: {parse_policy(text).name}": text
     for page in PAGES
@@ -88,6 +88,11 @@ def test_a_steady_account_causes_no_change_and_no_alert(tmp_path: Path, name: st
 
 def test_the_policies_are_those_of_the_pages() -> None:
     assert {"template.toml", "guide.toml", "impact.toml", "nicereply.toml", "predictive.toml"} <= SHIPPED.keys()
+    everywhere = [file for folder in (ROOT / "deploy").rglob("*") if folder.is_dir() for file in policy_files(folder)]
+    shown = [text for file in everywhere if "[scores." in (text := file.read_text(encoding="utf-8"))]
+    assert len(shown) > 12
+    assert set(shown) <= set(POLICIES.values())
+    assert len(SHOWN) == sum("[scores." in text for page in PAGES for text in blocks("toml", page))
     assert {"measures: own-history", "measures: trend", "alerts: alert-kinds", "peers: among-peers"} <= SHOWN.keys()
 
 

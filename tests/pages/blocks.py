@@ -1,7 +1,7 @@
 """Reads the fenced code blocks of documentation pages, for the tests that run what the pages show.
 
-Owns the syntax of a fence and where the pages of the policy language are. Must not know what the blocks mean. Called by
-tests of the policy language and by `tests.pages.steps`.
+Owns the syntax of a fence, and where the policies and the pages of the policy language are. Must not know what the
+blocks mean. Called by tests of the policy language and by `tests.pages.steps`.
 """
 
 from __future__ import annotations
@@ -40,3 +40,8 @@ def all_blocks(*pages: Path) -> list[Block]:
 def blocks(language: str, *pages: Path) -> list[str]:
     """The bodies of the code blocks in one language, in order."""
     return [block.body for block in all_blocks(*pages) if block.language == language]
+
+
+def policy_files(folder: Path) -> list[Path]:
+    """The policies of a folder, without the files of cases beside them."""
+    return [file for file in sorted(folder.glob("*.toml")) if not file.name.endswith(".test.toml")]
