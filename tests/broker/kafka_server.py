@@ -65,14 +65,13 @@ def ensure_jars() -> Path:
     Raises:
         MissingToolError: `java` or `mvn` is not installed; it names the Debian package.
         FetchError: Maven failed.
-
     """
     return fetch_jars(POM, "kafka")
 
 
 @functools.cache
 def _own_ports() -> Iterator[int]:
-    """The ports of this process in turn, for ever: its share if it is one of several of a test run, else all of them."""
+    """The ports of this process in turn, for ever: its share if it is one of several, else all of them."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     number, share = int(worker.removeprefix("gw")) % _PROCESSES if worker else 0, len(_PORTS) // _PROCESSES
     ports = _PORTS[number * share : (number + 1) * share] if worker else _PORTS
