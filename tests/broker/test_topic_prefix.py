@@ -30,7 +30,7 @@ MAPPING = """
 name = "logins"
 from = ["crm-export"]
 to = "product-usage"
-fields = { account_id = "customer", user_id = "who", time = { of = "at", time_unit = "ms" } }
+fields = { account_id = "customer", user_id = "who", time = { path = "at", unit = "ms" } }
 """
 PEERS = SHORT.replace('stat = "distinct_users"', 'stat = "distinct_users"\ncompare = "peers"').replace(
     'normalise = { kind = "linear", zero_at = 0, hundred_at = 8 }',
