@@ -106,9 +106,8 @@ def every_program(deployment: Deployment, folder: Path) -> None:
     messages = [topic_log.Message(FOREIGN, b"1", value, END_MS) for value in values]
     topic_log.send(deployment.kafka.bootstrap, messages)
     vitals(deployment, "mapper", FOREIGN, "--mapping", str(mapping), "--once")
-    listed = vitals(deployment, "dlq", "list")
-    assert f"{PREFIX}{USAGE}.dlq" in listed
-    assert f"{PREFIX}{MAPPER_DLQ.name}" in listed
+    groups = json.loads(vitals(deployment, "dlq", "list", "--json"))
+    assert {group["topic"] for group in groups} == {f"{PREFIX}{USAGE}.dlq", f"{PREFIX}{MAPPER_DLQ.name}"}
     vitals(deployment, "dlq", "discard", "--topic", USAGE)
     vitals(deployment, "topics")
     vitals(deployment, "check")

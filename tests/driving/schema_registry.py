@@ -88,10 +88,10 @@ class SchemaRegistry:
         if method == "POST":
             return self._post(path, body)
         if match := re.fullmatch(r"/schemas/ids/(\d+)", path):
-            found, code = self.schemas[int(match[1]) - 1 : int(match[1])], 40403
+            schemas, code = self.schemas[int(match[1]) - 1 : int(match[1])], 40403
         else:
-            found, code = self._version(path), 40401
-        return (200, found[0]) if found else (404, {"error_code": code, "message": "not found"})
+            schemas, code = self._version(path), 40401
+        return (200, schemas[0]) if schemas else (404, {"error_code": code, "message": "not found"})
 
     def _post(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         subject = unquote(path.split("/")[2])
