@@ -109,7 +109,7 @@ perf-gate: setup ## Compare what the engine does for fixed work with the committ
 	$(BIN)/python -m tests.perf_gate $(ARGS)
 
 # An empty -m runs the quick faults of CI too, so that the table is complete.
-faults: PROGRAMS += psql=postgresql
+faults: PROGRAMS += psql=postgresql javac=default-jdk-headless go=golang-go node=nodejs
 faults: system setup ## Run every fault injection test, the long ones too (use an idle machine)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,faults]'
 	$(BIN)/python -m pytest -m "" $(PARALLEL) tests/faults tests/broker tests/torture $(ARGS)

@@ -37,6 +37,7 @@ PEERS_INPUT: Final = "peers"
 """The topic of peer tables as an input."""
 INTERNAL_TOPICS: Final[Mapping[str, str]] = MappingProxyType({INBOX: "vitals-inbox", PEERS_INPUT: "vitals-peers"})
 """Topics that workers read beside the sources, by the name of the input."""
+DLQ_SUFFIX: Final = ".dlq"
 
 FieldType = Literal["number", "text", "flag"]
 """What a field of a source of a policy can be. A flag is true or false, which conditions read as text."""
@@ -127,6 +128,21 @@ class Sources:
 
     measured: tuple[Source, ...]
     profiles: Source
+    prefix: str = ""
+    """What the names of all topics begin with that the deployment names itself."""
+
+    def own(self, name: str) -> str:
+        """The topic of the deployment that is called `name` where there is no prefix, such as `health.scores`."""
+        return self.prefix + name
+
+    def letters_of(self, topic: str) -> str:
+        """The topic of the dead letters of an input topic; it has the prefix, also where the policy names the input."""
+        return (topic if topic.startswith(self.prefix) else self.own(topic)) + DLQ_SUFFIX
+
+    @cached_property
+    def of_letters(self) -> Mapping[str, str]:
+        """The input topic of each topic of dead letters."""
+        return {self.letters_of(source.topic): source.topic for source in self}
 
     def __iter__(self) -> Iterator[Source]:
         """All sources in their order."""
@@ -176,7 +192,8 @@ class Sources:
     @cached_property
     def topic_of(self) -> Mapping[str, str]:
         """The topic of each input."""
-        return {**{source.name: source.topic for source in self}, **INTERNAL_TOPICS}
+        internal = {name: self.own(topic) for name, topic in INTERNAL_TOPICS.items()}
+        return {**{source.name: source.topic for source in self}, **internal}
 
     @cached_property
     def topics(self) -> tuple[str, ...]:
@@ -201,14 +218,22 @@ class Sources:
     def extended(self, more: Iterable[Source]) -> Sources:
         """These sources, and then more of events; the same value where there is none."""
         more = tuple(more)
-        return Sources((*self.measured, *more), self.profiles) if more else self
+        return replace(self, measured=(*self.measured, *more)) if more else self
 
     def renamed(self, topics: Mapping[str, str]) -> Sources:
         """These sources with other topics, given by the names of the sources; the same value where there is none."""
         if not topics:
             return self
         measured = tuple(replace(source, topic=topics.get(source.name, source.topic)) for source in self.measured)
-        return Sources(measured, replace(self.profiles, topic=topics.get(self.profiles.name, self.profiles.topic)))
+        profiles = replace(self.profiles, topic=topics.get(self.profiles.name, self.profiles.topic))
+        return replace(self, measured=measured, profiles=profiles)
+
+    def under(self, prefix: str) -> Sources:
+        """These sources in a deployment whose topics have a prefix; a topic that the policy names stays as it is."""
+        if not prefix:
+            return self
+        unnamed = {source.name: prefix + source.topic for source in self if source.topic == source.name}
+        return replace(self.renamed(unnamed), prefix=prefix)
 
     @cached_property
     def renamed_topics(self) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """Topics: names, keys, retention and compaction, as data.
 
-Owns what each topic should look like. Knows no client; `agents.kafka.topics` compares this with a broker and creates
+Owns what each topic should look like. The constants are names without the prefix of a deployment
+(`Sources.own`, `Settings.topic`). Knows no client; `agents.kafka.topics` compares this with a broker and creates
 missing topics.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from schemas.sources import INBOX, INTERNAL_TOPICS, PEERS_INPUT, Sources
+from schemas.sources import DLQ_SUFFIX, INBOX, INTERNAL_TOPICS, PEERS_INPUT, Sources
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -20,7 +21,6 @@ ROLLUPS = "health.rollups"
 SHADOW = "health.shadow"
 REPARTITION = INTERNAL_TOPICS[INBOX]
 PEERS = INTERNAL_TOPICS[PEERS_INPUT]
-DLQ_SUFFIX = ".dlq"
 WEBHOOK_DLQ = f"{ALERTS}.webhook{DLQ_SUFFIX}"
 """Alerts that the webhook refused."""
 ORIGIN_HEADER = "vitals.origin"
@@ -30,6 +30,8 @@ MERGED_HEADER = "vitals.merged"
 ERROR_HEADER = "vitals.error."
 POSITION_HEADER = "vitals.position"
 """Header of an alert: the position of the worker that published it (see `stream.recovery.alert_reconciler`)."""
+LONGEST_TOPIC = 249
+"""Characters of the name of a topic, by Kafka."""
 LARGEST_RECORD = 20 * 1024 * 1024
 LARGEST_TABLE = 8 * 1024 * 1024
 
@@ -44,6 +46,10 @@ class Topic(NamedTuple):
     retention_ms: int
     max_message_bytes: int = 1_048_588
     stamped_by_broker: bool = False
+
+    def under(self, prefix: str) -> Topic:
+        """The topic in a deployment whose topics have a prefix."""
+        return self._replace(name=prefix + self.name)
 
     def config(self) -> dict[str, str]:
         """The topic's settings as Kafka's admin protocol takes them."""
@@ -63,9 +69,9 @@ DLQ_PROGRESS = Topic("vitals-dlq-progress", "internal", "position of a dead lett
 """What was done with dead letters. `vitals dlq` and the board, which create it, write and read its one partition."""
 
 
-def changelog(group: str) -> Topic:
+def changelog(group: str, prefix: str = "") -> Topic:
     """The changelog topic of a consumer group."""
-    name = f"{group}-accounts-changelog"
+    name = f"{prefix}{group}-accounts-changelog"
     return Topic(name, "internal", "row key", "compact", -1, LARGEST_TABLE, stamped_by_broker=True)
 
 
@@ -83,11 +89,25 @@ def all_topics(group: str, sources: Sources) -> tuple[Topic, ...]:
         Topic(ROLLUPS, "output", "parent account id", "compact", -1),
     ]
     dead_letters = [
-        Topic(source.topic + DLQ_SUFFIX, "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
+        Topic(sources.letters_of(source.topic), "dead letters", "as it came", "delete", 30 * DAY_MS, LARGEST_RECORD)
         for source in sources
     ]
-    dead_letters.append(Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD))
+    webhook = Topic(WEBHOOK_DLQ, "dead letters", "account id", "delete", 30 * DAY_MS, LARGEST_RECORD)
     repartition = Topic(REPARTITION, "internal", "account id", "delete", 7 * DAY_MS, LARGEST_RECORD)
     # Kept for as long as the events, so that a replay applies the same tables at the same positions.
     peers = Topic(PEERS, "internal", "none", "delete", 400 * DAY_MS, LARGEST_TABLE, stamped_by_broker=True)
-    return (*inputs, *outputs, *dead_letters, repartition, peers, changelog(group))
+    named = (*outputs, webhook, repartition, peers, changelog(group))
+    ours = [topic.under(sources.prefix) for topic in named]
+    split = len(outputs)
+    return (*inputs, *ours[:split], *dead_letters, *ours[split:])
+
+
+def optional_topics(sources: Sources) -> tuple[Topic, ...]:
+    """Topics that a program creates which not every deployment runs."""
+    return tuple(topic.under(sources.prefix) for topic in (MAPPER_DLQ, SCORE_ROWS, DLQ_PROGRESS))
+
+
+def double_names(group: str, sources: Sources) -> list[str]:
+    """Topics of two uses, of which Kafka would have one; it takes `.` and `_` for the same character in metrics."""
+    names = [topic.name.replace(".", "_") for topic in (*all_topics(group, sources), *optional_topics(sources))]
+    return sorted({source.topic for source in sources if names.count(source.topic.replace(".", "_")) > 1})

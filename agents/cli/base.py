@@ -148,12 +148,31 @@ def plan_of(settings: Settings) -> Plan:
     """The compiled policy that the settings name."""
     from stream.plan.plan import compile_plan
 
-    return compile_plan(policy_of(settings.policy))
+    return compile_plan(_deployed(settings, settings.policy))
 
 
 def sources_of(settings: Settings) -> Sources:
-    """The input sources of the deployment: the built-in ones and those of its policy."""
-    return policy_of(settings.policy).sources
+    """The input sources of the deployment: the built-in ones and those of its policy, with the topics that it has."""
+    return _deployed(settings, settings.policy).sources
+
+
+def _deployed(settings: Settings, path: Path) -> Policy:
+    """A policy with the topics that this deployment has; ends the command with 2 where one has two uses."""
+    from dataclasses import replace
+
+    from schemas.topics import double_names
+
+    policy = policy_of(path)
+    sources = policy.sources.under(settings.topic_prefix)
+    if sources is policy.sources:
+        return policy
+    if doubles := double_names(settings.group, sources):
+        fail(
+            MISUSED,
+            f"{path}: sources: with the prefix {settings.topic_prefix} (VITALS_TOPIC_PREFIX), {', '.join(doubles)} is "
+            "a topic that the product uses itself, or of two sources: choose another topic",
+        )
+    return replace(policy, sources=sources)
 
 
 def candidate_of(settings: Settings, live: Plan) -> Plan | None:
@@ -168,9 +187,10 @@ def candidate_of(settings: Settings, live: Plan) -> Plan | None:
 
     if settings.shadow is None:
         return None
-    plan = compile_plan(policy_of(settings.shadow))
+    plan = compile_plan(_deployed(settings, settings.shadow))
+    built_in = BUILT_IN.under(settings.topic_prefix)
     for source in plan.sources:
-        if source == BUILT_IN.get(source.name):
+        if source == built_in.get(source.name):
             continue  # a built-in source has the topic that the live policy gives it
         if source.name not in live.sources or live.sources[source.name] != source:
             fail(

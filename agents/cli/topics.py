@@ -73,7 +73,8 @@ def schemas(
     from schemas.catalog.documents import FORMS, text_of
     from schemas.sources import BUILT_IN
 
-    sources = BUILT_IN if policy is None else policy_of(policy).sources
+    own = BUILT_IN if policy is None else policy_of(policy).sources
+    sources = own.under(settings_of(None).topic_prefix)
     if directory is None:
         say_json(_schema_to_print(form, topic, sources))
         return

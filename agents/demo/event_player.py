@@ -42,6 +42,7 @@ class EventPlayer:
         connection: Mapping[str, Any],
         *,
         idempotent: bool,
+        prefix: str = "",
         events_per_second: float | None = None,
     ) -> None:
         self.events_per_second = events_per_second
@@ -50,6 +51,7 @@ class EventPlayer:
         self.time_ms: int | None = None
         """Time of the last event sent, epoch milliseconds."""
         self._events = iter(events)
+        self._prefix = prefix
         self._options = dict(
             connection,
             acks="all",
@@ -62,10 +64,10 @@ class EventPlayer:
         self._stopping = False
 
     async def connect(self, topics: Iterable[str]) -> dict[str, int]:
-        """Connect, and return each topic's number of partitions."""
+        """Connect, and return each topic's number of partitions; topics are named without the prefix."""
         self._producer = AIOKafkaProducer(**self._options)
         await self._producer.start()
-        self._partitions = {topic: len(await self._producer.partitions_for(topic)) for topic in topics}
+        self._partitions = {topic: len(await self._producer.partitions_for(self._prefix + topic)) for topic in topics}
         return self._partitions
 
     def stop(self) -> None:
@@ -117,7 +119,7 @@ class EventPlayer:
         topic, number = topic_partition
         count = batch.record_count()
         batch.close()
-        future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=number)
+        future: asyncio.Future[Any] = await self._producer.send_batch(batch, self._prefix + topic, partition=number)
         future.add_done_callback(lambda done: self._acknowledge(done, topic, count))
         return future
 

@@ -30,16 +30,17 @@ class OutputReader:
 
     `connection`: broker and credentials as options of aiokafka's clients. `from_end` skips the outputs of earlier runs;
     without it, everything is read. The topic `controls` is always read from its beginning: the demo itself sends
-    nothing there, so its records are what people did, on the board or elsewhere.
+    nothing there, so its records are what people did, on the board or elsewhere. Topics are without `prefix`.
     """
 
-    def __init__(self, connection: Mapping[str, Any], *, from_end: bool) -> None:
+    def __init__(self, connection: Mapping[str, Any], *, from_end: bool, prefix: str = "") -> None:
         self.status = Status()
         self.unreadable = 0
         """Output records that cannot be read."""
         self.controls = 0
         """Records of the topic `controls`."""
         self._from_end = from_end
+        self._prefix = prefix
         self._options = dict(
             connection,
             enable_auto_commit=False,
@@ -65,8 +66,8 @@ class OutputReader:
         """Assign all partitions of the topics; `partitions`: topic to number of partitions."""
         self._consumer = AIOKafkaConsumer(**self._options)
         await self._consumer.start()
-        assigned = [TopicPartition(topic, number) for topic in OUTPUTS for number in range(partitions[topic])]
-        controls = [TopicPartition(CONTROL_SOURCE, number) for number in range(partitions[CONTROL_SOURCE])]
+        assigned = self._all({topic: partitions[topic] for topic in OUTPUTS})
+        controls = self._all({CONTROL_SOURCE: partitions[CONTROL_SOURCE]})
         self._consumer.assign([*assigned, *controls])
         if self._from_end:
             await self._consumer.seek_to_end(*assigned)
@@ -75,10 +76,16 @@ class OutputReader:
 
     async def stored(self, partitions: Mapping[str, int]) -> int:
         """Records in these topics (name to partitions); an upper bound for compacted topics."""
-        stored = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+        stored = self._all(partitions)
         begins = await self._consumer.beginning_offsets(stored)
         ends = await self._consumer.end_offsets(stored)
         return sum(ends[partition] - begins[partition] for partition in stored)
+
+    def _all(self, partitions: Mapping[str, int]) -> list[TopicPartition]:
+        prefix = self._prefix
+        return [
+            TopicPartition(prefix + topic, number) for topic, count in partitions.items() for number in range(count)
+        ]
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -87,7 +94,7 @@ class OutputReader:
             self._quiet = 0 if fetched else self._quiet + 1
             for partition, records in fetched.items():
                 for record in records:
-                    self.read(partition.topic, record)
+                    self.read(partition.topic.removeprefix(self._prefix), record)
 
     def read(self, topic: str, record: Any) -> None:
         """Apply one record; one that cannot be read is counted."""

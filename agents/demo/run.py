@@ -77,7 +77,7 @@ def run_demo(
         try:
             stack.enter_context(_interruptible())
             settings = _settings(stack, broker, console)
-            create_missing(settings, BUILT_IN)
+            create_missing(settings, BUILT_IN.under(settings.topic_prefix))
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitals-demo-", ignore_cleanup_errors=True))
             company = Company(accounts, days, seed, end_ms=int(time.time() * 1000))
             context = _RunContext(settings, Path(folder), is_embedded=broker is None)
@@ -145,10 +145,11 @@ async def _run(context: _RunContext, company: Company, options: RunOptions, cons
     """Connect all clients, run the session, and disconnect them in any case."""
     connection = context.settings.kafka_python()  # aiokafka's clients have the same options
     async with AsyncExitStack() as stack:
-        player = EventPlayer(company, connection, idempotent=embedded.IDEMPOTENT if context.is_embedded else True)
+        prefix, idempotent = context.settings.topic_prefix, embedded.IDEMPOTENT if context.is_embedded else True
+        player = EventPlayer(company, connection, idempotent=idempotent, prefix=prefix)
         stack.push_async_callback(player.close)
         partitions = await player.connect([*BUILT_IN.of_topics, *OUTPUTS])
-        output_reader = OutputReader(connection, from_end=not context.is_embedded)
+        output_reader = OutputReader(connection, from_end=not context.is_embedded, prefix=prefix)
         stack.push_async_callback(output_reader.close)
         await output_reader.connect(partitions)
         counted = {
@@ -162,7 +163,7 @@ async def _run(context: _RunContext, company: Company, options: RunOptions, cons
                 soft_wrap=True,
             )
         port = free_port()
-        worker = DemoWorker(_environment(context, port, kill=options.kill), port, context.folder / "worker.log")
+        worker = DemoWorker(_environment(context, port, kill=options.kill), port, context.folder / "worker.log", prefix)
         patience_s = SHORT_PATIENCE_S if context.is_embedded else LONG_PATIENCE_S
         stack.push_async_callback(asyncio.to_thread, worker.stop, patience_s)
         screen = stack.enter_context(Screen(console, company.names()))

@@ -25,11 +25,11 @@ SETTLED = "vitals_events_settled"
 class DemoWorker:
     """Runs `vitals worker` with `environment`, which sets its web port to `web_port`; writes its log to `log`."""
 
-    def __init__(self, environment: Mapping[str, str], web_port: int, log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], web_port: int, log: Path, prefix: str = "") -> None:
         self.kills = 0
         self._environment = environment
         self._port = web_port
-        self._log = log
+        self._log, self._prefix = log, prefix
         self._child: Child | None = None
 
     @property
@@ -70,7 +70,7 @@ class DemoWorker:
         for family in text_string_to_metric_families(text):
             if family.name == SETTLED:
                 for sample in family.samples:
-                    if sample.labels["topic"] in topics:
+                    if sample.labels["topic"].removeprefix(self._prefix) in topics:
                         outcomes[sample.labels["outcome"]] += int(sample.value)
         return outcomes
 

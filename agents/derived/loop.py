@@ -55,10 +55,11 @@ class Derivation(Protocol):
     """
 
     topic: str
+    """Without the prefix of a deployment."""
     producer_options: dict[str, Any]
 
-    def restore(self, consumer: KafkaConsumer, stopping: Callable[[], bool]) -> Iterable[Output]:
-        """Read the derived topic; returns records that are missing in it."""
+    def restore(self, consumer: KafkaConsumer, topic: str, stopping: Callable[[], bool]) -> Iterable[Output]:
+        """Read the derived topic, called `topic` in this deployment; returns records that are missing in it."""
 
     def load(self, partition: int, account: str, value: bytes | None) -> None:
         """Apply a record that `health.scores` holds at start."""
@@ -79,6 +80,7 @@ class DerivationLoop:
     def __init__(self, settings: Settings, derivation: Derivation, telemetry: DerivedTelemetry) -> None:
         """Connect. Raises `BrokerError`."""
         self._derivation = derivation
+        self._scores, self._derived = settings.topic(SCORES), settings.topic(derivation.topic)
         self._latest: dict[str, tuple[int, int]] = {}
         """Revision and partition of the record that counts of each account."""
         self._telemetry = telemetry
@@ -100,7 +102,7 @@ class DerivationLoop:
         """Why the derived topic is not up to date."""
         problems = self.problems()
         if not self._is_caught_up:
-            problems.append(f"{SCORES} is still being read from the beginning")
+            problems.append(f"{self._scores} is still being read from the beginning")
         return problems
 
     def run(self, *, once: bool) -> int:
@@ -118,7 +120,7 @@ class DerivationLoop:
                 published += self._publish(derived.changed())
         except (KafkaError, UnreadableError) as error:
             problem = error_text(error)
-            raise BrokerError(f"deriving {derived.topic} from {SCORES} failed: {problem}") from error
+            raise BrokerError(f"deriving {self._derived} from {self._scores} failed: {problem}") from error
         finally:
             self._consumer.close()
             self._producer.close(timeout=_SEND_WITHIN_S)
@@ -127,15 +129,15 @@ class DerivationLoop:
     def _start(self) -> int:
         """Apply what the topics hold. If asked to stop before their end, the state is partial: nothing is published."""
         derived = self._derivation
-        missing = list(derived.restore(self._consumer, self._is_stopping))
+        missing = list(derived.restore(self._consumer, self._derived, self._is_stopping))
         published = 0 if self._stopping else self._publish(missing)
-        for partition, record in read_topic(self._consumer, SCORES, self._is_stopping):
+        for partition, record in read_topic(self._consumer, self._scores, self._is_stopping):
             self._process(derived.load, partition.partition, record)
         if not self._stopping:
             published += self._publish(derived.loaded())
             self._is_caught_up = True
             self._telemetry.caught_up.set(1)
-            _log.info("caught_up", topic=derived.topic, published=published)
+            _log.info("caught_up", topic=self._derived, published=published)
         return published
 
     def _is_stopping(self) -> bool:
@@ -160,7 +162,7 @@ class DerivationLoop:
                 self._latest[account] = revision, partition
         except UnreadableError as error:
             self._telemetry.unreadable.inc()
-            position = {"topic": SCORES, "partition": partition, "offset": record.offset}
+            position = {"topic": self._scores, "partition": partition, "offset": record.offset}
             _log.warning("record_unreadable", **position, reason=error.reason, error=str(error))
 
     def _is_older(self, account: str, revision: int | None, partition: int) -> bool:
@@ -176,7 +178,7 @@ class DerivationLoop:
     def _publish(self, outputs: Iterable[Output]) -> int:
         """Publish records and wait until all replicas have them; returns how many."""
         sends = [
-            self._producer.send(self._derivation.topic, key=key, value=value, partition=partition)
+            self._producer.send(self._derived, key=key, value=value, partition=partition)
             for key, value, partition in outputs
         ]
         for send in sends:

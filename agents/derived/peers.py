@@ -41,9 +41,9 @@ class PeersDerivation:
         self._partitions: Callable[[], list[TopicPartition]] = list
         self.tables = 0
 
-    def restore(self, consumer: KafkaConsumer, stopping: Callable[[], bool]) -> Iterator[Output]:
+    def restore(self, consumer: KafkaConsumer, topic: str, stopping: Callable[[], bool]) -> Iterator[Output]:
         """Read the newest table; returns it for partitions without it, since a process may have ended midway."""
-        self._partitions = lambda: partitions_of(consumer, PEERS)
+        self._partitions = lambda: partitions_of(consumer, topic)
         partitions = self._partitions()
         begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
         consumer.assign(partitions)

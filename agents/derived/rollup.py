@@ -32,9 +32,9 @@ class RollupDerivation:
         self._rollup = Rollup()
         self._changed: set[str] = set()
 
-    def restore(self, consumer: KafkaConsumer, stopping: Callable[[], bool]) -> Iterable[Output]:
+    def restore(self, consumer: KafkaConsumer, topic: str, stopping: Callable[[], bool]) -> Iterable[Output]:
         """Read which parents the topic has; `loaded` deletes those without children."""
-        for _, record in read_topic(consumer, ROLLUPS, stopping):
+        for _, record in read_topic(consumer, topic, stopping):
             if record.key is not None and record.value is None:
                 self._changed.discard(read_key(record.key))
             elif record.key is not None:

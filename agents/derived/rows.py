@@ -41,6 +41,7 @@ class RowWriter:
         self._telemetry, group = telemetry, f"{settings.group}-rows"
         self._consumer = consumer_of(settings, group_id=group)
         self.relay = Relay(self._consumer, group)
+        self._changes, self._rows = settings.topic(CHANGES), settings.topic(SCORE_ROWS.name)
         self._producer = producer_of(settings, linger_ms=5)
 
     def run(self, *, once: bool) -> int:
@@ -49,11 +50,11 @@ class RowWriter:
         Raises `BrokerError` when the topic is missing or the broker fails.
         """
         try:
-            ends = self._consumer.end_offsets(partitions_of(self._consumer, CHANGES)) if once else None
-            return self.relay.run([CHANGES], self._write, ends=ends)
+            ends = self._consumer.end_offsets(partitions_of(self._consumer, self._changes)) if once else None
+            return self.relay.run([self._changes], self._write, ends=ends)
         except KafkaError as error:
             problem = error_text(error)
-            raise BrokerError(f"writing {SCORE_ROWS.name} from {CHANGES} failed: {problem}") from error
+            raise BrokerError(f"writing {self._rows} from {self._changes} failed: {problem}") from error
         finally:
             self._consumer.close()
             self._producer.close(timeout=_WITHIN_S)
@@ -61,7 +62,7 @@ class RowWriter:
     def _write(self, records: Sequence[Any]) -> int:
         """Write the rows of records and wait until all replicas have them; returns how many."""
         sends = [
-            self._producer.send(SCORE_ROWS.name, key=record.key, value=value, timestamp_ms=record.timestamp)
+            self._producer.send(self._rows, key=record.key, value=value, timestamp_ms=record.timestamp)
             for record in records
             for value in self._values(record)
         ]

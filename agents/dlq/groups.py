@@ -20,6 +20,7 @@ from agents.kafka.letters import Position
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.sources import Sources
+from schemas.topics import DLQ_PROGRESS
 
 
 class Group(msgspec.Struct):
@@ -78,7 +79,7 @@ def _reading(settings: Settings) -> Iterator[tuple[Any, Progress]]:
     """A consumer and the progress; errors of the broker become `BrokerError`."""
     consumer = consumer_of(settings)
     try:
-        yield consumer, Progress.read(consumer)
+        yield consumer, Progress.read(consumer, settings.topic(DLQ_PROGRESS.name))
     except (KafkaError, msgspec.DecodeError) as error:
         raise BrokerError(f"the dead letters could not be read: {error_text(error)}") from error
     finally:

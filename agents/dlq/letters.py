@@ -14,8 +14,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from agents.kafka.client import BrokerError, partitions_of, read_until
 from agents.kafka.letters import Position, taken_apart
-from schemas.sources import Sources
-from schemas.topics import ALERTS, DLQ_SUFFIX, MAPPER_DLQ, ORIGIN_HEADER, all_topics
+from schemas.sources import DLQ_SUFFIX, Sources
+from schemas.topics import MAPPER_DLQ, ORIGIN_HEADER, WEBHOOK_DLQ, all_topics
 
 REPLAYED_HEADER = "vitals.replayed_from"
 """Header of a replayed record: its dead letter. A replay of a replay has the header of the latest only."""
@@ -39,12 +39,11 @@ class Letter(NamedTuple):
     headers: Headers
     record_ms: int | None = None
 
-    @property
-    def target(self) -> str:
+    def target(self, sources: Sources) -> str:
         """The topic that the record came from, or was forwarded for."""
-        if self.position.topic == MAPPER_DLQ.name and self.origin is not None:
+        if self.position.topic == sources.own(MAPPER_DLQ.name) and self.origin is not None:
             return self.origin.topic
-        return self.position.topic.removesuffix(DLQ_SUFFIX)
+        return sources.of_letters.get(self.position.topic, self.position.topic.removesuffix(DLQ_SUFFIX))
 
     def account(self) -> str | None:
         """The account: the key, or if there is none, the field `account_id`."""
@@ -101,7 +100,7 @@ def letter_of(topic: str, partition: int, record: Any) -> Letter:
 
 def is_replayable(topic: str) -> bool:
     """Whether a topic holds input records: alerts, which a sink refused, have other readers than that sink."""
-    return not topic.startswith(f"{ALERTS}.")
+    return not topic.endswith(WEBHOOK_DLQ)
 
 
 def topics_of(consumer: KafkaConsumer, group: str, sources: Sources, wanted: frozenset[str]) -> list[str]:
@@ -111,15 +110,20 @@ def topics_of(consumer: KafkaConsumer, group: str, sources: Sources, wanted: fro
     """
     existing = consumer.topics()
     every = [topic.name for topic in all_topics(group, sources) if topic.role == "dead letters"]
-    every.append(MAPPER_DLQ.name)
+    every.append(sources.own(MAPPER_DLQ.name))
     names = [name for name in every if name in existing]
-    chosen = {name if name.endswith(DLQ_SUFFIX) else name + DLQ_SUFFIX for name in wanted}
+    chosen = {_letters(name.removesuffix(DLQ_SUFFIX), names, sources) for name in wanted}
     if unknown := sorted(chosen - set(names)):
         raise BrokerError(
             f"the broker lists no dead-letter topic {', '.join(unknown)}, or this client has no right DESCRIBE on it; "
             f"there are {', '.join(names) or 'none'}"
         )
     return [name for name in names if not chosen or name in chosen]
+
+
+def _letters(topic: str, names: list[str], sources: Sources) -> str:
+    """The dead-letter topic of a topic, which may be given without the prefix of the deployment."""
+    return next((name for name in (topic + DLQ_SUFFIX, sources.letters_of(topic)) if name in names), topic + DLQ_SUFFIX)
 
 
 def read_letters(

@@ -36,12 +36,12 @@ class Progress:
         self._handled: dict[str, Handled] = {}
 
     @classmethod
-    def read(cls, consumer: KafkaConsumer) -> Progress:
+    def read(cls, consumer: KafkaConsumer, topic: str = DLQ_PROGRESS.name) -> Progress:
         """Read the topic; without it, no letter is handled. Raises `KafkaError`, `msgspec.DecodeError`."""
         progress = cls()
-        if DLQ_PROGRESS.name in consumer.topics():
+        if topic in consumer.topics():
             decode = msgspec.json.Decoder(Handled).decode
-            for _, record in read_topic(consumer, DLQ_PROGRESS.name):
+            for _, record in read_topic(consumer, topic):
                 letter = (record.key or b"").decode()
                 if record.value is None:
                     progress._handled.pop(letter, None)

@@ -46,13 +46,14 @@ def handle(settings: Settings, sources: Sources, selection: Selection, action: A
     """
     consumer = consumer_of(settings)
     try:
-        progress = Progress.read(consumer)
+        progress = Progress.read(consumer, settings.topic(DLQ_PROGRESS.name))
         topics = topics_of(consumer, settings.group, sources, selection.topics)
         if action == "replayed":
             topics = _replayable(topics, is_chosen=bool(selection.topics))
         if not dry_run:
             ensure_topic(settings, DLQ_PROGRESS, partitions=1)
-        return asyncio.run(_handle(settings, _open(consumer, topics, selection, progress), action, dry_run=dry_run))
+        letters = _open(consumer, topics, selection, progress)
+        return asyncio.run(_handle(settings, sources, letters, action, dry_run=dry_run))
     except (KafkaError, ProducerError, msgspec.DecodeError, OSError) as error:
         raise BrokerError(
             f"dead letters could not be {action}: {error_text(error)}; run it again for the rest"
@@ -78,7 +79,9 @@ def _open(consumer: KafkaConsumer, topics: list[str], selection: Selection, prog
             yield letter
 
 
-async def _handle(settings: Settings, letters: Iterator[Letter], action: Action, *, dry_run: bool) -> Counts:
+async def _handle(
+    settings: Settings, sources: Sources, letters: Iterator[Letter], action: Action, *, dry_run: bool
+) -> Counts:
     counts: Counts = Counter()
     records: set[tuple[Any, ...]] = set()
     producer: AIOKafkaProducer | None = None
@@ -88,8 +91,9 @@ async def _handle(settings: Settings, letters: Iterator[Letter], action: Action,
             if not dry_run:
                 producer = producer or await _started(settings)
                 to_write = [letter for letter in chunk if outcomes[letter.position] == "replayed"]
-                failed = await _replay(producer, to_write)
-                await _mark(producer, (letter for letter in chunk if letter.position not in failed), action)
+                failed = await _replay(producer, sources, to_write)
+                done = (letter for letter in chunk if letter.position not in failed)
+                await _mark(producer, settings.topic(DLQ_PROGRESS.name), done, action)
                 if failed:
                     raise next(iter(failed.values()))
             counts.update((letter.position.topic, letter.reason, outcomes[letter.position]) for letter in chunk)
@@ -133,7 +137,9 @@ async def _started(settings: Settings) -> AIOKafkaProducer:
     return producer
 
 
-async def _replay(producer: AIOKafkaProducer, letters: Iterable[Letter]) -> dict[Position, BaseException]:
+async def _replay(
+    producer: AIOKafkaProducer, sources: Sources, letters: Iterable[Letter]
+) -> dict[Position, BaseException]:
     """Write letters, and wait until the broker has answered for all; returns those that it has not acknowledged.
 
     Each letter is a batch of its own, because aiokafka writes a record without key and value only in batches.
@@ -145,16 +151,16 @@ async def _replay(producer: AIOKafkaProducer, letters: Iterable[Letter]) -> dict
         if batch.append(key=letter.key, value=letter.value, timestamp=letter.record_ms, headers=headers) is None:
             raise BrokerError(f"{letter.position}: larger than {_REQUEST_BYTES:,} bytes")
         partition = letter.position.partition if letter.origin is None else letter.origin.partition
-        writes[letter.position] = await producer.send_batch(batch, letter.target, partition=partition)
+        writes[letter.position] = await producer.send_batch(batch, letter.target(sources), partition=partition)
     results = await asyncio.gather(*writes.values(), return_exceptions=True)
     outcomes = zip(writes, results, strict=True)
     return {position: result for position, result in outcomes if isinstance(result, BaseException)}
 
 
-async def _mark(producer: AIOKafkaProducer, letters: Iterable[Letter], action: Action) -> None:
+async def _mark(producer: AIOKafkaProducer, topic: str, letters: Iterable[Letter], action: Action) -> None:
     now_ms = round(time.time() * 1000)
     writes = []
     for letter in letters:
         key, value = mark(letter, action, now_ms)
-        writes.append(await producer.send(DLQ_PROGRESS.name, key=key, value=value))
+        writes.append(await producer.send(topic, key=key, value=value))
     await asyncio.gather(*writes)

@@ -28,22 +28,22 @@ def latest_score(settings: Settings, account: str) -> ScoreMessage | None:
     try:
         return read_message(ScoreMessage, newest.value)
     except UnreadableError as error:
-        position = f"{SCORES}, partition {newest.partition}, offset {newest.offset}"
+        position = f"{newest.topic}, partition {newest.partition}, offset {newest.offset}"
         msg = f"the latest record of {account} ({position}) is not a score: {error.reason}, {error}"
         raise BrokerError(msg) from error
 
 
 def _latest_record(settings: Settings, key: bytes) -> Any:
-    consumer = consumer_of(settings)
+    consumer, topic = consumer_of(settings), settings.topic(SCORES)
     try:
-        partitions = partitions_of(consumer, SCORES)
+        partitions = partitions_of(consumer, topic)
         partition = partitions[partition_of(key, min(settings.partitions, len(partitions)))]
         consumer.assign([partition])
         consumer.seek_to_beginning(partition)
         records = (record for _, record in read_until(consumer, consumer.end_offsets([partition])) if record.key == key)
         return max(records, key=lambda record: record.offset, default=None)
     except KafkaError as error:
-        msg = f"reading {SCORES} failed: {error_text(error)}"
+        msg = f"reading {topic} failed: {error_text(error)}"
         raise BrokerError(msg) from error
     finally:
         consumer.close()

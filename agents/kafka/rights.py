@@ -12,12 +12,11 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE
-from schemas.sources import BUILT_IN, Sources
+from schemas.sources import BUILT_IN, DLQ_SUFFIX, Sources
 from schemas.topics import (
     ALERTS,
     CHANGES,
     DLQ_PROGRESS,
-    DLQ_SUFFIX,
     MAPPER_DLQ,
     PEERS,
     REPARTITION,
@@ -191,12 +190,13 @@ _LIKE = BUILT_IN["engagement"].topic
 def rights_of(role: str, group: str, sources: Sources = BUILT_IN) -> tuple[Right, ...]:
     """The rights of a role for a consumer group; on topics of sources of a policy those on topics of events."""
     more = [source.topic for source in sources if source.name not in BUILT_IN]
-    topics = {**sources.renamed_topics}
-    topics |= {name + DLQ_SUFFIX: topic + DLQ_SUFFIX for name, topic in topics.items()}
+    topics = {name: sources[name].topic for name in _INPUTS}
+    topics |= {name + DLQ_SUFFIX: sources.letters_of(topic) for name, topic in topics.items()}
     rights = []
     for right in ROLES[role].rights:
-        name = topics.get(right.name, right.name) if right.kind == "topic" else right.name
+        name = topics.get(right.name, sources.own(right.name)) if right.kind == "topic" else right.name
         rights.append(right._replace(name=name).of_group(group))
         if right.kind == "topic" and right.name in {_LIKE, _LIKE + DLQ_SUFFIX}:
-            rights += [right._replace(name=topic + right.name.removeprefix(_LIKE)) for topic in more]
+            is_input = right.name == _LIKE
+            rights += [right._replace(name=topic if is_input else sources.letters_of(topic)) for topic in more]
     return tuple(rights)

@@ -38,20 +38,21 @@ Allowed = frozenset[str] | None
 """The operations that a broker allows; None: it does not say, as brokers without an authorizer or before Kafka 2.3."""
 
 
-def missing_rights(settings: Settings, role: str, sources: Sources = BUILT_IN) -> list[Right]:
+def missing_rights(settings: Settings, role: str, sources: Sources | None = None) -> list[Right]:
     """The rights of a role that this client does not have. Raises `BrokerError`.
 
     `sources` are those of the deployment, for roles that read or write input topics.
     """
     try:
         with contextlib.closing(connect_first(settings)) as connection:
-            return list(_missing(connection, settings, rights_of(role, settings.group, sources)))
+            wanted = rights_of(role, settings.group, sources or BUILT_IN.under(settings.topic_prefix))
+            return list(_missing(connection, settings, wanted))
     except ConnectionFailedError as problem:
         kind = FinalBrokerError if problem.is_final else BrokerError
         raise kind(f"no Kafka broker ({settings.security_protocol}): {problem}") from problem
 
 
-def require_rights(settings: Settings, role: str, command: str = "", *, sources: Sources = BUILT_IN) -> None:
+def require_rights(settings: Settings, role: str, command: str = "", *, sources: Sources | None = None) -> None:
     """Log the rights that a role does not have. Raises `FinalBrokerError` if it cannot start, and `BrokerError`.
 
     With a subcommand, the rights that it needs are those without which the table says that it does not work; nothing is

@@ -151,8 +151,10 @@ def create_missing(settings: Settings, sources: Sources) -> list[str]:
 def ensure_topic(settings: Settings, topic: Topic, *, partitions: int | None = None) -> bool:
     """Create one topic if it is missing; returns whether this did it. Raises `BrokerError`.
 
-    For topics that are no part of every deployment. `partitions` None: as many as the inputs have.
+    For topics that are no part of every deployment; `topic` is without the prefix. `partitions` None: as many as the
+    inputs have.
     """
+    topic = topic.under(settings.topic_prefix)
     admin = admin_of(settings)
     try:
         if topic.name in set(admin.list_topics()):
@@ -198,7 +200,8 @@ def _wait_for(admin: KafkaAdminClient, topics: list[Topic]) -> None:
 
 
 def create_topics(
-    broker: str, partitions: int, group: str = "account-vitals", sources: Sources = BUILT_IN
+    broker: str, partitions: int, group: str = "account-vitals", sources: Sources = BUILT_IN, prefix: str = ""
 ) -> list[str]:
     """Create all topics of a group on a broker without credentials; returns the names that were missing."""
-    return create_missing(load_settings(broker=broker, partitions=partitions, group=group), sources)
+    settings = load_settings(broker=broker, partitions=partitions, group=group, topic_prefix=prefix)
+    return create_missing(settings, sources.under(prefix))

@@ -22,6 +22,8 @@ from agents.kafka.rights_check import require_rights
 from agents.kafka.topics import ensure_topic
 from agents.mapper.metrics import MapperTelemetry
 from agents.mapper.records import Outcome, letter_of, outcome_of, refused_by_broker, time_of
+from agents.mapper.registry.client import Registry, RegistryUnavailableError
+from agents.mapper.registry.decoding import Decoder
 from agents.process.errors import error_text
 from agents.process.metrics_server import Problems, metrics_server
 from agents.settings.settings import Settings
@@ -33,6 +35,7 @@ from stream.mapping.rules import InputMapping
 _MOST_AT_ONCE = 500
 _WITHIN_S = 30.0
 _TOPICS_PAUSE_S = 2.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _MOST_TRIES = 0.2, 10.0, 5
 _SURELY_TAKEN = 500_000
 """Bytes of an event that fits half of what a topic takes by default."""
 _log = structlog.get_logger(__name__)
@@ -57,7 +60,10 @@ class Mapper:
         sources: Sources,
         telemetry: MapperTelemetry,
     ) -> None:
-        """Connect. Raises `BrokerError`."""
+        """Connect. Raises `BrokerError`, `SettingsError`."""
+        self._decoder = None if settings.registry_url is None else Decoder(Registry(settings))
+        self._registry_problem: str | None = None
+        self._once = False
         self._mapping, self._sources, self._telemetry = mapping, sources, telemetry
         self._topics, self._absent = list(topics), list[str]()
         group = f"{settings.group}-mapper"
@@ -76,13 +82,15 @@ class Mapper:
         """Why it maps nothing now."""
         absent = ", ".join(self._absent)
         waiting = f"topics that do not exist yet, or on which this client has no right DESCRIBE: {absent}"
-        return [*self.relay.problems(), *([waiting] if absent else [])]
+        registry = [] if self._registry_problem is None else [self._registry_problem]
+        return [*self.relay.problems(), *([waiting] if absent else []), *registry]
 
     def run(self, *, once: bool) -> int:
         """Map until asked to stop, or with `once` up to the present end of the topics; returns the events written.
 
         Topics that do not exist yet are waited for, but not with `once`. Raises `BrokerError` when the broker fails.
         """
+        self._once = once
         try:
             self._require_topics(once=once)
             return self.relay.run(self._topics, self._map, ends=self._ends() if once else None)
@@ -118,9 +126,31 @@ class Mapper:
 
     def _map(self, records: Sequence[Any]) -> int:
         """Write what becomes of records, and wait until all replicas have it; returns the events written."""
-        outcomes = [(record, outcome_of(record, self._mapping, self._sources)) for record in records]
+        outcomes = [(record, self._outcome(record)) for record in records]
         started = [(record, outcome, self._start(record, outcome)) for record, outcome in outcomes]
         return sum(self._finish(record, outcome, writes) for record, outcome, writes in started)
+
+    def _outcome(self, record: Any) -> Outcome:
+        """What becomes of a record; waits for the schema registry, without which nothing is known of it.
+
+        Raises `BrokerError` if asked to stop meanwhile, or after some tries with `once`: offsets stay where they are.
+        """
+        attempt = 0
+        while True:
+            self.relay.stepped()
+            attempt += 1
+            try:
+                outcome = outcome_of(record, self._mapping, self._sources, self._decoder)
+            except RegistryUnavailableError as error:
+                self._registry_problem = str(error)
+                if self.relay.stopping or (self._once and attempt >= _MOST_TRIES):
+                    raise BrokerError(f"{error}; nothing of this and later records was written") from error
+                pause_s = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
+                _log.warning("registry_unavailable", error=str(error), will="retry", in_s=pause_s)
+                time.sleep(pause_s)
+            else:
+                self._registry_problem = None
+                return outcome
 
     def _start(self, record: Any, outcome: Outcome) -> list[_Write]:
         """Begin to write the events of a record, or its dead letter.
@@ -128,7 +158,7 @@ class Mapper:
         A large event is waited for before the others, so that a record whose event is too large gives none.
         """
         if outcome.message is not None:
-            return [self._send(None, MAPPER_DLQ.name, letter_of(record, outcome))]
+            return [self._send(None, self._sources.own(MAPPER_DLQ.name), letter_of(record, outcome))]
         writes: list[_Write] = []
         time_ms = time_of(record)
         for event in sorted(outcome.events, key=_by_size):

@@ -6,12 +6,18 @@ Pure. Called by `agents.mapper.mapper`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
 from kafka.errors import InvalidTimestampError, KafkaError
 
 from agents.kafka.letters import Position, Refusal, sendable
+from agents.mapper.registry.client import UnknownSchemaError
+from agents.mapper.registry.decoding import Decoder, UndecodableError
 from schemas.codecs import MALFORMED_JSON, NULL_VALUE, decode
+from schemas.foreign_forms import has_header
 from schemas.plausible_times import IN_THE_FUTURE
 from schemas.sources import Sources
 from stream.mapping.apply import ForeignRecord, MappedEvent, apply_mapping, no_rule
@@ -24,6 +30,12 @@ TOMBSTONE = "tombstone"
 UNMAPPED = "unmapped"
 MAPPING_FAILED = "mapping_failed"
 TOO_LARGE = "too_large"
+UNKNOWN_SCHEMA = "unknown_schema"
+UNDECODABLE = "undecodable"
+
+_REASONS: Mapping[type[Exception], str] = MappingProxyType(
+    {UnmappedValueError: MALFORMED_JSON, UnknownSchemaError: UNKNOWN_SCHEMA, UndecodableError: UNDECODABLE}
+)
 
 
 class Outcome(NamedTuple):
@@ -39,15 +51,19 @@ class Outcome(NamedTuple):
     has_value: bool = True
 
 
-def outcome_of(record: Any, mapping: InputMapping, sources: Sources) -> Outcome:
-    """Map a consumer's record."""
+def outcome_of(record: Any, mapping: InputMapping, sources: Sources, decoder: Decoder | None = None) -> Outcome:
+    """Map a consumer's record; `decoder` is for values and keys that a schema registry's serializers wrote.
+
+    Raises `RegistryUnavailableError`: nothing is known of the record then.
+    """
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers or ()}
     origin = f"{record.topic}-{record.partition}-{record.offset}"
     try:
-        value = None if record.value is None else unwrap(record.value)
-    except UnmappedValueError as error:
-        return Outcome(MALFORMED_JSON, [], str(error))
-    foreign = ForeignRecord(record.topic, value, origin, record.key, time_of(record), headers)
+        value = None if record.value is None else _content(record.value, decoder)
+        key = _key(record.key, decoder)
+    except (UnmappedValueError, UnknownSchemaError, UndecodableError) as error:
+        return Outcome(_REASONS[type(error)], [], str(error))
+    foreign = ForeignRecord(record.topic, value, origin, key, time_of(record), headers)
     mapped = apply_mapping(mapping, foreign, sources)
     if mapped.problems:
         return Outcome(MAPPING_FAILED, [], "; ".join(mapped.problems))
@@ -61,6 +77,17 @@ def outcome_of(record: Any, mapping: InputMapping, sources: Sources) -> Outcome:
     if record.value is None:
         return Outcome(TOMBSTONE, [])
     return Outcome(SKIPPED, []) if mapped.skipped else Outcome(UNMAPPED, [], no_rule(mapping, value))
+
+
+def _content(value: bytes, decoder: Decoder | None) -> Any:
+    return decoder(value) if decoder is not None and has_header(value) else unwrap(value)
+
+
+def _key(key: bytes | None, decoder: Decoder | None) -> bytes | None:
+    """The key, as JSON where a schema registry's serializer wrote it."""
+    if key is None or decoder is None or not has_header(key):
+        return key
+    return msgspec.json.encode(decoder(key))
 
 
 def _refused(event: MappedEvent, sources: Sources) -> tuple[str, str] | None:

@@ -22,12 +22,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agents.settings.redactor import set_secrets
 from agents.settings.secrets import FILE_SUFFIX, read_secret_files, require_usable, secret_names, texts_to_hide
 from agents.settings.sinks import SinkSettings
+from schemas.topics import LONGEST_TOPIC, changelog
 from stream.policy.errors import did_you_mean
 
 PACKAGED = Path(__file__).parents[1] / "policies"
 CHECKOUT = Path(__file__).parents[2] / "deploy" / "policies"
 
 _REDIS_URL = r"^rediss?://([^/@?#:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/\d+)?$"
+"""Without user and password, which have settings of their own."""
+
+_REGISTRY_URL = r"^https?://([^/@?#:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[^@?#\s]*)?$"
 """Without user and password, which have settings of their own."""
 
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -48,6 +52,7 @@ class Settings(SinkSettings, BaseSettings):
     shadow: Path | None = None
     group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "account-vitals"
     instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = None
+    topic_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$")] = ""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 4
     create_topics: bool = True
     replication: Annotated[int, Field(ge=1, le=10)] = 1
@@ -86,6 +91,11 @@ class Settings(SinkSettings, BaseSettings):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_key_password: SecretStr | None = None
+
+    registry_url: Annotated[str, Field(pattern=_REGISTRY_URL)] | None = None
+    registry_username: str | None = None
+    registry_password: SecretStr | None = None
+    registry_tls_ca: Path | None = None
 
     redis_url: Annotated[str, Field(pattern=_REDIS_URL)] = "redis://127.0.0.1:6379"
     redis_username: str | None = None
@@ -127,6 +137,14 @@ class Settings(SinkSettings, BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _longest_topic(self) -> Settings:
+        name = changelog(self.group, self.topic_prefix).name
+        if len(name) > LONGEST_TOPIC:
+            msg = f"topic_prefix and group are too long: the topic {name} has {len(name)} characters, Kafka allows 249"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _credentials(self) -> Settings:
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             msg = f"security_protocol {self.security_protocol} needs sasl_username and sasl_password"
@@ -136,6 +154,9 @@ class Settings(SinkSettings, BaseSettings):
             raise ValueError(msg)
         if (self.redis_tls_cert is None) != (self.redis_tls_key is None):
             msg = "redis_tls_cert and redis_tls_key must be set together"
+            raise ValueError(msg)
+        if (self.registry_username is None) != (self.registry_password is None):
+            msg = "registry_username and registry_password must be set together"
             raise ValueError(msg)
         if self.redis_username and not self.redis_password:
             msg = "redis_username needs redis_password"
@@ -182,6 +203,10 @@ class Settings(SinkSettings, BaseSettings):
         """The earliest time that an event may have, epoch ms."""
         return int(datetime.combine(self.allow_before, datetime.min.time(), UTC).timestamp()) * 1000
 
+    def topic(self, name: str) -> str:
+        """The topic of this deployment that is called `name` where there is no prefix, such as `health.scores`."""
+        return self.topic_prefix + name
+
     def bootstrap_servers(self) -> list[str]:
         """HOST:PORT of each broker."""
         return [url.removeprefix("kafka://") for url in re.split("[,;]", self.broker)]
@@ -191,6 +216,12 @@ class Settings(SinkSettings, BaseSettings):
         if not self.security_protocol.endswith("SSL"):
             return None
         return _ssl_context(self.tls_ca, self.tls_cert, self.tls_key, self.tls_key_password)
+
+    def registry_ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context for the schema registry, or None without TLS. Raises `SettingsError` as above."""
+        if self.registry_url is None or not self.registry_url.startswith("https://"):
+            return None
+        return _ssl_context(self.registry_tls_ca, None, None, None)
 
     def redis_ssl_context(self) -> ssl.SSLContext | None:
         """The TLS context for Redis, or None without TLS. Raises `SettingsError` for a file that cannot be used."""

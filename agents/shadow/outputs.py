@@ -46,12 +46,13 @@ def read_outputs(settings: Settings) -> PolicyOutputs:
     require_rights(settings, "shadow")
     consumer = consumer_of(settings)
     unreadable: Counter[str] = Counter()
+    topics = [settings.topic(name) for name in (SCORES, SHADOW, ALERTS)]
     try:
-        live = _latest(consumer, SCORES, ScoreMessage, unreadable)
-        shadow = _latest(consumer, SHADOW, ShadowMessage, unreadable)
-        opened = open_alerts(_alerts(consumer, unreadable))
+        live = _latest(consumer, topics[0], ScoreMessage, unreadable)
+        shadow = _latest(consumer, topics[1], ShadowMessage, unreadable)
+        opened = open_alerts(_alerts(consumer, topics[2], unreadable))
     except KafkaError as error:
-        msg = f"reading {SCORES}, {SHADOW} and {ALERTS} failed: {error_text(error)}"
+        msg = f"reading {', '.join(topics)} failed: {error_text(error)}"
         raise BrokerError(msg) from error
     finally:
         consumer.close()
@@ -73,10 +74,10 @@ def _latest(consumer: KafkaConsumer, topic: str, kind: type[M], unreadable: Coun
     return messages
 
 
-def _alerts(consumer: KafkaConsumer, unreadable: Counter[str]) -> Iterator[Alert]:
-    for _, record in read_topic(consumer, ALERTS):
+def _alerts(consumer: KafkaConsumer, topic: str, unreadable: Counter[str]) -> Iterator[Alert]:
+    for _, record in read_topic(consumer, topic):
         if record.value is not None:
             try:
                 yield read_message(Alert, record.value)
             except UnreadableError:
-                unreadable[ALERTS] += 1
+                unreadable[topic] += 1

@@ -52,6 +52,7 @@ class AlertConsumer:
     def __init__(self, settings: Settings, name: str, sink: Sink, telemetry: SinkTelemetry) -> None:
         """Connect as group `<group>-sink-<name>`. Raises `BrokerError`."""
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        self._topic = settings.topic(ALERTS)
         self._sink = sink
         self._telemetry = telemetry
         self._stopping = False
@@ -86,7 +87,7 @@ class AlertConsumer:
         try:
             self._read_history()
         except KafkaError as error:
-            raise BrokerError(f"reading {ALERTS} failed: {error_text(error)}") from error
+            raise BrokerError(f"reading {self._topic} failed: {error_text(error)}") from error
         if self._stopping:
             return False
         self._commit()
@@ -95,7 +96,7 @@ class AlertConsumer:
 
     def _read_history(self) -> None:
         """Read each partition up to the position of the group; the consumer continues from there."""
-        partitions = partitions_of(self._consumer, ALERTS)
+        partitions = partitions_of(self._consumer, self._topic)
         self._consumer.assign(partitions)
         begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
         new = self._restore_progress(partitions, begins, ends)
@@ -257,7 +258,7 @@ class AlertConsumer:
         if not moved:
             return
         offsets = {
-            TopicPartition(ALERTS, number): OffsetAndMetadata(position.offset, position.metadata, -1)
+            TopicPartition(self._topic, number): OffsetAndMetadata(position.offset, position.metadata, -1)
             for number, position in moved.items()
         }
         try:

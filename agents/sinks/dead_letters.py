@@ -30,8 +30,9 @@ log = structlog.get_logger()
 class DeadLetterWriter:
     """Writes dead letters with `producer`, which sends on its own."""
 
-    def __init__(self, producer: KafkaProducer, telemetry: SinkTelemetry) -> None:
-        """Nothing is to be written yet."""
+    def __init__(self, producer: KafkaProducer, telemetry: SinkTelemetry, prefix: str = "") -> None:
+        """Nothing is to be written yet; the topics of the deployment have this prefix."""
+        self._topic, self._alerts = prefix + WEBHOOK_DLQ, prefix + ALERTS
         self._producer = producer
         self._telemetry = telemetry
         self._rejected: deque[Delivery[Any]] = deque()
@@ -47,7 +48,7 @@ class DeadLetterWriter:
         written = self._completed()
         while self._rejected and time.monotonic() >= self._not_before_s:
             try:
-                write = self._producer.send(WEBHOOK_DLQ, **dead_letter(self._rejected[0]))
+                write = self._producer.send(self._topic, **dead_letter(self._rejected[0], self._alerts))
             except KafkaError as error:
                 self._pause(error)
                 break
@@ -88,8 +89,8 @@ class DeadLetterWriter:
         log.warning("dead_letter_failed", error=error_text(error), will="retry", in_s=_RETRY_AFTER_S)
 
 
-def dead_letter(delivery: Delivery[Any]) -> dict[str, Any]:
+def dead_letter(delivery: Delivery[Any], topic: str = ALERTS) -> dict[str, Any]:
     """The record as arguments of a producer's `send`, with headers that give the reason, no secrets."""
     record = delivery.record
-    origin = Position(ALERTS, record.partition, record.offset)
+    origin = Position(topic, record.partition, record.offset)
     return sendable(record, Refusal(delivery.reason, redact(delivery.message), origin, record.timestamp))

@@ -68,14 +68,16 @@ def build_webhook(settings: Settings, telemetry: SinkTelemetry) -> Sink:
     require_rights(settings, "webhook")
     producer = producer_of(settings, max_request_size=LARGEST_RECORD, max_block_ms=_BLOCK_MS)
     try:
-        producer.partitions_for(WEBHOOK_DLQ)
+        producer.partitions_for(settings.topic(WEBHOOK_DLQ))
     except KafkaError as error:
-        msg = f"the broker has no topic {WEBHOOK_DLQ} ({error}); create it with `vitals topics --create`"
+        msg = (
+            f"the broker has no topic {settings.topic(WEBHOOK_DLQ)} ({error}); create it with `vitals topics --create`"
+        )
         raise BrokerError(msg) from error
     return WebhookSink(
         lambda body, headers: poster.post(url, body, headers),
         [parse_secret(secret) for secret in secrets.split()],
-        DeadLetterWriter(producer, telemetry),
+        DeadLetterWriter(producer, telemetry, settings.topic_prefix),
         telemetry,
         give_up_s=settings.sink_give_up_s,
         longest_pause_s=settings.sink_longest_pause_s,
@@ -136,6 +138,6 @@ def run_sink(settings: Settings, name: str, build: Build, port: int, role: str |
         consumer = AlertConsumer(settings, name, sink, telemetry)
         signal.signal(signal.SIGTERM, consumer.stop)
         signal.signal(signal.SIGINT, consumer.stop)
-        log.info("starting", sink=name, topic=ALERTS, metrics_port=listening)
+        log.info("starting", sink=name, topic=settings.topic(ALERTS), metrics_port=listening)
         consumer.run()
     log.info("stopped", sink=name)

@@ -233,7 +233,7 @@ def open_cluster(settings: Settings, command: str, sources: Sources) -> Iterator
 
 def changelog_of(cluster: Cluster, settings: Settings) -> str:
     """The name of the group's changelog. Raises `BrokerError` when the broker has no such topic."""
-    name = changelog(settings.group).name
+    name = changelog(settings.group, settings.topic_prefix).name
     if not cluster.partitions(name):
         way_out = f"check the setting `group` ({settings.group}), or create the topics with `vitals topics --create`"
         raise BrokerError(unlisted(name, way_out))

@@ -178,7 +178,9 @@ def _moved(cluster: Cluster, contents: Contents, count: int, starts: Mapping[int
         require_readable(number, records)
     new_topics: tuple[str, ...] | None = None
     if starts is None:
-        starts = starts_after_growth(partitions, count, {topic: cluster.ends(topic) for topic in OUTPUTS})
+        starts = starts_after_growth(
+            partitions, count, {output: cluster.ends(cluster.sources.own(output)) for output in OUTPUTS}
+        )
         new_topics = ()
     moved = repartition(
         partitions, home=lambda account: partition_of(account, count), starts=starts, new_topics=new_topics
@@ -200,11 +202,11 @@ def _starts_on_other_topics(cluster: Cluster, count: int, start: StartAt | None)
         )
         raise BrokerError(msg)
     chosen = begins if start == "beginning" else ends
-    outputs = {topic: cluster.ends(topic) for topic in OUTPUTS}
+    outputs = {output: cluster.ends(cluster.sources.own(output)) for output in OUTPUTS}
     starts = {
         number: Start(
             {source: chosen[source].get(number, 0) for source in topic_of},
-            {topic: outputs[topic].get(number, 0) for topic in OUTPUTS},
+            {output: outputs[output].get(number, 0) for output in OUTPUTS},
         )
         for number in range(count)
     }

@@ -41,7 +41,8 @@ def copy_published(cluster: Cluster, count: int, progress: Progress) -> int:
     scored: set[str] | None = None
     for topic, read in ((SCORES, _score), (CHANGES, _change), (ALERTS, _alert)):
         latest: dict[tuple[str, ...], _Published] = {}
-        for number, record in _records(cluster, topic, progress):
+        own = cluster.sources.own(topic)
+        for number, record in _records(cluster, own, progress):
             if record.value is None:
                 _forget(latest, number, record.key)
                 continue
@@ -57,7 +58,7 @@ def copy_published(cluster: Cluster, count: int, progress: Progress) -> int:
             scored = {account for account, *_ in latest}
         latest = {about: published for about, published in latest.items() if about[0] in scored}
         moved = [published for published in latest.values() if published.wanted and not published.at_home]
-        cluster.write(topic, [Written(partition_of(each.key, count), each.key, each.value) for each in moved])
+        cluster.write(own, [Written(partition_of(each.key, count), each.key, each.value) for each in moved])
         copied += len(moved)
     return copied
 

@@ -189,8 +189,9 @@ class _Rebuilt:
 
     def _tail(self, topic: str) -> Tail:
         """What the state knew to be published of the account, as if it had been published after a crash."""
-        begin, end = self._cluster.begins(topic).get(self._number, 0), self._published_up_to.get(topic, 0)
-        return Tail(begin, end, self._values(topic, begin, end))
+        own = self._cluster.sources.own(topic)
+        begin, end = self._cluster.begins(own).get(self._number, 0), self._published_up_to.get(topic, 0)
+        return Tail(begin, end, self._values(own, begin, end))
 
     def _values(self, topic: str, begin: int, end: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         for record in self._cluster.read(topic, self._number, begin, end):
@@ -209,8 +210,9 @@ class _Rebuilt:
             self.engine.accounts.profile_version[row] += shortfall
 
     def _latest_revision(self) -> int:
-        begins, ends, revision = self._cluster.begins(SCORES), self._cluster.ends(SCORES), 0
-        for record in self._cluster.read(SCORES, self._number, begins[self._number], ends[self._number]):
+        topic, revision = self._cluster.sources.own(SCORES), 0
+        begins, ends = self._cluster.begins(topic), self._cluster.ends(topic)
+        for record in self._cluster.read(topic, self._number, begins[self._number], ends[self._number]):
             if record.key == self._account:
                 try:
                     revision = read_message(dict, record.value)["revision"]
@@ -234,7 +236,7 @@ class _Rebuilt:
             written.setdefault(topic, []).append(record)
         if SCORES in written:
             written[SCORES] = written[SCORES][-1:]
-        return written
+        return {self._cluster.sources.own(topic): records for topic, records in written.items()}
 
     def records(self) -> list[tuple[bytes, bytes]]:
         """The account's changelog records, after the row schema."""

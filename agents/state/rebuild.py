@@ -87,12 +87,12 @@ def rebuild_state(
         return rebuilt
     command = "vitals state rebuild" + ("" if partition is None else f" --partition {partition}")
     placing = Placing(cluster, changelog, command)
-    marks = {topic: cluster.begins(topic) for topic in OUTPUTS}
+    marks = {output: cluster.begins(cluster.sources.own(output)) for output in OUTPUTS}
     with replacing(cluster, changelog, numbers, command, progress) as write:
         offsets: dict[tuple[str, int], int] = {}
         for number, keys in existing.items():
             position = {source: begins[source].get(number, 0) for source in topic_of}
-            published = {topic: marks[topic].get(number, 0) for topic in OUTPUTS}
+            published = {output: marks[output].get(number, 0) for output in OUTPUTS}
             accounts = [account for account in scored if partition_of(account, count) == number]
             history = rebuilt_history(_begun(cluster, rebuilt.missing, number))
             records = first_records(position, revision, published, accounts)
@@ -168,9 +168,10 @@ def _numbers(cluster: Cluster, count: int, partition: int | None) -> list[int]:
     if not 0 <= partition < count:
         msg = f"there is no partition {partition}: the changelog has the partitions 0 to {count - 1}"
         raise BrokerError(msg)
-    if any(cluster.ends(REPARTITION).values()):
+    forwarded = cluster.sources.own(REPARTITION)
+    if any(cluster.ends(forwarded).values()):
         msg = (
-            f"events were forwarded between partitions ({REPARTITION} has had records): one partition alone would "
+            f"events were forwarded between partitions ({forwarded} has had records): one partition alone would "
             "forward them again. Rebuild all partitions"
         )
         raise BrokerError(msg)
@@ -179,7 +180,7 @@ def _numbers(cluster: Cluster, count: int, partition: int | None) -> list[int]:
 
 def _first(cluster: Cluster, topic: str) -> dict[int, int]:
     """Where each partition of a topic is read from. All events are forwarded again, so forwarded ones are not read."""
-    return cluster.ends(topic) if topic == REPARTITION else cluster.begins(topic)
+    return cluster.ends(topic) if topic == cluster.sources.own(REPARTITION) else cluster.begins(topic)
 
 
 def _to_read(cluster: Cluster, numbers: Sequence[int]) -> int:
@@ -193,7 +194,7 @@ def _to_read(cluster: Cluster, numbers: Sequence[int]) -> int:
 def missing_records(cluster: Cluster, numbers: Sequence[int], topics: Sequence[str] | None = None) -> list[Missing]:
     """What retention has removed of the partitions of input topics."""
     missing = []
-    for topic in topics or [topic for topic in cluster.sources.topics if topic != REPARTITION]:
+    for topic in topics or [topic for topic in cluster.sources.topics if topic != cluster.sources.own(REPARTITION)]:
         begins, ends = cluster.begins(topic), cluster.ends(topic)
         for number in numbers:
             begin = begins.get(number, 0)
@@ -207,10 +208,11 @@ def _published_scores(cluster: Cluster, progress: Progress) -> tuple[set[bytes],
     """The accounts in `health.scores`, and the largest revision; 0 without a score."""
     partitions: dict[bytes, set[int]] = {}
     largest = 0
-    begins, ends = cluster.begins(SCORES), cluster.ends(SCORES)
+    topic = cluster.sources.own(SCORES)
+    begins, ends = cluster.begins(topic), cluster.ends(topic)
     for number, end in ends.items():
-        for record in cluster.read(SCORES, number, begins[number], end):
-            progress(f"reading {SCORES} {number}", record.offset + 1 - begins[number], end - begins[number])
+        for record in cluster.read(topic, number, begins[number], end):
+            progress(f"reading {topic} {number}", record.offset + 1 - begins[number], end - begins[number])
             if record.value is None:  # erased; after a repartition another partition can have the account
                 partitions.get(record.key, set()).discard(number)
                 continue

@@ -214,9 +214,10 @@ def not_final(
             there = committed.get((topic, partition), "none")
             return f"partition {partition}: {topic} is applied up to {offset}, the group's offset is {there}"
     for output, offset in published_of(records).items():
-        end = cluster.ends(output).get(partition, 0)
-        if any(True for _ in cluster.read(output, partition, offset, end)):
-            return f"partition {partition}: {output} has records after offset {offset} that the state does not know"
+        topic = cluster.sources.own(output)
+        end = cluster.ends(topic).get(partition, 0)
+        if any(True for _ in cluster.read(topic, partition, offset, end)):
+            return f"partition {partition}: {topic} has records after offset {offset} that the state does not know"
     return None
 
 

@@ -65,7 +65,7 @@ class Broker:
     def __init__(self, settings: Settings, sources: Sources) -> None:
         """Connect. Raises `BrokerError`."""
         self._settings = settings
-        self._topics = (*sources.of_topics, REPARTITION)
+        self._topics = (*sources.of_topics, sources.own(REPARTITION))
         require_rights(settings, "status", sources=sources)
         self._admin: Any = admin_of(settings, "vitals-status")
 
@@ -102,7 +102,7 @@ class Broker:
         return self._asked(self._outputs)
 
     def _outputs(self) -> list[Output]:
-        newest = self._newest(self._partitions((SCORES, CHANGES, ALERTS)))
+        newest = self._newest(self._partitions([self._settings.topic(name) for name in (SCORES, CHANGES, ALERTS)]))
         times: dict[str, int | None] = {}
         for partition, time_ms in newest.items():
             times[partition.topic] = max(time_ms or 0, times.get(partition.topic) or 0) or None

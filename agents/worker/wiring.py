@@ -60,7 +60,7 @@ class Worker:
         # A rebalance may wait three session timeouts for a member that is gone.
         self.watchdog = Watchdog(max(settings.watchdog_s, 4 * settings.session_timeout_s))
         broker, lease, clock = Broker(self.app), Lease(settings.session_timeout_s), BrokerClock()
-        changelog_topic = changelog(settings.group).name
+        changelog_topic = changelog(settings.group, settings.topic_prefix).name
         self.producers = TaskProducers(
             broker, settings.group, (*outputs_of(plan.sources), changelog_topic), may_write=lease.holds, on_fatal=fatal
         )
@@ -93,7 +93,7 @@ class Worker:
         self.producers.on_lost = self.outbox.on_lost = restorer.lose
         watched = [*plan.sources.topics, changelog_topic]
         self.topic_watch = TopicWatch(partial(read_shapes, settings, watched), settings.partitions, on_fatal=fatal)
-        self.table = self._add_table(restorer, settings.partitions)
+        self.table = self._add_table(restorer, changelog_topic, settings.partitions)
         self._add_work(WorkLoop(self.processor, on_fatal=fatal), plan.sources)
         self.session = self._session(settings, lease, broker)
         self.progress = self._progress(restorer, lease)
@@ -125,12 +125,13 @@ class Worker:
         restorer.rejoin = broker.rejoin
         return restorer
 
-    def _add_table(self, restorer: Restorer, partitions: int) -> EngineTable:
+    def _add_table(self, restorer: Restorer, changelog_topic: str, partitions: int) -> EngineTable:
         # Fetches are restored while the next ones are on their way. Not 1: that has another meaning in Faust.
         table = EngineTable(
             self.app,
             restorer=restorer,
             name=TABLE,
+            changelog_name=changelog_topic,
             key_type=bytes,
             value_type=bytes,
             partitions=partitions,

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from schemas.catalog.json_schema import components
 from schemas.catalog.records import ERROR_HEADERS, Record, dead_letter_topics, records_of
-from schemas.sources import Sources
-from schemas.topics import DLQ_SUFFIX
+from schemas.sources import DLQ_SUFFIX, Sources
 
 Json = dict[str, Any]
 

@@ -16,11 +16,10 @@ from msgspec import Struct
 from schemas.catalog.examples import OUTPUT_EXAMPLES, input_example
 from schemas.events import OtherEvent
 from schemas.outputs import Alert, RollupMessage, ScoreChange, ScoreMessage, ScoreRow, ShadowMessage
-from schemas.sources import Sources
+from schemas.sources import DLQ_SUFFIX, Sources
 from schemas.topics import (
     ALERTS,
     CHANGES,
-    DLQ_SUFFIX,
     ERROR_HEADER,
     POSITION_HEADER,
     ROLLUPS,
@@ -94,16 +93,19 @@ class Record(NamedTuple):
 
 def records_of(sources: Sources) -> tuple[Record, ...]:
     """The records of every input and output of a deployment, inputs first."""
-    topics = (*all_topics("", sources), SCORE_ROWS)
+    topics = (*all_topics("", sources), SCORE_ROWS.under(sources.prefix))
     inputs = {source.topic: source for source in sources}
-    kinds = {topic: source.event_type for topic, source in inputs.items()} | dict(OUTPUT_TYPES)
+    kinds: dict[str, type[Struct]] = {topic: source.event_type for topic, source in inputs.items()}
+    kinds |= {sources.own(name): kind for name, kind in OUTPUT_TYPES.items()}
+    # What an output is called without the prefix, and the name of the source of an input.
+    names = {sources.own(name): name for name in OUTPUT_TYPES} | {topic: each.name for topic, each in inputs.items()}
     return tuple(
         Record(
             topic,
             kinds[topic.name],
-            input_example(inputs[topic.name]) if topic.name in inputs else OUTPUT_EXAMPLES[topic.name],
-            _TOMBSTONES.get(topic.name, ""),
-            _HEADERS.get(topic.name, {}),
+            input_example(inputs[topic.name]) if topic.name in inputs else OUTPUT_EXAMPLES[names[topic.name]],
+            _TOMBSTONES.get(names[topic.name], ""),
+            _HEADERS.get(names[topic.name], {}),
         )
         for topic in topics
         if topic.name in kinds

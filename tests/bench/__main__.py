@@ -19,6 +19,7 @@ from tests.bench.board import measure_board
 from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
 from tests.bench.files import measure_files
 from tests.bench.latency import measure_latency
+from tests.bench.mapping import measure_mapping
 from tests.bench.page import measure_page
 from tests.bench.progress import EngineError
 from tests.bench.report import Results, as_json, show
@@ -30,7 +31,7 @@ from tests.broker.kafka_server import KafkaServer, KafkaServerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board", "page", "files")
+_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board", "page", "files", "mapping")
 _HEAP_MB = 4096
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
@@ -82,13 +83,19 @@ def _measure(selected: list[str], events: int, repeats: int, folder: Path, tell:
         for engine in RESTORE:
             with _broker() as kafka:
                 results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
+    _measure_without_broker(results, selected, folder, tell)
+    return results
+
+
+def _measure_without_broker(results: Results, selected: list[str], folder: Path, tell: Callable[[str], None]) -> None:
     if "board" in selected:
         results.board = measure_board(tell)
     if "files" in selected:
         results.files = measure_files(folder, tell)
+    if "mapping" in selected:
+        results.mapping = measure_mapping(tell)
     if "page" in selected:
         results.page = measure_page(tell)
-    return results
 
 
 def _broker() -> KafkaServer:

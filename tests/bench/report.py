@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.bench.board import BoardFigures
     from tests.bench.files import FilesRun
     from tests.bench.latency import Latency
+    from tests.bench.mapping import MappingRun
     from tests.bench.page import PageFigures
     from tests.bench.restore import Restored
     from tests.bench.throughput import Measured
@@ -49,6 +50,7 @@ class Results:
     board: BoardFigures | None = None
     page: PageFigures | None = None
     files: list[FilesRun] = field(default_factory=list)
+    mapping: MappingRun | None = None
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -79,6 +81,8 @@ def as_json(results: Results) -> dict[str, Any]:
         figures["page_ms"] = {name: round(value) for name, value in asdict(results.page).items()}
     if results.files:
         figures["files"] = [asdict(run) for run in results.files]
+    if results.mapping is not None:
+        figures["mapping"] = {**asdict(results.mapping), "share": round(results.mapping.share, 3)}
     return figures
 
 
@@ -102,6 +106,8 @@ def show(console: Console, results: Results) -> None:
         console.print(_page_table(results.page))
     if results.files:
         console.print(_files_table(results.files))
+    if results.mapping is not None:
+        console.print(_mapping_table(results.mapping))
 
 
 def _board_table(board: BoardFigures) -> Table:
@@ -122,6 +128,14 @@ def _files_table(runs: list[FilesRun]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
         table.add_row(run.label, f"{run.events:,}", f"{run.seconds:.1f}", f"{run.cpu_s:.1f}", f"{run.peak_mb:,.0f}")
+    return table
+
+
+def _mapping_table(run: MappingRun) -> Table:
+    table = Table(title="Events per second of CPU time", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("native", "mapping alone", "mapped and scored", "share of native"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row(f"{run.native:,.0f}", f"{run.mapped:,.0f}", f"{run.both:,.0f}", f"{run.share:.0%}")
     return table
 
 

@@ -18,8 +18,10 @@ _MAVEN_TIMEOUT_S = 900.0
 _DEBIAN_PACKAGES = {
     "bash": "bash",
     "chromium": "chromium",
+    "go": "golang-go",
     "java": "default-jre-headless",
     "javac": "default-jdk-headless",
+    "kcat": "kcat",
     "mvn": "maven",
     "node": "nodejs",
     "npm": "npm",

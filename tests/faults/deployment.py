@@ -49,15 +49,17 @@ class Deployment:
         topics: bool = True,
         disk: Path | None = None,
         added: tuple[str, ...] = (),
+        prefix: str = "",
         **settings: object,
     ) -> None:
         """`folder` keeps logs and policy, `disk` the broker's data; `settings` are the workers', beside fixed ones.
 
-        `added` are the topics of sources that the policy adds.
+        `added` are the topics of sources that the policy adds. All topics have the `prefix`, here without it.
         """
         self.folder = folder
         self.policy = policy
-        self.inputs = (*verdict.INPUTS, *added)
+        self.prefix = prefix
+        self.inputs = tuple(prefix + topic for topic in (*verdict.INPUTS, *added))
         self.kafka = KafkaServer(
             disk, settings={**_BROKER, **(broker or {})}, listeners=listeners, advertised=advertised
         )
@@ -72,6 +74,7 @@ class Deployment:
             "session_timeout_s": 6,
             # All records are there before a worker starts: waiting for one is always worth it.
             "merge_wait_s": 60,
+            **({"topic_prefix": prefix} if prefix else {}),
             **settings,
         }
 
@@ -82,7 +85,7 @@ class Deployment:
         policy.write_text(self.policy, "utf-8")
         self._settings |= {"broker": self.kafka.url, "policy": policy}
         if self._topics:
-            create_topics(self.kafka.bootstrap, topic_log.PARTITIONS, GROUP)
+            create_topics(self.kafka.bootstrap, topic_log.PARTITIONS, GROUP, prefix=self.prefix)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,7 +102,17 @@ class Deployment:
 
     def send(self, messages: Iterable[Message], codec: Codec | None = None) -> int:
         """Write messages and return how many; every one is acknowledged."""
-        return topic_log.send(self.kafka.bootstrap, messages, codec)
+        prefixed = (message._replace(topic=self.prefix + message.topic) for message in messages)
+        return topic_log.send(self.kafka.bootstrap, prefixed, codec)
+
+    def read(self, topics: Sequence[str]) -> dict[str, list[topic_log.Stored]]:
+        """Read whole topics; they and their records have no prefix."""
+        stored = topic_log.read(self.kafka.bootstrap, [self.prefix + topic for topic in topics])
+        return {topic: [record._replace(topic=topic) for record in stored[self.prefix + topic]] for topic in topics}
+
+    def input_records(self) -> dict[str, list[topic_log.Stored]]:
+        """Read the topics that others write."""
+        return self.read(verdict.SOURCES)
 
     def start(
         self,
@@ -190,16 +203,16 @@ class Deployment:
 
     def input_log(self, now_ms: int = verdict.FAR_FUTURE_MS) -> verdict.InputLog:
         """Read the whole input."""
-        return verdict.InputLog(topic_log.read(self.kafka.bootstrap, verdict.INPUTS), now_ms)
+        return verdict.InputLog(self.read(verdict.INPUTS), now_ms)
 
     def scores(self) -> dict[str, dict]:
         """Read the last score message of each account."""
-        records = topic_log.read(self.kafka.bootstrap, [verdict.SCORES])[verdict.SCORES]
+        records = self.read([verdict.SCORES])[verdict.SCORES]
         return verdict.latest_scores(records)
 
     def documents(self, topic: str) -> list[dict]:
         """Read a topic of JSON messages."""
-        return verdict.documents(topic_log.read(self.kafka.bootstrap, [topic])[topic])
+        return verdict.documents(self.read([topic])[topic])
 
     def judge(
         self,
@@ -224,9 +237,10 @@ class Deployment:
         changes = self.documents(verdict.CHANGES)
         differences = verdict.change_differences(changes, expected, self._min_change())
         assert not differences, _few(differences)
-        letters = topic_log.read(self.kafka.bootstrap, verdict.LETTERS)
+        letters = self.read(verdict.LETTERS)
+        rejected = [record._replace(topic=self.prefix + record.topic) for record in log.rejected]
         differences = verdict.letter_differences(
-            log.rejected, [letter for topic in letters.values() for letter in topic], once=not self.kills
+            rejected, [letter for topic in letters.values() for letter in topic], once=not self.kills
         )
         assert not differences, _few(differences)
         alerts = self._judge_alerts(expected)

@@ -18,8 +18,8 @@ from agents.board.state.board import Checked
 from agents.board.views.overall_types import TopicCount
 from agents.kafka.groups import describe_group
 from agents.settings.settings import Settings
-from schemas.sources import Sources
-from schemas.topics import DLQ_SUFFIX, MAPPER_DLQ, REPARTITION
+from schemas.sources import DLQ_SUFFIX, Sources
+from schemas.topics import MAPPER_DLQ, REPARTITION
 
 _REQUEST_MS, _CONNECT_MS = 5_000, 3_000
 ENOUGH_FAILURES = 2
@@ -78,10 +78,10 @@ def _workers(admin: KafkaAdminClient, group: str) -> int | None:
 
 def _counts(admin: KafkaAdminClient, group: str, sources: Sources) -> tuple[list[TopicCount], list[TopicCount]]:
     """Topics with dead letters of records, and input topics with records that the group has not committed."""
-    inputs = (*sources.of_topics, REPARTITION)
+    inputs = (*sources.of_topics, sources.own(REPARTITION))
     existing = set(admin.list_topics())
-    of_inputs = [name for topic in inputs for name in (topic, topic + DLQ_SUFFIX)]
-    names = [name for name in (*of_inputs, MAPPER_DLQ.name) if name in existing]
+    of_inputs = [name for topic in inputs for name in (topic, sources.letters_of(topic))]
+    names = [name for name in (*of_inputs, sources.own(MAPPER_DLQ.name)) if name in existing]
     if not names:
         return [], []
     partitions = [

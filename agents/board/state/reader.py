@@ -97,8 +97,9 @@ class Reader:
                 return
 
     def _read(self, consumer: KafkaConsumer) -> None:
-        profiles = self._board.sources.profiles
-        names = {profiles.topic if topic == profiles.name else topic: topic for topic in TOPICS}
+        sources = self._board.sources
+        profiles = sources.profiles
+        names = {profiles.topic if topic == profiles.name else sources.own(topic): topic for topic in TOPICS}
         assignment = _Assignment(consumer, names)
         records: list[Record] = []
         try:

@@ -123,7 +123,7 @@ class DeadLetterApi:
         """Store what reads and handles letters, and find the topics that have them."""
         self._box = box
         letters = [topic.name for topic in all_topics("", sources) if topic.role == "dead letters"]
-        self._topics = (*letters, MAPPER_DLQ.name)
+        self._topics = (*letters, sources.own(MAPPER_DLQ.name))
 
     def paths(self) -> list[tuple[str, Handler, str]]:
         """Path, handler and method of each route."""

@@ -95,9 +95,9 @@ class RedisSink:
 
     def _assign(self) -> list[TopicPartition]:
         try:
-            partitions = partitions_of(self._consumer, SCORES)
+            partitions = partitions_of(self._consumer, self._settings.topic(SCORES))
         except KafkaError as error:
-            msg = f"reading {SCORES} failed: {error_text(error)}"
+            msg = f"reading {self._settings.topic(SCORES)} failed: {error_text(error)}"
             raise BrokerError(msg) from error
         self._consumer.assign(partitions)
         return partitions

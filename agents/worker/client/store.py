@@ -76,10 +76,14 @@ class EngineStore(memory.Store[Any, Any]):
 class EngineTable(faust.Table[Any, Any]):
     """A Faust table of raw rows in an `EngineStore`."""
 
-    def __init__(self, *positional: Any, restorer: Restorer, **named: Any) -> None:
-        """Make the table of one app."""
+    def __init__(self, *positional: Any, restorer: Restorer, changelog_name: str, **named: Any) -> None:
+        """Make the table of one app, with the topic `changelog_name` as its changelog."""
         self._restorer = restorer
+        self._changelog_name = changelog_name
         super().__init__(*positional, **named)
+
+    def _changelog_topic_name(self) -> str:
+        return self._changelog_name
 
     def _new_store(self) -> EngineStore:
         return EngineStore(

@@ -167,19 +167,20 @@ class Checkpointer:
         return [Message(key, value) for key, value in task.namespaces.snapshot(task.pair)]
 
     def _mark(self, task: PartitionTask) -> dict[str, tuple[int, int]]:
-        """What a copy of the state knows of the output topics, by topic, without those that are not reconciled yet.
+        """What a copy of the state knows of the output topics, by output, without those that are not reconciled yet.
 
         The offset up to which it was reconciled, and how many records were put in the outbox before the copy.
         """
         complete = task.reconciler.complete()
-        return {topic: (end, self._outbox.count(topic, task.partition)) for topic, end in complete.items()}
+        own = task.sources.own
+        return {output: (end, self._outbox.count(own(output), task.partition)) for output, end in complete.items()}
 
     def _published(self, task: PartitionTask, mark: Mapping[str, tuple[int, int]]) -> list[Record]:
         """The offsets up to which a copy knows what was published, once its outputs are acknowledged."""
         up_to = task.namespaces.published_up_to
-        for topic, (reconciled, count) in mark.items():
-            acknowledged = self._outbox.end(topic, task.partition, count) or 0
-            up_to[topic] = max(up_to.get(topic, 0), reconciled, acknowledged)
+        for output, (reconciled, count) in mark.items():
+            acknowledged = self._outbox.end(task.sources.own(output), task.partition, count) or 0
+            up_to[output] = max(up_to.get(output, 0), reconciled, acknowledged)
         return [Message(key, value) for key, value in task.namespaces.marks(mark)]
 
     async def _outputs(self) -> None:

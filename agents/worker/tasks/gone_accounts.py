@@ -16,13 +16,14 @@ from stream.publishing.effects import Erased, Message
 
 def publish_erased(task: PartitionTask, erased: Sequence[Erased], outbox: Outbox, partitions: int) -> None:
     """Write tombstones of erased accounts; of scores in every partition, since old ones have records of before."""
-    topics = (SCORES,) if task.pair.shadow is None else (SCORES, SHADOW)
+    own = task.sources.own
+    topics = (own(SCORES),) if task.pair.shadow is None else (own(SCORES), own(SHADOW))
     tombstones = [Message(each.account, None) for each in erased]
     in_changes = [Message(each.account, None) for each in erased if not each.in_changes]
     for number in range(partitions) if erased else ():
         for topic in topics:
             outbox.put(topic, number, tombstones, owner=task.partition)
-    outbox.put(CHANGES, task.partition, in_changes)
+    outbox.put(own(CHANGES), task.partition, in_changes)
 
 
 def hand_over(task: PartitionTask, outbox: Outbox, partitions: int) -> None:
@@ -36,5 +37,6 @@ def hand_over(task: PartitionTask, outbox: Outbox, partitions: int) -> None:
 
 def send_by_key(task: PartitionTask, records: Iterable[Message[bytes]], outbox: Outbox, partitions: int) -> None:
     """Send records of the repartition topic to the partitions of their keys."""
+    topic = task.sources.own(REPARTITION)
     for record in records:
-        outbox.put(REPARTITION, partition_of(record.key, partitions), [record], owner=task.partition)
+        outbox.put(topic, partition_of(record.key, partitions), [record], owner=task.partition)

@@ -30,7 +30,7 @@ from agents.worker.tasks.shadow_log import log_failure, log_opened
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from schemas.properties import united
-from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, POSITION_HEADER, REPARTITION, SCORES, SHADOW
+from schemas.topics import ALERTS, CHANGES, POSITION_HEADER, REPARTITION, SCORES, SHADOW
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.ingest.cuts import until_merge
@@ -363,35 +363,35 @@ class Processor:
     def flush(self, task: PartitionTask) -> None:
         """Publish what conflation holds back; called before the state of a RUNNING task is saved."""
         self._carry_out(task, task.pair.flush(task.mode), ())
-        self._outbox.put(SHADOW, task.partition, task.namespaces.tombstones())
+        self._outbox.put(self._sources.own(SHADOW), task.partition, task.namespaces.tombstones())
 
     # -- effects out --------------------------------------------------------------------------------------------------
 
     def _carry_out(self, task: PartitionTask, effects: Effects, batches: Sequence[Batch]) -> None:
         """Put what an engine publishes in the outbox. Raises `TaskStateError` unless the task is RUNNING."""
         task.require(TaskState.RUNNING)
-        telemetry, partition, topic_of = self._telemetry, task.partition, self._sources.topic_of
+        telemetry, partition, sources = self._telemetry, task.partition, self._sources
         publish_erased(task, effects.erased, self._outbox, self._settings.partitions)
-        self._outbox.put(SCORES, partition, effects.scores)
-        self._outbox.put(CHANGES, partition, effects.changes)
+        self._outbox.put(sources.own(SCORES), partition, effects.scores)
+        self._outbox.put(sources.own(CHANGES), partition, effects.changes)
         task.reconciler.hold_back(effects)
         if effects.alerts:
             head = ((POSITION_HEADER, position_of(task.engine)),)
-            self._outbox.put(ALERTS, partition, [alert._replace(headers=head) for alert in effects.alerts])
-        self._outbox.put(SHADOW, partition, effects.shadow)
+            self._outbox.put(sources.own(ALERTS), partition, [alert._replace(headers=head) for alert in effects.alerts])
+        self._outbox.put(sources.own(SHADOW), partition, effects.shadow)
         for letter in effects.dead_letters:
             batch = batches[letter.batch]
-            topic = topic_of[batch.source]
-            self._outbox.put(topic + DLQ_SUFFIX, partition, [dead_letter(self._sources, batch, partition, letter)])
+            topic, record = sources.topic_of[batch.source], dead_letter(sources, batch, partition, letter)
+            self._outbox.put(sources.letters_of(topic), partition, [record])
             telemetry.dead_letters.labels(topic, letter.reason).inc()
         for forward in effects.forwards:
             target = partition_of(forward.account.encode(), self._settings.partitions)
             record = forwarded(batches[forward.batch], partition, forward)
-            self._outbox.put(REPARTITION, target, [record], owner=partition)
+            self._outbox.put(sources.own(REPARTITION), target, [record], owner=partition)
         send_by_key(task, effects.claims, self._outbox, self._settings.partitions)
         for (source, outcome), count in effects.outcomes.items():
             if count:
-                telemetry.events.labels(topic_of[source], outcome).inc(count)
+                telemetry.events.labels(sources.topic_of[source], outcome).inc(count)
         for (score, cause), count in effects.causes.items():
             telemetry.changes.labels(score, cause).inc(count)
         for (rule, status), count in effects.alerted.items():

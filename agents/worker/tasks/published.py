@@ -23,16 +23,22 @@ log = structlog.get_logger()
 
 
 def read_published(settings: Settings, committed: Mapping[int, Mapping[str, int]]) -> dict[int, Reconciler]:
-    """Read both output topics of each partition, given the offsets in its changelog by topic. Blocks.
+    """Read both output topics of each partition, given the offsets in its changelog by output. Blocks.
 
     Raises `agents.kafka.client.BrokerError`, `kafka.errors.KafkaError`.
     """
     consumer = consumer_of(settings)
     try:
-        ends = consumer.end_offsets([TopicPartition(topic, number) for topic in PUBLISHED_KEYS for number in committed])
+        topics = {output: settings.topic(output) for output in PUBLISHED_KEYS}
+        ends = consumer.end_offsets(
+            [TopicPartition(topic, number) for topic in topics.values() for number in committed]
+        )
         return {
             number: Reconciler(
-                {topic: _tail(consumer, TopicPartition(topic, number), offsets, ends) for topic in PUBLISHED_KEYS}
+                {
+                    output: _tail(consumer, output, TopicPartition(topic, number), offsets, ends)
+                    for output, topic in topics.items()
+                }
             )
             for number, offsets in committed.items()
         }
@@ -41,12 +47,16 @@ def read_published(settings: Settings, committed: Mapping[int, Mapping[str, int]
 
 
 def _tail(
-    consumer: KafkaConsumer, tp: TopicPartition, committed: Mapping[str, int], ends: Mapping[TopicPartition, int]
+    consumer: KafkaConsumer,
+    output: str,
+    tp: TopicPartition,
+    committed: Mapping[str, int],
+    ends: Mapping[TopicPartition, int],
 ) -> Tail:
     """A partition's tail, whose records are read when they are iterated: one tail after the other."""
-    start, end = start_of(tp.topic, committed, ends[tp]), ends[tp]
+    start, end = start_of(output, committed, ends[tp]), ends[tp]
     records = _records(consumer, tp, start, end)
-    if tp.topic == CHANGES:
+    if output == CHANGES:
         return Tail(start, end, ((record.value, record.key) for record in records))
     return Tail(start, end, ((record.value, dict(record.headers).get(POSITION_HEADER)) for record in records))
 

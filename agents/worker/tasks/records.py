@@ -12,14 +12,15 @@ from agents.kafka.letters import Position, Refusal, error_headers
 from agents.kafka.source_records import raw_record
 from agents.worker.commit.outbox import Record
 from schemas.sources import Sources
-from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, MERGED_HEADER, ORIGIN_HEADER, SCORES, SHADOW
+from schemas.topics import ALERTS, CHANGES, MERGED_HEADER, ORIGIN_HEADER, SCORES, SHADOW
 from stream.ingest.batch import Batch, MergedFrom
 from stream.publishing.effects import DeadLetter, Forward, Message
 
 
 def outputs_of(sources: Sources) -> tuple[str, ...]:
     """Topics that a task writes to in the partition of its own number, beside its changelog."""
-    return (SCORES, CHANGES, ALERTS, SHADOW, *(source.topic + DLQ_SUFFIX for source in sources))
+    outputs = map(sources.own, (SCORES, CHANGES, ALERTS, SHADOW))
+    return (*outputs, *(sources.letters_of(source.topic) for source in sources))
 
 
 def dead_letter(sources: Sources, batch: Batch, partition: int, letter: DeadLetter) -> Record:

@@ -39,13 +39,12 @@ from schemas.catalog.compatibility import RULES
 from schemas.catalog.documents import FORMS, files, text_of
 from schemas.peers import PeersMessage
 from schemas.profiles import ATTRIBUTES, NOT_FIELDS
-from schemas.sources import BUILT_IN
+from schemas.sources import BUILT_IN, DLQ_SUFFIX
 from schemas.topics import (
     ALERTS,
     CHANGES,
     DAY_MS,
     DLQ_PROGRESS,
-    DLQ_SUFFIX,
     MAPPER_DLQ,
     PEERS,
     ROLLUPS,
@@ -64,12 +63,13 @@ Row = Sequence[str]
 
 PATTERNS = {
     r"^[A-Za-z0-9._-]{1,200}$": "letters, digits, `.`, `_`, `-`; at most 200",
+    r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$": "letters, digits, `.`, `_`, `-`; at most 100",
     r"^[A-Za-z0-9-]{1,100}$": "letters, digits, `-`; at most 100",
 }
 MERGED = (set(NOT_FIELDS) - {ATTRIBUTES}) | {"merged", "alias"}
 """Members of a profile that no record has, and those of controls that only workers write."""
 LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-IN_WORDS = {"policy": "the template policy"}
+IN_WORDS = {"policy": "the template policy", "topic_prefix": "none"}
 SECURED = re.compile(r"security_|sasl_|tls_")
 OUTPUT_TYPES: dict[str, type[msgspec.Struct]] = {
     SCORES: outputs.ScoreMessage,
@@ -133,7 +133,7 @@ def setting_group(name: str) -> str:
     """The table of the settings page that a setting is in."""
     if name in SinkSettings.model_fields:
         return "settings-sinks"
-    if name.startswith(("redis_", "board_")):
+    if name.startswith(("redis_", "board_", "registry_")):
         return f"settings-{name.partition('_')[0]}"
     return "settings-security" if SECURED.match(name) else "settings-worker"
 

@@ -118,7 +118,7 @@ def test_the_settings_page_lists_every_setting_with_its_default() -> None:
         if name.startswith("VITALS_")
     }
     assert set(listed) == set(Settings.model_fields)
-    in_words = {"policy": "the template policy"}
+    in_words = {"policy": "the template policy", "topic_prefix": "none"}
     for name, field in Settings.model_fields.items():
         default = "none" if field.default is None else str(field.default)
         expected = in_words.get(name, default.lower() if isinstance(field.default, bool) else default)

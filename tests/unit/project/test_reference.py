@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agents.settings.settings import Settings
-from schemas.sources import BUILT_IN
-from schemas.topics import DLQ_PROGRESS, DLQ_SUFFIX, MAPPER_DLQ, SCORE_ROWS, WEBHOOK_DLQ, all_topics
+from schemas.sources import BUILT_IN, DLQ_SUFFIX
+from schemas.topics import DLQ_PROGRESS, MAPPER_DLQ, SCORE_ROWS, WEBHOOK_DLQ, all_topics
 from tests.unit.project.reference_pages import (
     BLOCK,
     PAGES,
@@ -23,7 +23,7 @@ from tests.unit.project.reference_pages import (
 
 WRITE = "python -m tests.unit.project.reference_pages"
 BLOCKS = {
-    "settings.md": ["settings-worker", "settings-security", "settings-board", "settings-redis", "settings-sinks"],
+    "settings.md": [f"settings-{group}" for group in ("worker", "security", "board", "redis", "registry", "sinks")],
     "metrics.md": [
         "metrics-worker",
         "metrics-sinks",

@@ -14,6 +14,7 @@ from agents.dlq.letters import Letter, Selection, letter_of
 from agents.dlq.progress import Progress, mark
 from agents.dlq.replay import _outcome, _replay
 from agents.kafka.letters import Position
+from schemas.sources import BUILT_IN
 from schemas.topics import DLQ_PROGRESS
 
 
@@ -50,7 +51,7 @@ def test_the_headers_of_the_error_are_taken_off_and_the_others_stay_in_order() -
         (("trace", b"\x00\xff"), ("trace", None)),
         400,
     )
-    assert letter().target == "billing"
+    assert letter().target(BUILT_IN) == "billing"
 
 
 @pytest.mark.parametrize("error", [{}, {"reason": "x"}, {**ERROR, "offset": "many"}, {**ERROR, "partition": "\xff"}])
@@ -152,7 +153,7 @@ class Written:
 def test_a_replay_keeps_the_time_of_the_record_where_the_letter_has_it() -> None:
     producer: Any = Written()
     earlier_version = letter(8)._replace(record_ms=None)
-    asyncio.run(_replay(producer, [letter(7), earlier_version]))
+    asyncio.run(_replay(producer, BUILT_IN, [letter(7), earlier_version]))
     assert [fields["timestamp"] for fields in producer.appended] == [400, None]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from schemas.catalog.asyncapi import document
 from schemas.catalog.records import records_of
-from schemas.sources import BUILT_IN, source_of_fields
-from schemas.topics import ALERTS, CHANGES, DLQ_SUFFIX, SCORES, all_topics
+from schemas.sources import BUILT_IN, DLQ_SUFFIX, source_of_fields
+from schemas.topics import ALERTS, CHANGES, SCORES, all_topics
 from tests.driving.asyncapi_parser import parse
 
 OWN = source_of_fields("hr", "hr-events", [("heads", "number")])

@@ -220,6 +220,14 @@ OVERRIDDEN = [
     ),
     Hook(
         Collection,
+        "_changelog_topic_name",
+        Collection,
+        "the changelog has the name that Faust gives it, without the prefix of the deployment: no state is restored",
+        (),
+        EngineTable,
+    ),
+    Hook(
+        Collection,
         "_new_store",
         Collection,
         "the changelog is kept in a dictionary and no task is ever restored",
