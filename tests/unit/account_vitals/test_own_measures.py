@@ -175,8 +175,8 @@ def test_a_score_has_their_values_and_points(policy: Path, events: Path) -> None
     assert (factors["slope"]["value"], factors["slope"]["points"]) == (2.0, 100.0)
     assert (factors["spread"]["value"], factors["spread"]["points"]) == (6.0, 75.0)
     text = vitals("explain", "acme", events, "--policy", policy).stdout
-    print(text)
-    assert 0
+    assert "slope: trend of usage events is 2 in the last 3 complete days; 100.0 of 100 points" in text
+    assert "spread: range of days late of billing events is 6 in the last 30 days; 75.0 of 100 points" in text
 
 
 def test_live_and_files_agree_and_state_goes_on_with_another_version(policy: Path, packages: Path) -> None:
