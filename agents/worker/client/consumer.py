@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import faust
 import structlog
 from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerCallback
@@ -132,6 +133,8 @@ class BatchConsumer(driver.Consumer):
         self._membership = membership
         self._fence = fence
         super().__init__(*positional, **named)
+        self._due_of_others: dict[TP, int] = {}
+        """Offsets of others' topics that were not committed yet."""
         self._acked = Acknowledged(self._is_ours, list)
         self._acked_index = Acknowledged(self._is_ours, set)
 
@@ -155,6 +158,7 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust stop the flow, commit and flush, until the deadline of a revocation."""
         await self._handover.leave(super().on_partitions_revoked(revoked))
+        self._due_of_others.clear()
 
     async def on_start(self) -> None:
         """Let those that write prepare before the worker joins the group."""
@@ -257,6 +261,25 @@ class BatchConsumer(driver.Consumer):
         """Close all connections to the broker and join the group again; does nothing before the consumer starts."""
         self._leased().reconnect()
 
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        """One record as aiokafka's C code made it, of a topic that is not ours."""
+        key, value = record.key, record.value
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            record.offset,
+            (record.timestamp or 0) / 1000.0,
+            record.timestamp_type,
+            list(record.headers),
+            key,
+            value,
+            record.checksum,
+            -1 if key is None else len(key),
+            -1 if value is None else len(value),
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
     def _bundle(self, fetched: Records) -> ConsumerMessage:
         tp = fetched.tp
         stamp, kind = (fetched.records[-1].timestamp, fetched.records[-1].timestamp_type) if fetched.records else (0, 0)
@@ -313,14 +336,22 @@ class BatchConsumer(driver.Consumer):
 
     async def _commit_others(self) -> None:
         """Commit what agents that are not ours have acknowledged; a failure is for the next commit."""
-        others = [tp for tp in self._acked if not self._is_ours(tp.topic)]
-        if not others:
+        due = self._due_of_others
+        due |= self._filter_committable_offsets([tp for tp in self._acked if not self._is_ours(tp.topic)])
+        if not due:
             return
+        self._committed_offset.update(due)  # Faust forgets what it was asked for, and goes on behind it
         try:
             async with asyncio.timeout(OTHERS_S):
-                await self._commit_tps(others, start_new_transaction=False)
+                await self._handle_attached(due)
+                done = await self._commit_offsets(dict(due))
+        except ProducerSendError as error:
+            await self.crash(error)
         except (KafkaError, TimeoutError) as error:
             log.warning("offsets_of_other_agents_not_committed", error=error_text(error), will="retry")
+        else:
+            if done:
+                due.clear()
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours."""
