@@ -15,6 +15,7 @@ AssertionError with what is wrong. Called by the tests of such packages, and by 
 >>> check_alert_sink(Pager)
 >>> class Busiest:
 ...     reads = ("count",)
+...
 ...     def value(self, panes):
 ...         return panes["count"].max(axis=1)
 >>> check_statistic("busiest", Busiest(), [({"count": [0, 4, 1]}, 4.0)])

@@ -92,9 +92,7 @@ class Worker:
         )
         restorer = self._restorer(settings, changelog_topic, broker, takeover)
         self.producers.on_lost = self.outbox.on_lost = restorer.lose
-        self.topic_watch = TopicWatch(
-            partial(read_shapes, settings, list(self.topics)), settings.partitions, on_fatal=fatal
-        )
+        self.topic_watch = self._topic_watch(settings)
         self.table = self._add_table(restorer, settings.partitions)
         self._add_work(WorkLoop(self.processor, on_fatal=fatal), plan.sources)
         self.session = self._session(settings, lease, broker)
@@ -102,6 +100,10 @@ class Worker:
         self.health = self._health(settings.commit_interval_s)
         self.web = self._web(settings)
         self.app.task()(tune_interpreter_once)
+
+    def _topic_watch(self, settings: Settings) -> TopicWatch:
+        read = partial(read_shapes, settings, list(self.topics))
+        return TopicWatch(read, settings.partitions, on_fatal=fatal)
 
     def _outbox(self, lease: Lease, clock: BrokerClock) -> Outbox:
         return Outbox(

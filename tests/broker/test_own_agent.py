@@ -15,6 +15,7 @@ from kafka.admin import NewTopic
 
 from tests.faults.deployment import GROUP, Deployment
 from tests.faults.events import company
+from tests.faults.topic_log import PARTITIONS
 from tests.faults.worker_process import ROOT, clean_environment
 from tests.pages.steps import File, steps
 
@@ -34,7 +35,7 @@ ENTRY = ("-m", "faust", "-A", "orders", "worker")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Deployment(tmp_path_factory.mktemp("own")) as started:
         with started.kafka.admin() as admin:
-            admin.create_topics([NewTopic(topic, OTHER_PARTITIONS, 1) for topic in (ORDERS, TOTALS)])
+            admin.create_topics([NewTopic(ORDERS, OTHER_PARTITIONS, 1), NewTopic(TOTALS, PARTITIONS, 1)])
         yield started
 
 

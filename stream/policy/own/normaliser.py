@@ -53,14 +53,14 @@ class OwnNormaliser(Own):
         """Points of each value, limited to 0 to 100; NaN where there is no value. Raises RuntimeError with its name."""
         known = ~np.isnan(values)
         points = np.full(np.shape(values), np.nan)
-        given = np.asarray(values)[known]
-        given.flags.writeable = False
+        numbers = np.asarray(values)[known]
+        numbers.flags.writeable = False
         try:
             with np.errstate(all="ignore"):
-                answer = np.asarray(self._rule.points(given), dtype=np.float64)
+                answer = np.asarray(self._rule.points(numbers), dtype=np.float64)
         except Exception as error:
             raise RuntimeError(f"normaliser {self} fails: {type(error).__name__}: {error}") from error
-        if answer.shape != given.shape or np.isnan(answer).any():
+        if answer.shape != numbers.shape or np.isnan(answer).any():
             raise RuntimeError(f"normaliser {self} does not give points for every value")
         points[known] = np.minimum(np.maximum(answer, 0.0), _MOST) + 0.0
         return points
