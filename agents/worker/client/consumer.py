@@ -112,10 +112,10 @@ class Acknowledged(dict[TP, Any]):
     def __init__(self, is_ours: Callable[[str], bool], make: Callable[[], Any]) -> None:
         """`make` makes what Faust keeps the offsets of a partition in."""
         super().__init__()
-        self._is_ours, self._make = is_ours, make
+        self._is_ours, self.make = is_ours, make
 
     def __missing__(self, tp: TP) -> Any:
-        offsets = self[tp] = NoOffsets() if self._is_ours(tp.topic) else self._make()
+        offsets = self[tp] = NoOffsets() if self._is_ours(tp.topic) else self.make()
         return offsets
 
 
