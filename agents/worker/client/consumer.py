@@ -30,7 +30,7 @@ from faust.types.tuples import Message
 
 from agents.process.errors import error_text
 from agents.worker.client.look_up import look_up
-from agents.worker.client.thread import LeasedThread
+from agents.worker.client.thread import LeasedThread, Span
 from agents.worker.commit.lease import Lease
 from agents.worker.membership import Membership
 
@@ -203,10 +203,8 @@ class BatchConsumer(driver.Consumer):
         for fetched_tp in [tp for tp, span in spans.items() if span.empty or tp in records]:
             tp, span = TP(*fetched_tp), spans.pop(fetched_tp)
             if not self._is_ours(tp.topic):
-                for record in records.get(fetched_tp, []) if self._wants(tp, active) else ():
-                    if not self.flow_active or self.app.consumer_generation_id != generation:
-                        break  # as the base class does: Faust fetches again from what is committed
-                    yield tp, self._to_message(tp, record)
+                async for message in self._single(tp, records.get(fetched_tp, []), span, active):
+                    yield tp, message
                 continue
             if tp.topic not in self._handover.sources:
                 if self._epoch != epoch or self.app.consumer_generation_id != generation:
@@ -217,6 +215,16 @@ class BatchConsumer(driver.Consumer):
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
             self._read_offset[tp] = None
             yield tp, self._bundle(Records(tp, records.get(fetched_tp, []), span.start, span.end))
+
+    async def _single(self, tp: TP, records: list[Any], span: Span, active: set[TP] | None) -> AsyncIterator[Message]:
+        """One message a record, until the flow stops or partitions move; what is left is fetched again."""
+        generation = self.app.consumer_generation_id
+        for record in records:
+            is_flowing = self.flow_active and self.app.consumer_generation_id == generation
+            if not (is_flowing and self._wants(tp, active)):
+                await self._leased().give_back(tp, span._replace(start=record.offset))
+                return
+            yield self._to_message(tp, record)
 
     def _wants(self, tp: TP, active: set[TP] | None) -> bool:
         """Whether records of a partition are handed out: not while Faust has stopped it."""

@@ -113,15 +113,21 @@ def records(first: int, count: int) -> list[Any]:
     return list(DefaultRecordBatch(bytes(builder.build())))
 
 
-async def handed_out(consumer: Any, *, active: set[TP], stops_after: int | None = None) -> list[tuple[str, int, Any]]:
+async def handed_out(
+    consumer: Any, *, active: set[TP], given_back: list[tuple[str, int, int]], stops_after: int | None = None
+) -> list[tuple[str, int, Any]]:
     """Topic, offset and value of each message of a fetch of three records of two topics."""
     fetched = {TP(topic, 0): records(5, 3) for topic in (USAGE, ORDERS)}
 
+    async def give_back(tp: TP, span: Span) -> None:
+        given_back.append((tp.topic, span.start, span.end))
+
     async def fetch(_timeout: float) -> tuple[Any, set[TP]]:
+        consumer.app.consumer_generation_id += 1  # partitions moved while it waited
         consumer._leased().spans.update({tp: Span(5, 8, empty=False) for tp in fetched})
         return fetched, active
 
-    consumer._wait_next_records = fetch
+    consumer._wait_next_records, consumer._leased().give_back = fetch, give_back
     consumer.flow_active = True
     messages = []
     async for tp, message in consumer.getmany(1.0):
@@ -136,14 +142,18 @@ def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_ac
         made = Worker(Settings(group="own"), compile_plan(parse_policy(default_policy().read_text("utf-8"))))
         consumer: Any = made.app.consumer
         both = {TP(USAGE, 0), TP(ORDERS, 0)}
-        messages = await handed_out(consumer, active=both)
+        again: list[tuple[str, int, int]] = []
+        messages = await handed_out(consumer, active=both, given_back=again)
         single = [(ORDERS, offset, b"%d" % offset) for offset in range(5, 8)]
-        assert messages[1:] == single
+        assert (messages[1:], again) == (single, [])
         topic, offset, batch = messages[0]
         assert (topic, offset, [each.offset for each in batch.records]) == (USAGE, 7, [5, 6, 7])
-        assert [each[:2] for each in await handed_out(consumer, active={TP(USAGE, 0)})] == [(USAGE, 7)]
-        stopped = await handed_out(consumer, active=both, stops_after=2)
+        assert [each[:2] for each in await handed_out(consumer, active={TP(USAGE, 0)}, given_back=again)] == [
+            (USAGE, 7)
+        ]
+        stopped = await handed_out(consumer, active=both, given_back=again, stops_after=2)
         assert [each[:2] for each in stopped] == [(USAGE, 7), (ORDERS, 5)]
+        assert again == [(ORDERS, 5, 8), (ORDERS, 6, 8)]
 
         committed: list[dict[TP, int]] = []
 
