@@ -218,12 +218,16 @@ class BatchConsumer(driver.Consumer):
 
     async def _single(self, tp: TP, records: list[Any], span: Span, active: set[TP] | None) -> AsyncIterator[Message]:
         """One message a record, until the flow stops or partitions move; what is left is fetched again."""
-        generation = self.app.consumer_generation_id
+        generation, expected = self.app.consumer_generation_id, span.start
         for record in records:
             is_flowing = self.flow_active and self.app.consumer_generation_id == generation
             if not (is_flowing and self._wants(tp, active)):
                 await self._leased().give_back(tp, span._replace(start=record.offset))
                 return
+            if expected < record.offset:  # compacted, or a marker of a transaction
+                await self._add_gap(tp, expected, record.offset - 1)
+            expected = record.offset + 1
+            self._read_offset[tp] = None  # as above: Faust would drop what it only takes for read
             yield self._to_message(tp, record)
 
     def _wants(self, tp: TP, active: set[TP] | None) -> bool:
