@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from agents.files.policies import installed_policy, policy_in
 from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import Policy as Parsed
-from stream.policy.policy import PolicyError, Problem, parse_policy
+from stream.policy.policy import PolicyError, Problem
 
 __all__ = ["Policy", "PolicyError", "Problem", "policy_of"]
 
@@ -33,12 +34,12 @@ class Policy:
     def load(cls, path: str | Path) -> Policy:
         """Read a policy file. Raises `PolicyError` with every mistake in it, and OSError."""
         path = Path(path)
-        return cls(parse_policy(path.read_text(encoding="utf-8"), str(path)), path)
+        return cls(policy_in(path), path)
 
     @classmethod
     def parse(cls, text: str, file: str = "policy.toml") -> Policy:
         """Read the text of a policy file, which messages call `file`. Raises `PolicyError` with every mistake in it."""
-        return cls(parse_policy(text, file), Path(file))
+        return cls(installed_policy(text, file), Path(file))
 
     @classmethod
     def validate(cls, path: str | Path) -> tuple[Problem, ...]:

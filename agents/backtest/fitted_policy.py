@@ -20,10 +20,10 @@ from agents.backtest.inputs import Inputs
 from agents.backtest.replay import replay
 from agents.backtest.report import FEW_CHURNED, Fit, FittedWeight
 from agents.backtest.study import Flags, Samples, ScoredPolicy, rfc3339
+from agents.files.policies import installed_policy
 from schemas.topics import DAY_MS
 from stream.explain.selector import SelectedScore
 from stream.plan.plan import Plan, compile_plan
-from stream.policy.policy import parse_policy
 
 
 def write_fitted_policy(inputs: Inputs, original: ScoredPolicy, target: Path, lead_days: int) -> Fit:
@@ -83,7 +83,7 @@ def _fitted(original: ScoredPolicy, target: Path, points: Floats, churned: Flags
     fitted = fit_weights(list(weights), list(weights.values()), points[train], churned[train])
     table = None if original.score.score.make_up is None else original.score.name
     text = rewrite.with_weights(original.file.read_bytes().decode(), fitted, table)
-    return _Fitted(fitted, text, compile_plan(parse_policy(text, str(target))))
+    return _Fitted(fitted, text, compile_plan(installed_policy(text, str(target))))
 
 
 class _Fitted(NamedTuple):

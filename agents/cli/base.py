@@ -104,10 +104,10 @@ def settings_of(file: Path | None, **options: Any) -> Settings:
 
 def policy_of(path: Path) -> Policy:
     """The policy in a file; ends the command with 2 and every mistake."""
-    from stream.policy.policy import parse_policy
+    from agents.files.policies import policy_in
 
     with unreadable_reported(path, "the policy", "check the path, or set VITALS_POLICY or --policy"):
-        return parse_policy(path.read_text(encoding="utf-8"), str(path))
+        return policy_in(path)
 
 
 @contextmanager

@@ -103,13 +103,19 @@ def check(
 
 def _report(plan: Plan, candidate: Plan | None, problems: list[str]) -> dict[str, Any]:
     from agents.cli.texts.hints import hints
+    from stream.policy.own.used import used_extensions
 
+    extensions = [
+        {"kind": group, "name": own.name, "package": own.package, "version": own.version}
+        for group, own in used_extensions(plan.policy.measures)
+    ]
     return {
         "policy": plan.label,
         "shadow": None if candidate is None else candidate.label,
         "measures": [planned.measure.name for planned in plan.measures],
         "columns": [column.name for column in plan.columns],
         "sources": {source.name: source.topic for source in plan.sources},
+        "extensions": extensions,
         "longest_window": dict(plan.longest_windows),
         "hints": hints(plan.policy.measures),
         "problems": problems,

@@ -1,7 +1,7 @@
 """Extensions that other packages install: objects behind entry points of the groups `account_vitals.*`.
 
 Owns how an extension is looked up, and what is said when it is missing, ambiguous or cannot be loaded. Must not know
-what an extension does. Called by `agents.files.formats` and `agents.sinks.run`.
+what an extension does. Called by `agents.files.formats`, `agents.files.policies` and `agents.sinks.run`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,25 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 FORMATS = "account_vitals.formats"
 """Formats of event files: the name is the ending of the file without its dot."""
 SINKS = "account_vitals.sinks"
 """Alert sinks: the name is that of `vitals sink plugin NAME`."""
+
+STATISTICS = "account_vitals.statistics"
+"""Statistics of measures: the name is that of `stat`."""
+NORMALISERS = "account_vitals.normalisers"
+"""Normalisers: the name is their `kind`."""
+
+
+class Plugin(NamedTuple):
+    """An extension: its object, and the package that it is of."""
+
+    value: Any
+    package: str
+    version: str
 
 
 class PluginError(RuntimeError):
@@ -34,6 +47,11 @@ def _names(group: str, _path: tuple[str, ...]) -> tuple[str, ...]:
 
 def plugin(group: str, name: str) -> Any:
     """The object of an extension. Raises PluginError."""
+    return plugin_of_package(group, name).value
+
+
+def plugin_of_package(group: str, name: str) -> Plugin:
+    """An extension with its package. Raises PluginError."""
     points = list({point.value: point for point in entry_points(group=group) if point.name == name}.values())
     if not points:
         installed = ", ".join(plugin_names(group)) or "none"
@@ -43,7 +61,8 @@ def plugin(group: str, name: str) -> Any:
         raise PluginError(f"{name!r} in the entry points {group} is of {packages}: uninstall all but one of them")
     (point,) = points
     try:
-        return point.load()
+        version = point.dist.version if point.dist is not None else ""
+        return Plugin(point.load(), _package(point), version)
     except Exception as error:
         raise PluginError(
             f"{name!r} in the entry points {group} is {point.value} of {_package(point)}, which cannot be loaded: "

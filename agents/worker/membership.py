@@ -60,7 +60,7 @@ class Membership:
         settings: Settings,
         this: Client,
         *,
-        topics: Collection[str] = (),
+        topics: Callable[[], Collection[str]] = tuple,
         on_fatal: Callable[[BaseException], None],
         holder: Holder | None = None,
         dismiss: Callable[[], None] | None = None,
@@ -74,7 +74,7 @@ class Membership:
         self._this = this
         self._on_fatal = on_fatal
         self._holder = holder or (lambda: holder_of(settings))
-        self._dismiss = dismiss or (lambda: dismiss_other_reader(settings, topics))
+        self._dismiss = dismiss or (lambda: dismiss_other_reader(settings, topics()))
         self._folder = folder or Path(tempfile.gettempdir())
         self._lock: int | None = None
         self._joined = False

@@ -1,7 +1,7 @@
 """Running a worker process: the web server, checks, then Faust's own loop, then the exit status.
 
 Owns what happens before and after, and that the process ends in time when a signal asks it to;
-`agents.worker.wiring` makes what runs in between. Called by `vitals worker`.
+`agents.worker.wiring` makes what runs in between. Called by `vitals worker` and `agents.worker.hosted`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,19 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
 
     Raises `BrokerError` when the topics can not be used, `SettingsError` when the port can not.
     """
-    require_port(settings.web_host, settings.web_port, "web_port")
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Worker(settings, plan, candidate)
+    return run_made(Worker(settings, plan, candidate), settings, plan, candidate, loop=loop)
+
+
+def run_made(
+    worker: Worker, settings: Settings, plan: Plan, candidate: Plan | None, *, loop: asyncio.AbstractEventLoop
+) -> int:
+    """Run a worker that was made with these settings and policies in an event loop, which is the current one.
+
+    Raises as `run_worker` does.
+    """
+    require_port(settings.web_host, settings.web_port, "web_port")
     stopping = asyncio.Event()
     if not loop.run_until_complete(_begin(worker, settings, plan.sources, stopping)):
         log.info("stopped", status=0)

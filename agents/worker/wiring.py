@@ -10,7 +10,7 @@ import asyncio
 from functools import partial
 
 from agents.settings.settings import Settings
-from agents.worker.client.app import faust_app, tune_interpreter
+from agents.worker.client.app import SourceTopics, faust_app, tune_interpreter
 from agents.worker.client.broker import Broker
 from agents.worker.client.consumer import BatchTransport
 from agents.worker.client.probe import broker_answers
@@ -75,8 +75,9 @@ class Worker:
             on_fatal=fatal,
             rarely_s=settings.commit_interval_s * CATCH_UP_COMMITS,
         )
-        self.handover = Handover(self.processor, self.checkpointer, lease, plan.sources.topics)
-        membership = Membership(settings, client, topics=(*plan.sources.topics, changelog_topic), on_fatal=fatal)
+        self.handover = Handover(self.processor, self.checkpointer, lease, plan.sources.topics, changelog_topic)
+        self.topics = (*plan.sources.topics, changelog_topic)
+        membership = Membership(settings, client, topics=lambda: {*self.topics, *self.other_topics()}, on_fatal=fatal)
         self.processor.source = broker
         self.processor.highwater = broker.highwater
         self.processor.on_commit_due = self.handover.commit_soon
@@ -91,8 +92,7 @@ class Worker:
         )
         restorer = self._restorer(settings, changelog_topic, broker, takeover)
         self.producers.on_lost = self.outbox.on_lost = restorer.lose
-        watched = [*plan.sources.topics, changelog_topic]
-        self.topic_watch = TopicWatch(partial(read_shapes, settings, watched), settings.partitions, on_fatal=fatal)
+        self.topic_watch = self._topic_watch(settings)
         self.table = self._add_table(restorer, changelog_topic, settings.partitions)
         self._add_work(WorkLoop(self.processor, on_fatal=fatal), plan.sources)
         self.session = self._session(settings, lease, broker)
@@ -100,6 +100,10 @@ class Worker:
         self.health = self._health(settings.commit_interval_s)
         self.web = self._web(settings)
         self.app.task()(tune_interpreter_once)
+
+    def _topic_watch(self, settings: Settings) -> TopicWatch:
+        read = partial(read_shapes, settings, list(self.topics))
+        return TopicWatch(read, settings.partitions, on_fatal=fatal)
 
     def _outbox(self, lease: Lease, clock: BrokerClock) -> Outbox:
         return Outbox(
@@ -132,6 +136,7 @@ class Worker:
             restorer=restorer,
             name=TABLE,
             changelog_name=changelog_topic,
+            help="The state of all accounts",
             key_type=bytes,
             value_type=bytes,
             partitions=partitions,
@@ -142,8 +147,8 @@ class Worker:
         return table
 
     def _add_work(self, loop: WorkLoop, sources: Sources) -> None:
-        topics = self.app.topic(*sources.topics, key_serializer="raw", value_serializer="raw")
-        self.app.agent(topics, name="sources")(loop.consume)
+        topics = SourceTopics(self.app, topics=sources.topics, key_serializer="raw", value_serializer="raw")
+        self.agent = self.app.agent(topics, name="sources")(loop.consume)
         self.app.timer(TICK_S)(loop.tick)
 
     def _session(self, settings: Settings, lease: Lease, broker: Broker) -> SessionWatch:
@@ -186,6 +191,18 @@ class Worker:
             health=self.health.problems,
             ready=self.health.ready_problems,
         )
+
+    def other_agents(self) -> dict[str, set[str]]:
+        """The agents of the app that are not ours, each with the topics that it reads."""
+        return {
+            name: set(getattr(agent.channel, "topics", ()))
+            for name, agent in self.app.agents.items()
+            if agent is not self.agent
+        }
+
+    def other_topics(self) -> set[str]:
+        """The topics that agents read which are not ours."""
+        return {topic for topics in self.other_agents().values() for topic in topics}
 
     async def watch(self) -> None:
         """Watch the session and the progress for ever, once the app is about to start."""

@@ -139,6 +139,12 @@ class PaneColumn:
         """The same over the panes of these numbers (m,), all of them in the ring."""
         return self._reduced(self.values[rows][:, panes % self.panes])
 
+    def read_each(self, rows: Rows, window: int, skip: int = 0) -> NDArray[np.float64]:
+        """The same of each of these panes, oldest first, float64 (k, window)."""
+        assert self.newest is not None
+        values = self.values[rows][:, window_slots(self.newest - skip, self.panes, window)].astype(np.float64)
+        return values * self.divisor if self.adds else values
+
     def _reduced(self, values: NDArray[Any]) -> NDArray[np.float64]:
         if self.adds:
             total = values.sum(axis=1, dtype=np.float64)

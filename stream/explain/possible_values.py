@@ -17,6 +17,7 @@ from schemas.events import NUMBER_LIMIT, SURVEY_SCALES
 from stream.policy.filters import parts_of
 from stream.policy.measures import FACTS_SOURCE, Measure
 from stream.policy.normalisers import Curve, Decay, Linear, Simple, Threshold, Tiers
+from stream.policy.own.normaliser import OwnNormaliser
 
 _SMALLEST_STEP = Fraction(1, 1_000_000)
 _STEPS_IN_SPAN = 1000
@@ -141,7 +142,8 @@ def pieces(normaliser: Simple | None) -> list[Piece]:
     if isinstance(normaliser, Threshold):
         middle = Piece(normaliser.good, normaliser.average, constant=True, open_low=True)
         return [Piece(low, middle.low, constant=True), middle, Piece(middle.high, high, constant=True, open_low=True)]
-    return [Piece(low, high, constant=False)]
+    turns = normaliser.turns if isinstance(normaliser, OwnNormaliser) else ()
+    return [Piece(start, end, constant=False) for start, end in pairwise((low, *turns, high))]
 
 
 def _lines(normaliser: Simple | None) -> list[float]:

@@ -157,6 +157,9 @@ def _comparison(measure: Measure, value: float) -> str:
 
 def _amount(measure: Measure, value: float) -> str:
     amount, events, stat = number(value), _events(measure), measure.stat
+    if measure.own is not None:
+        subject = f"{label_of(measure.field)} of {events}" if measure.field else events
+        return f"{label_of(stat)} of {subject} is {amount}"
     if stat in _EXTREMES and measure.field is not None:
         return f"{_EXTREMES[stat]} {label_of(measure.field)} of {events} is {amount}"
     if stat in {"distinct_users", "distinct_features", "distinct_roles"}:

@@ -24,12 +24,14 @@ from stream.measures.mean import Mean
 from stream.measures.min_max import MinMax
 from stream.measures.nps import Nps
 from stream.measures.open_things import OpenThings
+from stream.measures.own.statistic import OwnReader
 from stream.measures.percentile import Percentile
 from stream.measures.profile_field import ProfileField
 from stream.measures.rate import Rate
 from stream.measures.share import Share
 from stream.measures.sum import Sum
 from stream.measures.weighted_count import WeightedCount
+from stream.policy.policy import Measure
 
 STATS: Mapping[str, Stat] = MappingProxyType(
     {
@@ -62,4 +64,11 @@ STATS: Mapping[str, Stat] = MappingProxyType(
     }
 )
 
-__all__ = ["STATS", "FallbackStat", "Need", "Stat"]
+__all__ = ["STATS", "FallbackStat", "Need", "Stat", "stat_of"]
+
+_OWN = OwnReader()
+
+
+def stat_of(measure: Measure) -> Stat:
+    """The statistic of a measure, built in or of another package."""
+    return STATS[measure.stat] if measure.own is None else _OWN

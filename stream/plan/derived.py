@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from stream.columns.panes import Unit
-from stream.measures import STATS, Need
+from stream.measures import Need, stat_of
 from stream.policy.account_conditions import Range
 from stream.policy.fields import account_field
 from stream.policy.formulas.formula import number_of_profile
@@ -91,7 +91,7 @@ class MeasureCompiler:
             return MeasurePlan(measure, (), by_segment, inputs, self._applies(measure))
         if with_previous and measure.window.panes:
             measure = replace(measure, compare="previous", complete=None)  # two windows of complete panes
-        columns = tuple(self._column(measure, need) for need in STATS[measure.stat].needs(measure))
+        columns = tuple(self._column(measure, need) for need in stat_of(measure).needs(measure))
         return MeasurePlan(measure, columns, by_segment, applies=self._applies(measure))
 
     def _column(self, measure: Measure, need: Need) -> int:

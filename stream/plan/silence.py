@@ -16,6 +16,7 @@ import numpy as np
 from schemas.events import CONTROL_SOURCE
 from stream.policy.measures import FACTS_SOURCE
 from stream.policy.normalisers import Decay, Grid, Linear, Normaliser, Threshold, Tiers
+from stream.policy.own.normaliser import OwnNormaliser
 from stream.policy.policy import Measure, Policy, Score
 from stream.policy.scores import MakeUp
 from stream.policy.windows import LONGEST_WINDOW
@@ -100,7 +101,7 @@ def falls(rule: Normaliser) -> bool:
         return any(falls(row) for _, row in rule.rows)
     if isinstance(rule, Linear):
         return rule.hundred_at < rule.zero_at
-    if isinstance(rule, Decay):
+    if isinstance(rule, Decay | OwnNormaliser):  # of another package nothing is known
         return True
     if isinstance(rule, Threshold):
         ascending = rule.levels[::-1] if rule.good > rule.average else rule.levels

@@ -20,6 +20,7 @@ from stream.policy.windows import AGE_STATS, OPEN_STATS, PERIOD_STATS
 
 if TYPE_CHECKING:
     from schemas.sources import Source, Sources
+    from stream.policy.own.statistic import OwnStatistic
     from stream.policy.table import Table
 
 ACCOUNT = "account."
@@ -146,19 +147,24 @@ def _read_label(table: Table, name: str) -> Label | None:
 # -- statistics -------------------------------------------------------------------------------------------------------
 
 
-def check_stat(table: Table, stat: str | None, source: Source | None) -> None:
+def check_stat(table: Table, stat: str | None, source: Source | None, own: OwnStatistic | None) -> None:
     """Whether the source has what the statistic needs, and whether keys of one statistic are used with that one."""
     for key, owners in _ONLY_FOR.items():
         if key in table and stat is not None and stat not in owners:
             names = " or ".join(filter(None, (", ".join(map(shown, owners[:-1])), shown(owners[-1]))))
             message = f'only stat {names} takes {key}, and this stat is "{stat}": remove {key} or change the stat'
             table.problem(key, message)
-    able = stat in _NUMBER_STATS and property_name(str(table.value("field"))) is not None
+    able = _reads_number(stat, own) and property_name(str(table.value("field"))) is not None
+    able |= own is not None and (not own.of_field or (source is not None and bool(source.numbers)))
     able |= reads_text(table, stat)
     if stat is not None and source is not None and stat not in _stats_of(source) and not able:
         needed = f"the field {_DISTINCT[stat]}" if stat in _DISTINCT else "a number field"
         stats = listed(_stats_of(source))
         table.problem("stat", f'"{stat}" needs {needed}, and {source.name} has none; stats for {source.name}: {stats}')
+
+
+def _reads_number(stat: str | None, own: OwnStatistic | None) -> bool:
+    return stat in _NUMBER_STATS or (own is not None and own.of_field)
 
 
 def reads_text(table: Table, stat: str | None) -> bool:
@@ -172,19 +178,33 @@ def _stats_of(source: Source) -> list[str]:
     return [stat for stat in STATS if stat not in without]
 
 
-def read_field(table: Table, stat: str | None, source: Source | None, sources: Sources) -> str | None:
-    """The field that a statistic works on; None for statistics that do not take one."""
+def read_field(
+    table: Table, of: tuple[str | None, OwnStatistic | None], source: Source | None, sources: Sources
+) -> str | None:
+    """The field that a statistic works on, `of` its name and that of another package; None where it takes none."""
+    stat, own = of
     if reads_text(table, stat):
         if "field" in table:
             table.problem("field", 'stat "last" takes field (a number) or weights (numbers for a text), not both')
         return None
     field = table.value("field")
     name = property_name(field) if isinstance(field, str) else None
-    if name is not None and stat in (*_NUMBER_STATS, *_TEXT_STATS):
+    if name is not None and (stat in _TEXT_STATS or _reads_number(stat, own)):
         return read_property(table, "field", name)
     if stat == FIRST_STAT:
         return _read_beginning(table)
+    if _reads_number(stat, own):
+        return _read_number_field(table, stat, source, sources)
     return _read_known_field(table, stat, source, sources)
+
+
+def _read_number_field(table: Table, stat: str | None, source: Source | None, sources: Sources) -> str | None:
+    if source is None:
+        every = tuple(dict.fromkeys(field for each in sources for field in each.numbers))
+        return table.choice("field", every)
+    fields = source.numbers
+    expected = f'a number field of {source.name} for stat "{stat}": {listed(fields)}, or properties.NAME'
+    return table.choice("field", fields, expected) if fields else None  # no fields: recorded with the stat
 
 
 def _read_beginning(table: Table) -> str | None:
@@ -201,13 +221,6 @@ def _read_beginning(table: Table) -> str | None:
 
 def _read_known_field(table: Table, stat: str | None, source: Source | None, sources: Sources) -> str | None:
     """A field of the source itself; of any source where it is not known."""
-    if stat in _NUMBER_STATS:
-        if source is None:
-            every = tuple(dict.fromkeys(field for each in sources for field in each.numbers))
-            return table.choice("field", every)
-        fields = source.numbers
-        expected = f'a number field of {source.name} for stat "{stat}": {listed(fields)}, or properties.NAME'
-        return table.choice("field", fields, expected) if fields else None  # no fields: recorded with the stat
     if stat in _TEXT_STATS:
         every = tuple(dict.fromkeys(field for each in sources for field in each.texts))
         texts = every if source is None else source.texts

@@ -17,6 +17,8 @@ from stream.policy.filters import Filter, Weights, read_of, read_weights, read_w
 from stream.policy.formulas.formula import Formula, FormulaError, parse_formula
 from stream.policy.normalise import read_normaliser
 from stream.policy.normalisers import FULL_POINTS, Grid
+from stream.policy.own.extension import chosen
+from stream.policy.own.statistic import OwnStatistic, read_own_statistic
 from stream.policy.table import WEIGHT, Number
 from stream.policy.windows import (
     DAYS_A_WEEK,
@@ -42,9 +44,22 @@ if TYPE_CHECKING:
     from schemas.sources import Sources
     from stream.columns.calendar import Calendar
     from stream.policy.normalisers import Normaliser
+    from stream.policy.own.extension import Extensions
     from stream.policy.table import Table
 
-_EVENT_KEYS = ("where", "of", "weights", "per", "percent", "window", "complete", "compare", "history", "least_peers")
+_EVENT_KEYS = (
+    "where",
+    "of",
+    "weights",
+    "per",
+    "percent",
+    "parameters",
+    "window",
+    "complete",
+    "compare",
+    "history",
+    "least_peers",
+)
 _FACT_KEYS = ("source", "stat", "field", "normalise", "weight", "missing", "segments", "when")
 _DERIVED_KEYS = ("value", "compare", "normalise", "weight", "missing", "segments", "when")
 MEASURE_KEYS = (*_FACT_KEYS[:3], *_EVENT_KEYS, *_FACT_KEYS[3:6], "stale_after", *_FACT_KEYS[6:], "value")
@@ -79,6 +94,7 @@ class Measure:
     - `missing`: points of an account without a value; None to redistribute the weight.
     - `stale_after`: for how many panes the last value is used before it is missing.
     - `formula`: arithmetic over other measures; such a derived measure has no source, statistic or window of its own.
+    - `own`: the statistic, where another package has it; `stat` is its name.
     - `when`: a condition on the account; the measure has no value of other accounts.
     - `compare`: with the window before, with those in `history` (panes), or with the values of other accounts, of which
       a segment needs `least_peers`.
@@ -105,6 +121,7 @@ class Measure:
     percent: int | None = None
     formula: Formula | None = None
     when: AccountFilter | None = None
+    own: OwnStatistic | None = None
 
     @property
     def has_grid(self) -> bool:
@@ -155,15 +172,18 @@ class Measure:
 
 
 class _Known(NamedTuple):
-    """What a measure can name: segments, measures and sources of the policy; and its calendar."""
+    """What a measure can name: segments, measures and sources of the policy, its calendar, and what is installed."""
 
     segments: Sequence[str]
     measures: Sequence[str]
     sources: Sources
     calendar: Calendar
+    extensions: Extensions
 
 
-def read_measures(root: Table, segments: Sequence[str], sources: Sources, calendar: Calendar) -> tuple[Measure, ...]:
+def read_measures(
+    root: Table, segments: Sequence[str], sources: Sources, calendar: Calendar, extensions: Extensions
+) -> tuple[Measure, ...]:
     """The measures of a policy in the order of the file, without those that are wrong, which is recorded."""
     tables = root.table("measures", "at least one table, such as [measures.usage]", None)
     if tables is None:
@@ -175,7 +195,7 @@ def read_measures(root: Table, segments: Sequence[str], sources: Sources, calend
             tables.problem(name, f"{shown(name)} is reserved for a factor that is not a measure: choose another name")
     expected = "a table [measures.NAME] with a source, a stat and so on"
     read = [(name, tables.named(name, expected, MEASURE_KEYS)) for name in tables]
-    known = _Known(segments, tuple(tables), sources, calendar)
+    known = _Known(segments, tuple(tables), sources, calendar, extensions)
     measures = [None if table is None else _read_measure(name, table, known) for name, table in read]
     return tuple(measure for measure in measures if measure is not None)
 
@@ -187,8 +207,8 @@ def _read_measure(name: str, table: Table, known: _Known) -> Measure | None:
     if chosen == FACTS_SOURCE or (chosen is None and table.value("stat") in tuple(FACT_STATS)):
         return _read_fact(name, table, known)
     source = None if chosen is None else known.sources[chosen]
-    stat = table.choice("stat", STATS)
-    check_stat(table, stat, source)
+    stat, own = _read_stat(table, known.extensions)
+    check_stat(table, stat, source, own)
     periods = ("day", "week") if stat in PERIOD_STATS else tuple(_PER_HOURS)
     per = table.choice("per", periods, required=False) or "day"
     window = read_window(table, stat, known.calendar)
@@ -201,7 +221,7 @@ def _read_measure(name: str, table: Table, known: _Known) -> Measure | None:
         name=name,
         source=chosen or "",
         stat=stat or "",
-        field=read_field(table, stat, source, known.sources),
+        field=read_field(table, (stat, own), source, known.sources),
         where=where,
         of=read_of(table, stat, source),
         weights=read_weights(table, stat, source),
@@ -215,11 +235,23 @@ def _read_measure(name: str, table: Table, known: _Known) -> Measure | None:
         least_peers=read_least_peers(table, compare),
         stale_after=read_hold(table, stat, window, compare),
         by_segment=by_segment,
-        complete=read_complete(table, stat, compare),
+        complete=read_complete(table, stat, compare, own=own is not None),
         percent=read_percent(table, stat),
         when=read_when(table, required=False),
+        own=own,
     )
     return None if source is None or stat is None or window is None else measure
+
+
+def _read_stat(table: Table, extensions: Extensions) -> tuple[str | None, OwnStatistic | None]:
+    """The name of the statistic, and the statistic itself where another package has it."""
+    stat = chosen(table, "stat", STATS, "statistic", extensions)
+    if stat is None or stat in STATS:
+        if stat is not None and "parameters" in table:
+            table.problem("parameters", f'stat "{stat}" takes no parameters: remove parameters')
+        return stat, None
+    own = read_own_statistic(table, stat, extensions)
+    return (None if own is None else stat), own
 
 
 def _read_derived(name: str, table: Table, known: _Known) -> Measure | None:
@@ -303,13 +335,13 @@ def _read_fact_field(table: Table, stat: str | None) -> str | None:
 
 def _read_normalisers(table: Table, known: _Known) -> tuple[Normaliser | None, tuple[tuple[str, Normaliser], ...]]:
     """The measure's own normaliser, and those of segments."""
-    own = read_normaliser(table, known.measures) if "normalise" in table else None
+    own = read_normaliser(table, known.measures, known.extensions) if "normalise" in table else None
     tables = table.names("segments", "tables such as [measures.NAME.segments.SEGMENT] with a normalise")
     by_segment = []
     for name in sorted(tables):
         tables.check_name(name, name, known.segments, "a segment of this policy")
         segment = tables.table(name, "a table with a normalise", ("normalise",))
-        normaliser = None if segment is None else read_normaliser(segment, known.measures)
+        normaliser = None if segment is None else read_normaliser(segment, known.measures, known.extensions)
         if normaliser is not None:
             by_segment.append((name, normaliser))
     return own, tuple(by_segment)

@@ -23,11 +23,14 @@ from stream.policy.normalisers import (
     Threshold,
     Tiers,
 )
+from stream.policy.own.extension import ExtensionError, chosen, load, parameters_of
+from stream.policy.own.normaliser import read_own_normaliser
 from stream.policy.table import Number, finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from stream.policy.own.extension import Extensions
     from stream.policy.table import Table
 
 Edge = Literal["from", "above"]
@@ -47,48 +50,78 @@ _AVERAGE = Number("a number (the value at which average begins)")
 _HALF_LIFE = Number("a number above 0 (the value at which half of the points are left)", 0.0, above=0.0)
 
 
-def read_normaliser(measure: Table, measures: Sequence[str]) -> Normaliser | None:
+def read_normaliser(measure: Table, measures: Sequence[str], extensions: Extensions) -> Normaliser | None:
     """The normaliser of a measure's table; None if it is wrong, which is recorded. `measures` are all of the policy."""
-    table = measure.table("normalise", NORMALISER, _allowed_keys(measure.value("normalise")))
-    kind = None if table is None else table.choice("kind", (*_KINDS, _GRID))
+    table = measure.table("normalise", NORMALISER, _allowed_keys(measure.value("normalise"), extensions))
+    kind = None if table is None else chosen(table, "kind", KINDS, "normaliser", extensions)
     if table is None or kind is None:
         return None
-    return _read_grid(table, measures) if kind == _GRID else _KINDS[kind][1](table)
+    return _read_grid(table, measures, extensions) if kind == _GRID else _read_simple(table, kind, extensions)
 
 
-def _allowed_keys(normalise: object) -> tuple[str, ...]:
-    """The keys of the kind that is written or was probably meant; those of all kinds if that is unknown."""
+def _allowed_keys(normalise: object, extensions: Extensions) -> tuple[str, ...] | None:
+    """The keys of the kind that is written or was probably meant; those of all kinds if that is unknown.
+
+    None allows any: of an extension that cannot be used, which is recorded with the kind.
+    """
     keys_of = {kind: keys for kind, (keys, _) in _KINDS.items()} | {_GRID: _GRID_KEYS}
     kind = normalise.get("kind") if isinstance(normalise, dict) else None
     if isinstance(kind, str) and kind not in keys_of:
-        kind = closest(kind, keys_of)
+        kind = closest(kind, (*keys_of, *extensions.names("normaliser")))
     if isinstance(kind, str):
-        return ("kind", *keys_of[kind])
+        keys = keys_of[kind] if kind in keys_of else _own_keys(kind, extensions)
+        return None if keys is None else ("kind", *keys)
     return ("kind", *(key for keys in keys_of.values() for key in keys))
 
 
-def _read_grid(table: Table, measures: Sequence[str]) -> Grid | None:
+def _own_keys(kind: str, extensions: Extensions) -> tuple[str, ...] | None:
+    """The parameters of an extension; None if it cannot be used."""
+    try:
+        return tuple(parameters_of(extensions.load("normaliser", kind)))
+    except ExtensionError:
+        return None
+
+
+def _read_simple(table: Table, kind: str, extensions: Extensions) -> Simple | None:
+    if kind in _KINDS:
+        return _KINDS[kind][1](table)
+    loaded = load(table, "kind", "normaliser", kind, extensions)
+    return None if loaded is None else read_own_normaliser(table, kind, loaded)
+
+
+def _read_grid(table: Table, measures: Sequence[str], extensions: Extensions) -> Grid | None:
     by = table.text("by", "a string (the measure that selects the row)")
     if by is not None:
         table.check_name("by", by, measures, "a measure of this policy")
     keys = ("from", "kind", *(key for keys, _ in _KINDS.values() for key in keys))
+    keys += _own_keys_of_rows(table.value("rows"), extensions)
     rows = table.tables("rows", 'a list such as [{ from = 0, kind = "linear", zero_at = 0, hundred_at = 10 }]', keys)
     starts = [row.number("from", _ROW_FROM) for row in rows]
     _check_ascending(rows, starts, ["from" for _ in rows], "row")
-    normalisers = [_read_row(row) for row in rows]
+    normalisers = [_read_row(row, keys, extensions) for row in rows]
     pairs = [(start, each) for start, each in zip(starts, normalisers, strict=True) if start is not None and each]
     return None if by is None or not rows or len(pairs) < len(rows) else Grid(by, tuple(pairs))
 
 
-def _read_row(row: Table) -> Simple | None:
-    kind = row.choice("kind", tuple(_KINDS))
+def _own_keys_of_rows(rows: object, extensions: Extensions) -> tuple[str, ...]:
+    """The parameters of the extensions that rows name."""
+    kinds = {row.get("kind") for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
+    own = sorted(kind for kind in kinds if isinstance(kind, str) and kind not in _KINDS)
+    return tuple(
+        key for kind in own if kind in extensions.names("normaliser") for key in _own_keys(kind, extensions) or ()
+    )
+
+
+def _read_row(row: Table, known: tuple[str, ...], extensions: Extensions) -> Simple | None:
+    kind = chosen(row, "kind", tuple(_KINDS), "normaliser", extensions)
     if kind is None:
         return None
-    keys, read = _KINDS[kind]
-    for key in row:
-        if key not in ("from", "kind", *keys) and any(key in others for others, _ in _KINDS.values()):
-            row.problem(key, f"kind {shown(kind)} does not take {key}; allowed here: {listed(('from', 'kind', *keys))}")
-    return read(row)
+    keys = _KINDS[kind][0] if kind in _KINDS else _own_keys(kind, extensions)
+    for key in row if keys is not None else ():
+        allowed = ("from", "kind", *(keys or ()))
+        if key not in allowed and key in known:
+            row.problem(key, f"kind {shown(kind)} does not take {key}; allowed here: {listed(allowed)}")
+    return _read_simple(row, kind, extensions)
 
 
 def read_line(table: Table) -> Linear | None:
@@ -189,7 +222,7 @@ _KINDS: dict[str, tuple[tuple[str, ...], Callable[[Table], Simple | None]]] = {
 """The kinds of normalisers of one value: the keys of each, and its reader."""
 _GRID, _GRID_KEYS = "grid", ("by", "rows")
 
-NORMALISER = (
-    f'a table with a kind ({listed((*_KINDS, _GRID))}), such as {{ kind = "linear", zero_at = 0, hundred_at = 10 }}'
-)
+KINDS = (*_KINDS, _GRID)
+"""The names of all kinds."""
+NORMALISER = f'a table with a kind ({listed(KINDS)}), such as {{ kind = "linear", zero_at = 0, hundred_at = 10 }}'
 """What `normalise` must be, in messages."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from stream.policy.own.normaliser import OwnNormaliser
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -134,7 +136,7 @@ class Curve:
         return sorted(values)
 
 
-Simple: TypeAlias = Linear | Tiers | Threshold | Decay | Curve
+Simple: TypeAlias = Linear | Tiers | Threshold | Decay | Curve | OwnNormaliser
 """Normalisers of one value."""
 
 

@@ -27,6 +27,7 @@ from stream.policy.formulas.derived import check_derived
 from stream.policy.inputs.sources import IdleSource, PolicySources, read_sources
 from stream.policy.lines import key_lines
 from stream.policy.measures import Measure, read_measures
+from stream.policy.own.extension import Extensions, NoExtensions
 from stream.policy.scores import Score, read_scores
 from stream.policy.segments import Segment, read_segments
 from stream.policy.status import NewAccounts, StatusRules, read_new_accounts, read_status
@@ -93,15 +94,18 @@ class Policy:
         return self.scores[0]
 
 
-def parse_policy(text: str, file: str = "policy.toml") -> Policy:
-    """The policy in the text of a file, which messages call `file`. PolicyError with every mistake in it."""
+def parse_policy(text: str, file: str = "policy.toml", extensions: Extensions | None = None) -> Policy:
+    """The policy in the text of a file, which messages call `file`. PolicyError with every mistake in it.
+
+    `extensions` are the statistics and normalisers of other packages that it can name; None: there is none.
+    """
     try:
-        return _read(text.removeprefix(_BYTE_ORDER_MARK), file)
+        return _read(text.removeprefix(_BYTE_ORDER_MARK), file, extensions or NoExtensions())
     except RecursionError as error:
         raise PolicyError([Problem(file, None, "TOML", "lists or tables are nested too deeply")]) from error
 
 
-def _read(text: str, file: str) -> Policy:
+def _read(text: str, file: str, extensions: Extensions) -> Policy:
     try:
         document = tomllib.loads(text)
     except ValueError as error:
@@ -118,7 +122,7 @@ def _read(text: str, file: str) -> Policy:
         sources.of_events,
     )
     calendar = read_calendar(root)
-    measures = read_measures(root, names.segments, sources, calendar)
+    measures = read_measures(root, names.segments, sources, calendar, extensions)
     scores = read_scores(root, names.measures, names.segments)
     check_derived(root, measures)
     check_use(root, findings, measures, scores)

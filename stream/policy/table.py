@@ -154,6 +154,10 @@ class Table:
         table = self.table(key, expected, None) if key in self else None
         return table or Table({}, self.path_of(key), self._findings, None)
 
+    def optional(self, key: str, expected: str, keys: tuple[str, ...]) -> Table | None:
+        """The table in `key`, an empty one if absent; None if it is wrong."""
+        return self.table(key, expected, keys) if key in self else Table({}, self.path_of(key), self._findings, keys)
+
     def named(self, name: str, expected: str, keys: tuple[str, ...]) -> Table | None:
         """The table in a key that is a name, which people read."""
         if not is_name(name):

@@ -265,8 +265,11 @@ def _read_history(table: Table, window: Window | None) -> int | None:
     return history.panes
 
 
-def read_complete(table: Table, stat: str | None, compare: str | None) -> Complete | None:
-    """What `complete` says, where it says more than the statistic and the comparison do by themselves."""
+def read_complete(table: Table, stat: str | None, compare: str | None, *, own: bool = False) -> Complete | None:
+    """What `complete` says, where it says more than the statistic and the comparison do by themselves.
+
+    `own` says that the statistic is one of another package.
+    """
     value = table.value("complete")
     if "complete" not in table or stat is None:
         return None
@@ -280,7 +283,7 @@ def read_complete(table: Table, stat: str | None, compare: str | None) -> Comple
         return "off" if value is False else None
     if value is False:
         return None
-    able = _COMPLETE.get(stat, ())
+    able = (True,) if own else _COMPLETE.get(stat, ())
     if value not in able:
         other = 'use complete = "at-least"' if able == ("at-least",) else "use complete = true" if able else "remove it"
         table.problem("complete", f'stat "{stat}" does not take complete = {shown(value)}: {other}')

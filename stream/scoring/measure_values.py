@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.columns import MILLIONTHS, FactColumn, Rows
-from stream.measures import STATS, FallbackStat, formula
+from stream.measures import FallbackStat, formula, stat_of
 from stream.measures.base import AnyColumn, pane_column
 from stream.measures.comparison import change_in_percent, percentile_in_past, z_in_past
 from stream.plan.derived import MeasurePlan
@@ -80,7 +80,7 @@ class _Derived:
             pairs = {name: self._pair(each) for name, each in plan.inputs}
             now, before = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
             return formula.evaluate(measure.formula, now), formula.evaluate(measure.formula, before)
-        stat, columns = STATS[measure.stat], [self._columns[column] for column in plan.columns]
+        stat, columns = stat_of(measure), [self._columns[column] for column in plan.columns]
         value = stat.read(measure, columns, self._rows)
         if plan.with_previous_window is None:
             return value, value  # of the profile, which has no history
@@ -111,7 +111,7 @@ def _value_of_all(measure_plan: MeasurePlan, columns: Sequence[AnyColumn], rows:
     if measure.history is not None:
         totals = pane_column(columns[0]).read_blocks(rows, measure.window.panes, measure.blocks, measure.skip)
         return percentile_in_past(totals) if measure.compare == "percentile" else z_in_past(totals)
-    stat = STATS[measure.stat]
+    stat = stat_of(measure)
     values = stat.read(measure, columns, rows)
     if measure_plan.with_previous_window is not None:
         return change_in_percent(values, stat.read(measure_plan.with_previous_window, columns, rows))

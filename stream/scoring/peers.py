@@ -45,6 +45,8 @@ def identity(measure: Measure) -> str:
         span = (*span, "counted", window.counted)
     if measure.percent is not None:  # hashes of other measures stay as they were without it
         span = (*span, measure.percent)
+    if measure.own is not None:
+        span = (*span, asdict(measure.own))
     if measure.when is not None:
         span = (*span, asdict(measure.when))
     return xxhash.xxh3_64_hexdigest(json.dumps([definition, span]).encode())

@@ -78,7 +78,7 @@ class Stage:
             find_record=self.find_record,
             on_fatal=self.bench.errors.append,
         )
-        self.handover = Handover(self.processor, checkpointer, self.lease, BUILT_IN.topics)
+        self.handover = Handover(self.processor, checkpointer, self.lease, BUILT_IN.topics, "changelog")
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         return bool(offsets)

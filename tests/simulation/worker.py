@@ -119,7 +119,7 @@ class Worker:
             on_fatal=self._fatal,
             rarely_s=COMMIT_S,
         )
-        self.handover = Handover(self.processor, self.checkpointer, self.lease, BUILT_IN.topics)
+        self.handover = Handover(self.processor, self.checkpointer, self.lease, BUILT_IN.topics, "changelog")
         self.processor.source = self
         self.processor.highwater = self._ends.get
         self.processor.on_commit_due = self.handover.commit_soon

@@ -16,6 +16,7 @@ from schemas.sources import BUILT_IN
 from stream.explain.distribution import Distribution, Quartiles
 from stream.explain.text import counted, label_of, number
 from stream.plan.plan import Plan
+from stream.policy.own.used import used_extensions
 
 if TYPE_CHECKING:
     from agents.files.data_check import Warned
@@ -33,7 +34,9 @@ def check_text(plan: Plan, problems: list[str], *, asked_broker: bool) -> str:
     head = f"policy {plan.label}: {measures} on {columns}, longest window {spans}"
     state = "settings and broker: ok" if asked_broker else "settings: ok"
     advice = [f"hint: {hint}" for hint in hints(plan.policy.measures)]
-    return "\n".join([head, *_added_sources(plan), *_new_accounts(plan), *advice, *(problems or [state])])
+    return "\n".join(
+        [head, *_added_sources(plan), *_extensions(plan), *_new_accounts(plan), *advice, *(problems or [state])]
+    )
 
 
 def data_text(warnings: Sequence[Warned]) -> str:
@@ -50,6 +53,13 @@ def _added_sources(plan: Plan) -> list[str]:
         source.name if source.name == source.topic else f"{source.name} (topic {source.topic})" for source in own
     )
     return [f"sources of the policy: {topics}"] if own else []
+
+
+def _extensions(plan: Plan) -> list[str]:
+    """The statistics and normalisers of other packages."""
+    used = used_extensions(plan.policy.measures)
+    names = ", ".join(f"{group} {own.name} ({own.package} {own.version})" for group, own in used)
+    return [f"extensions: {names}"] if used else []
 
 
 def _new_accounts(plan: Plan) -> list[str]:

@@ -23,6 +23,14 @@ HEARTBEAT_S = 3.0
 SWITCH_S = 0.0005
 
 
+class SourceTopics(faust.Topic):
+    """All topics of events as one; Faust's own command names it, which it does not do with a topic of several."""
+
+    def get_topic_name(self) -> str:
+        """The names, for people."""
+        return ", ".join(self.topics)
+
+
 def faust_app(settings: Settings, client_id: str) -> faust.App:
     """Make an app without agents, tables and timers."""
     pause_after_refusals()

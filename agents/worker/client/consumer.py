@@ -1,5 +1,8 @@
 """Faust's Kafka consumer with one event a fetch: all records that a fetch brought of one partition.
 
+Topics that are neither a source nor our changelog are read for agents of others on the same app (decision 64): these
+get single records, and their offsets are committed when Faust saw them acknowledged.
+
 Owns the subclasses of Faust's consumer and transport, and nothing of what the records mean. The offsets that are
 committed are those whose effects are safe (`Handover`), not those that Faust saw acknowledged. Each transport has a
 handover and a lease of its own. `agents.worker.client.thread` has the part that runs in the consumer's thread. Made by
@@ -13,22 +16,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
+import structlog
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerCallback
 from faust.types.tuples import Message
 
+from agents.process.errors import error_text
 from agents.worker.client.look_up import look_up
-from agents.worker.client.thread import LeasedThread
+from agents.worker.client.thread import LeasedThread, Span
 from agents.worker.commit.lease import Lease
 from agents.worker.membership import Membership
 
+log = structlog.get_logger()
+
 IDLE_S = 0.05
+OTHERS_S = 5.0
+"""How long the commit of agents that are not ours may take: ours wait for it."""
 
 
 class Records(NamedTuple):
@@ -50,7 +60,9 @@ class Handover(Protocol):
     """What the consumer asks of the worker."""
 
     sources: Sequence[str]
-    """Topics of events; any other is a changelog."""
+    """Topics of events."""
+    changelog: str
+    """Topic of the changelog. Any topic that is neither is read for an agent that is not ours."""
 
     def full(self) -> set[TP]:
         """Partitions of which enough records wait: no more are fetched."""
@@ -94,8 +106,21 @@ class NoOffsets(list[int]):
     add = append
 
 
+class Acknowledged(dict[TP, Any]):
+    """Where Faust keeps acknowledged offsets by partition: of our topics `NoOffsets`, of others what Faust wants."""
+
+    def __init__(self, is_ours: Callable[[str], bool], make: Callable[[], Any]) -> None:
+        """`make` makes what Faust keeps the offsets of a partition in."""
+        super().__init__()
+        self._is_ours, self.make = is_ours, make
+
+    def __missing__(self, tp: TP) -> Any:
+        offsets = self[tp] = NoOffsets() if self._is_ours(tp.topic) else self.make()
+        return offsets
+
+
 class BatchConsumer(driver.Consumer):
-    """A consumer whose messages hold whole fetches."""
+    """A consumer whose messages hold whole fetches, or single records of topics that are not ours."""
 
     _epoch = 0
 
@@ -108,8 +133,13 @@ class BatchConsumer(driver.Consumer):
         self._membership = membership
         self._fence = fence
         super().__init__(*positional, **named)
-        nothing: Any = defaultdict(NoOffsets)
-        self._acked = self._acked_index = nothing
+        self._due_of_others: dict[TP, int] = {}
+        """Offsets of others' topics that were not committed yet."""
+        self._acked = Acknowledged(self._is_ours, list)
+        self._acked_index = Acknowledged(self._is_ours, set)
+
+    def _is_ours(self, topic: str) -> bool:
+        return topic in self._handover.sources or topic == self._handover.changelog
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return LeasedThread(self, loop=self.loop, beacon=self.beacon, lease=self.lease, membership=self._membership)
@@ -122,12 +152,13 @@ class BatchConsumer(driver.Consumer):
         """
         self._handover.session_lost()
         self.lease.begin(time.monotonic())
-        await self._fence.take_over({tp.partition for tp in assigned if tp.topic not in self._handover.sources})
+        await self._fence.take_over({tp.partition for tp in assigned if tp.topic == self._handover.changelog})
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust stop the flow, commit and flush, until the deadline of a revocation."""
         await self._handover.leave(super().on_partitions_revoked(revoked))
+        self._due_of_others.clear()
 
     async def on_start(self) -> None:
         """Let those that write prepare before the worker joins the group."""
@@ -149,6 +180,7 @@ class BatchConsumer(driver.Consumer):
 
     async def _last_commit(self) -> None:
         await self._handover.commit_last()
+        await self._commit_others()
 
     def stop_flow(self) -> None:
         """Stop handing out records, and invalidate records of changelogs that are being fetched."""
@@ -156,7 +188,7 @@ class BatchConsumer(driver.Consumer):
         self._epoch += 1
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 -- Faust's signature
-        """Fetch, and yield one message a partition whose value is a `Records`."""
+        """Fetch, and yield one message a partition whose value is a `Records`; of others' topics, each record."""
         epoch, generation = self._epoch, self.app.consumer_generation_id
         fetched, active = await self._wait_next_records(timeout)
         records = fetched or {}
@@ -170,15 +202,37 @@ class BatchConsumer(driver.Consumer):
         spans = self._leased().spans
         for fetched_tp in [tp for tp, span in spans.items() if span.empty or tp in records]:
             tp, span = TP(*fetched_tp), spans.pop(fetched_tp)
+            if not self._is_ours(tp.topic):
+                async for message in self._single(tp, records.get(fetched_tp, []), span, active):
+                    yield tp, message
+                continue
             if tp.topic not in self._handover.sources:
                 if self._epoch != epoch or self.app.consumer_generation_id != generation:
                     await self._leased().give_back(tp, span)
                     continue
-            elif active and tp not in active and tp not in self._buffered_partitions:
+            elif not self._wants(tp, active):
                 continue
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
             self._read_offset[tp] = None
             yield tp, self._bundle(Records(tp, records.get(fetched_tp, []), span.start, span.end))
+
+    async def _single(self, tp: TP, records: list[Any], span: Span, active: set[TP] | None) -> AsyncIterator[Message]:
+        """One message a record, until the flow stops or partitions move; what is left is fetched again."""
+        generation, expected = self.app.consumer_generation_id, span.start
+        for record in records:
+            is_flowing = self.flow_active and self.app.consumer_generation_id == generation
+            if not (is_flowing and self._wants(tp, active)):
+                await self._leased().give_back(tp, span._replace(start=record.offset))
+                return
+            if expected < record.offset:  # compacted, or a marker of a transaction
+                await self._add_gap(tp, expected, record.offset - 1)
+            expected = record.offset + 1
+            self._read_offset[tp] = None  # as above: Faust would drop what it only takes for read
+            yield self._to_message(tp, record)
+
+    def _wants(self, tp: TP, active: set[TP] | None) -> bool:
+        """Whether records of a partition are handed out: not while Faust has stopped it."""
+        return not active or tp in active or tp in self._buffered_partitions
 
     def _leased(self) -> LeasedThread:
         thread = self._thread
@@ -219,6 +273,25 @@ class BatchConsumer(driver.Consumer):
         """Close all connections to the broker and join the group again; does nothing before the consumer starts."""
         self._leased().reconnect()
 
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        """One record as aiokafka's C code made it, of a topic that is not ours."""
+        key, value = record.key, record.value
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            record.offset,
+            (record.timestamp or 0) / 1000.0,
+            record.timestamp_type,
+            list(record.headers),
+            key,
+            value,
+            record.checksum,
+            -1 if key is None else len(key),
+            -1 if value is None else len(value),
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
     def _bundle(self, fetched: Records) -> ConsumerMessage:
         tp = fetched.tp
         stamp, kind = (fetched.records[-1].timestamp, fetched.records[-1].timestamp_type) if fetched.records else (0, 0)
@@ -247,7 +320,12 @@ class BatchConsumer(driver.Consumer):
         return fetched
 
     def ack(self, message: Message) -> bool:
-        """Mark a batch as taken by the agent; its offsets are committed later, when its effects are safe."""
+        """Mark a batch as taken by the agent; its offsets are committed later, when its effects are safe.
+
+        A record of a topic that is not ours is acknowledged as Faust does it.
+        """
+        if not self._is_ours(message.topic):
+            return bool(super().ack(message))
         if message.acked:
             return False
         message.acked = True
@@ -257,12 +335,35 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Do nothing: offsets inside a batch are no gaps, and the base class' tree of them would eat the loop."""
+        """Do nothing for our topics: offsets in a batch are no gaps, and Faust's tree of them would eat the loop."""
+        if not self._is_ours(tp.topic):
+            await super()._add_gap(tp, offset_from, offset_to)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 -- Faust's signature
         """Make a periodic commit through the barrier; Faust's timer calls it."""
         del topics, start_new_transaction
-        return await self._handover.commit()
+        done = await self._handover.commit()
+        await self._commit_others()
+        return done
+
+    async def _commit_others(self) -> None:
+        """Commit what agents that are not ours have acknowledged; a failure is for the next commit."""
+        due = self._due_of_others
+        due |= self._filter_committable_offsets([tp for tp in self._acked if not self._is_ours(tp.topic)])
+        if not due:
+            return
+        self._committed_offset.update(due)  # Faust forgets what it was asked for, and goes on behind it
+        try:
+            async with asyncio.timeout(OTHERS_S):
+                await self._handle_attached(due)
+                done = await self._commit_offsets(dict(due))
+        except ProducerSendError as error:
+            await self.crash(error)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("offsets_of_other_agents_not_committed", error=error_text(error), will="retry")
+        else:
+            if done:
+                due.clear()
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours."""

@@ -32,9 +32,16 @@ _CANCELLATIONS = 10
 class Handover:
     """What the consumer asks of the rest of a worker."""
 
-    def __init__(self, processor: Processor, checkpointer: Checkpointer, lease: Lease, sources: Sequence[str]) -> None:
-        """Nothing is handed over yet. `sources` are the topics of events; any other is a changelog."""
-        self.sources = sources
+    def __init__(
+        self,
+        processor: Processor,
+        checkpointer: Checkpointer,
+        lease: Lease,
+        sources: Sequence[str],
+        changelog: str,
+    ) -> None:
+        """Nothing is handed over yet. `sources` are the topics of events."""
+        self.sources, self.changelog = sources, changelog
         self._processor = processor
         self._checkpointer = checkpointer
         self._lease = lease

@@ -53,7 +53,7 @@ def test_the_package_of_the_page_is_used_and_its_tests_pass(tmp_path: Path, monk
     write_entry_points(tmp_path, project["name"], "\n".join(lines))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    for module in ("ledger", "pager"):
+    for module in ("ledger", "pager", "our_measures"):
         monkeypatch.delitem(sys.modules, module, raising=False)
 
     events = tmp_path / "billing.ledger.gz"
@@ -61,8 +61,15 @@ def test_the_package_of_the_page_is_used_and_its_tests_pass(tmp_path: Path, monk
     assert av.score(events, TEMPLATE)["account_id"].to_pylist() == ["acme"]
     assert "(installed: pager)" in vitals("sink", "plugin", "nothing").stderr
     tests = runpy.run_path(str(tmp_path / "test_extensions.py"))
-    for name in ("test_the_format_keeps_its_contract", "test_the_sink_keeps_its_contract"):
+    names = [name for name in tests if name.startswith("test_")]
+    assert len(names) == 4
+    for name in names:
         tests[name]()
+    (shown,) = re.findall(
+        r"^```console\n\$ vitals (.*?)\n(.*?)^```$", EXTEND.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    done = vitals(*shown[0].split())
+    assert (done.exit_code, re.sub("@[0-9a-f]{16}", "@DIGEST", done.stdout)) == (0, shown[1]), done.stderr
 
 
 def cells(kind: str) -> list[str]:

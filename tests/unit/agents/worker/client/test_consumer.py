@@ -1,4 +1,4 @@
-"""What the consumer keeps of a fetch: nothing that grows with the number of fetches."""
+"""What the consumer hands out, and what it keeps of a fetch: nothing that grows with the number of fetches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiokafka.errors import KafkaError
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from faust import Event
 from faust.types import TP
 
 from agents.settings.settings import Settings, default_policy
 from agents.worker.client import consumer as consumers
 from agents.worker.client.consumer import Records
+from agents.worker.client.thread import Span
 from agents.worker.wiring import Worker
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -92,3 +95,112 @@ def test_growth_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(consumers, "NoOffsets", Keeps)
     assert {"_acked", "_acked_index"} <= {name for name, count in grown().items() if count >= FETCHES}
+
+
+# -- topics of agents that are not ours -------------------------------------------------------------------------------
+
+ORDERS = "orders"
+
+
+def records(first: int, count: int) -> list[Any]:
+    """Records as aiokafka's C code makes them: without topic, partition and sizes."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=0,
+        batch_size=1 << 16,
+    )  # fmt: skip
+    for offset in range(first, first + count):
+        assert builder.append(offset, 1_000 + offset, b"k", b"%d" % offset, [("h", b"x")])
+    return list(DefaultRecordBatch(bytes(builder.build())))
+
+
+async def handed_out(
+    consumer: Any, *, active: set[TP], given_back: list[tuple[str, int, int]], stops_after: int | None = None
+) -> list[tuple[str, int, Any]]:
+    """Topic, offset and value of each message of a fetch of three records of two topics."""
+    fetched = {TP(topic, 0): records(5, 3) for topic in (USAGE, ORDERS)}
+
+    async def give_back(tp: TP, span: Span) -> None:
+        given_back.append((tp.topic, span.start, span.end))
+
+    async def fetch(_timeout: float) -> tuple[Any, set[TP]]:
+        consumer.app.consumer_generation_id += 1  # partitions moved while it waited
+        consumer._leased().spans.update({tp: Span(5, 8, empty=False) for tp in fetched})
+        return fetched, active
+
+    consumer._wait_next_records, consumer._leased().give_back = fetch, give_back
+    consumer.flow_active = True
+    messages = []
+    async for tp, message in consumer.getmany(1.0):
+        messages.append((tp.topic, message.offset, message.value))
+        if len(messages) == stops_after:
+            consumer.flow_active = False
+    return messages
+
+
+def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_acknowledges_them() -> None:
+    async def scenario() -> None:
+        made = Worker(Settings(group="own"), compile_plan(parse_policy(default_policy().read_text("utf-8"))))
+        consumer: Any = made.app.consumer
+        both = {TP(USAGE, 0), TP(ORDERS, 0)}
+        again: list[tuple[str, int, int]] = []
+        messages = await handed_out(consumer, active=both, given_back=again)
+        single = [(ORDERS, offset, b"%d" % offset) for offset in range(5, 8)]
+        assert (messages[1:], again) == (single, [])
+        topic, offset, batch = messages[0]
+        assert (topic, offset, [each.offset for each in batch.records]) == (USAGE, 7, [5, 6, 7])
+        assert [each[:2] for each in await handed_out(consumer, active={TP(USAGE, 0)}, given_back=again)] == [
+            (USAGE, 7)
+        ]
+        stopped = await handed_out(consumer, active=both, given_back=again, stops_after=2)
+        assert [each[:2] for each in stopped] == [(USAGE, 7), (ORDERS, 5)]
+        assert again == [(ORDERS, 5, 8), (ORDERS, 6, 8)]
+
+        committed: list[dict[TP, int]] = []
+
+        async def commit(offsets: dict[TP, int], **_: Any) -> bool:
+            committed.append(dict(offsets))
+            return True
+
+        async def refused(*_: Any, **__: Any) -> bool:
+            raise KafkaError
+
+        consumer._commit_offsets = commit
+        for tp in both:
+            consumer._acked[tp].append(5)
+            consumer._acked_index[tp].add(5)
+        await consumer.force_commit()
+        await consumer.force_commit()
+        assert committed == [{TP(ORDERS, 0): 6}]
+        consumer._commit_offsets = refused
+        consumer._acked[TP(ORDERS, 0)].append(6)
+        await consumer.force_commit()
+        consumer._commit_offsets = commit
+        await consumer.force_commit()
+        assert committed[1:] == [{TP(ORDERS, 0): 7}]
+        consumer._thread.thread_loop.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_broker_that_does_not_answer_for_other_agents_does_not_stop_our_commits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        made = Worker(Settings(group="own"), compile_plan(parse_policy(default_policy().read_text("utf-8"))))
+        consumer: Any = made.app.consumer
+
+        async def never(*_: Any, **__: Any) -> bool:
+            await asyncio.Event().wait()
+            return True
+
+        async def ours() -> bool:
+            return True
+
+        consumer._commit_offsets = never
+        monkeypatch.setattr(consumers, "OTHERS_S", 0.0)
+        monkeypatch.setattr(made.handover, "commit", ours)
+        consumer._acked[TP(ORDERS, 0)].append(5)
+        assert await consumer.force_commit()
+        consumer._thread.thread_loop.close()
+
+    asyncio.run(scenario())

@@ -51,7 +51,7 @@ class Stage:
             on_fatal=self.bench.errors.append,
             rarely_s=0,
         )
-        self.handover = Handover(self.bench.processor, self.checkpointer, self.lease, BUILT_IN.topics)
+        self.handover = Handover(self.bench.processor, self.checkpointer, self.lease, BUILT_IN.topics, "changelog")
 
     async def before_offsets(self) -> object:
         """What the client does before it sends offsets."""

@@ -1,0 +1,1 @@
+"""Statistics of other packages."""

@@ -1,0 +1,1 @@
+"""Statistics and normalisers of other packages, as a policy names them."""
