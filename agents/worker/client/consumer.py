@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -29,6 +29,7 @@ from faust.types.transports import ConsumerCallback
 from faust.types.tuples import Message
 
 from agents.process.errors import error_text
+from agents.worker.client.acknowledged import Acknowledged
 from agents.worker.client.look_up import look_up
 from agents.worker.client.thread import LeasedThread, Span
 from agents.worker.commit.lease import Lease
@@ -93,32 +94,6 @@ class Fence(Protocol):
         """Write nothing any more."""
 
 
-class NoOffsets(list[int]):
-    """Where Faust keeps the offsets that its streams have acknowledged: nothing is kept.
-
-    Its compiled streams put them here past `BatchConsumer.ack`, and only Faust's own commit, which is never made, takes
-    them out again. Faust calls `append` where it expects a list, and `add` where it expects a set.
-    """
-
-    def append(self, offset: int, /) -> None:
-        """Keep nothing."""
-
-    add = append
-
-
-class Acknowledged(dict[TP, Any]):
-    """Where Faust keeps acknowledged offsets by partition: of our topics `NoOffsets`, of others what Faust wants."""
-
-    def __init__(self, is_ours: Callable[[str], bool], make: Callable[[], Any]) -> None:
-        """`make` makes what Faust keeps the offsets of a partition in."""
-        super().__init__()
-        self._is_ours, self.make = is_ours, make
-
-    def __missing__(self, tp: TP) -> Any:
-        offsets = self[tp] = NoOffsets() if self._is_ours(tp.topic) else self.make()
-        return offsets
-
-
 class BatchConsumer(driver.Consumer):
     """A consumer whose messages hold whole fetches, or single records of topics that are not ours."""
 
@@ -135,6 +110,8 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*positional, **named)
         self._due_of_others: dict[TP, int] = {}
         """Offsets of others' topics that were not committed yet."""
+        self._next_of_others: dict[TP, int] = {}
+        """Up to which offset records of others' topics were handed out since the last seek."""
         self._acked = Acknowledged(self._is_ours, list)
         self._acked_index = Acknowledged(self._is_ours, set)
 
@@ -159,6 +136,7 @@ class BatchConsumer(driver.Consumer):
         """Let Faust stop the flow, commit and flush, until the deadline of a revocation."""
         await self._handover.leave(super().on_partitions_revoked(revoked))
         self._due_of_others.clear()
+        self._next_of_others.clear()
 
     async def on_start(self) -> None:
         """Let those that write prepare before the worker joins the group."""
@@ -217,18 +195,35 @@ class BatchConsumer(driver.Consumer):
             yield tp, self._bundle(Records(tp, records.get(fetched_tp, []), span.start, span.end))
 
     async def _single(self, tp: TP, records: list[Any], span: Span, active: set[TP] | None) -> AsyncIterator[Message]:
-        """One message a record, until the flow stops or partitions move; what is left is fetched again."""
-        generation, expected = self.app.consumer_generation_id, span.start
+        """One message a record, until the flow stops or partitions move; what is left is fetched again.
+
+        As of our topics a fetch can get lost, come twice or come out of turn: records are handed out in turn.
+        """
+        generation = self.app.consumer_generation_id
+        begin = self._next_of_others.get(tp, self._committed_offset.get(tp) or 0)
+        if span.start > begin and span.start > (begin := max(begin, await self.earliest(tp))):
+            await self.rewind(tp, begin)
+            return
         for record in records:
+            if record.offset < begin:
+                continue
             is_flowing = self.flow_active and self.app.consumer_generation_id == generation
             if not (is_flowing and self._wants(tp, active)):
                 await self._leased().give_back(tp, span._replace(start=record.offset))
                 return
-            if expected < record.offset:  # compacted, or a marker of a transaction
-                await self._add_gap(tp, expected, record.offset - 1)
-            expected = record.offset + 1
+            if begin < record.offset:  # compacted, or a marker of a transaction
+                await self._add_gap(tp, begin, record.offset - 1)
+            begin = self._next_of_others[tp] = record.offset + 1
             self._read_offset[tp] = None  # as above: Faust would drop what it only takes for read
             yield self._to_message(tp, record)
+        if begin < span.end:
+            await self._add_gap(tp, begin, span.end - 1)
+            self._next_of_others[tp] = span.end
+
+    async def perform_seek(self) -> None:
+        """Fetch from the committed offsets on, also what was handed out of topics that are not ours."""
+        self._next_of_others.clear()
+        await super().perform_seek()
 
     def _wants(self, tp: TP, active: set[TP] | None) -> bool:
         """Whether records of a partition are handed out: not while Faust has stopped it."""

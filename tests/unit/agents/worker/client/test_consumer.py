@@ -14,6 +14,7 @@ from faust import Event
 from faust.types import TP
 
 from agents.settings.settings import Settings, default_policy
+from agents.worker.client import acknowledged
 from agents.worker.client import consumer as consumers
 from agents.worker.client.consumer import Records
 from agents.worker.client.thread import Span
@@ -93,7 +94,7 @@ def test_growth_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
         def add(self, offset: int) -> None:
             self.append(offset)
 
-    monkeypatch.setattr(consumers, "NoOffsets", Keeps)
+    monkeypatch.setattr(acknowledged, "NoOffsets", Keeps)
     assert {"_acked", "_acked_index"} <= {name for name, count in grown().items() if count >= FETCHES}
 
 
@@ -129,6 +130,8 @@ async def handed_out(
 
     consumer._wait_next_records, consumer._leased().give_back = fetch, give_back
     consumer.flow_active = True
+    consumer._next_of_others.clear()
+    consumer._committed_offset[TP(ORDERS, 0)] = 5
     messages = []
     async for tp, message in consumer.getmany(1.0):
         messages.append((tp.topic, message.offset, message.value))
@@ -177,6 +180,41 @@ def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_ac
         consumer._commit_offsets = commit
         await consumer.force_commit()
         assert committed[1:] == [{TP(ORDERS, 0): 7}]
+        consumer._thread.thread_loop.close()
+
+    asyncio.run(scenario())
+
+
+def test_single_records_are_handed_out_in_turn_whatever_became_of_a_fetch() -> None:
+    async def scenario() -> None:
+        made = Worker(Settings(group="own"), compile_plan(parse_policy(default_policy().read_text("utf-8"))))
+        consumer: Any = made.app.consumer
+        tp, rewound, gaps = TP(ORDERS, 0), [], []
+
+        async def rewind(_tp: TP, offset: int) -> None:
+            rewound.append(offset)
+
+        async def earliest(_tp: TP) -> int:
+            return 4
+
+        async def add_gap(_tp: TP, begin: int, end: int) -> None:
+            gaps.append((begin, end))
+
+        async def offsets(begin: int, end: int, first: int, count: int) -> list[int]:
+            span = Span(begin, end, empty=False)
+            return [each.offset async for each in consumer._single(tp, records(first, count), span, {tp})]
+
+        consumer.rewind, consumer.earliest, consumer._add_gap, consumer.flow_active = rewind, earliest, add_gap, True
+        assert await offsets(6, 8, 6, 2) == [], "what lies before was lost on the way"
+        assert rewound == [4], "nothing was committed, and the broker has removed the first records"
+        assert await offsets(4, 8, 5, 3) == [5, 6, 7]
+        assert await offsets(4, 10, 5, 4) == [8], "the rest came before"
+        assert gaps == [(4, 4), (9, 9)]
+        assert await offsets(12, 13, 12, 1) == []
+        assert rewound == [4, 10]
+        consumer._committed_offset[tp] = 6
+        consumer._next_of_others.clear()
+        assert await offsets(4, 9, 5, 4) == [6, 7, 8], "after a rebalance from the committed offset on"
         consumer._thread.thread_loop.close()
 
     asyncio.run(scenario())
