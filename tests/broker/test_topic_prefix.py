@@ -53,6 +53,7 @@ def vitals(deployment: Deployment, *arguments: str, **settings: object) -> str:
     return done.stdout
 
 
+@pytest.mark.faults
 def test_a_deployment_with_a_prefix_has_no_topic_without_it(tmp_path: Path) -> None:
     """Events, records in a wrong partition, dead letters, a kill and every program that has topics of its own."""
     events = company(12, 30)
