@@ -21,25 +21,21 @@ from typing import Any, NamedTuple, Protocol
 
 import faust
 import structlog
-from aiokafka.errors import KafkaError
-from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerCallback
 from faust.types.tuples import Message
 
-from agents.process.errors import error_text
 from agents.worker.client.acknowledged import Acknowledged
 from agents.worker.client.look_up import look_up
-from agents.worker.client.thread import LeasedThread, Span
+from agents.worker.client.single_records import SingleRecords
+from agents.worker.client.thread import LeasedThread
 from agents.worker.commit.lease import Lease
 from agents.worker.membership import Membership
 
 log = structlog.get_logger()
 
 IDLE_S = 0.05
-OTHERS_S = 5.0
-"""How long the commit of agents that are not ours may take: ours wait for it."""
 
 
 class Records(NamedTuple):
@@ -94,7 +90,7 @@ class Fence(Protocol):
         """Write nothing any more."""
 
 
-class BatchConsumer(driver.Consumer):
+class BatchConsumer(SingleRecords):
     """A consumer whose messages hold whole fetches, or single records of topics that are not ours."""
 
     _epoch = 0
@@ -108,10 +104,6 @@ class BatchConsumer(driver.Consumer):
         self._membership = membership
         self._fence = fence
         super().__init__(*positional, **named)
-        self._due_of_others: dict[TP, int] = {}
-        """Offsets of others' topics that were not committed yet."""
-        self._next_of_others: dict[TP, int] = {}
-        """Up to which offset records of others' topics were handed out since the last seek."""
         self._acked = Acknowledged(self._is_ours, list)
         self._acked_index = Acknowledged(self._is_ours, set)
 
@@ -135,8 +127,7 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust stop the flow, commit and flush, until the deadline of a revocation."""
         await self._handover.leave(super().on_partitions_revoked(revoked))
-        self._due_of_others.clear()
-        self._next_of_others.clear()
+        self.forget_others()
 
     async def on_start(self) -> None:
         """Let those that write prepare before the worker joins the group."""
@@ -158,7 +149,7 @@ class BatchConsumer(driver.Consumer):
 
     async def _last_commit(self) -> None:
         await self._handover.commit_last()
-        await self._commit_others()
+        await self.commit_others()
 
     def stop_flow(self) -> None:
         """Stop handing out records, and invalidate records of changelogs that are being fetched."""
@@ -177,74 +168,26 @@ class BatchConsumer(driver.Consumer):
             # As the base class does: what was fetched while the flow stopped will be fetched again.
             await self.perform_seek()
             return
-        spans = self._leased().spans
+        spans = self.leased().spans
         for fetched_tp in [tp for tp, span in spans.items() if span.empty or tp in records]:
             tp, span = TP(*fetched_tp), spans.pop(fetched_tp)
             if not self._is_ours(tp.topic):
-                async for message in self._single(tp, records.get(fetched_tp, []), span, active):
+                async for message in self.single_messages(tp, records.get(fetched_tp, []), span, active):
                     yield tp, message
                 continue
             if tp.topic not in self._handover.sources:
                 if self._epoch != epoch or self.app.consumer_generation_id != generation:
-                    await self._leased().give_back(tp, span)
+                    await self.leased().give_back(tp, span)
                     continue
-            elif not self._wants(tp, active):
+            elif not self.wants(tp, active):
                 continue
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
             self._read_offset[tp] = None
             yield tp, self._bundle(Records(tp, records.get(fetched_tp, []), span.start, span.end))
 
-    async def _single(self, tp: TP, records: list[Any], span: Span, active: set[TP] | None) -> AsyncIterator[Message]:
-        """One message a record, until the flow stops or partitions move; what is left is fetched again.
-
-        As of our topics a fetch can get lost, come twice or come out of turn: records are handed out in turn.
-        """
-        generation = self.app.consumer_generation_id
-        begin = self._next_of_others.get(tp, self._committed_offset.get(tp) or 0)
-        if span.start > begin and span.start > (begin := max(begin, await self.earliest(tp))):
-            await self.rewind(tp, begin)
-            return
-        for record in records:
-            if record.offset < begin:
-                continue
-            is_flowing = self.flow_active and self.app.consumer_generation_id == generation
-            if not (is_flowing and self._wants(tp, active)):
-                await self._leased().give_back(tp, span._replace(start=record.offset))
-                return
-            if begin < record.offset:  # compacted, or a marker of a transaction
-                await self._add_gap(tp, begin, record.offset - 1)
-            begin = self._next_of_others[tp] = record.offset + 1
-            self._read_offset[tp] = None  # as above: Faust would drop what it only takes for read
-            yield self._to_message(tp, record)
-        if begin < span.end:
-            await self._add_gap(tp, begin, span.end - 1)
-            self._next_of_others[tp] = span.end
-
-    async def perform_seek(self) -> None:
-        """Fetch from the committed offsets on, also what was handed out of topics that are not ours."""
-        self._next_of_others.clear()
-        await super().perform_seek()
-
-    def _wants(self, tp: TP, active: set[TP] | None) -> bool:
-        """Whether records of a partition are handed out: not while Faust has stopped it."""
-        return not active or tp in active or tp in self._buffered_partitions
-
-    def _leased(self) -> LeasedThread:
-        thread = self._thread
-        assert isinstance(thread, LeasedThread)
-        return thread
-
-    async def rewind(self, tp: TP, offset: int) -> None:
-        """Fetch from this offset on, if the partition is ours."""
-        await self._leased().rewind(tp, offset)
-
     async def rejoin(self) -> None:
         """Ask the group for a new assignment."""
-        await self._leased().rejoin()
-
-    async def earliest(self, tp: TP) -> int:
-        """The first offset that the broker still has."""
-        return int((await self.earliest_offsets(tp))[tp])
+        await self.leased().rejoin()
 
     # -- look-ups: tried again until the broker answers, or until what asks for them is cancelled --------------------
 
@@ -266,26 +209,7 @@ class BatchConsumer(driver.Consumer):
 
     def reconnect(self) -> None:
         """Close all connections to the broker and join the group again; does nothing before the consumer starts."""
-        self._leased().reconnect()
-
-    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        """One record as aiokafka's C code made it, of a topic that is not ours."""
-        key, value = record.key, record.value
-        return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            record.offset,
-            (record.timestamp or 0) / 1000.0,
-            record.timestamp_type,
-            list(record.headers),
-            key,
-            value,
-            record.checksum,
-            -1 if key is None else len(key),
-            -1 if value is None else len(value),
-            tp,
-            generation_id=self.app.consumer_generation_id,
-        )
+        self.leased().reconnect()
 
     def _bundle(self, fetched: Records) -> ConsumerMessage:
         tp = fetched.tp
@@ -338,27 +262,9 @@ class BatchConsumer(driver.Consumer):
         """Make a periodic commit through the barrier; Faust's timer calls it."""
         del topics, start_new_transaction
         done = await self._handover.commit()
-        await self._commit_others()
+        await self.commit_others()
+        await self.ask_again()
         return done
-
-    async def _commit_others(self) -> None:
-        """Commit what agents that are not ours have acknowledged; a failure is for the next commit."""
-        due = self._due_of_others
-        due |= self._filter_committable_offsets([tp for tp in self._acked if not self._is_ours(tp.topic)])
-        if not due:
-            return
-        self._committed_offset.update(due)  # Faust forgets what it was asked for, and goes on behind it
-        try:
-            async with asyncio.timeout(OTHERS_S):
-                await self._handle_attached(due)
-                done = await self._commit_offsets(dict(due))
-        except ProducerSendError as error:
-            await self.crash(error)
-        except (KafkaError, TimeoutError) as error:
-            log.warning("offsets_of_other_agents_not_committed", error=error_text(error), will="retry")
-        else:
-            if done:
-                due.clear()
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit positions (next offset to read) of partitions that are still ours."""

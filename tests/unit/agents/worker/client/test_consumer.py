@@ -14,8 +14,7 @@ from faust import Event
 from faust.types import TP
 
 from agents.settings.settings import Settings, default_policy
-from agents.worker.client import acknowledged
-from agents.worker.client import consumer as consumers
+from agents.worker.client import acknowledged, single_records
 from agents.worker.client.consumer import Records
 from agents.worker.client.thread import Span
 from agents.worker.wiring import Worker
@@ -125,10 +124,10 @@ async def handed_out(
 
     async def fetch(_timeout: float) -> tuple[Any, set[TP]]:
         consumer.app.consumer_generation_id += 1  # partitions moved while it waited
-        consumer._leased().spans.update({tp: Span(5, 8, empty=False) for tp in fetched})
+        consumer.leased().spans.update({tp: Span(5, 8, empty=False) for tp in fetched})
         return fetched, active
 
-    consumer._wait_next_records, consumer._leased().give_back = fetch, give_back
+    consumer._wait_next_records, consumer.leased().give_back = fetch, give_back
     consumer.flow_active = True
     consumer._next_of_others.clear()
     consumer._committed_offset[TP(ORDERS, 0)] = 5
@@ -167,7 +166,7 @@ def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_ac
         async def refused(*_: Any, **__: Any) -> bool:
             raise KafkaError
 
-        consumer._commit_offsets = commit
+        consumer._commit_offsets, consumer.assignment = commit, set
         for tp in both:
             consumer._acked[tp].append(5)
             consumer._acked_index[tp].add(5)
@@ -185,7 +184,7 @@ def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_ac
     asyncio.run(scenario())
 
 
-def test_single_records_are_handed_out_in_turn_whatever_became_of_a_fetch() -> None:
+def test_single_records_are_handed_out_in_turn_whatever_became_of_a_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         made = Worker(Settings(group="own"), compile_plan(parse_policy(default_policy().read_text("utf-8"))))
         consumer: Any = made.app.consumer
@@ -202,7 +201,7 @@ def test_single_records_are_handed_out_in_turn_whatever_became_of_a_fetch() -> N
 
         async def offsets(begin: int, end: int, first: int, count: int) -> list[int]:
             span = Span(begin, end, empty=False)
-            return [each.offset async for each in consumer._single(tp, records(first, count), span, {tp})]
+            return [each.offset async for each in consumer.single_messages(tp, records(first, count), span, {tp})]
 
         consumer.rewind, consumer.earliest, consumer._add_gap, consumer.flow_active = rewind, earliest, add_gap, True
         assert await offsets(6, 8, 6, 2) == [], "what lies before was lost on the way"
@@ -212,6 +211,15 @@ def test_single_records_are_handed_out_in_turn_whatever_became_of_a_fetch() -> N
         assert gaps == [(4, 4), (9, 9)]
         assert await offsets(12, 13, 12, 1) == []
         assert rewound == [4, 10]
+        consumer.assignment, consumer.highwater = lambda: {tp}, lambda _tp: 13
+        monkeypatch.setattr(single_records, "OTHERS_S", -1.0)
+        await consumer.ask_again()
+        assert rewound == [4, 10], "it has not waited yet"
+        await consumer.ask_again()
+        assert rewound == [4, 10, 10], "the fetch that was asked for did not come"
+        consumer.highwater = lambda _tp: 10
+        await consumer.ask_again()
+        assert rewound == [4, 10, 10], "nothing is left"
         consumer._committed_offset[tp] = 6
         consumer._next_of_others.clear()
         assert await offsets(4, 9, 5, 4) == [6, 7, 8], "after a rebalance from the committed offset on"
@@ -234,8 +242,8 @@ def test_a_broker_that_does_not_answer_for_other_agents_does_not_stop_our_commit
         async def ours() -> bool:
             return True
 
-        consumer._commit_offsets = never
-        monkeypatch.setattr(consumers, "OTHERS_S", 0.0)
+        consumer._commit_offsets, consumer.assignment = never, set
+        monkeypatch.setattr(single_records, "OTHERS_S", 0.0)
         monkeypatch.setattr(made.handover, "commit", ours)
         consumer._acked[TP(ORDERS, 0)].append(5)
         assert await consumer.force_commit()

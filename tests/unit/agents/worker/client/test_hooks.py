@@ -33,6 +33,7 @@ from faust.transport.drivers import aiokafka as driver
 from mode.threads import QueueServiceThread, ServiceThread
 
 from agents.worker.client.consumer import BatchConsumer, BatchTransport
+from agents.worker.client.single_records import SingleRecords
 from agents.worker.client.store import EngineStore, EngineTable
 from agents.worker.client.thread import LeasedThread, WholeBatches
 from agents.worker.run import _Runner
@@ -57,7 +58,7 @@ OVERRIDDEN = [
         Consumer.getmany,
         "an agent of others gets records without topic and partition, and the worker ends",
         ("tp", "record"),
-        BatchConsumer,
+        SingleRecords,
     ),
     Hook(
         driver.Consumer,
