@@ -192,7 +192,7 @@ def test_a_rollup_skips_and_counts_what_it_cannot_read(records: list[tuple[bytes
     derivation = RollupDerivation()
     loop = object.__new__(DerivationLoop)
     loop._telemetry = DerivedTelemetry("rollup")
-    loop._latest = {}
+    loop._latest, loop._scores = {}, SCORES
     for offset, (key, value) in enumerate(records):
         loop._process(derivation.apply, 0, SimpleNamespace(key=key, value=value, offset=offset))
     list(derivation.changed())

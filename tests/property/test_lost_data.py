@@ -19,6 +19,7 @@ from agents.files.replay import Watch, replay_files
 from stream.engine.engine import Mode
 from tests.driving.engine import plan_of
 from tests.oracle.engine import read_policy
+from tests.pages.blocks import policy_files
 from tests.property.test_one_moment import timed, write
 from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS, SPAN_MS, logs
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from stream.engine.engine import Engine
     from tests.oracle.engine import Record
 
-SHIPPED = {file.stem: file.read_text("utf-8") for file in sorted(Path("deploy/policies").glob("*.toml"))}
+SHIPPED = {file.stem: file.read_text("utf-8") for file in policy_files(Path("deploy/policies"))}
 IDLE_SOURCES = re.compile(r"(?m)^\[sources\.[a-z-]+\]\nstall_after = .*\n")
 QUIET = {"duplicates": False, "backdated": False, "invalid": False, "profiles": False, "delays_ms": (0,)}
 EVENTS = logs(partitions=1, **QUIET)

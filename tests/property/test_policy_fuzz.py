@@ -27,7 +27,7 @@ from stream.plan.plan import Plan, compile_plan
 from stream.policy.policy import Policy, PolicyError, Problem, parse_policy
 from stream.recovery import changelog
 from tests.driving.engine import open_episodes
-from tests.pages.blocks import POLICY_PAGES, blocks
+from tests.pages.blocks import POLICY_PAGES, blocks, policy_files
 from tests.strategies.effort import examples
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ HOUR_MS = 3_600_000
 
 def texts() -> list[str]:
     folders = ("deploy/policies", "tests/unit/stream/policy/policies")
-    files = [file for folder in folders for file in (ROOT / folder).glob("*.toml")]
+    files = [file for folder in folders for file in policy_files(ROOT / folder)]
     assert {file.parent for file in files} == {ROOT / folder for folder in folders}
     return [
         *(file.read_text(encoding="utf-8") for file in sorted(files)),

@@ -40,11 +40,17 @@ def test_the_secrets_are_those_of_the_type() -> None:
     assert "sasl_username" not in NAMES
 
 
+BESIDE = {"registry_password": ("registry_username", "key")}
+"""What has to be set with a secret."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_secret_can_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     secret = SAMPLES.get(name, " s3cret with spaces, 7 ")
     (tmp_path / "secret").write_text(secret + "\n", encoding="utf-8")
     monkeypatch.setenv(f"VITALS_{name.upper()}_FILE", str(tmp_path / "secret"))
+    if name in BESIDE:
+        monkeypatch.setenv(f"VITALS_{BESIDE[name][0].upper()}", BESIDE[name][1])
     assert unknown_variables() == []
     assert value_of(load_settings(), name) == secret
 
@@ -53,7 +59,8 @@ def test_each_secret_can_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_each_secret_can_be_in_a_file_that_the_settings_file_names(tmp_path: Path, name: str) -> None:
     secret = SAMPLES.get(name, "s3cret-in-a-file")
     (tmp_path / "secret").write_text(secret + "\r\n", encoding="utf-8")
-    (tmp_path / "settings.toml").write_text(f'{name}_file = "{tmp_path}/secret"\n', encoding="utf-8")
+    beside = '{} = "{}"\n'.format(*BESIDE[name]) if name in BESIDE else ""
+    (tmp_path / "settings.toml").write_text(f'{beside}{name}_file = "{tmp_path}/secret"\n', encoding="utf-8")
     assert value_of(load_settings(tmp_path / "settings.toml"), name) == secret
 
 
