@@ -19,14 +19,22 @@ export class DeadLetters {
       this.body, this.status);
   }
 
+  /** Whether letters of a reason are open. */
+  reading() {
+    return this.body.querySelector("[aria-expanded=true]") !== null;
+  }
+
   /** Load again, unless letters are being read. */
   refresh() {
-    if (!this.body.querySelector("[aria-expanded=true]")) this.load();
+    if (!this.reading()) this.load();
   }
 
   async load() {
+    const before = this.reading();
     try {
-      this.draw((await api.deadLetters()).items);
+      const { items } = await api.deadLetters();
+      if (this.reading() && !before) return; // opened meanwhile: they would close under the reader's eyes
+      this.draw(items);
     } catch (error) {
       put(this.body, h("p", { class: "soft" }, `The dead letters could not be read. ${error.message}`));
     }
