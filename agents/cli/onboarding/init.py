@@ -165,7 +165,12 @@ def _report(proposal: Proposal, into: Path, files: list[str], *, has_files: bool
 
     report_bad_lines(proposal.bad)
     if proposal.accounts is not None:
-        say(f"{counted(proposal.accounts, 'account')}; the measures that tell them apart:")
+        which = (
+            "nothing tells them apart, so the usual measures"
+            if proposal.is_usual
+            else "the measures that tell them apart"
+        )
+        say(f"{counted(proposal.accounts, 'account')}; {which}:")
     for measure in proposal.measures:
         say(f"  {measure.candidate.name}: {measure.thresholds.reason}")
     for reason, names in by_reason(proposal.left_out).items():
