@@ -132,6 +132,8 @@ def _proposed(paths: list[Path], mapping: list[str] | None, allow_before: str | 
             try:
                 recognised = recognise_files(files)
             except UnrecognisedError as error:
+                if error.draft:
+                    say(error.draft)
                 fail(MISUSED, str(error))
             for preset in sorted({each.preset for each in recognised if each.preset}):
                 of_preset = [each.path for each in recognised if each.preset == preset]
