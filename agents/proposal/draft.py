@@ -78,7 +78,9 @@ def _rule(path: Path) -> str:
     profile |= _chosen(_MONEY, [column for column in others if column.number is not None])
     if account is not None and len(profile) > 1 and _has_one_row_each(account):
         since = profile.get("started_at") or (times[0] if times else None)
-        return _text(path, PROFILE_SOURCE, "a row for each account", {"account_id": account, "time": since, **profile}, columns)
+        return _text(
+            path, PROFILE_SOURCE, "a row for each account", {"account_id": account, "time": since, **profile}, columns
+        )
     usage = {"account_id": account, "time": times[0] if times else None}
     usage |= _chosen(_FIELDS["product-usage"], others)
     what = "or support-tickets, surveys, billing, engagement, signals, which have other fields"
