@@ -30,6 +30,10 @@ UNMAPPED = "unmapped"
 NOT_MAPPED = "mapping_failed"
 UNREADABLE = "unreadable_file"
 _TOPIC = "topic"
+_KEEPS_OUT = (
+    "it is an event already: copy the mapping, give its rules `from`, the names of the files that they are for, and "
+    "name the copy with --mapping (a copy that `vitals init` writes has it)"
+)
 _HINT = "set `topic` in the line, name the file <topic>.jsonl, or map it: --mapping"
 
 
@@ -200,9 +204,17 @@ class _Reader:
         for problem in mapped.problems:
             self.refuse(record.number, NOT_MAPPED, problem)
         if not (mapped.events or mapped.skipped or mapped.problems):
-            self.refuse(record.number, UNMAPPED, no_rule(mapping, foreign.value))
+            hint = f"; {_KEEPS_OUT}" if self._is_event(foreign.value) else ""
+            self.refuse(record.number, UNMAPPED, f"{no_rule(mapping, foreign.value)}{hint}")
         if self._watch is not None:
             self._watch(record, mapped)
+
+    def _is_event(self, value: Any) -> bool:
+        """Whether a record that no rule is for would be read as an event if the mapping were not for its file."""
+        if not (isinstance(value, dict) and "account_id" in value and "time" in value):
+            return False
+        topic = value.get(_TOPIC)
+        return self._source is not None or (isinstance(topic, str) and topic in self._sources.spelled)
 
     def _add(self, source: str, number: int, value: bytes) -> None:
         self.read.by_source.setdefault(source, []).append(Numbered(number, value))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 WINDOWS = (28, 21, 14, 7)
 """Windows in days, the first that the data fills: whole weeks, so that weekends change nothing by themselves."""
 LONG_WINDOWS = (182, 91, *WINDOWS)
+SHORTEST_WINDOW = WINDOWS[-1]
+"""The window where the data fill none."""
 NO_WINDOW = ()
 
 

@@ -65,6 +65,13 @@ def _measure(measure: Proposed) -> Iterator[str]:
     if measure.spread is not None:
         comments.append(f"{spread_text(measure.spread)}.")
     comments.append(f"{measure.thresholds.reason[0].upper()}{measure.thresholds.reason[1:]}.")
+    if measure.short is not None:
+        first, window = date_text(measure.short.first_ms), measure.fields["window"].strip('"d')
+        comments.append(
+            f"The first event of {measure.candidate.source} is of {first}: the data have "
+            f"{counted(measure.short.days, 'day')} of the {window} of the window. Values change until it is full: run "
+            "`vitals init` again then."
+        )
     for comment in comments:
         yield from (f"# {line}" for line in wrap(comment, _WIDTH))
     yield f"[measures.{measure.candidate.name}]"

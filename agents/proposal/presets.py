@@ -13,6 +13,7 @@ from typing import NamedTuple
 from agents.files.formats import stem_of
 from agents.files.inputs import FileEvents, read_in_chunks
 from agents.files.mappings import mapping_file, preset_names
+from agents.proposal.draft import draft_of
 from schemas.codecs import decode
 from schemas.sources import BUILT_IN
 from stream.mapping.reading import parse_mapping
@@ -33,26 +34,41 @@ class Recognised(NamedTuple):
 
 
 class UnrecognisedError(ValueError):
-    """A file of which no preset makes events; the message says what to do."""
+    """Files of which no preset makes events; the message says what to do, `draft` is a mapping to begin with."""
+
+    def __init__(self, message: str, draft: str) -> None:
+        super().__init__(message)
+        self.draft = draft
 
 
 def recognise_files(paths: Sequence[Path]) -> list[Recognised]:
     """The preset of each file that needs one. Raises UnrecognisedError, OSError with the file's name."""
     mappings = {name: parse_mapping(mapping_file(name).read_text(encoding="utf-8"), name) for name in preset_names()}
-    return [Recognised(path, _preset_of(path, mappings)) for path in paths]
+    unknown: dict[Path, str] = {}
+    recognised = [Recognised(path, _preset_of(path, mappings, unknown)) for path in paths]
+    if unknown:
+        draft = draft_of(list(unknown))
+        reason = next(iter(unknown.values()))
+        advice = "a draft of a mapping is on stdout: save and check it" if draft else "write a mapping"
+        files, whose = ", ".join(map(str, unknown)), "its" if len(unknown) == 1 else "their"
+        raise UnrecognisedError(
+            f"{files}: {whose} records are no events, and no preset makes events of them ({reason}): "
+            f"{advice} (docs/how-to/use-your-own-data.md), and name it with --mapping",
+            draft,
+        )
+    return recognised
 
 
-def _preset_of(path: Path, mappings: dict[str, InputMapping]) -> str | None:
+def _preset_of(path: Path, mappings: dict[str, InputMapping], unknown: dict[Path, str]) -> str | None:
+    """The preset of a file; None if it needs none, or is put into `unknown` with the reason."""
     records, events, reason = _events(path, None)
     if events >= _ENOUGH * records:
         return None
     made = {name: _events(path, mapping) for name, mapping in mappings.items() if mapping.reads(stem_of(path))}
     good = {name: count for name, (taken, count, _) in made.items() if count and taken >= _ENOUGH * records}
     if not good:
-        raise UnrecognisedError(
-            f"{path}: its records are no events, and no preset makes events of them ({reason}): write a mapping "
-            "(docs/how-to/use-your-own-data.md), and name it with --mapping"
-        )
+        unknown[path] = reason
+        return None
     return max(good, key=lambda name: good[name])
 
 

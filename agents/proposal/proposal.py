@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.files.playback import BadLine, TimedEvent
 from agents.files.replay import Reading, replay_files
-from agents.proposal.candidates import CANDIDATES, SOURCES, Candidate
+from agents.proposal.candidates import CANDIDATES, SHORTEST_WINDOW, SOURCES, Candidate
 from agents.proposal.spread import Spread, Thresholds, spread_of, text, thresholds_of
 from stream.columns.panes import UNIT_MS, date_text
 from stream.engine.engine import Mode
@@ -30,14 +30,25 @@ _FEWEST_FOR_STALL, _LONGEST_STALL = 3, 98
 DAY_MS = UNIT_MS["day"]
 
 
+class ShortData(NamedTuple):
+    """How much data there is of a source whose window is longer: its first event, and its days."""
+
+    first_ms: int
+    days: int
+
+
 class Proposed(NamedTuple):
-    """A measure of the policy: its keys in TOML, its weight, and how accounts are distributed (None: not known)."""
+    """A measure of the policy: its keys in TOML, its weight, and how accounts are distributed (None: not known).
+
+    `short` is set where the source has fewer days of events than the window.
+    """
 
     candidate: Candidate
     fields: Mapping[str, str]
     thresholds: Thresholds
     weight: int
     spread: Spread | None = None
+    short: ShortData | None = None
 
 
 class LeftOut(NamedTuple):
@@ -59,6 +70,11 @@ class Proposal(NamedTuple):
     accounts: int | None = None
     as_of_ms: int | None = None
     bad: Sequence[BadLine] = ()
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the measures are the usual ones, since there are no files or these tell no accounts apart."""
+        return all(measure.spread is None for measure in self.measures)
 
 
 def by_reason(left_out: Sequence[LeftOut]) -> dict[str, str]:
@@ -84,16 +100,17 @@ def usual_proposal(sources: Sequence[str]) -> Proposal:
         )
         for candidate in chosen
     }
-    return Proposal(_usual(fields, "no data was looked at"), [], {})
+    return Proposal(_usual(fields, {}), [], {})
 
 
-def _usual(fields: Mapping[str, Mapping[str, str]], reason: str) -> list[Proposed]:
-    """Measures with usual thresholds, by their keys in TOML."""
+def _usual(fields: Mapping[str, Mapping[str, str]], why: Mapping[str, str]) -> list[Proposed]:
+    """Measures with usual thresholds, by their keys in TOML; `why` the data gave none, by measure (empty: no data)."""
     chosen = [candidate for candidate in CANDIDATES if candidate.name in fields]
     measures = []
     for candidate in chosen:
         zero, hundred = (text(value) for value in candidate.usual)
         toml = f'{{ kind = "linear", zero_at = {zero}, hundred_at = {hundred} }}'
+        reason = f"since {why[candidate.name]}" if why else "no data was looked at"
         thresholds = Thresholds(toml, f"0 points at {zero}, 100 at {hundred}: a guess, {reason}")
         measures.append(Proposed(candidate, fields[candidate.name], thresholds, _weight(candidate, chosen)))
     return measures
@@ -113,16 +130,29 @@ def proposal_of(paths: Sequence[Path], how: Reading) -> Proposal:
     left_out: list[LeftOut] = []
     possible = dict(_possible(times, as_of_ms, left_out))
     proposal = _chosen(paths, how, possible, left_out) if possible else None
-    present = list(dict.fromkeys(record.source for record in times))
+    sources = list(dict.fromkeys(record.source for record in times))
     if proposal is None or not proposal.measures:
-        measures = _usual(possible, "since no measure varies between the accounts of the files")
-        measures = measures or usual_proposal(present).measures
-        names = {measure.candidate.name for measure in measures}
-        left_out = [each for each in left_out if each.name not in names]
+        usual = possible or {measure.candidate.name: measure.fields for measure in usual_proposal(sources).measures}
+        measures = _usual(usual, {each.name: each.reason for each in left_out})
+        left_out = [each for each in left_out if each.name not in usual]
         proposal = Proposal(measures, left_out, {}, _accounts(times))
     used = {measure.candidate.source for measure in proposal.measures}
-    stalls = {source: days for source in present if source in used and (days := _stall(times, source)) is not None}
-    return proposal._replace(stalls=stalls, as_of_ms=as_of_ms, bad=first.bad)
+    stalls = {source: days for source in sources if source in used and (days := _stall(times, source)) is not None}
+    measures = [measure._replace(short=_short(measure, times, as_of_ms)) for measure in proposal.measures]
+    return proposal._replace(measures=measures, stalls=stalls, as_of_ms=as_of_ms, bad=first.bad)
+
+
+def _short(measure: Proposed, records: Sequence[TimedEvent], as_of_ms: int) -> ShortData | None:
+    """How much data there is, if that is less than the window."""
+    first_ms = next(record.time_ms for record in records if record.source == measure.candidate.source)
+    days = _days(first_ms, as_of_ms)
+    window = measure.fields.get("window")
+    return ShortData(first_ms, days) if window is not None and days < int(window.strip('"d')) else None
+
+
+def _days(first_ms: int, last_ms: int) -> int:
+    """How many days have the two moments and what is between them."""
+    return last_ms // DAY_MS - first_ms // DAY_MS + 1
 
 
 def _accounts(records: Sequence[TimedEvent]) -> int:
@@ -138,8 +168,8 @@ def _possible(
         if not of_source:
             left_out.append(LeftOut(candidate.name, f"{candidate.source} has no event"))
             continue
-        days = as_of_ms // DAY_MS - of_source[0].time_ms // DAY_MS + 1
-        window = next((each for each in candidate.windows if each <= days), min(days, 365))
+        days = _days(of_source[0].time_ms, as_of_ms)
+        window = next((each for each in candidate.windows if each <= days), SHORTEST_WINDOW)
         silent = as_of_ms // DAY_MS - of_source[-1].time_ms // DAY_MS
         if candidate.windows and silent >= window:
             latest = date_text(of_source[-1].time_ms)

@@ -21,6 +21,7 @@ from stream.mapping.rules import FieldRule, InputMapping, Origin, Rule
 from stream.mapping.values import (
     Kind,
     converted,
+    decimal_of,
     is_finite,
     kinds,
     minor_units,
@@ -247,7 +248,7 @@ def _value(field: FieldRule, looked_at: Any, kind: Kind) -> Any:
     if field.unit is not None or field.format is not None:
         time_ms = time_of(value, field.unit, field.format)
         return time_text(time_ms) if kind == "any" else time_ms
-    value = converted(value, kind)
+    value = converted(value if field.decimal is None else decimal_of(value, field.decimal), kind)
     if field.minor_units is not None:
         value = minor_units(number_of(value), field.minor_units(looked_at))
     if field.scale is not None:

@@ -20,8 +20,9 @@ from stream.policy.table import Table, finite
 
 _FILE_KEYS = ("map", "lookups", "root", "time_unit")
 _RULE_KEYS = ("name", "from", "when", "root", "to", "copy", "skip", "delete", "time_unit", "fields")
-_FIELD_KEYS = ("path", "of", "value", "lookup", "default", "unit", "format", "scale", "minor_units")
+_FIELD_KEYS = ("path", "of", "value", "lookup", "default", "unit", "format", "scale", "minor_units", "decimal")
 _ORIGINS = ("item", "record", "key", "headers", "all")
+_DECIMAL_MARKS = (",", ".")
 _UNITS = ("s", "ms", "us", "ns")
 _BYTE_ORDER_MARK = "\ufeff"
 _EXPRESSION = 'a JMESPath expression, such as "data.object.customer"'
@@ -141,6 +142,7 @@ class _Reader:
             _layout(table),
             _scale(table),
             _expression(table, "minor_units"),
+            table.choice("decimal", _DECIMAL_MARKS, required=False),
         )
 
     def _lookup_of(self, table: Table) -> Mapping[str, Any] | None:

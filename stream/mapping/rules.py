@@ -37,6 +37,8 @@ class FieldRule:
     scale: float | None = None
     minor_units: Expression | None = None
     """The currency of an amount in its smallest unit, such as cents."""
+    decimal: str | None = None
+    """The decimal mark of a number in a text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tests.bench.board import measure_board
 from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
+from tests.bench.everything_new import measure_everything_new
 from tests.bench.files import measure_files
 from tests.bench.latency import measure_latency
 from tests.bench.mapping import measure_mapping
@@ -31,7 +32,8 @@ from tests.broker.kafka_server import KafkaServer, KafkaServerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "board", "page", "files", "mapping")
+_ALONE = ("board", "page", "files", "mapping", "everything_new")
+_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", *_ALONE)
 _HEAP_MB = 4096
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
@@ -94,6 +96,8 @@ def _measure_without_broker(results: Results, selected: list[str], folder: Path,
         results.files = measure_files(folder, tell)
     if "mapping" in selected:
         results.mapping = measure_mapping(tell)
+    if "everything_new" in selected:
+        results.policies = measure_everything_new(tell)
     if "page" in selected:
         results.page = measure_page(tell)
 

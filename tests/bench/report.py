@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tests.bench.board import BoardFigures
+    from tests.bench.everything_new import PolicyRun
     from tests.bench.files import FilesRun
     from tests.bench.latency import Latency
     from tests.bench.mapping import MappingRun
@@ -51,6 +52,7 @@ class Results:
     page: PageFigures | None = None
     files: list[FilesRun] = field(default_factory=list)
     mapping: MappingRun | None = None
+    policies: list[PolicyRun] = field(default_factory=list)
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -75,6 +77,11 @@ def as_json(results: Results) -> dict[str, Any]:
         figures["restore_accounts_per_s"] = round(restored.accounts_per_s)
     if OURS in results.throughput:
         figures["changelog_bytes_per_event"] = round(results.throughput[OURS].changelog_bytes_per_event, 1)
+    return figures | _without_broker(results)
+
+
+def _without_broker(results: Results) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
     if results.board is not None:
         figures["board"] = {name: round(value, 1) for name, value in asdict(results.board).items()}
     if results.page is not None:
@@ -83,6 +90,8 @@ def as_json(results: Results) -> dict[str, Any]:
         figures["files"] = [asdict(run) for run in results.files]
     if results.mapping is not None:
         figures["mapping"] = {**asdict(results.mapping), "share": round(results.mapping.share, 3)}
+    if results.policies:
+        figures["policies"] = [asdict(run) for run in results.policies]
     return figures
 
 
@@ -108,6 +117,8 @@ def show(console: Console, results: Results) -> None:
         console.print(_files_table(results.files))
     if results.mapping is not None:
         console.print(_mapping_table(results.mapping))
+    if results.policies:
+        console.print(_policies_table(results.policies))
 
 
 def _board_table(board: BoardFigures) -> Table:
@@ -136,6 +147,15 @@ def _mapping_table(run: MappingRun) -> Table:
     for heading in ("native", "mapping alone", "mapped and scored", "share of native"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_row(f"{run.native:,.0f}", f"{run.mapped:,.0f}", f"{run.both:,.0f}", f"{run.share:.0%}")
+    return table
+
+
+def _policies_table(runs: list[PolicyRun]) -> Table:
+    table = _table("Policies, by CPU time of one process", "events", "accounts", "events/s", "µs to score an account")
+    for run in runs:
+        table.add_row(
+            run.name, f"{run.events:,}", f"{run.accounts:,}", f"{run.events_per_s:,.0f}", f"{run.score_us:,.0f}"
+        )
     return table
 
 

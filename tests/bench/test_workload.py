@@ -15,10 +15,14 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from agents.files.replay import replay_files
 from schemas.outputs import ScoreMessage
+from stream.explain.selector import reading, select_score
+from stream.measures import STATS
 from stream.plan.plan import compile_plan
+from stream.policy.normalise import KINDS
 from stream.policy.policy import parse_policy
 from tests.bench import faust_documented, workload
 from tests.bench.engines import ALERTING, EVERYTHING, POLICY
+from tests.bench.everything_new import POLICIES, PolicyRun, apply, records_of
 from tests.bench.latency import answer_times
 from tests.bench.loading import partition_of, partitions_of_accounts
 from tests.bench.progress import EngineError
@@ -161,3 +165,29 @@ def test_our_policies_give_the_same_scores(policy: Path, tmp_path: Path) -> None
     messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in replay.engine.current().scores]
     expected = workload.final_scores(events, np.zeros(ACCOUNTS, dtype=np.int64))
     assert {message.account_id: message.scores["health"].value for message in messages} == pytest.approx(expected)
+
+
+def test_two_policies_use_everything_that_the_language_has() -> None:
+    texts = [POLICIES[name].read_text("utf-8") for name in ("everything", "everything_new")]
+    measures = [measure for text in texts for measure in tomllib.loads(text)["measures"].values()]
+    assert set(STATS) <= {measure.get("stat") for measure in measures}
+    assert set(KINDS) <= set(re.findall(r'\bkind = "(\w+)"', "".join(texts)))
+    for feature in ("value", "when", "complete", "compare", "weights", "per", "percent", "history"):
+        assert any(feature in measure for measure in measures), feature
+    assert all(word in texts[1] for word in ("account.arr", "properties.", '"5bd"', '"1mo"', "timezone", "holidays"))
+
+
+def test_every_measure_of_the_newer_features_tells_accounts_apart() -> None:
+    engine, _ = apply(POLICIES["everything_new"].read_text("utf-8"), records_of(24_000, 100))
+    selected = select_score(engine.plan.policy)
+    scored = reading(engine.plan, selected, engine.score(engine.accounts.alive()))
+    values = dict(zip((measure.name for measure in selected.measures), scored.values.T, strict=True))
+    assert len(values) == 23
+    alike = [name for name, column in values.items() if len(set(column[~np.isnan(column)].tolist())) < 2]
+    assert alike == []
+
+
+def test_json_has_each_policy() -> None:
+    run = PolicyRun("template", 10, 2, 5.0, 7.0)
+    figures = {"name": "template", "events": 10, "accounts": 2, "events_per_s": 5.0, "score_us": 7.0}
+    assert as_json(Results(policies=[run])) == {"policies": [figures]}

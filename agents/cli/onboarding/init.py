@@ -132,6 +132,8 @@ def _proposed(paths: list[Path], mapping: list[str] | None, allow_before: str | 
             try:
                 recognised = recognise_files(files)
             except UnrecognisedError as error:
+                if error.draft:
+                    say(error.draft)
                 fail(MISUSED, str(error))
             for preset in sorted({each.preset for each in recognised if each.preset}):
                 of_preset = [each.path for each in recognised if each.preset == preset]
@@ -165,7 +167,12 @@ def _report(proposal: Proposal, into: Path, files: list[str], *, has_files: bool
 
     report_bad_lines(proposal.bad)
     if proposal.accounts is not None:
-        say(f"{counted(proposal.accounts, 'account')}; the measures that tell them apart:")
+        which = (
+            "nothing tells them apart, so the usual measures"
+            if proposal.is_usual
+            else "the measures that tell them apart"
+        )
+        say(f"{counted(proposal.accounts, 'account')}; {which}:")
     for measure in proposal.measures:
         say(f"  {measure.candidate.name}: {measure.thresholds.reason}")
     for reason, names in by_reason(proposal.left_out).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,46 @@ def test_a_mapping_gives_events_and_says_what_becomes_of_the_rest(tmp_path: Path
             "rule tickets of desk.toml: it has no account: None is no account_id, and the record has no key",
         ),
     ]
+
+
+ADVICE = (
+    "it is an event already: copy the mapping, give its rules `from`, the names of the files that they are for, and "
+    "name the copy with --mapping (a copy that `vitals init` writes has it)"
+)
+EVERY_FILE = parse_mapping(
+    "[[map]]\nwhen = \"type == 'track'\"\nto = 'product-usage'\nfields = { id = 'k' }", "seg.toml"
+)
+PLAIN = {"id": "1", "account_id": "acme", "time": 1_774_605_600_000}
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "advised"),
+    [
+        ("events.jsonl", PLAIN | {"topic": "billing", "kind": "upgraded"}, True),
+        ("billing.jsonl", PLAIN | {"kind": "upgraded"}, True),
+        ("events.jsonl", PLAIN | {"topic": "invoices"}, False),
+        ("events.jsonl", PLAIN, False),
+        ("events.jsonl", {"topic": ["billing"], "account_id": "acme", "time": 1}, False),
+        ("billing.jsonl", {"payload": {"after": PLAIN}}, False),
+        ("billing.jsonl", [1], False),
+    ],
+)
+def test_an_event_that_a_mapping_keeps_out_says_how_to_let_it_in(
+    tmp_path: Path, name: str, record: Any, advised: bool
+) -> None:
+    path = tmp_path / name
+    path.write_text(json.dumps(record) + "\n", "utf-8")
+    (bad,) = read_file(path, BUILT_IN, EVERY_FILE).bad
+    assert bad.reason == "unmapped"
+    assert bad.message.startswith("no rule of seg.toml is for this record: ")
+    assert bad.message.endswith(f"; {ADVICE}") is advised
+
+
+def test_a_row_that_a_mapping_keeps_out_says_how_to_let_it_in(tmp_path: Path) -> None:
+    path = tmp_path / "billing.csv"
+    path.write_text("account_id,time,kind\nacme,2026-03-27,upgraded\n", "utf-8")
+    (bad,) = read_file(path, BUILT_IN, EVERY_FILE).bad
+    assert bad.message.endswith(f"; {ADVICE}")
 
 
 def test_a_mapping_leaves_other_files_alone(tmp_path: Path) -> None:

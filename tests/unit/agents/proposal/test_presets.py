@@ -28,6 +28,12 @@ def test_events_need_no_mapping() -> None:
 def test_a_file_that_nothing_recognises_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "desk.csv"
     path.write_text("Ticket,Customer\n1,acme\n", "utf-8")
+    message = r"no preset makes events of them \(.*\): a draft of a mapping is on stdout"
+    with pytest.raises(UnrecognisedError, match=message) as why:
+        recognise_files([path, ROOT / "deploy/examples/events.jsonl"])
+    assert 'from = "desk"' in why.value.draft
+    path = tmp_path / "desk.jsonl"
+    path.write_text("{\n", "utf-8")
     with pytest.raises(UnrecognisedError, match=r"no preset makes events of them \(.*\): write a mapping"):
         recognise_files([path])
 

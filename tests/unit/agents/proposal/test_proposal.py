@@ -80,14 +80,40 @@ def test_sources_that_are_silent_and_answers_of_few_are_left_out(tmp_path: Path)
     assert why["satisfaction"] == "surveys has no event of kind csat"
 
 
-def test_where_nothing_varies_the_usual_thresholds_are_taken_and_it_says_so(tmp_path: Path) -> None:
+def test_windows_are_whole_weeks_and_those_that_the_data_do_not_fill_are_named(tmp_path: Path) -> None:
+    events = [use("a", 0), use("b", 0), use("b", 4), use("c", 1)]
+    proposal = proposed(tmp_path, events)
+    assert {measure.fields["window"] for measure in proposal.measures} == {'"7d"'}
+    comment = "# The first event of product-usage is of 2024-09-30: the data have 5 days of the 7 of the window."
+    assert policy_text("mine", proposal).count(comment) == len(proposal.measures)
+    for days, window in ((7, "7d"), (13, "7d"), (14, "14d"), (27, "21d"), (28, "28d"), (400, "28d")):
+        proposal = proposed(tmp_path, [*events, use("a", days - 1)])
+        assert {measure.fields["window"] for measure in proposal.measures} == {f'"{window}"'}
+        assert "The first event of" not in policy_text("mine", proposal)
+
+
+def test_where_nothing_varies_the_usual_thresholds_are_taken_and_it_says_why(tmp_path: Path) -> None:
     proposal = proposed(tmp_path, [use("a", 0), use("a", 3), ticket("a", 2, "opened")])
     assert names(proposal)[:2] == ["active_days", "active_users"]
     assert proposal.measures[0].thresholds.reason == (
-        "0 points at 0, 100 at 20: a guess, since no measure varies between the accounts of the files"
+        "0 points at 0, 100 at 20: a guess, since every account with a value has 2"
     )
     assert set(names(proposal)).isdisjoint(reasons(proposal))
+    assert "# 0 points at 0, 100 at 20: a guess, since every account with a value has 2." in policy_text(
+        "mine", proposal
+    )
     assert 'where = { status = ["opened"] }' in policy_text("mine", proposal), "no value that never occurs"
+
+
+def test_where_no_measure_can_be_computed_the_guess_says_why_not(tmp_path: Path) -> None:
+    upgrade = {"topic": "billing", "account_id": "a", "time": END_MS, "kind": "upgraded"}
+    proposal = proposed(tmp_path, [upgrade, {**upgrade, "account_id": "b"}])
+    (measure,) = proposal.measures
+    assert measure.thresholds.reason == (
+        "0 points at 3, 100 at 0: a guess, since billing has no event of kind invoice_overdue or payment_failed"
+    )
+    assert proposal.accounts == 2
+    assert "without looking" not in policy_text("mine", proposal)
 
 
 def test_files_without_events_give_nothing_to_propose(tmp_path: Path) -> None:

@@ -253,8 +253,12 @@ NO_EVENT = "a rule with skip = true makes no event: remove this key, or skip"
             (
                 "my.toml:3: map[0].fields.kind.off: unknown key "
                 '"off"; did you mean "of"? allowed here: path, of, value, lookup, default, unit, format, scale, '
-                "minor_units"
+                "minor_units, decimal"
             ),
+        ),
+        (
+            f'{RULE}fields = {{ amount = {{ path = "a", decimal = ";" }} }}',
+            'my.toml:3: map[0].fields.amount.decimal: must be one of ,, ., not ";"',
         ),
         (
             f'{RULE}fields = {{ kind = {{ path = "a", of = "body" }} }}',

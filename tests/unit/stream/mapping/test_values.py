@@ -16,6 +16,7 @@ from schemas.events import BillingEvent, ProfileEvent, TicketEvent
 from stream.mapping.values import (
     Kind,
     converted,
+    decimal_of,
     is_finite,
     is_layout,
     kinds,
@@ -285,3 +286,38 @@ def test_a_time_of_an_attribute_is_a_text(value: Any, expected: Any) -> None:
 )
 def test_a_value_is_converted_to_the_kind_of_its_field(value: Any, kind: Kind, expected: Any) -> None:
     assert converted(value, kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "number"),
+    [
+        ("12.000,50", ",", 12000.5),
+        (" -1.234.567,8 ", ",", -1_234_567.8),
+        ("12 000,50", ",", 12000.5),
+        ("12\u00a0000\u202f000", ",", None),
+        ("12\u202f000", ",", 12000.0),
+        ("12'000", ".", 12000.0),
+        ("12\u2019000.5", ".", 12000.5),
+        ("4.800", ",", 4800.0),
+        ("4.800", ".", 4.8),
+        ("+7", ",", 7.0),
+        ("7,5", ",", 7.5),
+        ("4.8", ",", None),
+        ("12.00,5", ",", None),
+        ("1234.567", ",", None),
+        ("7,", ",", None),
+        (",5", ",", None),
+        ("7 EUR", ",", None),
+        ("", ",", None),
+        ("\u0667", ",", None),
+    ],
+)
+def test_a_number_is_read_with_the_decimal_mark_that_it_has(text: str, mark: str, number: float | None) -> None:
+    assert decimal_of(text, mark) == (text if number is None else number)
+
+
+@given(st.decimals(-(10**12), 10**12, places=2))
+def test_a_number_as_it_is_written_elsewhere_is_the_number(number: Decimal) -> None:
+    written = f"{number:,.2f}"
+    assert decimal_of(written, ".") == float(number)
+    assert decimal_of(written.translate(str.maketrans(",.", ".,")), ",") == float(number)

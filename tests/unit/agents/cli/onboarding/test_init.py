@@ -137,6 +137,17 @@ def test_a_person_is_asked_what_there_is(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "# 4 accounts: min " in Path("policy.toml").read_text("utf-8")
 
 
+def test_where_nothing_tells_accounts_apart_it_says_so() -> None:
+    Path("billing.csv").write_text("account_id,time,kind\na,2026-03-27,upgraded\nb,2026-03-27,upgraded\n", "utf-8")
+    done = vitals("init", "--from", "billing.csv")
+    assert done.exit_code == 0, done.stderr
+    reason = "a guess, since billing has no event of kind invoice_overdue or payment_failed"
+    assert done.stdout.splitlines()[:2] == [
+        "2 accounts; nothing tells them apart, so the usual measures:",
+        f"  payment_problems: 0 points at 3, 100 at 0: {reason}",
+    ]
+
+
 def test_a_mapping_that_is_named_is_used_and_not_written() -> None:
     exports = ROOT / "deploy/examples/exports"
     done = vitals("init", "--from", exports, "--mapping", "stripe", "--mapping", exports / "desk.toml")
