@@ -132,7 +132,7 @@ def proposal_of(paths: Sequence[Path], how: Reading) -> Proposal:
     proposal = _chosen(paths, how, possible, left_out) if possible else None
     sources = list(dict.fromkeys(record.source for record in times))
     if proposal is None or not proposal.measures:
-        usual = possible or {measure.candidate.name: measure.fields for measure in usual_proposal(sources).measures}
+        usual = possible or {each.candidate.name: dict(each.fields) for each in usual_proposal(sources).measures}
         measures = _usual(usual, {each.name: each.reason for each in left_out})
         left_out = [each for each in left_out if each.name not in usual]
         proposal = Proposal(measures, left_out, {}, _accounts(times))
