@@ -21,7 +21,7 @@ from schemas.codecs import INVALID_FIELD, MALFORMED_JSON
 from schemas.events import PROFILE_SOURCE
 from schemas.foreign_forms import foreign_form
 from schemas.sources import Sources
-from stream.mapping.apply import ForeignRecord, Mapped, apply_mapping, no_rule, source_of
+from stream.mapping.apply import BoundMapping, ForeignRecord, Mapped, no_rule, source_of
 from stream.mapping.framing import UnmappedValueError, unwrap
 from stream.mapping.rules import InputMapping, Rule
 
@@ -120,7 +120,8 @@ class _Reader:
         self._path = Path(file.label) if isinstance(file, Rows) else file
         self._name = file.topic if isinstance(file, Rows) else stem_of(file)
         self._source = source_of(self._name, sources)
-        self._mapping = mapping if mapping is not None and mapping.reads(self._name) else None
+        self._mapping = BoundMapping(mapping, sources) if mapping is not None and mapping.reads(self._name) else None
+        self._columns = BoundMapping(_COLUMNS, sources)
         self._watch = watch
 
     def chunks(self, progress: Progress, size: int | None) -> Iterator[FileEvents]:
@@ -178,14 +179,14 @@ class _Reader:
         row = {name: value for name, value in row.items() if name != _TOPIC}
         source = self._source or self._sources.spelled.get(topic)
         if source is not None:
-            self._apply(record, ForeignRecord(source, row, self._origin(record)), _COLUMNS)
+            self._apply(record, ForeignRecord(source, row, self._origin(record)), self._columns)
             return
         message = (
             f"topic {topic!r} is not one of {', '.join(self._sources.names)}; add a column topic, or map it: --mapping"
         )
         self.refuse(record.number, UNKNOWN_TOPIC, message)
 
-    def _map(self, record: Record, mapping: InputMapping) -> None:
+    def _map(self, record: Record, mapping: BoundMapping) -> None:
         try:
             value = unwrap(record.value) if isinstance(record.value, bytes) else record.value
         except UnmappedValueError as error:
@@ -193,8 +194,8 @@ class _Reader:
             return
         self._apply(record, ForeignRecord(self._name, value, self._origin(record)), mapping)
 
-    def _apply(self, record: Record, foreign: ForeignRecord, mapping: InputMapping) -> None:
-        mapped = apply_mapping(mapping, foreign, self._sources)
+    def _apply(self, record: Record, foreign: ForeignRecord, mapping: BoundMapping) -> None:
+        mapped = mapping.apply(foreign)
         for event in mapped.events:
             if event.value is not None:
                 self._add(event.source, record.number, event.value)
@@ -205,7 +206,7 @@ class _Reader:
             self.refuse(record.number, NOT_MAPPED, problem)
         if not (mapped.events or mapped.skipped or mapped.problems):
             hint = f"; {_KEEPS_OUT}" if self._is_event(foreign.value) else ""
-            self.refuse(record.number, UNMAPPED, f"{no_rule(mapping, foreign.value)}{hint}")
+            self.refuse(record.number, UNMAPPED, f"{no_rule(mapping.mapping, foreign.value)}{hint}")
         if self._watch is not None:
             self._watch(record, mapped)
 

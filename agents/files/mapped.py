@@ -18,7 +18,8 @@ from agents.files.inputs import read_file
 from agents.files.playback import BadLine
 from schemas.codecs import decode
 from schemas.sources import Sources
-from stream.mapping.apply import Mapped, MappedEvent
+from stream.mapping.apply import Mapped
+from stream.mapping.binding import MappedEvent
 from stream.mapping.recognition import recognise
 from stream.mapping.rules import InputMapping
 

@@ -21,7 +21,7 @@ from agents.kafka.relay import Relay
 from agents.kafka.rights_check import require_rights
 from agents.kafka.topics import ensure_topic
 from agents.mapper.metrics import MapperTelemetry
-from agents.mapper.records import Outcome, letter_of, outcome_of, refused_by_broker, time_of
+from agents.mapper.records import Outcome, checked, draft_of, letter_of, refused_by_broker, time_of
 from agents.mapper.registry.client import Registry, RegistryUnavailableError
 from agents.mapper.registry.decoding import Decoder
 from agents.process.errors import error_text
@@ -29,7 +29,8 @@ from agents.process.metrics_server import Problems, metrics_server
 from agents.settings.settings import Settings
 from schemas.sources import Sources
 from schemas.topics import LARGEST_RECORD, MAPPER_DLQ
-from stream.mapping.apply import MappedEvent, source_of
+from stream.mapping.apply import BoundMapping, source_of
+from stream.mapping.binding import MappedEvent
 from stream.mapping.rules import InputMapping
 
 _MOST_AT_ONCE = 500
@@ -65,6 +66,7 @@ class Mapper:
         self._registry_problem: str | None = None
         self._once = False
         self._mapping, self._sources, self._telemetry = mapping, sources, telemetry
+        self._bound = BoundMapping(mapping, sources)
         self._topics, self._absent = list(topics), list[str]()
         group = f"{settings.group}-mapper"
         self._consumer = consumer_of(settings, group_id=group, max_poll_records=_MOST_AT_ONCE)
@@ -126,12 +128,14 @@ class Mapper:
 
     def _map(self, records: Sequence[Any]) -> int:
         """Write what becomes of records, and wait until all replicas have it; returns the events written."""
-        outcomes = [(record, self._outcome(record)) for record in records]
-        started = [(record, outcome, self._start(record, outcome)) for record, outcome in outcomes]
+        outcomes = checked([self._draft(record) for record in records], self._bound)
+        started = [
+            (record, outcome, self._start(record, outcome)) for record, outcome in zip(records, outcomes, strict=True)
+        ]
         return sum(self._finish(record, outcome, writes) for record, outcome, writes in started)
 
-    def _outcome(self, record: Any) -> Outcome:
-        """What becomes of a record; waits for the schema registry, without which nothing is known of it.
+    def _draft(self, record: Any) -> Outcome:
+        """What a mapping makes of a record; waits for the schema registry, without which nothing is known of it.
 
         Raises `BrokerError` if asked to stop meanwhile, or after some tries with `once`: offsets stay where they are.
         """
@@ -140,7 +144,7 @@ class Mapper:
             self.relay.stepped()
             attempt += 1
             try:
-                outcome = outcome_of(record, self._mapping, self._sources, self._decoder)
+                draft = draft_of(record, self._bound, self._decoder)
             except RegistryUnavailableError as error:
                 self._registry_problem = str(error)
                 if self.relay.stopping or (self._once and attempt >= _MOST_TRIES):
@@ -150,7 +154,7 @@ class Mapper:
                 time.sleep(pause_s)
             else:
                 self._registry_problem = None
-                return outcome
+                return draft
 
     def _start(self, record: Any, outcome: Outcome) -> list[_Write]:
         """Begin to write the events of a record, or its dead letter.

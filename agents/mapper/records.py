@@ -6,7 +6,7 @@ Pure. Called by `agents.mapper.mapper`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ from schemas.codecs import MALFORMED_JSON, NULL_VALUE, decode
 from schemas.foreign_forms import has_header
 from schemas.plausible_times import IN_THE_FUTURE
 from schemas.sources import Sources
-from stream.mapping.apply import ForeignRecord, MappedEvent, apply_mapping, no_rule
+from stream.mapping.apply import BoundMapping, no_rule
+from stream.mapping.binding import MappedEvent
 from stream.mapping.framing import UnmappedValueError, unwrap
 from stream.mapping.rules import InputMapping
 
@@ -51,32 +52,86 @@ class Outcome(NamedTuple):
     has_value: bool = True
 
 
+class _Consumed:
+    """A consumer's record as what rules look at; what is around its value is read only if a rule asks for it."""
+
+    __slots__ = ("_record", "key", "name", "value")
+
+    def __init__(self, record: Any, value: Any, key: bytes | None) -> None:
+        self._record = record
+        self.name: str = record.topic
+        self.value = value
+        self.key = key
+
+    @property
+    def origin(self) -> str:
+        record = self._record
+        return f"{record.topic}-{record.partition}-{record.offset}"
+
+    @property
+    def time_ms(self) -> int | None:
+        return time_of(self._record)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {name: (value or b"").decode(errors="replace") for name, value in self._record.headers or ()}
+
+
 def outcome_of(record: Any, mapping: InputMapping, sources: Sources, decoder: Decoder | None = None) -> Outcome:
-    """Map a consumer's record; `decoder` is for values and keys that a schema registry's serializers wrote.
+    """What becomes of one record; for many, make a `BoundMapping` and use `draft_of` and `checked`.
 
     Raises `RegistryUnavailableError`: nothing is known of the record then.
     """
-    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers or ()}
-    origin = f"{record.topic}-{record.partition}-{record.offset}"
+    bound = BoundMapping(mapping, sources)
+    return checked([draft_of(record, bound, decoder)], bound)[0]
+
+
+def draft_of(record: Any, mapping: BoundMapping, decoder: Decoder | None = None) -> Outcome:
+    """Map a consumer's record; whether a worker would take the events is not known yet.
+
+    `decoder` is for values and keys that a schema registry's serializers wrote. Raises `RegistryUnavailableError`:
+    nothing is known of the record then.
+    """
     try:
         value = None if record.value is None else _content(record.value, decoder)
         key = _key(record.key, decoder)
     except (UnmappedValueError, UnknownSchemaError, UndecodableError) as error:
         return Outcome(_REASONS[type(error)], [], str(error))
-    foreign = ForeignRecord(record.topic, value, origin, key, time_of(record), headers)
-    mapped = apply_mapping(mapping, foreign, sources)
-    if mapped.problems:
-        return Outcome(MAPPING_FAILED, [], "; ".join(mapped.problems))
-    for event in mapped.events:
-        refused = _refused(event, sources)
-        if refused is not None:
-            reason, message = refused
-            return Outcome(reason, [], f"rule {event.rule} of {mapping.file}: {message}")
-    if mapped.events:
-        return Outcome(MAPPED, mapped.events)
+    events, skipped, problems = mapping.apply(_Consumed(record, value, key))
+    if problems:
+        return Outcome(MAPPING_FAILED, [], "; ".join(problems))
+    if events:
+        return Outcome(MAPPED, events)
     if record.value is None:
         return Outcome(TOMBSTONE, [])
-    return Outcome(SKIPPED, []) if mapped.skipped else Outcome(UNMAPPED, [], no_rule(mapping, value))
+    return Outcome(SKIPPED, []) if skipped else Outcome(UNMAPPED, [], no_rule(mapping.mapping, value))
+
+
+def checked(drafts: Sequence[Outcome], mapping: BoundMapping) -> list[Outcome]:
+    """The outcomes of records, of which a worker has to take every event: a record gives all of its events or none.
+
+    The events of a source are decoded at once, and those of a record with a refused one again, for the message.
+    """
+    of_sources: dict[str, list[tuple[int, bytes]]] = {}
+    for index, draft in enumerate(drafts):
+        for event in draft.events:
+            if event.value is not None:
+                of_sources.setdefault(event.source, []).append((index, event.value))
+    outcomes = list(drafts)
+    for source, values in of_sources.items():
+        for reject in decode(mapping.sources[source], [value for _, value in values]).rejects:
+            index = values[reject.position][0]
+            outcomes[index] = _checked_alone(drafts[index], mapping)
+    return outcomes
+
+
+def _checked_alone(draft: Outcome, mapping: BoundMapping) -> Outcome:
+    for event in draft.events:
+        refused = _refused(event, mapping.sources)
+        if refused is not None:
+            reason, message = refused
+            return Outcome(reason, [], f"rule {event.rule} of {mapping.mapping.file}: {message}")
+    return draft
 
 
 def _content(value: bytes, decoder: Decoder | None) -> Any:

@@ -7,7 +7,7 @@ must give what the interpreter gives: `tests/property/test_mapping_compiled.py` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jmespath.functions import Functions
@@ -15,11 +15,20 @@ from jmespath.visitor import Options, TreeInterpreter
 
 Evaluate = Callable[[Any], Any]
 _EQUALITY = frozenset({"eq", "ne"})
+_CHAINS = frozenset({"subexpression", "index_expression", "pipe"})
 
 
 def compiled(root: Any, options: Options) -> Evaluate:
     """The function of a parsed expression. It raises what the interpreter raises."""
     return _Compiler(options).node(root)
+
+
+def never_fails(root: Any) -> bool:
+    """Whether a parsed expression is a path of names, or compares one with a text: that raises nothing on any JSON."""
+    if root["type"] == "comparator" and root["value"] in _EQUALITY:
+        sides = sorted(root["children"], key=_is_text)
+        return _is_text(sides[1]) and _names(sides[0]) is not None
+    return _names(root) is not None
 
 
 class _Compiler:
@@ -54,8 +63,7 @@ class _Compiler:
         return lambda value: visit(node, value)
 
     def _field(self, node: Any) -> Evaluate:
-        name = node["value"]
-        return lambda value: value.get(name) if isinstance(value, dict) else None
+        return _path([node["value"]])
 
     def _index(self, node: Any) -> Evaluate:
         number = node["value"]
@@ -75,6 +83,9 @@ class _Compiler:
         return lambda value: value
 
     def _chain(self, node: Any) -> Evaluate:
+        names = _names(node)
+        if names is not None:
+            return _path(names)
         steps = [self.node(child) for child in node["children"]]
 
         def chain(value: Any) -> Any:
@@ -116,6 +127,12 @@ class _Compiler:
         left, right = (self.node(child) for child in node["children"])
         compare = TreeInterpreter.COMPARATOR_FUNC[node["value"]]
         if node["value"] in _EQUALITY:
+            # The interpreter tells numbers from flags, which Python does not; beside a text there is nothing to tell.
+            text, other = node["children"][1], left
+            if not _is_text(text):
+                text, other = node["children"][0], right
+            if _is_text(text):
+                return _equals(other, text["value"]) if node["value"] == "eq" else _differs(other, text["value"])
             return lambda value: compare(left(value), right(value))
 
         def order(value: Any) -> Any:
@@ -139,6 +156,57 @@ class _Compiler:
     def _list(self, node: Any) -> Evaluate:
         contents = [self.node(child) for child in node["children"]]
         return lambda value: None if value is None else [content(value) for content in contents]
+
+
+def _names(node: Any) -> list[str] | None:
+    """The names of a path such as `a.b.c`, from the outermost one; None for any other expression."""
+    names: list[str] = []
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        if node["type"] in _CHAINS:
+            pending += node["children"]
+        elif node["type"] == "field":
+            names.insert(0, node["value"])
+        else:
+            return None
+    return names
+
+
+def _path(names: Sequence[str]) -> Evaluate:
+    """The value under names, each in the object under the one before."""
+    first, *rest = names
+    if not rest:
+        return lambda value: value.get(first) if isinstance(value, dict) else None
+    if len(rest) == 1:
+        (second,) = rest
+
+        def inner(value: Any) -> Any:
+            value = value.get(first) if isinstance(value, dict) else None
+            return value.get(second) if isinstance(value, dict) else None
+
+        return inner
+
+    def innermost(value: Any) -> Any:
+        for name in names:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
+        return value
+
+    return innermost
+
+
+def _is_text(node: Any) -> bool:
+    return node["type"] == "literal" and isinstance(node["value"], str)
+
+
+def _equals(content: Evaluate, text: str) -> Evaluate:
+    return lambda value: content(value) == text
+
+
+def _differs(content: Evaluate, text: str) -> Evaluate:
+    return lambda value: content(value) != text
 
 
 def _is_false(value: Any) -> bool:

@@ -18,7 +18,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions, signature
 
 from schemas.public_mail import PUBLIC_MAIL
-from stream.mapping.compiled import compiled
+from stream.mapping.compiled import compiled, never_fails
 from stream.mapping.values import time_of
 
 Expression: TypeAlias = Callable[[Any], Any]
@@ -95,6 +95,8 @@ def compile_expression(text: str) -> Expression:
         raise ExpressionError(_one_line(error)) from error
     _check(text, parsed.parsed)
     function = compiled(parsed.parsed, _OPTIONS)
+    if never_fails(parsed.parsed):
+        return function
 
     def evaluate(value: Any) -> Any:
         try:

@@ -38,13 +38,14 @@ def unwrap(value: bytes) -> Any:
     except RecursionError as error:
         message = "the JSON is nested too deeply"
         raise UnmappedValueError(message) from error
-    if isinstance(content, dict) and content.keys() == _ENVELOPE:
+    if isinstance(content, dict) and len(content) == len(_ENVELOPE) and content.keys() == _ENVELOPE:
         return content["payload"]
     return content
 
 
 def _decoded(value: bytes) -> Any:
-    value.decode()  # the decoder does not check texts that it skips
+    if not value.isascii():
+        value.decode()  # the decoder does not check texts that it skips
     return _JSON.decode(value)
 
 

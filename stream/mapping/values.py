@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -158,6 +158,8 @@ def time_of(value: Any, unit: str | None = None, layout: str | None = None) -> A
     A number is in `unit`, ms by default. A text is in the `layout` of strptime, else in ISO 8601: a date is its
     beginning, and what has no offset is UTC.
     """
+    if type(value) is int:
+        return value * 1000 // _PER_SECOND[unit or "ms"]
     if isinstance(value, str):
         value = _read_text(value.strip(), unit, layout)
     if isinstance(value, datetime):
@@ -195,16 +197,39 @@ def time_text(time_ms: Any) -> Any:
 
 def converted(value: Any, kind: Kind) -> Any:
     """A value as the kind of a field wants it."""
-    if isinstance(value, Decimal):
-        value = int(value) if value.is_finite() and value == int(value) else float(value)
-    if kind in {"text", "choice"}:
-        text = text_of(value)
-        return text.lower() if kind == "choice" and isinstance(text, str) else text
-    if kind == "number":
-        return number_of(value)
-    if kind == "flag":
-        return flag_of(value)
-    return time_of(value) if kind == "time" else value
+    return _CONVERTERS[kind](value)
+
+
+def converter(kind: Kind) -> Callable[[Any], Any]:
+    """The function that converts values as the kind of a field wants them."""
+    return _CONVERTERS[kind]
+
+
+def _undecimal(value: Any) -> Any:
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value.is_finite() and value == int(value) else float(value)
+
+
+def _as_text(value: Any) -> Any:
+    return text_of(_undecimal(value))
+
+
+def _as_choice(value: Any) -> Any:
+    text = _as_text(value)
+    return text.lower() if isinstance(text, str) else text
+
+
+_CONVERTERS: Mapping[Kind, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "text": _as_text,
+        "choice": _as_choice,
+        "number": lambda value: number_of(_undecimal(value)),
+        "flag": lambda value: flag_of(_undecimal(value)),
+        "time": lambda value: time_of(_undecimal(value)),
+        "any": _undecimal,
+    }
+)
 
 
 def _read_text(text: str, unit: str | None, layout: str | None) -> Any:

@@ -18,10 +18,11 @@ import msgspec
 
 from agents.demo.company import Company
 from agents.kafka.source_records import read
-from agents.mapper.records import outcome_of
+from agents.mapper.records import checked, draft_of
 from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
+from stream.mapping.apply import BoundMapping
 from stream.mapping.reading import parse_mapping
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -34,6 +35,7 @@ TARGET = 0.4
 END_MS = 1_767_225_600_000
 _SOURCE = "product-usage"
 _FETCH = 2_000
+_POLL = 500
 _MAPPING = """
 [[map]]
 name = "use"
@@ -71,16 +73,24 @@ def measure_mapping(tell: Callable[[str], None], events: int = 60_000) -> Mappin
     foreign = [_foreign(record) for record in native]
     mapping = parse_mapping(_MAPPING, "bench.toml")
     native_s = _scored(native)
-    started = time.process_time()
-    written = [
-        record._replace_value(event.value)
-        for record in foreign
-        for event in outcome_of(record, mapping, BUILT_IN).events
-    ]
-    mapped_s = time.process_time() - started
+    written, mapped_s = _mapped(foreign, BoundMapping(mapping, BUILT_IN))
     assert len(written) == len(native)
     both_s = mapped_s + _scored(written)
     return MappingRun(len(native), len(native) / native_s, len(native) / mapped_s, len(native) / both_s)
+
+
+def _mapped(records: Sequence[_Record], mapping: BoundMapping) -> tuple[list[_Record], float]:
+    """The records that the mapper writes for records that come in polls, and CPU seconds to map these."""
+    written: list[_Record] = []
+    elapsed = 0.0
+    for first in range(0, len(records), _POLL):
+        polled = records[first : first + _POLL]
+        started = time.process_time()
+        outcomes = checked([draft_of(record, mapping) for record in polled], mapping)
+        elapsed += time.process_time() - started
+        events_of = zip(polled, outcomes, strict=True)
+        written += [record._replace_value(event.value) for record, outcome in events_of for event in outcome.events]
+    return written, elapsed
 
 
 class _Record(SimpleNamespace):

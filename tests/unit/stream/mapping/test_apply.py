@@ -71,6 +71,13 @@ def test_a_field_has_the_value_of_its_rule(rule: str, value: Any, expected: Any)
     assert field(rule, value) == expected
 
 
+def test_the_currency_of_an_amount_is_asked_for_a_blank_amount_and_not_for_a_missing_one() -> None:
+    text = f'{RULE}[map.fields]\naccount_id = {{ value = "acme" }}\namount = {{ path = "a", minor_units = "sum(c)" }}\n'
+    assert documents(apply(text, {"a": ""}))
+    (problem,) = apply(text, {"a": " "}).problems
+    assert "In function sum()" in problem
+
+
 @pytest.mark.parametrize(
     ("name", "to", "value", "expected"),
     [
@@ -87,6 +94,17 @@ def test_a_field_has_the_value_of_its_rule(rule: str, value: Any, expected: Any)
 )
 def test_a_value_is_converted_to_the_type_of_its_field(name: str, to: str, value: Any, expected: Any) -> None:
     assert field('"a"', {"a": value}, name, to) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "expected"),
+    [
+        ('{ path = "a", unit = "s" }', NOON_MS // 1000, NOON_MS),
+        ('{ path = "a", format = "%d.%m.%Y %H:%M" }', "27.03.2026 12:00", NOON_MS),
+    ],
+)
+def test_a_time_of_a_field_that_is_a_text_is_a_time(rule: str, value: Any, expected: int) -> None:
+    assert field(rule, {"a": value}, "user_id", "surveys") == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,199 @@
+"""Rules bound to a source: what does not change from record to record is decided once, and a field is one function.
+
+Owns how the value of a field is computed, and the fields that an event has where no rule gives them: its account is the
+record's key, its time the record's time, its id the place of the record in its topic or file. Must not know the order
+of rules. Called by `stream.mapping.apply`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.events import PROFILE_SOURCE
+from schemas.sources import Source
+from stream.mapping.expressions import Expression
+from stream.mapping.reader import LOOKS, Reader
+from stream.mapping.rules import FieldRule, Rule
+from stream.mapping.values import (
+    Kind,
+    converted,
+    converter,
+    decimal_of,
+    is_finite,
+    kinds,
+    minor_units,
+    number_of,
+    scaled,
+    text_of,
+    time_of,
+    time_text,
+)
+
+_ACCOUNT = "account_id"
+_FINITE = frozenset({str, int, bool, type(None)})
+"""Types of which every value is finite."""
+_ENCODER = msgspec.json.Encoder()
+
+
+class MappedEvent(NamedTuple):
+    """An event of a source as JSON; `rule` is the rule that made it.
+
+    Where it deletes a profile it has no value: `deletion` is the JSON of its id, account and time.
+    """
+
+    source: str
+    account: str
+    value: bytes | None
+    rule: str
+    deletion: bytes | None = None
+
+
+class ProblemError(ValueError):
+    """An item that a rule is for and cannot map."""
+
+
+MakeEvent = Callable[[Reader, Any, str], MappedEvent]
+"""Makes the event of an item; the text is what tells its id from those of other events of the record.
+
+Raises `ExpressionError`, `ProblemError`.
+"""
+
+
+def bind(rule: Rule, source: Source) -> MakeEvent:
+    """The function that makes the events of a source by a rule."""
+    of_source = kinds(source.event_type)
+    fields = [
+        (name, LOOKS.get(field.of), _bound(field, of_source.get(name, "any"))) for name, field in rule.fields.items()
+    ]
+
+    def make(reader: Reader, item: Any, suffix: str) -> MappedEvent:
+        event = {} if rule.copy is None else _copied(rule.copy(item), of_source)
+        for name, look, field in fields:
+            value = field(item if look is None else look(reader, item))
+            if value is not None:
+                event[name] = value
+        return _encoded(event, rule, source.name, reader, suffix)
+
+    return make
+
+
+def _copied(content: Any, of_source: Mapping[str, Kind]) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        return {}
+    return {name: converted(value, of_source.get(name, "any")) for name, value in content.items()}
+
+
+def _encoded(event: dict[str, Any], rule: Rule, source: str, reader: Reader, suffix: str) -> MappedEvent:
+    """The event with the account, time and id of its record where it has none, as JSON."""
+    record = reader.record
+    if event.get(_ACCOUNT) is None:
+        event[_ACCOUNT] = reader.account(source)
+    if event.get("time") is None:
+        event["time"] = record.time_ms
+    if event.get("id") is None:
+        event["id"] = record.origin + suffix
+    account = event[_ACCOUNT]
+    if not isinstance(account, str):
+        key = "the record has no key" if record.key is None else "the key of the record names none"
+        message = f"it has no account: {account!r} is no {_ACCOUNT}, and {key}"
+        raise ProblemError(message)
+    for name, content in event.items():
+        if type(content) not in _FINITE and not is_finite(content):
+            raise ProblemError(f"{name} is {content}, which is not a finite number")
+    if rule.deletes:
+        deletion = _ENCODER.encode({name: event[name] for name in ("id", _ACCOUNT, "time")})
+        return MappedEvent(source, account, None, rule.name, deletion)
+    # Only what is copied can be null, and for a profile that clears a field; any other event is without it.
+    if source != PROFILE_SOURCE and (rule.copy is not None or event["time"] is None):
+        event = {name: content for name, content in event.items() if content is not None}
+    return MappedEvent(source, account, _ENCODER.encode(event), rule.name)
+
+
+def _bound(field: FieldRule, kind: Kind) -> Expression:
+    """The function that gives the value of a field."""
+    convert = _conversion(field, kind)
+    if not _is_time(field) and (field.minor_units is not None or field.scale is not None):
+        return _amount(field, _value(field, lambda value: value), convert)
+    is_text = kind == "text" and not _is_time(field) and field.decimal is None
+    return _value(field, convert, is_text=is_text)
+
+
+def _value(field: FieldRule, convert: Expression, *, is_text: bool = False) -> Expression:
+    """What the path of a field gives, or its constant, by its lookup table and default."""
+    constant = field.value
+    read = field.path or (lambda _looked_at: constant)
+    absent = None if field.default is None else convert(field.default)
+    if field.lookup is not None:
+        return _looked_up(read, field, convert, absent)
+    return _text(read, convert) if is_text and absent is None else _plain(read, convert, absent)
+
+
+def _plain(read: Expression, convert: Expression, absent: Any) -> Expression:
+    def value_of(looked_at: Any) -> Any:
+        value = read(looked_at)
+        return absent if value is None or value == "" else convert(value)
+
+    return value_of
+
+
+def _text(read: Expression, convert: Expression) -> Expression:
+    """Most fields are texts, and most texts are texts in the record too."""
+
+    def value_of(looked_at: Any) -> Any:
+        value = read(looked_at)
+        return (value.strip() or None) if type(value) is str else convert(value)
+
+    return value_of
+
+
+def _looked_up(read: Expression, field: FieldRule, convert: Expression, absent: Any) -> Expression:
+    """What the lookup table of a field has for a value; letter case and blanks around a text do not matter.
+
+    What the table does not have is the default if the field has one, else the value itself.
+    """
+    table, keeps = field.lookup or {}, field.default is None
+    answers = {text: absent if value is None or value == "" else convert(value) for text, value in table.items()}
+
+    def value_of(looked_at: Any) -> Any:
+        value = read(looked_at)
+        text = text_of(value)
+        if isinstance(text, str):
+            text = text.lower()
+            if text in answers:
+                return answers[text]
+        return convert(value) if keeps and value is not None and value != "" else absent
+
+    return value_of
+
+
+def _is_time(field: FieldRule) -> bool:
+    return field.unit is not None or field.format is not None
+
+
+def _amount(field: FieldRule, value_of: Expression, convert: Expression) -> Expression:
+    currency, scale = field.minor_units, field.scale
+
+    def amount_of(looked_at: Any) -> Any:
+        value = value_of(looked_at)
+        if value is None:
+            return None
+        number = number_of(convert(value))
+        if currency is not None:
+            number = minor_units(number, currency(looked_at))
+        return number if scale is None else scaled(number, scale)
+
+    return amount_of
+
+
+def _conversion(field: FieldRule, kind: Kind) -> Expression:
+    """How a value of the field becomes what the field wants, where only the value matters."""
+    if not _is_time(field):
+        plain, mark = converter(kind), field.decimal
+        return plain if mark is None else lambda value: plain(decimal_of(value, mark))
+    unit, layout = field.unit, field.format
+    if kind == "any":
+        return lambda value: time_text(time_of(value, unit, layout))
+    return lambda value: time_of(value, unit, layout)
