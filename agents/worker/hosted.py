@@ -12,6 +12,7 @@ import faust
 
 from agents.kafka.client import BrokerError
 from agents.process.logs import configure_logging
+from agents.process.metrics_server import require_port
 from agents.settings.settings import Settings, SettingsError
 from agents.worker.run import run_made
 from agents.worker.wiring import TABLE, Worker
@@ -39,6 +40,7 @@ def hosted_app(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
                 self.carp("\n".join(problems))
                 raise SystemExit(_MISUSED)
             try:
+                require_port(settings.web_host, settings.web_port, "web_port")
                 status = run_made(worker, settings, plan, candidate, loop=self.loop)
             except SettingsError as error:
                 self.carp("\n".join(error.problems))

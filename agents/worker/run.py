@@ -38,6 +38,7 @@ def run_worker(settings: Settings, plan: Plan, candidate: Plan | None = None) ->
 
     Raises `BrokerError` when the topics can not be used, `SettingsError` when the port can not.
     """
+    require_port(settings.web_host, settings.web_port, "web_port")
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return run_made(Worker(settings, plan, candidate), settings, plan, candidate, loop=loop)
@@ -48,9 +49,8 @@ def run_made(
 ) -> int:
     """Run a worker that was made with these settings and policies in an event loop, which is the current one.
 
-    Raises as `run_worker` does.
+    Raises as `run_worker` does, but the port is not checked.
     """
-    require_port(settings.web_host, settings.web_port, "web_port")
     stopping = asyncio.Event()
     if not loop.run_until_complete(_begin(worker, settings, plan.sources, stopping)):
         log.info("stopped", status=0)
