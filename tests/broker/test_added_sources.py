@@ -109,6 +109,7 @@ def scored_files(deployment: Deployment, messages: Sequence[Message], folder: Pa
     return {score["account_id"]: score for score in map(json.loads, answer.stdout.splitlines())}
 
 
+@pytest.mark.faults
 def test_topics_of_a_policy_and_days_of_its_zone_score_as_files_do(tmp_path: Path) -> None:
     before_2000 = event(USAGE, "first", ACCOUNTS[0], int(datetime(1995, 6, 1, tzinfo=UTC).timestamp() * 1000))
     profile = event("accounts", "p", ACCOUNTS[1], END_MS - 20 * DAY_MS, name="One", started_at="2026-02-01")

@@ -69,6 +69,7 @@ def latest(deployment: Deployment, topic: str) -> dict[str, Any]:
     return {record.key.decode(): msgspec.json.decode(record.value) for record in records if record.key and record.value}
 
 
+@pytest.mark.faults
 def test_the_board_shows_the_contents_of_the_topics(tmp_path: Path) -> None:
     with Deployment(tmp_path) as deployment:
         events = [

@@ -140,6 +140,7 @@ def test_a_replayed_event_counts_once_even_if_what_was_replayed_is_forgotten(tmp
         assert sorted(identities) == ["first", "lost", "lost"]
 
 
+@pytest.mark.faults
 def test_alerts_that_a_sink_refused_are_shown_and_discarded_but_not_written_to_all_readers(tmp_path: Path) -> None:
     refused = Message(WEBHOOK_DLQ, b"a", b"{}", TIME_MS, ((f"{ERROR_HEADER}reason", b"status_400"),), 0)
     with Deployment(tmp_path) as deployment:

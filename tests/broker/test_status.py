@@ -43,6 +43,7 @@ def waiting(answer: Any, topic: str = USAGE) -> int:
     return sum(lag["records"] for lag in answer["inputs"] if lag["topic"] == topic)
 
 
+@pytest.mark.faults
 def test_workers_lag_and_dead_letters_are_shown_and_a_frozen_worker_is_a_problem(tmp_path: Path) -> None:
     # long because: one deployment; each step changes what the previous one left
     with Deployment(tmp_path, session_timeout_s=60) as deployment:

@@ -148,6 +148,7 @@ def test_a_worker_asked_to_end_ends_in_time_and_frees_its_partitions(tmp_path: P
         assert deployment.judge()["replayed"] == 0
 
 
+@pytest.mark.faults
 def test_a_killed_worker_that_returns_does_not_wait_for_its_session_to_end(tmp_path: Path) -> None:
     events = company(40, 20)
     half = len(events) // 2
@@ -163,7 +164,8 @@ def test_a_killed_worker_that_returns_does_not_wait_for_its_session_to_end(tmp_p
         deployment.judge()
 
 
-@pytest.mark.parametrize("end", ["signal", pytest.param("death of one", marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("end", ["signal", "death of one"])
 def test_several_processes_share_the_work_and_end_together(tmp_path: Path, end: str) -> None:
     with Deployment(tmp_path) as deployment:
         sent = deployment.send(company(40, 20))
@@ -191,6 +193,7 @@ def test_several_processes_share_the_work_and_end_together(tmp_path: Path, end: 
         assert (len(gone), alive) == (2, [])
 
 
+@pytest.mark.faults
 def test_a_worker_whose_loop_stands_still_ends_itself(tmp_path: Path) -> None:
     """SIGSTOP on the broker leaves the loop turning; here an entry of the test blocks the loop itself."""
     entry = tmp_path / "standing_still.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,8 +13,10 @@ from tests.faults.events import TEMPLATE
 from tests.faults.worker_process import ROOT, WORKER, clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from _pytest.mark.structures import ParameterSet
 
     from tests.broker.kafka_server import KafkaServer
 
@@ -59,6 +61,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
         yield deployment.kafka
 
 
+def few(cases: Sequence[tuple[Any, ...]]) -> list[ParameterSet]:
+    """The cases as parameters: three for CI, where unit tests have every message, and all for the long suite."""
+    return [pytest.param(*case, marks=pytest.mark.faults if number >= 3 else ()) for number, case in enumerate(cases)]
+
+
 def run(kafka: KafkaServer, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run a worker that should end by itself, and see that it left the broker alone."""
     done = subprocess.run(
@@ -78,7 +85,7 @@ def run(kafka: KafkaServer, **settings: object) -> subprocess.CompletedProcess[s
     return done
 
 
-@pytest.mark.parametrize(("settings", "words"), SETTINGS)
+@pytest.mark.parametrize(("settings", "words"), few(SETTINGS))
 def test_a_bad_setting_is_named(
     kafka: KafkaServer, fault: Callable, settings: dict[str, str], words: list[str]
 ) -> None:
@@ -102,7 +109,7 @@ def test_a_bad_settings_file_is_named(
     fault("20 bad settings file", {"status": done.returncode})
 
 
-@pytest.mark.parametrize(("right", "wrong", "words"), POLICIES)
+@pytest.mark.parametrize(("right", "wrong", "words"), few(POLICIES))
 def test_a_bad_policy_is_named_with_file_line_and_field(
     kafka: KafkaServer, tmp_path: Path, fault: Callable, *, right: str, wrong: str, words: list[str]
 ) -> None:

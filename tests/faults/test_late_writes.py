@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
 SESSION_S = 6
 
 
+@pytest.mark.faults
 def test_records_that_arrive_after_a_takeover_change_nothing(tmp_path: Path, fault: Callable) -> None:
     """The last record of every account is the truth, changes are one chain, and no alert is published twice.
 
