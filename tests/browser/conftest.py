@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, expect, sync_playwright
 
 from tests.broker.jars import tool
 
@@ -68,17 +68,36 @@ def follow(page: Page, link: Locator, path: str) -> None:
     wait_for_view(page)
 
 
+class Chromium:
+    """A browser that is started again when it has ended: Chromium itself crashes now and then on a busy machine."""
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._playwright = playwright
+        self._browser: Browser | None = None
+
+    def browser(self) -> Browser:
+        """The browser that runs."""
+        if self._browser is None or not self._browser.is_connected():
+            self._browser = self._playwright.chromium.launch(executable_path=tool("chromium"))
+        return self._browser
+
+    def close(self) -> None:
+        """End it."""
+        if self._browser is not None:
+            self._browser.close()
+
+
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator[Chromium]:
     """A browser for one file of tests.
 
     Playwright's client leaves its event loop running in this thread until it is closed. It is closed after each file,
     so that the tests of other files in the same process can call `asyncio.run`.
     """
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=tool("chromium"))
-        yield browser
-        browser.close()
+        started = Chromium(playwright)
+        yield started
+        started.close()
 
 
 @pytest.fixture
@@ -88,7 +107,7 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, complaints: list[str]) -> Iterator[OpenPage]:
+def open_page(chromium: Chromium, complaints: list[str]) -> Iterator[OpenPage]:
     contexts: list[BrowserContext] = []
 
     def console(message: ConsoleMessage) -> None:
@@ -108,13 +127,23 @@ def open_page(chromium: Browser, complaints: list[str]) -> Iterator[OpenPage]:
         scale: float = 1,
         zone: str = "UTC",
     ) -> Page:
-        context = chromium.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce" if still else "no-preference",
-            device_scale_factor=scale,
-            timezone_id=zone,
-        )
+        browser = chromium.browser()
+        options: dict[str, Any] = {
+            "viewport": {"width": size[0], "height": size[1]},
+            "color_scheme": "dark" if dark else "light",
+            "reduced_motion": "reduce" if still else "no-preference",
+            "device_scale_factor": scale,
+            "timezone_id": zone,
+        }
+        try:
+            return shown(browser, url, options)
+        except Error:
+            if browser.is_connected():
+                raise
+            return shown(chromium.browser(), url, options)
+
+    def shown(browser: Browser, url: str, options: dict[str, Any]) -> Page:
+        context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", console)
@@ -125,7 +154,8 @@ def open_page(chromium: Browser, complaints: list[str]) -> Iterator[OpenPage]:
 
     yield open_
     for context in contexts:
-        context.close()
+        if context.browser is not None and context.browser.is_connected():
+            context.close()
     assert complaints == []
 
 

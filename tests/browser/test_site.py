@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Chromium
 
 pytestmark = pytest.mark.browser
 
@@ -52,9 +54,9 @@ def address(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium: Browser, address: str) -> Iterator[Page]:
+def page(chromium: Chromium, address: str) -> Iterator[Page]:
     """A page whose scripts must not fail, and that must not ask another host for anything."""
-    context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
+    context = chromium.browser().new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     asked: list[str] = []
     failed: list[str] = []
