@@ -19,10 +19,15 @@ from kafka.errors import CommitFailedError, RebalanceInProgressError
 STUCK_S = 120.0
 """Without a step of the loop for this long, the process should be restarted."""
 _POLL_MS = 500
+_PAUSE_S = 0.2
 _log = structlog.get_logger(__name__)
 
 Write = Callable[[Sequence[Any]], int]
 """Write what becomes of records, wait until it is acknowledged, and return how much was written."""
+
+
+class StoppedError(Exception):
+    """Raised by `write` where it was asked to stop before it could write: what was polled is not committed."""
 
 
 class Relay:
@@ -37,6 +42,12 @@ class Relay:
         """Ask it to end after the records of the last poll."""
         self.stopping = True
 
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until it is asked to stop."""
+        end_s = time.monotonic() + seconds
+        while not self.stopping and (left_s := end_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _PAUSE_S))
+
     def stepped(self) -> None:
         """Note that the process makes progress; called also within long writes."""
         self._stepped_s = time.monotonic()
@@ -49,14 +60,17 @@ class Relay:
     def run(self, topics: Sequence[str], write: Write, *, ends: Mapping[Any, int] | None = None) -> int:
         """Read until asked to stop, or up to the offsets `ends` by partition; returns how much was written.
 
-        `write` gets every poll, also an empty one. Raises what it raises, and KafkaError.
+        `write` gets every poll, also an empty one. Raises KafkaError, and what `write` raises but `StoppedError`.
         """
         written = 0
         self._consumer.subscribe(list(topics))
         while not self.stopping:
             self.stepped()
             polled = self._consumer.poll(timeout_ms=_POLL_MS)
-            written += write([record for records in polled.values() for record in records])
+            try:
+                written += write([record for records in polled.values() for record in records])
+            except StoppedError:
+                break
             if polled or ends is not None:  # with `ends` also the position after markers of transactions
                 self._commit()
             if ends is not None and not polled and self._has_reached(ends):

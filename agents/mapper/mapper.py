@@ -8,7 +8,6 @@ What becomes of a record is decided by `agents.mapper.records`. Called by `agent
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import structlog
 from kafka.errors import KafkaError
 
 from agents.kafka.client import REFUSED, BrokerError, consumer_of, partitions_of, producer_of
-from agents.kafka.relay import Relay
+from agents.kafka.relay import Relay, StoppedError
 from agents.kafka.rights_check import require_rights
 from agents.kafka.topics import ensure_topic
 from agents.mapper.metrics import MapperTelemetry
@@ -114,7 +113,7 @@ class Mapper:
             if once:
                 raise BrokerError(*self.unready())
             _log.warning("waiting_for_topics", topics=self._absent)
-            time.sleep(_TOPICS_PAUSE_S)
+            self.relay.pause(_TOPICS_PAUSE_S)
 
     def _targets(self) -> Iterator[str]:
         """The input topics that the rules write to."""
@@ -137,7 +136,7 @@ class Mapper:
     def _draft(self, record: Any) -> Outcome:
         """What a mapping makes of a record; waits for the schema registry, without which nothing is known of it.
 
-        Raises `BrokerError` if asked to stop meanwhile, or after some tries with `once`: offsets stay where they are.
+        Raises `StoppedError` if asked to stop meanwhile, and with `once` `BrokerError` after some tries.
         """
         attempt = 0
         while True:
@@ -147,11 +146,13 @@ class Mapper:
                 draft = draft_of(record, self._bound, self._decoder)
             except RegistryUnavailableError as error:
                 self._registry_problem = str(error)
-                if self.relay.stopping or (self._once and attempt >= _MOST_TRIES):
+                if self.relay.stopping:
+                    raise StoppedError from error
+                if self._once and attempt >= _MOST_TRIES:
                     raise BrokerError(f"{error}; nothing of this and later records was written") from error
                 pause_s = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
                 _log.warning("registry_unavailable", error=str(error), will="retry", in_s=pause_s)
-                time.sleep(pause_s)
+                self.relay.pause(pause_s)
             else:
                 self._registry_problem = None
                 return draft

@@ -77,15 +77,6 @@ class _Consumed:
         return {name: (value or b"").decode(errors="replace") for name, value in self._record.headers or ()}
 
 
-def outcome_of(record: Any, mapping: InputMapping, sources: Sources, decoder: Decoder | None = None) -> Outcome:
-    """What becomes of one record; for many, make a `BoundMapping` and use `draft_of` and `checked`.
-
-    Raises `RegistryUnavailableError`: nothing is known of the record then.
-    """
-    bound = BoundMapping(mapping, sources)
-    return checked([draft_of(record, bound, decoder)], bound)[0]
-
-
 def draft_of(record: Any, mapping: BoundMapping, decoder: Decoder | None = None) -> Outcome:
     """Map a consumer's record; whether a worker would take the events is not known yet.
 

@@ -112,11 +112,6 @@ class _Bound(NamedTuple):
     for_tombstones: bool
 
 
-def apply_mapping(mapping: InputMapping, record: Foreign, sources: Sources) -> Mapped:
-    """The events of one record; for many, make a `BoundMapping`."""
-    return BoundMapping(mapping, sources).apply(record)
-
-
 def no_rule(mapping: InputMapping, value: Any) -> str:
     """Say that no rule is for a record, and which fields it has, as a person would look for what `when` could ask."""
     if isinstance(value, dict):

@@ -29,10 +29,11 @@ from cloudevents.core.v1.event import CloudEvent
 from agents.files.replay import Reading, replay_files
 from agents.settings.settings import default_policy
 from schemas.sources import BUILT_IN
-from stream.mapping.apply import ForeignRecord, Mapped, apply_mapping
+from stream.mapping.apply import ForeignRecord, Mapped
 from stream.mapping.framing import unwrap
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
+from tests.driving.mapping import mapped_alone
 from tests.golden.test_presets import preset
 
 WHEN = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -65,7 +66,7 @@ class Session:
 
 def mapped(name: str, value: bytes | str, topic: str = "events", **around: Any) -> Mapped:
     raw = value.encode() if isinstance(value, str) else value
-    result = apply_mapping(preset(name), ForeignRecord(topic, unwrap(raw), f"{topic}-0-1", **around), BUILT_IN)
+    result = mapped_alone(preset(name), ForeignRecord(topic, unwrap(raw), f"{topic}-0-1", **around), BUILT_IN)
     assert result.problems == []
     return result
 

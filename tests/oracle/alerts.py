@@ -170,7 +170,7 @@ def _turns_poor(state: PartitionState, policy: Policy, account_id: str, rule: Ru
 
 
 def is_beside_the_point(rule: Rule, now: Picture) -> bool:
-    """Say whether the account's status leaves no room for a rule: only silence is told of who is new or has no data."""
+    """Say whether the status of the account keeps a rule off: new ones and those without data have only silence."""
     if now.account.status == ENDED:
         return True
     return rule.kind != "silent" and (now.account.status != ACTIVE or now.score(rule).band is None)

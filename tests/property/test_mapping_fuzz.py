@@ -17,13 +17,14 @@ from agents.files.replay import Reading, replay_files
 from agents.settings.settings import default_policy
 from schemas.codecs import MALFORMED_JSON, REASONS
 from schemas.sources import BUILT_IN
-from stream.mapping.apply import ForeignRecord, Mapped, apply_mapping
+from stream.mapping.apply import ForeignRecord, Mapped
 from stream.mapping.framing import UnmappedValueError, unwrap
 from stream.mapping.reading import parse_mapping
 from stream.mapping.rules import InputMapping
 from stream.plan.plan import compile_plan
 from stream.policy.errors import PolicyError, Problem
 from stream.policy.policy import parse_policy
+from tests.driving.mapping import mapped_alone
 from tests.strategies.effort import examples
 
 FOLDER = Path(__file__).parents[1] / "golden" / "presets"
@@ -86,14 +87,14 @@ KEYS = (
 
 def check(mapping: InputMapping, record: ForeignRecord) -> Mapped:
     """Apply a mapping; what it gives can be told apart, and its events are JSON with an account."""
-    result = apply_mapping(mapping, record, BUILT_IN)
+    result = mapped_alone(mapping, record, BUILT_IN)
     for event in result.events:
         assert event.source in BUILT_IN
         assert (event.value is None) is (event.deletion is not None)
         document = msgspec.json.decode(event.value or event.deletion or b"")
         assert document["account_id"] == event.account
         assert document["id"] is not None
-    assert apply_mapping(mapping, record, BUILT_IN) == result
+    assert mapped_alone(mapping, record, BUILT_IN) == result
     return result
 
 

@@ -1,4 +1,4 @@
-"""Where Faust keeps the offsets that its streams have acknowledged: of topics that are not ours only.
+"""Where Faust keeps the offsets that its streams have acknowledged; it keeps none of our topics.
 
 Owns these two classes. Called by `agents.worker.client.consumer`.
 """

@@ -58,10 +58,7 @@ class SingleRecords(driver.Consumer):
     async def single_messages(
         self, tp: TP, records: list[Any], span: Span, active: set[TP] | None
     ) -> AsyncIterator[Message]:
-        """One message a record, until the flow stops or partitions move; what is left is fetched again.
-
-        As of our topics a fetch can get lost, come twice or come out of turn: records are handed out in turn.
-        """
+        """One message a record, in turn, until the flow stops or partitions move; what is left is fetched again."""
         generation = self.app.consumer_generation_id
         begin = self._next(tp)
         if span.start > begin and span.start > (begin := max(begin, await self.earliest(tp))):
@@ -77,7 +74,7 @@ class SingleRecords(driver.Consumer):
             if begin < record.offset:  # compacted, or a marker of a transaction
                 await self._add_gap(tp, begin, record.offset - 1)
             begin = self._next_of_others[tp] = record.offset + 1
-            self._read_offset[tp] = None  # as above: Faust would drop what it only takes for read
+            self._read_offset[tp] = None  # else Faust drops what it takes for read after a rebalance
             yield self._to_message(tp, record)
         if begin < span.end:
             await self._add_gap(tp, begin, span.end - 1)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.mapper.records import Outcome, checked, draft_of, outcome_of
+from agents.mapper.records import Outcome, checked, draft_of
 from schemas.sources import BUILT_IN
 from stream.mapping.apply import BoundMapping
 from stream.mapping.reading import parse_mapping
+from tests.driving.mapping import outcome_of
 from tests.strategies.effort import examples
 
 MAPPING = parse_mapping(

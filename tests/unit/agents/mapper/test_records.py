@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from agents.files.mappings import mapping_file
-from agents.mapper.records import letter_of, outcome_of
+from agents.mapper.records import letter_of
 from schemas.sources import BUILT_IN
 from stream.mapping.reading import parse_mapping
+from tests.driving.mapping import outcome_of
 
 MAPPING = parse_mapping(
     """

@@ -12,8 +12,9 @@ import pytest
 
 from schemas.events import EngagementEvent
 from schemas.sources import BUILT_IN, Source
-from stream.mapping.apply import ForeignRecord, Mapped, apply_mapping, merged, source_of
+from stream.mapping.apply import ForeignRecord, Mapped, merged, source_of
 from stream.mapping.reading import parse_mapping
+from tests.driving.mapping import mapped_alone
 
 NOON_MS = 1_774_612_800_000
 BEYOND = pytest.param(10**400, id="beyond a float")
@@ -21,7 +22,7 @@ RULE = '[[map]]\nname = "r"\nto = "billing"\n'
 
 
 def apply(text: str, value: Any, name: str = "events", **around: Any) -> Mapped:
-    return apply_mapping(parse_mapping(text, "m.toml"), ForeignRecord(name, value, f"{name}-0-7", **around), BUILT_IN)
+    return mapped_alone(parse_mapping(text, "m.toml"), ForeignRecord(name, value, f"{name}-0-7", **around), BUILT_IN)
 
 
 def documents(result: Mapped) -> list[dict[str, Any]]:

@@ -16,12 +16,12 @@ from confluent_kafka.serialization import MessageField, SerializationContext, St
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from agents.mapper.records import outcome_of
 from agents.mapper.registry.client import Registry, RegistryUnavailableError, UnknownSchemaError
 from agents.mapper.registry.decoding import Decoder, UndecodableError, message_path
 from agents.settings.settings import SettingsError, load_settings
 from schemas.sources import BUILT_IN
 from stream.mapping.reading import parse_mapping
+from tests.driving.mapping import outcome_of
 from tests.driving.schema_registry import PASSWORD, USER, SchemaRegistry
 from tests.unit.agents.mapper.test_records import Consumed
 

@@ -21,6 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class Polled:
+    """A consumer that has these records in its first poll."""
+
+    def __init__(self, records: list[Any]) -> None:
+        self._records, self.commits = records, 0
+
+    def subscribe(self, topics: list[str]) -> None:
+        assert topics
+
+    def poll(self, timeout_ms: int) -> dict[str, list[Any]]:
+        assert timeout_ms
+        records, self._records = self._records, []
+        return {"orders-0": records}
+
+    def commit(self) -> None:
+        self.commits += 1
+
+
 def mapper_of(registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch, on_pause: Callable[[Any], None]) -> Any:
     """A mapper whose pauses call `on_pause` with it."""
     producer = Producer()
@@ -28,7 +46,7 @@ def mapper_of(registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch, on_paus
     monkeypatch.setattr(module, "producer_of", lambda *_, **__: producer)
     settings = load_settings(registry_url=registry.url)
     mapper: Any = Mapper(settings, MAPPING, ["orders"], BUILT_IN, MapperTelemetry())
-    monkeypatch.setattr("agents.mapper.mapper.time.sleep", lambda _seconds: on_pause(mapper))
+    monkeypatch.setattr(mapper.relay, "pause", lambda _seconds: on_pause(mapper))
     return mapper
 
 
@@ -54,7 +72,7 @@ def test_records_wait_until_the_registry_is_back(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("once", [True, False])
 def test_a_mapper_that_ends_meanwhile_commits_nothing(monkeypatch: pytest.MonkeyPatch, *, once: bool) -> None:
-    """With `--once` after some tries, else when it is asked to: the error keeps the loop from its commit."""
+    """With `--once` it fails after some tries, else it ends when it is asked to; neither commits the poll."""
     with SchemaRegistry() as registry:
         record = Consumed(avro_value(registry))
         registry.away = 500
@@ -67,7 +85,13 @@ def test_a_mapper_that_ends_meanwhile_commits_nothing(monkeypatch: pytest.Monkey
 
         mapper = mapper_of(registry, monkeypatch, pause)
         mapper._once = once
-        with pytest.raises(BrokerError, match="nothing of this and later records was written"):
-            mapper._map([record])
+        consumer = mapper._consumer = Polled([record])
+        mapper.relay._consumer = consumer
+        if once:
+            with pytest.raises(BrokerError, match="nothing of this and later records was written"):
+                mapper.relay.run(["orders"], mapper._map)
+        else:
+            assert mapper.relay.run(["orders"], mapper._map) == 0
+        assert not consumer.commits
         assert len(pauses) == (4 if once else 1)
         assert not mapper._producer.written
