@@ -8,6 +8,7 @@ it), so a red build comes from what was changed. The profile `search` draws othe
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,7 @@ settings.register_profile(
 )
 settings.load_profile(PROFILE)
 
+BORROWERS = ("faults", "torture", "broker", "browser")
 WAITING_FIRST = ("faults", "torture", "broker", "browser", "property")
 """Folders of long tests, first those that mostly wait for other programs: short tests then fill what is left."""
 
@@ -48,6 +50,13 @@ def logging_as_it_was() -> Iterator[None]:
         root.handlers[:] = handlers
         root.setLevel(level)
         structlog.reset_defaults()
+
+
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """End the brokers that nobody has borrowed when no test follows that may borrow one."""
+    lent = sys.modules.get("tests.broker.lent")
+    if lent is not None and (nextitem is None or _folder_of(nextitem) not in BORROWERS):
+        lent.end_free_ones()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
@@ -73,8 +82,13 @@ def _group_of(item: pytest.Item) -> str | None:
     return item.path.name if "module" in ours else None
 
 
+def _folder_of(item: pytest.Item) -> str:
+    """The folder in `tests` that holds the file of a test."""
+    return item.path.relative_to(item.config.rootpath / "tests").parts[0]
+
+
 def _turn_of(item: pytest.Item) -> tuple[int, bool]:
     """Where a test stands in the order: by folder, and tests that one process has to run in turn before others."""
-    folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    folder = _folder_of(item)
     turn = WAITING_FIRST.index(folder) if folder in WAITING_FIRST else len(WAITING_FIRST)
     return turn, item.get_closest_marker("xdist_group") is None

@@ -18,7 +18,8 @@ from agents.kafka.probe import ConnectionFailedError, check_connection
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
 
-_POLL_MS = 500
+_POLL_MS = 20  # a marker of a transaction at the end moves the position, and poll does not return for it
+_READER_WAIT_MS = 10
 _BOOTSTRAP_MS = 10_000
 ONLY_KAFKA = 23
 """A kind of request (OffsetForLeaderEpoch) that every Kafka lists, and the embedded broker of the demo does not."""
@@ -43,6 +44,14 @@ def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
             **settings.kafka_python(), **{"enable_auto_commit": False, "auto_offset_reset": "earliest", **options}
         ),
     )
+
+
+def reader_of(settings: Settings, **options: Any) -> KafkaConsumer:
+    """A consumer without a group that reads partitions in turn, each to an end that is known. Raises `BrokerError`.
+
+    At the end of a partition the client asks for more, and the next partition waits for that answer: by default 500 ms.
+    """
+    return consumer_of(settings, fetch_max_wait_ms=_READER_WAIT_MS, **options)
 
 
 def producer_of(settings: Settings, **options: Any) -> KafkaProducer:

@@ -137,8 +137,7 @@ def create_missing(settings: Settings, sources: Sources) -> list[str]:
     try:
         existing = set(admin.list_topics())
         missing = [topic for topic in all_topics(settings.group, sources) if topic.name not in existing]
-        for topic in missing:
-            _create(admin, settings, topic)
+        _create_all(admin, settings, missing)
         _wait_for(admin, missing)
         return [topic.name for topic in missing]
     except KafkaError as error:
@@ -170,26 +169,42 @@ def ensure_topic(settings: Settings, topic: Topic, *, partitions: int | None = N
         admin.close()
 
 
+def _create_all(admin: KafkaAdminClient, settings: Settings, topics: list[Topic]) -> None:
+    """Create topics in one request, or one by one where another process has made some of them. Raises `KafkaError`."""
+    if not topics:
+        return
+    try:
+        admin.create_topics([_new(settings, topic) for topic in topics])
+    except TopicAlreadyExistsError:
+        for topic in topics:
+            _create(admin, settings, topic)
+
+
 def _create(admin: KafkaAdminClient, settings: Settings, topic: Topic, partitions: int | None = None) -> bool:
     """Create a topic; False if another process was faster. Raises `KafkaError`."""
-    new = NewTopic(
-        topic.name,
-        num_partitions=settings.partitions if partitions is None else partitions,
-        replication_factor=settings.replication,
-        topic_configs=topic.config(),
-    )
     try:
-        admin.create_topics([new])
+        admin.create_topics([_new(settings, topic, partitions)])
     except TopicAlreadyExistsError:
         return False
     return True
 
 
+def _new(settings: Settings, topic: Topic, partitions: int | None = None) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        num_partitions=settings.partitions if partitions is None else partitions,
+        replication_factor=settings.replication,
+        topic_configs=topic.config(),
+    )
+
+
 def _wait_for(admin: KafkaAdminClient, topics: list[Topic]) -> None:
-    """Wait until the broker lists topics that were just created: its metadata is updated later."""
-    names = {topic.name for topic in topics}
+    """Wait until topics that were just created are listed with leaders: the broker's metadata is updated later."""
+    if not topics:
+        return
+    names = sorted(topic.name for topic in topics)
     deadline = time.monotonic() + _METADATA_S
-    while missing := names - set(admin.list_topics()):
+    while missing := set(names) - {str(entry["name"]) for entry in admin.describe_topics(names) if _has_leaders(entry)}:
         if time.monotonic() > deadline:
             msg = (
                 f"created, but the broker does not list them after {_METADATA_S:.0f} s: {', '.join(sorted(missing))}. "
@@ -197,6 +212,10 @@ def _wait_for(admin: KafkaAdminClient, topics: list[Topic]) -> None:
             )
             raise BrokerError(msg)
         time.sleep(_METADATA_PAUSE_S)
+
+
+def _has_leaders(described: Mapping[str, Any]) -> bool:
+    return not described["error_code"] and all(entry["leader_id"] >= 0 for entry in described["partitions"])
 
 
 def create_topics(

@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
-from agents.kafka.client import BrokerError, admin_of, consumer_of, producer_of, read_until, unlisted
+from agents.kafka.client import BrokerError, admin_of, producer_of, read_until, reader_of, unlisted
 from agents.kafka.groups import NOBODY, require_description
 from agents.kafka.rights_check import require_rights
 from agents.kafka.topics import id_of
@@ -206,7 +206,7 @@ class KafkaCluster:
 
 
 def _consumer(settings: Settings) -> KafkaConsumer:
-    return consumer_of(settings, isolation_level="read_committed", max_partition_fetch_bytes=_READ_BYTES)
+    return reader_of(settings, isolation_level="read_committed", max_partition_fetch_bytes=_READ_BYTES)
 
 
 @contextmanager

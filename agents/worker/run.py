@@ -116,6 +116,15 @@ class _Runner(faust.Worker):
         if self._stopping.is_set():
             self._on_sigterm()
 
+    def _gather_all(self) -> None:
+        """End at once what watches a worker until its end; Faust first waits a second for it."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        super()._gather_all()
+
+    async def _sentinel_task(self) -> None:
+        """Let the loop turn once more; Faust waits a second."""
+
     def _on_sigterm(self) -> None:
         self._deadline.begin()
         super()._on_sigterm()

@@ -1,4 +1,4 @@
-"""Runs a complete deployment for one test: a Kafka of its own, workers that start and stop, and the final comparison.
+"""Runs a complete deployment for one test: a Kafka that holds nothing else, workers that come and go, the comparison.
 
 Owns starting, killing, waiting and the final comparison. Must not know which fault is injected: that is for the tests.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from kafka.errors import KafkaError
 
 from agents.kafka.topics import create_topics
+from tests.broker import lent
 from tests.broker.kafka_server import KafkaServer, free_port
 from tests.faults import topic_log, verdict
 from tests.faults.events import TEMPLATE
@@ -60,9 +61,12 @@ class Deployment:
         self.policy = policy
         self.prefix = prefix
         self.inputs = tuple(prefix + topic for topic in (*verdict.INPUTS, *added))
-        self.kafka = KafkaServer(
-            disk, settings={**_BROKER, **(broker or {})}, listeners=listeners, advertised=advertised
-        )
+        self._broker = {**_BROKER, **(broker or {})}
+        # A broker with more listeners knows passwords, rights or proxies of its test.
+        self._own: KafkaServer | None = None
+        if disk is not None or listeners is not None:
+            self._own = KafkaServer(disk, settings=self._broker, listeners=listeners, advertised=advertised)
+        self.kafka: KafkaServer
         self.workers: list[WorkerProcess] = []
         self.kills = 0
         self._topics = topics
@@ -79,8 +83,8 @@ class Deployment:
         }
 
     def __enter__(self) -> Self:
-        """Start the broker and create the topics."""
-        self.kafka.start()
+        """Start the broker, or borrow one, and create the topics."""
+        self.kafka = lent.borrow(self._broker) if self._own is None else self._own.start()
         policy = self.folder / "policy.toml"
         policy.write_text(self.policy, "utf-8")
         self._settings |= {"broker": self.kafka.url, "policy": policy}
@@ -89,11 +93,14 @@ class Deployment:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the workers, then the broker."""
+        """End the workers, then the broker, unless it was borrowed."""
         for worker in self.workers:
             worker.kill()
-        self.kafka.kill()
-        self.kafka.stop()
+        if self._own is None:
+            lent.give_back(self.kafka, self._broker)
+        else:
+            self._own.kill()
+            self._own.stop()
 
     @property
     def settings(self) -> dict[str, object]:

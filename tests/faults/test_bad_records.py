@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from schemas.topics import LARGEST_RECORD
@@ -82,6 +84,14 @@ def allow_large_records(deployment: Deployment) -> None:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, USAGE, limit)])
 
 
+def is_taken(deployment: Deployment, message: Message) -> bool:
+    """Send a record, unless the broker has not yet heard that the topic takes records of this size."""
+    try:
+        return deployment.send([message]) == 1
+    except MessageSizeTooLargeError:
+        return False
+
+
 def neighbours(count: int, prefix: str) -> list[Message]:
     """Return good events of several accounts and all partitions."""
     return [
@@ -103,7 +113,7 @@ def test_bad_records_are_dead_lettered_and_their_neighbours_applied(tmp_path: Pa
         mixed = [message for pair in zip(good, bad, strict=False) for message in pair] + good[len(bad) :]
         for message in (*mixed, large):  # one record a batch where it is large, in this order everywhere
             if message.value and len(message.value) > TEN_MB:
-                deployment.send([message])
+                deployment.until(partial(is_taken, deployment, message), "a topic takes a large record")
         deployment.send([message for message in mixed if len(message.value or b"") <= TEN_MB])
         worker = deployment.start()
         deployment.until_done()

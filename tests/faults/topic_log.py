@@ -11,6 +11,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as KafkaTopicPartition
+from kafka.admin import OffsetSpec
 from kafka.partitioner.default import murmur2
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ PARTITIONS = 4
 BATCH_RECORDS = 100
 """Small batches, so that a broker that is configured to return little per fetch can do so."""
 LARGEST_BYTES = 21 * 1024 * 1024
+_WAIT_MS = 10
+"""How long a fetch at the end of a topic may wait: the client waits for more after the marker of a transaction."""
 
 Codec = Literal["gzip", "snappy", "lz4", "zstd"]
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -111,6 +116,7 @@ async def _read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]
         auto_offset_reset="earliest",
         isolation_level="read_committed",
         max_partition_fetch_bytes=LARGEST_BYTES,
+        fetch_max_wait_ms=_WAIT_MS,
     )
     await consumer.start()
     try:
@@ -120,7 +126,7 @@ async def _read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]
         left = {partition for partition in partitions if await consumer.position(partition) < ends[partition]}
         by_topic: dict[str, list[Stored]] = {topic: [] for topic in topics}
         while left:
-            for partition, records in (await consumer.getmany(timeout_ms=500)).items():
+            for partition, records in (await consumer.getmany(timeout_ms=_WAIT_MS)).items():
                 for record in records:
                     stored = Stored(
                         record.topic,
@@ -140,17 +146,12 @@ async def _read(bootstrap: str, topics: Sequence[str]) -> dict[str, list[Stored]
     return by_topic
 
 
-async def _ends(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
-        ends = await consumer.end_offsets(partitions)
-    finally:
-        await consumer.stop()
-    return {(partition.topic, partition.partition): end for partition, end in ends.items()}
-
-
 def ends(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
     """Return the offset after the last record of every (topic, partition)."""
-    return asyncio.run(_ends(bootstrap, topics))
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        partitions = [KafkaTopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+        latest = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+    finally:
+        admin.close()
+    return {(partition.topic, partition.partition): int(end.offset) for partition, end in latest.items()}

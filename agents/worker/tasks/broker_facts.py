@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 
-from agents.kafka.client import admin_of, consumer_of, read_until
+from agents.kafka.client import admin_of, read_until, reader_of
 from agents.kafka.groups import describe_group
 from agents.kafka.topics import id_of
 from agents.settings.settings import Settings
@@ -81,7 +81,7 @@ def _others(members: Iterable[Mapping[str, Any]], this: Client) -> list[Member]:
 
 def find_record(settings: Settings, topic: str, partition: int, key: bytes, value: bytes) -> int | None:
     """The last offset at which a partition has this record. Blocks. Raises as `read_facts`."""
-    consumer, tp = consumer_of(settings), TopicPartition(topic, partition)
+    consumer, tp = reader_of(settings), TopicPartition(topic, partition)
     try:
         consumer.assign([tp])
         consumer.seek_to_beginning(tp)

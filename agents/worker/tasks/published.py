@@ -13,7 +13,7 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError
 
-from agents.kafka.client import consumer_of, read_until
+from agents.kafka.client import read_until, reader_of
 from agents.settings.settings import Settings
 from schemas.topics import CHANGES, POSITION_HEADER
 from stream.recovery.namespaces import PUBLISHED_KEYS
@@ -27,7 +27,7 @@ def read_published(settings: Settings, committed: Mapping[int, Mapping[str, int]
 
     Raises `agents.kafka.client.BrokerError`, `kafka.errors.KafkaError`.
     """
-    consumer = consumer_of(settings)
+    consumer = reader_of(settings)
     try:
         topics = {output: settings.topic(output) for output in PUBLISHED_KEYS}
         ends = consumer.end_offsets(

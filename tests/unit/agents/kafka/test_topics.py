@@ -31,6 +31,13 @@ class Admin:
             self.existing |= self._pending
         return sorted(self.existing)
 
+    def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        existing = self.list_topics()
+        return [
+            {"name": name, "error_code": 0 if name in existing else 3, "partitions": [{"leader_id": 1}]}
+            for name in names
+        ]
+
     def create_topics(self, new: list[Any]) -> None:
         if self._failing is not None:
             self._pending |= {each.name for each in new}

@@ -396,7 +396,7 @@ def test_both_topics_are_read_from_the_last_commit_to_the_end_or_to_a_record_tha
             topic: (tail.start, tail.end, [value for value, _ in read_records[topic]]) for topic, tail in tails.items()
         }
 
-    monkeypatch.setattr(published, "consumer_of", lambda _settings: Topics())
+    monkeypatch.setattr(published, "reader_of", lambda _settings: Topics())
     monkeypatch.setattr(published, "Reconciler", read)
     committed = {0: {ALERTS: 0, CHANGES: 1}, 1: {ALERTS: 1, CHANGES: 3}, 2: {}, 3: {ALERTS: 3}}
     values = [b"1", b"2", b"3"]
