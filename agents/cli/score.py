@@ -27,6 +27,7 @@ from agents.cli.base import (
     fail,
     moment,
     plan_of,
+    say,
     say_json,
     settings_of,
 )
@@ -86,11 +87,25 @@ def score(
     else:
         replay = replayed(files, plan, as_of_ms, how)
         messages = score_messages(replay.engine)
+        _report_unlisted(replay)
         if parents:
             _print_parents(messages, account)
         else:
             _print_scores(messages, account, None if score is None else selected_score(plan.policy, score))
     raise typer.Exit(FAILED if report_left_out(replay) else DONE)
+
+
+def _report_unlisted(replay: Replay) -> None:
+    """Print on stderr how many accounts of the files have no line, and why."""
+    from agents.files.scores import unlisted
+
+    counts = unlisted(replay)
+    for count, lacks in (
+        (counts.without_event, "with a profile and without an event up to the moment of the scores"),
+        (counts.later, "with nothing up to the moment of the scores; give a later --as-of"),
+    ):
+        if count:
+            say(f"no line for {count:,} {'account' if count == 1 else 'accounts'} {lacks}", err=True)
 
 
 def _print_scores(messages: Iterable[ScoreMessage], account: str | None, selected: SelectedScore | None) -> None:

@@ -7,6 +7,7 @@ score, and the forecast. Called by the commands and by `account_vitals`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -36,6 +37,23 @@ def score_messages(engine: Engine, rows: Rows | None = None) -> list[ScoreMessag
         # A worker's record has the account's last event or the last window boundary; here a moment was asked for.
         message.as_of = engine.time.current_ms()
     return sorted(messages, key=lambda message: message.account_id)
+
+
+class Unlisted(NamedTuple):
+    """How many accounts of the files have no score as of the moment, by what they lack."""
+
+    without_event: int
+    """They have a profile, and no event up to the moment."""
+    later: int
+    """All that they have is later than the moment."""
+
+
+def unlisted(replay: Replay) -> Unlisted:
+    """Count the accounts that the scores of a replay leave out because they have had no event."""
+    accounts, now_ms = replay.engine.accounts, replay.engine.time.as_of_ms
+    without_event = sum(not accounts.applied[row] and row not in accounts.merges for row in accounts.profiles)
+    later = {timed.event.account_id for timed in replay.records if now_ms is None or timed.time_ms > now_ms}
+    return Unlisted(without_event, len(later.difference(accounts.index.names)))
 
 
 @dataclass(frozen=True, slots=True)

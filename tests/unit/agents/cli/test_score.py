@@ -119,6 +119,22 @@ def test_what_is_left_out_is_counted_on_stderr(tmp_path: Path) -> None:
         assert done.stdout
 
 
+def test_accounts_without_a_line_are_counted_on_stderr(tmp_path: Path) -> None:
+    events = write(tmp_path, "engagement.jsonl", a="2026-03-01T10:00:00Z", b="2026-04-01T10:00:00Z")
+    profiles = write(tmp_path, "accounts.jsonl", a="2026-03-01T10:00:00Z", c="2026-03-01T10:00:00Z", d="2026-03-02")
+    done = vitals("score", events, profiles, "--as-of", "2026-03-05")
+    assert [json.loads(line)["account_id"] for line in done.stdout.splitlines()] == ["a"]
+    assert done.stderr == (
+        "no line for 2 accounts with a profile and without an event up to the moment of the scores\n"
+        "no line for 1 account with nothing up to the moment of the scores; give a later --as-of\n"
+    )
+    assert done.exit_code == 0
+    merge = tmp_path / "controls.jsonl"
+    merge.write_text('{"id":"m","account_id":"c","kind":"merge","into":"a","by":"ann","time":"2026-03-03T00:00:00Z"}\n')
+    done = vitals("score", events, profiles, merge)
+    assert done.stderr == "no line for 1 account with a profile and without an event up to the moment of the scores\n"
+
+
 @pytest.mark.parametrize("limit", ["1969-12-31", "2000-01-02", "old"])
 def test_allow_before_takes_dates_from_1970_to_2000(tmp_path: Path, limit: str) -> None:
     file = write(tmp_path, "engagement.jsonl", a="1990-03-01T10:00:00Z")
