@@ -8,6 +8,7 @@ of rules. Called by `stream.mapping.apply`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import Any, NamedTuple
 
 import msgspec
@@ -170,7 +171,7 @@ def _looked_up(read: Expression, field: FieldRule, convert: Expression, absent: 
 
 
 def _is_time(field: FieldRule) -> bool:
-    return field.unit is not None or field.format is not None
+    return field.unit is not None or field.format is not None or field.zone is not None
 
 
 def _amount(field: FieldRule, value_of: Expression, convert: Expression) -> Expression:
@@ -193,7 +194,7 @@ def _conversion(field: FieldRule, kind: Kind) -> Expression:
     if not _is_time(field):
         plain, mark = converter(kind), field.decimal
         return plain if mark is None else lambda value: plain(decimal_of(value, mark))
-    unit, layout = field.unit, field.format
+    unit, layout, zone = field.unit, field.format, field.zone or UTC
     if kind == "any":
-        return lambda value: time_text(time_of(value, unit, layout))
-    return lambda value: time_of(value, unit, layout)
+        return lambda value: time_text(time_of(value, unit, layout, zone))
+    return lambda value: time_of(value, unit, layout, zone)

@@ -8,18 +8,20 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
+from zoneinfo import ZoneInfo
 
 from schemas.events import PROFILE_SOURCE
 from schemas.sources import BUILT_IN, Sources
 from stream.mapping.expressions import Expression, ExpressionError, compile_expression
 from stream.mapping.rules import FieldRule, InputMapping, Origin, Rule, Unit
 from stream.mapping.values import is_layout, kinds
+from stream.policy.calendar import read_timezone
 from stream.policy.errors import Findings, PolicyError, Problem
 from stream.policy.lines import key_lines
 from stream.policy.table import Table, finite
 
-_FILE_KEYS = ("map", "lookups", "root", "time_unit")
-_RULE_KEYS = ("name", "from", "when", "root", "to", "copy", "skip", "delete", "time_unit", "fields")
+_FILE_KEYS = ("map", "lookups", "root", "time_unit", "timezone")
+_RULE_KEYS = ("name", "from", "when", "root", "to", "copy", "skip", "delete", "time_unit", "timezone", "fields")
 _FIELD_KEYS = ("path", "of", "value", "lookup", "default", "unit", "format", "scale", "minor_units", "decimal")
 _ORIGINS = ("item", "record", "key", "headers", "all")
 _DECIMAL_MARKS = (",", ".")
@@ -39,7 +41,7 @@ def parse_mapping(text: str, file: str = "mapping.toml", sources: Sources = BUIL
         raise PolicyError([Problem(file, None, "TOML", str(error))]) from error
     findings = Findings()
     root = Table(document, (), findings, _FILE_KEYS)
-    defaults = _Defaults(_expression(root, "root"), _unit(root, "time_unit"))
+    defaults = _Defaults(_expression(root, "root"), _Times(_unit(root, "time_unit"), _zone(root)))
     reader = _Reader(_lookups(root), defaults, sources)
     expected = "a list of at least one rule, [[map]]"
     rules = [reader.rule(table, number) for number, table in enumerate(root.tables("map", expected, _RULE_KEYS), 1)]
@@ -67,11 +69,18 @@ def _lookup(parent: Table, name: str, table: Table) -> Mapping[str, Any]:
     return {key.strip().lower(): table.value(key) for key in table}
 
 
+class _Times(NamedTuple):
+    """How times are written."""
+
+    unit: Unit | None
+    zone: ZoneInfo | None
+
+
 class _Defaults(NamedTuple):
     """What rules of the file have that do not give it."""
 
     root: Expression | None
-    unit: Unit | None
+    times: _Times
 
 
 class _Reader:
@@ -87,12 +96,14 @@ class _Reader:
         source = table.choice("to", self._sources.names, required=False)
         skip, deletes = _flag(table, "skip"), _flag(table, "delete")
         if skip:
-            for key in ("to", "copy", "delete", "time_unit", "fields"):
+            for key in ("to", "copy", "delete", "time_unit", "timezone", "fields"):
                 if key in table:
                     table.problem(key, "a rule with skip = true makes no event: remove this key, or skip")
         if deletes and source != PROFILE_SOURCE:
             table.problem("delete", f'only profiles are deleted: set to = "{PROFILE_SOURCE}"')
-        unit = _unit(table, "time_unit") or self._defaults.unit
+        by_default = self._defaults.times
+        zone = _zone(table) if "timezone" in table else by_default.zone
+        times = _Times(_unit(table, "time_unit") or by_default.unit, zone)
         fields = table.names("fields", "a table of fields: field of an event = JMESPath expression")
         if not skip and "copy" not in table and not len(fields):
             table.wrong("fields", "a table of fields: field of an event = JMESPath expression")
@@ -100,7 +111,7 @@ class _Reader:
         return Rule(
             table.text("name", "a name for messages", required=False) or str(number),
             _patterns(table),
-            {name: rule for name in fields if (rule := self._field(fields, name, source, unit)) is not None},
+            {name: rule for name in fields if (rule := self._field(fields, name, source, times)) is not None},
             source,
             when,
             _expression(table, "root") if "root" in table else self._defaults.root,
@@ -119,30 +130,32 @@ class _Reader:
             return None, "item"
         return _expression(condition, "path"), _origin(condition)
 
-    def _field(self, fields: Table, name: str, source: str | None, unit: Unit | None) -> FieldRule | None:
+    def _field(self, fields: Table, name: str, source: str | None, times: _Times) -> FieldRule | None:
         if source is not None and source != PROFILE_SOURCE:
             fields.check_name(
                 name, name, (*kinds(self._sources[source].event_type), PROPERTIES), f"a field of {source}"
             )
-        unit = unit if name in _TIMES else None
+        unit, zone = times if name in _TIMES else (None, None)
         if isinstance(fields.value(name), str):
-            return FieldRule(_expression(fields, name), unit=unit)
+            return FieldRule(_expression(fields, name), unit=unit, zone=zone)
         table = fields.table(name, f"{_EXPRESSION}, or a table with path", _FIELD_KEYS)
         if table is None:
             return None
         if ("path" in table) == ("value" in table):
             table.problem("path", "a field needs path (an expression) or value (a constant), one of them")
+        own_unit, layout = _unit(table, "unit"), _layout(table)
         return FieldRule(
             _expression(table, "path"),
             _origin(table),
             table.value("value"),
             self._lookup_of(table),
             table.value("default"),
-            _unit(table, "unit") or unit,
-            _layout(table),
+            own_unit or unit,
+            layout,
             _scale(table),
             _expression(table, "minor_units"),
             table.choice("decimal", _DECIMAL_MARKS, required=False),
+            zone if own_unit is None and layout is None else times.zone,
         )
 
     def _lookup_of(self, table: Table) -> Mapping[str, Any] | None:
@@ -170,6 +183,11 @@ def _origin(table: Table) -> Origin:
 
 def _unit(table: Table, key: str) -> Unit | None:
     return cast("Unit | None", table.choice(key, _UNITS, required=False))
+
+
+def _zone(table: Table) -> ZoneInfo | None:
+    name = read_timezone(table)
+    return None if name is None else ZoneInfo(name)
 
 
 def _flag(table: Table, key: str) -> bool:

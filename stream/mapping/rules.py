@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -39,6 +40,8 @@ class FieldRule:
     """The currency of an amount in its smallest unit, such as cents."""
     decimal: str | None = None
     """The decimal mark of a number in a text."""
+    zone: tzinfo | None = None
+    """Where the clock is that times without offset are of; None: UTC."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -152,21 +152,22 @@ def minor_units(amount: Any, currency: Any) -> Any:
         return math.inf if amount > 0 else -math.inf
 
 
-def time_of(value: Any, unit: str | None = None, layout: str | None = None) -> Any:
+def time_of(value: Any, unit: str | None = None, layout: str | None = None, zone: tzinfo = UTC) -> Any:
     """A time as epoch milliseconds, or unchanged if it is none.
 
     A number is in `unit`, ms by default. A text is in the `layout` of strptime, else in ISO 8601: a date is its
-    beginning, and what has no offset is UTC.
+    beginning, and what has no offset is in `zone`. A time that its clocks skip or show twice has the offset of before
+    the change.
     """
     if type(value) is int:
         return value * 1000 // _PER_SECOND[unit or "ms"]
     if isinstance(value, str):
         value = _read_text(value.strip(), unit, layout)
     if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=zone)
         return (aware - _EPOCH) // _MILLISECOND
     if isinstance(value, date):
-        return (datetime.combine(value, time(), UTC) - _EPOCH) // _MILLISECOND
+        return (datetime.combine(value, time(), zone) - _EPOCH) // _MILLISECOND
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | Fraction) or not is_finite(value):
         return value
     # By the digits that a float is written with: 4.35 s are 4350 ms. A time in ns has more digits than a float.
@@ -237,9 +238,12 @@ def _read_text(text: str, unit: str | None, layout: str | None) -> Any:
         return None
     try:
         if layout is not None:
-            return datetime.strptime(text, layout)  # noqa: DTZ007 -- without an offset it is UTC, as documented
+            return datetime.strptime(text, layout)  # noqa: DTZ007 -- without an offset it is in the zone, as documented
         if text.lstrip("-").replace(".", "", 1).isdigit() and (unit is not None or len(text) > len("20260131")):
             return Fraction(text) if "." in text else int(text)
-        return datetime.fromisoformat(text.removesuffix(" UTC").removesuffix(" GMT"))
+        if text.endswith((" UTC", " GMT")):
+            moment = datetime.fromisoformat(text[:-4])
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return datetime.fromisoformat(text)
     except ValueError:
         return text

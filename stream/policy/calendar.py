@@ -36,7 +36,7 @@ def read_calendar(root: Table) -> Calendar:
     table = root.table("calendar", _TABLE, _KEYS)
     if table is None:
         return Calendar()
-    return Calendar(_read_weekdays(table), _read_holidays(table), _read_timezone(table))
+    return Calendar(_read_weekdays(table), _read_holidays(table), read_timezone(table))
 
 
 def check_calendar(root: Table, calendar: Calendar, measures: Iterable[Measure], alerts: Iterable[AlertRule]) -> None:
@@ -56,7 +56,8 @@ def check_calendar(root: Table, calendar: Calendar, measures: Iterable[Measure],
         table.problem("timezone", f"{zone}, so nothing can be in hours: write {listed(in_hours)} in days")
 
 
-def _read_timezone(table: Table) -> str | None:
+def read_timezone(table: Table) -> str | None:
+    """The name under `timezone`, None for UTC; a mistake is recorded."""
     name = table.text("timezone", _TIMEZONE, required=False)
     if name is None or name in _UTC:
         return None

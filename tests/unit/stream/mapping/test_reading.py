@@ -133,7 +133,7 @@ NO_EVENT = "a rule with skip = true makes no event: remove this key, or skip"
             "map = [1]",
             (
                 "my.toml:1: map[0]: must be a table with name, from, when, root, to, copy, skip, delete, "
-                "time_unit, fields, not 1"
+                "time_unit, timezone, fields, not 1"
             ),
         ),
         ("[[map]", "my.toml: TOML: Expected ']]' at the end of an array declaration (at line 1, column 6)"),
@@ -141,12 +141,15 @@ NO_EVENT = "a rule with skip = true makes no event: remove this key, or skip"
             f'{RULE}copy = "@"\nmapp = 1',
             (
                 'my.toml:4: map[0].mapp: unknown key "mapp"; allowed here: name, from, when, '
-                "root, to, copy, skip, delete, time_unit, fields"
+                "root, to, copy, skip, delete, time_unit, timezone, fields"
             ),
         ),
         (
             f'rot = "a"\n{RULE}copy = "@"',
-            'my.toml:1: rot: unknown key "rot"; did you mean "root"? allowed here: map, lookups, root, time_unit',
+            (
+                'my.toml:1: rot: unknown key "rot"; did you mean "root"? allowed here: map, lookups, root, time_unit, '
+                "timezone"
+            ),
         ),
         (f'root = 1\n{RULE}copy = "@"', f"my.toml:1: root: must be {EXPRESSION}, not 1"),
         (
@@ -218,6 +221,14 @@ NO_EVENT = "a rule with skip = true makes no event: remove this key, or skip"
         ('[[map]]\nskip = true\nto = "billing"', f"my.toml:3: map[0].to: {NO_EVENT}"),
         ('[[map]]\nskip = true\ncopy = "@"', f"my.toml:3: map[0].copy: {NO_EVENT}"),
         ('[[map]]\nskip = true\ntime_unit = "s"', f"my.toml:3: map[0].time_unit: {NO_EVENT}"),
+        ('[[map]]\nskip = true\ntimezone = "UTC"', f"my.toml:3: map[0].timezone: {NO_EVENT}"),
+        (
+            f'timezone = "Europe/Berln"\n{RULE}copy = "@"',
+            (
+                'my.toml:1: timezone: "Europe/Berln" is not a time zone; did you mean "Europe/Berlin"? write a name '
+                'of the IANA time zone database, such as "America/New_York" or "Asia/Kolkata"'
+            ),
+        ),
         ('[[map]]\nskip = true\nfields = { id = "a" }', f"my.toml:3: map[0].fields: {NO_EVENT}"),
         (f'{RULE}copy = "@"\ndelete = 1', "my.toml:4: map[0].delete: must be true or false, not 1"),
         (
