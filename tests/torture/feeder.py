@@ -59,7 +59,7 @@ class Feeder:
         self._free.release()
 
     def finish(self) -> None:
-        """Send all the rest at once.
+        """Send all the rest without pauses, piece after piece: no source is weeks ahead of another on the broker.
 
         Raises:
             aiokafka.errors.KafkaError: a record was refused.
@@ -68,8 +68,9 @@ class Feeder:
         self.__exit__()
         if self._error is not None:
             raise self._error
-        rest = [message for messages in (self._left, *self._pieces) for message in messages]
-        self.sent += self._deployment.send(rest) if rest else 0
+        for messages in (self._left, *self._pieces):
+            if messages:
+                self.sent += self._deployment.send(messages)
 
     def _run(self) -> None:
         try:

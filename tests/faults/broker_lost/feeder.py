@@ -39,10 +39,14 @@ class Feeder:
         self._thread.join()
 
     def finish(self) -> None:
-        """Send all the rest at once."""
+        """Send all the rest without pauses, in order of time.
+
+        Sent at once, a worker that reads meanwhile could find weeks of one source before the first record of another,
+        which then is idle to it: measures would hold values that the oracle, which knows the end, does not hold.
+        """
         self.__exit__()
-        rest = [message for messages in self._messages for message in messages]
-        self.sent += self._deployment.send(rest) if rest else 0
+        for messages in self._messages:
+            self.sent += self._deployment.send(messages)
 
     def _run(self) -> None:
         for messages in self._messages:
