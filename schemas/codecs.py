@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.events import PROFILE_SOURCE, Event, ProfileEvent
 from schemas.foreign_forms import foreign_form
+from schemas.hints import record_hint
 from schemas.plausible_times import IMPLAUSIBLE_TIME, IN_THE_FUTURE, unit_hint
 from schemas.profiles import read_profile
 from schemas.properties import NONE, Properties, event_type
@@ -102,15 +103,15 @@ def decode(source: Source, values: Sequence[bytes | None], properties: Propertie
                 return Decoded(events, None, [])
     except (TypeError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         pass
-    return _decode_each(decoder, source.name, values)
+    return _decode_each(decoder, source, values)
 
 
-def _decode_each(decoder: msgspec.json.Decoder[Event], source: str, values: Sequence[bytes | None]) -> Decoded:
+def _decode_each(decoder: msgspec.json.Decoder[Event], source: Source, values: Sequence[bytes | None]) -> Decoded:
     events: list[Event] = []
     indexes: list[int] = []
     rejects: list[Reject] = []
     for index, value in enumerate(values):
-        outcome = _decode_one(decoder.decode, value, source)
+        outcome = _decode_one(decoder.decode, value, source.name, decoder.type)
         if isinstance(outcome, tuple):
             rejects.append(Reject(index, *outcome))
         else:
@@ -125,7 +126,7 @@ def _decode_profiles(values: Sequence[bytes | None]) -> Decoded:
     indexes: list[int] = []
     rejects: list[Reject] = []
     for index, value in enumerate(values):
-        outcome = _decode_one(_decode_profile, value, PROFILE_SOURCE)
+        outcome = _decode_one(_decode_profile, value, PROFILE_SOURCE, ProfileEvent)
         if not isinstance(outcome[0], ProfileEvent):
             rejects.append(Reject(index, *outcome))
             continue
@@ -142,7 +143,9 @@ def _decode_profile(value: bytes) -> tuple[ProfileEvent, list[str]]:
     return read_profile(_PROFILE_DECODER.decode(value))
 
 
-def _decode_one(decode_value: Callable[[bytes], T], value: bytes | None, source: str) -> T | tuple[str, str]:
+def _decode_one(
+    decode_value: Callable[[bytes], T], value: bytes | None, source: str, event_type: Any
+) -> T | tuple[str, str]:
     if value is None:
         return NULL_VALUE, f"{source}: the record has no value; an event is a JSON object"
     try:
@@ -154,7 +157,8 @@ def _decode_one(decode_value: Callable[[bytes], T], value: bytes | None, source:
     except RecursionError:
         return TOO_DEEP, f"{source}: the JSON is nested too deeply"
     except msgspec.ValidationError as error:
-        return INVALID_FIELD, f"{source}: {_described(value, error)}{_time_hint(value, error)}"
+        hint = _time_hint(value, error) or record_hint(value, error, event_type)
+        return INVALID_FIELD, f"{source}: {_described(value, error)}{hint}"
     except msgspec.DecodeError as error:
         return MALFORMED_JSON, f"{source}: {_described(value, error)}"
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.events import NUMBER_LIMIT, Attribute, ProfileEvent, Stamp
+from schemas.hints import field_hint
 from schemas.public_mail import PUBLIC_MAIL
 
 DAY_MS: Final = 86_400_000
@@ -59,7 +60,9 @@ def read_profile(document: Mapping[str, Any]) -> tuple[ProfileEvent, list[str]]:
         try:
             value = _value_of(name, raw)
         except _BadFieldError as error:
-            problems.append(f"{error} - at `$.{name}`")
+            is_typed = name in KINDS and name != ALIASES
+            hint = field_hint(raw, msgspec.inspect.type_info(KINDS[name]), error) if is_typed else ""
+            problems.append(f"{error} - at `$.{name}`{hint}")
             continue
         if value is None:
             cleared.append(name)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from agents.files.replay import Replay, Watch
+from schemas.events import PROFILE_SOURCE
 from schemas.outputs import ScoreChange, ScoreMessage, ScoreValue
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
@@ -51,8 +52,11 @@ class Unlisted(NamedTuple):
 def unlisted(replay: Replay) -> Unlisted:
     """Count the accounts that the scores of a replay leave out because they have had no event."""
     accounts, now_ms = replay.engine.accounts, replay.engine.time.as_of_ms
+    if now_ms is None:
+        later = {timed.event.account_id for timed in replay.records if timed.source != PROFILE_SOURCE}
+        return Unlisted(len({timed.event.account_id for timed in replay.records} - later), len(later))
     without_event = sum(not accounts.applied[row] and row not in accounts.merges for row in accounts.profiles)
-    later = {timed.event.account_id for timed in replay.records if now_ms is None or timed.time_ms > now_ms}
+    later = {timed.event.account_id for timed in replay.records if timed.time_ms > now_ms}
     return Unlisted(without_event, len(later.difference(accounts.index.names)))
 
 

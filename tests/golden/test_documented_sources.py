@@ -59,7 +59,8 @@ def test_the_output_that_the_page_shows_is_that_of_the_command(command: str) -> 
 def test_a_line_that_cannot_be_used_is_named_with_file_and_line() -> None:
     done = vitals("score", EVENTS, "--policy", POLICY)
     assert done.stderr.splitlines()[0].endswith(
-        "crm.licences.jsonl:3: invalid_field: licences: Expected `float`, got `str` - at `$.seats`"
+        "crm.licences.jsonl:3: invalid_field: licences: Expected `float`, got `str` - at `$.seats`; "
+        'the value is "ten": write a JSON number, such as 4800.5'
     )
     assert done.exit_code == 1
 

@@ -43,11 +43,23 @@ def test_fields_are_decoded_whatever_they_are_called() -> None:
     [
         ({}, "licences: Object missing required field `seats`"),
         ({"seats": None}, "licences: Expected `float`, got `null` - at `$.seats`"),
-        ({"seats": "7"}, "licences: Expected `float`, got `str` - at `$.seats`"),
-        ({"seats": 2e12}, "licences: Expected `float` <= 1000000000000.0 - at `$.seats`"),
-        ({"seats": 1, "in use": True}, "licences: Expected `float | null`, got `bool` - at `$.in use`"),
-        ({"seats": 1, "class": 7}, "licences: Expected `str | null`, got `int` - at `$.class`"),
-        ({"seats": 1, "active": "yes"}, "licences: Expected `bool | null`, got `str` - at `$.active`"),
+        (
+            {"seats": "7"},
+            (
+                "licences: Expected `float`, got `str` - at `$.seats`; "
+                'the value is "7": write a JSON number, such as 4800.5'
+            ),
+        ),
+        ({"seats": 2e12}, "licences: Expected `float` <= 1000000000000.0 - at `$.seats`; the value is 2000000000000.0"),
+        (
+            {"seats": 1, "in use": True},
+            "licences: Expected `float | null`, got `bool` - at `$.in use`; the value is true",
+        ),
+        ({"seats": 1, "class": 7}, "licences: Expected `str | null`, got `int` - at `$.class`; the value is 7"),
+        (
+            {"seats": 1, "active": "yes"},
+            'licences: Expected `bool | null`, got `str` - at `$.active`; the value is "yes"',
+        ),
     ],
 )
 def test_a_record_without_a_required_field_or_of_another_type_is_refused(fields: dict[str, Any], message: str) -> None:

@@ -142,7 +142,10 @@ def test_rows_have_the_fields_of_a_source_as_columns(tmp_path: Path) -> None:
     replay = replay_files([path], PLAN)
     (bad,) = replay.bad
     assert (bad.line, bad.reason) == (4, "invalid_field")
-    assert bad.message == "billing: Expected `float | null`, got `str` - at `$.amount`"
+    assert bad.message == (
+        "billing: Expected `float | null`, got `str` - at `$.amount`; "
+        'the value is "abc": write a JSON number, such as 4800.5'
+    )
 
 
 def test_rows_of_several_sources_name_theirs(tmp_path: Path) -> None:

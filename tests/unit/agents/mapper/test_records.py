@@ -111,7 +111,10 @@ def test_a_record_gives_events_with_what_its_place_says() -> None:
         (
             Consumed(order({"state": "paid"}, {"state": "lost"})),
             "invalid_field",
-            "rule order of shop.toml: billing: Invalid enum value 'lost' - at `$.kind`",
+            (
+                "rule order of shop.toml: billing: Invalid enum value 'lost' - at `$.kind`; allowed: "
+                "cancelled, downgraded, invoice_overdue, invoice_paid, payment_failed, renewed, upgraded"
+            ),
         ),
     ],
 )
