@@ -42,23 +42,29 @@ def borrow(settings: Mapping[str, str]) -> KafkaServer:
 
 
 def give_back(server: KafkaServer, settings: Mapping[str, str]) -> None:
-    """Empty a broker for the next test; one that does not answer, or does not become empty, is ended."""
+    """Empty a broker for the next test; one that does not become empty, or is a second one, is ended."""
+    key = frozenset(settings.items())
     try:
         with server.admin() as admin:
             _empty(admin)
     except (KafkaError, KafkaServerError, OSError):
-        server.kill()
-        server.stop()
+        _end(server)
     else:
-        _free[frozenset(settings.items())] = server
+        if (other := _free.pop(key, None)) is not None:
+            _end(other)
+        _free[key] = server
 
 
 def end_free_ones() -> None:
     """End the brokers that nobody has borrowed, and remove their data."""
     while _free:
         _, server = _free.popitem()
-        server.kill()
-        server.stop()
+        _end(server)
+
+
+def _end(server: KafkaServer) -> None:
+    server.kill()
+    server.stop()
 
 
 def _empty(admin: KafkaAdminClient) -> None:

@@ -65,9 +65,10 @@ def test_a_second_worker_of_the_same_name_ends_and_the_first_goes_on(tmp_path: P
     fault("27 same instance name twice on one host", figures)
 
 
-def test_a_worker_whose_name_was_taken_while_it_was_frozen_does_not_take_it_back(
+def test_of_a_worker_whose_name_was_taken_while_it_was_frozen_and_the_other_one_ends(
     tmp_path: Path, fault: Callable
 ) -> None:
+    """Which one depends on whether the broker still knew the session of the frozen one when its name was taken."""
     with Deployment(tmp_path, broker=SLOWLY) as deployment:
         sent = deployment.send(company(25, 20))
         first = deployment.start()
@@ -77,13 +78,17 @@ def test_a_worker_whose_name_was_taken_while_it_was_frozen_does_not_take_it_back
         deployment.kills += 1
         second = deployment.start(variables=apart(tmp_path / "apart"))
         deployment.until_done()
+        deployment.workers.remove(second)
         os.kill(first.pid, signal.SIGCONT)
-        deployment.workers.append(first)
-        refusal = refusal_of(deployment, first)
+        both = [first, second]
+        deployment.until(lambda: not all(worker.is_running for worker in both), "one of the two ends")
+        (ended,) = (worker for worker in both if not worker.is_running)
+        deployment.workers += both
+        refusal = refusal_of(deployment, ended)
         assert "have the instance name 'one'" in refusal["error"]
         sent += deployment.send(later(1))
         deployment.until_done()
-        assert deployment.workers == [second]
+        assert deployment.workers == [worker for worker in both if worker is not ended]
         figures = deployment.judge()
         assert figures["sent"] == sent == figures["applied"]
     fault("27 instance name taken from a frozen worker", figures)

@@ -39,11 +39,7 @@ class Feeder:
         self._thread.join()
 
     def finish(self) -> None:
-        """Send all the rest without pauses, in order of time.
-
-        Sent at once, a worker that reads meanwhile could find weeks of one source before the first record of another,
-        which then is idle to it: measures would hold values that the oracle, which knows the end, does not hold.
-        """
+        """Send all the rest without pauses."""
         self.__exit__()
         for messages in self._messages:
             self.sent += self._deployment.send(messages)
