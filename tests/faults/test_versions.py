@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 from stream.recovery.writer import WRITER_KEY
 from tests.faults import topic_log, verdict
 from tests.faults.deployment import SLOWLY, Deployment
-from tests.faults.events import DAY_MS, RULES, USAGE, company, event
+from tests.faults.events import DAY_MS, RULES, company
 from tests.faults.refusals import CHANGELOG
 from tests.faults.versions import VERSIONS, code_of, create_topics_with
 from tests.faults.worker_process import ROOT
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SLICES = 20
+LONGEST_MS = 6 * DAY_MS
+"""A day less than the longest window of the policy."""
 
 
 def judged(deployment: Deployment, sent: int) -> dict[str, int]:
@@ -71,21 +74,18 @@ def test_state_of_an_earlier_version_is_restored(
     fault(f"14 state of version {version}, {'killed' if killed else 'stopped'}", figures)
 
 
-def daily(messages: Sequence[Message]) -> list[Message]:
-    """The messages, and one more event of each account on every day, in order of time.
+def never_silent(messages: Sequence[Message]) -> list[Message]:
+    """The messages of accounts that always have data: no pause is as long as the longest window.
 
-    From the second day without an event on, this version lets no measure of an account get better, and it does not
-    score an account without data. Earlier versions do: while both work, only accounts that have an event every day can
-    be compared with one oracle.
+    This version does not score an account without data, and earlier ones do: while both work, only accounts that always
+    have data can be compared with one oracle.
     """
-    first_ms, end_ms = messages[0].timestamp_ms, messages[-1].timestamp_ms
-    accounts = sorted({message.key.decode() for message in messages if message.key is not None})
-    added = [
-        event(USAGE, f"daily-{account}-{time_ms}", account, time_ms, user_id="daily")
-        for time_ms in range(first_ms, end_ms, DAY_MS // 2)
-        for account in accounts
-    ]
-    return sorted([*messages, *added], key=lambda message: message.timestamp_ms)
+    times: dict[bytes | None, list[int]] = {}
+    for message in messages:
+        times.setdefault(message.key, [messages[0].timestamp_ms]).append(message.timestamp_ms)
+    end_ms = messages[-1].timestamp_ms
+    loud = {key for key, moments in times.items() if all(b - a < LONGEST_MS for a, b in pairwise([*moments, end_ms]))}
+    return [message for message in messages if message.key in loud]
 
 
 class Flow:
@@ -119,7 +119,7 @@ def test_rolling_upgrade_and_rollback_under_flow(
     """Two workers of an earlier version are replaced one by one, then put back one by one, then replaced again."""
     old = code_of(version, tmp_path)
     steps = [(name, code) for code in (ROOT, old, ROOT) for name in ("one", "two")]
-    events = daily(company(40, 40))
+    events = never_silent(company(40, 40))
     size = -(-len(events) // (len(steps) + 1))
     counts: list[int] = []
     figures: dict[str, int] = {}
