@@ -109,15 +109,15 @@ class Deployment:
         """Settings that a worker gets."""
         return dict(self._settings)
 
-    def send(self, messages: Iterable[Message], codec: Codec | None = None) -> int:
+    def send(self, messages: Iterable[Message], codec: Codec | None = None, *, at_once: bool = False) -> int:
         """Write messages and return how many; every one is acknowledged.
 
         A worker that runs gets them a few at a time. Written at once, it could find weeks of one source before the
         first record of another, which then is idle to it: measures would hold values that the oracle, which knows the
-        end, does not hold.
+        end, does not hold. Not so where what is sent is not in order of time: then `at_once`.
         """
         prefixed = [message._replace(topic=self.prefix + message.topic) for message in messages]
-        step = AT_ONCE if self.workers else max(1, len(prefixed))
+        step = AT_ONCE if self.workers and not at_once else max(1, len(prefixed))
         slices = (prefixed[first : first + step] for first in range(0, len(prefixed), step))
         return sum(topic_log.send(self.kafka.bootstrap, messages, codec) for messages in slices)
 

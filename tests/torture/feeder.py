@@ -59,7 +59,7 @@ class Feeder:
         self._free.release()
 
     def finish(self) -> None:
-        """Send all the rest without pauses, piece after piece: no source is weeks ahead of another on the broker.
+        """Send all the rest at once: pieces are not in order of time, and what comes piece after piece can be late.
 
         Raises:
             aiokafka.errors.KafkaError: a record was refused.
@@ -68,9 +68,8 @@ class Feeder:
         self.__exit__()
         if self._error is not None:
             raise self._error
-        for messages in (self._left, *self._pieces):
-            if messages:
-                self.sent += self._deployment.send(messages)
+        rest = [message for messages in (self._left, *self._pieces) for message in messages]
+        self.sent += self._deployment.send(rest, at_once=True) if rest else 0
 
     def _run(self) -> None:
         try:
@@ -79,7 +78,7 @@ class Feeder:
                     if self._stop.is_set():
                         self._left = messages
                         return
-                    self.sent += self._deployment.send(messages)
+                    self.sent += self._deployment.send(messages, at_once=True)
                 if self._stop.wait(PIECE_S):
                     return
         except KafkaError as error:
