@@ -104,8 +104,6 @@ class BatchConsumer(SingleRecords):
         self._membership = membership
         self._fence = fence
         super().__init__(*positional, **named)
-        self._resumed: set[TP] = set()
-        """Partitions to fetch from once the flow goes on."""
         self._acked = Acknowledged(self._is_ours, list)
         self._acked_index = Acknowledged(self._is_ours, set)
 
@@ -157,30 +155,9 @@ class BatchConsumer(SingleRecords):
         """Stop handing out records, and invalidate records of changelogs that are being fetched."""
         super().stop_flow()
         self._epoch += 1
-        self._resumed.clear()
-
-    def resume_partitions(self, tps: Iterable[TP]) -> None:
-        """Fetch from partitions again; from those that are no changelog once the flow goes on.
-
-        Faust resumes them while the flow of changelogs goes on, then seeks, and then empties the queues: what was
-        handed out meanwhile would be lost.
-        """
-        wanted = set(tps)
-        changelogs = {tp for tp in wanted if tp.topic == self._handover.changelog}
-        super().resume_partitions(changelogs)
-        self._resumed |= wanted - changelogs
-
-    def resume_flow(self) -> None:
-        """Hand out records again, also of the partitions that were resumed last."""
-        super().resume_partitions(self._resumed)
-        self._resumed.clear()
-        super().resume_flow()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 -- Faust's signature
         """Fetch, and yield one message a partition whose value is a `Records`; of others' topics, each record."""
-        if self.flow_active and not self._get_active_partitions():
-            await asyncio.sleep(IDLE_S)  # where Faust waits a second, also when partitions become active meanwhile
-            return
         epoch, generation = self._epoch, self.app.consumer_generation_id
         fetched, active = await self._wait_next_records(timeout)
         records = fetched or {}
@@ -203,7 +180,6 @@ class BatchConsumer(SingleRecords):
                     await self.leased().give_back(tp, span)
                     continue
             elif not self.wants(tp, active):
-                await self.leased().give_back(tp, span)
                 continue
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
             self._read_offset[tp] = None

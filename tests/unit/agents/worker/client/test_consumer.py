@@ -129,7 +129,6 @@ async def handed_out(
 
     consumer._wait_next_records, consumer.leased().give_back = fetch, give_back
     consumer.flow_active = True
-    consumer._active_partitions = set(active)
     consumer._next_of_others.clear()
     consumer._committed_offset[TP(ORDERS, 0)] = 5
     messages = []
@@ -248,37 +247,6 @@ def test_a_broker_that_does_not_answer_for_other_agents_does_not_stop_our_commit
         monkeypatch.setattr(made.handover, "commit", ours)
         consumer._acked[TP(ORDERS, 0)].append(5)
         assert await consumer.force_commit()
-        consumer._thread.thread_loop.close()
-
-    asyncio.run(scenario())
-
-
-# -- what is fetched while partitions move ----------------------------------------------------------------------------
-
-
-def test_sources_are_fetched_only_when_the_flow_goes_on_after_the_last_seek() -> None:
-    """Faust resumes partitions, seeks, and then empties the queues: what came before would be lost."""
-
-    async def scenario() -> None:
-        made = Worker(Settings(group="own"), compile_plan(parse_policy(default_policy().read_text("utf-8"))))
-        consumer: Any = made.app.consumer
-        changelog = TP(made.handover.changelog, 0)
-        everything = {changelog, TP(USAGE, 0), TP(ORDERS, 0)}
-        consumer._active_partitions = set(everything)
-        consumer.pause_partitions(everything)
-        consumer.resume_partitions([changelog])
-        consumer.resume_flow()
-        assert consumer._get_active_partitions() == {changelog}
-        consumer.resume_partitions(everything)
-        assert consumer._get_active_partitions() == {changelog}
-        consumer.resume_flow()
-        assert consumer._get_active_partitions() == everything
-        # A rebalance begins before the flow has gone on: the next one resumes what is assigned then.
-        consumer.pause_partitions(everything)
-        consumer.resume_partitions({TP(USAGE, 0)})
-        consumer.stop_flow()
-        consumer.resume_flow()
-        assert consumer._get_active_partitions() == set()
         consumer._thread.thread_loop.close()
 
     asyncio.run(scenario())
