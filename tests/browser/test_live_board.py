@@ -46,7 +46,7 @@ class DeploymentInThreads(Deployment):
     """A deployment whose clients run in another thread, because the browser's client has an event loop in this one."""
 
     def send(self, messages: Iterable[Message], codec: Codec | None = None, *, at_once: bool = False) -> int:
-        return _in_a_thread(lambda: super(DeploymentInThreads, self).send(messages, codec))
+        return _in_a_thread(lambda: super(DeploymentInThreads, self).send(messages, codec, at_once=at_once))
 
     def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> float:
         return _in_a_thread(lambda: super(DeploymentInThreads, self).until(holds, what, patience_s))
