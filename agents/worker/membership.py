@@ -12,8 +12,8 @@ looks who holds its name before it joins: its own predecessor, which is dead, or
 | another worker, at a later join | ends: the other one took the name while this one was away |
 
 A broker keeps the client id of the first worker of a static member when another process takes the name over before the
-session of the first has ended. If the first one was only frozen, it then takes its own name for free, and the other one
-ends at its next join: one of the two ends in any case, but not always the one that was away.
+session of the first has ended. If the first one was only frozen, it then sees its own client id there and joins again,
+and the other one ends at its next join. One of the two ends in any case, but not always the one that was away.
 
 The group gives the partitions of a static member to who comes back under its name, without asking which topics that
 one reads. So the membership of a predecessor that had partitions of other topics, by another policy, is ended before

@@ -117,13 +117,13 @@ class _Runner(faust.Worker):
             self._on_sigterm()
 
     def _gather_all(self) -> None:
-        """End at once what watches a worker until its end; Faust first waits a second for it."""
+        """Cancel at once the tasks that watch a worker until its end; Faust first waits a second for them."""
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         super()._gather_all()
 
     async def _sentinel_task(self) -> None:
-        """Let the loop turn once more; Faust waits a second."""
+        """Faust waits a second here, before it closes the loop; nothing is left to wait for."""
 
     def _on_sigterm(self) -> None:
         self._deadline.begin()

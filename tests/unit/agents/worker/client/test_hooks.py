@@ -152,6 +152,8 @@ OVERRIDDEN = [
         (),
         BatchConsumer,
     ),
+    Hook(mode.Worker, "_gather_all", mode.Worker._shutdown_loop, "an end takes a second longer", (), _Runner),
+    Hook(mode.Worker, "_sentinel_task", mode.Worker._shutdown_loop, "an end takes a second longer", (), _Runner),
     Hook(
         transport_base.Transport,
         "create_consumer",
@@ -485,6 +487,7 @@ def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
     assert coroutines == {
         "_getmany",
         "_add_gap",
+        "_sentinel_task",
         "getmany",
         "force_commit",
         "earliest_offsets",
