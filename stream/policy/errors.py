@@ -7,11 +7,12 @@ of the parser catch `PolicyError`.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from schemas.hints import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -122,21 +123,6 @@ def _toml(value: object, depth: int = 0) -> str:
 def listed(names: Iterable[str]) -> str:
     """Names separated by commas."""
     return ", ".join(names)
-
-
-def closest(word: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that `word` was probably meant to be, None if no name is close.
-
-    A name is close if it looks alike, or if it is the only one that has the word between its underscores. A name with
-    the same letters in another order comes first.
-    """
-    names, lower = list(allowed), word.lower()
-    alike = difflib.get_close_matches(lower, names)
-    swapped = [name for name in alike if sorted(name) == sorted(lower)]
-    containing = [name for name in names if lower in name.split("_")]
-    if swapped:
-        return swapped[0]
-    return alike[0] if alike else containing[0] if len(containing) == 1 else None
 
 
 def did_you_mean(word: object, allowed: Iterable[str]) -> str:

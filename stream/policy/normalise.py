@@ -10,7 +10,8 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from stream.policy.errors import closest, listed, shown
+from schemas.hints import closest
+from stream.policy.errors import listed, shown
 from stream.policy.normalisers import (
     FULL_POINTS,
     THRESHOLD_POINTS,

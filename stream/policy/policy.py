@@ -16,12 +16,13 @@ import tomllib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from schemas.hints import closest
 from schemas.sources import BUILT_IN, Sources
 from stream.columns.calendar import Calendar
 from stream.policy.alerts import AlertRule, Names, Storms, read_alerts, read_storms
 from stream.policy.bands import Band
 from stream.policy.calendar import check_calendar, read_calendar
-from stream.policy.errors import Findings, PolicyError, Problem, closest
+from stream.policy.errors import Findings, PolicyError, Problem
 from stream.policy.fields import Label, read_labels
 from stream.policy.formulas.derived import check_derived
 from stream.policy.inputs.sources import IdleSource, PolicySources, read_sources

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from stream.policy.errors import Findings, Path, closest, did_you_mean, listed, shown
+from schemas.hints import closest
+from stream.policy.errors import Findings, Path, did_you_mean, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

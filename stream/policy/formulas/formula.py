@@ -16,9 +16,10 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from schemas.hints import closest
 from schemas.profiles import KINDS
 from schemas.sources import PROFILE_FACTS
-from stream.policy.errors import closest, did_you_mean, listed, shown
+from stream.policy.errors import did_you_mean, listed, shown
 from stream.policy.fields import account_field, canonical, name_mistake
 
 if TYPE_CHECKING:

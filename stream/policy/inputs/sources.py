@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from schemas.events import PROFILE_SOURCE
+from schemas.hints import closest
 from schemas.sources import BUILT_IN, DLQ_SUFFIX, IDENTITY_FIELDS, INTERNAL_TOPICS, FieldType, source_of_fields
 from schemas.topics import DLQ_PROGRESS, all_topics, changelog
-from stream.policy.errors import closest, listed, shown
+from stream.policy.errors import listed, shown
 from stream.policy.fields import LONGEST_NAME
 from stream.policy.table import is_name
 from stream.policy.windows import SPANS

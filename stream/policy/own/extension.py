@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from stream.policy.errors import closest, did_you_mean, listed
+from schemas.hints import closest
+from stream.policy.errors import did_you_mean, listed
 from stream.policy.table import Number, finite
 
 if TYPE_CHECKING:
