@@ -70,7 +70,7 @@ def _lookup(parent: Table, name: str, table: Table) -> Mapping[str, Any]:
 
 
 class _Times(NamedTuple):
-    """How times are written."""
+    """The unit of times that are numbers, and the time zone of those without an offset."""
 
     unit: Unit | None
     zone: ZoneInfo | None
@@ -135,27 +135,28 @@ class _Reader:
             fields.check_name(
                 name, name, (*kinds(self._sources[source].event_type), PROPERTIES), f"a field of {source}"
             )
-        unit, zone = times if name in _TIMES else (None, None)
         if isinstance(fields.value(name), str):
+            unit, zone = times if name in _TIMES else (None, None)
             return FieldRule(_expression(fields, name), unit=unit, zone=zone)
         table = fields.table(name, f"{_EXPRESSION}, or a table with path", _FIELD_KEYS)
         if table is None:
             return None
         if ("path" in table) == ("value" in table):
             table.problem("path", "a field needs path (an expression) or value (a constant), one of them")
-        own_unit, layout = _unit(table, "unit"), _layout(table)
+        unit, layout = _unit(table, "unit"), _layout(table)
+        is_time = name in _TIMES or unit is not None or layout is not None
         return FieldRule(
             _expression(table, "path"),
             _origin(table),
             table.value("value"),
             self._lookup_of(table),
             table.value("default"),
-            own_unit or unit,
+            times.unit if unit is None and name in _TIMES else unit,
             layout,
             _scale(table),
             _expression(table, "minor_units"),
             table.choice("decimal", _DECIMAL_MARKS, required=False),
-            zone if own_unit is None and layout is None else times.zone,
+            times.zone if is_time else None,
         )
 
     def _lookup_of(self, table: Table) -> Mapping[str, Any] | None:

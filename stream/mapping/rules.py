@@ -41,7 +41,7 @@ class FieldRule:
     decimal: str | None = None
     """The decimal mark of a number in a text."""
     zone: tzinfo | None = None
-    """Where the clock is that times without offset are of; None: UTC."""
+    """The time zone of times without an offset; None: UTC."""
 
 
 @dataclass(frozen=True, slots=True)
