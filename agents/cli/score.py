@@ -87,10 +87,11 @@ def score(
     else:
         replay = replayed(files, plan, as_of_ms, how)
         messages = score_messages(replay.engine)
-        _report_unlisted(replay)
         if parents:
             _print_parents(messages, account)
         else:
+            if account is None:
+                _report_unlisted(replay)
             _print_scores(messages, account, None if score is None else selected_score(plan.policy, score))
     raise typer.Exit(FAILED if report_left_out(replay) else DONE)
 
@@ -100,12 +101,12 @@ def _report_unlisted(replay: Replay) -> None:
     from agents.files.scores import unlisted
 
     counts = unlisted(replay)
-    for count, lacks in (
+    for count, which in (
         (counts.without_event, "with a profile and without an event up to the moment of the scores"),
         (counts.later, "with nothing up to the moment of the scores; give a later --as-of"),
     ):
         if count:
-            say(f"no line for {count:,} {'account' if count == 1 else 'accounts'} {lacks}", err=True)
+            say(f"no line for {count:,} {'account' if count == 1 else 'accounts'} {which}", err=True)
 
 
 def _print_scores(messages: Iterable[ScoreMessage], account: str | None, selected: SelectedScore | None) -> None:

@@ -41,7 +41,7 @@ def score_messages(engine: Engine, rows: Rows | None = None) -> list[ScoreMessag
 
 
 class Unlisted(NamedTuple):
-    """How many accounts of the files have no score as of the moment, by what they lack."""
+    """How many accounts of the files have no score as of the moment, by the reason."""
 
     without_event: int
     """They have a profile, and no event up to the moment."""

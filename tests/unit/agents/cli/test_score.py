@@ -129,6 +129,7 @@ def test_accounts_without_a_line_are_counted_on_stderr(tmp_path: Path) -> None:
         "no line for 1 account with nothing up to the moment of the scores; give a later --as-of\n"
     )
     assert done.exit_code == 0
+    assert vitals("score", events, profiles, "--as-of", "2026-03-05", "--account", "a").stderr == ""
     merge = tmp_path / "controls.jsonl"
     merge.write_text('{"id":"m","account_id":"c","kind":"merge","into":"a","by":"ann","time":"2026-03-03T00:00:00Z"}\n')
     done = vitals("score", events, profiles, merge)
