@@ -36,6 +36,7 @@ settings.register_profile(
 settings.load_profile(PROFILE)
 
 BORROWERS = ("faults", "torture", "broker", "browser")
+"""Folders of tests that may borrow a broker."""
 WAITING_FIRST = ("faults", "torture", "broker", "browser", "property")
 """Folders of long tests, first those that mostly wait for other programs: short tests then fill what is left."""
 

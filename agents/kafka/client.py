@@ -18,7 +18,8 @@ from agents.kafka.probe import ConnectionFailedError, check_connection
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
 
-_POLL_MS = 20  # a marker of a transaction at the end moves the position, and poll does not return for it
+# At the end of a partition, `poll` moves its position past the marker of a transaction, but does not return for it.
+_POLL_MS = 20
 _READER_WAIT_MS = 10
 _BOOTSTRAP_MS = 10_000
 ONLY_KAFKA = 23
@@ -49,7 +50,7 @@ def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
 def reader_of(settings: Settings, **options: Any) -> KafkaConsumer:
     """A consumer without a group that reads partitions in turn, each to an end that is known. Raises `BrokerError`.
 
-    At the end of a partition the client asks for more, and the next partition waits for that answer: by default 500 ms.
+    At the end of a partition the client fetches once more, and the next one waits for the answer: 500 ms by default.
     """
     return consumer_of(settings, fetch_max_wait_ms=_READER_WAIT_MS, **options)
 

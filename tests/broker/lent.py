@@ -37,7 +37,7 @@ def borrow(settings: Mapping[str, str]) -> KafkaServer:
     server = _free.pop(frozenset(settings.items()), None)
     if server is not None:
         return server
-    end_free_ones()  # a process has one broker at a time
+    end_free_ones()  # a process keeps no idle broker beside the one that it uses
     return KafkaServer(settings=settings).start()
 
 

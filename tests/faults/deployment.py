@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tests.faults.topic_log import Codec, Message
 
 GROUP = "faults"
-AT_ONCE = 200
-"""Records that a worker that runs may find at once: of a day or two."""
+SLICE = 200
+"""Records that are written at once to a worker that runs: those of a day or two."""
 PATIENCE_S = 240.0  # for a machine whose cores are all busy
 _PAUSE_S = 0.05
 # Records are as old as their events, older than the topics keep them: the broker must not get round to cleaning.
@@ -112,12 +112,12 @@ class Deployment:
     def send(self, messages: Iterable[Message], codec: Codec | None = None, *, at_once: bool = False) -> int:
         """Write messages and return how many; every one is acknowledged.
 
-        A worker that runs gets them a few at a time. Written at once, it could find weeks of one source before the
-        first record of another, which then is idle to it: measures would hold values that the oracle, which knows the
-        end, does not hold. Not so where what is sent is not in order of time: then `at_once`.
+        A worker that runs gets them in slices. If all were written at once, it could read weeks of one source before
+        the first record of another, which then counts as idle, so that measures hold values that the oracle does not.
+        Messages that are not in order of time are sent `at_once`: slices could make some of them late.
         """
         prefixed = [message._replace(topic=self.prefix + message.topic) for message in messages]
-        step = AT_ONCE if self.workers and not at_once else max(1, len(prefixed))
+        step = SLICE if self.workers and not at_once else max(1, len(prefixed))
         slices = (prefixed[first : first + step] for first in range(0, len(prefixed), step))
         return sum(topic_log.send(self.kafka.bootstrap, messages, codec) for messages in slices)
 

@@ -85,7 +85,7 @@ def allow_large_records(deployment: Deployment) -> None:
 
 
 def is_taken(deployment: Deployment, message: Message) -> bool:
-    """Send a record, unless the broker has not yet heard that the topic takes records of this size."""
+    """Send a record; False while the broker does not yet apply the new limit of the topic."""
     try:
         return deployment.send([message]) == 1
     except MessageSizeTooLargeError:

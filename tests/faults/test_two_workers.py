@@ -65,9 +65,7 @@ def test_a_second_worker_of_the_same_name_ends_and_the_first_goes_on(tmp_path: P
     fault("27 same instance name twice on one host", figures)
 
 
-def test_of_a_worker_whose_name_was_taken_while_it_was_frozen_and_the_other_one_ends(
-    tmp_path: Path, fault: Callable
-) -> None:
+def test_when_the_name_of_a_frozen_worker_is_taken_one_of_the_two_ends(tmp_path: Path, fault: Callable) -> None:
     """Which one depends on whether the broker still knew the session of the frozen one when its name was taken."""
     with Deployment(tmp_path, broker=SLOWLY) as deployment:
         sent = deployment.send(company(25, 20))
