@@ -58,7 +58,10 @@ class SingleRecords(driver.Consumer):
     async def single_messages(
         self, tp: TP, records: list[Any], span: Span, active: set[TP] | None
     ) -> AsyncIterator[Message]:
-        """One message a record, in turn, until the flow stops or partitions move; what is left is fetched again."""
+        """One message a record, in turn, until the flow stops or partitions move; what is left is fetched again.
+
+        Nothing is handed out before a rebalance is over: Faust resumes partitions, and then empties its agents' queues.
+        """
         generation = self.app.consumer_generation_id
         begin = self._next(tp)
         if span.start > begin and span.start > (begin := max(begin, await self.earliest(tp))):
@@ -67,8 +70,8 @@ class SingleRecords(driver.Consumer):
         for record in records:
             if record.offset < begin:
                 continue
-            is_flowing = self.flow_active and self.app.consumer_generation_id == generation
-            if not (is_flowing and self.wants(tp, active)):
+            is_settled = not self.app.rebalancing and self.app.consumer_generation_id == generation
+            if not (self.flow_active and is_settled and self.wants(tp, active)):
                 await self.leased().give_back(tp, span._replace(start=record.offset))
                 return
             if begin < record.offset:  # compacted, or a marker of a transaction

@@ -156,6 +156,10 @@ def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_ac
         stopped = await handed_out(consumer, active=both, given_back=again, stops_after=2)
         assert [each[:2] for each in stopped] == [(USAGE, 7), (ORDERS, 5)]
         assert again == [(ORDERS, 5, 8), (ORDERS, 6, 8)]
+        made.app.rebalancing = True
+        early = await handed_out(consumer, active=both, given_back=again)
+        assert [each[:2] for each in early] == [(USAGE, 7)], "Faust still empties the queues of its agents"
+        assert again[2:] == [(ORDERS, 5, 8)]
 
         committed: list[dict[TP, int]] = []
 
