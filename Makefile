@@ -10,7 +10,7 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 unexport PYTHONDONTWRITEBYTECODE
 
 # Programs that the tests run beside Java 17, as command=Debian package.
-PROGRAMS := chromium=chromium mvn=maven npm=npm redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
+PROGRAMS := chromium-headless-shell=chromium-headless-shell mvn=maven npm=npm redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

@@ -70,7 +70,7 @@ def run(
 def _measure(selected: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]) -> Results:
     results = Results()
     if "page" in selected:
-        tool("chromium")  # a missing tool is reported before an hour's work
+        tool("chromium-headless-shell")  # a missing tool is reported before an hour's work
     engines = [engine for engine in THROUGHPUT if engine.name in selected]
     if engines:
         with _broker() as kafka:

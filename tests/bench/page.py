@@ -78,7 +78,7 @@ def _measure(folder: Path) -> PageFigures:
 def _watch(board: Board, producer: KafkaProducer) -> PageFigures:
     pauses = random.Random(7)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=tool("chromium"))
+        browser = playwright.chromium.launch(executable_path=tool("chromium-headless-shell"))
         page = browser.new_page(viewport={"width": 1440, "height": ACCOUNTS * _ROW_PX})
         page.goto(board.url)
         page.locator(".accounts tbody").wait_for()

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _MAVEN_TIMEOUT_S = 900.0
 _DEBIAN_PACKAGES = {
     "bash": "bash",
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "go": "golang-go",
     "java": "default-jre-headless",
     "javac": "default-jdk-headless",

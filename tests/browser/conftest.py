@@ -78,7 +78,7 @@ class Chromium:
     def browser(self) -> Browser:
         """The browser that runs."""
         if self._browser is None or not self._browser.is_connected():
-            self._browser = self._playwright.chromium.launch(executable_path=tool("chromium"))
+            self._browser = self._playwright.chromium.launch(executable_path=tool("chromium-headless-shell"))
         return self._browser
 
     def close(self) -> None:
