@@ -23,7 +23,7 @@ from tests.simulation.virtual_loop import DeadlockError, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SEEDS = 120
+SEEDS = 80
 _A_TEST = 20
 
 
