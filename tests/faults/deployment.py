@@ -276,6 +276,10 @@ class Deployment:
             "alerts": len(alerts),
         }
 
+    def judge_counts(self) -> dict[str, int]:
+        """Fail unless every record was settled once and as the oracle says; scores and what follows are not judged."""
+        return self._judge_counts(self.input_log(), PATIENCE_S)
+
     def _outcomes(self) -> Counter[str]:
         outcomes = Counter[str]()
         for (_, outcome), count in self.settled().items():
