@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
     from agents.files.replay import Reading, Replay
     from schemas.outputs import ScoreMessage
-    from stream.explain.selector import SelectedScore
     from stream.plan.plan import Plan
 
 
@@ -69,13 +68,15 @@ def score(
     parents: Annotated[
         bool, typer.Option("--parents", help="Print one line for each parent account, computed from its children.")
     ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header. Only with --history.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV with a header: of one score, with a row for each account.")
+    ] = False,
 ) -> None:
     """Score the accounts in event files. Prints one JSON line for each account with an event, sorted by account."""
-    if as_csv and not history:
-        fail(MISUSED, "--csv needs --history: without it a line has nested factors, which CSV cannot hold")
-    if parents and (history or score is not None):
-        fail(MISUSED, "--parents prints all scores as of one moment: it cannot be used with --history and --score")
+    if parents and (history or as_csv or score is not None):
+        fail(
+            MISUSED, "--parents prints all scores as of one moment: it cannot be used with --history, --csv and --score"
+        )
     from agents.files.scores import score_messages
 
     settings = settings_of(None, policy=policy)
@@ -86,13 +87,10 @@ def score(
         replay = _print_history(files, plan, (as_of_ms, how), account=account, name=score, as_csv=as_csv)
     else:
         replay = replayed(files, plan, as_of_ms, how)
-        messages = score_messages(replay.engine)
         if parents:
-            _print_parents(messages, account)
+            _print_parents(score_messages(replay.engine), account)
         else:
-            if account is None:
-                _report_unlisted(replay)
-            _print_scores(messages, account, None if score is None else selected_score(plan.policy, score))
+            _print_scores(replay, account, score, as_csv=as_csv)
     raise typer.Exit(FAILED if report_left_out(replay) else DONE)
 
 
@@ -109,10 +107,22 @@ def _report_unlisted(replay: Replay) -> None:
             say(f"no line for {count:,} {'account' if count == 1 else 'accounts'} {which}", err=True)
 
 
-def _print_scores(messages: Iterable[ScoreMessage], account: str | None, selected: SelectedScore | None) -> None:
+def _print_scores(replay: Replay, account: str | None, name: str | None, *, as_csv: bool) -> None:
+    """Print the scores of all accounts, or of one; as CSV, one score of each."""
+    from agents.files.scores import score_messages
+    from agents.files.table import score_table
+
+    plan = replay.engine.plan
+    messages = score_messages(replay.engine)
+    if account is None:
+        _report_unlisted(replay)
+    else:
+        messages = [message for message in messages if message.account_id == account]
+    if as_csv:
+        _print_table(score_table(messages, plan, selected_score(plan.policy, name)))
+        return
+    selected = None if name is None else selected_score(plan.policy, name)
     for message in messages:
-        if account is not None and message.account_id != account:
-            continue
         if selected is not None:
             message.scores = {selected.name: message.scores[selected.name]}
         say_json(message)
@@ -140,8 +150,6 @@ def _print_history(
     as_csv: bool,
 ) -> Replay:
     """`when` is the last moment (epoch ms, None: the last event), and the times that events may have."""
-    import csv
-
     from agents.files.history import DayScore, score_history
 
     selected, (as_of_ms, how) = selected_score(plan.policy, name), when
@@ -149,13 +157,18 @@ def _print_history(
         how = how._replace(progress=progress)
         days, replay = score_history(files, plan, selected, as_of_ms=as_of_ms, account=account, reading=how)
     if as_csv:
-        table = csv.writer(sys.stdout, lineterminator="\n")
-        table.writerow(DayScore.__struct_fields__)
-        table.writerows([_cell(value) for value in msgspec.structs.astuple(day)] for day in days)
+        _print_table([DayScore.__struct_fields__, *map(msgspec.structs.astuple, days)])
     else:
         for day in days:
             say_json(day)
     return replay
+
+
+def _print_table(rows: Iterable[Iterable[object]]) -> None:
+    """Print rows as CSV, the first of which is the header."""
+    import csv
+
+    csv.writer(sys.stdout, lineterminator="\n").writerows(map(_cell, row) for row in rows)
 
 
 def _cell(value: object) -> object:

@@ -65,6 +65,11 @@ def moments(calendar: Calendar, first_ms: int, last_ms: int) -> Iterator[int]:
     yield last_ms
 
 
+def day_of(calendar: Calendar, moment_ms: int) -> str:
+    """The date of a moment (epoch ms) in the zone of the policy, such as 2026-03-27."""
+    return (_FIRST_DATE + timedelta(days=calendar.pane_of(moment_ms, "day"))).isoformat()
+
+
 def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str | None) -> Iterator[DayScore]:
     names = engine.accounts.index.names
     rows = sorted(engine.accounts.alive().tolist(), key=names.__getitem__)
@@ -73,7 +78,7 @@ def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str
     if not rows:
         return
     scored = reading(engine.plan, selected, engine.score(np.array(rows, dtype=np.int64)))
-    day = (_FIRST_DATE + timedelta(days=engine.plan.calendar.pane_of(as_of_ms, "day"))).isoformat()
+    day = day_of(engine.plan.calendar, as_of_ms)
     for row, score, band in zip(rows, scored.scores.tolist(), scored.bands.tolist(), strict=True):
         if band == NO_BAND:
             continue

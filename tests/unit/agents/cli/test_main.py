@@ -85,7 +85,7 @@ def test_no_command_and_unknown_option_are_bad_usage() -> None:
         ("score", EVENTS, "--score", "churn"),
         ("score", EVENTS, "--history", "--score", "churn"),
         ("check", TEMPLATE, "--against", EVENTS, "--score", "churn"),
-        ("score", EVENTS, "--csv"),
+        ("score", EVENTS, "--csv", "--parents"),
         ("explain", "acme", EVENTS, "--since", "2027-01-01"),
         ("explain", "acme", EVENTS, "--since", "lately"),
     ],

@@ -77,6 +77,40 @@ def test_the_history_ends_with_the_score_and_is_the_same_as_csv() -> None:
     assert [{key: str(value) for key, value in day.items()} for day in dune] == rows
 
 
+def test_a_table_has_the_scores_and_factors_of_the_lines() -> None:
+    rows = list(csv.DictReader(io.StringIO(vitals("score", EVENTS, "--as-of", AS_OF, "--csv").stdout)))
+    messages = lines("score", EVENTS, "--as-of", AS_OF)
+    assert [row["account_id"] for row in rows] == [message["account_id"] for message in messages]
+    for row, message in zip(rows, messages, strict=True):
+        score = message["scores"]["health"]
+        shown = {
+            "account_id": message["account_id"], "day": "2026-03-27", "as_of": message["as_of"],
+            "score": score["value"], "band": score["band"], "state": message.get("state"),
+            "segment": message["segment"], "parent_id": None, "confidence": score.get("confidence"),
+        }  # fmt: skip
+        for factor in score["factors"]:
+            name = factor["measure"]
+            shown |= {name: factor["value"], f"{name}.points": factor["points"]}
+            shown[f"{name}.contribution"] = factor["contribution"]
+        assert row == {name: "" if value is None else str(value) for name, value in shown.items()}
+
+
+def test_a_table_of_one_account_and_of_an_additive_score() -> None:
+    policy = Path(TEMPLATE).with_name("impact.toml")
+    shown = vitals("score", EVENTS, "--csv", "--account", "birch", "--policy", policy).stdout
+    (row,) = csv.DictReader(io.StringIO(shown))
+    assert (row["account_id"], row["base"], row["base.contribution"]) == ("birch", "", "40.0")
+    contributions = [float(cell) for name, cell in row.items() if name.endswith(".contribution")]
+    assert sum(contributions) == pytest.approx(float(row["score"]), abs=1e-9)
+    assert list(row)[-3:] == ["clamping", "clamping.points", "clamping.contribution"]
+
+
+def test_a_table_without_a_row_has_a_header(tmp_path: Path) -> None:
+    file = write(tmp_path, "engagement.jsonl", a="2026-03-01T10:00:00Z")
+    shown = vitals("score", file, "--csv", "--as-of", "2026-02-28").stdout
+    assert shown == "account_id,day,as_of,score,band,state,segment,parent_id,confidence\n"
+
+
 def test_the_named_score_is_printed() -> None:
     assert lines("score", EVENTS, "--score", "health") == lines("score", EVENTS)
 
