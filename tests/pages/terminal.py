@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _END = "--- end of output, status"
+_PRINT_STATUS = f"printf -- '{_END} %d\\n' $?\n"
 _COLUMNS = 120
 # The shell leads a session of its own whose controlling terminal is its standard input: that makes Ctrl-C work.
 _TAKE_TERMINAL = (
@@ -82,9 +83,15 @@ class Terminal:
         return self._end()
 
     def start(self, command: str, shown: re.Pattern[str]) -> None:
-        """Type a command that goes on running, and wait until its output matches from the beginning."""
-        self._type(f"{command}\n")
-        self._read_until(lambda output: shown.match(output) is not None, command)
+        """Type a command that goes on running, and wait until its output matches from the beginning.
+
+        Raises TerminalError when it ends before.
+        """
+        self._type(f"{command}\n{_PRINT_STATUS}")  # Ctrl-C discards the second line if the command still runs
+        self._read_until(lambda output: shown.match(output) is not None or _has_ended(output), command)
+        if _has_ended(self._output):
+            message = f"{command} ended; the terminal shows:\n{self._output}"
+            raise TerminalError(message)
 
     def interrupt(self) -> tuple[str, int]:
         """Press Ctrl-C, and return all that the command printed and its exit status."""
@@ -95,8 +102,8 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def _end(self) -> tuple[str, int]:
-        self._type(f"printf -- '{_END} %d\\n' $?\n")
-        self._read_until(lambda output: f"{_END} " in output and output.endswith("\n"), "the end of a command")
+        self._type(_PRINT_STATUS)
+        self._read_until(_has_ended, "the end of a command")
         output, _, status = self._output.partition(f"{_END} ")
         self._output = ""
         return output, int(status)
@@ -109,6 +116,10 @@ class Terminal:
                 message = f"waited {self._patience_s:.0f} s for {what}; the terminal shows:\n{self._output}"
                 raise TerminalError(message)
             self._output += self._decoder.decode(os.read(self._ours, 65536))
+
+
+def _has_ended(output: str) -> bool:
+    return f"{_END} " in output and output.endswith("\n")
 
 
 def _make_plain(terminal: int) -> None:
