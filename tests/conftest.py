@@ -41,6 +41,13 @@ WAITING_FIRST = ("faults", "torture", "broker", "browser", "property")
 """Folders of long tests, first those that mostly wait for other programs: short tests then fill what is left."""
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say in a run of one process what is faster."""
+    if config.getoption("numprocesses", None):
+        return None
+    return "in one process; `make test` runs everything in several processes, which takes less time"
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Take back how a command that ran in this process has configured the log."""

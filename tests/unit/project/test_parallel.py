@@ -33,7 +33,17 @@ def test_a_shared_fixture_is_made_by_one_process(tmp_path: Path) -> None:
     shutil.copy(CONFTEST, folder)
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     (folder / "test_shared.py").write_text(SHARED, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "8 passed" in done.stdout, done.stdout + done.stderr
+    printed = run(tmp_path, "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+    assert "8 passed" in printed
+    assert "make test" not in printed
     assert len((tmp_path / "started").read_text("utf-8").split()) == 1
+    alone = run(tmp_path)
+    assert "8 passed" in alone
+    assert "in one process; `make test` runs everything in several" in alone
+
+
+def run(folder: Path, *options: str) -> str:
+    """What pytest prints."""
+    command = [sys.executable, "-m", "pytest", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
