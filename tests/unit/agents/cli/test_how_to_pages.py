@@ -39,5 +39,5 @@ def test_the_page_shows_what_is_printed(command: str, output: str) -> None:
 
 
 def test_the_pages_show_each_command() -> None:
-    commands = "explain check score test map map explain score score"
+    commands = "explain check score score test map map explain score score"
     assert " ".join(command.split()[0] for command, _ in SHOWN) == commands
