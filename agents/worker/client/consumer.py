@@ -157,7 +157,12 @@ class BatchConsumer(SingleRecords):
         self._epoch += 1
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 -- Faust's signature
-        """Fetch, and yield one message a partition whose value is a `Records`; of others' topics, each record."""
+        """Fetch, and yield one message a partition whose value is a `Records`; of others' topics, each record.
+
+        What comes when it is not wanted is fetched again. Records of sources are not wanted before a rebalance is over:
+        Faust resumes partitions first, and then empties the queues of its agents. The merge would go on without a
+        source whose records are lost there, after `VITALS_MERGE_WAIT_S`.
+        """
         epoch, generation = self._epoch, self.app.consumer_generation_id
         fetched, active = await self._wait_next_records(timeout)
         records = fetched or {}
@@ -175,11 +180,12 @@ class BatchConsumer(SingleRecords):
                 async for message in self.single_messages(tp, records.get(fetched_tp, []), span, active):
                     yield tp, message
                 continue
-            if tp.topic not in self._handover.sources:
-                if self._epoch != epoch or self.app.consumer_generation_id != generation:
-                    await self.leased().give_back(tp, span)
-                    continue
-            elif not self.wants(tp, active):
+            if tp.topic in self._handover.sources:
+                is_unwanted = self.app.rebalancing or not self.wants(tp, active)
+            else:
+                is_unwanted = self._epoch != epoch or self.app.consumer_generation_id != generation
+            if is_unwanted:
+                await self.leased().give_back(tp, span)
                 continue
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
             self._read_offset[tp] = None

@@ -60,7 +60,7 @@ class SingleRecords(driver.Consumer):
     ) -> AsyncIterator[Message]:
         """One message a record, in turn, until the flow stops or partitions move; what is left is fetched again.
 
-        Nothing is handed out before a rebalance is over: Faust resumes partitions, and then empties its agents' queues.
+        Nothing is handed out before a rebalance is over, as of sources (`BatchConsumer.getmany`).
         """
         generation = self.app.consumer_generation_id
         begin = self._next(tp)

@@ -156,10 +156,6 @@ def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_ac
         stopped = await handed_out(consumer, active=both, given_back=again, stops_after=2)
         assert [each[:2] for each in stopped] == [(USAGE, 7), (ORDERS, 5)]
         assert again == [(ORDERS, 5, 8), (ORDERS, 6, 8)]
-        made.app.rebalancing = True
-        early = await handed_out(consumer, active=both, given_back=again)
-        assert [each[:2] for each in early] == [(USAGE, 7)], "Faust still empties the queues of its agents"
-        assert again[2:] == [(ORDERS, 5, 8)]
 
         committed: list[dict[TP, int]] = []
 
@@ -183,6 +179,23 @@ def test_single_records_of_other_topics_are_handed_out_and_committed_as_faust_ac
         consumer._commit_offsets = commit
         await consumer.force_commit()
         assert committed[1:] == [{TP(ORDERS, 0): 7}]
+        consumer._thread.thread_loop.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_when_it_is_not_wanted_is_fetched_again() -> None:
+    async def scenario() -> None:
+        made = Worker(Settings(group="own"), compile_plan(parse_policy(default_policy().read_text("utf-8"))))
+        consumer: Any = made.app.consumer
+        again: list[tuple[str, int, int]] = []
+        made.app.rebalancing = True
+        assert await handed_out(consumer, active={TP(USAGE, 0), TP(ORDERS, 0)}, given_back=again) == []
+        assert again == [(USAGE, 5, 8), (ORDERS, 5, 8)], "Faust has yet to empty the queues of its agents"
+        made.app.rebalancing = False
+        orders = await handed_out(consumer, active={TP(ORDERS, 0)}, given_back=again)
+        assert [each[0] for each in orders] == [ORDERS] * 3
+        assert again[2:] == [(USAGE, 5, 8)]
         consumer._thread.thread_loop.close()
 
     asyncio.run(scenario())
