@@ -42,7 +42,7 @@ from agents.process.progress import progress_bar
 from agents.process.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agents.files.replay import Reading, Replay
     from schemas.outputs import ScoreMessage
@@ -87,10 +87,13 @@ def score(
         replay = _print_history(files, plan, (as_of_ms, how), account=account, name=score, as_csv=as_csv)
     else:
         replay = replayed(files, plan, as_of_ms, how)
+        messages = score_messages(replay.engine)
         if parents:
-            _print_parents(score_messages(replay.engine), account)
+            _print_parents(messages, account)
         else:
-            _print_scores(replay, account, score, as_csv=as_csv)
+            if account is None:
+                _report_unlisted(replay)
+            _print_scores(messages, plan, account=account, name=score, as_csv=as_csv)
     raise typer.Exit(FAILED if report_left_out(replay) else DONE)
 
 
@@ -107,17 +110,13 @@ def _report_unlisted(replay: Replay) -> None:
             say(f"no line for {count:,} {'account' if count == 1 else 'accounts'} {which}", err=True)
 
 
-def _print_scores(replay: Replay, account: str | None, name: str | None, *, as_csv: bool) -> None:
+def _print_scores(
+    messages: Sequence[ScoreMessage], plan: Plan, *, account: str | None, name: str | None, as_csv: bool
+) -> None:
     """Print the scores of all accounts, or of one; as CSV, one score of each."""
-    from agents.files.scores import score_messages
     from agents.files.table import score_table
 
-    plan = replay.engine.plan
-    messages = score_messages(replay.engine)
-    if account is None:
-        _report_unlisted(replay)
-    else:
-        messages = [message for message in messages if message.account_id == account]
+    messages = [message for message in messages if account in {None, message.account_id}]
     if as_csv:
         _print_table(score_table(messages, plan, selected_score(plan.policy, name)))
         return

@@ -39,8 +39,7 @@ def score_table(messages: Sequence[ScoreMessage], plan: Plan, selected: Selected
 
 def _factors(messages: Sequence[ScoreMessage], plan: Plan, selected: SelectedScore) -> list[str]:
     """The names of all factors: measures in the order of the policy, then what else the score consists of."""
-    used = dict.fromkeys(
-        factor.measure for message in messages for factor in message.scores[selected.name].factors
-    )  # a dict keeps the order
+    scores = [message.scores[selected.name] for message in messages]
+    used = dict.fromkeys(factor.measure for score in scores for factor in score.factors)  # a dict keeps the order
     measures = [measure.name for measure in plan.policy.measures if measure.name in used]
     return measures + [name for name in used if name not in measures]
