@@ -159,11 +159,14 @@ class _Drawing:
             event["time"] -= chance.randint(0, self._longest_ms // 4)
         elif mistake == "reused id":
             event["id"] = chance.choice(self._ids[topic])
+        may_move = time_ms > END_MS - self._longest_ms // 2
         key = event["account_id"].encode()
         message = Message(topic, key, self._value(event, mistake), time_ms)
+        if type(event.get("account_id")) is int and not may_move:  # counts as an id, of another partition than the key
+            return [message._replace(key=str(event["account_id"]).encode())]
         if mistake == "duplicate":
             return [message, message._replace(timestamp_ms=time_ms + chance.randint(0, self._longest_ms // 8))]
-        if mistake in {"wrong partition", "no key"} and time_ms > END_MS - self._longest_ms // 2:
+        if mistake in {"wrong partition", "no key"} and may_move:
             if mistake == "wrong partition" or topic == ACCOUNTS:  # a compacted topic takes no record without a key
                 return [misplaced(message)]
             return [message._replace(key=None, partition=chance.randrange(PARTITIONS))]

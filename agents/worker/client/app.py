@@ -15,6 +15,7 @@ import faust
 
 from agents.settings.settings import Settings
 from agents.worker.client.reconnect import pause_after_refusals
+from agents.worker.client.store import Tables
 from schemas.topics import LARGEST_RECORD
 
 BATCH_BYTES = 512 * 1024
@@ -51,6 +52,7 @@ def faust_app(settings: Settings, client_id: str) -> faust.App:
         broker_request_timeout=max(30.0, settings.session_timeout_s + 10),
         broker_rebalance_timeout=max(30.0, settings.session_timeout_s * 3),
         broker_max_poll_interval=600.0,
+        TableManager=Tables,
         table_standby_replicas=0,
         topic_partitions=settings.partitions,
         topic_allow_declare=False,

@@ -163,6 +163,9 @@ class BatchConsumer(SingleRecords):
         Faust resumes partitions first, and then empties the queues of its agents. The merge would go on without a
         source whose records are lost there, after `VITALS_MERGE_WAIT_S`.
         """
+        if self.flow_active and not self._get_active_partitions():
+            await asyncio.sleep(IDLE_S)  # where Faust waits a second, also when partitions become active meanwhile
+            return
         epoch, generation = self._epoch, self.app.consumer_generation_id
         fetched, active = await self._wait_next_records(timeout)
         records = fetched or {}

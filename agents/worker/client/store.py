@@ -13,6 +13,7 @@ from typing import Any
 
 import faust
 from faust.stores import memory
+from faust.tables import TableManager
 from faust.types import TP, EventT
 
 from agents.worker.client.consumer import Records
@@ -31,6 +32,17 @@ def wait_for_broker(recovery: Any) -> None:
         await wait(recovery, work)
 
     recovery._wait = without_limit
+
+
+class Tables(TableManager):
+    """Faust's tables, of which a worker has one, made before the app starts."""
+
+    async def on_start(self) -> None:
+        """Begin at once: Faust first waits a second for tables that are made later."""
+        stopping: bool = self.should_stop
+        if not stopping:
+            await self._update_channels()
+            await self.recovery.start()
 
 
 class EngineStore(memory.Store[Any, Any]):

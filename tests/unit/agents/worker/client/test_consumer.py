@@ -129,6 +129,7 @@ async def handed_out(
 
     consumer._wait_next_records, consumer.leased().give_back = fetch, give_back
     consumer.flow_active = True
+    consumer._active_partitions = set(active)
     consumer._next_of_others.clear()
     consumer._committed_offset[TP(ORDERS, 0)] = 5
     messages = []

@@ -34,7 +34,7 @@ from mode.threads import QueueServiceThread, ServiceThread
 
 from agents.worker.client.consumer import BatchConsumer, BatchTransport
 from agents.worker.client.single_records import SingleRecords
-from agents.worker.client.store import EngineStore, EngineTable
+from agents.worker.client.store import EngineStore, EngineTable, Tables
 from agents.worker.client.thread import LeasedThread, WholeBatches
 from agents.worker.run import _Runner
 from tests.driving.hooks import PRODUCING, Hook
@@ -154,6 +154,7 @@ OVERRIDDEN = [
     ),
     Hook(mode.Worker, "_gather_all", mode.Worker._shutdown_loop, "an end takes a second longer", (), _Runner),
     Hook(mode.Worker, "_sentinel_task", mode.Worker._shutdown_loop, "an end takes a second longer", (), _Runner),
+    Hook(TableManager, "on_start", None, "a start takes a second longer", (), Tables),
     Hook(
         transport_base.Transport,
         "create_consumer",
@@ -272,6 +273,8 @@ OVERRIDDEN = [
 ]
 
 USED = [
+    Hook(Consumer, "_get_active_partitions", Consumer._wait_next_records, "an idle consumer waits a second", ()),
+    Hook(TableManager, "_update_channels", TableManager.on_start, "the table is not restored", ()),
     Hook(
         faust.Worker,
         "spinner",
@@ -488,6 +491,7 @@ def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
         "_getmany",
         "_add_gap",
         "_sentinel_task",
+        "_update_channels",
         "getmany",
         "force_commit",
         "earliest_offsets",
