@@ -23,6 +23,7 @@ from tests.oracle.policy import Policy, boundary_unit_ms, is_late, read_policy
 from tests.oracle.profiles import Said
 from tests.oracle.recognised import read_record
 from tests.oracle.scores import AccountScores, ScoreOf, score_all
+from tests.oracle.status import ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -80,12 +81,13 @@ class AccountScore:
     band: str | None
     factors: list[Factor]
     alert: str | None = None
+    status: str = ACTIVE
 
 
 def _first_of(account: AccountScores) -> AccountScore:
     score = next(iter(account.scores.values()))
     factors = [(name, value, points, contribution) for name, value, points, _, contribution in score.factors]
-    return AccountScore(score.value, score.band, factors, score.alert)
+    return AccountScore(score.value, score.band, factors, score.alert, account.status)
 
 
 def merged(log: Iterable[Record], added: Iterable[str] = ()) -> dict[int, list[Record]]:

@@ -146,5 +146,7 @@ def test_after_six_quiet_days_the_oracle_has_the_alerts_that_a_round_expects() -
     assert open_rule_differences(log, RULES, alerts) == []
     fewer = [alert for alert in alerts if alert["rule"] != "quiet"]
     assert open_rule_differences(log, RULES, fewer) == [f"acct-{number}: quiet is not open" for number in range(9)]
+    gone = log_of([*usage, Message(ACCOUNTS, b"acct-3", None, END_MS), *closing_records()])
+    assert open_rule_differences(gone, RULES, [alert for alert in alerts if alert["account_id"] != "acct-3"]) == []
     fallen = {"account_id": "acct-1", "rule": "fall", "status": "firing"}
     assert open_rule_differences(log, RULES, [*alerts, fallen]) == ["acct-1: fall is open"]
