@@ -100,9 +100,9 @@ def _converted(name: str, raw: Any, source: str, rules: Fields) -> Any:
         return raw.strip().lower() if isinstance(raw, str) else raw
     if is_text and not isinstance(raw, bool) and isinstance(raw, int):
         return str(raw)
-    if is_text and isinstance(raw, float) and raw == int(raw) and abs(raw) < 2**53:
+    if is_text and isinstance(raw, float) and raw.is_integer() and abs(raw) < 2**53:
         return str(int(raw))
-    if is_time and isinstance(raw, float) and raw == int(raw):
+    if is_time and isinstance(raw, float) and raw.is_integer():
         return int(raw)
     return _moment(raw) if is_time and isinstance(raw, str) else raw
 
