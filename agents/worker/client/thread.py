@@ -24,6 +24,7 @@ from faust.types import TP
 
 from agents.process.errors import error_text
 from agents.worker.client.connections import Connections
+from agents.worker.client.gathering import LONGEST_MS, PERIOD_S, BusyTime, next_wait_ms
 from agents.worker.client.look_up import look_up
 from agents.worker.commit.lease import Lease
 from agents.worker.membership import Membership
@@ -34,8 +35,7 @@ log = structlog.get_logger()
 LOOK_UP_S = 20.0
 """How long a question to the broker may take before it is asked again."""
 FETCH_BYTES = 64 * 1024
-FETCH_WAIT_MS = 25
-"""How long the broker gathers what is less than `FETCH_BYTES`, so that each fetch, thread and step has more to do."""
+"""What a fetch asks for while the worker is busy."""
 
 
 class Span(NamedTuple):
@@ -114,6 +114,8 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         self.spans: dict[Any, Span] = {}
         """Last span of each partition that the consumer has not taken yet."""
         self._connections: Connections | None = None
+        self._gathering: asyncio.Future[None]
+        """Ends with the thread."""
         super().__init__(*positional, **named)
 
     async def on_start(self) -> None:
@@ -122,11 +124,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         fetcher.PartitionRecords = WholeBatches
         await look_up("start the consumer", self._start)
         consumer: Any = self._ensure_consumer()
-        # A broker gets one request at a time, without the partitions whose records are not taken yet. Faust lets the
-        # request wait 1.5 s for idle partitions, and the busy ones are not fetched meanwhile. But a fetch and a step
-        # cost a millisecond each whatever their size: the broker gathers for a short time, for all partitions at once.
-        consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
-        consumer._fetcher._fetch_min_bytes = FETCH_BYTES
+        self._gathering = asyncio.ensure_future(self._gather(consumer._fetcher))
         coordinator = consumer._coordinator
         heartbeat = coordinator._do_heartbeat
 
@@ -159,6 +157,20 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
 
         coordinator._on_join_complete = beating
         self._connections = Connections(consumer._client)
+
+    async def _gather(self, fetches: Any) -> None:
+        """Have the broker gather records for as long as that helps.
+
+        A broker gets one request at a time, for all partitions whose records are taken. Faust lets it wait for 1.5 s,
+        and so would a partition that is wanted again meanwhile.
+        """
+        busy, wait_ms = BusyTime.of_engine_and_this_thread(), 0.0
+        fetches._fetch_max_wait_ms = round(LONGEST_MS)
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            wait_ms = next_wait_ms(wait_ms, busy.share())
+            fetches._fetch_max_wait_ms = round(wait_ms or LONGEST_MS)
+            fetches._fetch_min_bytes = FETCH_BYTES if wait_ms else 1
 
     async def _start(self) -> None:
         """Make the consumer and connect it; one that finds no broker is closed, and the error is raised."""
