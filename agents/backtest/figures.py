@@ -67,7 +67,7 @@ def as_bands_see(scores: Floats) -> Floats:
 
 def auc(scores: Floats, churned: Flags) -> float | None:
     """How often a sample that churned has a lower score than one that did not; equal scores count half."""
-    value = _auc(_Ranks.of(scores), churned, np.ones(len(scores)))
+    value = _Pairs.of(_Ranks.of(scores), churned, np.zeros(len(scores), dtype=np.intp)).auc(np.ones(1))
     return None if np.isnan(value) else value
 
 
@@ -79,14 +79,14 @@ def resampled_aucs(predictors: Sequence[Floats], churned: Flags, accounts: NDArr
     or all did. The draws are repeatable.
     """
     generator = np.random.default_rng(_SEED)
-    ranks = [_Ranks.of(scores) for scores in predictors]
     _, numbers = np.unique(accounts, return_inverse=True)
+    pairs = [_Pairs.of(_Ranks.of(scores), churned, numbers) for scores in predictors]
     count = int(numbers.max()) + 1 if len(numbers) else 0
-    aucs = np.full((draws, len(ranks)), np.nan)
+    aucs = np.full((draws, len(pairs)), np.nan)
     if count:
         for draw in range(draws):
-            weights = generator.multinomial(count, np.full(count, 1 / count))[numbers].astype(np.float64)
-            aucs[draw] = [_auc(rank, churned, weights) for rank in ranks]
+            weights = generator.multinomial(count, np.full(count, 1 / count)).astype(np.float64)
+            aucs[draw] = [of_predictor.auc(weights) for of_predictor in pairs]
     return aucs
 
 
@@ -109,14 +109,55 @@ class _Ranks(NamedTuple):
         return cls(ranks, len(distinct))
 
 
-def _auc(ranks: _Ranks, churned: Flags, weights: Floats) -> float:
-    gone = np.bincount(ranks.ranks, weights * churned, ranks.distinct)
-    stayed = np.bincount(ranks.ranks, weights * ~churned, ranks.distinct)
-    pairs = gone.sum() * stayed.sum()
-    if not pairs:
-        return float("nan")
-    higher = stayed.sum() - np.cumsum(stayed)
-    return float((gone * (higher + stayed / 2)).sum() / pairs)
+class _Samples(NamedTuple):
+    """Samples of an account in a class are one entry, with their number."""
+
+    accounts: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    distinct: int
+    """How many classes there are."""
+
+    @classmethod
+    def of(cls, accounts: NDArray[np.intp], classes: NDArray[np.intp], count: int) -> _Samples:
+        keys, numbers = np.unique(accounts.astype(np.int64) * count + classes, return_counts=True)
+        return cls(keys // max(count, 1), keys % max(count, 1), numbers, count)
+
+    def weighted(self, weights: Floats) -> Floats:
+        """The sum of the samples' weights by class; `weights` are those of accounts."""
+        return np.asarray(
+            np.bincount(self.classes, weights[self.accounts] * self.numbers, self.distinct), dtype=np.float64
+        )
+
+
+class _Pairs(NamedTuple):
+    """Pairs of a sample that churned and one that did not, to count those in which the first has a lower score.
+
+    Ranks with a sample that churned are levels 0 to n. Samples that did not are in class `2 * i + 1` if their rank is
+    level i, and in the even class between if theirs lies between two. Weights are whole numbers, so all sums are exact.
+    """
+
+    gone: _Samples
+    stayed: _Samples
+
+    @classmethod
+    def of(cls, ranks: _Ranks, churned: Flags, accounts: NDArray[np.intp]) -> _Pairs:
+        levels, every = np.unique(ranks.ranks[churned]), np.arange(ranks.distinct)
+        level = np.searchsorted(levels, every)
+        classes = level + np.searchsorted(levels, every, side="right")
+        return cls(
+            _Samples.of(accounts[churned], level[ranks.ranks[churned]], len(levels)),
+            _Samples.of(accounts[~churned], classes[ranks.ranks[~churned]], 2 * len(levels) + 1),
+        )
+
+    def auc(self, weights: Floats) -> float:
+        """AUC where the samples of an account have a weight; NaN where no sample churned, or all did."""
+        gone, stayed = self.gone.weighted(weights), self.stayed.weighted(weights)
+        pairs = gone.sum() * stayed.sum()
+        if not pairs:
+            return float("nan")
+        higher = stayed.sum() - np.cumsum(stayed)[1::2]
+        return float((gone * (higher + stayed[1::2] / 2)).sum() / pairs)
 
 
 def band_counts(bands: NDArray[np.int8], churned: Flags, count: int) -> list[BandCount]:

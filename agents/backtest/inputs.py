@@ -12,8 +12,9 @@ from agents.backtest.outcomes import Outcomes, read_outcomes
 from agents.backtest.replay import Grid, make_grid
 from agents.backtest.study import KnownChurn, known_churn
 from agents.files.formats import Input
-from agents.files.playback import BadLine, TimedEvent
+from agents.files.playback import BadLine
 from agents.files.replay import SINCE_2000, Reading, read_events
+from agents.files.timeline import Timeline
 from schemas.properties import united
 from schemas.sources import united_sources
 from stream.plan.plan import Plan
@@ -23,7 +24,7 @@ from stream.plan.plan import Plan
 class Inputs:
     """Everything read from files, before any figure."""
 
-    events: list[TimedEvent]
+    events: Timeline
     grid: Grid
     outcomes: Outcomes
     known: KnownChurn
@@ -53,7 +54,7 @@ def read_inputs(
     sources = united_sources(plan.sources for plan in plans)
     events = read_events(files, bad, reading, properties, sources)
     if until_ms is not None:
-        events = [event for event in events if event.time_ms <= until_ms]
+        events = events[: events.count_until(until_ms)]
     grid = make_grid(events, every, since_ms, plans[0].calendar)
     if until_ms is None:
         until_ms = max(events[-1].time_ms, outcomes.last_ms or 0)

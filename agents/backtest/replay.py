@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.files.playback import BadLine, Playback, TimedEvent
+from agents.files.playback import BadLine, Playback
+from agents.files.timeline import TimedEvent
 from agents.process.progress import Progress, unseen
 from schemas.events import PROFILE_SOURCE
 from stream.columns.calendar import UTC_DAYS, Calendar

@@ -8,14 +8,15 @@ Owns nothing that a command does. A problem ends the command with a message that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from agents.process.terminal import printable_json, printable_lines
+from agents.process.terminal import printable_json, printable_json_lines, printable_lines
 
 if TYPE_CHECKING:
     from agents.settings.settings import Settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from stream.policy.policy import Policy
 
 DONE, FAILED, MISUSED = 0, 1, 2
+_LINES_AT_ONCE = 1_000
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file (TOML).")]
 PolicyPath = Annotated[
@@ -63,6 +65,13 @@ def say(text: str, *, err: bool = False) -> None:
 def say_json(content: Any) -> None:
     """Print one line of JSON on stdout; it cannot act on the terminal."""
     typer.echo(printable_json(content))
+
+
+def say_json_lines(contents: Iterable[Any]) -> None:
+    """Print what `say_json` prints of each, many lines at once: to print each alone takes longer than to make it."""
+    contents = iter(contents)
+    while lines := list(islice(contents, _LINES_AT_ONCE)):
+        typer.echo(printable_json_lines(lines), nl=False)
 
 
 def fail(status: int, *lines: str) -> NoReturn:

@@ -35,6 +35,7 @@ from agents.cli.base import (
     settings_of,
 )
 from agents.cli.event_files import reading_options, replayed, report_left_out, selected_score
+from agents.process.collection import rare_collections
 
 if TYPE_CHECKING:
     from agents.files.replay import Reading
@@ -48,6 +49,7 @@ NEED_FILES = {
 }
 
 
+@rare_collections()
 def explain(
     account: Annotated[str, typer.Argument(help="Account id.")],
     files: Annotated[

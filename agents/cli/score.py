@@ -28,7 +28,7 @@ from agents.cli.base import (
     moment,
     plan_of,
     say,
-    say_json,
+    say_json_lines,
     settings_of,
 )
 from agents.cli.event_files import (
@@ -38,6 +38,7 @@ from agents.cli.event_files import (
     selected_score,
     unreadable_files_reported,
 )
+from agents.process.collection import rare_collections
 from agents.process.progress import progress_bar
 from agents.process.terminal import printable
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from stream.plan.plan import Plan
 
 
+@rare_collections()
 def score(
     files: Annotated[
         list[Path],
@@ -120,11 +122,11 @@ def _print_scores(
     if as_csv:
         _print_table(score_table(messages, plan, selected_score(plan.policy, name)))
         return
-    selected = None if name is None else selected_score(plan.policy, name)
-    for message in messages:
-        if selected is not None:
+    if name is not None:
+        selected = selected_score(plan.policy, name)
+        for message in messages:
             message.scores = {selected.name: message.scores[selected.name]}
-        say_json(message)
+    say_json_lines(messages)
 
 
 def _print_parents(messages: Iterable[ScoreMessage], account: str | None) -> None:
@@ -134,9 +136,8 @@ def _print_parents(messages: Iterable[ScoreMessage], account: str | None) -> Non
     rollup = Rollup()
     for message in messages:
         rollup.apply(message.account_id, message)
-    for parent in sorted(rollup.parents()):
-        if account is None or parent == account:
-            say_json(rollup.message_of(parent))
+    parents = [parent for parent in sorted(rollup.parents()) if account in {None, parent}]
+    say_json_lines(map(rollup.message_of, parents))
 
 
 def _print_history(
@@ -158,8 +159,7 @@ def _print_history(
     if as_csv:
         _print_table([DayScore.__struct_fields__, *map(msgspec.structs.astuple, days)])
     else:
-        for day in days:
-            say_json(day)
+        say_json_lines(days)
     return replay
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from agents.files.playback import TimedEvent
+from agents.files.timeline import TimedEvent
 from schemas.events import PROFILE_SOURCE, SURVEY_SCALES, Event, ProfileEvent, SurveyEvent
 from schemas.profiles import attribute_of, texts_of
 from schemas.properties import property_name, property_text, values_of

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
+from itertools import repeat
 
 import numpy as np
 from msgspec import Struct
@@ -19,13 +20,13 @@ from stream.columns.calendar import Calendar
 from stream.engine.engine import Engine, Mode
 from stream.explain.selector import SelectedScore, reading
 from stream.plan.plan import Plan
-from stream.publishing.decimals import rounded_number
+from stream.publishing.decimals import rounded
 from stream.scoring.scoring import NO_BAND
 
 _FIRST_DATE = date(1970, 1, 1)
 
 
-class DayScore(Struct):
+class DayScore(Struct, gc=False):
     """An account's score at the end of a day; `as_of` (epoch ms) is its last millisecond, or the last moment."""
 
     account_id: str
@@ -78,8 +79,13 @@ def _scores(engine: Engine, selected: SelectedScore, as_of_ms: int, account: str
     if not rows:
         return
     scored = reading(engine.plan, selected, engine.score(np.array(rows, dtype=np.int64)))
-    day = day_of(engine.plan.calendar, as_of_ms)
-    for row, score, band in zip(rows, scored.scores.tolist(), scored.bands.tolist(), strict=True):
-        if band == NO_BAND:
-            continue
-        yield DayScore(names[row], day, as_of_ms, rounded_number(score), selected.bands[band].name)
+    day, bands = day_of(engine.plan.calendar, as_of_ms), [band.name for band in selected.bands]
+    shown = np.flatnonzero(scored.bands != NO_BAND)
+    yield from map(
+        DayScore,
+        [names[rows[position]] for position in shown.tolist()],
+        repeat(day),
+        repeat(as_of_ms),
+        rounded(scored.scores[shown]).tolist(),
+        map(bands.__getitem__, scored.bands[shown].tolist()),
+    )

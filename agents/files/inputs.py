@@ -7,14 +7,14 @@ and engines. Called by `agents.files.replay` and `vitals map`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from agents.files.formats import FormatError, Input, Record, Rows, records_of, stem_of
+from agents.files.formats import Block, FormatError, Input, Record, Rows, blocks_of, records_of, stem_of
 from agents.files.playback import BadLine
 from agents.process.progress import Progress, unseen
 from schemas.codecs import INVALID_FIELD, MALFORMED_JSON
@@ -91,6 +91,26 @@ def read_file(
     return reader.read
 
 
+class SourceLines(NamedTuple):
+    """The JSON of events of one source, and the number of the line, element or row of each."""
+
+    source: str
+    numbers: Sequence[int]
+    values: Sequence[bytes]
+
+
+def source_lines(
+    file: Input, sources: Sources, mapping: InputMapping | None, read: FileEvents, progress: Progress = unseen
+) -> Iterator[SourceLines]:
+    """Read a file or rows as `read_file` does, but without keeping the JSON of a large file.
+
+    In the end `read` has everything else: lines that are no events, deletions, what a mapping skips.
+    """
+    reader = _Reader(file, sources, mapping, None)
+    reader.read = read
+    yield from reader.lines(progress)
+
+
 def read_in_chunks(
     path: Path, sources: Sources, mapping: InputMapping | None = None, progress: Progress = unseen, size: int = 5_000
 ) -> Iterator[FileEvents]:
@@ -140,8 +160,36 @@ class _Reader:
                     chunk_bytes = 0
                     yield self.read
         except FormatError as error:
-            self.refuse(error.number, UNREADABLE, f"{error}; nothing after it is read")
+            self._end(error)
         yield self.read
+
+    def lines(self, progress: Progress) -> Iterator[SourceLines]:
+        """Read the file; the events of each source, in one or several runs of lines.
+
+        JSON Lines that are all of the file's source are passed on as they are read.
+        """
+        if self._source is None or self._mapping is not None or isinstance(self._file, Rows):
+            for _ in self.chunks(progress, None):
+                pass
+        else:
+            try:
+                for each in blocks_of(self._file):
+                    if isinstance(each, Block):
+                        self.read.records += len(each.values)
+                        yield SourceLines(self._source, each.numbers, each.values)
+                    else:
+                        self.take(each)
+                    if isinstance(each, Block) or self.read.records % SHOWN_EVERY == 0:
+                        progress(f"records of {self._path.name}", self.read.records, None)
+            except FormatError as error:
+                self._end(error)
+        for source in self._sources.names:
+            if numbered := self.read.by_source.pop(source, None):
+                numbers, values = zip(*numbered, strict=True)
+                yield SourceLines(source, numbers, values)
+
+    def _end(self, error: FormatError) -> None:
+        self.refuse(error.number, UNREADABLE, f"{error}; nothing after it is read")
 
     def refuse(self, number: int, reason: str, message: str) -> None:
         self.read.bad.append(BadLine(str(self._path), number, reason, message))

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.files.timeline import TimedEvent, Timeline
 from agents.process.progress import Progress, unseen
-from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE, Event, ProfileEvent
+from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE, ProfileEvent
 from schemas.sources import Sources
 from stream.engine.engine import Engine, Mode
 from stream.ingest.aliases import claims_of
@@ -26,17 +26,10 @@ from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
 
 STEP_EVENTS = 5_000
+"""What is applied at once where the engine publishes: it publishes after every step, as a worker does."""
+QUIET_STEP_EVENTS = 50_000
+"""What is applied at once where it publishes nothing; its state does not depend on the size of steps."""
 DEDUP_IDS = 50_000_000
-
-
-class TimedEvent(NamedTuple):
-    """An event with its time (epoch ms), its source, and the file and line that it is in."""
-
-    time_ms: int
-    source: str
-    event: Event
-    file: str = "(events)"
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +59,11 @@ class Playback:
         `collect` gets what the engine returns: in mode CONFLATED it publishes nothing, in HEAD what a worker does. The
         scores are the same.
         """
-        self.engine, events = Engine(plan, dedup_ids=DEDUP_IDS, earliest_ms=0), with_claims(events)
-        self._events, self._mode, self._collect, self._progress = events, mode, collect, progress
-        self._times = np.fromiter((timed.time_ms for timed in events), dtype=np.int64, count=len(events))
+        self.engine = Engine(plan, dedup_ids=DEDUP_IDS, earliest_ms=0)
+        self._events = with_claims(Timeline.of(events))
+        self._mode, self._collect, self._progress = mode, collect, progress
+        self._times = self._events.times
+        self._step = QUIET_STEP_EVENTS if mode is Mode.CONFLATED else STEP_EVENTS
         self._offsets = Counter[str]()
         self._done = 0
         self.bad: list[BadLine] = []
@@ -81,9 +76,7 @@ class Playback:
         A profile does not move time, so without a cut the engine would apply it before that boundary.
         """
         numbers = plan.calendar.boundary_numbers(self._times, plan.boundary_unit)
-        profile = np.fromiter(
-            (timed.source == PROFILE_SOURCE for timed in self._events), dtype=bool, count=len(numbers)
-        )
+        profile = self._events.of_source(PROFILE_SOURCE)
         return np.flatnonzero(profile[1:] & (numbers[1:] > numbers[:-1])) + 1
 
     def advance_to(self, moment_ms: int) -> None:
@@ -91,11 +84,11 @@ class Playback:
 
         Before the first event no time passes, and the engine has no `as_of`.
         """
-        end = int(np.searchsorted(self._times, moment_ms, side="right"))
+        end = self._events.count_until(moment_ms)
         cuts = self._cuts[(self._cuts >= self._done) & (self._cuts < end)].tolist()
         for until in (*cuts, end):
             while self._done < until:
-                self._apply(min(until, self._done + STEP_EVENTS))
+                self._apply(min(until, self._done + self._step))
             if until < end:
                 self._collect(self.engine.tick(int(self._times[until]) - 1, self._mode))
         if self.engine.as_of is not None:
@@ -114,9 +107,10 @@ class Playback:
         self._progress("events applied", until, len(self._events))
 
 
-def with_claims(events: Sequence[TimedEvent]) -> Sequence[TimedEvent]:
+def with_claims(events: Timeline) -> Timeline:
     """The events with the merges that follow from aliases, each right after the first profile that has the alias."""
-    if not any(isinstance(timed.event, ProfileEvent) and timed.event.aliases for timed in events):
+    profiles = [events.events[index] for index in np.flatnonzero(events.of_source(PROFILE_SOURCE)).tolist()]
+    if not any(isinstance(profile, ProfileEvent) and profile.aliases for profile in profiles):
         return events
     added: list[TimedEvent] = []
     claimed: dict[str, set[str]] = {}
@@ -131,19 +125,21 @@ def with_claims(events: Sequence[TimedEvent]) -> Sequence[TimedEvent]:
             added += [timed._replace(source=CONTROL_SOURCE, event=claim) for claim in claims]
         elif kind_of(event) == ERASE:
             claimed.clear()  # an erased account has no aliases
-    return added
+    return Timeline.of(added)
 
 
 def batches_of(events: Sequence[TimedEvent], offsets: Counter[str], sources: Sources) -> list[Batch]:
     """Consecutive events as one batch for each source; `offsets` has the next offset of each and is advanced."""
-    batches = []
+    batches, timeline = [], Timeline.of(events)
     for source in sources.names:
-        selected = [(index, timed.event) for index, timed in enumerate(events) if timed.source == source]
-        if selected:
-            first = offsets[source]
-            offsets[source] += len(selected)
-            # The index in the merged order serves as record time.
-            stamps = np.array([index for index, _ in selected], dtype=np.int64)
-            numbers = np.arange(first, offsets[source], dtype=np.int64)
-            batches.append(Batch(source, numbers, stamps, [event for _, event in selected], offsets[source]))
+        # The index in the merged order serves as record time.
+        stamps = np.flatnonzero(timeline.of_source(source)).astype(np.int64, copy=False)
+        if not len(stamps):
+            continue
+        first = offsets[source]
+        offsets[source] += len(stamps)
+        numbers = np.arange(first, offsets[source], dtype=np.int64)
+        alone = len(stamps) == len(timeline)
+        selected = timeline.events if alone else [timeline.events[index] for index in stamps.tolist()]
+        batches.append(Batch(source, numbers, stamps, selected, offsets[source]))
     return batches

@@ -8,17 +8,21 @@ Owns reading files as if they were topics, and which moments a replay stops at. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from agents.files.formats import Input, Rows, expanded
-from agents.files.inputs import Numbered, read_file
-from agents.files.playback import BadLine, Playback, TimedEvent
+from agents.files.inputs import FileEvents, Numbered, SourceLines, source_lines
+from agents.files.playback import BadLine, Playback
+from agents.files.timeline import Run, Timeline
 from agents.process.progress import Progress, unseen
-from schemas.codecs import decode, times_ms
-from schemas.events import PROFILE_SOURCE, Event, ProfileEvent
+from schemas.codecs import Decoded, decode, times_ms
+from schemas.events import PROFILE_SOURCE, ProfileEvent
 from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
 from schemas.properties import NONE, Properties
 from schemas.sources import BUILT_IN, Source, Sources
@@ -63,7 +67,7 @@ class Replay:
     scores: dict[bytes, Message[bytes]] = field(default_factory=dict)
     """The latest score record of each account that was published."""
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    records: list[TimedEvent] = field(default_factory=list)
+    records: Timeline = field(default_factory=partial(Timeline.of, ()))
     """All events and profiles of the files, in order of time."""
     later_profiles: int = 0
     """Profiles that are later than the last event; counted only if that is the moment of the scores by default."""
@@ -102,8 +106,8 @@ def replay_files(
     """
     bad: list[BadLine] = []
     records = read_events(paths, bad, reading, plan.properties, plan.sources)
-    times = [timed.time_ms for timed in records if timed.source != PROFILE_SOURCE]
-    end_ms = as_of_ms if as_of_ms is not None else times[-1] if times else None
+    times = records.times[~records.of_source(PROFILE_SOURCE)]
+    end_ms = as_of_ms if as_of_ms is not None else int(times[-1]) if len(times) else None
     replay = Replay(Engine(plan), bad, records=records)
 
     def collect(effects: Effects) -> None:
@@ -114,9 +118,9 @@ def replay_files(
     if end_ms is None:
         return replay
     if as_of_ms is None:
-        replay.later_profiles = sum(timed.time_ms > end_ms for timed in records)
-    if watch is not None and times and times[0] <= end_ms:
-        for moment in watch.moments(times[0], end_ms):
+        replay.later_profiles = len(records) - records.count_until(end_ms)
+    if watch is not None and len(times) and times[0] <= end_ms:
+        for moment in watch.moments(int(times[0]), end_ms):
             if moment > end_ms:
                 break
             playback.advance_to(moment)
@@ -132,18 +136,13 @@ def read_events(
     reading: Reading = SINCE_2000,
     properties: Properties = NONE,
     sources: Sources = BUILT_IN,
-) -> list[TimedEvent]:
+) -> Timeline:
     """Every event of the files in order of time, ties in the order of `sources`, then of the lines.
 
     Lines that are not valid events, or whose time is not within the limits, are appended to `bad`. Raises OSError with
     the file's name when one cannot be read. `properties` are those that the policy names.
     """
-    by_source: dict[str, list[TimedEvent]] = {source: [] for source in sources.names}
-    for source, timed_events in _read(paths, bad, reading, properties, sources):
-        by_source[source] += timed_events
-    timed_events = [timed for source in sources.names for timed in by_source[source]]
-    timed_events.sort(key=lambda timed: timed.time_ms)
-    return timed_events
+    return Timeline.merged(list(_read(paths, bad, reading, properties, sources)), sources.names)
 
 
 def _collect(replay: Replay, effects: Effects) -> None:
@@ -160,61 +159,63 @@ def _collect(replay: Replay, effects: Effects) -> None:
 
 def _read(
     paths: Sequence[Input], bad: list[BadLine], reading: Reading, properties: Properties, sources: Sources
-) -> Iterable[tuple[str, list[TimedEvent]]]:
+) -> Iterator[Run]:
     inputs: list[Input] = [*expanded([file for file in paths if isinstance(file, Path)])]
     inputs += [file for file in paths if isinstance(file, Rows)]
     for file in inputs:
-        path = Path(file.label) if isinstance(file, Rows) else file
-        read = read_file(file, sources, reading.mapping, progress=reading.progress)
+        path = str(Path(file.label)) if isinstance(file, Rows) else str(file)
+        read, refused = FileEvents(), {source: _Refused([], []) for source in sources.names}
+        for lines in source_lines(file, sources, reading.mapping, read, reading.progress):
+            source, without = sources[lines.source], refused[lines.source]
+            decoded = decode(source, lines.values, properties)
+            decoded = recognise(source, lines.values, decoded, properties).decoded
+            yield _run(path, lines, decoded, reading, without)
         bad += read.bad
-        for source in sources.names:
-            numbered = read.by_source.get(source, [])
-            if not numbered:
-                continue
-            lines = [line for _, line in numbered]
-            refused = decode(sources[source], lines, properties)
-            decoded = recognise(sources[source], lines, refused, properties).decoded
-            for index, reason, message, _ in decoded.rejects:
-                bad.append(BadLine(str(path), numbered[index].number, reason, message))
-            indexes = range(len(numbered)) if decoded.indexes is None else decoded.indexes.tolist()
-            lines_of = [numbered[index].number for index in indexes]
-            yield source, _within(reading, source, decoded.events, _Lines(str(path), lines_of, bad))
+        for without in refused.values():
+            bad += [*without.lines, *without.times]
         if read.deletions:
-            yield PROFILE_SOURCE, _deletions(path, read.deletions, bad, reading, sources.profiles)
+            yield _deletions(path, read.deletions, bad, reading, sources.profiles)
 
 
-def _deletions(
-    path: Path, numbered: Sequence[Numbered], bad: list[BadLine], reading: Reading, source: Source
-) -> list[TimedEvent]:
-    """Profiles without a value, as a compacted topic has them."""
-    decoded = decode(source, [line for _, line in numbered])
+class _Refused(NamedTuple):
+    """The lines of a file and source that are no events, and the events whose time is not within the limits."""
+
+    lines: list[BadLine]
+    times: list[BadLine]
+
+
+def _run(file: str, lines: SourceLines, decoded: Decoded, reading: Reading, refused: _Refused) -> Run:
+    """The events of lines of one source whose time is within the limits; what is left out is added to `refused`."""
     for index, reason, message, _ in decoded.rejects:
-        bad.append(BadLine(str(path), numbered[index].number, reason, message))
-    profiles = [event for event in decoded.events if isinstance(event, ProfileEvent)]
-    for profile in profiles:
-        profile.deletes = True
-    indexes = range(len(numbered)) if decoded.indexes is None else decoded.indexes.tolist()
-    return _within(
-        reading, PROFILE_SOURCE, profiles, _Lines(str(path), [numbered[index].number for index in indexes], bad)
-    )
-
-
-class _Lines(NamedTuple):
-    """Where events are from: the file, the line of each event, and the list of bad lines."""
-
-    file: str
-    lines: Sequence[int]
-    bad: list[BadLine]
-
-
-def _within(reading: Reading, source: str, events: Sequence[Event], origin: _Lines) -> list[TimedEvent]:
-    """The events of one source and file whose time is within the limits."""
-    within: list[TimedEvent] = []
+        refused.lines.append(BadLine(file, lines.numbers[index], reason, message))
+    numbers = np.array(lines.numbers, dtype=np.int64)
+    run = Run(lines.source, file, times_ms(decoded.events), decoded.events, numbers)
+    if decoded.indexes is not None:
+        run = run._replace(lines=numbers[decoded.indexes])
     earliest_ms, latest_ms = reading.earliest_ms, reading.latest_ms
-    for index, (time_ms, event) in enumerate(zip(times_ms(events).tolist(), events, strict=True)):
-        if time_ms >= earliest_ms and (latest_ms is None or time_ms <= latest_ms):
-            within.append(TimedEvent(time_ms, source, event, origin.file, origin.lines[index]))
-        elif (why := refusal(time_ms, earliest_ms, latest_ms)) is not None:
-            reason, message = why
-            origin.bad.append(BadLine(origin.file, origin.lines[index], reason, f"{source}: {message} - at `$.time`"))
-    return within
+    within = run.times >= earliest_ms
+    if latest_ms is not None:
+        within &= run.times <= latest_ms
+    if within.all():
+        return run
+    for index in np.flatnonzero(~within).tolist():
+        why = refusal(int(run.times[index]), earliest_ms, latest_ms)
+        assert why is not None, "it lies between the limits"
+        reason, message = why
+        message = f"{lines.source}: {message} - at `$.time`"
+        refused.times.append(BadLine(file, int(run.lines[index]), reason, message))
+    events = [run.events[index] for index in np.flatnonzero(within).tolist()]
+    return Run(lines.source, file, run.times[within], events, run.lines[within])
+
+
+def _deletions(file: str, numbered: Sequence[Numbered], bad: list[BadLine], reading: Reading, source: Source) -> Run:
+    """Profiles without a value, as a compacted topic has them."""
+    numbers, values = zip(*numbered, strict=True)
+    decoded = decode(source, values)
+    for profile in decoded.events:
+        if isinstance(profile, ProfileEvent):
+            profile.deletes = True
+    refused = _Refused([], [])
+    run = _run(file, SourceLines(PROFILE_SOURCE, numbers, values), decoded, reading, refused)
+    bad += [*refused.lines, *refused.times]
+    return run

@@ -51,12 +51,12 @@ class Unlisted(NamedTuple):
 
 def unlisted(replay: Replay) -> Unlisted:
     """Count the accounts that the scores of a replay leave out because they have had no event."""
-    accounts, now_ms = replay.engine.accounts, replay.engine.time.as_of_ms
+    accounts, now_ms, records = replay.engine.accounts, replay.engine.time.as_of_ms, replay.records
     if now_ms is None:
-        later = {timed.event.account_id for timed in replay.records if timed.source != PROFILE_SOURCE}
-        return Unlisted(len({timed.event.account_id for timed in replay.records} - later), len(later))
+        later = {timed.event.account_id for timed in records if timed.source != PROFILE_SOURCE}
+        return Unlisted(len({event.account_id for event in records.events} - later), len(later))
     without_event = sum(not accounts.applied[row] and row not in accounts.merges for row in accounts.profiles)
-    later = {timed.event.account_id for timed in replay.records if timed.time_ms > now_ms}
+    later = {event.account_id for event in records.events[records.count_until(now_ms) :]}
     return Unlisted(without_event, len(later.difference(accounts.index.names)))
 
 

@@ -8,10 +8,13 @@ Called by every command that prints, and by the demo.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+_DELETE = b"\x7f"
+_LINES = msgspec.json.Encoder()
 _UNSAFE = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # control characters: escape sequences, tabs, line breaks
@@ -35,6 +38,14 @@ def printable_lines(text: str) -> str:
 def printable_json(content: Any) -> str:
     """JSON of the same meaning in which the characters that a terminal acts on are escaped."""
     return _UNSAFE.sub(lambda match: _json_escape(match[0]), msgspec.json.encode(content).decode())
+
+
+def printable_json_lines(contents: Sequence[Any]) -> str:
+    """What `printable_json` returns for each, as lines."""
+    lines = _LINES.encode_lines(contents)
+    if lines.isascii() and _DELETE not in lines:  # JSON escapes all other control characters of ASCII itself
+        return lines.decode()
+    return "".join(f"{printable_json(content)}\n" for content in contents)
 
 
 def _escape(character: str) -> str:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.files.playback import BadLine, TimedEvent
+from agents.files.playback import BadLine
 from agents.files.replay import Reading, replay_files
+from agents.files.timeline import TimedEvent
 from agents.proposal.candidates import CANDIDATES, SHORTEST_WINDOW, SOURCES, Candidate
 from agents.proposal.spread import Spread, Thresholds, spread_of, text, thresholds_of
 from stream.columns.panes import UNIT_MS, date_text

@@ -13,9 +13,8 @@ import re
 import ssl
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import faust
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -24,6 +23,9 @@ from agents.settings.secrets import FILE_SUFFIX, read_secret_files, require_usab
 from agents.settings.sinks import SinkSettings
 from schemas.topics import LONGEST_TOPIC, changelog
 from stream.policy.errors import did_you_mean
+
+if TYPE_CHECKING:
+    import faust
 
 PACKAGED = Path(__file__).parents[1] / "policies"
 CHECKOUT = Path(__file__).parents[2] / "deploy" / "policies"
@@ -231,6 +233,8 @@ class Settings(SinkSettings, BaseSettings):
 
     def faust_credentials(self) -> faust.auth.Credentials | None:
         """Credentials in the form of Faust."""
+        import faust  # noqa: PLC0415 -- slow, and for workers only
+
         context = self.ssl_context()
         if self.security_protocol.startswith("SASL"):
             assert self.sasl_password is not None

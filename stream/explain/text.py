@@ -170,7 +170,7 @@ def _amount(measure: Measure, value: float) -> str:
         return _activity(measure, value) if stat in PERIOD_STATS else _open(measure, value)
     sentences = {
         "count": f"{amount} {_events(measure, value)}",
-        "rate": f"{amount} {_events(measure, value)} {_PERIODS.get(measure.per_hours or 0.0, '')}",
+        "rate": f"{amount} {_events(measure, value)}{_per(measure)}",
         "share": f"{number(value * 100)} % of {events} have {_condition(measure.of)}",
         "days_since_last": f"{counted(value, 'day')} since the latest of {events}",
         "last": f"latest {label_of(measure.weights[0] if measure.weights else '')} of {events} counts {amount}",
@@ -184,9 +184,14 @@ def _amount(measure: Measure, value: float) -> str:
     }
     if stat in of_field or (stat in sentences and measure.field is None):
         return of_field.get(stat) or sentences[stat]
-    return f"{_subject(measure)} comes to {amount}" + (
-        f" {_PERIODS[measure.per_hours]}" if measure.per_hours in _PERIODS else ""
-    )
+    return f"{_subject(measure)} comes to {amount}{_per(measure)}"
+
+
+def _per(measure: Measure) -> str:
+    """The period of a rate, after a blank; a week of business days has fewer hours than another."""
+    if measure.per_hours is None:
+        return ""
+    return f" {_PERIODS.get(measure.per_hours, 'a week')}"
 
 
 def _open(measure: Measure, value: float) -> str:

@@ -1,7 +1,8 @@
 """`rate`: the number of events per hour, day or week.
 
-Formula: `rate = count * per_hours / hours in the window`, where `per_hours` is 1, 24 or 168; 0 without events. The
-window has complete panes only, so that the beginning of a day does not lower the rate.
+Formula: `rate = count * per_hours / hours in the window`, where `per_hours` is 1, 24 or 168; 0 without events. A
+week of a window in business days has as many days as the calendar has business days in a week. The window has complete
+panes only, so that the beginning of a day does not lower the rate.
 Definition: docs/reference/policy/measures.md#statistics; an average rate over the window, like `rate()` of Prometheus.
 
 >>> measure = 'source = "product-usage", stat = "rate", window = "4d", per = "day"'

@@ -52,8 +52,8 @@ def check_calendar(root: Table, calendar: Calendar, measures: Iterable[Measure],
         table.problem(key, 'has no effect: nothing is in business days; write a rule with within = "3bd", or remove it')
     in_hours = [name for name, span in spans.items() if span.unit == "hour"]
     if in_hours and not calendar.begins_at_full_hours:
-        zone = f"the days of {shown(calendar.timezone)} do not begin at full UTC hours"
-        table.problem("timezone", f"{zone}, so nothing can be in hours: write {listed(in_hours)} in days")
+        zone = f"the days of {shown(calendar.timezone)} do not begin at full UTC hours, so no window and no within"
+        table.problem("timezone", f"{zone} can be in hours: write {listed(in_hours)} in days")
 
 
 def read_timezone(table: Table) -> str | None:

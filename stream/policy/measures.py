@@ -85,7 +85,8 @@ class Measure:
 
     - `where`: the events that count; empty for all. `of`: the numerator of `share`, or the events that leave a thing
       open. `weights`: only for `weighted_count` and `last`.
-    - `per_hours`: 1, 24 or 168, only for `rate` and for statistics that count days or weeks (24 or 168).
+    - `per_hours`: 1, 24 or 168, only for `rate` and for statistics that count days or weeks (24 or 168). A week of a
+      window in business days has only the hours of those.
     - `percent`: 1 to 99, only for `percentile`.
     - `window`: 0 panes for a fact of the profile, and for statistics that look back without limit.
     - `complete`: how the current pane counts where the policy says it; `current_pane` is how it counts in any measure.
@@ -200,6 +201,13 @@ def read_measures(
     return tuple(measure for measure in measures if measure is not None)
 
 
+def _hours_of(per: str, window: Window | None, calendar: Calendar) -> float:
+    """Hours of a period; of a week of business days, those of the business days that a week without holidays has."""
+    if per == "week" and window is not None and window.unit == "business day":
+        return _PER_HOURS["day"] * len(calendar.weekdays)
+    return _PER_HOURS[per]
+
+
 def _read_measure(name: str, table: Table, known: _Known) -> Measure | None:
     if "value" in table:
         return _read_derived(name, table, known)
@@ -225,7 +233,7 @@ def _read_measure(name: str, table: Table, known: _Known) -> Measure | None:
         where=where,
         of=read_of(table, stat, source),
         weights=read_weights(table, stat, source),
-        per_hours=_PER_HOURS[per] if stat in ("rate", *PERIOD_STATS) else None,
+        per_hours=_hours_of(per, window, known.calendar) if stat in ("rate", *PERIOD_STATS) else None,
         window=window or NO_WINDOW,
         normaliser=normaliser,
         weight=table.number("weight", WEIGHT, required=False),

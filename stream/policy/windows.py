@@ -276,10 +276,13 @@ def read_complete(table: Table, stat: str | None, compare: str | None, *, own: b
     if value is not True and value is not False and value != "at-least":
         table.wrong("complete", 'true, "at-least" or false')
         return None
-    if complete_by_itself(stat, compare) is not None:
-        if value == "at-least":
+    by_itself = complete_by_itself(stat, compare)
+    if by_itself is not None:
+        if value is not False and value != {"only": True, "at-least": "at-least"}[by_itself]:
             whole = 'stat "rate"' if stat == "rate" else f'compare = "{compare}"'
-            table.problem("complete", f"{whole} does not take complete = {shown(value)}: remove it, or use false")
+            of_stat = f' of stat "{stat}"' if by_itself == "at-least" else ""
+            said = f"{whole}{of_stat} does not take complete = {shown(value)}"
+            table.problem("complete", f"{said}: remove it, or use false")
         return "off" if value is False else None
     if value is False:
         return None

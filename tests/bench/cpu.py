@@ -1,4 +1,4 @@
-"""Reads processor time: what an engine took, and what others on the machine took meanwhile.
+"""Reads processor time and memory: what an engine took, and what others on the machine took meanwhile.
 
 Owns the arithmetic on counters. Must not know engines. Called by `throughput`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -52,3 +53,15 @@ def _process_s(process: psutil.Process) -> float:
     """Of a process and its running children."""
     times = [member.cpu_times() for member in (process, *process.children(recursive=True))]
     return float(sum(spent.user + spent.system for spent in times))
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory (RSS) that a process and each of its running children had, added up, in MB."""
+    process = psutil.Process(pid)
+    return sum(_peak_kb(member.pid) for member in (process, *process.children(recursive=True))) / 1000
+
+
+def _peak_kb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM:"))
+    return float(line.split()[1]) * 1.024

@@ -53,6 +53,8 @@ class Engine(ABC):
     name: str  # its key in the JSON line
     label: str  # its row in the table
     publishes = True
+    share: float = 1.0
+    """Which share of the events it reads, so that slow engines end in time."""
 
     @abstractmethod
     def command(self, run: Run) -> list[str]:
@@ -104,6 +106,7 @@ class KafkaStreams(Engine):
     label: str = "Kafka Streams"
     publishing: str = "CONFLATED"
     settings: tuple[str, ...] = ()
+    share: float = 0.5
 
     def command(self, run: Run) -> list[str]:
         """Java with 1 GiB of heap."""
@@ -167,6 +170,7 @@ class Vitals(Engine):
     settings: Mapping[str, str] = field(default_factory=dict)
     policy: Path | None = POLICY
     processes: int = 1
+    share: float = 1.0
 
     def command(self, run: Run) -> list[str]:  # noqa: ARG002  everything else is said in the environment
         """The worker."""
@@ -178,19 +182,24 @@ class Vitals(Engine):
             "VITALS_BROKER": run.kafka.url,
             "VITALS_GROUP": run.group,
             "VITALS_PARTITIONS": str(PARTITIONS),
+            "VITALS_TOPIC_PREFIX": _prefix(run),
             "VITALS_WEB_PORT": "0",
             "VITALS_COMMIT_INTERVAL_S": "1.0",
             **({} if self.policy is None else {"VITALS_POLICY": str(self.policy)}),
             **self.settings,
         }
 
-    def scores_topic(self, run: Run) -> str:  # noqa: ARG002  the name is part of the contract
+    def scores_topic(self, run: Run) -> str:
         """The compacted topic of latest scores."""
-        return "health.scores"
+        return f"{_prefix(run)}health.scores"
 
-    def changes_topic(self, run: Run) -> str:  # noqa: ARG002  the name is part of the contract
+    def changes_topic(self, run: Run) -> str:
         """The topic of explained changes."""
-        return "health.score-changes"
+        return f"{_prefix(run)}health.score-changes"
+
+    def changelog_topic(self, run: Run) -> str:
+        """The topic that it restores its accounts from."""
+        return f"{_prefix(run)}{super().changelog_topic(run)}"
 
     def alerts_topic(self) -> str | None:
         """The topic of alerts."""
@@ -201,6 +210,11 @@ class Vitals(Engine):
         return msgspec.json.decode(value, type=_HealthScores).scores["health"].value
 
 
+def _prefix(run: Run) -> str:
+    """What is before the name of the input topic, and of all topics of a worker."""
+    return run.input_topic.removesuffix(USAGE_TOPIC)
+
+
 CORES = min(PARTITIONS, os.cpu_count() or 1)
 """A Python process uses one core, so as many workers as there are; Kafka Streams has a thread for each partition."""
 _EVENT_TIME = {"VITALS_TIME": "event", "VITALS_CATCH_UP": "conflate", "VITALS_DEDUP": "false"}
@@ -208,16 +222,20 @@ _EVENT_TIME = {"VITALS_TIME": "event", "VITALS_CATCH_UP": "conflate", "VITALS_DE
 THROUGHPUT: tuple[Engine, ...] = (
     Vitals("ours", "account-vitals", _EVENT_TIME, processes=CORES),
     Vitals("ours_dedup", "account-vitals, dedup", {**_EVENT_TIME, "VITALS_DEDUP": "true"}, processes=CORES),
-    Vitals("ours_one", "account-vitals, one process", _EVENT_TIME),
+    Vitals("ours_one", "account-vitals, one process", _EVENT_TIME, share=0.6),
     KafkaStreams(),
     KafkaStreams(
         "kafka_streams_exactly_once",
         "Kafka Streams, EOS",
         settings=("processing.guarantee=exactly_once_v2",),
     ),
-    Vitals("ours_exact", "account-vitals, exact", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}, processes=CORES),
-    KafkaStreams("kafka_streams_exact", "Kafka Streams, exact", "EACH"),
-    Vitals("ours_everything", "account-vitals, all features", _EVENT_TIME, policy=EVERYTHING, processes=CORES),
+    Vitals(
+        "ours_exact", "account-vitals, exact", {**_EVENT_TIME, "VITALS_CATCH_UP": "exact"}, processes=CORES, share=0.15
+    ),
+    KafkaStreams("kafka_streams_exact", "Kafka Streams, exact", "EACH", share=0.15),
+    Vitals(
+        "ours_everything", "account-vitals, all features", _EVENT_TIME, policy=EVERYTHING, processes=CORES, share=0.25
+    ),
     FaustDocumented(),
     Floor(),
 )

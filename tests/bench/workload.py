@@ -7,7 +7,7 @@ Faust rival.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +53,10 @@ class Workload:
         return Workload(
             self.account[:events], self.time_ms[:events], self.user[:events], self.feature[:events], self.count[:events]
         )
+
+    def later(self, days: int) -> Workload:
+        """The same events so many days later."""
+        return replace(self, time_ms=self.time_ms + days * DAY_MS)
 
 
 def account_id(number: int) -> str:

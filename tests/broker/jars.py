@@ -107,7 +107,7 @@ def _copy_dependencies(pom: Path, output: Path) -> None:
         "-DincludeScope=runtime",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_MAVEN_TIMEOUT_S, check=False)
-    if done.returncode != 0 or not any(output.glob("*.jar")):
+    if done.returncode != 0 or not any(output.iterdir()):
         message = (
             f"Maven could not fetch the jars of {pom} (exit {done.returncode}). Check the network, or put the jars "
             f"into {output.parent} by running it elsewhere with the same VITALS_CACHE.\n{done.stdout}{done.stderr}"

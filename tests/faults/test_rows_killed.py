@@ -95,4 +95,4 @@ def test_every_change_has_all_its_rows_whatever_is_killed(
     assert {name for of_key in rows.values() for name in of_key} == expected
     assert all(len(contents) == 1 for of_key in rows.values() for contents in of_key.values())
     assert {key for key, value in last.items() if value is None} == {ERASED.encode()}
-    fault("rows of tables: processes killed", {"kills": SLICES, "rows": len(expected), "records": records})
+    fault("1 processes of vitals rows killed", {"kills": SLICES, "rows": len(expected), "records": records})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.golden.replays import Log, near, replay, values
+from tests.golden.replays import Log, replay, values
 from tests.golden.test_documented_policies import SHOWN
 
 if TYPE_CHECKING:
@@ -45,14 +45,3 @@ def test_the_order_of_events_and_repeats_do_not_matter(tmp_path: Path, seed: int
     random.Random(seed).shuffle(log.lines)
     score = replay(tmp_path, SHOWN["backlog"], log).score("a")
     assert values(score) == {"open_tickets": 3, "oldest_ticket": 200, "failed_invoices": 1, "paid_invoices": 1}
-
-
-def test_the_mean_age_of_open_tickets(tmp_path: Path) -> None:
-    # 200, 5 and 0 days.
-    policy = SHOWN["backlog"].replace("open_max_days", "open_mean_days")
-    assert values(replay(tmp_path, policy, backlog()).score("a"))["oldest_ticket"] == near(205 / 3)
-
-
-def test_what_closes_a_ticket_at_the_time_of_another_event_is_the_latest(tmp_path: Path) -> None:
-    log = Log().add("support-tickets", "a", 1, status="solved").add("support-tickets", "a", 1, status="updated")
-    assert values(replay(tmp_path, SHOWN["backlog"], log).score("a"))["open_tickets"] == 0

@@ -35,7 +35,9 @@ def _count(measure: Measure, events: Sequence[Event]) -> Fraction:
 
 
 def _rate(measure: Measure, events: Sequence[Event]) -> Fraction:
-    per_ms = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS}[measure.settings.get("per", "day")]
+    days = measure.days  # a week has as many business days as weekdays of the calendar
+    week = 7 if days is None or days.in_months else len(days.weekdays)
+    per_ms = {"hour": HOUR_MS, "day": DAY_MS, "week": week * DAY_MS}[measure.settings.get("per", "day")]
     return _count(measure, events) / Fraction(measure.panes * measure.pane_ms, per_ms)
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from agents.backtest.replay import Grid, TooShortError, Track, make_grid, read_scores, replay
-from agents.files.playback import TimedEvent, batches_of
+from agents.files.playback import batches_of
+from agents.files.timeline import TimedEvent
 from schemas.codecs import decode, times_ms
 from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode

@@ -10,12 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.backtest.replay import TooShortError, make_grid, replay
+from agents.files import playback
 from agents.files.history import score_history
 from agents.files.replay import Watch, read_events, replay_files
+from agents.files.scores import score_messages
 from schemas.outputs import ScoreMessage
 from stream.engine.engine import Mode
 from stream.explain.selector import select_score
@@ -188,6 +191,21 @@ def test_a_moment_has_one_score(log: list[Record], policy: str, silence_ms: int 
             earlier = data.draw(st.sampled_from([since for since in moments if since <= moment]))
             assert files.by_explain(earlier, moment) == (history[earlier], history[moment])
             assert_oracle(history[moment], log, policy, moment)
+
+
+@settings(max_examples=examples(25))
+@given(
+    logs(**UNDISTURBED),
+    st.one_of(policies(max_measures=3), rich_policies(), restless_policies()),
+    st.integers(1, 8),
+)
+def test_scores_do_not_depend_on_the_size_of_the_steps_of_a_replay(log: list[Record], policy: str, size: int) -> None:
+    with TemporaryDirectory() as folder:
+        files = Files(write(timed(log), folder), policy)
+        together = score_messages(replay_files(files.paths, files.plan, mode=Mode.CONFLATED).engine)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(playback, "QUIET_STEP_EVENTS", size)
+            assert score_messages(replay_files(files.paths, files.plan, mode=Mode.CONFLATED).engine) == together
 
 
 @settings(max_examples=examples(25))

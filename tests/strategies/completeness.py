@@ -23,5 +23,7 @@ COMPLETE: dict[str, tuple[bool | str, ...]] = {
 @st.composite
 def completeness(draw: DrawFn, measure: dict[str, Any]) -> dict[str, Any]:
     """Draw what a measure says of its unfinished pane, mostly nothing."""
-    able = (True, False) if "compare" in measure else COMPLETE.get(measure["stat"], ())
+    able = COMPLETE.get(measure["stat"], ())
+    if "compare" in measure:  # the value that it has by itself, which is written out here, or false
+        able = ("at-least" if able == ("at-least",) else True, False)
     return {"complete": draw(st.sampled_from(able))} if able and draw(st.integers(0, 2)) == 0 else {}

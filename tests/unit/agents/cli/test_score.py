@@ -111,6 +111,14 @@ def test_a_table_without_a_row_has_a_header(tmp_path: Path) -> None:
     assert shown == "account_id,day,as_of,score,band,state,segment,parent_id,confidence\n"
 
 
+def test_an_account_that_has_ended_has_no_last_score_without_history(tmp_path: Path) -> None:
+    file = tmp_path / "billing.jsonl"
+    file.write_text('{"id": "1", "account_id": "acme", "time": 1774620000000, "kind": "cancelled"}\n', encoding="utf-8")
+    ended = {line["account_id"]: line for line in lines("score", ACME_EVENTS, file)}["acme"]
+    assert ended["state"] == "ended"
+    assert "last" not in ended
+
+
 def test_the_named_score_is_printed() -> None:
     assert lines("score", EVENTS, "--score", "health") == lines("score", EVENTS)
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from agents.files.formats import FormatError, Record, expanded, records_of, stem_of
+from agents.files import formats
+from agents.files.formats import Block, FormatError, Record, blocks_of, expanded, records_of, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,3 +167,29 @@ def test_lines_end_as_every_system_ends_them(tmp_path: Path, end: bytes) -> None
     rows = end.join([b"id,amount", b"1,2", b"3,4"])
     numbers = [record.number for record in records_of(written(tmp_path / "a.csv", rows))]
     assert numbers == [2, 3]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_blocks_have_every_line_before_the_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, *, damaged: bool
+) -> None:
+    monkeypatch.setattr(formats, "BLOCK_LINES", size)
+    content = b'{"a":1}\n\n{"a":2}\r{"a":3}\r\n  \n{"a":4}\n'
+    path = written(tmp_path / "a.jsonl.gz", gzip.compress(content)[: -4 if damaged else None])
+    expected = [(number, b'{"a":%d}' % value) for number, value in ((1, 1), (3, 2), (4, 3), (6, 4))]
+    read: list[tuple[int, bytes]] = []
+
+    def read_all() -> None:
+        for block in blocks_of(path):
+            assert isinstance(block, Block)
+            read.extend(zip(block.numbers, block.values, strict=True))
+
+    if not damaged:
+        read_all()
+        assert read == expected
+        return
+    with pytest.raises(FormatError, match="damaged or cut off") as failure:
+        read_all()
+    assert read == expected[: len(read)]
+    assert failure.value.number == 1 + max((number for number, _ in read), default=0)

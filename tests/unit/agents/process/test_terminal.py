@@ -17,7 +17,7 @@ from rich.table import Table
 
 from agents.process.console import SafeConsole
 from agents.process.logs import configure_logging
-from agents.process.terminal import printable, printable_json, printable_lines
+from agents.process.terminal import printable, printable_json, printable_json_lines, printable_lines
 
 ROOT = Path(__file__).parents[4]
 PRINTING = re.compile(r"typer\.echo\(|\bConsole\(|\bprint\(|stdout\.write\(")
@@ -100,3 +100,15 @@ def test_commands_print_in_no_other_way() -> None:
         and line.strip() != allowed.get(name)
     ]
     assert others == []
+
+
+@given(st.lists(st.dictionaries(st.text(), st.text(), max_size=2), max_size=4))
+def test_lines_of_json_are_those_of_one_at_a_time(contents: list[dict[str, str]]) -> None:
+    assert printable_json_lines(contents) == "".join(printable_json(content) + "\n" for content in contents)
+
+
+@pytest.mark.parametrize("text", ["\x7f", "\u202e", "\n", "plain"])
+def test_no_line_of_json_acts_on_a_terminal(text: str) -> None:
+    lines = printable_json_lines([{"name": text}, {"name": "plain"}])
+    assert not any(acts(line) for line in lines.split("\n"))
+    assert [json.loads(line) for line in lines.splitlines()] == [{"name": text}, {"name": "plain"}]

@@ -241,9 +241,16 @@ def test_a_zone_between_full_hours_takes_no_windows_in_hours(name: str) -> None:
     (problem,) = caught.value.problems
     assert problem.key == "calendar.timezone"
     assert problem.message == (
-        f'the days of "{name}" do not begin at full UTC hours, so nothing can be in hours: write '
+        f'the days of "{name}" do not begin at full UTC hours, so no window and no within can be in hours: write '
         "alerts.drop.when.within in days"
     )
+
+
+def test_waiting_times_can_be_in_hours_in_every_zone() -> None:
+    stalls = '[sources.signals]\nstall_after = "12h"\n'
+    rule = '[alerts.waits]\nwhen = { below = 20 }\nfor = "6h"\ncooldown = "6h"\n'
+    text = TEXT.replace("min_change", 'dwell = "12h"\nmin_change', 1)
+    parse_policy(zoned("Asia/Kolkata", f"{text}{stalls}{rule}"))
 
 
 @pytest.mark.parametrize("name", ["America/New_York", "Asia/Singapore", "Pacific/Apia", "Europe/London"])

@@ -42,6 +42,8 @@ def measure(*lines: str) -> Measure:
         (('stat = "count"', 'compare = "peers"'), "only", 8),
         (('stat = "mean"', 'field = "duration_s"', 'compare = "peers"'), "only", 8),
         (('stat = "distinct_users"', 'compare = "peers"'), "at-least", 8),
+        (('stat = "distinct_users"', 'compare = "peers"', 'complete = "at-least"'), "at-least", 8),
+        (('stat = "distinct_users"', 'compare = "peers"', "complete = false"), None, 7),
         (('stat = "distinct_users"', 'complete = "at-least"'), "at-least", 8),
         (('stat = "last"', 'field = "duration_s"', 'compare = "peers"'), None, 7),
         (('stat = "days_since_last"', "complete = true"), "only", 8),
@@ -59,6 +61,8 @@ def test_what_says_nothing_new_has_the_same_digest() -> None:
     count, rate = 'stat = "count"', 'stat = "rate"'
     assert digest(count) == digest(count, "complete = false")
     assert digest(rate) == digest(rate, "complete = true")
+    peers = ('stat = "distinct_users"', 'compare = "peers"')
+    assert digest(*peers) == digest(*peers, 'complete = "at-least"')
     others = {digest(count), digest(count, "complete = true"), digest(count, 'complete = "at-least"')}
     assert len(others | {digest(rate), digest(rate, "complete = false")}) == 5
 
