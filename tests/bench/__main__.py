@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _ALONE = ("board", "page", "files", "mapping", "everything_new")
 _NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", *_ALONE)
 _HEAP_MB = 4096
+_COLUMNS = 120  # of tables that go to no terminal
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
 # their bytes are counted.
 _SETTINGS = {
@@ -59,11 +60,13 @@ def run(
     progress = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory(prefix="vitals-bench-") as folder, progress.status("starting Kafka") as status:
-            results = _measure(selected, events, repeats, Path(folder), status.update)
+            # Where nobody sees the status, each step is a line: what was measured is there if a later step fails.
+            tell = status.update if progress.is_terminal else progress.print
+            results = _measure(selected, events, repeats, Path(folder), tell)
     except (EngineError, FetchError, KafkaServerError, MissingToolError) as error:
         progress.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from error
-    show(Console(), results)
+    show(Console(width=None if sys.stdout.isatty() else _COLUMNS), results)
     sys.stdout.write(json.dumps(as_json(results)) + "\n")
 
 

@@ -106,7 +106,7 @@ class KafkaStreams(Engine):
     label: str = "Kafka Streams"
     publishing: str = "CONFLATED"
     settings: tuple[str, ...] = ()
-    share: float = 0.5
+    share: float = 0.7
 
     def command(self, run: Run) -> list[str]:
         """Java with 1 GiB of heap."""

@@ -61,6 +61,12 @@ class Measured:
     changes: int = 0
     changelog_bytes_per_event: float = 0.0
 
+    def last_run(self) -> str:
+        """The figures of the last run, for people who wait for the others."""
+        cpu, broker = self.cpu_us_per_event[-1], self.broker_us_per_event[-1]
+        speed, peak = self.events_per_s[-1], self.peak_mb[-1]
+        return f"{self.label}: {cpu:.2f} µs of CPU, broker {broker:.2f} µs, {speed:,.0f} events/s, {peak:,.0f} MB"
+
     @property
     def median(self) -> float:
         """Events per second."""
@@ -114,6 +120,7 @@ def measure_throughput(
         for engine in engines:
             tell(f"{engine.label}, run {repeat} of {repeats}")
             _run_once(kafka, engine, inputs[engine.name], folder, results[engine.name])
+            tell(results[engine.name].last_run())
     return results
 
 
