@@ -6,12 +6,10 @@ Owns where its classes are cached. Must not know how it is run or measured. Call
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
-from tests.broker.jars import cache_dir, fetch_jars, tool
+from tests.broker.jars import cache_dir, fetch_jars, filled_once, tool
 
 _PROJECT = Path(__file__).with_name("kafka_streams")
 MAIN_CLASS = "HealthScores"
@@ -30,12 +28,10 @@ def build_streams() -> str:
     sources = sorted((_PROJECT / "src").glob("*.java"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     classes = cache_dir() / "kafka-streams" / f"classes-{jars.name}-{digest}"
-    if not classes.is_dir():
-        partial = Path(tempfile.mkdtemp(prefix=".classes-", dir=jars.parent))
-        try:
-            command = [tool("javac"), "-Xlint:all", "-d", str(partial), "-cp", f"{jars}/*", *map(str, sources)]
-            subprocess.run(command, check=True)
-            partial.rename(classes)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+
+    def compile_into(folder: Path) -> None:
+        command = [tool("javac"), "-Xlint:all", "-d", str(folder), "-cp", f"{jars}/*", *map(str, sources)]
+        subprocess.run(command, check=True)
+
+    filled_once(classes, compile_into)
     return f"{classes}:{jars}/*"

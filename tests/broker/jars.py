@@ -12,6 +12,10 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MAVEN_TIMEOUT_S = 900.0
@@ -76,15 +80,22 @@ def fetch_jars(pom: Path, name: str) -> Path:
     """
     tool("java")
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
-    target = cache_dir() / name / digest
+    return filled_once(cache_dir() / name / digest, lambda folder: _copy_dependencies(pom, folder))
+
+
+def filled_once(target: Path, fill: Callable[[Path], None]) -> Path:
+    """Return a folder that `fill` fills if it does not exist yet.
+
+    It is filled beside its place and renamed, so that what was interrupted is never taken for a whole. Of processes
+    that fill it at the same time, the first one counts.
+    """
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Fetched beside its place and renamed, so that an interrupted download is never taken for a whole one.
-    partial = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=target.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         partial.chmod(0o755)
-        _copy_dependencies(pom, partial)
+        fill(partial)
         try:
             partial.rename(target)
         except OSError:

@@ -51,22 +51,13 @@ amount = "total"
 time = "at"
 
 [[map]]
-name = "order"
-from = ["shop-protobuf"]
+name = "use"
+from = ["shop-protobuf", "shop-json"]
 to = "product-usage"
 [map.fields]
 account_id = "customer_id"
 time = "at"
-feature = { value = "order" }
-
-[[map]]
-name = "click"
-from = ["shop-json"]
-to = "product-usage"
-[map.fields]
-account_id = "who"
-time = "at"
-feature = "what"
+feature = { path = "what", default = "order" }
 """
 EACH = 40
 
@@ -95,7 +86,7 @@ def values(client: SchemaRegistryClient, numbers: range, more: str) -> Iterator[
         yield AVRO, avro(bill, SerializationContext(AVRO, MessageField.VALUE))
         message = made(customer_id=account, at=Timestamp(seconds=int(moment(number).timestamp())))
         yield PROTOBUF, protobuf(message, SerializationContext(PROTOBUF, MessageField.VALUE))
-        click = {"who": account, "at": moment(number).isoformat(), "what": "search"}
+        click = {"customer_id": account, "at": moment(number).isoformat(), "what": "search"}
         yield JSON, clicks(click, SerializationContext(JSON, MessageField.VALUE))
 
 

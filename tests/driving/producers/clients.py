@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
-from tests.broker.jars import cache_dir, fetch_jars, tool
+from tests.broker.jars import cache_dir, fetch_jars, filled_once, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,17 +46,7 @@ def _run(*command: str | Path, **options: object) -> None:
 def _once(name: str, sources: Iterable[Path], make: Callable[[Path], None]) -> Path:
     """A folder in the cache that `make` fills, once for each content of the sources."""
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-    target = cache_dir() / "producers" / f"{name}-{digest}"
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Filled beside its place and renamed, so that what was interrupted is never taken for a whole.
-        partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
-        try:
-            make(partial)
-            partial.rename(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return target
+    return filled_once(cache_dir() / "producers" / f"{name}-{digest}", make)
 
 
 def kcat(bootstrap: str, file: Path) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import tarfile
-import tempfile
 import time
 import urllib.request
 from contextlib import suppress
@@ -18,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.broker.child import ChildProcess
-from tests.broker.jars import fetch_jars, tool
+from tests.broker.jars import fetch_jars, filled_once, tool
 from tests.broker.kafka_server import free_port
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 _POM = Path(__file__).with_name("pom.xml")
+_API = "/apis/ccompat/v7"
 _STARTS_WITHIN_S = 300.0  # it takes 27 s alone on two cores
 _PAUSE_S = 0.2
 
@@ -36,7 +35,7 @@ class ApicurioRegistry:
         """Nothing is fetched or started yet; its log goes into `folder`."""
         self._log = folder / "registry.log"
         self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}/apis/ccompat/v7"
+        self.url = f"http://127.0.0.1:{self._port}{_API}"
         self.process: ChildProcess
 
     def __enter__(self) -> Self:
@@ -51,9 +50,9 @@ class ApicurioRegistry:
         )
         end_s = time.monotonic() + _STARTS_WITHIN_S
         while not self._answers():
-            assert self.process.poll() is None, f"the registry has ended:\n{self.process.log_tail()}"
+            # Waiting for the process to end is the pause between two questions.
+            assert self.process.wait(_PAUSE_S) is None, f"the registry has ended:\n{self.process.log_tail()}"
             assert time.monotonic() < end_s, f"the registry does not answer:\n{self.process.log_tail()}"
-            time.sleep(_PAUSE_S)
         return self
 
     def __exit__(
@@ -63,7 +62,7 @@ class ApicurioRegistry:
         self.process.kill()
 
     def _answers(self) -> bool:
-        address = f"http://127.0.0.1:{self._port}/apis/ccompat/v7/subjects"
+        address = f"http://127.0.0.1:{self._port}{_API}/subjects"
         with suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
             return bool(answer.status == http.client.OK)
         return False
@@ -72,15 +71,9 @@ class ApicurioRegistry:
 def _unpacked() -> Path:
     """The folder of the registry's jars, unpacked once."""
     fetched = fetch_jars(_POM, "registry")
-    target = fetched.with_name(f"{fetched.name}-unpacked")
-    if not target.is_dir():
-        # Unpacked beside its place and renamed, so that what was interrupted is never taken for a whole.
-        partial = Path(tempfile.mkdtemp(prefix=f".{fetched.name}-", dir=fetched.parent))
-        try:
-            with tarfile.open(next(fetched.glob("*.tar.gz"))) as archive:
-                archive.extractall(partial, filter="data")
-            with suppress(OSError):  # another process was faster
-                partial.rename(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return target
+
+    def unpack(folder: Path) -> None:
+        with tarfile.open(next(fetched.glob("*.tar.gz"))) as archive:
+            archive.extractall(folder, filter="data")
+
+    return filled_once(fetched.with_name(f"{fetched.name}-unpacked"), unpack)
