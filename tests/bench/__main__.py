@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,7 @@ from tests.broker.jars import FetchError, MissingToolError, tool
 from tests.broker.kafka_server import KafkaServer, KafkaServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _ALONE = ("board", "page", "files", "mapping", "everything_new")
 _NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", *_ALONE)
@@ -62,34 +63,55 @@ def run(
         with tempfile.TemporaryDirectory(prefix="vitals-bench-") as folder, progress.status("starting Kafka") as status:
             # Where nobody sees the status, each step is a line: what was measured is there if a later step fails.
             tell = status.update if progress.is_terminal else progress.print
-            results = _measure(selected, events, repeats, Path(folder), tell)
-    except (EngineError, FetchError, KafkaServerError, MissingToolError) as error:
-        progress.print(str(error), style="red", markup=False, highlight=False)
+            results, failures = _measure(selected, events, repeats, Path(folder), tell)
+    except (FetchError, KafkaServerError, MissingToolError) as error:
+        _say(progress, str(error))
         raise typer.Exit(1) from error
     show(Console(width=None if sys.stdout.isatty() else _COLUMNS), results)
     sys.stdout.write(json.dumps(as_json(results)) + "\n")
+    for failure in failures:
+        _say(progress, failure)
+    if failures:
+        raise typer.Exit(1)
 
 
-def _measure(selected: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]) -> Results:
-    results = Results()
+def _say(progress: Console, problem: str) -> None:
+    progress.print(problem, style="red", markup=False, highlight=False)
+
+
+def _measure(
+    selected: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]
+) -> tuple[Results, list[str]]:
+    """Everything that was measured, and why the rest has no figures."""
+    results, failures = Results(), list[str]()
     if "page" in selected:
         tool("chromium-headless-shell")  # a missing tool is reported before an hour's work
     engines = [engine for engine in THROUGHPUT if engine.name in selected]
     if engines:
         with _broker() as kafka:
             results.throughput = measure_throughput(
-                kafka, engines, events=events, repeats=repeats, folder=folder, tell=tell
+                kafka, engines, events=events, repeats=repeats, folder=folder, tell=tell, failures=failures
             )
     if "latency" in selected:
         for engine in LATENCY:
-            with _broker() as kafka:
+            with _broker() as kafka, _failing(failures):
                 results.latency[engine.name] = measure_latency(kafka, engine, folder=folder, tell=tell)
     if "restore" in selected:
         for engine in RESTORE:
-            with _broker() as kafka:
+            with _broker() as kafka, _failing(failures):
                 results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
-    _measure_without_broker(results, selected, folder, tell)
-    return results
+    with _failing(failures):
+        _measure_without_broker(results, selected, folder, tell)
+    return results, failures
+
+
+@contextmanager
+def _failing(failures: list[str]) -> Iterator[None]:
+    """Go on with other measurements where one fails."""
+    try:
+        yield
+    except EngineError as error:
+        failures.append(str(error))
 
 
 def _measure_without_broker(results: Results, selected: list[str], folder: Path, tell: Callable[[str], None]) -> None:
