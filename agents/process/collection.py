@@ -1,6 +1,6 @@
-"""Garbage collection while a command works on many objects.
+"""Garbage collection in processes that work on many objects.
 
-Owns when the interpreter looks for cycles of objects. Called by commands that read event files.
+Owns when the interpreter looks for cycles of objects. Called by commands that read event files, and by workers.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_THRESHOLDS = 50_000, 20, 100
-"""As many new objects for a collection as one of 1,000 lines makes a few times over; full ones are rare."""
+_THRESHOLDS = 50_000, 50, 100
+"""New objects for a collection, and collections for a larger and for a full one: those are rare."""
+
+
+def collect_rarely() -> None:
+    """Look for cycles rarely, and not among the objects that exist now, of which most stay until the process ends."""
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
 
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Look for cycles rarely, and not among the objects that exist now.
-
-    Events, messages and modules are hundreds of thousands of objects that stay until a command ends, and every
-    collection would go through them.
-    """
+    """`collect_rarely` while a command runs: its events and messages are hundreds of thousands of objects."""
     before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
+    collect_rarely()
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ import tempfile
 
 import faust
 
+from agents.process.collection import collect_rarely
 from agents.settings.settings import Settings
 from agents.worker.client.reconnect import pause_after_refusals
 from agents.worker.client.store import Tables
@@ -80,9 +81,7 @@ def data_folder(group: str) -> str:
 
 def tune_interpreter() -> None:
     """Set up garbage collection and thread switches for a worker that has started."""
-    # The many long-lived objects of start-up make every collection costly; new garbage is found without them.
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    collect_rarely()
     # The thread that fetches must not wait 5 ms for the interpreter at each of its small steps.
     sys.setswitchinterval(SWITCH_S)
