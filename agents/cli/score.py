@@ -118,7 +118,8 @@ def _print_scores(
     """Print the scores of all accounts, or of one; as CSV, one score of each."""
     from agents.files.table import score_table
 
-    messages = [message for message in messages if account in {None, message.account_id}]
+    if account is not None:
+        messages = [message for message in messages if message.account_id == account]
     if as_csv:
         _print_table(score_table(messages, plan, selected_score(plan.policy, name)))
         return

@@ -142,13 +142,11 @@ def blocks_of(path: Path) -> Iterator[Block | Record]:
             yield from _json_blocks(stream)
         else:
             content = _all_of(stream)
-            match _json_kind(content):
-                case "JSON":
-                    yield from _elements(content)
-                case "CSV":
-                    yield from _rows_of(content)
-                case _:
-                    yield _block(content.splitlines(), 1)
+            kind = _json_kind(content)
+            if kind == _JSON_LINES:
+                yield _block(content.splitlines(), 1)
+            else:
+                yield from _elements(content) if kind == _JSON else _rows_of(content)
 
 
 def _kind_of(path: Path, head: bytes) -> str:

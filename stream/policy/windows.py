@@ -278,7 +278,7 @@ def read_complete(table: Table, stat: str | None, compare: str | None, *, own: b
         return None
     by_itself = complete_by_itself(stat, compare)
     if by_itself is not None:
-        if value is not False and value != {"only": True, "at-least": "at-least"}[by_itself]:
+        if value is not False and value != (True if by_itself == "only" else "at-least"):
             whole = 'stat "rate"' if stat == "rate" else f'compare = "{compare}"'
             of_stat = f' of stat "{stat}"' if by_itself == "at-least" else ""
             said = f"{whole}{of_stat} does not take complete = {shown(value)}"
