@@ -22,7 +22,8 @@ from stream.accounts.index import AccountIndex
 from stream.accounts.merges import Merges
 from stream.accounts.reasons import AlertReasons
 from stream.accounts.status import NO_END, Status, is_listed
-from stream.columns.columns import NEVER, FactColumn, Rows
+from stream.columns.columns import NEVER, Rows
+from stream.columns.facts import FactColumn
 from stream.measures.base import AnyColumn
 from stream.measures.days_to_first import FIRST_EVENT
 from stream.plan.plan import Plan

@@ -104,8 +104,9 @@ def ended_ms(accounts: Accounts, columns: Sequence[AnyColumn], rows: Rows, as_of
     ended[last_ms > ended] = NEVER
     days = accounts.profile_end_day[rows]
     calendar = accounts.plan.calendar
-    by_profile = (days <= calendar.pane_of(as_of_ms, "day")) & (calendar.panes_of(last_ms, "day") <= days)
+    by_profile = days <= calendar.pane_of(as_of_ms, "day")
     if by_profile.any():
+        by_profile &= calendar.panes_of(last_ms, "day") <= days
         starts = calendar.starts_ms(np.where(by_profile, days, 0), "day")
         ended = np.where(by_profile, np.where(ended == NEVER, starts, np.minimum(ended, starts)), ended)
     into = accounts.merges.into

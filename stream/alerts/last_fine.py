@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.accounts.accounts import NO_BAND, Accounts
+from stream.accounts.accounts import Accounts
 from stream.accounts.alert_lifecycle import is_open
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
@@ -41,19 +41,23 @@ class LastFine:
             for number in sorted({rule.score for rule in plan.rules})
         }
         """Columns in `AlertState` of the rules about each score that has alerts."""
-        self._bands_of = {
-            number: [rule.band for rule in plan.rules if rule.score == number and rule.marks_band]
-            for number in self._rules_of
+        self._fine_bands = {
+            number: np.array([*([True] * len(plan.scores[number].score.bands)), False]) for number in self._rules_of
         }
-        """Bands with an alert, which may not be open: a new account has none, and none begins while catching up."""
+        """Whether each band, and none as the last one, is fine: has no alert, open or not.
+
+        A new account has no open one, and none begins while catching up.
+        """
+        for rule in plan.rules:
+            if rule.marks_band:
+                self._fine_bands[rule.score][rule.band] = False
 
     def follow(self, scored_batch: ScoredBatch) -> None:
         """Move the references of a batch that was published, and whose alerts were emitted."""
         for number, columns in self._rules_of.items():
             rows = scored_batch.rows
             fine = ~is_open(self._accounts.alerts.phase[np.ix_(rows, columns)]).any(axis=1)
-            fine &= ~np.isin(scored_batch.scored.scores[number].bands, self._bands_of[number])
-            fine &= scored_batch.scored.scores[number].bands != NO_BAND
+            fine &= self._fine_bands[number][scored_batch.scored.scores[number].bands]
             if fine.any():
                 self._follow(number, scored_batch, np.flatnonzero(fine))
 

@@ -1,4 +1,4 @@
-"""Columns: aggregates of events in numpy arrays, one row for each account. Pane rings, latest events, profile fields.
+"""Columns: aggregates of events in numpy arrays, one row for each account. Pane rings and latest events.
 
 Owns how events are aggregated into a column, how a window is read out of it, and its fields in a changelog row. Knows
 nothing of policies, points or Kafka. Called by `stream.ingest.aggregation` (aggregate), `stream.engine.scorer`
@@ -11,6 +11,7 @@ to 9e9 units), extremes are minima and maxima, and the latest event is the one w
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 
 from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.panes import Unit, panes_in_slots, slots_passed, window_slots
+from stream.columns.window_totals import WindowTotals
 
 Rows = NDArray[np.int64]
 MILLIONTHS = 1e6
 NEVER = np.iinfo(np.int64).min
 _LARGEST = {np.dtype(width): int(np.iinfo(width).max) for width in (np.int8, np.int16, np.int32, np.int64)}
 _WIDTHS: list[Any] = [np.int8, np.int16, np.int32, np.int64, np.float64]
+_WIDEST_WITH_TOTALS = 4
+"""Bytes of the widest panes whose totals cannot overflow, whatever the window."""
 _DIVISORS = (1_000_000, 500_000, 250_000, 100_000, 50_000, 10_000, 1_000, 100, 10, 1)
 
 
@@ -48,6 +52,8 @@ class PaneColumn:
         self._largest = 0.0
         """At least the largest absolute number in any pane."""
         self.values: NDArray[Any] = np.full((0, panes), self.empty, dtype=_WIDTHS[0] if self.adds else np.float64)
+        self._totals: WindowTotals | None = WindowTotals() if self.adds else None
+        """None where windows are added up when they are read."""
 
     def fields(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
         """One changelog field: the ring. Its name contains the divisor, without which the numbers mean nothing."""
@@ -58,11 +64,15 @@ class PaneColumn:
         grown = np.full((capacity, *self.values.shape[1:]), self.empty, dtype=self.values.dtype)
         grown[: len(self.values)] = self.values
         self.values = grown
+        if self._totals is not None:
+            self._totals.grow(capacity)
 
     def advance(self, as_of_ms: int) -> None:
         """Move the newest pane to that of `as_of_ms` (epoch ms), clearing the slots of panes in between; never back."""
         pane = self.calendar.pane_of(as_of_ms, self.unit)
         if self.newest is not None and pane > self.newest:
+            if self._totals is not None:
+                self._totals.advance(self.values, self.newest, pane)
             self.values[:, slots_passed(self.newest, pane, self.panes)] = self.empty
         self.newest = pane if self.newest is None else max(pane, self.newest)
 
@@ -79,7 +89,9 @@ class PaneColumn:
             amounts = None if amounts is None else amounts[inside]
         flat = self.slots(rows, panes, amounts)
         if self.adds:
-            self._add(flat, None if self.how == "count" else amounts)
+            added = self._add(flat, None if self.how == "count" else amounts)
+            if self._totals is not None:
+                self._totals.add(rows, self.newest - panes, added)
             return
         assert amounts is not None, "a minimum or maximum has amounts"
         if self.how == "min":
@@ -92,16 +104,19 @@ class PaneColumn:
         del amounts
         return rows * self.panes + panes % self.panes
 
-    def _add(self, flat: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> None:
+    def _add(self, flat: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> NDArray[Any] | None:
+        """Add to the panes; returns the amounts in the ring's unit and type."""
         if amounts is None:
             self._widen(len(flat))
             np.add.at(self.values.reshape(-1), flat, self.values.dtype.type(1))
-            return
+            return None
         if self.divisor > 1 and (amounts % self.divisor).any():
             self._refine(amounts)
         amounts = amounts / self.divisor
         self._widen(float(np.abs(amounts).sum()))
-        np.add.at(self.values.reshape(-1), flat, amounts.astype(self.values.dtype))
+        added = amounts.astype(self.values.dtype)
+        np.add.at(self.values.reshape(-1), flat, added)
+        return added
 
     def _widen(self, more: float) -> None:
         """Widen the type so that no pane can overflow when `more` is added to it."""
@@ -112,6 +127,8 @@ class PaneColumn:
         for width in _WIDTHS[_WIDTHS.index(self.values.dtype.type) :]:
             if width is np.float64 or self._largest <= np.iinfo(width).max:
                 self.values = self.values.astype(width)
+                if self.values.itemsize > _WIDEST_WITH_TOTALS:
+                    self._totals = None
                 return
 
     def _refine(self, amounts: NDArray[np.float64]) -> None:
@@ -123,6 +140,8 @@ class PaneColumn:
         if largest:  # zeros stay zeros, and the factor itself might not fit their type
             self._widen(largest * factor)
             self.values *= self.values.dtype.type(factor)
+        if self._totals is not None:
+            self._totals.multiply(factor)
 
     def read(self, rows: Rows, window: int, skip: int = 0) -> NDArray[np.float64]:
         """Count, millionths, minimum or maximum of each row over `window` panes, float64 (k,).
@@ -130,6 +149,9 @@ class PaneColumn:
         They are the last ones but for the newest `skip`. Without events 0, inf or -inf.
         """
         assert self.newest is not None
+        if self._totals is not None:
+            totals = self._totals.read(self.values, self.newest, window, skip, rows)
+            return np.asarray(totals if self.divisor == 1 else totals * self.divisor, dtype=np.float64)
         values = self.values[rows]
         if window < self.panes:
             values = values[:, window_slots(self.newest - skip, self.panes, window)]
@@ -154,10 +176,10 @@ class PaneColumn:
     def read_at_least(self, rows: Rows, window: int) -> NDArray[np.float64]:
         """Totals of the `window` complete panes, the newest pane in place of the oldest where it has more, (k,)."""
         assert self.newest is not None
-        oldest = self.read_pane(rows, np.full(len(rows), window, dtype=np.int64))
-        newest = self.read_pane(rows, np.zeros(len(rows), dtype=np.int64))
-        total: NDArray[np.float64] = self.read(rows, window + 1) - np.minimum(oldest, newest)
-        return total
+        oldest, newest = (self.values[rows, (self.newest - ago) % self.panes] for ago in (window, 0))
+        less = np.minimum(oldest, newest).astype(np.float64)
+        both = self.read(rows, window + 1)
+        return np.asarray(both - (less * self.divisor if self.adds else less), dtype=np.float64)
 
     def read_blocks(self, rows: Rows, window: int, blocks: int, skip: int = 0) -> NDArray[np.float64]:
         """Totals of the window and of the `blocks` windows before it, newest first, float64 (k, blocks + 1).
@@ -212,6 +234,8 @@ class PaneColumn:
             if divisor != self.divisor:
                 saved = saved.astype(np.float64) * (divisor // self.divisor)
             self._widen(max(float(saved.max(initial=0)), -float(saved.min(initial=0))))
+        if self._totals is not None:
+            self._totals.forget()
         newest = self.calendar.panes_of(as_of_ms, self.unit)
         if saved.shape[1] == self.panes:
             self.values[rows] = saved
@@ -230,9 +254,15 @@ class PaneColumn:
 
     def excerpt(self, rows: Rows) -> PaneColumn:
         """A copy with only `rows`, renumbered from 0, to advance and read without changing this column."""
-        copy = PaneColumn(self.name, self.unit, self.panes, self.how, self.calendar)
-        copy.newest, copy.divisor, copy.values = self.newest, self.divisor, self.values[rows]
-        return copy
+        excerpt = PaneColumn(self.name, self.unit, self.panes, self.how, self.calendar)
+        excerpt.newest, excerpt.divisor, excerpt.values = self.newest, self.divisor, self.values[rows]
+        return excerpt
+
+    def at(self, newest: int) -> PaneColumn:
+        """The same column, to be read only, as of an earlier pane, for rows without events in later ones."""
+        earlier = copy.copy(self)
+        earlier.newest, earlier._totals = newest, None  # noqa: SLF001
+        return earlier
 
     def unite(self, row: int, other: PaneColumn, other_row: int) -> None:
         """Add the events of a row of another such column, which is at the same newest pane."""
@@ -247,61 +277,18 @@ class PaneColumn:
             amounts = theirs.astype(np.float64) * (other.divisor // self.divisor)
             self._widen(float(np.abs(amounts).max()))
             self.values[row] += amounts.astype(self.values.dtype)
+            if self._totals is not None:
+                self._totals.update_row(row, self.values, self.newest)
 
     def clear(self, row: int) -> None:
         """Forget all events of a row."""
         self.values[row] = self.empty
+        if self._totals is not None:
+            self._totals.update_row(row, self.values, self.newest)
 
     def nbytes(self) -> int:
         """Bytes of memory of the arrays."""
-        return int(self.values.nbytes)
-
-
-class FactColumn:
-    """A number of each row's profile. `Accounts.set_profile` writes it; not saved, since the profile itself is."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        as_day: bool = False,
-        where: tuple[Any, ...] = (),
-        empty: float = np.nan,
-        calendar: Calendar = UTC_DAYS,
-    ) -> None:
-        """`name` is the profile field; `as_day` says that an attribute is read as a date, not as a number.
-
-        With `where`, the number says whether these conditions hold. `empty` is that of an account without a profile.
-        """
-        self.name, self.as_day, self.where, self.empty = name, as_day, where, empty
-        self.calendar = calendar
-        self.unit: Unit = "day"
-        self.newest: int | None = None
-        self.values = np.full(0, np.nan)
-
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` rows."""
-        values = np.full(capacity, self.empty)
-        values[: len(self.values)] = self.values
-        self.values = values
-
-    def advance(self, as_of_ms: int) -> None:
-        """Set the day that days since and until a date are counted from."""
-        self.newest = self.calendar.pane_of(as_of_ms, "day")
-
-    def excerpt(self, rows: Rows) -> FactColumn:
-        """A copy with only `rows`, renumbered from 0."""
-        copy = FactColumn(self.name, as_day=self.as_day, where=self.where, empty=self.empty, calendar=self.calendar)
-        copy.newest, copy.values = self.newest, self.values[rows]
-        return copy
-
-    def clear(self, row: int) -> None:
-        """Forget the number of a row."""
-        self.values[row] = self.empty
-
-    def nbytes(self) -> int:
-        """Bytes of memory of the arrays."""
-        return int(self.values.nbytes)
+        return int(self.values.nbytes) + (0 if self._totals is None else self._totals.nbytes())
 
 
 class LatestColumn:

@@ -18,8 +18,10 @@ _FIRST_SIZE = 1024
 _CACHE_LIMIT = 400_000
 BLANK_HASH = np.uint64(xxhash.xxh3_64_intdigest(b""))
 """The hash of a text that is empty or has nothing but white space."""
-FEW = 256
-"""Up to so many keys are looked up one by one: a call for whole arrays costs some 0.3 ms, whatever their length."""
+FEW = 128
+"""Up to so many keys are looked up one by one: a call for whole arrays costs some 0.2 ms, whatever their length."""
+_REST = 48
+"""Up to so many keys that are left of more are looked up one by one: a round for whole arrays costs as much."""
 
 
 def stable_hash(text: str) -> int:
@@ -76,7 +78,7 @@ class HashIndex:
 
     def __init__(self, few: int = FEW) -> None:
         """Start empty. Up to `few` keys are looked up one by one, more of them all at once."""
-        self._few = few
+        self._few, self._rest = few, min(few, _REST)
         self._keys: Hashes = np.zeros(_FIRST_SIZE, dtype=np.uint64)
         self._positions = np.zeros(_FIRST_SIZE, dtype=np.int32)
         self._count = 0
@@ -104,19 +106,30 @@ class HashIndex:
         if not self._count:
             return contained
         if len(keys) <= self._few:
-            contained[:] = [bool(self._view_keys[self._slot(key)]) for key in keys.tolist()]
+            self._find_few(keys.tolist(), range(len(keys)), (keys & np.uint64(len(self._keys) - 1)).tolist(), contained)
             return contained
-        mask = np.uint64(len(self._keys) - 1)
-        pending = np.arange(len(keys))
+        pending, mask = np.arange(len(keys)), np.uint64(len(self._keys) - 1)
         slots = keys & mask
-        while pending.size:
+        while pending.size > self._rest:
             in_slots = self._keys[slots]
             hit = in_slots == keys[pending]
             contained[pending[hit]] = True
             continued = ~hit & (in_slots != 0)
             pending = pending[continued]
             slots = (slots[continued] + np.uint64(1)) & mask
+        self._find_few(keys[pending].tolist(), pending.tolist(), slots.tolist(), contained)
         return contained
+
+    def _find_few(
+        self, keys: list[int], indexes: Sequence[int], slots: list[int], contained: NDArray[np.bool_]
+    ) -> None:
+        """Look keys up one by one, from these slots on; fills in `contained` at their indexes."""
+        in_slots, mask, view = self._view_keys, len(self._keys) - 1, contained.data
+        for key, index, first in zip(keys, indexes, slots, strict=True):
+            slot = first
+            while (in_slot := in_slots[slot]) != key and in_slot:
+                slot = (slot + 1) & mask
+            view[index] = bool(in_slot)
 
     def add(self, keys: Hashes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Add keys; returns the position of each, int64 (k,), and whether it is new, bool (k,).
@@ -127,26 +140,53 @@ class HashIndex:
         positions = np.empty(len(keys), dtype=np.int64)
         new = np.zeros(len(keys), dtype=bool)
         if len(keys) <= self._few:
-            before = self._count
-            positions[:] = [self._add_one(key) for key in keys.tolist()]
-            # Each new key has the next position.
-            first = np.maximum.accumulate(np.append(before - 1, positions))
-            new[:] = positions > first[:-1]
+            slots = (keys & np.uint64(len(self._keys) - 1)).tolist()
+            self._add_few(keys.tolist(), range(len(keys)), slots, positions, new)
             return positions, new
-        mask = np.uint64(len(self._keys) - 1)
-        pending = np.arange(len(keys))
-        slots = (keys & mask).astype(np.int64)
-        while pending.size:
+        pending, rest = self._add_most(keys, positions, new)
+        self._add_few(keys[pending].tolist(), pending.tolist(), rest.tolist(), positions, new)
+        return positions, new
+
+    def _add_few(
+        self,
+        keys: list[int],
+        indexes: Sequence[int],
+        slots: list[int],
+        positions: NDArray[np.int64],
+        new: NDArray[np.bool_],
+    ) -> None:
+        """Add keys one by one, from these slots on; fills in `positions` and `new` at their indexes."""
+        in_slots, numbered, mask, count = self._view_keys, self._view_positions, len(self._keys) - 1, self._count
+        view_positions, view_new = positions.data, new.data  # a number of a view costs a third of one of an array
+        for key, index, first in zip(keys, indexes, slots, strict=True):
+            slot = first
+            while (in_slot := in_slots[slot]) != key and in_slot:
+                slot = (slot + 1) & mask
+            if in_slot:
+                view_positions[index] = numbered[slot]
+                continue
+            in_slots[slot], numbered[slot], view_positions[index], view_new[index] = key, count, count, True
+            count += 1
+        self._count = count
+
+    def _add_most(
+        self, keys: Hashes, positions: NDArray[np.int64], new: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Add keys (k,), and fill in `positions` and `new`; returns the indexes of the last few, and their slots."""
+        mask = len(self._keys) - 1
+        pending, slots = np.arange(len(keys)), (keys & np.uint64(mask)).astype(np.int64)
+        while pending.size > self._rest:
             wanted = keys[pending]
             in_slots = self._keys[slots]
-            hit = in_slots == wanted
-            positions[pending[hit]] = self._positions[slots[hit]]
+            done = in_slots == wanted
+            positions[pending[done]] = self._positions[slots[done]]
             free = np.flatnonzero(in_slots == 0)
-            done = hit
+            step = np.ones(len(pending), dtype=np.int64)
             if free.size:
                 # Several keys may want one free slot: the claims are written in reverse so that the first one stays.
-                self._positions[slots[free][::-1]] = free[::-1]
-                won = free[self._positions[slots[free]] == free]
+                wanted_slots = slots[free]
+                self._positions[wanted_slots[::-1]] = free[::-1]
+                won = free[self._positions[wanted_slots] == free]
                 next_positions = np.arange(self._count, self._count + won.size)
                 self._keys[slots[won]] = wanted[won]
                 self._positions[slots[won]] = next_positions
@@ -154,28 +194,10 @@ class HashIndex:
                 new[pending[won]] = True
                 self._count += won.size
                 done[won] = True
-            step = np.ones(len(pending), dtype=np.int64)
-            step[free] = 0
-            slots = (slots + step) & int(mask)
-            pending, slots = pending[~done], slots[~done]
-        return positions, new
-
-    def _slot(self, key: int) -> int:
-        """The slot that a key is in, or the free slot where it would be added."""
-        keys = self._view_keys
-        mask = len(keys) - 1
-        slot = key & mask
-        while (in_slot := keys[slot]) != key and in_slot:
-            slot = (slot + 1) & mask
-        return slot
-
-    def _add_one(self, key: int) -> int:
-        slot = self._slot(key)
-        if not self._view_keys[slot]:
-            self._view_keys[slot] = key
-            self._view_positions[slot] = self._count
-            self._count += 1
-        return self._view_positions[slot]
+                step[free] = 0
+            remain = ~done
+            pending, slots = pending[remain], (slots[remain] + step[remain]) & mask
+        return pending, slots
 
     def _reserve(self, more: int) -> None:
         size = len(self._keys)

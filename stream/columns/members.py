@@ -17,6 +17,7 @@ from stream.columns.columns import Rows
 from stream.columns.hash_index import Hashes, HashIndex, mix
 from stream.columns.pages import Page, Pages, stretch
 from stream.columns.panes import Unit, slots_passed, window_slots
+from stream.columns.sorted_set import sorted_set
 
 PAGE_ENTRY = np.dtype([("hash", "<u8"), ("pane", "<i4")])
 _NEVER = np.iinfo(np.int32).min
@@ -107,7 +108,7 @@ class Members:
         positions, new = self._index.add(mix(rows, hashes))
         if new.any():
             self._append(rows[new], hashes[new], positions[new], None if pages is None else pages[new])
-        seen = np.unique(positions)
+        seen = sorted_set(positions)
         before = self._pane[seen]
         np.maximum.at(self._pane, positions, panes)
         after = self._pane[seen]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.columns import Rows
+from stream.columns.sorted_set import sorted_set
 
 PAGE_ENTRIES = 512
 T = TypeVar("T", bound=np.generic)
@@ -69,7 +70,7 @@ class Pages:
 
     def touch(self, rows: Rows, numbers: NDArray[Any]) -> None:
         """Pages (k,) of rows (k,) have changed."""
-        self._dirty.append(np.unique(rows << 16 | numbers))
+        self._dirty.append(sorted_set(rows << 16 | numbers))
 
     def touch_all(self, row: int) -> None:
         """All pages of a row have changed."""
@@ -106,7 +107,7 @@ class Pages:
         written: list[Page] = []
         deleted: list[Page] = []
         if self._dirty:
-            dirty = np.unique(np.concatenate(self._dirty))
+            dirty = sorted_set(np.concatenate(self._dirty))
             changed = np.zeros(len(self._slots_used), dtype=bool)
             changed[dirty >> 16] = True
             selected = np.flatnonzero(changed[owner])

@@ -43,6 +43,7 @@ from stream.alerts.idle_sources import IdleSourceAlerts
 from stream.columns.columns import NEVER, Rows
 from stream.columns.members import Members
 from stream.columns.panes import UNIT_MS, Unit
+from stream.columns.sorted_set import sorted_set
 from stream.columns.things import Things
 from stream.engine.erasure import Erasure
 from stream.engine.merging import Host, Merging
@@ -255,7 +256,7 @@ class Engine:
             changed = self._aggregator.aggregate(step, boundary)
             if not changed or (mode is Mode.CONFLATED and not self.plan.peers):
                 continue
-            rows = np.unique(changed[0] if len(changed) == 1 else np.concatenate(changed))
+            rows = sorted_set(changed[0] if len(changed) == 1 else np.concatenate(changed))
             if self.plan.peers:
                 self._show_new_day(rows)
             if mode is not Mode.CONFLATED:
@@ -273,7 +274,7 @@ class Engine:
     def _apply_profiles_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Apply the profiles of a step without events: no time passes."""
         for batch in profiles:
-            rows = np.unique(self._aggregator.apply_profiles(batch))
+            rows = sorted_set(self._aggregator.apply_profiles(batch))
             if len(rows) and mode is not Mode.CONFLATED and self.as_of is not None:
                 self._publish(rows, mode, effects, Trigger.EVENTS)
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from schemas.events import CONTROL_SOURCE, PROFILE_SOURCE, ControlEvent, ProfileEvent
 from stream.accounts.accounts import Accounts
-from stream.columns.columns import NEVER, FactColumn, Rows
+from stream.columns.columns import NEVER, Rows
+from stream.columns.facts import FactColumn
 from stream.ingest.batch import Candidates
 from stream.measures.base import AnyColumn
 from stream.plan.extractor import ColumnInput, Extractor

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.calendar import latest_months
-from stream.columns.columns import FactColumn, LatestColumn, PaneColumn, Rows
+from stream.columns.columns import LatestColumn, PaneColumn, Rows
+from stream.columns.facts import FactColumn
 from stream.columns.members import Members
 from stream.columns.things import Things
 from stream.policy.filters import Filter

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.columns import FactColumn, Rows
+from stream.columns.columns import Rows
+from stream.columns.facts import FactColumn
 from stream.columns.first import FirstColumn
 from stream.measures.base import AnyColumn, Kind, Need
 from stream.policy.fields import ACCOUNT

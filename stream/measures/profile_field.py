@@ -23,7 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.columns import FactColumn, Rows
+from stream.columns.columns import Rows
+from stream.columns.facts import FactColumn
 from stream.measures.base import AnyColumn, Need
 from stream.policy.fields import ACCOUNT
 from stream.policy.policy import Measure

@@ -18,7 +18,8 @@ import numpy as np
 from schemas.properties import Properties, property_name, united
 from schemas.sources import BUILT_IN, Sources
 from stream.columns.calendar import Calendar
-from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
+from stream.columns.columns import LatestColumn, PaneColumn
+from stream.columns.facts import FactColumn
 from stream.columns.first import FirstColumn
 from stream.columns.histograms import HistogramColumn
 from stream.columns.members import Members

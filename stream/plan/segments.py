@@ -17,7 +17,8 @@ from schemas.codecs import instant_ms
 from schemas.events import ProfileEvent
 from schemas.profiles import attribute_of, number_of, texts_of, time_of
 from stream.columns.calendar import Calendar
-from stream.columns.columns import FactColumn, Rows
+from stream.columns.columns import Rows
+from stream.columns.facts import FactColumn
 from stream.policy.account_conditions import Range
 from stream.policy.fields import account_field
 from stream.policy.filters import Condition, Filter, parts_of

@@ -25,8 +25,17 @@ _ROUNDING_ERROR: Final = 1e-11
 
 def rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """The numbers with 12 decimals; NaN, and numbers that are too large for that, as they are."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.where(np.abs(numbers) < _LARGEST, np.rint(numbers * _UNITS) / _UNITS + 0.0, numbers)
+    with np.errstate(over="ignore"):
+        return _in_units(numbers * _UNITS, numbers)
+
+
+def _in_units(scaled: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The numbers, whose units are `scaled`, with 12 decimals; those that are too large for that, as they are."""
+    result: NDArray[np.float64] = np.rint(scaled) / _UNITS + 0.0
+    large = np.abs(numbers) >= _LARGEST
+    if large.any():
+        result[large] = numbers[large]
+    return result
 
 
 def rounded_number(number: float) -> float:
@@ -40,12 +49,13 @@ def rounded_terms(totals: NDArray[np.float64], terms: NDArray[np.float64]) -> ND
     The largest term of a row takes what the others lost by rounding. Rows whose terms do not sum to the total, by more
     than 1e-9, are only rounded.
     """
-    result = rounded(terms)
-    if not terms.size:
-        return result
     with np.errstate(invalid="ignore", over="ignore"):
-        units = np.rint(result * _UNITS)
+        scaled = terms * _UNITS
+        result = _in_units(scaled, terms)
+        units = np.rint(scaled)
         missing = np.rint(totals * _UNITS) - units.sum(axis=1)
+        if not terms.size or not missing.any():
+            return result
         countable = (np.abs(totals) < _LARGEST) & (np.abs(terms).sum(axis=1) < _LARGEST)
         rows = np.flatnonzero(countable & (missing != 0) & (np.abs(missing) <= _MOST_UNITS))
     largest = np.abs(terms[rows]).argmax(axis=1)

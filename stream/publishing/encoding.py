@@ -160,13 +160,14 @@ class Writer:
         It gets why, and the last scores.
         """
         accounts, row, scored = self._accounts, int(scored_batch.rows[position]), scored_batch.scored
-        rows, calendar = scored_batch.rows[[position]], self._plan.calendar
         status, new_accounts = int(scored.status[position]), self._plan.policy.new_accounts
         if status == Status.NEW and new_accounts is not None:
+            calendar = self._plan.calendar
             first_day = calendar.pane_of(int(accounts.first_ms[row]), "day")
             until_ms = calendar.start_ms(first_day + new_accounts.min_age_days, "day")
             value = b'%b,"state":"new","new_until":%d}' % (value[:-1], until_ms)
         elif status == Status.ENDED:
+            rows = scored_batch.rows[[position]]
             at_ms = int(ended_ms(accounts, accounts.columns, rows, scored_batch.as_of_ms)[0])
             value = b'%b,"state":"ended","ended_at":%d}' % (value[:-1], at_ms)
             if (into := accounts.merges.into.get(row)) is not None:

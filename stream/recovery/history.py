@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from schemas.codecs import encode
-from stream.columns.columns import FactColumn, LatestColumn, PaneColumn
+from stream.columns.columns import LatestColumn, PaneColumn
+from stream.columns.facts import FactColumn
 from stream.columns.panes import UNIT_MS, Unit, date_text
 from stream.columns.row_schema import RowSchema
 from stream.engine.engine import Engine

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stream.columns.columns import FactColumn, LatestColumn
+from stream.columns.columns import LatestColumn
+from stream.columns.facts import FactColumn
 from stream.columns.panes import Unit
 from stream.measures.base import AnyColumn
 from stream.plan.derived import MeasurePlan

@@ -13,7 +13,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.columns import MILLIONTHS, FactColumn, Rows
+from stream.columns.columns import MILLIONTHS, Rows
+from stream.columns.facts import FactColumn
 from stream.measures import FallbackStat, formula, stat_of
 from stream.measures.base import AnyColumn, pane_column
 from stream.measures.comparison import change_in_percent, percentile_in_past, z_in_past

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.columns import FactColumn, Rows
+from stream.columns.columns import PaneColumn, Rows
+from stream.columns.facts import FactColumn
 from stream.columns.things import Things
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
@@ -67,8 +68,12 @@ def _as_of(columns: Sequence[AnyColumn], selected: Sequence[int], as_of_ms: int)
             column.find_open()
         assert not isinstance(column, FactColumn)
         assert column.newest is not None
+        newest = min(column.newest, column.calendar.pane_of(as_of_ms, column.unit))
+        if isinstance(column, PaneColumn):
+            result[index] = column.at(newest)
+            continue
         earlier = copy.copy(column)
-        earlier.newest = min(column.newest, column.calendar.pane_of(as_of_ms, column.unit))
+        earlier.newest = newest
         result[index] = earlier
     return result
 
