@@ -55,7 +55,7 @@ def test_a_case_that_holds_has_no_difference(tmp_path: Path) -> None:
     result = run(
         tmp_path,
         """
-alerts = [{ status = "firing", rule = "band:health:low", starts_at = 2026-03-24 }]
+alerts = [{ status = "firing", rule = "band:health:low", starts_at = 2026-03-24, fall.factors.events.delta = -60 }]
 [cases.changes]
 b = 0
 c = []
