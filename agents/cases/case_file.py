@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from schemas.sources import BUILT_IN, Sources
 from stream.columns.calendar import UTC_DAYS, Calendar
-from stream.policy.errors import Findings, PolicyError, Problem
+from stream.policy.errors import Findings, PolicyError, Problem, shown
 from stream.policy.lines import key_lines
 from stream.policy.table import Table, finite
 
@@ -33,7 +33,13 @@ _EXAMPLE = "2026-03-27T12:00:00Z"
 _A_SPAN = 'a span of time, such as "3d", "12h", "30m" or "10s"'
 _A_TIME = f"a time with an offset, such as {_EXAMPLE}"
 _MOST_EVENTS = 1_000_000
+_EVENT = "topic, account, at or ago, and the fields of the event"
+_ALERT = "fields of its record in health.alerts"
+_CHANGE = "fields of its record in health.score-changes"
 TOLERANCE = 1e-6
+
+Expected = Mapping[str, Any]
+"""What a record must contain: a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,14 @@ class Check:
     """What the records of `health.scores` must contain at a time (epoch ms), by account."""
 
     as_of_ms: int
-    accounts: Mapping[str, Mapping[str, Any]]
+    accounts: Mapping[str, Expected]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Events, and what must come of them; `alerts` and `changes` are None where the case does not say.
+    """Events, and what must come of them; `alerts` is None where the case does not say.
+
+    `changes` has, by account, how many score changes there are, or all of them in order.
 
     `lines` are the events as JSON, each with the line of the case file that it comes from. The last of `checks` is at
     the end of the case.
@@ -58,8 +66,8 @@ class Case:
     lines: tuple[tuple[bytes, int], ...]
     files: tuple[Path, ...]
     checks: tuple[Check, ...]
-    alerts: tuple[Mapping[str, Any], ...] | None
-    changes: Mapping[str, int] | None
+    alerts: tuple[Expected, ...] | None
+    changes: Mapping[str, int | tuple[Expected, ...]]
     tolerance: float
 
     @property
@@ -132,22 +140,44 @@ class _Reader:
             tuple(events),
             tuple(self._path.parent / file for file in table.texts("files")),
             (*_earlier(table, end_ms, self._calendar), Check(end_ms, _accounts(table))),
-            _alerts(table),
-            _changes(table),
+            self._alerts(table),
+            self._changes(table),
             tolerance or 0.0,
         )
 
     def _events(self, table: Table) -> Iterator[Table]:
-        """The tables of events, which may have any key: the codec of their topic checks them."""
-        value = table.value("events")
-        if "events" in table and not isinstance(value, list):
-            table.wrong("events", "a list of events, each a table with topic, account, at or ago, and its fields")
-        for index, event in enumerate(value if isinstance(value, list) else []):
-            path = (*table.path, "events", index)
-            if isinstance(event, dict):
-                yield Table(event, path, self._findings, None)
+        return self._tables(table, "events", f"a list of events, each a table with {_EVENT}", _EVENT)
+
+    def _alerts(self, table: Table) -> tuple[Expected, ...] | None:
+        if "alerts" not in table:
+            return None
+        allowed = f"a list of alerts in order, each with {_ALERT}; [] for none"
+        return tuple(map(_fields, self._tables(table, "alerts", allowed, _ALERT)))
+
+    def _changes(self, table: Table) -> Mapping[str, int | tuple[Expected, ...]]:
+        """By account, the number of score changes, or what each of them contains."""
+        named = table.names("changes", "a table of accounts, each with its number of score changes or a list of them")
+        allowed = f"a number of score changes, 0 or more, or a list of all of them in order, each with {_CHANGE}"
+        changes: dict[str, int | tuple[Expected, ...]] = {}
+        for account in named:
+            count = named.value(account)
+            if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
+                changes[account] = count
             else:
-                self._findings.add(path, "must be a table with topic, account, at or ago, and the fields of the event")
+                changes[account] = tuple(map(_fields, self._tables(named, account, allowed, _CHANGE)))
+        return changes
+
+    def _tables(self, table: Table, key: str, expected: str, fields: str) -> Iterator[Table]:
+        """The tables of a list, whose keys are fields of a record: they are not checked here."""
+        value = table.value(key)
+        if key in table and not isinstance(value, list):
+            table.wrong(key, expected)
+        for index, element in enumerate(value if isinstance(value, list) else []):
+            path = (*table.path_of(key), index)
+            if isinstance(element, dict):
+                yield Table(element, path, self._findings, None)
+            else:
+                self._findings.add(path, f"must be a table with {fields}, not {shown(element)}")
 
     def _event(self, table: Table, end_ms: int, account: str | None, before: int) -> Iterator[tuple[bytes, int]]:
         topic = table.choice("topic", tuple(self._sources.spelled))
@@ -155,7 +185,7 @@ class _Reader:
         start_ms = _event_time(table, end_ms, self._calendar)
         times = table.whole_number("times", f"a whole number from 1 to {_MOST_EVENTS:,}", _MOST_EVENTS) or 1
         every_ms = _span(table, "every") or 0
-        fields = {key: _plain(table.value(key)) for key in table if key not in _OUR_KEYS}
+        fields = {key: value for key, value in _fields(table).items() if key not in _OUR_KEYS}
         line = self._lines.get(table.path, 1)
         for number in range(1, times + 1):
             event = {
@@ -180,10 +210,10 @@ def _earlier(table: Table, end_ms: int, calendar: Calendar) -> Iterator[Check]:
     return iter(sorted(checks, key=lambda check: check.as_of_ms))
 
 
-def _accounts(table: Table) -> Mapping[str, Mapping[str, Any]]:
+def _accounts(table: Table) -> Mapping[str, Expected]:
     """Expected records by account; an account that must have none has {}."""
     expected = table.names("expect", "a table of accounts, each with fields of its record in health.scores")
-    accounts: dict[str, Mapping[str, Any]] = {}
+    accounts: dict[str, Expected] = {}
     for account in expected:
         record = expected.value(account)
         if record == "none":
@@ -193,27 +223,6 @@ def _accounts(table: Table) -> Mapping[str, Mapping[str, Any]]:
         else:
             expected.wrong(account, 'a table with fields of the record in health.scores, or "none" for no record')
     return accounts
-
-
-def _alerts(table: Table) -> tuple[Mapping[str, Any], ...] | None:
-    if "alerts" not in table:
-        return None
-    listed = table.value("alerts")
-    if isinstance(listed, list) and all(isinstance(alert, dict) for alert in listed):
-        return tuple(_plain(alert) for alert in listed)
-    table.wrong("alerts", "a list of alerts in order, each with fields of its record in health.alerts; [] for none")
-    return None
-
-
-def _changes(table: Table) -> Mapping[str, int] | None:
-    if "changes" not in table:
-        return None
-    counts = table.names("changes", "a table of accounts, each with its number of score changes")
-    for account in counts:
-        count = counts.value(account)
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            counts.wrong(account, "a number of score changes, 0 or more")
-    return {account: count for account in counts if isinstance(count := counts.value(account), int)}
 
 
 def _event_time(table: Table, end_ms: int, calendar: Calendar) -> int | None:
@@ -259,6 +268,11 @@ def _span(table: Table, key: str) -> int | None:
             table.wrong(key, _A_SPAN)
         return None
     return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def _fields(table: Table) -> dict[str, Any]:
+    """All keys of a table with their values as in a record."""
+    return {key: _plain(table.value(key)) for key in table}
 
 
 def _plain(value: Any) -> Any:

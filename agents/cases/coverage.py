@@ -71,10 +71,11 @@ def _missed(tiers: Tiers, values: list[float]) -> Iterator[str]:
 def _values(measure: Measure, records: list[Record]) -> list[tuple[float, dict[str, Any]]]:
     """The values of a measure in all scores, each with the inputs of its record."""
     factors: list[tuple[Any, dict[str, Any]]] = [
-        (score["factors"][measure.name]["value"], record.get("inputs") or {})
+        (factor["value"], record.get("inputs") or {})
         for record in records
         for score in record["scores"].values()
-        if measure.name in score["factors"]
+        for factor in score["factors"]
+        if factor["measure"] == measure.name
     ]
     return [(value, inputs) for value, inputs in factors if value is not None]
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from agents.cases.case_file import Case
+from agents.cases.case_file import Case, Expected
 from agents.files.replay import Replay, Watch, replay_files
 from stream.engine.engine import Engine
 from stream.plan.plan import Plan
@@ -60,14 +59,9 @@ def run_case(case: Case, plan: Plan) -> CaseResult:
 
 
 def _records(engine: Engine) -> dict[str, Record]:
-    """The record of every account in `health.scores` as of now, with factors by the name of their measure."""
-    records: dict[str, Record] = {}
-    for message in engine.current().scores:
-        record = msgspec.json.decode(message.value)
-        for score in record["scores"].values():
-            score["factors"] = {factor["measure"]: factor for factor in score["factors"]}
-        records[record["account_id"]] = record
-    return records
+    """The record of every account in `health.scores` as of now."""
+    records: list[Record] = [msgspec.json.decode(message.value) for message in engine.current().scores]
+    return {record["account_id"]: record for record in records}
 
 
 def _unusable(case: Case, events: Path, replay: Replay) -> Iterator[str]:
@@ -80,6 +74,18 @@ def _unusable(case: Case, events: Path, replay: Replay) -> Iterator[str]:
 
 
 def _differences(case: Case, result: CaseResult) -> Iterator[str]:
+    yield from _of_scores(case, result)
+    for account, changes in case.changes.items():
+        published = [change for change in result.changes if change["account_id"] == account]
+        if not isinstance(changes, int):
+            yield from _in_order(f"{account}: change", changes, published, _change, case.tolerance)
+        elif len(published) != changes:
+            yield f"{account}: expected {changes} score changes, got {len(published)}"
+    if case.alerts is not None:
+        yield from _in_order("alert", case.alerts, result.alerts, _alert, case.tolerance)
+
+
+def _of_scores(case: Case, result: CaseResult) -> Iterator[str]:
     for check in case.checks:
         records = result.checked.get(check.as_of_ms, {})
         where = "" if check.as_of_ms == case.end_ms else f" at {_time(check.as_of_ms)}"
@@ -92,28 +98,24 @@ def _differences(case: Case, result: CaseResult) -> Iterator[str]:
             elif record is not None:
                 for path, wanted, actual in _unequal(expected, record, case.tolerance):
                     yield f"{account}{where}: {path}: expected {_shown(wanted)}, got {_shown(actual)}"
-    counts = Counter(change["account_id"] for change in result.changes)
-    for account, count in (case.changes or {}).items():
-        if counts[account] != count:
-            yield f"{account}: expected {count} score changes, got {counts[account]}"
-    if case.alerts is not None:
-        yield from _alert_differences(case.alerts, result.alerts, case.tolerance)
 
 
-def _alert_differences(expected: Sequence[Mapping[str, Any]], actual: list[Record], tolerance: float) -> Iterator[str]:
-    for number, (wanted, alert) in enumerate(zip(expected, actual, strict=False), 1):
-        for path, value, other in _unequal(wanted, alert, tolerance):
-            yield f"alert {number} ({_alert(alert)}): {path}: expected {_shown(value)}, got {_shown(other)}"
+def _in_order(
+    what: str, expected: Sequence[Expected], actual: list[Record], named: Callable[[Record], str], tolerance: float
+) -> Iterator[str]:
+    """The differences of all records of a kind, which are numbered from 1; `named` says which one a record is."""
+    for number, (wanted, record) in enumerate(zip(expected, actual, strict=False), 1):
+        for path, value, other in _unequal(wanted, record, tolerance):
+            yield f"{what} {number} ({named(record)}): {path}: expected {_shown(value)}, got {_shown(other)}"
     for number, wanted in enumerate(expected[len(actual) :], len(actual) + 1):
-        yield f"alert {number}: expected {_shown(dict(wanted))}, got none"
-    for number, alert in enumerate(actual[len(expected) :], len(expected) + 1):
-        yield f"alert {number}: expected none, got {_alert(alert)}"
+        yield f"{what} {number}: expected {_shown(dict(wanted))}, got none"
+    for number, record in enumerate(actual[len(expected) :], len(expected) + 1):
+        yield f"{what} {number}: expected none, got {named(record)}"
 
 
-def _unequal(
-    expected: Mapping[str, Any], record: Any, tolerance: float, path: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
+def _unequal(expected: Expected, record: Any, tolerance: float, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Path, expected value and actual value of every field that differs."""
+    record = _by_measure(record)
     for key, wanted in expected.items():
         here = f"{path}.{key}" if path else key
         if not isinstance(record, dict) or (key not in record and wanted != NONE):
@@ -125,6 +127,13 @@ def _unequal(
             yield from _unequal(wanted, actual, tolerance, here)
         elif not _equal(wanted, actual, tolerance):
             yield here, wanted, actual
+
+
+def _by_measure(value: Any) -> Any:
+    """A list of factors as a table of them by the name of their measure; any other value as it is."""
+    if isinstance(value, list) and all(isinstance(factor, dict) and "measure" in factor for factor in value):
+        return {factor["measure"]: factor for factor in value}
+    return value
 
 
 def _equal(wanted: Any, actual: Any, tolerance: float) -> bool:
@@ -139,6 +148,10 @@ def _equal(wanted: Any, actual: Any, tolerance: float) -> bool:
 
 def _scores(record: Record) -> str:
     return ", ".join(f"{name} {score.get('value')}" for name, score in record["scores"].items())
+
+
+def _change(change: Record) -> str:
+    return f"{change['cause']} at {_time(change['time'])}, {change['score']} {change['from']} to {change['to']}"
 
 
 def _alert(alert: Record) -> str:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from agents.files.replay import replay_files
-from schemas.outputs import Alert, ScoreChange, ScoreMessage, ScoreValue
+from schemas.outputs import Alert, ScoreMessage, ScoreValue
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 
@@ -58,19 +58,10 @@ class Log:
 
 @dataclass(frozen=True)
 class Replayed:
-    """The results: the last message of every account, and all changes and alerts before it."""
+    """The results: the last message of every account, and all alerts before it."""
 
     accounts: dict[str, ScoreMessage]
-    changes: list[ScoreChange]
     alerts: list[Alert]
-
-    def published(self, *rules: str) -> list[tuple[str, str, str, int]]:
-        """The alert messages of these rules (none: of all), in order: status, rule, account and time (ms)."""
-        return [
-            (alert.status, alert.rule, alert.account_id, alert.starts_at if alert.ends_at is None else alert.ends_at)
-            for alert in self.alerts
-            if not rules or alert.rule in rules
-        ]
 
     def score(self, account: str, name: str | None = None) -> ScoreValue:
         """A score of an account; without a name its only one."""
@@ -97,9 +88,8 @@ def replay(folder: Path, policy: str, log: Log, days_later: int = 0) -> Replayed
     result = replay_files([file], compile_plan(parse_policy(policy, "policy.toml")), day_ms(-days_later))
     assert not result.bad
     messages = [msgspec.json.decode(sent.value, type=ScoreMessage) for sent in result.engine.current().scores]
-    changes = [msgspec.json.decode(value.value, type=ScoreChange) for value in result.changes]
     alerts = [msgspec.json.decode(value.value, type=Alert) for value in result.alerts]
-    return Replayed({message.account_id: message for message in messages}, changes, alerts)
+    return Replayed({message.account_id: message for message in messages}, alerts)
 
 
 def gives(score: ScoreValue) -> dict[str, float]:

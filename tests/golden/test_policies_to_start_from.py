@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from stream.policy.policy import parse_policy
-from tests.golden.replays import Log, day_ms, near, replay
 from tests.pages.blocks import policy_files
 from tests.unit.agents.cli.invoke import vitals
 
@@ -46,15 +45,3 @@ def test_a_copy_that_is_changed_fails_its_cases(tmp_path: Path) -> None:
     done = vitals("test", tmp_path / "template.toml")
     assert done.exit_code == 1
     assert "acme: scores.health.factors.product_usage.points: expected 80, got 40.0" in done.stdout
-
-
-def test_the_end_of_a_stage_of_life_is_a_cause(tmp_path: Path) -> None:
-    # The first 90 days end at midnight: product 90 x 4, sentiment missing, relationship 50 / 2 x 2, advocacy 0, of 7.
-    log = (
-        Log().users("nine", 9).add("engagement", "nine", 1, kind="training").add("engagement", "nine", 30, kind="call")
-    )
-    log.add("accounts", "nine", started_at=day_ms(89))
-    after = replay(tmp_path, TEXTS["guide"], log, days_later=1)
-    assert after.score("nine", "churn").value == near((360 + 50) / 7)
-    causes = [change.cause for change in after.changes if change.account_id == "nine" and change.score == "churn"]
-    assert causes[-1] == "segment"

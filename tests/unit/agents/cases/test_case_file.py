@@ -65,7 +65,9 @@ def test_many_events_have_ids_texts_and_times_of_their_own(tmp_path: Path) -> No
 
 def test_times_in_fields_and_expectations_are_epoch_milliseconds(tmp_path: Path) -> None:
     text = f'[[cases]]\nname = "n"\n{AS_OF}\nalerts = [{{ starts_at = 2026-03-27T12:00:00Z }}]\n'
+    text += "changes.a = [{ time = 2026-03-28T12:00:00Z }]\nchanges.b = 2\nchanges.c = []\n"
     (case,) = read(tmp_path, text + "[cases.expect.a]\nnew_until = 2026-03-28T12:00:00Z").cases
+    assert case.changes == {"a": ({"time": AS_OF_MS + DAY_MS},), "b": 2, "c": ()}
     assert case.alerts == ({"starts_at": AS_OF_MS},)
     assert case.checks[-1].accounts == {"a": {"new_until": AS_OF_MS + DAY_MS}}
     (event,) = events(tmp_path, '{ topic = "accounts", account = "a", ago = "1d", started_at = 2026-03-26T12:00:00Z }')
@@ -110,7 +112,16 @@ def test_checks_are_in_order_of_time_and_the_end_is_the_last(tmp_path: Path) -> 
         (f'[[cases]]\nname = "n"\n{AS_OF}\nexpect.a = 3', 4, "cases[0].expect.a", 'or "none" for no record'),
         (f'[[cases]]\nname = "n"\n{AS_OF}\nchecks = [{{ as_of = 2027-01-01 }}]', 4, "as_of", "must not be after as_of"),
         (f'[[cases]]\nname = "n"\n{AS_OF}\nalerts = "none"', 4, "cases[0].alerts", "a list of alerts in order"),
-        (f'[[cases]]\nname = "n"\n{AS_OF}\nchanges.a = -1', 4, "cases[0].changes.a", "0 or more"),
+        (f'[[cases]]\nname = "n"\n{AS_OF}\nalerts = [\n{{}},\n3]', 6, "cases[0].alerts[1]", "health.alerts, not 3"),
+        (f'[[cases]]\nname = "n"\n{AS_OF}\nchanges = 3', 4, "cases[0].changes", "a table of accounts, each with"),
+        (f'[[cases]]\nname = "n"\n{AS_OF}\nchanges.a = -1', 4, "cases[0].changes.a", "0 or more, or a list of all of"),
+        (f'[[cases]]\nname = "n"\n{AS_OF}\nchanges.a = true', 4, "cases[0].changes.a", "not true"),
+        (
+            f'[[cases]]\nname = "n"\n{AS_OF}\nchanges.a = [\n{{ to = 3 }},\n"none",\n]',
+            6,
+            "cases[0].changes.a[1]",
+            'must be a table with fields of its record in health.score-changes, not "none"',
+        ),
         (f'[[cases]]\nname = "n"\n{AS_OF}\ntolerance = "x"', 4, "cases[0].tolerance", "by which numbers may differ"),
         ("[[cases]", None, "TOML", "Expected ']]'"),
     ],

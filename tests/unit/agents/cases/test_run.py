@@ -37,6 +37,7 @@ as_of = 2026-03-27T12:00:00Z
 account = "a"
 events = [{ topic = "product-usage", ago = "10d", times = 5 }]
 """
+SECOND = "a: change 2 (window at 2026-03-24T00:00:00Z, health 60.0 to 0.0)"
 
 
 def plan() -> Plan:
@@ -54,8 +55,14 @@ def test_a_case_that_holds_has_no_difference(tmp_path: Path) -> None:
     result = run(
         tmp_path,
         """
-alerts = [{ status = "firing", rule = "band:health:low", starts_at = 2026-03-24 }]
-changes = { a = 2, b = 0 }
+alerts = [{ status = "firing", rule = "band:health:low", starts_at = 2026-03-24, fall.factors.events.delta = -60 }]
+[cases.changes]
+b = 0
+c = []
+a = [
+  { cause = "event", from = 0, to = 60, band_from = "none", factors.events = { before = 0, after = 60, delta = 60 } },
+  { cause = "window", time = 2026-03-24, to = 0, band_to = "low", state = "none", factors.events.delta = -60 },
+]
 [cases.expect.a]
 segment = "none"
 override = "none"
@@ -92,6 +99,18 @@ expect.a = "none"
             "a at 2026-03-18T12:00:00Z: scores.health.value: expected 59, got 60.0",
         ),
         ("changes.a = 3", "a: expected 3 score changes, got 2"),
+        ('changes.a = [{ cause = "event" }, { to = 1 }]', f"{SECOND}: to: expected 1, got 0.0"),
+        (
+            "changes.a = [{}, { factors.events.delta = -6 }]",
+            f"{SECOND}: factors.events.delta: expected -6, got -60.0",
+        ),
+        (
+            "changes.a = [{}, { factors.users.delta = 1 }]",
+            f'{SECOND}: factors.users: expected {{"delta":1}}, got no such field; there are events',
+        ),
+        ("changes.a = [{}]", "a: change 2: expected none, got window at 2026-03-24T00:00:00Z, health 60.0 to 0.0"),
+        ('changes.a = [{}, {}, { cause = "event" }]', 'a: change 3: expected {"cause":"event"}, got none'),
+        ("changes.b = [{ to = 1 }]", 'b: change 1: expected {"to":1}, got none'),
         ("alerts = []", "alert 1: expected none, got firing band:health:low of a at 2026-03-24T00:00:00Z"),
         (
             'alerts = [{ rule = "other" }]',
@@ -105,8 +124,8 @@ def test_a_difference_has_the_account_the_field_and_both_values(tmp_path: Path, 
 
 
 def test_numbers_may_differ_by_the_tolerance(tmp_path: Path) -> None:
-    check = 'checks = [{ ago = "9d", expect.a.scores.health.value = 60.4 }]'
-    assert run(tmp_path, check).differences != []
+    check = 'checks = [{ ago = "9d", expect.a.scores.health.value = 60.4 }]\nchanges.a = [{ to = 60.4 }, {}]'
+    assert len(run(tmp_path, check).differences) == 2
     assert run(tmp_path, f"{check}\ntolerance = 0.5").differences == []
 
 
@@ -175,7 +194,7 @@ bands = [{ name = "any", from = 0 }]
 
 def test_rows_of_a_grid_and_their_tiers_that_no_case_reached_are_named(tmp_path: Path) -> None:
     grid = compile_plan(parse_policy(GRID))
-    factors = {"users": {"value": 1.0, "points": 0.0}}
+    factors = [{"measure": "users", "value": 1.0, "points": 0.0}]
     record = {"inputs": {"events": 3.0}, "scores": {"health": {"band": "any", "factors": factors}}}
     result = CaseResult(run(tmp_path, "").case, checked={0: {"a": record}})
     assert not_reached(grid, [result]) == [

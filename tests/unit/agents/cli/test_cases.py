@@ -52,6 +52,21 @@ def test_with_complete_what_no_case_reaches_fails(copy: Path) -> None:
     assert "not reached: band at-risk of health\n" in done.stdout
 
 
+def test_a_change_that_differs_and_a_mistake_in_a_change_are_named(copy: Path) -> None:
+    file = copy.with_name(CASES.name)
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("from = 88, to = 68", "from = 88, to = 70"), "utf-8")
+    done = vitals("test", copy)
+    assert (done.exit_code, done.stdout.splitlines()[1]) == (
+        1,
+        "      acme: change 3 (event at 2026-03-26T09:00:00Z, health 88.0 to 68.0): to: expected 70, got 68.0",
+    )
+    file.write_text(text.replace('  { cause = "event", from = 0, to = 80, band_to = "healthy" },', "  80,"), "utf-8")
+    done = vitals("test", copy)
+    mistake = "cases[0].changes.acme[0]: must be a table with fields of its record in health.score-changes, not 80"
+    assert (done.exit_code, f"{file}:14: {mistake}" in done.stderr) == (2, True), done.stderr
+
+
 def test_missing_files_and_mistakes_end_with_2(copy: Path, tmp_path: Path) -> None:
     assert "write the cases of other.toml there" in vitals("test", tmp_path / "other.toml").stderr
     file = copy.with_name(CASES.name)
