@@ -106,6 +106,18 @@ def test_later_events_are_read_with_other_fields(fields: str, added: str, value:
     assert [name for name, _ in later.engine.history.incomplete] == [measure]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_flag_that_becomes_a_text_goes_on_as_the_same_text(turned: bool) -> None:
+    texts, flags = USES + SOURCE + MINUTES, USES + SOURCE.replace('length = "text"', 'length = "flag"') + MINUTES
+    measure = LONG.replace('"long"', '"true"')
+    first, then = (texts, flags) if turned else (flags, texts)
+    drive = Drive(Engine(plan_of(first + measure)))
+    drive.take([visit(0, 0, minutes=30, length="true" if turned else True)])
+    later = continued(then + measure, drive)
+    later.take([visit(1, 1, minutes=12, length=True if turned else "true")])
+    assert (value_of(later, "long"), later.engine.history.incomplete) == (2, ())
+
+
 def test_state_and_alerts_have_the_name_of_the_source() -> None:
     drive = Drive(Engine(plan_of(USES + SOURCE + MINUTES)))
     drive.take([visit(0, 0, minutes=30)])

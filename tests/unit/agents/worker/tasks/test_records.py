@@ -8,7 +8,8 @@ from agents.kafka.letters import Position, taken_apart
 from agents.worker.tasks.records import dead_letter, forwarded, outputs_of
 from schemas.sources import BUILT_IN, source_of_fields
 from schemas.topics import ORIGIN_HEADER
-from stream.ingest.merge import Batch, Merge
+from stream.ingest.batch import Batch
+from stream.ingest.merge import Merge
 from stream.publishing.effects import DeadLetter, Forward
 from tests.driving.engine import fetch_of
 from tests.oracle.events import Record
