@@ -92,10 +92,10 @@ def test_events_of_sources_of_the_policy_and_of_other_topics_are_read_and_named(
     own = source_of_fields("field-visits", "crm.visits", [("minutes", "number")])
     sources = BUILT_IN.renamed({"billing": "erp.billing", "controls": "app.controls"}).extended([own])
     log, position = Log({"crm.visits": [NOON + 9], "erp.billing": [NOON + 8], "app.controls": [NOON + 10]}), NOON + 10
-    found = log.find("acme", topics_of(frozenset({"event"}), sources), {}, position, 50)
+    result = log.find("acme", topics_of(frozenset({"event"}), sources), {}, position, 50)
     account = BOARD.state.accounts["acme"]
     timeline = page_of(
-        BOARD.state, account, position_of(None, None, sources), found, sources, limit=2, kinds=frozenset({"event"})
+        BOARD.state, account, position_of(None, None, sources), result, sources, limit=2, kinds=frozenset({"event"})
     )
     assert [(item.topic, item.title) for item in timeline.items] == [
         ("crm.visits", "field visits event"),
