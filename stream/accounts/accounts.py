@@ -117,6 +117,7 @@ class Accounts:
     next_band_day: NDArray[np.int32]
     """The day on which the band changes next if no event comes, as of `forecast_day`; 0 for no change ahead."""
     next_band: NDArray[np.int8]
+    """That band; NO_BAND: the account has no data from that day on."""
     next_band_score: NDArray[np.float64]
     forecast_day: NDArray[np.int32]
     """The day of the last forecast; 0 for no forecast under this policy."""

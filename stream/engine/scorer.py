@@ -136,7 +136,10 @@ class Scorer:
     # -- forecasts ----------------------------------------------------------------------------------------------------
 
     def _forecast(self, rows: Rows, now: Scored, now_ms: int) -> None:
-        """Find the next change of band of each row, and the day on which it enters the band of each forecast rule."""
+        """Find the next change of band of each row, and the day on which it enters the band of each forecast rule.
+
+        A row that has no data before its band changes has the day of that, with no band.
+        """
         accounts, plan = self._accounts, self._plan
         days = np.zeros((len(rows), len(plan.scores)), dtype=np.int32)
         bands, values = np.full(days.shape, NO_BAND, dtype=np.int8), np.zeros(days.shape)
@@ -148,9 +151,9 @@ class Scorer:
                 if days_ahead <= (score_plan.score.forecast_days or 0):
                     future_bands = scored.scores[number].bands
                     turns = (future_bands != now.scores[number].bands) & (days[:, number] == 0)
-                    turns &= (future_bands != NO_BAND) & (now.scores[number].bands != NO_BAND)
+                    turns &= now.scores[number].bands != NO_BAND
                     days[turns, number], bands[turns, number] = day, future_bands[turns]
-                    values[turns, number] = scored.scores[number].values[turns]
+                    values[turns, number] = np.nan_to_num(scored.scores[number].values[turns])
             for rule, entry_day in entry_days.items():
                 if rule.rule.within is not None and days_ahead <= rule.rule.within.panes:
                     future_bands = scored.scores[rule.score].bands

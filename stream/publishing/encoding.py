@@ -242,12 +242,11 @@ class Writer:
         outlooks = []
         forecast_days = np.where(missing, 0, accounts.forecast_day[rows, number])
         for position, forecast_day in enumerate(forecast_days.tolist()):
-            turn = b"null"
-            if days[position]:
+            day, band, turn = days[position], next_bands[position], b"null"
+            if day and band != NO_BAND:
                 score = _encode(rounded_number(float(accounts.next_band_score[rows[position], number])))
-                band = bands[next_bands[position]]
-                turn = b'{"at":%d,"band":%b,"score":%b}' % (start_ms(days[position], "day"), band, score)
-            until = start_ms(forecast_day + reach, "day")
+                turn = b'{"at":%d,"band":%b,"score":%b}' % (start_ms(day, "day"), bands[band], score)
+            until = start_ms(day if day and band == NO_BAND else forecast_day + reach, "day")
             outlooks.append(b"null" if not forecast_day else b'{"until":%d,"turn":%b}' % (until, turn))
         return outlooks
 

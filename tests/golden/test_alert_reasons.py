@@ -122,6 +122,25 @@ def test_a_measure_that_rose_is_among_the_others_and_the_sum_is_that_of_the_fall
     assert sum(shares(alert).values()) == pytest.approx(alert.fall.to - alert.fall.from_, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("fell", "alerted", "before"),
+    [(14.5, 29.9, 100), (14.5, 31.5, 80), (16.5, 29.9, 100), (16.5, 31.5, 90), (16.5, 47.5, 80)],
+)
+def test_a_highest_score_of_30_days_ago_is_replaced_by_that_of_the_15_days_before(
+    fell: float, alerted: float, before: float
+) -> None:
+    """It has 100 until day 1, then 90 until it fell, and then 80."""
+    account = scenario()
+    bill(account, 1, 5)
+    bill(account, fell, 10)
+    for day in range(int(fell) + 1, int(alerted) + 1):
+        account.pass_to(day)
+    tickets(account, alerted, 5)
+    (alert,) = account.drive.alerts
+    assert alert.fall is not None
+    assert (alert.fall.from_, alert.fall.to) == (before, 60)
+
+
 def test_an_acknowledged_and_a_snoozed_alert_keep_their_reason_across_a_restart() -> None:
     account = scenario()
     alert = fallen_slowly(account)

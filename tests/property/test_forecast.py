@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.outputs import ScoreMessage, ScoreValue
 from stream.columns.panes import UNIT_MS
 from stream.engine.engine import Mode
 from stream.explain.forecast import Forecast, Step, forecast, forecast_scores
 from stream.explain.selector import select_score
 from stream.scoring.scoring import NO_BAND
-from tests.driving.engine import CLOSE, Cut, cuts, driven, partitions, plan_of, plausible_logs
+from tests.driving.engine import CLOSE, Cut, Drive, cuts, driven, partitions, plan_of, plausible_logs
 from tests.oracle.engine import AccountScore, Record, boundary_unit_ms, final_scores, read_policy
 from tests.strategies.effort import examples
 from tests.strategies.policies import DAY_MS, NOW_MS, policies
+
+OUTLOOK_DAYS = 40
 
 
 def step_at(account_forecast: Forecast, moment_ms: int) -> Step:
@@ -107,3 +111,45 @@ def test_looking_ahead_leaves_no_trace(log: list[Record], policy_text: str, cut_
             drive.save()
         assert looking.raw == plain.raw
         assert looking.topic == plain.topic
+
+
+@settings(max_examples=examples(30))
+@given(plausible_logs(max_events=25), policies(max_measures=3))
+def test_an_outlook_is_the_first_change_of_band_that_comes_or_the_day_without_data(
+    log: list[Record], policy_text: str
+) -> None:
+    (line,) = [line for line in policy_text.splitlines() if line.startswith("min_change")]
+    plan, days = plan_of(policy_text.replace(line, f'{line}\noutlook = "{OUTLOOK_DAYS}d"')), range(1, OUTLOOK_DAYS + 1)
+    for records in partitions(log).values():
+        drive = driven([Cut(records, Mode.HEAD, flush=True)], plan)
+        if drive.engine.as_of is None:
+            continue
+        midnight_ms = (drive.engine.as_of // DAY_MS + 1) * DAY_MS
+        drive.note(drive.engine.tick(midnight_ms))
+        first = scores_at(drive)
+        later = dict.fromkeys((midnight_ms + day * DAY_MS for day in days), first)
+        for at_ms in later:
+            drive.note(drive.engine.tick(at_ms))
+            later[at_ms] = scores_at(drive)
+        for account, score in first.items():
+            if score.band is None:
+                assert score.outlook is None
+                continue
+            changed = [at_ms for at_ms, scores in later.items() if scores[account].band != score.band]
+            at_ms = changed[0] if changed else midnight_ms + OUTLOOK_DAYS * DAY_MS
+            then = later[at_ms][account]
+            assert score.outlook is not None
+            turn = score.outlook.turn
+            if not changed or then.band is None:
+                assert (turn, score.outlook.until) == (None, at_ms)
+                continue
+            assert turn is not None
+            assert (turn.at, turn.band, score.outlook.until) == (at_ms, then.band, max(later))
+            assert then.value is not None
+            assert abs(turn.score - then.value) <= CLOSE
+
+
+def scores_at(drive: Drive) -> dict[str, ScoreValue]:
+    """The score of each account as it is published now."""
+    messages = (msgspec.json.decode(sent.value, type=ScoreMessage) for sent in drive.engine.current().scores)
+    return {message.account_id: score for message in messages for score in message.scores.values()}

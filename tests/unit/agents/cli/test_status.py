@@ -65,7 +65,7 @@ def test_the_forecast_says_when_an_account_has_no_data(files: list[str]) -> None
 
 def test_score_prints_the_status_and_history_leaves_days_without_a_score_out(files: list[str]) -> None:
     (a, b) = map(json.loads, vitals("score", *files).stdout.splitlines())
-    assert ("state" in a, b["state"], b["scores"]["health"]["value"]) == (False, "ended", None)
+    assert ("state" in a, b["state"], b["scores"]["health"]["value"], "last" in b) == (False, "ended", None, False)
     lines = [
         json.loads(line) for line in vitals("score", *files, "--history", "--as-of", "2026-03-20").stdout.splitlines()
     ]

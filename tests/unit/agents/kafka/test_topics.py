@@ -10,10 +10,11 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorization
 
 from agents.kafka import topics
 from agents.kafka.client import ONLY_KAFKA, BrokerError, partitions_of
-from agents.kafka.topics import describe_topics, ensure_topic
+from agents.kafka.topics import create_missing, describe_topics, ensure_topic
 from agents.settings.settings import load_settings
-from schemas.sources import BUILT_IN
-from schemas.topics import DLQ_PROGRESS, MAPPER_DLQ, Topic
+from agents.worker import run
+from schemas.sources import BUILT_IN, source_of_fields
+from schemas.topics import DLQ_PROGRESS, MAPPER_DLQ, Topic, all_topics
 
 SETTINGS = load_settings(partitions=6, replication=3)
 
@@ -90,6 +91,47 @@ def test_a_refusal_names_the_topic(monkeypatch: pytest.MonkeyPatch) -> None:
     admin = Admin(failing=TopicAuthorizationFailedError("no"))
     with pytest.raises(BrokerError, match=r"the topic vitals-mapper\.dlq cannot be created"):
         ensured(monkeypatch, admin, MAPPER_DLQ)
+
+
+SOURCES = BUILT_IN.renamed({"billing": "erp.billing"}).extended([source_of_fields("licences", "crm.licences", ())])
+"""Those of a policy that adds one and gives a built-in one another topic."""
+
+
+def test_topics_of_sources_and_their_dead_letters_are_created_with_the_settings_of_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    admin = Admin()
+    monkeypatch.setattr(topics, "admin_of", lambda *_: admin)
+    monkeypatch.setattr(topics, "_METADATA_PAUSE_S", 0)
+    assert {"crm.licences", "crm.licences.dlq", "erp.billing", "erp.billing.dlq"} <= set(
+        create_missing(SETTINGS, SOURCES)
+    )
+    made = {new.name: (new.num_partitions, new.topic_configs) for new in admin.created}
+    assert "billing" not in made
+    for name in ("crm.licences", "erp.billing"):
+        assert (made[name], made[name + ".dlq"]) == (made["engagement"], made["engagement.dlq"])
+
+
+def test_a_topic_of_a_source_with_other_partitions_keeps_a_worker_from_its_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With VITALS_CREATE_TOPICS=false, one that is missing does so, too, and nothing is created."""
+    names = {topic.name for topic in all_topics(SETTINGS.group, SOURCES)} - {"crm.licences.dlq"}
+    admin: Any = Admin(*names)
+    admin.api_versions = set  # of a broker without settings
+    admin.describe_topics = lambda names: [
+        {"name": name, "error_code": 0, "partitions": [{"leader_id": 1}] * (3 if name == "crm.licences" else 6)}
+        for name in names
+    ]
+    ended: list[Any] = []
+    monkeypatch.setattr(topics, "admin_of", lambda *_: admin)
+    monkeypatch.setattr(run, "require_rights", lambda *_, **__: None)
+    monkeypatch.setattr(run, "fatal", ended.append)
+    run._prepare_topics(SETTINGS.model_copy(update={"create_topics": False}), SOURCES)
+    (error,) = ended
+    assert "crm.licences: has 3 partitions, the setting `partitions` says 6" in str(error)
+    assert "crm.licences.dlq: missing: run `vitals topics --create`" in str(error)
+    assert not admin.created
 
 
 class Authorizing:

@@ -124,6 +124,23 @@ def test_a_topic_that_was_created_again_is_refused_until_it_is_restarted_and_no_
     assert not verdict.score_differences(expected, scenario.cluster.scores())
 
 
+def test_a_source_with_another_topic_is_refused_until_that_topic_is_begun() -> None:
+    """All that was read before stays."""
+    scenario = worked()
+    for number in range(4):
+        before = msgspec.structs.replace(writer(scenario, number), inputs={USAGE: "app.events"})
+        scenario.cluster.append(CHANGELOG, number, WRITER_KEY, encode_writer(before))
+    first = MemoryCluster(GROUP, 4)
+    first.logs.update(scenario.cluster.create_again(USAGE))
+    with pytest.raises(RefusedError, match=r"has records of topic app\.events up to offset") as caught:
+        scenario.work([])
+    assert f"`vitals state rebuild --topic {USAGE}`" in caught.value.way_out
+    restart_topic(scenario.cluster, scenario.settings, USAGE, unseen, dry_run=False)
+    scenario.work(AFTER, AS_OF_MS)
+    expected = final_scores(input_log([first, scenario.cluster]), TEMPLATE, 2**53, AS_OF_MS)
+    assert not verdict.score_differences(expected, scenario.cluster.scores())
+
+
 def test_a_topic_created_again_after_the_export_is_not_taken_for_the_one_of_the_state(tmp_path: Path) -> None:
     scenario, path = worked(), tmp_path / "state.jsonl"
     scenario.cluster.create_again(USAGE)

@@ -77,6 +77,18 @@ def test_an_account_does_not_become_new_again() -> None:
     assert CAUSES.keys() == TRANSITIONS
 
 
+@pytest.mark.parametrize(("day", "status"), [(36, E), (35, D)])
+def test_a_late_event_ends_no_account(day: int, status: Status) -> None:
+    """The windows of five days begin with day 36."""
+    scenario = Scenario("", window="5d", policy=STATUS)
+    scenario.use(0.1, 8)
+    scenario.use(40.5, 1, account="other")
+    scenario.take(day + 0.5, "billing", kind="cancelled")
+    scenario.drive.flush()
+    assert status_of(scenario) == status
+    assert scenario.drive.engine.settled["billing", "late"] == (status == D)
+
+
 def test_metrics_count_an_account_by_band_only_while_it_has_a_score() -> None:
     scenario = Scenario("", window="5d", policy=STATUS)
     scenario.use(0.1, 8)

@@ -17,7 +17,7 @@ from agents.board.views.text import event_text
 from agents.board.views.timeline import KINDS, page_of, position_of, topics_of
 from agents.board.views.types import Timeline
 from schemas.outputs import Alert
-from schemas.sources import BUILT_IN
+from schemas.sources import BUILT_IN, source_of_fields
 from schemas.topics import DAY_MS
 from tests.driving.boards import NOON, alert, board_of, score_history
 
@@ -86,6 +86,21 @@ def test_items_after_the_time_asked_for_are_not_shown() -> None:
 def test_only_topics_of_the_kinds_asked_for_are_read() -> None:
     timeline = page(Log({"billing": [NOON], "controls": [NOON]}), kinds=["control"])
     assert [item.topic for item in timeline.items] == ["controls"]
+
+
+def test_events_of_sources_of_the_policy_and_of_other_topics_are_read_and_named() -> None:
+    own = source_of_fields("field-visits", "crm.visits", [("minutes", "number")])
+    sources = BUILT_IN.renamed({"billing": "erp.billing", "controls": "app.controls"}).extended([own])
+    log, position = Log({"crm.visits": [NOON + 9], "erp.billing": [NOON + 8], "app.controls": [NOON + 10]}), NOON + 10
+    result = log.find("acme", topics_of(frozenset({"event"}), sources), {}, position, 50)
+    account = BOARD.state.accounts["acme"]
+    timeline = page_of(
+        BOARD.state, account, position_of(None, None, sources), result, sources, limit=2, kinds=frozenset({"event"})
+    )
+    assert [(item.topic, item.title) for item in timeline.items] == [
+        ("crm.visits", "field visits event"),
+        ("erp.billing", "pulse"),
+    ]
 
 
 TIMES = st.lists(st.integers(NOON - 3 * DAY_MS, NOON), max_size=12)

@@ -15,8 +15,12 @@ from agents.board.state.board import Board
 from agents.board.state.freshness import BrokerChecks
 from agents.board.state.reader import Reader
 from agents.board.web import app
+from agents.board.web import serve as web
 from agents.board.web.serve import BoardError, serve_recording
 from agents.cli.main import app as vitals
+from agents.settings.settings import default_policy
+from stream.plan.plan import compile_plan
+from stream.policy.policy import parse_policy
 from tests.driving.boards import board_of, settings
 
 if TYPE_CHECKING:
@@ -94,3 +98,16 @@ def test_a_line_that_cannot_be_decoded_ends_the_command_with_1(tmp_path: Path) -
     ended = CliRunner().invoke(vitals, ["board", "--from", str(path), "--follow", "--port", "0"])
     assert ended.exit_code == 1
     assert f"{path}, line 1" in ended.stderr
+
+
+def test_controls_are_written_to_the_topic_that_the_policy_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics: list[str] = []
+    text = default_policy().read_text("utf-8") + '\n[sources.controls]\ntopic = "crm.controls"\n'
+    monkeypatch.setattr(web, "KafkaControls", lambda _settings, topic: topics.append(topic))
+    monkeypatch.setattr(web, "KafkaInputs", lambda _settings: None)
+    monkeypatch.setattr(web, "KafkaDeadLetters", lambda _settings, _sources: None)
+    monkeypatch.setattr(Reader, "connect", lambda _self: None)
+    monkeypatch.setattr(web, "_run", lambda _build, _settings: 0)
+    for plan in (None, compile_plan(parse_policy(text))):
+        assert web.serve(settings(), plan) == 0
+    assert topics == ["controls", "crm.controls"]
