@@ -92,6 +92,10 @@ expect.a = "none"
             "expect.a.scores.health.value.x = 1",
             "a: scores.health.value.x: expected 1, got no such field; there are 0.0",
         ),
+        (
+            'expect.a.scores.health.bandto = "none"',
+            "a: scores.health.bandto: expected none, got no such field; there are value, band, factors, exceptions",
+        ),
         ('expect.a = "none"', "a: expected no record, got scores health 0.0"),
         ("expect.b.segment = 1", "b: expected a record, got none; accounts with one: a"),
         (
