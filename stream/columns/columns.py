@@ -49,8 +49,6 @@ class PaneColumn:
         self.adds = how in {"count", "sum"}
         self.empty = {"min": np.inf, "max": -np.inf}.get(how, 0)
         self.newest: int | None = None
-        self._largest = 0.0
-        """At least the largest absolute number in any pane."""
         self.values: NDArray[Any] = np.full((0, panes), self.empty, dtype=_WIDTHS[0] if self.adds else np.float64)
         self._totals: WindowTotals | None = WindowTotals() if self.adds else None
         """None where windows are added up when they are read."""
@@ -105,38 +103,40 @@ class PaneColumn:
         return rows * self.panes + panes % self.panes
 
     def _add(self, flat: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> NDArray[Any] | None:
-        """Add to the panes; returns the amounts in the ring's unit and type."""
-        if amounts is None:
-            self._widen(len(flat))
-            np.add.at(self.values.reshape(-1), flat, self.values.dtype.type(1))
-            return None
-        if self.divisor > 1 and (amounts % self.divisor).any():
-            self._refine(amounts)
-        amounts = amounts / self.divisor
-        self._widen(float(np.abs(amounts).sum()))
-        added = amounts.astype(self.values.dtype)
-        np.add.at(self.values.reshape(-1), flat, added)
-        return added
+        """Add to the panes; returns the amounts in the ring's unit, whole numbers."""
+        if amounts is not None:
+            if self.divisor > 1 and (amounts % self.divisor).any():
+                self._refine(amounts)
+            amounts = amounts / self.divisor
+        values = self.values.reshape(-1)
+        if _largest(values[flat]) + (len(flat) if amounts is None else np.abs(amounts).sum()) <= self._limit:
+            # Even if all of it were for one pane.
+            np.add.at(values, flat, values.dtype.type(1) if amounts is None else amounts.astype(values.dtype))
+        else:
+            slots, sums = _summed(flat, amounts)
+            self._widen(_largest(values[slots] + sums))
+            self.values.reshape(-1)[slots] += sums.astype(self.values.dtype)
+        return None if amounts is None else amounts.astype(np.int64)
 
-    def _widen(self, more: float) -> None:
-        """Widen the type so that no pane can overflow when `more` is added to it."""
-        if self.values.dtype == np.float64 or more + self._largest <= _LARGEST[self.values.dtype]:
-            self._largest += more
+    @property
+    def _limit(self) -> float:
+        """The largest absolute number that a pane can have."""
+        return _LARGEST.get(self.values.dtype, np.inf)
+
+    def _widen(self, largest: float) -> None:
+        """Widen the type so that it has room for `largest`, an absolute number."""
+        if largest <= self._limit:
             return
-        self._largest = float(np.abs(self.values.astype(np.float64)).max(initial=0)) + more
-        for width in _WIDTHS[_WIDTHS.index(self.values.dtype.type) :]:
-            if width is np.float64 or self._largest <= np.iinfo(width).max:
-                self.values = self.values.astype(width)
-                if self.values.itemsize > _WIDEST_WITH_TOTALS:
-                    self._totals = None
-                return
+        width = next(width for width in _WIDTHS if largest <= _LARGEST.get(np.dtype(width), np.inf))
+        self.values = self.values.astype(width)
+        if self.values.itemsize > _WIDEST_WITH_TOTALS:
+            self._totals = None
 
     def _refine(self, amounts: NDArray[np.float64]) -> None:
         """Choose the largest divisor of the amounts and the current divisor, and multiply the panes accordingly."""
         finer = next(divisor for divisor in _DIVISORS if not self.divisor % divisor and not (amounts % divisor).any())
-        factor = self.divisor // finer
-        largest = float(np.abs(self.values.astype(np.float64)).max(initial=0))
-        self._largest, self.divisor = 0.0, finer
+        factor, self.divisor = self.divisor // finer, finer
+        largest = _largest(self.values)
         if largest:  # zeros stay zeros, and the factor itself might not fit their type
             self._widen(largest * factor)
             self.values *= self.values.dtype.type(factor)
@@ -233,7 +233,7 @@ class PaneColumn:
                 self._refine(np.array([float(divisor)]))
             if divisor != self.divisor:
                 saved = saved.astype(np.float64) * (divisor // self.divisor)
-            self._widen(max(float(saved.max(initial=0)), -float(saved.min(initial=0))))
+            self._widen(_largest(saved))
         if self._totals is not None:
             self._totals.forget()
         newest = self.calendar.panes_of(as_of_ms, self.unit)
@@ -275,7 +275,7 @@ class PaneColumn:
             if other.divisor % self.divisor:
                 self._refine(np.array([float(other.divisor)]))
             amounts = theirs.astype(np.float64) * (other.divisor // self.divisor)
-            self._widen(float(np.abs(amounts).max()))
+            self._widen(_largest(self.values[row] + amounts))
             self.values[row] += amounts.astype(self.values.dtype)
             if self._totals is not None:
                 self._totals.update_row(row, self.values, self.newest)
@@ -289,6 +289,25 @@ class PaneColumn:
     def nbytes(self) -> int:
         """Bytes of memory of the arrays."""
         return int(self.values.nbytes) + (0 if self._totals is None else self._totals.nbytes())
+
+
+def _largest(numbers: NDArray[Any]) -> float:
+    """The largest absolute number of an array; 0 of an empty one."""
+    return max(float(numbers.max(initial=0)), -float(numbers.min(initial=0)))
+
+
+def _summed(
+    slots: NDArray[np.int64], amounts: NDArray[np.float64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The distinct slots among `slots` (k,), at least one, and the sum of amounts of each, or how often it is there."""
+    order = None if amounts is None else np.argsort(slots, kind="stable")
+    ascending = np.sort(slots) if order is None else slots[order]
+    begins = np.ones(len(slots), dtype=np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=begins[1:])
+    first = np.flatnonzero(begins)
+    if amounts is None:
+        return ascending[first], np.diff(np.append(first, len(slots))).astype(np.float64)
+    return ascending[first], np.add.reduceat(amounts[order], first)
 
 
 class LatestColumn:
