@@ -43,7 +43,7 @@ from stream.plan.plan import Plan
 from stream.plan.rules import RulePlan
 from stream.plan.segments import field_texts
 from stream.publishing.effects import Effects, Message
-from stream.publishing.encoding import ScoredBatch
+from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.trigger import Trigger
 
 Matrix = NDArray[np.bool_]

@@ -17,7 +17,7 @@ from stream.accounts.alert_lifecycle import is_open
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
-from stream.publishing.encoding import ScoredBatch
+from stream.publishing.scored_batch import ScoredBatch
 
 LONGEST_MS = 30 * UNIT_MS["day"]
 _HALF_MS = LONGEST_MS // 2

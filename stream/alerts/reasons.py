@@ -12,7 +12,7 @@ from schemas.outputs import Fall, FallFactor
 from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.reasons import Reason
 from stream.plan.models import ScorePlan
-from stream.publishing.encoding import ScoredBatch
+from stream.publishing.scored_batch import ScoredBatch
 
 OTHERS = "others"
 """Name of the factor that has all factors which are not named."""

@@ -57,8 +57,8 @@ from stream.ingest.event_ids import SeenIds
 from stream.ingest.merged_accounts import sort_out_merged
 from stream.plan.plan import Plan
 from stream.publishing.effects import Effects
-from stream.publishing.encoding import ScoredBatch
 from stream.publishing.publisher import Publisher
+from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.trigger import Trigger
 from stream.scoring.history import History
 from stream.scoring.peers import Peers
@@ -116,10 +116,9 @@ class Engine:
         self.idle_source_alerts = IdleSourceAlerts(idle_after_ms, partition)
         self.alert_emitter = AlertEmitter(plan, self.accounts, self.columns, partition)
         self.peers, self.history = Peers(plan), History(plan, self.columns)
-        self._makes_tables = bool(plan.peers) and owns is None
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
         self.publisher = Publisher(plan, self.accounts, self.peers)
-        self._local = owns is None
+        self._local, self._makes_tables = owns is None, bool(plan.peers) and owns is None
         self.erasure = Erasure(self.accounts, self.publisher, self.alert_emitter, local=self._local)
         self.merging = Merging(self.accounts, self.alert_emitter, self.time, local=self._local)
         self.leftovers: list[bytes] = []
@@ -130,6 +129,7 @@ class Engine:
         """Whether the idle sources changed since all accounts were marked for a new score."""
         self._outdated = False
         """Whether time or peer tables may have moved scores that were not computed anew since."""
+        self._changed_since_all = 0  # scores that events have changed since all accounts were scored
         self._day_shown_ms = NEVER
         """The last midnight after which an event was followed by a score; only with peers."""
 
@@ -254,6 +254,7 @@ class Engine:
                 self._advance_columns()
                 self._detect_idle(at_boundary=False)
             changed = self._aggregator.aggregate(step, boundary)
+            self._changed_since_all += sum(map(len, changed))
             if not changed or (mode is Mode.CONFLATED and not self.plan.peers):
                 continue
             rows = sorted_set(changed[0] if len(changed) == 1 else np.concatenate(changed))
@@ -428,17 +429,21 @@ class Engine:
                 )
 
     def flush(self, mode: Mode) -> Effects:
-        """Publish the latest of every account that conflation left unpublished. Called before every save."""
+        """Publish the latest of every account that conflation left unpublished. Called before every save.
+
+        While catching up, accounts that only time has moved are scored once as many events have changed scores as there
+        are accounts, and when the head is reached: with many accounts, time moves all of them at every save.
+        """
         effects = Effects()
         if self.as_of is None:
             return effects
         accounts = self.accounts
         publish_mode = Mode.HEAD if mode is Mode.HEAD else Mode.CONFLATED
         waiting = accounts.changed | accounts.score_pending
-        if mode is Mode.CONFLATED and self._outdated:
-            alive = accounts.alive()
+        if mode is Mode.CONFLATED and self._outdated and self._changed_since_all >= len(alive := accounts.alive()):
             self._publish(alive[~waiting[alive]], publish_mode, effects, Trigger.TIME)
             self._outdated = self.peers.changed = False
+            self._changed_since_all = 0
         rows = np.flatnonzero(waiting & (accounts.applied > 0))
         self._publish(rows, publish_mode, effects, Trigger.EVENTS)
         return effects

@@ -8,25 +8,26 @@ of building and encoding one object a message. Called by `stream.publishing.publ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from schemas.outputs import Cause, Factor, FactorChange, LastScore, ScoreChange, ScoreMessage, ScoreValue
+from schemas.outputs import Cause, Factor, FactorChange, ScoreChange, ScoreMessage, ScoreValue
 from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.overrides import override_of
-from stream.accounts.status import STATES, Status, ended_ms
-from stream.columns.columns import NEVER, Rows
+from stream.columns.columns import Rows
 from stream.plan.models import ScorePlan
 from stream.plan.plan import Plan
 from stream.publishing.decimals import rounded, rounded_number, rounded_terms, without_rounding_errors
+from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.shown import shown_text
+from stream.publishing.states import StateFields
 from stream.scoring.history import Incomplete
 from stream.scoring.peers import raw_names
-from stream.scoring.scoring import Scored, ScoreOf
+from stream.scoring.scoring import ScoreOf
 
 REMAINDER = "previous policy"
 """Factor of a change: what measures that the policy no longer has contributed to the score published before."""
@@ -38,46 +39,6 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 _encode = msgspec.json.Encoder().encode
 _CAUSES = [_encode(cause) for cause in CAUSES]
-
-
-class ScoredBatch(NamedTuple):
-    """Scores of k accounts as of a moment, ready to publish.
-
-    `moments` (k,) are since when (ms) each score holds, `revisions` (k,) the revisions it is published with.
-    """
-
-    as_of_ms: int
-    rows: Rows
-    scored: Scored
-    moments: NDArray[np.int64]
-    revisions: NDArray[np.int64]
-    catching_up: bool
-    idle: tuple[str, ...] = ()
-    """Idle sources, sorted."""
-    incomplete: Incomplete = ()
-    """Measures whose windows are not full since a policy change (`stream.scoring.history`)."""
-
-    def with_score(self, number: int, score: ScoreOf) -> ScoredBatch:
-        """The batch with another result of score `number`."""
-        scores = (*self.scored.scores[:number], score, *self.scored.scores[number + 1 :])
-        return self._replace(scored=self.scored._replace(scores=scores))
-
-    def pick(self, selected: NDArray[np.intp] | NDArray[np.bool_]) -> ScoredBatch:
-        """The batch with the selected accounts only."""
-        return self._replace(
-            rows=self.rows[selected],
-            scored=self.scored.pick(selected),
-            moments=self.moments[selected],
-            revisions=self.revisions[selected],
-        )
-
-
-def with_states(value: bytes, state: int, before: int) -> bytes:
-    """A score change with the states that the account has now and had before, where these are not "active"."""
-    for name, status in ((b"state", state), (b"state_from", before)):
-        if STATES[status] is not None:
-            value = b'%b,"%b":%b}' % (value[:-1], name, _encode(STATES[status]))
-    return value
 
 
 class Template:
@@ -106,6 +67,7 @@ class Writer:
         """Make the templates."""
         self._accounts = accounts
         self._plan = plan
+        self._states = StateFields(plan, accounts)
         self._segments = [_encode(segment.name) for segment in plan.policy.segments] + [b"null"]
         label = plan.label
         self._score: dict[tuple[bool, tuple[str, ...], Incomplete], Template] = {}
@@ -139,53 +101,8 @@ class Writer:
         if self._accounts.overrides or self._accounts.children:
             for position, row in enumerate(rows.tolist()):
                 values[position] = self._with_rare_fields(values[position], row, scored_batch.as_of_ms)
-        special = scored.status != Status.ACTIVE
-        for score in scored.scores:
-            special |= score.bands == NO_BAND
-        if scored.held is not None:
-            special |= scored.held.any(axis=1)
-        for position in np.flatnonzero(special).tolist():
-            values[position] = self._with_state(values[position], position, scored_batch)
+        self._states.add_to(values, scored_batch)
         return values
-
-    def _with_held(self, value: bytes, row: int, held: NDArray[np.bool_]) -> bytes:
-        """A score message of a silent account: its last event, and the measures that count as of then."""
-        names = [plan.measure.name for plan, counts in zip(self._plan.measures, held.tolist(), strict=True) if counts]
-        last_ms = int(self._accounts.life_ms[row])
-        return b'%b,"last_event_at":%d,"held":%b}' % (value[:-1], last_ms, _encode(names))
-
-    def _with_state(self, value: bytes, position: int, scored_batch: ScoredBatch) -> bytes:
-        """A score message of an account that is silent or not active, or has no value of a score.
-
-        It gets why, and the last scores.
-        """
-        accounts, row, scored = self._accounts, int(scored_batch.rows[position]), scored_batch.scored
-        status, new_accounts = int(scored.status[position]), self._plan.policy.new_accounts
-        if status == Status.NEW and new_accounts is not None:
-            calendar = self._plan.calendar
-            first_day = calendar.pane_of(int(accounts.first_ms[row]), "day")
-            until_ms = calendar.start_ms(first_day + new_accounts.min_age_days, "day")
-            value = b'%b,"state":"new","new_until":%d}' % (value[:-1], until_ms)
-        elif status == Status.ENDED:
-            rows = scored_batch.rows[[position]]
-            at_ms = int(ended_ms(accounts, accounts.columns, rows, scored_batch.as_of_ms)[0])
-            value = b'%b,"state":"ended","ended_at":%d}' % (value[:-1], at_ms)
-            if (into := accounts.merges.into.get(row)) is not None:
-                value = b'%b,"merged_into":%b}' % (value[:-1], _encode(into.account))
-        elif status == Status.NO_DATA:
-            last_ms = int(accounts.life_ms[row])
-            since = b"" if last_ms == NEVER else b',"last_event_at":%d' % last_ms
-            value = b'%b,"state":"no-data"%b}' % (value[:-1], since)
-        if scored.held is not None and scored.held[position].any():
-            value = self._with_held(value, row, scored.held[position])
-        last = {
-            score_plan.score.name: _last_score(
-                score_plan, float(accounts.last_published_score[row, number]), accounts.last_published_band[row, number]
-            )
-            for number, score_plan in enumerate(self._plan.scores)
-            if scored.scores[number].bands[position] == NO_BAND and accounts.last_published_band[row, number] != NO_BAND
-        }
-        return b'%b,"last":%b}' % (value[:-1], _encode(last)) if last else value
 
     def _score_columns(self, number: int, score_plan: ScorePlan, scored_batch: ScoredBatch) -> list[list[bytes]]:
         """JSON of everything that varies in score `number`, in the order of `_score_value`, a list a field."""
@@ -381,13 +298,6 @@ class _ChangeTemplates:
 
         self.plain = [change(shifts, catching_up=catching_up) for catching_up in (False, True)]
         self.remainder = [change([*shifts, remainder], catching_up=catching_up) for catching_up in (False, True)]
-
-
-def _last_score(score_plan: ScorePlan, value: float, band: int) -> LastScore:
-    """A score as it was published last; `band` is its number."""
-    score = score_plan.score
-    shown = None if score.shown is None else shown_text(value, score.shown)
-    return LastScore(rounded_number(value), score.bands[band].name, shown)
 
 
 def _score_value(score_plan: ScorePlan, since: Mapping[str, int], *, idle: bool) -> ScoreValue:

@@ -25,7 +25,9 @@ from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
 from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects, Message
-from stream.publishing.encoding import CAUSES, ScoredBatch, Writer, with_states
+from stream.publishing.encoding import CAUSES, Writer
+from stream.publishing.scored_batch import ScoredBatch
+from stream.publishing.states import with_states
 from stream.scoring.history import Incomplete
 from stream.scoring.peers import Peers
 from stream.scoring.scoring import Scored, ScoreOf
