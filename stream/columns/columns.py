@@ -300,7 +300,7 @@ def _summed(
     slots: NDArray[np.int64], amounts: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The distinct slots among `slots` (k,), at least one, and the sum of amounts of each, or how often it is there."""
-    order = None if amounts is None else np.argsort(slots, kind="stable")
+    order = None if amounts is None else np.argsort(slots)
     ascending = np.sort(slots) if order is None else slots[order]
     begins = np.ones(len(slots), dtype=np.bool_)
     np.not_equal(ascending[1:], ascending[:-1], out=begins[1:])

@@ -205,7 +205,7 @@ def sort_out(
     if good is not None:
         times, offsets, stamps = times[good], offsets[good], stamps[good]
     rows = accounts.index.rows([event.account_id for event in events])
-    ids = hash_ids([event.id for event in events])
+    ids = _ids(events, seen)
     accounts.reserve()
     blank = (rows == BLANK) | (ids == BLANK_HASH)
     if blank.any():
@@ -229,6 +229,12 @@ def sort_out(
     candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets < position)
     seen = seen if batch.merged is None else None  # the partition that forwarded them has dropped repetitions
     return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)
+
+
+def _ids(events: list[Event], seen: SeenIds | None) -> Hashes:
+    """The hash of each id, uint64 (k,); without deduplication only whether it is blank: `BLANK_HASH`, else 1."""
+    ids = [event.id for event in events]
+    return np.ones(len(ids), dtype=np.uint64) if seen is None and all(map(str.strip, ids)) else hash_ids(ids)
 
 
 def _refuse(batch: Batch, number: int, *, position: int, effects: Effects) -> None:
