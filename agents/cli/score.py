@@ -48,6 +48,15 @@ if TYPE_CHECKING:
     from schemas.outputs import ScoreMessage
     from stream.plan.plan import Plan
 
+AsCsv = Annotated[
+    bool,
+    typer.Option(
+        "--csv",
+        help="Print CSV with a header: of one score, with a row for each account. "
+        "A text that begins like a formula of a spreadsheet has ' before it.",
+    ),
+]
+
 
 @rare_collections()
 def score(
@@ -69,14 +78,7 @@ def score(
     parents: Annotated[
         bool, typer.Option("--parents", help="Print one line for each parent account, computed from its children.")
     ] = False,
-    as_csv: Annotated[
-        bool,
-        typer.Option(
-            "--csv",
-            help="Print CSV with a header: of one score, with a row for each account. "
-            "A text that begins like a formula of a spreadsheet has ' before it.",
-        ),
-    ] = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Score the accounts in event files. Prints one JSON line for each account with an event, sorted by account."""
     if parents and (history or as_csv or score is not None):
