@@ -14,6 +14,7 @@ import numpy as np
 from agents.cases.run import CaseResult, Record
 from stream.plan.plan import Plan
 from stream.policy.measures import Measure
+from stream.policy.normalise import start_text
 from stream.policy.normalisers import Grid, Tiers
 
 
@@ -65,7 +66,7 @@ def _missed(tiers: Tiers, values: list[float]) -> Iterator[str]:
     seen = set(np.maximum(np.searchsorted(starts, values, side="right") - 1, 0).tolist())
     for number, (start, points) in enumerate(tiers.steps):
         if number not in seen:
-            yield f"from {start:g} ({points:g} points)"
+            yield f"from {start_text(start)} ({points:g} points)"
 
 
 def _values(measure: Measure, records: list[Record]) -> list[tuple[float, dict[str, Any]]]:

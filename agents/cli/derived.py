@@ -22,6 +22,7 @@ from agents.cli.base import (
     say,
     settings_of,
 )
+from schemas.topics import PEERS, ROLLUPS, SCORE_ROWS
 
 
 def rollup(
@@ -37,7 +38,7 @@ def rollup(
     configure_logging(loaded.log_level)
     with errors_reported():
         published = run_rollup(loaded, once=once)
-    say(f"{published} records written to health.rollups")
+    say(f"{published} records written to {loaded.topic(ROLLUPS)}")
 
 
 def peers(
@@ -59,7 +60,7 @@ def peers(
     configure_logging(loaded.log_level)
     with errors_reported():
         tables = run_peers(loaded, plan, once=once)
-    say(f"{tables} tables written to vitals-peers")
+    say(f"{tables} tables written to {loaded.topic(PEERS)}")
 
 
 def rows(
@@ -77,4 +78,4 @@ def rows(
     configure_logging(loaded.log_level)
     with errors_reported():
         written = run_rows(loaded, once=once)
-    say(f"{written} rows written to health.score-rows")
+    say(f"{written} rows written to {loaded.topic(SCORE_ROWS.name)}")

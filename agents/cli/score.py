@@ -40,7 +40,6 @@ from agents.cli.event_files import (
 )
 from agents.process.collection import rare_collections
 from agents.process.progress import progress_bar
-from agents.process.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +47,15 @@ if TYPE_CHECKING:
     from agents.files.replay import Reading, Replay
     from schemas.outputs import ScoreMessage
     from stream.plan.plan import Plan
+
+AsCsv = Annotated[
+    bool,
+    typer.Option(
+        "--csv",
+        help="Print CSV with a header: of one score, with a row for each account. "
+        "A text that begins like a formula of a spreadsheet has ' before it.",
+    ),
+]
 
 
 @rare_collections()
@@ -70,9 +78,7 @@ def score(
     parents: Annotated[
         bool, typer.Option("--parents", help="Print one line for each parent account, computed from its children.")
     ] = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV with a header: of one score, with a row for each account.")
-    ] = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Score the accounts in event files. Prints one JSON line for each account with an event, sorted by account."""
     if parents and (history or as_csv or score is not None):
@@ -168,9 +174,6 @@ def _print_table(rows: Iterable[Iterable[object]]) -> None:
     """Print rows as CSV, the first of which is the header."""
     import csv
 
-    csv.writer(sys.stdout, lineterminator="\n").writerows(map(_cell, row) for row in rows)
+    from agents.files.table import csv_cell
 
-
-def _cell(value: object) -> object:
-    """A value as a cell of CSV; an id cannot act on the terminal."""
-    return printable(value) if isinstance(value, str) else value
+    csv.writer(sys.stdout, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)

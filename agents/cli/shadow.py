@@ -29,6 +29,7 @@ from agents.cli.base import (
     say_json,
     settings_of,
 )
+from schemas.topics import SHADOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,8 @@ def shadow(
         say_json(promotion) if as_json else say(_promoted_text(promotion))
         raise typer.Exit(DONE)
     if not outputs.shadow:
-        fail(FAILED, "health.shadow is empty: start the workers with a shadow policy, --shadow FILE or VITALS_SHADOW")
+        topic = loaded.topic(SHADOW)
+        fail(FAILED, f"{topic} is empty: start the workers with a shadow policy, --shadow FILE or VITALS_SHADOW")
     labels = outputs.live_policy, outputs.shadow_policy
     differences = compare(outputs.live, outputs.shadow, outputs.opened, labels, most)
     if as_json:

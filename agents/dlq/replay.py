@@ -29,7 +29,7 @@ from agents.kafka.topics import ensure_topic
 from agents.process.errors import error_text
 from agents.settings.settings import Settings
 from schemas.sources import Sources
-from schemas.topics import DLQ_PROGRESS, LARGEST_RECORD
+from schemas.topics import ALERTS, DLQ_PROGRESS, LARGEST_RECORD
 
 CHUNK = 200
 CHUNK_BYTES = 32 * 1024 * 1024
@@ -49,7 +49,7 @@ def handle(settings: Settings, sources: Sources, selection: Selection, action: A
         progress = Progress.read(consumer, settings.topic(DLQ_PROGRESS.name))
         topics = topics_of(consumer, settings.group, sources, selection.topics)
         if action == "replayed":
-            topics = _replayable(topics, is_chosen=bool(selection.topics))
+            topics = _replayable(topics, settings.topic(ALERTS), is_chosen=bool(selection.topics))
         if not dry_run:
             ensure_topic(settings, DLQ_PROGRESS, partitions=1)
         letters = _open(consumer, topics, selection, progress)
@@ -62,11 +62,11 @@ def handle(settings: Settings, sources: Sources, selection: Selection, action: A
         consumer.close()
 
 
-def _replayable(topics: list[str], *, is_chosen: bool) -> list[str]:
+def _replayable(topics: list[str], alerts: str, *, is_chosen: bool) -> list[str]:
     others = [topic for topic in topics if not is_replayable(topic)]
     if is_chosen and others:
         raise BrokerError(
-            f"{', '.join(others)}: only input records can be replayed. Workers and all sinks read health.alerts, so an "
+            f"{', '.join(others)}: only input records can be replayed. Workers and all sinks read {alerts}, so an "
             "old alert that is written there again would mislead them. `vitals dlq show` prints the alert; deliver it "
             "yourself, then `vitals dlq discard` it"
         )

@@ -1,6 +1,6 @@
 """Scores as a table, for spreadsheets and notebooks: `vitals score --csv`.
 
-Owns the columns of a row. Called by `agents.cli.score`.
+Owns the columns of a row, and how a text is written in a cell of CSV. Called by `agents.cli.score`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agents.files.history import day_of
+from agents.process.terminal import printable
 from schemas.outputs import ScoreMessage
 from stream.explain.selector import SelectedScore
 from stream.plan.plan import Plan
@@ -15,7 +16,21 @@ from stream.plan.plan import Plan
 COLUMNS = ("account_id", "day", "as_of", "score", "band", "state", "segment", "parent_id", "confidence")
 """What a row has of the account and its score; the first five are those of `DayScore`."""
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes a cell for a formula by, if it begins so; the last four are the wide forms of the signs."""
+
 Row = Sequence[str | float | None]
+
+
+def csv_cell(value: object) -> object:
+    """A value as a cell of CSV: a text that a spreadsheet would take for a formula has `'` before it.
+
+    A text has no control characters, so that it cannot act on a terminal either. A number stays as it is, also one
+    below 0.
+    """
+    if not isinstance(value, str):
+        return value
+    return f"'{printable(value)}" if value.startswith(_FORMULA) else printable(value)
 
 
 def score_table(messages: Sequence[ScoreMessage], plan: Plan, selected: SelectedScore) -> Iterator[Row]:

@@ -35,7 +35,8 @@ _OTHERS = {
     EXCEPTION: "exception: what a measure that overrules the average takes",
 }
 _EXTREMES = {"mean": "average", "min": "lowest", "max": "highest", "last": "latest"}
-_PERIODS = {1.0: "an hour", 24.0: "a day", 168.0: "a week"}
+_DAY_HOURS = 24.0
+_PERIODS = {1.0: "an hour", _DAY_HOURS: "a day", 168.0: "a week"}
 _OPERATORS = {"in": "", "not": "not ", "prefix": "beginning with ", "from": "of at least ", "below": "below "}
 _FULL = 100.0
 
@@ -188,9 +189,14 @@ def _amount(measure: Measure, value: float) -> str:
 
 
 def _per(measure: Measure) -> str:
-    """The period of a rate, after a blank; a week of business days has fewer hours than another."""
+    """The period of a rate, after a blank; a week of business days has fewer hours than another.
+
+    A week with one business day has the hours of that day, so both are named alike.
+    """
     if measure.per_hours is None:
         return ""
+    if measure.window.unit == "business day" and measure.per_hours == _DAY_HOURS:
+        return " a business day"
     return f" {_PERIODS.get(measure.per_hours, 'a week')}"
 
 

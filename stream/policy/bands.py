@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from stream.policy.errors import listed, shown
-from stream.policy.normalise import Edge, edge_of, read_start, start_of
+from stream.policy.normalise import Edge, edge_of, read_start, start_of, start_text
 from stream.policy.normalisers import FULL_POINTS
 from stream.policy.table import Number
 
@@ -70,7 +70,8 @@ def read_bands(score: Table, *, bounded: bool) -> tuple[Band, ...]:
     known = [start for start in starts if start is not None]
     lowest = min(known, default=0.0)
     if bounded and len(known) == count and lowest > 0.0:
-        score.problem("bands", f"one band must have from = 0; the lowest is {lowest:g}")
+        edge = edges[starts.index(lowest)]
+        score.problem("bands", f"the lowest band must begin at 0: from = 0, not {edge} = {start_text(lowest)}")
         return ()
     for row, start in zip(rows, starts, strict=True):
         if start == lowest and "leave" in row:
@@ -93,7 +94,7 @@ def _read_band(row: Table, edge: Edge, start: float | None) -> Band | None:
     actions = row.texts("actions", ACTIONS)
     if start is None:
         return None
-    expected = f"a number of at most {start:g}, where the band begins (an account leaves the band below it)"
+    expected = f"a number of at most {start_text(start)}, where the band begins (an account leaves the band below it)"
     leave = row.number("leave", Number(expected, high=start), required=False)
     return (
         None if name is None else Band(name, start, alert, actions, owner, leave, "above" if edge == "above" else None)
@@ -132,7 +133,7 @@ def read_starts(segment: Table, bands: Sequence[Band], *, bounded: bool) -> Weig
     starts = [changed.get(band.name, band.from_) for band in bands]
     known = [start for start in starts if start is not None]
     if len(known) == len(starts) and any(after <= before for before, after in pairwise(known)):
-        begin = listed(f"{name} {start:g}" for name, start in zip(names, known, strict=True))
+        begin = listed(f"{name} {start_text(start)}" for name, start in zip(names, known, strict=True))
         segment.problem("bands", f"bands must have the same order as in the score, and here they begin at: {begin}")
     elif bounded and bands and starts[0] is not None and starts[0] != bands[0].from_:
         segment.problem(

@@ -166,10 +166,15 @@ def start_of(number: float | None, edge: Edge) -> float | None:
     return math.nextafter(number, math.inf) if number is not None and edge == "above" else number
 
 
+def start_text(start: float) -> str:
+    """Show a start in a message: the smallest number above 0 as 0, since `above = 0` is how a file names it."""
+    return f"{0.0 if 0.0 < start <= math.ulp(0.0) else start:g}"
+
+
 def _check_ascending(rows: Sequence[Table], starts: Sequence[float | None], edges: Sequence[Edge], name: str) -> None:
     for (row, edge), (previous, start) in zip(zip(rows[1:], edges[1:], strict=True), pairwise(starts), strict=True):
         if previous is not None and start is not None and start <= previous:
-            row.wrong(edge, f"above {previous:g}, the from of the {name} before it ({name}s ascend)")
+            row.wrong(edge, f"above {start_text(previous)}, the from of the {name} before it ({name}s ascend)")
 
 
 def _read_curve(table: Table) -> Curve | None:

@@ -43,8 +43,8 @@ _KNOWN_WITHIN_S = 60.0
 class Authorized:
     """A deployment whose broker asks users for their password and refuses what they have no right to."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` keeps logs."""
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        """`folder` keeps logs; all topics have the `prefix`."""
         users = " ".join(f'user_{role}="{self.password(role)}"' for role in ROLES)
         self._port = free_port()
         self.deployment = Deployment(
@@ -56,6 +56,7 @@ class Authorized:
                 "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{_LOGIN} required {users};",
             },
             listeners={"SASL_PLAINTEXT": self._port},
+            prefix=prefix,
         )
         self._stack = ExitStack()
         self._admin: KafkaAdminClient
@@ -90,9 +91,15 @@ class Authorized:
         """The same, loaded."""
         return load_settings(**self.settings(role))
 
+    def rights(self, role: str) -> list[Right]:
+        """The rights of the table; as the reference says, names of topics have the prefix, and no other names."""
+        prefix = self.deployment.prefix
+        rights = rights_of(role, GROUP)
+        return [right._replace(name=prefix + right.name) if right.kind == "topic" else right for right in rights]
+
     def grant(self, role: str) -> list[Right]:
         """Give a role exactly the rights of the table, and return them."""
-        rights = list(rights_of(role, GROUP))
+        rights = self.rights(role)
         self.allow(role, rights)
         self.until_missing(role, [])
         return rights
@@ -121,6 +128,6 @@ class Authorized:
 
 
 def _pattern(right: Right) -> ResourcePattern:
-    if right.name.endswith("*"):
+    if right.name.endswith("*") and right.name != "*":  # Kafka's name for all
         return ResourcePattern(_KINDS[right.kind], right.name[:-1], ACLResourcePatternType.PREFIXED)
     return ResourcePattern(_KINDS[right.kind], right.name, ACLResourcePatternType.LITERAL)

@@ -12,7 +12,8 @@ from kafka.admin import NewTopic
 
 from agents.kafka.topics import create_topics
 from schemas.sources import BUILT_IN
-from schemas.topics import DLQ_PROGRESS, MAPPER_DLQ, SCORE_ROWS, all_topics
+from schemas.topics import DLQ_PROGRESS, MAPPER_DLQ, ROLLUPS, SCORE_ROWS, all_topics
+from schemas.topics import PEERS as PEERS_TOPIC
 from tests.faults import topic_log
 from tests.faults.deployment import GROUP, Deployment
 from tests.faults.events import DAY_MS, END_MS, SHORT, USAGE, company, event, misplaced
@@ -93,11 +94,11 @@ def every_program(deployment: Deployment, folder: Path) -> None:
     """Run each program that reads or writes topics of the product, beside the running worker."""
     account = next(iter(deployment.scores()))
     assert json.loads(vitals(deployment, "explain", account, "--json"))["account_id"] == account
-    for name in ("rows", "rollup"):
-        vitals(deployment, name, "--once")
+    for name, topic in (("rows", SCORE_ROWS.name), ("rollup", ROLLUPS)):
+        assert f" written to {PREFIX}{topic}\n" in vitals(deployment, name, "--once")
     with_peers = folder / "peers.toml"
     with_peers.write_text(PEERS, "utf-8")
-    vitals(deployment, "peers", "--once", policy=with_peers)
+    assert f" written to {PREFIX}{PEERS_TOPIC}\n" in vitals(deployment, "peers", "--once", policy=with_peers)
     assert deployment.documents(SCORE_ROWS.name)
     mapping = folder / "mapping.toml"
     mapping.write_text(MAPPING, "utf-8")

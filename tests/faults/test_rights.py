@@ -6,19 +6,22 @@ import json
 import subprocess
 import sys
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agents.kafka.rights import ROLES, Right, rights_of
+from agents.kafka.rights import ROLES, Right
+from agents.kafka.rights_check import missing_rights
 from schemas.sources import BUILT_IN
-from schemas.topics import ALERTS, CHANGES
+from schemas.topics import ALERTS, CHANGES, MAPPER_DLQ, WEBHOOK_DLQ
 from tests.broker.authorized import Authorized
 from tests.broker.kafka_server import free_port
 from tests.broker.redis_server import RedisServer
 from tests.driving.boards import TOKEN
+from tests.faults import topic_log
 from tests.faults.deployment import GROUP, PATIENCE_S
-from tests.faults.events import company
+from tests.faults.events import END_MS, USAGE, company, event
 from tests.faults.receivers import Receiver, start_sink
 from tests.faults.worker_process import ROOT, WorkerProcess, clean_environment
 
@@ -30,18 +33,23 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.broker
 
+PREFIX = "acme."
 WEBHOOK_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BOARD = ("-m", "agents", "board")
 
 
-@pytest.fixture(scope="module")
-def authorized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorized]:
-    """A broker with scores, changes and alerts, written by a worker with the rights of the table."""
+@pytest.fixture(scope="module", params=["", PREFIX], ids=["no prefix", "prefix"])
+def authorized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorized]:
+    """A broker with scores, changes, alerts and a dead letter, written by a worker with the rights of the table.
+
+    The topics have the prefix that the parameter names.
+    """
     folder = tmp_path_factory.mktemp("authorized")
-    with Authorized(folder) as started:
+    with Authorized(folder, request.param) as started:
         deployment = started.deployment
         started.grant("worker")
-        deployment.send(company(10, 40, seed=5))
+        bad = event(USAGE, "bad", "acme", END_MS)._replace(value=b"no JSON")
+        deployment.send([*company(10, 40, seed=5), bad])
         # The second start has something to read in the outputs of the first.
         for instance in ("first", "second"):
             worker = deployment.start(instance, **started.settings("worker"))
@@ -75,15 +83,16 @@ def test_each_right_that_is_missing_is_named_and_no_other(
     granted = authorized.grant(role)
     for right in granted:
         authorized.deny(role, right)
-        authorized.until_missing(role, expected_without(role, right))
+        authorized.until_missing(role, expected_without(granted, right))
         authorized.allow(role, [right])
     authorized.until_missing(role, [])
-    fault(f"21 each right of {role} taken away", {"rights": len(granted)})
+    where = " with a prefix" if authorized.deployment.prefix else ""
+    fault(f"21 each right of {role} taken away{where}", {"rights": len(granted)})
 
 
-def expected_without(role: str, right: Right) -> list[Right]:
+def expected_without(rights: list[Right], right: Right) -> list[Right]:
     """What is missing without a right: nothing if another right includes it."""
-    others = {other.operation for other in rights_of(role, GROUP) if other[:2] == right[:2] and other != right}
+    others = {other.operation for other in rights if other[:2] == right[:2] and other != right}
     included = right.operation == "DESCRIBE" and others & {"READ", "WRITE", "ALTER"}
     return [] if included else [right]
 
@@ -92,7 +101,8 @@ def test_check_prints_the_missing_right_and_fails(authorized: Authorized) -> Non
     settings = authorized.settings("worker")
     done = vitals(settings, "check")
     assert done.returncode == 0, done.stdout + done.stderr
-    for right in (Right("topic", ALERTS, "READ"), Right("transactional id", "faults-*", "WRITE")):
+    alerts = Right("topic", authorized.deployment.prefix + ALERTS, "READ")
+    for right in (alerts, Right("transactional id", f"{GROUP}-*", "WRITE")):
         authorized.deny("worker", right)
         authorized.until_missing("worker", [right])
         done = vitals(settings, "check")
@@ -103,14 +113,14 @@ def test_check_prints_the_missing_right_and_fails(authorized: Authorized) -> Non
 
 
 def test_a_worker_without_a_right_ends_at_once_and_names_it(authorized: Authorized) -> None:
-    right = Right("topic", ALERTS, "READ")
+    right = Right("topic", authorized.deployment.prefix + ALERTS, "READ")
     authorized.deny("worker", right)
     authorized.until_missing("worker", [right])
     done = vitals({**authorized.settings("worker"), "web_port": 0}, "worker", patience_s=60)
     authorized.allow("worker", [right])
     authorized.until_missing("worker", [])
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("user worker is denied READ on topic health.alerts;")
+    assert done.stderr.splitlines()[-1].startswith(f"user worker is denied {right};")
     assert "Traceback" not in done.stderr
 
 
@@ -118,10 +128,10 @@ def test_a_worker_without_a_right_ends_at_once_and_names_it(authorized: Authoriz
     ("role", "arguments"),
     [
         ("rollup", ["rollup", "--once"]),
+        ("rows", ["rows", "--once"]),
         ("explain", ["explain", "ACCOUNT"]),
         ("topics", ["topics", "--create"]),
-        ("dlq", ["dlq", "list"]),
-        ("dlq", ["dlq", "replay"]),
+        ("import", ["import", str(ROOT / "deploy/examples/events.jsonl"), "--dry-run"]),
     ],
 )
 def test_a_command_works_with_the_rights_of_the_table(authorized: Authorized, role: str, arguments: list[str]) -> None:
@@ -130,6 +140,54 @@ def test_a_command_works_with_the_rights_of_the_table(authorized: Authorized, ro
     authorized.grant(role)
     done = vitals({**authorized.settings(role), "rollup_port": 0, "peers_port": 0}, *command)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dead_letters_are_replayed_with_the_rights_of_the_table(authorized: Authorized) -> None:
+    authorized.grant("dlq")
+    topic = f"{authorized.deployment.prefix}{USAGE}.dlq"
+    settings = authorized.settings("dlq")
+    (group,) = json.loads(vitals(settings, "dlq", "list", "--json").stdout)
+    assert (group["topic"], group["open"]) == (topic, 1)
+    done = vitals(settings, "dlq", "replay")
+    assert done.stdout == f"{topic} malformed_json: 1 replayed\n1 letters\n", done.stderr
+    refused = vitals(settings, "dlq", "replay", "--topic", WEBHOOK_DLQ)
+    assert f"Workers and all sinks read {authorized.deployment.prefix}{ALERTS}, so" in refused.stderr
+
+
+def test_rights_on_all_topics_of_one_prefix_are_enough(authorized: Authorized) -> None:
+    """Without a prefix: on all topics. The user of a role gets them that no other test uses."""
+    user, deployment = "plugin", authorized.deployment
+    operations = ("READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS")
+    on_topics = [Right("topic", f"{deployment.prefix}*", operation) for operation in operations]
+    rights = [*on_topics, *(right for right in authorized.rights("worker") if right.kind != "topic")]
+    authorized.allow(user, rights)
+    deployment.until(lambda: not missing_rights(authorized.loaded(user), "worker"), "the rights are known")
+    worker = deployment.start("third", **authorized.settings(user))
+    deployment.until(worker.is_ready, "the worker is ready")
+    assert deployment.stop(worker) == 0, worker.log_text()
+    assert "denied" not in worker.log_text()
+    assert "rights_missing" not in worker.log_text()
+    for right in rights:
+        authorized.deny(user, right)
+
+
+def test_a_mapper_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path) -> None:
+    """And with the right to read the topic of another system, whose name has no prefix."""
+    mapping = tmp_path / "mapping.toml"
+    fields = '{ account_id = "customer", user_id = "who", time = { path = "at", unit = "ms" } }'
+    mapping.write_text(f'[[map]]\nname = "logins"\nto = "{USAGE}"\nfields = {fields}\n', "utf-8")
+    deployment = authorized.deployment
+    deployment.kafka.create_topics({"crm-export": {"partitions": topic_log.PARTITIONS}})
+    values = [json.dumps({"customer": "acme", "who": "u", "at": END_MS}).encode(), b"no JSON"]
+    messages = [topic_log.Message("crm-export", b"1", value, END_MS) for value in values]
+    topic_log.send(deployment.kafka.bootstrap, messages)
+    authorized.grant("mapper")
+    authorized.allow("mapper", [Right("topic", "crm-export", "READ")])
+    command = ("mapper", "crm-export", "--mapping", str(mapping), "--once")
+    done = vitals({**authorized.settings("mapper"), "mapper_port": 0}, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (letter,) = deployment.read([MAPPER_DLQ.name])[MAPPER_DLQ.name]
+    assert letter.value == values[1]
 
 
 def test_peers_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path) -> None:
@@ -149,7 +207,8 @@ def test_peers_works_with_the_rights_of_the_table(authorized: Authorized, tmp_pa
 def test_the_shadow_is_compared_with_the_rights_of_the_table(authorized: Authorized) -> None:
     authorized.grant("shadow")
     done = vitals(authorized.settings("shadow"), "shadow")
-    assert "health.shadow is empty" in done.stderr  # read, and no worker has written to it
+    # It was read, and no worker has written to it.
+    assert f"\n{authorized.deployment.prefix}health.shadow is empty" in done.stderr
 
 
 def test_a_board_works_with_the_rights_of_the_table(authorized: Authorized, tmp_path: Path) -> None:
@@ -159,11 +218,26 @@ def test_a_board_works_with_the_rights_of_the_table(authorized: Authorized, tmp_
     board = WorkerProcess(settings, web_port=port, log=tmp_path / "board.log", entry=BOARD)
     try:
         authorized.deployment.until(lambda: (board.ask("/healthz") or (0, ""))[0] == 200, "the board is ready")
+        letters = f"{authorized.deployment.prefix}{USAGE}.dlq"
+        assert letters in [group["topic"] for group in asked(port, "/api/dead-letters")["items"]]
+        asked(port, f"/api/dead-letters/{letters}/malformed_json/replay", b"{}")
+        account = next(iter(authorized.deployment.scores()))
+        timeline = asked(port, f"/api/accounts/{account}/timeline")
+        assert "event" in {item["kind"] for item in timeline["items"]}
+        assert timeline["problem"] is None
         assert "denied" not in board.log_text()
         assert "rights_missing" not in board.log_text()
     finally:
         board.kill()
     assert authorized.password("board") not in board.log_text()
+
+
+def asked(port: int, path: str, body: bytes | None = None) -> Any:
+    """What the board answers to a GET, or with a body to a POST; an error raises."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers)
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310  our own board
+        return json.load(response)
 
 
 @pytest.mark.parametrize("name", ["alertmanager", "webhook", "notify"])
@@ -227,9 +301,10 @@ def test_status_works_with_the_rights_of_the_table(authorized: Authorized) -> No
 
 
 @pytest.mark.faults
-def test_state_works_with_the_rights_of_the_table_and_changes_nothing_without_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", PREFIX], ids=["no prefix", "prefix"])
+def test_state_works_with_the_rights_of_the_table_and_changes_nothing_without_one(tmp_path: Path, prefix: str) -> None:
     """On a broker of its own: topics that have grown are of no use to the other roles."""
-    with Authorized(tmp_path) as authorized:
+    with Authorized(tmp_path, prefix) as authorized:
         deployment, settings = authorized.deployment, authorized.settings("state")
         authorized.grant("worker")
         deployment.send(company(10, 20, seed=5))
@@ -248,7 +323,7 @@ def test_state_works_with_the_rights_of_the_table_and_changes_nothing_without_on
         run("export", tmp_path / "state.jsonl")
         run("import", tmp_path / "state.jsonl", "--replace")
         run("quarantine", min(deployment.scores()), "--to", tmp_path / "aside.jsonl")
-        (right,) = (right for right in rights if (right.name, right.operation) == (ALERTS, "ALTER"))
+        (right,) = (right for right in rights if (right.name, right.operation) == (prefix + ALERTS, "ALTER"))
         authorized.deny("state", right)
         authorized.until_missing("state", [right])
         grown = ("repartition", "--partitions", "8", str(tmp_path / "before.jsonl"))
@@ -259,7 +334,7 @@ def test_state_works_with_the_rights_of_the_table_and_changes_nothing_without_on
         authorized.allow("state", [right])
         authorized.until_missing("state", [])
         with deployment.kafka.admin() as admin:
-            admin.create_partitions(dict.fromkeys(BUILT_IN.of_topics, 8))
+            admin.create_partitions(dict.fromkeys(BUILT_IN.under(prefix).of_topics, 8))
         run(*grown)
         settings["partitions"] = 8
         run("rebuild")

@@ -111,6 +111,14 @@ def test_a_table_without_a_row_has_a_header(tmp_path: Path) -> None:
     assert shown == "account_id,day,as_of,score,band,state,segment,parent_id,confidence\n"
 
 
+@pytest.mark.parametrize("option", [[], ["--history"]])
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, option: list[str]) -> None:
+    file = write(tmp_path, "engagement.jsonl", **{'=HYPERLINK("http://a.b")': "2026-03-01T10:00:00Z"})
+    shown = vitals("score", file, "--csv", *option).stdout
+    (row,) = csv.DictReader(io.StringIO(shown))
+    assert row["account_id"] == """'=HYPERLINK("http://a.b")"""
+
+
 def test_an_account_that_has_ended_has_no_last_score_without_history(tmp_path: Path) -> None:
     file = tmp_path / "billing.jsonl"
     file.write_text('{"id": "1", "account_id": "acme", "time": 1774620000000, "kind": "cancelled"}\n', encoding="utf-8")

@@ -103,10 +103,11 @@ CONDITIONS = {
 }
 
 
-def measure(stat: str, keys: str, window: str = "30d") -> Measure:
+def measure(stat: str, keys: str, window: str = "30d", calendar: str = "") -> Measure:
     window_line = "" if stat in WITHOUT_WINDOW else f'window = "{window}"'
     text = f"""
 name = "p"
+{calendar}
 [measures.good_use]
 stat = "{stat}"
 {window_line}
@@ -196,6 +197,23 @@ def test_sentences_name_fields_windows_and_comparisons() -> None:
 )
 def test_windows_in_business_days_and_months_are_named(window: str, keys: str, name: str) -> None:
     assert f"7 usage events in {name};" in sentence(7, 70, measure("count", USAGE + keys, window))
+
+
+@pytest.mark.parametrize(
+    ("per", "weekdays", "period"),
+    [
+        ("hour", ["mon"], "an hour"),
+        ("day", ["mon", "tue"], "a business day"),
+        ("day", ["mon"], "a business day"),
+        ("week", ["mon"], "a business day"),  # a week has only one
+        ("week", ["mon", "tue"], "a week"),
+        ("week", ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "a week"),
+    ],
+)
+def test_the_period_of_a_rate_over_business_days_is_named(per: str, weekdays: list[str], period: str) -> None:
+    calendar = f"[calendar]\nweekdays = {weekdays}"
+    rate = measure("rate", USAGE + f'per = "{per}"\n', "5bd", calendar)
+    assert f"3 usage events {period} in the last 5 complete business days;" in sentence(3, 70, rate)
 
 
 def test_a_comparison_of_business_days_is_named() -> None:

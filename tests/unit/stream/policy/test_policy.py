@@ -280,7 +280,7 @@ from = 70
         '8 measures.a.where.featur: "featur"',
         "8 measures.a.where.featur: must",
         "10 scores.a.min_change: must",
-        "11 scores.a.bands: one",
+        "11 scores.a.bands: the",
         "14 scores.a.bands[0].alert: must",
         '16 scores.a.bands[1].name: "healthy"',
         "17 scores.a.bands[1].from: 70",
