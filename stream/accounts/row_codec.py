@@ -81,6 +81,10 @@ def row_schema_of_accounts(accounts: Accounts) -> RowSchema:
     return RowSchema.of(fields, _bands(accounts))
 
 
+_ROWS_AT_ONCE = 4096
+"""They stay in the caches of a processor; new memory for all rows would cost as much as filling it."""
+
+
 def encode_rows(
     accounts: Accounts, rows: Rows, as_of_ms: int, row_schema: RowSchema, clocks: Mapping[str, int]
 ) -> list[bytes]:
@@ -89,6 +93,15 @@ def encode_rows(
     `row_schema` is `row_schema_of_accounts` now, `clocks` (epoch ms) are those of sources that can go idle;
     0 is written for a source without one.
     """
+    values: list[bytes] = []
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        values += _encode_some(accounts, rows[begin : begin + _ROWS_AT_ONCE], as_of_ms, row_schema, clocks)
+    return values
+
+
+def _encode_some(
+    accounts: Accounts, rows: Rows, as_of_ms: int, row_schema: RowSchema, clocks: Mapping[str, int]
+) -> list[bytes]:
     record = np.zeros(len(rows), dtype=row_schema.dtype)
     record["version"] = VERSION
     record["layout"] = np.void(row_schema.digest)

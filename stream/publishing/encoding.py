@@ -83,6 +83,9 @@ class Writer:
 
     def scores(self, scored_batch: ScoredBatch) -> list[bytes]:
         """Messages of `health.scores`, one a row."""
+        return [value for _, chunk in scored_batch.chunks() for value in self._scores(chunk)]
+
+    def _scores(self, scored_batch: ScoredBatch) -> list[bytes]:
         if not len(scored_batch.rows):
             return []
         rows, scored = scored_batch.rows, scored_batch.scored
@@ -217,6 +220,14 @@ class Writer:
 
         `identities` are hexadecimal, `causes` (k,) index into `CAUSES`.
         """
+        values: list[bytes] = []
+        for chunk, batch in scored_batch.chunks():
+            values += self._some_changes(batch, number, identities[chunk], causes[chunk])
+        return values
+
+    def _some_changes(
+        self, scored_batch: ScoredBatch, number: int, identities: Sequence[str], causes: NDArray[np.int8]
+    ) -> list[bytes]:
         if not len(scored_batch.rows):
             return []
         accounts, bands, rows = self._accounts, self._bands[number], scored_batch.rows

@@ -5,6 +5,7 @@ Owns the tuple that the modules of this package and `stream.alerts` hand on. Mad
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from stream.columns.columns import Rows
 from stream.scoring.history import Incomplete
 from stream.scoring.scoring import Scored, ScoreOf
+
+_CHUNK = 4096
 
 
 class ScoredBatch(NamedTuple):
@@ -31,6 +34,15 @@ class ScoredBatch(NamedTuple):
     """Idle sources, sorted."""
     incomplete: Incomplete = ()
     """Measures whose windows are not full since a policy change (`stream.scoring.history`)."""
+
+    def chunks(self) -> Iterator[tuple[slice, ScoredBatch]]:
+        """The batch in pieces that stay in the caches of a processor while they are encoded, and where each one is."""
+        if len(self.rows) <= _CHUNK:
+            yield slice(len(self.rows)), self
+            return
+        for begin in range(0, len(self.rows), _CHUNK):
+            end = min(begin + _CHUNK, len(self.rows))
+            yield slice(begin, end), self.pick(np.arange(begin, end))
 
     def with_score(self, number: int, score: ScoreOf) -> ScoredBatch:
         """The batch with another result of score `number`."""
