@@ -130,7 +130,7 @@ BOUNDARY = Lifecycle(
 
 def is_open(phases: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Whether an alert has been published as firing and not as resolved, same shape."""
-    return phases >= Phase.FIRING
+    return phases >= int(Phase.FIRING)
 
 
 def flaps_of(before: int, ended_ms: int, began_ms: int) -> int:

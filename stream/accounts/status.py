@@ -47,7 +47,10 @@ NO_END = np.iinfo(np.int64).max
 
 
 class Status(IntEnum):
-    """The status of an account. The numbers are saved in the changelog: they never change."""
+    """The status of an account. The numbers are saved in the changelog: they never change.
+
+    Beside an array write `int(Status.NEW)`: for a member itself numpy takes 4 µs longer, a step with one event 70 µs.
+    """
 
     UNKNOWN = -1
     """Not scored yet."""
@@ -86,7 +89,7 @@ TRANSITIONS: frozenset[tuple[Status, Status]] = frozenset(
 
 def is_listed(status: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Whether an account has scores and counts in bands, lists, peers and roll-ups, same shape."""
-    return np.asarray((status == Status.ACTIVE) | (status == Status.NEW), dtype=np.bool_)
+    return np.asarray((status == int(Status.ACTIVE)) | (status == int(Status.NEW)), dtype=np.bool_)
 
 
 def ended_ms(accounts: Accounts, columns: Sequence[AnyColumn], rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
@@ -127,6 +130,6 @@ def status_of(
     new_accounts = plan.policy.new_accounts
     if new_accounts is not None:
         new = today - calendar.panes_of(accounts.first_ms[rows], "day") < new_accounts.min_age_days
-        status[new & (status == Status.ACTIVE)] = Status.NEW
-    status[ended_ms(accounts, columns, rows, as_of_ms) != NEVER] = Status.ENDED
+        status[new & (status == int(Status.ACTIVE))] = int(Status.NEW)
+    status[ended_ms(accounts, columns, rows, as_of_ms) != NEVER] = int(Status.ENDED)
     return status

@@ -66,12 +66,12 @@ def _move_phase(
     may_fire = condition & rule_plan.calendar.elapsed(begun, boundary_ms, rule.for_ms or 0) & ~cooling
     if rule.max_per_day is not None:
         may_fire &= fired_today < rule.max_per_day
-    firing = phase == Phase.FIRING
-    turns = np.where(condition, np.where(may_fire | firing, AlertInput.FIRE, AlertInput.WAIT), AlertInput.CLEAR).astype(
-        np.int8
-    )
+    firing = phase == int(Phase.FIRING)
+    turns = np.where(
+        condition, np.where(may_fire | firing, int(AlertInput.FIRE), int(AlertInput.WAIT)), int(AlertInput.CLEAR)
+    ).astype(np.int8)
     after = BOUNDARY.next(phase, turns)
-    fires, ends = (after == Phase.FIRING) & ~firing, firing & (after == Phase.IDLE)
+    fires, ends = (after == int(Phase.FIRING)) & ~firing, firing & (after == int(Phase.IDLE))
     state.boundary_phase[rows, column], state.true_since[rows, column] = after, begun
     state.fired_day[rows[fires], column] = today
     state.fired_count[rows[fires], column] = fired_today[fires] + 1

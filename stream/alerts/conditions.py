@@ -56,9 +56,11 @@ def holds(
         assert scored.segments is not None, "segments are the policy's"
         condition = condition & np.isin(scored.segments, rule_plan.segments)
     if rule_plan.rule.kind == "silent":
-        condition = condition & (scored.status != Status.ENDED)
+        condition = condition & (scored.status != int(Status.ENDED))
     else:
-        condition = condition & (scored.status == Status.ACTIVE) & (scored.scores[rule_plan.score].bands != NO_BAND)
+        condition = (
+            condition & (scored.status == int(Status.ACTIVE)) & (scored.scores[rule_plan.score].bands != NO_BAND)
+        )
     return np.asarray(condition, dtype=np.bool_)
 
 
@@ -70,7 +72,7 @@ def _in_band(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
 def _left_band(rule_plan: RulePlan, inputs: _Inputs) -> Flags:
     rows, state = inputs.rows, inputs.state
     was_inside = state.kind_state[rows, rule_plan.boundary_index] > 0
-    began = state.boundary_phase[rows, rule_plan.boundary_index] != Phase.IDLE
+    began = state.boundary_phase[rows, rule_plan.boundary_index] != int(Phase.IDLE)
     condition: Flags = ~_in_band(rule_plan, inputs) & (was_inside | began)
     return condition
 
@@ -144,7 +146,7 @@ def _level(rule_plan: RulePlan, inputs: _Inputs) -> NDArray[np.float64] | float:
     assert rule.level is not None
     if rule.clear is None:
         return rule.level
-    firing = state.boundary_phase[rows, rule_plan.boundary_index] == Phase.FIRING
+    firing = state.boundary_phase[rows, rule_plan.boundary_index] == int(Phase.FIRING)
     if not inputs.at_boundary:
         firing |= is_open(state.phase[rows, rule_plan.index])
     return np.where(firing, rule.clear, rule.level)

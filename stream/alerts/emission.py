@@ -134,19 +134,19 @@ class AlertEmitter:
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for score, columns, bands in self._band_rules:
             wanted[:, columns] = scored.scores[score].bands[:, None] == bands
-        wanted[scored.status == Status.NEW] = False
+        wanted[scored.status == int(Status.NEW)] = False
         for rule_plan in self._other_rules:
             if rule_plan.boundary_index < 0:
                 condition = holds(rule_plan, rows, scored, state, self._columns, at_boundary=at_boundary)
                 wanted[:, rule_plan.index] = condition
                 continue
-            fires = state.boundary_phase[rows, rule_plan.boundary_index] == Phase.FIRING
+            fires = state.boundary_phase[rows, rule_plan.boundary_index] == int(Phase.FIRING)
             if not at_boundary:
                 if trigger is not Trigger.CAUGHT_UP:  # an alert that fired between boundaries stays until the next one
                     fires |= is_open(state.phase[rows, rule_plan.index])
                 fires |= self._fires_early(rule_plan, scored_batch)
             wanted[:, rule_plan.index] = fires
-        wanted[scored.status == Status.ENDED] = False
+        wanted[scored.status == int(Status.ENDED)] = False
         for score, columns in self._about_score:
             # Also those that would wait for the next boundary: there is no score that they could be about.
             wanted[np.ix_(scored.scores[score].bands == NO_BAND, columns)] = False

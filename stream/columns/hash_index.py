@@ -62,13 +62,12 @@ class HashCache(dict[str | None, int]):
 
 def mix(rows: NDArray[np.int64], hashes: Hashes) -> Hashes:
     """One key of row number and hash, uint64 (k,), never 0. Source: SplitMix64's finalizer (Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        key = hashes ^ (rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-        key ^= key >> np.uint64(30)
-        key *= np.uint64(0xBF58476D1CE4E5B9)
-        key ^= key >> np.uint64(27)
-        key *= np.uint64(0x94D049BB133111EB)
-        key ^= key >> np.uint64(31)
+    key = hashes ^ (rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    key ^= key >> np.uint64(30)
+    key *= np.uint64(0xBF58476D1CE4E5B9)
+    key ^= key >> np.uint64(27)
+    key *= np.uint64(0x94D049BB133111EB)
+    key ^= key >> np.uint64(31)
     key[key == 0] = np.uint64(1)
     return key
 

@@ -62,7 +62,7 @@ class Publisher:
         accounts = self._accounts
         before = accounts.values[rows]
         same = (before == scored.values) | (np.isnan(before) & np.isnan(scored.values))
-        fresh = accounts.status[rows] == Status.UNKNOWN
+        fresh = accounts.status[rows] == int(Status.UNKNOWN)
         accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
         accounts.values[rows] = scored.values
         for number, result in enumerate(scored.scores):
@@ -156,7 +156,7 @@ class Publisher:
         """
         accounts, rows, result = self._accounts, scored_batch.rows, scored_batch.scored.scores[number]
         missing = result.bands == NO_BAND
-        states = np.where(missing, np.maximum(scored_batch.scored.status, Status.NO_DATA), Status.ACTIVE)
+        states = np.where(missing, np.maximum(scored_batch.scored.status, int(Status.NO_DATA)), int(Status.ACTIVE))
         turns = states != accounts.last_published_state[rows, number]
         if missing.any():
             result = self._as_published(result, rows, number, missing)

@@ -41,8 +41,8 @@ class StateFields:
     def add_to(self, values: list[bytes], scored_batch: ScoredBatch) -> None:
         """Add the fields to the score messages of a batch, in place."""
         rows, scored = scored_batch.rows, scored_batch.scored
-        new = scored.status == Status.NEW
-        special = ~new & (scored.status != Status.ACTIVE)
+        new = scored.status == int(Status.NEW)
+        special = ~new & (scored.status != int(Status.ACTIVE))
         for score in scored.scores:
             special |= score.bands == NO_BAND
         if scored.held is not None:
