@@ -18,7 +18,7 @@ import msgspec
 
 from agents.demo.company import Company
 from agents.kafka.source_records import read
-from agents.mapper.records import checked, draft_of
+from agents.mapper.records import checked, draft_of, polled_drafts
 from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
@@ -86,7 +86,8 @@ def _mapped(records: Sequence[_Record], mapping: BoundMapping) -> tuple[list[_Re
     for first in range(0, len(records), _POLL):
         polled = records[first : first + _POLL]
         started = time.process_time()
-        outcomes = checked([draft_of(record, mapping) for record in polled], mapping)
+        drafts = zip(polled, polled_drafts(polled, mapping), strict=True)
+        outcomes = checked([draft or draft_of(record, mapping) for record, draft in drafts], mapping)
         elapsed += time.process_time() - started
         events_of = zip(polled, outcomes, strict=True)
         written += [record._replace_value(event.value) for record, outcome in events_of for event in outcome.events]
