@@ -1,12 +1,14 @@
 """Measures what a mapping costs: the CPU time of foreign records on their way to scores, beside that of native ones.
 
 Owns the method: one process without a broker decodes and applies the same events twice, as JSON of the product's own
-form, and wrapped as another system would send them, which the mapper's code maps first. Time is that of the CPU, so
-that other programs matter less. Must not know how rules are applied. Called by `__main__`.
+form, and wrapped as another system would send them, which the mapper's code maps first. Time is that of the CPU, the
+lowest of some passes in turn, so that other programs matter less. Must not know how rules are applied. Called by
+`__main__`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -36,6 +38,7 @@ END_MS = 1_767_225_600_000
 _SOURCE = "product-usage"
 _FETCH = 2_000
 _POLL = 500
+_PASSES = 5
 _MAPPING = """
 [[map]]
 name = "use"
@@ -72,11 +75,14 @@ def measure_mapping(tell: Callable[[str], None], events: int = 60_000) -> Mappin
     native = list(islice(_native(), events))
     foreign = [_foreign(record) for record in native]
     mapping = parse_mapping(_MAPPING, "bench.toml")
-    native_s = _scored(native)
-    written, mapped_s = _mapped(foreign, BoundMapping(mapping, BUILT_IN))
-    assert len(written) == len(native)
-    both_s = mapped_s + _scored(written)
-    return MappingRun(len(native), len(native) / native_s, len(native) / mapped_s, len(native) / both_s)
+    native_s = mapped_s = scored_s = math.inf
+    for _ in range(_PASSES):
+        native_s = min(native_s, _scored(native))
+        written, seconds = _mapped(foreign, BoundMapping(mapping, BUILT_IN))
+        assert len(written) == len(native)
+        mapped_s, scored_s = min(mapped_s, seconds), min(scored_s, _scored(written))
+    count = len(native)
+    return MappingRun(count, count / native_s, count / mapped_s, count / (mapped_s + scored_s))
 
 
 def _mapped(records: Sequence[_Record], mapping: BoundMapping) -> tuple[list[_Record], float]:
