@@ -22,6 +22,7 @@ from schemas.events import PROFILE_SOURCE
 from schemas.foreign_forms import foreign_form
 from schemas.sources import Sources
 from stream.mapping.apply import BoundMapping, ForeignRecord, Mapped, no_rule, source_of
+from stream.mapping.expressions import compile_expression
 from stream.mapping.framing import UnmappedValueError, unwrap
 from stream.mapping.rules import InputMapping, Rule
 
@@ -42,7 +43,7 @@ class _Tagged(msgspec.Struct):
 
 
 _TAG = msgspec.json.Decoder(_Tagged)
-_COLUMNS = InputMapping("(columns)", (Rule("columns", (), {}, copy=lambda row: row),))
+_COLUMNS = InputMapping("(columns)", (Rule("columns", (), {}, copy=compile_expression("@")),))
 """A row of a table has the fields of its source as columns."""
 
 

@@ -20,7 +20,7 @@ from agents.kafka.relay import Relay, StoppedError
 from agents.kafka.rights_check import require_rights
 from agents.kafka.topics import ensure_topic
 from agents.mapper.metrics import MapperTelemetry
-from agents.mapper.records import Outcome, checked, draft_of, letter_of, refused_by_broker, time_of
+from agents.mapper.records import Outcome, checked, draft_of, letter_of, polled_drafts, refused_by_broker, time_of
 from agents.mapper.registry.client import Registry, RegistryUnavailableError
 from agents.mapper.registry.decoding import Decoder
 from agents.process.errors import error_text
@@ -127,7 +127,8 @@ class Mapper:
 
     def _map(self, records: Sequence[Any]) -> int:
         """Write what becomes of records, and wait until all replicas have it; returns the events written."""
-        outcomes = checked([self._draft(record) for record in records], self._bound)
+        drafts = zip(records, polled_drafts(records, self._bound, self._decoder), strict=True)
+        outcomes = checked([draft or self._draft(record) for record, draft in drafts], self._bound)
         started = [
             (record, outcome, self._start(record, outcome)) for record, outcome in zip(records, outcomes, strict=True)
         ]

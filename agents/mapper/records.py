@@ -7,8 +7,9 @@ Pure. Called by `agents.mapper.mapper`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from kafka.errors import InvalidTimestampError, KafkaError
@@ -34,12 +35,14 @@ TOO_LARGE = "too_large"
 UNKNOWN_SCHEMA = "unknown_schema"
 UNDECODABLE = "undecodable"
 
+_LARGEST = 32 * 1024
+"""Bytes of a value that is mapped with others, so that a poll of them takes little memory."""
 _REASONS: Mapping[type[Exception], str] = MappingProxyType(
     {UnmappedValueError: MALFORMED_JSON, UnknownSchemaError: UNKNOWN_SCHEMA, UndecodableError: UNDECODABLE}
 )
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of a record: its events, or the reason (`outcome`) and message of a dead letter.
 
     A record without events and message needs neither: a rule skips it, or it is a tombstone. A dead letter
@@ -52,29 +55,26 @@ class Outcome(NamedTuple):
     has_value: bool = True
 
 
-class _Consumed:
+class _Consumed(msgspec.Struct):
     """A consumer's record as what rules look at; what is around its value is read only if a rule asks for it."""
 
-    __slots__ = ("_record", "key", "name", "value")
-
-    def __init__(self, record: Any, value: Any, key: bytes | None) -> None:
-        self._record = record
-        self.name: str = record.topic
-        self.value = value
-        self.key = key
+    name: str
+    value: Any
+    key: bytes | None
+    record: Any
 
     @property
     def origin(self) -> str:
-        record = self._record
+        record = self.record
         return f"{record.topic}-{record.partition}-{record.offset}"
 
     @property
     def time_ms(self) -> int | None:
-        return time_of(self._record)
+        return time_of(self.record)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return {name: (value or b"").decode(errors="replace") for name, value in self._record.headers or ()}
+        return {name: (value or b"").decode(errors="replace") for name, value in self.record.headers or ()}
 
 
 def draft_of(record: Any, mapping: BoundMapping, decoder: Decoder | None = None) -> Outcome:
@@ -88,14 +88,42 @@ def draft_of(record: Any, mapping: BoundMapping, decoder: Decoder | None = None)
         key = _key(record.key, decoder)
     except (UnmappedValueError, UnknownSchemaError, UndecodableError) as error:
         return Outcome(_REASONS[type(error)], [], str(error))
-    events, skipped, problems = mapping.apply(_Consumed(record, value, key))
-    if problems:
-        return Outcome(MAPPING_FAILED, [], "; ".join(problems))
-    if events:
-        return Outcome(MAPPED, events)
+    mapped = mapping.apply(_Consumed(record.topic, value, key, record))
+    if mapped.problems:
+        return Outcome(MAPPING_FAILED, [], "; ".join(mapped.problems))
+    if mapped.events:
+        return Outcome(MAPPED, mapped.events)
     if record.value is None:
         return Outcome(TOMBSTONE, [])
-    return Outcome(SKIPPED, []) if skipped else Outcome(UNMAPPED, [], no_rule(mapping.mapping, value))
+    return Outcome(SKIPPED, []) if mapped.skipped else Outcome(UNMAPPED, [], no_rule(mapping.mapping, value))
+
+
+def polled_drafts(
+    records: Sequence[Any], mapping: BoundMapping, decoder: Decoder | None = None
+) -> list[Outcome | None]:
+    """What `draft_of` gives for the records of a poll, None for those for which only it can tell."""
+    drafts: list[Outcome | None] = [None] * len(records)
+    of_topics: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        value = record.value
+        if value is None or len(value) > _LARGEST:
+            continue
+        if decoder is None or not has_header(record.key or b""):
+            of_topics.setdefault(record.topic, []).append(index)
+    for topic, indexes in of_topics.items():
+        rules = mapping.polled(topic)
+        if rules is not None:
+            values = [records[index].value for index in indexes]
+            record_of = partial(_consumed, [records[index] for index in indexes])
+            for index, events in zip(indexes, rules.apply(values, record_of), strict=True):
+                if events is not None:
+                    drafts[index] = Outcome(MAPPED, events) if events else Outcome(SKIPPED, [])
+    return drafts
+
+
+def _consumed(records: Sequence[Any], index: int) -> _Consumed:
+    record = records[index]
+    return _Consumed(record.topic, None, record.key, record)
 
 
 def checked(drafts: Sequence[Outcome], mapping: BoundMapping) -> list[Outcome]:
@@ -162,7 +190,7 @@ def refused_by_broker(
         if not outcome.has_value:
             raise error
         advice = f"the record is too large for a dead letter too: read it at {_position(record)}"
-        return outcome._replace(message=f"{outcome.message}; {advice}", has_value=False)
+        return msgspec.structs.replace(outcome, message=f"{outcome.message}; {advice}", has_value=False)
     if isinstance(error, InvalidTimestampError):
         reason, message = IN_THE_FUTURE, "the time of the record is later than the broker takes"
     else:

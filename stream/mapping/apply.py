@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from schemas.sources import Sources
-from stream.mapping.binding import MakeEvent, MappedEvent, ProblemError, bind
-from stream.mapping.expressions import Expression, ExpressionError
+import msgspec
+
+from schemas.sources import Source, Sources
+from stream.mapping.binding import MakeEvent, MappedEvent, ProblemError, bind, is_true
+from stream.mapping.compiled import Evaluate
+from stream.mapping.expressions import ExpressionError
+from stream.mapping.polled import PolledRules, polled_rules
 from stream.mapping.reader import LOOKS, Foreign, Reader
 from stream.mapping.rules import InputMapping, Rule
 
@@ -30,7 +34,7 @@ class ForeignRecord(NamedTuple):
     headers: Mapping[str, str] = _NOTHING
 
 
-class Mapped(NamedTuple):
+class Mapped(msgspec.Struct):
     """What came of a record: events, the names of rules that skip it, and problems. All empty: no rule is for it."""
 
     events: list[MappedEvent]
@@ -46,22 +50,32 @@ class BoundMapping:
         self.mapping = mapping
         self.sources = sources
         self._of_names: dict[str, list[_Bound]] = {}
+        self._polled: dict[str, PolledRules | None] = {}
 
     def apply(self, record: Foreign) -> Mapped:
         """The events of a record, of every rule that is for it or for one of its items.
 
         A record without a value is a tombstone: only rules that delete or skip are for it.
         """
-        mapped = Mapped([], [], [])
-        name, value = record.name, record.value
+        name = record.name
         rules = self._of_names.get(name)
         if rules is None:
             rules = self._of_names[name] = self._bound(name)
-        reader = Reader(record)
+        mapped = Mapped([], [], [])
+        value, reader = record.value, Reader(record)
         for rule in rules:
             if value is not None or rule.for_tombstones:
                 self._apply(rule, reader, mapped)
         return mapped
+
+    def polled(self, name: str) -> PolledRules | None:
+        """The rules for the records of a topic as they are applied to a poll; None if they cannot be.
+
+        What they leave to others is for `apply`.
+        """
+        if name not in self._polled:
+            self._polled[name] = polled_rules([(rule, self._source(rule, name)) for rule in self._reading(name)])
+        return self._polled[name]
 
     def _apply(self, bound: _Bound, reader: Reader, mapped: Mapped) -> None:
         rule, when, look, make, _ = bound
@@ -72,7 +86,7 @@ class BoundMapping:
             return
         for item in items:
             try:
-                if when is not None and not _is_true(when(item if look is None else look(reader, item))):
+                if when is not None and not is_true(when(item if look is None else look(reader, item))):
                     continue
                 if rule.skip:
                     mapped.skipped.append(rule.name)
@@ -82,17 +96,29 @@ class BoundMapping:
             except (ExpressionError, ProblemError) as error:
                 mapped.problems.append(f"rule {rule.name} of {self.mapping.file}: {error}")
 
+    def _reading(self, name: str) -> list[Rule]:
+        return [rule for rule in self.mapping.rules if rule.reads(name)]
+
     def _bound(self, name: str) -> list[_Bound]:
         return [
-            _Bound(rule, rule.when, LOOKS.get(rule.when_of), self._maker(rule, name), rule.deletes or rule.skip)
-            for rule in self.mapping.rules
-            if rule.reads(name)
+            _Bound(
+                rule,
+                None if rule.when is None else rule.when.evaluate,
+                LOOKS.get(rule.when_of),
+                self._maker(rule, name),
+                rule.deletes or rule.skip,
+            )
+            for rule in self._reading(name)
         ]
 
-    def _maker(self, rule: Rule, name: str) -> MakeEvent:
+    def _source(self, rule: Rule, name: str) -> Source | None:
         source = rule.source or source_of(name, self.sources)
-        if source is not None and source in self.sources:
-            return bind(rule, self.sources[source])
+        return self.sources[source] if source is not None and source in self.sources else None
+
+    def _maker(self, rule: Rule, name: str) -> MakeEvent:
+        source = self._source(rule, name)
+        if source is not None:
+            return bind(rule, source)
         known = ", ".join(self.sources.names)
         message = f"the source of {name!r} is not known: set `to` to one of {known}"
 
@@ -106,7 +132,7 @@ class _Bound(NamedTuple):
     """A rule for the records of a topic or file, what its `when` looks at (None: the item), and what makes events."""
 
     rule: Rule
-    when: Expression | None
+    when: Evaluate | None
     when_look: Callable[[Reader, Any], Any] | None
     make: MakeEvent
     for_tombstones: bool
@@ -119,11 +145,6 @@ def no_rule(mapping: InputMapping, value: Any) -> str:
     else:
         shape = f"it is of type {type(value).__name__}, not an object"
     return f"no rule of {mapping.file} is for this record: {shape}"
-
-
-def _is_true(value: Any) -> bool:
-    """As JMESPath decides: false, null and whatever is empty are not true; the number 0 is."""
-    return value is True or (value is not None and value is not False and value not in ("", [], {}))
 
 
 def source_of(name: str, sources: Sources) -> str | None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from schemas.events import PROFILE_SOURCE
 from schemas.sources import Source
-from stream.mapping.expressions import Expression
+from stream.mapping.compiled import Evaluate
 from stream.mapping.reader import LOOKS, Reader
-from stream.mapping.rules import FieldRule, Rule
+from stream.mapping.rules import FieldRule, Rule, Unit
 from stream.mapping.values import (
+    PER_SECOND,
     Kind,
     converted,
     converter,
@@ -33,13 +34,13 @@ from stream.mapping.values import (
     time_text,
 )
 
-_ACCOUNT = "account_id"
-_FINITE = frozenset({str, int, bool, type(None)})
+ACCOUNT = "account_id"
+FINITE = frozenset({str, int, bool, type(None)})
 """Types of which every value is finite."""
 _ENCODER = msgspec.json.Encoder()
 
 
-class MappedEvent(NamedTuple):
+class MappedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event of a source as JSON; `rule` is the rule that made it.
 
     Where it deletes a profile it has no value: `deletion` is the JSON of its id, account and time.
@@ -67,7 +68,8 @@ def bind(rule: Rule, source: Source) -> MakeEvent:
     """The function that makes the events of a source by a rule."""
     of_source = kinds(source.event_type)
     fields = [
-        (name, LOOKS.get(field.of), _bound(field, of_source.get(name, "any"))) for name, field in rule.fields.items()
+        (name, LOOKS.get(field.of), field_value(field, of_source.get(name, "any")))
+        for name, field in rule.fields.items()
     ]
 
     def make(reader: Reader, item: Any, suffix: str) -> MappedEvent:
@@ -81,6 +83,11 @@ def bind(rule: Rule, source: Source) -> MakeEvent:
     return make
 
 
+def is_true(value: Any) -> bool:
+    """As JMESPath decides: false, null and whatever is empty are not true; the number 0 is."""
+    return value is True or (value is not None and value is not False and value not in ("", [], {}))
+
+
 def _copied(content: Any, of_source: Mapping[str, Kind]) -> dict[str, Any]:
     if not isinstance(content, dict):
         return {}
@@ -89,23 +96,23 @@ def _copied(content: Any, of_source: Mapping[str, Kind]) -> dict[str, Any]:
 
 def _encoded(event: dict[str, Any], rule: Rule, source: str, reader: Reader, suffix: str) -> MappedEvent:
     """The event with the account, time and id of its record where it has none, as JSON."""
-    record = reader.record
-    if event.get(_ACCOUNT) is None:
-        event[_ACCOUNT] = reader.account(source)
+    if event.get(ACCOUNT) is None:
+        event[ACCOUNT] = reader.account(source)
     if event.get("time") is None:
-        event["time"] = record.time_ms
+        event["time"] = reader.record.time_ms
     if event.get("id") is None:
-        event["id"] = record.origin + suffix
-    account = event[_ACCOUNT]
+        event["id"] = reader.record.origin + suffix
+    account = event[ACCOUNT]
     if not isinstance(account, str):
-        key = "the record has no key" if record.key is None else "the key of the record names none"
-        message = f"it has no account: {account!r} is no {_ACCOUNT}, and {key}"
+        key = "the record has no key" if reader.record.key is None else "the key of the record names none"
+        message = f"it has no account: {account!r} is no {ACCOUNT}, and {key}"
         raise ProblemError(message)
-    for name, content in event.items():
-        if type(content) not in _FINITE and not is_finite(content):
-            raise ProblemError(f"{name} is {content}, which is not a finite number")
+    if not FINITE.issuperset(map(type, event.values())):
+        for name, content in event.items():
+            if not is_finite(content):
+                raise ProblemError(f"{name} is {content}, which is not a finite number")
     if rule.deletes:
-        deletion = _ENCODER.encode({name: event[name] for name in ("id", _ACCOUNT, "time")})
+        deletion = _ENCODER.encode({name: event[name] for name in ("id", ACCOUNT, "time")})
         return MappedEvent(source, account, None, rule.name, deletion)
     # Only what is copied can be null, and for a profile that clears a field; any other event is without it.
     if source != PROFILE_SOURCE and (rule.copy is not None or event["time"] is None):
@@ -113,26 +120,29 @@ def _encoded(event: dict[str, Any], rule: Rule, source: str, reader: Reader, suf
     return MappedEvent(source, account, _ENCODER.encode(event), rule.name)
 
 
-def _bound(field: FieldRule, kind: Kind) -> Expression:
+def field_value(field: FieldRule, kind: Kind) -> Evaluate:
     """The function that gives the value of a field."""
     convert = _conversion(field, kind)
     if not _is_time(field) and (field.minor_units is not None or field.scale is not None):
         return _amount(field, _value(field, lambda value: value), convert)
-    is_text = kind == "text" and not _is_time(field) and field.decimal is None
-    return _value(field, convert, is_text=is_text)
+    if kind == "text" and (_is_time(field) or field.decimal is not None):
+        return _value(field, convert)
+    return _value(field, convert, kind)
 
 
-def _value(field: FieldRule, convert: Expression, *, is_text: bool = False) -> Expression:
+def _value(field: FieldRule, convert: Evaluate, kind: Kind = "any") -> Evaluate:
     """What the path of a field gives, or its constant, by its lookup table and default."""
     constant = field.value
-    read = field.path or (lambda _looked_at: constant)
+    read = (lambda _looked_at: constant) if field.path is None else field.path.evaluate
     absent = None if field.default is None else convert(field.default)
     if field.lookup is not None:
         return _looked_up(read, field, convert, absent)
-    return _text(read, convert) if is_text and absent is None else _plain(read, convert, absent)
+    if kind == "text" and absent is None:
+        return _text(read, convert)
+    return _time(read, convert, absent, field.unit) if kind == "time" else _plain(read, convert, absent)
 
 
-def _plain(read: Expression, convert: Expression, absent: Any) -> Expression:
+def _plain(read: Evaluate, convert: Evaluate, absent: Any) -> Evaluate:
     def value_of(looked_at: Any) -> Any:
         value = read(looked_at)
         return absent if value is None or value == "" else convert(value)
@@ -140,7 +150,7 @@ def _plain(read: Expression, convert: Expression, absent: Any) -> Expression:
     return value_of
 
 
-def _text(read: Expression, convert: Expression) -> Expression:
+def _text(read: Evaluate, convert: Evaluate) -> Evaluate:
     """Most fields are texts, and most texts are texts in the record too."""
 
     def value_of(looked_at: Any) -> Any:
@@ -150,7 +160,20 @@ def _text(read: Expression, convert: Expression) -> Expression:
     return value_of
 
 
-def _looked_up(read: Expression, field: FieldRule, convert: Expression, absent: Any) -> Expression:
+def _time(read: Evaluate, convert: Evaluate, absent: Any, unit: Unit | None) -> Evaluate:
+    """Most times are whole numbers."""
+    per_second = PER_SECOND[unit or "ms"]
+
+    def value_of(looked_at: Any) -> Any:
+        value = read(looked_at)
+        if type(value) is int:
+            return value * 1000 // per_second
+        return absent if value is None or value == "" else convert(value)
+
+    return value_of
+
+
+def _looked_up(read: Evaluate, field: FieldRule, convert: Evaluate, absent: Any) -> Evaluate:
     """What the lookup table of a field has for a value; letter case and blanks around a text do not matter.
 
     What the table does not have is the default if the field has one, else the value itself.
@@ -160,7 +183,7 @@ def _looked_up(read: Expression, field: FieldRule, convert: Expression, absent: 
 
     def value_of(looked_at: Any) -> Any:
         value = read(looked_at)
-        text = text_of(value)
+        text = (value.strip() or None) if type(value) is str else text_of(value)
         if isinstance(text, str):
             text = text.lower()
             if text in answers:
@@ -174,8 +197,8 @@ def _is_time(field: FieldRule) -> bool:
     return field.unit is not None or field.format is not None or field.zone is not None
 
 
-def _amount(field: FieldRule, value_of: Expression, convert: Expression) -> Expression:
-    currency, scale = field.minor_units, field.scale
+def _amount(field: FieldRule, value_of: Evaluate, convert: Evaluate) -> Evaluate:
+    currency, scale = None if field.minor_units is None else field.minor_units.evaluate, field.scale
 
     def amount_of(looked_at: Any) -> Any:
         value = value_of(looked_at)
@@ -189,7 +212,7 @@ def _amount(field: FieldRule, value_of: Expression, convert: Expression) -> Expr
     return amount_of
 
 
-def _conversion(field: FieldRule, kind: Kind) -> Expression:
+def _conversion(field: FieldRule, kind: Kind) -> Evaluate:
     """How a value of the field becomes what the field wants, where only the value matters."""
     if not _is_time(field):
         plain, mark = converter(kind), field.decimal

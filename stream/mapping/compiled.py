@@ -1,13 +1,15 @@
 """Compile parsed JMESPath to functions, which are several times as fast as the interpreter of `jmespath`.
 
 Owns the kinds of nodes that mappings use most; everything else is left to the interpreter, node by node. Each function
-must give what the interpreter gives: `tests/property/test_mapping_compiled.py` compares them. Called by
+must give what the interpreter gives: `tests/property/test_mapping_compiled.py` compares them. An expression can also be
+compiled for records of which only the paths that are read were decoded, as a tuple. Called by
 `stream.mapping.expressions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from jmespath.functions import Functions
@@ -16,6 +18,34 @@ from jmespath.visitor import Options, TreeInterpreter
 Evaluate = Callable[[Any], Any]
 _EQUALITY = frozenset({"eq", "ne"})
 _CHAINS = frozenset({"subexpression", "index_expression", "pipe"})
+_SLOT = "slot"
+"""A kind of node that JMESPath does not have: the value at an index of a tuple."""
+_ASK_THE_SAME = frozenset(
+    {
+        "or_expression",
+        "and_expression",
+        "not_expression",
+        "comparator",
+        "function_expression",
+        "multi_select_dict",
+        "multi_select_list",
+        "key_val_pair",
+    }
+)
+"""Nodes whose children all look at what the node looks at."""
+_ASK_THE_FIRST = _CHAINS | {"projection", "value_projection", "filter_projection", "flatten"}
+"""Nodes whose first child looks at what the node looks at, and whose other children at what the first one gives."""
+
+
+class WholeRecordError(ValueError):
+    """An expression that does not only read paths of its record, but the record itself."""
+
+
+class _Interpreter(TreeInterpreter):
+    """The interpreter, which also knows the value at an index of a tuple."""
+
+    def visit_slot(self, node: Any, value: Any) -> Any:
+        return value[node["value"]]
 
 
 def compiled(root: Any, options: Options) -> Evaluate:
@@ -27,18 +57,70 @@ def never_fails(root: Any) -> bool:
     """Whether a parsed expression is a path of names, or compares one with a text: that raises nothing on any JSON."""
     if root["type"] == "comparator" and root["value"] in _EQUALITY:
         sides = sorted(root["children"], key=_is_text)
-        return _is_text(sides[1]) and _names(sides[0]) is not None
-    return _names(root) is not None
+        return _is_text(sides[1]) and _is_path(sides[0])
+    return _is_path(root)
+
+
+def paths_of(root: Any) -> set[tuple[str, ...]]:
+    """The paths of its record that a parsed expression reads. Raises WholeRecordError if it reads the record itself."""
+    paths: set[tuple[str, ...]] = set()
+
+    def note(names: tuple[str, ...]) -> Any:
+        paths.add(names)
+
+    _with_paths(root, note)
+    return paths
+
+
+def with_slots(root: Any, slots: Mapping[tuple[str, ...], int]) -> Any:
+    """A parsed expression for tuples, which have the values of paths at the indexes in `slots`.
+
+    A path that has no index of its own is read in the value of the path that it begins with.
+    """
+
+    def slot(names: tuple[str, ...]) -> Any:
+        size = next(size for size in range(1, len(names) + 1) if names[:size] in slots)
+        start = {"type": _SLOT, "value": slots[names[:size]], "children": []}
+        rest = [{"type": "field", "value": name, "children": []} for name in names[size:]]
+        return {"type": "pipe", "children": [start, *rest]} if rest else start
+
+    return _with_paths(root, slot)
+
+
+def with_names(root: Any, trees: Mapping[str, Any]) -> Any:
+    """A parsed expression that reads other trees where it read their names. Raises WholeRecordError."""
+
+    def tree(names: tuple[str, ...]) -> Any:
+        fields = [{"type": "field", "value": name, "children": []} for name in names]
+        fields[0] = trees.get(names[0], fields[0])
+        return {"type": "pipe", "children": fields}
+
+    return _with_paths(root, tree)
+
+
+def _with_paths(node: Any, replace: Callable[[tuple[str, ...]], Any]) -> Any:
+    """A node with something else for each path of the record."""
+    names, kind, children = _names(node), node["type"], node["children"]
+    if names:
+        return replace(tuple(names))
+    if kind in {"literal", "expref"}:
+        return node
+    if kind in _ASK_THE_SAME:
+        return {**node, "children": [_with_paths(child, replace) for child in children]}
+    if kind in _ASK_THE_FIRST:
+        return {**node, "children": [_with_paths(children[0], replace), *children[1:]]}
+    raise WholeRecordError
 
 
 class _Compiler:
     """Compiles nodes; those of other kinds become calls of the interpreter."""
 
     def __init__(self, options: Options) -> None:
-        self._interpreter = TreeInterpreter(options)
+        self._interpreter = _Interpreter(options)
         self._functions = options.custom_functions or Functions()
         self._makers: Mapping[str, Callable[[Any], Evaluate]] = {
             "field": self._field,
+            _SLOT: lambda node: itemgetter(node["value"]),
             "subexpression": self._chain,
             "index_expression": self._chain,
             "pipe": self._chain,
@@ -171,6 +253,10 @@ def _names(node: Any) -> list[str] | None:
         else:
             return None
     return names
+
+
+def _is_path(node: Any) -> bool:
+    return node["type"] == _SLOT or _names(node) is not None
 
 
 def _path(names: Sequence[str]) -> Evaluate:

@@ -8,9 +8,10 @@ Source: https://jmespath.org/specification.html
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import jmespath
 import msgspec
@@ -18,11 +19,41 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions, signature
 
 from schemas.public_mail import PUBLIC_MAIL
-from stream.mapping.compiled import compiled, never_fails
+from stream.mapping.compiled import Evaluate, compiled, never_fails, paths_of, with_names, with_slots
 from stream.mapping.values import time_of
 
-Expression: TypeAlias = Callable[[Any], Any]
-"""Gives the value of an expression on decoded JSON, None where there is none. Raises ValueError for wrong types."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """An expression of a mapping: `evaluate` gives its value on decoded JSON, None where there is none.
+
+    That raises ExpressionError for wrong types. Who evaluates for each record calls `evaluate` itself.
+    """
+
+    text: str
+    tree: Any
+    """As `jmespath` parses it."""
+    evaluate: Evaluate
+
+    def __call__(self, value: Any) -> Any:
+        """Its value on decoded JSON."""
+        return self.evaluate(value)
+
+    def of_tree(self, tree: Any) -> Expression:
+        """Another tree, of which messages say what they say of this expression."""
+        return Expression(self.text, tree, _evaluator(self.text, tree))
+
+    def of_names(self, trees: Mapping[str, Any]) -> Expression:
+        """The same with other trees for names of its record. Raises WholeRecordError if it reads the record itself."""
+        return self.of_tree(with_names(self.tree, trees)) if trees else self
+
+    def paths(self) -> set[tuple[str, ...]]:
+        """The paths of its record that it reads. Raises WholeRecordError if it reads the record itself."""
+        return paths_of(self.tree)
+
+    def of_slots(self, slots: Mapping[tuple[str, ...], int]) -> Expression:
+        """The same for tuples that have the values of paths at the indexes in `slots`."""
+        return self.of_tree(with_slots(self.tree, slots))
 
 
 class ExpressionError(ValueError):
@@ -94,8 +125,13 @@ def compile_expression(text: str) -> Expression:
     except (JMESPathError, RecursionError, ValueError) as error:  # ValueError: a number of too many digits
         raise ExpressionError(_one_line(error)) from error
     _check(text, parsed.parsed)
-    function = compiled(parsed.parsed, _OPTIONS)
-    if never_fails(parsed.parsed):
+    return Expression(text, parsed.parsed, _evaluator(text, parsed.parsed))
+
+
+def _evaluator(text: str, root: Any) -> Evaluate:
+    """The function of a parsed expression; it raises ExpressionError with the reason."""
+    function = compiled(root, _OPTIONS)
+    if never_fails(root):
         return function
 
     def evaluate(value: Any) -> Any:

@@ -11,6 +11,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import msgspec
+
 from schemas.events import PROFILE_SOURCE
 from stream.mapping.expressions import Expression
 from stream.mapping.framing import UnmappedValueError, key_text, unwrap
@@ -51,12 +53,10 @@ class Foreign(Protocol):
         """The headers as texts."""
 
 
-class Reader:
+class Reader(msgspec.Struct, dict=True):
     """A record, with its decoded key and its items, each computed at most once."""
 
-    def __init__(self, record: Foreign) -> None:
-        """Compute nothing yet."""
-        self.record = record
+    record: Foreign
 
     @cached_property
     def _items(self) -> dict[Expression, Sequence[Any]]:
@@ -67,7 +67,7 @@ class Reader:
         items = self._items.get(root)
         if items is None:
             self._items[root] = ()  # so that a root that fails is a problem once
-            value = root(self.record.value)
+            value = root.evaluate(self.record.value)
             items = value if isinstance(value, list) else () if value is None else (value,)
             self._items[root] = items
         return items

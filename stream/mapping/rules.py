@@ -6,8 +6,8 @@ Owns the types. Must not know TOML, nor how a rule is applied. Made by `stream.m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -61,6 +61,20 @@ class Rule:
     deletes: bool = False
     when_of: Origin = "item"
     """What `when` looks at."""
+
+    def changed(self, change: Callable[[Expression, Origin], Expression]) -> Rule:
+        """The same with other expressions, which all look at the item; `root` is not changed."""
+
+        def other(expression: Expression | None, origin: Origin) -> Expression | None:
+            return None if expression is None else change(expression, origin)
+
+        def field(rule: FieldRule) -> FieldRule:
+            path, currency = other(rule.path, rule.of), other(rule.minor_units, rule.of)
+            return replace(rule, path=path, minor_units=currency, of="item")
+
+        when, copy = other(self.when, self.when_of), other(self.copy, "item")
+        fields = {name: field(rule) for name, rule in self.fields.items()}
+        return replace(self, when=when, copy=copy, when_of="item", fields=fields)
 
     def reads(self, name: str) -> bool:
         """Whether the rule is for records of this topic or file."""

@@ -23,7 +23,7 @@ from schemas.events import Event, ProfileEvent
 Kind = Literal["text", "choice", "number", "flag", "time", "any"]
 """A choice is one of a closed list of words in lower case; any value is of an attribute or of properties."""
 
-_PER_SECOND: Mapping[str, int] = MappingProxyType({"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000})
+PER_SECOND: Mapping[str, int] = MappingProxyType({"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _WHOLE = 2.0**53
@@ -160,7 +160,7 @@ def time_of(value: Any, unit: str | None = None, layout: str | None = None, zone
     the change.
     """
     if type(value) is int:
-        return value * 1000 // _PER_SECOND[unit or "ms"]
+        return value * 1000 // PER_SECOND[unit or "ms"]
     if isinstance(value, str):
         value = _read_text(value.strip(), unit, layout)
     if isinstance(value, datetime):
@@ -172,7 +172,7 @@ def time_of(value: Any, unit: str | None = None, layout: str | None = None, zone
         return value
     # By the digits that a float is written with: 4.35 s are 4350 ms. A time in ns has more digits than a float.
     number = value if isinstance(value, int) else Fraction(repr(value) if isinstance(value, float) else value)
-    return number * 1000 // _PER_SECOND[unit or "ms"]
+    return number * 1000 // PER_SECOND[unit or "ms"]
 
 
 def is_layout(layout: str) -> bool:

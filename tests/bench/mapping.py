@@ -1,12 +1,14 @@
 """Measures what a mapping costs: the CPU time of foreign records on their way to scores, beside that of native ones.
 
 Owns the method: one process without a broker decodes and applies the same events twice, as JSON of the product's own
-form, and wrapped as another system would send them, which the mapper's code maps first. Time is that of the CPU, so
-that other programs matter less. Must not know how rules are applied. Called by `__main__`.
+form, and wrapped as another system would send them, which the mapper's code maps first. Time is that of the CPU, the
+lowest of some passes in turn, so that other programs matter less. Must not know how rules are applied. Called by
+`__main__`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +20,7 @@ import msgspec
 
 from agents.demo.company import Company
 from agents.kafka.source_records import read
-from agents.mapper.records import checked, draft_of
+from agents.mapper.records import checked, draft_of, polled_drafts
 from schemas.sources import BUILT_IN
 from stream.engine.engine import Engine, Mode
 from stream.ingest.merge import Merge
@@ -36,6 +38,7 @@ END_MS = 1_767_225_600_000
 _SOURCE = "product-usage"
 _FETCH = 2_000
 _POLL = 500
+_PASSES = 5
 _MAPPING = """
 [[map]]
 name = "use"
@@ -72,11 +75,14 @@ def measure_mapping(tell: Callable[[str], None], events: int = 60_000) -> Mappin
     native = list(islice(_native(), events))
     foreign = [_foreign(record) for record in native]
     mapping = parse_mapping(_MAPPING, "bench.toml")
-    native_s = _scored(native)
-    written, mapped_s = _mapped(foreign, BoundMapping(mapping, BUILT_IN))
-    assert len(written) == len(native)
-    both_s = mapped_s + _scored(written)
-    return MappingRun(len(native), len(native) / native_s, len(native) / mapped_s, len(native) / both_s)
+    native_s = mapped_s = scored_s = math.inf
+    for _ in range(_PASSES):
+        native_s = min(native_s, _scored(native))
+        written, seconds = _mapped(foreign, BoundMapping(mapping, BUILT_IN))
+        assert len(written) == len(native)
+        mapped_s, scored_s = min(mapped_s, seconds), min(scored_s, _scored(written))
+    count = len(native)
+    return MappingRun(count, count / native_s, count / mapped_s, count / (mapped_s + scored_s))
 
 
 def _mapped(records: Sequence[_Record], mapping: BoundMapping) -> tuple[list[_Record], float]:
@@ -86,7 +92,8 @@ def _mapped(records: Sequence[_Record], mapping: BoundMapping) -> tuple[list[_Re
     for first in range(0, len(records), _POLL):
         polled = records[first : first + _POLL]
         started = time.process_time()
-        outcomes = checked([draft_of(record, mapping) for record in polled], mapping)
+        drafts = zip(polled, polled_drafts(polled, mapping), strict=True)
+        outcomes = checked([draft or draft_of(record, mapping) for record, draft in drafts], mapping)
         elapsed += time.process_time() - started
         events_of = zip(polled, outcomes, strict=True)
         written += [record._replace_value(event.value) for record, outcome in events_of for event in outcome.events]

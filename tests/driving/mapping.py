@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agents.mapper.records import Outcome, checked, draft_of
+from agents.mapper.records import Outcome, checked, draft_of, polled_drafts
 from stream.mapping.apply import BoundMapping, ForeignRecord, Mapped
 
 if TYPE_CHECKING:
@@ -24,4 +24,5 @@ def mapped_alone(mapping: InputMapping, record: ForeignRecord, sources: Sources)
 def outcome_of(record: Any, mapping: InputMapping, sources: Sources, decoder: Decoder | None = None) -> Outcome:
     """Return what becomes of one record of a consumer."""
     bound = BoundMapping(mapping, sources)
-    return checked([draft_of(record, bound, decoder)], bound)[0]
+    (draft,) = polled_drafts([record], bound, decoder)
+    return checked([draft or draft_of(record, bound, decoder)], bound)[0]
