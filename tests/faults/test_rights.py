@@ -38,7 +38,10 @@ WEBHOOK_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BOARD = ("-m", "agents", "board")
 
 
-@pytest.fixture(scope="module", params=["", PREFIX], ids=["no prefix", "prefix"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("", id="no prefix"), pytest.param(PREFIX, id="prefix", marks=pytest.mark.faults)],
+)
 def authorized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorized]:
     """A broker with scores, changes, alerts and a dead letter, written by a worker with the rights of the table.
 
