@@ -67,9 +67,8 @@ def _move_phase(
     if rule.max_per_day is not None:
         may_fire &= fired_today < rule.max_per_day
     firing = phase == int(Phase.FIRING)
-    turns = np.where(
-        condition, np.where(may_fire | firing, int(AlertInput.FIRE), int(AlertInput.WAIT)), int(AlertInput.CLEAR)
-    ).astype(np.int8)
+    holding = np.where(may_fire | firing, np.int8(AlertInput.FIRE), np.int8(AlertInput.WAIT))
+    turns = np.where(condition, holding, np.int8(AlertInput.CLEAR))
     after = BOUNDARY.next(phase, turns)
     fires, ends = (after == int(Phase.FIRING)) & ~firing, firing & (after == int(Phase.IDLE))
     state.boundary_phase[rows, column], state.true_since[rows, column] = after, begun

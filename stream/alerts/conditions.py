@@ -58,9 +58,8 @@ def holds(
     if rule_plan.rule.kind == "silent":
         condition = condition & (scored.status != int(Status.ENDED))
     else:
-        condition = (
-            condition & (scored.status == int(Status.ACTIVE)) & (scored.scores[rule_plan.score].bands != NO_BAND)
-        )
+        has_score = scored.scores[rule_plan.score].bands != NO_BAND
+        condition = condition & (scored.status == int(Status.ACTIVE)) & has_score
     return np.asarray(condition, dtype=np.bool_)
 
 

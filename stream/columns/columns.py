@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.panes import Unit, panes_in_slots, slots_passed, window_slots
+from stream.columns.sorted_set import begins_of
 from stream.columns.window_totals import WindowTotals
 
 Rows = NDArray[np.int64]
@@ -302,9 +303,7 @@ def _summed(
     """The distinct slots among `slots` (k,), at least one, and the sum of amounts of each, or how often it is there."""
     order = None if amounts is None else np.argsort(slots)
     ascending = np.sort(slots) if order is None else slots[order]
-    begins = np.ones(len(slots), dtype=np.bool_)
-    np.not_equal(ascending[1:], ascending[:-1], out=begins[1:])
-    first = np.flatnonzero(begins)
+    first = np.flatnonzero(begins_of(ascending))
     if amounts is None:
         return ascending[first], np.diff(np.append(first, len(slots))).astype(np.float64)
     return ascending[first], np.add.reduceat(amounts[order], first)

@@ -16,7 +16,16 @@ def sorted_set(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     [1, 2, 3]
     """
     ascending = np.sort(numbers)
-    first = np.ones(len(ascending), dtype=np.bool_)
-    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
-    distinct: NDArray[np.int64] = ascending[first]
+    distinct: NDArray[np.int64] = ascending[begins_of(ascending)]
     return distinct
+
+
+def begins_of(ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where in an ascending array (k,) another number begins, bool (k,).
+
+    >>> begins_of(np.array([1, 1, 2, 3, 3])).tolist()
+    [True, False, True, True, False]
+    """
+    begins = np.ones(len(ascending), dtype=np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=begins[1:])
+    return begins

@@ -129,7 +129,7 @@ class Engine:
         """Whether the idle sources changed since all accounts were marked for a new score."""
         self._outdated = False
         """Whether time or peer tables may have moved scores that were not computed anew since."""
-        self._changed_since_all = 0  # scores that events have changed since all accounts were scored
+        self._changed_since_all = 0  # scores that events may have changed since all accounts were scored
         self._day_shown_ms = NEVER
         """The last midnight after which an event was followed by a score; only with peers."""
 
@@ -289,7 +289,8 @@ class Engine:
             return
         if self.as_of is not None:
             self._publish(self.accounts.alive(), mode, effects, Trigger.TIME)
-        self._outdated = self.peers.changed = False
+        self.peers.changed = False
+        self._note_all_scored()
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -342,6 +343,11 @@ class Engine:
             self._idle_changed = False
             self.accounts.score_pending[self.accounts.alive()] = True
 
+    def _note_all_scored(self) -> None:
+        """Note that the scores of all accounts are as of now."""
+        self._outdated = False
+        self._changed_since_all = 0
+
     def _rescore_until(self, boundary: int, mode: Mode, effects: Effects) -> None:
         """Score all accounts at every window boundary up to and including number `boundary`."""
         plan, boundaries = self.plan, self.time.boundaries_until(boundary)
@@ -360,7 +366,7 @@ class Engine:
             scored = self.scorer.on_boundary(alive) if plan.needs_boundaries else None
             if mode is not Mode.CONFLATED:
                 self._publish(alive, mode, effects, Trigger.BOUNDARY, scored)
-                self._outdated = False
+                self._note_all_scored()
             if self._makes_tables and calendar.is_midnight(boundary_ms):
                 self._apply_peer_table(self.scorer.peer_tables(), mode, effects)
         self._advance(calendar.start_ms(boundary, unit))
@@ -442,8 +448,8 @@ class Engine:
         waiting = accounts.changed | accounts.score_pending
         if mode is Mode.CONFLATED and self._outdated and self._changed_since_all >= len(alive := accounts.alive()):
             self._publish(alive[~waiting[alive]], publish_mode, effects, Trigger.TIME)
-            self._outdated = self.peers.changed = False
-            self._changed_since_all = 0
+            self.peers.changed = False
+            self._note_all_scored()
         rows = np.flatnonzero(waiting & (accounts.applied > 0))
         self._publish(rows, publish_mode, effects, Trigger.EVENTS)
         return effects
@@ -453,7 +459,7 @@ class Engine:
         effects = Effects()
         if self.as_of is not None:
             self._publish(self.accounts.alive(), Mode.HEAD, effects, Trigger.CAUGHT_UP)
-            self._outdated = False
+            self._note_all_scored()
             self.time.mark_rescored_before_now()
         return effects
 
@@ -488,7 +494,7 @@ class Engine:
             self.accounts.score_pending[:] = False
             # A worker that crashed may have published more than it saved: the next score of each account is published.
             self.accounts.values[alive] = np.inf
-            self._outdated = False
+            self._note_all_scored()
 
     def members(self) -> list[Members | Things]:
         """The columns saved in pages of their own."""

@@ -86,8 +86,6 @@ class Writer:
         return [value for _, chunk in scored_batch.chunks() for value in self._scores(chunk)]
 
     def _scores(self, scored_batch: ScoredBatch) -> list[bytes]:
-        if not len(scored_batch.rows):
-            return []
         rows, scored = scored_batch.rows, scored_batch.scored
         columns = [
             self._names(rows),
@@ -228,8 +226,6 @@ class Writer:
     def _some_changes(
         self, scored_batch: ScoredBatch, number: int, identities: Sequence[str], causes: NDArray[np.int8]
     ) -> list[bytes]:
-        if not len(scored_batch.rows):
-            return []
         accounts, bands, rows = self._accounts, self._bands[number], scored_batch.rows
         result = scored_batch.scored.scores[number]
         before, after = accounts.last_published_parts[rows, accounts.parts_of[number]], result.parts

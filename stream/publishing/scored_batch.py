@@ -36,8 +36,11 @@ class ScoredBatch(NamedTuple):
     """Measures whose windows are not full since a policy change (`stream.scoring.history`)."""
 
     def chunks(self) -> Iterator[tuple[slice, ScoredBatch]]:
-        """The batch in pieces that stay in the caches of a processor while they are encoded, and where each one is."""
-        if len(self.rows) <= _CHUNK:
+        """The batch in pieces that stay in the caches of a processor while they are encoded, and where each one is.
+
+        An empty batch has none.
+        """
+        if 0 < len(self.rows) <= _CHUNK:
             yield slice(len(self.rows)), self
             return
         for begin in range(0, len(self.rows), _CHUNK):

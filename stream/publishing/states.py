@@ -60,10 +60,12 @@ class StateFields:
         It gets why, and the last scores.
         """
         accounts, row, scored = self._accounts, int(scored_batch.rows[position]), scored_batch.scored
-        status, rows = int(scored.status[position]), scored_batch.rows[[position]]
+        status = int(scored.status[position])
         if status == Status.NEW:
-            value = b'%b,"state":"new","new_until":%d}' % (value[:-1], self._new_until(rows)[0])
+            until_ms = self._new_until(scored_batch.rows[[position]])[0]
+            value = b'%b,"state":"new","new_until":%d}' % (value[:-1], until_ms)
         elif status == Status.ENDED:
+            rows = scored_batch.rows[[position]]
             at_ms = int(ended_ms(accounts, accounts.columns, rows, scored_batch.as_of_ms)[0])
             value = b'%b,"state":"ended","ended_at":%d}' % (value[:-1], at_ms)
             if (into := accounts.merges.into.get(row)) is not None:
