@@ -78,9 +78,9 @@ class Worker:
         self.handover = Handover(self.processor, self.checkpointer, lease, plan.sources.topics, changelog_topic)
         self.topics = (*plan.sources.topics, changelog_topic)
         membership = Membership(settings, client, topics=lambda: {*self.topics, *self.other_topics()}, on_fatal=fatal)
-        self.processor.source = broker
-        self.processor.highwater = broker.highwater
+        self.processor.source, self.processor.highwater = broker, broker.highwater
         self.processor.on_commit_due = self.handover.commit_soon
+        self.processor.on_many_unsaved = self.handover.commit_next
         self.app.transport = BatchTransport(
             self.app, handover=self.handover, lease=lease, membership=membership, fence=self.producers
         )

@@ -80,6 +80,7 @@ ARRAYS = {
     "on_time": _Array(np.bool_),
     "changed": _Array(np.bool_),
     "pulse": _Array(np.bool_),
+    "times_changed": _Array(np.int32),
     "policy_changed": _Array(np.bool_, 0, "score"),
 }
 """All arrays by attribute name."""
@@ -158,6 +159,8 @@ class Accounts:
     """One of the events since then was not late: the cause of a change is `event`, else `late`."""
     pulse: NDArray[np.bool_]
     """One of the events since then was a pulse: the cause of a change is `pulse`."""
+    times_changed: NDArray[np.int32]
+    """In how many steps while catching up events changed the row since it was published. Not saved."""
     policy_changed: NDArray[np.bool_]
     """The policy changed since the last published score: the cause of the next change is `policy`."""
 
@@ -208,6 +211,10 @@ class Accounts:
     def __len__(self) -> int:
         """Number of rows that the index has given."""
         return len(self.index.names)
+
+    def unsaved(self) -> int:
+        """How many rows differ from their changelog records."""
+        return int(np.count_nonzero(self.dirty))
 
     def alive(self) -> Rows:
         """Rows of accounts that have at least one applied event, ascending, int64 (k,)."""

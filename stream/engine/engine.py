@@ -19,8 +19,8 @@ The order of one step (`step`):
 6. `Erasure.carry_out`, `Merging.carry_out`: erase or merge the account of the control at which the step was cut.
 7. Count outcomes and move the settled positions.
 
-In mode `CONFLATED` nothing is published in 5a and 5d; `flush` publishes the latest of every account. The clocks are
-explained in `stream.engine.time`.
+In mode `CONFLATED` nothing is published in 5a and 5d: `flush` publishes the accounts that changed often, `sweep` all
+accounts, some at a time (`stream.engine.sweep`). The clocks are explained in `stream.engine.time`.
 """
 
 # long because: the order of one step is in one place, with all that it calls
@@ -48,6 +48,7 @@ from stream.columns.things import Things
 from stream.engine.erasure import Erasure
 from stream.engine.merging import Host, Merging
 from stream.engine.scorer import Scorer
+from stream.engine.sweep import Sweep, changed_often
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, final_before, merge_order, unsettled_profiles
 from stream.ingest.aliases import claim_aliases
@@ -76,11 +77,14 @@ class Mode(Enum):
     EXACT = "exact"
     """Catching up with boundaries kept: changes and alerts as at the head, scores conflated until `flush`."""
     CONFLATED = "conflated"
-    """Catching up: nothing is published until `flush`, no alert fires or ends until `caught_up`."""
+    """Catching up: nothing is published until `flush` or `sweep`, no alert fires or ends until `caught_up`."""
 
 
 class Engine:
     """All accounts of one partition number."""
+
+    catching_up = False
+    """Whether an account may have changes or alerts that were not published while catching up. Saved."""
 
     def __init__(
         self,
@@ -115,7 +119,7 @@ class Engine:
         self._detects_idle = bool(idle_after_ms)
         self.idle_source_alerts = IdleSourceAlerts(idle_after_ms, partition)
         self.alert_emitter = AlertEmitter(plan, self.accounts, self.columns, partition)
-        self.peers, self.history = Peers(plan), History(plan, self.columns)
+        self.peers, self.history, self._sweep = Peers(plan), History(plan, self.columns), Sweep()
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
         self.publisher = Publisher(plan, self.accounts, self.peers)
         self._local, self._makes_tables = owns is None, bool(plan.peers) and owns is None
@@ -129,7 +133,6 @@ class Engine:
         """Whether the idle sources changed since all accounts were marked for a new score."""
         self._outdated = False
         """Whether time or peer tables may have moved scores that were not computed anew since."""
-        self._changed_since_all = 0  # scores that events may have changed since all accounts were scored
         self._day_shown_ms = NEVER
         """The last midnight after which an event was followed by a score; only with peers."""
 
@@ -162,6 +165,9 @@ class Engine:
         `now_ms` is the clock that decides which events lie in the future; None allows every time.
         """
         effects, cuts = Effects(), cuts_of(batches, self.sources)
+        if mode is Mode.CONFLATED:
+            self.catching_up = True
+            self._sweep.end_at_head()
         self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
         reached = dict(self.position)
         for substep in split_at(batches, cuts, self.sources):
@@ -254,7 +260,10 @@ class Engine:
                 self._advance_columns()
                 self._detect_idle(at_boundary=False)
             changed = self._aggregator.aggregate(step, boundary)
-            self._changed_since_all += sum(map(len, changed))
+            self._sweep.note(changed)
+            if mode is Mode.CONFLATED:
+                for rows in changed:
+                    self.accounts.times_changed[rows] += 1
             if not changed or (mode is Mode.CONFLATED and not self.plan.peers):
                 continue
             rows = sorted_set(changed[0] if len(changed) == 1 else np.concatenate(changed))
@@ -344,9 +353,9 @@ class Engine:
             self.accounts.score_pending[self.accounts.alive()] = True
 
     def _note_all_scored(self) -> None:
-        """Note that the scores of all accounts are as of now."""
-        self._outdated = False
-        self._changed_since_all = 0
+        """Note that the scores of all accounts are as of now, and published."""
+        self._outdated = self.catching_up = False
+        self._sweep.end()
 
     def _rescore_until(self, boundary: int, mode: Mode, effects: Effects) -> None:
         """Score all accounts at every window boundary up to and including number `boundary`."""
@@ -426,6 +435,7 @@ class Engine:
         self.alert_emitter.last_fine.follow(scored_batch)
         accounts.on_time[rows] = False
         accounts.changed[rows] = False
+        accounts.times_changed[rows] = 0
         accounts.pulse[rows] = False
         if mode is not Mode.EXACT:
             score_pending = accounts.score_pending[rows]
@@ -435,32 +445,60 @@ class Engine:
                 )
 
     def flush(self, mode: Mode) -> Effects:
-        """Publish the latest of every account that conflation left unpublished. Called before every save.
+        """Publish what conflation left unpublished. Called before every save.
 
-        While catching up, accounts that only time has moved are scored once as many events have changed scores as there
-        are accounts, and when the head is reached: with many accounts, time moves all of them at every save.
+        While catching up only accounts that changed often since they were published: the others wait for that, for the
+        next sweep or for the head. A sweep begins once there were as many changes as if all accounts changed as often.
+        What waits for a sweep at the head is left to it.
         """
-        effects = Effects()
-        if self.as_of is None:
+        effects, accounts = Effects(), self.accounts
+        if self.as_of is None or self._sweep.is_at_head():
             return effects
-        accounts = self.accounts
-        publish_mode = Mode.HEAD if mode is Mode.HEAD else Mode.CONFLATED
-        waiting = accounts.changed | accounts.score_pending
-        if mode is Mode.CONFLATED and self._outdated and self._changed_since_all >= len(alive := accounts.alive()):
-            self._publish(alive[~waiting[alive]], publish_mode, effects, Trigger.TIME)
-            self.peers.changed = False
-            self._note_all_scored()
-        rows = np.flatnonzero(waiting & (accounts.applied > 0))
-        self._publish(rows, publish_mode, effects, Trigger.EVENTS)
+        waiting = (accounts.changed | accounts.score_pending) & (accounts.applied > 0)
+        if mode is Mode.CONFLATED and not self.plan.peers:  # peer tables are made of what is published
+            waiting &= changed_often(accounts.times_changed)
+        self._publish(np.flatnonzero(waiting), _published_as(mode), effects, Trigger.EVENTS)
+        if mode is Mode.CONFLATED and self._sweep.is_due(alive := accounts.alive()):
+            self._begin_sweep(alive, at_head=False)
         return effects
 
-    def caught_up(self) -> Effects:
-        """Score all accounts on reaching the head; alerts fire where their conditions hold now."""
-        effects = Effects()
-        if self.as_of is not None:
-            self._publish(self.accounts.alive(), Mode.HEAD, effects, Trigger.CAUGHT_UP)
-            self._note_all_scored()
-            self.time.mark_rescored_before_now()
+    def caught_up(self, most: int | None = None) -> Effects:
+        """Score all accounts on reaching the head; alerts fire where their conditions hold now.
+
+        Of more than `most` accounts the others follow with `sweep`.
+        """
+        if self.as_of is None:
+            self.catching_up = False
+            return Effects()
+        self._begin_sweep(self.accounts.alive(), at_head=True)
+        self.time.mark_rescored_before_now()
+        return self.sweep(most)
+
+    def _begin_sweep(self, alive: Rows, *, at_head: bool) -> None:
+        self._sweep.begin(alive, at_head=at_head, outdated=self._outdated)
+        self._outdated = False
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether accounts wait for `sweep`."""
+        return bool(self._sweep)
+
+    def sweep(self, most: int | None = None) -> Effects:
+        """Score and publish the next accounts that wait for it, at most `most`; steps may come in between."""
+        effects, accounts, sweep = Effects(), self.accounts, self._sweep
+        rows = sweep.take(most)
+        rows = rows[accounts.applied[rows] > 0]  # some may have been erased since
+        waiting = accounts.changed[rows] | accounts.score_pending[rows]
+        self._publish(rows[waiting], Mode.CONFLATED, effects, Trigger.EVENTS)
+        if sweep.at_head:
+            self.alert_emitter.storm.swept = sweep.taken
+            self._publish(rows, Mode.HEAD, effects, Trigger.CAUGHT_UP)
+            self.alert_emitter.storm.swept = None
+        elif sweep.outdated:
+            self._publish(rows[~waiting], Mode.CONFLATED, effects, Trigger.TIME)
+        if not sweep:
+            self.peers.changed = False
+            self.catching_up &= not sweep.at_head
         return effects
 
     def restart(self, as_of_ms: int) -> None:
@@ -494,8 +532,13 @@ class Engine:
             self.accounts.score_pending[:] = False
             # A worker that crashed may have published more than it saved: the next score of each account is published.
             self.accounts.values[alive] = np.inf
-            self._note_all_scored()
+            self._outdated = False
 
     def members(self) -> list[Members | Things]:
         """The columns saved in pages of their own."""
         return [column for column in self.columns if isinstance(column, Members | Things)]
+
+
+def _published_as(mode: Mode) -> Mode:
+    """How what `mode` has left unpublished is published."""
+    return Mode.HEAD if mode is Mode.HEAD else Mode.CONFLATED

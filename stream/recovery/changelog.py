@@ -192,7 +192,8 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def _load_progress(engine: Engine, state: State) -> None:
-    """Restore the outcomes and positions of inputs; positions of sources that this policy does not read are kept."""
+    """Restore outcomes and positions of inputs; positions of sources that this policy does not read are kept."""
+    engine.catching_up = state.catching_up
     engine.settled.update({(source, outcome): count for source, outcome, count in state.settled})
     for name, offset in state.position.items():
         (engine.position if name in engine.position else engine.other_positions)[name] = offset
@@ -206,7 +207,10 @@ def _without_leftovers(engine: Engine, records: Mapping[bytes, bytes], erasing: 
 
 def _with_events(rows: Rows, row_schemas: Mapping[bytes, RowSchema]) -> list[SavedRows]:
     """The rows of accounts that have an event, by schema: others may be older than the policy and miss nothing."""
-    saved = [SavedRows(row_schemas[digest], record[record["applied"] > 0]) for digest, (_, record, _) in rows.items()]
+    saved = []
+    for digest, (_, record, _) in rows.items():
+        with_events = record["applied"] > 0
+        saved.append(SavedRows(row_schemas[digest], record if with_events.all() else record[with_events]))
     return [rows_of_schema for rows_of_schema in saved if len(rows_of_schema.record)]
 
 
@@ -268,6 +272,8 @@ def _describe_state(engine: Engine, erasing: Sequence[str] = ()) -> bytes:
         state["storm"] = engine.alert_emitter.storm.saved()
     if engine.accounts.revision_base:
         state["erased"] = engine.accounts.revision_base
+    if engine.catching_up:
+        state["catching_up"] = True
     if erasing:
         state["erasing"] = list(erasing)
     return json.dumps(state).encode()

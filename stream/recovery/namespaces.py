@@ -37,7 +37,6 @@ from stream.recovery.record_form import (
     mark_of,
     namespace_of,
     read_state,
-    tag_of,
 )
 from stream.recovery.shadow import Pair, Shadow
 from stream.recovery.writer import WRITER_KEY, Writer, decode_writer, encode_writer
@@ -179,6 +178,7 @@ _PUBLISHED_TAGS = (b"l", b"r", b"t", STATE_KEY)
 
 OF_THE_PARTITION = (LIVE_KEY, WRITER_KEY, UNFINISHED_KEY, *PUBLISHED_KEYS.values())
 """Keys of records that belong to no namespace."""
+_OF_ALL, _KNOWN_TAGS = frozenset(OF_THE_PARTITION), frozenset(TAGS)
 
 
 def _named(name: bytes, record: Record) -> Record:
@@ -190,14 +190,15 @@ def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
 
     Raises `RowSchemaError` for a kind of record that this version does not know.
     """
-    namespaces: dict[bytes, Namespace] = {}
+    of_first = {key: value for key, value in records.items() if key[:1] != NAMESPACE_TAG and key not in _OF_ALL}
+    namespaces: dict[bytes, Namespace] = {b"": of_first} if of_first else {}
     for key, value in records.items():
-        if key not in OF_THE_PARTITION:
+        if key[:1] == NAMESPACE_TAG:
             name = namespace_of(key)
-            if tag_of(key) not in TAGS:
-                msg = "this version does not know its kind: a later version may have written it"
-                raise RowSchemaError(msg)
             namespaces.setdefault(name, {})[key[len(name) :]] = value
+    if not {key[:1] for namespace in namespaces.values() for key in namespace} <= _KNOWN_TAGS:
+        msg = "this version does not know its kind: a later version may have written it"
+        raise RowSchemaError(msg)
     return namespaces
 
 

@@ -72,6 +72,7 @@ class State(msgspec.Struct, omit_defaults=True):
     peers: str | None = None
     erased: int = 0
     erasing: list[str] = []
+    catching_up: bool = False
 
 
 _STATE = msgspec.json.Decoder(State)
@@ -154,6 +155,9 @@ def is_whole(key: bytes, value: bytes) -> bool:
 
 def is_newer(key: bytes, value: bytes, known: bytes) -> bool:
     """Whether a record takes the place of the one before it; the later one does where one of them is not whole."""
+    if key[:1] == b"r" and value[:1] == known[:1] == _ROW_VERSION:
+        later, before = row_age(value), row_age(known)  # as below: of most records by far
+        return later < 0 or before < 0 or later >= before
     try:
         later = age(key, value)
         return later >= age(key, known)

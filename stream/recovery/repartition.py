@@ -257,6 +257,7 @@ def _state(
     for each in settled:
         for source, outcome, count in each.get("settled", []):
             counts[source, outcome] = counts.get((source, outcome), 0) + count
+    state |= {name: True for name in ("catching_up",) if any(name in each for each in states)}
     state |= {
         "position": dict(start.position),
         "watermarks": watermarks,

@@ -80,9 +80,23 @@ class Pair:
         """As `Engine.tick`."""
         return self._act(lambda engine: engine.tick(now_ms), Mode.HEAD)
 
-    def caught_up(self) -> Effects:
+    def caught_up(self, most: int | None = None) -> Effects:
         """As `Engine.caught_up`."""
-        return self._act(lambda engine: engine.caught_up(), Mode.HEAD)
+        return self._act(lambda engine: engine.caught_up(most), Mode.HEAD)
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether one of the engines may have left something unpublished while catching up."""
+        return self.live.catching_up or (self.shadow is not None and self.shadow.engine.catching_up)
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether accounts of one of the engines wait for `sweep`."""
+        return self.live.sweeping or (self.shadow is not None and self.shadow.engine.sweeping)
+
+    def sweep(self, mode: Mode, most: int) -> Effects:
+        """As `Engine.sweep`, in a step of this mode."""
+        return self._act(lambda engine: engine.sweep(most), mode)
 
     def hand_over(self) -> list[Message[bytes]]:
         """The state of merged accounts that was not sent, as records of the repartition topic; it counts as sent."""

@@ -185,6 +185,8 @@ class Drive:
 
     def __post_init__(self) -> None:
         self.merge = Merge(self.engine.sources)
+        if self.engine.catching_up:
+            self.mode = Mode.CONFLATED
 
     def note(self, effects: Effects) -> None:
         self.reconciler.hold_back(effects)
@@ -212,8 +214,7 @@ class Drive:
 
     def turn_to(self, mode: Mode) -> None:
         """Begin to catch up, or arrive at the head, as the processor does."""
-        if mode is Mode.HEAD and self.mode is Mode.CONFLATED:
-            self.note(self.engine.flush(Mode.CONFLATED))
+        if mode is not Mode.CONFLATED and self.mode is Mode.CONFLATED:
             self.note(self.engine.caught_up())
         elif mode is Mode.HEAD and self.mode is Mode.EXACT:
             self.note(self.engine.flush(Mode.HEAD))

@@ -130,8 +130,7 @@ class Both:
             self.act(lambda engine: engine.step(batches, self.mode, NOW_MS))
 
     def turn_to(self, mode: Mode) -> None:
-        if mode is Mode.HEAD and self.mode is Mode.CONFLATED:
-            self.act(lambda engine: engine.flush(Mode.CONFLATED))
+        if mode is not Mode.CONFLATED and self.mode is Mode.CONFLATED:
             self.act(lambda engine: engine.caught_up())
         elif mode is Mode.HEAD and self.mode is Mode.EXACT:
             self.act(lambda engine: engine.flush(Mode.HEAD))

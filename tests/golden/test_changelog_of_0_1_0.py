@@ -18,6 +18,7 @@ import pytest
 import xxhash
 
 from stream.columns.members import PAGE_ENTRY
+from stream.engine import sweep
 from stream.recovery.record_form import AGE
 from tests.golden.changelogs.partition import (
     EXPECTED,
@@ -154,11 +155,20 @@ def test_it_restores_to_the_scores_of_its_last_commit(changelog: Records, expect
     assert restored(changelog) == expected[0]
 
 
-def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(changelog: Records, expected: list[Any]) -> None:
+def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(
+    changelog: Records, expected: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "OFTEN", 1)  # 0.1.0 published while catching up whatever had changed
     partition = Partition(changelog, NOW_MS)
     steps = steps_after()
     for number, (step, right) in enumerate(zip(steps, expected[1:-1], strict=True)):
         published = as_of_0_1_0(comparable(partition.step(step)))
+        # 0.1.0 left catching up in two calls, and a candidate's score of the first that alerted in the second was
+        # written twice: the last one counts, and today's only one is still of catching up.
+        shadows = [
+            {key: score | {"catching_up": None} for key, score in of.pop("shadow", [])} for of in (published, right)
+        ]
+        assert shadows[0] == shadows[1], number
         for name in {*published, *right}:
             assert published.get(name) == right.get(name), (number, name)
     saved, right = as_of_0_1_0(comparable(fields_of(partition.log))), expected[-1]

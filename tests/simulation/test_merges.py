@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agents.worker.tasks.carrier import Carrier
 from agents.worker.tasks.gone_accounts import hand_over
-from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.task import PartitionTask
 from stream.accounts.merges import Merges
 from tests.simulation.merges import MergeSimulation
@@ -32,14 +32,14 @@ def _counts_what_was_forwarded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _sends_a_state_before_it_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    carry_out = Processor._carry_out
+    carry_out = Carrier.carry_out
 
-    def carry_out_and_send(processor: Processor, task: PartitionTask, *effects: Any) -> None:
-        carry_out(processor, task, *effects)
+    def carry_out_and_send(carrier: Carrier, task: PartitionTask, *effects: Any) -> None:
+        carry_out(carrier, task, *effects)
         task.unsaved_merge = False
-        hand_over(task, processor._outbox, processor._settings.partitions)
+        hand_over(task, carrier._outbox, carrier._partitions)
 
-    monkeypatch.setattr(Processor, "_carry_out", carry_out_and_send)
+    monkeypatch.setattr(Carrier, "carry_out", carry_out_and_send)
 
 
 @pytest.mark.parametrize("plant", [_counts_what_was_forwarded_twice, _sends_a_state_before_it_is_saved])

@@ -65,6 +65,11 @@ class Handover:
         if self._lease.holds():
             self._checkpointer.begin()
 
+    def commit_next(self) -> None:
+        """Begin a commit that no timer has asked for, unless one is under way."""
+        if not self._checkpointer.under_way:
+            self.commit_soon()
+
     async def commit_last(self) -> bool:
         """Commit and suspend every task; return whether offsets were committed."""
         return self._lease.holds() and await self._checkpointer.commit_and_suspend()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import structlog
@@ -23,27 +23,29 @@ from agents.worker.client.consumer import Records
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.monitoring.unusual import UnusualRecords
+from agents.worker.tasks.carrier import Carrier
 from agents.worker.tasks.clock import BrokerClock
-from agents.worker.tasks.gone_accounts import hand_over, publish_erased, send_by_key
-from agents.worker.tasks.records import dead_letter, forwarded
+from agents.worker.tasks.gone_accounts import hand_over
 from agents.worker.tasks.shadow_log import log_failure, log_opened
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from schemas.properties import united
-from schemas.topics import ALERTS, CHANGES, POSITION_HEADER, REPARTITION, SCORES, SHADOW
+from schemas.topics import SHADOW
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.ingest.cuts import until_merge
 from stream.plan.plan import Plan
-from stream.publishing.effects import Effects
 from stream.recovery.namespaces import Opened, open_namespaces
-from stream.recovery.published_alerts import position_of
 
 log = structlog.get_logger()
 
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
 STALLED_S = 5.0
+SWEPT_AT_ONCE = 1_000
+"""Accounts of a sweep between two steps: they take some 20 ms, and 60 more where each of them alerts."""
+UNSAVED_LIMIT = 50_000
+"""Rows of a task that differ from the changelog: with more of them a commit begins that no timer has asked for."""
 _TURNS = 10
 """Turns of the event loop that it takes a step's outputs to get on their way: before the next step, not behind it.
 
@@ -87,11 +89,15 @@ class Processor:
         """Every task that is not CLOSED, by partition number."""
         self.highwater: Callable[[TP], int | None] = lambda _tp: None
         self.source: Source
-        """Where records come from; set once by `agents.worker.wiring`, as `highwater` and `on_commit_due`."""
+        """Where records come from; set once by `agents.worker.wiring`, as `highwater` and what begins with `on_`."""
         self.on_commit_due: Callable[[], None] = lambda: None
+        """Called where something waits for a commit: one that is under way is not enough."""
+        self.on_many_unsaved: Callable[[], None] = lambda: None
+        """Called where the next commit gets large."""
         self._settings = settings
         self._outbox = outbox
         self._telemetry = telemetry
+        self._carrier = Carrier(outbox, telemetry, settings.partitions)
         self._clock = clock
         self._unusual = UnusualRecords(plan.sources, telemetry)
         self._first = True
@@ -240,24 +246,47 @@ class Processor:
         """Apply what may be applied now, as long as the task is RUNNING."""
         hand_over(task, self._outbox, self._settings.partitions)
         while task.state is TaskState.RUNNING and (batches := self._release(task)):
-            self._reconcile(task)
-            self._enter(task)
-            oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
-            effects = task.pair.step(batches, task.mode, self._clock.now_ms())
-            self._carry_out(task, effects, batches)
-            if effects.scores and task.mode is Mode.HEAD:
-                self._telemetry.latency.observe(max(0.0, (self._clock.now_ms() - oldest) / 1000))
-            self._leave(task)
-            task.applied_at = time.monotonic()
-            task.changed = True
-            task.unsaved_merge = bool(task.engine.merging.pending())
-            if task.unsaved_merge or (task.commit_soon and not any(self.lag(task).values())):
-                task.commit_soon &= task.unsaved_merge
-                self.on_commit_due()
-            self._telemetry.last_progress.set_to_current_time()
-            await self._outbox.room()
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
+            self._step(task, batches)
+            await self._turn(task)
+
+    async def sweep(self) -> None:
+        """Publish what waits for a sweep, some accounts of each task at a time, while steps go on between."""
+        while tasks := [task for task in self.in_state(TaskState.RUNNING) if task.pair.sweeping]:
+            for task in tasks:
+                if task.state is TaskState.RUNNING:
+                    self._carrier.carry_out(task, task.pair.sweep(task.mode, SWEPT_AT_ONCE))
+                    await self._turn(task)
+
+    async def _turn(self, task: PartitionTask) -> None:
+        """Let what was published get on its way, and others have their turn."""
+        task.changed = True
+        self._ask_for_commit(task)
+        self._telemetry.last_progress.set_to_current_time()
+        await self._outbox.room()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+    def _step(self, task: PartitionTask, batches: list[Batch]) -> None:
+        self._reconcile(task)
+        self._enter(task)
+        oldest = min((int(batch.stamps[0]) for batch in batches if len(batch.stamps)), default=0)
+        effects = task.pair.step(batches, task.mode, self._clock.now_ms())
+        self._carrier.carry_out(task, effects, batches)
+        if effects.scores and task.mode is Mode.HEAD:
+            self._telemetry.latency.observe(max(0.0, (self._clock.now_ms() - oldest) / 1000))
+        self._leave(task)
+        task.applied_at = time.monotonic()
+        task.unsaved_merge = bool(task.engine.merging.pending())
+        if task.unsaved_merge:
+            self.on_commit_due()
+
+    def _ask_for_commit(self, task: PartitionTask) -> None:
+        """Begin a commit where it must not wait for the timer: something waits for it, or it would be large."""
+        if task.commit_soon and not (task.unsaved_merge or task.pair.sweeping or any(self.lag(task).values())):
+            task.commit_soon = False
+            self.on_commit_due()
+        elif task.engine.accounts.unsaved() > UNSAVED_LIMIT:
+            self.on_many_unsaved()
 
     # -- how far behind -----------------------------------------------------------------------------------------------
 
@@ -301,19 +330,17 @@ class Processor:
     def _leave(self, task: PartitionTask) -> None:
         if task.mode is Mode.HEAD or sum(self.lag(task).values()) > self._settings.catch_up_lag // 10:
             return
-        if task.mode is Mode.CONFLATED:
-            self._carry_out(task, task.pair.flush(Mode.CONFLATED), ())
-            effects = task.pair.caught_up()
-        else:
-            effects = task.pair.flush(Mode.HEAD)
+        effects = task.pair.caught_up(SWEPT_AT_ONCE) if task.mode is Mode.CONFLATED else task.pair.flush(Mode.HEAD)
         task.mode = Mode.HEAD
-        task.commit_soon = True
-        self._carry_out(task, effects, ())
+        task.changed = task.commit_soon = True
+        self._carrier.carry_out(task, effects)
         log.info("caught_up", partition=task.partition)
 
     async def tick(self) -> None:
         """Once a second: stop waiting for sources that stay away, and let idle partitions age by the broker's clock."""
         for task in self.in_state(TaskState.RUNNING):
+            if task.state is TaskState.RUNNING and task.mode is not Mode.HEAD and self._ends(task) is not None:
+                self._leave(task)  # also where no event comes any more
             if task.merge or task.arrived or task.after_merge or task.engine.merging.pending():
                 await self.run(task)
             await self._ask_again(task)
@@ -328,17 +355,17 @@ class Processor:
             effects = task.pair.tick(self._clock.now_ms())
             # A window boundary that was passed is to be saved, also when it made the engine publish alerts or nothing.
             task.changed |= task.engine.as_of != before or task.namespaces.waits
-            self._carry_out(task, effects, ())
+            self._carrier.carry_out(task, effects)
         self._reconcile(task, idle=idle)
 
     def _reconcile(self, task: PartitionTask, *, idle: bool = False) -> None:
         """Reconcile with what the worker before published after its last commit, where the engine has come as far."""
-        if not task.reconciler:
+        if not task.reconciler or task.pair.sweeping:
             return
         ends, now_ms = self._ends(task), self._clock.now_ms()
         effects = task.reconciler.reconcile(task.engine, task.mode, ends_of_sources=ends, now_ms=now_ms, idle=idle)
         if effects is not None:
-            self._carry_out(task, effects, ())
+            self._carrier.carry_out(task, effects)
             task.changed = True
 
     async def _ask_again(self, task: PartitionTask) -> None:
@@ -362,39 +389,5 @@ class Processor:
 
     def flush(self, task: PartitionTask) -> None:
         """Publish what conflation holds back; called before the state of a RUNNING task is saved."""
-        self._carry_out(task, task.pair.flush(task.mode), ())
+        self._carrier.carry_out(task, task.pair.flush(task.mode))
         self._outbox.put(self._sources.own(SHADOW), task.partition, task.namespaces.tombstones())
-
-    # -- effects out --------------------------------------------------------------------------------------------------
-
-    def _carry_out(self, task: PartitionTask, effects: Effects, batches: Sequence[Batch]) -> None:
-        """Put what an engine publishes in the outbox. Raises `TaskStateError` unless the task is RUNNING."""
-        task.require(TaskState.RUNNING)
-        telemetry, partition, sources = self._telemetry, task.partition, self._sources
-        publish_erased(task, effects.erased, self._outbox, self._settings.partitions)
-        self._outbox.put(sources.own(SCORES), partition, effects.scores)
-        self._outbox.put(sources.own(CHANGES), partition, effects.changes)
-        task.reconciler.hold_back(effects)
-        if effects.alerts:
-            head = ((POSITION_HEADER, position_of(task.engine)),)
-            self._outbox.put(sources.own(ALERTS), partition, [alert._replace(headers=head) for alert in effects.alerts])
-        self._outbox.put(sources.own(SHADOW), partition, effects.shadow)
-        for letter in effects.dead_letters:
-            batch = batches[letter.batch]
-            topic, record = sources.topic_of[batch.source], dead_letter(sources, batch, partition, letter)
-            self._outbox.put(sources.letters_of(topic), partition, [record])
-            telemetry.dead_letters.labels(topic, letter.reason).inc()
-        for forward in effects.forwards:
-            target = partition_of(forward.account.encode(), self._settings.partitions)
-            record = forwarded(batches[forward.batch], partition, forward)
-            self._outbox.put(sources.own(REPARTITION), target, [record], owner=partition)
-        send_by_key(task, effects.claims, self._outbox, self._settings.partitions)
-        for (source, outcome), count in effects.outcomes.items():
-            if count:
-                telemetry.events.labels(sources.topic_of[source], outcome).inc(count)
-        for (score, cause), count in effects.causes.items():
-            telemetry.changes.labels(score, cause).inc(count)
-        for (rule, status), count in effects.alerted.items():
-            telemetry.alerts.labels(rule, status).inc(count)
-        for rule, count in effects.flaps.items():
-            telemetry.flaps.labels(rule).inc(count)

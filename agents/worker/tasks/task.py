@@ -115,6 +115,8 @@ class PartitionTask:
         reconciler.load(self.engine)
         self.namespaces.published_up_to = dict(reconciler.starts)
         self.changed = bool(self.engine.accounts.score_pending.any())  # another policy scores all accounts anew
+        if self.pair.catching_up:
+            self.mode = Mode.CONFLATED
         self.applied_at = time.monotonic()
         self.state = transition(self.state, TaskState.RUNNING)
 

@@ -138,13 +138,14 @@ class Partition:
             return {}
         if before is Mode.EXACT:
             return self._publish(pair.flush(Mode.HEAD))
-        flushed = self._publish(pair.flush(Mode.CONFLATED))
-        return _joined(flushed, self._publish(pair.caught_up()))
+        return self._publish(pair.caught_up())
 
     def commit(self) -> Json:
         """Publish what is held back, then append the state and what readers know of it to the log."""
         namespaces, pair = self.opened.namespaces, self.opened.pair
         published = self._publish(pair.flush(self._mode))
+        while pair.sweeping:
+            published = _joined(published, self._publish(pair.sweep(self._mode, 1_000_000)))
         self.log += namespaces.snapshot(pair)
         namespaces.published_up_to.update(self._published)
         self.log += namespaces.marks(PUBLISHED_KEYS)

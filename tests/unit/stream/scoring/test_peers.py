@@ -20,6 +20,7 @@ from schemas.topics import PEERS as TOPIC
 from stream.consumers.peer_values import PeerValues
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
+from stream.publishing.effects import Effects
 from stream.scoring.peers import Peers, table_of
 from tests.driving.engine import plan_of
 from tests.golden.replays import Log, day_ms
@@ -174,21 +175,20 @@ def test_a_table_counts_from_where_it_stands_in_the_log() -> None:
 def test_while_catching_up_a_table_is_conflated() -> None:
     first, second = table(MIDNIGHT, 1, 2, 3, 4), table(MIDNIGHT + 1, 2, 3, name="2")
     usage = batch("product-usage", EVENTS, [10, 20, 30, 40, 50])
-    published = changes([[usage, batch(PEERS_INPUT, [first, second], [20, 60])]], Mode.CONFLATED)
-    assert [(change.account_id, change.to, change.cause) for change in published] == [
-        ("a", 75, "event"),
-        ("b", 25, "event"),
-    ]
+    engine = Engine(PLAN, owns=lambda _account: True)
+    engine.step([usage, batch(PEERS_INPUT, [first, second], [20, 60])], Mode.CONFLATED, None)
+    assert moves_of(engine.caught_up()) == [("a", 75, "event"), ("b", 25, "event")]
     engine = Engine(PLAN, owns=lambda _account: True)
     engine.step([usage], Mode.CONFLATED, None)
-    engine.flush(Mode.CONFLATED)
+    engine.caught_up()
     engine.step([batch(PEERS_INPUT, [first], [60])], Mode.CONFLATED, None)
     assert not engine.flush(Mode.CONFLATED).changes, "no event has come since all were scored"
-    sent = [msgspec.json.decode(message.value, type=ScoreChange) for message in engine.caught_up().changes]
-    assert [(change.account_id, change.to, change.cause) for change in sent] == [
-        ("a", 62.5, "peers"),
-        ("b", 37.5, "peers"),
-    ]
+    assert moves_of(engine.caught_up()) == [("a", 62.5, "peers"), ("b", 37.5, "peers")]
+
+
+def moves_of(effects: Effects) -> list[tuple[str, float, str]]:
+    sent = [msgspec.json.decode(message.value, type=ScoreChange) for message in effects.changes]
+    return [(change.account_id, change.to, change.cause) for change in sent]
 
 
 def test_a_table_that_can_not_be_read_is_passed_over() -> None:

@@ -99,7 +99,7 @@ def test_only_a_created_task_collects_its_changelog(state: TaskState) -> None:
 def test_only_a_running_task_publishes(state: TaskState) -> None:
     processor = Bench(Producer()).processor
     with pytest.raises(TaskStateError, match=f"is {state.value}, not running"):
-        processor._carry_out(task_in(state, processor), Effects(), ())
+        processor._carrier.carry_out(task_in(state, processor), Effects())
 
 
 @pytest.mark.parametrize("state", TaskState)

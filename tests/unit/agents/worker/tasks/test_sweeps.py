@@ -1,0 +1,133 @@
+"""Sweeps go on between steps, end catching up also where no event comes any more, and large commits begin early."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from unittest.mock import Mock
+
+import pytest
+from faust.types import TP
+
+from agents.worker.tasks import processor as processors
+from agents.worker.tasks.loop import WorkLoop
+from stream.engine.engine import Mode
+from stream.recovery.reconciler import Reconciler
+from tests.driving.worker import Bench, Producer, account_in, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agents.worker.tasks.task import PartitionTask
+
+USAGE = TP("product-usage", 0)
+ACCOUNTS = [account_in(0, number) for number in range(5)]
+LAG = 1_000_000
+
+
+class Large:
+    """A worker's task with five accounts and much lag; of a sweep it publishes two accounts at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(processors, "SWEPT_AT_ONCE", 2)
+        self.bench = Bench(Producer(), 0)
+        self.processor = self.bench.processor
+        self.loop = WorkLoop(self.processor, on_fatal=self.bench.errors.append)
+        self.end = LAG
+        self.processor.highwater = lambda tp: self.end if tp == USAGE else 0
+
+    @property
+    def task(self) -> PartitionTask:
+        return self.processor.tasks[0]
+
+    async def apply(self, *accounts: str, first: int = 0) -> None:
+        await self.processor.take(fetch(USAGE, *accounts, first=first))
+        await self.processor.work()
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not reached():  # noqa: ASYNC110 -- each turn of the loop brings it closer
+                await asyncio.sleep(0)
+
+    def published(self) -> int:
+        """Scores that were put in the outbox."""
+        return self.bench.outbox.count("health.scores", 0)
+
+    def restart(self) -> None:
+        """Open the task again from what it saves now."""
+        records = dict(self.task.namespaces.snapshot(self.task.pair))
+        self.processor.close(0)
+        self.processor.open(0, {key: value for key, value in records.items() if value is not None})
+        self.task.run(Reconciler())
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> Large:
+    return Large(monkeypatch)
+
+
+def test_accounts_are_published_some_at_a_time_when_the_head_is_reached(large: Large) -> None:
+    async def scenario() -> None:
+        await large.apply(*ACCOUNTS)
+        assert large.task.mode is Mode.CONFLATED
+        large.end = 6
+        await large.apply(ACCOUNTS[0], first=5)
+        assert (large.task.mode, large.published()) == (Mode.HEAD, 2)
+        await large.loop.tick()
+        await large.until(lambda: not large.task.pair.sweeping)
+        assert large.published() == len(ACCOUNTS)
+
+    asyncio.run(scenario())
+    assert large.bench.errors == []
+
+
+def test_a_step_comes_between_the_accounts_of_a_sweep(large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Mock()
+
+    async def scenario() -> None:
+        await large.apply(*ACCOUNTS)
+        large.end = 6
+        await large.apply(ACCOUNTS[0], first=5)
+        engine = large.task.engine
+        for name in ("step", "sweep"):
+            calls.attach_mock(Mock(wraps=getattr(engine, name)), name)
+            monkeypatch.setattr(engine, name, getattr(calls, name))
+        await asyncio.gather(large.processor.sweep(), large.apply(ACCOUNTS[1], first=6))
+
+    asyncio.run(scenario())
+    assert [name for name, *_ in calls.mock_calls] == ["sweep", "step", "sweep"]
+
+
+def test_a_task_that_a_restart_cut_short_catches_up_without_an_event(large: Large) -> None:
+    async def scenario() -> None:
+        await large.apply(*ACCOUNTS)
+        large.restart()
+        large.end = 5
+        assert large.task.mode is Mode.CONFLATED
+        await large.loop.tick()
+        await large.until(lambda: not large.task.pair.catching_up)
+        assert (large.task.mode, large.published()) == (Mode.HEAD, len(ACCOUNTS))
+
+    asyncio.run(scenario())
+
+
+def test_catching_up_does_not_end_before_the_ends_of_all_sources_are_known(large: Large) -> None:
+    async def scenario() -> None:
+        await large.apply(*ACCOUNTS)
+        large.restart()
+        large.processor.highwater = lambda _tp: None
+        await large.loop.tick()
+        assert large.task.mode is Mode.CONFLATED
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(len(ACCOUNTS), 0), (len(ACCOUNTS) - 1, 1)])
+def test_a_commit_begins_early_where_it_would_get_large(
+    large: Large, monkeypatch: pytest.MonkeyPatch, limit: int, asked: int
+) -> None:
+    monkeypatch.setattr(processors, "UNSAVED_LIMIT", limit)
+    calls: list[None] = []
+    large.processor.on_many_unsaved = lambda: calls.append(None)
+    asyncio.run(large.apply(*ACCOUNTS))
+    assert len(calls) == asked
