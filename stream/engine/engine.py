@@ -472,6 +472,7 @@ class Engine:
             return Effects()
         self._begin_sweep(self.accounts.alive(), at_head=True)
         self.time.mark_rescored_before_now()
+        self.catching_up = self.sweeping
         return self.sweep(most)
 
     def _begin_sweep(self, alive: Rows, *, at_head: bool) -> None:
@@ -486,6 +487,8 @@ class Engine:
     def sweep(self, most: int | None = None) -> Effects:
         """Score and publish the next accounts that wait for it, at most `most`; steps may come in between."""
         effects, accounts, sweep = Effects(), self.accounts, self._sweep
+        if not sweep:
+            return effects  # another engine of the task has accounts left
         rows = sweep.take(most)
         rows = rows[accounts.applied[rows] > 0]  # some may have been erased since
         waiting = accounts.changed[rows] | accounts.score_pending[rows]

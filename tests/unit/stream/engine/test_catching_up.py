@@ -135,6 +135,15 @@ def test_a_sweep_at_the_head_ends_when_the_head_is_left() -> None:
     assert published == {"acme": 50.0, "birch": 25.0, "cedar": 25.0, "dune": 25.0}
 
 
+def test_nothing_is_swept_where_no_sweep_is_under_way() -> None:
+    catching_up = CatchingUp()
+    catching_up.take(0, *ACCOUNTS)
+    catching_up.engine.caught_up()
+    catching_up.take(0, "acme")
+    assert catching_up.sweep() == {}
+    assert catching_up.engine.catching_up, "the change of acme is not published"
+
+
 def test_an_account_that_is_erased_during_a_sweep_is_left_out() -> None:
     catching_up = CatchingUp()
     catching_up.take(0, *ACCOUNTS)
