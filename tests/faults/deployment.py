@@ -173,6 +173,8 @@ class Deployment:
         while not holds():
             waited = time.monotonic() - started
             assert waited < patience_s, f"not within {patience_s:.0f} s: {what}\n{self._last_words()}"
+            if not self.workers:
+                time.sleep(pause_s)
             for worker in self.workers:
                 status = worker.wait(pause_s)
                 assert status is None, f"a worker ended with {status} before: {what}\n{worker.last_words()}"
