@@ -94,7 +94,7 @@ search: setup ## Run the property tests with new random examples
 check: setup docs ## Check format, lint, types and import contracts, and build the documentation site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/lint-imports
 
 # Strict: a broken link, or a page that the navigation does not name, is an error; --quiet would switch that off. The

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pages.site import build
+from tests.pages.site import built_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +32,7 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the site."""
-    folder = tmp_path_factory.mktemp("site") / "built"
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return built_once(tmp_path_factory)
 
 
 @pytest.fixture(scope="module", params=["http", "file"])

@@ -5,7 +5,9 @@ Owns the events and what is compared. Must not know which command was run. Calle
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import copy
+import functools
+from typing import TYPE_CHECKING, Any, Self
 
 from agents.settings.settings import Settings
 from schemas.topics import ALERTS, CHANGES
@@ -37,6 +39,13 @@ class Scenario:
         self.cluster = MemoryCluster(GROUP, partitions)
         self.settings = settings_of(partitions)
 
+    @classmethod
+    def halfway(cls, partitions: int = 4, policy: str = TEMPLATE) -> Self:
+        """One whose workers have applied `BEFORE`: once for all tests, and each has a copy of what they left."""
+        scenario = cls(partitions, policy)
+        scenario.cluster = copy.deepcopy(_left_by_workers(partitions, policy))
+        return scenario
+
     def work(self, messages: list[Message], as_of_ms: int | None = None, **how: Any) -> None:
         self.cluster.send(messages)
         MemoryWorkers(self.cluster, self.settings, self.plan).run(as_of_ms, **how)
@@ -67,3 +76,11 @@ class Scenario:
 
 HALF = len(EVENTS) // 2
 BEFORE, AFTER = EVENTS[:HALF], EVENTS[HALF:]
+
+
+@functools.cache
+def _left_by_workers(partitions: int, policy: str) -> MemoryCluster:
+    """All topics after the workers of a group have applied `BEFORE`."""
+    scenario = Scenario(partitions, policy)
+    scenario.work(BEFORE)
+    return scenario.cluster

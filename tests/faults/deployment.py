@@ -32,6 +32,7 @@ SLICE = 200
 """Records that are written at once to a worker that runs: those of a day or two."""
 PATIENCE_S = 240.0  # for a machine whose cores are all busy
 _PAUSE_S = 0.05
+_LONG_PAUSE_S = 0.2  # where the moment does not matter: each question costs test and worker 7 ms of CPU
 # Records are as old as their events, older than the topics keep them: the broker must not get round to cleaning.
 _BROKER = {"log.initial.task.delay.ms": "86400000"}
 SLOWLY = {"fetch.max.bytes": "65536"}
@@ -165,12 +166,17 @@ class Deployment:
 
     def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> float:
         """Wait until something holds; returns the seconds it took. Fails when a worker ends meanwhile."""
+        return self._until(holds, what, patience_s, _PAUSE_S)
+
+    def _until(self, holds: Callable[[], bool], what: str, patience_s: float, pause_s: float) -> float:
         started = time.monotonic()
         while not holds():
             waited = time.monotonic() - started
             assert waited < patience_s, f"not within {patience_s:.0f} s: {what}\n{self._last_words()}"
+            if not self.workers:
+                time.sleep(pause_s)
             for worker in self.workers:
-                status = worker.wait(_PAUSE_S)
+                status = worker.wait(pause_s)
                 assert status is None, f"a worker ended with {status} before: {what}\n{worker.last_words()}"
         return time.monotonic() - started
 
@@ -197,7 +203,7 @@ class Deployment:
 
         Asks the workers' metrics first (no lag, every record settled), and the group's offsets last.
         """
-        return self.until(self._is_done, "all records applied and committed", patience_s)
+        return self._until(self._is_done, "all records applied and committed", patience_s, _LONG_PAUSE_S)
 
     def _is_done(self) -> bool:
         lags = [value for worker in self.workers for value in worker.samples().get(LAG, {}).values()]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.site import ROOT, build
+from tests.pages.site import ROOT, build, built_once
 
 SOURCES = ("mkdocs.yml", "README.md", "CHANGELOG.md", "docs")
 LOADING = {
@@ -56,10 +56,7 @@ def loads_from_elsewhere(html: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site") / "built"
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return built_once(tmp_path_factory)
 
 
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:

@@ -43,11 +43,11 @@ PICKLES = frozenset({"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "job
 
 
 class Source(NamedTuple):
-    """One Python file: its path from the root of the project, its text and its tree."""
+    """One Python file: its path from the root of the project, its text and all nodes of its tree."""
 
     path: PurePosixPath
     text: str
-    tree: ast.Module
+    nodes: list[ast.AST]
 
     @property
     def folder(self) -> str:
@@ -62,7 +62,7 @@ Rule = Callable[[Source], Iterator[Finding]]
 
 
 def source_of(path: str, text: str) -> Source:
-    return Source(PurePosixPath(path), text, ast.parse(text, path))
+    return Source(PurePosixPath(path), text, [*ast.walk(ast.parse(text, path))])
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def imported(node: ast.AST) -> Iterator[tuple[str, str]]:
 def no_input_or_output(source: Source) -> Iterator[Finding]:
     if source.folder not in PURE:
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call):
             function = node.func
             bare = isinstance(function, ast.Name) and function.id in IO_BUILTINS
@@ -104,7 +104,7 @@ def no_input_or_output(source: Source) -> Iterator[Finding]:
 def no_clock(source: Source) -> Iterator[Finding]:
     if source.folder not in PURE:
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if reads_clock(node):
             yield getattr(node, "lineno", 0), "reads a clock: take the time as an argument"
 
@@ -129,7 +129,7 @@ def environment_is_read_in_settings(source: Source) -> Iterator[Finding]:
     if source.folder not in PACKAGES or source.path == PurePosixPath("agents/settings/settings.py"):
         return
     advice = "only agents/settings/settings.py reads the environment: take the value from the settings"
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         names = {name for module, name in imported(node) if module == "os"} & ENVIRONMENT
         settings = any(module.partition(".")[0] == "pydantic_settings" for module, _ in imported(node))
         attribute = isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT
@@ -144,8 +144,8 @@ def comments(text: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+def functions(nodes: list[ast.AST]) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> range:
@@ -156,7 +156,7 @@ def long_things_give_a_reason(source: Source) -> Iterator[Finding]:
     """A reason is a comment line `# long because: …`: in the function itself, or for a file outside every function."""
     written = comments(source.text) if "long because" in source.text else ()  # reading all comments takes seconds
     reasons = [line for line, comment in written if REASON.match(comment)]
-    every = functions(source.tree)
+    every = functions(source.nodes)
     for function in every:
         lines = lines_of(function)
         inner = [lines_of(other) for other in every if other is not function and other.lineno in lines]
@@ -175,11 +175,11 @@ def names_say_what_is_inside(source: Source) -> Iterator[Finding]:
             yield 1, f"{name} says nothing: name the file or folder after what it owns"
 
 
-def names_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def names_of(nodes: list[ast.AST]) -> Iterator[tuple[int, str]]:
     """The variables and arguments that a file binds, with their lines; fields of classes are no variables."""
-    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    classes = (node for node in nodes if isinstance(node, ast.ClassDef))
     fields = {id(line.target) for node in classes for line in node.body if isinstance(line, ast.AnnAssign)}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
             yield node.lineno, node.id
         elif isinstance(node, ast.arg):
@@ -189,13 +189,13 @@ def names_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def variables_are_nouns(source: Source) -> Iterator[Finding]:
-    for line, name in names_of(source.tree):
+    for line, name in names_of(source.nodes):
         if name in VAGUE_NAMES:
             yield line, f"{name} says nothing: name the variable after what it holds"
 
 
 def no_pickle(source: Source) -> Iterator[Finding]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         modules = {module.partition(".")[0] for module, _ in imported(node)}
         if modules & PICKLES:
             yield getattr(node, "lineno", 0), "runs code when it is read, and breaks by version: lay the bytes out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,12 +25,19 @@ if TYPE_CHECKING:
 GROUP = "account-vitals"
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryCluster:
-    """A broker in memory whose workers have applied a company's history by the policy that is set."""
+@pytest.fixture(scope="module")
+def left_by_workers() -> MemoryCluster:
+    """A broker in memory whose workers have applied a company's history by `SHORT`; no test changes it."""
     memory = MemoryCluster(GROUP, 4)
     memory.send(company(20, 5))
     MemoryWorkers(memory, Settings(group=GROUP, time="event"), plan_of(SHORT)).run()
+    return memory
+
+
+@pytest.fixture
+def cluster(left_by_workers: MemoryCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryCluster:
+    """A copy of that broker, and `SHORT` is the policy that is set."""
+    memory = copy.deepcopy(left_by_workers)
 
     @contextmanager
     def opened(_settings: Settings, _command: str, _sources: Sources) -> Iterator[MemoryCluster]:

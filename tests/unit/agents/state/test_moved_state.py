@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 
 def test_workers_without_any_command_are_exact() -> None:
-    scenario = Scenario()
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway()
     scenario.work(AFTER, AS_OF_MS)
     scenario.assert_exact()
 
@@ -41,8 +40,7 @@ def test_workers_without_any_command_are_exact() -> None:
 
 @pytest.mark.parametrize(("name", "policy"), [("state.jsonl", TEMPLATE), ("state.jsonl.gz", RULES)])
 def test_an_exported_state_is_imported_into_another_group_as_it_was(tmp_path: Path, name: str, policy: str) -> None:
-    scenario, path = Scenario(policy=policy), tmp_path / name
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(policy=policy), tmp_path / name
     records = [scenario.cluster.newest(number) for number in range(4)]
     exported = export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     assert (exported.accounts, exported.not_final) == (len(scenario.cluster.scores()), [])
@@ -59,8 +57,7 @@ def test_an_exported_state_is_imported_into_another_group_as_it_was(tmp_path: Pa
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     cluster, settings = scenario.cluster, scenario.settings
     real = tmp_path / "real.jsonl"
     export_state(cluster, settings, real, unseen, dry_run=False)
@@ -81,8 +78,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_an_import_needs_a_group_without_state_or_the_option(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     with pytest.raises(BrokerError, match="--replace"):
         import_state(scenario.cluster, scenario.settings, path, unseen, replace=False, start=None, dry_run=False)
@@ -93,8 +89,7 @@ def test_an_import_needs_a_group_without_state_or_the_option(tmp_path: Path) -> 
 
 
 def test_a_command_that_was_interrupted_is_refused_by_workers_and_can_be_run_again(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     scenario.cluster.writes_left = 50
     with pytest.raises(BrokerError, match="gone"):
@@ -110,8 +105,7 @@ def test_a_command_that_was_interrupted_is_refused_by_workers_and_can_be_run_aga
 
 
 def test_running_workers_are_an_error_for_all_but_the_export(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     cluster, settings = scenario.cluster, scenario.settings
     cluster.running = True
     export_state(cluster, settings, path, unseen, dry_run=False)
@@ -126,8 +120,7 @@ def test_running_workers_are_an_error_for_all_but_the_export(tmp_path: Path) -> 
 
 
 def test_positions_beyond_the_end_of_a_topic_are_refused(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     del scenario.cluster.logs[USAGE, 2][5:]
     with pytest.raises(BrokerError, match="product-usage partition 2 ends at 5"):
@@ -139,8 +132,7 @@ def test_positions_beyond_the_end_of_a_topic_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("partitions", [4, 3, 6])
 def test_state_goes_on_in_another_cluster_with_empty_topics(tmp_path: Path, partitions: int) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     first, second = scenario.cluster, Scenario(partitions)
     second.cluster.identity = "second"
@@ -152,8 +144,7 @@ def test_state_goes_on_in_another_cluster_with_empty_topics(tmp_path: Path, part
 
 
 def test_state_goes_from_8_partitions_to_3(tmp_path: Path) -> None:
-    first, path = Scenario(8), tmp_path / "state.jsonl"
-    first.work(BEFORE)
+    first, path = Scenario.halfway(8), tmp_path / "state.jsonl"
     export_state(first.cluster, first.settings, path, unseen, dry_run=False)
     second = Scenario(3)
     second.cluster.identity = "second"
@@ -163,8 +154,7 @@ def test_state_goes_from_8_partitions_to_3(tmp_path: Path) -> None:
 
 
 def test_other_topics_with_records_need_a_start(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     first = scenario.cluster
     for start in ("beginning", "end"):
@@ -182,8 +172,7 @@ def test_other_topics_with_records_need_a_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize("partitions", [8, 6])
 def test_more_partitions_lose_and_repeat_nothing(tmp_path: Path, partitions: int) -> None:
     """Events before the growth, unread ones in old partitions, and new ones in new partitions."""
-    scenario, path = Scenario(), tmp_path / "state.jsonl.gz"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl.gz"
     unread, between, after = AFTER[:150], AFTER[150:300], AFTER[300:]
     scenario.cluster.send(unread)
     for topic in INPUTS:
@@ -207,8 +196,7 @@ def test_more_partitions_lose_and_repeat_nothing(tmp_path: Path, partitions: int
 def test_an_account_that_is_erased_after_a_repartition_does_not_come_back_from_its_old_partition(
     tmp_path: Path,
 ) -> None:
-    scenario = Scenario()
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway()
     for topic in INPUTS:
         scenario.cluster.counts[topic] = 8
     scenario.settings = settings_of(8)
@@ -242,15 +230,13 @@ def erasure(account: str) -> Message:
 
 
 def test_input_topics_must_have_the_new_count(tmp_path: Path) -> None:
-    scenario = Scenario()
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway()
     with pytest.raises(BrokerError, match=r"product-usage \(4\).*--partitions 8"):
         repartition_state(scenario.cluster, settings_of(8), tmp_path / "f", unseen, dry_run=False)
 
 
 def test_state_of_a_crash_is_not_moved_but_can_be_restored_where_it_was(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     scenario.work(AFTER, crash=True)  # publishes and does not commit
     exported = export_state(scenario.cluster, scenario.settings, path, unseen, dry_run=False)
     assert "does not know" in exported.not_final[0]
@@ -264,8 +250,7 @@ def test_state_of_a_crash_is_not_moved_but_can_be_restored_where_it_was(tmp_path
 
 
 def test_an_account_in_two_partitions_is_an_error(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "state.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "state.jsonl"
     name = changelog(GROUP).name
     key = next(key for key in scenario.cluster.newest(0) if key[:1] == b"r")
     for record in list(scenario.cluster.logs[name, 0]):

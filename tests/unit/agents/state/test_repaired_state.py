@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("partition", "policy"), [(None, TEMPLATE), (2, TEMPLATE), (None, RULES)])
 def test_a_rebuilt_state_is_exact_and_revisions_only_rise(partition: int | None, policy: str) -> None:
-    scenario = Scenario(policy=policy)
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway(policy=policy)
     published = scenario.cluster.scores()
     done = rebuild_state(scenario.cluster, scenario.settings, partition, unseen, dry_run=False)
     assert done.missing == []
@@ -47,8 +46,7 @@ def test_a_rebuilt_state_is_exact_and_revisions_only_rise(partition: int | None,
 
 
 def test_a_rebuild_reads_state_that_no_worker_can_read() -> None:
-    scenario = Scenario()
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway()
     scenario.cluster.append(changelog(GROUP).name, 1, b"s", b"{not JSON")
     rebuild_state(scenario.cluster, scenario.settings, None, unseen, dry_run=False)
     scenario.work(AFTER, AS_OF_MS)
@@ -56,8 +54,7 @@ def test_a_rebuild_reads_state_that_no_worker_can_read() -> None:
 
 
 def test_a_rebuild_says_what_retention_has_removed() -> None:
-    scenario = Scenario()
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway()
     scenario.cluster.removed[USAGE, 1] = 10
     done = rebuild_state(scenario.cluster, scenario.settings, None, unseen, dry_run=True)
     (missing,) = done.missing
@@ -84,8 +81,7 @@ def test_forwarded_events_count_once_after_a_rebuild_and_forbid_that_of_one_part
 
 
 def test_a_topic_that_was_created_again_is_read_from_its_first_record() -> None:
-    scenario = Scenario()
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway()
     first = MemoryCluster(GROUP, 4)
     first.logs.update(scenario.cluster.create_again(USAGE))
     repeated = [message for message in BEFORE if message.topic == USAGE][-100:]
@@ -103,8 +99,7 @@ def test_a_topic_that_was_created_again_is_read_from_its_first_record() -> None:
 
 
 def test_a_damaged_account_is_computed_from_its_events_and_no_other_is_touched(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "aside.jsonl"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "aside.jsonl"
     cluster, name = scenario.cluster, changelog(GROUP).name
     account = sorted(cluster.scores())[3]
     number = partition_of(account.encode(), 4)
@@ -125,8 +120,7 @@ def test_a_damaged_account_is_computed_from_its_events_and_no_other_is_touched(t
 
 @pytest.mark.parametrize("policy", [TEMPLATE, RULES])
 def test_every_account_that_is_set_aside_in_turn_leaves_a_state_that_is_exact(tmp_path: Path, policy: str) -> None:
-    scenario = Scenario(policy=policy)
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway(policy=policy)
     for account in sorted(scenario.cluster.scores())[:12]:
         quarantine(
             scenario.cluster,
@@ -142,8 +136,7 @@ def test_every_account_that_is_set_aside_in_turn_leaves_a_state_that_is_exact(tm
 
 
 def test_a_quarantine_that_was_interrupted_can_be_run_again(tmp_path: Path) -> None:
-    scenario, path = Scenario(), tmp_path / "aside"
-    scenario.work(BEFORE)
+    scenario, path = Scenario.halfway(), tmp_path / "aside"
     account = min(scenario.cluster.scores())
     how: Any = {"progress": unseen, "dry_run": False}
     for writes in (1, 3):
@@ -173,8 +166,7 @@ def test_an_account_without_events_has_no_state_afterwards(tmp_path: Path) -> No
 
 
 def test_another_policy_than_the_workers_is_refused(tmp_path: Path) -> None:
-    scenario = Scenario()
-    scenario.work(BEFORE)
+    scenario = Scenario.halfway()
     account = next(iter(scenario.cluster.scores()))
     with pytest.raises(BrokerError, match="give the policy that the workers ran"):
         quarantine(

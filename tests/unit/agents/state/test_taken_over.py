@@ -40,9 +40,7 @@ FROM_ALL_PARTITIONS = [
 
 
 def worked(policy: str = TEMPLATE) -> Scenario:
-    scenario = Scenario(policy=policy)
-    scenario.work(BEFORE)
-    return scenario
+    return Scenario.halfway(policy=policy)
 
 
 def writer(scenario: Scenario, number: int) -> Any:

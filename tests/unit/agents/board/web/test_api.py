@@ -14,7 +14,7 @@ import schemathesis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from agents.board.state.board import Board, Record
 from agents.board.views.inputs import NoInputs, SearchResult
@@ -100,19 +100,32 @@ async def of_known_accounts(scope: Scope, receive: Receive, send: Send) -> None:
     await Response(msgspec.json.encode(made), media_type="application/json")(scope, receive, send)
 
 
-def schema_of(app: ASGIApp) -> Any:
-    """The requests of schemathesis. The stream never ends; test_streaming.py tests it."""
-    return schemathesis.openapi.from_asgi("/openapi.json", app, headers=BEARER).exclude(path="/api/stream")
+@pytest.fixture
+def documented() -> Any:
+    return schemathesis.openapi.from_asgi("/openapi.json", _client.app, headers=BEARER)
 
 
-@schema_of(_client.app).parametrize()
+@pytest.fixture
+def about_known_accounts() -> Any:
+    return schemathesis.openapi.from_asgi("/openapi.json", of_known_accounts, headers=BEARER)
+
+
+def schema_from(fixture: str) -> Any:
+    """The requests of schemathesis. The stream never ends; test_streaming.py tests it.
+
+    From a fixture, they are drawn when a test begins, and not in every process while tests are collected.
+    """
+    return schemathesis.pytest.from_fixture(fixture).exclude(path="/api/stream")
+
+
+@schema_from("documented").parametrize()
 @settings(max_examples=20, deadline=None)
 def test_answers_match_the_document(case: Any) -> None:
     # A schema cannot say which ids and rules exist: a generated one is rightly not found.
     case.call_and_validate(headers=BEARER, excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 
-@schema_of(of_known_accounts).include(path_regex="^/api/accounts/{account}").parametrize()
+@schema_from("about_known_accounts").include(path_regex="^/api/accounts/{account}").parametrize()
 @settings(max_examples=20, deadline=None)
 def test_answers_about_an_existing_account_match_the_document(case: Any) -> None:
     # A cursor or a time of the right type can still be invalid.
