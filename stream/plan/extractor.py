@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar, cast
 
 import numpy as np
@@ -127,7 +128,7 @@ class _Fields:
         if name is not None:
             return [property_text(value) for value in values_of(self._events, name)]
         attribute, default = attribute_of(field), self._source.defaults.get(field)
-        texts = [getattr(event, attribute) for event in self._events]
+        texts = list(map(attrgetter(attribute), self._events))
         if field in self._source.flags:
             return [property_text(flag) for flag in texts]
         return texts if default is None else [text or default for text in texts]
@@ -178,7 +179,7 @@ def _numbers(events: Sequence[Event], field: str, default: float | None) -> Amou
     if name is not None:
         return np.array([property_number(value) for value in values_of(events, name)], dtype=np.float64)
     attribute = attribute_of(field)
-    numbers = np.array([getattr(event, attribute) for event in events], dtype=np.float64)
+    numbers = np.array(list(map(attrgetter(attribute), events)), dtype=np.float64)
     if default is not None:
         numbers[np.isnan(numbers)] = default
     return numbers
