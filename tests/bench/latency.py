@@ -14,15 +14,17 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.bench.engines import USAGE_TOPIC, Engine, Run
+from tests.bench.engine import USAGE_TOPIC, Engine, Run
 from tests.bench.loading import end_offsets, load, read_all
 from tests.bench.pacer import PROBE
 from tests.bench.progress import EngineError, wait_for
-from tests.bench.workload import ACCOUNTS, PARTITIONS, first_events
+from tests.bench.rules import PARTITIONS
+from tests.bench.workload import ACCOUNTS, first_events
 from tests.broker.jars import REPOSITORY
 
 if TYPE_CHECKING:
@@ -71,9 +73,14 @@ def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
     with kafka.admin() as admin:
         process = engine.start(run)
         try:
-            wait_for(admin, process, run.group, USAGE_TOPIC, records=len(known))
+            wait_for(partial(engine.progress, admin, run), process, run.group, records=len(known))
             reached = _pace(kafka)
-            wait_for(admin, process, run.group, USAGE_TOPIC, records=sum(end_offsets(kafka, USAGE_TOPIC).values()))
+            wait_for(
+                partial(engine.progress, admin, run),
+                process,
+                run.group,
+                records=sum(end_offsets(kafka, USAGE_TOPIC).values()),
+            )
         finally:
             process.terminate(_STOP_WITHIN_S)
     events = asyncio.run(read_all(kafka, USAGE_TOPIC, {}))

@@ -12,7 +12,8 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from kafka.partitioner.default import murmur2
 
-from tests.bench.workload import PARTITIONS, Workload, account_id, values
+from tests.bench.rules import PARTITIONS
+from tests.bench.workload import Workload, account_id, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ is the processor time that was spent in between. account-vitals and Kafka Stream
 have more to read, and soon after they have not.
 
 The topic has the same million events over and over, each time ninety days later, so that windows and scores go on as
-they began whatever the number of events. Slower engines read a topic with fewer rounds of them.
+they began whatever the number of events. Slower engines read a topic with fewer rounds of them, or a part of one.
 
 Results are then read from the engine's output and compared with `workload.final_scores`: a published score may differ
 from it by less than the point that makes a change. Repeats are interleaved (all engines, then all again), so that what
@@ -23,13 +23,17 @@ import asyncio
 import statistics
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tests.bench.cpu import between, peak_mb, read_cpu
-from tests.bench.engines import USAGE_TOPIC, Engine, FaustDocumented, Run
+from tests.bench.engine import USAGE_TOPIC, Engine, Run
 from tests.bench.loading import KEEP, end_offsets, load, partitions_of_accounts, read_all
-from tests.bench.progress import EngineError, read_progress, wait_for
-from tests.bench.workload import ACCOUNTS, DAYS, MIN_CHANGE, PARTITIONS, Workload, final_scores, make_workload
+from tests.bench.progress import EngineError, wait_for
+from tests.bench.rules import MIN_CHANGE, PARTITIONS
+from tests.bench.workload import ACCOUNTS, DAYS, Workload, final_scores, make_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +43,6 @@ if TYPE_CHECKING:
 
 ROUND = 1_000_000
 """Events of the topic before they come again, ninety days later."""
-FAUST_EVENTS = 200_000
-_FAUST_TOPIC = "product-usage-prefix"
 _STOP_WITHIN_S = 30.0
 WARM_UP_S = 10.0
 LEAST_S = 30.0
@@ -76,8 +78,12 @@ class Measured:
 @dataclass(frozen=True)
 class _Input:
     topic: str
-    events: int
-    expected: dict[str, float]
+    one_round: Workload
+    rounds: int
+
+    @property
+    def events(self) -> int:
+        return self.rounds * len(self.one_round)
 
 
 def measure_throughput(
@@ -95,7 +101,7 @@ def measure_throughput(
     Args:
         kafka: an empty broker.
         engines: what to run.
-        events: how many events the fastest engines read; the others read a share of it, Faust the first 200,000.
+        events: how many events the fastest engines read; the others read a share of it, or no more than their limit.
         repeats: how many times.
         folder: for logs.
         tell: called with what happens now, for the terminal.
@@ -103,17 +109,14 @@ def measure_throughput(
 
     """
     one_round = make_workload(min(events, ROUND))
+    loaded: dict[str, _Input] = {}
     inputs: dict[str, _Input] = {}
     for engine in engines:
-        if isinstance(engine, FaustDocumented):
-            inputs[engine.name] = _load(kafka, _FAUST_TOPIC, one_round.prefix(FAUST_EVENTS), 1)
-            continue
-        rounds = max(1, round(events * engine.share / ROUND))
-        same = [known for known in inputs.values() if known.events == rounds * len(one_round)]
-        if not same:
-            tell(f"loading {rounds * len(one_round):,} events for {engine.label}")
-            same = [_load(kafka, f"r{rounds}.{USAGE_TOPIC}", one_round, rounds)]
-        inputs[engine.name] = same[0]
+        needed = _input_of(engine, events, one_round)
+        if needed.topic not in loaded:
+            tell(f"loading {needed.events:,} events for {engine.label}")
+            _load(kafka, needed)
+        inputs[engine.name] = loaded.setdefault(needed.topic, needed)
     results = {engine.name: Measured(engine.label) for engine in engines}
     for repeat in range(1, repeats + 1):
         for engine in [engine for engine in engines if engine.name in results]:
@@ -128,18 +131,30 @@ def measure_throughput(
     return results
 
 
-def _load(kafka: KafkaServer, topic: str, workload: Workload, rounds: int) -> _Input:
-    """Load events `rounds` times, the last time as they are and each time before ninety days earlier."""
-    kafka.create_topics({topic: {"partitions": PARTITIONS, "config": KEEP}})
-    for number in range(rounds):
-        first_id = number * len(workload)
-        asyncio.run(load(kafka, topic, workload.later(DAYS * (number - rounds + 1)), first_id))
-    return _Input(topic, rounds * len(workload), final_scores(workload, partitions_of_accounts(ACCOUNTS)))
+def _input_of(engine: Engine, events: int, one_round: Workload) -> _Input:
+    wanted = min(round(events * engine.share), engine.limit)
+    if wanted < len(one_round):
+        return _Input(f"first{wanted}.{USAGE_TOPIC}", one_round.prefix(wanted), 1)
+    rounds = max(1, round(wanted / ROUND))
+    return _Input(f"r{rounds}.{USAGE_TOPIC}", one_round, rounds)
+
+
+def _load(kafka: KafkaServer, needed: _Input) -> None:
+    """Load a round as often as it is needed, the last time as it is and each time before ninety days earlier."""
+    kafka.create_topics({needed.topic: {"partitions": PARTITIONS, "config": KEEP}})
+    for number in range(needed.rounds):
+        first_id = number * len(needed.one_round)
+        asyncio.run(load(kafka, needed.topic, needed.one_round.later(DAYS * (number - needed.rounds + 1)), first_id))
+
+
+def expected_scores(workload: Workload, *, timers: bool) -> dict[str, float]:
+    """What an engine must end with: without timers, each account's score is as of its own last event."""
+    return final_scores(workload, partitions_of_accounts(ACCOUNTS) if timers else np.arange(ACCOUNTS))
 
 
 def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder: Path, result: Measured) -> None:
     run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", measured_input.topic, folder)
-    total, topic = measured_input.events, measured_input.topic
+    total = measured_input.events
     with kafka.admin() as admin:
         outputs = {engine.scores_topic(run), engine.changes_topic(run)} if engine.publishes else set()
         new = outputs.difference(admin.list_topics())
@@ -147,13 +162,14 @@ def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder
             kafka.create_topics({name: {"partitions": PARTITIONS, "config": KEEP} for name in new})
         before = {name: end_offsets(kafka, name) for name in outputs}
         process = engine.start(run)
+        read = partial(engine.progress, admin, run)
         try:
-            wait_for(admin, process, run.group, topic, records=1)
+            wait_for(read, process, run.group, records=1)
             process.wait(WARM_UP_S)
-            warm = read_progress(admin, run.group, topic)
-            begin = wait_for(admin, process, run.group, topic, records=min(total, warm.committed + 1))
+            warm = read()
+            begin = wait_for(read, process, run.group, records=min(total, warm.committed + 1))
             cpu, broker = read_cpu(process.pid), read_cpu(kafka.pid)
-            last = wait_for(admin, process, run.group, topic, records=total)
+            last = wait_for(read, process, run.group, records=total)
             share, of_broker = between(cpu, read_cpu(process.pid)), between(broker, read_cpu(kafka.pid))
             peak = peak_mb(process.pid)
         finally:
@@ -162,7 +178,8 @@ def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder
     check_span(engine.name, begin.at_s, last.at_s, total)
     if engine.publishes:
         scores, changes = engine.scores_topic(run), engine.changes_topic(run)
-        check_scores(engine.name, _last_scores(engine, run, before[scores]), measured_input.expected)
+        expected = expected_scores(measured_input.one_round, timers=engine.timers)
+        check_scores(engine.name, _last_scores(engine, run, before[scores]), expected)
         result.changes = sum(end_offsets(kafka, changes).values()) - sum(before[changes].values())
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
     result.events_per_s.append(timed / timed_s)

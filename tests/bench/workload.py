@@ -1,8 +1,7 @@
 """The events of the benchmark and, computed directly with numpy, the scores that every engine must end with.
 
-Owns the data, the seed and the work: two measures over 30 daily panes, a score of both, a change published when it
-moved by a point. Must not know any engine or Kafka. Called by the loaders, the checks and, for the constants, by the
-Faust rival.
+Owns the data, the seed and the expected scores; the constants of the work are in `rules`. Must not know any engine or
+Kafka. Called by the loaders and the checks.
 """
 
 from __future__ import annotations
@@ -12,23 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tests.bench.rules import DAY_MS, EVENTS_HUNDRED_AT, VOLUME_HUNDRED_AT, WINDOW_DAYS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-DAY_MS = 86_400_000
 START_MS = 20_089 * DAY_MS  # 2025-01-01T00:00:00Z
 DAYS = 90
-WINDOW_DAYS = 30
 ACCOUNTS = 10_000
-PARTITIONS = 4
 SEED = 20250101
-
-# The two normalisers and the rule of publishing, as in policy.toml.
-EVENTS_HUNDRED_AT = 80
-VOLUME_HUNDRED_AT = 160
-MIN_CHANGE = 1.0
 
 _MAX_COUNT = 3
 _USERS_PER_ACCOUNT = 12
