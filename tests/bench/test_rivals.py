@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import sqlite3
 import subprocess
@@ -70,15 +69,23 @@ def test_names_of_engines_are_unique() -> None:
 
 def test_bytewax_progress_is_the_oldest_snapshot_of_each_source_partition(tmp_path: Path) -> None:
     snapshots = {
-        "part-0.sqlite3": [("scores.usage", "0-in", 7, 10_000), ("scores.usage", "0-in", 8, 11_000)],
-        "part-1.sqlite3": [("scores.usage", "1-in", 7, 500), ("scores.count.stateful", "account-1", 3, 9)],
+        "part-0.sqlite3": [
+            ("scores.usage", "0-in", 7, "80 04 95 04 00 00 00 00 00 00 00 4d 10 27 2e"),
+            ("scores.usage", "0-in", 8, "80 04 95 04 00 00 00 00 00 00 00 4d f8 2a 2e"),
+            ("scores.usage", "3-in", 8, "80 04 95 06 00 00 00 00 00 00 00 4a 40 42 0f 00 2e"),
+        ],
+        "part-1.sqlite3": [
+            ("scores.usage", "1-in", 7, "80 04 4b 64 2e"),
+            ("scores.usage", "2-in", 1, "80 04 95 06 00 00 00 00 00 00 00 4a fe ff ff ff 2e"),
+            ("scores.count.stateful", "account-1", 3, "80 04 4b 09 2e"),
+        ],
     }
     for name, rows in snapshots.items():
         with closing(sqlite3.connect(tmp_path / name)) as database, database:
             database.execute("CREATE TABLE snaps (step_id TEXT, state_key TEXT, snap_epoch INTEGER, ser_change BLOB)")
-            pickled = [(step, key, epoch, pickle.dumps(offset)) for step, key, epoch, offset in rows]
-            database.executemany("INSERT INTO snaps VALUES (?, ?, ?, ?)", pickled)
-    assert recovery_offset(tmp_path) == 10_500
+            written = [(step, key, epoch, bytes.fromhex(offset)) for step, key, epoch, offset in rows]
+            database.executemany("INSERT INTO snaps VALUES (?, ?, ?, ?)", written)
+    assert recovery_offset(tmp_path) == 10_000 + 1_000_000 + 100
 
 
 def test_pathway_progress_is_the_last_whole_line(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ epoch; its Kafka source commits nothing to a consumer group. It has no timers he
 stays as it is until the account's next event. Each move by a point is published. One process uses one core: `copies`
 starts as many as there are cores, and they exchange events by account. Must not know how it is measured. Runs in an
 environment of its own (`requirements/bytewax.txt`) as
-`python -m bytewax.run -r RECOVERY_FOLDER -s 1 "tests.bench.rivals.bytewax:build('BOOTSTRAP','INPUT','OUTPUT')"`.
+`python -m bytewax.run -r RECOVERY_FOLDER -s 1 -b 0 "tests.bench.rivals.bytewax:build('BOOTSTRAP','INPUT','OUTPUT')"`.
 """
 
 from __future__ import annotations
