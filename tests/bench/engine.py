@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from tests.broker.kafka_server import KafkaServer
 
-USAGE_TOPIC = "product-usage"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -36,6 +34,7 @@ class Run:
     group: str
     input_topic: str
     folder: Path  # for logs and whatever the engine keeps
+    topics: tuple[str, ...]  # all that is read, the input topic too
 
     @property
     def log(self) -> Path:
@@ -86,7 +85,7 @@ class Engine(ABC):
 
     def progress(self, admin: KafkaAdminClient, run: Run) -> Progress:
         """How far it is, seen from outside: by default, what its consumer group has committed."""
-        return read_progress(admin, run.group, run.input_topic)
+        return read_progress(admin, run.group, run.topics)
 
     def start(self, run: Run) -> ChildProcess:
         """Start the process; its stdout and stderr go to `<folder>/<group>.log`."""

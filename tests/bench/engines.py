@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.bench.engine import USAGE_TOPIC, Engine, Run
+from tests.bench.engine import Engine, Run
 from tests.bench.rivals.commands import CORES, Bytewax, FaustDocumented, Flink, Floor, KafkaStreams, Pathway, Quix
 from tests.bench.rules import PARTITIONS
+from tests.bench.workload import USAGE_TOPIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +113,18 @@ THROUGHPUT: tuple[Engine, ...] = (
     Pathway(),
     FaustDocumented(),
     Floor(),
+)
+
+_OURS = THROUGHPUT[0]
+ZIPF: tuple[Engine, ...] = (_OURS, KafkaStreams())
+DUPLICATES: tuple[Engine, ...] = (THROUGHPUT[1],)
+"""Only an engine that removes duplicates can have the right scores."""
+TEMPLATE_POLICY: tuple[Engine, ...] = (
+    Vitals("ours", "account-vitals, template", _EVENT_TIME, policy=None, processes=CORES, share=0.5),
+)
+MANY_ACCOUNTS: tuple[Engine, ...] = (_OURS, KafkaStreams(heap="3g", share=0.4))
+MANY_ACCOUNTS_TEMPLATE_POLICY: tuple[Engine, ...] = (
+    Vitals("ours", "account-vitals, template", _EVENT_TIME, policy=None, processes=CORES, share=0.2),
 )
 
 LATENCY: tuple[Engine, ...] = (

@@ -14,7 +14,7 @@ from kafka import TopicPartition
 from tests.bench.rules import PARTITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kafka import KafkaAdminClient
 
@@ -35,9 +35,9 @@ class Progress:
     committed: int
 
 
-def read_progress(admin: KafkaAdminClient, group: str, topic: str) -> Progress:
+def read_progress(admin: KafkaAdminClient, group: str, topics: Sequence[str]) -> Progress:
     """Ask the broker once."""
-    sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    sources = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
     offsets = admin.list_group_offsets({group: sources})[group]
     return Progress(time.monotonic(), sum(max(committed.offset, 0) for committed in offsets.values()))
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.bench.engine import USAGE_TOPIC, Engine, Run, log_events
+from tests.bench.engine import Engine, Run, log_events
 from tests.bench.loading import KEEP, load
 from tests.bench.progress import EngineError, wait_for
 from tests.bench.rules import PARTITIONS
-from tests.bench.workload import first_events
+from tests.bench.workload import USAGE_TOPIC, first_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def measure_restore(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
         EngineError: it failed, or never said that it had restored.
 
     """
-    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder)
+    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder, (USAGE_TOPIC,))
     topics = (USAGE_TOPIC, engine.scores_topic(run))
     kafka.create_topics({name: {"partitions": PARTITIONS, "config": KEEP} for name in topics})
     loaded = 0

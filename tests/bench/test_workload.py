@@ -23,11 +23,13 @@ from stream.policy.policy import parse_policy
 from tests.bench import rules, workload
 from tests.bench.engines import ALERTING, EVERYTHING, POLICY
 from tests.bench.everything_new import POLICIES, PolicyRun, apply, records_of
-from tests.bench.latency import answer_times
+from tests.bench.latency import Latency, Percentiles, answer_times, percentiles
 from tests.bench.loading import partition_of, partitions_of_accounts
 from tests.bench.progress import EngineError
 from tests.bench.report import Results, as_json
 from tests.bench.throughput import LEAST_S, Measured, check_scores, check_span
+from tests.bench.workloads import KINDS as WORKLOADS
+from tests.bench.workloads import TEMPLATE, expected_scores, replayed_scores
 
 ACCOUNTS = 50
 
@@ -183,3 +185,51 @@ def test_json_has_each_policy() -> None:
     run = PolicyRun("template", 10, 2, 5.0, 7.0)
     figures = {"name": "template", "events": 10, "accounts": 2, "events_per_s": 5.0, "score_us": 7.0}
     assert as_json(Results(policies=[run])) == {"policies": [figures]}
+
+
+def test_json_has_three_percentiles_of_latency() -> None:
+    waited = percentiles([*range(1, 1001), 5_000])
+    assert waited.p50 == 501
+    assert waited.p99 == 991
+    assert waited.p999 == pytest.approx(1000)
+    results = Results(latency={"ours": Latency("us", waited, 1_001, 10_000.0, Percentiles(1.0, 2.0, 3.04))})
+    assert as_json(results) == {
+        "latency_ms": {"p50": 501.0, "p99": 991.0, "p99.9": 1000.0},
+        "alert_ms": {"p50": 1.0, "p99": 2.0, "p99.9": 3.0},
+    }
+
+
+def test_zipf_gives_the_first_account_a_tenth_of_the_events() -> None:
+    counts = np.bincount(workload.make_zipf(200_000).account, minlength=workload.ACCOUNTS)
+    assert 0.09 < counts[0] / 200_000 < 0.12
+    assert counts[0] == pytest.approx(2 * counts[1], rel=0.1)
+
+
+def test_three_of_ten_records_repeat_an_earlier_one() -> None:
+    sent = workload.make_duplicates(10_000)
+    lines = list(workload.values(sent))
+    assert len(lines) == 10_000
+    assert len(set(lines)) == 7_000
+    first = {line: number for number, line in reversed(list(enumerate(lines)))}
+    apart = [number - first[line] for number, line in enumerate(lines) if number != first[line]]
+    assert len(apart) == 3_000
+    assert max(apart) < 2_500
+    assert list(workload.values(sent.distinct())) == list(workload.values(workload.make_workload(7_000)))
+
+
+def test_expected_scores_of_duplicates_are_those_of_their_originals() -> None:
+    sent = workload.make_duplicates(10_000, ACCOUNTS)
+    expected = WORKLOADS["duplicates"].expected(sent, 1, timers=True)
+    assert expected == expected_scores(workload.make_workload(7_000, ACCOUNTS), workload.ACCOUNTS, timers=True)
+    assert expected != expected_scores(sent, workload.ACCOUNTS, timers=True)
+
+
+def test_template_workload_has_every_source_and_scores_that_differ() -> None:
+    sent = workload.make_five_sources(4_000, ACCOUNTS)
+    assert set(np.unique(sent.source)) == set(range(len(workload.SOURCES)))
+    policy = tomllib.loads(TEMPLATE.read_text("utf-8"))
+    assert {measure["source"] for measure in policy["measures"].values()} == set(workload.SOURCES)
+    expected = replayed_scores(sent, 2)
+    assert expected.keys() == {workload.account_id(number) for number in range(ACCOUNTS)}
+    assert len(set(expected.values())) > ACCOUNTS / 2
+    assert expected != replayed_scores(sent, 1)

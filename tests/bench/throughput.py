@@ -29,11 +29,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.bench.cpu import between, peak_mb, read_cpu
-from tests.bench.engine import USAGE_TOPIC, Engine, Run
-from tests.bench.loading import KEEP, end_offsets, load, partitions_of_accounts, read_all
+from tests.bench.engine import Engine, Run
+from tests.bench.loading import KEEP, end_offsets, load, read_all
 from tests.bench.progress import EngineError, wait_for
 from tests.bench.rules import MIN_CHANGE, PARTITIONS
-from tests.bench.workload import ACCOUNTS, DAYS, Workload, final_scores, make_workload
+from tests.bench.workload import DAYS, USAGE_TOPIC, Workload
+from tests.bench.workloads import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
     from tests.broker.kafka_server import KafkaServer
 
-ROUND = 1_000_000
-"""Events of the topic before they come again, ninety days later."""
 _STOP_WITHIN_S = 30.0
 WARM_UP_S = 10.0
 LEAST_S = 30.0
@@ -77,9 +76,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Input:
-    topic: str
+    prefix: str
+    kind: Kind
     one_round: Workload
     rounds: int
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return tuple(self.prefix + source for source in self.kind.sources)
 
     @property
     def events(self) -> int:
@@ -89,6 +93,7 @@ class _Input:
 def measure_throughput(
     kafka: KafkaServer,
     engines: Sequence[Engine],
+    kind: Kind,
     *,
     events: int,
     repeats: int,
@@ -101,6 +106,7 @@ def measure_throughput(
     Args:
         kafka: an empty broker.
         engines: what to run.
+        kind: which events they read.
         events: how many events the fastest engines read; the others read a share of it, or no more than their limit.
         repeats: how many times.
         folder: for logs.
@@ -108,15 +114,15 @@ def measure_throughput(
         failures: gets why an engine has no figures.
 
     """
-    one_round = make_workload(min(events, ROUND))
+    one_round = kind.make(min(events, kind.round), kind.accounts)
     loaded: dict[str, _Input] = {}
     inputs: dict[str, _Input] = {}
     for engine in engines:
-        needed = _input_of(engine, events, one_round)
-        if needed.topic not in loaded:
+        needed = _input_of(engine, events, kind, one_round)
+        if needed.prefix not in loaded:
             tell(f"loading {needed.events:,} events for {engine.label}")
             _load(kafka, needed)
-        inputs[engine.name] = loaded.setdefault(needed.topic, needed)
+        inputs[engine.name] = loaded.setdefault(needed.prefix, needed)
     results = {engine.name: Measured(engine.label) for engine in engines}
     for repeat in range(1, repeats + 1):
         for engine in [engine for engine in engines if engine.name in results]:
@@ -131,29 +137,26 @@ def measure_throughput(
     return results
 
 
-def _input_of(engine: Engine, events: int, one_round: Workload) -> _Input:
+def _input_of(engine: Engine, events: int, kind: Kind, one_round: Workload) -> _Input:
     wanted = min(round(events * engine.share), engine.limit)
     if wanted < len(one_round):
-        return _Input(f"first{wanted}.{USAGE_TOPIC}", one_round.prefix(wanted), 1)
-    rounds = max(1, round(wanted / ROUND))
-    return _Input(f"r{rounds}.{USAGE_TOPIC}", one_round, rounds)
+        return _Input(f"first{wanted}.", kind, one_round.prefix(wanted), 1)
+    rounds = max(1, round(wanted / kind.round))
+    return _Input(f"r{rounds}.", kind, one_round, rounds)
 
 
 def _load(kafka: KafkaServer, needed: _Input) -> None:
     """Load a round as often as it is needed, the last time as it is and each time before ninety days earlier."""
-    kafka.create_topics({needed.topic: {"partitions": PARTITIONS, "config": KEEP}})
+    kafka.create_topics({topic: {"partitions": PARTITIONS, "config": KEEP} for topic in needed.topics})
     for number in range(needed.rounds):
         first_id = number * len(needed.one_round)
-        asyncio.run(load(kafka, needed.topic, needed.one_round.later(DAYS * (number - needed.rounds + 1)), first_id))
-
-
-def expected_scores(workload: Workload, *, timers: bool) -> dict[str, float]:
-    """What an engine must end with: without timers, each account's score is as of its own last event."""
-    return final_scores(workload, partitions_of_accounts(ACCOUNTS) if timers else np.arange(ACCOUNTS))
+        events = needed.one_round.later(DAYS * (number - needed.rounds + 1))
+        asyncio.run(load(kafka, needed.prefix + USAGE_TOPIC, events, first_id))
 
 
 def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder: Path, result: Measured) -> None:
-    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", measured_input.topic, folder)
+    group = f"bench-{engine.name}-{uuid.uuid4().hex[:8]}"
+    run = Run(kafka, group, measured_input.prefix + USAGE_TOPIC, folder, measured_input.topics)
     total = measured_input.events
     with kafka.admin() as admin:
         outputs = {engine.scores_topic(run), engine.changes_topic(run)} if engine.publishes else set()
@@ -178,8 +181,7 @@ def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder
     check_span(engine.name, begin.at_s, last.at_s, total)
     if engine.publishes:
         scores, changes = engine.scores_topic(run), engine.changes_topic(run)
-        expected = expected_scores(measured_input.one_round, timers=engine.timers)
-        check_scores(engine.name, _last_scores(engine, run, before[scores]), expected)
+        _check(engine, measured_input, _last_scores(engine, run, before[scores]))
         result.changes = sum(end_offsets(kafka, changes).values()) - sum(before[changes].values())
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
     result.events_per_s.append(timed / timed_s)
@@ -202,6 +204,16 @@ def check_span(name: str, begin_s: float, end_s: float, events: int) -> None:
             f"which is too little for a figure: ask for more --events"
         )
         raise EngineError(message)
+
+
+def _check(engine: Engine, measured_input: _Input, published: dict[str, float]) -> None:
+    one_round, kind = measured_input.one_round, measured_input.kind
+    expected = kind.expected(one_round, measured_input.rounds, timers=engine.timers)
+    accounts = len(np.unique(one_round.account))
+    if len(published) != accounts:
+        message = f"{engine.name} published scores of {len(published)} accounts, and {accounts} have events"
+        raise EngineError(message)
+    check_scores(engine.name, {account: published[account] for account in expected if account in published}, expected)
 
 
 def _last_scores(engine: Engine, run: Run, before: dict[int, int]) -> dict[str, float]:

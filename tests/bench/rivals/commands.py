@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 CORES = min(PARTITIONS, os.cpu_count() or 1)
 """A Python process uses one core, so as many workers as there are; a JVM has a thread for each partition."""
 _COPIES = (sys.executable, "-m", "tests.bench.rivals.copies", str(CORES))
-_JAVA = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC", "-Dlog4j2.level=WARN")
+
+
+def _java(heap: str = "1g") -> list[str]:
+    return [tool("java"), f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseParallelGC", "-Dlog4j2.level=WARN"]
+
 
 # What Flink's own scripts give to Java 17: the packages that its serialisers look into.
 _FLINK_OPENS = tuple(
@@ -66,11 +70,12 @@ class KafkaStreams(Rival):
     publishing: str = "CONFLATED"
     settings: tuple[str, ...] = ()
     share: float = 0.7
+    heap: str = "1g"
 
     def command(self, run: Run) -> list[str]:
-        """Java with 1 GiB of heap."""
+        """Java with 1 GiB of heap, or more for many accounts."""
         arguments = [run.kafka.bootstrap, run.group, run.input_topic, self.scores_topic(run), self.publishing]
-        java = [tool("java"), *_JAVA, "-cp", class_path("kafka_streams"), "HealthScores"]
+        java = [*_java(self.heap), "-cp", class_path("kafka_streams"), "HealthScores"]
         return [*java, *arguments, str(run.folder / "streams-state"), *self.settings]
 
 
@@ -84,7 +89,7 @@ class Flink(Rival):
 
     def command(self, run: Run) -> list[str]:
         """Java with 1 GiB of heap; as many slots as cores."""
-        java = [tool("java"), *_JAVA, "-Dlog4j2.level=ERROR", *_FLINK_OPENS, "-cp", class_path("flink"), "FlinkScores"]
+        java = [*_java(), "-Dlog4j2.level=ERROR", *_FLINK_OPENS, "-cp", class_path("flink"), "FlinkScores"]
         arguments = [run.kafka.bootstrap, run.group, run.input_topic, self.scores_topic(run)]
         return [*java, *arguments, str(run.folder / f"{run.group}-checkpoints"), str(CORES)]
 
@@ -94,7 +99,7 @@ class FaustDocumented(Rival):
     """Faust as its documentation writes it."""
 
     name: str = "faust"
-    label: str = "Faust as documented"
+    label: str = "Faust as documented, each change"
     limit: int = 200_000
     timers: bool = False
 
@@ -109,7 +114,7 @@ class Quix(Rival):
     """Quix Streams: a process for each core, RocksDB and a changelog topic."""
 
     name: str = "quix"
-    label: str = "Quix Streams"
+    label: str = "Quix Streams, each change"
     share: float = 0.04
     timers: bool = False
 
@@ -187,7 +192,7 @@ class Pathway(Rival):
 
     name: str = "pathway"
     label: str = "Pathway"
-    share: float = 0.05
+    share: float = 0.1
     timers: bool = False
 
     def command(self, run: Run) -> list[str]:

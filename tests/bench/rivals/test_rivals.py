@@ -16,11 +16,11 @@ from tests.bench import rules, workload
 from tests.bench.engines import THROUGHPUT
 from tests.bench.rivals import account as rival
 from tests.bench.rivals.commands import last_count, recovery_offset
-from tests.bench.throughput import expected_scores
+from tests.bench.workloads import expected_scores
 from tests.broker.jars import REPOSITORY
 
 ACCOUNTS = 50
-RIVALS = Path(__file__).parent / "rivals"
+RIVALS = Path(__file__).parent
 
 
 def test_python_rivals_give_the_same_scores() -> None:
@@ -47,10 +47,10 @@ def test_last_change_of_a_rival_without_timers_is_within_a_point_of_the_expected
         if change is not None:
             assert change["from"] == published.get(account_id)
             published[account_id] = change["to"]
-    expected = expected_scores(events, timers=False)
+    expected = expected_scores(events, ACCOUNTS, timers=False)
     assert expected.keys() == published.keys()
     assert max(abs(published[account_id] - score) for account_id, score in expected.items()) < rules.MIN_CHANGE
-    assert expected != expected_scores(events, timers=True)
+    assert expected != expected_scores(events, ACCOUNTS, timers=True)
 
 
 @pytest.mark.parametrize("project", ["kafka_streams", "flink"])
