@@ -27,7 +27,7 @@ EVERYTHING = Path(__file__).with_name("everything.toml")
 
 
 class _Health(msgspec.Struct):
-    value: float
+    value: float | None
 
 
 class _HealthScores(msgspec.Struct):
@@ -79,8 +79,8 @@ class Vitals(Engine):
         return "health.alerts"
 
     def read_score(self, value: bytes) -> float:
-        """The value of the score that all engines compute."""
-        return msgspec.json.decode(value, type=_HealthScores).scores["health"].value
+        """The value of the score that all engines compute; it has none without events, where the others say 0."""
+        return msgspec.json.decode(value, type=_HealthScores).scores["health"].value or 0.0
 
 
 def _prefix(run: Run) -> str:
