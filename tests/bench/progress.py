@@ -43,7 +43,7 @@ def read_progress(admin: KafkaAdminClient, group: str, topics: Sequence[str]) ->
 
 
 def wait_for(
-    read: Callable[[], Progress], process: ChildProcess, name: str, *, records: int, stalled_s: float = 60.0
+    read: Callable[[], Progress], process: ChildProcess, name: str, *, records: int, stalled_s: float = 180.0
 ) -> Progress:
     """Ask every 50 ms until at least so many records are committed.
 
