@@ -85,7 +85,7 @@ class Flink(Rival):
 
     name: str = "flink"
     label: str = "Flink, exact"
-    share: float = 0.15
+    share: float = 0.25
 
     def command(self, run: Run) -> list[str]:
         """Java with 1 GiB of heap; as many slots as cores."""
@@ -192,7 +192,7 @@ class Pathway(Rival):
 
     name: str = "pathway"
     label: str = "Pathway"
-    share: float = 0.1
+    share: float = 0.2
     timers: bool = False
 
     def command(self, run: Run) -> list[str]:
