@@ -52,6 +52,8 @@ class Engine(ABC):
     """Which share of the events it reads, so that slow engines end in time."""
     limit: int = sys.maxsize
     """The most events it reads; fewer than a round are the beginning of it."""
+    settle_s: float = 0.0
+    """How long after the last event it may still publish; this time is not measured."""
     timers = True
     """Whether it scores accounts that have no events. Without, an account is as its own last event left it."""
 

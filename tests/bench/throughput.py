@@ -175,6 +175,7 @@ def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder
             last = wait_for(read, process, run.group, records=total)
             share, of_broker = between(cpu, read_cpu(process.pid)), between(broker, read_cpu(kafka.pid))
             peak = peak_mb(process.pid)
+            process.wait(engine.settle_s)
         finally:
             process.terminate(_STOP_WITHIN_S)
     timed, timed_s = last.committed - begin.committed, last.at_s - begin.at_s

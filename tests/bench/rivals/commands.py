@@ -193,6 +193,7 @@ class Pathway(Rival):
     name: str = "pathway"
     label: str = "Pathway"
     share: float = 0.2
+    settle_s: float = 15.0
     timers: bool = False
 
     def command(self, run: Run) -> list[str]:
@@ -205,7 +206,7 @@ class Pathway(Rival):
         return [*_COPIES, "env", *variables, *program]
 
     def progress(self, admin: KafkaAdminClient, run: Run) -> Progress:  # noqa: ARG002  its commits say what was read
-        """The events in all accounts, as its second output counts them."""
+        """The events in all accounts, as its second output counts them; changes reach Kafka some seconds later."""
         return Progress(time.monotonic(), last_count(_counts_file(run)))
 
 
