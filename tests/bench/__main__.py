@@ -27,6 +27,7 @@ from tests.bench.progress import EngineError
 from tests.bench.report import Results, as_json, show
 from tests.bench.restore import measure_restore
 from tests.bench.throughput import measure_throughput
+from tests.bench.workloads import KINDS, Kind
 from tests.broker.jars import FetchError, MissingToolError, tool
 from tests.broker.kafka_server import KafkaServer, KafkaServerError
 
@@ -50,20 +51,32 @@ _SETTINGS = {
 def run(
     events: Annotated[int, typer.Option(min=1000, help="Events that the fastest engines read.")] = 60_000_000,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of every engine; the median counts.")] = 3,
+    workload: Annotated[str, typer.Option(help=f"Events of the throughput runs: {', '.join(KINDS)}.")] = "uniform",
     only: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(_NAMES)}.")] = ",".join(_NAMES),
 ) -> None:
     """Measure, show tables, and end with one JSON line."""
+    if workload not in KINDS:
+        message = f"--workload does not know {workload}; it knows {', '.join(KINDS)}"
+        raise typer.BadParameter(message)
+    kind = KINDS[workload]
     selected = only.split(",")
     unknown = set(selected) - set(_NAMES)
     if unknown:
         message = f"--only does not know {', '.join(sorted(unknown))}; it knows {', '.join(_NAMES)}"
         raise typer.BadParameter(message)
+    if workload != "uniform":
+        # Other workloads measure throughput alone.
+        names = [engine.name for engine in kind.engines]
+        selected = [name for name in names if name in selected]
+        if not selected:
+            message = f"--only names no engine of --workload {workload}, which has {', '.join(names)}"
+            raise typer.BadParameter(message)
     progress = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory(prefix="vitals-bench-") as folder, progress.status("starting Kafka") as status:
             # Where nobody sees the status, each step is a line: what was measured is there if a later step fails.
             tell = status.update if progress.is_terminal else progress.print
-            results, failures = _measure(selected, events, repeats, Path(folder), tell)
+            results, failures = _measure(selected, kind, events=events, repeats=repeats, folder=Path(folder), tell=tell)
     except (FetchError, KafkaServerError, MissingToolError) as error:
         _say(progress, str(error))
         raise typer.Exit(1) from error
@@ -80,17 +93,17 @@ def _say(progress: Console, problem: str) -> None:
 
 
 def _measure(
-    selected: list[str], events: int, repeats: int, folder: Path, tell: Callable[[str], None]
+    selected: list[str], kind: Kind, *, events: int, repeats: int, folder: Path, tell: Callable[[str], None]
 ) -> tuple[Results, list[str]]:
     """Everything that was measured, and why the rest has no figures."""
-    results, failures = Results(), list[str]()
+    results, failures = Results(title=kind.label), list[str]()
     if "page" in selected:
         tool("chromium-headless-shell")  # a missing tool is reported before an hour's work
-    engines = [engine for engine in THROUGHPUT if engine.name in selected]
+    engines = [engine for engine in kind.engines if engine.name in selected]
     if engines:
         with _broker() as kafka:
             results.throughput = measure_throughput(
-                kafka, engines, events=events, repeats=repeats, folder=folder, tell=tell, failures=failures
+                kafka, engines, kind, events=events, repeats=repeats, folder=folder, tell=tell, failures=failures
             )
     if "latency" in selected:
         for engine in LATENCY:

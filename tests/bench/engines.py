@@ -1,160 +1,33 @@
-"""What is measured: how each engine is started, where it publishes, and how to read a score from what it published.
+"""The engines that are measured: our worker, and the tables of what runs in which measurement.
 
-Owns command lines and record formats of the engines. Must not know how speed is measured. Called by the measurements.
-An engine gets a consumer group of its own for every run, so that it starts from nothing.
+Owns the command line and record formats of our worker; those of the rivals are in `rivals.commands`. Must not know how
+speed is measured. Called by the measurements.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.bench.streams_build import MAIN_CLASS, build_streams
-from tests.bench.workload import PARTITIONS
-from tests.broker.child import ChildProcess
-from tests.broker.jars import REPOSITORY, tool
+from tests.bench.engine import Engine, Run
+from tests.bench.rivals.commands import CORES, Bytewax, FaustDocumented, Flink, Floor, KafkaStreams, Pathway, Quix
+from tests.bench.rules import PARTITIONS
+from tests.bench.workload import USAGE_TOPIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.broker.kafka_server import KafkaServer
-
 POLICY = Path(__file__).with_name("policy.toml")
 ALERTING = Path(__file__).with_name("alerting.toml")
 EVERYTHING = Path(__file__).with_name("everything.toml")
-USAGE_TOPIC = "product-usage"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One start of one engine."""
-
-    kafka: KafkaServer
-    group: str
-    input_topic: str
-    folder: Path  # for logs and whatever the engine keeps
-
-    @property
-    def log(self) -> Path:
-        """What the engine printed, stdout and stderr."""
-        return self.folder / f"{self.group}.log"
-
-
-class Engine(ABC):
-    """A program that reads usage events and publishes scores."""
-
-    name: str  # its key in the JSON line
-    label: str  # its row in the table
-    publishes = True
-    share: float = 1.0
-    """Which share of the events it reads, so that slow engines end in time."""
-
-    @abstractmethod
-    def command(self, run: Run) -> list[str]:
-        """The command line."""
-
-    def environment(self, run: Run) -> Mapping[str, str]:  # noqa: ARG002  an engine may need what the run says
-        """Variables beside the ones of this process."""
-        return {}
-
-    def scores_topic(self, run: Run) -> str:
-        """The topic with the scores, created before the start."""
-        return f"{run.group}-scores"
-
-    def changes_topic(self, run: Run) -> str:
-        """The topic with one record for every change, to count them."""
-        return self.scores_topic(run)
-
-    def alerts_topic(self) -> str | None:
-        """The topic of alerts, of an engine that has them."""
-        return None
-
-    def changelog_topic(self, run: Run) -> str:
-        """The topic that the engine restores its accounts from."""
-        return f"{run.group}-accounts-changelog"
-
-    @abstractmethod
-    def read_score(self, value: bytes) -> float:
-        """The score in one published record."""
-
-    def start(self, run: Run) -> ChildProcess:
-        """Start the process; its stdout and stderr go to `<folder>/<group>.log`."""
-        return ChildProcess(
-            self.command(run),
-            log=run.log,
-            env={**os.environ, **self.environment(run)},
-            cwd=REPOSITORY,
-        )
-
-
-class _ToScore(msgspec.Struct):
-    to: float
-
-
-@dataclass
-class KafkaStreams(Engine):
-    """Kafka Streams 4.1: Processor API, in-memory store with cache and changelog, a thread for each partition."""
-
-    name: str = "kafka_streams"
-    label: str = "Kafka Streams"
-    publishing: str = "CONFLATED"
-    settings: tuple[str, ...] = ()
-    share: float = 0.7
-
-    def command(self, run: Run) -> list[str]:
-        """Java with 1 GiB of heap."""
-        java = [tool("java"), "-Xms1g", "-Xmx1g", "-XX:+UseParallelGC", "-Dlog4j2.level=WARN", "-cp", build_streams()]
-        arguments = [run.kafka.bootstrap, run.group, run.input_topic, self.scores_topic(run), self.publishing]
-        return [*java, MAIN_CLASS, *arguments, str(run.folder / "streams-state"), *self.settings]
-
-    def read_score(self, value: bytes) -> float:
-        """Where the change goes to."""
-        return msgspec.json.decode(value, type=_ToScore).to
-
-
-@dataclass
-class FaustDocumented(Engine):
-    """Faust as its documentation writes it."""
-
-    name: str = "faust"
-    label: str = "Faust as documented"
-
-    def command(self, run: Run) -> list[str]:
-        """A Faust worker."""
-        arguments = [run.kafka.url, run.group, run.input_topic, self.scores_topic(run), str(run.folder / "faust")]
-        return [sys.executable, "-m", "tests.bench.faust_documented", *arguments]
-
-    def read_score(self, value: bytes) -> float:
-        """Where the change goes to."""
-        return msgspec.json.decode(value, type=_ToScore).to
-
-
-@dataclass
-class Floor(Engine):
-    """A consumer loop with parsing, nothing else."""
-
-    name: str = "floor"
-    label: str = "bare consumer loop"
-    publishes = False
-
-    def command(self, run: Run) -> list[str]:
-        """The loop."""
-        return [sys.executable, "-m", "tests.bench.floor", run.kafka.bootstrap, run.group, run.input_topic]
-
-    def read_score(self, value: bytes) -> float:
-        """It publishes nothing."""
-        raise NotImplementedError
 
 
 class _Health(msgspec.Struct):
-    value: float
+    value: float | None
 
 
 class _HealthScores(msgspec.Struct):
@@ -206,8 +79,8 @@ class Vitals(Engine):
         return "health.alerts"
 
     def read_score(self, value: bytes) -> float:
-        """The value of the score that all engines compute."""
-        return msgspec.json.decode(value, type=_HealthScores).scores["health"].value
+        """The value of the score that all engines compute; it has none without events, where the others say 0."""
+        return msgspec.json.decode(value, type=_HealthScores).scores["health"].value or 0.0
 
 
 def _prefix(run: Run) -> str:
@@ -215,8 +88,6 @@ def _prefix(run: Run) -> str:
     return run.input_topic.removesuffix(USAGE_TOPIC)
 
 
-CORES = min(PARTITIONS, os.cpu_count() or 1)
-"""A Python process uses one core, so as many workers as there are; Kafka Streams has a thread for each partition."""
 _EVENT_TIME = {"VITALS_TIME": "event", "VITALS_CATCH_UP": "conflate", "VITALS_DEDUP": "false"}
 
 THROUGHPUT: tuple[Engine, ...] = (
@@ -236,8 +107,24 @@ THROUGHPUT: tuple[Engine, ...] = (
     Vitals(
         "ours_everything", "account-vitals, all features", _EVENT_TIME, policy=EVERYTHING, processes=CORES, share=0.25
     ),
+    Flink(),
+    Quix(),
+    Bytewax(),
+    Pathway(),
     FaustDocumented(),
     Floor(),
+)
+
+_OURS = THROUGHPUT[0]
+ZIPF: tuple[Engine, ...] = (_OURS, KafkaStreams())
+DUPLICATES: tuple[Engine, ...] = (THROUGHPUT[1],)
+"""Only an engine that removes duplicates can have the right scores."""
+TEMPLATE_POLICY: tuple[Engine, ...] = (
+    Vitals("ours", "account-vitals, template", _EVENT_TIME, policy=None, processes=CORES, share=0.5),
+)
+MANY_ACCOUNTS: tuple[Engine, ...] = (_OURS, KafkaStreams(heap="3g", share=0.4))
+MANY_ACCOUNTS_TEMPLATE_POLICY: tuple[Engine, ...] = (
+    Vitals("ours", "account-vitals, template", _EVENT_TIME, policy=None, processes=CORES, share=0.2),
 )
 
 LATENCY: tuple[Engine, ...] = (
@@ -248,11 +135,3 @@ RESTORE: tuple[Engine, ...] = (
     Vitals("ours", "account-vitals, default policy", _EVENT_TIME, policy=None, processes=CORES),
     KafkaStreams("kafka_streams", "Kafka Streams, two measures", "EACH"),
 )
-
-
-def log_events(run: Run, event: str) -> list[dict[str, object]]:
-    """The whole JSON lines of a run's log whose `event` is this one."""
-    text = run.log.read_text("utf-8", "replace") if run.log.exists() else ""
-    lines = [line[line.index("{") :] for line in text.splitlines(keepends=True) if "{" in line and line.endswith("\n")]
-    events = [json.loads(line) for line in lines if f'"{event}"' in line]
-    return [fields for fields in events if fields.get("event") == event]

@@ -14,15 +14,17 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tests.bench.engines import USAGE_TOPIC, Engine, Run
+from tests.bench.engine import Engine, Run
 from tests.bench.loading import end_offsets, load, read_all
 from tests.bench.pacer import PROBE
 from tests.bench.progress import EngineError, wait_for
-from tests.bench.workload import ACCOUNTS, PARTITIONS, first_events
+from tests.bench.rules import PARTITIONS
+from tests.bench.workload import ACCOUNTS, USAGE_TOPIC, first_events
 from tests.broker.jars import REPOSITORY
 
 if TYPE_CHECKING:
@@ -40,17 +42,23 @@ _STOP_WITHIN_S = 30.0
 _BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime"}
 
 
+class Percentiles(NamedTuple):
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+    p999: float
+
+
 @dataclass(frozen=True)
 class Latency:
     """Milliseconds from the append of an event to the append of its score, and of its alert where there are alerts."""
 
     label: str
-    p50: float
-    p99: float
+    scores: Percentiles
     samples: int
     rate: float
-    alerts: tuple[float, float] | None
-    """The p50 and p99 of alerts."""
+    alerts: Percentiles | None
 
 
 def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: Callable[[str], None]) -> Latency:
@@ -60,7 +68,7 @@ def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
         EngineError: the engine failed, the sender could not hold the rate, or probes were not answered.
 
     """
-    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder)
+    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder, (USAGE_TOPIC,))
     scores = engine.scores_topic(run)
     alerts = engine.alerts_topic()
     names = [name for name in (USAGE_TOPIC, scores, alerts) if name is not None]
@@ -71,23 +79,27 @@ def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
     with kafka.admin() as admin:
         process = engine.start(run)
         try:
-            wait_for(admin, process, run.group, USAGE_TOPIC, records=len(known))
+            wait_for(partial(engine.progress, admin, run), process, run.group, records=len(known))
             reached = _pace(kafka)
-            wait_for(admin, process, run.group, USAGE_TOPIC, records=sum(end_offsets(kafka, USAGE_TOPIC).values()))
+            wait_for(
+                partial(engine.progress, admin, run),
+                process,
+                run.group,
+                records=sum(end_offsets(kafka, USAGE_TOPIC).values()),
+            )
         finally:
             process.terminate(_STOP_WITHIN_S)
     events = asyncio.run(read_all(kafka, USAGE_TOPIC, {}))
     waited = answer_times(events, asyncio.run(read_all(kafka, scores, {})))
-    p50, p99 = _percentiles(waited)
     alerted = None
     if alerts is not None:
-        alerted = _percentiles(answer_times(events, asyncio.run(read_all(kafka, alerts, {}))))
-    return Latency(engine.label, p50, p99, len(waited), reached, alerted)
+        alerted = percentiles(answer_times(events, asyncio.run(read_all(kafka, alerts, {}))))
+    return Latency(engine.label, percentiles(waited), len(waited), reached, alerted)
 
 
-def _percentiles(waited: list[int]) -> tuple[float, float]:
-    p50, p99 = np.percentile(waited, [50, 99]).tolist()
-    return p50, p99
+def percentiles(waited: list[int]) -> Percentiles:
+    """Of all samples."""
+    return Percentiles(*np.percentile(waited, [50, 99, 99.9]).tolist())
 
 
 def _pace(kafka: KafkaServer) -> float:

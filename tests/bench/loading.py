@@ -6,13 +6,15 @@ Owns batching towards Kafka. Must not know engines or timing. Called by the thre
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from kafka.partitioner.default import murmur2
 
-from tests.bench.workload import PARTITIONS, Workload, account_id, values
+from tests.bench.rules import PARTITIONS
+from tests.bench.workload import SOURCES, USAGE_TOPIC, Workload, account_id, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,30 +38,34 @@ def partition_of(key: bytes) -> int:
     return int((murmur2(key) & _POSITIVE) % PARTITIONS)
 
 
+@cache
 def partitions_of_accounts(accounts: int) -> NDArray[np.int64]:
     """The partition of every account, by number."""
     return np.array([partition_of(account_id(number).encode()) for number in range(accounts)], dtype=np.int64)
 
 
 async def load(kafka: KafkaServer, topic: str, workload: Workload, first_id: int = 0) -> None:
-    """Append all events in order, keyed by account, stamped with their event time; return when the broker has them."""
-    size = int(workload.account.max()) + 1
-    partitions = partitions_of_accounts(size).tolist()
-    keys = [account_id(number).encode() for number in range(size)]
-    rows = zip(workload.account.tolist(), workload.time_ms.tolist(), values(workload, first_id), strict=True)
+    """Append all events in order, keyed by account, stamped with their event time; return when the broker has them.
+
+    `topic` is that of usage; the other sources have the same prefix.
+    """
+    partitions = partitions_of_accounts(int(workload.account.max()) + 1)
+    homes = (workload.source * PARTITIONS + partitions[workload.account]).tolist()
+    targets = [(f"{topic.removesuffix(USAGE_TOPIC)}{name}", number) for name in SOURCES for number in range(PARTITIONS)]
+    rows = zip(homes, workload.account.tolist(), workload.time_ms.tolist(), values(workload, first_id), strict=True)
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, max_batch_size=_BATCH_BYTES, acks="all")
     async with asyncio.timeout(_WITHIN_S), producer:
-        batches = [producer.create_batch() for _ in range(PARTITIONS)]
+        batches = [producer.create_batch() for _ in targets]
         sent = []
-        for account, time_ms, value in rows:
-            partition = partitions[account]
-            if batches[partition].append(key=keys[account], value=value, timestamp=time_ms) is None:
-                sent.append(await producer.send_batch(batches[partition], topic, partition=partition))
-                batches[partition] = producer.create_batch()
-                batches[partition].append(key=keys[account], value=value, timestamp=time_ms)
-        for partition, batch in enumerate(batches):
+        for home, account, time_ms, value in rows:
+            key = account_id(account).encode()
+            if batches[home].append(key=key, value=value, timestamp=time_ms) is None:
+                sent.append(await producer.send_batch(batches[home], targets[home][0], partition=targets[home][1]))
+                batches[home] = producer.create_batch()
+                batches[home].append(key=key, value=value, timestamp=time_ms)
+        for (name, partition), batch in zip(targets, batches, strict=True):
             if batch.record_count():
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                sent.append(await producer.send_batch(batch, name, partition=partition))
         await asyncio.gather(*sent)
 
 

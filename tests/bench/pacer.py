@@ -13,7 +13,8 @@ import time
 from aiokafka import AIOKafkaProducer
 
 from tests.bench.loading import partition_of
-from tests.bench.workload import ACCOUNTS, PARTITIONS, account_id
+from tests.bench.rules import PARTITIONS
+from tests.bench.workload import ACCOUNTS, account_id
 
 PROBE_EVERY = 100
 _BATCH_BYTES = 1024 * 1024

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from kafka import TopicPartition
 
-from tests.bench.workload import PARTITIONS
+from tests.bench.rules import PARTITIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from kafka import KafkaAdminClient
 
     from tests.broker.child import ChildProcess
@@ -33,25 +35,32 @@ class Progress:
     committed: int
 
 
-def read_progress(admin: KafkaAdminClient, group: str, topic: str) -> Progress:
+def read_progress(admin: KafkaAdminClient, group: str, topics: Sequence[str]) -> Progress:
     """Ask the broker once."""
-    sources = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    sources = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
     offsets = admin.list_group_offsets({group: sources})[group]
     return Progress(time.monotonic(), sum(max(committed.offset, 0) for committed in offsets.values()))
 
 
 def wait_for(
-    admin: KafkaAdminClient, process: ChildProcess, group: str, topic: str, *, records: int, stalled_s: float = 60.0
+    read: Callable[[], Progress], process: ChildProcess, name: str, *, records: int, stalled_s: float = 180.0
 ) -> Progress:
     """Ask every 50 ms until at least so many records are committed.
+
+    Args:
+        read: asks once.
+        process: the engine.
+        name: what an error calls it.
+        records: how many.
+        stalled_s: how long nothing new may be committed.
 
     Raises:
         EngineError: the process ended, or committed nothing new for `stalled_s` seconds.
 
     """
-    last = read_progress(admin, group, topic)
+    last = read()
     while True:
-        now = read_progress(admin, group, topic)
+        now = read()
         if now.committed >= records:
             return now
         if now.committed > last.committed:
@@ -60,9 +69,9 @@ def wait_for(
         code = process.wait(_POLL_S)
         if code is not None:
             message = (
-                f"{group} ended with exit code {code} at {now.committed} of {records} records:\n{process.log_tail()}"
+                f"{name} ended with exit code {code} at {now.committed} of {records} records:\n{process.log_tail()}"
             )
             raise EngineError(message)
         if now.at_s - last.at_s > stalled_s:
-            message = f"{group} stands still at {now.committed} of {records} records:\n{process.log_tail()}"
+            message = f"{name} stands still at {now.committed} of {records} records:\n{process.log_tail()}"
             raise EngineError(message)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.bench.board import BoardFigures
     from tests.bench.everything_new import PolicyRun
     from tests.bench.files import FilesRun
-    from tests.bench.latency import Latency
+    from tests.bench.latency import Latency, Percentiles
     from tests.bench.mapping import MappingRun
     from tests.bench.page import PageFigures
     from tests.bench.restore import Restored
@@ -36,6 +36,11 @@ _RATIOS = (
     ("ours_dedup", "kafka_streams_exactly_once"),
     ("ours_one", "kafka_streams"),
     ("ours_exact", "kafka_streams_exact"),
+    ("ours_exact", "flink"),
+    ("ours", "flink"),
+    ("ours", "quix"),
+    ("ours", "bytewax"),
+    ("ours", "pathway"),
     ("ours", "faust"),
     ("ours", "floor"),
 )
@@ -45,6 +50,8 @@ _RATIOS = (
 class Results:
     """Everything that one call measured, by engine."""
 
+    title: str = ""
+    """The workload of the throughput runs."""
     throughput: dict[str, Measured] = field(default_factory=dict)
     latency: dict[str, Latency] = field(default_factory=dict)
     restore: dict[str, Restored] = field(default_factory=dict)
@@ -75,9 +82,9 @@ def as_json(results: Results) -> dict[str, Any]:
         }
     if OURS in results.latency:
         latency = results.latency[OURS]
-        figures["latency_ms"] = {"p50": round(latency.p50, 1), "p99": round(latency.p99, 1)}
+        figures["latency_ms"] = _percentiles(latency.scores)
         if latency.alerts is not None:
-            figures["alert_ms"] = {"p50": round(latency.alerts[0], 1), "p99": round(latency.alerts[1], 1)}
+            figures["alert_ms"] = _percentiles(latency.alerts)
     if OURS in results.restore:
         restored = results.restore[OURS]
         figures["bytes_per_account"] = round(restored.bytes_per_account)
@@ -85,6 +92,10 @@ def as_json(results: Results) -> dict[str, Any]:
     if OURS in results.throughput:
         figures["changelog_bytes_per_event"] = round(results.throughput[OURS].changelog_bytes_per_event, 1)
     return figures | _without_broker(results)
+
+
+def _percentiles(waited: Percentiles) -> dict[str, float]:
+    return {"p50": round(waited.p50, 1), "p99": round(waited.p99, 1), "p99.9": round(waited.p999, 1)}
 
 
 def _without_broker(results: Results) -> dict[str, Any]:
@@ -105,7 +116,7 @@ def _without_broker(results: Results) -> dict[str, Any]:
 def show(console: Console, results: Results) -> None:
     """Print a table for each kind of measurement that was made."""
     if results.throughput:
-        console.print(_throughput_table(results.throughput))
+        console.print(_throughput_table(results.title, results.throughput))
         others = max(share for row in results.throughput.values() for share in row.others)
         if others > _BUSY:
             console.print(
@@ -182,13 +193,13 @@ def _table(title: str, *figures: str) -> Table:
     return table
 
 
-def _throughput_table(measured: dict[str, Measured]) -> Table:
+def _throughput_table(title: str, measured: dict[str, Measured]) -> Table:
     heads = ("CPU µs", "broker µs", "events/s", "range, k", "peak MB", "changes", "log B")
-    table = _table("Processor time of an event, and events per second: medians of the runs", *heads)
+    table = _table(f"Processor time of an event, and events per second: medians of the runs. {title}", *heads)
     table.caption = (
-        "exact: every account is looked at on each day's boundary; else one change an account and second. EOS: "
-        "exactly-once transactions. CPU (of the engine, and of the broker) and changelog are per event. Slower engines "
-        "read fewer of the same events."
+        "exact: every account is looked at on each day's boundary, and each change is published; else changes are "
+        "conflated, unless it says each change. EOS: exactly-once transactions. CPU (of the engine, and of the broker) "
+        "and changelog are per event. Slower engines read fewer of the same events."
     )
     for row in measured.values():
         span = f"{min(row.events_per_s) / 1e3:.1f}-{max(row.events_per_s) / 1e3:.1f}"
@@ -199,11 +210,12 @@ def _throughput_table(measured: dict[str, Measured]) -> Table:
 
 
 def _latency_table(measured: dict[str, Latency]) -> Table:
-    heads = ("events/s", "p50", "p99", "alert p50", "alert p99", "samples")
+    heads = ("events/s", "p50", "p99", "p99.9", "alert p50", "p99", "p99.9", "samples")
     table = _table("Milliseconds from event to score and to alert, all in Kafka", *heads)
     for row in measured.values():
-        alerts = ("-", "-") if row.alerts is None else (f"{row.alerts[0]:,.0f}", f"{row.alerts[1]:,.0f}")
-        table.add_row(row.label, f"{row.rate:,.0f}", f"{row.p50:,.0f}", f"{row.p99:,.0f}", *alerts, f"{row.samples:,}")
+        scores = [f"{value:,.0f}" for value in row.scores]
+        alerts = ["-"] * len(scores) if row.alerts is None else [f"{value:,.0f}" for value in row.alerts]
+        table.add_row(row.label, f"{row.rate:,.0f}", *scores, *alerts, f"{row.samples:,}")
     return table
 
 

@@ -12,14 +12,16 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.bench.engines import USAGE_TOPIC, Engine, Run, log_events
+from tests.bench.engine import Engine, Run, log_events
 from tests.bench.loading import KEEP, load
 from tests.bench.progress import EngineError, wait_for
-from tests.bench.workload import PARTITIONS, first_events
+from tests.bench.rules import PARTITIONS
+from tests.bench.workload import USAGE_TOPIC, first_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +53,7 @@ def measure_restore(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
         EngineError: it failed, or never said that it had restored.
 
     """
-    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder)
+    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", USAGE_TOPIC, folder, (USAGE_TOPIC,))
     topics = (USAGE_TOPIC, engine.scores_topic(run))
     kafka.create_topics({name: {"partitions": PARTITIONS, "config": KEEP} for name in topics})
     loaded = 0
@@ -64,7 +66,7 @@ def measure_restore(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
         with kafka.admin() as admin:
             process = engine.start(run)
             try:
-                wait_for(admin, process, run.group, USAGE_TOPIC, records=loaded)
+                wait_for(partial(engine.progress, admin, run), process, run.group, records=loaded)
             finally:
                 process.terminate(_STOP_WITHIN_S)
         run.log.unlink()

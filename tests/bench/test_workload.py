@@ -20,14 +20,16 @@ from stream.measures import STATS
 from stream.plan.plan import compile_plan
 from stream.policy.normalise import KINDS
 from stream.policy.policy import parse_policy
-from tests.bench import faust_documented, workload
+from tests.bench import rules, workload
 from tests.bench.engines import ALERTING, EVERYTHING, POLICY
 from tests.bench.everything_new import POLICIES, PolicyRun, apply, records_of
-from tests.bench.latency import answer_times
+from tests.bench.latency import Latency, Percentiles, answer_times, percentiles
 from tests.bench.loading import partition_of, partitions_of_accounts
 from tests.bench.progress import EngineError
 from tests.bench.report import Results, as_json
 from tests.bench.throughput import LEAST_S, Measured, check_scores, check_span
+from tests.bench.workloads import KINDS as WORKLOADS
+from tests.bench.workloads import TEMPLATE, expected_scores, replayed_scores
 
 ACCOUNTS = 50
 
@@ -38,14 +40,14 @@ def naive_scores(events: workload.Workload) -> dict[str, float]:
     last_day: dict[int, int] = defaultdict(int)
     for event in parsed:
         home = partition_of(event["account_id"].encode())
-        last_day[home] = max(last_day[home], event["time"] // workload.DAY_MS)
+        last_day[home] = max(last_day[home], event["time"] // rules.DAY_MS)
     scores = {}
     for account in {event["account_id"] for event in parsed}:
         as_of = last_day[partition_of(account.encode())]
         inside = [
             event
             for event in parsed
-            if event["account_id"] == account and as_of - 30 < event["time"] // workload.DAY_MS <= as_of
+            if event["account_id"] == account and as_of - 30 < event["time"] // rules.DAY_MS <= as_of
         ]
         volume = sum(event["count"] for event in inside)
         scores[account] = (min(100, 100 * len(inside) / 80) + min(100, 100 * volume / 160)) / 2
@@ -59,32 +61,12 @@ def test_expected_scores_equal_plain_loops_over_the_events() -> None:
     assert len(set(expected.values())) > ACCOUNTS / 2
 
 
-def test_faust_rival_gives_the_same_scores() -> None:
-    events = workload.make_workload(4_000, ACCOUNTS)
-    rows = {account: faust_documented.new_row() for account in range(ACCOUNTS)}
-    for account, time_ms, count in zip(events.account, events.time_ms, events.count, strict=True):
-        faust_documented.add(rows[int(account)], int(time_ms), int(count))
-    last_day = int(events.time_ms[-1]) // workload.DAY_MS
-    expected = workload.final_scores(events, np.zeros(ACCOUNTS, dtype=np.int64))
-    current = [account for account, row in rows.items() if row["day"] == last_day]
-    assert len(current) > ACCOUNTS / 3
-    for account in current:
-        assert faust_documented.score(rows[account]) == pytest.approx(expected[workload.account_id(account)])
-
-
-def test_policy_and_java_have_the_constants_of_the_workload() -> None:
+def test_policy_has_the_constants_of_the_rules() -> None:
     policy = tomllib.loads(POLICY.read_text("utf-8"))
     hundred_at = {name: measure["normalise"]["hundred_at"] for name, measure in policy["measures"].items()}
-    assert hundred_at == {"events": workload.EVENTS_HUNDRED_AT, "volume": workload.VOLUME_HUNDRED_AT}
-    assert {measure["window"] for measure in policy["measures"].values()} == {f"{workload.WINDOW_DAYS}d"}
-    assert policy["scores"]["health"]["min_change"] == workload.MIN_CHANGE
-    sources = "".join(
-        path.read_text("utf-8") for path in (Path(__file__).parent / "kafka_streams" / "src").glob("*.java")
-    )
-    for name in ("WINDOW_DAYS", "EVENTS_HUNDRED_AT", "VOLUME_HUNDRED_AT", "MIN_CHANGE"):
-        written = re.search(rf"{name} = ([\d.]+);", sources)
-        assert written is not None
-        assert float(written[1]) == getattr(workload, name)
+    assert hundred_at == {"events": rules.EVENTS_HUNDRED_AT, "volume": rules.VOLUME_HUNDRED_AT}
+    assert {measure["window"] for measure in policy["measures"].values()} == {f"{rules.WINDOW_DAYS}d"}
+    assert policy["scores"]["health"]["min_change"] == rules.MIN_CHANGE
 
 
 def test_events_are_repeatable_in_time_order_and_about_130_bytes() -> None:
@@ -94,7 +76,7 @@ def test_events_are_repeatable_in_time_order_and_about_130_bytes() -> None:
     assert np.all(np.diff(first.time_ms) >= 0)
     assert 120 < np.mean([len(line) for line in lines]) < 140
     assert len({json.loads(line)["id"] for line in lines}) == 3_000
-    assert first.time_ms[-1] < workload.START_MS + workload.DAYS * workload.DAY_MS
+    assert first.time_ms[-1] < workload.START_MS + workload.DAYS * rules.DAY_MS
 
 
 def test_first_events_reach_every_account_and_end_when_told() -> None:
@@ -105,7 +87,7 @@ def test_first_events_reach_every_account_and_end_when_told() -> None:
 
 
 def test_partitions_are_the_ones_of_the_default_partitioner() -> None:
-    homes = list(range(workload.PARTITIONS))
+    homes = list(range(rules.PARTITIONS))
     for number in range(200):
         key = workload.account_id(number).encode()
         assert partition_of(key) == DefaultPartitioner()(key, homes, homes)
@@ -130,7 +112,7 @@ def test_a_run_that_is_too_short_gives_no_figure() -> None:
 def test_the_same_events_later_end_with_the_same_scores() -> None:
     events = workload.make_workload(5_000, ACCOUNTS)
     later = events.later(workload.DAYS)
-    assert int(later.time_ms[0]) - int(events.time_ms[0]) == workload.DAYS * workload.DAY_MS
+    assert int(later.time_ms[0]) - int(events.time_ms[0]) == workload.DAYS * rules.DAY_MS
     homes = partitions_of_accounts(ACCOUNTS)
     assert workload.final_scores(later, homes) == workload.final_scores(events, homes)
 
@@ -203,3 +185,51 @@ def test_json_has_each_policy() -> None:
     run = PolicyRun("template", 10, 2, 5.0, 7.0)
     figures = {"name": "template", "events": 10, "accounts": 2, "events_per_s": 5.0, "score_us": 7.0}
     assert as_json(Results(policies=[run])) == {"policies": [figures]}
+
+
+def test_json_has_three_percentiles_of_latency() -> None:
+    waited = percentiles([*range(1, 1001), 5_000])
+    assert waited.p50 == 501
+    assert waited.p99 == 991
+    assert waited.p999 == pytest.approx(1000)
+    results = Results(latency={"ours": Latency("us", waited, 1_001, 10_000.0, Percentiles(1.0, 2.0, 3.04))})
+    assert as_json(results) == {
+        "latency_ms": {"p50": 501.0, "p99": 991.0, "p99.9": 1000.0},
+        "alert_ms": {"p50": 1.0, "p99": 2.0, "p99.9": 3.0},
+    }
+
+
+def test_zipf_gives_the_first_account_a_tenth_of_the_events() -> None:
+    counts = np.bincount(workload.make_zipf(200_000).account, minlength=workload.ACCOUNTS)
+    assert 0.09 < counts[0] / 200_000 < 0.12
+    assert counts[0] == pytest.approx(2 * counts[1], rel=0.1)
+
+
+def test_three_of_ten_records_repeat_an_earlier_one() -> None:
+    sent = workload.make_duplicates(10_000)
+    lines = list(workload.values(sent))
+    assert len(lines) == 10_000
+    assert len(set(lines)) == 7_000
+    first = {line: number for number, line in reversed(list(enumerate(lines)))}
+    apart = [number - first[line] for number, line in enumerate(lines) if number != first[line]]
+    assert len(apart) == 3_000
+    assert max(apart) < 2_500
+    assert list(workload.values(sent.distinct())) == list(workload.values(workload.make_workload(7_000)))
+
+
+def test_expected_scores_of_duplicates_are_those_of_their_originals() -> None:
+    sent = workload.make_duplicates(10_000, ACCOUNTS)
+    expected = WORKLOADS["duplicates"].expected(sent, 1, timers=True)
+    assert expected == expected_scores(workload.make_workload(7_000, ACCOUNTS), workload.ACCOUNTS, timers=True)
+    assert expected != expected_scores(sent, workload.ACCOUNTS, timers=True)
+
+
+def test_template_workload_has_every_source_and_scores_that_differ() -> None:
+    sent = workload.make_five_sources(4_000, ACCOUNTS)
+    assert set(np.unique(sent.source)) == set(range(len(workload.SOURCES)))
+    policy = tomllib.loads(TEMPLATE.read_text("utf-8"))
+    assert {measure["source"] for measure in policy["measures"].values()} == set(workload.SOURCES)
+    expected = replayed_scores(sent, 2)
+    assert expected.keys() == {workload.account_id(number) for number in range(ACCOUNTS)}
+    assert len(set(expected.values())) > ACCOUNTS / 2
+    assert expected != replayed_scores(sent, 1)

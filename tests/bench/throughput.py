@@ -8,7 +8,7 @@ is the processor time that was spent in between. account-vitals and Kafka Stream
 have more to read, and soon after they have not.
 
 The topic has the same million events over and over, each time ninety days later, so that windows and scores go on as
-they began whatever the number of events. Slower engines read a topic with fewer rounds of them.
+they began whatever the number of events. Slower engines read a topic with fewer rounds of them, or a part of one.
 
 Results are then read from the engine's output and compared with `workload.final_scores`: a published score may differ
 from it by less than the point that makes a change. Repeats are interleaved (all engines, then all again), so that what
@@ -23,13 +23,18 @@ import asyncio
 import statistics
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tests.bench.cpu import between, peak_mb, read_cpu
-from tests.bench.engines import USAGE_TOPIC, Engine, FaustDocumented, Run
-from tests.bench.loading import KEEP, end_offsets, load, partitions_of_accounts, read_all
-from tests.bench.progress import EngineError, read_progress, wait_for
-from tests.bench.workload import ACCOUNTS, DAYS, MIN_CHANGE, PARTITIONS, Workload, final_scores, make_workload
+from tests.bench.engine import Engine, Run
+from tests.bench.loading import KEEP, end_offsets, load, read_all
+from tests.bench.progress import EngineError, wait_for
+from tests.bench.rules import MIN_CHANGE, PARTITIONS
+from tests.bench.workload import DAYS, USAGE_TOPIC, Workload
+from tests.bench.workloads import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,10 +42,6 @@ if TYPE_CHECKING:
 
     from tests.broker.kafka_server import KafkaServer
 
-ROUND = 1_000_000
-"""Events of the topic before they come again, ninety days later."""
-FAUST_EVENTS = 200_000
-_FAUST_TOPIC = "product-usage-prefix"
 _STOP_WITHIN_S = 30.0
 WARM_UP_S = 10.0
 LEAST_S = 30.0
@@ -75,14 +76,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Input:
-    topic: str
-    events: int
-    expected: dict[str, float]
+    prefix: str
+    kind: Kind
+    one_round: Workload
+    rounds: int
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return tuple(self.prefix + source for source in self.kind.sources)
+
+    @property
+    def events(self) -> int:
+        return self.rounds * len(self.one_round)
 
 
 def measure_throughput(
     kafka: KafkaServer,
     engines: Sequence[Engine],
+    kind: Kind,
     *,
     events: int,
     repeats: int,
@@ -95,25 +106,23 @@ def measure_throughput(
     Args:
         kafka: an empty broker.
         engines: what to run.
-        events: how many events the fastest engines read; the others read a share of it, Faust the first 200,000.
+        kind: which events they read.
+        events: how many events the fastest engines read; the others read a share of it, or no more than their limit.
         repeats: how many times.
         folder: for logs.
         tell: called with what happens now, for the terminal.
         failures: gets why an engine has no figures.
 
     """
-    one_round = make_workload(min(events, ROUND))
+    one_round = kind.make(min(events, kind.round), kind.accounts)
+    loaded: dict[str, _Input] = {}
     inputs: dict[str, _Input] = {}
     for engine in engines:
-        if isinstance(engine, FaustDocumented):
-            inputs[engine.name] = _load(kafka, _FAUST_TOPIC, one_round.prefix(FAUST_EVENTS), 1)
-            continue
-        rounds = max(1, round(events * engine.share / ROUND))
-        same = [known for known in inputs.values() if known.events == rounds * len(one_round)]
-        if not same:
-            tell(f"loading {rounds * len(one_round):,} events for {engine.label}")
-            same = [_load(kafka, f"r{rounds}.{USAGE_TOPIC}", one_round, rounds)]
-        inputs[engine.name] = same[0]
+        needed = _input_of(engine, events, kind, one_round)
+        if needed.prefix not in loaded:
+            tell(f"loading {needed.events:,} events for {engine.label}")
+            _load(kafka, needed)
+        inputs[engine.name] = loaded.setdefault(needed.prefix, needed)
     results = {engine.name: Measured(engine.label) for engine in engines}
     for repeat in range(1, repeats + 1):
         for engine in [engine for engine in engines if engine.name in results]:
@@ -128,18 +137,27 @@ def measure_throughput(
     return results
 
 
-def _load(kafka: KafkaServer, topic: str, workload: Workload, rounds: int) -> _Input:
-    """Load events `rounds` times, the last time as they are and each time before ninety days earlier."""
-    kafka.create_topics({topic: {"partitions": PARTITIONS, "config": KEEP}})
-    for number in range(rounds):
-        first_id = number * len(workload)
-        asyncio.run(load(kafka, topic, workload.later(DAYS * (number - rounds + 1)), first_id))
-    return _Input(topic, rounds * len(workload), final_scores(workload, partitions_of_accounts(ACCOUNTS)))
+def _input_of(engine: Engine, events: int, kind: Kind, one_round: Workload) -> _Input:
+    wanted = min(round(events * engine.share), engine.limit)
+    if wanted < len(one_round):
+        return _Input(f"first{wanted}.", kind, one_round.prefix(wanted), 1)
+    rounds = max(1, round(wanted / kind.round))
+    return _Input(f"r{rounds}.", kind, one_round, rounds)
+
+
+def _load(kafka: KafkaServer, needed: _Input) -> None:
+    """Load a round as often as it is needed, the last time as it is and each time before ninety days earlier."""
+    kafka.create_topics({topic: {"partitions": PARTITIONS, "config": KEEP} for topic in needed.topics})
+    for number in range(needed.rounds):
+        first_id = number * len(needed.one_round)
+        events = needed.one_round.later(DAYS * (number - needed.rounds + 1))
+        asyncio.run(load(kafka, needed.prefix + USAGE_TOPIC, events, first_id))
 
 
 def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder: Path, result: Measured) -> None:
-    run = Run(kafka, f"bench-{engine.name}-{uuid.uuid4().hex[:8]}", measured_input.topic, folder)
-    total, topic = measured_input.events, measured_input.topic
+    group = f"bench-{engine.name}-{uuid.uuid4().hex[:8]}"
+    run = Run(kafka, group, measured_input.prefix + USAGE_TOPIC, folder, measured_input.topics)
+    total = measured_input.events
     with kafka.admin() as admin:
         outputs = {engine.scores_topic(run), engine.changes_topic(run)} if engine.publishes else set()
         new = outputs.difference(admin.list_topics())
@@ -147,22 +165,24 @@ def _run_once(kafka: KafkaServer, engine: Engine, measured_input: _Input, folder
             kafka.create_topics({name: {"partitions": PARTITIONS, "config": KEEP} for name in new})
         before = {name: end_offsets(kafka, name) for name in outputs}
         process = engine.start(run)
+        read = partial(engine.progress, admin, run)
         try:
-            wait_for(admin, process, run.group, topic, records=1)
+            wait_for(read, process, run.group, records=1)
             process.wait(WARM_UP_S)
-            warm = read_progress(admin, run.group, topic)
-            begin = wait_for(admin, process, run.group, topic, records=min(total, warm.committed + 1))
+            warm = read()
+            begin = wait_for(read, process, run.group, records=min(total, warm.committed + 1))
             cpu, broker = read_cpu(process.pid), read_cpu(kafka.pid)
-            last = wait_for(admin, process, run.group, topic, records=total)
+            last = wait_for(read, process, run.group, records=total)
             share, of_broker = between(cpu, read_cpu(process.pid)), between(broker, read_cpu(kafka.pid))
             peak = peak_mb(process.pid)
+            process.wait(engine.settle_s)
         finally:
             process.terminate(_STOP_WITHIN_S)
     timed, timed_s = last.committed - begin.committed, last.at_s - begin.at_s
     check_span(engine.name, begin.at_s, last.at_s, total)
     if engine.publishes:
         scores, changes = engine.scores_topic(run), engine.changes_topic(run)
-        check_scores(engine.name, _last_scores(engine, run, before[scores]), measured_input.expected)
+        _check(engine, measured_input, _last_scores(engine, run, before[scores]))
         result.changes = sum(end_offsets(kafka, changes).values()) - sum(before[changes].values())
         result.changelog_bytes_per_event = kafka.log_bytes(engine.changelog_topic(run)) / total
     result.events_per_s.append(timed / timed_s)
@@ -185,6 +205,16 @@ def check_span(name: str, begin_s: float, end_s: float, events: int) -> None:
             f"which is too little for a figure: ask for more --events"
         )
         raise EngineError(message)
+
+
+def _check(engine: Engine, measured_input: _Input, published: dict[str, float]) -> None:
+    one_round, kind = measured_input.one_round, measured_input.kind
+    expected = kind.expected(one_round, measured_input.rounds, timers=engine.timers)
+    accounts = len(np.unique(one_round.account))
+    if len(published) != accounts:
+        message = f"{engine.name} published scores of {len(published)} accounts, and {accounts} have events"
+        raise EngineError(message)
+    check_scores(engine.name, {account: published[account] for account in expected if account in published}, expected)
 
 
 def _last_scores(engine: Engine, run: Run, before: dict[int, int]) -> dict[str, float]:

@@ -1,24 +1,18 @@
 """The benchmark's work in Faust as its documentation writes it: one agent, one model, one table, one write an event.
 
-Owns the Faust rival. Must not know how it is measured. Started by `engines` as
-`python -m tests.bench.faust_documented BROKER_URL APP_ID INPUT OUTPUT DATA_FOLDER`.
+Owns the Faust rival. It has no timers: the score of a silent account stays as it is until the account's next event.
+Must not know how it is measured. Started by `commands` as
+`python -m tests.bench.rivals.faust_documented BROKER_URL APP_ID INPUT OUTPUT DATA_FOLDER`.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import faust
 
-from tests.bench.workload import (
-    DAY_MS,
-    EVENTS_HUNDRED_AT,
-    MIN_CHANGE,
-    PARTITIONS,
-    VOLUME_HUNDRED_AT,
-    WINDOW_DAYS,
-)
+from tests.bench.rivals.account import add, moved, new_row, score
+from tests.bench.rules import PARTITIONS
 
 
 class UsageEvent(faust.Record, serializer="json"):
@@ -42,30 +36,6 @@ class ScoreChange(faust.Record, serializer="json"):
     to: float
 
 
-def new_row() -> dict[str, Any]:
-    """An account without events."""
-    return {"day": 0, "published": None, "events": [0] * WINDOW_DAYS, "volume": [0] * WINDOW_DAYS}
-
-
-def add(row: dict[str, Any], time_ms: int, count: int) -> None:
-    """Add an event to its day, and empty the days that the window has left."""
-    day = time_ms // DAY_MS
-    for past in range(max(row["day"] + 1, day - WINDOW_DAYS + 1), day + 1):
-        row["events"][past % WINDOW_DAYS] = 0
-        row["volume"][past % WINDOW_DAYS] = 0
-    row["day"] = max(row["day"], day)
-    if day > row["day"] - WINDOW_DAYS:
-        row["events"][day % WINDOW_DAYS] += 1
-        row["volume"][day % WINDOW_DAYS] += count
-
-
-def score(row: dict[str, Any]) -> float:
-    """The mean of the points of both measures, 0..100."""
-    event_points: float = min(100.0, 100.0 * sum(row["events"]) / EVENTS_HUNDRED_AT)
-    volume_points: float = min(100.0, 100.0 * sum(row["volume"]) / VOLUME_HUNDRED_AT)
-    return (event_points + volume_points) / 2
-
-
 def build_app(broker: str, app_id: str, source: str, output: str, folder: str) -> faust.App:
     """The Faust program; nothing runs yet."""
     app = faust.App(
@@ -87,7 +57,7 @@ def build_app(broker: str, app_id: str, source: str, output: str, folder: str) -
             add(row, event.time, event.count)
             current = score(row)
             published = row["published"]
-            if published is None or abs(current - published) >= MIN_CHANGE:
+            if moved(published, current):
                 row["published"] = current
                 change = ScoreChange(
                     account_id=event.account_id, time=event.time, score="health", from_score=published, to=current

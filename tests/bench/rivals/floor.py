@@ -1,7 +1,7 @@
 """The floor: a consumer loop that parses every event and does nothing with it. No engine in Python can be much faster.
 
 It reads as our worker does: fetches are unpacked whole, and the collector of cyclic garbage rests.
-Owns only that loop. Started by `engines` as `python -m tests.bench.floor BOOTSTRAP GROUP TOPIC`.
+Owns only that loop. Started by `commands` as `python -m tests.bench.rivals.floor BOOTSTRAP GROUP TOPIC`.
 """
 
 from __future__ import annotations

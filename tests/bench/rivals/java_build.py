@@ -1,6 +1,6 @@
-"""Compiles the Kafka Streams rival.
+"""Compiles the rivals that are written in Java: Kafka Streams and Flink.
 
-Owns where its classes are cached. Must not know how it is run or measured. Called by `engines`.
+Owns where their classes are cached. Must not know how they are run or measured. Called by `commands`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tests.broker.jars import cache_dir, fetch_jars, filled_once, tool
 
-_PROJECT = Path(__file__).with_name("kafka_streams")
-MAIN_CLASS = "HealthScores"
 
-
-def build_streams() -> str:
+def class_path(name: str) -> str:
     """Return the class path of the compiled program, building what is not yet cached.
+
+    Args:
+        name: the folder beside this file with a `pom.xml` and the sources in `src/`.
 
     Raises:
         MissingToolError: `javac` or `mvn` is not installed; it names the Debian package.
@@ -24,10 +24,12 @@ def build_streams() -> str:
         subprocess.CalledProcessError: the sources do not compile; javac has printed why.
 
     """
-    jars = fetch_jars(_PROJECT / "pom.xml", "kafka-streams")
-    sources = sorted((_PROJECT / "src").glob("*.java"))
+    project = Path(__file__).with_name(name)
+    cache = name.replace("_", "-")
+    jars = fetch_jars(project / "pom.xml", cache)
+    sources = sorted((project / "src").glob("*.java"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-    classes = cache_dir() / "kafka-streams" / f"classes-{jars.name}-{digest}"
+    classes = cache_dir() / cache / f"classes-{jars.name}-{digest}"
 
     def compile_into(folder: Path) -> None:
         command = [tool("javac"), "-Xlint:all", "-d", str(folder), "-cp", f"{jars}/*", *map(str, sources)]
