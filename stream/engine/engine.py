@@ -260,8 +260,8 @@ class Engine:
                 self._advance_columns()
                 self._detect_idle(at_boundary=False)
             changed = self._aggregator.aggregate(step, boundary)
-            self._sweep.note(changed)
             if mode is Mode.CONFLATED:
+                self._sweep.note(changed)
                 for rows in changed:
                     self.accounts.times_changed[rows] += 1
             if not changed or (mode is Mode.CONFLATED and not self.plan.peers):

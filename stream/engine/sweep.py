@@ -45,7 +45,7 @@ class Sweep:
         return bool(len(self._left))
 
     def note(self, changed: Sequence[Rows]) -> None:
-        """Count the accounts that a step may have changed, a source after the other."""
+        """Count the accounts that a step while catching up may have changed, a source after the other."""
         self._changes += sum(map(len, changed))
 
     def is_due(self, alive: Rows) -> bool:
