@@ -104,7 +104,7 @@ docs: setup ## Build the documentation site into build/site
 
 # The benchmark compiles the Kafka Streams program that it compares with, so it needs a JDK.
 bench: PROGRAMS += javac=default-jdk-headless
-bench: system setup ## Run the benchmark (takes an hour; use an idle machine)
+bench: system setup ## Run the benchmark (takes up to two hours; use an idle machine)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 perf-gate: export PYTHONHASHSEED = 0
