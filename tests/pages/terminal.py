@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 _END = "--- end of output, status"
 _PRINT_STATUS = f"printf -- '{_END} %d\\n' $?\n"
 _COLUMNS = 120
-_PAUSE_S = 0.01
-# The shell leads a session of its own whose controlling terminal is its standard input: that makes Ctrl-C work.
+# The shell leads a session of its own whose controlling terminal is its standard input: that makes Ctrl-C work. And it
+# does not ignore it, as all do that a run of tests starts which was itself started with `&` in a script.
 _TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
 _PLAIN = {
     "PS1": "",
@@ -95,27 +96,9 @@ class Terminal:
             raise TerminalError(message)
 
     def interrupt(self) -> tuple[str, int]:
-        """Press Ctrl-C, and return all that the command printed and its exit status.
-
-        Not before the command has the terminal, and nothing else before the shell has it again: in between the shell
-        would get the Ctrl-C, or the Ctrl-C would discard what is typed after it.
-        """
-        self._wait(lambda: not self._is_the_shells(), "the command to begin")
+        """Press Ctrl-C, and return all that the command printed and its exit status."""
         self._type("\x03")
-        self._wait(self._is_the_shells, "the command to end")
         return self._end()
-
-    def _is_the_shells(self) -> bool:
-        return os.tcgetpgrp(self._ours) == self._shell.pid
-
-    def _wait(self, holds: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + self._patience_s
-        while not holds():
-            if time.monotonic() > deadline:
-                message = f"waited {self._patience_s:.0f} s for {what}; the terminal shows:\n{self._output}"
-                raise TerminalError(message)
-            if select.select([self._ours], [], [], _PAUSE_S)[0]:
-                self._output += self._decoder.decode(os.read(self._ours, 65536))
 
     def _type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())
