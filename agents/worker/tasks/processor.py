@@ -42,8 +42,11 @@ log = structlog.get_logger()
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
 STALLED_S = 5.0
-SWEPT_AT_ONCE = 1_000
-"""Accounts of a sweep between two steps: they take some 20 ms, and 60 more where each of them alerts."""
+SWEPT_AT_ONCE = 5_000
+"""Accounts of a sweep between two steps: they take some 75 ms, and 300 more where each of them alerts.
+
+A partition that has no more is published at once, before the commit that says that all is applied.
+"""
 UNSAVED_LIMIT = 50_000
 """Rows of a task that differ from the changelog: with more of them a commit begins that no timer has asked for."""
 _TURNS = 10
