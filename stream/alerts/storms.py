@@ -35,8 +35,8 @@ class StormWatch:
         """When the latest storm began and when its last alert did (ms)."""
         self.alerts = 0
         """How many alerts have been part of it."""
-        self.swept: int | None = None
-        """How many accounts a sweep has scored so far, while it does: the share is of them.
+        self.rescored: int | None = None
+        """How many accounts a rescoring has scored so far, while it does: the share is of them.
 
         A storm that waited for the share of all accounts would leave as many alerts without a digest.
         """
@@ -80,7 +80,7 @@ class StormWatch:
         after_ms = now_ms - self._storms.within_ms
         began_lately = is_open(state.phase[recent_rows]) & (state.began[recent_rows] > after_ms)
         alerting, accounts = len(np.union1d(recent_rows[began_lately.any(axis=1)], rows)), alive()
-        accounts = accounts if self.swept is None else min(self.swept, accounts)
+        accounts = accounts if self.rescored is None else min(self.rescored, accounts)
         if alerting >= max(self._storms.least, self._storms.share * accounts):
             self.open, self.since, self.last, self.alerts = True, now_ms, now_ms, len(causes)
             self._emit(self._summary(alerting, accounts, causes), None, effects)

@@ -19,8 +19,9 @@ The order of one step (`step`):
 6. `Erasure.carry_out`, `Merging.carry_out`: erase or merge the account of the control at which the step was cut.
 7. Count outcomes and move the settled positions.
 
-In mode `CONFLATED` nothing is published in 5a and 5d: `flush` publishes the accounts that changed often, `sweep` all
-accounts, some at a time (`stream.engine.sweep`). The clocks are explained in `stream.engine.time`.
+In mode `CONFLATED` nothing is published in 5a and 5d: `flush` publishes the accounts that changed often,
+`rescore_next` all accounts, some at a time (`stream.engine.rescoring`). The clocks are explained in
+`stream.engine.time`.
 """
 
 # long because: the order of one step is in one place, with all that it calls
@@ -47,8 +48,8 @@ from stream.columns.sorted_set import sorted_set
 from stream.columns.things import Things
 from stream.engine.erasure import Erasure
 from stream.engine.merging import Host, Merging
+from stream.engine.rescoring import Rescoring, changed_often
 from stream.engine.scorer import Scorer
-from stream.engine.sweep import Sweep, changed_often
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, final_before, merge_order, unsettled_profiles
 from stream.ingest.aliases import claim_aliases
@@ -77,7 +78,7 @@ class Mode(Enum):
     EXACT = "exact"
     """Catching up with boundaries kept: changes and alerts as at the head, scores conflated until `flush`."""
     CONFLATED = "conflated"
-    """Catching up: nothing is published until `flush` or `sweep`, no alert fires or ends until `caught_up`."""
+    """Catching up: nothing is published until `flush` or `rescore_next`, no alert fires or ends until `caught_up`."""
 
 
 class Engine:
@@ -119,7 +120,7 @@ class Engine:
         self._detects_idle = bool(idle_after_ms)
         self.idle_source_alerts = IdleSourceAlerts(idle_after_ms, partition)
         self.alert_emitter = AlertEmitter(plan, self.accounts, self.columns, partition)
-        self.peers, self.history, self._sweep = Peers(plan), History(plan, self.columns), Sweep()
+        self.peers, self.history, self._rescoring = Peers(plan), History(plan, self.columns), Rescoring()
         self.scorer = Scorer(plan, self.accounts, self.columns, self.time, self.peers)
         self.publisher = Publisher(plan, self.accounts, self.peers)
         self._local, self._makes_tables = owns is None, bool(plan.peers) and owns is None
@@ -167,7 +168,7 @@ class Engine:
         effects, cuts = Effects(), cuts_of(batches, self.sources)
         if mode is Mode.CONFLATED:
             self.catching_up = True
-            self._sweep.end_at_head()
+            self._rescoring.end_at_head()
         self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
         reached = dict(self.position)
         for substep in split_at(batches, cuts, self.sources):
@@ -261,7 +262,7 @@ class Engine:
                 self._detect_idle(at_boundary=False)
             changed = self._aggregator.aggregate(step, boundary)
             if mode is Mode.CONFLATED:
-                self._sweep.note(changed)
+                self._rescoring.note(changed)
                 for rows in changed:
                     self.accounts.times_changed[rows] += 1
             if not changed or (mode is Mode.CONFLATED and not self.plan.peers):
@@ -355,7 +356,7 @@ class Engine:
     def _note_all_scored(self) -> None:
         """Note that the scores of all accounts are as of now, and published."""
         self._outdated = self.catching_up = False
-        self._sweep.end()
+        self._rescoring.end()
 
     def _rescore_until(self, boundary: int, mode: Mode, effects: Effects) -> None:
         """Score all accounts at every window boundary up to and including number `boundary`."""
@@ -447,61 +448,62 @@ class Engine:
     def flush(self, mode: Mode) -> Effects:
         """Publish what conflation left unpublished. Called before every save.
 
-        While catching up only accounts that changed often since they were published: the others wait for that, for the
-        next sweep or for the head. A sweep begins once there were as many changes as if all accounts changed as often.
-        What waits for a sweep at the head is left to it.
+        While catching up only accounts that changed often since they were published. The others wait until all accounts
+        are rescored: at the head, and once there were as many changes as if all had changed often. What waits for the
+        rescoring at the head is left to it.
         """
         effects, accounts = Effects(), self.accounts
-        if self.as_of is None or self._sweep.is_at_head():
+        if self.as_of is None or self._rescoring.is_at_head():
             return effects
         waiting = (accounts.changed | accounts.score_pending) & (accounts.applied > 0)
         if mode is Mode.CONFLATED and not self.plan.peers:  # peer tables are made of what is published
             waiting &= changed_often(accounts.times_changed)
-        self._publish(np.flatnonzero(waiting), _published_as(mode), effects, Trigger.EVENTS)
-        if mode is Mode.CONFLATED and self._sweep.is_due(alive := accounts.alive()):
-            self._begin_sweep(alive, at_head=False)
+        published_as = Mode.HEAD if mode is Mode.HEAD else Mode.CONFLATED
+        self._publish(np.flatnonzero(waiting), published_as, effects, Trigger.EVENTS)
+        if mode is Mode.CONFLATED and self._rescoring.is_due(alive := accounts.alive()):
+            self._begin_rescoring(alive, at_head=False)
         return effects
 
     def caught_up(self, most: int | None = None) -> Effects:
         """Score all accounts on reaching the head; alerts fire where their conditions hold now.
 
-        Of more than `most` accounts the others follow with `sweep`.
+        Of more than `most` accounts the others follow with `rescore_next`.
         """
         if self.as_of is None:
             self.catching_up = False
             return Effects()
-        self._begin_sweep(self.accounts.alive(), at_head=True)
+        self._begin_rescoring(self.accounts.alive(), at_head=True)
         self.time.mark_rescored_before_now()
-        self.catching_up = self.sweeping
-        return self.sweep(most)
+        self.catching_up = self.is_rescoring
+        return self.rescore_next(most)
 
-    def _begin_sweep(self, alive: Rows, *, at_head: bool) -> None:
-        self._sweep.begin(alive, at_head=at_head, outdated=self._outdated)
+    def _begin_rescoring(self, alive: Rows, *, at_head: bool) -> None:
+        self._rescoring.begin(alive, at_head=at_head, outdated=self._outdated)
         self._outdated = False
 
     @property
-    def sweeping(self) -> bool:
-        """Whether accounts wait for `sweep`."""
-        return bool(self._sweep)
+    def is_rescoring(self) -> bool:
+        """Whether accounts wait for `rescore_next`."""
+        return bool(self._rescoring)
 
-    def sweep(self, most: int | None = None) -> Effects:
+    def rescore_next(self, most: int | None = None) -> Effects:
         """Score and publish the next accounts that wait for it, at most `most`; steps may come in between."""
-        effects, accounts, sweep = Effects(), self.accounts, self._sweep
-        if not sweep:
+        effects, accounts, rescoring = Effects(), self.accounts, self._rescoring
+        if not rescoring:
             return effects  # another engine of the task has accounts left
-        rows = sweep.take(most)
+        rows = rescoring.take(most)
         rows = rows[accounts.applied[rows] > 0]  # some may have been erased since
         waiting = accounts.changed[rows] | accounts.score_pending[rows]
         self._publish(rows[waiting], Mode.CONFLATED, effects, Trigger.EVENTS)
-        if sweep.at_head:
-            self.alert_emitter.storm.swept = sweep.taken
+        if rescoring.at_head:
+            self.alert_emitter.storm.rescored = rescoring.taken
             self._publish(rows, Mode.HEAD, effects, Trigger.CAUGHT_UP)
-            self.alert_emitter.storm.swept = None
-        elif sweep.outdated:
+            self.alert_emitter.storm.rescored = None
+        elif rescoring.outdated:
             self._publish(rows[~waiting], Mode.CONFLATED, effects, Trigger.TIME)
-        if not sweep:
+        if not rescoring:
             self.peers.changed = False
-            self.catching_up &= not sweep.at_head
+            self.catching_up &= not rescoring.at_head
         return effects
 
     def restart(self, as_of_ms: int) -> None:
@@ -540,8 +542,3 @@ class Engine:
     def members(self) -> list[Members | Things]:
         """The columns saved in pages of their own."""
         return [column for column in self.columns if isinstance(column, Members | Things)]
-
-
-def _published_as(mode: Mode) -> Mode:
-    """How what `mode` has left unpublished is published."""
-    return Mode.HEAD if mode is Mode.HEAD else Mode.CONFLATED

@@ -257,10 +257,10 @@ def _state(
     for each in settled:
         for source, outcome, count in each.get("settled", []):
             counts[source, outcome] = counts.get((source, outcome), 0) + count
-    state |= {name: True for name in ("catching_up",) if any(name in each for each in states)}
     state |= {
         "position": dict(start.position),
         "watermarks": watermarks,
+        "catching_up": any(each.get("catching_up", False) for each in states),
         "settled": [[source, outcome, count] for (source, outcome), count in sorted(counts.items())],
         "tables": max((each.get("tables", 0) for each in states), default=0),
     }

@@ -90,13 +90,13 @@ class Pair:
         return self.live.catching_up or (self.shadow is not None and self.shadow.engine.catching_up)
 
     @property
-    def sweeping(self) -> bool:
-        """Whether accounts of one of the engines wait for `sweep`."""
-        return self.live.sweeping or (self.shadow is not None and self.shadow.engine.sweeping)
+    def is_rescoring(self) -> bool:
+        """Whether accounts of one of the engines wait for `rescore_next`."""
+        return self.live.is_rescoring or (self.shadow is not None and self.shadow.engine.is_rescoring)
 
-    def sweep(self, mode: Mode, most: int) -> Effects:
-        """As `Engine.sweep`, in a step of this mode."""
-        return self._act(lambda engine: engine.sweep(most), mode)
+    def rescore_next(self, mode: Mode, most: int) -> Effects:
+        """As `Engine.rescore_next`, in a step of this mode."""
+        return self._act(lambda engine: engine.rescore_next(most), mode)
 
     def hand_over(self) -> list[Message[bytes]]:
         """The state of merged accounts that was not sent, as records of the repartition topic; it counts as sent."""

@@ -18,7 +18,7 @@ import pytest
 import xxhash
 
 from stream.columns.members import PAGE_ENTRY
-from stream.engine import sweep
+from stream.engine import rescoring
 from stream.recovery.record_form import AGE
 from tests.golden.changelogs.partition import (
     EXPECTED,
@@ -158,7 +158,7 @@ def test_it_restores_to_the_scores_of_its_last_commit(changelog: Records, expect
 def test_after_it_was_restored_everything_goes_on_as_in_0_1_0(
     changelog: Records, expected: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "OFTEN", 1)  # 0.1.0 published while catching up whatever had changed
+    monkeypatch.setattr(rescoring, "OFTEN", 1)  # 0.1.0 published while catching up whatever had changed
     partition = Partition(changelog, NOW_MS)
     steps = steps_after()
     for number, (step, right) in enumerate(zip(steps, expected[1:-1], strict=True)):

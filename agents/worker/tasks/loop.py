@@ -1,7 +1,7 @@
-"""What drives the processor: the agent that gets every fetch, the timer that ticks once a second, and sweeps.
+"""What drives the processor: the agent that gets every fetch, the timer that ticks once a second, and rescoring.
 
-Owns when records are applied, when a tick is made, and that sweeps go on beside both. Registered with the Faust app by
-`agents.worker.wiring`.
+Owns when records are applied, when a tick is made, and that accounts are rescored beside both. Registered with the
+Faust app by `agents.worker.wiring`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class WorkLoop:
         """Nothing is driven yet."""
         self._processor = processor
         self._on_fatal = on_fatal
-        self._sweep: asyncio.Task[None] | None = None
+        self._rescoring: asyncio.Task[None] | None = None
 
     async def consume(self, stream: Any) -> None:
         """Apply every event of the stream: one fetch of one partition of one source."""
@@ -47,11 +47,11 @@ class WorkLoop:
             await self._processor.tick()
         except Exception as error:  # noqa: BLE001 -- a timer's exception is only logged by Faust
             self._on_fatal(error)
-        if self._sweep is None or self._sweep.done():
-            self._sweep = asyncio.create_task(self._sweep_all())
+        if self._rescoring is None or self._rescoring.done():
+            self._rescoring = asyncio.create_task(self._rescore_all())
 
-    async def _sweep_all(self) -> None:
+    async def _rescore_all(self) -> None:
         try:
-            await self._processor.sweep()
+            await self._processor.rescore_all()
         except Exception as error:  # noqa: BLE001 -- accounts would wait for ever
             self._on_fatal(error)

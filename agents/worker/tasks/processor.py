@@ -42,8 +42,8 @@ log = structlog.get_logger()
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
 STALLED_S = 5.0
-SWEPT_AT_ONCE = 5_000
-"""Accounts of a sweep between two steps: they take some 75 ms, and 300 more where each of them alerts.
+RESCORED_AT_ONCE = 5_000
+"""Accounts of a rescoring between two steps: they take some 75 ms, and 300 more where each of them alerts.
 
 A partition that has no more is published at once, before the commit that says that all is applied.
 """
@@ -252,12 +252,12 @@ class Processor:
             self._step(task, batches)
             await self._turn(task)
 
-    async def sweep(self) -> None:
-        """Publish what waits for a sweep, some accounts of each task at a time, while steps go on between."""
-        while tasks := [task for task in self.in_state(TaskState.RUNNING) if task.pair.sweeping]:
+    async def rescore_all(self) -> None:
+        """Publish what waits for a rescoring, some accounts of each task at a time, while steps go on between."""
+        while tasks := [task for task in self.in_state(TaskState.RUNNING) if task.pair.is_rescoring]:
             for task in tasks:
                 if task.state is TaskState.RUNNING:
-                    self._carrier.carry_out(task, task.pair.sweep(task.mode, SWEPT_AT_ONCE))
+                    self._carrier.carry_out(task, task.pair.rescore_next(task.mode, RESCORED_AT_ONCE))
                     await self._turn(task)
 
     async def _turn(self, task: PartitionTask) -> None:
@@ -285,7 +285,7 @@ class Processor:
 
     def _ask_for_commit(self, task: PartitionTask) -> None:
         """Begin a commit where it must not wait for the timer: something waits for it, or it would be large."""
-        if task.commit_soon and not (task.unsaved_merge or task.pair.sweeping or any(self.lag(task).values())):
+        if task.commit_soon and not (task.unsaved_merge or task.pair.is_rescoring or any(self.lag(task).values())):
             task.commit_soon = False
             self.on_commit_due()
         elif task.engine.accounts.unsaved() > UNSAVED_LIMIT:
@@ -333,7 +333,7 @@ class Processor:
     def _leave(self, task: PartitionTask) -> None:
         if task.mode is Mode.HEAD or sum(self.lag(task).values()) > self._settings.catch_up_lag // 10:
             return
-        effects = task.pair.caught_up(SWEPT_AT_ONCE) if task.mode is Mode.CONFLATED else task.pair.flush(Mode.HEAD)
+        effects = task.pair.caught_up(RESCORED_AT_ONCE) if task.mode is Mode.CONFLATED else task.pair.flush(Mode.HEAD)
         task.mode = Mode.HEAD
         task.changed = task.commit_soon = True
         self._carrier.carry_out(task, effects)
@@ -363,7 +363,7 @@ class Processor:
 
     def _reconcile(self, task: PartitionTask, *, idle: bool = False) -> None:
         """Reconcile with what the worker before published after its last commit, where the engine has come as far."""
-        if not task.reconciler or task.pair.sweeping:
+        if not task.reconciler or task.pair.is_rescoring:
             return
         ends, now_ms = self._ends(task), self._clock.now_ms()
         effects = task.reconciler.reconcile(task.engine, task.mode, ends_of_sources=ends, now_ms=now_ms, idle=idle)

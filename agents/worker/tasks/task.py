@@ -8,7 +8,7 @@ is done with it is the work of `agents.worker.tasks.processor`, `agents.worker.c
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ class PartitionTask:
 
     # -- states -------------------------------------------------------------------------------------------------------
 
-    def collect(self, records: Sequence[Any], start: int, end: int) -> None:
+    def collect(self, records: Iterable[Any], start: int, end: int) -> None:
         """Keep the newest record of each key of the changelog from offset `start` up to before `end`.
 
         Raises `ValueError` when records before `start` are missing, `TaskStateError` unless the task is CREATED.
@@ -87,10 +87,6 @@ class PartitionTask:
         if self.collected_from is None:
             self.collected_from = start
         self.collected_up_to = end
-        fetched = {record.key or b"": record.value for record in records}
-        if len(fetched) == len(records) and None not in fetched.values() and self.collected.keys().isdisjoint(fetched):
-            self.collected |= fetched  # as below: of a changelog that the broker has compacted
-            return
         for record in records:
             changelog.keep_newer(self.collected, record.key or b"", record.value)
 

@@ -144,8 +144,8 @@ class Partition:
         """Publish what is held back, then append the state and what readers know of it to the log."""
         namespaces, pair = self.opened.namespaces, self.opened.pair
         published = self._publish(pair.flush(self._mode))
-        while pair.sweeping:
-            published = _joined(published, self._publish(pair.sweep(self._mode, 1_000_000)))
+        while pair.is_rescoring:
+            published = _joined(published, self._publish(pair.rescore_next(self._mode, 1_000_000)))
         self.log += namespaces.snapshot(pair)
         namespaces.published_up_to.update(self._published)
         self.log += namespaces.marks(PUBLISHED_KEYS)

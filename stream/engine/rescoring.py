@@ -1,9 +1,10 @@
-"""The sweep: all accounts, scored some at a time while steps go on between.
+"""The rescoring: all accounts, scored some at a time while steps go on between.
 
-Owns which accounts are left, and when the next sweep is due while catching up. Whoever leaves changes unpublished has
-to reach all accounts in the end, and the accounts of a large partition take seconds. Used by `stream.engine.engine`.
+Owns which accounts are left, and when the next rescoring is due while catching up. Changes that a commit left
+unpublished have to be published in the end, and the accounts of a large partition take seconds. Used by
+`stream.engine.engine`.
 
-| sweep | begins | publishes |
+| rescoring | begins | publishes |
 |---|---|---|
 | on the way | after `OFTEN` times as many changes as there are accounts | what changed, and what time has moved |
 | at the head | when catching up is over | the same, and alerts |
@@ -27,17 +28,17 @@ def changed_often(times_changed: NDArray[np.int32]) -> NDArray[np.bool_]:
     return times_changed >= OFTEN
 
 
-class Sweep:
-    """The accounts that are left of a sweep; false when none is."""
+class Rescoring:
+    """The accounts that are left of a rescoring; false when none is."""
 
     def __init__(self) -> None:
-        """No sweep is under way."""
+        """No rescoring is under way."""
         self._left: Rows = np.empty(0, dtype=np.int64)
         self._changes = 0
         self.taken = 0
         """How many accounts of it were taken."""
         self.at_head = False
-        """Whether the sweep that is under way, or was last, ends catching up."""
+        """Whether the rescoring that is under way, or was last, ends catching up."""
         self.outdated = False
         """Whether time or peer tables may have moved scores before it began."""
 
@@ -49,28 +50,29 @@ class Sweep:
         self._changes += sum(map(len, changed))
 
     def is_due(self, alive: Rows) -> bool:
-        """Whether a sweep is to begin on the way, given all accounts."""
+        """Whether a rescoring is to begin on the way, given all accounts."""
         return not self and self._changes >= OFTEN * len(alive) > 0
 
     def begin(self, alive: Rows, *, at_head: bool, outdated: bool) -> None:
-        """Begin a sweep of all accounts, in place of one that is under way."""
+        """Begin a rescoring of all accounts, in place of one that is under way."""
         self._left, self._changes, self.taken, self.at_head, self.outdated = alive, 0, 0, at_head, outdated
 
     def end(self) -> None:
-        """End the sweep: all accounts were scored in another way."""
+        """End the rescoring: all accounts were scored in another way."""
         self._left, self._changes = self._left[:0], 0
 
     def is_at_head(self) -> bool:
-        """Whether a sweep at the head is under way."""
+        """Whether a rescoring at the head is under way."""
         return self.at_head and bool(self)
 
     def end_at_head(self) -> None:
-        """End a sweep at the head: the head was left again."""
+        """End a rescoring at the head: the head was left again."""
         if self.is_at_head():
             self._left = self._left[:0]
 
     def take(self, most: int | None) -> Rows:
         """The next accounts, at most `most` (None: all); they are not left any more."""
-        rows, self._left = self._left[:most], self._left[len(self._left) if most is None else most :]
+        rows = self._left[:most]
+        self._left = self._left[len(rows) :]
         self.taken += len(rows)
         return rows

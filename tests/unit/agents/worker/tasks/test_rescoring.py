@@ -1,4 +1,4 @@
-"""Sweeps go on between steps, end catching up also where no event comes any more, and large commits begin early."""
+"""All accounts are rescored between steps and without events, and a commit that would get large begins early."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ LAG = 1_000_000
 
 
 class Large:
-    """A worker's task with five accounts and much lag; of a sweep it publishes two accounts at a time."""
+    """A worker's task with five accounts and much lag; of a rescoring it publishes two accounts at a time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(processors, "SWEPT_AT_ONCE", 2)
+        monkeypatch.setattr(processors, "RESCORED_AT_ONCE", 2)
         self.bench = Bench(Producer(), 0)
         self.processor = self.bench.processor
         self.loop = WorkLoop(self.processor, on_fatal=self.bench.errors.append)
@@ -74,14 +74,14 @@ def test_accounts_are_published_some_at_a_time_when_the_head_is_reached(large: L
         await large.apply(ACCOUNTS[0], first=5)
         assert (large.task.mode, large.published()) == (Mode.HEAD, 2)
         await large.loop.tick()
-        await large.until(lambda: not large.task.pair.sweeping)
+        await large.until(lambda: not large.task.pair.is_rescoring)
         assert large.published() == len(ACCOUNTS)
 
     asyncio.run(scenario())
     assert large.bench.errors == []
 
 
-def test_a_step_comes_between_the_accounts_of_a_sweep(large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_comes_between_the_accounts_of_a_rescoring(large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Mock()
 
     async def scenario() -> None:
@@ -89,13 +89,13 @@ def test_a_step_comes_between_the_accounts_of_a_sweep(large: Large, monkeypatch:
         large.end = 6
         await large.apply(ACCOUNTS[0], first=5)
         engine = large.task.engine
-        for name in ("step", "sweep"):
+        for name in ("step", "rescore_next"):
             calls.attach_mock(Mock(wraps=getattr(engine, name)), name)
             monkeypatch.setattr(engine, name, getattr(calls, name))
-        await asyncio.gather(large.processor.sweep(), large.apply(ACCOUNTS[1], first=6))
+        await asyncio.gather(large.processor.rescore_all(), large.apply(ACCOUNTS[1], first=6))
 
     asyncio.run(scenario())
-    assert [name for name, *_ in calls.mock_calls] == ["sweep", "step", "sweep"]
+    assert [name for name, *_ in calls.mock_calls] == ["rescore_next", "step", "rescore_next"]
 
 
 def test_a_task_that_a_restart_cut_short_catches_up_without_an_event(large: Large) -> None:
