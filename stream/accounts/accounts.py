@@ -24,6 +24,7 @@ from stream.accounts.reasons import AlertReasons
 from stream.accounts.status import NO_END, Status, is_listed
 from stream.columns.columns import NEVER, Rows
 from stream.columns.facts import FactColumn
+from stream.columns.panes import UNIT_MS
 from stream.measures.base import AnyColumn
 from stream.measures.days_to_first import FIRST_EVENT
 from stream.plan.plan import Plan
@@ -220,9 +221,19 @@ class Accounts:
         """Rows of accounts that have at least one applied event, ascending, int64 (k,)."""
         return np.flatnonzero(self.applied[: len(self)] > 0)
 
+    def by_last_day(self, rows: Rows) -> Rows:
+        """Rows (k,) in the order of the days of their last events: a score reads the columns once for each such day."""
+        days = self.life_ms[rows] // UNIT_MS["day"]
+        ago = np.minimum(days.max(initial=0) - days, np.iinfo(np.int16).max).astype(np.int16)  # quick to sort
+        return rows[np.argsort(ago, kind="stable")]
+
     def listed(self) -> Rows:
         """Rows of accounts that have scores, as of the last scoring, ascending, int64 (k,)."""
-        return np.flatnonzero(is_listed(self.status[: len(self)]))
+        return np.flatnonzero(self.are_listed())
+
+    def are_listed(self) -> NDArray[np.bool_]:
+        """Whether each account has scores, as of the last scoring, (k,)."""
+        return is_listed(self.status[: len(self)])
 
     def status_days(self, dormant_days: int) -> NDArray[np.int64]:
         """The days (since 1970, ascending) with which accounts have no data or have ended if no event comes."""

@@ -231,9 +231,7 @@ class AlertEmitter:
         if fired:
             rows, columns, causes = zip(*fired, strict=True)
             alert_rows = np.array(rows, dtype=np.int64)
-            self.storm.add(
-                scored_batch.as_of_ms, state, alert_rows, causes, effects, alive=lambda: len(accounts.listed())
-            )
+            self.storm.add(scored_batch.as_of_ms, state, alert_rows, causes, effects, listed=accounts.are_listed)
             state.in_storm[alert_rows, list(columns)] = self.storm.open
         for change, reason in zip(changes, reasons, strict=True):
             self._emit(scored_batch, change, reason, effects)

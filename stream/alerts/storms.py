@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.codecs import encode
 from stream.accounts.alert_lifecycle import is_open
@@ -35,8 +36,8 @@ class StormWatch:
         """When the latest storm began and when its last alert did (ms)."""
         self.alerts = 0
         """How many alerts have been part of it."""
-        self.rescored: int | None = None
-        """How many accounts a rescoring has scored so far, while it does: the share is of them.
+        self.rescored: NDArray[np.bool_] | None = None
+        """By row, whether a rescoring has scored it so far, while it does: the share is that among those.
 
         A storm that waited for the share of all accounts would leave as many alerts without a digest.
         """
@@ -62,11 +63,11 @@ class StormWatch:
         causes: Sequence[tuple[str, str]],
         effects: Effects,
         *,
-        alive: Callable[[], int],
+        listed: Callable[[], NDArray[np.bool_]],
     ) -> None:
         """Count alerts that fire now, and begin a storm if there are enough.
 
-        `rows` are their accounts, `causes` their (rule, main factor); `alive` counts all accounts of the partition.
+        `rows` are their accounts, `causes` their (rule, main factor); `listed` says by row which accounts have scores.
         """
         if self.open:
             self.last = now_ms
@@ -76,12 +77,21 @@ class StormWatch:
         recent = self._add_recent(now_ms, state, rows)
         if len(recent) < self._storms.least:
             return
+        counted = listed()
+        if self.rescored is not None:
+            counted = counted[: len(self.rescored)] & self.rescored
+        accounts = int(np.count_nonzero(counted))
+        least = max(self._storms.least, self._storms.share * accounts)
+        if len(recent) < least:
+            return
         recent_rows = np.unique([row for _, row in recent])
+        if self.rescored is not None:
+            recent_rows = recent_rows[recent_rows < len(self.rescored)]
+            recent_rows = recent_rows[self.rescored[recent_rows]]
         after_ms = now_ms - self._storms.within_ms
         began_lately = is_open(state.phase[recent_rows]) & (state.began[recent_rows] > after_ms)
-        alerting, accounts = len(np.union1d(recent_rows[began_lately.any(axis=1)], rows)), alive()
-        accounts = accounts if self.rescored is None else min(self.rescored, accounts)
-        if alerting >= max(self._storms.least, self._storms.share * accounts):
+        alerting = len(np.union1d(recent_rows[began_lately.any(axis=1)], rows))
+        if alerting >= least:
             self.open, self.since, self.last, self.alerts = True, now_ms, now_ms, len(causes)
             self._emit(self._summary(alerting, accounts, causes), None, effects)
 

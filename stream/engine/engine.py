@@ -13,6 +13,7 @@ The order of one step (`step`):
 4. `StreamTime.follow`: give every event its stream time and lateness time; `Aggregator.prepare`: drop late events.
 5. For each interval between window boundaries that has events:
    a. `_rescore_until`: advance to each boundary before it, move boundary state, rescore and publish all accounts;
+      of the last one only accounts with an event now, where a partition is large: the others with `rescore_next`;
    b. advance stream time and columns to the interval's last event;
    c. `Aggregator.aggregate`: add its events to columns and accounts;
    d. `_publish`: score the changed accounts; emit alerts, then changes, then scores.
@@ -48,7 +49,7 @@ from stream.columns.sorted_set import sorted_set
 from stream.columns.things import Things
 from stream.engine.erasure import Erasure
 from stream.engine.merging import Host, Merging
-from stream.engine.rescoring import Rescoring, changed_often
+from stream.engine.rescoring import LOOKED_AT, Moment, Rescoring, changed_often
 from stream.engine.scorer import Scorer
 from stream.engine.time import StreamTime
 from stream.ingest.aggregation import Aggregator, count_settled, final_before, merge_order, unsettled_profiles
@@ -95,13 +96,16 @@ class Engine:
         dedup_ids: int | None = 200_000,
         partition: int | None = None,
         earliest_ms: int = EARLIEST_MS,
+        most_at_once: int | None = None,
     ) -> None:
         """Empty. `owns` says whether an account id hashes here, `dedup_ids` None turns deduplication off.
 
         Without `owns` all accounts are here; then peer tables are made here too, at every midnight. `partition`
         labels the alerts of no single account. `earliest_ms` is the earliest time that an event may have.
+        At a window boundary, more than `most_at_once` accounts wait for `rescore_next`; None: none wait.
         """
         self.plan, self.sources, self._earliest_ms = plan, plan.sources, earliest_ms
+        self._most_at_once = most_at_once
         self.columns = [column.build() for column in plan.columns]
         self._things = [column for column in self.columns if isinstance(column, Things)]
         self.accounts = Accounts(plan, self.columns, owns or (lambda _account: True))
@@ -166,6 +170,8 @@ class Engine:
         `now_ms` is the clock that decides which events lie in the future; None allows every time.
         """
         effects, cuts = Effects(), cuts_of(batches, self.sources)
+        if cuts or mode is not Mode.HEAD:
+            self._finish_boundary(effects)
         if mode is Mode.CONFLATED:
             self.catching_up = True
             self._rescoring.end_at_head()
@@ -173,6 +179,8 @@ class Engine:
         reached = dict(self.position)
         for substep in split_at(batches, cuts, self.sources):
             self._ingest(substep.batches, mode, now_ms, effects)
+            if cuts:  # what is cut for changes accounts otherwise than by records of theirs
+                self._finish_boundary(effects)
             reached = positions_after(reached, [batch for _, batch in substep.batches])
             self.erasure.carry_out(self.position, reached, self.as_of or 0, effects)
             self.merging.carry_out(self.position, reached, self._host(mode, effects), effects)
@@ -198,6 +206,7 @@ class Engine:
             if self.cuts(mode):
                 unit = self.plan.boundary_unit
                 self._rescore_until(self.plan.calendar.boundary_number(as_of_ms, unit) - 1, mode, effects)
+                self._finish_boundary(effects)  # what is merged changes the account
             self._advance(as_of_ms)
             self._advance_columns()
 
@@ -255,6 +264,7 @@ class Engine:
         for boundary in [last] if first == last or not cut else np.unique(moments.boundaries).tolist():
             if cut:
                 self._rescore_until(boundary - 1, mode, effects)
+                self._rescore_first((*events, *profiles), effects)
             self._aggregator.observe(step, boundary)
             self._advance(moments.as_of_until(boundary))
             if self._detects_idle:
@@ -284,6 +294,7 @@ class Engine:
 
     def _apply_profiles_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Apply the profiles of a step without events: no time passes."""
+        self._rescore_first(profiles, effects)
         for batch in profiles:
             rows = sorted_set(self._aggregator.apply_profiles(batch))
             if len(rows) and mode is not Mode.CONFLATED and self.as_of is not None:
@@ -291,6 +302,7 @@ class Engine:
 
     def _apply_peer_table(self, table: PeersMessage, mode: Mode, effects: Effects) -> None:
         """Score all accounts by new peer tables."""
+        self._finish_boundary(effects)
         if not self.peers.apply(table):
             return
         self._detect_history()
@@ -309,7 +321,10 @@ class Engine:
         return mode is not Mode.CONFLATED or self.plan.needs_boundaries or self._makes_tables
 
     def tick(self, now_ms: int, mode: Mode = Mode.HEAD) -> Effects:
-        """Pass every window boundary up to `now_ms` (the broker's clock), for a partition that is idle in live use."""
+        """Pass every window boundary up to `now_ms` (the broker's clock), for a partition that is idle in live use.
+
+        Of a large partition the accounts wait for `rescore_next`.
+        """
         effects = Effects()
         if self.cuts(mode):
             self._rescore_until(self.plan.calendar.pane_of(now_ms, self.plan.boundary_unit), mode, effects)
@@ -319,6 +334,7 @@ class Engine:
     def advance_to(self, as_of_ms: int, mode: Mode = Mode.HEAD) -> Effects:
         """Advance to a moment that need not be a window boundary; at the head, publish every account there."""
         effects = self.tick(as_of_ms, mode)
+        self._finish_boundary(effects)
         self._advance(as_of_ms)
         self.time.close_to_late_events()
         if mode is not Mode.CONFLATED:
@@ -364,6 +380,7 @@ class Engine:
         calendar, unit = plan.calendar, plan.boundary_unit
         if not boundaries:
             return
+        self._finish_boundary(effects)
         # When the longest window has passed with no event, every pane is empty and only a new day can change anything.
         longest_ms = max(panes * UNIT_MS[unit] for unit, panes in plan.longest_windows.items())
         empty_from = boundaries[0] + longest_ms // UNIT_MS[unit] + _LONGER_DAY[unit]
@@ -373,14 +390,58 @@ class Engine:
                 continue
             self._advance(boundary_ms)
             alive = self.accounts.alive()
-            scored = self.scorer.on_boundary(alive) if plan.needs_boundaries else None
-            if mode is not Mode.CONFLATED:
-                self._publish(alive, mode, effects, Trigger.BOUNDARY, scored)
-                self._note_all_scored()
+            if mode is Mode.HEAD and number == boundary and self._is_many(alive):
+                self._note_all_scored()  # they are, before the state is saved
+                moment = Moment(boundary_ms, self.time.idle)
+                self._rescoring.begin(self.accounts.by_last_day(alive), at_head=True, boundary=moment)
+            else:
+                self._pass_boundary(alive, boundary_ms, mode, effects)
             if self._makes_tables and calendar.is_midnight(boundary_ms):
                 self._apply_peer_table(self.scorer.peer_tables(), mode, effects)
         self._advance(calendar.start_ms(boundary, unit))
         self.time.mark_rescored(boundary)
+
+    def _is_many(self, alive: Rows) -> bool:
+        """Whether accounts at a window boundary wait for `rescore_next`."""
+        return self._most_at_once is not None and len(alive) > self._most_at_once and not self._makes_tables
+
+    def _pass_boundary(self, alive: Rows, boundary_ms: int, mode: Mode, effects: Effects) -> None:
+        """Move boundary state of all accounts past the boundary that stream time is at, score and publish them."""
+        scored = self.scorer.on_boundary(alive, boundary_ms) if self.plan.needs_boundaries else None
+        if mode is not Mode.CONFLATED:
+            self._publish(alive, mode, effects, Trigger.BOUNDARY, scored)
+            self._note_all_scored()
+
+    def _rescore_first(self, changing: Sequence[Candidates], effects: Effects) -> None:
+        """Publish accounts as of the boundary that they still wait for, before records change them."""
+        if not self._rescoring.is_of_boundary():
+            return
+        if any(self.time.begins(candidates.batch.source) for candidates in changing):
+            self._finish_boundary(effects)  # all accounts have columns of that source
+            return
+        rows = sorted_set(np.concatenate([candidates.rows for candidates in changing]))
+        self._rescore_of_boundary(self._rescoring.take_of(rows), effects)
+
+    def _finish_boundary(self, effects: Effects) -> None:
+        """Publish all accounts that wait for it as of the last boundary."""
+        if self._rescoring.is_of_boundary():
+            self._rescore_of_boundary(self._rescoring.take(None), effects)
+
+    def _rescore_of_boundary(self, rows: Rows, effects: Effects) -> None:
+        """Score and publish accounts as of the boundary of the rescoring, which stream time may have passed since."""
+        self._publish_of_boundary(rows, self._score_of_boundary(rows), effects)
+
+    def _score_of_boundary(self, rows: Rows) -> Scored:
+        moment = self._rescoring.boundary
+        assert moment is not None, "the rescoring is of a boundary"
+        scored = self.scorer.on_boundary(rows, moment.as_of_ms) if self.plan.needs_boundaries else None
+        return self.scorer.score(rows, moment.as_of_ms) if scored is None else scored
+
+    def _publish_of_boundary(self, rows: Rows, scored: Scored, effects: Effects) -> None:
+        moment = self._rescoring.boundary
+        self.alert_emitter.storm.rescored = self._rescoring.taken
+        self._publish(rows, Mode.HEAD, effects, Trigger.BOUNDARY, scored, moment=moment)
+        self.alert_emitter.storm.rescored = None
 
     def _turning_points(self, boundaries: range, empty_from: int) -> Iterable[int]:
         """Boundaries up to number `empty_from`, and of those after it the midnights that change an account's status."""
@@ -413,17 +474,24 @@ class Engine:
         return self.scorer.forecast(rows, boundaries)
 
     def _publish(
-        self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
+        self,
+        rows: Rows,
+        mode: Mode,
+        effects: Effects,
+        trigger: Trigger,
+        scored: Scored | None = None,
+        *,
+        moment: Moment | None = None,
     ) -> None:
-        """Publish what changed of rows, which may have been `scored` as of now already."""
+        """Publish what changed of rows, which may have been `scored` already; as of now unless a `moment` is named."""
         rows, scored = self.erasure.published(rows, scored)
         if not len(rows):
             return
         assert self.as_of is not None
-        accounts = self.accounts
-        scored = self.score(rows) if scored is None else scored
+        accounts, moment = self.accounts, Moment(self.as_of, self.time.idle) if moment is None else moment
+        scored = self.scorer.score(rows, moment.as_of_ms) if scored is None else scored
         moved = self.publisher.record_scores(rows, scored)
-        scored_batch = self._batch(rows, scored, catching_up=mode is not Mode.HEAD)
+        scored_batch = self._batch(rows, scored, moment, catching_up=mode is not Mode.HEAD)
         self.publisher.rebase(scored_batch)
         if accounts.alerts.removed_rule_alerts:
             self.alert_emitter.end_orphans(scored_batch, effects)
@@ -450,9 +518,10 @@ class Engine:
 
         While catching up only accounts that changed often since they were published. The others wait until all accounts
         are rescored: at the head, and once there were as many changes as if all had changed often. What waits for the
-        rescoring at the head is left to it.
+        rescoring at the head is left to it. That of a boundary is finished.
         """
         effects, accounts = Effects(), self.accounts
+        self._finish_boundary(effects)
         if self.as_of is None or self._rescoring.is_at_head():
             return effects
         waiting = (accounts.changed | accounts.score_pending) & (accounts.applied > 0)
@@ -478,7 +547,7 @@ class Engine:
         return self.rescore_next(most)
 
     def _begin_rescoring(self, alive: Rows, *, at_head: bool) -> None:
-        self._rescoring.begin(alive, at_head=at_head, outdated=self._outdated)
+        self._rescoring.begin(self.accounts.by_last_day(alive), at_head=at_head, outdated=self._outdated)
         self._outdated = False
 
     @property
@@ -486,11 +555,27 @@ class Engine:
         """Whether accounts wait for `rescore_next`."""
         return bool(self._rescoring)
 
+    @property
+    def is_rescoring_at_head(self) -> bool:
+        """Whether accounts wait for `rescore_next` that are to be published before the task is left."""
+        return self._rescoring.is_at_head()
+
+    @property
+    def is_rescoring_of_boundary(self) -> bool:
+        """Whether accounts wait for `rescore_next` without which the state cannot be saved."""
+        return self._rescoring.is_of_boundary()
+
     def rescore_next(self, most: int | None = None) -> Effects:
-        """Score and publish the next accounts that wait for it, at most `most`; steps may come in between."""
+        """Score and publish the next accounts that wait for it, at most `most`; steps may come in between.
+
+        Of a boundary at most so many whose scores have moved, and others, which cost little.
+        """
         effects, accounts, rescoring = Effects(), self.accounts, self._rescoring
         if not rescoring:
             return effects  # another engine of the task has accounts left
+        if rescoring.boundary is not None:
+            self._rescore_next_of_boundary(most, effects)
+            return effects
         rows = rescoring.take(most)
         rows = rows[accounts.applied[rows] > 0]  # some may have been erased since
         waiting = accounts.changed[rows] | accounts.score_pending[rows]
@@ -505,6 +590,15 @@ class Engine:
             self.peers.changed = False
             self.catching_up &= not rescoring.at_head
         return effects
+
+    def _rescore_next_of_boundary(self, most: int | None, effects: Effects) -> None:
+        rows = self._rescoring.take(None if most is None else most * LOOKED_AT)
+        scored = self._score_of_boundary(rows)
+        moved = np.flatnonzero(self.publisher.have_moved(rows, scored))
+        if most is not None and len(moved) > most:
+            self._rescoring.put_back(rows[moved[most] :])
+            rows, scored = rows[: moved[most]], scored.pick(np.arange(moved[most]))
+        self._publish_of_boundary(rows, scored, effects)
 
     def restart(self, as_of_ms: int) -> None:
         """Set the stream time of an empty engine, so that rows can be loaded."""
@@ -521,12 +615,17 @@ class Engine:
 
     def scored_batch(self, rows: Rows) -> ScoredBatch:
         """Rows scored as of now, ready to be published."""
-        return self._batch(rows, self.score(rows), catching_up=False)
-
-    def _batch(self, rows: Rows, scored: Scored, *, catching_up: bool) -> ScoredBatch:
         assert self.as_of is not None
+        return self._batch(rows, self.score(rows), Moment(self.as_of, self.time.idle), catching_up=False)
+
+    def _batch(self, rows: Rows, scored: Scored, moment: Moment, *, catching_up: bool) -> ScoredBatch:
         return self.publisher.scored_batch(
-            rows, scored, self.as_of, catching_up=catching_up, idle=self.time.idle, incomplete=self.history.incomplete
+            rows,
+            scored,
+            moment.as_of_ms,
+            catching_up=catching_up,
+            idle=moment.idle,
+            incomplete=self.history.incomplete,
         )
 
     def rescore_without_publishing(self) -> None:

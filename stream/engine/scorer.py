@@ -62,15 +62,18 @@ class Scorer:
                 column.newest = None
             column.advance(clocks.get(source, as_of_ms))
 
-    def score(self, rows: Rows) -> Scored:
-        """Scores of rows as of now, with the bands that they show; columns must have been advanced."""
-        scored = self._due(rows)
+    def score(self, rows: Rows, as_of_ms: int | None = None) -> Scored:
+        """Scores of rows as of now, with the bands that they show; columns must have been advanced.
+
+        `as_of_ms` is an earlier moment since the last window boundary.
+        """
+        scored = self._due(rows, self._time.current_ms() if as_of_ms is None else as_of_ms)
         return shown(self._plan, scored, self._accounts.sticky_band[rows]) if self._plan.has_sticky_bands else scored
 
-    def _due(self, rows: Rows) -> Scored:
+    def _due(self, rows: Rows, as_of_ms: int) -> Scored:
         """Scores with the bands that are due; with hysteresis an account may still show another band."""
         sticky = self._accounts.sticky_band[rows] if self._plan.has_sticky_bands else None
-        return self._scores(self._read(self._columns, rows, rows, self._time.current_ms()), sticky)
+        return self._scores(self._read(self._columns, rows, rows, as_of_ms), sticky)
 
     def _read(self, columns: Sequence[AnyColumn], column_rows: Rows, rows: Rows, as_of_ms: int) -> _Readings:
         """What the scores of `rows` are computed from; in `columns` they are `column_rows`."""
@@ -107,21 +110,21 @@ class Scorer:
 
     # -- window boundaries --------------------------------------------------------------------------------------------
 
-    def on_boundary(self, alive: Rows) -> Scored | None:
-        """Move the boundary state of bands, forecasts and alerts past the window boundary that stream time is at.
+    def on_boundary(self, alive: Rows, boundary_ms: int) -> Scored | None:
+        """Move the boundary state of bands, forecasts and alerts past the last window boundary (epoch ms).
 
         Rows that passed it before a crash keep their state. Returns the scores of all `alive` rows at the boundary if
         these were computed on the way, else None.
         """
-        accounts, plan, boundary_ms = self._accounts, self._plan, self._time.current_ms()
+        accounts, plan = self._accounts, self._plan
         rows = alive[accounts.boundary_passed[alive] < boundary_ms]
         if plan.has_sticky_bands:
             sticky = StickyBands(accounts.sticky_band[rows], accounts.due_since[rows])
-            changed = on_boundary(plan, self._due(rows), sticky, boundary_ms)
+            changed = on_boundary(plan, self._due(rows, boundary_ms), sticky, boundary_ms)
             accounts.sticky_band[rows], accounts.due_since[rows] = sticky
             accounts.dirty[rows[changed]] = True
         forecasts = plan.longest_forecast_days and plan.calendar.is_midnight(boundary_ms)
-        scored = self.score(rows) if plan.boundary_rules or forecasts else None
+        scored = self.score(rows, boundary_ms) if plan.boundary_rules or forecasts else None
         if forecasts and scored is not None:
             listed = is_listed(scored.status)
             self._forecast(rows[listed], scored.pick(listed), boundary_ms)

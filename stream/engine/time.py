@@ -115,6 +115,10 @@ class StreamTime:
             return range(0)
         return range(max(self._rescored + 1, self._calendar.boundary_number(self._as_of_ms, self._unit)), number + 1)
 
+    def begins(self, source: str) -> bool:
+        """Whether the next event of a source that can go idle is its first, or its first since it was idle."""
+        return source in self._idle_after_ms and (source not in self._watermarks or source in self._idle)
+
     # -- move forward -------------------------------------------------------------------------------------------------
 
     def advance(self, as_of_ms: int) -> bool:

@@ -79,6 +79,14 @@ class Publisher:
         accounts.segment[rows] = scored.segments
         return np.asarray(moved & ~fresh, dtype=np.bool_)
 
+    def have_moved(self, rows: Rows, scored: Scored) -> NDArray[np.bool_]:
+        """Whether a score or band of each row is another than when it was scored last, (k,)."""
+        accounts = self._accounts
+        moved = np.zeros(len(rows), dtype=np.bool_)
+        for number, result in enumerate(scored.scores):
+            moved |= (accounts.score[rows, number] != result.values) | (accounts.band[rows, number] != result.bands)
+        return moved
+
     def scored_batch(
         self,
         rows: Rows,

@@ -87,12 +87,25 @@ class Pair:
     @property
     def catching_up(self) -> bool:
         """Whether one of the engines may have left something unpublished while catching up."""
-        return self.live.catching_up or (self.shadow is not None and self.shadow.engine.catching_up)
+        return any(engine.catching_up for engine in self._engines())
 
     @property
     def is_rescoring(self) -> bool:
         """Whether accounts of one of the engines wait for `rescore_next`."""
-        return self.live.is_rescoring or (self.shadow is not None and self.shadow.engine.is_rescoring)
+        return any(engine.is_rescoring for engine in self._engines())
+
+    @property
+    def is_rescoring_at_head(self) -> bool:
+        """As `Engine.is_rescoring_at_head`, of either engine."""
+        return any(engine.is_rescoring_at_head for engine in self._engines())
+
+    @property
+    def is_rescoring_of_boundary(self) -> bool:
+        """As `Engine.is_rescoring_of_boundary`, of either engine."""
+        return any(engine.is_rescoring_of_boundary for engine in self._engines())
+
+    def _engines(self) -> list[Engine]:
+        return [self.live] if self.shadow is None else [self.live, self.shadow.engine]
 
     def rescore_next(self, mode: Mode, most: int) -> Effects:
         """As `Engine.rescore_next`, in a step of this mode."""

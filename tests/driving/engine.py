@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
     from stream.columns.columns import Rows
+    from stream.engine.rescoring import Moment
     from stream.publishing.effects import Effects
     from stream.scoring.scoring import Scored
 
@@ -79,9 +80,16 @@ class AtBoundaries(Engine):
     """An engine that is looked at whenever all accounts have been scored at a boundary."""
 
     def _publish(
-        self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, scored: Scored | None = None
+        self,
+        rows: Rows,
+        mode: Mode,
+        effects: Effects,
+        trigger: Trigger,
+        scored: Scored | None = None,
+        *,
+        moment: Moment | None = None,
     ) -> None:
-        super()._publish(rows, mode, effects, trigger, scored)
+        super()._publish(rows, mode, effects, trigger, scored, moment=moment)
         assert self.as_of is not None
         if (
             trigger is not Trigger.EVENTS

@@ -16,7 +16,7 @@ from agents.worker.commit.fencing import TaskProducer
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.clock import BrokerClock
-from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.processor import AT_A_BOUNDARY, Processor
 from schemas.sources import BUILT_IN
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
@@ -142,7 +142,13 @@ def fetch(tp: TP, *accounts: str, first: int = 0) -> Records:
 class Bench:
     """A processor whose tasks are open and run, with an outbox that writes to `producer`."""
 
-    def __init__(self, producer: Producer, *partitions: int, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        *partitions: int,
+        may_write: Callable[[], bool] = lambda: True,
+        most_at_once: int = AT_A_BOUNDARY,
+    ) -> None:
         """Open a task for each of the partitions."""
         self.producer = producer
         self.source = Source()
@@ -159,7 +165,7 @@ class Bench:
         )
         plan = compile_plan(parse_policy(default_policy().read_text("utf-8")))
         settings = Settings(partitions=PARTITIONS, time="event")
-        self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock)
+        self.processor = Processor(plan, settings, self.outbox, self.telemetry, self.clock, most_at_once=most_at_once)
         self.processor.source = self.source
         self.processor.highwater = lambda _tp: 0
         for partition in partitions:

@@ -12,17 +12,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from faust.types import TP
 
 from agents.worker.commit.outbox import Outbox, Record
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.rescorer import at_head, of_boundary
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
 from stream.engine.engine import Mode
 from stream.publishing.effects import Message
 from stream.recovery.namespaces import PUBLISHED_KEYS
+
+RESCORING_S = 8.0
+"""How long the last commit may wait until what was left unpublished while catching up is published."""
 
 CommitOffsets = Callable[[Mapping[TP, int]], Awaitable[bool]]
 
@@ -107,6 +112,7 @@ class Checkpointer:
     async def _commit(self, leaving: Sequence[PartitionTask]) -> bool:
         async with self._one_at_a_time:
             started = time.monotonic()
+            await self._rescore(leaving=bool(leaving))
             tasks = self._changed(leaving)
             merged = [task for task in tasks if task.unsaved_merge]
             snapshots = [(task, self._take(task)) for task in tasks]
@@ -141,6 +147,18 @@ class Checkpointer:
                 self._telemetry.flush_seconds.observe(self.last_commit - started)
                 self._telemetry.last_progress.set_to_current_time()
             return bool(offsets)
+
+    async def _rescore(self, *, leaving: bool) -> None:
+        """Finish the rescorings that a state is not saved without, and before tasks are left those at the head, too.
+
+        These may take too long for the deadline of the last commit: then the next worker begins them anew.
+        """
+        rescorer = self._processor.rescorer
+        if leaving:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RESCORING_S):
+                    await rescorer.rescore(at_head)
+        await rescorer.rescore(of_boundary)
 
     async def introduce(self, tasks: Iterable[PartitionTask]) -> None:
         """Write the row schemas of tasks that are RESTORING; the broker's answer has the time for `BrokerClock`.

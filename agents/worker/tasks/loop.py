@@ -1,4 +1,4 @@
-"""What drives the processor: the agent that gets every fetch, the timer that ticks once a second, and rescoring.
+"""What drives the processor: the agent that gets every fetch, the timer that ticks once a second, and the rescorer.
 
 Owns when records are applied, when a tick is made, and that accounts are rescored beside both. Registered with the
 Faust app by `agents.worker.wiring`.
@@ -12,6 +12,7 @@ from typing import Any
 
 from agents.worker.client.consumer import Records
 from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.rescorer import any_rescoring
 
 TICK_S = 1.0
 
@@ -24,6 +25,7 @@ class WorkLoop:
         self._processor = processor
         self._on_fatal = on_fatal
         self._rescoring: asyncio.Task[None] | None = None
+        processor.on_rescoring = self._begin_rescoring
 
     async def consume(self, stream: Any) -> None:
         """Apply every event of the stream: one fetch of one partition of one source."""
@@ -47,11 +49,14 @@ class WorkLoop:
             await self._processor.tick()
         except Exception as error:  # noqa: BLE001 -- a timer's exception is only logged by Faust
             self._on_fatal(error)
-        if self._rescoring is None or self._rescoring.done():
-            self._rescoring = asyncio.create_task(self._rescore_all())
 
-    async def _rescore_all(self) -> None:
+    def _begin_rescoring(self) -> None:
+        """Rescore beside the steps, until no account waits for it."""
+        if self._rescoring is None or self._rescoring.done():
+            self._rescoring = asyncio.create_task(self._rescore())
+
+    async def _rescore(self) -> None:
         try:
-            await self._processor.rescore_all()
+            await self._processor.rescorer.rescore(any_rescoring)
         except Exception as error:  # noqa: BLE001 -- accounts would wait for ever
             self._on_fatal(error)

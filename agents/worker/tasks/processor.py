@@ -26,6 +26,7 @@ from agents.worker.monitoring.unusual import UnusualRecords
 from agents.worker.tasks.carrier import Carrier
 from agents.worker.tasks.clock import BrokerClock
 from agents.worker.tasks.gone_accounts import hand_over
+from agents.worker.tasks.rescorer import Rescorer
 from agents.worker.tasks.shadow_log import log_failure, log_opened
 from agents.worker.tasks.task import PartitionTask
 from agents.worker.tasks.task_state import TaskState
@@ -42,11 +43,10 @@ log = structlog.get_logger()
 WAITING_LIMIT = 20_000
 IDLE_S = 5.0
 STALLED_S = 5.0
-RESCORED_AT_ONCE = 5_000
-"""Accounts of a rescoring between two steps: they take some 75 ms, and 300 more where each of them alerts.
-
-A partition that has no more is published at once, before the commit that says that all is applied.
-"""
+PUBLISHED_AT_ONCE = 5_000
+"""A partition with no more accounts is published at once when it has caught up, before the commit that says so."""
+AT_A_BOUNDARY = 1_000
+"""A partition with no more accounts is published at once at a window boundary, too."""
 UNSAVED_LIMIT = 50_000
 """Rows of a task that differ from the changelog: with more of them a commit begins that no timer has asked for."""
 _TURNS = 10
@@ -78,11 +78,14 @@ class Processor:
         clock: BrokerClock,
         *,
         candidate: Plan | None = None,
+        most_at_once: int = AT_A_BOUNDARY,
     ) -> None:
         """Begin without tasks: they are created when partitions are assigned.
 
-        `candidate` is the policy that runs as a shadow.
+        `candidate` is the policy that runs as a shadow. At a window boundary a partition with more than `most_at_once`
+        accounts is published some at a time.
         """
+        self._most_at_once = most_at_once
         self.plan = plan
         self._sources = plan.sources
         self._index_of = {topic: index for index, topic in enumerate(plan.sources.topics)}
@@ -97,10 +100,13 @@ class Processor:
         """Called where something waits for a commit: one that is under way is not enough."""
         self.on_many_unsaved: Callable[[], None] = lambda: None
         """Called where the next commit gets large."""
+        self.on_rescoring: Callable[[], None] = lambda: None
+        """Called where accounts wait for a rescoring."""
         self._settings = settings
         self._outbox = outbox
         self._telemetry = telemetry
         self._carrier = Carrier(outbox, telemetry, settings.partitions)
+        self.rescorer = Rescorer(lambda: self.in_state(TaskState.RUNNING), self._carrier.carry_out, self._turn)
         self._clock = clock
         self._unusual = UnusualRecords(plan.sources, telemetry)
         self._first = True
@@ -139,6 +145,7 @@ class Processor:
                 dedup_ids=self._settings.dedup_ids if self._settings.dedup else None,
                 partition=partition,
                 earliest_ms=self._settings.earliest_ms,
+                most_at_once=self._most_at_once,
             )
 
         return lambda records: open_namespaces(records, self.plan, self._candidate, engine)
@@ -252,18 +259,12 @@ class Processor:
             self._step(task, batches)
             await self._turn(task)
 
-    async def rescore_all(self) -> None:
-        """Publish what waits for a rescoring, some accounts of each task at a time, while steps go on between."""
-        while tasks := [task for task in self.in_state(TaskState.RUNNING) if task.pair.is_rescoring]:
-            for task in tasks:
-                if task.state is TaskState.RUNNING:
-                    self._carrier.carry_out(task, task.pair.rescore_next(task.mode, RESCORED_AT_ONCE))
-                    await self._turn(task)
-
     async def _turn(self, task: PartitionTask) -> None:
         """Let what was published get on its way, and others have their turn."""
         task.changed = True
         self._ask_for_commit(task)
+        if task.pair.is_rescoring:
+            self.on_rescoring()
         self._telemetry.last_progress.set_to_current_time()
         await self._outbox.room()
         for _ in range(_TURNS):
@@ -333,7 +334,7 @@ class Processor:
     def _leave(self, task: PartitionTask) -> None:
         if task.mode is Mode.HEAD or sum(self.lag(task).values()) > self._settings.catch_up_lag // 10:
             return
-        effects = task.pair.caught_up(RESCORED_AT_ONCE) if task.mode is Mode.CONFLATED else task.pair.flush(Mode.HEAD)
+        effects = task.pair.caught_up(PUBLISHED_AT_ONCE) if task.mode is Mode.CONFLATED else task.pair.flush(Mode.HEAD)
         task.mode = Mode.HEAD
         task.changed = task.commit_soon = True
         self._carrier.carry_out(task, effects)
@@ -349,6 +350,8 @@ class Processor:
             await self._ask_again(task)
             if task.state is TaskState.RUNNING:
                 self._advance_time(task)
+                if task.pair.is_rescoring:
+                    self.on_rescoring()
 
     def _advance_time(self, task: PartitionTask) -> None:
         idle = time.monotonic() - task.applied_at > IDLE_S and not task.merge and self._ends(task) is not None

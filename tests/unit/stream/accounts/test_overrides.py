@@ -173,10 +173,10 @@ def days_rescored(world: World, until_ms: int) -> int:
     """At how many boundaries all accounts are scored while time passes."""
     count, score = 0, world.engine.scorer.score
 
-    def counted(rows: Any) -> Any:
+    def counted(rows: Any, as_of_ms: int | None = None) -> Any:
         nonlocal count
         count += 1
-        return score(rows)
+        return score(rows, as_of_ms)
 
     world.engine.scorer.score = counted  # type: ignore[method-assign]
     world.note(world.engine.tick(until_ms))

@@ -9,18 +9,25 @@ from unittest.mock import Mock
 import pytest
 from faust.types import TP
 
+from agents.worker.commit import checkpoint
+from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.tasks import processor as processors
+from agents.worker.tasks import rescorer as rescorers
 from agents.worker.tasks.loop import WorkLoop
+from agents.worker.tasks.rescorer import any_rescoring
+from agents.worker.tasks.task_state import TaskState
 from stream.engine.engine import Mode
 from stream.recovery.reconciler import Reconciler
-from tests.driving.worker import Bench, Producer, account_in, fetch
+from tests.driving.worker import TIME_MS, Bench, Producer, account_in, fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agents.worker.tasks.task import PartitionTask
 
 USAGE = TP("product-usage", 0)
+CHANGELOG = "log"
+DAY_MS = 86_400_000
 ACCOUNTS = [account_in(0, number) for number in range(5)]
 LAG = 1_000_000
 
@@ -29,12 +36,25 @@ class Large:
     """A worker's task with five accounts and much lag; of a rescoring it publishes two accounts at a time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(processors, "RESCORED_AT_ONCE", 2)
-        self.bench = Bench(Producer(), 0)
+        monkeypatch.setattr(processors, "PUBLISHED_AT_ONCE", 2)
+        monkeypatch.setattr(rescorers, "AT_ONCE", 2)
+        self.bench = Bench(Producer(), 0, most_at_once=0)
         self.processor = self.bench.processor
         self.loop = WorkLoop(self.processor, on_fatal=self.bench.errors.append)
         self.end = LAG
         self.processor.highwater = lambda tp: self.end if tp == USAGE else 0
+        self.checkpointer = Checkpointer(
+            self.processor,
+            self.bench.outbox,
+            self.bench.telemetry,
+            changelog_topic=CHANGELOG,
+            commit_offsets=self.commit_offsets,
+            on_fatal=self.bench.errors.append,
+            rarely_s=0,
+        )
+
+    async def commit_offsets(self, _offsets: Mapping[TP, int]) -> bool:
+        return True
 
     @property
     def task(self) -> PartitionTask:
@@ -66,12 +86,16 @@ def large(monkeypatch: pytest.MonkeyPatch) -> Large:
     return Large(monkeypatch)
 
 
-def test_accounts_are_published_some_at_a_time_when_the_head_is_reached(large: Large) -> None:
+def test_accounts_are_published_some_at_a_time_when_the_head_is_reached(
+    large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario() -> None:
         await large.apply(*ACCOUNTS)
         assert large.task.mode is Mode.CONFLATED
         large.end = 6
-        await large.apply(ACCOUNTS[0], first=5)
+        with monkeypatch.context() as patched:
+            patched.setattr(large.processor, "on_rescoring", lambda: None)
+            await large.apply(ACCOUNTS[0], first=5)
         assert (large.task.mode, large.published()) == (Mode.HEAD, 2)
         await large.loop.tick()
         await large.until(lambda: not large.task.pair.is_rescoring)
@@ -83,6 +107,7 @@ def test_accounts_are_published_some_at_a_time_when_the_head_is_reached(large: L
 
 def test_a_step_comes_between_the_accounts_of_a_rescoring(large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Mock()
+    monkeypatch.setattr(large.processor, "on_rescoring", lambda: None)
 
     async def scenario() -> None:
         await large.apply(*ACCOUNTS)
@@ -92,7 +117,7 @@ def test_a_step_comes_between_the_accounts_of_a_rescoring(large: Large, monkeypa
         for name in ("step", "rescore_next"):
             calls.attach_mock(Mock(wraps=getattr(engine, name)), name)
             monkeypatch.setattr(engine, name, getattr(calls, name))
-        await asyncio.gather(large.processor.rescore_all(), large.apply(ACCOUNTS[1], first=6))
+        await asyncio.gather(large.processor.rescorer.rescore(any_rescoring), large.apply(ACCOUNTS[1], first=6))
 
     asyncio.run(scenario())
     assert [name for name, *_ in calls.mock_calls] == ["rescore_next", "step", "rescore_next"]
@@ -131,3 +156,54 @@ def test_a_commit_begins_early_where_it_would_get_large(
     large.processor.on_many_unsaved = lambda: calls.append(None)
     asyncio.run(large.apply(*ACCOUNTS))
     assert len(calls) == asked
+
+
+def test_a_window_boundary_is_rescored_in_turns_and_a_commit_waits_for_it(
+    large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Mock()
+
+    async def scenario() -> None:
+        large.end = 5
+        await large.apply(*ACCOUNTS)
+        large.task.pair.tick(TIME_MS + DAY_MS)
+        assert large.task.pair.is_rescoring_of_boundary
+        for owner, name in ((large.task.engine, "rescore_next"), (large.checkpointer, "_take")):
+            calls.attach_mock(Mock(wraps=getattr(owner, name)), name)
+            monkeypatch.setattr(owner, name, getattr(calls, name))
+        assert await large.checkpointer.commit(periodic=True)
+
+    asyncio.run(scenario())
+    assert [name for name, *_ in calls.mock_calls] == ["rescore_next", "_take"]
+    assert not large.task.pair.is_rescoring
+
+
+def test_the_last_commit_publishes_what_was_left_while_catching_up(
+    large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large.processor, "on_rescoring", lambda: None)
+
+    async def scenario() -> None:
+        await large.apply(*ACCOUNTS)
+        large.end = 6
+        await large.apply(ACCOUNTS[0], first=5)
+        assert large.published() == 2
+        assert await large.checkpointer.commit_and_suspend()
+
+    asyncio.run(scenario())
+    assert (large.task.state, large.published()) == (TaskState.SUSPENDED, len(ACCOUNTS))
+
+
+def test_the_last_commit_does_not_wait_longer_than_it_may(large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large.processor, "on_rescoring", lambda: None)
+    monkeypatch.setattr(checkpoint, "RESCORING_S", 0)
+
+    async def scenario() -> None:
+        await large.apply(*ACCOUNTS)
+        large.end = 6
+        await large.apply(ACCOUNTS[0], first=5)
+        assert await large.checkpointer.commit_and_suspend()
+
+    asyncio.run(scenario())
+    assert large.task.state is TaskState.SUSPENDED
+    assert large.task.engine.catching_up, "the next worker goes on"
