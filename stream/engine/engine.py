@@ -264,7 +264,7 @@ class Engine:
         for boundary in [last] if first == last or not cut else np.unique(moments.boundaries).tolist():
             if cut:
                 self._rescore_until(boundary - 1, mode, effects)
-                self._rescore_first((*events, *profiles), effects)
+                self._rescore_first((*events, *profiles), moments.as_of_until(boundary), effects)
             self._aggregator.observe(step, boundary)
             self._advance(moments.as_of_until(boundary))
             if self._detects_idle:
@@ -294,7 +294,7 @@ class Engine:
 
     def _apply_profiles_alone(self, profiles: list[Candidates], mode: Mode, effects: Effects) -> None:
         """Apply the profiles of a step without events: no time passes."""
-        self._rescore_first(profiles, effects)
+        self._rescore_first(profiles, self.as_of, effects)
         for batch in profiles:
             rows = sorted_set(self._aggregator.apply_profiles(batch))
             if len(rows) and mode is not Mode.CONFLATED and self.as_of is not None:
@@ -412,12 +412,13 @@ class Engine:
             self._publish(alive, mode, effects, Trigger.BOUNDARY, scored)
             self._note_all_scored()
 
-    def _rescore_first(self, changing: Sequence[Candidates], effects: Effects) -> None:
-        """Publish accounts as of the boundary that they still wait for, before records change them."""
-        if not self._rescoring.is_of_boundary():
+    def _rescore_first(self, changing: Sequence[Candidates], as_of_ms: int | None, effects: Effects) -> None:
+        """Publish accounts as of the boundary that they still wait for, before records of `as_of_ms` change them."""
+        if not changing or as_of_ms is None or not self._rescoring.is_of_boundary():
             return
-        if any(self.time.begins(candidates.batch.source) for candidates in changing):
-            self._finish_boundary(effects)  # all accounts have columns of that source
+        # All accounts have columns of a source that begins; an event exactly on a boundary is in the pane after it.
+        if self.time.enters_pane(as_of_ms) or any(self.time.begins(each.batch.source) for each in changing):
+            self._finish_boundary(effects)
             return
         rows = sorted_set(np.concatenate([candidates.rows for candidates in changing]))
         self._rescore_of_boundary(self._rescoring.take_of(rows), effects)

@@ -119,18 +119,20 @@ class StreamTime:
         """Whether the next event of a source that can go idle is its first, or its first since it was idle."""
         return source in self._idle_after_ms and (source not in self._watermarks or source in self._idle)
 
+    def enters_pane(self, as_of_ms: int) -> bool:
+        """Whether stream time enters another pane when it advances to a moment; the first moment always does."""
+        before = self._as_of_ms
+        return before is None or self._calendar.pane_of(as_of_ms, self._unit) > self._calendar.pane_of(
+            before, self._unit
+        )
+
     # -- move forward -------------------------------------------------------------------------------------------------
 
     def advance(self, as_of_ms: int) -> bool:
         """Move stream time forward; returns whether it entered another pane. An earlier moment changes nothing."""
-        before = self._as_of_ms
-        if before is None:
-            self._as_of_ms = as_of_ms
-            return True
-        if as_of_ms <= before:
-            return False
-        self._as_of_ms = as_of_ms
-        return self._calendar.pane_of(as_of_ms, self._unit) > self._calendar.pane_of(before, self._unit)
+        enters = self.enters_pane(as_of_ms)
+        self._as_of_ms = as_of_ms if self._as_of_ms is None else max(as_of_ms, self._as_of_ms)
+        return enters
 
     def follow(self, times: NDArray[np.int64], *, untimed: bool) -> EventTimes:
         """Move lateness time through the events of a step, and say how each event finds the clocks.

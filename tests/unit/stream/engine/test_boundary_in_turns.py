@@ -75,10 +75,11 @@ AFTER = event(len(NAMES), "new", FIRST_MS + DAY_MS + 1)
     [
         [control(0, NAMES[0], FIRST_MS + DAY_MS + 2, kind="erase")],
         [control(0, NAMES[0], FIRST_MS + DAY_MS + 2, kind="merge", into=NAMES[1])],
-        [event(7, NAMES[0], FIRST_MS + 3 * DAY_MS)],
+        [event(7, NAMES[0], FIRST_MS + 2 * DAY_MS)],
+        [event(7, NAMES[0], FIRST_MS + 3 * DAY_MS), event(8, NAMES[1], FIRST_MS + 3 * DAY_MS)],
         [event(7, NAMES[0], FIRST_MS + DAY_MS + 3), event(8, NAMES[1], FIRST_MS + 2 * DAY_MS + 3)],
     ],
-    ids=["erased", "merged", "next-boundary", "another-boundary-within"],
+    ids=["erased", "merged", "on-the-next-boundary", "on-a-later-boundary", "another-boundary-within"],
 )
 @pytest.mark.parametrize("apart", [True, False], ids=["own-step", "same-step"])
 def test_what_changes_an_account_that_waits_comes_after_the_boundary(records: list[Record], *, apart: bool) -> None:

@@ -59,7 +59,7 @@ def test_no_sequence_of_moves_turns_a_clock_back(moves: list[tuple[str, int]]) -
 
 
 def test_every_public_method_that_moves_a_clock_is_among_the_moves() -> None:
-    readers = {"current_ms", "idle_since", "boundaries_until", "begins"}
+    readers = {"current_ms", "idle_since", "boundaries_until", "begins", "enters_pane"}
     methods = {name for name, kind in vars(StreamTime).items() if callable(kind) and not name.startswith("_")}
     movers = {"advance", "follow", "close_to_late_events", "mark_rescored", "mark_rescored_before_now", "observe"}
     assert methods == readers | movers | {"advance_source_clocks", "detect_idle", "load"}
