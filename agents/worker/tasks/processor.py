@@ -248,7 +248,8 @@ class Processor:
             return []
         if not (released := task.after_merge):
             self._absorb(task)
-            released = task.merge.release(lambda source_index: self._lags(task, source_index))
+            ends = [self._end(task, source_index) for source_index in range(len(self._sources.inputs))]
+            released = task.merge.release(lambda source_index: self._lags(task, source_index, ends[source_index]))
         batches, task.after_merge = until_merge(released, self._sources)
         return batches
 
@@ -302,9 +303,8 @@ class Processor:
         ends = [self._end(task, source_index) for source_index in range(len(self._sources.inputs))]
         return None if None in ends else [end or 0 for end in ends]
 
-    def _lags(self, task: PartitionTask, source_index: int) -> bool:
+    def _lags(self, task: PartitionTask, source_index: int, end: int | None) -> bool:
         """Whether the merge has to wait for this source: it has more records, and the wait is not too long."""
-        end = self._end(task, source_index)
         more = (
             end is None
             or max(task.reached(source_index), task.engine.position[self._sources.inputs[source_index]]) < end
